@@ -1,0 +1,3 @@
+//! Reaching instances, and running cases on them through nextest.
+
+pub mod transport;

@@ -1,0 +1,10 @@
+//! The engine of `cargo target-test`.
+
+pub mod error;
+pub mod execute;
+pub mod fault;
+pub mod process;
+pub mod provision;
+pub mod ui;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,3 @@
+//! Making instances and keeping account of them.
+
+pub mod platform;

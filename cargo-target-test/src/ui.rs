@@ -1,0 +1,32 @@
+//! The one place that prints.
+//!
+//! Owns how our own lines look. Results go to standard output, everything else to standard error; a
+//! closed pipe is not an error.
+
+use std::io::Write;
+
+use crate::error::Error;
+
+/// A line of a result, to standard output.
+pub fn out(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// A line for people, to standard error.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "target-test: {text}");
+}
+
+/// A warning.
+pub fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+}
+
+/// An error with its causes and its hint.
+pub fn error(error: &Error) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {}", error.chain());
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}

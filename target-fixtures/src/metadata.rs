@@ -1,0 +1,89 @@
+//! What `#[target_test]` records of a test, and how it lies in a test binary.
+//!
+//! Owns the record's shape and the link section's format. Must not know how binaries are read
+//! (the inventory does that) nor what the values mean for a run.
+//!
+//! A record is a JSON text sequence element (RFC 7464): `0x1e`, one JSON object, `\n`. The section
+//! [`SECTION`] holds any number of them, in any order, perhaps with padding between.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The link section's name, without a Mach-O segment.
+pub const SECTION: &str = "target_test";
+
+/// One record of the section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Whether it describes a test or gives a module's defaults.
+    pub kind: RecordKind,
+    /// The path with its crate: `hello::net::smoke`, or the module's `hello::net`.
+    pub path: String,
+    /// What was declared.
+    pub metadata: Metadata,
+}
+
+/// What a [`Record`] describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordKind {
+    /// A test with `#[target_test]`.
+    Test,
+    /// Defaults for the tests of a module and of those below it (`target_defaults!`).
+    Module,
+}
+
+/// What an author declared about a test. Absent means not declared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Metadata {
+    /// The doc comment, lines joined by `\n`, common indentation removed.
+    pub doc: Option<String>,
+    /// Only targets of this platform.
+    pub platform: Option<String>,
+    /// Only targets whose name matches one of these patterns (`debian*`).
+    pub targets: Vec<String>,
+    /// `functional`, `performance`, `stress`, `community` or `longhaul`, or one the playbook adds.
+    pub category: Option<String>,
+    /// The area under test: `xdp`.
+    pub area: Option<String>,
+    /// The author's priority, 0 (most important) to 4.
+    pub priority: Option<u8>,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// Who answers for the test.
+    pub owner: Option<String>,
+    /// Features that a target must have.
+    pub features: Vec<String>,
+    /// Requirements by capability: `memory` -> `>= 1 GiB`.
+    pub requirements: BTreeMap<String, String>,
+    /// Whether the instance may serve another test afterwards.
+    pub reuse: Option<bool>,
+    /// How many instances of one target the test needs.
+    pub count: Option<u32>,
+    /// The roles of the environment it needs.
+    pub roles: Vec<String>,
+    /// How long the test may take from the lease on: `30s`.
+    pub timeout: Option<String>,
+    /// nextest's retries for the test.
+    pub retries: Option<u32>,
+    /// When the test is not run.
+    pub skip: Vec<Condition>,
+    /// When the test is expected to fail.
+    pub expect_fail: Vec<Condition>,
+}
+
+/// A reason, and when it holds: where every stated part does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Condition {
+    /// Why, for people.
+    pub reason: String,
+    /// Only on this platform.
+    pub platform: Option<String>,
+    /// Only on this target.
+    pub target: Option<String>,
+    /// Only on targets with this feature.
+    pub feature: Option<String>,
+}
