@@ -14,6 +14,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    exit_code: Option<u8>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -63,6 +64,7 @@ impl Error {
             kind,
             message: message.into(),
             hint: None,
+            exit_code: None,
             source: None,
         }))
     }
@@ -82,6 +84,18 @@ impl Error {
     ) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Replaces the kind's exit code, by another program's for instance.
+    #[must_use]
+    pub fn with_exit_code(mut self, code: i32) -> Self {
+        self.0.exit_code = u8::try_from(code).ok();
+        self
+    }
+
+    /// The process exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.0.exit_code.unwrap_or_else(|| self.0.kind.exit_code())
     }
 
     /// What kind of error this is.

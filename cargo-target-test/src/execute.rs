@@ -1,3 +1,5 @@
 //! Reaching instances, and running cases on them through nextest.
 
+pub mod nextest;
+pub mod runner;
 pub mod transport;

@@ -1,0 +1,252 @@
+//! nextest: which it is, and the three ways we call it (build and list, choose, run).
+//!
+//! Owns every nextest command line. Must not know targets, pools or leases: it gets names and numbers.
+//! Nothing is passed by the environment, which tests would inherit.
+
+use std::{
+    collections::HashSet,
+    ffi::{OsStr, OsString},
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nextest_metadata::TestListSummary;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process, ui,
+};
+
+pub mod config;
+pub mod stage;
+
+pub use config::ToolConfig;
+pub use stage::{Listing, Stage};
+
+/// The oldest cargo-nextest that all this was tried on.
+pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
+
+/// The command that installs it.
+const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
+
+/// nextest's options by class; see [`crate::cli`].
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// For building and listing only.
+    pub build: Vec<OsString>,
+    /// Filters, expressions and partitions: decide the cases.
+    pub selection: Vec<OsString>,
+    /// For the run only.
+    pub run: Vec<OsString>,
+    /// For every call: profile, configuration files, colour.
+    pub every: Vec<OsString>,
+    /// Test-name filters and emulated libtest arguments, after `--`.
+    pub after_dashes: Vec<OsString>,
+    /// The user's `--debugger` or `--tracer`, with that option's name.
+    pub debugger: Option<(&'static str, String)>,
+}
+
+/// An installed cargo-nextest, with the user's options.
+#[derive(Debug)]
+pub struct Nextest {
+    program: PathBuf,
+    options: Options,
+    verbose: bool,
+}
+
+impl Nextest {
+    /// Finds cargo-nextest in PATH (Cargo's own folder included) and checks its version.
+    ///
+    /// # Errors
+    /// When it is missing or too old, with the command that installs it.
+    pub fn find(options: Options, verbose: bool) -> Result<Self> {
+        let cargo_bin = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+        let program = which::which("cargo-nextest").ok().or_else(|| {
+            cargo_bin
+                .map(|home| home.join("bin/cargo-nextest"))
+                .filter(|path| path.is_file())
+        });
+        let program = program.ok_or_else(|| {
+            Error::new(ErrorKind::Nextest, "cargo-nextest is not installed").with_hint(INSTALL)
+        })?;
+        let output = process::command(&program)
+            .args(["nextest", "--version"])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match version_of(&text) {
+            Some(version) if version >= OLDEST => Ok(Self {
+                program,
+                options,
+                verbose,
+            }),
+            Some((a, b, c)) => Err(Error::new(
+                ErrorKind::Nextest,
+                format!(
+                    "cargo-nextest {a}.{b}.{c} is too old: 0.9.{} or later is needed",
+                    OLDEST.2
+                ),
+            )
+            .with_hint(INSTALL)),
+            None => Err(Error::new(
+                ErrorKind::Nextest,
+                format!("`{}` did not say its version", program.display()),
+            )
+            .with_hint(INSTALL)),
+        }
+    }
+
+    /// Builds the test binaries and lists the tests in them, all of them: selection comes later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Build`] with nextest's exit code shown by itself on standard error.
+    pub fn build_and_list(&self) -> Result<TestListSummary> {
+        let mut command = self.command("list");
+        command.args(["--message-format", "json", "--ignore-default-filter"]);
+        command.args(&self.options.every).args(&self.options.build);
+        self.show(&command);
+        let output = command.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err(failed("build and list the tests", output.status));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| {
+            Error::new(ErrorKind::Nextest, "cannot read cargo-nextest's list").with_source(error)
+        })
+    }
+
+    /// What Cargo says of the workspace, as nextest would ask for it.
+    ///
+    /// # Errors
+    /// When Cargo refuses.
+    pub fn cargo_metadata(&self, manifest: Option<&Path>, triple: &str) -> Result<Vec<u8>> {
+        let mut command = cargo_metadata::MetadataCommand::new();
+        command.features(cargo_metadata::CargoOpt::AllFeatures);
+        command.other_options(["--filter-platform".to_owned(), triple.to_owned()]);
+        if let Some(path) = manifest {
+            command.manifest_path(path);
+        }
+        let mut command = command.cargo_command();
+        self.show(&command);
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::new(
+            ErrorKind::Build,
+            format!("failed to read the workspace: {text}"),
+        ))
+    }
+
+    /// The cases that the user's selection matches, as (binary id, name): nextest decides.
+    ///
+    /// # Errors
+    /// What nextest says of the selection: a usage error is the user's.
+    pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
+        let mut command = self.command("list");
+        command.args(["--message-format", "oneline"]);
+        command
+            .args(stage.arguments(Listing::All))
+            .args(&self.options.every);
+        command
+            .args(&self.options.selection)
+            .arg("--")
+            .args(&self.options.after_dashes);
+        self.show(&command);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take();
+        let said = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.map(|mut pipe| pipe.read_to_string(&mut text));
+            text
+        });
+        let mut lines = String::new();
+        if let Some(mut pipe) = child.stdout.take() {
+            pipe.read_to_string(&mut lines)?;
+        }
+        let (status, said) = (child.wait()?, said.join().unwrap_or_default());
+        if !status.success() {
+            ui::raw(&said);
+            return Err(failed("choose the cases", status));
+        }
+        for line in said.lines().filter(|line| line.contains("warning")) {
+            ui::raw(&format!("{line}\n"));
+        }
+        let pairs = lines.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs
+            .map(|(binary, name)| (binary.to_owned(), name.to_owned()))
+            .collect())
+    }
+
+    /// The one run. Its exit code is ours.
+    pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr]) -> Command {
+        let mut command = self.command("run");
+        command.args(stage.arguments(Listing::Chosen));
+        command.args(["--ignore-default-filter", "--run-ignored", "all"]);
+        command.args(&self.options.every).args(&self.options.run);
+        if let Some((option, debugger)) = &self.options.debugger {
+            let shim = debug_shim.iter().map(|part| part.to_string_lossy());
+            let shim = shlex::try_join(shim.collect::<Vec<_>>().iter().map(AsRef::as_ref));
+            command
+                .arg(option)
+                .arg(format!("{} {debugger}", shim.unwrap_or_default()));
+        }
+        self.show(&command);
+        command
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = process::command(&self.program);
+        command.args(["nextest", verb]);
+        command
+    }
+
+    fn show(&self, command: &Command) {
+        if self.verbose {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+            let line = shlex::try_join(words.iter().map(AsRef::as_ref));
+            ui::note(format!(
+                "running {}",
+                line.unwrap_or_else(|_| words.join(" "))
+            ));
+        }
+    }
+}
+
+/// nextest's failure, whose reasons it has printed itself; its exit code becomes ours.
+fn failed(what: &str, status: std::process::ExitStatus) -> Error {
+    let code = status.code().unwrap_or(70);
+    let kind = if code == 2 {
+        ErrorKind::Usage
+    } else {
+        ErrorKind::Build
+    };
+    Error::new(kind, format!("failed to {what}: cargo-nextest {status}")).with_exit_code(code)
+}
+
+fn version_of(text: &str) -> Option<(u32, u32, u32)> {
+    let version = text.lines().next()?.split_whitespace().nth(1)?;
+    let core = version.split(['-', '+']).next()?;
+    let mut parts = core.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        let said = "cargo-nextest 0.9.143 (60fa45f63 2026-08-04)\nrelease: 0.9.143\n";
+        assert_eq!(version_of(said), Some((0, 9, 143)));
+        assert_eq!(version_of("cargo-nextest 0.10.0-rc.1"), Some((0, 10, 0)));
+        assert!((0, 10, 0) > OLDEST && (0, 9, 99) < OLDEST);
+        assert_eq!(version_of("no version"), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The tool configuration that one nextest run gets: groups, threads, priorities, what tests declare.
+//!
+//! Owns its text. Must not know where the numbers come from. A user's override beats ours and ours
+//! beats a user's profile-wide value, so an override stands only for what a test itself declares; all
+//! else is at profile level, where the user's file wins.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// What the configuration says.
+#[derive(Debug, Default)]
+pub struct ToolConfig {
+    /// How many tests run at once, at most.
+    pub threads: usize,
+    /// Each target with its instances; case names end in `[target]`.
+    pub targets: Vec<(String, usize)>,
+    /// Whether tests without a target run too, and how many at once.
+    pub ordinary: Option<usize>,
+    /// Case-name beginnings (`smoke`, before the bracket) by declared retries.
+    pub retries: BTreeMap<u32, Vec<String>>,
+    /// The same by instances needed, where that is more than one.
+    pub counts: BTreeMap<u32, Vec<String>>,
+    /// The same by nextest priority, where that is not 0.
+    pub priorities: BTreeMap<i8, Vec<String>>,
+}
+
+impl ToolConfig {
+    /// The TOML text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        for (number, (_, instances)) in self.targets.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "[test-groups.{}]\nmax-threads = {instances}\n",
+                group(number)
+            );
+        }
+        if let Some(threads) = self.ordinary {
+            let _ = writeln!(
+                text,
+                "[test-groups.{}]\nmax-threads = {threads}\n",
+                group(self.targets.len())
+            );
+        }
+        let _ = writeln!(
+            text,
+            "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
+            self.threads.max(1)
+        );
+        for (number, (target, _)) in self.targets.iter().enumerate() {
+            let target = escape(target);
+            over(
+                &mut text,
+                &format!(r"^deploy\[{target}-\d+\]$"),
+                &[
+                    ("test-group", group(number)),
+                    ("priority", "100".to_owned()),
+                ],
+            );
+            over(
+                &mut text,
+                &format!(r"\[{target}(#\d+)?\]$"),
+                &[("test-group", group(number))],
+            );
+        }
+        if self.ordinary.is_some() {
+            over(
+                &mut text,
+                r"[^\]]$",
+                &[("test-group", group(self.targets.len()))],
+            );
+        }
+        self.declared(&mut text);
+        text
+    }
+
+    fn declared(&self, text: &mut String) {
+        for (retries, tests) in &self.retries {
+            over(text, &beginning(tests), &[("retries", retries.to_string())]);
+        }
+        for (count, tests) in &self.counts {
+            over(
+                text,
+                &beginning(tests),
+                &[("threads-required", count.to_string())],
+            );
+        }
+        for (priority, tests) in &self.priorities {
+            over(
+                text,
+                &beginning(tests),
+                &[("priority", priority.to_string())],
+            );
+        }
+    }
+}
+
+/// Groups are numbered: their names allow less than targets' do.
+fn group(number: usize) -> String {
+    format!("\"@tool:target-test:g{number}\"")
+}
+
+/// One anchored expression for many tests: exact-name terms would be quadratic.
+fn beginning(tests: &[String]) -> String {
+    let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
+    format!(r"^({})\[", names.join("|"))
+}
+
+fn over(text: &mut String, name: &str, values: &[(&str, String)]) {
+    let filter = toml::Value::from(format!("test(/{}/)", name.replace('/', r"\/")));
+    let _ = writeln!(text, "[[profile.default.overrides]]\nfilter = {filter}");
+    for (key, value) in values {
+        let value = if *key == "test-group" {
+            value.clone()
+        } else {
+            value.to_owned()
+        };
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    text.push('\n');
+}
+
+/// A name inside an expression between slashes.
+fn escape(name: &str) -> String {
+    regex::escape(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_toml_with_numbered_groups() {
+        let config = ToolConfig {
+            threads: 4,
+            targets: vec![("a.b".to_owned(), 2), ("ubuntu".to_owned(), 1)],
+            ordinary: Some(2),
+            retries: BTreeMap::from([(3, vec!["dir/a.txt".to_owned(), "x::y".to_owned()])]),
+            ..ToolConfig::default()
+        };
+        let text = config.render();
+        let table: toml::Table = text.parse().expect(&text);
+        let groups = table["test-groups"].as_table().expect("groups");
+        assert_eq!(
+            groups["@tool:target-test:g0"]["max-threads"].as_integer(),
+            Some(2)
+        );
+        let overrides = table["profile"]["default"]["overrides"]
+            .as_array()
+            .expect("overrides");
+        assert_eq!(
+            overrides[0]["filter"].as_str(),
+            Some(r"test(/^deploy\[a\.b-\d+\]$/)")
+        );
+        let declared = overrides.last().expect("last");
+        assert_eq!(
+            declared["filter"].as_str(),
+            Some(r"test(/^(dir\/a\.txt|x::y)\[/)")
+        );
+        assert_eq!(declared["retries"].as_integer(), Some(3));
+    }
+}

@@ -1,0 +1,236 @@
+//! The files that nextest's calls read: what Cargo built, and what our runner lists for each binary.
+//!
+//! Owns their names in the run's folder. Must not know where names come from. The runner finds its
+//! listing by the binary's path alone, so that listing 100,000 cases reads one file per binary.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use nextest_metadata::{
+    BinaryListSummary, BuildPlatform, RustBinaryId, RustTestBinaryKind, RustTestBinarySummary,
+    TestListSummary,
+};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The binary id of deploy entries.
+pub const DEPLOY_BINARY: &str = "@target-test";
+
+/// Which of the two listings the runner answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// All cases; nextest chooses.
+    All,
+    /// The chosen cases and the deploy entries they need.
+    Chosen,
+}
+
+/// The staged files of one run.
+#[derive(Debug)]
+pub struct Stage {
+    directory: PathBuf,
+    runner: Vec<String>,
+    triples: Vec<String>,
+}
+
+/// What one binary lists: (name, ignored).
+pub type Names = BTreeMap<PathBuf, Vec<(String, bool)>>;
+
+impl Stage {
+    /// Stages what Cargo built. `runner` is the command line before the binary, without the listing.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn new(
+        directory: &Path,
+        cargo_metadata: &[u8],
+        summary: &TestListSummary,
+        runner: Vec<String>,
+    ) -> Result<Self> {
+        fs_err::write(directory.join("cargo-metadata.json"), cargo_metadata)?;
+        let stage = Self {
+            directory: directory.to_owned(),
+            runner,
+            triples: triples(summary),
+        };
+        stage.write_binaries(Listing::All, binaries(summary, |_| true))?;
+        Ok(stage)
+    }
+
+    /// Stages what the runner lists for choosing.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn list_all(&self, names: &Names) -> Result<()> {
+        self.write_listing(Listing::All, names)
+    }
+
+    /// Stages what the runner lists for the run: the chosen cases, and deploy entries as one more
+    /// binary of any package of the workspace.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn list_chosen(
+        &self,
+        summary: &TestListSummary,
+        names: &Names,
+        deploys: Vec<String>,
+    ) -> Result<()> {
+        let mut names = names.clone();
+        let mut chosen = binaries(summary, |binary| {
+            names.contains_key(binary.binary_path.as_std_path())
+        });
+        if let (false, Some(any)) = (deploys.is_empty(), summary.rust_suites.values().next()) {
+            let mut binary = any.binary.clone();
+            binary.binary_id = RustBinaryId::new(DEPLOY_BINARY);
+            binary.binary_name = DEPLOY_BINARY.trim_start_matches('@').to_owned();
+            binary.kind = RustTestBinaryKind::TEST;
+            binary.build_platform = BuildPlatform::Target;
+            binary.binary_path = self.deploy_binary()?.try_into().map_err(not_utf8)?;
+            names.insert(
+                binary.binary_path.clone().into(),
+                deploys.into_iter().map(|name| (name, false)).collect(),
+            );
+            chosen
+                .rust_binaries
+                .insert(binary.binary_id.clone(), binary);
+        }
+        self.write_binaries(Listing::Chosen, chosen)?;
+        self.write_listing(Listing::Chosen, &names)
+    }
+
+    /// The file that stands for the binary of deploy entries; made on first use.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn deploy_binary(&self) -> Result<PathBuf> {
+        let path = self.directory.join(DEPLOY_BINARY);
+        if !path.exists() {
+            fs_err::os::unix::fs::symlink(std::env::current_exe()?, &path)?;
+        }
+        Ok(path)
+    }
+
+    /// Where the tool config goes.
+    pub fn tool_config(&self) -> PathBuf {
+        self.directory.join("nextest.toml")
+    }
+
+    /// nextest's arguments for this stage.
+    pub fn arguments(&self, listing: Listing) -> Vec<OsString> {
+        let file = |name: &str| self.directory.join(name).into_os_string();
+        let mut arguments = vec![
+            "--cargo-metadata".into(),
+            file("cargo-metadata.json"),
+            "--binaries-metadata".into(),
+            file(&format!("binaries-{}.json", folder(listing))),
+        ];
+        let mut runner = self.runner.clone();
+        runner.push(self.listing(listing).to_string_lossy().into_owned());
+        let runner = toml::Value::from(runner);
+        for triple in &self.triples {
+            arguments.push("--config".into());
+            arguments.push(format!("target.{triple}.runner={runner}").into());
+        }
+        if listing == Listing::Chosen {
+            arguments.push("--tool-config-file".into());
+            let mut value = OsString::from("target-test:");
+            value.push(self.tool_config());
+            arguments.push(value);
+        }
+        arguments
+    }
+
+    fn listing(&self, listing: Listing) -> PathBuf {
+        self.directory.join(folder(listing))
+    }
+
+    fn write_listing(&self, listing: Listing, names: &Names) -> Result<()> {
+        let folder = self.listing(listing);
+        fs_err::create_dir_all(&folder)?;
+        for (binary, names) in names {
+            for ignored in [false, true] {
+                let mut text = String::new();
+                // What is chosen has been decided: in the run nothing counts as ignored.
+                let shown = |flag: bool| (listing == Listing::All && flag) == ignored;
+                for (name, _) in names.iter().filter(|(_, flag)| shown(*flag)) {
+                    let _ = writeln!(text, "{name}: test");
+                }
+                fs_err::write(folder.join(listing_file(binary, ignored)), text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_binaries(&self, listing: Listing, summary: BinaryListSummary) -> Result<()> {
+        let path = self
+            .directory
+            .join(format!("binaries-{}.json", folder(listing)));
+        let text = serde_json::to_vec(&summary)
+            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+        Ok(fs_err::write(path, text)?)
+    }
+}
+
+/// The file in a listing's folder that holds a binary's names.
+pub fn listing_file(binary: &Path, ignored: bool) -> String {
+    let digest = Sha256::digest(binary.as_os_str().as_encoded_bytes());
+    let name = digest[..12].iter().fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    });
+    if ignored {
+        format!("{name}-ignored")
+    } else {
+        name
+    }
+}
+
+fn folder(listing: Listing) -> &'static str {
+    match listing {
+        Listing::All => "all",
+        Listing::Chosen => "chosen",
+    }
+}
+
+fn binaries(
+    summary: &TestListSummary,
+    keep: impl Fn(&RustTestBinarySummary) -> bool,
+) -> BinaryListSummary {
+    let binaries = summary.rust_suites.values().map(|suite| &suite.binary);
+    let kept = binaries.filter(|binary| keep(binary));
+    BinaryListSummary {
+        rust_build_meta: summary.rust_build_meta.clone(),
+        rust_binaries: kept
+            .map(|binary| (binary.binary_id.clone(), binary.clone()))
+            .collect(),
+    }
+}
+
+/// The triples whose runner we set: nextest asks for the host's too.
+fn triples(summary: &TestListSummary) -> Vec<String> {
+    let mut triples = Vec::new();
+    if let Some(platforms) = &summary.rust_build_meta.platforms {
+        triples.push(platforms.host.platform.triple.clone());
+        triples.extend(
+            platforms
+                .targets
+                .iter()
+                .map(|target| target.platform.triple.clone()),
+        );
+    }
+    triples.dedup();
+    triples
+}
+
+fn not_utf8(path: camino::FromPathBufError) -> Error {
+    Error::new(
+        ErrorKind::Other,
+        format!("`{}` is not UTF-8", path.as_path().display()),
+    )
+}

@@ -1,0 +1,231 @@
+//! nextest's target runner: lists cases where a binary lists tests, and runs one case.
+//!
+//! Owns what happens in the process that nextest starts for a case. Must not know the playbook, the
+//! plan or the pool: the broker says what to run. Starts once per case, so it parses its few arguments
+//! by hand and uses no async runtime.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use target_fixtures::wire::{Exit, Failure, Run};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::nextest::stage::listing_file,
+    process, ui,
+};
+
+mod broker;
+mod child;
+
+use broker::{Broker, Told};
+use child::{Ended, Signals};
+
+/// What the hidden verb of the runner is called.
+pub const VERB: &str = "runner";
+/// What the hidden verb before a user's debugger is called.
+pub const DEBUG_VERB: &str = "debug-runner";
+
+/// Exit code of a case whose instance could not be had.
+const INFRA: u8 = 69;
+
+/// What nextest asked for.
+#[derive(Debug, PartialEq)]
+struct Call {
+    socket: PathBuf,
+    listing: PathBuf,
+    binary: PathBuf,
+    arguments: Vec<OsString>,
+    debugger: Vec<OsString>,
+}
+
+/// Answers nextest: `arguments` are those after the verb. Returns the exit code.
+pub fn main(verb: &OsStr, arguments: Vec<OsString>) -> u8 {
+    let answer = Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| {
+        if call
+            .arguments
+            .first()
+            .is_some_and(|first| first == "--list")
+        {
+            call.list()
+        } else {
+            call.run()
+        }
+    });
+    answer.unwrap_or_else(|error| {
+        ui::error(&error);
+        error.exit_code()
+    })
+}
+
+impl Call {
+    fn parse(debug: bool, mut words: Vec<OsString>) -> Result<Self> {
+        let mut debugger = Vec::new();
+        if debug {
+            // nextest puts `DEBUGGER... OURSELVES runner` before what it always says.
+            let ourselves = words.windows(2).position(|pair| {
+                pair[1] == VERB
+                    && Path::new(&pair[0]).file_name() == Some("cargo-target-test".as_ref())
+            });
+            let at = ourselves.ok_or_else(wrong_call)?;
+            debugger = words.drain(..at + 2).take(at).collect();
+        }
+        let mut words = words.into_iter();
+        let mut next = || words.next().map(PathBuf::from).ok_or_else(wrong_call);
+        let (socket, listing, binary) = (next()?, next()?, next()?);
+        Ok(Self {
+            socket,
+            listing,
+            binary,
+            arguments: words.collect(),
+            debugger,
+        })
+    }
+
+    fn list(&self) -> Result<u8> {
+        let ignored = self.arguments.iter().any(|word| word == "--ignored");
+        let file = self.listing.join(listing_file(&self.binary, ignored));
+        // A binary without a file has no case of this run.
+        let text = std::fs::read(file).unwrap_or_default();
+        std::io::stdout().lock().write_all(&text)?;
+        Ok(0)
+    }
+
+    fn run(&self) -> Result<u8> {
+        let at = self
+            .arguments
+            .iter()
+            .position(|word| word == "--exact")
+            .ok_or_else(wrong_call)?;
+        let name = self
+            .arguments
+            .get(at + 1)
+            .ok_or_else(wrong_call)?
+            .to_string_lossy();
+        let signals = Signals::catch()?;
+        let mut broker = Broker::connect(&self.socket)?;
+        match broker.start(&self.binary, &name, attempt(), &signals)? {
+            Told::Run(run) if run.lease.is_none() => Err(self.command(at, &run).exec().into()),
+            Told::Run(run) => {
+                let limit = run.timeout.map(std::time::Duration::from_millis);
+                let ended = child::run(self.command(at, &run), limit, &signals, &mut broker)?;
+                broker.finished(&ended);
+                Ok(verdict(&ended, &run))
+            }
+            Told::Print { text, code } => {
+                ui::raw(&text);
+                Ok(u8::try_from(code).unwrap_or(INFRA))
+            }
+            Told::Refused(failure) => {
+                infra(&failure);
+                Ok(INFRA)
+            }
+        }
+    }
+
+    /// The real test: nextest's own arguments with the test's own name.
+    fn command(&self, at: usize, run: &Run) -> Command {
+        let mut words = self.debugger.clone();
+        words.extend(run.prefix.iter().map(OsString::from));
+        words.push(self.binary.clone().into_os_string());
+        let mut arguments = self.arguments.clone();
+        arguments[at + 1] = run.test.clone().into();
+        if run.ignored {
+            arguments.push("--ignored".into());
+        }
+        words.extend(arguments);
+        let mut command = process::command(words.remove(0));
+        command.args(words).envs(&run.env);
+        command
+    }
+}
+
+fn attempt() -> u32 {
+    std::env::var("NEXTEST_ATTEMPT")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
+}
+
+/// The exit code for nextest, after saying what a plain exit code does not.
+fn verdict(ended: &Ended, run: &Run) -> u8 {
+    for process in &ended.left {
+        ui::note(format!("the test left {process} behind: killed"));
+    }
+    if ended.broker_gone {
+        infra(&broker::gone());
+        return INFRA;
+    }
+    if ended.timed_out {
+        let limit = std::time::Duration::from_millis(run.timeout.unwrap_or_default());
+        ui::note(format!(
+            "timed out after {}",
+            humantime::format_duration(limit)
+        ));
+        return 1;
+    }
+    match (&ended.exit, &run.expect_fail) {
+        (Exit::Code(0), Some(reason)) => {
+            ui::note(format!("passed, but is expected to fail: {reason}"));
+            1
+        }
+        (_, Some(reason)) if !ended.interrupted => {
+            ui::note(format!("failed as expected: {reason}"));
+            0
+        }
+        (Exit::Code(code), _) => u8::try_from(*code).unwrap_or(1),
+        (Exit::Signal(name), _) => child::die_by(name),
+    }
+}
+
+fn infra(failure: &Failure) {
+    let hint = failure
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!("\nhint: {hint}"));
+    ui::raw(&format!("\ninfra: {}{hint}\n", failure.message));
+}
+
+fn wrong_call() -> Error {
+    Error::new(
+        ErrorKind::Usage,
+        "this verb is for nextest, which calls it with a test binary",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_debugger_stands_before_ourselves() {
+        let said = "gdb --args /bin/cargo-target-test runner /s /l /bin/t --exact x --nocapture";
+        let call = Call::parse(true, words(said)).expect("call");
+        assert_eq!(call.debugger, words("gdb --args"));
+        assert_eq!(call.binary, Path::new("/bin/t"));
+        assert_eq!(call.arguments, words("--exact x --nocapture"));
+    }
+
+    #[test]
+    fn the_real_test_gets_its_own_name() {
+        let call =
+            Call::parse(false, words("/s /l /bin/t --exact x[a] --nocapture")).expect("call");
+        let run = Run {
+            test: "x".to_owned(),
+            ignored: true,
+            ..Run::default()
+        };
+        let command = call.command(0, &run);
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["--exact", "x", "--nocapture", "--ignored"]);
+    }
+}

@@ -1,0 +1,184 @@
+//! The runner's side of the broker's protocol.
+//!
+//! Owns the connection of one case. Must not know processes.
+
+use std::{
+    io::{BufReader, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use target_fixtures::wire::{
+    Failure, FailureKind, PROTOCOL, Reply, Request, Run, read_frame, write_frame,
+};
+
+use super::child::{Ended, Signals};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ui,
+};
+
+/// What the broker tells the runner to do.
+pub(super) enum Told {
+    /// Start the test.
+    Run(Box<Run>),
+    /// Print and exit.
+    Print {
+        /// What.
+        text: String,
+        /// The exit code.
+        code: i32,
+    },
+    /// There is no usable instance.
+    Refused(Failure),
+}
+
+/// The connection.
+pub(super) struct Broker {
+    stream: BufReader<UnixStream>,
+}
+
+impl Broker {
+    pub(super) fn connect(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
+        let mut broker = Self {
+            stream: BufReader::new(stream),
+        };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        match broker.ask(
+            &Request::Hello {
+                protocol: PROTOCOL,
+                version,
+            },
+            &[],
+        )? {
+            Reply::Welcome { .. } => Ok(broker),
+            Reply::Refused(failure) => Err(unusable(&failure)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks what to do; prints progress until the answer. A signal ends the waiting: nextest's own limit
+    /// fired, or the user interrupted.
+    pub(super) fn start(
+        &mut self,
+        binary: &Path,
+        name: &str,
+        attempt: u32,
+        signals: &Signals,
+    ) -> Result<Told> {
+        let binary = binary.to_string_lossy().into_owned();
+        let started = std::time::Instant::now();
+        self.send(
+            &Request::Start {
+                binary,
+                name: name.to_owned(),
+                attempt,
+            },
+            &[],
+        )?;
+        let mut waited_for = String::new();
+        loop {
+            if !self.readable(signals) {
+                let waited = humantime::format_duration(std::time::Duration::from_secs(
+                    started.elapsed().as_secs(),
+                ));
+                return Ok(Told::Refused(Failure {
+                    kind: FailureKind::Infra,
+                    message: format!("waited {waited}{waited_for}"),
+                    hint: None,
+                }));
+            }
+            match self.read()? {
+                Reply::Note { text } => {
+                    ui::note(&text);
+                    if let Some(what) = text.strip_prefix("waiting") {
+                        waited_for = what.to_owned();
+                    }
+                }
+                Reply::Run(run) => return Ok(Told::Run(run)),
+                Reply::Print { text, code } => return Ok(Told::Print { text, code }),
+                Reply::Refused(failure) => return Ok(Told::Refused(failure)),
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    pub(super) fn started(&mut self, pid: u32) -> Result<()> {
+        self.send(&Request::Started { pid }, &[])
+    }
+
+    /// Reports the end; waits until it is recorded. A broker that is gone has nobody to report to.
+    pub(super) fn finished(&mut self, ended: &Ended) {
+        let report = Request::Finished {
+            exit: ended.exit.clone(),
+            timed_out: ended.timed_out,
+            millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
+            stdout: ended.stdout.len(),
+        };
+        let output = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
+        let _ = self.ask(&report, &output);
+    }
+
+    /// Readable without a reply asked for means that the broker is gone.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
+    }
+
+    fn readable(&self, signals: &Signals) -> bool {
+        while self.stream.buffer().is_empty() {
+            let mut fds = [PollFd::new(self.stream.get_ref(), PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) => return true,
+                Err(rustix::io::Errno::INTR) if !signals.caught() => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn ask(&mut self, request: &Request, body: &[u8]) -> Result<Reply> {
+        self.send(request, body)?;
+        self.read()
+    }
+
+    fn send(&mut self, request: &Request, body: &[u8]) -> Result<()> {
+        let stream = self.stream.get_mut();
+        let sent = write_frame(stream, request, body).and_then(|()| stream.flush());
+        sent.map_err(|_| unusable(&gone()))
+    }
+
+    fn read(&mut self) -> Result<Reply> {
+        read_frame(&mut self.stream)
+            .map(|(reply, _)| reply)
+            .map_err(|_| unusable(&gone()))
+    }
+}
+
+/// The broker ended before the case did.
+pub(super) fn gone() -> Failure {
+    Failure {
+        kind: FailureKind::Infra,
+        message: "broker gone: the `cargo target-test` of this run has ended".to_owned(),
+        hint: None,
+    }
+}
+
+fn unusable(failure: &Failure) -> Error {
+    let error = Error::new(ErrorKind::Infra, format!("infra: {}", failure.message));
+    match &failure.hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    Error::new(
+        ErrorKind::Other,
+        format!("the broker answered out of turn: {reply:?}"),
+    )
+}
