@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
     io::Read,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -30,20 +30,16 @@ pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
 /// The command that installs it.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
 
-/// nextest's options by class; see [`crate::cli`].
+/// The user's words for each call, as [`crate::cli`] sorted them.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// For building and listing only.
+pub struct Words {
+    /// For building and listing.
     pub build: Vec<OsString>,
-    /// Filters, expressions and partitions: decide the cases.
-    pub selection: Vec<OsString>,
-    /// For the run only.
+    /// Filters, expressions and partitions: they decide the cases, and end with names.
+    pub select: Vec<OsString>,
+    /// For the run.
     pub run: Vec<OsString>,
-    /// For every call: profile, configuration files, colour.
-    pub every: Vec<OsString>,
-    /// Test-name filters and emulated libtest arguments, after `--`.
-    pub after_dashes: Vec<OsString>,
-    /// The user's `--debugger` or `--tracer`, with that option's name.
+    /// `--debugger` or `--tracer`, with its value.
     pub debugger: Option<(&'static str, String)>,
 }
 
@@ -51,7 +47,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Nextest {
     program: PathBuf,
-    options: Options,
+    words: Words,
     verbose: bool,
 }
 
@@ -60,7 +56,7 @@ impl Nextest {
     ///
     /// # Errors
     /// When it is missing or too old, with the command that installs it.
-    pub fn find(options: Options, verbose: bool) -> Result<Self> {
+    pub fn find(words: Words, verbose: bool) -> Result<Self> {
         let cargo_bin = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
@@ -77,11 +73,7 @@ impl Nextest {
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match version_of(&text) {
-            Some(version) if version >= OLDEST => Ok(Self {
-                program,
-                options,
-                verbose,
-            }),
+            Some(version) if version >= OLDEST => Ok(Self { program, words, verbose }),
             Some((a, b, c)) => Err(Error::new(
                 ErrorKind::Nextest,
                 format!(
@@ -105,7 +97,7 @@ impl Nextest {
     pub fn build_and_list(&self) -> Result<TestListSummary> {
         let mut command = self.command("list");
         command.args(["--message-format", "json", "--ignore-default-filter"]);
-        command.args(&self.options.every).args(&self.options.build);
+        command.args(&self.words.build);
         self.show(&command);
         let output = command.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
@@ -116,30 +108,6 @@ impl Nextest {
         })
     }
 
-    /// What Cargo says of the workspace, as nextest would ask for it.
-    ///
-    /// # Errors
-    /// When Cargo refuses.
-    pub fn cargo_metadata(&self, manifest: Option<&Path>, triple: &str) -> Result<Vec<u8>> {
-        let mut command = cargo_metadata::MetadataCommand::new();
-        command.features(cargo_metadata::CargoOpt::AllFeatures);
-        command.other_options(["--filter-platform".to_owned(), triple.to_owned()]);
-        if let Some(path) = manifest {
-            command.manifest_path(path);
-        }
-        let mut command = command.cargo_command();
-        self.show(&command);
-        let output = command.output()?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Error::new(
-            ErrorKind::Build,
-            format!("failed to read the workspace: {text}"),
-        ))
-    }
-
     /// The cases that the user's selection matches, as (binary id, name): nextest decides.
     ///
     /// # Errors
@@ -147,13 +115,7 @@ impl Nextest {
     pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
         let mut command = self.command("list");
         command.args(["--message-format", "oneline"]);
-        command
-            .args(stage.arguments(Listing::All))
-            .args(&self.options.every);
-        command
-            .args(&self.options.selection)
-            .arg("--")
-            .args(&self.options.after_dashes);
+        command.args(stage.arguments(Listing::All)).args(&self.words.select);
         self.show(&command);
         let mut child = command
             .stdout(Stdio::piped())
@@ -188,8 +150,8 @@ impl Nextest {
         let mut command = self.command("run");
         command.args(stage.arguments(Listing::Chosen));
         command.args(["--ignore-default-filter", "--run-ignored", "all"]);
-        command.args(&self.options.every).args(&self.options.run);
-        if let Some((option, debugger)) = &self.options.debugger {
+        command.args(&self.words.run);
+        if let Some((option, debugger)) = &self.words.debugger {
             let shim = debug_shim.iter().map(|part| part.to_string_lossy());
             let shim = shlex::try_join(shim.collect::<Vec<_>>().iter().map(AsRef::as_ref));
             command
@@ -198,6 +160,11 @@ impl Nextest {
         }
         self.show(&command);
         command
+    }
+
+    /// Whether the user debugs or traces one case.
+    pub fn debugs(&self) -> bool {
+        self.words.debugger.is_some()
     }
 
     fn command(&self, verb: &str) -> Command {

@@ -7,7 +7,6 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Write,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -110,10 +109,9 @@ impl Call {
         let signals = Signals::catch()?;
         let mut broker = Broker::connect(&self.socket)?;
         match broker.start(&self.binary, &name, attempt(), &signals)? {
-            Told::Run(run) if run.lease.is_none() => Err(self.command(at, &run).exec().into()),
             Told::Run(run) => {
                 let limit = run.timeout.map(std::time::Duration::from_millis);
-                let ended = child::run(self.command(at, &run), limit, &signals, &mut broker)?;
+                let ended = child::run(self.command(at, &run), limit, run.lease.is_some(), &signals, &mut broker)?;
                 broker.finished(&ended);
                 Ok(verdict(&ended, &run))
             }

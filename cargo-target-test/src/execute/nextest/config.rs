@@ -4,7 +4,7 @@
 //! beats a user's profile-wide value, so an override stands only for what a test itself declares; all
 //! else is at profile level, where the user's file wins.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::{BTreeMap, BTreeSet}, fmt::Write as _};
 
 /// What the configuration says.
 #[derive(Debug, Default)]
@@ -16,11 +16,11 @@ pub struct ToolConfig {
     /// Whether tests without a target run too, and how many at once.
     pub ordinary: Option<usize>,
     /// Case-name beginnings (`smoke`, before the bracket) by declared retries.
-    pub retries: BTreeMap<u32, Vec<String>>,
+    pub retries: BTreeMap<u32, BTreeSet<String>>,
     /// The same by instances needed, where that is more than one.
-    pub counts: BTreeMap<u32, Vec<String>>,
+    pub counts: BTreeMap<u32, BTreeSet<String>>,
     /// The same by nextest priority, where that is not 0.
-    pub priorities: BTreeMap<i8, Vec<String>>,
+    pub priorities: BTreeMap<i8, BTreeSet<String>>,
 }
 
 impl ToolConfig {
@@ -100,7 +100,7 @@ fn group(number: usize) -> String {
 }
 
 /// One anchored expression for many tests: exact-name terms would be quadratic.
-fn beginning(tests: &[String]) -> String {
+fn beginning(tests: &BTreeSet<String>) -> String {
     let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
     format!(r"^({})\[", names.join("|"))
 }
@@ -134,7 +134,7 @@ mod tests {
             threads: 4,
             targets: vec![("a.b".to_owned(), 2), ("ubuntu".to_owned(), 1)],
             ordinary: Some(2),
-            retries: BTreeMap::from([(3, vec!["dir/a.txt".to_owned(), "x::y".to_owned()])]),
+            retries: BTreeMap::from([(3, BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]))]),
             ..ToolConfig::default()
         };
         let text = config.render();

@@ -69,17 +69,20 @@ pub(super) struct Ended {
     pub(super) left: Vec<String>,
 }
 
-/// Runs the test to its end.
+/// Runs the test to its end. A test that is not `ours` (it has no lease) keeps nextest's own pipes, and
+/// what it leaves behind is nextest's to notice.
 pub(super) fn run(
     mut command: Command,
     limit: Option<Duration>,
+    ours: bool,
     signals: &Signals,
     broker: &mut Broker,
 ) -> Result<Ended> {
-    process::reap_descendants()?;
     process::dies_with_parent(&mut command);
-    let terminal = std::io::stdout().is_terminal();
-    if !terminal {
+    if ours {
+        process::reap_descendants()?;
+    }
+    if ours && !std::io::stdout().is_terminal() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();
@@ -107,7 +110,7 @@ pub(super) fn run(
         guard.step(&facts);
     };
     let duration = started.elapsed();
-    let left = kill_descendants();
+    let left = if ours { kill_descendants() } else { Vec::new() };
     tees.drain();
     let tail = |tee: Option<Tee>| tee.map_or_else(Vec::new, |tee| tee.tail);
     Ok(Ended {

@@ -1,0 +1,3 @@
+//! What a run's outcomes come to.
+
+pub mod summary;

@@ -1,0 +1,321 @@
+//! What a run consists of: built, planned, chosen by nextest.
+//!
+//! Owns the way from the command line to the chosen cases, and what broker and nextest are told of
+//! them. Must not lease or deploy anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use nextest_metadata::TestListSummary;
+use target_fixtures::wire::Run;
+use tempfile::TempDir;
+
+use crate::{
+    cli::{Call, Global, TestArgs},
+    commands::setting::Setting,
+    error::{Error, ErrorKind, Result},
+    execute::{
+        broker::{Broker, Case, Entry, Names, Supply},
+        nextest::{Nextest, Stage, ToolConfig, Words, stage},
+        runner,
+    },
+    inventory::{self, Inventory},
+    plan::{self, Plan},
+    playbook::Select,
+    provision::{self, Wanted},
+    ui,
+};
+
+/// The chosen cases and everything they come from.
+pub struct Choice {
+    /// Where this runs.
+    pub setting: Setting,
+    /// Which tests exist.
+    pub inventory: Inventory,
+    /// All cases.
+    pub plan: Plan,
+    /// The run's private folder; gone with this value.
+    pub directory: TempDir,
+    /// Indices into the plan's cases.
+    cases: Vec<usize>,
+    /// Indices into the inventory's tests.
+    plain: Vec<usize>,
+    nextest: Nextest,
+    summary: TestListSummary,
+    stage: Stage,
+}
+
+/// The instances of the targets that the chosen cases need, by target.
+pub type Supplies = BTreeMap<usize, Arc<Supply>>;
+
+impl Choice {
+    /// Reads the playbook, builds, plans, and has nextest choose.
+    ///
+    /// # Errors
+    /// What is wrong with the command line, the playbook, the build or the selection.
+    pub fn make(global: &Global, tests: &TestArgs) -> Result<Self> {
+        let args = &tests.nextest;
+        args.refuse_unsupported()?;
+        let setting = Setting::find(global, args)?;
+        let debugger = ["debugger", "tracer"].into_iter().find_map(|option| {
+            Some((option, args.value(option)?.to_string_lossy().into_owned()))
+        });
+        let words = Words {
+            build: args.words(Call::Build),
+            select: args.words(Call::Select),
+            run: args.words(Call::Run),
+            debugger,
+        };
+        let nextest = Nextest::find(words, global.verbose > 0)?;
+        let summary = nextest.build_and_list()?;
+        let inventory = inventory::read(&summary)?;
+        let select = if tests.all_tests { Select::All } else { setting.playbook.select };
+        let plan = plan::build(&inventory, &setting.playbook.targets, select);
+        let directory = private_directory()?;
+        let socket = Broker::socket_in(directory.path());
+        let ourselves = std::env::current_exe()?;
+        let runner = [&ourselves, Path::new(runner::VERB), &socket].map(|word| word.display().to_string());
+        let stage = Stage::new(directory.path(), &setting.cargo_metadata, &summary, runner.into())?;
+        let mut choice = Self {
+            cases: (0..plan.cases.len()).collect(),
+            plain: plan.plain.clone(),
+            setting, inventory, plan, directory, nextest, summary, stage,
+        };
+        choice.stage.list_all(&choice.listing())?;
+        let chosen = choice.nextest.choose(&choice.stage)?;
+        choice.keep(&chosen);
+        Ok(choice)
+    }
+
+    fn keep(&mut self, chosen: &HashSet<(String, String)>) {
+        let (inventory, plan) = (&self.inventory, &self.plan);
+        let has = |test: usize, name: &str| {
+            let binary = &inventory.binaries[inventory.tests[test].binary];
+            chosen.contains(&(binary.id.clone(), name.to_owned()))
+        };
+        self.cases.retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
+        self.plain.retain(|test| has(*test, &inventory.tests[*test].name));
+    }
+
+    /// How many cases were chosen.
+    pub fn count(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Indices of the chosen cases into the plan's.
+    pub fn chosen(&self) -> HashSet<usize> {
+        self.cases.iter().copied().collect()
+    }
+
+    /// The supplies that the chosen cases need: as many instances as they can use at once.
+    ///
+    /// # Errors
+    /// When a platform cannot tell what an instance excludes.
+    pub fn supplies(&self) -> Result<Supplies> {
+        let mut needs = BTreeMap::<usize, u32>::new();
+        for case in self.chosen_cases() {
+            let need = needs.entry(case.target).or_default();
+            *need = need.saturating_add(case.count);
+        }
+        let supply = |(target, need): (usize, u32)| {
+            let wanted = self.setting.wanted(target, need)?;
+            Ok((target, Arc::new(Supply::new(wanted))))
+        };
+        needs.into_iter().map(supply).collect()
+    }
+
+    /// What the broker has to know of every name that nextest will give to a runner.
+    pub fn names(&self, supplies: &Supplies, prefix: &[String]) -> Result<Names> {
+        let mut names = Names::default();
+        for case in self.chosen_cases() {
+            let (path, mut run) = self.how_to_run(case.test, prefix);
+            let metadata = self.inventory.tests[case.test].metadata.as_ref();
+            run.expect_fail.clone_from(&case.expect_fail);
+            run.timeout = metadata.and_then(|metadata| millis(metadata.timeout.as_deref()?));
+            let entry = Case {
+                supply: Arc::clone(&supplies[&case.target]),
+                count: case.count,
+                full_name: self.full_name(case.test),
+                run,
+            };
+            names.insert(path, case.name.clone(), Entry::Case(entry));
+        }
+        for test in &self.plain {
+            let (path, run) = self.how_to_run(*test, prefix);
+            names.insert(path, run.test.clone(), Entry::Plain { run });
+        }
+        if !self.is_debugged() {
+            let binary = self.stage.deploy_binary()?;
+            for supply in supplies.values() {
+                for index in 0..supply.wanted.len() {
+                    let entry = Entry::Deploy { supply: Arc::clone(supply), index };
+                    names.insert(binary.clone(), deploy_name(supply, index), entry);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Stages what nextest runs: the chosen cases, the deploys they need, and the tool config.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn stage_run(&self, supplies: &Supplies) -> Result<()> {
+        let every = supplies.values().flat_map(|supply| {
+            (0..supply.wanted.len()).map(|index| deploy_name(supply, index))
+        });
+        let deploys = if self.is_debugged() { Vec::new() } else { every.collect() };
+        self.stage.list_chosen(&self.summary, &self.listing(), deploys)?;
+        Ok(fs_err::write(self.stage.tool_config(), self.tool_config(supplies).render())?)
+    }
+
+    /// The supply of the one case that is debugged, and how many instances it needs before nextest starts.
+    ///
+    /// # Errors
+    /// When a debugger is asked for and not exactly one case was chosen.
+    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<Supply>, u32)>> {
+        if !self.is_debugged() {
+            return Ok(None);
+        }
+        match (self.cases.as_slice(), self.plain.as_slice()) {
+            ([case], []) => {
+                let case = &self.plan.cases[*case];
+                Ok(Some((Arc::clone(&supplies[&case.target]), case.count)))
+            }
+            ([], [_]) => Ok(None),
+            (cases, plain) => Err(Error::new(
+                ErrorKind::Usage,
+                format!("a debugger takes exactly one case, {} were chosen", cases.len() + plain.len()),
+            )
+            .with_hint("`-- --exact 'test[target]'` chooses one; `list` shows the names")),
+        }
+    }
+
+    /// The one run.
+    ///
+    /// # Errors
+    /// When our own path is unknown.
+    pub fn nextest_run(&self) -> Result<Command> {
+        let ourselves = std::env::current_exe()?;
+        Ok(self.nextest.run(&self.stage, &[ourselves.as_os_str(), runner::DEBUG_VERB.as_ref()]))
+    }
+
+    /// Says what the plan has to say.
+    pub fn say_notes(&self) {
+        self.plan.notes.iter().for_each(ui::note);
+    }
+
+    fn is_debugged(&self) -> bool {
+        self.nextest.debugs()
+    }
+
+    fn chosen_cases(&self) -> impl Iterator<Item = &plan::Case> {
+        self.cases.iter().map(|case| &self.plan.cases[*case])
+    }
+
+    fn listing(&self) -> stage::Names {
+        let mut names = stage::Names::new();
+        let mut add = |test: usize, name: &str| {
+            let test = &self.inventory.tests[test];
+            let path = self.inventory.binaries[test.binary].path.as_std_path();
+            if !names.contains_key(path) {
+                names.insert(path.to_owned(), Vec::new());
+            }
+            if let Some(names) = names.get_mut(path) {
+                names.push((name.to_owned(), test.ignored));
+            }
+        };
+        self.chosen_cases().for_each(|case| add(case.test, &case.name));
+        self.plain.iter().for_each(|test| add(*test, &self.inventory.tests[*test].name));
+        names
+    }
+
+    fn how_to_run(&self, test: usize, prefix: &[String]) -> (PathBuf, Run) {
+        let test = &self.inventory.tests[test];
+        let path = self.inventory.binaries[test.binary].path.clone().into_std_path_buf();
+        let (test, ignored) = (test.name.clone(), test.ignored);
+        (path, Run { prefix: prefix.to_vec(), test, ignored, ..Run::default() })
+    }
+
+    fn full_name(&self, test: usize) -> String {
+        let test = &self.inventory.tests[test];
+        let binary = &self.inventory.binaries[test.binary];
+        format!("{}::{}", inventory::crate_name(&binary.name), test.name)
+    }
+
+    fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let instances: usize = supplies.values().map(|supply| supply.wanted.len()).sum();
+        let ordinary = (!self.plain.is_empty()).then_some(cores);
+        let (mut retries, mut counts, mut priorities) =
+            (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        for case in self.chosen_cases() {
+            let test = &self.inventory.tests[case.test];
+            let name = || test.name.clone();
+            if let Some(count) = test.metadata.as_ref().and_then(|metadata| metadata.retries) {
+                retries.entry(count).or_default().insert(name());
+            }
+            if case.count > 1 {
+                counts.entry(case.count).or_default().insert(name());
+            }
+            let priority = plan::bucket(case);
+            if priority != 0 {
+                priorities.entry(priority).or_default().insert(name());
+            }
+        }
+        ToolConfig {
+            threads: cores.max(instances + ordinary.unwrap_or(0)),
+            targets: supplies.values().map(|s| (s.target().to_owned(), s.wanted.len())).collect(),
+            ordinary,
+            retries,
+            counts,
+            priorities,
+        }
+    }
+}
+
+impl Setting {
+    /// What the pool is asked for, for `need` instances of a target at once.
+    ///
+    /// # Errors
+    /// When the platform is unknown.
+    pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
+        let target = &self.playbook.targets[target];
+        let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
+            Error::new(ErrorKind::Other, format!("no platform `{}`", target.platform))
+        })?;
+        let wanted = |index| Wanted {
+            target: target.name.clone(),
+            platform: Arc::clone(&platform),
+            index,
+            keys: target.definition.keys.clone(),
+            hash: target.definition.hash.clone(),
+            parameters: target.parameters.clone(),
+            directory: self.playbook.directory.clone(),
+            features: target.features.clone(),
+            workspace: self.workspace.clone(),
+            playbook: self.playbook.path.clone(),
+        };
+        Ok((0..target.count.min(need)).map(wanted).collect())
+    }
+}
+
+fn deploy_name(supply: &Supply, index: usize) -> String {
+    format!("deploy[{}-{index}]", supply.target())
+}
+
+/// A private folder with a short path: a socket's path has at most 108 bytes.
+fn private_directory() -> Result<TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
+    let parent = runtime.filter(fits).unwrap_or_else(|| PathBuf::from("/tmp"));
+    Ok(tempfile::Builder::new().prefix("target-test-").tempdir_in(parent)?)
+}
+
+fn millis(text: &str) -> Option<u64> {
+    u64::try_from(humantime::parse_duration(text).ok()?.as_millis()).ok()
+}

@@ -1,0 +1,133 @@
+//! Where a command runs: the workspace, its playbook, the platforms and the pool's folder.
+//!
+//! Owns how these are found. Must not build, lock or deploy anything: a mistake in the playbook shows
+//! before any of that.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    cli::{Global, NextestArgs},
+    error::{Error, ErrorKind, Result},
+    playbook::{self, Playbook, PlatformSyntax},
+    process,
+    provision::platform::{self, Platform},
+};
+
+/// A workspace and its resolved playbook.
+pub struct Setting {
+    /// The workspace's root folder.
+    pub workspace: PathBuf,
+    /// What Cargo says of it (`cargo metadata`).
+    pub cargo_metadata: Vec<u8>,
+    /// The playbook.
+    pub playbook: Playbook,
+}
+
+impl Setting {
+    /// Finds the workspace, finds and reads the playbook.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`] for whatever is wrong with the playbook, [`ErrorKind::Build`] for what Cargo
+    /// refuses.
+    pub fn find(global: &Global, nextest: &NextestArgs) -> Result<Self> {
+        // An explicit playbook that is wrong is refused even where there is no workspace.
+        if let Some(path) = &global.playbook {
+            load(Some(path), &global.set)?;
+        }
+        let cargo_metadata = cargo_metadata(nextest)?;
+        Self::of(global, cargo_metadata)
+    }
+
+    /// The same, for a package's folder.
+    ///
+    /// # Errors
+    /// As [`Setting::find`].
+    pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
+        let mut command = cargo_metadata::MetadataCommand::new();
+        command.no_deps().current_dir(directory);
+        Self::of(global, output(command)?)
+    }
+
+    fn of(global: &Global, cargo_metadata: Vec<u8>) -> Result<Self> {
+        let text = String::from_utf8_lossy(&cargo_metadata);
+        let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
+            Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says").with_source(error)
+        })?;
+        let workspace = metadata.workspace_root.into_std_path_buf();
+        let path =
+            playbook::find(global.playbook.as_deref(), &workspace, &metadata.workspace_metadata)?;
+        let playbook = load(path.as_deref(), &global.set)?;
+        Ok(Self { workspace, cargo_metadata, playbook })
+    }
+}
+
+/// The pool's folder: `--pool`, or one for each user.
+///
+/// # Errors
+/// When there is neither `--pool`, `XDG_STATE_HOME` nor `HOME`.
+pub fn pool_directory(global: &Global) -> Result<PathBuf> {
+    if let Some(pool) = &global.pool {
+        return Ok(std::path::absolute(pool)?);
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Pool, "there is no folder for the pool: HOME is not set")
+                .with_hint("give one with `--pool DIR`")
+        })?;
+    Ok(state.join("cargo-target-test"))
+}
+
+/// The workspace that the current folder belongs to, without asking Cargo: nothing may be readable.
+pub fn workspace_by_lock_file() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let marked = |name: &str| here.ancestors().find(|folder| folder.join(name).is_file());
+    let root = marked("Cargo.lock").or_else(|| marked("Cargo.toml"));
+    Ok(root.unwrap_or(&here).to_owned())
+}
+
+/// What the playbook has to know of each platform.
+pub fn syntax(platforms: &[std::sync::Arc<dyn Platform>]) -> Vec<PlatformSyntax<'_>> {
+    let of = |platform: &'_ std::sync::Arc<dyn Platform>| -> PlatformSyntax<'_> {
+        let platform = std::sync::Arc::clone(platform);
+        let (parameters, count, schema) = (
+            std::sync::Arc::clone(&platform),
+            std::sync::Arc::clone(&platform),
+            std::sync::Arc::clone(&platform),
+        );
+        PlatformSyntax {
+            name: platform.name(),
+            version: platform.version(),
+            parameters: Box::new(move |table| parameters.parameters(table)),
+            count: Box::new(move |values| count.count(values)),
+            schema: Box::new(move || schema.schema()),
+        }
+    };
+    platforms.iter().map(of).collect()
+}
+
+fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
+    playbook::load(path, sets, &syntax(&platform::all()))
+}
+
+fn cargo_metadata(nextest: &NextestArgs) -> Result<Vec<u8>> {
+    let mut command = cargo_metadata::MetadataCommand::new();
+    command.features(cargo_metadata::CargoOpt::AllFeatures);
+    let flags = ["locked", "offline", "frozen"].into_iter().filter(|flag| nextest.has(flag));
+    command.other_options(flags.map(|flag| format!("--{flag}")).collect::<Vec<_>>());
+    if let Some(path) = nextest.value("manifest-path") {
+        command.manifest_path(path);
+    }
+    output(command)
+}
+
+fn output(command: cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
+    let output = process::output(command.cargo_command())?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let text = text.trim().trim_start_matches("error: ");
+    Err(Error::new(ErrorKind::Build, format!("failed to read the workspace: {text}")))
+}

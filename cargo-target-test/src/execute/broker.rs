@@ -1,0 +1,242 @@
+//! The broker: holds leases and live connections, has instances deployed, serves runners and tests.
+//!
+//! Owns one Unix socket in a private folder and everything that lives as long as it. Must not know
+//! nextest or the playbook. Dying in any way frees every lease, since the kernel drops the locks.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Notify,
+};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::outcome::Outcome,
+    provision::Provisioner,
+    ui,
+};
+
+mod case;
+mod connection;
+mod held;
+mod lending;
+mod line;
+pub mod names;
+mod session;
+mod ssh_config;
+pub mod standalone;
+pub mod supply;
+
+use connection::{Connection, request_failure};
+use held::Held;
+use line::Line;
+pub use names::{Case, Entry, Names};
+pub use supply::Supply;
+
+/// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
+const SOCKET: &str = "s";
+
+/// A running broker.
+pub struct Broker {
+    core: Arc<Core>,
+}
+
+/// What its tasks share.
+pub(crate) struct Core {
+    provisioner: Arc<Provisioner>,
+    directory: PathBuf,
+    run: String,
+    names: Names,
+    lookup: Option<Box<standalone::Lookup>>,
+    lines: Mutex<HashMap<String, Arc<Line>>>,
+    leases: Mutex<HashMap<String, Arc<Held>>>,
+    outcomes: Mutex<Vec<Outcome>>,
+    counter: AtomicU64,
+    clients: AtomicU64,
+    changed: Notify,
+    cancelled: AtomicBool,
+}
+
+impl Broker {
+    /// Binds the socket in `directory` (private, short) and starts to serve. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket cannot be bound.
+    pub fn start(
+        directory: &Path,
+        provisioner: Arc<Provisioner>,
+        names: Names,
+        lookup: Option<Box<standalone::Lookup>>,
+    ) -> Result<Self> {
+        let core = Arc::new(Core {
+            run: provisioner.run().to_owned(),
+            provisioner,
+            directory: directory.to_owned(),
+            names,
+            lookup,
+            lines: Mutex::default(),
+            leases: Mutex::default(),
+            outcomes: Mutex::default(),
+            counter: AtomicU64::new(0),
+            clients: AtomicU64::new(0),
+            changed: Notify::new(),
+            cancelled: AtomicBool::new(false),
+        });
+        let listener = UnixListener::bind(core.socket()).map_err(|error| {
+            let path = core.socket().display().to_string();
+            Error::new(ErrorKind::Other, format!("cannot listen on `{path}`")).with_source(error)
+        })?;
+        tokio::spawn(accept(Arc::clone(&core), listener));
+        Ok(Self { core })
+    }
+
+    /// The socket's path in a broker's folder.
+    pub fn socket_in(directory: &Path) -> PathBuf {
+        directory.join(SOCKET)
+    }
+
+    /// Starts deploying now what would otherwise be asked for first by a case, and waits for it.
+    ///
+    /// # Errors
+    /// Why an instance could not be had.
+    pub async fn prepare(&self, supply: &Arc<Supply>, count: u32) -> Result<()> {
+        for index in 0..count as usize {
+            let ready = supply.ready(&self.core, index).await;
+            ready.map_err(|failure| Error::new(ErrorKind::Infra, failure.message))?;
+        }
+        Ok(())
+    }
+
+    /// Deploys and waits give up: the run is over.
+    pub fn cancel(&self) {
+        self.core.cancelled.store(true, Ordering::Relaxed);
+        self.core.changed.notify_waiters();
+    }
+
+    /// Ends what leases are left (of tests that were killed a moment ago), so that nothing is in use.
+    pub async fn end_leases(&self) {
+        let leases: Vec<_> = lock(&self.core.leases).drain().map(|(_, held)| held).collect();
+        for held in leases {
+            held.end(true).await;
+        }
+        lock(&self.core.lines).clear();
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> u64 {
+        self.core.clients.load(Ordering::Relaxed)
+    }
+
+    /// What came of each attempt so far; taken.
+    pub fn take_outcomes(&self) -> Vec<Outcome> {
+        std::mem::take(&mut lock(&self.core.outcomes))
+    }
+}
+
+impl Core {
+    fn socket(&self) -> PathBuf {
+        Broker::socket_in(&self.directory)
+    }
+
+    fn ssh_config(&self) -> PathBuf {
+        self.directory.join("ssh_config")
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// A mark that no other lease ever had.
+    fn new_lease(&self) -> String {
+        format!("{}-{}", self.run, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn remember(&self, held: &Arc<Held>) {
+        lock(&self.leases).insert(held.id.clone(), Arc::clone(held));
+    }
+
+    /// The lease has ended: whoever waits may look again.
+    fn forget(&self, held: &Held) {
+        lock(&self.leases).remove(&held.id);
+        self.changed.notify_waiters();
+    }
+
+    fn record(&self, outcome: Outcome) {
+        lock(&self.outcomes).push(outcome);
+    }
+
+    /// What long deploys say while they go on.
+    fn progress(&self, line: &str) {
+        ui::note(line);
+    }
+}
+
+async fn accept(core: Arc<Core>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let core = Arc::clone(&core);
+                tokio::spawn(async move {
+                    core.clients.fetch_add(1, Ordering::Relaxed);
+                    // A client that went away in the middle is its own affair.
+                    let _ = serve(&core, stream).await;
+                    core.clients.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            // Out of descriptors, say: others will close theirs.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
+    let pid = stream.peer_cred()?.pid().unwrap_or(0).cast_unsigned();
+    let mut connection = Connection::accept(stream).await?;
+    match connection.requests.recv().await {
+        Some((Request::Start { binary, name, attempt }, _)) => {
+            case::serve(core, &mut connection, pid, (binary, name, attempt)).await
+        }
+        Some((Request::Attach { lease }, _)) => {
+            let held = lock(&core.leases).get(&lease).cloned();
+            let Some(held) = held else {
+                let failure = request_failure("the lease has ended");
+                return connection.replies.send(&Reply::Refused(failure)).await;
+            };
+            let instances = held.instances.clone();
+            connection.replies.send(&Reply::Leased { lease, instances }).await?;
+            session::serve(&mut connection, &held).await
+        }
+        Some((request @ Request::Acquire { .. }, _)) => {
+            standalone::serve(core, &mut connection, pid, request).await
+        }
+        Some(_) => {
+            let failure = request_failure("the first request must be start, attach or acquire");
+            connection.replies.send(&Reply::Refused(failure)).await
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a client is told of an error.
+fn infra(error: &Error) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Timeout => FailureKind::Timeout,
+        ErrorKind::Usage => FailureKind::Request,
+        _ => FailureKind::Infra,
+    };
+    Failure { kind, message: error.chain(), hint: error.hint().map(str::to_owned) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

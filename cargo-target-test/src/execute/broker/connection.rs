@@ -1,0 +1,95 @@
+//! One client's connection: frames in, frames out.
+//!
+//! Owns framing on tokio's side. A task of its own reads, so that waiting for a frame can be given up
+//! at any moment without losing part of one. Must not know what frames mean.
+
+use std::io;
+
+use target_fixtures::wire::{Failure, FailureKind, PROTOCOL, Reply, Request, lengths_of, write_frame};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
+
+/// How many frames a client may be ahead.
+const AHEAD: usize = 8;
+
+/// Both directions of a connection that has said hello.
+pub(super) struct Connection {
+    /// What the client asks; `None` once it is gone.
+    pub(super) requests: mpsc::Receiver<(Request, Vec<u8>)>,
+    pub(super) replies: Replies,
+}
+
+/// The way to the client.
+pub(super) struct Replies(OwnedWriteHalf);
+
+impl Connection {
+    /// Takes a new connection through its hello.
+    pub(super) async fn accept(stream: UnixStream) -> io::Result<Self> {
+        let (read, write) = stream.into_split();
+        let (send, requests) = mpsc::channel(AHEAD);
+        tokio::spawn(read_all(read, send));
+        let mut connection = Self { requests, replies: Replies(write) };
+        let refused = match connection.requests.recv().await {
+            Some((Request::Hello { protocol: PROTOCOL, .. }, _)) => {
+                let version = env!("CARGO_PKG_VERSION").to_owned();
+                connection.replies.send(&Reply::Welcome { version }).await?;
+                return Ok(connection);
+            }
+            Some((Request::Hello { protocol, version }, _)) => Failure {
+                kind: FailureKind::Version,
+                message: format!(
+                    "protocol {protocol} of target-fixtures {version} is not protocol {PROTOCOL} of \
+                     cargo-target-test {}",
+                    env!("CARGO_PKG_VERSION")
+                ),
+                hint: Some("give both the same version".to_owned()),
+            },
+            _ => request_failure("the first frame must be a hello"),
+        };
+        connection.replies.send(&Reply::Refused(refused)).await?;
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+impl Replies {
+    pub(super) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        self.send_with(reply, &[]).await
+    }
+
+    pub(super) async fn send_with(&mut self, reply: &Reply, body: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::with_capacity(64 + body.len());
+        write_frame(&mut frame, reply, body)?;
+        self.0.write_all(&frame).await
+    }
+}
+
+/// A request that makes no sense here.
+pub(super) fn request_failure(message: impl Into<String>) -> Failure {
+    Failure { kind: FailureKind::Request, message: message.into(), hint: None }
+}
+
+/// Reads until the client is gone, says nonsense, or nobody listens any more.
+async fn read_all(read: OwnedReadHalf, send: mpsc::Sender<(Request, Vec<u8>)>) {
+    let mut read = BufReader::with_capacity(64 << 10, read);
+    while let Ok(frame) = read_one(&mut read).await {
+        if send.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_one(read: &mut BufReader<OwnedReadHalf>) -> io::Result<(Request, Vec<u8>)> {
+    let mut lengths = [0; 8];
+    read.read_exact(&mut lengths).await?;
+    let [header, body] = lengths_of(lengths)?;
+    let mut bytes = vec![0; header + body];
+    read.read_exact(&mut bytes).await?;
+    let body = bytes.split_off(header);
+    Ok((serde_json::from_slice(&bytes)?, body))
+}

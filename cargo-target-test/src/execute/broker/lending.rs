@@ -1,0 +1,169 @@
+//! From asking for instances to holding them: wait, lease, prove alive.
+//!
+//! Owns the loop in which a case gets its lease. Must not know runners or test processes.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::wire::{Failure, FailureKind, Instance};
+use tokio::sync::mpsc;
+
+use super::{Core, held::Held, infra, supply::Supply};
+use crate::{
+    error::Result,
+    provision::{Holder, Lease, LeaseRequest, Ticket, TryLease},
+};
+
+/// How often the pool is asked again while other processes may let go.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Waiting for less is not worth a word.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    /// The process that the lease is for.
+    pub(super) pid: u32,
+    /// What for: `smoke[alpha]`.
+    pub(super) case: String,
+    /// The new lease's mark.
+    pub(super) lease: String,
+}
+
+/// Leases `count` instances; `notes` hears what it waits for.
+pub(super) async fn lease(
+    core: &Arc<Core>,
+    supply: &Arc<Supply>,
+    count: u32,
+    asker: &Asker,
+    notes: &mpsc::UnboundedSender<String>,
+) -> Result<Arc<Held>, Failure> {
+    let (started, mut said, mut ticket) = (Instant::now(), String::new(), None);
+    loop {
+        let changed = core.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if core.is_cancelled() {
+            return Err(interrupted());
+        }
+        supply.ask_for_all(core);
+        let (answer, kept) = try_lease(core, supply, count, asker, ticket.take()).await?;
+        ticket = kept;
+        let waits_for = match answer {
+            TryLease::Leased(lease) => match hold(core, supply, lease, asker).await {
+                Some(held) => return Ok(held),
+                None => continue,
+            },
+            TryLease::Wait { text } => text,
+            TryLease::NoneReady => match supply.hopeless(count as usize) {
+                Some(failure) => return Err(failure),
+                None => "being deployed".to_owned(),
+            },
+        };
+        if waits_for != said && started.elapsed() > QUIET {
+            let _ = notes.send(format!("waiting for {}: {waits_for}", supply.target()));
+            said = waits_for;
+        }
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+async fn try_lease(
+    core: &Arc<Core>,
+    supply: &Arc<Supply>,
+    count: u32,
+    asker: &Asker,
+    mut ticket: Option<Ticket>,
+) -> Result<(TryLease, Option<Ticket>), Failure> {
+    let (core, supply, asker) = (Arc::clone(core), Arc::clone(supply), asker.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let Some(wanted) = supply.wanted.first() else {
+            return Ok((TryLease::NoneReady, None));
+        };
+        let process = crate::provision::Process::of(asker.pid);
+        let request = LeaseRequest {
+            target: wanted.target.clone(),
+            hash: wanted.hash.clone(),
+            count,
+            holder: Holder::new(process, &core.run, &asker.case, &asker.lease),
+        };
+        let answer = core.provisioner.try_lease(&request, &mut ticket)?;
+        Ok((answer, ticket))
+    });
+    match asked.await {
+        Ok(answer) => answer.map_err(|error: crate::error::Error| infra(&error)),
+        Err(_) => Err(interrupted()),
+    }
+}
+
+/// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and
+/// proved alive. `None`: one was not, and is not lent again.
+async fn hold(
+    core: &Arc<Core>,
+    supply: &Supply,
+    lease: Lease,
+    asker: &Asker,
+) -> Option<Arc<Held>> {
+    let (mut lines, mut instances) = (BTreeMap::new(), Vec::new());
+    for leased in lease.instances() {
+        let record = &leased.record;
+        let proved = match core.line(record) {
+            Ok(line) => {
+                let swept = sweep(&line, &leased.marks()).await;
+                let proved = match swept {
+                    Ok(()) => line.prove().await,
+                    Err(error) => Err(error),
+                };
+                proved.map(|()| line)
+            }
+            Err(error) => Err(error),
+        };
+        match proved {
+            Ok(line) => lines.insert(record.name().to_owned(), line),
+            Err(error) => {
+                core.progress(&format!("{}: {}", record.name(), error.chain()));
+                core.spoil(record, &error.chain()).await;
+                supply.forget(&record.id);
+                return None;
+            }
+        };
+        instances.push(core.describe(record));
+    }
+    let held = Arc::new(Held::new(asker.lease.clone(), instances, lines, lease));
+    core.remember(&held);
+    Some(held)
+}
+
+async fn sweep(line: &super::line::Line, marks: &[String]) -> Result<()> {
+    for mark in marks {
+        line.transport.sweep(mark, Duration::from_secs(10)).await?;
+    }
+    Ok(())
+}
+
+impl Core {
+    fn describe(&self, record: &crate::provision::Record) -> Instance {
+        let deployed = record.deployed.as_ref();
+        Instance {
+            name: record.name().to_owned(),
+            target: record.order.target.clone(),
+            platform: record.platform.clone(),
+            host: deployed.map_or_else(String::new, |deployed| deployed.host.clone()),
+            port: deployed.and_then(|deployed| deployed.port),
+            user: deployed.and_then(|deployed| deployed.user.clone()),
+            params: record.order.parameters.clone(),
+            data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
+            features: record.features.clone(),
+        }
+    }
+}
+
+pub(super) fn interrupted() -> Failure {
+    Failure { kind: FailureKind::Infra, message: "the run was interrupted".to_owned(), hint: None }
+}

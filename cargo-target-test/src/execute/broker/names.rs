@@ -1,0 +1,58 @@
+//! What the names mean that nextest gives to runners.
+//!
+//! Owns the lookup: names are never parsed.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use target_fixtures::wire::Run;
+
+use super::supply::Supply;
+
+/// What one name means.
+pub enum Entry {
+    /// A test that runs once, on the host.
+    Plain {
+        /// How.
+        run: Run,
+    },
+    /// One test on one target.
+    Case(Case),
+    /// Shows a deploy.
+    Deploy {
+        /// Of this target.
+        supply: Arc<Supply>,
+        /// The instance's index.
+        index: usize,
+    },
+}
+
+/// A case, ready to run once it has its lease.
+pub struct Case {
+    /// Where its instances come from.
+    pub supply: Arc<Supply>,
+    /// How many it needs.
+    pub count: u32,
+    /// The test's path with its crate: `hello::smoke`.
+    pub full_name: String,
+    /// How the test is started; environment and lease are added.
+    pub run: Run,
+}
+
+/// All names of a run.
+#[derive(Default)]
+pub struct Names(HashMap<PathBuf, HashMap<String, Entry>>);
+
+impl Names {
+    /// Gives a binary's name a meaning.
+    pub fn insert(&mut self, binary: PathBuf, name: String, entry: Entry) {
+        self.0.entry(binary).or_default().insert(name, entry);
+    }
+
+    pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Entry> {
+        self.0.get(binary)?.get(name)
+    }
+}

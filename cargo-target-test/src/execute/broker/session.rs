@@ -1,0 +1,195 @@
+//! A test process's connection: commands and files, on the instances of its lease.
+//!
+//! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
+//! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
+
+use std::{future::Future, io, sync::Arc, time::Instant};
+
+use target_fixtures::wire::{CHUNK, Command, Failure, Reply, Request, Stream};
+use tokio::sync::mpsc;
+
+use super::{
+    connection::{Connection, Replies, request_failure},
+    held::Held,
+    infra,
+    line::Line,
+};
+use crate::execute::transport::{Event, Transport, files};
+
+/// How long a ping may take.
+const PING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves one client of a lease until it is gone or the lease ends.
+pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::Result<()> {
+    let ended = held.ended();
+    tokio::pin!(ended);
+    loop {
+        let request = tokio::select! {
+            request = connection.requests.recv() => request,
+            () = &mut ended => return Ok(()),
+        };
+        let Some((request, _)) = request else { return Ok(()) };
+        let _working = held.working();
+        tokio::select! {
+            answered = answer(connection, held, request) => answered?,
+            () = &mut ended => return Ok(()),
+        }
+    }
+}
+
+async fn answer(connection: &mut Connection, held: &Held, request: Request) -> io::Result<()> {
+    let Connection { requests, replies } = connection;
+    match request {
+        Request::Exec { instance, command, stdin } => match held.line(&instance) {
+            Some(line) => exec(requests, replies, held, &line, &command, stdin).await,
+            None => replies.send(&unknown(&instance)).await,
+        },
+        Request::Put { instance, path, mode } => {
+            let put = |pieces| async move {
+                let Some(line) = held.line(&instance) else { return unknown(&instance) };
+                let put = files::put(&*line.transport, &held.id, &path, mode, pieces).await;
+                put.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done)
+            };
+            let reply = with_pieces(requests, put).await?;
+            replies.send(&reply).await
+        }
+        Request::Get { instance, path } => match held.line(&instance) {
+            Some(line) => get(requests, replies, held, &*line.transport, &path).await,
+            None => replies.send(&unknown(&instance)).await,
+        },
+        Request::Ping { instance } => {
+            let asked = Instant::now();
+            let reply = match held.line(&instance) {
+                None => unknown(&instance),
+                Some(line) => match line.transport.probe(PING).await {
+                    Ok(_) => {
+                        line.heard();
+                        let micros = asked.elapsed().as_micros();
+                        Reply::Pong { micros: u64::try_from(micros).unwrap_or(u64::MAX) }
+                    }
+                    Err(error) => Reply::Failed(infra(&error)),
+                },
+            };
+            replies.send(&reply).await
+        }
+        Request::Skip { reason } => {
+            held.skip(reason);
+            replies.send(&Reply::Done).await
+        }
+        other => replies.send(&Reply::Failed(out_of_turn(&other))).await,
+    }
+}
+
+async fn exec(
+    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    replies: &mut Replies,
+    held: &Held,
+    line: &Line,
+    command: &Command,
+    stdin: bool,
+) -> io::Result<()> {
+    let (send, receive) = mpsc::channel(4);
+    let started = Instant::now();
+    let mut running = line.transport.exec(command, &held.id, stdin.then_some(receive));
+    let input = forward(requests, stdin.then_some(send));
+    tokio::pin!(input);
+    loop {
+        let event = tokio::select! {
+            event = running.events.recv() => event,
+            gone = &mut input => return Err(gone),
+        };
+        match event {
+            Some(Event::Output(stream, bytes)) => {
+                for piece in bytes.chunks(CHUNK) {
+                    replies.send_with(&Reply::Data { stream }, piece).await?;
+                }
+            }
+            Some(Event::Exited(exit)) => {
+                line.heard();
+                let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                return replies.send(&Reply::Exited { exit, millis }).await;
+            }
+            Some(Event::Lost(error)) => return replies.send(&Reply::Failed(infra(&error))).await,
+            None => {
+                let failure = request_failure("the command ended without a word");
+                return replies.send(&Reply::Failed(failure)).await;
+            }
+        }
+    }
+}
+
+async fn get(
+    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    replies: &mut Replies,
+    held: &Held,
+    transport: &dyn Transport,
+    path: &str,
+) -> io::Result<()> {
+    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+    let got = files::get(transport, &held.id, path, send);
+    let gone = forward(requests, None);
+    tokio::pin!(got, gone);
+    let mut result = None;
+    loop {
+        tokio::select! {
+            gone = &mut gone => return Err(gone),
+            done = &mut got, if result.is_none() => result = Some(done),
+            piece = pieces.recv() => match piece {
+                Some(bytes) => {
+                    for piece in bytes.chunks(CHUNK) {
+                        replies.send_with(&Reply::Data { stream: Stream::Stdout }, piece).await?;
+                    }
+                }
+                // The sender is gone with the finished future.
+                None => break,
+            },
+        }
+    }
+    let result = match result {
+        Some(result) => result,
+        None => got.await,
+    };
+    let reply = result.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done);
+    replies.send(&reply).await
+}
+
+/// Runs `work` on the pieces that the client sends, and gives it up when the client goes.
+async fn with_pieces<F: Future<Output = Reply>>(
+    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    work: impl FnOnce(mpsc::Receiver<Vec<u8>>) -> F,
+) -> io::Result<Reply> {
+    let (send, receive) = mpsc::channel(4);
+    let input = forward(requests, Some(send));
+    tokio::select! {
+        reply = work(receive) => Ok(reply),
+        gone = input => Err(gone),
+    }
+}
+
+/// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
+async fn forward(
+    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    mut to: Option<mpsc::Sender<Vec<u8>>>,
+) -> io::Error {
+    loop {
+        match requests.recv().await {
+            Some((Request::Data, bytes)) => {
+                // A command may end without reading all its input.
+                if let Some(send) = &to {
+                    let _ = send.send(bytes).await;
+                }
+            }
+            Some((Request::End, _)) => to = None,
+            Some(_) => return io::ErrorKind::InvalidData.into(),
+            None => return io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+}
+
+fn unknown(instance: &str) -> Reply {
+    Reply::Failed(request_failure(format!("`{instance}` is not an instance of this lease")))
+}
+
+fn out_of_turn(request: &Request) -> Failure {
+    request_failure(format!("out of turn: {request:?}"))
+}

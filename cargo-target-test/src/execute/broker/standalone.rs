@@ -1,0 +1,75 @@
+//! Tests without a runner: plain `cargo test`, `cargo nextest run`, an IDE's button.
+//!
+//! Owns the lease of such a test, which lives as long as its connection. Must not know how the test's
+//! playbook is found.
+
+use std::{io, sync::Arc};
+
+use target_fixtures::wire::{Reply, Request};
+
+use super::{
+    Case, Core,
+    case::wait_for_lease,
+    connection::{Connection, request_failure},
+    infra,
+    lending::Asker,
+    session,
+};
+use crate::error::Result;
+
+/// A test that asks for its lease itself.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The test binary.
+    pub binary: String,
+    /// The test's path with its crate.
+    pub test: String,
+    /// The package's folder.
+    pub directory: String,
+    /// The target (or instance) it wants.
+    pub target: Option<String>,
+    /// The playbook it wants.
+    pub playbook: Option<String>,
+}
+
+/// Finds where such a test's instances come from. Blocks.
+pub type Lookup = dyn Fn(&Ask) -> Result<Arc<Case>> + Send + Sync;
+
+/// Serves one such test.
+pub(super) async fn serve(
+    core: &Arc<Core>,
+    connection: &mut Connection,
+    pid: u32,
+    request: Request,
+) -> io::Result<()> {
+    let Request::Acquire { binary, test, directory, target, playbook } = request else {
+        return Ok(());
+    };
+    let ask = Ask { binary, test, directory, target, playbook };
+    let asker = Asker { pid, case: ask.test.clone(), lease: core.new_lease() };
+    let case = match find(core, ask).await {
+        Ok(case) => case,
+        Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
+    };
+    let held = match wait_for_lease(core, connection, &case, &asker).await {
+        Ok(held) => held,
+        Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
+    };
+    let leased = Reply::Leased { lease: held.id.clone(), instances: held.instances.clone() };
+    let served = match connection.replies.send(&leased).await {
+        Ok(()) => session::serve(connection, &held).await,
+        Err(error) => Err(error),
+    };
+    held.end(served.is_err()).await;
+    core.forget(&held);
+    served
+}
+
+async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<Case>, target_fixtures::wire::Failure> {
+    let core = Arc::clone(core);
+    let found = tokio::task::spawn_blocking(move || match &core.lookup {
+        Some(lookup) => lookup(&ask).map_err(|error| infra(&error)),
+        None => Err(request_failure("this broker serves one run only")),
+    });
+    found.await.unwrap_or_else(|error| Err(request_failure(error.to_string())))
+}

@@ -1,0 +1,63 @@
+//! What came of each attempt of a case, as the broker saw it.
+//!
+//! Owns the verdicts. Must not know nextest's, which are only pass and fail, nor reports.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One attempt.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The case, or deploy entry: `smoke[alpha]`.
+    pub case: String,
+    /// nextest's attempt, from 1.
+    pub attempt: u32,
+    /// What it means.
+    pub verdict: Verdict,
+    /// The instances it had.
+    pub instances: Vec<String>,
+    /// How long it waited for its lease.
+    pub waited: Duration,
+    /// How long the test process lived.
+    pub took: Duration,
+    /// The end of its output.
+    pub stdout: String,
+    /// The end of its standard error.
+    pub stderr: String,
+}
+
+/// What an attempt means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The test passed, or failed as expected.
+    Pass,
+    /// The test failed.
+    Fail,
+    /// The test said that it does not apply; why.
+    Skip(String),
+    /// The instance could not be had or was lost; why. Never a test's failure.
+    Infra(String),
+}
+
+impl Outcome {
+    /// An attempt that has just begun.
+    pub(crate) fn of_case(case: &str, attempt: u32) -> Self {
+        Self {
+            case: case.to_owned(),
+            attempt,
+            verdict: Verdict::Fail,
+            instances: Vec::new(),
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
+            stdout: String::new(),
+            stderr: String::new(),
+        }
+    }
+
+    /// A deploy entry's result.
+    pub(crate) fn of_deploy(entry: &str, attempt: u32, verdict: Verdict) -> Self {
+        Self { verdict, ..Self::of_case(entry, attempt) }
+    }
+}

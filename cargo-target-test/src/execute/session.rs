@@ -1,0 +1,171 @@
+//! One run in time: the broker serves, nextest runs, signals arrive, things are cleaned up.
+//!
+//! Owns the runtime and what Ctrl-C means: the first lets nextest finish its way and cleans up within a
+//! bound; the second leaves the pool as it is, for the next start to finish. Must not know what runs.
+
+use std::{
+    future::Future,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::broker::{Broker, Names};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+    provision::{Provisioner, Report},
+    ui,
+};
+
+/// How long cleaning up may take after an interrupt.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// A run under way.
+pub struct Session {
+    /// One thread, the process's first: nextest dies with the thread that starts it.
+    runtime: Runtime,
+    directory: PathBuf,
+    provisioner: Arc<Provisioner>,
+}
+
+/// How nextest ended.
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// How often the user interrupted.
+    pub interrupts: u32,
+}
+
+impl Session {
+    /// Starts the runtime; the broker's socket will be in `directory`.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn start(directory: &Path, provisioner: Arc<Provisioner>) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime, directory: directory.to_owned(), provisioner })
+    }
+
+    /// Starts the broker.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn broker(&self, names: Names) -> Result<Broker> {
+        let _inside = self.runtime.enter();
+        Broker::start(&self.directory, Arc::clone(&self.provisioner), names, None)
+    }
+
+    /// Waits for something that the broker does.
+    pub fn wait_for<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
+    }
+
+    /// Runs nextest to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, broker: &Broker, mut command: Command) -> Result<Ended> {
+        process::dies_with_parent(&mut command);
+        self.runtime.block_on(async {
+            let mut signals = Signals::catch()?;
+            let mut child = tokio::process::Command::from(command).spawn()?;
+            let mut interrupts = 0;
+            loop {
+                tokio::select! {
+                    status = child.wait() => return Ok(Ended { status: status?, interrupts }),
+                    number = signals.next() => {
+                        interrupts += 1;
+                        broker.cancel();
+                        // A terminal sends Ctrl-C to nextest itself; a second one from us would be
+                        // taken for the user's.
+                        if number != SignalKind::interrupt() || !std::io::stdin().is_terminal() {
+                            pass_on(child.id(), number);
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Ends the leases, then deletes what this run used and need not keep.
+    ///
+    /// # Errors
+    /// What the pool says.
+    pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: u32) -> Result<Report> {
+        broker.cancel();
+        if interrupts > 1 {
+            ui::note("interrupted twice: instances stay; `cargo target-test --delete-targets` deletes them");
+            return Ok(Report::default());
+        }
+        self.runtime.block_on(async {
+            let mut signals = Signals::catch()?;
+            let provisioner = Arc::clone(&self.provisioner);
+            let work = async {
+                broker.end_leases().await;
+                tokio::task::spawn_blocking(move || provisioner.finish(keep)).await
+            };
+            let limit = if interrupts > 0 { CLEAN_UP } else { Duration::MAX };
+            let left = tokio::select! {
+                done = work => return done.map_err(|error| other(&error.to_string())),
+                _ = signals.next() => "interrupted while cleaning up".to_owned(),
+                () = tokio::time::sleep(limit) => format!("cleaning up took over {} s", CLEAN_UP.as_secs()),
+            };
+            process::kill_all();
+            Err(Error::new(ErrorKind::Infra, left)
+                .with_hint("`cargo target-test --delete-targets` deletes what is left")
+                .with_exit_code(130))
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The socket goes with the run; a deploy that does not listen must not hold up the exit.
+        let _ = std::fs::remove_file(Broker::socket_in(&self.directory));
+    }
+}
+
+/// What ends a run from outside.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.hang_up.recv() => SignalKind::hangup(),
+        }
+    }
+}
+
+fn pass_on(child: Option<u32>, signal: SignalKind) {
+    let pid = child.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    let signal = rustix::process::Signal::from_named_raw(signal.as_raw_value());
+    if let (Some(pid), Some(signal)) = (pid, signal) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn other(message: &str) -> Error {
+    Error::new(ErrorKind::Other, message)
+}
