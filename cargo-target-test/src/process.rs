@@ -2,18 +2,30 @@
 //!
 //! Owns how programs are started, fed, waited for and killed. Must not know what they are for.
 
+mod pump;
+
 use std::{
     ffi::OsStr,
-    io::{Read, Write},
-    os::unix::process::CommandExt,
-    process::{Command, ExitStatus, Stdio},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
 
+use self::pump::Pump;
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long the pipes of an ended program may be quiet before what still holds them is left alone.
+const QUIET: Duration = Duration::from_millis(200);
+/// How long they are read at most, whatever still writes.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A program to start; the caller adds arguments.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -29,11 +41,14 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
+    /// Whether a process that it left behind still holds its output: that one gets SIGPIPE when it
+    /// writes there again.
+    pub held: bool,
 }
 
 /// Runs a program in a session of its own, with `input` on its standard input, to its end or to the
 /// deadline, when its whole process group is killed. `on_stderr` sees each line of standard error as it
-/// comes (without its newline).
+/// comes (without its newline). A process that it leaves behind is not waited for.
 ///
 /// # Errors
 /// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
@@ -41,58 +56,93 @@ pub fn run(
     mut command: Command,
     input: &[u8],
     deadline: Duration,
-    on_stderr: &(dyn Fn(&str) + Sync),
+    on_stderr: &dyn Fn(&str),
 ) -> Result<Finished> {
     let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    own_session(&mut command);
     let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))?;
-    let (mut stdin, mut stdout) = (child.stdin.take(), child.stdout.take());
-    let stderr = child.stderr.take();
-    let pid = Pid::from_child(&child);
-    let finished = thread::scope(|scope| {
-        // A program may end without reading its input: a broken pipe is its own affair.
-        scope.spawn(move || stdin.take().map(|mut pipe| pipe.write_all(input)));
-        let out = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(pipe) = &mut stdout {
-                let _ = pipe.read_to_end(&mut bytes);
-            }
-            bytes
-        });
-        let err = scope.spawn(move || lines_of(stderr, on_stderr));
-        let status = wait_until(&mut child, started + deadline);
-        if !matches!(status, Ok(Some(_))) {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            let _ = child.wait();
+    let mut group = Group::spawn(&mut command).map_err(|error| cannot_start(&program, error))?;
+    let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
+    let mut ended: Option<(ExitStatus, Instant)> = None;
+    loop {
+        let left = match ended {
+            Some(_) if pump.closed() => break,
+            Some((_, at)) => QUIET
+                .saturating_sub(pump.last().max(at).elapsed())
+                .min(DRAIN.saturating_sub(at.elapsed())),
+            None => deadline.saturating_sub(started.elapsed()),
+        };
+        if left.is_zero() {
+            break;
         }
-        (
-            status,
-            out.join().unwrap_or_default(),
-            err.join().unwrap_or_default(),
-        )
-    });
-    match finished {
-        (Ok(Some(status)), stdout, stderr) => Ok(Finished {
-            status,
-            stdout,
-            stderr,
-        }),
-        (Ok(None), ..) => Err(Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "`{program}` did not end within {}",
-                humantime::format_duration(deadline)
-            ),
-        )),
-        (Err(error), ..) => Err(error.into()),
+        match ended {
+            Some(_) => pump.step(None, left)?,
+            None => pump.step(group.pidfd.as_ref(), left)?,
+        }
+        if ended.is_none() {
+            ended = group.try_wait()?.map(|status| (status, Instant::now()));
+        }
     }
+    let Some((status, _)) = ended else {
+        let limit = humantime::format_duration(deadline);
+        let message = format!("`{program}` did not end within {limit}");
+        return Err(Error::new(ErrorKind::Timeout, message));
+    };
+    let held = !pump.closed();
+    let (stdout, stderr) = pump.finish();
+    Ok(Finished {
+        status,
+        stdout,
+        stderr,
+        held,
+    })
+}
+
+/// How a program ended, in words: `exited with code 3`, `was killed by signal 9`.
+pub fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// Kills the process group of every program that [`run`] is waiting for; their callers see them
+/// killed by signal 9.
+pub fn kill_all() {
+    for pid in running().iter() {
+        kill_group(*pid);
+    }
+}
+
+/// Kills every process of ours that has this variable in its environment, and those that they start
+/// meanwhile; gives up after 2 s. Finds nothing where there is no `/proc`.
+pub fn kill_marked(name: &str, value: &str) {
+    let mark = format!("{name}={value}");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        let marked: Vec<Pid> = marked(mark.as_bytes()).collect();
+        if marked.is_empty() {
+            return;
+        }
+        for pid in marked {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
+    let own = rustix::process::getpid();
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(move |pid| {
+            let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+            *pid != own
+                && environment.is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == mark))
+        })
 }
 
 /// Puts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
@@ -108,21 +158,91 @@ pub fn own_session(command: &mut Command) {
 }
 
 /// Has the kernel kill the program when the thread that starts it ends: call it, and spawn, only on a
-/// thread that lives as long as the process.
+/// thread that outlives the program (one that waits for it in [`run`], for instance).
 #[expect(unsafe_code, reason = "prctl must run between fork and exec")]
 pub fn dies_with_parent(command: &mut Command) {
-    // SAFETY: prctl is async-signal-safe and touches no memory of ours.
+    let parent = rustix::process::getpid();
+    // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             #[cfg(target_os = "linux")]
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A parent that died before the line above sends no signal any more.
+            if rustix::process::getppid() != Some(parent) {
+                return Err(rustix::io::Errno::CANCELED.into());
+            }
             Ok(())
         });
     }
 }
 
-fn cannot_start(program: &str, error: std::io::Error) -> Error {
-    let missing = error.kind() == std::io::ErrorKind::NotFound;
+/// A running program with its process group; listed in [`running`] until it is reaped, so that
+/// nobody ever kills a group whose number belongs to somebody else.
+struct Group {
+    child: Child,
+    pid: Pid,
+    /// Readable when the program has ended; absent on old kernels and other systems.
+    pidfd: Option<OwnedFd>,
+}
+
+impl Group {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        own_session(command);
+        let mut running = running();
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        running.push(pid);
+        let pidfd = pidfd(pid);
+        Ok(Self { child, pid, pidfd })
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut running = running();
+        let status = self.child.try_wait()?;
+        if status.is_some() {
+            running.retain(|pid| *pid != self.pid);
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut running = running();
+        if running.contains(&self.pid) {
+            kill_group(self.pid);
+            running.retain(|pid| *pid != self.pid);
+            drop(running);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kill_group(pid: Pid) {
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+}
+
+#[cfg(target_os = "linux")]
+fn pidfd(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_pid: Pid) -> Option<OwnedFd> {
+    None
+}
+
+fn cannot_start(program: &str, error: io::Error) -> Error {
+    let missing = error.kind() == io::ErrorKind::NotFound;
     let failed =
         Error::new(ErrorKind::Other, format!("cannot start `{program}`")).with_source(error);
     if missing {
@@ -132,34 +252,122 @@ fn cannot_start(program: &str, error: std::io::Error) -> Error {
     }
 }
 
-fn lines_of(pipe: Option<impl Read>, on_line: &(dyn Fn(&str) + Sync)) -> Vec<u8> {
-    let mut all = Vec::new();
-    let Some(pipe) = pipe else { return all };
-    let mut reader = std::io::BufReader::new(pipe);
-    let mut line = Vec::new();
-    while let Ok(read) = std::io::BufRead::read_until(&mut reader, b'\n', &mut line) {
-        if read == 0 {
-            break;
-        }
-        on_line(String::from_utf8_lossy(&line).trim_end());
-        all.append(&mut line);
-    }
-    all
-}
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
 
-fn wait_until(
-    child: &mut std::process::Child,
-    deadline: Instant,
-) -> std::io::Result<Option<ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn sh(script: &str) -> Command {
+        let mut command = command("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn input_output_and_lines() {
+        let lines = RefCell::new(Vec::new());
+        let script = "cat; echo one >&2; printf 'two' >&2; exit 3";
+        let input = vec![b'x'; 1 << 20];
+        let finished = run(sh(script), &input, LONG, &|line| {
+            lines.borrow_mut().push(line.to_owned());
+        })
+        .unwrap();
+        assert_eq!(ending(finished.status), "exited with code 3");
+        assert_eq!(finished.stdout, input);
+        assert_eq!(finished.stderr, b"one\ntwo");
+        assert_eq!(*lines.borrow(), ["one", "two"]);
+        assert!(!finished.held);
+    }
+
+    #[test]
+    fn input_that_nobody_reads_is_no_error() {
+        let finished = run(sh("exit 0"), &vec![b'x'; 1 << 20], LONG, &|_| {}).unwrap();
+        assert!(finished.status.success());
+    }
+
+    #[test]
+    fn output_closed_early_is_not_the_end() {
+        let script = "exec >&- 2>&-; sleep 0.05; exit 4";
+        let finished = run(sh(script), b"", LONG, &|_| {}).unwrap();
+        assert_eq!(finished.status.code(), Some(4));
+    }
+
+    #[test]
+    fn the_group_dies_at_the_deadline() {
+        let pid = RefCell::new(String::new());
+        let error = run(
+            sh("sleep 1000 & echo $! >&2; wait"),
+            b"",
+            Duration::from_millis(300),
+            &|line| *pid.borrow_mut() = line.to_owned(),
+        )
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.to_string(), "`sh` did not end within 300ms");
+        await_gone(&pid.borrow());
+    }
+
+    #[test]
+    fn what_holds_the_output_is_left_alone() {
+        let started = Instant::now();
+        let finished = run(sh("sleep 1000 & echo $!"), b"", LONG, &|_| {}).unwrap();
+        assert!(finished.held);
+        assert!(started.elapsed() < Duration::from_secs(30));
+        let pid = String::from_utf8(finished.stdout).unwrap();
+        assert!(alive(pid.trim()));
+        kill(pid.trim());
+    }
+
+    #[test]
+    fn marked_processes_are_killed_and_no_others() {
+        let mut marked = sh("sleep 1000 & echo $!");
+        marked.env("TARGET_TEST_MARK", "a");
+        let pid_of = |command| {
+            let finished = run(command, b"", LONG, &|_| {}).unwrap();
+            String::from_utf8(finished.stdout)
+                .unwrap()
+                .trim()
+                .to_owned()
+        };
+        let marked = pid_of(marked);
+        let mut other = sh("sleep 1000 & echo $!");
+        other.env("TARGET_TEST_MARK", "ab");
+        let other = pid_of(other);
+        kill_marked("TARGET_TEST_MARK", "a");
+        await_gone(&marked);
+        assert!(alive(&other));
+        kill(&other);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(command("no-such-program"), b"", LONG, &|_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `no-such-program`");
+        assert!(error.hint().is_some());
+    }
+
+    fn pid(text: &str) -> Pid {
+        Pid::from_raw(text.parse().unwrap()).unwrap()
+    }
+
+    fn kill(text: &str) {
+        rustix::process::kill_process(pid(text), Signal::KILL).unwrap();
+    }
+
+    /// Not gone and no zombie: an orphan may wait for a reaper that never comes.
+    fn alive(pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    fn await_gone(pid: &str) {
+        let started = Instant::now();
+        while alive(pid) {
+            assert!(started.elapsed() < LONG, "{pid} is still there");
+            thread::yield_now();
         }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
