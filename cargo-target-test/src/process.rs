@@ -2,6 +2,7 @@
 //!
 //! Owns how programs are started, fed, waited for and killed. Must not know what they are for.
 
+mod marked;
 mod pump;
 
 use std::{
@@ -13,12 +14,12 @@ use std::{
     },
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
 
+pub use self::marked::kill_marked;
 use self::pump::Pump;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -112,37 +113,6 @@ pub fn kill_all() {
     for pid in running().iter() {
         kill_group(*pid);
     }
-}
-
-/// Kills every process of ours that has this variable in its environment, and those that they start
-/// meanwhile; gives up after 2 s. Finds nothing where there is no `/proc`.
-pub fn kill_marked(name: &str, value: &str) {
-    let mark = format!("{name}={value}");
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(2) {
-        let marked: Vec<Pid> = marked(mark.as_bytes()).collect();
-        if marked.is_empty() {
-            return;
-        }
-        for pid in marked {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
-    let own = rustix::process::getpid();
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-        .filter(move |pid| {
-            let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
-            *pid != own
-                && environment.is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == mark))
-        })
 }
 
 /// Puts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
@@ -258,9 +228,9 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    pub(super) const LONG: Duration = Duration::from_secs(60);
 
-    fn sh(script: &str) -> Command {
+    pub(super) fn sh(script: &str) -> Command {
         let mut command = command("sh");
         command.args(["-c", script]);
         command
@@ -322,27 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn marked_processes_are_killed_and_no_others() {
-        let mut marked = sh("sleep 1000 & echo $!");
-        marked.env("TARGET_TEST_MARK", "a");
-        let pid_of = |command| {
-            let finished = run(command, b"", LONG, &|_| {}).unwrap();
-            String::from_utf8(finished.stdout)
-                .unwrap()
-                .trim()
-                .to_owned()
-        };
-        let marked = pid_of(marked);
-        let mut other = sh("sleep 1000 & echo $!");
-        other.env("TARGET_TEST_MARK", "ab");
-        let other = pid_of(other);
-        kill_marked("TARGET_TEST_MARK", "a");
-        await_gone(&marked);
-        assert!(alive(&other));
-        kill(&other);
-    }
-
-    #[test]
     fn a_missing_program_is_named() {
         let error = run(command("no-such-program"), b"", LONG, &|_| {}).unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program`");
@@ -353,21 +302,21 @@ mod tests {
         Pid::from_raw(text.parse().unwrap()).unwrap()
     }
 
-    fn kill(text: &str) {
+    pub(super) fn kill(text: &str) {
         rustix::process::kill_process(pid(text), Signal::KILL).unwrap();
     }
 
     /// Not gone and no zombie: an orphan may wait for a reaper that never comes.
-    fn alive(pid: &str) -> bool {
+    pub(super) fn alive(pid: &str) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z "))
     }
 
-    fn await_gone(pid: &str) {
+    pub(super) fn await_gone(pid: &str) {
         let started = Instant::now();
         while alive(pid) {
             assert!(started.elapsed() < LONG, "{pid} is still there");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 }
