@@ -42,7 +42,10 @@ use self::{
     answer::{Answer, Request, Transport},
     program::Program,
 };
-use super::{Deployed, Order, Platform, Reach, SshReach, parameters};
+use super::{
+    Deployed, Order, Platform, Reach, SshReach,
+    parameters::{self, Limit},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     process::{self, Finished},
@@ -75,13 +78,11 @@ struct Parameters {
     #[serde(default, deserialize_with = "params")]
     params: Map<String, Value>,
     /// How long `deploy` (and `restart`) may take.
-    #[serde(default = "timeout", with = "parameters::duration")]
-    #[schemars(with = "String")]
-    timeout: Duration,
+    #[serde(default = "timeout")]
+    timeout: Limit,
     /// How long `delete` may take.
-    #[serde(default = "delete_timeout", with = "parameters::duration")]
-    #[schemars(with = "String")]
-    delete_timeout: Duration,
+    #[serde(default = "delete_timeout")]
+    delete_timeout: Limit,
     /// The login name, where `deploy` answers none.
     #[serde(default, deserialize_with = "parameters::user")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,12 +99,12 @@ struct Parameters {
     known_hosts: Option<PathBuf>,
 }
 
-fn timeout() -> Duration {
-    Duration::from_secs(10 * 60)
+fn timeout() -> Limit {
+    Limit(Duration::from_secs(10 * 60))
 }
 
-fn delete_timeout() -> Duration {
-    Duration::from_secs(5 * 60)
+fn delete_timeout() -> Limit {
+    Limit(Duration::from_secs(5 * 60))
 }
 
 impl Platform for Command {
@@ -136,11 +137,13 @@ impl Platform for Command {
     fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed> {
         let parameters: Parameters = parameters::of(order)?;
         kill_interrupted("deploy", order);
+        // A machine made anew has a new host key.
+        let _ = fs_err::remove_file(recorded_keys(order));
         let script = Script {
             action: "deploy",
             program: &parameters.deploy,
             order,
-            timeout: parameters.timeout,
+            timeout: parameters.timeout.0,
         };
         let finished = script.run(&parameters.params, None, progress)?;
         let answer = Answer::read(&finished.stdout).map_err(|problem| {
@@ -168,7 +171,7 @@ impl Platform for Command {
             action: "delete",
             program: &parameters.delete,
             order,
-            timeout: parameters.delete_timeout,
+            timeout: parameters.delete_timeout.0,
         };
         let data = deployed.map(|deployed| &deployed.data);
         script.run(&parameters.params, data, &|_| {}).map(drop)
@@ -184,7 +187,7 @@ impl Platform for Command {
             action: "restart",
             program,
             order,
-            timeout: parameters.timeout,
+            timeout: parameters.timeout.0,
         };
         script
             .run(&parameters.params, Some(&deployed.data), &|_| {})
@@ -196,6 +199,11 @@ impl Platform for Command {
 /// makes machines behind our back.
 fn kill_interrupted(action: &str, order: &Order) {
     process::kill_marked(SCRIPT, &format!("{action} {}", order.unique));
+}
+
+/// Where the host key of a machine is recorded when it is first reached.
+fn recorded_keys(order: &Order) -> PathBuf {
+    order.scratch.join("known_hosts")
 }
 
 /// What an answer means, the parameters filling in.
@@ -214,11 +222,10 @@ fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Deployed {
             user: user.clone(),
             identity: parameters.identity.map(from),
             trust_first: parameters.known_hosts.is_none(),
-            known_hosts: Some(
-                parameters
-                    .known_hosts
-                    .map_or_else(|| order.scratch.join("known_hosts"), from),
-            ),
+            known_hosts: Some(match parameters.known_hosts {
+                Some(written) => from(written),
+                None => recorded_keys(order),
+            }),
             connect_timeout: None,
         }),
     };

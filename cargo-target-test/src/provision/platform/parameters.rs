@@ -2,9 +2,17 @@
 //!
 //! Owns values that TOML has no type for, and how relative paths are meant. Must not know any platform.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned, de::Error as _};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeOwned, Error as _},
+};
 use serde_json::Value;
 
 use super::Order;
@@ -84,43 +92,51 @@ pub(super) fn user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<S
     Ok(user)
 }
 
-/// Durations, written as `30s`, `10m`, `1h 30m`; never zero.
-pub(super) mod duration {
-    use std::{fmt, time::Duration};
+/// How long something may take: `30s`, `10m`, `1h 30m`; never zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Limit(pub(super) Duration);
 
-    use serde::{Deserializer, Serializer, de};
+impl Serialize for Limit {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(self.0))
+    }
+}
 
-    struct Visitor;
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(LimitVisitor)
+    }
+}
 
-    impl de::Visitor<'_> for Visitor {
-        type Value = Duration;
+struct LimitVisitor;
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration such as \"30s\" or \"10m\"")
-        }
+impl de::Visitor<'_> for LimitVisitor {
+    type Value = Limit;
 
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            match humantime::parse_duration(text) {
-                Ok(duration) if duration.is_zero() => {
-                    Err(E::custom(format!("`{text}` is no time at all")))
-                }
-                Ok(duration) => Ok(duration),
-                Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-            }
-        }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"30s\" or \"10m\"")
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Duration, D::Error> {
-        from.deserialize_str(Visitor)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
+        match humantime::parse_duration(text) {
+            Ok(limit) if limit.is_zero() => Err(E::custom(format!("`{text}` is no time at all"))),
+            Ok(limit) => Ok(Limit(limit)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+impl schemars::JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
     }
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*duration))
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "examples": ["30s", "10m"] })
     }
 }
 

@@ -9,7 +9,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, ToSocketAddrs},
     num::NonZeroU16,
     path::PathBuf,
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,8 @@ use serde_json::{Value, json};
 
 use self::host::Host;
 use super::{
-    Deployed, Order, Platform, Reach, SshReach, parameters,
+    Deployed, Order, Platform, Reach, SshReach,
+    parameters::{self, Limit},
     ssh_config::{self, SshConfig},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -47,14 +47,9 @@ struct Parameters {
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
-    /// How long connecting to a host may take.
-    #[serde(default = "connect_timeout", with = "parameters::duration")]
-    #[schemars(with = "String")]
-    connect_timeout: Duration,
-}
-
-fn connect_timeout() -> Duration {
-    Duration::from_secs(10)
+    /// How long connecting to a host may take; by default what `~/.ssh/config` says, or 10 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connect_timeout: Option<Limit>,
 }
 
 impl Platform for Ssh {
@@ -129,7 +124,7 @@ fn reach(order: &Order) -> Result<SshReach> {
         identity: parameters.identity.map(from),
         known_hosts: parameters.known_hosts.map(from),
         trust_first: false,
-        connect_timeout: Some(parameters.connect_timeout),
+        connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
     })
 }
 
@@ -167,7 +162,7 @@ fn machine(config: &SshConfig) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{path::Path, time::Duration};
 
     use super::{
         super::parameters::tests::{order, parse},
@@ -177,10 +172,7 @@ mod tests {
     #[test]
     fn parameters_with_defaults() {
         let short = parse(&Ssh, "hosts = ['lab7', 'root@rack:2222']").unwrap();
-        assert_eq!(
-            short,
-            json!({"hosts": ["lab7", "root@rack:2222"], "connect-timeout": "10s"})
-        );
+        assert_eq!(short, json!({"hosts": ["lab7", "root@rack:2222"]}));
         assert_eq!(Ssh.count(&short), Some(2));
         let text = "hosts = ['a']\nuser = 'u'\nport = 2\nidentity = 'id'\nknown-hosts = 'k'\nconnect-timeout = '1m 30s'";
         let full = json!({"hosts": ["a"], "user": "u", "port": 2, "identity": "id",
@@ -270,18 +262,19 @@ mod tests {
 
     #[test]
     fn behind_a_jump_names_are_not_resolved() {
-        let config = SshConfig {
-            hostname: "Inner.invalid".into(),
-            port: 22,
-            proxy_jump: Some("root@jump".into()),
-            ..SshConfig::default()
+        let host = SshReach {
+            host: "Inner.invalid".into(),
+            port: Some(22),
+            ..SshReach::default()
         };
+        let mut config = ssh_config::resolve(&host).unwrap();
+        config.proxy_jump = Some("root@jump".into());
         assert_eq!(machine(&config).unwrap(), "root@jump>inner.invalid:22");
     }
 
     #[test]
     fn deploy_only_looks_up() {
-        let text = "hosts = ['a', 'root@127.0.0.1:7']\nidentity = 'id'\nuser = 'u'";
+        let text = "hosts = ['a', 'root@127.0.0.1:7']\nidentity = 'id'\nuser = 'u'\nconnect-timeout = '1m 30s'";
         let mut order = order(Path::new("/book"), parse(&Ssh, text).unwrap());
         order.index = 1;
         let deployed = Ssh.deploy(&order, &|_| {}).unwrap();
@@ -294,7 +287,7 @@ mod tests {
             panic!("{deployed:?}");
         };
         assert_eq!(reach.identity.as_deref(), Some(Path::new("/book/id")));
-        assert_eq!(reach.connect_timeout, Some(Duration::from_secs(10)));
+        assert_eq!(reach.connect_timeout, Some(Duration::from_secs(90)));
         let error = Ssh.check(&order).unwrap_err();
         assert_eq!(
             error.to_string(),
