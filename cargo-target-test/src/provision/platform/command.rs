@@ -253,7 +253,15 @@ impl Script<'_> {
         data: Option<&Value>,
         progress: &dyn Fn(&str),
     ) -> Result<Finished> {
-        let mut command = self.program.command(self.action, self.order)?;
+        let command = self.program.command(self.action, self.order);
+        // Seen by `check` it is the playbook that is wrong; now it is a machine that is not to be had.
+        let mut command = command.map_err(|error| {
+            let infra = Error::new(ErrorKind::Infra, error.to_string());
+            match error.hint() {
+                Some(hint) => infra.with_hint(hint),
+                None => infra,
+            }
+        })?;
         // A program of the user's finds the user's environment, and of ours only this.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TARGET_TEST_") {

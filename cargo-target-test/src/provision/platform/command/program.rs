@@ -40,6 +40,12 @@ impl Program {
 
     fn find(&self, directory: &Path) -> Result<PathBuf, Problem> {
         let written = &self.0[0];
+        if !directory.is_dir() {
+            return Err(Problem {
+                message: format!("its folder `{}` does not exist", directory.display()),
+                hint: None,
+            });
+        }
         if !written.contains('/') {
             return which::which(written).map_err(|_| Problem {
                 message: format!("there is no `{written}` in PATH"),
@@ -91,9 +97,10 @@ fn check(path: &Path) -> Result<(), Problem> {
         return problem(format!("`{shown}` is not executable"), Some(hint));
     }
     let mut start = Vec::new();
-    // A program may be executable and not readable: then the kernel is the judge.
-    if let Ok(file) = fs_err::File::open(path) {
-        let _ = file.take(256).read_to_end(&mut start);
+    let read = fs_err::File::open(path).and_then(|file| file.take(256).read_to_end(&mut start));
+    if read.is_err() {
+        // Executable and not readable: the kernel is the judge.
+        return Ok(());
     }
     match interpreter(&start) {
         Start::Script(name) if !Path::new(&*name).exists() => problem(

@@ -230,13 +230,26 @@ fn restart_is_optional() {
 
 #[test]
 fn missing_scripts_are_found_without_a_machine() {
+    let directory = tempfile::tempdir().unwrap();
     let parameters = parse(&Command, "deploy = ['sh']\ndelete = './none'").unwrap();
-    let error = Command
-        .check(&order(Path::new("/book"), parameters))
-        .unwrap_err();
+    let mut order = order(directory.path(), parameters);
+    let error = Command.check(&order).unwrap_err();
+    let path = directory.path().join("./none");
+    let expected = format!(
+        "`delete` of target `alpha`: there is no file `{}`",
+        path.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.kind(), ErrorKind::Playbook);
+    let error = Command.delete(&order, None).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Infra, expected)
+    );
+    order.directory = "/no/such/book".into();
+    let error = Command.check(&order).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`delete` of target `alpha`: there is no file `/book/./none`"
+        "`deploy` of target `alpha`: its folder `/no/such/book` does not exist"
     );
-    assert_eq!(error.kind(), ErrorKind::Playbook);
 }
