@@ -26,37 +26,23 @@
 
 mod answer;
 mod program;
+mod script;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    num::NonZeroU16,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use self::{
-    answer::{Answer, Request, Transport},
+    answer::{Answer, Transport},
     program::Program,
+    script::{Script, kill_interrupted},
 };
 use super::{
     Deployed, Order, Platform, Reach, SshReach,
     parameters::{self, Limit},
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    process::{self, Finished},
-};
-
-/// In the environment of every program: the pool's label.
-const LABEL: &str = "TARGET_TEST_LABEL";
-/// In the environment of every program and all that it starts: `deploy tt-1f3a9c-12`.
-const SCRIPT: &str = "TARGET_TEST_SCRIPT";
-/// How many of the last lines of standard error an error repeats.
-const LINES: usize = 10;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Platform `command`.
 #[derive(Debug)]
@@ -195,12 +181,6 @@ impl Platform for Command {
     }
 }
 
-/// Kills what an interrupted call (this process or an earlier one was killed) still runs, lest it
-/// makes machines behind our back.
-fn kill_interrupted(action: &str, order: &Order) {
-    process::kill_marked(SCRIPT, &format!("{action} {}", order.unique));
-}
-
 /// Where the host key of a machine is recorded when it is first reached.
 fn recorded_keys(order: &Order) -> PathBuf {
     order.scratch.join("known_hosts")
@@ -235,87 +215,6 @@ fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Deployed {
         user,
         data: Value::Object(answer.data),
         reach,
-    }
-}
-
-/// One call of one of the user's programs.
-struct Script<'a> {
-    action: &'static str,
-    program: &'a Program,
-    order: &'a Order,
-    timeout: Duration,
-}
-
-impl Script<'_> {
-    fn run(
-        &self,
-        params: &Map<String, Value>,
-        data: Option<&Value>,
-        progress: &dyn Fn(&str),
-    ) -> Result<Finished> {
-        let command = self.program.command(self.action, self.order);
-        // Seen by `check` it is the playbook that is wrong; now it is a machine that is not to be had.
-        let mut command = command.map_err(|error| {
-            let infra = Error::new(ErrorKind::Infra, error.to_string());
-            match error.hint() {
-                Some(hint) => infra.with_hint(hint),
-                None => infra,
-            }
-        })?;
-        // A program of the user's finds the user's environment, and of ours only this.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TARGET_TEST_") {
-                command.env_remove(name);
-            }
-        }
-        command.env(LABEL, &self.order.label);
-        command.env(SCRIPT, format!("{} {}", self.action, self.order.unique));
-        process::dies_with_parent(&mut command);
-
-        let input = Request::new(self.action, self.order, params, data).json();
-        let last = RefCell::new(VecDeque::new());
-        let on_line = |line: &str| {
-            progress(line);
-            let mut last = last.borrow_mut();
-            if last.len() == LINES {
-                last.pop_front();
-            }
-            last.push_back(line.to_owned());
-        };
-        let finished = process::run(command, &input, self.timeout, &on_line);
-        let last = last.take().make_contiguous().join("\n");
-        let key = if self.action == "delete" {
-            "delete-timeout"
-        } else {
-            "timeout"
-        };
-        match finished {
-            Ok(finished) if finished.status.success() => Ok(finished),
-            Ok(finished) => Err(self.failed(&process::ending(finished.status), &last)),
-            Err(error) if error.kind() == ErrorKind::Timeout => {
-                let limit = humantime::format_duration(self.timeout);
-                let problem = format!("did not end within {limit} and was killed");
-                let hint = format!("`{key}` sets how long it may take");
-                Err(self.failed(&problem, &last).with_hint(hint))
-            }
-            Err(error) => Err(self.failed("could not be run", "").with_source(error)),
-        }
-    }
-
-    /// `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last words ``
-    fn failed(&self, problem: &str, last: &str) -> Error {
-        let Order {
-            instance, target, ..
-        } = self.order;
-        let mut message = format!(
-            "`{}` for `{instance}` of target `{target}` {problem}",
-            self.program
-        );
-        if !last.is_empty() {
-            message.push_str(if last.contains('\n') { ":\n" } else { ": " });
-            message.push_str(last);
-        }
-        Error::new(ErrorKind::Infra, message)
     }
 }
 
