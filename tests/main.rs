@@ -1,1 +1,4 @@
-//! x
+//! End-to-end tests of the pair `cargo-target-test` and `target-fixtures`: one binary, a module per subject.
+
+/// Platforms: their schemas, and what becomes of scripts when somebody dies.
+mod platform;

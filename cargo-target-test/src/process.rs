@@ -2,24 +2,37 @@
 //!
 //! Owns how programs are started, fed, waited for and killed. Must not know what they are for.
 
+mod marked;
+mod pump;
+mod signal;
+mod watch;
+
 use std::{
     ffi::OsStr,
-    io::{Read, Write},
+    io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
     },
-    process::{Command, ExitStatus, Stdio},
-    thread,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal},
-};
+use rustix::process::{Pid, Signal};
 
+use self::pump::Pump;
+pub use self::{
+    marked::kill_marked,
+    signal::{signal_name, signal_number},
+    watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
+};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long the pipes of an ended program may be quiet before what still holds them is left alone.
+const QUIET: Duration = Duration::from_millis(200);
+/// How long they are read at most, whatever still writes.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A program to start; the caller adds arguments.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -35,11 +48,14 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
+    /// Whether a process that it left behind still holds its output: that one gets SIGPIPE when it
+    /// writes there again.
+    pub held: bool,
 }
 
 /// Runs a program in a session of its own, with `input` on its standard input, to its end or to the
 /// deadline, when its whole process group is killed. `on_stderr` sees each line of standard error as it
-/// comes (without its newline).
+/// comes (without its newline). A process that it leaves behind is not waited for.
 ///
 /// # Errors
 /// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
@@ -47,57 +63,98 @@ pub fn run(
     mut command: Command,
     input: &[u8],
     deadline: Duration,
-    on_stderr: &(dyn Fn(&str) + Sync),
+    on_stderr: &dyn Fn(&str),
 ) -> Result<Finished> {
     let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    own_session(&mut command);
     let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))?;
-    let (mut stdin, mut stdout) = (child.stdin.take(), child.stdout.take());
-    let stderr = child.stderr.take();
-    let pid = Pid::from_child(&child);
-    let finished = thread::scope(|scope| {
-        // A program may end without reading its input: a broken pipe is its own affair.
-        scope.spawn(move || stdin.take().map(|mut pipe| pipe.write_all(input)));
-        let out = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(pipe) = &mut stdout {
-                let _ = pipe.read_to_end(&mut bytes);
-            }
-            bytes
-        });
-        let err = scope.spawn(move || lines_of(stderr, on_stderr));
-        let status = wait_until(&mut child, started + deadline);
-        if !matches!(status, Ok(Some(_))) {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            let _ = child.wait();
+    let mut group = Group::spawn(&mut command).map_err(|error| cannot_start(&program, error))?;
+    let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
+    let mut ended: Option<(ExitStatus, Instant)> = None;
+    loop {
+        let left = match ended {
+            Some(_) if pump.closed() => break,
+            Some((_, at)) => QUIET
+                .saturating_sub(pump.last().max(at).elapsed())
+                .min(DRAIN.saturating_sub(at.elapsed())),
+            None => deadline.saturating_sub(started.elapsed()),
+        };
+        if left.is_zero() {
+            break;
         }
-        (
-            status,
-            out.join().unwrap_or_default(),
-            err.join().unwrap_or_default(),
-        )
-    });
-    match finished {
-        (Ok(Some(status)), stdout, stderr) => Ok(Finished {
-            status,
-            stdout,
-            stderr,
-        }),
-        (Ok(None), ..) => Err(Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "`{program}` did not end within {}",
-                humantime::format_duration(deadline)
-            ),
-        )),
-        (Err(error), ..) => Err(error.into()),
+        match ended {
+            Some(_) => pump.step(None, left)?,
+            None => pump.step(group.pidfd.as_ref(), left)?,
+        }
+        if ended.is_none() {
+            ended = group.try_wait()?.map(|status| (status, Instant::now()));
+        }
+    }
+    let Some((status, _)) = ended else {
+        let limit = humantime::format_duration(deadline);
+        let message = format!("`{program}` did not end within {limit}");
+        return Err(Error::new(ErrorKind::Timeout, message));
+    };
+    let held = !pump.closed();
+    let (stdout, stderr) = pump.finish();
+    Ok(Finished {
+        status,
+        stdout,
+        stderr,
+        held,
+    })
+}
+
+/// Runs a program that is ours to wait for, in our own session, its standard error and output kept.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn output(mut command: Command) -> Result<std::process::Output> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .map_err(|error| cannot_start(&program, error))
+}
+
+/// Starts a program in a session of its own; the caller set its standard streams, and waits for it.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start(mut command: Command) -> Result<Child> {
+    own_session(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
+/// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
+///
+/// # Errors
+/// When it cannot be started (the program named), or outside a runtime.
+pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
+    tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+    own_session(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
+/// How a program ended, in words: `exited with code 3`, `was killed by signal 9`.
+pub fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// Kills the process group of every program that [`run`] is waiting for; their callers see them
+/// killed by signal 9.
+pub fn kill_all() {
+    for pid in running().iter() {
+        kill_group(*pid);
     }
 }
 
@@ -114,21 +171,91 @@ pub fn own_session(command: &mut Command) {
 }
 
 /// Has the kernel kill the program when the thread that starts it ends: call it, and spawn, only on a
-/// thread that lives as long as the process.
+/// thread that outlives the program (one that waits for it in [`run`], for instance).
 #[expect(unsafe_code, reason = "prctl must run between fork and exec")]
 pub fn dies_with_parent(command: &mut Command) {
-    // SAFETY: prctl is async-signal-safe and touches no memory of ours.
+    let parent = rustix::process::getpid();
+    // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             #[cfg(target_os = "linux")]
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A parent that died before the line above sends no signal any more.
+            if rustix::process::getppid() != Some(parent) {
+                return Err(rustix::io::Errno::CANCELED.into());
+            }
             Ok(())
         });
     }
 }
 
-fn cannot_start(program: &str, error: std::io::Error) -> Error {
-    let missing = error.kind() == std::io::ErrorKind::NotFound;
+/// A running program with its process group; listed in [`running`] until it is reaped, so that
+/// nobody ever kills a group whose number belongs to somebody else.
+struct Group {
+    child: Child,
+    pid: Pid,
+    /// Readable when the program has ended; absent on old kernels and other systems.
+    pidfd: Option<OwnedFd>,
+}
+
+impl Group {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        own_session(command);
+        let mut running = running();
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        running.push(pid);
+        let pidfd = pidfd(pid);
+        Ok(Self { child, pid, pidfd })
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut running = running();
+        let status = self.child.try_wait()?;
+        if status.is_some() {
+            running.retain(|pid| *pid != self.pid);
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut running = running();
+        if running.contains(&self.pid) {
+            kill_group(self.pid);
+            running.retain(|pid| *pid != self.pid);
+            drop(running);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kill_group(pid: Pid) {
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+}
+
+#[cfg(target_os = "linux")]
+fn pidfd(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_pid: Pid) -> Option<OwnedFd> {
+    None
+}
+
+fn cannot_start(program: &str, error: io::Error) -> Error {
+    let missing = error.kind() == io::ErrorKind::NotFound;
     let failed =
         Error::new(ErrorKind::Other, format!("cannot start `{program}`")).with_source(error);
     if missing {
@@ -138,158 +265,101 @@ fn cannot_start(program: &str, error: std::io::Error) -> Error {
     }
 }
 
-fn lines_of(pipe: Option<impl Read>, on_line: &(dyn Fn(&str) + Sync)) -> Vec<u8> {
-    let mut all = Vec::new();
-    let Some(pipe) = pipe else { return all };
-    let mut reader = std::io::BufReader::new(pipe);
-    let mut line = Vec::new();
-    while let Ok(read) = std::io::BufRead::read_until(&mut reader, b'\n', &mut line) {
-        if read == 0 {
-            break;
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    pub(super) const LONG: Duration = Duration::from_secs(60);
+
+    pub(super) fn sh(script: &str) -> Command {
+        let mut command = command("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn input_output_and_lines() {
+        let lines = RefCell::new(Vec::new());
+        let script = "cat; echo one >&2; printf 'two' >&2; exit 3";
+        let input = vec![b'x'; 1 << 20];
+        let finished = run(sh(script), &input, LONG, &|line| {
+            lines.borrow_mut().push(line.to_owned());
+        })
+        .unwrap();
+        assert_eq!(ending(finished.status), "exited with code 3");
+        assert_eq!(finished.stdout, input);
+        assert_eq!(finished.stderr, b"one\ntwo");
+        assert_eq!(*lines.borrow(), ["one", "two"]);
+        assert!(!finished.held);
+    }
+
+    #[test]
+    fn input_that_nobody_reads_is_no_error() {
+        let finished = run(sh("exit 0"), &vec![b'x'; 1 << 20], LONG, &|_| {}).unwrap();
+        assert!(finished.status.success());
+    }
+
+    #[test]
+    fn output_closed_early_is_not_the_end() {
+        let script = "exec >&- 2>&-; sleep 0.05; exit 4";
+        let finished = run(sh(script), b"", LONG, &|_| {}).unwrap();
+        assert_eq!(finished.status.code(), Some(4));
+    }
+
+    #[test]
+    fn the_group_dies_at_the_deadline() {
+        let pid = RefCell::new(String::new());
+        let error = run(
+            sh("sleep 1000 & echo $! >&2; wait"),
+            b"",
+            Duration::from_millis(300),
+            &|line| *pid.borrow_mut() = line.to_owned(),
+        )
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.to_string(), "`sh` did not end within 300ms");
+        await_gone(&pid.borrow());
+    }
+
+    #[test]
+    fn what_holds_the_output_is_left_alone() {
+        let started = Instant::now();
+        let finished = run(sh("sleep 1000 & echo $!"), b"", LONG, &|_| {}).unwrap();
+        assert!(finished.held);
+        assert!(started.elapsed() < Duration::from_secs(30));
+        let pid = String::from_utf8(finished.stdout).unwrap();
+        assert!(alive(pid.trim()));
+        kill(pid.trim());
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(command("no-such-program"), b"", LONG, &|_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `no-such-program`");
+        assert!(error.hint().is_some());
+    }
+
+    fn pid(text: &str) -> Pid {
+        Pid::from_raw(text.parse().unwrap()).unwrap()
+    }
+
+    pub(super) fn kill(text: &str) {
+        rustix::process::kill_process(pid(text), Signal::KILL).unwrap();
+    }
+
+    /// Not gone and no zombie: an orphan may wait for a reaper that never comes.
+    pub(super) fn alive(pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    pub(super) fn await_gone(pid: &str) {
+        let started = Instant::now();
+        while alive(pid) {
+            assert!(started.elapsed() < LONG, "{pid} is still there");
+            std::thread::yield_now();
         }
-        on_line(String::from_utf8_lossy(&line).trim_end());
-        all.append(&mut line);
     }
-    all
-}
-
-fn wait_until(
-    child: &mut std::process::Child,
-    deadline: Instant,
-) -> std::io::Result<Option<ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-/// Notices the end of a process, ours or not, without polling where the kernel can tell.
-#[derive(Debug)]
-pub struct Watch {
-    pid: Pid,
-    fd: Option<OwnedFd>,
-    /// Where there is no pidfd, a number that was given to another process has another start time.
-    started: Option<u64>,
-}
-
-impl Watch {
-    /// Watches a process that exists now.
-    pub fn new(pid: Pid) -> Self {
-        #[cfg(target_os = "linux")]
-        let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok();
-        #[cfg(not(target_os = "linux"))]
-        let fd = None;
-        Self {
-            pid,
-            fd,
-            started: start_time(pid),
-        }
-    }
-
-    /// A descriptor that becomes readable at the end.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd)
-    }
-
-    /// How often to look where there is no descriptor.
-    pub fn pause(&self) -> Option<Duration> {
-        self.fd.is_none().then_some(Duration::from_millis(20))
-    }
-
-    /// Whether the process has ended.
-    pub fn ended(&self) -> bool {
-        if let Some(fd) = &self.fd {
-            let mut fds = [PollFd::new(fd, PollFlags::IN)];
-            return matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
-        }
-        rustix::process::test_kill_process(self.pid).is_err()
-            || start_time(self.pid) != self.started
-    }
-}
-
-/// The start time of a process (clock ticks since boot), by which a number that was given again is
-/// recognised. `None` where there is no such process, or no `/proc`.
-pub fn start_time(pid: Pid) -> Option<u64> {
-    stat_field(pid, 22)?.parse().ok()
-}
-
-/// A process's command name, unless it has ended (a zombie has).
-pub fn name_if_alive(pid: Pid) -> Option<String> {
-    if stat_field(pid, 3)? == "Z" {
-        return None;
-    }
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
-    Some(name.trim().to_owned())
-}
-
-/// Field `number` (from 3) of `/proc/PID/stat`, after the name, which may hold anything.
-fn stat_field(pid: Pid, number: usize) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(number - 3).map(str::to_owned)
-}
-
-/// Makes this process the parent of every descendant whose own parent ends.
-///
-/// # Errors
-/// What the kernel says.
-pub fn reap_descendants() -> Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(std::io::Error::from)?;
-    Ok(())
-}
-
-/// The children of this process, those that have ended and are not waited for included.
-pub fn children() -> Vec<Pid> {
-    let tasks = std::fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    let all: Vec<_> = lists.collect();
-    let pids = all.iter().flat_map(|list| list.split_whitespace());
-    pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect()
-}
-
-/// The shorter of two pauses, where `None` is for ever.
-pub fn shortest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    [a, b].into_iter().flatten().min()
-}
-
-const SIGNALS: &[(i32, &str)] = &[
-    (1, "HUP"),
-    (2, "INT"),
-    (3, "QUIT"),
-    (4, "ILL"),
-    (6, "ABRT"),
-    (8, "FPE"),
-    (9, "KILL"),
-    (11, "SEGV"),
-    (13, "PIPE"),
-    (14, "ALRM"),
-    (15, "TERM"),
-];
-
-/// A signal's name without `SIG`, or its number.
-pub fn signal_name(number: i32) -> String {
-    let known = SIGNALS.iter().find(|(n, _)| *n == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
-}
-
-/// The number of a signal's name as [`signal_name`] gives it.
-pub fn signal_number(name: &str) -> Option<i32> {
-    let known = SIGNALS
-        .iter()
-        .find(|(_, n)| *n == name)
-        .map(|(number, _)| *number);
-    known.or_else(|| name.parse().ok())
 }

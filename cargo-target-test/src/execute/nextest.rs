@@ -73,7 +73,11 @@ impl Nextest {
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match version_of(&text) {
-            Some(version) if version >= OLDEST => Ok(Self { program, words, verbose }),
+            Some(version) if version >= OLDEST => Ok(Self {
+                program,
+                words,
+                verbose,
+            }),
             Some((a, b, c)) => Err(Error::new(
                 ErrorKind::Nextest,
                 format!(
@@ -115,7 +119,9 @@ impl Nextest {
     pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
         let mut command = self.command("list");
         command.args(["--message-format", "oneline"]);
-        command.args(stage.arguments(Listing::All)).args(&self.words.select);
+        command
+            .args(stage.arguments(Listing::All))
+            .args(&self.words.select);
         self.show(&command);
         let mut child = command
             .stdout(Stdio::piped())

@@ -111,7 +111,13 @@ impl Call {
         match broker.start(&self.binary, &name, attempt(), &signals)? {
             Told::Run(run) => {
                 let limit = run.timeout.map(std::time::Duration::from_millis);
-                let ended = child::run(self.command(at, &run), limit, run.lease.is_some(), &signals, &mut broker)?;
+                let ended = child::run(
+                    self.command(at, &run),
+                    limit,
+                    run.lease.is_some(),
+                    &signals,
+                    &mut broker,
+                )?;
                 broker.finished(&ended);
                 Ok(verdict(&ended, &run))
             }

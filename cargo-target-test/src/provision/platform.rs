@@ -4,12 +4,32 @@
 //! playbook: it gets parameters and names, and returns how to reach what it made. One file under
 //! `platform/` and one line in [`all`] add a platform.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+pub mod command;
+pub mod local;
+mod parameters;
+pub mod ssh;
+pub mod ssh_config;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Every platform.
+pub fn all() -> Vec<Arc<dyn Platform>> {
+    vec![
+        Arc::new(local::Local),
+        Arc::new(ssh::Ssh),
+        Arc::new(command::Command),
+    ]
+}
+
+/// The platform of this name.
+pub fn by_name(name: &str) -> Option<Arc<dyn Platform>> {
+    all().into_iter().find(|platform| platform.name() == name)
+}
 
 /// A way of making instances. Calls block; the broker makes them on threads of their own.
 pub trait Platform: Send + Sync {
@@ -52,6 +72,15 @@ pub trait Platform: Send + Sync {
     /// only cleaned of what the last lease left.
     fn makes_machines(&self) -> bool;
 
+    /// Looks for what a deploy would stumble over and that needs no machine to see: files that
+    /// are missing, scripts that are not executable. [`Order::scratch`] need not exist.
+    ///
+    /// # Errors
+    /// What is wrong ([`ErrorKind::Playbook`]), the parameter named.
+    fn check(&self, _order: &Order) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes (or finds) the instance and returns how it is reached. Called again after an
     /// interrupted call with the same order, it must not make a second machine.
     ///
@@ -64,6 +93,18 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// Why it may still exist.
     fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()>;
+
+    /// Restarts the instance from outside, as by its power button.
+    ///
+    /// # Errors
+    /// When the platform has no such way (the default), or it failed.
+    fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
+        let (name, instance) = (self.name(), &order.instance);
+        Err(Error::new(
+            ErrorKind::Infra,
+            format!("platform `{name}` cannot restart `{instance}`"),
+        ))
+    }
 }
 
 /// Everything a platform needs to make or delete one instance; durable before the first create call.

@@ -4,7 +4,10 @@
 //! beats a user's profile-wide value, so an override stands only for what a test itself declares; all
 //! else is at profile level, where the user's file wins.
 
-use std::{collections::{BTreeMap, BTreeSet}, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 /// What the configuration says.
 #[derive(Debug, Default)]
@@ -134,7 +137,10 @@ mod tests {
             threads: 4,
             targets: vec![("a.b".to_owned(), 2), ("ubuntu".to_owned(), 1)],
             ordinary: Some(2),
-            retries: BTreeMap::from([(3, BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]))]),
+            retries: BTreeMap::from([(
+                3,
+                BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
+            )]),
             ..ToolConfig::default()
         };
         let text = config.render();

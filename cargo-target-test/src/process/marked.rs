@@ -1,0 +1,73 @@
+//! Finding processes by a variable in their environment, which they hand on to all that they start.
+//!
+//! Owns the search. Must not know who marks what.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+
+/// Kills every process of ours that has this variable in its environment, and those that they start
+/// meanwhile; gives up after 2 s. Finds nothing where there is no `/proc`.
+pub fn kill_marked(name: &str, value: &str) {
+    let mark = format!("{name}={value}");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        let marked: Vec<Pid> = marked(mark.as_bytes()).collect();
+        if marked.is_empty() {
+            return;
+        }
+        for pid in marked {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
+    let own = rustix::process::getpid();
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(move |pid| {
+            let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+            *pid != own
+                && environment.is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == mark))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            run,
+            tests::{LONG, alive, await_gone, kill, sh},
+        },
+        *,
+    };
+
+    #[test]
+    fn marked_processes_are_killed_and_no_others() {
+        let mut marked = sh("sleep 1000 & echo $!");
+        marked.env("TARGET_TEST_MARK", "a");
+        let pid_of = |command| {
+            let finished = run(command, b"", LONG, &|_| {}).unwrap();
+            String::from_utf8(finished.stdout)
+                .unwrap()
+                .trim()
+                .to_owned()
+        };
+        let marked = pid_of(marked);
+        let mut other = sh("sleep 1000 & echo $!");
+        other.env("TARGET_TEST_MARK", "ab");
+        let other = pid_of(other);
+        kill_marked("TARGET_TEST_MARK", "a");
+        await_gone(&marked);
+        assert!(alive(&other));
+        kill(&other);
+    }
+}

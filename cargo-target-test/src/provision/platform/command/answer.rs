@@ -1,0 +1,165 @@
+//! What a script is told on its standard input, and what `deploy` answers on its standard output.
+//!
+//! Owns both JSON objects. Must not start anything.
+
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::super::{Order, parameters::check_word};
+
+/// What a script is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Request<'a> {
+    /// `deploy`, `delete` or `restart`, so that one script can be all three.
+    pub(super) action: &'static str,
+    pub(super) instance: &'a str,
+    pub(super) target: &'a str,
+    pub(super) index: u32,
+    pub(super) label: &'a str,
+    pub(super) unique: &'a str,
+    pub(super) params: &'a Map<String, Value>,
+    /// `deploy`'s answer; `null` where it never answered.
+    pub(super) data: Option<&'a Value>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(
+        action: &'static str,
+        order: &'a Order,
+        params: &'a Map<String, Value>,
+        data: Option<&'a Value>,
+    ) -> Self {
+        Self {
+            action,
+            instance: &order.instance,
+            target: &order.target,
+            index: order.index,
+            label: &order.label,
+            unique: &order.unique,
+            params,
+            data,
+        }
+    }
+
+    /// The JSON, one line.
+    pub(super) fn json(&self) -> Vec<u8> {
+        // Strings, integers and a map with string keys cannot fail.
+        let mut json = serde_json::to_vec(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}
+
+/// What `deploy` answers.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    /// Host name or address.
+    pub(super) host: String,
+    pub(super) port: Option<NonZeroU16>,
+    pub(super) user: Option<String>,
+    /// For tests, and for `delete`.
+    #[serde(default)]
+    pub(super) data: Map<String, Value>,
+    #[serde(default)]
+    pub(super) transport: Transport,
+}
+
+/// How the machine is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Transport {
+    #[default]
+    Ssh,
+    /// Commands run on this machine.
+    Local,
+}
+
+impl Answer {
+    /// Reads a script's standard output, which must be the JSON object and nothing else.
+    pub(super) fn read(stdout: &[u8]) -> Result<Self, String> {
+        if stdout.trim_ascii().is_empty() {
+            return Err("printed nothing to standard output".to_owned());
+        }
+        let answer: Self = serde_json::from_slice(stdout).map_err(|error| {
+            let shown = excerpt(stdout);
+            format!("printed no valid answer to standard output: {error}; it printed `{shown}`")
+        })?;
+        let user = answer.user.iter().map(|user| ("user", user));
+        for (what, text) in user.chain([("host", &answer.host)]) {
+            check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
+        }
+        Ok(answer)
+    }
+}
+
+/// The beginning of what a script printed, on one line.
+fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    let mut shown: String = text.chars().take(120).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let answer = Answer::read(b"{\"host\": \"a\"}\n").unwrap();
+        assert_eq!((answer.host.as_str(), answer.port), ("a", None));
+        assert_eq!(answer.transport, Transport::Ssh);
+        let full = json!({"host": "a", "port": 22, "user": "u", "data": {"id": 7},
+            "transport": "local"});
+        let answer = Answer::read(full.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.data["id"], 7);
+        assert_eq!(answer.transport, Transport::Local);
+    }
+
+    #[test]
+    fn what_is_no_answer() {
+        for (printed, problem) in [
+            (" \n", "printed nothing to standard output"),
+            (
+                "ok\n{}",
+                "printed no valid answer to standard output: expected value at line 1 column 1; it printed `ok\\n{}`",
+            ),
+            (
+                "{}",
+                "printed no valid answer to standard output: missing field `host` at line 1 column 2; it printed `{}`",
+            ),
+            (
+                r#"{"host":"-x"}"#,
+                "gave a wrong answer: the host `-x` starts with `-`",
+            ),
+            (
+                r#"{"host":"a","user":""}"#,
+                "gave a wrong answer: the user is empty",
+            ),
+        ] {
+            assert_eq!(Answer::read(printed.as_bytes()).unwrap_err(), problem);
+        }
+        for printed in [
+            r#"{"host":"a","hsot":"b"}"#,
+            r#"{"host":"a","host":"b"}"#,
+            r#"{"host":"a","port":0}"#,
+            r#"{"host":"a","port":"22"}"#,
+            r#"{"host":"a","data":[]}"#,
+            r#"{"host":"a"} {}"#,
+            r#"["a"]"#,
+            "\u{fffd}\u{0}",
+        ] {
+            assert!(Answer::read(printed.as_bytes()).is_err(), "{printed}");
+        }
+        let long = "x".repeat(1000);
+        assert!(Answer::read(long.as_bytes()).unwrap_err().len() < 300);
+    }
+}

@@ -1,0 +1,255 @@
+//! Platform `command` against real shell scripts.
+
+use std::{cell::RefCell, path::Path};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{
+    super::parameters::tests::{order, parse},
+    *,
+};
+
+const DELETE: &str = "delete = ['sh', '-c', 'rm -f made']\n";
+
+/// A playbook's folder whose `deploy` is this shell script.
+fn book(deploy: &str, more: &str) -> (TempDir, Order) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!("deploy = ['sh', '-c', '''{deploy}''']\n{DELETE}{more}");
+    let parameters = parse(&Command, &text).unwrap();
+    let order = order(directory.path(), parameters);
+    (directory, order)
+}
+
+fn deploy(deploy: &str, more: &str) -> Result<Deployed> {
+    let (_directory, order) = book(deploy, more);
+    Command.deploy(&order, &|_| {})
+}
+
+#[test]
+fn parameters_with_defaults() {
+    let text = "deploy = './up'\ndelete = ['sh', 'down']\n[params]\na = [1, 2.5, true]\nb.c = 2020-01-02\n";
+    let expected = json!({"deploy": ["./up"], "delete": ["sh", "down"], "timeout": "10m",
+        "delete-timeout": "5m", "params": {"a": [1, 2.5, true], "b": {"c": "2020-01-02"}}});
+    let parameters = parse(&Command, text).unwrap();
+    assert_eq!(parameters, expected);
+    // What is recorded can be read back.
+    let order = order(Path::new("/book"), parameters);
+    let read: Parameters = parameters::of(&order).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), expected);
+}
+
+#[test]
+fn errors_point_at_their_place() {
+    let good = "deploy = 'a'\ndelete = 'b'\n";
+    for (text, at, message) in [
+        (
+            "deploy = 'a'".to_owned(),
+            "deploy = 'a'",
+            "missing field `delete`",
+        ),
+        (
+            "deploy = 7\ndelete = 'b'".to_owned(),
+            "7",
+            "invalid type: integer `7`, expected a program such as \"./deploy.sh\" or [\"python3\", \"deploy.py\"]",
+        ),
+        (
+            "deploy = ['a', 7]\ndelete = 'b'".to_owned(),
+            "7",
+            "invalid type: integer `7`, expected a string",
+        ),
+        (
+            "deploy = []\ndelete = 'b'".to_owned(),
+            "[]",
+            "no program is named",
+        ),
+        (
+            "deploy = ' '\ndelete = 'b'".to_owned(),
+            "' '",
+            "no program is named",
+        ),
+        (
+            format!("{good}timeout = 'x'"),
+            "'x'",
+            "invalid value: string \"x\", expected a duration such as \"30s\" or \"10m\"",
+        ),
+        (
+            format!("{good}params = 1"),
+            "1",
+            "invalid type: integer `1`, expected a map",
+        ),
+        (
+            format!("{good}params = {{ a = [nan] }}"),
+            "{ a = [nan] }",
+            "JSON, in which the programs get this, has no `inf` and no `nan`",
+        ),
+    ] {
+        let (found_at, found) = parse(&Command, &text).unwrap_err();
+        assert_eq!((found_at.as_str(), found.as_str()), (at, message), "{text}");
+    }
+}
+
+#[test]
+fn deploy_is_told_and_answers() {
+    let script = r#"pwd >&2; echo "$TARGET_TEST_LABEL" >&2; env | grep -c ^TARGET_TEST_ >&2
+        printf '{"host": "h", "port": 7, "data": {"told": %s}}' "$(cat)""#;
+    let more = "user = 'u'\nport = 8\nidentity = 'id'\nparams = { size = 'big' }";
+    let (directory, order) = book(script, more);
+    let lines = RefCell::new(Vec::new());
+    let deployed = Command
+        .deploy(&order, &|line| lines.borrow_mut().push(line.to_owned()))
+        .unwrap();
+    let here = directory.path().canonicalize().unwrap();
+    assert_eq!(*lines.borrow(), [here.to_str().unwrap(), "tt-1f3a9c", "2"]);
+    assert_eq!(deployed.host, "h");
+    let told = json!({"action": "deploy", "instance": "alpha-0", "target": "alpha", "index": 0,
+        "label": "tt-1f3a9c", "unique": order.unique, "params": {"size": "big"}, "data": null});
+    assert_eq!(deployed.data["told"], told);
+    let reach = SshReach {
+        host: "h".into(),
+        port: Some(7),
+        user: Some("u".into()),
+        identity: Some(directory.path().join("id")),
+        known_hosts: Some(order.scratch.join("known_hosts")),
+        trust_first: true,
+        connect_timeout: None,
+    };
+    assert_eq!(deployed.reach, Reach::Ssh(reach));
+}
+
+#[test]
+fn known_hosts_of_the_playbook_are_trusted_alone() {
+    let deployed = deploy("echo '{\"host\": \"h\"}'", "known-hosts = '/keys'").unwrap();
+    let Reach::Ssh(reach) = deployed.reach else {
+        panic!("{deployed:?}");
+    };
+    assert_eq!(reach.known_hosts.as_deref(), Some(Path::new("/keys")));
+    assert!(!reach.trust_first);
+}
+
+#[test]
+fn machines_may_be_local() {
+    let deployed = deploy("echo '{\"host\": \"h\", \"transport\": \"local\"}'", "").unwrap();
+    assert!(matches!(deployed.reach, Reach::Local { .. }));
+}
+
+#[test]
+fn failures_name_script_instance_and_cause() {
+    for (script, message) in [
+        ("echo no room >&2; exit 3", "exited with code 3: no room"),
+        (
+            "echo a >&2; echo b >&2; exit 1",
+            "exited with code 1:\na\nb",
+        ),
+        ("kill -9 $$", "was killed by signal 9"),
+        ("exit 0", "printed nothing to standard output"),
+    ] {
+        let error = deploy(script, "").unwrap_err();
+        let expected = format!("`sh -c {script}` for `alpha-0` of target `alpha` {message}");
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.kind(), ErrorKind::Infra);
+    }
+    let error = deploy("echo made it", "").unwrap_err();
+    assert!(
+        error.to_string().contains("it printed `made it`"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains(">&2"), "{error}");
+}
+
+#[test]
+fn a_deploy_that_hangs_is_killed() {
+    let more = "timeout = '300ms'";
+    let error = deploy("echo waiting >&2; exec sleep 1000", more).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.ends_with("did not end within 300ms and was killed: waiting"),
+        "{text}"
+    );
+    assert_eq!(error.hint(), Some("`timeout` sets how long it may take"));
+    assert_eq!(error.kind(), ErrorKind::Infra);
+}
+
+#[test]
+fn a_server_may_stay_and_goes_with_an_unfinished_deploy() {
+    let script = "sleep 1000 & echo \"{\\\"host\\\": \\\"h\\\", \\\"data\\\": {\\\"pid\\\": $!}}\"";
+    let (_directory, order) = book(script, "");
+    let warned = RefCell::new(String::new());
+    let deployed = Command
+        .deploy(&order, &|line| *warned.borrow_mut() = line.to_owned())
+        .unwrap();
+    assert!(warned.borrow().contains("holds its output"), "{warned:?}");
+    let alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", deployed.data["pid"]));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    Command.delete(&order, Some(&deployed)).unwrap();
+    assert!(alive());
+    // As after `kill -9` of the process that had it deployed, before it could note the answer.
+    Command.delete(&order, None).unwrap();
+    assert!(!alive());
+}
+
+#[test]
+fn delete_is_told_and_may_be_called_again() {
+    let (directory, mut order) = book(
+        "touch made; echo '{\"host\": \"h\", \"data\": {\"id\": 7}}'",
+        "",
+    );
+    let deployed = Command.deploy(&order, &|_| {}).unwrap();
+    assert!(directory.path().join("made").exists());
+    for deployed in [Some(&deployed), Some(&deployed), None] {
+        Command.delete(&order, deployed).unwrap();
+        assert!(!directory.path().join("made").exists());
+    }
+    order.parameters["delete"] = json!(["sh", "-c", "cat >told"]);
+    Command.delete(&order, Some(&deployed)).unwrap();
+    let told = std::fs::read(directory.path().join("told")).unwrap();
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(
+        (&told["action"], &told["data"]),
+        (&json!("delete"), &json!({"id": 7}))
+    );
+    order.parameters["delete"] = json!(["sh", "-c", "echo busy >&2; exit 1"]);
+    let error = Command.delete(&order, None).unwrap_err();
+    assert!(
+        error.to_string().ends_with("exited with code 1: busy"),
+        "{error}"
+    );
+}
+
+#[test]
+fn restart_is_optional() {
+    let (_directory, mut order) = book("echo '{\"host\": \"h\"}'", "");
+    let deployed = Command.deploy(&order, &|_| {}).unwrap();
+    let error = Command.restart(&order, &deployed).unwrap_err();
+    assert_eq!(error.to_string(), "target `alpha` has no `restart`");
+    order.parameters["restart"] = json!(["sh", "-c", "grep -q restart"]);
+    Command.restart(&order, &deployed).unwrap();
+}
+
+#[test]
+fn missing_scripts_are_found_without_a_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let parameters = parse(&Command, "deploy = ['sh']\ndelete = './none'").unwrap();
+    let mut order = order(directory.path(), parameters);
+    let error = Command.check(&order).unwrap_err();
+    let path = directory.path().join("./none");
+    let expected = format!(
+        "`delete` of target `alpha`: there is no file `{}`",
+        path.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.kind(), ErrorKind::Playbook);
+    let error = Command.delete(&order, None).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Infra, expected)
+    );
+    order.directory = "/no/such/book".into();
+    let error = Command.check(&order).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`deploy` of target `alpha`: its folder `/no/such/book` does not exist"
+    );
+}

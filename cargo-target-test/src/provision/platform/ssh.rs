@@ -1,0 +1,304 @@
+//! Platform `ssh`: machines that exist already and answer SSH.
+//!
+//! Owns the list of hosts and what makes two of them one machine. Makes nothing, deletes nothing and
+//! connects to nothing: whether a host answers is for those who use it to find out.
+
+mod host;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, ToSocketAddrs},
+    num::NonZeroU16,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::host::Host;
+use super::{
+    Deployed, Order, Platform, Reach, SshReach,
+    parameters::{self, Limit},
+    ssh_config::{self, SshConfig},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Platform `ssh`.
+#[derive(Debug)]
+pub struct Ssh;
+
+/// Parameters of platform `ssh`: existing machines, one instance each.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Parameters {
+    /// The machines: aliases of `~/.ssh/config`, `host`, `user@host`, `user@host:port`, `[v6]:port`.
+    #[serde(deserialize_with = "host::list")]
+    #[schemars(length(min = 1))]
+    hosts: Vec<String>,
+    /// The login name for hosts written without one; by default what `~/.ssh/config` says.
+    #[serde(default, deserialize_with = "parameters::user")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// The port for hosts written without one; by default what `~/.ssh/config` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<NonZeroU16>,
+    /// The private key file, relative to the playbook; by default what `~/.ssh/config` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<PathBuf>,
+    /// The file with the hosts' keys, relative to the playbook; by default the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known_hosts: Option<PathBuf>,
+    /// How long connecting to a host may take; by default what `~/.ssh/config` says, or 10 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connect_timeout: Option<Limit>,
+}
+
+impl Platform for Ssh {
+    fn name(&self) -> &'static str {
+        "ssh"
+    }
+
+    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
+        parameters::normalised::<Parameters>(table)
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::schema_for!(Parameters)
+    }
+
+    fn count(&self, parameters: &Value) -> Option<u32> {
+        let hosts = parameters.get("hosts")?.as_array()?;
+        u32::try_from(hosts.len()).ok()
+    }
+
+    fn exclusive(&self, order: &Order) -> Result<Option<String>> {
+        let config = ssh_config::resolve(&reach(order)?)?;
+        machine(&config).map(Some)
+    }
+
+    fn makes_machines(&self) -> bool {
+        false
+    }
+
+    fn check(&self, order: &Order) -> Result<()> {
+        let parameters: Parameters = parameters::of(order)?;
+        reach(order)?;
+        parameters::check_file(order, "identity", parameters.identity.as_deref())?;
+        parameters::check_file(order, "known-hosts", parameters.known_hosts.as_deref())
+    }
+
+    fn deploy(&self, order: &Order, _progress: &dyn Fn(&str)) -> Result<Deployed> {
+        let reach = reach(order)?;
+        let config = ssh_config::resolve(&reach)?;
+        Ok(Deployed {
+            host: config.hostname,
+            port: Some(config.port),
+            user: Some(config.user),
+            data: json!({}),
+            reach: Reach::Ssh(reach),
+        })
+    }
+
+    fn delete(&self, _order: &Order, _deployed: Option<&Deployed>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// How the order's host is reached.
+fn reach(order: &Order) -> Result<SshReach> {
+    let parameters: Parameters = parameters::of(order)?;
+    let Some(written) = parameters.hosts.get(order.index as usize) else {
+        let (target, hosts) = (&order.target, parameters.hosts.len());
+        let message = format!(
+            "target `{target}` has {hosts} host(s), none for `{}`",
+            order.instance
+        );
+        return Err(parameters::wrong(message)
+            .with_hint("lower its `count`, or leave that out: each host is one instance"));
+    };
+    let host: Host = written.parse().map_err(parameters::wrong)?;
+    let from = |path: PathBuf| parameters::path(&order.directory, &path);
+    Ok(SshReach {
+        host: host.name,
+        port: host.port.or(parameters.port).map(NonZeroU16::get),
+        user: host.user.or(parameters.user),
+        identity: parameters.identity.map(from),
+        known_hosts: parameters.known_hosts.map(from),
+        trust_first: false,
+        connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
+    })
+}
+
+/// The one name of a machine under all its names: `10.0.0.7:22`, `[fd00::7]:22`. Behind a jump host
+/// names mean what they mean there, so the jump is part of it: `jump>inner:22`.
+fn machine(config: &SshConfig) -> Result<String> {
+    let (name, port) = (config.hostname.as_str(), config.port);
+    let via = config.proxy_jump.as_ref().or(config.proxy_command.as_ref());
+    if let Some(via) = via {
+        return Ok(format!("{via}>{}:{port}", name.to_ascii_lowercase()));
+    }
+    let cannot = || {
+        let message = format!("cannot resolve host `{name}`");
+        Error::new(ErrorKind::Infra, message).with_hint(format!(
+            "check `{name}` in the playbook's `hosts`, in `~/.ssh/config` and in DNS"
+        ))
+    };
+    let addresses = (name, port)
+        .to_socket_addrs()
+        .map_err(|error| cannot().with_source(error))?;
+    // DNS answers in any order and `localhost` is both `::1` and `127.0.0.1`: choose by value.
+    let mut addresses: Vec<_> = addresses.collect();
+    addresses.iter_mut().for_each(|address| {
+        let ip = address.ip().to_canonical();
+        let v6_loopback = ip.is_ipv6() && ip.is_loopback();
+        address.set_ip(if v6_loopback {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            ip
+        });
+    });
+    let first = addresses.iter().min().ok_or_else(cannot)?;
+    Ok(first.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use super::{
+        super::parameters::tests::{order, parse},
+        *,
+    };
+
+    #[test]
+    fn parameters_with_defaults() {
+        let short = parse(&Ssh, "hosts = ['lab7', 'root@rack:2222']").unwrap();
+        assert_eq!(short, json!({"hosts": ["lab7", "root@rack:2222"]}));
+        assert_eq!(Ssh.count(&short), Some(2));
+        let text = "hosts = ['a']\nuser = 'u'\nport = 2\nidentity = 'id'\nknown-hosts = 'k'\nconnect-timeout = '1m 30s'";
+        let full = json!({"hosts": ["a"], "user": "u", "port": 2, "identity": "id",
+            "known-hosts": "k", "connect-timeout": "1m 30s"});
+        assert_eq!(parse(&Ssh, text).unwrap(), full);
+    }
+
+    #[test]
+    fn errors_point_at_their_place() {
+        let a_duration = "expected a duration such as \"30s\" or \"10m\"";
+        let a_host = "expected a host such as \"lab7\" or \"root@rack:2222\"";
+        for (text, at, message) in [
+            ("user = 'u'", "user = 'u'", "missing field `hosts`".to_owned()),
+            (
+                "hosts = 'lab7'",
+                "'lab7'",
+                "invalid type: string \"lab7\", expected an array of hosts such as [\"lab7\", \"root@rack:2222\"]".to_owned(),
+            ),
+            ("hosts = []", "[]", "invalid length 0, expected at least one host".to_owned()),
+            ("hosts = ['a', 7]", "7", format!("invalid type: integer `7`, {a_host}")),
+            ("hosts = ['a', '-b']", "'-b'", "the host `-b` starts with `-`".to_owned()),
+            ("hosts = ['a', 'b', 'a']", "'a'", "`a` is listed twice".to_owned()),
+            ("hosts = ['a', 'u@A']", "'u@A'", "`u@A` is the same machine as `a`".to_owned()),
+            (
+                "hosts = ['a']\nport = 0",
+                "0",
+                "invalid value: integer `0`, expected a nonzero u16".to_owned(),
+            ),
+            (
+                "hosts = ['a']\nport = 70000",
+                "70000",
+                "invalid value: integer `70000`, expected a nonzero u16".to_owned(),
+            ),
+            ("hosts = ['a']\nuser = ''", "''", "the user is empty".to_owned()),
+            (
+                "hosts = ['a']\nconnect-timeout = 'soon'",
+                "'soon'",
+                format!("invalid value: string \"soon\", {a_duration}"),
+            ),
+            (
+                "hosts = ['a']\nconnect-timeout = 10",
+                "10",
+                format!("invalid type: integer `10`, {a_duration}"),
+            ),
+            (
+                "hosts = ['a']\nconnect-timeout = '0s'",
+                "'0s'",
+                "`0s` is no time at all".to_owned(),
+            ),
+        ] {
+            let (found_at, found) = parse(&Ssh, text).unwrap_err();
+            assert_eq!((found_at.as_str(), found), (at, message), "{text}");
+        }
+        let (at, message) = parse(&Ssh, "hosts = ['a']\nknown_hosts = 'k'").unwrap_err();
+        assert_eq!(at, "known_hosts");
+        assert!(message.contains("`known-hosts`"), "{message}");
+    }
+
+    fn one(host: &str) -> Order {
+        let parameters = parse(&Ssh, &format!("hosts = ['{host}']\nport = 2222")).unwrap();
+        order(Path::new("/book"), parameters)
+    }
+
+    #[test]
+    fn one_machine_has_one_name() {
+        for (host, machine) in [
+            ("127.0.0.1", "127.0.0.1:2222"),
+            ("localhost", "127.0.0.1:2222"),
+            ("::1", "127.0.0.1:2222"),
+            ("[::ffff:127.0.0.1]:2222", "127.0.0.1:2222"),
+            ("root@127.0.0.1:2223", "127.0.0.1:2223"),
+            ("fd00::7", "[fd00::7]:2222"),
+        ] {
+            assert_eq!(
+                Ssh.exclusive(&one(host)).unwrap().unwrap(),
+                machine,
+                "{host}"
+            );
+        }
+        let error = Ssh.exclusive(&one("no-such-host.invalid")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot resolve host `no-such-host.invalid`"
+        );
+        assert_eq!(error.kind(), ErrorKind::Infra);
+    }
+
+    #[test]
+    fn behind_a_jump_names_are_not_resolved() {
+        let host = SshReach {
+            host: "Inner.invalid".into(),
+            port: Some(22),
+            ..SshReach::default()
+        };
+        let mut config = ssh_config::resolve(&host).unwrap();
+        config.proxy_jump = Some("root@jump".into());
+        assert_eq!(machine(&config).unwrap(), "root@jump>inner.invalid:22");
+    }
+
+    #[test]
+    fn deploy_only_looks_up() {
+        let text = "hosts = ['a', 'root@127.0.0.1:7']\nidentity = 'id'\nuser = 'u'\nconnect-timeout = '1m 30s'";
+        let mut order = order(Path::new("/book"), parse(&Ssh, text).unwrap());
+        order.index = 1;
+        let deployed = Ssh.deploy(&order, &|_| {}).unwrap();
+        assert_eq!(
+            (deployed.host.as_str(), deployed.port),
+            ("127.0.0.1", Some(7))
+        );
+        assert_eq!(deployed.user.as_deref(), Some("root"));
+        let Reach::Ssh(reach) = deployed.reach else {
+            panic!("{deployed:?}");
+        };
+        assert_eq!(reach.identity.as_deref(), Some(Path::new("/book/id")));
+        assert_eq!(reach.connect_timeout, Some(Duration::from_secs(90)));
+        let error = Ssh.check(&order).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`identity` of target `alpha`: there is no file `/book/id`"
+        );
+        order.index = 2;
+        let error = Ssh.check(&order).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "target `alpha` has 2 host(s), none for `alpha-0`"
+        );
+        Ssh.delete(&order, None).unwrap();
+    }
+}

@@ -1,0 +1,229 @@
+//! How a host of platform `ssh` is written: `lab7`, `root@rack:2222`, `[fe80::1%eth0]:22`.
+//!
+//! Owns the syntax. Must not resolve anything.
+
+use std::{fmt, net::Ipv6Addr, num::NonZeroU16, str::FromStr};
+
+use serde::de;
+
+use super::super::parameters::check_word;
+
+/// A host as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    pub(super) user: Option<String>,
+    /// An alias of `~/.ssh/config`, a name or an address (without brackets).
+    pub(super) name: String,
+    pub(super) port: Option<NonZeroU16>,
+}
+
+impl Host {
+    /// Whether both are one machine as far as the text tells.
+    pub(super) fn same_machine(&self, other: &Self) -> bool {
+        self.name.eq_ignore_ascii_case(&other.name) && self.port == other.port
+    }
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        check_word("host", text)?;
+        let (user, rest) = match text.rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, text),
+        };
+        if user == Some("") {
+            return Err(format!("`{text}` has no user before its `@`"));
+        }
+        let (name, port) = address(rest).map_err(|problem| format!("`{text}` {problem}"))?;
+        check_word("host", name)?;
+        if name.contains('/') {
+            let problem = "has a `/`; a host is written `user@host:port`, each but `host` optional";
+            return Err(format!("`{text}` {problem}"));
+        }
+        let port = match port.map(str::parse) {
+            None => None,
+            Some(Ok(port)) => Some(port),
+            Some(Err(_)) => {
+                return Err(format!(
+                    "`{text}` has no port from 1 to 65535 after its `:`"
+                ));
+            }
+        };
+        Ok(Self {
+            user: user.map(str::to_owned),
+            name: name.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Splits what follows the user into host and port.
+fn address(text: &str) -> Result<(&str, Option<&str>), &'static str> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (name, after) = rest.split_once(']').ok_or("has a `[` without `]`")?;
+        if !is_ipv6(name) {
+            return Err("has no IPv6 address in its brackets");
+        }
+        return match after.strip_prefix(':') {
+            Some(port) => Ok((name, Some(port))),
+            None if after.is_empty() => Ok((name, None)),
+            None => Err("goes on after its `]`"),
+        };
+    }
+    match text.split_once(':') {
+        None => Ok((text, None)),
+        Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
+        Some(_) if is_ipv6(text) => Ok((text, None)),
+        Some(_) => Err("has more than one `:` and is no IPv6 address"),
+    }
+}
+
+/// With or without a scope: `fe80::1%eth0`.
+fn is_ipv6(text: &str) -> bool {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Reads `hosts` so that an error points at the one host that is wrong.
+pub(super) fn list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    from.deserialize_seq(Hosts)
+}
+
+struct Hosts;
+
+impl<'de> de::Visitor<'de> for Hosts {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of hosts such as [\"lab7\", \"root@rack:2222\"]")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+        let mut earlier = Vec::new();
+        while let Some(host) = seq.next_element_seed(NextHost(&earlier))? {
+            earlier.push(host);
+        }
+        if earlier.is_empty() {
+            return Err(de::Error::invalid_length(0, &"at least one host"));
+        }
+        Ok(earlier.into_iter().map(|(text, _)| text).collect())
+    }
+}
+
+/// Reads one host, which must be none of the earlier ones.
+struct NextHost<'a>(&'a [(String, Host)]);
+
+impl<'de> de::DeserializeSeed<'de> for NextHost<'_> {
+    type Value = (String, Host);
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl de::Visitor<'_> for NextHost<'_> {
+    type Value = (String, Host);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a host such as \"lab7\" or \"root@rack:2222\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let host: Host = text.parse().map_err(E::custom)?;
+        match self.0.iter().find(|(_, other)| other.same_machine(&host)) {
+            Some((other, _)) if other == text => {
+                Err(E::custom(format!("`{text}` is listed twice")))
+            }
+            Some((other, _)) => Err(E::custom(format!(
+                "`{text}` is the same machine as `{other}`"
+            ))),
+            None => Ok((text.to_owned(), host)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_form() {
+        for (text, user, name, port) in [
+            ("lab7", None, "lab7", None),
+            ("root@lab7", Some("root"), "lab7", None),
+            (
+                "root@rack.example:2222",
+                Some("root"),
+                "rack.example",
+                Some(2222),
+            ),
+            ("a@b.c@lab7:22", Some("a@b.c"), "lab7", Some(22)),
+            ("10.0.0.1:65535", None, "10.0.0.1", Some(65535)),
+            ("[::1]:2222", None, "::1", Some(2222)),
+            ("root@[::1]", Some("root"), "::1", None),
+            ("[fe80::1%eth0]:22", None, "fe80::1%eth0", Some(22)),
+            ("fe80::1", None, "fe80::1", None),
+            ("größe", None, "größe", None),
+        ] {
+            let host: Host = text.parse().unwrap();
+            assert_eq!(host.user.as_deref(), user, "{text}");
+            assert_eq!(host.name, name, "{text}");
+            assert_eq!(host.port.map(NonZeroU16::get), port, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host() {
+        for (text, problem) in [
+            ("", "the host is empty"),
+            (
+                "-oProxyCommand=x",
+                "the host `-oProxyCommand=x` starts with `-`",
+            ),
+            ("root@-x", "the host `-x` starts with `-`"),
+            ("a b", "the host \"a b\" contains white space"),
+            ("@lab7", "`@lab7` has no user before its `@`"),
+            ("root@", "the host is empty"),
+            ("lab7:", "`lab7:` has no port from 1 to 65535 after its `:`"),
+            (
+                "lab7:0",
+                "`lab7:0` has no port from 1 to 65535 after its `:`",
+            ),
+            (
+                "lab7:65536",
+                "`lab7:65536` has no port from 1 to 65535 after its `:`",
+            ),
+            (
+                "a:b:c",
+                "`a:b:c` has more than one `:` and is no IPv6 address",
+            ),
+            ("[::1", "`[::1` has a `[` without `]`"),
+            (
+                "[lab7]:22",
+                "`[lab7]:22` has no IPv6 address in its brackets",
+            ),
+            ("[::1]22", "`[::1]22` goes on after its `]`"),
+        ] {
+            assert_eq!(text.parse::<Host>().unwrap_err(), problem);
+        }
+        assert!("ssh://lab7".parse::<Host>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".*") {
+            let _ = text.parse::<Host>();
+        }
+
+        #[test]
+        fn near_misses_never_panic(text in r"[-a@:\[\]%/0-9é ]{0,12}") {
+            if let Ok(host) = text.parse::<Host>() {
+                prop_assert!(!host.name.is_empty() && !host.name.starts_with('-'));
+            }
+        }
+    }
+}
