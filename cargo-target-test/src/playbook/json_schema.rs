@@ -15,44 +15,24 @@ use super::{
 ///
 /// Required parameters are not required in a target: `[platforms.X]` may give them.
 pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
-    let names: Vec<&str> = platforms.iter().map(|platform| platform.name).collect();
+    let generator = || SchemaSettings::draft2020_12().into_generator();
+    let common = local(generator().into_root_schema_for::<Common>(), "target");
+    let select = local(generator().into_root_schema_for::<Select>(), "select");
     let mut definitions = Map::new();
     let mut sections = Map::new();
     let mut cases = Vec::new();
-    let common = local(
-        SchemaSettings::draft2020_12()
-            .into_generator()
-            .into_root_schema_for::<Common>(),
-        "target",
-    );
-    let select = SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<Select>();
     for platform in platforms {
-        let name = platform.name;
-        let own = local((platform.schema)(), name);
-        let mut keys = properties(&common);
-        keys.extend(properties(&own));
-        let mut inherited = keys.clone();
-        inherited.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
-        keys.insert("platform".to_owned(), json!({ "const": name }));
-        let open = own.get("additionalProperties") != Some(&Value::Bool(false));
-        cases.push(json!({
-            "if": { "properties": { "platform": { "const": name } }, "required": ["platform"] },
-            "then": { "properties": keys, "additionalProperties": open },
-        }));
+        let own = local((platform.schema)(), platform.name);
         sections.insert(
-            name.to_owned(),
-            json!({
-                "description": format!("Defaults for every target of platform `{name}`."),
-                "type": "object", "properties": inherited, "additionalProperties": open,
-            }),
+            platform.name.to_owned(),
+            section(platform.name, &common, &own),
         );
-        definitions.insert(name.to_owned(), own);
+        cases.push(case(platform.name, &common, &own));
+        definitions.insert(platform.name.to_owned(), own);
     }
     let mut target = properties(&common);
     if let Some(platform) = target.get_mut("platform") {
-        platform["enum"] = json!(names);
+        platform["enum"] = sections.keys().cloned().collect();
     }
     definitions.insert("target".to_owned(), common);
     json!({
@@ -60,7 +40,7 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "title": "A playbook of `cargo target-test`",
         "type": "object",
         "properties": {
-            "select": without_schema(select.to_value()),
+            "select": select,
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,
@@ -79,18 +59,41 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     })
 }
 
-/// A schema that stood alone, for use at `#/$defs/NAME`: its own references say so.
-fn local(schema: schemars::Schema, name: &str) -> Value {
-    let mut value = without_schema(schema.to_value());
-    rebase(&mut value, &format!("#/$defs/{name}/"));
-    value
+/// `[platforms.NAME]`.
+fn section(name: &str, common: &Value, own: &Value) -> Value {
+    let mut keys = properties(common);
+    keys.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
+    keys.extend(properties(own));
+    json!({
+        "description": format!("Defaults for every target of platform `{name}`."),
+        "type": "object", "properties": keys, "additionalProperties": open(own),
+    })
 }
 
-fn without_schema(mut schema: Value) -> Value {
-    if let Some(map) = schema.as_object_mut() {
+/// What a target is where it is on this platform.
+fn case(name: &str, common: &Value, own: &Value) -> Value {
+    let mut keys = properties(common);
+    keys.extend(properties(own));
+    keys.insert("platform".to_owned(), json!({ "const": name }));
+    json!({
+        "if": { "properties": { "platform": { "const": name } }, "required": ["platform"] },
+        "then": { "properties": keys, "additionalProperties": open(own) },
+    })
+}
+
+/// Whether keys that the schema does not know are allowed.
+fn open(schema: &Value) -> bool {
+    schema.get("additionalProperties") != Some(&Value::Bool(false))
+}
+
+/// A schema that stood alone, for use at `#/$defs/NAME`: its own references say so.
+fn local(schema: schemars::Schema, name: &str) -> Value {
+    let mut value = schema.to_value();
+    if let Some(map) = value.as_object_mut() {
         map.remove("$schema");
     }
-    schema
+    rebase(&mut value, &format!("#/$defs/{name}/"));
+    value
 }
 
 fn rebase(value: &mut Value, root: &str) {

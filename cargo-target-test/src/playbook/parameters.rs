@@ -75,6 +75,22 @@ pub(super) fn read(
     }
 }
 
+/// Checks what `[platforms.X]` says by itself: nobody may use it yet. What is missing is for targets
+/// to add, and what the platform says of the whole table is for whole tables.
+pub(super) fn check_defaults(
+    table: DeTable<'_>,
+    platform: &PlatformSyntax<'_>,
+    header: Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    let table = Spanned::new(header.clone(), DeValue::Table(table));
+    if let Err(error) = (platform.parameters)(ValueDeserializer::from(table))
+        && error.span().is_some_and(|span| span != header)
+    {
+        problems.add(Problem::toml(&error, header));
+    }
+}
+
 fn problem(error: &toml::de::Error, platform: &str, target: &str, at: Range<usize>) -> Problem {
     let missing = error.message().strip_prefix("missing field `");
     let missing = missing.and_then(|rest| rest.split('`').next());

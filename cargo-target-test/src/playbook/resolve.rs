@@ -31,6 +31,9 @@ pub(super) fn resolve(
         let platform = find(platforms, name, section.header.clone(), problems);
         if let Some(platform) = platform {
             parameters::refuse_unknown(&mut section.table, platform, false, problems);
+            let mut table = section.table.clone();
+            check(Common::take(&mut table, problems), problems);
+            parameters::check_defaults(table, platform, section.header.clone(), problems);
         }
     }
     let mut names = BTreeMap::new();
@@ -109,24 +112,17 @@ fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
         platform,
         layers,
     } = draft;
-    let Common {
-        name: _,
-        platform: _,
+    let Checked {
         count,
         features,
         cost,
         capabilities,
-    } = common;
-    let count = count.map(|count| check_count(&count, problems));
-    let cost = cost.map_or(1.0, |cost| check_cost(&cost, problems));
-    let features = check_features(features.unwrap_or_default(), problems);
-    let capabilities = check_capabilities(capabilities.unwrap_or_default(), problems);
-
+    } = check(common, problems);
     let platform = platform?;
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
     let parameters = parameters::read(layers.table, platform, &shown, problems)?;
     let count = count
-        .unwrap_or_else(|| (platform.count)(&parameters))
+        .or_else(|| (platform.count)(&parameters))
         .unwrap_or(1)
         .max(1);
     let definition = Definition::new(platform.name, platform.version, &features, &parameters);
@@ -141,6 +137,31 @@ fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
         definition,
         origins: layers.origins,
     })
+}
+
+/// The common keys' values, checked.
+struct Checked {
+    count: Option<u32>,
+    features: Vec<String>,
+    cost: f64,
+    capabilities: BTreeMap<String, String>,
+}
+
+fn check(common: Common, problems: &mut Problems<'_>) -> Checked {
+    let Common {
+        name: _,
+        platform: _,
+        count,
+        features,
+        cost,
+        capabilities,
+    } = common;
+    Checked {
+        count: count.and_then(|count| check_count(&count, problems)),
+        features: check_features(features.unwrap_or_default(), problems),
+        cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
+        capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
+    }
 }
 
 fn find<'p>(
