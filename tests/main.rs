@@ -2,3 +2,5 @@
 
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.
 mod platform;
+/// Playbooks: every error at its place, against golden files.
+mod playbook;

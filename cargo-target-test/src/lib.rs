@@ -1,8 +1,10 @@
 //! The engine of `cargo target-test`.
 
+pub mod commands;
 pub mod error;
 pub mod execute;
 pub mod fault;
+pub mod playbook;
 pub mod process;
 pub mod provision;
 pub mod ui;

@@ -1,0 +1,19 @@
+//! The verbs: one file each.
+//!
+//! Owns what several of them need. Verbs are the only place that sees all rooms.
+
+pub mod check;
+pub mod schema;
+
+use crate::{playbook::PlatformSyntax, provision::platform::Platform};
+
+/// What the playbook must know of a platform.
+pub fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
+    PlatformSyntax {
+        name: platform.name(),
+        version: platform.version(),
+        parameters: Box::new(|table| platform.parameters(table)),
+        count: Box::new(|parameters| platform.count(parameters)),
+        schema: Box::new(|| platform.schema()),
+    }
+}

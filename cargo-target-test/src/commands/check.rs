@@ -1,0 +1,146 @@
+//! `cargo target-test check`: the playbook as it is meant.
+//!
+//! Owns how a resolved playbook is shown: as a playbook, with comments, so that it can be read back.
+//! Must not resolve anything.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::{
+    error::Result,
+    playbook::{Origin, Playbook, Select, Target, toml_key},
+    ui,
+};
+
+/// Prints the playbook resolved; `json`: as one JSON object.
+///
+/// # Errors
+/// None that a user can cause.
+pub fn run(playbook: &Playbook, json: bool) -> Result<()> {
+    ui::out(if json {
+        to_json(playbook)?
+    } else {
+        to_text(playbook)
+    });
+    Ok(())
+}
+
+/// The playbook as JSON: `path`, `directory`, `select`, and `targets` with `name`, `platform`,
+/// `count`, `features`, `cost`, `capabilities`, `parameters`, `definition` (`keys`, `hash`) and
+/// `origins` (key -> `platform`, `target` or `set`; absent: the platform's default).
+///
+/// # Errors
+/// None that a user can cause.
+pub fn to_json(playbook: &Playbook) -> Result<String> {
+    serde_json::to_string_pretty(playbook).map_err(|error| std::io::Error::from(error).into())
+}
+
+/// The playbook as TOML, every key with what gave it.
+pub fn to_text(playbook: &Playbook) -> String {
+    let path = match &playbook.path {
+        Some(path) => path.display().to_string(),
+        None => "embedded, since no file was found".to_owned(),
+    };
+    let select = match playbook.select {
+        Select::Auto => "auto",
+        Select::All => "all",
+    };
+    let mut text = format!("# playbook: {path}\nselect = \"{select}\"\n");
+    for target in &playbook.targets {
+        write_target(&mut text, target);
+    }
+    text.trim_end().to_owned()
+}
+
+fn write_target(text: &mut String, target: &Target) {
+    let Target {
+        name,
+        platform,
+        count,
+        features,
+        cost,
+        capabilities,
+        parameters,
+        ..
+    } = target;
+    let _ = writeln!(
+        text,
+        "\n[[targets]] # definition {}",
+        target.definition.hash
+    );
+    let mut lines = vec![
+        ("name".to_owned(), toml(&Value::from(name.as_str()))),
+        ("platform".to_owned(), toml(&Value::from(*platform))),
+        ("count".to_owned(), count.to_string()),
+        (
+            "features".to_owned(),
+            toml(&Value::from(features.as_slice())),
+        ),
+        ("cost".to_owned(), cost.to_string()),
+    ];
+    for (key, value) in capabilities {
+        lines.push((
+            format!("capabilities.{}", toml_key(key)),
+            toml(&Value::from(value.as_str())),
+        ));
+    }
+    flatten("", parameters, &mut lines);
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|(key, value)| (origin(target, &key), format!("{key} = {value}")))
+        .collect();
+    let widths = lines.iter().map(|(_, line)| line.chars().count());
+    let width = widths
+        .filter(|&width| width <= 48)
+        .max()
+        .unwrap_or_default();
+    for (origin, line) in lines {
+        let _ = writeln!(text, "{line:width$}  # {origin}");
+    }
+}
+
+/// Tables as dotted keys, which can carry a comment each; absent parameters are left out.
+fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        Value::Null => {}
+        Value::Object(map) if prefix.is_empty() || !map.is_empty() => {
+            for (key, value) in map {
+                let key = toml_key(key);
+                let key = if prefix.is_empty() {
+                    key
+                } else {
+                    format!("{prefix}.{key}")
+                };
+                flatten(&key, value, lines);
+            }
+        }
+        value => lines.push((prefix.to_owned(), toml(value))),
+    }
+}
+
+/// A value as TOML writes it on one line; as JSON where TOML has no such value.
+fn toml(value: &Value) -> String {
+    match toml::Value::try_from(value) {
+        Ok(value) => value.to_string(),
+        Err(_) => value.to_string(),
+    }
+}
+
+/// Which layer gave this key: its own entry, or that of a table above it.
+fn origin(target: &Target, key: &str) -> String {
+    let above = |given: &str| {
+        key.strip_prefix(given)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let found = target
+        .origins
+        .iter()
+        .filter(|(given, _)| *given == key || above(given));
+    match found.max_by_key(|(given, _)| given.len()) {
+        Some((_, Origin::Platform)) => format!("[platforms.{}]", target.platform),
+        Some((_, Origin::Target)) => "target".to_owned(),
+        Some((_, Origin::Set)) => "--set".to_owned(),
+        None => "default".to_owned(),
+    }
+}

@@ -1,0 +1,135 @@
+//! The playbook: which targets there are, as the user wrote it and as it is meant.
+//!
+//! Owns finding, reading, checking and resolving the file, and the names and definitions that come
+//! out of it. Must not know how machines are made (platforms come in as [`PlatformSyntax`]), nor
+//! anything of tests, pools or nextest.
+
+mod definition;
+mod diagnostic;
+mod find;
+mod json_schema;
+mod overlay;
+mod parameters;
+mod resolve;
+mod schema;
+mod set;
+mod source;
+mod written;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub(crate) use self::definition::toml_key;
+pub use self::{
+    definition::Definition, find::find, json_schema::schema, overlay::Origin, schema::Select,
+};
+use self::{diagnostic::Problems, source::Sources};
+use crate::error::Result;
+
+/// What is used where there is no playbook: every test runs on this machine.
+const EMBEDDED: &str = "[[targets]]\nname = \"local\"\nplatform = \"local\"\n";
+
+/// A playbook, checked and resolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Playbook {
+    /// The file, absolute; `None`: the embedded one.
+    pub path: Option<PathBuf>,
+    /// Where relative paths in parameters start: the file's folder, else the current one. Absolute.
+    pub directory: PathBuf,
+    /// Which tests are multiplied.
+    pub select: Select,
+    /// In the order of the file, at least one.
+    pub targets: Vec<Target>,
+}
+
+/// A target as resolved: platform's defaults, `[platforms.X]`, the target and `--set`, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Target {
+    /// Unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
+    pub name: String,
+    /// The platform's name.
+    pub platform: &'static str,
+    /// The most instances there may be at once, at least 1.
+    pub count: u32,
+    /// Sorted, without duplicates.
+    pub features: Vec<String>,
+    /// For "cheapest that fits": finite, not negative, 1 when not given.
+    pub cost: f64,
+    /// What the target declares, as text: `memory` -> `8 GiB`.
+    pub capabilities: BTreeMap<String, String>,
+    /// The platform's answer: an object with the defaults filled in, paths as written.
+    pub parameters: Value,
+    /// What makes its instances interchangeable.
+    pub definition: Definition,
+    /// Which layer gave a key (dotted where tables were merged); absent: the platform's default.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// What the playbook must know of a platform; the caller makes it from the platform itself.
+pub struct PlatformSyntax<'a> {
+    /// The name in playbooks: `ssh`.
+    pub name: &'static str,
+    /// Part of every definition.
+    pub version: u32,
+    /// Checks the parameters and returns them as an object with the defaults filled in.
+    pub parameters: ParametersFn<'a>,
+    /// How many instances these parameters give when the target has no `count`; `None`: 1.
+    pub count: CountFn<'a>,
+    /// The JSON Schema of the parameters; its `properties` are the known keys.
+    pub schema: Box<dyn Fn() -> schemars::Schema + 'a>,
+}
+
+/// How a platform reads its parameters.
+pub type ParametersFn<'a> =
+    Box<dyn Fn(toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> + 'a>;
+
+/// How many instances parameters give.
+pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
+
+/// Reads and resolves the playbook at `path` (`None`: the embedded one, a single target `local`),
+/// with `sets` (`targets.NAME.key=value`, later ones win) on top.
+///
+/// # Errors
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with everything that is wrong in the file,
+/// each with its line and a caret, rendered as text that continues `error: `;
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) where a `--set` is malformed or names no target.
+pub fn load(
+    path: Option<&Path>,
+    sets: &[String],
+    platforms: &[PlatformSyntax<'_>],
+) -> Result<Playbook> {
+    let mut sources = match path {
+        Some(path) => source::read(path)?,
+        None => Sources::new("embedded playbook".to_owned(), EMBEDDED),
+    };
+    let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
+
+    let mut problems = Problems::new(&sources);
+    let written = written::parse(&sources, &mut problems);
+    problems.check()?;
+    let overrides = set::parse(&sources, &sets, &written)?;
+    let (select, targets) = resolve::resolve(written, overrides, platforms, &mut problems);
+    problems.check()?;
+
+    let path = path.map(std::path::absolute).transpose()?;
+    let directory = match path.as_deref().and_then(Path::parent) {
+        Some(parent) => parent.to_owned(),
+        None => std::env::current_dir()?,
+    };
+    Ok(Playbook {
+        path,
+        directory,
+        select,
+        targets,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! What makes instances interchangeable: the definition and its hash.
+//!
+//! Owns the canonical text of a definition. Must not know what any key means.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// What an instance was made from. A kept instance serves only while its definition's hash equals
+/// that of the playbook's target. `count` and `cost` are no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    /// Key -> canonical text: `platform`, `platform-version`, `features`, and every parameter by
+    /// its dotted key. Absent (null) parameters are left out, paths are as written.
+    pub keys: BTreeMap<String, String>,
+    /// SHA-256 over the keys, the first 16 hex digits.
+    pub hash: String,
+}
+
+impl Definition {
+    /// The definition of these.
+    pub(super) fn new(
+        platform: &str,
+        version: u32,
+        features: &[String],
+        parameters: &Value,
+    ) -> Self {
+        let mut keys = BTreeMap::new();
+        flatten("", parameters, &mut keys);
+        keys.insert("platform".to_owned(), Value::from(platform).to_string());
+        keys.insert("platform-version".to_owned(), version.to_string());
+        keys.insert("features".to_owned(), Value::from(features).to_string());
+        let mut hasher = Sha256::new();
+        for (key, value) in &keys {
+            hasher.update(format!("{key}={value}\n"));
+        }
+        let hash = hasher
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self { keys, hash }
+    }
+
+    /// The first key in which another definition's keys differ, for "which key changed".
+    pub fn changed_key(&self, other_keys: &BTreeMap<String, String>) -> Option<String> {
+        let keys = self.keys.keys().chain(other_keys.keys());
+        keys.filter(|key| self.keys.get(*key) != other_keys.get(*key))
+            .min()
+            .cloned()
+    }
+}
+
+/// Tables become dotted keys; everything else is a value, as JSON with sorted keys.
+fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Null => {}
+        Value::Object(map) if prefix.is_empty() || !map.is_empty() => {
+            for (key, value) in map {
+                flatten(&dotted(prefix, key), value, keys);
+            }
+        }
+        value => {
+            keys.insert(prefix.to_owned(), canonical(value));
+        }
+    }
+}
+
+/// JSON with sorted keys and no spaces, whatever order serde_json was built to keep.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            let entry = |(key, value)| format!("{}:{}", Value::from(key), canonical(value));
+            let entries: Vec<_> = sorted
+                .into_iter()
+                .map(|(key, value)| entry((key.as_str(), value)))
+                .collect();
+            format!("{{{}}}", entries.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// `prefix.key`, quoted as TOML would where needed.
+pub(super) fn dotted(prefix: &str, key: &str) -> String {
+    let key = toml_key(key);
+    if prefix.is_empty() {
+        key
+    } else {
+        format!("{prefix}.{key}")
+    }
+}
+
+/// A key as TOML writes it: bare, else quoted.
+pub(crate) fn toml_key(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !key.is_empty() && key.bytes().all(bare) {
+        key.to_owned()
+    } else {
+        toml::Value::from(key).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(parameters: &Value) -> Definition {
+        Definition::new("qemu", 1, &["gpu".to_owned()], parameters)
+    }
+
+    #[test]
+    fn keys_are_dotted_and_sorted() {
+        let definition = of(&json!({
+            "memory": "1 GiB", "port": null,
+            "params": { "b": [{ "y": 1, "x": 2 }], "a.b": true, "none": {} },
+        }));
+        let keys: Vec<_> = definition
+            .keys
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "features=[\"gpu\"]",
+                "memory=\"1 GiB\"",
+                "params.\"a.b\"=true",
+                "params.b=[{\"x\":2,\"y\":1}]",
+                "params.none={}",
+                "platform=\"qemu\"",
+                "platform-version=1",
+            ]
+        );
+        assert_eq!(definition.hash.len(), 16);
+        assert_eq!(definition.hash, of(&json!({"params": {"none": {}, "a.b": true, "b": [{"x": 2, "y": 1}]}, "memory": "1 GiB"})).hash);
+    }
+
+    #[test]
+    fn every_part_counts() {
+        let base = of(&json!({}));
+        let gpu = ["gpu".to_owned()];
+        assert_ne!(base.hash, Definition::new("ssh", 1, &gpu, &json!({})).hash);
+        assert_ne!(base.hash, Definition::new("qemu", 2, &gpu, &json!({})).hash);
+        assert_ne!(base.hash, Definition::new("qemu", 1, &[], &json!({})).hash);
+        assert_ne!(base.hash, of(&json!({"a": 1})).hash);
+    }
+
+    #[test]
+    fn names_the_changed_key() {
+        let old = of(&json!({"kernel": "a", "memory": "1"}));
+        let new = of(&json!({"kernel": "b", "memory": "1", "disk": 2}));
+        assert_eq!(new.changed_key(&old.keys).as_deref(), Some("disk"));
+        assert_eq!(old.changed_key(&new.keys).as_deref(), Some("disk"));
+        assert_eq!(new.changed_key(&new.keys), None);
+    }
+}

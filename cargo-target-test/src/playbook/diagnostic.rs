@@ -1,0 +1,252 @@
+//! What is wrong in a playbook, shown at its place.
+//!
+//! Owns how a problem looks and which name is the nearest. Must not know what is right.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use super::source::Sources;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One thing that is wrong, at positions of [`Sources`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Problem {
+    message: String,
+    span: Range<usize>,
+    label: Option<String>,
+    second: Option<(Range<usize>, String)>,
+    note: Option<String>,
+    hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+        // A name with a line break or an escape sequence in it must not become one here.
+        let visible = |c: char| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.into()
+            }
+        };
+        let message = message.into().chars().map(visible).collect();
+        Self {
+            message,
+            span,
+            label: None,
+            second: None,
+            note: None,
+            hint: None,
+        }
+    }
+
+    /// What toml or serde say. The nearest name is added where they list the known ones.
+    pub(super) fn toml(error: &toml::de::Error, fallback: Range<usize>) -> Self {
+        let message = in_toml_words(error.message().trim_end());
+        let known: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let hint = match known.split_first() {
+            Some((wrong, known)) if message.starts_with("unknown ") => did_you_mean(wrong, known),
+            _ if message.starts_with("invalid type: ")
+                && message.ends_with("expected a string") =>
+            {
+                Some("a string is written in quotes".to_owned())
+            }
+            _ => None,
+        };
+        let mut problem = Self::new(message, error.span().unwrap_or(fallback));
+        problem.hint = hint;
+        problem
+    }
+
+    /// A name that is none of `known`.
+    pub(super) fn unknown(what: &str, name: &str, span: Range<usize>, known: &[&str]) -> Self {
+        let mut problem = Self::new(format!("unknown {what} `{name}`"), span);
+        problem.hint = did_you_mean(name, known);
+        problem.note(format!("known: {}", list(known)))
+    }
+
+    /// Text beside the caret.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// A second place that has to do with it.
+    pub(super) fn second(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.second = Some((span, label.into()));
+        self
+    }
+
+    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn render(&self, sources: &Sources) -> String {
+        let (name, text, span) = sources.locate(&self.span);
+        let label = self.label.as_deref();
+        let mut first = Snippet::source(text)
+            .path(name)
+            .annotation(AnnotationKind::Primary.span(span).label(label));
+        let mut elsewhere = None;
+        if let Some((span, label)) = &self.second {
+            let (other, text, span) = sources.locate(span);
+            let annotation = AnnotationKind::Context.span(span).label(label.as_str());
+            if other == name {
+                first = first.annotation(annotation);
+            } else {
+                elsewhere = Some(Snippet::source(text).path(other).annotation(annotation));
+            }
+        }
+        let group = Level::ERROR
+            .primary_title(self.message.as_str())
+            .element(first);
+        let group = group.elements(elsewhere);
+        let group = group.elements(self.note.as_deref().map(|note| Level::NOTE.message(note)));
+        let hint = Level::HELP.with_name("hint");
+        let group = group.elements(self.hint.as_deref().map(|text| hint.message(text)));
+        let rendered = Renderer::plain().render(&[group]);
+        rendered
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// Everything found so far.
+pub(super) struct Problems<'s> {
+    sources: &'s Sources,
+    list: Vec<Problem>,
+}
+
+impl<'s> Problems<'s> {
+    pub(super) fn new(sources: &'s Sources) -> Self {
+        Self {
+            sources,
+            list: Vec::new(),
+        }
+    }
+
+    /// Adds a problem, once: targets share what their platform's table says.
+    pub(super) fn add(&mut self, problem: Problem) {
+        let same = |known: &Problem| known.span == problem.span && known.message == problem.message;
+        if !self.list.iter().any(same) {
+            self.list.push(problem);
+        }
+    }
+
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// # Errors
+    /// When something was found.
+    pub(super) fn check(&mut self) -> Result<()> {
+        if self.list.is_empty() {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
+    }
+
+    /// All of it in the order of the text, as what follows `error: `.
+    pub(super) fn error(&mut self) -> Error {
+        self.list.sort_by_key(|problem| problem.span.start);
+        let rendered: Vec<_> = self
+            .list
+            .iter()
+            .map(|problem| problem.render(self.sources))
+            .collect();
+        let text = rendered.join("\n\n");
+        Error::new(
+            ErrorKind::Playbook,
+            text.strip_prefix("error: ").unwrap_or(&text),
+        )
+    }
+}
+
+/// serde speaks of Rust's types where TOML has other words.
+fn in_toml_words(message: &str) -> String {
+    let message = message.replace('\n', "; ");
+    let Some((head, expected)) = message.rsplit_once("expected ") else {
+        return message;
+    };
+    let words = match expected {
+        "u8" => "an integer from 0 to 255",
+        "u16" => "an integer from 0 to 65535",
+        "a nonzero u16" => "an integer from 1 to 65535",
+        "u32" | "u64" | "usize" => "an integer, 0 or more",
+        "i32" | "i64" => "an integer",
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "a table",
+        other => other,
+    };
+    format!("{head}expected {words}")
+}
+
+/// `` `a`, `b` ``
+pub(super) fn list(names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// "did you mean ...?", where one of the known names is near.
+pub(super) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
+    let distance = |known: &str| strsim::damerau_levenshtein(name, known);
+    let nearest = known.iter().min_by_key(|known| distance(known))?;
+    let near = distance(nearest) <= (name.chars().count() / 3).max(1);
+    near.then(|| format!("did you mean `{nearest}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name() {
+        let known = ["port", "hosts", "identity"];
+        assert_eq!(
+            did_you_mean("prot", &known).as_deref(),
+            Some("did you mean `port`?")
+        );
+        assert_eq!(
+            did_you_mean("host", &known).as_deref(),
+            Some("did you mean `hosts`?")
+        );
+        assert_eq!(did_you_mean("zebra", &known), None);
+        assert_eq!(did_you_mean("x", &[]), None);
+    }
+
+    #[test]
+    fn two_texts_in_one_problem() {
+        let mut sources = Sources::new("a.toml".to_owned(), "a = 1\n");
+        let set = sources.add("--set", "a=2");
+        let mut problems = Problems::new(&sources);
+        let problem = Problem::new("twice", set)
+            .label("here")
+            .second(0..1, "first")
+            .hint("once");
+        problems.add(problem.clone());
+        problems.add(problem);
+        let text = problems.check().unwrap_err().to_string();
+        assert_eq!(text.matches("twice").count(), 1, "{text}");
+        assert!(text.starts_with("twice\n"), "{text}");
+        assert!(
+            text.contains("--> --set:1:1") && text.contains("a.toml:1:1"),
+            "{text}"
+        );
+        assert!(text.contains("= hint: once"), "{text}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Where the playbook is.
+//!
+//! Owns the order of the places. Must not read the file, nor the environment (the caller does).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The places in a workspace, first one first.
+const PLACES: [&str; 2] = [".config/target-test.toml", "target-test.toml"];
+
+/// Finds the playbook: `explicit` (`--playbook`, else `TARGET_TEST_PLAYBOOK`), then `playbook` of
+/// `[workspace.metadata.target-test]` (`workspace_metadata` is `workspace.metadata`; the path starts
+/// at the workspace's root), then `.config/target-test.toml` and `target-test.toml` of the workspace.
+/// `None`: there is none, and the embedded one serves.
+///
+/// # Errors
+/// A file that was named and does not exist, or a name that is no string.
+pub fn find(
+    explicit: Option<&Path>,
+    workspace_root: &Path,
+    workspace_metadata: &Value,
+) -> Result<Option<PathBuf>> {
+    if let Some(path) = explicit {
+        return named(
+            path.to_owned(),
+            "the command line or `TARGET_TEST_PLAYBOOK`",
+        )
+        .map(Some);
+    }
+    let manifest = shown(workspace_root.join("Cargo.toml"));
+    match workspace_metadata.pointer("/target-test/playbook") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(path)) => {
+            let path = shown(workspace_root.join(path));
+            return named(path, &format!("`{}`", manifest.display())).map(Some);
+        }
+        Some(other) => {
+            return Err(Error::new(
+                ErrorKind::Playbook,
+                format!(
+                    "`workspace.metadata.target-test.playbook` in `{}` must be a string, not `{other}`",
+                    manifest.display()
+                ),
+            ));
+        }
+    }
+    // What is there and cannot be read (a folder, a dead link) is for `load` to refuse: passing it
+    // over in silence would run the tests on other targets than the user thinks.
+    let places = PLACES.iter().map(|place| workspace_root.join(place));
+    Ok(places
+        .into_iter()
+        .find(|path| path.symlink_metadata().is_ok())
+        .map(shown))
+}
+
+fn named(path: PathBuf, by: &str) -> Result<PathBuf> {
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::new(
+            ErrorKind::Playbook,
+            format!("playbook `{}` does not exist", path.display()),
+        )
+        .with_hint(format!("the path is given by {by}"))),
+        _ => Ok(path),
+    }
+}
+
+/// Relative to the current folder where it lies below it: how a user would type it.
+fn shown(path: PathBuf) -> PathBuf {
+    let current = std::env::current_dir().ok();
+    let relative = current
+        .as_deref()
+        .and_then(|current| path.strip_prefix(current).ok());
+    relative.map(Path::to_owned).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn touch(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+
+    #[test]
+    fn the_first_place_wins() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let metadata = json!({"target-test": {"playbook": "ci/lab.toml"}});
+        assert_eq!(find(None, root, &Value::Null).unwrap(), None);
+        touch(&root.join("target-test.toml"));
+        assert_eq!(
+            find(None, root, &json!({})).unwrap(),
+            Some(root.join("target-test.toml"))
+        );
+        touch(&root.join(".config/target-test.toml"));
+        let config = Some(root.join(".config/target-test.toml"));
+        assert_eq!(find(None, root, &json!({"other": 1})).unwrap(), config);
+        touch(&root.join("ci/lab.toml"));
+        assert_eq!(
+            find(None, root, &metadata).unwrap(),
+            Some(root.join("ci/lab.toml"))
+        );
+        let explicit = root.join("target-test.toml");
+        assert_eq!(
+            find(Some(&explicit), root, &metadata).unwrap(),
+            Some(explicit)
+        );
+    }
+
+    #[test]
+    fn what_was_named_must_exist() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        touch(&root.join("target-test.toml"));
+        let metadata = json!({"target-test": {"playbook": "missing.toml"}});
+        let number = json!({"target-test": {"playbook": 3}});
+        for error in [
+            find(Some(Path::new("/missing.toml")), root, &Value::Null).unwrap_err(),
+            find(None, root, &metadata).unwrap_err(),
+            find(None, root, &number).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Playbook, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_or_dead_link_in_a_place_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("target-test.toml")).unwrap();
+        assert!(find(None, root.path(), &Value::Null).unwrap().is_some());
+        std::fs::remove_dir(root.path().join("target-test.toml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.path().join("target-test.toml")).unwrap();
+        assert!(find(None, root.path(), &Value::Null).unwrap().is_some());
+    }
+}

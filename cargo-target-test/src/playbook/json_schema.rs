@@ -1,0 +1,123 @@
+//! The JSON Schema of playbooks, for editors.
+//!
+//! Owns how common keys and platforms' parameters are put together. The parts come from the types
+//! that read them.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::{
+    PlatformSyntax,
+    schema::{Common, OWN_KEYS, Select},
+};
+
+/// The JSON Schema (draft 2020-12) of a playbook for these platforms.
+///
+/// Required parameters are not required in a target: `[platforms.X]` may give them.
+pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
+    let generator = || SchemaSettings::draft2020_12().into_generator();
+    let common = local(generator().into_root_schema_for::<Common>(), "target");
+    let select = local(generator().into_root_schema_for::<Select>(), "select");
+    let mut definitions = Map::new();
+    let mut sections = Map::new();
+    let mut cases = Vec::new();
+    for platform in platforms {
+        let own = local((platform.schema)(), platform.name);
+        sections.insert(
+            platform.name.to_owned(),
+            section(platform.name, &common, &own),
+        );
+        cases.push(case(platform.name, &common, &own));
+        definitions.insert(platform.name.to_owned(), own);
+    }
+    let mut target = properties(&common);
+    if let Some(platform) = target.get_mut("platform") {
+        platform["enum"] = sections.keys().cloned().collect();
+    }
+    definitions.insert("target".to_owned(), common);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A playbook of `cargo target-test`",
+        "type": "object",
+        "properties": {
+            "select": select,
+            "platforms": {
+                "description": "Defaults for every target of a platform.",
+                "type": "object", "properties": sections, "additionalProperties": false,
+            },
+            "targets": {
+                "description": "The kinds of system under test.",
+                "type": "array", "minItems": 1,
+                "items": {
+                    "type": "object", "properties": target, "required": OWN_KEYS, "allOf": cases,
+                },
+            },
+        },
+        "required": ["targets"],
+        "additionalProperties": false,
+        "$defs": definitions,
+    })
+}
+
+/// `[platforms.NAME]`.
+fn section(name: &str, common: &Value, own: &Value) -> Value {
+    let mut keys = properties(common);
+    keys.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
+    keys.extend(properties(own));
+    json!({
+        "description": format!("Defaults for every target of platform `{name}`."),
+        "type": "object", "properties": keys, "additionalProperties": open(own),
+    })
+}
+
+/// What a target is where it is on this platform.
+fn case(name: &str, common: &Value, own: &Value) -> Value {
+    let mut keys = properties(common);
+    keys.extend(properties(own));
+    keys.insert("platform".to_owned(), json!({ "const": name }));
+    json!({
+        "if": { "properties": { "platform": { "const": name } }, "required": ["platform"] },
+        "then": { "properties": keys, "additionalProperties": open(own) },
+    })
+}
+
+/// Whether keys that the schema does not know are allowed.
+fn open(schema: &Value) -> bool {
+    schema.get("additionalProperties") != Some(&Value::Bool(false))
+}
+
+/// A schema that stood alone, for use at `#/$defs/NAME`: its own references say so.
+fn local(schema: schemars::Schema, name: &str) -> Value {
+    let mut value = schema.to_value();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("$schema");
+    }
+    rebase(&mut value, &format!("#/$defs/{name}/"));
+    value
+}
+
+fn rebase(value: &mut Value, root: &str) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| rebase(item, root)),
+        Value::Object(map) => {
+            // What an absent key is to serde: nothing that TOML could say.
+            map.retain(|key, value| key != "default" || !value.is_null());
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if key == "$ref" => *text = text.replacen("#/", root, 1),
+                    value => rebase(value, root),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An object schema's properties.
+fn properties(schema: &Value) -> Map<String, Value> {
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
+}

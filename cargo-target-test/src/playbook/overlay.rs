@@ -1,0 +1,113 @@
+//! Layers of keys: defaults below, the command line on top.
+//!
+//! Owns how layers merge: a key replaces the one below it, tables merge key by key. Must not know
+//! what the keys are.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+
+use super::definition::dotted;
+
+/// The layer that gave a key its value. What none gave is the platform's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// `[platforms.X]`.
+    Platform,
+    /// The target's own table.
+    Target,
+    /// `--set`.
+    Set,
+}
+
+/// Layers merged so far.
+#[derive(Default)]
+pub(super) struct Layers<'s> {
+    pub(super) table: DeTable<'s>,
+    /// By dotted key.
+    pub(super) origins: BTreeMap<String, Origin>,
+}
+
+impl<'s> Layers<'s> {
+    /// Puts a layer on top.
+    pub(super) fn add(&mut self, layer: DeTable<'s>, origin: Origin) {
+        merge(&mut self.table, layer, "", origin, &mut self.origins);
+    }
+}
+
+fn merge<'s>(
+    base: &mut DeTable<'s>,
+    layer: DeTable<'s>,
+    prefix: &str,
+    origin: Origin,
+    origins: &mut BTreeMap<String, Origin>,
+) {
+    for (key, value) in layer {
+        let name = dotted(prefix, key.get_ref());
+        let (span, value) = (value.span(), value.into_inner());
+        let below = base
+            .get_mut(key.get_ref().as_ref())
+            .map(|below| below.get_mut());
+        match (below, value) {
+            (Some(DeValue::Table(below)), DeValue::Table(table)) => {
+                merge(below, table, &name, origin, origins);
+            }
+            (_, value) => {
+                let inside = format!("{name}.");
+                origins.retain(|key, _| !key.starts_with(&inside));
+                origins.insert(name, origin);
+                // Inserting alone would keep the position of the key below.
+                base.remove(key.get_ref().as_ref());
+                base.insert(key, toml::Spanned::new(span, value));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_merge_and_values_replace() {
+        let parse = |text| DeTable::parse(text).unwrap().into_inner();
+        let mut layers = Layers::default();
+        layers.add(
+            parse("a = 1\nb = [1]\nt = { x = 1, y = 1 }\nu = { z = 1 }"),
+            Origin::Platform,
+        );
+        layers.add(parse("\n\n b = [2]\nt.y = 2\nu = 3"), Origin::Target);
+        layers.add(parse("t.w = 1"), Origin::Set);
+        let table: toml::Table = super::super::schema::read(toml::Spanned::new(
+            0..0,
+            DeValue::Table(layers.table.clone()),
+        ))
+        .unwrap();
+        assert_eq!(
+            table,
+            toml::toml! { a = 1
+            b = [2]
+            t = { x = 1, y = 2, w = 1 }
+            u = 3 }
+        );
+        let origins: Vec<_> = layers
+            .origins
+            .iter()
+            .map(|(k, o)| (k.as_str(), *o))
+            .collect();
+        assert_eq!(
+            origins,
+            [
+                ("a", Origin::Platform),
+                ("b", Origin::Target),
+                ("t", Origin::Platform),
+                ("t.w", Origin::Set),
+                ("t.y", Origin::Target),
+                ("u", Origin::Target),
+            ]
+        );
+        assert_eq!(layers.table.get_key_value("b").unwrap().0.span(), 3..4);
+    }
+}

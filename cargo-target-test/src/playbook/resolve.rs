@@ -1,0 +1,297 @@
+//! The second pass: each target as it is meant.
+//!
+//! Owns the order of the layers and what is right for the keys that every target has. Must not read
+//! files; a platform's keys are the platform's.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    ops::Range,
+};
+
+use toml::Spanned;
+
+use super::{
+    Definition, Origin, PlatformSyntax, Select, Target,
+    diagnostic::{Problem, Problems},
+    overlay::Layers,
+    parameters,
+    schema::{Common, NAME_LENGTH},
+    set::Override,
+    written::{Entry, Written},
+};
+
+/// Resolves and checks all targets. When there are problems, targets are missing from the result.
+pub(super) fn resolve(
+    mut written: Written<'_>,
+    mut overrides: Vec<Override<'_>>,
+    platforms: &[PlatformSyntax<'_>],
+    problems: &mut Problems<'_>,
+) -> (Select, Vec<Target>) {
+    for (name, section) in &mut written.platforms {
+        let platform = find(platforms, name, section.header.clone(), problems);
+        if let Some(platform) = platform {
+            parameters::refuse_unknown(&mut section.table, platform, false, problems);
+            let mut table = section.table.clone();
+            check(Common::take(&mut table, problems), problems);
+            parameters::check_defaults(table, platform, section.header.clone(), problems);
+        }
+    }
+    let mut names = BTreeMap::new();
+    let mut targets = Vec::new();
+    for (index, entry) in written.targets.into_iter().enumerate() {
+        let on_top = overrides
+            .extract_if(.., |one| one.target == index)
+            .collect();
+        let draft = layer(entry, on_top, &written.platforms, platforms, problems);
+        check_name(&draft, &mut names, problems);
+        targets.extend(finish(draft, problems));
+    }
+    (written.select, targets)
+}
+
+/// A target with its layers merged and its own keys taken out.
+struct Draft<'s, 'p> {
+    header: Range<usize>,
+    name: Option<Spanned<String>>,
+    common: Common,
+    platform: Option<&'p PlatformSyntax<'p>>,
+    /// What is left: the platform's keys.
+    layers: Layers<'s>,
+}
+
+fn layer<'s, 'p>(
+    entry: Entry<'s>,
+    on_top: Vec<Override<'s>>,
+    sections: &BTreeMap<String, Entry<'s>>,
+    platforms: &'p [PlatformSyntax<'p>],
+    problems: &mut Problems<'_>,
+) -> Draft<'s, 'p> {
+    let Entry { header, table } = entry;
+    let tables = || on_top.iter().rev().map(|one| &one.table).chain([&table]);
+    let key = |key: &str| tables().find_map(|table| table.get(key)).cloned();
+    let (name, platform) = (key("name"), key("platform"));
+    for (key, value) in [("name", &name), ("platform", &platform)] {
+        if value.is_none() {
+            problems.add(Problem::new(
+                format!("a target has no `{key}`"),
+                header.clone(),
+            ));
+        }
+    }
+    let named =
+        platform.and_then(|value| Some((value.get_ref().as_str()?.to_owned(), value.span())));
+    let platform = named.and_then(|(name, span)| find(platforms, &name, span, problems));
+
+    let mut layers = Layers::default();
+    if let Some(section) = platform.and_then(|platform| sections.get(platform.name)) {
+        layers.add(section.table.clone(), Origin::Platform);
+    }
+    layers.add(table, Origin::Target);
+    for one in on_top {
+        layers.add(one.table, Origin::Set);
+    }
+    if let Some(platform) = platform {
+        parameters::refuse_unknown(&mut layers.table, platform, true, problems);
+    }
+    let mut common = Common::take(&mut layers.table, problems);
+    Draft {
+        header,
+        name: common.name.take(),
+        common,
+        platform,
+        layers,
+    }
+}
+
+/// `None`: there are problems.
+fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
+    let Draft {
+        header,
+        name,
+        common,
+        platform,
+        layers,
+    } = draft;
+    let Checked {
+        count,
+        features,
+        cost,
+        capabilities,
+    } = check(common, problems);
+    let platform = platform?;
+    let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
+    let parameters = parameters::read(layers.table, platform, &shown, problems)?;
+    let count = count
+        .or_else(|| (platform.count)(&parameters))
+        .unwrap_or(1)
+        .max(1);
+    let definition = Definition::new(platform.name, platform.version, &features, &parameters);
+    Some(Target {
+        name: shown.into_inner(),
+        platform: platform.name,
+        count,
+        features,
+        cost,
+        capabilities,
+        parameters,
+        definition,
+        origins: layers.origins,
+    })
+}
+
+/// The common keys' values, checked.
+struct Checked {
+    count: Option<u32>,
+    features: Vec<String>,
+    cost: f64,
+    capabilities: BTreeMap<String, String>,
+}
+
+fn check(common: Common, problems: &mut Problems<'_>) -> Checked {
+    let Common {
+        name: _,
+        platform: _,
+        count,
+        features,
+        cost,
+        capabilities,
+    } = common;
+    Checked {
+        count: count.and_then(|count| check_count(&count, problems)),
+        features: check_features(features.unwrap_or_default(), problems),
+        cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
+        capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
+    }
+}
+
+fn find<'p>(
+    platforms: &'p [PlatformSyntax<'p>],
+    name: &str,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<&'p PlatformSyntax<'p>> {
+    let found = platforms.iter().find(|platform| platform.name == name);
+    if found.is_none() {
+        let known: Vec<&str> = platforms.iter().map(|platform| platform.name).collect();
+        problems.add(Problem::unknown("platform", name, span, &known));
+    }
+    found
+}
+
+fn check_name(
+    draft: &Draft<'_, '_>,
+    names: &mut BTreeMap<String, Range<usize>>,
+    problems: &mut Problems<'_>,
+) {
+    let Some(name) = &draft.name else { return };
+    let (text, span) = (name.get_ref(), name.span());
+    if let Some(why) = wrong_name(text) {
+        problems.add(Problem::new(format!("bad target name `{text}`"), span.clone()).label(why));
+    }
+    match names.entry(text.clone()) {
+        btree_map::Entry::Vacant(entry) => drop(entry.insert(span)),
+        btree_map::Entry::Occupied(first) => problems.add(
+            Problem::new(format!("two targets are named `{text}`"), span)
+                .label("named again here")
+                .second(first.get().clone(), "first named here"),
+        ),
+    }
+}
+
+/// Why this cannot be a target's name.
+fn wrong_name(name: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let suffix = name.rsplit_once('-').map(|(_, suffix)| suffix);
+    if name.is_empty() {
+        Some("a name must not be empty")
+    } else if !name.chars().all(allowed) {
+        Some("only letters, digits, `.`, `_` and `-` are allowed")
+    } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("a name starts with a letter or a digit")
+    } else if suffix.is_some_and(|s| !s.is_empty() && s.chars().all(|c| c.is_ascii_digit())) {
+        Some("a name must not end in `-<digits>`: instances are named so")
+    } else if name.len() > NAME_LENGTH {
+        Some("a name has at most 64 characters")
+    } else {
+        None
+    }
+}
+
+fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32> {
+    let value = u32::try_from(*count.get_ref())
+        .ok()
+        .filter(|&count| count > 0);
+    if value.is_none() {
+        let message = format!("bad count `{}`", count.get_ref());
+        problems.add(Problem::new(message, count.span()).label("must be at least 1, and 32 bits"));
+    }
+    value
+}
+
+fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {
+    let value = *cost.get_ref();
+    if !value.is_finite() || value < 0.0 {
+        let message = format!("bad cost `{value}`");
+        problems.add(Problem::new(message, cost.span()).label("must be a number, 0 or more"));
+    }
+    value
+}
+
+fn check_features(features: Vec<Spanned<String>>, problems: &mut Problems<'_>) -> Vec<String> {
+    for feature in &features {
+        let text = feature.get_ref();
+        if text.is_empty() || text.contains(char::is_whitespace) {
+            let problem = Problem::new(format!("bad feature `{text}`"), feature.span());
+            problems.add(problem.label("must be one word"));
+        }
+    }
+    let mut features: Vec<_> = features.into_iter().map(Spanned::into_inner).collect();
+    features.sort();
+    features.dedup();
+    features
+}
+
+fn check_capabilities(
+    capabilities: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<String, String> {
+    let mut checked = BTreeMap::new();
+    for (key, value) in capabilities {
+        let text = match value.get_ref() {
+            toml::Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+            toml::Value::Integer(number) if *number >= 0 => Some(number.to_string()),
+            toml::Value::Float(number) if number.is_finite() && *number >= 0.0 => {
+                Some(number.to_string())
+            }
+            _ => None,
+        };
+        match text {
+            Some(text) => drop(checked.insert(key.into_inner(), text)),
+            None => problems.add(
+                Problem::new(format!("bad capability `{}`", key.get_ref()), value.span())
+                    .label("must be text or a number, 0 or more"),
+            ),
+        }
+    }
+    checked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in [
+            "a", "debian", "v1.2", "9front", "a-b", "a-", "a-1b", "a_1", "a1",
+        ] {
+            assert_eq!(wrong_name(good), None, "{good}");
+        }
+        let long = "a".repeat(65);
+        for bad in [
+            "", "-a", ".a", "_a", "a b", "ä", "a/b", "a-1", "a-b-007", "[a]", &long,
+        ] {
+            assert!(wrong_name(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `--set targets.NAME.key=value`.
+//!
+//! Owns its syntax. Must not know the keys: the value becomes one more layer of the target.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    diagnostic::{did_you_mean, list},
+    source::Sources,
+    written::Written,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most parts of a key: what is nested is walked by recursion. (The TOML parser has its own limit.)
+const DEEPEST: usize = 32;
+
+/// A layer of one key for one target.
+pub(super) struct Override<'s> {
+    /// Index into [`Written::targets`].
+    pub(super) target: usize,
+    pub(super) table: DeTable<'s>,
+}
+
+/// Reads all `--set`, in order.
+///
+/// # Errors
+/// Of kind usage, naming the `--set`.
+pub(super) fn parse<'s>(
+    sources: &'s Sources,
+    sets: &[Range<usize>],
+    written: &Written<'_>,
+) -> Result<Vec<Override<'s>>> {
+    let one = |range: &Range<usize>| {
+        let text = sources.slice(range.clone());
+        let wrong = |why: String| Error::new(ErrorKind::Usage, format!("`--set {text}` {why}"));
+        parse_one(text, range.start, written)
+            .map_err(|why| wrong(why).with_hint("the form is `--set targets.NAME.key=value`"))
+    };
+    sets.iter().map(one).collect()
+}
+
+fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<Override<'s>, String> {
+    let (path, value) = text.split_once('=').ok_or("has no `=`")?;
+    let rest = path
+        .strip_prefix("targets.")
+        .ok_or("does not start with `targets.`")?;
+    let (target, keys) = target(rest, written)?;
+    let keys_at = at + path.len() - keys.len();
+    let keys = keys.trim_end();
+    if keys == "name" {
+        return Err("would rename the target".to_owned());
+    }
+    if keys.split('.').count() > DEEPEST {
+        return Err(format!("has a key of more than {DEEPEST} parts"));
+    }
+    let mut value = shift(read(value)?, at + path.len() + 1);
+    let mut end = keys_at + keys.len();
+    for key in keys.rsplit('.') {
+        let span = end - key.len()..end;
+        end = span.start.saturating_sub(1);
+        let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if key.is_empty() || !key.bytes().all(bare) {
+            return Err(format!("has no valid key: `{keys}`"));
+        }
+        let mut table = DeTable::new();
+        table.insert(Spanned::new(span.clone(), key.into()), value);
+        value = Spanned::new(span, DeValue::Table(table));
+    }
+    match value.into_inner() {
+        DeValue::Table(table) => Ok(Override { target, table }),
+        _ => Err("has no key".to_owned()),
+    }
+}
+
+/// The target that `NAME.key` means and the key. Names may contain dots: the longest one that fits.
+fn target<'t>(path: &'t str, written: &Written<'_>) -> Result<(usize, &'t str), String> {
+    let names = written.targets.iter().enumerate();
+    let names = names.filter_map(|(index, target)| Some((index, target.name()?)));
+    let keys = |name: &str| {
+        path.strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('.'))
+    };
+    let fitting = names
+        .clone()
+        .filter_map(|(index, name)| Some((index, keys(name)?)));
+    if let Some(found) = fitting.min_by_key(|(_, keys)| keys.len()) {
+        return Ok(found);
+    }
+    let known: Vec<&str> = names.map(|(_, name)| name).collect();
+    if known.contains(&path) {
+        return Err("names no key of the target".to_owned());
+    }
+    let name = path.split('.').next().unwrap_or(path);
+    let nearest = did_you_mean(name, &known)
+        .map(|hint| format!("; {hint}"))
+        .unwrap_or_default();
+    Err(format!(
+        "names the unknown target `{name}`{nearest} (targets: {})",
+        list(&known)
+    ))
+}
+
+/// TOML where it is TOML, else a string as it stands; what starts like an array, a table or a
+/// quoted string was meant as TOML.
+fn read(text: &str) -> Result<Spanned<DeValue<'_>>, String> {
+    let trimmed = text.trim();
+    match DeValue::parse(trimmed) {
+        Ok(value) => Ok(shift(value, text.len() - text.trim_start().len())),
+        Err(error) if trimmed.starts_with(['[', '{', '"', '\'']) => Err(format!(
+            "has a malformed value: {}",
+            error.message().replace('\n', "; ")
+        )),
+        Err(_) => Ok(Spanned::new(0..text.len(), DeValue::String(text.into()))),
+    }
+}
+
+/// Moves a value's position, and of all within it.
+fn shift<'s>(value: Spanned<DeValue<'s>>, by: usize) -> Spanned<DeValue<'s>> {
+    let moved = |span: Range<usize>| span.start + by..span.end + by;
+    let span = moved(value.span());
+    let value = match value.into_inner() {
+        DeValue::Array(items) => {
+            DeValue::Array(items.into_iter().map(|item| shift(item, by)).collect())
+        }
+        DeValue::Table(table) => {
+            let entry = |(key, value): (Spanned<_>, _)| {
+                (
+                    Spanned::new(moved(key.span()), key.into_inner()),
+                    shift(value, by),
+                )
+            };
+            DeValue::Table(table.into_iter().map(entry).collect())
+        }
+        scalar => scalar,
+    };
+    Spanned::new(span, value)
+}
