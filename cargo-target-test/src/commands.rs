@@ -3,7 +3,12 @@
 //! Owns what several of them need. Verbs are the only place that sees all rooms.
 
 pub mod check;
+pub mod choice;
+pub mod delete;
+pub mod run;
 pub mod schema;
+pub mod setting;
+pub mod targets;
 
 use crate::{playbook::PlatformSyntax, provision::platform::Platform};
 

@@ -1,9 +1,13 @@
 //! The engine of `cargo target-test`.
 
+pub mod aggregate;
+pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod execute;
 pub mod fault;
+pub mod inventory;
+pub mod plan;
 pub mod playbook;
 pub mod process;
 pub mod provision;

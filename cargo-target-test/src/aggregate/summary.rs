@@ -40,8 +40,8 @@ pub fn print(outcomes: &[Outcome], report: &Report, expected: bool) {
     if !report.kept.is_empty() {
         ui::note(format!("kept: {}", report.kept.join(", ")));
     }
-    for (instance, cause) in &report.failed {
-        ui::warn(format!("{instance} could not be deleted: {cause}"));
+    for failure in &report.failed {
+        ui::warn(format!("{} could not be deleted: {}", failure.instance, failure.cause));
     }
 }
 

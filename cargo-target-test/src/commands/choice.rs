@@ -279,6 +279,16 @@ impl Choice {
 }
 
 impl Setting {
+    /// This run, for the pool.
+    pub fn run_info(&self) -> provision::Run {
+        provision::Run {
+            id: run_id(),
+            workspace: self.workspace.clone(),
+            playbook: self.playbook.path.clone(),
+            platforms: provision::platform::all(),
+        }
+    }
+
     /// What the pool is asked for, for `need` instances of a target at once.
     ///
     /// # Errors
@@ -297,8 +307,6 @@ impl Setting {
             parameters: target.parameters.clone(),
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
-            workspace: self.workspace.clone(),
-            playbook: self.playbook.path.clone(),
         };
         Ok((0..target.count.min(need)).map(wanted).collect())
     }
@@ -314,6 +322,12 @@ fn private_directory() -> Result<TempDir> {
     let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
     let parent = runtime.filter(fits).unwrap_or_else(|| PathBuf::from("/tmp"));
     Ok(tempfile::Builder::new().prefix("target-test-").tempdir_in(parent)?)
+}
+
+/// Short, since it is part of every lease's mark, and unlike any other's.
+fn run_id() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }
 
 fn millis(text: &str) -> Option<u64> {

@@ -10,7 +10,7 @@ use crate::{
     commands::{choice::Choice, setting},
     error::Result,
     execute::session::Session,
-    provision::{Pool, Provisioner, platform},
+    provision::{Provisioner, pool::Pool},
 };
 
 /// Runs the chosen cases; returns the exit code.
@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         return Ok(0);
     }
     let pool = Pool::open(&setting::pool_directory(global)?)?;
-    let provisioner = Arc::new(Provisioner::new(pool, platform::all(), choice.setting.run_info())?);
+    let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
     let supplies = choice.supplies()?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;

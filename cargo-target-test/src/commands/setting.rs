@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{Global, NextestArgs},
     error::{Error, ErrorKind, Result},
-    playbook::{self, Playbook, PlatformSyntax},
+    playbook::{self, Playbook},
     process,
-    provision::platform::{self, Platform},
+    provision::platform,
 };
 
 /// A workspace and its resolved playbook.
@@ -87,28 +87,24 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// What the playbook has to know of each platform.
-pub fn syntax(platforms: &[std::sync::Arc<dyn Platform>]) -> Vec<PlatformSyntax<'_>> {
-    let of = |platform: &'_ std::sync::Arc<dyn Platform>| -> PlatformSyntax<'_> {
-        let platform = std::sync::Arc::clone(platform);
-        let (parameters, count, schema) = (
-            std::sync::Arc::clone(&platform),
-            std::sync::Arc::clone(&platform),
-            std::sync::Arc::clone(&platform),
-        );
-        PlatformSyntax {
-            name: platform.name(),
-            version: platform.version(),
-            parameters: Box::new(move |table| parameters.parameters(table)),
-            count: Box::new(move |values| count.count(values)),
-            schema: Box::new(move || schema.schema()),
-        }
+/// A runner that the user configured for this host's own triple; it goes before the test binary.
+///
+/// # Errors
+/// When Cargo's configuration cannot be read.
+pub fn users_runner(triple: &str) -> Result<Vec<String>> {
+    let wrong = |error: cargo_config2::Error| {
+        Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
     };
-    platforms.iter().map(of).collect()
+    let config = cargo_config2::Config::load().map_err(wrong)?;
+    let Some(runner) = config.runner(triple).map_err(wrong)? else { return Ok(Vec::new()) };
+    let words = std::iter::once(runner.path.into_os_string()).chain(runner.args);
+    Ok(words.map(|word| word.to_string_lossy().into_owned()).collect())
 }
 
 fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
-    playbook::load(path, sets, &syntax(&platform::all()))
+    let platforms = platform::all();
+    let syntax: Vec<_> = platforms.iter().map(|platform| super::syntax(platform.as_ref())).collect();
+    playbook::load(path, sets, &syntax)
 }
 
 fn cargo_metadata(nextest: &NextestArgs) -> Result<Vec<u8>> {

@@ -79,7 +79,7 @@ impl Broker {
         lookup: Option<Box<standalone::Lookup>>,
     ) -> Result<Self> {
         let core = Arc::new(Core {
-            run: provisioner.run().to_owned(),
+            run: provisioner.run().id.clone(),
             provisioner,
             directory: directory.to_owned(),
             names,

@@ -15,7 +15,7 @@ use target_fixtures::wire::Instance;
 use tokio::sync::watch;
 
 use super::line::Line;
-use crate::provision::Lease;
+use crate::provision::pool::Lease;
 
 /// How long the killing of what a lease left may take.
 const SWEEP: Duration = Duration::from_secs(10);

@@ -11,10 +11,10 @@ use std::{
 use target_fixtures::wire::{Failure, FailureKind, Instance};
 use tokio::sync::mpsc;
 
-use super::{Core, held::Held, infra, supply::Supply};
+use super::{Core, held::Held, infra, line::Line, supply::Supply};
 use crate::{
     error::Result,
-    provision::{Holder, Lease, LeaseRequest, Ticket, TryLease},
+    provision::pool::{Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
 };
 
 /// How often the pool is asked again while other processes may let go.
@@ -57,10 +57,14 @@ pub(super) async fn lease(
                 Some(held) => return Ok(held),
                 None => continue,
             },
-            TryLease::Wait { text } => text,
+            TryLease::Wait(text) => text,
             TryLease::NoneReady => match supply.hopeless(count as usize) {
                 Some(failure) => return Err(failure),
-                None => "being deployed".to_owned(),
+                None => {
+                    // One that was ready may have become dirty since: its holder died, elsewhere perhaps.
+                    supply.look_again();
+                    "being deployed".to_owned()
+                }
             },
         };
         if waits_for != said && started.elapsed() > QUIET {
@@ -86,11 +90,12 @@ async fn try_lease(
         let Some(wanted) = supply.wanted.first() else {
             return Ok((TryLease::NoneReady, None));
         };
-        let process = crate::provision::Process::of(asker.pid);
+        let process = Process::of(asker.pid);
         let request = LeaseRequest {
             target: wanted.target.clone(),
             hash: wanted.hash.clone(),
-            count,
+            instance: supply.instance.clone(),
+            count: count as usize,
             holder: Holder::new(process, &core.run, &asker.case, &asker.lease),
         };
         let answer = core.provisioner.try_lease(&request, &mut ticket)?;
@@ -111,11 +116,11 @@ async fn hold(
     asker: &Asker,
 ) -> Option<Arc<Held>> {
     let (mut lines, mut instances) = (BTreeMap::new(), Vec::new());
-    for leased in lease.instances() {
+    for leased in &lease.instances {
         let record = &leased.record;
         let proved = match core.line(record) {
             Ok(line) => {
-                let swept = sweep(&line, &leased.marks()).await;
+                let swept = sweep(&line, leased).await;
                 let proved = match swept {
                     Ok(()) => line.prove().await,
                     Err(error) => Err(error),
@@ -140,15 +145,18 @@ async fn hold(
     Some(held)
 }
 
-async fn sweep(line: &super::line::Line, marks: &[String]) -> Result<()> {
-    for mark in marks {
-        line.transport.sweep(mark, Duration::from_secs(10)).await?;
+/// Kills what dead holders left.
+async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
+    for holder in &leased.died {
+        for mark in holder.unswept.iter().chain([&holder.lease]).filter(|mark| !mark.is_empty()) {
+            line.transport.sweep(mark, Duration::from_secs(10)).await?;
+        }
     }
     Ok(())
 }
 
 impl Core {
-    fn describe(&self, record: &crate::provision::Record) -> Instance {
+    fn describe(&self, record: &Record) -> Instance {
         let deployed = record.deployed.as_ref();
         Instance {
             name: record.name().to_owned(),

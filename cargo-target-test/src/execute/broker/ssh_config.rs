@@ -7,8 +7,8 @@ use std::{fmt::Write as _, path::Path};
 use crate::{
     error::Result,
     provision::{
-        Record,
         platform::{Reach, SshReach},
+        pool::Record,
     },
 };
 

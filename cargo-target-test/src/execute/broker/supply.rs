@@ -12,13 +12,15 @@ use super::{Core, infra, line::Line};
 use crate::{
     error::{Error, ErrorKind},
     execute::transport,
-    provision::{Ensured, Record, Wanted},
+    provision::{Ensured, Wanted, pool::Record},
 };
 
 /// The instances of one target.
 pub struct Supply {
     /// What the pool is asked for, by index.
     pub wanted: Vec<Wanted>,
+    /// One certain instance, where only that will do.
+    pub instance: Option<String>,
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -41,7 +43,7 @@ impl Supply {
     /// Nothing is asked for yet.
     pub fn new(wanted: Vec<Wanted>) -> Self {
         let slots = Mutex::new(vec![Slot::Idle; wanted.len()]);
-        Self { wanted, slots }
+        Self { wanted, instance: None, slots }
     }
 
     /// The target's name.
@@ -89,6 +91,16 @@ impl Supply {
     pub(super) fn forget(&self, record: &str) {
         for slot in self.slots().iter_mut() {
             if matches!(slot, Slot::Ready(supplied) if supplied.record.id == record) {
+                *slot = Slot::Idle;
+            }
+        }
+    }
+
+    /// Has the pool asked again for every instance, unless one is on its way.
+    pub(super) fn look_again(&self) {
+        let mut slots = self.slots();
+        if !slots.iter().any(|slot| matches!(slot, Slot::Working)) {
+            for slot in slots.iter_mut().filter(|slot| matches!(slot, Slot::Ready(_))) {
                 *slot = Slot::Idle;
             }
         }

@@ -1,0 +1,83 @@
+//! `--delete-targets`: deletes what is in the pool, without a playbook.
+//!
+//! Owns what is said of it and its exit code; `provision` does the work.
+
+use std::sync::Arc;
+
+use crate::{
+    error::{ErrorKind, Result},
+    provision::{Report, Scope, delete_all, platform::Platform, pool::Pool},
+    ui,
+};
+
+/// Deletes the scope's instances; 0 when nothing remains, 69 when something does.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn run(pool: &Pool, platforms: &[Arc<dyn Platform>], scope: &Scope, force: bool) -> Result<u8> {
+    let report = delete_all(pool, platforms, scope, force)?;
+    for line in lines(&report) {
+        ui::note(line);
+    }
+    let remains = !report.failed.is_empty() || !report.held.is_empty();
+    Ok(if remains {
+        ErrorKind::Infra.exit_code()
+    } else {
+        0
+    })
+}
+
+/// What is said of a report, a line for each thing that the user may have to act on.
+pub fn lines(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !report.deleted.is_empty() {
+        lines.push(format!("deleted {}", report.deleted.join(", ")));
+    }
+    for failure in &report.failed {
+        lines.push(format!(
+            "failed to delete `{}`: {}",
+            failure.instance, failure.cause
+        ));
+    }
+    for held in &report.held {
+        lines.push(format!(
+            "`{}` is in use ({}); `--force` deletes it all the same",
+            held.instance, held.by
+        ));
+    }
+    if lines.is_empty() {
+        lines.push("nothing to delete".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::{Failure, Held};
+
+    #[test]
+    fn everything_that_remains_is_named() {
+        assert_eq!(lines(&Report::default()), ["nothing to delete"]);
+        let report = Report {
+            deleted: vec!["a-0".to_owned(), "a-1".to_owned()],
+            failed: vec![Failure {
+                instance: "b-0".to_owned(),
+                cause: "no answer".to_owned(),
+            }],
+            held: vec![Held {
+                instance: "c-0".to_owned(),
+                by: "pid 1 shell, 3 s".to_owned(),
+            }],
+            ..Report::default()
+        };
+        assert_eq!(
+            lines(&report),
+            [
+                "deleted a-0, a-1",
+                "failed to delete `b-0`: no answer",
+                "`c-0` is in use (pid 1 shell, 3 s); `--force` deletes it all the same",
+            ]
+        );
+    }
+}

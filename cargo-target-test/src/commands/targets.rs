@@ -1,0 +1,211 @@
+//! `targets`: the instances in the pool, as a table or as JSON.
+//!
+//! Owns the columns; must not know how the pool is stored.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    provision::pool::{Pool, Process, Seen},
+    ui,
+};
+
+/// One instance, as `targets --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// `alpha-0`.
+    pub name: String,
+    /// Unlike that of any other instance of this pool.
+    pub id: String,
+    /// The target's name.
+    pub target: String,
+    /// The platform's name.
+    pub platform: String,
+    /// Host name or address, once it is deployed; with the port, where there is one.
+    pub host: Option<String>,
+    /// `planned`, `creating`, `preparing`, `ready`, `leased`, `dirty` or `deleting`.
+    pub state: &'static str,
+    /// Why it is dirty, or still not deleted.
+    pub cause: Option<String>,
+    /// Who leases it.
+    pub holder: Option<HolderRow>,
+    /// Ids of the living runs that use it.
+    pub users: Vec<String>,
+    /// Whether a run left it with `--keep-targets`.
+    pub kept: bool,
+    /// Seconds since it was planned.
+    pub age: u64,
+    /// The workspace that had it made.
+    pub workspace: String,
+    /// The playbook that had it made.
+    pub playbook: Option<String>,
+}
+
+/// Who leases an instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HolderRow {
+    /// The process.
+    pub pid: u32,
+    /// The run.
+    pub run: String,
+    /// What for: `smoke[alpha]`.
+    pub case: String,
+    /// Seconds since then.
+    pub since: u64,
+    /// Whether the process is stopped.
+    pub stopped: bool,
+    /// For people.
+    #[serde(skip)]
+    text: String,
+}
+
+/// Prints the instances in the pool.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn run(pool: &Pool, json: bool) -> Result<()> {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let rows: Vec<Row> = pool.overview()?.iter().map(|seen| row(seen, now)).collect();
+    if json {
+        let text = serde_json::to_string_pretty(&rows).map_err(|error| {
+            Error::new(ErrorKind::Other, "cannot print the targets").with_source(error)
+        })?;
+        ui::out(text);
+    } else if rows.is_empty() {
+        ui::note("no targets");
+    } else {
+        table(&rows).into_iter().for_each(ui::out);
+    }
+    Ok(())
+}
+
+fn row(seen: &Seen, now: u64) -> Row {
+    let record = &seen.record;
+    let host = record
+        .deployed
+        .as_ref()
+        .map(|deployed| match deployed.port {
+            Some(port) => format!("{}:{port}", deployed.host),
+            None => deployed.host.clone(),
+        });
+    let holder = seen.holder.as_ref().map(|holder| HolderRow {
+        pid: holder.process.pid,
+        run: holder.run.clone(),
+        case: holder.case.clone(),
+        since: now.saturating_sub(holder.since),
+        stopped: Process::is_stopped(&holder.process),
+        text: holder.describe(),
+    });
+    let word = record.state.word();
+    Row {
+        name: record.name().to_owned(),
+        id: record.id.clone(),
+        target: record.order.target.clone(),
+        platform: record.platform.clone(),
+        host,
+        state: if holder.is_some() && word == "ready" {
+            "leased"
+        } else {
+            word
+        },
+        cause: record.state.cause().map(str::to_owned),
+        holder,
+        users: seen.users.iter().map(|run| run.id.clone()).collect(),
+        kept: record.kept,
+        age: now.saturating_sub(record.created),
+        workspace: record.workspace.display().to_string(),
+        playbook: record
+            .playbook
+            .as_ref()
+            .map(|path| path.display().to_string()),
+    }
+}
+
+/// The lines of the table, its header first; columns as wide as their widest cell.
+fn table(rows: &[Row]) -> Vec<String> {
+    let header = [
+        "NAME",
+        "PLATFORM",
+        "HOST",
+        "STATE",
+        "HOLDER",
+        "AGE",
+        "WORKSPACE",
+    ];
+    let mut cells = vec![header.map(str::to_owned)];
+    for row in rows {
+        let state = match &row.cause {
+            Some(cause) => format!("{} ({})", row.state, one_line(cause)),
+            None => row.state.to_owned(),
+        };
+        cells.push([
+            row.name.clone(),
+            row.platform.clone(),
+            row.host.clone().unwrap_or_else(|| "-".to_owned()),
+            state,
+            row.holder
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |holder| holder.text.clone()),
+            humantime::format_duration(Duration::from_secs(row.age)).to_string(),
+            row.workspace.clone(),
+        ]);
+    }
+    let width = |column: usize| {
+        let widths = cells.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let padded = row.iter().zip(&widths);
+        let padded: Vec<String> = padded
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    cells.iter().map(line).collect()
+}
+
+/// A cause can be a program's whole output: its first line, shortened.
+fn one_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut short: String = line.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push_str("...");
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = Row {
+            name: "alpha-0".to_owned(),
+            id: "tt-000000-1".to_owned(),
+            target: "alpha".to_owned(),
+            platform: "ssh".to_owned(),
+            host: None,
+            state: "dirty",
+            cause: Some("no answer\nfor long".to_owned()),
+            holder: None,
+            users: Vec::new(),
+            kept: false,
+            age: 61,
+            workspace: "/w".to_owned(),
+            playbook: None,
+        };
+        assert_eq!(
+            table(&[row]),
+            [
+                "NAME     PLATFORM  HOST  STATE                 HOLDER  AGE    WORKSPACE",
+                "alpha-0  ssh       -     dirty (no answer...)  -       1m 1s  /w",
+            ]
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! `pool.json` on disk: read whole, replaced whole.
+//!
+//! Owns the file's bytes and what is said of a damaged one; must not know what the records mean.
+//!
+//! A crash of ours cannot tear the file: it is replaced by rename, after fsync. What else can (a full or
+//! failing disk, an editor, a `rm`) must not make us forget machines, so each record is also noted in a
+//! file of its own, `instances/<id>.json`, before it enters `pool.json`, for as long as it is in there.
+//! A damaged `pool.json` is an error that says to move it away; a missing one beside notes is rebuilt from
+//! the notes, all dirty: their names are all that deleting needs.
+
+use std::{
+    fs::{File, Metadata},
+    io::{ErrorKind as Io, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fs_err as fs;
+
+use super::{
+    lock::cannot,
+    state::{Record, RecordState, State, VERSION},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    fault,
+};
+
+/// How the names of temporary files start.
+const TEMPORARY: &str = ".pool.";
+
+/// The file, with what was last read from it.
+pub(crate) struct Store {
+    path: PathBuf,
+    cache: Mutex<Option<Cached>>,
+}
+
+/// A state that was read, from a file like this. The file stays open, so that no later one can have its
+/// inode number; the times tell of changes in place.
+struct Cached {
+    _file: File,
+    stamp: [u64; 5],
+    state: Arc<State>,
+}
+
+impl Store {
+    /// Of this path; nothing is read yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            cache: Mutex::new(None),
+        }
+    }
+
+    /// The state in the file as it is now; `None`: there is no file.
+    pub(crate) fn load(&self) -> Result<Option<Arc<State>>> {
+        let cannot = |error| cannot("read", &self.path, error);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match std::fs::metadata(&self.path) {
+            Ok(now) => now,
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            Err(error) => return Err(cannot(error)),
+        };
+        if let Some(cached) = &*cache
+            && cached.stamp == stamp(&now)
+        {
+            return Ok(Some(cached.state.clone()));
+        }
+        let mut file = File::open(&self.path).map_err(cannot)?;
+        let stamp = stamp(&file.metadata().map_err(cannot)?);
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(cannot)?;
+        let state = Arc::new(parse(&self.path, &text)?);
+        *cache = Some(Cached {
+            _file: file,
+            stamp,
+            state: state.clone(),
+        });
+        Ok(Some(state))
+    }
+
+    /// Replaces the file; when this returns, the state survives a power cut.
+    pub(crate) fn save(&self, state: State) -> Result<Arc<State>> {
+        let cannot = |error| cannot("write", &self.path, error);
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut text = serde_json::to_vec_pretty(&state).map_err(|error| {
+            Error::new(ErrorKind::Pool, "cannot write the pool").with_source(error)
+        })?;
+        text.push(b'\n');
+        let mut file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(folder)
+            .map_err(cannot)?;
+        file.write_all(&text).map_err(cannot)?;
+        file.as_file().sync_all().map_err(cannot)?;
+        fault::point("pool-written-not-renamed");
+        let file = file
+            .persist(&self.path)
+            .map_err(|error| cannot(error.error))?;
+        fault::point("pool-renamed");
+        sync_folder(folder)?;
+        let stamp = stamp(&file.metadata().map_err(cannot)?);
+        let state = Arc::new(state);
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(Cached {
+            _file: file,
+            stamp,
+            state: state.clone(),
+        });
+        Ok(state)
+    }
+}
+
+/// Notes a record beside `pool.json`, durably.
+pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
+    let cannot = |error| cannot("write", path, error);
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|error| Error::new(ErrorKind::Pool, "cannot note a record").with_source(error))?;
+    let mut file = File::create(path).map_err(cannot)?;
+    file.write_all(&text).map_err(cannot)?;
+    file.sync_all().map_err(cannot)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// A pool with the records noted in `instances`, to be deleted; its names never met those of the old one,
+/// since its `label` is new.
+pub(crate) fn recover(instances: &Path, label: String) -> Result<State> {
+    let mut state = State::new(label);
+    for entry in list(instances)? {
+        if entry.extension().is_some_and(|kind| kind == "json") {
+            let text = fs::read(&entry).map_err(|error| cannot("read", &entry, error))?;
+            let mut record: Record =
+                serde_json::from_slice(&text).map_err(|error| damaged(&entry, error))?;
+            let cause = "`pool.json` was lost".to_owned();
+            record.state = RecordState::Dirty { cause };
+            state.records.insert(record.id.clone(), record);
+        }
+    }
+    Ok(state)
+}
+
+/// Removes what an interrupted write left. Only while `pool.lock` is held: then nobody is writing.
+pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
+    for entry in list(folder)? {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(TEMPORARY) {
+            fs::remove_file(&entry).map_err(|error| cannot("remove", &entry, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The paths in a folder, sorted.
+pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = |error| cannot("list", folder, error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        paths.push(entry.map_err(cannot)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| cannot("write", folder, error))
+}
+
+fn stamp(of: &Metadata) -> [u64; 5] {
+    let nanoseconds = of.mtime_nsec() as u64;
+    [of.dev(), of.ino(), of.len(), of.mtime() as u64, nanoseconds]
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<State> {
+    let value: serde_json::Value =
+        serde_json::from_slice(text).map_err(|error| damaged(path, error))?;
+    let version = value.get("version").and_then(serde_json::Value::as_u64);
+    if let Some(version) = version
+        && version > u64::from(VERSION)
+    {
+        return Err(Error::new(
+            ErrorKind::Pool,
+            format!(
+                "`{}` has version {version}, and this cargo-target-test knows up to {VERSION}",
+                path.display()
+            ),
+        )
+        .with_hint("update cargo-target-test, or use another pool: `--pool DIR`"));
+    }
+    serde_json::from_value(value).map_err(|error| damaged(path, error))
+}
+
+fn damaged(path: &Path, error: serde_json::Error) -> Error {
+    let path = path.display();
+    Error::new(ErrorKind::Pool, format!("`{path}` is damaged"))
+        .with_source(error)
+        .with_hint(format!(
+            "`mv {path} {path}.damaged`, then `cargo target-test --delete-targets --all` deletes what \
+             was recorded: the pool has a second note of every instance"
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::pool::state::tests::record;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().join("pool.json"));
+        (dir, store)
+    }
+
+    #[test]
+    fn another_process_change_is_seen() {
+        let (dir, store) = store();
+        assert!(store.load().unwrap().is_none());
+        let first = store.save(State::new("tt-000001".to_owned())).unwrap();
+        assert!(
+            Arc::ptr_eq(&first, &store.load().unwrap().unwrap()),
+            "from the cache"
+        );
+        let other = Store::new(dir.path().join("pool.json"));
+        for label in ["tt-000002", "tt-000003"] {
+            other.save(State::new(label.to_owned())).unwrap();
+            assert_eq!(store.load().unwrap().unwrap().label, label);
+        }
+    }
+
+    #[test]
+    fn damage_is_never_a_fresh_start() {
+        let (dir, store) = store();
+        store.save(State::new("tt-000001".to_owned())).unwrap();
+        let whole = fs::read(dir.path().join("pool.json")).unwrap();
+        for text in [
+            &b""[..],
+            b"nonsense",
+            b"{}",
+            b"[]",
+            &whole[..whole.len() / 2],
+        ] {
+            fs::write(dir.path().join("pool.json"), text).unwrap();
+            let error = store.load().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Pool);
+            assert!(
+                error.chain().contains("pool.json` is damaged"),
+                "{}",
+                error.chain()
+            );
+            assert!(error.hint().unwrap().contains("--delete-targets"));
+        }
+        let newer = String::from_utf8(whole)
+            .unwrap()
+            .replace("\"version\": 1", "\"version\": 9");
+        fs::write(dir.path().join("pool.json"), newer).unwrap();
+        let error = store.load().unwrap_err();
+        assert!(error.chain().contains("version 9"), "{}", error.chain());
+        assert!(error.hint().unwrap().contains("update"));
+    }
+
+    #[test]
+    fn notes_are_enough_to_delete() {
+        let dir = tempfile::tempdir().unwrap();
+        let noted = record("tt-000001-1", "alpha", 0, "a");
+        note(&dir.path().join("tt-000001-1.json"), &noted).unwrap();
+        let state = recover(dir.path(), "tt-000002".to_owned()).unwrap();
+        assert_eq!(state.records["tt-000001-1"].order, noted.order);
+        assert_eq!(state.records["tt-000001-1"].state.word(), "dirty");
+        fs::write(dir.path().join("tt-000001-2.json"), "{").unwrap();
+        assert!(recover(dir.path(), "tt-000002".to_owned()).is_err());
+    }
+}

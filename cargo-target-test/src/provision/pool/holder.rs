@@ -1,0 +1,163 @@
+//! Who holds something: a process, told apart from all others, and what it holds it for.
+//!
+//! Owns the texts in lock files and what `/proc` says of a process. Must not know locks: that a holder
+//! lives is the kernel's word, this is only what people and the next holder read.
+
+use std::{
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A process as no other ever was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// The host's name.
+    pub host: String,
+    /// The host's boot id; empty where there is none.
+    pub boot: String,
+    /// Its number.
+    pub pid: u32,
+    /// Its start, in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where unknown.
+    pub started: u64,
+}
+
+/// The text in a lease's lock file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// For whom the lease is held: the runner of a case, a shell, ...
+    pub process: Process,
+    /// The run.
+    pub run: String,
+    /// What it is held for: `smoke[alpha]`.
+    pub case: String,
+    /// The lease's mark on everything that it starts on the instance.
+    pub lease: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// The leased record; the pool fills it in.
+    pub record: String,
+    /// Marks of dead holders before this one, not swept when it took over; the pool fills it in.
+    pub unswept: Vec<String>,
+}
+
+impl Process {
+    /// This process.
+    pub fn current() -> Self {
+        Self::of(std::process::id())
+    }
+
+    /// A living process of this host.
+    pub fn of(pid: u32) -> Self {
+        static HERE: OnceLock<(String, String)> = OnceLock::new();
+        let (host, boot) = HERE.get_or_init(|| (host(), boot()));
+        Self {
+            host: host.clone(),
+            boot: boot.clone(),
+            pid,
+            started: stat(pid).map_or(0, |(_, started)| started),
+        }
+    }
+
+    /// Whether it lives, on this host, but is stopped (Ctrl-Z, SIGSTOP, a debugger).
+    pub fn is_stopped(&self) -> bool {
+        stat(self.pid).is_some_and(|(state, started)| {
+            matches!(state, 'T' | 't') && *self == Self::of(self.pid) && started == self.started
+        })
+    }
+}
+
+impl Holder {
+    /// A holder from now on; `lease` is its mark.
+    pub fn new(process: Process, run: &str, case: &str, lease: &str) -> Self {
+        Self {
+            process,
+            run: run.to_owned(),
+            case: case.to_owned(),
+            lease: lease.to_owned(),
+            since: now(),
+            ..Self::default()
+        }
+    }
+
+    /// From a lock file's text; one that says nothing if the text was torn.
+    pub(crate) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// `pid 4711 smoke[alpha], 12 s`.
+    pub fn describe(&self) -> String {
+        if self.process.pid == 0 {
+            return "a process that is letting it go".to_owned();
+        }
+        let stopped = if self.process.is_stopped() {
+            " (stopped)"
+        } else {
+            ""
+        };
+        format!(
+            "pid {} {}{stopped}, {} s",
+            self.process.pid,
+            self.case,
+            now().saturating_sub(self.since)
+        )
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// A process's state letter and start time; `None` where it does not exist or there is no `/proc`.
+fn stat(pid: u32) -> Option<(char, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name, in parentheses, and may itself hold any of both.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_told_apart_by_its_start() {
+        let me = Process::current();
+        assert!(me.started > 0 && !me.boot.is_empty());
+        assert!(!me.is_stopped());
+        assert_eq!(me, Process::of(me.pid));
+    }
+
+    #[test]
+    fn a_torn_text_is_a_holder_that_says_nothing() {
+        let holder = Holder::read("{\"proc");
+        assert_eq!(holder, Holder::default());
+        assert_eq!(holder.describe(), "a process that is letting it go");
+    }
+
+    #[test]
+    fn a_holder_says_who_and_how_long() {
+        let mut holder = Holder::new(Process::current(), "r", "smoke[alpha]", "l");
+        holder.since -= 12;
+        let pid = std::process::id();
+        assert_eq!(holder.describe(), format!("pid {pid} smoke[alpha], 12 s"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Properties of [`State::step`] over random histories, and how changed keys are said.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::provision::platform::Reach;
+
+pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
+    Record {
+        id: id.to_owned(),
+        order: Order {
+            instance: format!("{target}-{index}"),
+            target: target.to_owned(),
+            index,
+            label: "tt-000000".to_owned(),
+            unique: id.to_owned(),
+            parameters: Value::Null,
+            directory: PathBuf::new(),
+            scratch: PathBuf::new(),
+        },
+        platform: "fake".to_owned(),
+        made: true,
+        keys: BTreeMap::new(),
+        hash: hash.to_owned(),
+        features: Vec::new(),
+        workspace: PathBuf::new(),
+        playbook: None,
+        lease: id.to_owned(),
+        state: RecordState::Planned,
+        deployed: None,
+        kept: false,
+        created: 0,
+        ready: None,
+    }
+}
+
+fn deployed() -> Deployed {
+    Deployed {
+        host: "localhost".to_owned(),
+        port: None,
+        user: None,
+        data: Value::Null,
+        reach: Reach::Local {
+            directory: PathBuf::new(),
+            env: BTreeMap::new(),
+        },
+    }
+}
+
+/// Which record (of those that exist, or one that does not) and what happens to it.
+fn history() -> impl Strategy<Value = Vec<(usize, u8, u32, bool)>> {
+    prop::collection::vec((0..6usize, 0..12u8, 0..3u32, any::<bool>()), 0..120)
+}
+
+fn event(state: &State, kind: u8, index: u32, hash: bool) -> Event {
+    match kind {
+        0..4 => Event::Plan(Box::new(record(
+            &state.next_id(),
+            "alpha",
+            index,
+            if hash { "a" } else { "b" },
+        ))),
+        4 => Event::Create,
+        5 => Event::Deployed(Box::new(deployed())),
+        6 => Event::Ready(1),
+        7 => Event::Spoil("x".to_owned()),
+        8 => Event::Keep,
+        9 => Event::Delete,
+        10 => Event::DeleteFailed("y".to_owned()),
+        _ => Event::Gone,
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_breaks_the_pool(history in history()) {
+        let mut state = State::new("tt-000000".to_owned());
+        let mut ever: BTreeSet<String> = BTreeSet::new();
+        for (which, kind, index, hash) in history {
+            let event = event(&state, kind, index, hash);
+            let id = match &event {
+                Event::Plan(record) => record.id.clone(),
+                _ => state.records.keys().nth(which).cloned().unwrap_or("tt-0-0".to_owned()),
+            };
+            let before = state.clone();
+            let outcome = state.step(&id, event.clone());
+            if outcome.is_err() {
+                prop_assert_eq!(&before, &state, "a refused event changes nothing");
+                continue;
+            }
+            prop_assert!(state.counter >= before.counter);
+            for (old, record) in &before.records {
+                let deleting = matches!(record.state, RecordState::Deleting { .. });
+                prop_assert!(
+                    state.records.contains_key(old) || (deleting && event == Event::Gone),
+                    "a record vanishes only from `deleting`"
+                );
+                if deleting && let Some(now) = state.records.get(old) {
+                    prop_assert!(matches!(now.state, RecordState::Deleting { .. }), "no way back");
+                }
+            }
+            for id in state.records.keys().filter(|id| !before.records.contains_key(*id)) {
+                prop_assert!(ever.insert(id.clone()), "an id is never used again");
+            }
+            let records: Vec<&Record> = state.records.values().collect();
+            for (at, one) in records.iter().enumerate() {
+                prop_assert!(one.state != RecordState::Ready || one.deployed.is_some());
+                prop_assert!(records[at + 1..].iter().all(|other| !other.serves_as(one)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(history in history()) {
+        let mut state = State::new("tt-000000".to_owned());
+        for (which, kind, index, hash) in history {
+            let event = event(&state, kind, index, hash);
+            let id = state.records.keys().nth(which).cloned().unwrap_or(state.next_id());
+            let _ = state.step(&id, event);
+        }
+        let text = serde_json::to_string(&state).unwrap();
+        prop_assert_eq!(state, serde_json::from_str::<State>(&text).unwrap());
+    }
+}
+
+#[test]
+fn changed_keys_are_named() {
+    let mut record = record("tt-000000-1", "alpha", 0, "a");
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    };
+    record.keys = pairs(&[("port", "22"), ("user", "root")]);
+    assert_eq!(
+        record.changed(&pairs(&[("port", "23"), ("user", "root")])),
+        "key `port` changed"
+    );
+    assert_eq!(
+        record.changed(&pairs(&[("port", "23"), ("memory", "1")])),
+        "keys `memory`, `port`, `user` changed"
+    );
+}

@@ -1,0 +1,128 @@
+//! Has instances made, shared and deleted, for one run.
+//!
+//! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
+//! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
+//! broker does). Every call blocks and can be made from any thread.
+
+mod ensure;
+mod remove;
+
+pub use self::{
+    ensure::{Ensured, Wanted},
+    remove::{Failure, Held, Report, Scope, delete_all},
+};
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    platform::Platform,
+    pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
+};
+use crate::{error::Result, fault};
+
+/// The run that a [`Provisioner`] works for.
+#[derive(Clone)]
+pub struct Run {
+    /// Unlike that of any other living run; becomes a file name.
+    pub id: String,
+    /// The workspace's root.
+    pub workspace: PathBuf,
+    /// The playbook; `None`: the embedded one.
+    pub playbook: Option<PathBuf>,
+    /// All platforms: what has to be deleted need not be of a platform that the playbook names.
+    pub platforms: Vec<Arc<dyn Platform>>,
+}
+
+/// Gets, leases and returns instances for one run. What it uses stays its own until [`Provisioner::finish`], or until
+/// the process ends in any way.
+pub struct Provisioner {
+    pool: Pool,
+    run: Run,
+    file: Mutex<RunFile>,
+    /// Every record that this run ever used.
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl Provisioner {
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// When the pool cannot be used, or a living run has this id.
+    pub fn new(pool: Pool, run: Run) -> Result<Self> {
+        let file = {
+            let _locked = pool.lock()?;
+            Mutex::new(RunFile::create(&pool.runs(), &run.id)?)
+        };
+        Ok(Self {
+            pool,
+            run,
+            file,
+            used: Mutex::default(),
+        })
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Leases instances that this run has ensured, all or none, if nobody asked before; fast and never waits.
+    /// A caller that waits keeps `ticket` between calls; it is its place in the queue, until dropped.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn try_lease(
+        &self,
+        request: &LeaseRequest,
+        ticket: &mut Option<Ticket>,
+    ) -> Result<TryLease> {
+        let mut locked = self.pool.lock()?;
+        pool::try_lease(&mut locked, &self.file(), request, ticket)
+    }
+
+    /// Has an instance serve nobody again, for this cause. [`Provisioner::ensure`] then recycles it.
+    ///
+    /// # Errors
+    /// When the pool cannot be used. A record that is gone, or not ready, is no error.
+    pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
+        let mut locked = self.pool.lock()?;
+        if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
+            locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;
+            fault::point("record-dirty");
+        }
+        Ok(())
+    }
+
+    /// Kept instances of this workspace that this run never used: a renamed target's, for instance.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn unused_kept(&self) -> Result<Vec<Record>> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.pool.state()?;
+        let unused = state.records.values().filter(|record| {
+            record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
+        });
+        Ok(unused.cloned().collect())
+    }
+
+    /// Claims a record for this run. `pool.lock` is held.
+    fn claim(&self, id: &str) -> Result<()> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(id.to_owned());
+        self.file().add(id)
+    }
+
+    fn file(&self) -> MutexGuard<'_, RunFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,302 @@
+//! Getting one instance: reused, waited for, recycled, or deployed.
+//!
+//! Owns that decision ([`Provisioner::next`], made under `pool.lock`) and the order of a deploy's durable steps.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use serde_json::Value;
+
+use super::Provisioner;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    fault,
+    provision::{
+        platform::{Deployed, Order, Platform},
+        pool::{self, Event, FileLock, Locked, Record, RecordState},
+        provisioner::remove::Remover,
+    },
+};
+
+/// How often somebody else's deploy is looked at.
+const POLL: Duration = Duration::from_millis(25);
+
+/// The instance that a run wants.
+#[derive(Clone)]
+pub struct Wanted {
+    /// The target's name.
+    pub target: String,
+    /// Which of the target's instances: 0, 1, ...
+    pub index: u32,
+    /// What makes it.
+    pub platform: Arc<dyn Platform>,
+    /// The platform's parameters.
+    pub parameters: Value,
+    /// Where relative paths in the parameters start.
+    pub directory: PathBuf,
+    /// What the definition's hash is made of.
+    pub keys: BTreeMap<String, String>,
+    /// The definition's hash.
+    pub hash: String,
+    /// The target's features.
+    pub features: Vec<String>,
+}
+
+/// An instance that is ready, and claimed by the run.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// The record.
+    pub record: Record,
+    /// It was deployed by this call.
+    pub fresh: bool,
+    /// Why an older one was replaced: ``key `port` changed``.
+    pub recycled: Option<String>,
+}
+
+/// What to do for a wanted instance.
+enum Next {
+    Use(Box<Record>),
+    /// A living process has it; says which.
+    Wait(String),
+    /// It is marked as being deleted, the work is ours; says why.
+    Remove(Box<Record>, FileLock, Option<String>),
+    /// It is planned, the work is ours.
+    Deploy(Box<Record>, FileLock),
+}
+
+impl Provisioner {
+    /// Gets the instance ready: one that serves as it is taken, whoever made it; else one is deployed. While
+    /// another living process deploys, deletes or still leases it, this waits, and says so by `progress`; when
+    /// such a process dies, its work is taken over. The caller must not itself hold its lease.
+    ///
+    /// # Errors
+    /// The platform's, when it cannot be deployed or an older one not be deleted; what was made is deleted then.
+    /// [`ErrorKind::Infra`] when `cancelled` became true during a wait.
+    pub fn ensure(
+        &self,
+        wanted: &Wanted,
+        progress: &dyn Fn(&str),
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Ensured> {
+        let draft = self.draft(wanted)?;
+        let mut recycled = None;
+        let mut said = String::new();
+        loop {
+            if cancelled() {
+                return Err(Error::new(ErrorKind::Infra, "cancelled"));
+            }
+            match self.next(&draft)? {
+                Next::Use(record) => {
+                    return Ok(Ensured {
+                        record: *record,
+                        fresh: false,
+                        recycled,
+                    });
+                }
+                Next::Wait(text) => {
+                    if text != said {
+                        progress(&text);
+                        said = text;
+                    }
+                    thread::sleep(POLL);
+                }
+                Next::Remove(record, work, why) => {
+                    self.remover().remove(&record, work)?;
+                    recycled = recycled.or(why);
+                }
+                Next::Deploy(record, work) => {
+                    let record = self.deploy(wanted, *record, work, progress)?;
+                    return Ok(Ensured {
+                        record,
+                        fresh: true,
+                        recycled,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The record as it would be planned; only its id is missing.
+    fn draft(&self, wanted: &Wanted) -> Result<Record> {
+        let order = Order {
+            instance: format!("{}-{}", wanted.target, wanted.index),
+            target: wanted.target.clone(),
+            index: wanted.index,
+            label: self.pool.state()?.label.clone(),
+            unique: String::new(),
+            parameters: wanted.parameters.clone(),
+            directory: wanted.directory.clone(),
+            scratch: PathBuf::new(),
+        };
+        // Asked here and not under `pool.lock`: it may start a program.
+        let exclusive = wanted.platform.exclusive(&order)?;
+        Ok(Record {
+            id: String::new(),
+            order,
+            platform: wanted.platform.name().to_owned(),
+            made: wanted.platform.makes_machines(),
+            keys: wanted.keys.clone(),
+            hash: wanted.hash.clone(),
+            features: wanted.features.clone(),
+            workspace: self.run.workspace.clone(),
+            playbook: self.run.playbook.clone(),
+            lease: exclusive
+                .map(|key| pool::shared_lease(&key))
+                .unwrap_or_default(),
+            state: RecordState::Planned,
+            deployed: None,
+            kept: false,
+            created: pool::now(),
+            ready: None,
+        })
+    }
+
+    fn next(&self, draft: &Record) -> Result<Next> {
+        let mut locked = self.pool.lock()?;
+        let records = || locked.state().records.values();
+        if let Some(record) = records().find(|record| record.serves_as(draft)).cloned() {
+            return self.next_of_same(&mut locked, draft, record);
+        }
+        let outdated = records()
+            .filter(|record| {
+                record.order.instance == draft.order.instance
+                    && record.workspace == draft.workspace
+                    && !matches!(record.state, RecordState::Deleting { .. })
+            })
+            .cloned()
+            .collect::<Vec<_>>();
+        let remover = self.remover();
+        for record in outdated {
+            // Whoever still uses it had it made as it is: then the new one goes beside it.
+            if remover.in_use(&locked, &record)?.is_none()
+                && let Some(work) = locked.work(&record.id)?
+            {
+                let why = record.changed(&draft.keys);
+                return start_removal(&mut locked, record, work, Some(why));
+            }
+        }
+        self.plan(&mut locked, draft)
+    }
+
+    /// There is a record that serves as the wanted one, or did, or will.
+    fn next_of_same(
+        &self,
+        locked: &mut Locked<'_>,
+        draft: &Record,
+        record: Record,
+    ) -> Result<Next> {
+        let own_lease = draft.lease.is_empty() && record.lease == record.id;
+        let same_host = own_lease || record.lease == draft.lease;
+        if record.state == RecordState::Ready && same_host {
+            self.claim(&record.id)?;
+            return Ok(Next::Use(Box::new(record)));
+        }
+        let Some(work) = locked.work(&record.id)? else {
+            let (worker, verb) = (locked.worker(&record.id)?, verb(&record.state));
+            return Ok(Next::Wait(format!(
+                "{worker} is {verb} `{}`",
+                record.name()
+            )));
+        };
+        if let Some(holder) = pool::holder(locked, &record)? {
+            let (name, state) = (record.name(), &record.state);
+            let holder = holder.describe();
+            return Ok(Next::Wait(format!(
+                "`{name}` is {state} and leased ({holder})"
+            )));
+        }
+        let why = match &record.state {
+            RecordState::Deleting { .. } => None,
+            RecordState::Dirty { cause } => Some(cause.clone()),
+            RecordState::Ready => Some("its host is another one now".to_owned()),
+            _ => Some("its deploy was interrupted".to_owned()),
+        };
+        start_removal(locked, record, work, why)
+    }
+
+    fn plan(&self, locked: &mut Locked<'_>, draft: &Record) -> Result<Next> {
+        let id = locked.state().next_id();
+        let mut record = draft.clone();
+        record.order.label.clone_from(&locked.state().label);
+        record.order.unique.clone_from(&id);
+        record.order.scratch = self.pool.instances().join(&id);
+        if record.lease.is_empty() {
+            record.lease.clone_from(&id);
+        }
+        record.id = id;
+        let work = locked.plan(record.clone())?;
+        self.claim(&record.id)?;
+        fault::point("record-planned");
+        Ok(Next::Deploy(Box::new(record), work))
+    }
+
+    fn deploy(
+        &self,
+        wanted: &Wanted,
+        record: Record,
+        work: FileLock,
+        progress: &dyn Fn(&str),
+    ) -> Result<Record> {
+        let id = &record.id;
+        self.pool.lock()?.commit([(id.clone(), Event::Create)])?;
+        fault::point("record-creating");
+        let deployed = match wanted.platform.deploy(&record.order, progress) {
+            Ok(deployed) => deployed,
+            Err(error) => {
+                // A failure is in the record, and tried again when the run ends: this one is the news.
+                let _ = self.remover().start_and_remove(&record, work);
+                return Err(error);
+            }
+        };
+        fault::point("platform-deployed");
+        let record = self.set_ready(id, deployed)?;
+        fault::point("record-ready");
+        drop(work);
+        Ok(record)
+    }
+
+    fn set_ready(&self, id: &str, deployed: Deployed) -> Result<Record> {
+        let mut locked = self.pool.lock()?;
+        let deleted = || {
+            Error::new(
+                ErrorKind::Infra,
+                "it was deleted while it was being deployed",
+            )
+        };
+        let record = locked.state().records.get(id).ok_or_else(deleted)?;
+        if record.state != RecordState::Creating {
+            // Who wants it deleted waits until our work on it ends.
+            return Err(deleted());
+        }
+        locked.commit([
+            (id.to_owned(), Event::Deployed(Box::new(deployed))),
+            (id.to_owned(), Event::Ready(pool::now())),
+        ])?;
+        locked.state().records.get(id).cloned().ok_or_else(deleted)
+    }
+
+    pub(super) fn remover(&self) -> Remover<'_> {
+        Remover {
+            pool: &self.pool,
+            platforms: &self.run.platforms,
+            run: Some(&self.run.id),
+        }
+    }
+}
+
+fn start_removal(
+    locked: &mut Locked<'_>,
+    record: Record,
+    work: FileLock,
+    why: Option<String>,
+) -> Result<Next> {
+    locked.commit([(record.id.clone(), Event::Delete)])?;
+    fault::point("record-deleting");
+    Ok(Next::Remove(Box::new(record), work, why))
+}
+
+fn verb(state: &RecordState) -> &'static str {
+    match state {
+        RecordState::Deleting { .. } => "deleting",
+        _ => "deploying",
+    }
+}

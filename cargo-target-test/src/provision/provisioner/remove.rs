@@ -1,0 +1,327 @@
+//! Deleting instances: who decides, and that nothing is forgotten before it is gone.
+//!
+//! Owns the end of a run, the reconciling of what dead runs left, and `--delete-targets`.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::Provisioner;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    fault,
+    provision::{
+        platform::Platform,
+        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, cannot},
+    },
+};
+
+/// The pauses between the tries of one delete.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+/// How long a living process may take to notice that what it deploys or deletes is to be deleted.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(25);
+/// How many deletes run at once.
+const AT_ONCE: usize = 16;
+
+/// Whose instances.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scope {
+    /// Those that this workspace had made.
+    Workspace(PathBuf),
+    /// Everybody's.
+    All,
+}
+
+/// What became of instances, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// They do not exist any more.
+    pub deleted: Vec<String>,
+    /// They stay, as asked.
+    pub kept: Vec<String>,
+    /// They may exist, and are in the pool until a delete succeeds.
+    pub failed: Vec<Failure>,
+    /// They stay, since a living process uses them.
+    pub held: Vec<Held>,
+}
+
+/// An instance that could not be deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Its name.
+    pub instance: String,
+    /// Why, with the hint if there is one.
+    pub cause: String,
+}
+
+/// An instance that a living process uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Its name.
+    pub instance: String,
+    /// By whom: `pid 4711 smoke[alpha], 12 s`.
+    pub by: String,
+}
+
+impl Provisioner {
+    /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
+    /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
+    /// last one decides. Deletes are bounded by what the platforms take, in parallel, and tried three times.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn finish(&self, keep: bool) -> Result<Report> {
+        let mut report = Report::default();
+        let remover = self.remover();
+        let mut locked = self.pool.lock()?;
+        let mut file = self.file();
+        let (mut events, mut chosen) = (Vec::new(), Vec::new());
+        for record in file
+            .uses()
+            .iter()
+            .filter_map(|id| locked.state().records.get(id))
+        {
+            let (id, name) = (record.id.clone(), record.name().to_owned());
+            if let Some(by) = remover.in_use(&locked, record)? {
+                report.held.push(Held { instance: name, by });
+            } else if keep && record.state == RecordState::Ready {
+                report.kept.push(name);
+                if !record.kept {
+                    events.push((id, Event::Keep));
+                }
+            } else {
+                chosen.push(record.clone());
+                events.push((id, Event::Delete));
+            }
+        }
+        if !events.is_empty() {
+            locked.commit(events)?;
+            fault::point("record-deleting");
+        }
+        file.set_uses(Default::default())?;
+        drop((file, locked));
+        remover.remove_all(&chosen, &mut report);
+        Ok(report)
+    }
+
+    /// Deletes what dead runs of this workspace left: interrupted deploys and deletes, and instances that nobody kept
+    /// and no living run uses. To be called when this run has what it wants: that is taken over and not deleted.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn reconcile(&self) -> Result<Report> {
+        let scope = Scope::Workspace(self.run.workspace.clone());
+        self.remover().sweep(&scope, false, |record| {
+            !record.kept || record.state != RecordState::Ready
+        })
+    }
+}
+
+/// Deletes every instance of the scope; needs no playbook. What a living process uses is not touched and reported as
+/// held, unless `force`. Nothing remains when `failed` and `held` are both empty; a second call is harmless.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn delete_all(
+    pool: &Pool,
+    platforms: &[Arc<dyn Platform>],
+    scope: &Scope,
+    force: bool,
+) -> Result<Report> {
+    let remover = Remover {
+        pool,
+        platforms,
+        run: None,
+    };
+    remover.sweep(scope, force, |_| true)
+}
+
+/// Deletes records, for a run or for nobody.
+pub(super) struct Remover<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) platforms: &'a [Arc<dyn Platform>],
+    /// The run whose own use does not count.
+    pub(super) run: Option<&'a str>,
+}
+
+impl Remover<'_> {
+    /// Which living process leases the record, or which other run uses it.
+    pub(super) fn in_use(&self, locked: &Locked<'_>, record: &Record) -> Result<Option<String>> {
+        if let Some(holder) = pool::holder(locked, record)? {
+            return Ok(Some(holder.describe()));
+        }
+        let users = locked.living()?;
+        let other = users
+            .iter()
+            .find(|run| run.uses.contains(&record.id) && Some(&*run.id) != self.run);
+        Ok(other.map(|run| format!("pid {} run {}", run.process.pid, run.id)))
+    }
+
+    fn sweep(
+        &self,
+        scope: &Scope,
+        force: bool,
+        unwanted: impl Fn(&Record) -> bool,
+    ) -> Result<Report> {
+        let mut report = Report::default();
+        let mut locked = self.pool.lock()?;
+        let mut chosen = Vec::new();
+        let living = locked.living()?;
+        for record in locked.state().records.values() {
+            let ours = match scope {
+                Scope::Workspace(workspace) => record.workspace == *workspace,
+                Scope::All => true,
+            };
+            let own = living
+                .iter()
+                .any(|run| Some(&*run.id) == self.run && run.uses.contains(&record.id));
+            if !ours || own || !unwanted(record) {
+                continue;
+            }
+            let held = match self.in_use(&locked, record)? {
+                None if matches!(record.state, RecordState::Deleting { .. }) => None,
+                None if locked.work(&record.id)?.is_none() => Some(locked.worker(&record.id)?),
+                held => held,
+            };
+            match held {
+                Some(by) if !force => report.held.push(Held {
+                    instance: record.name().to_owned(),
+                    by,
+                }),
+                _ => chosen.push(record.clone()),
+            }
+        }
+        if !chosen.is_empty() {
+            let ids = chosen.iter().map(|record| record.id.clone());
+            locked.commit(ids.map(|id| (id, Event::Delete)).collect::<Vec<_>>())?;
+            fault::point("record-deleting");
+        }
+        drop(locked);
+        self.remove_all(&chosen, &mut report);
+        Ok(report)
+    }
+
+    /// Deletes all of these, which are marked as being deleted, several at once.
+    fn remove_all(&self, records: &[Record], report: &mut Report) {
+        let (next, report) = (AtomicUsize::new(0), Mutex::new(report));
+        thread::scope(|scope| {
+            for _ in 0..records.len().min(AT_ONCE) {
+                scope.spawn(|| {
+                    while let Some(record) = records.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let outcome = self.remove_when_free(record);
+                        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                        let instance = record.name().to_owned();
+                        match outcome {
+                            Ok(()) => report.deleted.push(instance),
+                            Err(error) => report.failed.push(Failure {
+                                instance,
+                                cause: with_hint(&error),
+                            }),
+                        }
+                    }
+                });
+            }
+        });
+        let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.deleted.sort();
+        report.failed.sort_by(|a, b| a.instance.cmp(&b.instance));
+    }
+
+    /// Deletes a record that is marked as being deleted, once nobody else is at it.
+    fn remove_when_free(&self, record: &Record) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let worker = {
+                let locked = self.pool.lock()?;
+                // What its deployer found out about it in the meantime may help to delete it.
+                let Some(record) = locked.state().records.get(&record.id).cloned() else {
+                    return Ok(());
+                };
+                match locked.work(&record.id)? {
+                    Some(work) => {
+                        drop(locked);
+                        return self.remove(&record, work);
+                    }
+                    None => locked.worker(&record.id)?,
+                }
+            };
+            if started.elapsed() > PATIENCE {
+                return Err(Error::new(
+                    ErrorKind::Infra,
+                    format!("{worker} is still at it after {} s", PATIENCE.as_secs()),
+                ));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Marks a record as being deleted, and deletes it.
+    pub(super) fn start_and_remove(&self, record: &Record, work: FileLock) -> Result<()> {
+        self.pool
+            .lock()?
+            .commit([(record.id.clone(), Event::Delete)])?;
+        fault::point("record-deleting");
+        self.remove(record, work)
+    }
+
+    /// Deletes a record that is marked as being deleted. Its record goes only when the platform has confirmed.
+    pub(super) fn remove(&self, record: &Record, work: FileLock) -> Result<()> {
+        let deleted = self.delete(record);
+        fault::point("platform-deleted");
+        let mut locked = self.pool.lock()?;
+        match deleted {
+            Ok(()) => locked.forget(record, work),
+            Err(error) => {
+                locked.commit([(record.id.clone(), Event::DeleteFailed(error.chain()))])?;
+                Err(error)
+            }
+        }
+    }
+
+    fn delete(&self, record: &Record) -> Result<()> {
+        let platform = self
+            .platforms
+            .iter()
+            .find(|platform| platform.name() == record.platform)
+            .ok_or_else(|| {
+                let name = &record.platform;
+                Error::new(
+                    ErrorKind::Infra,
+                    format!("its platform `{name}` is unknown"),
+                )
+                .with_hint("another version of cargo-target-test made it, which can delete it")
+            })?;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let error = match platform.delete(&record.order, record.deployed.as_ref()) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            match pauses.next() {
+                Some(pause) => thread::sleep(*pause),
+                None => return Err(error),
+            }
+        }
+        let scratch = &record.order.scratch;
+        match std::fs::remove_dir_all(scratch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(cannot("remove", scratch, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn with_hint(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{} (hint: {hint})", error.chain()),
+        None => error.chain(),
+    }
+}
