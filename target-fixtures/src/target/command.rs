@@ -189,8 +189,9 @@ fn tails(stdout: &str, stderr: &str) -> String {
             .rmatch_indices('\n')
             .nth(lines - 1)
             .map_or(text, |(at, _)| &text[at + 1..]);
-        let start = shown.len().saturating_sub(bytes);
-        let shown = &shown[shown.ceil_char_boundary(start)..];
+        let least = shown.len().saturating_sub(bytes);
+        let start = (least..).find(|at| shown.is_char_boundary(*at)).unwrap_or(least);
+        let shown = &shown[start..];
         if !shown.is_empty() {
             let left_out = if shown.len() < text.len() {
                 ", the end of it"
