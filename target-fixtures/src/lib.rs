@@ -1,5 +1,153 @@
-//! What a test of `cargo target-test` depends on.
+//! What a test of `cargo target-test` depends on: [`target_test`](macro@target_test) and [`Target`].
+//!
+//! Owns the author's guide and what is public. Must not know how anything is done.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! target-fixtures = "0.1"
+//! ```
+//!
+//! ```no_run
+//! use target_fixtures::prelude::*;
+//!
+//! /// The machine answers and runs the kernel we ship.
+//! #[target_test(area = "deploy", priority = 0, memory = ">= 1 GiB", timeout = "30s")]
+//! fn smoke(target: &Target) -> Result<()> {
+//!     target.ping()?;
+//!     let kernel = target.run("uname -r")?.stdout;
+//!     assert!(kernel.starts_with("6."));
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! `cargo target-test` runs it on every target of the playbook that fits, each time on an instance that
+//! it leased for this test alone. It is an ordinary `#[test]` as well: `cargo test`, `cargo nextest run`
+//! and the run button of an editor work, on the first target that fits or the one that
+//! `TARGET_TEST_TARGET` names; the installed `cargo-target-test` then serves it in the background.
+//!
+//! # Forms of a test
+//!
+//! | parameter | the test runs |
+//! |---|---|
+//! | `target: &Target` | on one instance |
+//! | `targets: &[Target]` | on as many instances of one target as `count = n` says |
+//! | none | on one instance, which it finds in the [environment](crate::env); only under `cargo target-test` |
+//!
+//! It returns what any test may: nothing, [`Result`], `anyhow::Result`, an `ExitCode`. A [`Target`] can be
+//! used from many threads at once. `#[ignore]`, `#[should_panic]` and other attributes keep working. With
+//! `#[rstest]` or `#[test_case]`, `#[target_test]` comes first:
+//!
+//! ```ignore
+//! #[target_test(area = "net")]
+//! #[rstest]
+//! #[case(1500)]
+//! #[case(9000)]
+//! fn mtu(target: &Target, #[case] mtu: u32) -> Result<()> { ... }
+//! ```
+//!
+//! # Arguments
+//!
+//! All are optional and checked by the compiler.
+//!
+//! | argument | meaning |
+//! |---|---|
+//! | `platform = "ssh"` | only targets of this platform |
+//! | `targets = ["debian*"]` | only targets with one of these names |
+//! | `category = "functional"` | `functional`, `performance`, `stress`, `community`, `longhaul`, or one of your own |
+//! | `area = "net"` | the area under test |
+//! | `priority = 0` | 0 (most important) to 4 |
+//! | `tags = ["slow"]` | free words |
+//! | `owner = "net team"` | who answers for the test |
+//! | `features = ["nested-virt"]` | features that the target must have |
+//! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities |
+//! | `requires("cpu.model" = "~ EPYC")` | requirements on any other capability |
+//! | `reuse = false` | no other test gets the instance afterwards |
+//! | `count = 2` | how many instances of one target the test needs |
+//! | `timeout = "30s"` | how long it may take, counted from the lease |
+//! | `retries = 2` | how often nextest tries again |
+//! | `skip("reason")` | it is not run; also `skip = "reason"` |
+//! | `expect_fail("reason")` | it is expected to fail |
+//!
+//! `skip` and `expect_fail` may be limited, and repeated: `skip("no IPv6", platform = "azure")`; `target = ".."`
+//! and `feature = ".."` limit too, and where several are given, all must hold. The doc comment is
+//! recorded with the arguments. [`target_defaults!`] gives all tests of a module, and of those below it,
+//! arguments that they need not repeat:
+//!
+//! ```no_run
+//! mod net {
+//!     use target_fixtures::prelude::*;
+//!
+//!     target_defaults! { area = "net", nics = ">= 2" }
+//!
+//!     #[target_test]
+//!     fn links(target: &Target) -> Result<()> {
+//!         let links = target.command("ip -br link").current_dir("/").timeout(std::time::Duration::from_secs(5));
+//!         assert!(links.run()?.stdout.lines().count() >= 2);
+//!         Ok(())
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Errors and skips
+//!
+//! `?` takes any error. What [`Target`]'s methods return is a [`TargetError`] with a [`kind`](TargetError::kind);
+//! a command that does not exit with 0 is one, and shows the last lines it printed. A test skips
+//! itself by returning [`skip`]:
+//!
+//! ```no_run
+//! # use target_fixtures::prelude::*;
+//! #[target_test]
+//! fn nested(target: &Target) -> Result<()> {
+//!     if !target.has_feature("nested-virt") {
+//!         return Err(skip("needs nested virtualisation"));
+//!     }
+//!     let probe = target.command("systemd-detect-virt").allow_failure().run()?;
+//!     assert_eq!(probe.stdout.trim(), "kvm");
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! An instance that cannot be had or is lost is an error of kind [`Infra`](ErrorKind::Infra): `cargo target-test`
+//! counts it as `infra`, not as a failure of the test.
 
+#![forbid(unsafe_code)]
+
+extern crate self as target_fixtures;
+
+mod client;
 pub mod env;
+mod error;
+mod harness;
+mod lease;
 pub mod metadata;
+pub mod requirement;
+mod target;
 pub mod wire;
+
+/// Gives the tests of this module, and of the modules below it, defaults.
+///
+/// Takes the arguments of [`target_test`](macro@target_test) except `count` and `roles`; what a test says
+/// itself wins over them. See the [guide](crate#arguments).
+pub use target_fixtures_macros::target_defaults;
+/// Makes a function a test that runs on a target. See the [guide](crate#forms-of-a-test).
+pub use target_fixtures_macros::target_test;
+
+pub use self::{
+    error::{Error, ErrorKind, Result, TargetError, skip},
+    target::{Command, Output, Target},
+    wire::Exit,
+};
+
+/// What a test file needs: `use target_fixtures::prelude::*;`.
+pub mod prelude {
+    pub use crate::{Error, Result, Target, skip, target_defaults, target_test};
+}
+
+#[doc(hidden)]
+pub mod __private {
+    //! For generated code alone.
+    pub use crate::harness::*;
+}
