@@ -1,5 +1,6 @@
 //! The engine of `cargo target-test`.
 
+pub mod cli;
 pub mod error;
 pub mod execute;
 pub mod fault;
