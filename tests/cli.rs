@@ -23,7 +23,8 @@ fn shape(line: &str) -> Option<(String, &'static str)> {
         _ => line.strip_prefix('-')?.split_at(1),
     };
     let value = match rest.trim_start() {
-        "" | "..." => "none",
+        "" => "none",
+        "..." => "repeated",
         rest if rest.starts_with("[=<") => "optional",
         rest if rest.starts_with('<') => "one",
         _ => return None,
@@ -35,6 +36,7 @@ fn table() -> BTreeMap<String, &'static str> {
     let row = |long: &str, value: Value| {
         let value = match value {
             Value::Flag => "none",
+            Value::Repeated => "repeated",
             Value::One(_) => "one",
             Value::Optional(_) => "optional",
         };

@@ -1,3 +1,4 @@
 //! End-to-end tests of the pair.
 
 mod cli;
+mod inventory;

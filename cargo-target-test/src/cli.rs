@@ -33,9 +33,9 @@ use options::Class;
 )]
 struct CommandLine {
     #[command(flatten)]
-    global: Global,
-    #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     verb: Option<Verb>,
 }

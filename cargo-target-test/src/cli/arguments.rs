@@ -5,7 +5,10 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::ValueParser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches,
+    builder::{Resettable, ValueParser},
+};
 
 use super::{
     nextest_args::{Given, NextestArgs},
@@ -29,6 +32,7 @@ impl Args for NextestArgs {
             )
             .arg(
                 Arg::new("filters")
+                    .help_heading(Resettable::Reset)
                     .value_name("FILTERS")
                     .help("Cases whose name contains one of these: `smoke`, `smoke[alpha]`, `[alpha]`")
                     .num_args(0..)
@@ -36,6 +40,7 @@ impl Args for NextestArgs {
             )
             .arg(
                 Arg::new("after-dashes")
+                    .help_heading(Resettable::Reset)
                     .value_name("FILTERS_AND_ARGS")
                     .help("Filters, and as for libtest: --skip X, --exact, --ignored, --include-ignored, --no-capture")
                     .num_args(0..)
@@ -63,7 +68,8 @@ fn argument(option: &'static NextestOption) -> Arg {
         arg.long(option.long).short(option.short)
     };
     match option.value {
-        Value::Flag => arg.action(ArgAction::Count),
+        Value::Flag => arg.action(ArgAction::SetTrue),
+        Value::Repeated => arg.action(ArgAction::Count),
         Value::One(name) => arg
             .value_name(name)
             .action(ArgAction::Append)
@@ -123,16 +129,18 @@ impl NextestArgs {
 
 /// Every time an option was given, with its place on the command line.
 fn given(option: &'static NextestOption, matches: &ArgMatches) -> Vec<(usize, Given)> {
-    if option.value == Value::Flag {
+    let flags = match option.value {
+        Value::Flag => Some(matches.get_flag(option.long).into()),
+        Value::Repeated => Some(matches.get_count(option.long)),
+        Value::One(_) | Value::Optional(_) => None,
+    };
+    if let Some(times) = flags {
         let position = matches.index_of(option.long).unwrap_or_default();
-        let flag = (
-            position,
-            Given {
-                option,
-                value: None,
-            },
-        );
-        return vec![flag; matches.get_count(option.long).into()];
+        let flag = Given {
+            option,
+            value: None,
+        };
+        return vec![(position, flag); times.into()];
     }
     let mut positions = matches.indices_of(option.long).into_iter().flatten();
     let mut next = || positions.next().unwrap_or_default();

@@ -23,8 +23,10 @@ pub struct NextestOption {
 /// Whether an option takes a value, and how that is called in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// No value; may be repeated.
+    /// No value.
     Flag,
+    /// No value; given twice it says more.
+    Repeated,
     /// Exactly one, as `--x VALUE` or `--x=VALUE`.
     One(&'static str),
     /// One or none, as `--x=VALUE` or `--x`.
@@ -117,8 +119,8 @@ pub static OPTIONS: &[NextestOption] = table! {
     Build "locked": Flag, "Refuse to change Cargo.lock";
     Build "offline": Flag, "Build without the network";
     Build "cargo-message-format": One("FMT"), "How Cargo reports messages";
-    Build "cargo-quiet": Flag, "Less from Cargo; twice: nothing";
-    Build "cargo-verbose": Flag, "More from Cargo; twice: build scripts too";
+    Build "cargo-quiet": Repeated, "Less from Cargo; twice: nothing";
+    Build "cargo-verbose": Repeated, "More from Cargo; twice: build scripts too";
     Build "ignore-rust-version": Flag, "Ignore packages' rust-version";
     Build "future-incompat-report": Flag, "Report what future compilers will reject";
     Build "Z": One("FLAG"), "Cargo's unstable flags";

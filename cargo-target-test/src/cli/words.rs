@@ -68,7 +68,7 @@ fn takes_next_word(command: &Command, word: &str) -> bool {
             let valued = |short: char| {
                 OPTIONS
                     .iter()
-                    .any(|o| o.short == Some(short) && o.value != Value::Flag)
+                    .any(|o| o.short == Some(short) && matches!(o.value, Value::One(_)))
             };
             !before.chars().any(valued) && arguments.any(flags)
         }
