@@ -270,8 +270,8 @@ mod tests {
                 &["a::smoke", "plain", "a::smoke[x]", "none", "a::smoke"]
             ),
             [
-                "`a::smoke` is a test and matches none of its cases: write `a::smoke[x]` \
-              (or one of 1 more), for all `-E 'test(/^a::smoke\\[/)'`"
+                "`a::smoke` is a test, and matches none of its cases: write `a::smoke[x]`, \
+              or for all of them `test(/^a::smoke\\[/)`"
             ]
         );
     }

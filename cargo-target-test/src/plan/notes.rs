@@ -14,17 +14,18 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let of_host_binaries = plan.plain.iter().filter(host).count();
     let plain = plan.plain.len() - of_host_binaries;
     if plain > 0 {
-        let tests = tests(plain);
         notes.push(format!(
-            "{tests} without `#[target_test]` run once, on the host (`--all-tests` runs them on the targets)"
+            "{} once, on the host (`--all-tests` runs all on the targets)",
+            tests(plain, "without `#[target_test]` ")
         ));
     }
     let homeless = homeless(plan);
     if let [first, ..] = homeless.as_slice() {
-        let (tests, name) = (tests(homeless.len()), &inventory.tests[first.test].name);
-        let reason = &first.reason;
         notes.push(format!(
-            "{tests} run on no target, such as `{name}`: {reason} (`cargo target-test list` shows all)"
+            "{} on no target, such as `{}`: {} (`cargo target-test list` shows all)",
+            tests(homeless.len(), ""),
+            inventory.tests[first.test].name,
+            first.reason
         ));
     }
     let twice = plan
@@ -50,10 +51,10 @@ fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     homeless
 }
 
-fn tests(count: usize) -> String {
-    if count == 1 {
-        "1 test".to_owned()
-    } else {
-        format!("{count} tests")
+/// `1 test runs`, `2 tests without ... run`
+fn tests(count: usize, which: &str) -> String {
+    match count {
+        1 => format!("1 test {which}runs"),
+        _ => format!("{count} tests {which}run"),
     }
 }

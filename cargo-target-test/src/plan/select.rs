@@ -142,23 +142,15 @@ pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<S
     let names = exact_names
         .iter()
         .filter(|name| !cases.contains(*name) && seen.insert(**name));
-    names
-        .filter_map(|name| {
+    let warnings = names.filter_map(|name| {
             let of_test = |case: &&super::Case| inventory.tests[case.test].name == *name;
-            let mut cases = plan.cases.iter().filter(of_test);
-            let first = &cases.next()?.name;
-            let others = match cases.count() {
-                0 => String::new(),
-                others => format!(
-                    " (or one of {others} more), for all `-E 'test(/^{}\\[/)'`",
-                    regex::escape(name)
-                ),
-            };
-            Some(format!(
-                "`{name}` is a test and matches none of its cases: write `{first}`{others}"
-            ))
-        })
-        .collect()
+        let mut cases = plan.cases.iter().filter(of_test);
+        let (first, all) = (&cases.next()?.name, regex::escape(name));
+        Some(format!(
+            "`{name}` is a test, and matches none of its cases: write `{first}`, or for all of them `test(/^{all}\\[/)`"
+        ))
+    });
+    warnings.collect()
 }
 
 #[cfg(test)]
