@@ -10,6 +10,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Read, Write},
 };
 
@@ -225,6 +226,23 @@ pub enum Exit {
     Code(i32),
     /// By this signal: `KILL`.
     Signal(String),
+}
+
+impl Exit {
+    /// Whether it is exit code 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        *self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
 }
 
 /// A command for an instance's POSIX shell.

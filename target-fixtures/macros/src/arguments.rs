@@ -1,0 +1,247 @@
+//! The arguments of `#[target_test]` and `target_defaults!`: known keys, their types, their errors.
+//!
+//! Owns what an author may declare. Must not know functions or how a record is stored.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{Span, TokenStream};
+use syn::{
+    Expr, Meta, Result, Token,
+    parse::{Parse, ParseStream, Parser},
+    punctuated::Punctuated,
+    spanned::Spanned,
+};
+
+use crate::{json::Json, value};
+
+/// What kind of value a key takes.
+#[derive(Clone, Copy)]
+enum Type {
+    Text,
+    Texts,
+    Bool,
+    Number {
+        least: u64,
+        most: u64,
+    },
+    Duration,
+    /// One requirement, by its own name.
+    Requirement,
+    /// `requires(key = "..")`.
+    Requirements,
+    /// `skip("reason", platform = "..")`; may be repeated.
+    Condition,
+}
+
+/// Every key. Keys that are no [`Type::Requirement`] are the fields of `Metadata`.
+const KEYS: &[(&str, Type)] = &[
+    ("platform", Type::Text),
+    ("targets", Type::Texts),
+    ("category", Type::Text),
+    ("area", Type::Text),
+    ("priority", Type::Number { least: 0, most: 4 }),
+    ("tags", Type::Texts),
+    ("owner", Type::Text),
+    ("features", Type::Texts),
+    ("reuse", Type::Bool),
+    (
+        "count",
+        Type::Number {
+            least: 1,
+            most: 10_000,
+        },
+    ),
+    ("roles", Type::Texts),
+    ("timeout", Type::Duration),
+    (
+        "retries",
+        Type::Number {
+            least: 0,
+            most: 1000,
+        },
+    ),
+    ("skip", Type::Condition),
+    ("expect_fail", Type::Condition),
+    ("requires", Type::Requirements),
+    ("memory", Type::Requirement),
+    ("cores", Type::Requirement),
+    ("disk", Type::Requirement),
+    ("nics", Type::Requirement),
+    ("gpu", Type::Requirement),
+    ("arch", Type::Requirement),
+    ("os", Type::Requirement),
+    ("kernel", Type::Requirement),
+];
+
+/// Keys of one test, which its module cannot set.
+const OF_A_TEST: &[&str] = &["count", "roles"];
+
+/// What was declared.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    fields: BTreeMap<String, Json>,
+    requirements: BTreeMap<String, Json>,
+    conditions: BTreeMap<String, Vec<Json>>,
+    /// Where each key stands.
+    spans: BTreeMap<String, Span>,
+}
+
+impl Arguments {
+    /// Reads a test's arguments; all errors at once.
+    pub(crate) fn of_test(tokens: TokenStream) -> Result<Self> {
+        Self::parse(tokens, &[])
+    }
+
+    /// Reads a module's defaults; all errors at once.
+    pub(crate) fn of_module(tokens: TokenStream) -> Result<Self> {
+        Self::parse(tokens, OF_A_TEST)
+    }
+
+    /// Where `key` stands, if it was given.
+    pub(crate) fn span(&self, key: &str) -> Option<Span> {
+        self.spans.get(key).copied()
+    }
+
+    /// How many instances the test needs, if declared.
+    pub(crate) fn count(&self) -> Option<u64> {
+        match self.fields.get("count") {
+            Some(Json::Number(count)) => Some(*count),
+            _ => None,
+        }
+    }
+
+    /// The record's `metadata`.
+    pub(crate) fn into_metadata(mut self, doc: Option<String>) -> Json {
+        self.fields
+            .extend(doc.map(|doc| ("doc".to_owned(), Json::Text(doc))));
+        if !self.requirements.is_empty() {
+            let requirements = self.requirements.into_iter().collect();
+            self.fields
+                .insert("requirements".to_owned(), Json::Object(requirements));
+        }
+        for (key, conditions) in self.conditions {
+            self.fields.insert(key, Json::List(conditions));
+        }
+        let kebab = |(key, value): (String, Json)| (key.replace('_', "-"), value);
+        Json::Object(self.fields.into_iter().map(kebab).collect())
+    }
+
+    fn parse(tokens: TokenStream, refused: &[&str]) -> Result<Self> {
+        let mut arguments = Self::default();
+        let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens)?;
+        value::each(metas, |meta| arguments.add(&meta, refused))?;
+        Ok(arguments)
+    }
+
+    fn add(&mut self, meta: &Meta, refused: &[&str]) -> Result<()> {
+        let key = meta
+            .path()
+            .get_ident()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let known = || {
+            KEYS.iter()
+                .map(|(key, _)| *key)
+                .filter(|key| !refused.contains(key))
+        };
+        if refused.contains(&key.as_str()) {
+            return fail(
+                meta.path(),
+                format!("`{key}` is for one test and cannot be a module's default"),
+            );
+        }
+        let Some((_, kind)) = KEYS.iter().find(|(name, _)| *name == key) else {
+            return fail(meta.path(), value::unknown(&key, "argument", known()));
+        };
+        let first = self.spans.insert(key.clone(), meta.path().span()).is_none();
+        if !first && !matches!(kind, Type::Condition | Type::Requirements) {
+            return fail(meta.path(), format!("`{key}` is given twice"));
+        }
+        self.set(key, *kind, meta)
+    }
+
+    fn set(&mut self, key: String, kind: Type, meta: &Meta) -> Result<()> {
+        let value = match kind {
+            Type::Condition => {
+                let condition = value::condition(meta)?;
+                self.conditions.entry(key).or_default().push(condition);
+                return Ok(());
+            }
+            Type::Requirements => return self.require_all(meta),
+            Type::Requirement => {
+                let text = value::requirement(expression(meta, "= \">= 1\"")?)?;
+                return self.require(key, meta.path().span(), text);
+            }
+            Type::Text => Json::Text(value::text(expression(meta, "= \"...\"")?)?),
+            Type::Texts => value::texts(expression(meta, "= [\"...\"]")?)?,
+            Type::Bool => value::boolean(expression(meta, "= true")?)?,
+            Type::Number { least, most } => value::number(expression(meta, "= 1")?, least, most)?,
+            Type::Duration => value::duration(expression(meta, "= \"30s\"")?)?,
+        };
+        self.fields.insert(key, value);
+        Ok(())
+    }
+
+    fn require(&mut self, key: String, span: Span, text: String) -> Result<()> {
+        match self.requirements.insert(key.clone(), Json::Text(text)) {
+            Some(_) => Err(syn::Error::new(
+                span,
+                format!("the requirement `{key}` is given twice"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn require_all(&mut self, meta: &Meta) -> Result<()> {
+        let Meta::List(list) = meta else {
+            return fail(meta, "expected `requires(capability = \">= 1\")`");
+        };
+        let pairs = list.parse_args_with(Punctuated::<Capability, Token![,]>::parse_terminated)?;
+        value::each(pairs, |pair| {
+            let text = value::requirement(&pair.value)?;
+            self.require(pair.key, pair.span, text)
+        })
+    }
+}
+
+/// `name = ">= 1"` or `"any.name" = ">= 1"`.
+struct Capability {
+    key: String,
+    span: Span,
+    value: Expr,
+}
+
+impl Parse for Capability {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let span = input.span();
+        let key = if input.peek(syn::LitStr) {
+            input.parse::<syn::LitStr>()?.value()
+        } else {
+            input.parse::<syn::Ident>()?.to_string()
+        };
+        input.parse::<Token![=]>()?;
+        Ok(Self {
+            key,
+            span,
+            value: input.parse()?,
+        })
+    }
+}
+
+fn expression<'a>(meta: &'a Meta, example: &str) -> Result<&'a Expr> {
+    match meta {
+        Meta::NameValue(pair) => Ok(&pair.value),
+        _ => {
+            let key = meta
+                .path()
+                .get_ident()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            fail(meta, format!("expected a value: `{key} {example}`"))
+        }
+    }
+}
+
+fn fail<T>(at: &impl quote::ToTokens, message: impl std::fmt::Display) -> Result<T> {
+    Err(syn::Error::new_spanned(at, message))
+}

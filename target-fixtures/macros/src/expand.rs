@@ -1,0 +1,189 @@
+//! What the attributes write: the record in its link section and the test that leads to it.
+//!
+//! Owns the generated code. Must not know how arguments are read. Generated code names everything
+//! by full path, and calls one hidden module of `target-fixtures`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Result, ReturnType, spanned::Spanned,
+};
+
+use crate::{
+    arguments::Arguments,
+    json::Json,
+    signature::{self, Form},
+};
+
+/// A test: its record, and the function that the test harness calls.
+pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStream> {
+    let by_other = function.attrs.iter().any(signature::is_parametric);
+    let arguments = Arguments::of_test(arguments);
+    // The signature is checked against no arguments where those are wrong, so that both errors show.
+    let form = match &arguments {
+        Ok(arguments) => signature::form(function, arguments, by_other),
+        Err(_) => signature::form(function, &Arguments::default(), true),
+    };
+    let (arguments, form) = match (arguments, form) {
+        (Ok(arguments), Ok(form)) => (arguments, form),
+        (Err(mut one), Err(other)) => {
+            one.combine(other);
+            return Err(one);
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let path = path_of(Some(&function.sig.ident));
+    let record = record(
+        "test",
+        &path,
+        &arguments.into_metadata(doc(&function.attrs)),
+    );
+    harness(function, form, &path, &record)
+}
+
+/// A module's defaults: a record that nothing calls.
+pub(crate) fn defaults(arguments: TokenStream) -> Result<TokenStream> {
+    let metadata = Arguments::of_module(arguments)?.into_metadata(None);
+    let record = record("module", &path_of(None), &metadata);
+    Ok(quote! {
+        #[cfg(test)]
+        const _: () = { #record };
+    })
+}
+
+/// `module_path!()` and the function's name, for `concat!`.
+fn path_of(name: Option<&syn::Ident>) -> TokenStream {
+    let name = name.map_or_else(String::new, |name| format!("::{name}"));
+    quote!(::core::module_path!(), #name)
+}
+
+/// The `RECORD` static, in the section that `target_fixtures::metadata` describes.
+fn record(kind: &str, path: &TokenStream, metadata: &Json) -> TokenStream {
+    let before = format!("\u{1e}{{\"kind\":\"{kind}\",\"path\":\"");
+    let after = format!("\",\"metadata\":{metadata}}}\n");
+    quote! {
+        const TEXT: &::core::primitive::str = ::core::concat!(#before, #path, #after);
+        #[used]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,target_test"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = "target_test"))]
+        static RECORD: [::core::primitive::u8; TEXT.len()] = ::target_fixtures::__private::bytes(TEXT);
+    }
+}
+
+fn harness(
+    function: &ItemFn,
+    form: Form,
+    path: &TokenStream,
+    record: &TokenStream,
+) -> Result<TokenStream> {
+    let ItemFn {
+        attrs, vis, sig, ..
+    } = function;
+    let name = &sig.ident;
+    let test =
+        (!attrs.iter().any(signature::is_test)).then(|| quote!(#[::core::prelude::v1::test]));
+    let others = |(position, _): &(usize, &FnArg)| *position != form.position();
+    let outer: Vec<_> = sig
+        .inputs
+        .iter()
+        .enumerate()
+        .filter(others)
+        .map(|(_, input)| input)
+        .collect();
+    let mut passed = Vec::new();
+    for (position, input) in sig.inputs.iter().enumerate() {
+        passed.push(match form {
+            Form::One(at) if at == position => quote_spanned!(input.span()=> __first),
+            Form::Many(at) if at == position => quote_spanned!(input.span()=> __all),
+            _ => {
+                let name = signature::name(input)?;
+                quote!(#name)
+            }
+        });
+    }
+    let inner = inner(function);
+    let span = match &sig.output {
+        ReturnType::Default => name.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let settled =
+        quote_spanned! {span=> ::target_fixtures::__private::returned(#name(#(#passed),*)) };
+    // `#[should_panic]` is refused by the compiler on a test that returns anything.
+    let should_panic = attrs
+        .iter()
+        .any(|attribute| signature::named(attribute, &["should_panic"]));
+    let output = (!should_panic).then(|| quote!(-> ::target_fixtures::__private::Verdict));
+    let end = should_panic.then(|| quote!(.print();));
+    Ok(quote! {
+        #(#attrs)*
+        #test
+        #vis fn #name(#(#outer),*) #output {
+            #inner
+            #record
+            ::target_fixtures::__private::run(&RECORD, ::core::concat!(#path), |__first, __all| {
+                #[allow(unused_imports)]
+                use ::target_fixtures::__private::{ViaResult as _, ViaTermination as _};
+                #settled.verdict()
+            })
+            #end
+        }
+    })
+}
+
+/// The author's function, without what belongs to the one that the harness calls.
+fn inner(function: &ItemFn) -> TokenStream {
+    let mut inner = function.clone();
+    inner.attrs.clear();
+    inner.vis = syn::Visibility::Inherited;
+    for input in &mut inner.sig.inputs {
+        if let FnArg::Typed(input) = input {
+            input.attrs.clear();
+        }
+    }
+    quote!(#inner)
+}
+
+/// The doc comment: lines joined, common indentation removed.
+fn doc(attributes: &[Attribute]) -> Option<String> {
+    let lines = attributes
+        .iter()
+        .filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }) => Some(text.value()),
+                _ => None,
+            },
+            _ => None,
+        });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let common = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(indentation)
+        .min()?;
+    let lines = text
+        .lines()
+        .map(|line| line.get(common..).unwrap_or_default().trim_end());
+    Some(lines.collect::<Vec<_>>().join("\n").trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doc_comment_loses_its_indentation() {
+        let function: ItemFn = syn::parse_quote! {
+            /// One.
+            ///
+            ///     two
+            #[ignore]
+            fn t() {}
+        };
+        assert_eq!(doc(&function.attrs).as_deref(), Some("One.\n\n    two"));
+        assert_eq!(doc(&[]), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! The author's side of the broker's protocol: connections to one lease.
+//!
+//! Owns framing errors, the pool of idle connections and uploads that run beside their answer. Must not
+//! know how a broker is found, nor what a test is.
+
+use std::{
+    io::{self, BufReader, Read},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    error::{ErrorKind, TargetError},
+    wire::{self, CHUNK, Instance, PROTOCOL, Reply, Request, Stream},
+};
+
+type Result<T> = std::result::Result<T, TargetError>;
+
+/// One connection, used for one request at a time.
+pub(crate) struct Connection(BufReader<UnixStream>);
+
+impl Connection {
+    /// Connects and agrees on the protocol.
+    pub(crate) fn open(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket).map_err(|error| gone(&error))?;
+        let mut connection = Self(BufReader::new(stream));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        match connection.ask(&Request::Hello {
+            protocol: PROTOCOL,
+            version,
+        })? {
+            Reply::Welcome { .. } => Ok(connection),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Sends a request and returns its last answer; notes go to standard error as they come.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply> {
+        self.send(request, &[])?;
+        loop {
+            match self.receive()? {
+                (Reply::Note { text }, _) => eprintln!("{text}"),
+                (reply, _) => return Ok(reply),
+            }
+        }
+    }
+
+    fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
+        wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| gone(&error))
+    }
+
+    fn receive(&mut self) -> Result<(Reply, Vec<u8>)> {
+        wire::read_frame(&mut self.0).map_err(|error| gone(&error))
+    }
+
+    /// The instances of a leased answer.
+    pub(crate) fn leased(reply: Reply) -> Result<(String, Vec<Instance>)> {
+        match reply {
+            Reply::Leased { lease, instances } => Ok((lease, instances)),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+/// A request with what goes and comes beside it.
+pub(crate) struct Call<'a> {
+    /// The first frame.
+    pub(crate) request: Request,
+    /// What follows it, as data frames.
+    pub(crate) upload: Option<&'a mut (dyn Read + Send)>,
+    /// Takes each piece that comes back.
+    pub(crate) piece: &'a mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+}
+
+/// A lease and its connections. Any number of threads may use it: each gets a connection of its own.
+pub(crate) struct Client {
+    socket: PathBuf,
+    lease: String,
+    idle: Mutex<Vec<Connection>>,
+    /// Where there is no runner, the connection whose end is the lease's end.
+    _holder: Option<Connection>,
+}
+
+impl Client {
+    /// Attaches to a lease that a runner holds.
+    pub(crate) fn attach(socket: PathBuf, lease: String) -> Result<(Self, Vec<Instance>)> {
+        let (connection, instances) = attached(&socket, &lease)?;
+        Ok((
+            Self {
+                socket,
+                lease,
+                idle: Mutex::new(vec![connection]),
+                _holder: None,
+            },
+            instances,
+        ))
+    }
+
+    /// Takes a lease that ends with this client.
+    pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Vec<Instance>)> {
+        let mut holder = Connection::open(&socket)?;
+        let (lease, instances) = Connection::leased(holder.ask(request)?)?;
+        Ok((
+            Self {
+                socket,
+                lease,
+                idle: Mutex::default(),
+                _holder: Some(holder),
+            },
+            instances,
+        ))
+    }
+
+    /// Makes a call and returns its last answer, which is not a failure. The connection is used again
+    /// only if the call ended as the protocol says; else it is closed, which ends the call over there.
+    pub(crate) fn call(&self, call: Call<'_>) -> Result<Reply> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => attached(&self.socket, &self.lease)?.0,
+        };
+        connection.send(&call.request, &[])?;
+        let (reply, reusable) = match call.upload {
+            None => (answer(&mut connection, call.piece)?, true),
+            Some(upload) => answer_beside(&mut connection, upload, call.piece)?,
+        };
+        if reusable {
+            self.idle
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .push(connection);
+        }
+        match reply {
+            Reply::Failed(failure) | Reply::Refused(failure) => Err(failure.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// A call that sends and receives nothing but its first frame and the answer.
+    pub(crate) fn ask(&self, request: Request) -> Result<Reply> {
+        self.call(Call {
+            request,
+            upload: None,
+            piece: &mut |_, _| Ok(()),
+        })
+    }
+}
+
+fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
+    let mut connection = Connection::open(socket)?;
+    let reply = connection.ask(&Request::Attach {
+        lease: lease.to_owned(),
+    })?;
+    let (_, instances) = Connection::leased(reply)?;
+    Ok((connection, instances))
+}
+
+/// Reads pieces until the last answer.
+fn answer(
+    connection: &mut Connection,
+    piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+) -> Result<Reply> {
+    loop {
+        match connection.receive()? {
+            (Reply::Data { stream }, body) => piece(stream, &body).map_err(|error| {
+                TargetError::new(ErrorKind::File, format!("write what came: {error}"))
+            })?,
+            (Reply::Note { text }, _) => eprintln!("{text}"),
+            (reply, _) => return Ok(reply),
+        }
+    }
+}
+
+/// Uploads on a thread while this one reads: a command may answer while it is still being fed, and may
+/// end without having read everything. Returns whether the upload came to its end.
+fn answer_beside(
+    connection: &mut Connection,
+    upload: &mut (dyn Read + Send),
+    piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+) -> Result<(Reply, bool)> {
+    let stream = connection
+        .0
+        .get_ref()
+        .try_clone()
+        .map_err(|error| gone(&error))?;
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || tell.send(send_all(upload, &stream)));
+        let reply = answer(connection, piece);
+        let sent = match &reply {
+            Ok(_) => told.recv_timeout(LATE).ok(),
+            Err(_) => None,
+        };
+        let reusable = matches!(sent, Some(Ok(())));
+        if !reusable {
+            // The upload may wait for a reader that is not there any more.
+            let _ = connection.0.get_ref().shutdown(Shutdown::Both);
+        }
+        match sent.or_else(|| told.recv().ok()) {
+            Some(Err(Upload::Source(error))) => Err(TargetError::new(
+                ErrorKind::File,
+                format!("read what to send: {error}"),
+            )),
+            _ => Ok((reply?, reusable)),
+        }
+    })
+}
+
+/// How long an upload may go on after the answer: what is left is thrown away over there, and that is quick.
+const LATE: Duration = Duration::from_millis(200);
+
+/// Why an upload ended early.
+enum Upload {
+    Source(io::Error),
+    Socket,
+}
+
+fn send_all(
+    source: &mut (dyn Read + Send),
+    mut stream: &UnixStream,
+) -> std::result::Result<(), Upload> {
+    let mut send = |request: &Request, body: &[u8]| {
+        wire::write_frame(&mut stream, request, body).map_err(|_| Upload::Socket)
+    };
+    let mut piece = vec![0; CHUNK];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return send(&Request::End, &[]),
+            Ok(read) => send(&Request::Data, &piece[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // Without an end the broker would wait, and so would the answer.
+                let _ = stream.shutdown(Shutdown::Both);
+                return Err(Upload::Source(error));
+            }
+        }
+    }
+}
+
+/// The broker does not answer any more, or answers nonsense.
+fn gone(error: &io::Error) -> TargetError {
+    let message = match error.kind() {
+        io::ErrorKind::InvalidData => {
+            return TargetError::new(
+                ErrorKind::Version,
+                format!("broker not understood: {error}"),
+            )
+            .with_hint(UPDATE);
+        }
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset => "broker gone: the connection was closed".to_owned(),
+        _ => format!("broker gone: {error}"),
+    };
+    TargetError::infra(message)
+        .with_hint("the run that held the lease has ended or was killed; start it again")
+}
+
+/// How crate and tool become the same version.
+const UPDATE: &str = "use the same version of both: `cargo install cargo-target-test` and \
+                      `cargo update -p target-fixtures`";
+
+/// A refusal, or an answer to some other question.
+pub(crate) fn unexpected(reply: Reply) -> TargetError {
+    let (Reply::Refused(failure) | Reply::Failed(failure)) = reply else {
+        return TargetError::new(
+            ErrorKind::Version,
+            "broker not understood: another answer than asked for",
+        )
+        .with_hint(UPDATE);
+    };
+    let error = TargetError::from(failure);
+    match (error.kind(), error.hint()) {
+        (ErrorKind::Version, None) => error.with_hint(UPDATE),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! The author's side against a broker that is a thread of the test.
+//!
+//! Owns the broker's play. Must not know the real broker.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::BufReader,
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    ErrorKind, Exit, Target,
+    client::{Client, Connection},
+    error::TargetError,
+    wire::{self, Failure, FailureKind, Instance, PROTOCOL, Reply, Request, Stream},
+};
+
+/// A broker's play, until the value goes.
+struct Fake {
+    socket: PathBuf,
+    connections: Arc<AtomicU32>,
+}
+
+impl Fake {
+    /// Listens at a path of its own; `protocol` is what it speaks.
+    fn start(protocol: u32) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "tf-{}-{}.sock",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let socket = env::temp_dir().join(name);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let connections = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&connections);
+        thread::spawn(move || {
+            let files = Arc::default();
+            for stream in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut play = Play {
+                    stream: BufReader::new(stream),
+                    protocol,
+                    files: Arc::clone(&files),
+                };
+                thread::spawn(move || while play.next().is_some() {});
+            }
+        });
+        Self {
+            socket,
+            connections,
+        }
+    }
+
+    fn target(&self) -> Target {
+        let (client, mut instances) =
+            Client::attach(self.socket.clone(), "lease-1".to_owned()).unwrap();
+        Target::new(Arc::new(client), instances.remove(0))
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+/// One connection of the play.
+struct Play {
+    stream: BufReader<UnixStream>,
+    protocol: u32,
+    files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+}
+
+impl Play {
+    /// Answers one request; `None` closes the connection.
+    fn next(&mut self) -> Option<()> {
+        match self.read()?.0 {
+            Request::Hello { protocol, .. } if protocol == self.protocol => self.say(
+                &Reply::Welcome {
+                    version: "9.9.9".to_owned(),
+                },
+                &[],
+            ),
+            Request::Hello { .. } => {
+                self.refuse(FailureKind::Version, "talk to a broker of another version")
+            }
+            Request::Attach { lease } | Request::Acquire { test: lease, .. }
+                if lease == "lease-1" =>
+            {
+                let instance = Instance {
+                    name: "alpha-0".to_owned(),
+                    ..Instance::default()
+                };
+                self.say(
+                    &Reply::Note {
+                        text: "a note".to_owned(),
+                    },
+                    &[],
+                )?;
+                self.say(
+                    &Reply::Leased {
+                        lease,
+                        instances: vec![instance],
+                    },
+                    &[],
+                )
+            }
+            Request::Attach { .. } | Request::Acquire { .. } => {
+                self.refuse(FailureKind::Infra, "no such lease")
+            }
+            Request::Exec { command, stdin, .. } => self.exec(&command.line, stdin),
+            Request::Put {
+                path, mode: 0o644, ..
+            } => {
+                let content = self.upload()?;
+                self.files.lock().unwrap().insert(path, content);
+                self.say(&Reply::Done, &[])
+            }
+            Request::Get { path, .. } => {
+                let content = self.files.lock().unwrap().get(&path).cloned();
+                match content {
+                    Some(content) => self
+                        .out(Stream::Stdout, &content)
+                        .and_then(|()| self.say(&Reply::Done, &[])),
+                    None => self.fail(
+                        FailureKind::Request,
+                        "read `/none` on `alpha-0`: no such file",
+                    ),
+                }
+            }
+            Request::Ping { .. } => self.say(&Reply::Pong { micros: 250 }, &[]),
+            Request::Data | Request::End => Some(()),
+            _ => None,
+        }
+    }
+
+    fn exec(&mut self, line: &str, stdin: bool) -> Option<()> {
+        let long = "x".repeat(2000);
+        let exit = match line {
+            "lines" => {
+                for number in 0..50 {
+                    self.out(Stream::Stdout, format!("{number} {long}\n").as_bytes())?;
+                }
+                Exit::Code(0)
+            }
+            "bytes" => {
+                self.out(Stream::Stdout, &[0xff, 0, 0x1e])?;
+                self.out(Stream::Stdout, &[0xc3])?;
+                self.out(Stream::Stderr, b"aside")?;
+                self.out(Stream::Stdout, &[0xbc])?;
+                Exit::Code(0)
+            }
+            "cat" => {
+                assert!(stdin);
+                while let (Request::Data, piece) = self.read()? {
+                    self.out(Stream::Stdout, &piece)?;
+                }
+                Exit::Code(0)
+            }
+            "fails" => {
+                self.out(Stream::Stderr, b"first\nthe cause\n")?;
+                Exit::Code(3)
+            }
+            "slow" => {
+                self.out(Stream::Stdout, b"so far")?;
+                return self.fail(
+                    FailureKind::Timeout,
+                    "run `slow` on `alpha-0`: killed after 1s",
+                );
+            }
+            "killed" => Exit::Signal("KILL".to_owned()),
+            "deaf" => Exit::Code(0),
+            _ => {
+                self.out(Stream::Stdout, b"last words\n")?;
+                return None;
+            }
+        };
+        self.say(&Reply::Exited { exit, millis: 7 }, &[])
+    }
+
+    fn upload(&mut self) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        while let (Request::Data, piece) = self.read()? {
+            content.extend_from_slice(&piece);
+        }
+        Some(content)
+    }
+
+    fn read(&mut self) -> Option<(Request, Vec<u8>)> {
+        wire::read_frame(&mut self.stream).ok()
+    }
+
+    fn out(&mut self, stream: Stream, bytes: &[u8]) -> Option<()> {
+        self.say(&Reply::Data { stream }, bytes)
+    }
+
+    fn fail(&mut self, kind: FailureKind, message: &str) -> Option<()> {
+        self.say(
+            &Reply::Failed(Failure {
+                kind,
+                message: message.to_owned(),
+                hint: None,
+            }),
+            &[],
+        )
+    }
+
+    fn refuse(&mut self, kind: FailureKind, message: &str) -> Option<()> {
+        self.say(
+            &Reply::Refused(Failure {
+                kind,
+                message: message.to_owned(),
+                hint: None,
+            }),
+            &[],
+        )
+    }
+
+    fn say(&mut self, reply: &Reply, body: &[u8]) -> Option<()> {
+        wire::write_frame(&mut self.stream.get_ref(), reply, body).ok()
+    }
+}
+
+#[test]
+fn one_connection_serves_one_request_after_another() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    assert_eq!(target.instance(), "alpha-0");
+    assert_eq!(target.ping().unwrap(), Duration::from_micros(250));
+    for _ in 0..20 {
+        target.write("/etc/x", "content").unwrap();
+        assert_eq!(target.cat("/etc/x").unwrap(), "content");
+        target.command("cat").stdin("in").run().unwrap();
+        assert_eq!(target.run("fails").unwrap_err().kind(), ErrorKind::Exit);
+    }
+    assert_eq!(fake.connections.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn many_threads_use_one_target() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    assert_eq!(target.run("lines").unwrap().stdout.lines().count(), 50);
+                }
+            });
+        }
+    });
+    assert!(fake.connections.load(Ordering::Relaxed) <= 9);
+}
+
+#[test]
+fn output_is_kept_as_it_came() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let output = target.command("bytes").stream().run().unwrap();
+    assert_eq!(output.stdout_bytes, [0xff, 0, 0x1e, 0xc3, 0xbc]);
+    assert_eq!(output.stdout, "\u{fffd}\0\u{1e}ü");
+    assert_eq!(
+        (output.stderr.as_str(), output.duration),
+        ("aside", Duration::from_millis(7))
+    );
+    let output = target.run("lines").unwrap();
+    assert!(output.stdout.lines().all(|line| line.len() >= 2002));
+}
+
+#[test]
+fn a_large_input_runs_beside_its_output() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let input: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
+    let output = target.command("cat").stdin(input.clone()).run().unwrap();
+    assert_eq!(output.stdout_bytes, input);
+    // A command that reads nothing ends all the same.
+    assert!(
+        target
+            .command("deaf")
+            .stdin(input)
+            .run()
+            .unwrap()
+            .exit
+            .success()
+    );
+    target.ping().unwrap();
+}
+
+#[test]
+fn a_failure_says_what_where_and_the_last_lines() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let error = target.run("fails").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "run `fails` on `alpha-0`: exit code 3\n--- stderr\nfirst\nthe cause"
+    );
+    assert_eq!(
+        target.command("fails").allow_failure().run().unwrap().exit,
+        Exit::Code(3)
+    );
+    let error = target.run("killed").unwrap_err();
+    assert_eq!(error.to_string(), "run `killed` on `alpha-0`: signal KILL");
+    let error = target.run("slow").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error.to_string(),
+        "run `slow` on `alpha-0`: killed after 1s\n--- stdout\nso far"
+    );
+}
+
+#[test]
+fn a_broker_that_goes_is_told_and_not_waited_for() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let error = target.run("broker dies").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Infra);
+    assert!(error.to_string().starts_with("broker gone: "), "{error}");
+    assert!(
+        error.to_string().ends_with("--- stdout\nlast words"),
+        "{error}"
+    );
+    // The next request takes another connection.
+    target.ping().unwrap();
+    drop(fake);
+    let nowhere = Client::attach(
+        env::temp_dir().join("tf-no-such.sock"),
+        "lease-1".to_owned(),
+    );
+    assert!(kind_and_text(nowhere.err()).starts_with("Infra: broker gone: "));
+}
+
+#[test]
+fn refusals_are_told_with_what_to_do() {
+    let fake = Fake::start(PROTOCOL + 1);
+    let refused = Connection::open(&fake.socket).err();
+    assert!(
+        refused
+            .as_ref()
+            .and_then(TargetError::hint)
+            .is_some_and(|hint| hint.contains("cargo install"))
+    );
+    assert_eq!(
+        kind_and_text(refused),
+        "Version: talk to a broker of another version"
+    );
+    let fake = Fake::start(PROTOCOL);
+    let refused = Client::attach(fake.socket.clone(), "lease-2".to_owned());
+    assert_eq!(kind_and_text(refused.err()), "Infra: no such lease");
+}
+
+#[test]
+fn files_travel_both_ways() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let folder = env::temp_dir().join(format!("tf-files-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let (here, back) = (folder.join("here"), folder.join("back"));
+    let content: Vec<u8> = (0..300_000u32).map(|n| (n * 7) as u8).collect();
+    fs::write(&here, &content).unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(&here, permissions).unwrap();
+    target.put(&here, "/there").unwrap();
+    target.get("/there", &back).unwrap();
+    assert_eq!(fs::read(&back).unwrap(), content);
+    assert_eq!(target.read("/there").unwrap(), content);
+
+    let error = target.get("/none", folder.join("none")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(error.to_string(), "read `/none` on `alpha-0`: no such file");
+    assert_eq!(
+        target.put(folder.join("missing"), "/x").unwrap_err().kind(),
+        ErrorKind::File
+    );
+    assert_eq!(
+        target.put(&folder, "/x").unwrap_err().kind(),
+        ErrorKind::File
+    );
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        2,
+        "no part of a file stays"
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn kind_and_text(error: Option<TargetError>) -> String {
+    error
+        .map(|error| format!("{:?}: {error}", error.kind()))
+        .unwrap_or_default()
+}

@@ -1,0 +1,254 @@
+//! What can go wrong for an author: an error of the target, and any error at all.
+//!
+//! Owns the two types and how a failed test prints them. Must not know sockets or tests.
+
+use std::{cell::RefCell, error::Error as StdError, fmt};
+
+use crate::wire::{Failure, FailureKind};
+
+/// What a test returns; `E` is [`Error`] unless stated.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any error, for `?` in a test: of the target, of the standard library, of another crate, or a text.
+///
+/// Like `anyhow::Error` it does not implement [`std::error::Error`]; what [`Target`](crate::Target)'s
+/// methods return, [`TargetError`], does, so that a test may as well return `anyhow::Result` or
+/// `Box<dyn Error>`.
+pub struct Error(Box<dyn StdError + Send + Sync>);
+
+impl Error {
+    /// What kind of error; [`ErrorKind::Other`] where it does not come from this crate.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.downcast_ref::<TargetError>()
+            .map_or(ErrorKind::Other, TargetError::kind)
+    }
+
+    /// The error that was converted, if it is an `E`.
+    #[must_use]
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// For people, since this is what a test that returns it prints: the error and its causes, line by line.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = self.downcast_ref::<TargetError>() {
+            return error.fmt_for_people(f);
+        }
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, "\ncaused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// An error of the target, of the way to it, or of what was asked of it.
+pub struct TargetError(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+/// Kinds of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The instance, or the broker that leases it, could not be had or was lost.
+    Infra,
+    /// A command or transfer took longer than its timeout and was killed.
+    Timeout,
+    /// A command ended with something else than exit code 0.
+    Exit,
+    /// The instance cannot do what was asked: no such file, no such folder.
+    Request,
+    /// The broker speaks another protocol: crate and tool are of different versions.
+    Version,
+    /// A file on this side could not be read or written.
+    File,
+    /// Not an error: the test skips itself.
+    Skip,
+    /// It does not come from this crate.
+    Other,
+}
+
+impl TargetError {
+    /// What kind of error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the reader can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+        }))
+    }
+
+    pub(crate) fn infra(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Infra, message)
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error, with more lines of text.
+    pub(crate) fn with_more(mut self, more: &str) -> Self {
+        self.0.message.push_str(more);
+        self
+    }
+
+    fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            kind,
+            message,
+            hint,
+        } = &*self.0;
+        match kind {
+            ErrorKind::Infra | ErrorKind::Version => write!(f, "infra: {message}")?,
+            ErrorKind::Skip => f.write_str(message)?,
+            _ => write!(f, "failed to {message}")?,
+        }
+        hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl From<Failure> for TargetError {
+    fn from(failure: Failure) -> Self {
+        let kind = match failure.kind {
+            FailureKind::Infra => ErrorKind::Infra,
+            FailureKind::Timeout => ErrorKind::Timeout,
+            FailureKind::Request => ErrorKind::Request,
+            FailureKind::Version => ErrorKind::Version,
+        };
+        Self(Box::new(Inner {
+            kind,
+            message: failure.message,
+            hint: failure.hint,
+        }))
+    }
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+/// For people: the message as a sentence, and the hint.
+impl fmt::Debug for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_for_people(f)
+    }
+}
+
+impl StdError for TargetError {}
+
+thread_local! {
+    /// Why the test on this thread last asked to be skipped.
+    static SKIP: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The error with which a test skips itself: it passes for the test harness, and is a skip, with its
+/// reason, in the summary and the reports of `cargo target-test`.
+///
+/// It is whatever error the test returns: [`Error`], [`TargetError`], `anyhow::Error`, `Box<dyn Error>`.
+///
+/// ```no_run
+/// use target_fixtures::prelude::*;
+///
+/// #[target_test]
+/// fn nested(target: &Target) -> Result<()> {
+///     if target.run("ls /dev/kvm").is_err() {
+///         return Err(skip("no /dev/kvm"));
+///     }
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+#[must_use = "return it: `return Err(skip(\"...\"))`"]
+pub fn skip<E: From<TargetError>>(reason: impl Into<String>) -> E {
+    let reason = reason.into();
+    let message = format!("skip: {reason}");
+    SKIP.set(Some(reason));
+    TargetError::new(ErrorKind::Skip, message).into()
+}
+
+/// The reason, if `error` is the one that [`skip`] made on this thread. Only its text is looked at,
+/// since it may have become an error of any type.
+pub(crate) fn skipped(error: &dyn fmt::Debug) -> Option<String> {
+    let reason = SKIP.take()?;
+    format!("{error:?}")
+        .contains(&format!("skip: {reason}"))
+        .then_some(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carries_any_error_and_its_causes() {
+        fn number(text: &str) -> Result<u32> {
+            Ok(text.parse::<u32>()?)
+        }
+        let error = number("x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+        assert_eq!(format!("{error:?}"), "invalid digit found in string");
+        assert_eq!(Error::from("plain text").to_string(), "plain text");
+    }
+
+    #[test]
+    fn prints_a_message_for_people() {
+        let error = TargetError::infra("`a-0` was lost").with_hint("look at its console");
+        assert_eq!(error.to_string(), "`a-0` was lost");
+        let error = Error::from(error);
+        assert_eq!(error.kind(), ErrorKind::Infra);
+        assert_eq!(
+            format!("{error:?}"),
+            "infra: `a-0` was lost\nhint: look at its console"
+        );
+        let error = TargetError::new(ErrorKind::Request, "read `/x` on `a-0`: no such file");
+        assert_eq!(
+            format!("{error:?}"),
+            "failed to read `/x` on `a-0`: no such file"
+        );
+    }
+
+    #[test]
+    fn a_skip_is_known_by_its_text_in_any_type() {
+        let error: Box<dyn StdError> = skip("no gpu");
+        assert_eq!(skipped(&error).as_deref(), Some("no gpu"));
+        assert_eq!(skipped(&error), None);
+        let _swallowed: Error = skip("no gpu");
+        assert_eq!(skipped(&Error::from("another")), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the code that `#[target_test]` writes calls: from the test harness to the author's function.
+//!
+//! Owns the verdict of one test. Must not know how targets are reached. No public interface.
+
+use std::{
+    fmt,
+    hint::black_box,
+    process::{ExitCode, Termination},
+};
+
+use crate::{
+    Target,
+    error::{TargetError, skipped},
+    lease,
+    wire::Request,
+};
+
+/// The bytes of a record, for its static.
+#[must_use]
+pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    bytes.copy_from_slice(text.as_bytes());
+    bytes
+}
+
+/// Runs a test on the targets of its lease. The test also gets the first of them on its own.
+pub fn run(
+    record: &'static [u8],
+    path: &str,
+    test: impl FnOnce(&Target, &[Target]) -> Verdict,
+) -> Verdict {
+    // Linkers keep what code refers to.
+    black_box(record);
+    let targets = match lease::targets(path) {
+        Ok(targets) => targets,
+        Err(error) => return Verdict::Fail(format!("{error:?}")),
+    };
+    let Some(first) = targets.first() else {
+        return Verdict::Fail("infra: the lease has no instance".to_owned());
+    };
+    match test(first, &targets) {
+        Verdict::Skip(reason) => match first.skip(&reason) {
+            Ok(()) => Verdict::Skip(reason),
+            Err(error) => Verdict::Fail(format!("{error:?}")),
+        },
+        verdict => verdict,
+    }
+}
+
+/// How a test ended, short of a panic.
+#[derive(Debug)]
+#[must_use]
+pub enum Verdict {
+    /// As the author's value says.
+    Exit(ExitCode),
+    /// With an error, which is printed.
+    Fail(String),
+    /// It passes for the test harness; the broker knows why it is none.
+    Skip(String),
+}
+
+impl Verdict {
+    /// Prints what there is to say, for a test that must return nothing (`#[should_panic]`).
+    pub fn print(self) {
+        self.report();
+    }
+}
+
+impl Termination for Verdict {
+    fn report(self) -> ExitCode {
+        match self {
+            Self::Exit(code) => code,
+            Self::Fail(text) if text.starts_with("infra: ") => {
+                eprintln!("{text}");
+                ExitCode::FAILURE
+            }
+            Self::Fail(text) => {
+                eprintln!("Error: {text}");
+                ExitCode::FAILURE
+            }
+            Self::Skip(reason) => {
+                eprintln!("skip: {reason}");
+                ExitCode::SUCCESS
+            }
+        }
+    }
+}
+
+/// What an author's function returned.
+pub struct Returned<R>(Option<R>);
+
+/// Takes what an author's function returned; the bound is where a wrong type is reported.
+pub fn returned<R: Termination>(value: R) -> Returned<R> {
+    Returned(Some(value))
+}
+
+/// The verdict of a `Result`, in which an error may be a skip.
+pub trait ViaResult {
+    /// The verdict.
+    fn verdict(self) -> Verdict;
+}
+
+/// The verdict of any other value; found after [`ViaResult`], since it takes a reference.
+pub trait ViaTermination {
+    /// The verdict.
+    fn verdict(self) -> Verdict;
+}
+
+impl<T: Termination, E: fmt::Debug> ViaResult for Returned<Result<T, E>> {
+    fn verdict(self) -> Verdict {
+        match self.0 {
+            Some(Err(error)) => match skipped(&error) {
+                Some(reason) => Verdict::Skip(reason),
+                None => Verdict::Fail(format!("{error:?}")),
+            },
+            Some(Ok(value)) => Verdict::Exit(value.report()),
+            None => Verdict::Exit(ExitCode::SUCCESS),
+        }
+    }
+}
+
+impl<R: Termination> ViaTermination for &mut Returned<R> {
+    fn verdict(self) -> Verdict {
+        Verdict::Exit(self.0.take().map_or(ExitCode::SUCCESS, Termination::report))
+    }
+}
+
+impl Target {
+    fn skip(&self, reason: &str) -> Result<(), TargetError> {
+        self.client
+            .ask(Request::Skip {
+                reason: reason.to_owned(),
+            })
+            .map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_termination_gives_a_verdict() {
+        assert!(matches!(returned(()).verdict(), Verdict::Exit(code) if code == ExitCode::SUCCESS));
+        assert!(
+            matches!(returned(ExitCode::from(3)).verdict(), Verdict::Exit(code) if code == ExitCode::from(3))
+        );
+        assert!(matches!(
+            returned(Ok::<(), String>(())).verdict(),
+            Verdict::Exit(_)
+        ));
+        assert!(
+            matches!(returned(Err::<(), _>("no")).verdict(), Verdict::Fail(text) if text == "\"no\"")
+        );
+        let skipping: crate::Result<()> = Err(crate::skip("not here"));
+        assert!(
+            matches!(returned(skipping).verdict(), Verdict::Skip(reason) if reason == "not here")
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! How a test finds the lease it runs on: its runner's, or one of its own.
+//!
+//! Owns the environment's meaning for a test process, and the start of a broker where there is none.
+//! Must not know what is done with the instances.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    Target,
+    client::Client,
+    env as name,
+    error::{ErrorKind, TargetError},
+    wire::Request,
+};
+
+type Result<T> = std::result::Result<T, TargetError>;
+
+/// The targets of the test at `path` (`hello::smoke`).
+pub(crate) fn targets(path: &str) -> Result<Vec<Target>> {
+    let (client, instances) = match of_runner(path) {
+        Some((socket, lease)) => Client::attach(socket, lease)?,
+        None => own(path)?,
+    };
+    let client = Arc::new(client);
+    Ok(instances
+        .into_iter()
+        .map(|instance| Target::new(Arc::clone(&client), instance))
+        .collect())
+}
+
+/// Socket and lease, if a runner started this process for this very test.
+fn of_runner(path: &str) -> Option<(PathBuf, String)> {
+    let leased = env::var(name::LEASED_TEST).ok()?;
+    is_of(path, &leased).then_some(())?;
+    Some((
+        env::var_os(name::BROKER)?.into(),
+        env::var(name::LEASE).ok()?,
+    ))
+}
+
+/// Whether `test` is the test at `path`, or one of those that `#[rstest]` made of it.
+fn is_of(path: &str, test: &str) -> bool {
+    test.strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// A lease that nobody but this process holds.
+fn own(path: &str) -> Result<(Client, Vec<crate::wire::Instance>)> {
+    let folder = env::var_os("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)
+        .or_else(|| env::current_dir().ok());
+    let text = |path: Option<PathBuf>| path.unwrap_or_default().to_string_lossy().into_owned();
+    let request = Request::Acquire {
+        binary: text(env::current_exe().ok()),
+        test: path.to_owned(),
+        directory: text(folder),
+        target: env::var(name::TARGET).ok().filter(|text| !text.is_empty()),
+        playbook: env::var(name::PLAYBOOK)
+            .ok()
+            .filter(|text| !text.is_empty()),
+    };
+    // One test at a time starts a broker; the others find it.
+    static STARTING: Mutex<()> = Mutex::new(());
+    let socket = {
+        let _starting = STARTING
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        broker()?
+    };
+    Client::acquire(socket, &request)
+}
+
+/// The socket of the pool's broker, which the tool starts where there is none.
+fn broker() -> Result<PathBuf> {
+    let tool = tool()?;
+    let failed = |what: String| {
+        TargetError::infra(format!(
+            "no broker: `{} broker --ensure` {what}",
+            tool.display()
+        ))
+    };
+    let mut child = Command::new(&tool)
+        .args(["broker", "--ensure"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("could not be started: {error}")))?;
+    let mut line = String::new();
+    // One line only: the broker itself may keep the pipe open.
+    let read = child
+        .stdout
+        .take()
+        .map(|stdout| BufReader::new(stdout).read_line(&mut line));
+    let status = child
+        .wait()
+        .map_err(|error| failed(format!("was lost: {error}")))?;
+    match read {
+        Some(Ok(_)) if status.success() && !line.trim().is_empty() => {
+            Ok(PathBuf::from(line.trim_end_matches('\n')))
+        }
+        _ if status.success() => Err(failed("did not say where it listens".to_owned())),
+        _ => Err(failed(format!("failed ({status})"))
+            .with_hint("what it printed on standard error says why")),
+    }
+}
+
+/// The tool: as told, on the search path, or where Cargo installs.
+fn tool() -> Result<PathBuf> {
+    if let Some(told) = env::var_os(name::TOOL).filter(|told| !told.is_empty()) {
+        return Ok(told.into());
+    }
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    find(env::var_os("PATH"), home.as_deref()).ok_or_else(|| {
+        TargetError::new(
+            ErrorKind::Infra,
+            format!("no broker: `{TOOL}` is not installed"),
+        )
+        .with_hint(format!(
+            "`cargo install {TOOL}`, or set `{}` to its path",
+            name::TOOL
+        ))
+    })
+}
+
+const TOOL: &str = "cargo-target-test";
+
+fn find(search: Option<OsString>, cargo_home: Option<&Path>) -> Option<PathBuf> {
+    let folders = search.iter().flat_map(env::split_paths);
+    let folders = folders.chain(cargo_home.map(|home| home.join("bin")));
+    let name = format!("{TOOL}{}", env::consts::EXE_SUFFIX);
+    folders
+        .map(|folder| folder.join(&name))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_for_one_test_and_those_made_of_it() {
+        assert!(is_of("hello::smoke", "hello::smoke"));
+        assert!(is_of("hello::smoke", "hello::smoke::case_1"));
+        assert!(!is_of("hello::smoke", "hello::smoke_2"));
+        assert!(!is_of("hello::smoke", "hello::other"));
+    }
+
+    #[test]
+    fn the_tool_is_found_on_the_path_or_where_cargo_installs() {
+        let folder = env::temp_dir().join(format!("target-fixtures-find-{}", std::process::id()));
+        let bin = folder.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(bin.join(TOOL), "").unwrap();
+        assert_eq!(
+            find(Some("/nowhere".into()), Some(&folder)),
+            Some(bin.join(TOOL))
+        );
+        assert_eq!(find(Some(bin.clone().into()), None), Some(bin.join(TOOL)));
+        assert_eq!(find(None, Some(Path::new("/nowhere"))), None);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
