@@ -2,9 +2,11 @@
 //!
 //! Owns what several of them need. Verbs are the only place that sees all rooms.
 
+pub mod broker;
 pub mod check;
 pub mod choice;
 pub mod delete;
+pub mod list;
 pub mod run;
 pub mod schema;
 pub mod setting;

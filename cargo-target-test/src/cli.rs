@@ -1,0 +1,340 @@
+//! The command line: every verb and every flag. Doc comments are the help.
+//!
+//! Owns what may be written and what it means. Must not act on it: `main` dispatches, `commands` act.
+
+mod arguments;
+mod nextest_args;
+pub mod options;
+mod words;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use target_fixtures::env;
+
+pub use nextest_args::{Call, NextestArgs};
+use options::Class;
+
+/// Run Cargo's tests on real targets
+///
+/// Every test that Cargo lists is run on every target that the playbook names and that fits it. Targets
+/// are leased from a pool that all processes of this machine share; nextest runs the result as one
+/// ordinary run. Without a verb, `run` is meant; a first word that is no verb is a filter.
+#[derive(Debug, Parser)]
+#[command(name = "cargo-target-test", bin_name = "cargo target-test", version)]
+#[command(after_help = SHORT_AFTER, after_long_help = LONG_AFTER)]
+#[command(
+    subcommand_help_heading = "Verbs",
+    subcommand_precedence_over_arg = true
+)]
+#[command(
+    override_usage = "cargo target-test [run] [OPTIONS] [FILTERS]... [-- <FILTERS_AND_ARGS>...]
+       cargo target-test <VERB> [OPTIONS]"
+)]
+struct CommandLine {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// The command line, parsed.
+#[derive(Debug)]
+pub struct Cli {
+    /// What every verb takes.
+    pub global: Global,
+    /// What to do.
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The playbook: which targets there are
+    ///
+    /// Without it: `playbook` in `[workspace.metadata.target-test]`, `.config/target-test.toml`, or
+    /// `target-test.toml` of the workspace; with none of these, one target named `local`.
+    #[arg(long, value_name = "FILE", global = true, env = env::PLAYBOOK, hide_env_values = true)]
+    pub playbook: Option<PathBuf>,
+    /// Override a value of the playbook: `targets.debian.memory=2GiB` (repeat for more)
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// The folder that keeps account of all instances
+    ///
+    /// Default: `$XDG_STATE_HOME/cargo-target-test`, one for each user. It is state, not cache.
+    #[arg(long, value_name = "DIR", global = true, env = env::POOL, hide_env_values = true)]
+    pub pool: Option<PathBuf>,
+    /// Say more; every nextest command is printed
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the tests on the targets (the default verb)
+    #[command(after_help = SHORT_AFTER, after_long_help = LONG_AFTER)]
+    Run(Box<RunArgs>),
+    /// Show the cases, and for each test that is left out, why
+    ///
+    /// Takes the options of `run`, so that its command line can be tried here first.
+    List(Box<ListArgs>),
+    /// Check the playbook and print it resolved: every value, defaults included
+    Check(JsonArgs),
+    /// Print the JSON Schema of the playbook, for editors
+    Schema,
+    /// Show the instances that exist: host, state, holder, age
+    Targets(JsonArgs),
+    /// Serve test processes that were started without `cargo target-test`
+    #[command(hide = true)]
+    Broker(BrokerArgs),
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Leave the instances up: the next run starts warm
+    #[arg(long, help_heading = "Target options")]
+    pub keep_targets: bool,
+    /// Delete what earlier runs of this workspace left (with --all: everything), and run nothing
+    ///
+    /// Needs neither a playbook nor a build. Exit code 0 when nothing is left, 69 when a delete failed or a
+    /// living process holds an instance.
+    #[arg(long, help_heading = "Target options", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
+    pub delete_targets: bool,
+    /// With --delete-targets: also instances that a living process holds
+    #[arg(long, help_heading = "Target options", requires = "delete_targets")]
+    pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub tests: TestArgs,
+}
+
+/// Options of `list`: those of `run` that choose tests.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub tests: TestArgs,
+}
+
+/// Which tests, and everything that is nextest's.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TestArgs {
+    /// Run every test on the targets, also those without `#[target_test]` (like `select = "all"`)
+    ///
+    /// Without it they run once, on the host, as soon as one test has the attribute.
+    #[arg(long, help_heading = "Target options")]
+    pub all_tests: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub nextest: NextestArgs,
+}
+
+/// Options of verbs that print for people or for programs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `broker`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BrokerArgs {
+    /// Return once a broker serves the pool, started now or before
+    #[arg(long)]
+    pub ensure: bool,
+}
+
+impl RunArgs {
+    /// With `--delete-targets`: the instances of all workspaces. (nextest has `--all` too, for packages.)
+    pub fn delete_all(&self) -> bool {
+        self.delete_targets && self.tests.nextest.has("all")
+    }
+}
+
+impl Cli {
+    /// Parses the words of a process, its own name first.
+    ///
+    /// # Errors
+    /// A usage error, or what to print for `--help` and `--version`; clap's `exit` and `render` do the rest.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let words = words::verb_first(&command, words.into_iter().collect());
+        let matches = command.try_get_matches_from_mut(words)?;
+        let line =
+            CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        Ok(Self {
+            global: line.global,
+            verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
+        })
+    }
+}
+
+/// The whole command, as the help shows it.
+pub fn command() -> Command {
+    let mut command = CommandLine::command().mut_subcommand("list", |list| {
+        list.mut_args(|arg| {
+            let runs = arg.get_help_heading() == Some(Class::Run.heading());
+            arg.hide(runs)
+        })
+    });
+    command.build();
+    command
+}
+
+const SHORT_AFTER: &str =
+    "nextest's own options are taken too; `--help` shows them, examples and exit codes.";
+
+const LONG_AFTER: &str = "\
+Examples:
+  cargo target-test                              every test on every target that fits
+  cargo target-test smoke                        cases whose name contains `smoke`
+  cargo target-test '[debian]'                   everything on target `debian`
+  cargo target-test -- --exact 'smoke[debian]'   one case
+  cargo target-test -E 'test(/^net::/)'          nextest's filtersets, over case names
+  cargo target-test --keep-targets               dev loop: the next run starts warm
+  cargo target-test --delete-targets             after an interruption: nothing is left behind
+  cargo target-test --partition count:1/4        one of four shards; all share one pool
+  cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
+  cargo target-test list --json                  the cases, for programs
+
+Exit codes:
+  0    every case that ran passed (or, with --delete-targets, nothing is left)
+  2    the command line is wrong
+  4    no case was selected
+  69   a target could not be had, reached or deleted, and no test failed
+  70   cargo-nextest is missing or too old, or something else went wrong
+  73   the pool cannot be used
+  78   the playbook is wrong
+  100  a test failed
+  101  the build failed
+  130  interrupted
+nextest's other codes are passed on.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = shlex::split(line).expect("a line that a shell would take");
+        Cli::parse(words.into_iter().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn run(line: &str) -> RunArgs {
+        match parse(line) {
+            Ok(Cli {
+                verb: Verb::Run(run),
+                ..
+            }) => *run,
+            other => panic!("`{line}` is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_verb_and_a_first_word_that_is_no_verb_a_filter() {
+        for line in [
+            "x smoke",
+            "x target-test smoke",
+            "x run smoke",
+            "cargo-target-test target-test run smoke",
+            "x --playbook list smoke",
+            "x -v --set list smoke -v",
+        ] {
+            assert_eq!(run(line).tests.nextest.filters, ["smoke"], "{line}");
+        }
+        assert_eq!(run("x smoke list").tests.nextest.filters, ["smoke", "list"]);
+        assert_eq!(run("x run list").tests.nextest.filters, ["list"]);
+        assert_eq!(
+            run("x -r smoke run -j 2 list").tests.nextest.filters,
+            ["smoke", "run", "list"]
+        );
+        assert_eq!(run("x -p list -rp list").tests.nextest.filters, [""; 0]);
+        assert_eq!(
+            run("x -- list --exact").tests.nextest.after_dashes,
+            ["list", "--exact"]
+        );
+        assert!(run("x").tests.nextest.filters.is_empty());
+    }
+
+    #[test]
+    fn a_verb_is_found_behind_options() {
+        for line in [
+            "x list --json",
+            "x --playbook p.toml -j 2 list --json",
+            "x target-test -v list --json smoke",
+        ] {
+            assert!(
+                matches!(parse(line).map(|cli| cli.verb), Ok(Verb::List(list)) if list.json),
+                "{line}"
+            );
+        }
+        assert!(
+            matches!(parse("x --pool d targets --json"), Ok(Cli { verb: Verb::Targets(JsonArgs { json: true }), global }) if global.pool.is_some())
+        );
+        assert!(matches!(
+            parse("x broker --ensure --pool d"),
+            Ok(Cli {
+                verb: Verb::Broker(BrokerArgs { ensure: true }),
+                ..
+            })
+        ));
+        assert!(
+            matches!(parse("x check --set a=b --set c=d"), Ok(Cli { verb: Verb::Check(_), global }) if global.set == ["a=b", "c=d"])
+        );
+    }
+
+    #[test]
+    fn deleting_takes_no_filters_and_all_is_ours_then() {
+        assert!(run("x --delete-targets --all --force").delete_all());
+        assert!(!run("x --all").delete_all());
+        for line in [
+            "x --delete-targets smoke",
+            "x --delete-targets --keep-targets",
+            "x --force",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_names_the_nearest() {
+        let error = parse("x --relaese").unwrap_err();
+        assert!(error.contains("--release"), "{error}");
+        let error = parse("x list --jsn").unwrap_err();
+        assert!(error.contains("--json"), "{error}");
+    }
+
+    #[test]
+    fn help_is_complete() {
+        let long = parse("x --help").unwrap_err();
+        for part in [
+            "--delete-targets",
+            "--partition",
+            "Exit codes",
+            "Verbs",
+            "--nextest-arg",
+        ] {
+            assert!(long.contains(part), "{part}\n{long}");
+        }
+        let short = parse("x -h").unwrap_err();
+        assert!(
+            short.contains("--keep-targets") && !short.contains("--partition"),
+            "{short}"
+        );
+        assert!(!parse("x list --help").unwrap_err().contains("--retries"));
+        assert!(!long.contains("broker"), "{long}");
+    }
+}

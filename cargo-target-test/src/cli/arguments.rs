@@ -1,0 +1,164 @@
+//! nextest's options as clap arguments.
+//!
+//! Owns how the table becomes arguments and how matches become [`NextestArgs`]. Must not know which call
+//! an option goes to.
+
+use std::ffi::OsString;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches,
+    builder::{Resettable, ValueParser},
+};
+
+use super::{
+    nextest_args::{Given, NextestArgs},
+    options::{Class, NextestOption, OPTIONS, Value, find},
+};
+
+impl Args for NextestArgs {
+    fn augment_args(command: Command) -> Command {
+        command
+            .args(OPTIONS.iter().map(argument))
+            .arg(
+                Arg::new("nextest-arg")
+                    .long("nextest-arg")
+                    .value_name("ARG")
+                    .help("Pass a word to `cargo nextest run` unread (repeat for more)")
+                    .help_heading(Class::Run.heading())
+                    .hide_short_help(true)
+                    .allow_hyphen_values(true)
+                    .value_parser(ValueParser::os_string())
+                    .action(ArgAction::Append),
+            )
+            .arg(
+                Arg::new("filters")
+                    .help_heading(Resettable::Reset)
+                    .value_name("FILTERS")
+                    .help("Cases whose name contains one of these: `smoke`, `smoke[alpha]`, `[alpha]`")
+                    .num_args(0..)
+                    .action(ArgAction::Append),
+            )
+            .arg(
+                Arg::new("after-dashes")
+                    .help_heading(Resettable::Reset)
+                    .value_name("FILTERS_AND_ARGS")
+                    .help("Filters, and as for libtest: --skip X, --exact, --ignored, --include-ignored, --no-capture")
+                    .num_args(0..)
+                    .last(true)
+                    .allow_hyphen_values(true)
+                    .action(ArgAction::Append),
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The clap argument of an option.
+fn argument(option: &'static NextestOption) -> Arg {
+    let arg = Arg::new(option.long)
+        .help(option.help)
+        .help_heading(option.class.heading())
+        .hide_short_help(true)
+        .visible_aliases(option.aliases.iter().copied());
+    let arg = if option.long.len() == 1 {
+        arg.short(option.long.chars().next())
+    } else {
+        arg.long(option.long).short(option.short)
+    };
+    match option.value {
+        Value::Flag => arg.action(ArgAction::SetTrue),
+        Value::Repeated => arg.action(ArgAction::Count),
+        Value::One(name) => arg
+            .value_name(name)
+            .action(ArgAction::Append)
+            .allow_negative_numbers(true)
+            .value_parser(ValueParser::os_string()),
+        Value::Optional(name) => arg
+            .value_name(name)
+            .action(ArgAction::Append)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("")
+            .value_parser(ValueParser::os_string()),
+    }
+}
+
+impl FromArgMatches for NextestArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut options: Vec<_> = OPTIONS
+            .iter()
+            .flat_map(|option| given(option, matches))
+            .collect();
+        options.sort_by_key(|(position, _)| *position);
+        let mut args = Self {
+            filters: values(matches, "filters"),
+            unread: values(matches, "nextest-arg"),
+            options: options.into_iter().map(|(_, given)| given).collect(),
+            ..Self::default()
+        };
+        args.take_after_dashes(values(matches, "after-dashes"));
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl NextestArgs {
+    /// `--no-capture` is an option of the run even after `--`; all else there selects.
+    fn take_after_dashes(&mut self, words: Vec<String>) {
+        let mut skipped = false;
+        for word in words {
+            let capture = matches!(word.as_str(), "--nocapture" | "--no-capture") && !skipped;
+            skipped = word == "--skip" && !skipped;
+            if let (true, Some(option)) = (capture, find("no-capture")) {
+                self.options.push(Given {
+                    option,
+                    value: None,
+                });
+            } else {
+                self.after_dashes.push(word);
+            }
+        }
+    }
+}
+
+/// Every time an option was given, with its place on the command line.
+fn given(option: &'static NextestOption, matches: &ArgMatches) -> Vec<(usize, Given)> {
+    let flags = match option.value {
+        Value::Flag => Some(matches.get_flag(option.long).into()),
+        Value::Repeated => Some(matches.get_count(option.long)),
+        Value::One(_) | Value::Optional(_) => None,
+    };
+    if let Some(times) = flags {
+        let position = matches.index_of(option.long).unwrap_or_default();
+        let flag = Given {
+            option,
+            value: None,
+        };
+        return vec![(position, flag); times.into()];
+    }
+    let mut positions = matches.indices_of(option.long).into_iter().flatten();
+    let mut next = || positions.next().unwrap_or_default();
+    let optional = matches!(option.value, Value::Optional(_));
+    values::<OsString>(matches, option.long)
+        .into_iter()
+        .map(|value| {
+            let value = Some(value).filter(|value| !(optional && value.is_empty()));
+            (next(), Given { option, value })
+        })
+        .collect()
+}
+
+fn values<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Vec<T> {
+    matches
+        .get_many(id)
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}

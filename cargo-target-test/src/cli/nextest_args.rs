@@ -1,0 +1,277 @@
+//! nextest's options as given on our command line.
+//!
+//! Owns how they are written again, in the order given, for each of nextest's calls. Must not run anything.
+
+use std::ffi::{OsStr, OsString};
+
+use super::options::{Class, NextestOption, find};
+use crate::error::{Error, ErrorKind, Result};
+
+/// nextest's options and filters, as given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NextestArgs {
+    /// The words before `--`: parts of case names.
+    pub filters: Vec<String>,
+    /// The words after `--`: parts of case names, `--skip X`, `--exact`, `--ignored`, `--include-ignored`.
+    pub after_dashes: Vec<String>,
+    /// Words that go to the run unread (`--nextest-arg`).
+    pub unread: Vec<OsString>,
+    pub(super) options: Vec<Given>,
+}
+
+/// One option as given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) option: &'static NextestOption,
+    pub(super) value: Option<OsString>,
+}
+
+/// nextest's three calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Builds, and lists the tests.
+    Build,
+    /// Lists the cases that are selected.
+    Select,
+    /// Runs them.
+    Run,
+}
+
+impl NextestArgs {
+    /// The words for one of nextest's calls, in the order given. Those of [`Call::Select`] end with the
+    /// filters, so nothing may follow them.
+    pub fn words(&self, call: Call) -> Vec<OsString> {
+        let class = match call {
+            Call::Build => Class::Build,
+            Call::Select => Class::Selection,
+            Call::Run => Class::Run,
+        };
+        let belongs =
+            |given: &&Given| given.option.class == class || given.option.class == Class::All;
+        let mut words: Vec<_> = self
+            .options
+            .iter()
+            .filter(belongs)
+            .map(Given::word)
+            .collect();
+        match call {
+            Call::Build => {}
+            Call::Select => words.extend(self.filter_words()),
+            Call::Run => words.extend(self.unread.iter().cloned()),
+        }
+        words
+    }
+
+    /// The last value of an option, by its long name: `value("debugger")`.
+    pub fn value(&self, long: &str) -> Option<&OsStr> {
+        self.given(long)
+            .next_back()
+            .and_then(|given| given.value.as_deref())
+    }
+
+    /// Whether an option was given, by its long name.
+    pub fn has(&self, long: &str) -> bool {
+        self.given(long).next().is_some()
+    }
+
+    /// Every test name pattern that must match exactly, from `-- --exact NAME`.
+    pub fn exact_names(&self) -> Vec<&str> {
+        let (mut names, mut exact) = (Vec::new(), false);
+        let mut words = self.after_dashes.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--exact" => exact = true,
+                "--skip" => drop(words.next()),
+                word if word.starts_with("--") => {}
+                word => names.push(word),
+            }
+        }
+        if exact { names } else { Vec::new() }
+    }
+
+    /// Every filterset given with `-E`.
+    pub fn filtersets(&self) -> impl Iterator<Item = &OsStr> {
+        self.given("filterset")
+            .filter_map(|given| given.value.as_deref())
+    }
+
+    /// Refuses what a run over cases cannot honour.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`], naming the option.
+    pub fn refuse_unsupported(&self) -> Result<()> {
+        const OURS: &[&str] = &[
+            "cargo-metadata",
+            "binaries-metadata",
+            "target-dir-remap",
+            "build-dir-remap",
+        ];
+        if let Some(name) = OURS.iter().find(|name| self.has(name)) {
+            let message = format!(
+                "`--{name}` cannot be given: `cargo target-test` gives it to nextest itself"
+            );
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        let json = |format: &OsStr| format.to_string_lossy().starts_with("json");
+        if self.has("unit-graph") || self.value("cargo-message-format").is_some_and(json) {
+            let message = "Cargo's JSON output would be mixed with nextest's list of tests";
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("run `cargo test --no-run` with that option instead"));
+        }
+        Ok(())
+    }
+
+    fn given(&self, long: &str) -> impl DoubleEndedIterator<Item = &Given> {
+        debug_assert!(find(long).is_some(), "`{long}` is not in OPTIONS");
+        self.options
+            .iter()
+            .filter(move |given| given.option.long == long)
+    }
+
+    fn filter_words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.filters.iter().map(Into::into).collect();
+        if !self.after_dashes.is_empty() {
+            words.push("--".into());
+            words.extend(self.after_dashes.iter().map(OsString::from));
+        }
+        words
+    }
+}
+
+impl Given {
+    /// The option as one word, so that a value that starts with `-` stays one.
+    fn word(&self) -> OsString {
+        let mut word = OsString::from(self.option.flag());
+        if let Some(value) = &self.value {
+            word.push(if word.len() == 2 { "" } else { "=" });
+            word.push(value);
+        }
+        word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+    use crate::cli::options::OPTIONS;
+
+    fn parse(line: &str) -> NextestArgs {
+        let command = NextestArgs::augment_args(Command::new("x"));
+        let words = shlex::split(line).expect("a line that a shell would take");
+        NextestArgs::from_arg_matches(&command.try_get_matches_from(words).expect(line))
+            .expect("always")
+    }
+
+    fn words(args: &NextestArgs, call: Call) -> Vec<String> {
+        let words = args.words(call).into_iter();
+        words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn every_option_goes_where_its_class_says_in_the_order_given() {
+        let args = parse(
+            "x -p a --retries 2 smoke -E=-x --profile ci --release -pb -Zq --timings --timings=html \
+             --jobs=-1 --cargo-quiet --cargo-quiet --nextest-arg --new --debugger 'gdb --args' -- y --skip z --nocapture",
+        );
+        assert_eq!(
+            words(&args, Call::Build),
+            [
+                "--package=a",
+                "--profile=ci",
+                "--release",
+                "--package=b",
+                "-Zq",
+                "--timings",
+                "--timings=html",
+                "--cargo-quiet",
+                "--cargo-quiet"
+            ]
+        );
+        assert_eq!(
+            words(&args, Call::Select),
+            [
+                "--filterset=-x",
+                "--profile=ci",
+                "smoke",
+                "--",
+                "y",
+                "--skip",
+                "z"
+            ]
+        );
+        assert_eq!(
+            words(&args, Call::Run),
+            [
+                "--retries=2",
+                "--profile=ci",
+                "--test-threads=-1",
+                "--no-capture",
+                "--new"
+            ]
+        );
+        assert_eq!(args.value("debugger"), Some(OsStr::new("gdb --args")));
+        assert!(args.has("no-capture") && !args.has("no-run"));
+        assert_eq!(args.filtersets().collect::<Vec<_>>(), ["-x"]);
+    }
+
+    #[test]
+    fn exact_names_are_those_of_exact() {
+        assert_eq!(
+            parse("x -- a --exact --skip b c --ignored").exact_names(),
+            ["a", "c"]
+        );
+        assert!(parse("x b -- a --skip --exact").exact_names().is_empty());
+        assert_eq!(
+            parse("x -- --skip --nocapture").after_dashes,
+            ["--skip", "--nocapture"]
+        );
+    }
+
+    #[test]
+    fn what_we_give_nextest_ourselves_is_refused() {
+        for line in [
+            "x --cargo-metadata f",
+            "x --unit-graph",
+            "x --cargo-message-format json",
+        ] {
+            let error = parse(line)
+                .refuse_unsupported()
+                .map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::Usage), "{line}");
+        }
+        assert!(
+            parse("x --cargo-message-format short -p a")
+                .refuse_unsupported()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn no_name_stands_twice_in_the_table() {
+        let mut seen = HashSet::new();
+        for option in OPTIONS {
+            assert!(seen.insert(option.long.to_owned()), "{}", option.long);
+            assert!(
+                option
+                    .aliases
+                    .iter()
+                    .all(|alias| seen.insert((*alias).to_owned())),
+                "{}",
+                option.long
+            );
+            assert!(
+                option
+                    .short
+                    .is_none_or(|short| seen.insert(short.to_string())),
+                "{}",
+                option.long
+            );
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `list`: the cases, what is left out and why, and what runs once on the host.
+//!
+//! Owns how a plan looks, for people and as JSON. Must not change it.
+//!
+//! The JSON is one object; absent values and empty lists are left out, later versions only add keys:
+//!
+//! - `cases`: objects with `case` (`smoke[alpha]`), `binary` (nextest's id), `test`, `target`, `platform`,
+//!   `count`, and where they hold `ignored` (true) and `expect-fail` (the reason); of what the test declares
+//!   `doc`, `area`, `category`, `priority`, `tags`, `owner`, `features`, `requirements` (by capability),
+//!   `timeout`, `retries`
+//! - `excluded`: objects with `binary`, `test`, `reason`, and `target` unless it is any
+//! - `plain`: objects with `binary`, `test`, `ignored`: tests that run once, on the host
+//! - `notes`: sentences
+
+mod listing;
+
+use std::{collections::HashSet, fmt::Write, io::IsTerminal};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inventory::Inventory,
+    plan::Plan,
+    playbook::Target,
+    ui,
+};
+use listing::{CaseLine, Listing};
+
+/// What nextest selected: ids of binaries, with names of cases or of plain tests.
+pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
+
+/// Prints a plan: all of it, or what is `chosen`. What is left out is shown for chosen tests only.
+///
+/// # Errors
+/// None that a user can cause.
+pub fn run(
+    inventory: &Inventory,
+    plan: &Plan,
+    targets: &[Target],
+    json: bool,
+    chosen: Option<&Chosen<'_>>,
+) -> Result<()> {
+    let listing = Listing::new(inventory, plan, targets, chosen);
+    if json {
+        let text = serde_json::to_string_pretty(&listing).map_err(|error| {
+            Error::new(ErrorKind::Other, "cannot write the list as JSON").with_source(error)
+        })?;
+        ui::out(text);
+        return Ok(());
+    }
+    let dim = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    ui::out(listing.table(dim));
+    plan.notes.iter().for_each(ui::note);
+    Ok(())
+}
+
+impl Listing<'_> {
+    /// For people; the last line has no newline.
+    fn table(&self, dim: bool) -> String {
+        let mut text = String::new();
+        self.case_lines(&mut text, dim);
+        let excluded = self.excluded.iter().map(|line| {
+            let target = line
+                .target
+                .map(|target| format!("[{target}]"))
+                .unwrap_or_default();
+            (
+                line.binary,
+                format!("{}{target}: {}", line.test, line.reason),
+            )
+        });
+        section(&mut text, "left out:", excluded);
+        let plain = self.plain.iter().map(|line| {
+            let ignored = if line.ignored { " (ignored)" } else { "" };
+            (line.binary, format!("{}{ignored}", line.test))
+        });
+        section(&mut text, "once, on the host:", plain);
+        let counts = [
+            (self.cases.len(), "case"),
+            (self.excluded.len(), "left out"),
+            (self.plain.len(), "once, on the host"),
+        ];
+        let counts = counts
+            .into_iter()
+            .enumerate()
+            .filter(|(at, (count, _))| *at == 0 || *count > 0);
+        let counts: Vec<_> = counts
+            .map(|(_, (count, what))| counted(count, what))
+            .collect();
+        let _ = write!(text, "{}", counts.join(", "));
+        text
+    }
+
+    /// Each binary with its cases; a test's doc comment stands at its first case.
+    fn case_lines(&self, text: &mut String, dim: bool) {
+        let (on, off) = if dim {
+            ("\x1b[2m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        for cases in self.cases.chunk_by(|a, b| a.binary == b.binary) {
+            let _ = writeln!(text, "{}", cases[0].binary);
+            let width = cases
+                .iter()
+                .map(|line| line.case.chars().count())
+                .max()
+                .unwrap_or(0)
+                .min(48);
+            let mut last = None;
+            for line in cases {
+                let remark = line.remark(last.replace(line.test) != Some(line.test));
+                if remark.is_empty() {
+                    let _ = writeln!(text, "    {}", line.case);
+                } else {
+                    let _ = writeln!(text, "    {:width$}  {on}{remark}{off}", line.case);
+                }
+            }
+        }
+    }
+}
+
+impl CaseLine<'_> {
+    /// The doc comment's first line, where this is the test's first case, and what is special.
+    fn remark(&self, first: bool) -> String {
+        let doc = self
+            .declared
+            .as_ref()
+            .and_then(|declared| declared.doc)
+            .filter(|_| first);
+        let doc = doc.and_then(|doc| doc.lines().find(|line| !line.trim().is_empty()));
+        let ignored = self.ignored.then(|| "(ignored)".to_owned());
+        let fails = self
+            .expect_fail
+            .map(|reason| format!("(expected to fail: {reason})"));
+        let parts = [doc.map(|doc| doc.trim().to_owned()), ignored, fails];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match (count, what) {
+        (1, "case") => "1 case".to_owned(),
+        (_, "case") => format!("{count} cases"),
+        _ => format!("{count} {what}"),
+    }
+}
+
+/// A heading and the lines under it, by binary; nothing where there are none.
+fn section<'a>(text: &mut String, title: &str, lines: impl Iterator<Item = (&'a str, String)>) {
+    let mut binary = None;
+    for (of, line) in lines {
+        if binary.is_none() {
+            let _ = writeln!(text, "{title}");
+        }
+        if binary.replace(of) != Some(of) {
+            let _ = writeln!(text, "  {of}");
+        }
+        let _ = writeln!(text, "    {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        plan::{self, testing},
+        playbook::Select,
+    };
+
+    fn world() -> (Inventory, Vec<Target>, Plan) {
+        let mut inventory = testing::inventory(&[
+            (
+                "smoke",
+                Some(json!({
+                    "doc": "\nIt answers.\nAlways.", "priority": 0, "tags": ["quick"], "targets": ["alpha", "beta"],
+                    "expect-fail": [{"reason": "bug 7", "target": "beta"}]
+                })),
+            ),
+            ("pair", Some(json!({"count": 2}))),
+            ("unit", None),
+        ]);
+        inventory.tests[2].ignored = true;
+        let mut targets = ["alpha", "beta", "gamma"].map(testing::target).to_vec();
+        targets[2].count = 2;
+        let plan = plan::build(&inventory, &targets, Select::Auto);
+        (inventory, targets, plan)
+    }
+
+    #[test]
+    fn people_see_cases_then_what_is_left_out_then_plain_tests() {
+        let (inventory, targets, plan) = world();
+        let table = Listing::new(&inventory, &plan, &targets, None).table(false);
+        snapbox::assert_data_eq!(
+            table,
+            snapbox::str![[r#"
+hello
+    smoke[alpha]  It answers.
+    smoke[beta]   (expected to fail: bug 7)
+    pair[gamma]
+left out:
+  hello
+    smoke[gamma]: only on `alpha`, `beta`
+    pair[alpha]: needs 2 instances, `alpha` has 1
+    pair[beta]: needs 2 instances, `beta` has 1
+once, on the host:
+  hello
+    unit (ignored)
+3 cases, 3 left out, 1 once, on the host
+"#]]
+        );
+        assert!(
+            Listing::new(&inventory, &plan, &targets, None)
+                .table(true)
+                .contains("\x1b[2mIt answers.\x1b[0m")
+        );
+    }
+
+    #[test]
+    fn filters_decide_what_is_shown() {
+        let (inventory, targets, plan) = world();
+        let chosen = [("hello", "pair[gamma]"), ("other", "unit")].into();
+        let listing = Listing::new(&inventory, &plan, &targets, Some(&chosen));
+        let shown: Vec<_> = listing.cases.iter().map(|line| line.case).collect();
+        assert_eq!(
+            (shown, listing.excluded.len(), listing.plain.len()),
+            (vec!["pair[gamma]"], 2, 0)
+        );
+        let nothing = Listing::new(&inventory, &plan, &targets, Some(&HashSet::new()));
+        assert_eq!(nothing.table(false), "0 cases");
+    }
+
+    #[test]
+    fn programs_see_everything() {
+        let (inventory, targets, plan) = world();
+        let listing = Listing::new(&inventory, &plan, &targets, None);
+        let json = serde_json::to_value(&listing).expect("JSON");
+        assert_eq!(
+            json["cases"][1],
+            json!({
+                "case": "smoke[beta]", "binary": "hello", "test": "smoke", "target": "beta", "platform": "local",
+                "count": 1, "expect-fail": "bug 7", "doc": "\nIt answers.\nAlways.", "priority": 0, "tags": ["quick"]
+            })
+        );
+        assert_eq!(
+            json["excluded"][0],
+            json!({
+                "binary": "hello", "test": "smoke", "target": "gamma", "reason": "only on `alpha`, `beta`"
+            })
+        );
+        assert_eq!(
+            json["plain"],
+            json!([{"binary": "hello", "test": "unit", "ignored": true}])
+        );
+        assert!(
+            json["notes"][0]
+                .as_str()
+                .is_some_and(|note| note.contains("--all-tests"))
+        );
+    }
+}

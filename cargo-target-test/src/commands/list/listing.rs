@@ -1,0 +1,185 @@
+//! What `list` prints: a plan with numbers replaced by names.
+//!
+//! Owns the shape of the JSON, which is described at [`list`](super). Must not know how it looks for people.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use target_fixtures::metadata::Metadata;
+
+use super::Chosen;
+use crate::{
+    inventory::{Inventory, Test},
+    plan::{Case, Exclusion, Plan},
+    playbook::Target,
+};
+
+/// What is printed.
+#[derive(Serialize)]
+pub(super) struct Listing<'a> {
+    pub(super) cases: Vec<CaseLine<'a>>,
+    pub(super) excluded: Vec<ExcludedLine<'a>>,
+    pub(super) plain: Vec<PlainLine<'a>>,
+    pub(super) notes: &'a [String],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct CaseLine<'a> {
+    pub(super) case: &'a str,
+    pub(super) binary: &'a str,
+    pub(super) test: &'a str,
+    pub(super) target: &'a str,
+    pub(super) platform: &'a str,
+    pub(super) count: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ignored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expect_fail: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(super) declared: Option<Declared<'a>>,
+}
+
+/// The part of [`Metadata`] that describes a test and is no condition of where it runs.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Declared<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) doc: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) area: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) category: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) priority: Option<u8>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) features: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) requirements: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retries: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ExcludedLine<'a> {
+    pub(super) binary: &'a str,
+    pub(super) test: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target: Option<&'a str>,
+    pub(super) reason: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct PlainLine<'a> {
+    pub(super) binary: &'a str,
+    pub(super) test: &'a str,
+    pub(super) ignored: bool,
+}
+
+impl<'a> Declared<'a> {
+    fn new(metadata: &'a Metadata) -> Self {
+        Self {
+            doc: metadata.doc.as_deref(),
+            area: metadata.area.as_deref(),
+            category: metadata.category.as_deref(),
+            priority: metadata.priority,
+            tags: &metadata.tags,
+            owner: metadata.owner.as_deref(),
+            features: &metadata.features,
+            requirements: &metadata.requirements,
+            timeout: metadata.timeout.as_deref(),
+            retries: metadata.retries,
+        }
+    }
+}
+
+impl<'a> Listing<'a> {
+    /// All of a plan, or what is chosen of it; of what is left out, then, only chosen tests.
+    pub(super) fn new(
+        inventory: &'a Inventory,
+        plan: &'a Plan,
+        targets: &'a [Target],
+        chosen: Option<&Chosen<'_>>,
+    ) -> Self {
+        let is_chosen = |binary, name| chosen.is_none_or(|chosen| chosen.contains(&(binary, name)));
+        let world = World { inventory, targets };
+        let cases = plan.cases.iter().map(|case| world.case(case));
+        let cases: Vec<_> = cases
+            .filter(|line| is_chosen(line.binary, line.case))
+            .collect();
+        let shown: HashSet<_> = cases.iter().map(|line| (line.binary, line.test)).collect();
+        let excluded = plan
+            .excluded
+            .iter()
+            .map(|exclusion| world.exclusion(exclusion));
+        let excluded = excluded
+            .filter(|line| chosen.is_none() || shown.contains(&(line.binary, line.test)))
+            .collect();
+        let plain = plan.plain.iter().map(|number| world.plain(*number));
+        let plain = plain
+            .filter(|line| is_chosen(line.binary, line.test))
+            .collect();
+        Self {
+            cases,
+            excluded,
+            plain,
+            notes: &plan.notes,
+        }
+    }
+}
+
+/// What a plan's numbers stand for.
+struct World<'a> {
+    inventory: &'a Inventory,
+    targets: &'a [Target],
+}
+
+impl<'a> World<'a> {
+    fn test(&self, number: usize) -> (&'a str, &'a Test) {
+        let test = &self.inventory.tests[number];
+        (&self.inventory.binaries[test.binary].id, test)
+    }
+
+    fn case(&self, case: &'a Case) -> CaseLine<'a> {
+        let ((binary, test), target) = (self.test(case.test), &self.targets[case.target]);
+        CaseLine {
+            case: &case.name,
+            binary,
+            test: &test.name,
+            target: &target.name,
+            platform: target.platform,
+            count: case.count,
+            ignored: test.ignored,
+            expect_fail: case.expect_fail.as_deref(),
+            declared: test.metadata.as_ref().map(Declared::new),
+        }
+    }
+
+    fn exclusion(&self, exclusion: &'a Exclusion) -> ExcludedLine<'a> {
+        let (binary, test) = self.test(exclusion.test);
+        let target = exclusion
+            .target
+            .map(|target| self.targets[target].name.as_str());
+        ExcludedLine {
+            binary,
+            test: &test.name,
+            target,
+            reason: &exclusion.reason,
+        }
+    }
+
+    fn plain(&self, number: usize) -> PlainLine<'a> {
+        let (binary, test) = self.test(number);
+        PlainLine {
+            binary,
+            test: &test.name,
+            ignored: test.ignored,
+        }
+    }
+}

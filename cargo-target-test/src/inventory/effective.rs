@@ -1,0 +1,210 @@
+//! What a test declares, with the defaults of its modules.
+//!
+//! Owns which record belongs to which test and how records merge. Must not know where they come from.
+
+use std::collections::HashMap;
+
+use target_fixtures::metadata::{Metadata, Record, RecordKind};
+
+/// What the test of this path (`hello::net::smoke`) declares, with the defaults of its modules, the
+/// outermost first. Scalars override: the test wins. `tags`, `features`, `skip` and `expect_fail` add up,
+/// `requirements` by capability. A test without a record of its own takes that of the nearest parent which
+/// is a test (`smoke::case_1` that of `smoke`); without any it declares nothing: `None`.
+pub fn effective(records: &[Record], path_with_crate: &str) -> Option<Metadata> {
+    Index::new(records).effective(path_with_crate)
+}
+
+/// Records by path.
+pub(super) struct Index<'a>(HashMap<(bool, &'a str), Vec<&'a Metadata>>);
+
+impl<'a> Index<'a> {
+    pub(super) fn new(records: &'a [Record]) -> Self {
+        let mut index: HashMap<_, Vec<_>> = HashMap::new();
+        for record in records {
+            let key = (record.kind == RecordKind::Test, record.path.as_str());
+            index.entry(key).or_default().push(&record.metadata);
+        }
+        Self(index)
+    }
+
+    /// See [`effective`](effective()).
+    pub(super) fn effective(&self, path: &str) -> Option<Metadata> {
+        let own = paths(path)
+            .rev()
+            .find_map(|path| self.0.get(&(true, path)))?;
+        let modules = paths(path).filter_map(|path| self.0.get(&(false, path)));
+        let mut merged = modules
+            .flatten()
+            .fold(Metadata::default(), |mut merged, module| {
+                merge(&mut merged, module);
+                merged
+            });
+        // A module's doc comment describes the module.
+        merged.doc = None;
+        own.iter().for_each(|own| merge(&mut merged, own));
+        Some(merged)
+    }
+}
+
+/// The path and its parents, the outermost first: `a`, `a::b`, `a::b::c`.
+fn paths(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let ends: Vec<_> = path
+        .match_indices("::")
+        .map(|(at, _)| at)
+        .chain([path.len()])
+        .collect();
+    ends.into_iter().map(|end| &path[..end])
+}
+
+/// Lays `over` on `base`.
+fn merge(base: &mut Metadata, over: &Metadata) {
+    // Every field is named, so that a new one cannot be forgotten here.
+    let Metadata {
+        doc,
+        platform,
+        targets,
+        category,
+        area,
+        priority,
+        tags,
+        owner,
+        features,
+        requirements,
+        reuse,
+        count,
+        roles,
+        timeout,
+        retries,
+        skip,
+        expect_fail,
+    } = over;
+    replace(&mut base.doc, doc);
+    replace(&mut base.platform, platform);
+    replace(&mut base.category, category);
+    replace(&mut base.area, area);
+    replace(&mut base.priority, priority);
+    replace(&mut base.owner, owner);
+    replace(&mut base.reuse, reuse);
+    replace(&mut base.count, count);
+    replace(&mut base.timeout, timeout);
+    replace(&mut base.retries, retries);
+    if !targets.is_empty() {
+        base.targets.clone_from(targets);
+    }
+    if !roles.is_empty() {
+        base.roles.clone_from(roles);
+    }
+    append(&mut base.tags, tags);
+    append(&mut base.features, features);
+    append(&mut base.skip, skip);
+    append(&mut base.expect_fail, expect_fail);
+    base.requirements.extend(requirements.clone());
+}
+
+fn replace<T: Clone>(base: &mut Option<T>, over: &Option<T>) {
+    if over.is_some() {
+        base.clone_from(over);
+    }
+}
+
+fn append<T: Clone + PartialEq>(base: &mut Vec<T>, more: &[T]) {
+    for item in more {
+        if !base.contains(item) {
+            base.push(item.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: RecordKind, path: &str, json: serde_json::Value) -> Record {
+        let metadata = serde_json::from_value(json).expect("metadata");
+        Record {
+            kind,
+            path: path.to_owned(),
+            metadata,
+        }
+    }
+
+    fn records() -> Vec<Record> {
+        use RecordKind::{Module, Test};
+        vec![
+            record(
+                Test,
+                "hello::net::smoke",
+                serde_json::json!({
+                    "doc": "Smoke.", "priority": 0, "tags": ["quick", "net"], "requirements": {"memory": "> 2"}
+                }),
+            ),
+            record(
+                Module,
+                "hello::net",
+                serde_json::json!({
+                    "doc": "Net.", "area": "net", "priority": 3, "tags": ["net"], "targets": ["a*"],
+                    "skip": [{"reason": "inner"}]
+                }),
+            ),
+            record(
+                Module,
+                "hello",
+                serde_json::json!({
+                    "area": "all", "owner": "me", "tags": ["outer"], "requirements": {"memory": "> 1", "cpus": "1"},
+                    "skip": [{"reason": "outer"}]
+                }),
+            ),
+            record(
+                Module,
+                "hello::network",
+                serde_json::json!({"owner": "not me"}),
+            ),
+            record(Test, "hello::plain", serde_json::json!({})),
+        ]
+    }
+
+    #[test]
+    fn modules_give_defaults_and_the_test_wins() {
+        let merged = effective(&records(), "hello::net::smoke").expect("declared");
+        assert_eq!(merged.doc.as_deref(), Some("Smoke."));
+        assert_eq!(
+            (merged.area.as_deref(), merged.priority),
+            (Some("net"), Some(0))
+        );
+        assert_eq!(merged.owner.as_deref(), Some("me"));
+        assert_eq!(merged.tags, ["outer", "net", "quick"]);
+        assert_eq!(merged.targets, ["a*"]);
+        assert_eq!(merged.requirements["memory"], "> 2");
+        assert_eq!(merged.requirements["cpus"], "1");
+        let reasons: Vec<_> = merged
+            .skip
+            .iter()
+            .map(|skip| skip.reason.as_str())
+            .collect();
+        assert_eq!(reasons, ["outer", "inner"]);
+    }
+
+    #[test]
+    fn parametrized_cases_take_their_functions_record() {
+        let records = records();
+        let smoke = effective(&records, "hello::net::smoke");
+        assert_eq!(effective(&records, "hello::net::smoke::case_1"), smoke);
+        assert_eq!(effective(&records, "hello::net::smoke::case_1::b_2"), smoke);
+        let plain = effective(&records, "hello::plain").expect("declared");
+        assert_eq!(plain.doc, None);
+    }
+
+    #[test]
+    fn a_test_without_the_attribute_declares_nothing() {
+        for path in [
+            "hello::net::other",
+            "hello::net",
+            "hello",
+            "other::net::smoke",
+            "hello::net::smok",
+            "",
+        ] {
+            assert_eq!(effective(&records(), path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Whether a test runs on a target, and what a filter misses.
+//!
+//! Owns the reasons. Must not know the other tests or targets of a plan.
+
+use std::collections::HashSet;
+
+use regex::Regex;
+use target_fixtures::{
+    metadata::{Condition, Metadata},
+    requirement,
+};
+
+use super::Plan;
+use crate::{inventory::Inventory, playbook::Target};
+
+/// Whether a test that declares this can run on a target; skip conditions apart ([`skip_reason`]).
+/// Without the attribute it can run on any.
+///
+/// # Errors
+/// Why it cannot, as a fragment: ``needs 2 instances, `alpha` has 1``.
+pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), String> {
+    let Some(metadata) = metadata else {
+        return Ok(());
+    };
+    let name = &target.name;
+    if let Some(platform) = metadata
+        .platform
+        .as_deref()
+        .filter(|wanted| *wanted != target.platform)
+    {
+        return Err(format!(
+            "only on platform `{platform}`, `{name}` is on `{}`",
+            target.platform
+        ));
+    }
+    if !metadata.targets.is_empty()
+        && !metadata
+            .targets
+            .iter()
+            .any(|pattern| matches(pattern, name))
+    {
+        let patterns: Vec<_> = metadata
+            .targets
+            .iter()
+            .map(|pattern| format!("`{pattern}`"))
+            .collect();
+        return Err(format!("only on {}", patterns.join(", ")));
+    }
+    let count = metadata.count.unwrap_or(1);
+    if count > target.count {
+        return Err(format!(
+            "needs {count} instances, `{name}` has {}",
+            target.count
+        ));
+    }
+    if let Some(feature) = metadata
+        .features
+        .iter()
+        .find(|feature| !target.features.contains(feature))
+    {
+        return Err(format!(
+            "needs feature `{feature}`, which `{name}` does not have"
+        ));
+    }
+    for (capability, wanted) in &metadata.requirements {
+        // What a target does not declare is found out on the instance: it does not count against it here.
+        if let Some(declared) = target.capabilities.get(capability) {
+            requirement::fits(wanted, declared)
+                .map_err(|reason| format!("{capability}: {reason}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a test is skipped on a target, where a condition of its `skip` holds.
+pub fn skip_reason<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
+    reason(&metadata.skip, target)
+}
+
+/// Why a test is expected to fail on a target.
+pub(super) fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
+    reason(&metadata.expect_fail, target)
+}
+
+fn reason<'a>(conditions: &'a [Condition], target: &Target) -> Option<&'a str> {
+    let held = conditions.iter().find(|condition| {
+        condition
+            .platform
+            .as_deref()
+            .is_none_or(|platform| platform == target.platform)
+            && condition
+                .target
+                .as_deref()
+                .is_none_or(|pattern| matches(pattern, &target.name))
+            && condition
+                .feature
+                .as_ref()
+                .is_none_or(|feature| target.features.contains(feature))
+    });
+    held.map(|condition| condition.reason.as_str())
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any number of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<_> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
+
+/// The names that a filterset (or a filter of nextest's configuration) asks for exactly: those in
+/// `test(=smoke)` and `test(/^smoke$/)`.
+pub fn exact_names(filterset: &str) -> Vec<String> {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    let exact =
+        Regex::new(r"\btest\(\s*(?:=\s*([^)]*?)|/\^?((?:[\w:-])+)\$/)\s*\)").expect("a regex");
+    let names = exact
+        .captures_iter(filterset)
+        .filter_map(|found| found.get(1).or(found.get(2)));
+    names.map(|name| name.as_str().to_owned()).collect()
+}
+
+/// Of names that must match exactly, those which name a test but none of its cases; a warning for each,
+/// with what to write instead.
+pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<String> {
+    if exact_names.is_empty() {
+        return Vec::new();
+    }
+    let cases: HashSet<_> = plan.cases.iter().map(|case| case.name.as_str()).collect();
+    let mut seen = HashSet::new();
+    let names = exact_names
+        .iter()
+        .filter(|name| !cases.contains(*name) && seen.insert(**name));
+    let warnings = names.filter_map(|name| {
+            let of_test = |case: &&super::Case| inventory.tests[case.test].name == *name;
+        let mut cases = plan.cases.iter().filter(of_test);
+        let (first, all) = (&cases.next()?.name, regex::escape(name));
+        Some(format!(
+            "`{name}` is a test, and matches none of its cases: write `{first}`, or for all of them `test(/^{all}\\[/)`"
+        ))
+    });
+    warnings.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{metadata, target};
+    use super::*;
+
+    #[test]
+    fn reasons() {
+        let mut alpha = target("alpha");
+        alpha.features = vec!["gpu".to_owned()];
+        alpha.capabilities = [("arch", "x86_64"), ("memory", "2 GiB")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
+        for (declared, reason) in [
+            (json!({}), ""),
+            (
+                json!({"platform": "local", "targets": ["b", "al*"], "features": ["gpu"], "count": 1}),
+                "",
+            ),
+            (
+                json!({"platform": "ssh"}),
+                "only on platform `ssh`, `alpha` is on `local`",
+            ),
+            (json!({"targets": ["beta", "b*"]}), "only on `beta`, `b*`"),
+            (
+                json!({"features": ["gpu", "kvm"]}),
+                "needs feature `kvm`, which `alpha` does not have",
+            ),
+            (json!({"count": 2}), "needs 2 instances, `alpha` has 1"),
+            (json!({"count": 0}), ""),
+            (
+                json!({"requirements": {"arch": "x86_64", "memory": ">= 1 GiB", "cpus": "> 3"}}),
+                "",
+            ),
+            (
+                json!({"requirements": {"memory": "> 2 GiB"}}),
+                "memory: needs `> 2 GiB`, has `2 GiB`",
+            ),
+            (
+                json!({"skip": [{"reason": "not this function's affair"}]}),
+                "",
+            ),
+        ] {
+            let got = fits(Some(&metadata(declared.clone())), &alpha)
+                .err()
+                .unwrap_or_default();
+            assert_eq!(got, reason, "{declared}");
+        }
+        assert_eq!(fits(None, &alpha), Ok(()));
+    }
+
+    #[test]
+    fn conditions_hold_where_every_part_does() {
+        let mut alpha = target("alpha");
+        alpha.features = vec!["gpu".to_owned()];
+        for (condition, holds) in [
+            (json!({}), true),
+            (json!({"platform": "local"}), true),
+            (json!({"platform": "ssh"}), false),
+            (json!({"target": "alpha", "feature": "gpu"}), true),
+            (json!({"target": "a*"}), true),
+            (json!({"target": "beta", "feature": "gpu"}), false),
+            (json!({"feature": "kvm"}), false),
+        ] {
+            let mut stated = condition.clone();
+            stated["reason"] = "because".into();
+            let declared = metadata(json!({"skip": [stated], "expect-fail": [stated]}));
+            assert_eq!(
+                skip_reason(&declared, &alpha),
+                holds.then_some("because"),
+                "{condition}"
+            );
+            assert_eq!(
+                expected_failure(&declared, &alpha),
+                holds.then_some("because"),
+                "{condition}"
+            );
+        }
+    }
+
+    #[test]
+    fn stars_match_anything() {
+        for (pattern, name, matched) in [
+            ("debian", "debian", true),
+            ("debian", "debian1", false),
+            ("debian*", "debian", true),
+            ("*", "", true),
+            ("*-arm", "debian-arm", true),
+            ("d*a*m", "debian-arm", true),
+            ("d*a*x", "debian-arm", false),
+            ("a*a", "a", false),
+            ("a*b*b", "ab", false),
+            ("a**b", "ab", true),
+            ("*é*", "caf\u{e9}s", true),
+        ] {
+            assert_eq!(matches(pattern, name), matched, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn exact_names_of_filtersets() {
+        for (filterset, names) in [
+            (
+                "test(=smoke) | test( =net::a ) & not test(=b c)",
+                vec!["smoke", "net::a", "b c"],
+            ),
+            (
+                "test(/^smoke$/) or test(/smoke/) or test(smoke) or package(=x)",
+                vec!["smoke"],
+            ),
+            ("test(~smoke)", vec![]),
+        ] {
+            assert_eq!(exact_names(filterset), names, "{filterset}");
+        }
+    }
+}
