@@ -22,45 +22,15 @@ pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), String> 
     let Some(metadata) = metadata else {
         return Ok(());
     };
-    let name = &target.name;
-    if let Some(platform) = metadata
-        .platform
-        .as_deref()
-        .filter(|wanted| *wanted != target.platform)
-    {
-        return Err(format!(
-            "only on platform `{platform}`, `{name}` is on `{}`",
-            target.platform
-        ));
-    }
-    if !metadata.targets.is_empty()
-        && !metadata
-            .targets
-            .iter()
-            .any(|pattern| matches(pattern, name))
-    {
-        let patterns: Vec<_> = metadata
-            .targets
-            .iter()
-            .map(|pattern| format!("`{pattern}`"))
-            .collect();
-        return Err(format!("only on {}", patterns.join(", ")));
-    }
-    let count = metadata.count.unwrap_or(1);
+    is_wanted(metadata, target)?;
+    let (name, count) = (&target.name, metadata.count.unwrap_or(1));
     if count > target.count {
-        return Err(format!(
-            "needs {count} instances, `{name}` has {}",
-            target.count
-        ));
+        let has = target.count;
+        return Err(format!("needs {count} instances, `{name}` has {has}"));
     }
-    if let Some(feature) = metadata
-        .features
-        .iter()
-        .find(|feature| !target.features.contains(feature))
-    {
-        return Err(format!(
-            "needs feature `{feature}`, which `{name}` does not have"
-        ));
+    let mut features = metadata.features.iter();
+    if let Some(feature) = features.find(|feature| !target.features.contains(feature)) {
+        return Err(format!("needs feature `{feature}`, which `{name}` lacks"));
     }
     for (capability, wanted) in &metadata.requirements {
         // What a target does not declare is found out on the instance: it does not count against it here.
@@ -70,6 +40,23 @@ pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// Whether the test names the target or its platform, where it names any.
+fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), String> {
+    let (name, platform) = (&target.name, target.platform);
+    if let Some(wanted) = &metadata.platform
+        && wanted != platform
+    {
+        return Err(format!(
+            "only on platform `{wanted}`, `{name}` is on `{platform}`"
+        ));
+    }
+    let patterns = &metadata.targets;
+    if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+        return Ok(());
+    }
+    Err(format!("only on `{}`", patterns.join("`, `")))
 }
 
 /// Why a test is skipped on a target, where a condition of its `skip` holds.
@@ -180,7 +167,7 @@ mod tests {
             (json!({"targets": ["beta", "b*"]}), "only on `beta`, `b*`"),
             (
                 json!({"features": ["gpu", "kvm"]}),
-                "needs feature `kvm`, which `alpha` does not have",
+                "needs feature `kvm`, which `alpha` lacks",
             ),
             (json!({"count": 2}), "needs 2 instances, `alpha` has 1"),
             (json!({"count": 0}), ""),
