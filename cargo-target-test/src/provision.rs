@@ -4,6 +4,7 @@ pub mod platform;
 pub mod pool;
 mod provisioner;
 
+pub(crate) use pool::{FileLock, peek};
 pub use provisioner::{
     Ensured, Failure, Held, Provisioner, Report, Run, Scope, Wanted, delete_all,
 };

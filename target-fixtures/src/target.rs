@@ -39,7 +39,10 @@ impl Target {
 
     /// The target's name in the playbook: `ubuntu`.
     #[must_use]
-    #[expect(clippy::misnamed_getters, reason = "a target is named by the playbook, not by its instance")]
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "a target is named by the playbook, not by its instance"
+    )]
     pub fn name(&self) -> &str {
         &self.instance.target
     }

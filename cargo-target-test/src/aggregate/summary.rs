@@ -21,7 +21,10 @@ const INTERRUPTED: u8 = 130;
 
 /// The last attempt of every case.
 fn last(outcomes: &[Outcome]) -> BTreeMap<&str, &Outcome> {
-    outcomes.iter().map(|outcome| (outcome.case.as_str(), outcome)).collect()
+    outcomes
+        .iter()
+        .map(|outcome| (outcome.case.as_str(), outcome))
+        .collect()
 }
 
 /// Prints what is worth a line. `expected`: cases were chosen.
@@ -41,7 +44,10 @@ pub fn print(outcomes: &[Outcome], report: &Report, expected: bool) {
         ui::note(format!("kept: {}", report.kept.join(", ")));
     }
     for failure in &report.failed {
-        ui::warn(format!("{} could not be deleted: {}", failure.instance, failure.cause));
+        ui::warn(format!(
+            "{} could not be deleted: {}",
+            failure.instance, failure.cause
+        ));
     }
 }
 

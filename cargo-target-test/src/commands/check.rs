@@ -8,10 +8,23 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
+    cli::{Global, JsonArgs, NextestArgs},
+    commands::setting::Setting,
     error::Result,
     playbook::{Origin, Playbook, Select, Target, toml_key},
     ui,
 };
+
+/// The verb: reads the playbook, asks every platform what it can tell without a machine, prints.
+///
+/// # Errors
+/// Whatever is wrong with the playbook.
+pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
+    let setting = Setting::find(global, &NextestArgs::default())?;
+    setting.check_on_disk()?;
+    run(&setting.playbook, args.json)?;
+    Ok(0)
+}
 
 /// Prints the playbook resolved; `json`: as one JSON object.
 ///

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     cli::{Call, Global, TestArgs},
-    commands::setting::Setting,
+    commands::setting::{self, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Case, Entry, Names, Supply},
@@ -40,6 +40,7 @@ pub struct Choice {
     pub plan: Plan,
     /// The run's private folder; gone with this value.
     pub directory: TempDir,
+    chosen: HashSet<(String, String)>,
     /// Indices into the plan's cases.
     cases: Vec<usize>,
     /// Indices into the inventory's tests.
@@ -61,9 +62,9 @@ impl Choice {
         let args = &tests.nextest;
         args.refuse_unsupported()?;
         let setting = Setting::find(global, args)?;
-        let debugger = ["debugger", "tracer"].into_iter().find_map(|option| {
-            Some((option, args.value(option)?.to_string_lossy().into_owned()))
-        });
+        let debugger = ["debugger", "tracer"]
+            .into_iter()
+            .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
         let words = Words {
             build: args.words(Call::Build),
             select: args.words(Call::Select),
@@ -73,32 +74,56 @@ impl Choice {
         let nextest = Nextest::find(words, global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let inventory = inventory::read(&summary)?;
-        let select = if tests.all_tests { Select::All } else { setting.playbook.select };
+        let select = if tests.all_tests {
+            Select::All
+        } else {
+            setting.playbook.select
+        };
         let plan = plan::build(&inventory, &setting.playbook.targets, select);
-        let directory = private_directory()?;
+        let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let ourselves = std::env::current_exe()?;
-        let runner = [&ourselves, Path::new(runner::VERB), &socket].map(|word| word.display().to_string());
-        let stage = Stage::new(directory.path(), &setting.cargo_metadata, &summary, runner.into())?;
+        let runner =
+            [&ourselves, Path::new(runner::VERB), &socket].map(|word| word.display().to_string());
+        let stage = Stage::new(
+            directory.path(),
+            &setting.cargo_metadata,
+            &summary,
+            runner.into(),
+        )?;
         let mut choice = Self {
             cases: (0..plan.cases.len()).collect(),
             plain: plan.plain.clone(),
-            setting, inventory, plan, directory, nextest, summary, stage,
+            chosen: HashSet::new(),
+            setting,
+            inventory,
+            plan,
+            directory,
+            nextest,
+            summary,
+            stage,
         };
         choice.stage.list_all(&choice.listing())?;
-        let chosen = choice.nextest.choose(&choice.stage)?;
-        choice.keep(&chosen);
+        choice.chosen = choice.nextest.choose(&choice.stage)?;
+        choice.keep();
         Ok(choice)
     }
 
-    fn keep(&mut self, chosen: &HashSet<(String, String)>) {
-        let (inventory, plan) = (&self.inventory, &self.plan);
+    fn keep(&mut self) {
+        let (inventory, plan, chosen) = (&self.inventory, &self.plan, &self.chosen);
         let has = |test: usize, name: &str| {
             let binary = &inventory.binaries[inventory.tests[test].binary];
             chosen.contains(&(binary.id.clone(), name.to_owned()))
         };
-        self.cases.retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
-        self.plain.retain(|test| has(*test, &inventory.tests[*test].name));
+        self.cases
+            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
+        self.plain
+            .retain(|test| has(*test, &inventory.tests[*test].name));
+    }
+
+    /// Whether nextest left something out.
+    pub fn is_filtered(&self) -> bool {
+        self.chosen.len() < self.plan.cases.len() + self.plan.plain.len()
     }
 
     /// How many cases were chosen.
@@ -106,9 +131,12 @@ impl Choice {
         self.cases.len()
     }
 
-    /// Indices of the chosen cases into the plan's.
-    pub fn chosen(&self) -> HashSet<usize> {
-        self.cases.iter().copied().collect()
+    /// What nextest chose: ids of binaries, with names.
+    pub fn chosen(&self) -> HashSet<(&str, &str)> {
+        self.chosen
+            .iter()
+            .map(|(binary, name)| (binary.as_str(), name.as_str()))
+            .collect()
     }
 
     /// The supplies that the chosen cases need: as many instances as they can use at once.
@@ -152,7 +180,10 @@ impl Choice {
             let binary = self.stage.deploy_binary()?;
             for supply in supplies.values() {
                 for index in 0..supply.wanted.len() {
-                    let entry = Entry::Deploy { supply: Arc::clone(supply), index };
+                    let entry = Entry::Deploy {
+                        supply: Arc::clone(supply),
+                        index,
+                    };
                     names.insert(binary.clone(), deploy_name(supply, index), entry);
                 }
             }
@@ -165,12 +196,20 @@ impl Choice {
     /// # Errors
     /// When a file cannot be written.
     pub fn stage_run(&self, supplies: &Supplies) -> Result<()> {
-        let every = supplies.values().flat_map(|supply| {
-            (0..supply.wanted.len()).map(|index| deploy_name(supply, index))
-        });
-        let deploys = if self.is_debugged() { Vec::new() } else { every.collect() };
-        self.stage.list_chosen(&self.summary, &self.listing(), deploys)?;
-        Ok(fs_err::write(self.stage.tool_config(), self.tool_config(supplies).render())?)
+        let every = supplies
+            .values()
+            .flat_map(|supply| (0..supply.wanted.len()).map(|index| deploy_name(supply, index)));
+        let deploys = if self.is_debugged() {
+            Vec::new()
+        } else {
+            every.collect()
+        };
+        self.stage
+            .list_chosen(&self.summary, &self.listing(), deploys)?;
+        Ok(fs_err::write(
+            self.stage.tool_config(),
+            self.tool_config(supplies).render(),
+        )?)
     }
 
     /// The supply of the one case that is debugged, and how many instances it needs before nextest starts.
@@ -189,7 +228,10 @@ impl Choice {
             ([], [_]) => Ok(None),
             (cases, plain) => Err(Error::new(
                 ErrorKind::Usage,
-                format!("a debugger takes exactly one case, {} were chosen", cases.len() + plain.len()),
+                format!(
+                    "a debugger takes exactly one case, {} were chosen",
+                    cases.len() + plain.len()
+                ),
             )
             .with_hint("`-- --exact 'test[target]'` chooses one; `list` shows the names")),
         }
@@ -201,7 +243,18 @@ impl Choice {
     /// When our own path is unknown.
     pub fn nextest_run(&self) -> Result<Command> {
         let ourselves = std::env::current_exe()?;
-        Ok(self.nextest.run(&self.stage, &[ourselves.as_os_str(), runner::DEBUG_VERB.as_ref()]))
+        Ok(self.nextest.run(
+            &self.stage,
+            &[ourselves.as_os_str(), runner::DEBUG_VERB.as_ref()],
+        ))
+    }
+
+    /// The runner that the user configured, if any: ours starts it before the test.
+    ///
+    /// # Errors
+    /// When Cargo's configuration cannot be read.
+    pub fn users_runner(&self) -> Result<Vec<String>> {
+        setting::users_runner(self.stage.triple())
     }
 
     /// Says what the plan has to say.
@@ -229,16 +282,30 @@ impl Choice {
                 names.push((name.to_owned(), test.ignored));
             }
         };
-        self.chosen_cases().for_each(|case| add(case.test, &case.name));
-        self.plain.iter().for_each(|test| add(*test, &self.inventory.tests[*test].name));
+        self.chosen_cases()
+            .for_each(|case| add(case.test, &case.name));
+        self.plain
+            .iter()
+            .for_each(|test| add(*test, &self.inventory.tests[*test].name));
         names
     }
 
     fn how_to_run(&self, test: usize, prefix: &[String]) -> (PathBuf, Run) {
         let test = &self.inventory.tests[test];
-        let path = self.inventory.binaries[test.binary].path.clone().into_std_path_buf();
+        let path = self.inventory.binaries[test.binary]
+            .path
+            .clone()
+            .into_std_path_buf();
         let (test, ignored) = (test.name.clone(), test.ignored);
-        (path, Run { prefix: prefix.to_vec(), test, ignored, ..Run::default() })
+        (
+            path,
+            Run {
+                prefix: prefix.to_vec(),
+                test,
+                ignored,
+                ..Run::default()
+            },
+        )
     }
 
     fn full_name(&self, test: usize) -> String {
@@ -251,8 +318,11 @@ impl Choice {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let instances: usize = supplies.values().map(|supply| supply.wanted.len()).sum();
         let ordinary = (!self.plain.is_empty()).then_some(cores);
-        let (mut retries, mut counts, mut priorities) =
-            (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        let (mut retries, mut counts, mut priorities) = (
+            BTreeMap::<_, BTreeSet<_>>::new(),
+            BTreeMap::<_, BTreeSet<_>>::new(),
+            BTreeMap::<_, BTreeSet<_>>::new(),
+        );
         for case in self.chosen_cases() {
             let test = &self.inventory.tests[case.test];
             let name = || test.name.clone();
@@ -269,7 +339,10 @@ impl Choice {
         }
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
-            targets: supplies.values().map(|s| (s.target().to_owned(), s.wanted.len())).collect(),
+            targets: supplies
+                .values()
+                .map(|s| (s.target().to_owned(), s.wanted.len()))
+                .collect(),
             ordinary,
             retries,
             counts,
@@ -282,11 +355,24 @@ impl Setting {
     /// This run, for the pool.
     pub fn run_info(&self) -> provision::Run {
         provision::Run {
-            id: run_id(),
+            id: setting::run_id(),
             workspace: self.workspace.clone(),
             playbook: self.playbook.path.clone(),
             platforms: provision::platform::all(),
         }
+    }
+
+    /// Asks every platform what it can tell of its targets without a machine: missing files, say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`], the target named.
+    pub fn check_on_disk(&self) -> Result<()> {
+        for number in 0..self.playbook.targets.len() {
+            for wanted in self.wanted(number, 1)? {
+                wanted.platform.check(&wanted.order(""))?;
+            }
+        }
+        Ok(())
     }
 
     /// What the pool is asked for, for `need` instances of a target at once.
@@ -296,7 +382,10 @@ impl Setting {
     pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
         let target = &self.playbook.targets[target];
         let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
-            Error::new(ErrorKind::Other, format!("no platform `{}`", target.platform))
+            Error::new(
+                ErrorKind::Other,
+                format!("no platform `{}`", target.platform),
+            )
         })?;
         let wanted = |index| Wanted {
             target: target.name.clone(),
@@ -314,20 +403,6 @@ impl Setting {
 
 fn deploy_name(supply: &Supply, index: usize) -> String {
     format!("deploy[{}-{index}]", supply.target())
-}
-
-/// A private folder with a short path: a socket's path has at most 108 bytes.
-fn private_directory() -> Result<TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
-    let parent = runtime.filter(fits).unwrap_or_else(|| PathBuf::from("/tmp"));
-    Ok(tempfile::Builder::new().prefix("target-test-").tempdir_in(parent)?)
-}
-
-/// Short, since it is part of every lease's mark, and unlike any other's.
-fn run_id() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }
 
 fn millis(text: &str) -> Option<u64> {

@@ -5,10 +5,30 @@
 use std::sync::Arc;
 
 use crate::{
+    cli::{Global, RunArgs},
+    commands::setting,
     error::{ErrorKind, Result},
-    provision::{Report, Scope, delete_all, platform::Platform, pool::Pool},
+    provision::{
+        Report, Scope, delete_all,
+        platform::{self, Platform},
+        pool::Pool,
+    },
     ui,
 };
+
+/// The flag, as a verb of its own: nothing has to be readable but the pool.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn verb(global: &Global, args: &RunArgs) -> Result<u8> {
+    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let scope = if args.delete_all() {
+        Scope::All
+    } else {
+        Scope::Workspace(setting::workspace_by_lock_file()?)
+    };
+    run(&pool, &platform::all(), &scope, args.force)
+}
 
 /// Deletes the scope's instances; 0 when nothing remains, 69 when something does.
 ///

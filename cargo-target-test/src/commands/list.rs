@@ -17,6 +17,8 @@ mod listing;
 use std::{collections::HashSet, fmt::Write, io::IsTerminal};
 
 use crate::{
+    cli::{Global, ListArgs},
+    commands::choice::Choice,
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::Plan,
@@ -27,6 +29,24 @@ use listing::{CaseLine, Listing};
 
 /// What nextest selected: ids of binaries, with names of cases or of plain tests.
 pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
+
+/// The verb: builds, plans, lets nextest choose, prints.
+///
+/// # Errors
+/// As for a run that ends before anything is deployed.
+pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
+    let choice = Choice::make(global, &args.tests)?;
+    let targets = &choice.setting.playbook.targets;
+    let chosen = choice.is_filtered().then(|| choice.chosen());
+    run(
+        &choice.inventory,
+        &choice.plan,
+        targets,
+        args.json,
+        chosen.as_ref(),
+    )?;
+    Ok(0)
+}
 
 /// Prints a plan: all of it, or what is `chosen`. What is left out is shown for chosen tests only.
 ///

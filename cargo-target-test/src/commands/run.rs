@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let supplies = choice.supplies()?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(choice.names(&supplies, &setting::users_runner()?)?)?;
+    let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
     if let Some((supply, count)) = choice.debugged(&supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }

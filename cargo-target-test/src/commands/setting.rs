@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use crate::{
     cli::{Global, NextestArgs},
     error::{Error, ErrorKind, Result},
@@ -51,13 +53,21 @@ impl Setting {
     fn of(global: &Global, cargo_metadata: Vec<u8>) -> Result<Self> {
         let text = String::from_utf8_lossy(&cargo_metadata);
         let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
-            Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says").with_source(error)
+            Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says")
+                .with_source(error)
         })?;
         let workspace = metadata.workspace_root.into_std_path_buf();
-        let path =
-            playbook::find(global.playbook.as_deref(), &workspace, &metadata.workspace_metadata)?;
+        let path = playbook::find(
+            global.playbook.as_deref(),
+            &workspace,
+            &metadata.workspace_metadata,
+        )?;
         let playbook = load(path.as_deref(), &global.set)?;
-        Ok(Self { workspace, cargo_metadata, playbook })
+        Ok(Self {
+            workspace,
+            cargo_metadata,
+            playbook,
+        })
     }
 }
 
@@ -69,12 +79,19 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     if let Some(pool) = &global.pool {
         return Ok(std::path::absolute(pool)?);
     }
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .ok_or_else(|| {
-            Error::new(ErrorKind::Pool, "there is no folder for the pool: HOME is not set")
-                .with_hint("give one with `--pool DIR`")
+            Error::new(
+                ErrorKind::Pool,
+                "there is no folder for the pool: HOME is not set",
+            )
+            .with_hint("give one with `--pool DIR`")
         })?;
     Ok(state.join("cargo-target-test"))
 }
@@ -96,21 +113,53 @@ pub fn users_runner(triple: &str) -> Result<Vec<String>> {
         Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
     };
     let config = cargo_config2::Config::load().map_err(wrong)?;
-    let Some(runner) = config.runner(triple).map_err(wrong)? else { return Ok(Vec::new()) };
+    let Some(runner) = config.runner(triple).map_err(wrong)? else {
+        return Ok(Vec::new());
+    };
     let words = std::iter::once(runner.path.into_os_string()).chain(runner.args);
-    Ok(words.map(|word| word.to_string_lossy().into_owned()).collect())
+    Ok(words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect())
+}
+
+/// A private folder with a short path: a socket's path has at most 108 bytes.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn private_directory() -> Result<TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
+    let parent = runtime
+        .filter(fits)
+        .unwrap_or_else(|| PathBuf::from("/tmp"));
+    Ok(tempfile::Builder::new()
+        .prefix("target-test-")
+        .tempdir_in(parent)?)
+}
+
+/// Short, since it is part of every lease's mark, and unlike any other's.
+pub fn run_id() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }
 
 fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
     let platforms = platform::all();
-    let syntax: Vec<_> = platforms.iter().map(|platform| super::syntax(platform.as_ref())).collect();
+    let syntax: Vec<_> = platforms
+        .iter()
+        .map(|platform| super::syntax(platform.as_ref()))
+        .collect();
     playbook::load(path, sets, &syntax)
 }
 
 fn cargo_metadata(nextest: &NextestArgs) -> Result<Vec<u8>> {
     let mut command = cargo_metadata::MetadataCommand::new();
     command.features(cargo_metadata::CargoOpt::AllFeatures);
-    let flags = ["locked", "offline", "frozen"].into_iter().filter(|flag| nextest.has(flag));
+    let flags = ["locked", "offline", "frozen"]
+        .into_iter()
+        .filter(|flag| nextest.has(flag));
     command.other_options(flags.map(|flag| format!("--{flag}")).collect::<Vec<_>>());
     if let Some(path) = nextest.value("manifest-path") {
         command.manifest_path(path);
@@ -125,5 +174,8 @@ fn output(command: cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let text = text.trim().trim_start_matches("error: ");
-    Err(Error::new(ErrorKind::Build, format!("failed to read the workspace: {text}")))
+    Err(Error::new(
+        ErrorKind::Build,
+        format!("failed to read the workspace: {text}"),
+    ))
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    cli::{Global, JsonArgs},
+    commands::setting,
     error::{Error, ErrorKind, Result},
     provision::pool::{Pool, Process, Seen},
     ui,
@@ -59,6 +61,16 @@ pub struct HolderRow {
     /// For people.
     #[serde(skip)]
     text: String,
+}
+
+/// The verb.
+///
+/// # Errors
+/// As [`run`].
+pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
+    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    run(&pool, args.json)?;
+    Ok(0)
 }
 
 /// Prints the instances in the pool.

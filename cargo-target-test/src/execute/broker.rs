@@ -41,6 +41,7 @@ use connection::{Connection, request_failure};
 use held::Held;
 use line::Line;
 pub use names::{Case, Entry, Names};
+use ssh_config::SshHosts;
 pub use supply::Supply;
 
 /// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
@@ -61,6 +62,7 @@ pub(crate) struct Core {
     lines: Mutex<HashMap<String, Arc<Line>>>,
     leases: Mutex<HashMap<String, Arc<Held>>>,
     outcomes: Mutex<Vec<Outcome>>,
+    ssh_hosts: SshHosts,
     counter: AtomicU64,
     clients: AtomicU64,
     changed: Notify,
@@ -87,6 +89,7 @@ impl Broker {
             lines: Mutex::default(),
             leases: Mutex::default(),
             outcomes: Mutex::default(),
+            ssh_hosts: SshHosts::default(),
             counter: AtomicU64::new(0),
             clients: AtomicU64::new(0),
             changed: Notify::new(),
@@ -125,7 +128,10 @@ impl Broker {
 
     /// Ends what leases are left (of tests that were killed a moment ago), so that nothing is in use.
     pub async fn end_leases(&self) {
-        let leases: Vec<_> = lock(&self.core.leases).drain().map(|(_, held)| held).collect();
+        let leases: Vec<_> = lock(&self.core.leases)
+            .drain()
+            .map(|(_, held)| held)
+            .collect();
         for held in leases {
             held.end(true).await;
         }
@@ -158,7 +164,11 @@ impl Core {
 
     /// A mark that no other lease ever had.
     fn new_lease(&self) -> String {
-        format!("{}-{}", self.run, self.counter.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{}-{}",
+            self.run,
+            self.counter.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     fn remember(&self, held: &Arc<Held>) {
@@ -203,9 +213,14 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let pid = stream.peer_cred()?.pid().unwrap_or(0).cast_unsigned();
     let mut connection = Connection::accept(stream).await?;
     match connection.requests.recv().await {
-        Some((Request::Start { binary, name, attempt }, _)) => {
-            case::serve(core, &mut connection, pid, (binary, name, attempt)).await
-        }
+        Some((
+            Request::Start {
+                binary,
+                name,
+                attempt,
+            },
+            _,
+        )) => case::serve(core, &mut connection, pid, (binary, name, attempt)).await,
         Some((Request::Attach { lease }, _)) => {
             let held = lock(&core.leases).get(&lease).cloned();
             let Some(held) = held else {
@@ -213,7 +228,10 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 return connection.replies.send(&Reply::Refused(failure)).await;
             };
             let instances = held.instances.clone();
-            connection.replies.send(&Reply::Leased { lease, instances }).await?;
+            connection
+                .replies
+                .send(&Reply::Leased { lease, instances })
+                .await?;
             session::serve(&mut connection, &held).await
         }
         Some((request @ Request::Acquire { .. }, _)) => {
@@ -234,7 +252,11 @@ fn infra(error: &Error) -> Failure {
         ErrorKind::Usage => FailureKind::Request,
         _ => FailureKind::Infra,
     };
-    Failure { kind, message: error.chain(), hint: error.hint().map(str::to_owned) }
+    Failure {
+        kind,
+        message: error.chain(),
+        hint: error.hint().map(str::to_owned),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

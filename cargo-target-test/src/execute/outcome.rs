@@ -58,6 +58,9 @@ impl Outcome {
 
     /// A deploy entry's result.
     pub(crate) fn of_deploy(entry: &str, attempt: u32, verdict: Verdict) -> Self {
-        Self { verdict, ..Self::of_case(entry, attempt) }
+        Self {
+            verdict,
+            ..Self::of_case(entry, attempt)
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::broker::{Broker, Names};
+use super::broker::{Broker, Names, standalone::Lookup};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
@@ -50,8 +50,14 @@ impl Session {
     /// # Errors
     /// When the operating system refuses.
     pub fn start(directory: &Path, provisioner: Arc<Provisioner>) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, directory: directory.to_owned(), provisioner })
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            runtime,
+            directory: directory.to_owned(),
+            provisioner,
+        })
     }
 
     /// Starts the broker.
@@ -61,6 +67,20 @@ impl Session {
     pub fn broker(&self, names: Names) -> Result<Broker> {
         let _inside = self.runtime.enter();
         Broker::start(&self.directory, Arc::clone(&self.provisioner), names, None)
+    }
+
+    /// Starts a broker for tests that come by themselves.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn serve(&self, lookup: Box<Lookup>) -> Result<Broker> {
+        let _inside = self.runtime.enter();
+        Broker::start(
+            &self.directory,
+            Arc::clone(&self.provisioner),
+            Names::default(),
+            Some(lookup),
+        )
     }
 
     /// Waits for something that the broker does.
@@ -102,7 +122,9 @@ impl Session {
     pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: u32) -> Result<Report> {
         broker.cancel();
         if interrupts > 1 {
-            ui::note("interrupted twice: instances stay; `cargo target-test --delete-targets` deletes them");
+            ui::note(
+                "interrupted twice: instances stay; `cargo target-test --delete-targets` deletes them",
+            );
             return Ok(Report::default());
         }
         self.runtime.block_on(async {
@@ -114,7 +136,9 @@ impl Session {
             };
             let limit = if interrupts > 0 { CLEAN_UP } else { Duration::MAX };
             let left = tokio::select! {
-                done = work => return done.map_err(|error| other(&error.to_string())),
+                done = work => {
+                    return done.unwrap_or_else(|error| Err(other(&error.to_string())));
+                }
                 _ = signals.next() => "interrupted while cleaning up".to_owned(),
                 () = tokio::time::sleep(limit) => format!("cleaning up took over {} s", CLEAN_UP.as_secs()),
             };

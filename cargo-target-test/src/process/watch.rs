@@ -12,6 +12,8 @@ use rustix::{
     process::Pid,
 };
 
+use tokio::io::unix::AsyncFd;
+
 use crate::error::Result;
 
 /// Notices the end of a process, ours or not, without polling where the kernel can tell.
@@ -51,6 +53,26 @@ impl Watch {
         }
         rustix::process::test_kill_process(self.pid).is_err()
             || start_time(self.pid) != self.started
+    }
+}
+
+impl Watch {
+    /// Done when the process has ended. Within a tokio runtime.
+    #[expect(
+        unsafe_code,
+        reason = "tokio asks for the promise that a descriptor stays open"
+    )]
+    pub async fn gone(&self) {
+        if let Some(Ok(fd)) = self.fd().map(|fd| fd.try_clone_to_owned()) {
+            // SAFETY: the descriptor is owned by what is registered, and so open until it is deregistered.
+            if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
+                let _ = fd.readable().await;
+                return;
+            }
+        }
+        while !self.ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use target_fixtures::{
     env,
     wire::{Exit, Failure, Reply, Request, Run},
 };
-use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     Core, Entry,
@@ -40,7 +40,10 @@ pub(super) async fn serve(
     let (binary, name, attempt) = start;
     match core.names.get(Path::new(&binary), &name) {
         Some(Entry::Plain { run }) => {
-            connection.replies.send(&Reply::Run(Box::new(run.clone()))).await
+            connection
+                .replies
+                .send(&Reply::Run(Box::new(run.clone())))
+                .await
         }
         Some(Entry::Deploy { supply, index }) => {
             let made = supply.ready(core, *index).await;
@@ -70,7 +73,11 @@ async fn run_case(
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
-    let asker = Asker { pid, case: name.to_owned(), lease: core.new_lease() };
+    let asker = Asker {
+        pid,
+        case: name.to_owned(),
+        lease: core.new_lease(),
+    };
     let mut outcome = Outcome::of_case(name, attempt);
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
@@ -82,15 +89,27 @@ async fn run_case(
         }
     };
     outcome.waited = asked.elapsed();
-    outcome.instances = held.instances.iter().map(|instance| instance.name.clone()).collect();
-    let run = Run { env: environment(core, case, &held), lease: Some(held.id.clone()), ..case.run.clone() };
+    outcome.instances = held
+        .instances
+        .iter()
+        .map(|instance| instance.name.clone())
+        .collect();
+    let run = Run {
+        env: environment(core, case, &held),
+        lease: Some(held.id.clone()),
+        ..case.run.clone()
+    };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let report = if told.is_ok() { report(connection).await } else { None };
+    let report = if told.is_ok() {
+        report(connection).await
+    } else {
+        None
+    };
     let abandoned = report.is_none();
     judge(&mut outcome, report, &held, case);
     core.record(outcome);
     if let Some(runner) = runner {
-        gone(&runner).await;
+        runner.gone().await;
     }
     held.end(abandoned).await;
     core.forget(&held);
@@ -139,7 +158,13 @@ struct Report {
 async fn report(connection: &mut Connection) -> Option<Report> {
     loop {
         let (request, body) = connection.requests.recv().await?;
-        if let Request::Finished { exit, timed_out, millis, stdout } = request {
+        if let Request::Finished {
+            exit,
+            timed_out,
+            millis,
+            stdout,
+        } = request
+        {
             let _ = connection.replies.send(&Reply::Done).await;
             let (out, err) = body.split_at(stdout.min(body.len()));
             return Some(Report {
@@ -163,7 +188,11 @@ fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case
     outcome.verdict = match (held.skipped(), &case.run.expect_fail) {
         (Some(reason), _) => Verdict::Skip(reason),
         (None, Some(_)) if passed != report.timed_out => {
-            if passed { Verdict::Fail } else { Verdict::Pass }
+            if passed {
+                Verdict::Fail
+            } else {
+                Verdict::Pass
+            }
         }
         (None, _) if passed => Verdict::Pass,
         (None, _) => Verdict::Fail,
@@ -173,29 +202,26 @@ fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case
     outcome.stderr = report.stderr;
 }
 
-/// Done when the process has ended.
-async fn gone(process: &Watch) {
-    if let Some(fd) = process.fd()
-        && let Ok(fd) = AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
-    {
-        let _ = fd.readable().await;
-        return;
-    }
-    while !process.ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// What every case finds in its environment.
 fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
-        (env::BROKER.to_owned(), core.socket().to_string_lossy().into_owned()),
+        (
+            env::BROKER.to_owned(),
+            core.socket().to_string_lossy().into_owned(),
+        ),
         (env::LEASE.to_owned(), held.id.clone()),
         (env::LEASED_TEST.to_owned(), case.full_name.clone()),
         (env::NAME.to_owned(), case.supply.target().to_owned()),
-        (env::SSH_CONFIG.to_owned(), core.ssh_config().to_string_lossy().into_owned()),
+        (
+            env::SSH_CONFIG.to_owned(),
+            core.ssh_config().to_string_lossy().into_owned(),
+        ),
     ]);
-    let names: Vec<_> = held.instances.iter().map(|instance| instance.name.as_str()).collect();
+    let names: Vec<_> = held
+        .instances
+        .iter()
+        .map(|instance| instance.name.as_str())
+        .collect();
     all.insert(env::INSTANCE.to_owned(), names.join(" "));
     if let Some(first) = held.instances.first() {
         all.insert(env::HOST.to_owned(), first.host.clone());
@@ -210,7 +236,9 @@ fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String
 }
 
 fn infra_block(failure: &Failure) -> String {
-    let hint = failure.hint.as_ref().map_or(String::new(), |hint| format!("hint: {hint}\n"));
+    let hint = failure
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!("hint: {hint}\n"));
     format!("\ninfra: {}\n{hint}", failure.message)
 }
-

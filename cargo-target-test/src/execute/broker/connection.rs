@@ -5,7 +5,9 @@
 
 use std::io;
 
-use target_fixtures::wire::{Failure, FailureKind, PROTOCOL, Reply, Request, lengths_of, write_frame};
+use target_fixtures::wire::{
+    Failure, FailureKind, PROTOCOL, Reply, Request, lengths_of, write_frame,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -34,9 +36,17 @@ impl Connection {
         let (read, write) = stream.into_split();
         let (send, requests) = mpsc::channel(AHEAD);
         tokio::spawn(read_all(read, send));
-        let mut connection = Self { requests, replies: Replies(write) };
+        let mut connection = Self {
+            requests,
+            replies: Replies(write),
+        };
         let refused = match connection.requests.recv().await {
-            Some((Request::Hello { protocol: PROTOCOL, .. }, _)) => {
+            Some((
+                Request::Hello {
+                    protocol: PROTOCOL, ..
+                },
+                _,
+            )) => {
                 let version = env!("CARGO_PKG_VERSION").to_owned();
                 connection.replies.send(&Reply::Welcome { version }).await?;
                 return Ok(connection);
@@ -71,7 +81,11 @@ impl Replies {
 
 /// A request that makes no sense here.
 pub(super) fn request_failure(message: impl Into<String>) -> Failure {
-    Failure { kind: FailureKind::Request, message: message.into(), hint: None }
+    Failure {
+        kind: FailureKind::Request,
+        message: message.into(),
+        hint: None,
+    }
 }
 
 /// Reads until the client is gone, says nonsense, or nobody listens any more.

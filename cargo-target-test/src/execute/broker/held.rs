@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::Instance;
+use target_fixtures::{env, wire::Instance};
 use tokio::sync::watch;
 
 use super::line::Line;
-use crate::provision::pool::Lease;
+use crate::{process, provision::pool::Lease};
 
 /// How long the killing of what a lease left may take.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -63,7 +63,10 @@ impl Held {
     }
 
     pub(super) fn skipped(&self) -> Option<String> {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.skipped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn working(&self) -> Working<'_> {
@@ -91,9 +94,15 @@ impl Held {
             }
         }
         if abandoned {
-            let _ = crate::execute::transport::local::sweep_host(&self.id);
+            let mark = self.id.clone();
+            let sweep = move || process::kill_marked(env::LEASE, &mark);
+            let _ = tokio::task::spawn_blocking(sweep).await;
         }
-        let lease = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lease = self
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // Letting go is a few writes; the runtime's one thread can wait for those.
         drop(lease);
     }

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use super::{Core, held::Held, infra, line::Line, supply::Supply};
 use crate::{
     error::Result,
-    provision::pool::{Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
+    provision::pool::{
+        Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease,
+    },
 };
 
 /// How often the pool is asked again while other processes may let go.
@@ -109,12 +111,7 @@ async fn try_lease(
 
 /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and
 /// proved alive. `None`: one was not, and is not lent again.
-async fn hold(
-    core: &Arc<Core>,
-    supply: &Supply,
-    lease: Lease,
-    asker: &Asker,
-) -> Option<Arc<Held>> {
+async fn hold(core: &Arc<Core>, supply: &Supply, lease: Lease, asker: &Asker) -> Option<Arc<Held>> {
     let (mut lines, mut instances) = (BTreeMap::new(), Vec::new());
     for leased in &lease.instances {
         let record = &leased.record;
@@ -147,8 +144,13 @@ async fn hold(
 
 /// Kills what dead holders left.
 async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
-    for holder in &leased.died {
-        for mark in holder.unswept.iter().chain([&holder.lease]).filter(|mark| !mark.is_empty()) {
+    if let Some(holder) = &leased.died {
+        for mark in holder
+            .unswept
+            .iter()
+            .chain([&holder.lease])
+            .filter(|mark| !mark.is_empty())
+        {
             line.transport.sweep(mark, Duration::from_secs(10)).await?;
         }
     }
@@ -173,5 +175,9 @@ impl Core {
 }
 
 pub(super) fn interrupted() -> Failure {
-    Failure { kind: FailureKind::Infra, message: "the run was interrupted".to_owned(), hint: None }
+    Failure {
+        kind: FailureKind::Infra,
+        message: "the run was interrupted".to_owned(),
+        hint: None,
+    }
 }

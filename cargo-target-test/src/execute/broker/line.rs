@@ -22,7 +22,10 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, heard: Mutex::default() }
+        Self {
+            transport,
+            heard: Mutex::default(),
+        }
     }
 
     /// It answered just now.

@@ -3,7 +3,7 @@
 //! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
 //! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
 
-use std::{future::Future, io, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use target_fixtures::wire::{CHUNK, Command, Failure, Reply, Request, Stream};
 use tokio::sync::mpsc;
@@ -14,7 +14,10 @@ use super::{
     infra,
     line::Line,
 };
-use crate::execute::transport::{Event, Transport, files};
+use crate::execute::transport::{
+    Event, Transport,
+    files::{self, Piece},
+};
 
 /// How long a ping may take.
 const PING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -28,7 +31,9 @@ pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::
             request = connection.requests.recv() => request,
             () = &mut ended => return Ok(()),
         };
-        let Some((request, _)) = request else { return Ok(()) };
+        let Some((request, _)) = request else {
+            return Ok(());
+        };
         let _working = held.working();
         tokio::select! {
             answered = answer(connection, held, request) => answered?,
@@ -40,19 +45,31 @@ pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::
 async fn answer(connection: &mut Connection, held: &Held, request: Request) -> io::Result<()> {
     let Connection { requests, replies } = connection;
     match request {
-        Request::Exec { instance, command, stdin } => match held.line(&instance) {
+        Request::Exec {
+            instance,
+            command,
+            stdin,
+        } => match held.line(&instance) {
             Some(line) => exec(requests, replies, held, &line, &command, stdin).await,
             None => replies.send(&unknown(&instance)).await,
         },
-        Request::Put { instance, path, mode } => {
-            let put = |pieces| async move {
-                let Some(line) = held.line(&instance) else { return unknown(&instance) };
-                let put = files::put(&*line.transport, &held.id, &path, mode, pieces).await;
-                put.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done)
-            };
-            let reply = with_pieces(requests, put).await?;
-            replies.send(&reply).await
-        }
+        Request::Put {
+            instance,
+            path,
+            mode,
+        } => match held.line(&instance) {
+            Some(line) => {
+                let (send, pieces) = mpsc::channel(4);
+                let reply = tokio::select! {
+                    put = files::put(&*line.transport, &held.id, &path, mode, pieces) => {
+                        put.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done)
+                    }
+                    gone = forward(requests, Input::File(send)) => return Err(gone),
+                };
+                replies.send(&reply).await
+            }
+            None => replies.send(&unknown(&instance)).await,
+        },
         Request::Get { instance, path } => match held.line(&instance) {
             Some(line) => get(requests, replies, held, &*line.transport, &path).await,
             None => replies.send(&unknown(&instance)).await,
@@ -65,7 +82,9 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
                     Ok(_) => {
                         line.heard();
                         let micros = asked.elapsed().as_micros();
-                        Reply::Pong { micros: u64::try_from(micros).unwrap_or(u64::MAX) }
+                        Reply::Pong {
+                            micros: u64::try_from(micros).unwrap_or(u64::MAX),
+                        }
                     }
                     Err(error) => Reply::Failed(infra(&error)),
                 },
@@ -90,8 +109,17 @@ async fn exec(
 ) -> io::Result<()> {
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
-    let mut running = line.transport.exec(command, &held.id, stdin.then_some(receive));
-    let input = forward(requests, stdin.then_some(send));
+    let mut running = line
+        .transport
+        .exec(command, &held.id, stdin.then_some(receive));
+    let input = forward(
+        requests,
+        if stdin {
+            Input::Stdin(send)
+        } else {
+            Input::None
+        },
+    );
     tokio::pin!(input);
     loop {
         let event = tokio::select! {
@@ -127,7 +155,7 @@ async fn get(
 ) -> io::Result<()> {
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
     let got = files::get(transport, &held.id, path, send);
-    let gone = forward(requests, None);
+    let gone = forward(requests, Input::None);
     tokio::pin!(got, gone);
     let mut result = None;
     loop {
@@ -153,41 +181,42 @@ async fn get(
     replies.send(&reply).await
 }
 
-/// Runs `work` on the pieces that the client sends, and gives it up when the client goes.
-async fn with_pieces<F: Future<Output = Reply>>(
-    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
-    work: impl FnOnce(mpsc::Receiver<Vec<u8>>) -> F,
-) -> io::Result<Reply> {
-    let (send, receive) = mpsc::channel(4);
-    let input = forward(requests, Some(send));
-    tokio::select! {
-        reply = work(receive) => Ok(reply),
-        gone = input => Err(gone),
-    }
+/// Where the client's pieces go.
+enum Input {
+    /// Nowhere: none are expected.
+    None,
+    /// To a command.
+    Stdin(mpsc::Sender<Vec<u8>>),
+    /// To a file.
+    File(mpsc::Sender<Piece>),
 }
 
 /// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
-async fn forward(
-    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
-    mut to: Option<mpsc::Sender<Vec<u8>>>,
-) -> io::Error {
+/// A receiver may stop listening earlier: a command need not read all its input.
+async fn forward(requests: &mut mpsc::Receiver<(Request, Vec<u8>)>, mut to: Input) -> io::Error {
     loop {
-        match requests.recv().await {
-            Some((Request::Data, bytes)) => {
-                // A command may end without reading all its input.
-                if let Some(send) = &to {
-                    let _ = send.send(bytes).await;
-                }
+        match (requests.recv().await, &to) {
+            (Some((Request::Data, bytes)), Input::Stdin(send)) => drop(send.send(bytes).await),
+            (Some((Request::Data, bytes)), Input::File(send)) => {
+                drop(send.send(Piece::Data(bytes)).await);
             }
-            Some((Request::End, _)) => to = None,
-            Some(_) => return io::ErrorKind::InvalidData.into(),
-            None => return io::ErrorKind::UnexpectedEof.into(),
+            (Some((Request::End, _)), _) => {
+                if let Input::File(send) = &to {
+                    drop(send.send(Piece::End).await);
+                }
+                to = Input::None;
+            }
+            (Some((Request::Data, _)), Input::None) => {}
+            (Some(_), _) => return io::ErrorKind::InvalidData.into(),
+            (None, _) => return io::ErrorKind::UnexpectedEof.into(),
         }
     }
 }
 
 fn unknown(instance: &str) -> Reply {
-    Reply::Failed(request_failure(format!("`{instance}` is not an instance of this lease")))
+    Reply::Failed(request_failure(format!(
+        "`{instance}` is not an instance of this lease"
+    )))
 }
 
 fn out_of_turn(request: &Request) -> Failure {

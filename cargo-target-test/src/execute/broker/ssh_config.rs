@@ -2,42 +2,71 @@
 //!
 //! Owns its text. Must not know connections.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use crate::{
     error::Result,
     provision::{
-        platform::{Reach, SshReach},
+        platform::{Reach, SshReach, ssh_config},
         pool::Record,
     },
 };
 
-/// Adds an instance that SSH reaches; the user's own configuration stays in force for the rest.
-pub(super) fn add(file: &Path, record: &Record) -> Result<()> {
-    let Some(Reach::Ssh(reach)) = record.deployed.as_ref().map(|deployed| &deployed.reach) else {
-        return Ok(());
-    };
-    let mut text = fs_err::read_to_string(file).unwrap_or_default();
-    let entry = host(record.name(), reach);
-    if !text.contains(&entry) {
-        text.insert_str(0, &entry);
-        fs_err::write(file, text)?;
+/// The hosts, by instance.
+#[derive(Default)]
+pub(super) struct SshHosts(Mutex<BTreeMap<String, String>>);
+
+impl SshHosts {
+    /// Adds an instance, if SSH reaches it, and writes the file anew. Blocks.
+    pub(super) fn add(&self, file: &Path, record: &Record) -> Result<()> {
+        let Some(Reach::Ssh(reach)) = record.deployed.as_ref().map(|deployed| &deployed.reach)
+        else {
+            return Ok(());
+        };
+        let text = host(record.name(), reach)?;
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.insert(record.name().to_owned(), text);
+        let text: String = hosts.values().map(String::as_str).collect();
+        Ok(fs_err::write(file, text)?)
     }
-    Ok(())
 }
 
-fn host(name: &str, reach: &SshReach) -> String {
-    let mut text = format!("Host {name}\n  HostName {}\n", reach.host);
+/// What our own connection uses: `ssh -F` reads no other file.
+fn host(name: &str, reach: &SshReach) -> Result<String> {
+    let config = ssh_config::resolve(reach)?;
+    let mut text = format!(
+        "Host {name}\n  HostName {}\n  Port {}\n",
+        config.hostname, config.port
+    );
     let mut line = |key: &str, value: Option<String>| {
         if let Some(value) = value {
             let _ = writeln!(text, "  {key} {value}");
         }
     };
-    let path = |path: &std::path::PathBuf| format!("\"{}\"", path.display());
-    line("Port", reach.port.map(|port| port.to_string()));
-    line("User", reach.user.clone());
-    line("IdentityFile", reach.identity.as_ref().map(path));
-    line("IdentitiesOnly", reach.identity.as_ref().map(|_| "yes".to_owned()));
-    line("UserKnownHostsFile", reach.known_hosts.as_ref().map(path));
-    text
+    line("User", Some(config.user));
+    for identity in &config.identities {
+        line("IdentityFile", Some(quoted(identity)));
+    }
+    line(
+        "IdentitiesOnly",
+        config.identities_only.then(|| "yes".to_owned()),
+    );
+    let known: Vec<_> = config.known_hosts.iter().map(quoted).collect();
+    line(
+        "UserKnownHostsFile",
+        (!known.is_empty()).then(|| known.join(" ")),
+    );
+    line("HostKeyAlias", Some(config.known_as));
+    line("ProxyJump", config.proxy_jump);
+    line("ProxyCommand", config.proxy_command);
+    Ok(text)
+}
+
+fn quoted(path: &PathBuf) -> String {
+    format!("\"{}\"", path.display())
 }

@@ -42,11 +42,28 @@ pub(super) async fn serve(
     pid: u32,
     request: Request,
 ) -> io::Result<()> {
-    let Request::Acquire { binary, test, directory, target, playbook } = request else {
+    let Request::Acquire {
+        binary,
+        test,
+        directory,
+        target,
+        playbook,
+    } = request
+    else {
         return Ok(());
     };
-    let ask = Ask { binary, test, directory, target, playbook };
-    let asker = Asker { pid, case: ask.test.clone(), lease: core.new_lease() };
+    let ask = Ask {
+        binary,
+        test,
+        directory,
+        target,
+        playbook,
+    };
+    let asker = Asker {
+        pid,
+        case: ask.test.clone(),
+        lease: core.new_lease(),
+    };
     let case = match find(core, ask).await {
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
@@ -55,7 +72,10 @@ pub(super) async fn serve(
         Ok(held) => held,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
-    let leased = Reply::Leased { lease: held.id.clone(), instances: held.instances.clone() };
+    let leased = Reply::Leased {
+        lease: held.id.clone(),
+        instances: held.instances.clone(),
+    };
     let served = match connection.replies.send(&leased).await {
         Ok(()) => session::serve(connection, &held).await,
         Err(error) => Err(error),
@@ -71,5 +91,7 @@ async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<Case>, target_fixtures::
         Some(lookup) => lookup(&ask).map_err(|error| infra(&error)),
         None => Err(request_failure("this broker serves one run only")),
     });
-    found.await.unwrap_or_else(|error| Err(request_failure(error.to_string())))
+    found
+        .await
+        .unwrap_or_else(|error| Err(request_failure(error.to_string())))
 }

@@ -43,7 +43,11 @@ impl Supply {
     /// Nothing is asked for yet.
     pub fn new(wanted: Vec<Wanted>) -> Self {
         let slots = Mutex::new(vec![Slot::Idle; wanted.len()]);
-        Self { wanted, instance: None, slots }
+        Self {
+            wanted,
+            instance: None,
+            slots,
+        }
     }
 
     /// The target's name.
@@ -84,7 +88,11 @@ impl Supply {
             _ => None,
         });
         let possible = slots.len() - failed.clone().count();
-        if possible >= count { None } else { failed.next().cloned() }
+        if possible >= count {
+            None
+        } else {
+            failed.next().cloned()
+        }
     }
 
     /// The instance must not serve again: the next who asks has it replaced.
@@ -100,7 +108,10 @@ impl Supply {
     pub(super) fn look_again(&self) {
         let mut slots = self.slots();
         if !slots.iter().any(|slot| matches!(slot, Slot::Working)) {
-            for slot in slots.iter_mut().filter(|slot| matches!(slot, Slot::Ready(_))) {
+            for slot in slots
+                .iter_mut()
+                .filter(|slot| matches!(slot, Slot::Ready(_)))
+            {
                 *slot = Slot::Idle;
             }
         }
@@ -132,11 +143,16 @@ impl Supply {
             let ensured = self.ensure(core, index).await;
             let instance = format!("{}-{index}", self.target());
             let ensured = ensured.map_err(|error| could_not(&instance, &error))?;
-            let line = core.line(&ensured.record).map_err(|error| could_not(&instance, &error))?;
+            let line = core
+                .line(&ensured.record)
+                .map_err(|error| could_not(&instance, &error))?;
             match line.prove().await {
                 Ok(()) => {
                     let story = story(&ensured, replaced.as_deref(), started.elapsed());
-                    return Ok(Supplied { record: ensured.record, story });
+                    return Ok(Supplied {
+                        record: ensured.record,
+                        story,
+                    });
                 }
                 Err(error) => {
                     core.spoil(&ensured.record, &error.chain()).await;
@@ -154,9 +170,15 @@ impl Supply {
         let instance = format!("{}-{index}", self.target());
         let ensured = tokio::task::spawn_blocking(move || {
             let progress = |line: &str| core.progress(&format!("{instance}: {line}"));
-            core.provisioner.ensure(&wanted, &progress, &|| core.is_cancelled())
+            let ensured = core
+                .provisioner
+                .ensure(&wanted, &progress, &|| core.is_cancelled())?;
+            core.ssh_hosts.add(&core.ssh_config(), &ensured.record)?;
+            Ok(ensured)
         });
-        ensured.await.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
+        ensured
+            .await
+            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -168,18 +190,27 @@ impl Core {
     /// The live way to an instance; made on first use.
     pub(super) fn line(&self, record: &Record) -> Result<Arc<Line>, Error> {
         let deployed = record.deployed.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Infra, format!("`{}` is not deployed", record.name()))
+            Error::new(
+                ErrorKind::Infra,
+                format!("`{}` is not deployed", record.name()),
+            )
         })?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(record.id.clone()).or_insert_with(|| {
-            Arc::new(Line::new(transport::connect(record.name(), &deployed.reach)))
+            Arc::new(Line::new(transport::connect(
+                record.name(),
+                &deployed.reach,
+            )))
         });
         Ok(Arc::clone(line))
     }
 
     /// Has the pool never lend this instance again.
     pub(super) async fn spoil(self: &Arc<Self>, record: &Record, cause: &str) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(&record.id);
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&record.id);
         let (core, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
         let spoilt = tokio::task::spawn_blocking(move || core.provisioner.spoil(&id, &cause));
         if let Ok(Err(error)) = spoilt.await {

@@ -116,6 +116,11 @@ impl Stage {
         Ok(path)
     }
 
+    /// The triple that tests are built for.
+    pub fn triple(&self) -> &str {
+        self.triples.last().map_or("", String::as_str)
+    }
+
     /// Where the tool config goes.
     pub fn tool_config(&self) -> PathBuf {
         self.directory.join("nextest.toml")

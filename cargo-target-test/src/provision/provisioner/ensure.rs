@@ -41,6 +41,22 @@ pub struct Wanted {
     pub features: Vec<String>,
 }
 
+impl Wanted {
+    /// What the platform is told, before the pool has given it a name of its own and a folder.
+    pub fn order(&self, label: &str) -> Order {
+        Order {
+            instance: format!("{}-{}", self.target, self.index),
+            target: self.target.clone(),
+            index: self.index,
+            label: label.to_owned(),
+            unique: String::new(),
+            parameters: self.parameters.clone(),
+            directory: self.directory.clone(),
+            scratch: PathBuf::new(),
+        }
+    }
+}
+
 /// An instance that is ready, and claimed by the run.
 #[derive(Clone, Debug)]
 pub struct Ensured {
@@ -117,16 +133,7 @@ impl Provisioner {
 
     /// The record as it would be planned; only its id is missing.
     fn draft(&self, wanted: &Wanted) -> Result<Record> {
-        let order = Order {
-            instance: format!("{}-{}", wanted.target, wanted.index),
-            target: wanted.target.clone(),
-            index: wanted.index,
-            label: self.pool.state()?.label.clone(),
-            unique: String::new(),
-            parameters: wanted.parameters.clone(),
-            directory: wanted.directory.clone(),
-            scratch: PathBuf::new(),
-        };
+        let order = wanted.order(&self.pool.state()?.label);
         // Asked here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&order)?;
         Ok(Record {

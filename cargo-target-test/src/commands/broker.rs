@@ -1,0 +1,225 @@
+//! `broker`: serves tests that were started without `cargo target-test`.
+//!
+//! Owns how one broker for each pool comes up, finds out what a test wants, and goes when nobody wants it
+//! any more. Must not serve anything itself.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use target_fixtures::{env, wire::Run};
+
+use crate::{
+    cli::{BrokerArgs, Global},
+    commands::setting::{self, Setting},
+    error::{Error, ErrorKind, Result},
+    execute::{
+        broker::{Broker, Case, Supply, standalone::Ask},
+        session::Session,
+    },
+    inventory, plan, process,
+    provision::{self, FileLock, Provisioner, pool::Pool},
+    ui,
+};
+
+/// How long a broker stays without a client.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long another process may take to come up as the broker.
+const START: Duration = Duration::from_secs(20);
+
+/// Serves until idle; with `--ensure` has another process do so, and prints its socket's path.
+///
+/// # Errors
+/// When the pool cannot be used, or no broker came up.
+pub fn run(global: &Global, args: &BrokerArgs) -> Result<u8> {
+    let pool = setting::pool_directory(global)?;
+    if args.ensure {
+        ensure(&pool)
+    } else {
+        serve(&pool)
+    }
+}
+
+/// The lock that the one broker of a pool holds; its text is the socket's path.
+fn lock_file(pool: &Path) -> PathBuf {
+    pool.join("broker.lock")
+}
+
+fn ensure(pool: &Path) -> Result<u8> {
+    // Opening reports a pool that cannot be used here, where somebody reads it.
+    drop(Pool::open(pool)?);
+    let started = Instant::now();
+    let mut asked = false;
+    loop {
+        match FileLock::try_take(&lock_file(pool))? {
+            None => {
+                let socket = provision::peek(&lock_file(pool))?;
+                if Path::new(&socket).exists() {
+                    ui::out(socket);
+                    return Ok(0);
+                }
+            }
+            Some(free) => {
+                drop(free);
+                if !asked {
+                    spawn(pool)?;
+                    asked = true;
+                }
+            }
+        }
+        if started.elapsed() > START {
+            let log = pool.join("broker.log");
+            return Err(Error::new(ErrorKind::Infra, "no broker came up")
+                .with_hint(format!("`{}` says why", log.display())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts the broker in a session of its own, nothing of ours inherited.
+fn spawn(pool: &Path) -> Result<()> {
+    let log = fs_err::File::create(pool.join("broker.log"))?;
+    let mut command = process::command(std::env::current_exe()?);
+    command.arg("broker").arg("--pool").arg(pool);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.into_parts().0);
+    for name in [env::PLAYBOOK, env::TARGET, env::LEASE, env::BROKER] {
+        command.env_remove(name);
+    }
+    process::start(command)?;
+    Ok(())
+}
+
+fn serve(directory: &Path) -> Result<u8> {
+    let pool = Pool::open(directory)?;
+    let Some(lock) = FileLock::try_take(&lock_file(directory))? else {
+        return Ok(0);
+    };
+    let private = setting::private_directory()?;
+    let run = provision::Run {
+        id: setting::run_id(),
+        workspace: PathBuf::new(),
+        playbook: None,
+        platforms: provision::platform::all(),
+    };
+    let provisioner = Arc::new(Provisioner::new(pool, run)?);
+    let session = Session::start(private.path(), Arc::clone(&provisioner))?;
+    let known = Known::default();
+    let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
+    lock.write(&Broker::socket_in(private.path()).to_string_lossy())?;
+    session.wait_for(idle(&broker));
+    // From here on a new client starts a new broker, which waits for this one's leases like any other.
+    lock.write("")?;
+    let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
+    session.clean_up(&broker, keep, 0)?;
+    Ok(0)
+}
+
+/// Done when there was no client for a while.
+async fn idle(broker: &Broker) {
+    let mut since = Instant::now();
+    while since.elapsed() < IDLE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if broker.clients() > 0 {
+            since = Instant::now();
+        }
+    }
+}
+
+/// Playbooks and targets that tests asked for before.
+#[derive(Default)]
+struct Known {
+    supplies: Mutex<HashMap<(String, String, Option<String>), Arc<Supply>>>,
+}
+
+impl Known {
+    fn find(&self, ask: &Ask) -> Result<Arc<Case>> {
+        let global = Global {
+            playbook: ask.playbook.clone().map(PathBuf::from),
+            ..Global::default()
+        };
+        let setting = Setting::of_package(&global, Path::new(&ask.directory))?;
+        let records = inventory::metadata_of(Path::new(&ask.binary))?;
+        let metadata = inventory::effective(&records, &ask.test);
+        let count = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.count)
+            .unwrap_or(1);
+        let mut reasons = Vec::new();
+        for (number, target) in setting.playbook.targets.iter().enumerate() {
+            let instance = match &ask.target {
+                Some(wanted) if *wanted == target.name => None,
+                Some(wanted) if is_instance(wanted, &target.name) => Some(wanted.clone()),
+                Some(_) => continue,
+                None => None,
+            };
+            let skip = metadata
+                .as_ref()
+                .and_then(|metadata| plan::skip_reason(metadata, target));
+            match (plan::fits(metadata.as_ref(), target), skip) {
+                (Ok(()), None) => {
+                    let supply = self.supply(&setting, number, instance)?;
+                    let run = Run::default();
+                    return Ok(Arc::new(Case {
+                        supply,
+                        count,
+                        full_name: ask.test.clone(),
+                        run,
+                    }));
+                }
+                (Ok(()), Some(reason)) => reasons.push(format!("skip: {reason}")),
+                (Err(reason), _) => reasons.push(reason),
+            }
+        }
+        Err(no_target(ask, &reasons))
+    }
+
+    fn supply(
+        &self,
+        setting: &Setting,
+        target: usize,
+        instance: Option<String>,
+    ) -> Result<Arc<Supply>> {
+        let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = &setting.playbook.targets[target];
+        let key = (
+            of.name.clone(),
+            of.definition.hash.clone(),
+            instance.clone(),
+        );
+        if let Some(supply) = supplies.get(&key) {
+            return Ok(Arc::clone(supply));
+        }
+        let mut supply = Supply::new(setting.wanted(target, of.count)?);
+        supply.instance = instance;
+        let supply = Arc::new(supply);
+        supplies.insert(key, Arc::clone(&supply));
+        Ok(supply)
+    }
+}
+
+/// Whether `wanted` is `alpha-0` for `alpha`.
+fn is_instance(wanted: &str, target: &str) -> bool {
+    let index = wanted
+        .strip_prefix(target)
+        .and_then(|rest| rest.strip_prefix('-'));
+    index.is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn no_target(ask: &Ask, reasons: &[String]) -> Error {
+    let why = match (&ask.target, reasons) {
+        (Some(target), []) => format!("the playbook has no target `{target}`"),
+        (_, reasons) => reasons.join("; "),
+    };
+    Error::new(
+        ErrorKind::Infra,
+        format!("no target fits `{}`: {why}", ask.test),
+    )
+    .with_hint("`cargo target-test list` shows which targets fit which tests")
+}
