@@ -114,7 +114,6 @@ fn an_untouched_crate_is_multiplied() {
         "untouched",
         "--playbook",
         playbook,
-        "--",
         "--success-output",
         "final",
     ];

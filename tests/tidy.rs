@@ -257,7 +257,7 @@ fn readme_is_current() {
     let root = repository();
     let path = root.join("README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
-    let help = Project::existing(&root).run(&["--help"]).code(0).stdout;
+    let help = Project::existing(&root).run(&["-h"]).code(0).stdout;
     let (before, rest) = readme.split_once(OPEN).expect("README.md's help block");
     let (shown, after) = rest
         .split_once(CLOSE)

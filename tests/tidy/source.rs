@@ -60,10 +60,13 @@ pub(super) fn files(root: &Path) -> Vec<PathBuf> {
             .flatten()
         {
             let path = folder.join(entry.file_name());
+            if ["target", ".git"].iter().any(|skip| path.ends_with(skip)) {
+                continue;
+            }
             let kind = entry.file_type().expect("a file's type");
             if kind.is_file() {
                 found.push(path);
-            } else if kind.is_dir() && !["target", ".git"].iter().any(|skip| path.ends_with(skip)) {
+            } else if kind.is_dir() {
                 folders.push(path);
             }
         }
