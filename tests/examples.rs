@@ -24,7 +24,7 @@ fn hello_runs_on_the_embedded_default() {
         .code(0)
         .line_with(&["PASS", "deploy[local-0]"])
         .line_with(&["PASS", "hello::hello", "answers[local]"])
-        .line_with(&["PASS", "round_trip[local]"])
+        .line_with(&["PASS", "installs[local]"])
         .line_with(&["PASS", "failures_are_errors[local]"]);
     project.run(&["--delete-targets"]).code(0);
 }

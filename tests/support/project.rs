@@ -149,3 +149,21 @@ fn private() -> TempDir {
     }
     folder
 }
+
+/// The harness itself: a project builds without the network, and a second time at once.
+#[test]
+fn projects_build_offline() {
+    let plain = "#[test]\nfn works() {}\n";
+    let project = Project::new("harness").file("tests/plain.rs", plain);
+    project
+        .cargo(["test", "--test", "plain"])
+        .run()
+        .code(0)
+        .says("1 passed");
+    let again = Project::existing(&project.root);
+    again
+        .cargo(["test", "--test", "plain"])
+        .run()
+        .code(0)
+        .never_says("Compiling");
+}

@@ -7,10 +7,4 @@
 //! ```
 
 /// What we install on a machine.
-///
-/// ```
-/// assert_eq!(hello::motd("lab7"), "Welcome to lab7!\n");
-/// ```
-pub fn motd(machine: &str) -> String {
-    format!("Welcome to {machine}!\n")
-}
+pub const MOTD: &str = include_str!("../motd");
