@@ -52,7 +52,7 @@ fn rooms_use_only_rooms_to_their_left() {
         let shared = SHARED
             .iter()
             .any(|name| source.is(&format!("{ENGINE}/{name}")));
-        for (line, used) in crate_paths(&source.code) {
+        for (line, used) in crate_paths(source.product()) {
             let Some(other) = ROOMS.iter().position(|room| *room == used) else {
                 continue;
             };
@@ -346,21 +346,20 @@ fn long_functions(source: &Source) -> Vec<String> {
         let Some(found) = start.captures(line) else {
             continue;
         };
+        let mut rest = lines[number..].iter();
+        let signature = rest.position(|line| line.ends_with(['{', ';', '}']));
+        let signature = signature.unwrap_or_default();
+        if !lines[number + signature].ends_with('{') {
+            continue;
+        }
         let end = format!("{}}}", &found[1]);
-        let body = lines[number..]
-            .iter()
-            .position(|line| **line == end)
-            .unwrap_or(0);
-        let next = lines[number..]
-            .iter()
-            .position(|line| line.ends_with(';') && body == 0);
-        let length = body + 1;
-        if next.is_none() && length > 50 {
+        let body = rest.position(|line| *line == end).unwrap_or_default();
+        let length = signature + body + 2;
+        if length > 50 {
+            let (path, line) = (&source.path, number + 1);
+            let name = &found[5];
             offences.push(format!(
-                "{}:{}: `{}` has {length} lines, more than 50",
-                source.path,
-                number + 1,
-                &found[5]
+                "{path}:{line}: `{name}` has {length} lines, more than 50"
             ));
         }
     }

@@ -20,8 +20,11 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Its code up to its unit tests.
+    /// Its code up to its unit tests; nothing where it holds nothing else (`foo/tests.rs`).
     pub(super) fn product(&self) -> &str {
+        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+            return "";
+        }
         self.code.split("#[cfg(test)]").next().unwrap_or_default()
     }
 
@@ -60,7 +63,10 @@ pub(super) fn files(root: &Path) -> Vec<PathBuf> {
             .flatten()
         {
             let path = folder.join(entry.file_name());
-            if ["target", ".git"].iter().any(|skip| path.ends_with(skip)) {
+            if ["target", ".git"]
+                .iter()
+                .any(|skip| path == Path::new(skip))
+            {
                 continue;
             }
             let kind = entry.file_type().expect("a file's type");
