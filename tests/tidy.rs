@@ -87,7 +87,8 @@ fn one_place_each() {
             {
                 continue;
             }
-            for line in lines_with(source.product(), pattern) {
+            let code = source.product().replace("io::stdout().is_terminal", "");
+            for line in lines_with(&code, pattern) {
                 offences.push(format!(
                     "{}:{line}: {what}; only {places:?} may",
                     source.path
@@ -154,8 +155,16 @@ fn nothing_is_left_over() {
     let root = repository();
     let mut offences = Vec::new();
     for source in source::all(&root) {
-        for line in lines_with(&source.code, r"#\[ignore|\b(todo|unimplemented|dbg)!") {
-            offences.push(format!("{}:{line}: ignored or unfinished", source.path));
+        for line in lines_with(&source.code, r"\b(todo|unimplemented|dbg)!") {
+            offences.push(format!("{}:{line}: unfinished", source.path));
+        }
+        // No offence where tests start the ignored ones by themselves, nor where attributes are data.
+        let mut options = source.literals.iter().filter(|text| text.starts_with("--"));
+        let started = options.any(|text| text.ends_with("ignored"));
+        if !started && !source.path.starts_with("target-fixtures/macros/") {
+            for line in lines_with(&source.code, r"#\[ignore") {
+                offences.push(format!("{}:{line}: a test that nobody runs", source.path));
+            }
         }
     }
     let machine =
