@@ -25,6 +25,7 @@ const KEPT: &[&str] = &[
     "CARGO_HOME",
     "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
+    "RUSTFLAGS",
 ];
 
 /// A command of the test's, in an environment of its own.
