@@ -253,3 +253,24 @@ impl Outcome {
         )
     }
 }
+
+/// The harness itself: output is seen as it comes, and what a test lets go of is gone, its children too.
+#[test]
+fn programs_are_watched_and_ended() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let shell = |line| Tool::program("sh", folder.path(), folder.path()).args(["-c", line]);
+    shell("echo one; echo two >&2; exit 3")
+        .run()
+        .code(3)
+        .line_with(&["one"])
+        .says("two")
+        .never_says("three");
+    let mut hanging = shell("sleep 1000 & echo $!; wait").start();
+    hanging.wait_for("\n");
+    let child = hanging.printed().trim().to_owned();
+    drop(hanging);
+    super::eventually("the child's end", || {
+        let status = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        status.is_empty() || status.contains(") Z ")
+    });
+}
