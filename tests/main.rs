@@ -2,9 +2,15 @@
 
 /// The command line, and nextest's options held against the real `--help`.
 mod cli;
+/// The examples, as a reader of README runs them.
+mod examples;
 /// Metadata read from real test binaries.
 mod inventory;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.
 mod platform;
 /// Playbooks: every error at its place, against golden files.
 mod playbook;
+/// What the tests share: projects to run the tool in, sshd to run it against.
+mod support;
+/// The project's habits: layers, sizes, dependencies, documents.
+mod tidy;

@@ -1,0 +1,205 @@
+//! The examples, as a reader of README runs them.
+
+use std::{fs, path::Path};
+
+use crate::support::{Project, Sshd, Tool, examples, repository};
+
+/// Two targets that are this machine.
+const TWO_LOCAL: &str = r#"
+[[targets]]
+name = "east"
+platform = "local"
+
+[[targets]]
+name = "west"
+platform = "local"
+"#;
+
+/// README's first command: no playbook, no server.
+#[test]
+fn hello_runs_on_the_embedded_default() {
+    let project = examples();
+    project
+        .run(&["target-test", "-p", "hello"])
+        .code(0)
+        .line_with(&["PASS", "deploy[local-0]"])
+        .line_with(&["PASS", "hello::hello", "answers[local]"])
+        .line_with(&["PASS", "installs[local]"])
+        .line_with(&["PASS", "failures_are_errors[local]"]);
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// Without the tool's command the tests start what they need by themselves.
+#[test]
+fn hello_runs_under_plain_cargo_test() {
+    let project = examples();
+    project
+        .cargo(["test", "-p", "hello", "--test", "hello"])
+        .run()
+        .code(0)
+        .says("3 passed");
+    project
+        .cargo(["nextest", "run", "-p", "hello"])
+        .run()
+        .code(0)
+        .says("3 passed");
+}
+
+/// README's second example: every test on both targets, each reaching the machine it was given.
+#[test]
+fn matrix_reaches_the_right_machines() {
+    let project = examples();
+    let lab = Lab::up(project.private("lab").as_path());
+    let run = project
+        .run(&["-p", "matrix", "--playbook", &lab.playbook])
+        .code(0);
+    for target in ["alpha", "beta"] {
+        for test in ["smoke", "files", "pair"] {
+            assert_eq!(
+                run.lines_with(&["PASS", &format!("{test}[{target}]")]),
+                1,
+                "{run:?}"
+            );
+        }
+        for index in 0..2 {
+            let entry = format!("deploy[{target}-{index}]");
+            assert_eq!(run.lines_with(&["PASS", &entry]), 1, "{run:?}");
+        }
+    }
+}
+
+/// The matrix example's sshd, by the example's own script.
+struct Lab {
+    directory: String,
+    playbook: String,
+}
+
+impl Lab {
+    fn up(directory: &Path) -> Self {
+        let directory = directory.to_str().expect("UTF-8").to_owned();
+        let playbook = Self::script(&[&directory])
+            .code(0)
+            .stdout
+            .trim_end()
+            .to_owned();
+        Self {
+            directory,
+            playbook,
+        }
+    }
+
+    fn script(args: &[&str]) -> crate::support::Outcome {
+        let root = repository();
+        Tool::program(root.join("examples/matrix/up"), &root, &root.join("target"))
+            .args(args)
+            .run()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = Self::script(&["--down", &self.directory]);
+    }
+}
+
+/// A crate that knows nothing of us: each test on every target, told so by its environment.
+#[test]
+fn an_untouched_crate_is_multiplied() {
+    let project = examples();
+    let playbook = project.private("two.toml");
+    fs::write(&playbook, TWO_LOCAL).expect("a playbook");
+    let playbook = playbook.to_str().expect("UTF-8");
+    let shown = [
+        "-p",
+        "untouched",
+        "--playbook",
+        playbook,
+        "--success-output",
+        "final",
+    ];
+    let run = project.run(&shown).code(0);
+    for target in ["east", "west"] {
+        for test in [
+            "address::tests::ipv6_gets_brackets",
+            "address::tests::comes_from_the_environment",
+            "query::tests::encoding::ends_the_line",
+            "query::tests::nothing_is_refused",
+        ] {
+            let case = format!("{test}[{target}]");
+            assert!(run.lines_with(&["PASS", &case]) >= 1, "no {case}: {run:?}");
+        }
+        assert!(
+            run.lines_with(&[&format!("tested on {target}: localhost")]) >= 1,
+            "{run:?}"
+        );
+    }
+}
+
+/// The same with a crate as its authors published it, from Cargo's own cache: a dependency of ours
+/// (`shlex`) that has tests and no dev-dependencies.
+#[test]
+fn a_published_crate_is_multiplied() {
+    let project = Project::new("published").playbook(TWO_LOCAL);
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(repository().join("Cargo.toml"))
+        .other_options(vec!["--offline".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let package = metadata
+        .packages
+        .iter()
+        .find(|package| package.name == "shlex")
+        .expect("shlex");
+    let source = package
+        .manifest_path
+        .parent()
+        .expect("a folder")
+        .as_std_path();
+    let copy = project.private("shlex");
+    copy_folder(source, &copy);
+
+    let manifest = copy.join("Cargo.toml");
+    let playbook = project.path("target-test.toml");
+    let run = project
+        .tool(["--manifest-path"])
+        .args([&manifest])
+        .args(["--playbook"])
+        .args([&playbook])
+        .run()
+        .code(0);
+    let east = run.lines_with(&["PASS", "[east]"]);
+    assert!(east > 0, "{run:?}");
+    assert_eq!(east, run.lines_with(&["PASS", "[west]"]), "{run:?}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder's entries") {
+        let path = entry.expect("an entry").path();
+        let copy = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("a copied file");
+        }
+    }
+}
+
+/// The harness itself: four sshd, each with an identity of its own.
+#[test]
+fn sshd_have_identities() {
+    let sshd = Sshd::start(&["alpha-0", "beta-0"]);
+    for name in ["alpha-0", "beta-0"] {
+        let ssh = std::process::Command::new("ssh")
+            .arg("-F")
+            .arg(sshd.config())
+            .args([name, "echo $TARGET_IDENTITY"])
+            .output()
+            .expect("ssh");
+        assert_eq!(
+            String::from_utf8_lossy(&ssh.stdout).trim_end(),
+            name,
+            "{ssh:?}"
+        );
+    }
+}

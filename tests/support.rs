@@ -1,0 +1,51 @@
+//! What the end-to-end tests share: projects, the tool run in them, sshd to run it against, waiting.
+//!
+//! Owns everything that a test starts, and takes it down again. Must not know what is tested.
+
+#![allow(dead_code, reason = "each test module uses what it needs")]
+
+/// A crate of a test's own.
+mod project;
+/// sshd on loopback.
+mod sshd;
+/// The tool, run to its end or watched while it runs.
+mod tool;
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::{
+    project::Project,
+    sshd::Sshd,
+    tool::{Outcome, Started, Tool},
+};
+
+/// How long [`eventually`] and a tool's run may take; far beyond what a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+
+/// The project's own folder.
+pub(crate) fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
+}
+
+/// Waits until the condition holds; `what` completes "waited for ...".
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The tool in the project's own workspace, on its examples; builds share one target folder.
+pub(crate) fn examples() -> Project {
+    Project::existing(&repository())
+}

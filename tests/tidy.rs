@@ -1,0 +1,385 @@
+//! The project's habits, checked: each test lists all offences at once.
+//!
+//! Owns the rules that no compiler knows. Must not run the tool, but for its help.
+
+/// Rust files as the checks read them.
+mod source;
+
+use std::fs;
+
+use regex::Regex;
+
+use self::source::Source;
+use crate::support::{Project, repository};
+
+/// From left to right: a room may use those before it.
+const ROOMS: &[&str] = &[
+    "playbook",
+    "inventory",
+    "plan",
+    "provision",
+    "execute",
+    "aggregate",
+    "commands",
+];
+
+/// What every room may use, and what uses none; `cli` may name what a room's flags mean.
+const SHARED: &[&str] = &["error", "fault", "process", "ui"];
+
+/// The packages that the project promises to build on.
+const PROMISED: &[&str] = &[
+    "clap",
+    "cargo_metadata",
+    "nextest-metadata",
+    "serde",
+    "toml",
+    "tokio",
+    "ssh2",
+    "tempfile",
+    "fs4",
+];
+
+const ENGINE: &str = "cargo-target-test/src";
+
+#[test]
+fn rooms_use_only_rooms_to_their_left() {
+    let mut offences = Vec::new();
+    for source in engine() {
+        let path = source.path.as_str();
+        let room = ROOMS
+            .iter()
+            .position(|room| source.is(&format!("{ENGINE}/{room}")));
+        let shared = SHARED
+            .iter()
+            .any(|name| source.is(&format!("{ENGINE}/{name}")));
+        for (line, used) in crate_paths(source.product()) {
+            let Some(other) = ROOMS.iter().position(|room| *room == used) else {
+                continue;
+            };
+            if shared || room.is_some_and(|room| room < other) {
+                offences.push(format!("{path}:{line}: uses `{used}`, to its right"));
+            }
+        }
+    }
+    report(offences);
+}
+
+#[test]
+fn one_place_each() {
+    let rules = [
+        (
+            r"\bCommand::new\(|\.spawn\(\)",
+            vec!["process"],
+            "starts a process",
+        ),
+        (
+            r"\be?print(ln)?!|\bio::std(out|err)\(\)",
+            vec!["ui"],
+            "prints",
+        ),
+    ];
+    let mut offences = Vec::new();
+    for source in engine() {
+        for (pattern, places, what) in &rules {
+            if places
+                .iter()
+                .any(|place| source.is(&format!("{ENGINE}/{place}")))
+            {
+                continue;
+            }
+            let code = source.product().replace("io::stdout().is_terminal", "");
+            for line in lines_with(&code, pattern) {
+                offences.push(format!(
+                    "{}:{line}: {what}; only {places:?} may",
+                    source.path
+                ));
+            }
+        }
+    }
+    report(offences);
+}
+
+#[test]
+fn two_files_speak_to_nextest() {
+    let command = r"^(nextest|cargo-nextest|NEXTEST\w*|--(tool-config-file|binaries-metadata))$";
+    let command = Regex::new(command).expect("a pattern");
+    let mut offences = Vec::new();
+    for source in engine() {
+        let places = ["execute/nextest", "execute/runner"];
+        if places
+            .iter()
+            .any(|place| source.is(&format!("{ENGINE}/{place}")))
+        {
+            continue;
+        }
+        for literal in source.literals.iter().filter(|text| command.is_match(text)) {
+            offences.push(format!("{}: speaks to nextest: {literal:?}", source.path));
+        }
+    }
+    report(offences);
+}
+
+#[test]
+fn files_open_with_a_sentence_and_stay_small() {
+    let mut offences = Vec::new();
+    let mut lengths = Vec::new();
+    for source in source::all(&repository()) {
+        let length = source.text.lines().count();
+        if !source.text.starts_with("//! ") {
+            offences.push(format!("{}: does not open with `//! `", source.path));
+        }
+        if length > 400 {
+            offences.push(format!("{}: {length} lines, more than 400", source.path));
+        }
+        if source.path.ends_with("/mod.rs") {
+            offences.push(format!(
+                "{}: `foo.rs` beside `foo/`, not `foo/mod.rs`",
+                source.path
+            ));
+        }
+        if source.path.contains("src/") {
+            lengths.push(length);
+            offences.extend(long_functions(&source));
+        }
+    }
+    lengths.sort_unstable();
+    let median = lengths[lengths.len() / 2];
+    if median > 150 {
+        offences.push(format!("the median file has {median} lines, more than 150"));
+    }
+    report(offences);
+}
+
+#[test]
+fn nothing_is_left_over() {
+    let root = repository();
+    let mut offences = Vec::new();
+    for source in source::all(&root) {
+        for line in lines_with(&source.code, r"\b(todo|unimplemented|dbg)!") {
+            offences.push(format!("{}:{line}: unfinished", source.path));
+        }
+        // No offence where tests start the ignored ones by themselves, nor where attributes are data.
+        let mut options = source.literals.iter().filter(|text| text.starts_with("--"));
+        let started = options.any(|text| text.ends_with("ignored"));
+        if !started && !source.path.starts_with("target-fixtures/macros/") {
+            for line in lines_with(&source.code, r"#\[ignore") {
+                offences.push(format!("{}:{line}: a test that nobody runs", source.path));
+            }
+        }
+    }
+    let machine =
+        r"(^|[^\w.$}])/(work|root|home/\w+)/(\.cargo|main|shared|\.library|src)\b|/tmp/wt/";
+    for path in source::files(&root) {
+        let text = fs::read_to_string(root.join(&path)).unwrap_or_default();
+        if !path.ends_with("tests/tidy.rs") {
+            for line in lines_with(&text, machine) {
+                offences.push(format!("{}:{line}: a path of one machine", path.display()));
+            }
+        }
+    }
+    report(offences);
+}
+
+#[test]
+fn the_top_level_is_bare() {
+    let expected = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "cargo-target-test",
+        "examples",
+        "target-fixtures",
+        "tests",
+    ];
+    let root = repository();
+    let found: Vec<String> = fs::read_dir(&root)
+        .expect("the repository")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    let extra = found
+        .iter()
+        .filter(|name| !expected.contains(&name.as_str()));
+    let missing = expected
+        .iter()
+        .filter(|name| !found.iter().any(|other| other == *name));
+    let extra = extra.map(|name| format!("`{name}` does not belong to the top level"));
+    report(
+        extra
+            .chain(missing.map(|name| format!("`{name}` is missing")))
+            .collect(),
+    );
+}
+
+#[test]
+fn promised_packages_are_in_use() {
+    let manifest = manifest("cargo-target-test/Cargo.toml");
+    let code: String = engine()
+        .iter()
+        .map(|source| source.product().to_owned())
+        .collect();
+    let mut offences = Vec::new();
+    for package in PROMISED {
+        if manifest
+            .get("dependencies")
+            .and_then(|all| all.get(package))
+            .is_none()
+        {
+            offences.push(format!("`{package}` is no direct dependency"));
+        }
+        let used = format!(r"(^|[^\w:])(::)?{}::", package.replace('-', "_"));
+        if lines_with(&code, &used).is_empty() {
+            offences.push(format!("`{package}` is not used in product code"));
+        }
+    }
+    report(offences);
+}
+
+#[test]
+fn changelogs_know_the_version() {
+    let root = repository();
+    let workspace = manifest("Cargo.toml");
+    let version = workspace["workspace"]["package"]["version"]
+        .as_str()
+        .expect("a version");
+    let mut offences = Vec::new();
+    for package in ["cargo-target-test", "target-fixtures"] {
+        let text = fs::read_to_string(root.join(package).join("CHANGELOG.md")).unwrap_or_default();
+        if !text
+            .lines()
+            .any(|line| line.starts_with(&format!("## {version}")))
+        {
+            offences.push(format!("{package}/CHANGELOG.md has no `## {version}`"));
+        }
+    }
+    report(offences);
+}
+
+/// README promises what `.ci/run` tests, and shows the help as it is; `SNAPSHOTS=overwrite` rewrites it.
+#[test]
+fn readme_is_current() {
+    const OPEN: &str = "<!-- help -->\n```text\n";
+    const CLOSE: &str = "```\n<!-- /help -->";
+    let root = repository();
+    let path = root.join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md");
+    let help = Project::existing(&root).run(&["-h"]).code(0).stdout;
+    let (before, rest) = readme.split_once(OPEN).expect("README.md's help block");
+    let (shown, after) = rest
+        .split_once(CLOSE)
+        .expect("the end of README.md's help block");
+    if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
+        fs::write(&path, format!("{before}{OPEN}{help}{CLOSE}{after}")).expect("README.md");
+    } else {
+        snapbox::assert_data_eq!(shown.to_owned(), help);
+    }
+    let all_checks = fs::read_to_string(root.join(".ci/run")).expect(".ci/run");
+    let tests = ".ci/setup --tests && cargo nextest run";
+    for (text, name) in [(&readme, "README.md"), (&all_checks, ".ci/run")] {
+        assert!(text.contains(tests), "{name} does not have `{tests}`");
+    }
+}
+
+#[track_caller]
+fn report(offences: Vec<String>) {
+    assert!(
+        offences.is_empty(),
+        "{} offences:\n{}",
+        offences.len(),
+        offences.join("\n")
+    );
+}
+
+fn engine() -> Vec<Source> {
+    let mut all = source::all(&repository());
+    all.retain(|source| source.path.starts_with(ENGINE));
+    all
+}
+
+fn manifest(path: &str) -> toml::Table {
+    let text = fs::read_to_string(repository().join(path)).expect("a manifest");
+    text.parse().expect("a manifest's TOML")
+}
+
+/// The line numbers of a pattern's matches.
+fn lines_with(code: &str, pattern: &str) -> Vec<usize> {
+    let pattern = Regex::new(pattern).expect("a pattern");
+    let numbered = code.lines().enumerate();
+    numbered
+        .filter(|(_, line)| pattern.is_match(line))
+        .map(|(number, _)| number + 1)
+        .collect()
+}
+
+/// What the code names right below `crate::`, with its lines: `crate::{a, b::{c}}` gives `a` and `b`.
+fn crate_paths(code: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (start, matched) in code.match_indices("crate::") {
+        let line = code[..start].matches('\n').count() + 1;
+        let rest = &code[start + matched.len()..];
+        let end = rest.find(';').unwrap_or(rest.len());
+        let names = match rest.strip_prefix('{') {
+            Some(group) => outer_names(&group[..end.saturating_sub(1)]),
+            None => vec![leading_name(rest)],
+        };
+        found.extend(names.into_iter().map(|name| (line, name)));
+    }
+    found
+}
+
+fn outer_names(group: &str) -> Vec<String> {
+    let mut depth = 0;
+    let parts = group.split(|letter| {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        letter == ',' && depth == 0
+    });
+    parts.map(|part| leading_name(part.trim_start())).collect()
+}
+
+fn leading_name(text: &str) -> String {
+    text.chars()
+        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+        .collect()
+}
+
+/// Functions over 50 lines: from `fn` to the brace with the same indentation, signature included.
+fn long_functions(source: &Source) -> Vec<String> {
+    let start = Regex::new(r"^( *)((pub(\([^)]*\))?|const|async|unsafe|extern \S+) )*fn (\w+)");
+    let start = start.expect("a pattern");
+    let mut offences = Vec::new();
+    let lines: Vec<&str> = source.product().lines().collect();
+    for (number, line) in lines.iter().enumerate() {
+        let Some(found) = start.captures(line) else {
+            continue;
+        };
+        let mut rest = lines[number..].iter();
+        let signature = rest.position(|line| line.ends_with(['{', ';', '}']));
+        let signature = signature.unwrap_or_default();
+        if !lines[number + signature].ends_with('{') {
+            continue;
+        }
+        let end = format!("{}}}", &found[1]);
+        let body = rest.position(|line| *line == end).unwrap_or_default();
+        let length = signature + body + 2;
+        if length > 50 {
+            let (path, line) = (&source.path, number + 1);
+            let name = &found[5];
+            offences.push(format!(
+                "{path}:{line}: `{name}` has {length} lines, more than 50"
+            ));
+        }
+    }
+    offences
+}
+
+#[test]
+fn groups_of_imports_are_read() {
+    let code = "use crate::{plan::{self, Case}, error::Result};\nlet x = crate::ui::out(1);";
+    let found = crate_paths(code)
+        .into_iter()
+        .map(|(line, name)| format!("{line} {name}"));
+    assert_eq!(found.collect::<Vec<_>>(), ["1 plan", "1 error", "2 ui"]);
+}
