@@ -39,7 +39,10 @@ impl Target {
 
     /// The target's name in the playbook: `ubuntu`.
     #[must_use]
-    #[expect(clippy::misnamed_getters, reason = "a target is named by the playbook, not by its instance")]
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "a target is named by the playbook, not by its instance"
+    )]
     pub fn name(&self) -> &str {
         &self.instance.target
     }
@@ -256,4 +259,17 @@ fn part_of(path: &Path) -> std::path::PathBuf {
 fn mode(metadata: &fs::Metadata) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o7777
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Target>();
+        shared::<crate::TargetError>();
+        shared::<crate::Error>();
+    }
 }

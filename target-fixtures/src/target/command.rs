@@ -190,7 +190,9 @@ fn tails(stdout: &str, stderr: &str) -> String {
             .nth(lines - 1)
             .map_or(text, |(at, _)| &text[at + 1..]);
         let least = shown.len().saturating_sub(bytes);
-        let start = (least..).find(|at| shown.is_char_boundary(*at)).unwrap_or(least);
+        let start = (least..)
+            .find(|at| shown.is_char_boundary(*at))
+            .unwrap_or(least);
         let shown = &shown[start..];
         if !shown.is_empty() {
             let left_out = if shown.len() < text.len() {
