@@ -17,18 +17,13 @@ use crate::{
 
 /// A test: its record, and the function that the test harness calls.
 pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStream> {
-    let by_other = function.attrs.iter().any(signature::is_parametric);
     let arguments = Arguments::of_test(arguments);
-    // The signature is checked against no arguments where those are wrong, so that both errors show.
-    let form = match &arguments {
-        Ok(arguments) => signature::form(function, arguments, by_other),
-        Err(_) => signature::form(function, &Arguments::default(), true),
-    };
+    let form = signature::form(function, arguments.as_ref().ok());
     let (arguments, form) = match (arguments, form) {
         (Ok(arguments), Ok(form)) => (arguments, form),
-        (Err(mut one), Err(other)) => {
-            one.combine(other);
-            return Err(one);
+        (Err(mut all), Err(other)) => {
+            all.combine(other);
+            return Err(all);
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
