@@ -4,7 +4,7 @@
 //! know how a broker is found, nor what a test is.
 
 use std::{
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ impl Connection {
         self.send(request, &[])?;
         loop {
             match self.receive()? {
-                (Reply::Note { text }, _) => eprintln!("{text}"),
+                (Reply::Note { text }, _) => note(&text),
                 (reply, _) => return Ok(reply),
             }
         }
@@ -163,6 +163,11 @@ fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
     Ok((connection, instances))
 }
 
+/// Tells progress at once: the test harness would keep what `eprintln!` writes until the test has failed.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Reads pieces until the last answer.
 fn answer(
     connection: &mut Connection,
@@ -173,7 +178,7 @@ fn answer(
             (Reply::Data { stream }, body) => piece(stream, &body).map_err(|error| {
                 TargetError::new(ErrorKind::File, format!("write what came: {error}"))
             })?,
-            (Reply::Note { text }, _) => eprintln!("{text}"),
+            (Reply::Note { text }, _) => note(&text),
             (reply, _) => return Ok(reply),
         }
     }

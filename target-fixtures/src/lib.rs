@@ -43,7 +43,7 @@
 //! #[rstest]
 //! #[case(1500)]
 //! #[case(9000)]
-//! fn mtu(target: &Target, #[case] mtu: u32) -> Result<()> { ... }
+//! fn frames(target: &Target, #[case] mtu: u32) -> Result<()> { ... }
 //! ```
 //!
 //! # Arguments

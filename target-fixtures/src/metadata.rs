@@ -28,7 +28,8 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordKind {
-    /// A test with `#[target_test]`.
+    /// A test with `#[target_test]`; also those below its path, which `#[rstest]` and the like make of it
+    /// (`hello::mtu` describes `hello::mtu::case_1`).
     Test,
     /// Defaults for the tests of a module and of those below it (`target_defaults!`).
     Module,

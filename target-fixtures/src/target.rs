@@ -260,3 +260,16 @@ fn mode(metadata: &fs::Metadata) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o7777
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Target>();
+        shared::<crate::TargetError>();
+        shared::<crate::Error>();
+    }
+}

@@ -94,6 +94,52 @@ fn records() -> BTreeMap<String, Record> {
         .collect()
 }
 
+/// What [`forms::everything`] declares.
+fn everything() -> Metadata {
+    let condition = |reason: &str| Condition {
+        reason: reason.to_owned(),
+        ..Condition::default()
+    };
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let text = |text: &str| Some(text.to_owned());
+    let requirements = [
+        ("cores", "> 1"),
+        ("cpu.model", "~ EPYC"),
+        ("memory", ">= 1 GiB"),
+        ("nested_virt", "yes"),
+    ];
+    Metadata {
+        doc: text("Everything \"said\".\n\n    indented"),
+        platform: text("ssh"),
+        targets: texts(&["debian*"]),
+        category: text("functional"),
+        area: text("deploy"),
+        priority: Some(0),
+        tags: texts(&["a", "b"]),
+        owner: text("me\u{1e}"),
+        features: texts(&["gpu"]),
+        requirements: requirements
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        reuse: Some(false),
+        count: Some(1),
+        roles: Vec::new(),
+        timeout: text("1h 30m"),
+        retries: Some(2),
+        skip: vec![
+            condition("always"),
+            Condition {
+                target: text("lab"),
+                ..condition("there")
+            },
+        ],
+        expect_fail: vec![Condition {
+            feature: text("gpu"),
+            ..condition("bug 7")
+        }],
+    }
+}
+
 #[test]
 fn records_say_what_was_declared() {
     let records = records();
@@ -113,51 +159,10 @@ fn records_say_what_was_declared() {
             "::r#match"
         ]
     );
-    let condition = |reason: &str| Condition {
-        reason: reason.to_owned(),
-        ..Condition::default()
-    };
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let requirement = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    let everything = Metadata {
-        doc: Some("Everything \"said\".\n\n    indented".to_owned()),
-        platform: Some("ssh".to_owned()),
-        targets: texts(&["debian*"]),
-        category: Some("functional".to_owned()),
-        area: Some("deploy".to_owned()),
-        priority: Some(0),
-        tags: texts(&["a", "b"]),
-        owner: Some("me\u{1e}".to_owned()),
-        features: texts(&["gpu"]),
-        requirements: [
-            ("cores", "> 1"),
-            ("cpu.model", "~ EPYC"),
-            ("memory", ">= 1 GiB"),
-            ("nested_virt", "yes"),
-        ]
-        .map(requirement)
-        .into(),
-        reuse: Some(false),
-        count: Some(1),
-        roles: Vec::new(),
-        timeout: Some("1h 30m".to_owned()),
-        retries: Some(2),
-        skip: vec![
-            condition("always"),
-            Condition {
-                target: Some("lab".to_owned()),
-                ..condition("there")
-            },
-        ],
-        expect_fail: vec![Condition {
-            feature: Some("gpu".to_owned()),
-            ..condition("bug 7")
-        }],
-    };
     let record = &records["attribute::forms::everything"];
     assert_eq!(
         (record.kind, &record.metadata),
-        (RecordKind::Test, &everything)
+        (RecordKind::Test, &everything())
     );
     let defaults = &records["attribute::forms"];
     assert_eq!(

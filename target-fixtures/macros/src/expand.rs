@@ -6,7 +6,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Result, ReturnType, spanned::Spanned,
+    Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Pat, Result, ReturnType, spanned::Spanned,
 };
 
 use crate::{
@@ -17,18 +17,13 @@ use crate::{
 
 /// A test: its record, and the function that the test harness calls.
 pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStream> {
-    let by_other = function.attrs.iter().any(signature::is_parametric);
     let arguments = Arguments::of_test(arguments);
-    // The signature is checked against no arguments where those are wrong, so that both errors show.
-    let form = match &arguments {
-        Ok(arguments) => signature::form(function, arguments, by_other),
-        Err(_) => signature::form(function, &Arguments::default(), true),
-    };
+    let form = signature::form(function, arguments.as_ref().ok());
     let (arguments, form) = match (arguments, form) {
         (Ok(arguments), Ok(form)) => (arguments, form),
-        (Err(mut one), Err(other)) => {
-            one.combine(other);
-            return Err(one);
+        (Err(mut all), Err(other)) => {
+            all.combine(other);
+            return Err(all);
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -70,6 +65,7 @@ fn record(kind: &str, path: &TokenStream, metadata: &Json) -> TokenStream {
     }
 }
 
+/// The function that the test harness calls, the author's own inside it.
 fn harness(
     function: &ItemFn,
     form: Form,
@@ -82,52 +78,65 @@ fn harness(
     let name = &sig.ident;
     let test =
         (!attrs.iter().any(signature::is_test)).then(|| quote!(#[::core::prelude::v1::test]));
-    let others = |(position, _): &(usize, &FnArg)| *position != form.position();
-    let outer: Vec<_> = sig
+    let others = sig
         .inputs
         .iter()
         .enumerate()
-        .filter(others)
-        .map(|(_, input)| input)
-        .collect();
-    let mut passed = Vec::new();
-    for (position, input) in sig.inputs.iter().enumerate() {
-        passed.push(match form {
-            Form::One(at) if at == position => quote_spanned!(input.span()=> __first),
-            Form::Many(at) if at == position => quote_spanned!(input.span()=> __all),
-            _ => {
-                let name = signature::name(input)?;
-                quote!(#name)
-            }
-        });
-    }
-    let inner = inner(function);
-    let span = match &sig.output {
-        ReturnType::Default => name.span(),
-        ReturnType::Type(_, ty) => ty.span(),
-    };
-    let settled =
-        quote_spanned! {span=> ::target_fixtures::__private::returned(#name(#(#passed),*)) };
+        .filter(|(position, _)| *position != form.position());
+    let others = others.map(|(_, input)| without_mut(input));
     // `#[should_panic]` is refused by the compiler on a test that returns anything.
     let should_panic = attrs
         .iter()
         .any(|attribute| signature::named(attribute, &["should_panic"]));
     let output = (!should_panic).then(|| quote!(-> ::target_fixtures::__private::Verdict));
     let end = should_panic.then(|| quote!(.print();));
+    let (inner, call) = (inner(function), call(function, form)?);
     Ok(quote! {
         #(#attrs)*
         #test
-        #vis fn #name(#(#outer),*) #output {
+        #vis fn #name(#(#others),*) #output {
             #inner
             #record
             ::target_fixtures::__private::run(&RECORD, ::core::concat!(#path), |__first, __all| {
                 #[allow(unused_imports)]
                 use ::target_fixtures::__private::{ViaResult as _, ViaTermination as _};
-                #settled.verdict()
+                #call.verdict()
             })
             #end
         }
     })
+}
+
+/// The call of the author's function; each part where a wrong type is to be reported.
+fn call(function: &ItemFn, form: Form) -> Result<TokenStream> {
+    let signature = &function.sig;
+    let passed = signature
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(position, input)| match form {
+            Form::One(at) if at == position => Ok(quote_spanned!(input.span()=> __first)),
+            Form::Many(at) if at == position => Ok(quote_spanned!(input.span()=> __all)),
+            _ => signature::name(input).map(|name| quote!(#name)),
+        });
+    let passed = passed.collect::<Result<Vec<_>>>()?;
+    let name = &signature.ident;
+    let span = match &signature.output {
+        ReturnType::Default => name.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    Ok(quote_spanned!(span=> ::target_fixtures::__private::returned(#name(#(#passed),*))))
+}
+
+/// A parameter that is only passed on.
+fn without_mut(input: &FnArg) -> FnArg {
+    let mut input = input.clone();
+    if let FnArg::Typed(input) = &mut input
+        && let Pat::Ident(pat) = &mut *input.pat
+    {
+        pat.mutability = None;
+    }
+    input
 }
 
 /// The author's function, without what belongs to the one that the harness calls.

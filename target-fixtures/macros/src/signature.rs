@@ -18,8 +18,9 @@ pub(crate) enum Form {
     Many(usize),
 }
 
-/// Finds the form of `function`; all errors at once.
-pub(crate) fn form(function: &ItemFn, arguments: &Arguments, by_other: bool) -> Result<Form> {
+/// Finds the form of `function`; all errors at once. `arguments` are `None` where they are wrong themselves.
+pub(crate) fn form(function: &ItemFn, arguments: Option<&Arguments>) -> Result<Form> {
+    let by_other = function.attrs.iter().any(is_parametric);
     let mut form = Form::None;
     let signature = &function.sig;
     let refused = [
@@ -61,7 +62,7 @@ pub(crate) fn form(function: &ItemFn, arguments: &Arguments, by_other: bool) -> 
             Ok(())
         });
     value::each(refused.map(Err).chain(inputs), |result| result)?;
-    agree(function, form, arguments)?;
+    arguments.map_or(Ok(()), |arguments| agree(function, form, arguments))?;
     Ok(form)
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn is_test(attribute: &Attribute) -> bool {
 }
 
 /// Whether another attribute gives the function parameters of its own.
-pub(crate) fn is_parametric(attribute: &Attribute) -> bool {
+fn is_parametric(attribute: &Attribute) -> bool {
     named(attribute, &["rstest", "test_case", "test_matrix"])
 }
 

@@ -100,6 +100,9 @@ pub(crate) fn duration(value: &Expr) -> Result<Json> {
 }
 
 pub(crate) fn requirement(value: &Expr) -> Result<String> {
+    if literal(value).is_err() {
+        return fail(value, "expected a requirement in quotes, like `\">= 2\"`");
+    }
     let text = text(value)?;
     match text.parse::<Requirement>() {
         Ok(_) => Ok(text),
@@ -165,10 +168,6 @@ fn literal(value: &Expr) -> Result<&LitStr> {
             lit: Lit::Str(literal),
             ..
         }) => Ok(literal),
-        Expr::Lit(ExprLit {
-            lit: Lit::Int(_) | Lit::Float(_),
-            ..
-        }) => fail(value, "expected a string in quotes, like `\">= 2\"`"),
         _ => fail(value, "expected a string in quotes"),
     }
 }
