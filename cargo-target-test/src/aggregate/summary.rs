@@ -27,8 +27,8 @@ fn last(outcomes: &[Outcome]) -> BTreeMap<&str, &Outcome> {
         .collect()
 }
 
-/// Prints what is worth a line. `expected`: cases were chosen.
-pub fn print(outcomes: &[Outcome], report: &Report, expected: bool) {
+/// Prints what is worth a line.
+pub fn print(ended: &Ended, outcomes: &[Outcome], report: &Report) {
     let last = last(outcomes);
     for outcome in last.values() {
         match &outcome.verdict {
@@ -37,7 +37,8 @@ pub fn print(outcomes: &[Outcome], report: &Report, expected: bool) {
             Verdict::Pass | Verdict::Fail => {}
         }
     }
-    if expected && last.is_empty() {
+    let ran = matches!(ended.status.code(), Some(0 | TEST_RUN_FAILED));
+    if ran && last.is_empty() {
         ui::warn("no case asked for an instance: is a wrapper script or runner in the way?");
     }
     if !report.kept.is_empty() {

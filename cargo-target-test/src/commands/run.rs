@@ -35,6 +35,6 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let ended = session.run(&broker, choice.nextest_run()?)?;
     let report = session.clean_up(&broker, args.keep_targets, ended.interrupts)?;
     let outcomes = broker.take_outcomes();
-    summary::print(&outcomes, &report, choice.count() > 0);
+    summary::print(&ended, &outcomes, &report);
     Ok(summary::exit_code(&ended, &outcomes, &report))
 }

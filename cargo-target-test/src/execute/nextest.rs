@@ -161,7 +161,7 @@ impl Nextest {
             let shim = debug_shim.iter().map(|part| part.to_string_lossy());
             let shim = shlex::try_join(shim.collect::<Vec<_>>().iter().map(AsRef::as_ref));
             command
-                .arg(option)
+                .arg(format!("--{option}"))
                 .arg(format!("{} {debugger}", shim.unwrap_or_default()));
         }
         self.show(&command);
