@@ -95,6 +95,28 @@ pub fn run(
     }
 }
 
+/// Starts a program in a session of its own; the caller set its standard streams, and waits for it.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start(mut command: Command) -> Result<std::process::Child> {
+    own_session(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.spawn().map_err(|error| cannot_start(&program, error))
+}
+
+/// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
+///
+/// # Errors
+/// When it cannot be started (the program named), or outside a runtime.
+pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
+    tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
+    own_session(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    command.spawn().map_err(|error| cannot_start(&program, error))
+}
+
 /// Puts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
 #[expect(unsafe_code, reason = "setsid must run between fork and exec")]
 pub fn own_session(command: &mut Command) {

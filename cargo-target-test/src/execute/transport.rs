@@ -3,12 +3,33 @@
 //! Owns the seam: [`Transport`] and its events. Must not know leases, cases or clients.
 //! Files travel as commands (`shell`), so a protocol has to offer nothing but commands.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
 
-use crate::error::Result;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    provision::platform::Reach,
+};
+
+pub mod files;
+mod local;
+mod shell;
+pub mod ssh;
+
+/// How many events wait for who reads them, before the command is slowed down.
+const EVENTS: usize = 16;
+
+/// The way to an instance. Lazy: the first use connects. Called, and used, within a tokio runtime.
+pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
+    match reach {
+        Reach::Local { directory, env } => {
+            Arc::new(local::Local::new(instance, directory.clone(), env.clone()))
+        }
+        Reach::Ssh(reach) => Arc::new(ssh::Ssh::new(instance, reach, ssh::Limits::default())),
+    }
+}
 
 /// A live way to one instance. Cheap to share; dropping the last owner closes it.
 pub trait Transport: Send + Sync {
@@ -52,5 +73,73 @@ pub enum Event {
     Exited(Exit),
     /// It did not end by itself, or nobody knows: timeout ([`crate::ErrorKind::Timeout`], the process
     /// group was killed), connection lost or refused ([`crate::ErrorKind::Infra`], the instance named).
-    Lost(crate::error::Error),
+    Lost(Error),
+}
+
+/// What a command left that ended by itself.
+pub(crate) struct Outcome {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+impl Outcome {
+    /// An error with the command's own words, where it failed.
+    pub(crate) fn success(self, what: &str) -> Result<Self> {
+        if self.exit == Exit::Code(0) {
+            return Ok(self);
+        }
+        let text = String::from_utf8_lossy(&self.stderr);
+        let text = match (text.trim(), &self.exit) {
+            ("", Exit::Code(code)) => format!("exit code {code}"),
+            ("", Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            (text, _) => text.to_owned(),
+        };
+        Err(Error::new(ErrorKind::Infra, format!("{what}: {text}")))
+    }
+}
+
+impl Running {
+    /// A command that could not be started.
+    pub(crate) fn lost(error: Error) -> Self {
+        let (sender, events) = mpsc::channel(1);
+        // There is room for one, and the receiver is here.
+        let _ = sender.try_send(Event::Lost(error));
+        Self { events }
+    }
+
+    /// Waits for the end and keeps the output, which must be small.
+    pub(crate) async fn outcome(mut self) -> Result<Outcome> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
+                Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                Event::Exited(exit) => return Ok(Outcome { exit, stdout, stderr }),
+                Event::Lost(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Other, "the command's events ended early"))
+    }
+}
+
+/// A command of our own, on whatever transport.
+fn own_command(line: String, deadline: Option<Duration>) -> Command {
+    Command {
+        line,
+        timeout: deadline.map(|deadline| deadline.as_millis() as u64),
+        ..Command::default()
+    }
+}
+
+fn timed_out(instance: &str, timeout: Duration, line: &str) -> Error {
+    let after = humantime::format_duration(timeout);
+    let mut short: String = line.chars().take(80).collect();
+    if short.len() < line.len() {
+        short.push_str("...");
+    }
+    Error::new(
+        ErrorKind::Timeout,
+        format!("`{instance}`: `{short}` did not end within {after} and was killed"),
+    )
 }

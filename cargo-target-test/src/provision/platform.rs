@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::error::Result;
 
+pub mod ssh_config;
+
 /// A way of making instances. Calls block; the broker makes them on threads of their own.
 pub trait Platform: Send + Sync {
     /// The name in playbooks: `ssh`.

@@ -1,0 +1,133 @@
+//! Files over commands, for any transport.
+//!
+//! Owns atomic writing and the telling apart of a missing file from a lost connection. Must not know
+//! protocols or shells: the scripts are `shell`'s.
+
+use target_fixtures::wire::{Exit, Stream};
+use tokio::sync::mpsc;
+
+use super::{Event, Outcome, Transport, own_command, shell};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A piece of a file on its way to an instance.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some bytes; about 128 KiB is a good size.
+    Data(Vec<u8>),
+    /// The file is complete. A sender that is dropped without it has aborted the transfer.
+    End,
+}
+
+/// Writes a file: into a private file beside it, which then takes its place (a symbolic link is
+/// replaced, not followed). Until then, and after any error, the old content stays.
+///
+/// `path` is absolute, its folder exists. `mode` are permission bits.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for paths that cannot be a file, a missing folder, and aborted transfers;
+/// [`ErrorKind::Infra`] for what the instance says, and for a lost connection.
+pub async fn put(
+    transport: &dyn Transport,
+    lease: &str,
+    path: &str,
+    mode: u32,
+    mut content: mpsc::Receiver<Piece>,
+) -> Result<()> {
+    let place = shell::place(path)?;
+    let (stdin, receiver) = mpsc::channel(4);
+    let receive = own_command(shell::receive(&place), None);
+    let running = transport.exec(&receive, lease, Some(receiver));
+    let send = async {
+        let mut sent = 0_u64;
+        loop {
+            match content.recv().await {
+                Some(Piece::Data(bytes)) => {
+                    sent += bytes.len() as u64;
+                    // Who stopped reading says why in the outcome.
+                    if stdin.send(bytes).await.is_err() {
+                        break;
+                    }
+                }
+                Some(Piece::End) => break,
+                None => return None,
+            }
+        }
+        drop(stdin);
+        Some(sent)
+    };
+    let received = match tokio::join!(send, running.outcome()) {
+        (_, Err(error)) => Err(error),
+        (None, Ok(_)) => Err(wrong(format!("the transfer of `{path}` was aborted"))),
+        (Some(sent), Ok(outcome)) => complete(path, sent, outcome),
+    };
+    let finish = match &received {
+        Ok(()) => shell::install(&place, mode),
+        Err(_) => shell::discard(&place),
+    };
+    let finished = transport.exec(&own_command(finish, None), lease, None).outcome().await;
+    received?;
+    finished?.success(&format!("cannot write `{path}`"))?;
+    Ok(())
+}
+
+fn complete(path: &str, sent: u64, outcome: Outcome) -> Result<()> {
+    match outcome.exit {
+        Exit::Code(shell::DIRECTORY) => return Err(wrong(format!("`{path}` is a directory"))),
+        Exit::Code(shell::MISSING) => {
+            return Err(wrong(format!("the folder of `{path}` does not exist")));
+        }
+        _ => {}
+    }
+    let outcome = outcome.success(&format!("cannot write `{path}`"))?;
+    let received = String::from_utf8_lossy(&outcome.stdout);
+    if received.trim().parse() == Ok(sent) {
+        return Ok(());
+    }
+    let text = format!("`{path}`: {} of {sent} bytes arrived", received.trim());
+    Err(Error::new(ErrorKind::Infra, text))
+}
+
+/// Reads a file, in pieces, to `to`; when `to`'s receiver is dropped the transfer is aborted.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where `path` is missing, a directory, unreadable or not absolute;
+/// [`ErrorKind::Infra`] for what else the instance says, and for a lost connection.
+pub async fn get(
+    transport: &dyn Transport,
+    lease: &str,
+    path: &str,
+    to: mpsc::Sender<Vec<u8>>,
+) -> Result<()> {
+    let mut running = transport.exec(&own_command(shell::get(path)?, None), lease, None);
+    let mut stderr = Vec::new();
+    while let Some(event) = running.events.recv().await {
+        match event {
+            Event::Output(Stream::Stdout, bytes) => {
+                if to.send(bytes).await.is_err() {
+                    return Err(wrong(format!("the transfer of `{path}` was aborted")));
+                }
+            }
+            Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            Event::Exited(exit) => return read(path, exit, stderr),
+            Event::Lost(error) => return Err(error),
+        }
+    }
+    Err(Error::new(ErrorKind::Other, "the command's events ended early"))
+}
+
+fn read(path: &str, exit: Exit, stderr: Vec<u8>) -> Result<()> {
+    let text = match exit {
+        Exit::Code(shell::MISSING) => "does not exist",
+        Exit::Code(shell::DIRECTORY) => "is a directory",
+        Exit::Code(shell::UNREADABLE) => "may not be read",
+        exit => {
+            let outcome = Outcome { exit, stdout: Vec::new(), stderr };
+            return outcome.success(&format!("cannot read `{path}`")).map(drop);
+        }
+    };
+    Err(wrong(format!("`{path}` {text}")))
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Usage, message)
+}

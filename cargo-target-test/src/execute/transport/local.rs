@@ -1,0 +1,236 @@
+//! Commands as processes of this machine.
+//!
+//! Owns how a local command is run, killed and swept. Needs no markers: the kernel tells how a child
+//! ended. Must not start processes itself (`process` does).
+
+use std::{
+    collections::BTreeMap,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+use target_fixtures::{
+    env,
+    wire::{Command, Exit, Stream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdin},
+    sync::{mpsc, watch},
+    time,
+};
+
+use super::{Answer, EVENTS, Event, Running, Transport, own_command, shell, timed_out};
+use crate::{error::Result, process};
+
+/// How much is read at once.
+const CHUNK: usize = 128 << 10;
+
+pub(super) struct Local {
+    instance: String,
+    directory: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Local {
+    pub(super) fn new(instance: &str, directory: PathBuf, env: BTreeMap<String, String>) -> Self {
+        let instance = instance.to_owned();
+        Self { instance, directory, env }
+    }
+
+    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
+        shell::check(command, lease)?;
+        let mut process = process::command("/bin/sh");
+        process.arg("-c").arg(&command.line).envs(&self.env).envs(&command.env);
+        process.env(env::LEASE, lease);
+        if lease.is_empty() {
+            process.env_remove(env::LEASE);
+        }
+        process.current_dir(match &command.directory {
+            Some(directory) => self.directory.join(directory),
+            None => self.directory.clone(),
+        });
+        process.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
+        process.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = process::start_async(process)?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+        Ok((child, group))
+    }
+}
+
+impl Transport for Local {
+    fn exec(
+        &self,
+        command: &Command,
+        lease: &str,
+        stdin: Option<mpsc::Receiver<Vec<u8>>>,
+    ) -> Running {
+        match self.start(command, lease, stdin.is_some()) {
+            Ok((child, group)) => {
+                let (sender, events) = mpsc::channel(EVENTS);
+                let timeout = command.timeout.map(Duration::from_millis);
+                let late = timeout.map(|t| (t, timed_out(&self.instance, t, &command.line)));
+                tokio::spawn(follow(child, group, stdin, sender, late));
+                Running { events }
+            }
+            Err(error) => Running::lost(error),
+        }
+    }
+
+    fn probe(&self, _deadline: Duration) -> Answer<Duration> {
+        let started = Instant::now();
+        let answer = self.directory.metadata().map(|_| started.elapsed());
+        let instance = format!("`{}`: cannot use `{}`", self.instance, self.directory.display());
+        Box::pin(async move {
+            answer.map_err(|error| {
+                crate::Error::new(crate::ErrorKind::Infra, instance).with_source(error)
+            })
+        })
+    }
+
+    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()> {
+        let command = own_command(shell::sweep(lease), Some(deadline));
+        let running = self.exec(&command, "", None);
+        let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
+        Box::pin(async move { running.outcome().await?.success(&what).map(drop) })
+    }
+}
+
+/// A process group that is killed unless its leader has ended by itself.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // Already gone is what we want.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+async fn follow(
+    mut child: Child,
+    mut group: Group,
+    stdin: Option<mpsc::Receiver<Vec<u8>>>,
+    events: mpsc::Sender<Event>,
+    late: Option<(Duration, crate::Error)>,
+) {
+    let (ended, watch) = watch::channel(false);
+    let feed = feed(child.stdin.take(), stdin);
+    let pumps = [
+        tokio::spawn(pump(child.stdout.take(), Stream::Stdout, events.clone(), watch.clone())),
+        tokio::spawn(pump(child.stderr.take(), Stream::Stderr, events.clone(), watch)),
+    ];
+    let (timeout, error) = late.unzip();
+    let end = tokio::select! {
+        status = wait(&mut child, feed) => status.ok(),
+        () = sleep(timeout) => None,
+        () = events.closed() => return,
+    };
+    if end.is_some() {
+        group.0 = None;
+    }
+    drop(group);
+    let _ = ended.send(true);
+    for pump in pumps {
+        let _ = pump.await;
+    }
+    let last = match (end, error) {
+        (Some(status), _) => Event::Exited(exit(status)),
+        (None, Some(error)) => Event::Lost(error),
+        (None, None) => Event::Lost(std::io::Error::other("the command's end is unknown").into()),
+    };
+    let _ = events.send(last).await;
+}
+
+/// Waits for the child while it is fed.
+async fn wait(child: &mut Child, feed: impl Future<Output = ()>) -> std::io::Result<ExitStatus> {
+    tokio::pin!(feed);
+    let mut fed = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            () = &mut feed, if !fed => fed = true,
+        }
+    }
+}
+
+async fn sleep(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receiver<Vec<u8>>>) {
+    let (Some(mut pipe), Some(mut content)) = (pipe, content) else { return };
+    while let Some(bytes) = content.recv().await {
+        // A program may end without reading its input.
+        if pipe.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes a stream on until it ends or, when the child has ended, until what it wrote is passed on: what
+/// the child left running may keep the pipe open for ever.
+async fn pump(
+    pipe: Option<impl AsyncRead + AsFd + Unpin>,
+    stream: Stream,
+    events: mpsc::Sender<Event>,
+    mut ended: watch::Receiver<bool>,
+) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = tokio::select! {
+            read = pipe.read(&mut buffer) => read.unwrap_or(0),
+            _ = ended.wait_for(|ended| *ended) => break,
+        };
+        if read == 0 || events.send(Event::Output(stream, buffer[..read].to_vec())).await.is_err() {
+            return;
+        }
+    }
+    // No more than a pipe holds was written before the end.
+    let mut left = 1 << 20;
+    while left > 0 {
+        let Ok(read @ 1..) = rustix::io::read(&pipe, &mut buffer) else { return };
+        left = usize::saturating_sub(left, read);
+        if events.send(Event::Output(stream, buffer[..read].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(number)) => Exit::Signal(signal_name(number)),
+        (None, None) => Exit::Code(255),
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let names = [
+        (Signal::HUP, "HUP"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::ILL, "ILL"),
+        (Signal::TRAP, "TRAP"),
+        (Signal::ABORT, "ABRT"),
+        (Signal::BUS, "BUS"),
+        (Signal::FPE, "FPE"),
+        (Signal::KILL, "KILL"),
+        (Signal::USR1, "USR1"),
+        (Signal::SEGV, "SEGV"),
+        (Signal::USR2, "USR2"),
+        (Signal::PIPE, "PIPE"),
+        (Signal::ALARM, "ALRM"),
+        (Signal::TERM, "TERM"),
+    ];
+    let found = names.iter().find(|(signal, _)| signal.as_raw() == number);
+    found.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}

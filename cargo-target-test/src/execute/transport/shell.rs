@@ -1,0 +1,240 @@
+//! What assumes a POSIX shell on the target: the only such file (with its folder).
+//!
+//! Owns the wrapping of commands (start and end markers, environment, folder) and the scripts that
+//! kill, sweep, put and get. Must not know protocols: everything here is text.
+
+use std::fmt::Write as _;
+
+use target_fixtures::{env, wire::Command};
+
+use crate::error::{Error, ErrorKind, Result};
+
+mod filter;
+
+pub(crate) use filter::Filter;
+
+/// The longest wrapped command, in bytes: an SSH packet holds no more.
+const LONGEST: usize = 32_000;
+
+/// Exit code of [`get`] and [`put`]'s scripts: there is no such file or folder.
+pub(crate) const MISSING: i32 = 41;
+/// Exit code of [`get`] and [`put`]'s scripts: it is a directory.
+pub(crate) const DIRECTORY: i32 = 42;
+/// Exit code of [`get`]'s script: it may not be read.
+pub(crate) const UNREADABLE: i32 = 43;
+
+/// A command as it travels.
+#[derive(Clone, Debug)]
+pub(crate) struct Wrapped {
+    /// One line for the login shell, whichever it is.
+    pub(crate) line: String,
+    /// What marks this command's streams; gives the [`Filter`] that reads them.
+    pub(crate) nonce: String,
+}
+
+/// Wraps a command: start markers, environment, folder, the line in a subshell, end markers.
+///
+/// The login shell may be a POSIX shell, csh or fish: it sees nothing but `exec /bin/sh -c <word>`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for NUL bytes, names that are no environment variable, and lines too long.
+pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrapped> {
+    check(command, lease)?;
+    let nonce = nonce();
+    let mut script = format!(r"printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; ");
+    if !lease.is_empty() {
+        let _ = write!(script, "export {}={}; ", env::LEASE, quote(lease));
+    }
+    for (name, value) in &command.env {
+        let _ = write!(script, "export {name}={}; ", quote(value));
+    }
+    if let Some(directory) = &command.directory {
+        let _ = write!(script, "cd -- {} >/dev/null && ", quote(directory));
+    }
+    // The space keeps `eval` from taking a line that starts with `-` for an option.
+    let _ = write!(script, "(eval {})", quote(&format!(" {}", command.line)));
+    script.push_str(if stdin { "; " } else { " </dev/null; " });
+    let _ = write!(
+        script,
+        r#"printf '\036{nonce}]%s\036' "$?" >&2; printf '\036{nonce}]\036'"#
+    );
+    let line = format!("exec /bin/sh -c {}", quote_for_any(&script));
+    if line.len() > LONGEST {
+        return Err(wrong(format!(
+            "the command is too long ({} bytes as sent, at most {LONGEST})",
+            line.len()
+        ))
+        .with_hint("put it into a file on the instance and run that"));
+    }
+    Ok(Wrapped { line, nonce })
+}
+
+/// What a transport without a login shell must check too.
+///
+/// # Errors
+/// [`ErrorKind::Usage`], as [`wrap`].
+pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
+    let texts = [Some(&command.line), command.directory.as_ref()];
+    let mut texts = texts.into_iter().flatten().chain(command.env.values());
+    if texts.any(|text| text.contains('\0')) || lease.contains('\0') {
+        return Err(wrong("the command contains a NUL byte".to_owned()));
+    }
+    if let Some(name) = command.env.keys().find(|name| !is_variable(name)) {
+        return Err(wrong(format!("`{name}` is no environment variable's name")));
+    }
+    Ok(())
+}
+
+/// The script that kills one wrapped command: its process group, or, where that is not known yet, the
+/// group of whatever process shows its nonce.
+pub(crate) fn kill(wrapped: &Wrapped, group: Option<u32>) -> String {
+    match group {
+        Some(group) => format!("kill -s KILL -- -{group} 2>/dev/null || kill -s KILL {group}"),
+        None => {
+            // Split, so that the script does not find itself.
+            let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
+            format!(
+                "n={head}; n=$n{tail}; for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline); do \
+                 p=${{p#/proc/}}; p=${{p%/*}}; \
+                 kill -s KILL -- -$p 2>/dev/null || kill -s KILL $p 2>/dev/null; done; :"
+            )
+        }
+    }
+}
+
+/// The script that kills every process that carries a lease's mark, until none is left; it fails, naming
+/// process ids on standard error, when some stay.
+///
+/// A mark is the environment variable, or (a subshell has the environment its shell was started with)
+/// the wrapper's own `export`.
+pub(crate) fn sweep(lease: &str) -> String {
+    // The name is split and the patterns come by a pipe, so that the sweep does not find itself.
+    format!(
+        "n={head}; n=${{n}}{tail}; e=$n={value}; w=\"export $n=\"{export}; \
+         find_marked() {{ \
+           for f in $(printf '%s\\n' \"$w\" | grep -lsF -f - /proc/[0-9]*/cmdline); do \
+             f=${{f#/proc/}}; echo ${{f%/*}}; done; \
+           for f in $(printf '%s\\n' \"$e\" | grep -lsF -f - /proc/[0-9]*/environ); do \
+             tr '\\000' '\\n' <$f 2>/dev/null | grep -qxF -e \"$e\" && {{ f=${{f#/proc/}}; echo ${{f%/*}}; }}; \
+           done; }}; \
+         i=0; while p=$(find_marked); [ -n \"$p\" ]; do \
+           i=$((i+1)); [ $i -gt 40 ] && {{ echo $p >&2; exit 1; }}; \
+           kill -s KILL $p 2>/dev/null; [ $i -gt 1 ] && {{ sleep 0.05 2>/dev/null || sleep 1; }}; \
+         done; :",
+        head = &env::LEASE[..6],
+        tail = &env::LEASE[6..],
+        value = quote(lease),
+        export = quote(&quote(lease)),
+    )
+}
+
+/// The names of a file being written: where it goes and the private file beside it.
+pub(crate) struct Place {
+    path: String,
+    temporary: String,
+}
+
+/// A place for a file.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where the path is not absolute, ends in `/`, or has a NUL or newline.
+pub(crate) fn place(path: &str) -> Result<Place> {
+    check_path(path)?;
+    match path.rsplit_once('/') {
+        Some((folder, name)) if !name.is_empty() => Ok(Place {
+            path: path.to_owned(),
+            temporary: format!("{folder}/.target-test-{}", nonce()),
+        }),
+        _ => Err(wrong(format!("`{path}` names a directory, not a file"))),
+    }
+}
+
+/// The script that writes standard input to the private file and prints how many bytes it has: a lost
+/// connection looks like the end of the input, so only the sender knows whether that is all.
+pub(crate) fn receive(place: &Place) -> String {
+    let folder = place.temporary.rsplit_once('/').map_or("", |(f, _)| f);
+    format!(
+        "[ -d {path} ] && exit {DIRECTORY}; [ -d {folder}/ ] || exit {MISSING}; \
+         umask 077; set -C; cat >{temporary} && wc -c <{temporary}",
+        path = quote(&place.path),
+        folder = quote(folder),
+        temporary = quote(&place.temporary),
+    )
+}
+
+/// The script that gives the private file its mode and, atomically, its name.
+pub(crate) fn install(place: &Place, mode: u32) -> String {
+    let (path, temporary) = (quote(&place.path), quote(&place.temporary));
+    format!(
+        "chmod {:o} {temporary} && mv -f {temporary} {path} || {{ rm -f {temporary}; exit 1; }}",
+        mode & 0o7777
+    )
+}
+
+/// The script that removes the private file.
+pub(crate) fn discard(place: &Place) -> String {
+    format!("rm -f {}", quote(&place.temporary))
+}
+
+/// The script that prints a file, or exits with [`MISSING`], [`DIRECTORY`] or [`UNREADABLE`].
+///
+/// # Errors
+/// As [`place`].
+pub(crate) fn get(path: &str) -> Result<String> {
+    check_path(path)?;
+    let path = quote(path);
+    Ok(format!(
+        "[ -d {path} ] && exit {DIRECTORY}; [ -e {path} ] || exit {MISSING}; \
+         [ -r {path} ] || exit {UNREADABLE}; exec cat {path}"
+    ))
+}
+
+/// One word for `/bin/sh`, on one line: `IFS` ends in a newline in every shell that starts.
+pub(crate) fn quote(text: &str) -> String {
+    let body = text.replace('\'', r"'\''").replace('\n', "'\"${IFS#??}\"'");
+    format!("'{body}'")
+}
+
+/// One word for sh, csh and fish: what any of them reads inside quotes stands outside, after a backslash.
+fn quote_for_any(text: &str) -> String {
+    let mut word = String::with_capacity(text.len() * 5 / 4 + 2);
+    word.push('\'');
+    for char in text.chars() {
+        match char {
+            '\'' | '\\' | '!' => word.extend(['\'', '\\', char, '\'']),
+            _ => word.push(char),
+        }
+    }
+    word.push('\'');
+    word
+}
+
+fn check_path(path: &str) -> Result<()> {
+    if path.contains(['\0', '\n']) {
+        return Err(wrong(format!("{path:?} has a NUL or newline in its name")));
+    }
+    if !path.starts_with('/') {
+        return Err(wrong(format!("`{path}` is no absolute path")));
+    }
+    Ok(())
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Usage, message)
+}
+
+/// 32 hex digits that nothing else on the target has.
+fn nonce() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let part = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", part(), part())
+}
+
+#[cfg(test)]
+mod tests;

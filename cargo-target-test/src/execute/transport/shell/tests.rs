@@ -1,0 +1,143 @@
+//! The wrapper and the scripts, through the shells of this machine.
+
+use std::{
+    io::Write as _,
+    process::{Command as Process, Output, Stdio},
+};
+
+use super::*;
+
+fn run(shell: &str, line: &str, stdin: &[u8]) -> Output {
+    let mut child = Process::new(shell)
+        .args(["-c", line])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// Standard output, standard error and exit code of a command under a login shell.
+fn through(shell: &str, command: &Command, stdin: Option<&[u8]>) -> (String, String, i32) {
+    let wrapped = wrap(command, "lease-1", stdin.is_some()).unwrap();
+    let output = run(shell, &wrapped.line, stdin.unwrap_or(b"unread"));
+    let mut filter = Filter::new(&wrapped.nonce);
+    let texts = [filter.stdout(&output.stdout), filter.stderr(&output.stderr)];
+    let [out, err] = texts.map(|text| String::from_utf8(text).unwrap());
+    assert!(filter.group().is_some());
+    (out, err, filter.exit().unwrap())
+}
+
+fn line(line: &str) -> Command {
+    Command { line: line.to_owned(), ..Command::default() }
+}
+
+fn shells() -> impl Iterator<Item = &'static str> {
+    ["sh", "dash", "bash", "zsh", "fish", "csh", "tcsh", "ksh"]
+        .into_iter()
+        .filter(|shell| which::which(shell).is_ok())
+}
+
+#[test]
+fn every_login_shell_gives_the_same() {
+    let nasty = "a'b\"c\\d\\\\e!f$g`h`i\n\\'j*?~ {k} #l;&|<>(m)\tü";
+    for shell in shells() {
+        let mut command = line("printf %s \"$NASTY\"; printf '%s' 'x\\!y\nz' >&2; exit 7");
+        command.env.insert("NASTY".to_owned(), nasty.to_owned());
+        let (out, err, code) = through(shell, &command, None);
+        assert_eq!((out.as_str(), err.as_str(), code), (nasty, "x\\!y\nz", 7), "{shell}");
+    }
+}
+
+#[test]
+fn environment_folder_and_input() {
+    let mut command = line("echo $TARGET_TEST_LEASE $(pwd); cat");
+    command.directory = Some("/usr/bin".to_owned());
+    let (out, ..) = through("sh", &command, Some(b"in\0put"));
+    assert_eq!(out, "lease-1 /usr/bin\nin\0put");
+    assert_eq!(through("sh", &line("cat; echo end"), None).0, "end\n");
+
+    command.directory = Some("/no such".to_owned());
+    let (out, err, code) = through("sh", &command, None);
+    assert_eq!((out.as_str(), code != 0), ("", true));
+    assert!(err.contains("/no such"), "{err}");
+}
+
+#[test]
+fn odd_lines() {
+    for (text, out, code) in [
+        ("-n x 2>/dev/null", "", 127),
+        ("echo a # b", "a\n", 0),
+        ("cat <<E\nhere 'doc'\nE", "here 'doc'\n", 0),
+        ("printf '\\036\\000'", "\u{1e}\0", 0),
+        ("if 2>/dev/null", "", 2),
+        ("exec echo gone", "gone\n", 0),
+        ("false", "", 1),
+        ("sh -c 'kill -9 $$' 2>/dev/null", "", 137),
+    ] {
+        let (got, _, exit) = through("sh", &line(text), None);
+        assert_eq!((got.as_str(), exit), (out, code), "{text}");
+    }
+}
+
+#[test]
+fn its_own_text_is_no_marker() {
+    let (out, _, code) = through("sh", &line("tr '\\0' ' ' </proc/$$/cmdline"), None);
+    assert!(out.contains("036") && code == 0, "{out}");
+}
+
+#[test]
+fn refusals() {
+    for command in [line("a\0b"), line(&"x".repeat(40_000))] {
+        assert_eq!(wrap(&command, "", false).unwrap_err().kind(), ErrorKind::Usage);
+    }
+    let mut command = line("true");
+    command.env.insert("A-B".to_owned(), String::new());
+    assert!(wrap(&command, "", false).unwrap_err().to_string().contains("`A-B`"));
+    for path in ["rel", "/a\nb", "/a/"] {
+        assert!(place(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn files_by_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a 'b' \"c\" $d ü\\");
+    let path = path.to_str().unwrap();
+    let place = place(path).unwrap();
+    let sh = |script: &str, input: &[u8]| run("sh", script, input);
+
+    assert_eq!(sh(&get(path).unwrap(), b"").status.code(), Some(MISSING));
+    let received = sh(&receive(&place), b"x\0y");
+    assert_eq!(String::from_utf8_lossy(&received.stdout).trim(), "3");
+    assert!(sh(&install(&place, 0o640), b"").status.success());
+    assert_eq!(sh(&get(path).unwrap(), b"").stdout, b"x\0y");
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(sh(&get("/").unwrap(), b"").status.code(), Some(DIRECTORY));
+
+    assert!(sh(&receive(&place), b"half").status.success());
+    assert!(sh(&discard(&place), b"").status.success());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
+    let lease = format!("l{}", nonce());
+    let start = |lease: &str, text: &str| {
+        let wrapped = wrap(&line(text), lease, false).unwrap();
+        Process::new("sh").args(["-c", &wrapped.line]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut swept = [start(&lease, "sleep 1000"), start(&lease, "while :; do sleep 0.1; done")];
+    let mut other = start(&format!("{lease}0"), "sleep 1000");
+    let swept_now = run("sh", &sweep(&lease), b"");
+    assert!(swept_now.status.success(), "{swept_now:?}");
+    for child in &mut swept {
+        child.wait().unwrap();
+    }
+    assert!(other.try_wait().unwrap().is_none());
+    assert!(run("sh", &sweep(&format!("{lease}0")), b"").status.success());
+    other.wait().unwrap();
+}

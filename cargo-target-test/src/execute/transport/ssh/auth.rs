@@ -1,0 +1,166 @@
+//! How we prove who we are: the agent's keys, then key files.
+//!
+//! Owns the order and the message when nothing was accepted. Must not ask for passwords: a run has nobody
+//! to answer.
+
+use std::{fs, path::Path};
+
+use ssh2::ErrorCode;
+
+use super::connect::Stage;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What an unencrypted key in OpenSSH's format starts with, after its first line.
+const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+
+/// Authenticates the session.
+pub(super) fn authenticate(stage: &mut Stage<'_>) -> Result<()> {
+    let user = stage.config.user.clone();
+    let session = stage.session.clone();
+    let offered = match stage.drive(|| session.auth_methods(&user).map(str::to_owned)) {
+        Ok(methods) => methods,
+        // The server wanted no proof at all.
+        Err(_) if session.authenticated() => return Ok(()),
+        Err(error) => return Err(stage.refused(&error)),
+    };
+    let mut tried = Vec::new();
+    if agent(stage, &user, &mut tried)? || files(stage, &user, &mut tried)? {
+        return Ok(());
+    }
+    Err(denied(stage, &offered, &tried))
+}
+
+fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
+    let Some(socket) = &stage.config.agent else { return Ok(false) };
+    let Ok(mut agent) = stage.session.agent() else { return Ok(false) };
+    let listed = agent
+        .set_identity_path(socket)
+        .and_then(|()| agent.connect())
+        .and_then(|()| agent.list_identities())
+        .and_then(|()| agent.identities());
+    let Ok(mut keys) = listed else {
+        tried.push(format!("the agent at `{}` (it does not answer)", socket.display()));
+        return Ok(false);
+    };
+    let named = stage.config.identities.iter().filter_map(|file| public_blob(file));
+    let named: Vec<String> = named.collect();
+    let is_named = |key: &ssh2::PublicKey| named.contains(&super::host_key::base64(key.blob()));
+    if stage.config.identities_only {
+        keys.retain(is_named);
+    } else {
+        keys.sort_by_key(|key| !is_named(key));
+    }
+    for key in &keys {
+        tried.push(format!("the agent's key `{}`", key.comment()));
+        if accepted(stage, stage.drive(|| agent.userauth(user, key)), tried)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn files(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
+    for file in stage.config.identities.iter() {
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !only(stage) => continue,
+            Err(error) => {
+                tried.push(format!("`{}` ({error})", file.display()));
+                continue;
+            }
+        };
+        if is_encrypted(&text) {
+            tried.push(format!("`{}` (encrypted: add it to an ssh-agent)", file.display()));
+            continue;
+        }
+        tried.push(format!("`{}`", file.display()));
+        let session = &stage.session;
+        let step = || session.userauth_pubkey_file(user, None, file, None);
+        if accepted(stage, stage.drive(step), tried)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the identity was named for this host, so that its absence is worth a word.
+fn only(stage: &Stage<'_>) -> bool {
+    stage.config.identities.len() == 1
+}
+
+/// Whether this key was the right one; an error when there is nobody left to ask.
+fn accepted(stage: &Stage<'_>, step: Result<(), ssh2::Error>, tried: &mut [String]) -> Result<bool> {
+    use libssh2_sys as raw;
+    let Err(error) = step else { return Ok(true) };
+    match error.code() {
+        ErrorCode::Session(raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED) => {}
+        ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT) => return Err(stage.refused(&error)),
+        ErrorCode::Session(
+            raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
+            | raw::LIBSSH2_ERROR_SOCKET_RECV
+            | raw::LIBSSH2_ERROR_SOCKET_SEND,
+        ) => {
+            let text = format!("{}; it closed the connection after {} keys", stage.refused(&error), tried.len());
+            return Err(Error::new(ErrorKind::Infra, text)
+                .with_hint("name the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
+        }
+        _ => {
+            if let Some(last) = tried.last_mut() {
+                last.push_str(&format!(" ({})", error.message()));
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn denied(stage: &Stage<'_>, offered: &str, tried: &[String]) -> Error {
+    let config = stage.config;
+    let (instance, user) = (stage.instance, &config.user);
+    let tried = if tried.is_empty() { "nothing: there is no key".to_owned() } else { tried.join(", ") };
+    let text = format!(
+        "cannot log in to `{instance}` at {}:{} as `{user}`: the server takes {offered}, tried {tried}",
+        config.hostname, config.port
+    );
+    Error::new(ErrorKind::Infra, text).with_hint(format!(
+        "does `ssh -p {} {user}@{} true` work?",
+        config.port, config.hostname
+    ))
+}
+
+/// The public half of a key file, as base64.
+fn public_blob(file: &Path) -> Option<String> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".pub");
+    let text = fs::read_to_string(name).ok()?;
+    text.split_whitespace().nth(1).map(str::to_owned)
+}
+
+fn is_encrypted(key: &str) -> bool {
+    if let Some((_, body)) = key.split_once("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        let body: String = body.split_whitespace().take(2).collect();
+        return !body.starts_with(UNENCRYPTED);
+    }
+    key.lines().take(3).any(|line| line.contains("ENCRYPTED"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encrypted_keys_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, phrase) in [("plain", ""), ("locked", "secret")] {
+            let file = folder.path().join(name);
+            let mut command = crate::process::command("ssh-keygen");
+            command.args(["-q", "-t", "ed25519", "-N", phrase, "-f"]).arg(&file);
+            let finished =
+                crate::process::run(command, b"", std::time::Duration::from_secs(20), &|_| {});
+            assert!(finished.unwrap().status.success());
+            assert_eq!(is_encrypted(&fs::read_to_string(&file).unwrap()), !phrase.is_empty());
+            assert!(public_blob(&file).unwrap().starts_with("AAAAC3NzaC1lZDI1NTE5"));
+        }
+        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Whether a host is the one it was: known-hosts files.
+//!
+//! Owns the decision and the recording. `ssh-keygen -F` reads the files, since it alone knows hashed
+//! names, patterns and markers. Must not talk to the host.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use ssh2::{MethodType, Session};
+
+use super::connect::Stage;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+    provision::platform::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
+};
+
+/// One recorded key of a host.
+#[derive(Debug, PartialEq)]
+pub(super) struct Record {
+    /// `@revoked` and the like.
+    marker: Option<String>,
+    /// `ssh-ed25519`.
+    kind: String,
+    /// Base64.
+    key: String,
+    file: String,
+}
+
+/// What is recorded for the host.
+pub(super) fn records(config: &SshConfig) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for file in config.known_hosts.iter().filter(|file| file.is_file()) {
+        let mut command = process::command("ssh-keygen");
+        command.arg("-F").arg(&config.known_as).arg("-f").arg(file);
+        let found = process::run(command, b"", CONNECT_TIMEOUT, &|_| {})?;
+        records.extend(parse(&String::from_utf8_lossy(&found.stdout), &file.to_string_lossy()));
+    }
+    Ok(records)
+}
+
+fn parse(text: &str, file: &str) -> Vec<Record> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let record = |line: &str| {
+        let mut words = line.split_whitespace().peekable();
+        let marker = words.next_if(|word| word.starts_with('@')).map(str::to_owned);
+        let (kind, key) = (words.nth(1)?.to_owned(), words.next()?.to_owned());
+        Some(Record { marker, kind, key, file: file.to_owned() })
+    };
+    lines.filter_map(record).collect()
+}
+
+/// Has the host show a key of a kind that is recorded.
+pub(super) fn prefer(session: &Session, records: &[Record]) {
+    let Ok(supported) = session.supported_algs(MethodType::HostKey) else { return };
+    let kinds = records.iter().filter(|record| record.marker.is_none()).map(|record| record.kind.as_str());
+    let mut wanted: Vec<&str> = Vec::new();
+    for kind in kinds {
+        let names = if kind == "ssh-rsa" { vec!["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] } else { vec![kind] };
+        let names = names.into_iter().filter(|name| supported.contains(name));
+        let names: Vec<&str> = names.filter(|name| !wanted.contains(name)).collect();
+        wanted.extend(names);
+    }
+    if !wanted.is_empty() {
+        // A refusal leaves the defaults, and the key is checked in any case.
+        let _ = session.method_pref(MethodType::HostKey, &wanted.join(","));
+    }
+}
+
+/// Checks the key that the host showed, and records it where that is wanted.
+pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
+    let Some((blob, _)) = stage.session.host_key() else {
+        let text = format!("`{}` showed no host key", stage.instance);
+        return Err(Error::new(ErrorKind::Infra, text));
+    };
+    let (config, key) = (stage.config, base64(blob));
+    let same = |record: &&Record| record.key == key;
+    if records.iter().filter(same).any(|record| record.marker.as_deref() == Some("@revoked")) {
+        let text = format!("the host key of `{}` ({}) is revoked", stage.instance, config.known_as);
+        return Err(Error::new(ErrorKind::Infra, text));
+    }
+    let mut plain = records.iter().filter(|record| record.marker.is_none()).peekable();
+    let first = plain.peek().copied();
+    match (first, config.strict) {
+        (_, Strict::No) => Ok(()),
+        (Some(_), _) if plain.any(|record| same(&record)) => Ok(()),
+        (Some(record), _) => Err(changed(stage, record)),
+        (None, Strict::AcceptNew) => record(config, blob, &key),
+        (None, Strict::Yes) => Err(unknown(stage)),
+    }
+}
+
+fn changed(stage: &Stage<'_>, record: &Record) -> Error {
+    let (name, file) = (&stage.config.known_as, &record.file);
+    let text = format!(
+        "the host key of `{}` ({name}) is not the one in `{file}`: another machine answers there, or \
+         it was installed again",
+        stage.instance
+    );
+    Error::new(ErrorKind::Infra, text)
+        .with_hint(format!("if that is expected: ssh-keygen -R '{name}' -f '{file}'"))
+}
+
+fn unknown(stage: &Stage<'_>) -> Error {
+    let config = stage.config;
+    let text = format!("the host key of `{}` ({}) is not known", stage.instance, config.known_as);
+    let file = config.known_hosts.first().map_or("~/.ssh/known_hosts".into(), |f| f.to_string_lossy());
+    Error::new(ErrorKind::Infra, text).with_hint(format!(
+        "if you trust the network: ssh-keyscan -p {} {} >>'{file}'",
+        config.port, config.hostname
+    ))
+}
+
+/// Appends the key to the first known-hosts file, once, however many do so at the same time.
+fn record(config: &SshConfig, blob: &[u8], key: &str) -> Result<()> {
+    let Some(file) = config.known_hosts.first() else { return Ok(()) };
+    append(file, &format!("{} {} {key}\n", config.known_as, kind(blob))).map_err(|error| {
+        let text = format!("cannot record the host key in `{}`", file.display());
+        Error::new(ErrorKind::Infra, text).with_source(error)
+    })
+}
+
+fn append(file: &Path, line: &str) -> std::io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(file)?;
+    // Let go when the file is closed.
+    file.lock()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    file.seek(SeekFrom::End(0))?;
+    if text.contains(line) {
+        return Ok(());
+    }
+    let line = if text.is_empty() || text.ends_with('\n') { line.to_owned() } else { format!("\n{line}") };
+    file.write_all(line.as_bytes())
+}
+
+/// The kind of key that a blob starts with.
+fn kind(blob: &[u8]) -> String {
+    let name = blob.split_first_chunk::<4>().and_then(|(length, rest)| {
+        rest.get(..u32::from_be_bytes(*length) as usize)
+    });
+    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+}
+
+/// Padded base64.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let shift = 18 - 6 * digit;
+            let used = digit <= group.len();
+            text.push(if used { DIGITS[(bits >> shift) as usize & 63] as char } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_everybody_writes_it() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn found_lines_become_records() {
+        let text = "# Host x found: line 1\n|1|s|h ssh-rsa AAA c\n@revoked * ssh-ed25519 BBB\n";
+        let [first, second] = parse(text, "f").try_into().unwrap();
+        assert_eq!((first.kind.as_str(), first.key.as_str(), first.marker), ("ssh-rsa", "AAA", None));
+        assert_eq!((second.key.as_str(), second.marker.as_deref()), ("BBB", Some("@revoked")));
+    }
+
+    #[test]
+    fn appending_is_done_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/known");
+        append(&file, "a k 1\n").unwrap();
+        append(&file, "a k 1\n").unwrap();
+        append(&file, "b k 2\n").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a k 1\nb k 2\n");
+    }
+
+    #[test]
+    fn the_kind_is_in_the_key() {
+        assert_eq!(kind(b"\0\0\0\x0bssh-ed25519\0\0"), "ssh-ed25519");
+        assert_eq!(kind(b"\xff\xff\xff\xff"), "");
+    }
+}

@@ -1,0 +1,296 @@
+//! A session at work: its channels, and the signs of life of its other end.
+//!
+//! Owns the order in which libssh2 is called, on one thread, never blocking. Must not connect.
+
+use std::{
+    collections::VecDeque,
+    io::Read,
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use ssh2::Channel;
+
+use super::{
+    Job, Limits,
+    connect::Link,
+    outbox::Outbox,
+    task::{Dead, Io, Task, Trouble},
+};
+use crate::error::{Error, ErrorKind};
+
+/// How long a refused channel is waited for before the next try.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often a channel is asked for while no other is open, before the session counts as useless.
+const REFUSALS: u32 = 100;
+
+pub(super) struct Live {
+    tasks: Vec<Task>,
+    /// A channel that is open before it is needed: a command then takes one round trip less, and an idle
+    /// session has something to read.
+    spare: Option<Channel>,
+    /// Channels whose close message is not sent yet.
+    closing: Vec<Channel>,
+    pub(super) link: Link,
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// Kills.
+    urgent: VecDeque<Job>,
+    /// No channel is asked for before this, as one was refused.
+    pause: Option<Instant>,
+    refusals: u32,
+    /// When anything was last heard.
+    heard: Instant,
+    beaten: Instant,
+    /// Since when the session has to prove itself before it gets a command.
+    doubt: Option<Instant>,
+    outbound: bool,
+    /// Whether it ever ran a command.
+    pub(super) used: bool,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // First, so that freeing channels fails instead of waiting to say goodbye.
+        let _ = rustix::net::shutdown(&self.link.socket, rustix::net::Shutdown::Both);
+    }
+}
+
+impl Live {
+    pub(super) fn new(link: Link, limits: Limits) -> Self {
+        // libssh2 counts for itself too; a second less, so that its count never outlasts ours.
+        let seconds = limits.heartbeat.as_secs().saturating_sub(1).max(2);
+        link.session.set_keepalive(true, u32::try_from(seconds).unwrap_or(u32::MAX));
+        let now = Instant::now();
+        Self {
+            tasks: Vec::new(),
+            spare: None,
+            closing: Vec::new(),
+            link,
+            limits,
+            buffer: vec![0; 128 << 10],
+            urgent: VecDeque::new(),
+            pause: None,
+            refusals: 0,
+            heard: now,
+            beaten: now,
+            doubt: None,
+            outbound: false,
+            used: false,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// What to poll the socket for; nothing while every reader is slow and no channel is spare, when
+    /// nobody would take what comes.
+    pub(super) fn flags(&self) -> Option<PollFlags> {
+        match (self.is_stalled(), self.outbound) {
+            (true, _) => None,
+            (false, true) => Some(PollFlags::IN | PollFlags::OUT),
+            (false, false) => Some(PollFlags::IN),
+        }
+    }
+
+    fn is_stalled(&self) -> bool {
+        let slow = || self.tasks.iter().all(|task| task.outbox.is_full());
+        self.pause.is_some() && self.spare.is_none() && !self.tasks.is_empty() && slow()
+    }
+
+    /// The socket had something to read.
+    pub(super) fn hears(&mut self) {
+        self.heard = Instant::now();
+        self.doubt = None;
+    }
+
+    /// One round over all channels; whether something happened.
+    pub(super) fn round(
+        &mut self,
+        instance: &str,
+        queue: &mut VecDeque<Job>,
+        leaving: &mut Vec<Outbox>,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Dead> {
+        self.signs_of_life(!queue.is_empty())?;
+        let Self { link, buffer, tasks, spare, closing, .. } = self;
+        let session = &link.session;
+        let mut io =
+            Io { instance, session, context, buffer, progress: false, outbound: false };
+        drain(spare, &mut io)?;
+        close(closing, &mut io)?;
+        for task in tasks.iter_mut() {
+            task.write(&mut io)?;
+        }
+        let (progress, outbound) = (io.progress, io.outbound);
+        let (opened, open_outbound) = self.open(instance, context)?;
+        let started = self.start(queue);
+        let Self { link, buffer, tasks, .. } = self;
+        let session = &link.session;
+        let mut io =
+            Io { instance, session, context, buffer, progress: false, outbound: false };
+        for task in tasks.iter_mut() {
+            task.read(&mut io)?;
+        }
+        let progress = progress | opened | started | io.progress;
+        self.outbound = outbound | open_outbound | io.outbound;
+        let ended = self.tend(instance, leaving, context);
+        // Reading for one channel also takes what belongs to another off the socket.
+        Ok(progress || ended || self.tasks.iter().any(Task::has_more))
+    }
+
+    fn open(&mut self, instance: &str, context: &mut Context<'_>) -> Result<(bool, bool), Dead> {
+        let now = Instant::now();
+        if self.spare.is_some() || self.pause.is_some_and(|pause| now < pause) {
+            return Ok((false, false));
+        }
+        let Self { link, buffer, .. } = self;
+        let session = &link.session;
+        let mut io =
+            Io { instance, session, context, buffer, progress: false, outbound: false };
+        match session.channel_session() {
+            Ok(channel) => {
+                (self.spare, self.pause, self.refusals) = (Some(channel), None, 0);
+                Ok((true, false))
+            }
+            Err(error) => {
+                if let Trouble::Channel(text) = io.sort(&error)? {
+                    self.pause = Some(now + PAUSE);
+                    self.refusals += u32::from(self.tasks.is_empty());
+                    if self.refusals > REFUSALS {
+                        return Err(Dead(format!("no command may be run: {text}")));
+                    }
+                }
+                Ok((false, io.outbound))
+            }
+        }
+    }
+
+    /// Gives the spare channel to the next job.
+    fn start(&mut self, queue: &mut VecDeque<Job>) -> bool {
+        if self.doubt.is_some() || self.spare.is_none() {
+            return false;
+        }
+        let running = self.tasks.iter().filter(|task| !task.internal).count();
+        let (job, internal) = match self.urgent.pop_front() {
+            Some(job) => (job, true),
+            None if running < self.limits.channels => match queue.pop_front() {
+                Some(job) => (job, false),
+                None => return false,
+            },
+            None => return false,
+        };
+        if let Some(channel) = self.spare.take() {
+            self.tasks.push(Task::new(job, channel, internal));
+            self.used = true;
+        }
+        true
+    }
+
+    fn tend(&mut self, instance: &str, leaving: &mut Vec<Outbox>, context: &mut Context<'_>) -> bool {
+        for task in &mut self.tasks {
+            self.urgent.extend(task.tend(instance, context, self.limits.answer));
+        }
+        let before = self.tasks.len();
+        for at in (0..before).rev() {
+            if self.tasks[at].finished {
+                let task = self.tasks.remove(at);
+                self.closing.push(task.channel);
+                leaving.push(task.outbox);
+            }
+        }
+        before != self.tasks.len()
+    }
+
+    /// Asks for a sign of life where one is due, and gives up where none came.
+    fn signs_of_life(&mut self, wanted: bool) -> Result<(), Dead> {
+        let (now, limits) = (Instant::now(), self.limits);
+        if self.is_stalled() {
+            self.heard = now;
+        }
+        let quiet = now.saturating_duration_since(self.heard);
+        if let Some(since) = self.doubt {
+            if now.saturating_duration_since(since) >= limits.answer {
+                return Err(Dead("it did not answer after a pause".to_owned()));
+            }
+        } else if self.tasks.is_empty() {
+            if wanted && quiet >= limits.idle {
+                self.doubt = Some(now);
+                self.beat(now)?;
+            }
+        } else if quiet >= limits.silence {
+            let quiet = humantime::format_duration(Duration::from_secs(quiet.as_secs()));
+            return Err(Dead(format!("nothing was heard of it for {quiet}")));
+        } else if quiet >= limits.heartbeat && now >= self.beaten + limits.heartbeat {
+            self.beat(now)?;
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, now: Instant) -> Result<(), Dead> {
+        self.beaten = now;
+        // A half-sent keepalive could never be completed (libssh2 keeps no copy): only when there is room.
+        let mut room = [PollFd::new(&self.link.socket, PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if rustix::event::poll(&mut room, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+            self.link.session.keepalive_send().map_err(|error| Dead(error.message().to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// When the next round is due though nothing happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut due: Vec<Instant> = self.tasks.iter().filter_map(Task::due).collect();
+        if !self.tasks.is_empty() {
+            due.push(self.heard + self.limits.silence);
+            due.push(self.heard.max(self.beaten) + self.limits.heartbeat);
+        }
+        due.extend(self.doubt.map(|since| since + self.limits.answer));
+        due.extend(self.pause.filter(|_| self.spare.is_none()));
+        // An answer that another channel's read took off the socket is found by looking again.
+        if self.spare.is_none() || self.tasks.iter().any(Task::is_starting) {
+            due.push(now + PAUSE);
+        }
+        due.into_iter().min()
+    }
+
+    /// Tells all commands that the session is gone.
+    pub(super) fn lose(mut self, instance: &str, why: &Dead, leaving: &mut Vec<Outbox>) {
+        for task in self.tasks.drain(..) {
+            let text = format!(
+                "lost the connection to `{instance}` at {} while a command ran: {}",
+                self.link.address, why.0
+            );
+            leaving.push(task.lose(Error::new(ErrorKind::Infra, text)));
+        }
+    }
+}
+
+/// Reads what is not for any command: requests of the server, and its going away.
+fn drain(spare: &mut Option<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
+    let Some(channel) = spare else { return Ok(()) };
+    match channel.read(io.buffer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(Dead(error.to_string())),
+        // Closed though nothing was run on it.
+        Ok(0) => Err(Dead("it closed an unused channel".to_owned())),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
+    for at in (0..closing.len()).rev() {
+        let done = match closing[at].close() {
+            Ok(()) => true,
+            Err(error) => matches!(io.sort(&error)?, Trouble::Channel(_)),
+        };
+        if done {
+            closing.remove(at);
+            io.progress = true;
+        }
+    }
+    Ok(())
+}

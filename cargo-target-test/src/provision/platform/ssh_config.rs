@@ -1,0 +1,268 @@
+//! What OpenSSH's own configuration says of a host, by `ssh -G`.
+//!
+//! Owns the reading of `ssh -G`'s lines and the overrides of a playbook. Must not connect.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use super::SshReach;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+};
+
+/// How long connecting may take where nothing else says so.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything a connection needs to know of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SshConfig {
+    /// Name or address to connect to.
+    pub hostname: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// Login name.
+    pub user: String,
+    /// Private key files, in the order they are tried; not all need exist.
+    pub identities: Vec<PathBuf>,
+    /// Whether the agent's keys are used only where `identities` names them.
+    pub identities_only: bool,
+    /// The agent's socket; none when there is no agent, or it is turned off.
+    pub agent: Option<PathBuf>,
+    /// Known-hosts files: the user's, then the system's; not all need exist.
+    pub known_hosts: Vec<PathBuf>,
+    /// The name in the known-hosts files: `host`, or `[host]:port` where the port is not 22.
+    pub known_as: String,
+    /// What to do with host keys that are not recorded.
+    pub strict: Strict,
+    /// Jump hosts, separated by commas.
+    pub proxy_jump: Option<String>,
+    /// A command that connects, its `%` tokens expanded.
+    pub proxy_command: Option<String>,
+    /// How long connecting may take: name, TCP, handshake and authentication together.
+    pub connect_timeout: Duration,
+}
+
+/// What to do with host keys that are not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strict {
+    /// Take any key, also one that differs from the recorded one.
+    No,
+    /// Record unknown keys, refuse changed ones.
+    AcceptNew,
+    /// Refuse both.
+    Yes,
+}
+
+/// Asks `ssh -G` and applies what the reach overrides.
+///
+/// # Errors
+/// When `ssh` is missing or refuses the configuration.
+pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
+    let mut command = process::command("ssh");
+    command.arg("-G");
+    if let Some(port) = reach.port {
+        command.arg("-p").arg(port.to_string());
+    }
+    if let Some(user) = &reach.user {
+        command.arg("-l").arg(user);
+    }
+    command.arg("--").arg(&reach.host);
+    let finished = process::run(command, b"", CONNECT_TIMEOUT, &|_| {})?;
+    if !finished.status.success() {
+        let stderr = String::from_utf8_lossy(&finished.stderr);
+        return Err(Error::new(
+            ErrorKind::Infra,
+            format!("`ssh -G {}` failed: {}", reach.host, stderr.trim()),
+        )
+        .with_hint("check `~/.ssh/config`"));
+    }
+    let home = std::env::home_dir().unwrap_or_default();
+    let socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+    let text = String::from_utf8_lossy(&finished.stdout);
+    Ok(parse(&text, reach, home, socket))
+}
+
+fn parse(
+    text: &str,
+    reach: &SshReach,
+    home: PathBuf,
+    socket: Option<PathBuf>,
+) -> SshConfig {
+    let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        lines.entry(key).or_default().push(value.trim());
+    }
+    let one = |key: &str| lines.get(key).and_then(|values| values.first().copied());
+    let set = |key: &str| one(key).filter(|value| !matches!(*value, "none" | "no" | ""));
+    let hostname = one("hostname").unwrap_or(&reach.host).to_owned();
+    let user = one("user").unwrap_or_default().to_owned();
+    let port = reach.port.or_else(|| one("port")?.parse().ok());
+    let port = port.unwrap_or(22);
+    let tokens = Tokens {
+        home,
+        values: [
+            ('h', hostname.clone()),
+            ('n', reach.host.clone()),
+            ('p', port.to_string()),
+            ('r', user.clone()),
+        ],
+    };
+    let split = |key: &str| one(key).into_iter().flat_map(str::split_whitespace);
+    let known_hosts = match &reach.known_hosts {
+        Some(file) => vec![file.clone()],
+        None => split("userknownhostsfile")
+            .chain(split("globalknownhostsfile"))
+            .filter(|file| *file != "none")
+            .map(|file| tokens.path(file))
+            .collect(),
+    };
+    let known_as = set("hostkeyalias").map_or_else(|| known_as(&hostname, port), str::to_owned);
+    let configured = lines.get("identityfile").map(Vec::as_slice).unwrap_or_default();
+    let configured = configured.iter().filter(|file| **file != "none");
+    let identities = match &reach.identity {
+        Some(file) => vec![file.clone()],
+        None => configured.map(|file| tokens.path(file)).collect(),
+    };
+    let agent = match one("identityagent") {
+        Some("none") => None,
+        None | Some("SSH_AUTH_SOCK") => socket,
+        Some(path) => match path.strip_prefix('$') {
+            Some(variable) => std::env::var_os(variable).map(PathBuf::from),
+            None => Some(tokens.path(path)),
+        },
+    };
+    let seconds = set("connecttimeout").and_then(|value| value.parse().ok());
+    SshConfig {
+        identities,
+        identities_only: reach.identity.is_some() || one("identitiesonly") == Some("yes"),
+        agent,
+        known_hosts,
+        known_as,
+        strict: match one("stricthostkeychecking") {
+            _ if reach.trust_first => Strict::AcceptNew,
+            Some("no" | "off" | "false") => Strict::No,
+            Some("accept-new") => Strict::AcceptNew,
+            _ => Strict::Yes,
+        },
+        proxy_jump: set("proxyjump").map(str::to_owned),
+        proxy_command: set("proxycommand").map(|command| tokens.expand(command)),
+        connect_timeout: reach
+            .connect_timeout
+            .or(seconds.map(Duration::from_secs))
+            .unwrap_or(CONNECT_TIMEOUT),
+        hostname,
+        port,
+        user,
+    }
+}
+
+fn known_as(hostname: &str, port: u16) -> String {
+    match port {
+        22 => hostname.to_owned(),
+        _ => format!("[{hostname}]:{port}"),
+    }
+}
+
+/// What `%` and `~` stand for; `ssh -G` leaves most of them as written.
+struct Tokens {
+    home: PathBuf,
+    values: [(char, String); 4],
+}
+
+impl Tokens {
+    fn path(&self, text: &str) -> PathBuf {
+        let text = self.expand(text);
+        match text.strip_prefix("~/") {
+            Some(rest) => self.home.join(rest),
+            None => PathBuf::from(text),
+        }
+    }
+
+    fn expand(&self, text: &str) -> String {
+        let mut expanded = String::with_capacity(text.len());
+        let mut chars = text.chars();
+        while let Some(char) = chars.next() {
+            if char != '%' {
+                expanded.push(char);
+                continue;
+            }
+            match chars.next() {
+                Some('d') => expanded.push_str(&self.home.to_string_lossy()),
+                Some('%') | None => expanded.push('%'),
+                Some(token) => match self.values.iter().find(|(name, _)| *name == token) {
+                    Some((_, value)) => expanded.push_str(value),
+                    None => expanded.extend(['%', token]),
+                },
+            }
+        }
+        expanded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "user lab\nhostname 10.0.0.7\nport 2222\nidentityfile ~/.ssh/id_%h\n\
+        identityfile /k/two\nidentitiesonly no\nstricthostkeychecking ask\n\
+        userknownhostsfile /h/.ssh/known_hosts /h/.ssh/known_hosts2\nglobalknownhostsfile /etc/ssh/known\n\
+        proxycommand nc %h %p %% %r\nproxyjump a,b@c:7\nconnecttimeout none\n";
+
+    fn of(text: &str, reach: &SshReach) -> SshConfig {
+        parse(text, reach, "/h".into(), Some("/agent".into()))
+    }
+
+    #[test]
+    fn lines_become_values() {
+        let config = of(TEXT, &SshReach { host: "lab7".to_owned(), ..SshReach::default() });
+        assert_eq!(
+            config,
+            SshConfig {
+                hostname: "10.0.0.7".to_owned(),
+                port: 2222,
+                user: "lab".to_owned(),
+                identities: vec!["/h/.ssh/id_10.0.0.7".into(), "/k/two".into()],
+                identities_only: false,
+                agent: Some("/agent".into()),
+                known_hosts: ["/h/.ssh/known_hosts", "/h/.ssh/known_hosts2", "/etc/ssh/known"]
+                    .map(PathBuf::from)
+                    .to_vec(),
+                known_as: "[10.0.0.7]:2222".to_owned(),
+                strict: Strict::Yes,
+                proxy_jump: Some("a,b@c:7".to_owned()),
+                proxy_command: Some("nc 10.0.0.7 2222 % lab".to_owned()),
+                connect_timeout: CONNECT_TIMEOUT,
+            }
+        );
+    }
+
+    #[test]
+    fn a_reach_overrides() {
+        let reach = SshReach {
+            identity: Some("/mine".into()),
+            known_hosts: Some("/known".into()),
+            trust_first: true,
+            connect_timeout: Some(Duration::from_secs(3)),
+            ..SshReach::default()
+        };
+        let config = of(&format!("{TEXT}identityagent none\nhostkeyalias x\n"), &reach);
+        assert_eq!(config.identities, [PathBuf::from("/mine")]);
+        assert!(config.identities_only && config.agent.is_none());
+        assert_eq!(config.known_hosts, [PathBuf::from("/known")]);
+        assert_eq!((config.known_as.as_str(), config.strict), ("x", Strict::AcceptNew));
+        assert_eq!(config.connect_timeout, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn ssh_answers() {
+        let reach = SshReach {
+            host: "127.0.0.1".to_owned(),
+            port: Some(2022),
+            user: Some("somebody".to_owned()),
+            ..SshReach::default()
+        };
+        let config = resolve(&reach).unwrap();
+        assert_eq!((config.port, config.user.as_str()), (2022, "somebody"));
+        assert!(resolve(&SshReach { host: "-oProxyCommand=x".to_owned(), ..SshReach::default() }).is_err());
+    }
+}
