@@ -36,11 +36,19 @@ impl Farm {
     }
 
     fn with(servers: &str, config: &str) -> Self {
-        let farm = Self { dir: tempfile::tempdir().unwrap() };
+        let farm = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
         let mut command = script("start", farm.path());
-        command.args(servers.split(' ')).env("TARGET_TEST_SSHD_CONFIG", config);
+        command
+            .args(servers.split(' '))
+            .env("TARGET_TEST_SSHD_CONFIG", config);
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         farm
     }
 
@@ -51,7 +59,12 @@ impl Farm {
     fn port(&self, name: &str) -> u16 {
         let ports = fs::read_to_string(self.path().join("ports")).unwrap();
         let mut lines = ports.lines().filter_map(|line| line.split_once(' '));
-        lines.find(|(key, _)| *key == name).unwrap().1.parse().unwrap()
+        lines
+            .find(|(key, _)| *key == name)
+            .unwrap()
+            .1
+            .parse()
+            .unwrap()
     }
 
     fn reach(&self, name: &str) -> SshReach {
@@ -113,7 +126,10 @@ fn script(verb: &str, dir: &Path) -> Process {
 }
 
 fn children(pid: u32) -> Vec<u32> {
-    let output = Process::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
+    let output = Process::new("pgrep")
+        .args(["-P", &pid.to_string()])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
@@ -123,21 +139,42 @@ fn is_sshd(pid: u32) -> bool {
 }
 
 fn is_alive(pid: u32) -> bool {
-    // A zombie has an empty command line.
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    // A zombie has closed its files; before that it may still be heard of.
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
 
 fn signal(pid: u32, signal: &str) {
-    Process::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    Process::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()
+        .unwrap();
+}
+
+/// Ends a command that has lost its server.
+fn kill_group(pid: u32) {
+    Process::new("kill")
+        .args(["-KILL", "--", &format!("-{pid}")])
+        .status()
+        .unwrap();
 }
 
 fn local(directory: &Path) -> Arc<dyn Transport> {
     let env = BTreeMap::from([("TARGET_IDENTITY".to_owned(), "local-0".to_owned())]);
-    transport::connect("local-0", &Reach::Local { directory: directory.to_owned(), env })
+    transport::connect(
+        "local-0",
+        &Reach::Local {
+            directory: directory.to_owned(),
+            env,
+        },
+    )
 }
 
 fn line(line: &str) -> Command {
-    Command { line: line.to_owned(), ..Command::default() }
+    Command {
+        line: line.to_owned(),
+        ..Command::default()
+    }
 }
 
 /// Runs a test as the broker does: on one thread.
@@ -170,16 +207,23 @@ async fn finish(mut running: Running) -> Result<Output, Error> {
             Event::Lost(error) => return Err(error),
         }
     }
-    assert!(output.exit.is_some(), "the events ended without an end: {output:?}");
+    assert!(
+        output.exit.is_some(),
+        "the events ended without an end: {output:?}"
+    );
     Ok(output)
 }
 
 async fn run(transport: &dyn Transport, command: &str) -> Output {
-    finish(transport.exec(&line(command), "lease-of-nobody", None)).await.unwrap()
+    finish(transport.exec(&line(command), "lease-of-nobody", None))
+        .await
+        .unwrap()
 }
 
 async fn lost(transport: &dyn Transport, command: &str) -> Error {
-    finish(transport.exec(&line(command), "lease-of-nobody", None)).await.unwrap_err()
+    finish(transport.exec(&line(command), "lease-of-nobody", None))
+        .await
+        .unwrap_err()
 }
 
 /// The first line of output: how a test knows that its command has come so far.

@@ -102,7 +102,9 @@ pub fn run(
 pub fn start(mut command: Command) -> Result<std::process::Child> {
     own_session(&mut command);
     let program = command.get_program().to_string_lossy().into_owned();
-    command.spawn().map_err(|error| cannot_start(&program, error))
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
 }
 
 /// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
@@ -114,7 +116,9 @@ pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
     own_session(&mut command);
     let program = command.get_program().to_string_lossy().into_owned();
     let mut command = tokio::process::Command::from(command);
-    command.spawn().map_err(|error| cannot_start(&program, error))
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
 }
 
 /// Puts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.

@@ -10,7 +10,10 @@ fn output_and_exit_codes() {
         assert_eq!(output.stderr, b"err\n");
         for code in [0, 1, 2, 137, 255] {
             let output = run(&*transport, &format!("printf end; exit {code}")).await;
-            assert_eq!((output.stdout.as_slice(), output.exit), (&b"end"[..], Some(Exit::Code(code))));
+            assert_eq!(
+                (output.stdout.as_slice(), output.exit),
+                (&b"end"[..], Some(Exit::Code(code)))
+            );
         }
     }));
 }
@@ -21,12 +24,25 @@ fn output_comes_through_byte_for_byte() {
         let bytes = noise((1 << 20) + 7);
         fs::write(folder.join("noise"), &bytes).unwrap();
         let file = folder.join("noise");
-        let output = run(&*transport, &format!("cat {0}; cat {0} >&2", file.display())).await;
+        let output = run(
+            &*transport,
+            &format!("cat {0}; cat {0} >&2", file.display()),
+        )
+        .await;
         assert!(output.stdout == bytes && output.stderr == bytes);
 
         let text = "x".repeat(2000);
-        assert_eq!(run(&*transport, &format!("printf %s {text}")).await.text(), text);
-        assert_eq!(run(&*transport, ":").await, Output { exit: Some(Exit::Code(0)), ..Output::default() });
+        assert_eq!(
+            run(&*transport, &format!("printf %s {text}")).await.text(),
+            text
+        );
+        assert_eq!(
+            run(&*transport, ":").await,
+            Output {
+                exit: Some(Exit::Code(0)),
+                ..Output::default()
+            }
+        );
     }));
 }
 
@@ -34,12 +50,17 @@ fn output_comes_through_byte_for_byte() {
 fn environment_folder_lease_and_identity() {
     block_on(on_both(async |transport, folder| {
         let mut command = line("echo \"$GREETING\" $TARGET_TEST_LEASE; pwd; echo $TARGET_IDENTITY");
-        command.env.insert("GREETING".to_owned(), "it's \"two\"\nlines \\ !".to_owned());
+        command
+            .env
+            .insert("GREETING".to_owned(), "it's \"two\"\nlines \\ !".to_owned());
         command.directory = Some(folder.to_string_lossy().into_owned());
         let output = finish(transport.exec(&command, "l1", None)).await.unwrap();
         let text = output.text();
         assert!(text.starts_with("it's \"two\"\nlines \\ ! l1\n"), "{text}");
-        assert!(text.ends_with("-0\n") && text.contains(&*folder.to_string_lossy()), "{text}");
+        assert!(
+            text.ends_with("-0\n") && text.contains(&*folder.to_string_lossy()),
+            "{text}"
+        );
     }));
 }
 
@@ -90,14 +111,23 @@ fn a_slow_reader_loses_nothing() {
 #[test]
 fn many_at_once() {
     block_on(on_both(async |transport, _| {
-        let commands: Vec<_> = (0..20).map(|n| line(&format!("sleep 0.2; echo {n}"))).collect();
+        let commands: Vec<_> = (0..20)
+            .map(|n| line(&format!("sleep 0.2; echo {n}")))
+            .collect();
         let started = Instant::now();
-        let running: Vec<_> = commands.iter().map(|c| transport.exec(c, "", None)).collect();
+        let running: Vec<_> = commands
+            .iter()
+            .map(|c| transport.exec(c, "", None))
+            .collect();
         for (n, running) in running.into_iter().enumerate() {
             assert_eq!(finish(running).await.unwrap().text(), format!("{n}\n"));
         }
         // One after the other would take four seconds.
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            started.elapsed()
+        );
     }));
 }
 
@@ -118,7 +148,11 @@ fn a_server_that_allows_few_channels() {
 fn a_daemon_does_not_delay_the_end() {
     block_on(on_both(async |transport, _| {
         let started = Instant::now();
-        let output = run(&*transport, "sleep 1000 & setsid sleep 1000 & printf started").await;
+        let output = run(
+            &*transport,
+            "sleep 1000 & setsid sleep 1000 & printf started",
+        )
+        .await;
         assert_eq!(output.text(), "started");
         assert!(started.elapsed() < Duration::from_secs(10));
         transport.sweep("lease-of-nobody", PATIENCE).await.unwrap();
@@ -143,7 +177,10 @@ fn a_sweep_kills_what_carries_the_lease() {
         let spared: u32 = first_line(&mut other).await.parse().unwrap();
 
         transport.sweep("swept", PATIENCE).await.unwrap();
-        eventually("the swept are gone", || pids.iter().all(|pid| !is_alive(*pid))).await;
+        eventually("the swept are gone", || {
+            pids.iter().all(|pid| !is_alive(*pid))
+        })
+        .await;
         assert!(is_alive(spared));
         drop(other);
         eventually("the dropped is gone", || !is_alive(spared)).await;

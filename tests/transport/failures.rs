@@ -21,10 +21,16 @@ fn a_timeout_kills_the_whole_group() {
             }
         };
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(error.to_string().contains("-0`") && error.to_string().contains("300ms"), "{error}");
+        assert!(
+            error.to_string().contains("-0`") && error.to_string().contains("300ms"),
+            "{error}"
+        );
         let pids: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(pids.len(), 2);
-        eventually("the group is gone", || pids.iter().all(|pid| !is_alive(*pid))).await;
+        eventually("the group is gone", || {
+            pids.iter().all(|pid| !is_alive(*pid))
+        })
+        .await;
         assert_eq!(run(&*transport, "echo usable").await.text(), "usable\n");
     }));
 }
@@ -55,7 +61,7 @@ fn a_server_killed_during_a_command_loses_it_at_once() {
         assert_eq!(error.kind(), ErrorKind::Infra);
         assert!(error.to_string().contains("`alpha-0`"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(5));
-        signal(pid, "-KILL");
+        kill_group(pid);
         // The next command gets a new connection.
         assert_eq!(run(&*transport, "echo again").await.text(), "again\n");
     });
@@ -68,9 +74,14 @@ fn a_connection_that_died_idle_is_made_again() {
         let transport = farm.transport("alpha-0");
         for _ in 0..5 {
             run(&*transport, ":").await;
-            for pid in farm.sessions("alpha-0") {
-                signal(pid, "-KILL");
+            let sessions = farm.sessions("alpha-0");
+            for pid in &sessions {
+                signal(*pid, "-KILL");
             }
+            eventually("they are gone", || {
+                sessions.iter().all(|pid| !is_alive(*pid))
+            })
+            .await;
             assert_eq!(run(&*transport, "echo again").await.text(), "again\n");
         }
     });
@@ -109,8 +120,13 @@ fn silence_during_a_command_is_an_error_in_time() {
         let error = finish(running).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Infra);
         assert!(error.to_string().contains("`alpha-0`"), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-        for pid in stopped.into_iter().chain([pid]) {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            started.elapsed()
+        );
+        kill_group(pid);
+        for pid in stopped {
             signal(pid, "-KILL");
         }
     });
@@ -129,8 +145,12 @@ fn a_timeout_on_a_silent_server_is_told_all_the_same() {
         for pid in &stopped {
             signal(*pid, "-STOP");
         }
-        assert_eq!(finish(running).await.unwrap_err().kind(), ErrorKind::Timeout);
-        for pid in stopped.into_iter().chain([pid]) {
+        assert_eq!(
+            finish(running).await.unwrap_err().kind(),
+            ErrorKind::Timeout
+        );
+        kill_group(pid);
+        for pid in stopped {
             signal(pid, "-KILL");
         }
     });
@@ -161,21 +181,38 @@ fn a_port_that_accepts_and_never_speaks() {
         let error = lost(&*transport, "true").await;
         assert_eq!(error.kind(), ErrorKind::Infra);
         let text = error.to_string();
-        assert!(text.contains("`mute-0`") && text.contains("within 1s"), "{text}");
+        assert!(
+            text.contains("`mute-0`") && text.contains("within 1s"),
+            "{text}"
+        );
         assert!(error.hint().is_some() && started.elapsed() < Duration::from_secs(6));
-        let error = transport.probe(Duration::from_millis(200)).await.unwrap_err();
+        let error = transport
+            .probe(Duration::from_millis(200))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("`mute-0`"), "{error}");
     });
 }
 
 #[test]
 fn a_port_where_nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let reach = SshReach { host: "127.0.0.1".to_owned(), port: Some(port), ..SshReach::default() };
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let reach = SshReach {
+        host: "127.0.0.1".to_owned(),
+        port: Some(port),
+        ..SshReach::default()
+    };
     block_on(async {
         let transport = transport::connect("gone-0", &Reach::Ssh(reach));
         let error = lost(&*transport, "true").await;
-        assert!(error.chain().contains("`gone-0`") && error.chain().contains("refused"), "{error:?}");
+        assert!(
+            error.chain().contains("`gone-0`") && error.chain().contains("refused"),
+            "{error:?}"
+        );
     });
 }
 

@@ -115,11 +115,20 @@ impl Running {
             match event {
                 Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
                 Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-                Event::Exited(exit) => return Ok(Outcome { exit, stdout, stderr }),
+                Event::Exited(exit) => {
+                    return Ok(Outcome {
+                        exit,
+                        stdout,
+                        stderr,
+                    });
+                }
                 Event::Lost(error) => return Err(error),
             }
         }
-        Err(Error::new(ErrorKind::Other, "the command's events ended early"))
+        Err(Error::new(
+            ErrorKind::Other,
+            "the command's events ended early",
+        ))
     }
 }
 

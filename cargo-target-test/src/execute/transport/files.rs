@@ -64,7 +64,10 @@ pub async fn put(
         Ok(()) => shell::install(&place, mode),
         Err(_) => shell::discard(&place),
     };
-    let finished = transport.exec(&own_command(finish, None), lease, None).outcome().await;
+    let finished = transport
+        .exec(&own_command(finish, None), lease, None)
+        .outcome()
+        .await;
     received?;
     finished?.success(&format!("cannot write `{path}`"))?;
     Ok(())
@@ -112,7 +115,10 @@ pub async fn get(
             Event::Lost(error) => return Err(error),
         }
     }
-    Err(Error::new(ErrorKind::Other, "the command's events ended early"))
+    Err(Error::new(
+        ErrorKind::Other,
+        "the command's events ended early",
+    ))
 }
 
 fn read(path: &str, exit: Exit, stderr: Vec<u8>) -> Result<()> {
@@ -121,7 +127,11 @@ fn read(path: &str, exit: Exit, stderr: Vec<u8>) -> Result<()> {
         Exit::Code(shell::DIRECTORY) => "is a directory",
         Exit::Code(shell::UNREADABLE) => "may not be read",
         exit => {
-            let outcome = Outcome { exit, stdout: Vec::new(), stderr };
+            let outcome = Outcome {
+                exit,
+                stdout: Vec::new(),
+                stderr,
+            };
             return outcome.success(&format!("cannot read `{path}`")).map(drop);
         }
     };

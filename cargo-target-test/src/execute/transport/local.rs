@@ -38,13 +38,21 @@ pub(super) struct Local {
 impl Local {
     pub(super) fn new(instance: &str, directory: PathBuf, env: BTreeMap<String, String>) -> Self {
         let instance = instance.to_owned();
-        Self { instance, directory, env }
+        Self {
+            instance,
+            directory,
+            env,
+        }
     }
 
     fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
-        process.arg("-c").arg(&command.line).envs(&self.env).envs(&command.env);
+        process
+            .arg("-c")
+            .arg(&command.line)
+            .envs(&self.env)
+            .envs(&command.env);
         process.env(env::LEASE, lease);
         if lease.is_empty() {
             process.env_remove(env::LEASE);
@@ -83,7 +91,11 @@ impl Transport for Local {
     fn probe(&self, _deadline: Duration) -> Answer<Duration> {
         let started = Instant::now();
         let answer = self.directory.metadata().map(|_| started.elapsed());
-        let instance = format!("`{}`: cannot use `{}`", self.instance, self.directory.display());
+        let instance = format!(
+            "`{}`: cannot use `{}`",
+            self.instance,
+            self.directory.display()
+        );
         Box::pin(async move {
             answer.map_err(|error| {
                 crate::Error::new(crate::ErrorKind::Infra, instance).with_source(error)
@@ -121,8 +133,18 @@ async fn follow(
     let (ended, watch) = watch::channel(false);
     let feed = feed(child.stdin.take(), stdin);
     let pumps = [
-        tokio::spawn(pump(child.stdout.take(), Stream::Stdout, events.clone(), watch.clone())),
-        tokio::spawn(pump(child.stderr.take(), Stream::Stderr, events.clone(), watch)),
+        tokio::spawn(pump(
+            child.stdout.take(),
+            Stream::Stdout,
+            events.clone(),
+            watch.clone(),
+        )),
+        tokio::spawn(pump(
+            child.stderr.take(),
+            Stream::Stderr,
+            events.clone(),
+            watch,
+        )),
     ];
     let (timeout, error) = late.unzip();
     let end = tokio::select! {
@@ -166,7 +188,9 @@ async fn sleep(timeout: Option<Duration>) {
 }
 
 async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receiver<Vec<u8>>>) {
-    let (Some(mut pipe), Some(mut content)) = (pipe, content) else { return };
+    let (Some(mut pipe), Some(mut content)) = (pipe, content) else {
+        return;
+    };
     while let Some(bytes) = content.recv().await {
         // A program may end without reading its input.
         if pipe.write_all(&bytes).await.is_err() {
@@ -190,16 +214,27 @@ async fn pump(
             read = pipe.read(&mut buffer) => read.unwrap_or(0),
             _ = ended.wait_for(|ended| *ended) => break,
         };
-        if read == 0 || events.send(Event::Output(stream, buffer[..read].to_vec())).await.is_err() {
+        if read == 0
+            || events
+                .send(Event::Output(stream, buffer[..read].to_vec()))
+                .await
+                .is_err()
+        {
             return;
         }
     }
     // No more than a pipe holds was written before the end.
     let mut left = 1 << 20;
     while left > 0 {
-        let Ok(read @ 1..) = rustix::io::read(&pipe, &mut buffer) else { return };
+        let Ok(read @ 1..) = rustix::io::read(&pipe, &mut buffer) else {
+            return;
+        };
         left = usize::saturating_sub(left, read);
-        if events.send(Event::Output(stream, buffer[..read].to_vec())).await.is_err() {
+        if events
+            .send(Event::Output(stream, buffer[..read].to_vec()))
+            .await
+            .is_err()
+        {
             return;
         }
     }

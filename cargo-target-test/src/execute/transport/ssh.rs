@@ -82,8 +82,14 @@ impl Ssh {
         let bell = Arc::new(Bell::new());
         let owner = owner::Owner::new(instance, reach, limits, receiver, &bell);
         // Without a thread the receiver is gone, which every command will tell.
-        let _ = thread::Builder::new().name(format!("ssh {instance}")).spawn(|| owner.run());
-        Self { instance: instance.to_owned(), jobs, bell }
+        let _ = thread::Builder::new()
+            .name(format!("ssh {instance}"))
+            .spawn(|| owner.run());
+        Self {
+            instance: instance.to_owned(),
+            jobs,
+            bell,
+        }
     }
 
     fn submit(
@@ -118,7 +124,8 @@ impl Transport for Ssh {
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running {
-        self.submit(command, lease, stdin, None).unwrap_or_else(Running::lost)
+        self.submit(command, lease, stdin, None)
+            .unwrap_or_else(Running::lost)
     }
 
     fn probe(&self, deadline: Duration) -> Answer<Duration> {

@@ -82,12 +82,7 @@ pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
     Ok(parse(&text, reach, home, socket))
 }
 
-fn parse(
-    text: &str,
-    reach: &SshReach,
-    home: PathBuf,
-    socket: Option<PathBuf>,
-) -> SshConfig {
+fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -> SshConfig {
     let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
         lines.entry(key).or_default().push(value.trim());
@@ -117,7 +112,10 @@ fn parse(
             .collect(),
     };
     let known_as = set("hostkeyalias").map_or_else(|| known_as(&hostname, port), str::to_owned);
-    let configured = lines.get("identityfile").map(Vec::as_slice).unwrap_or_default();
+    let configured = lines
+        .get("identityfile")
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let configured = configured.iter().filter(|file| **file != "none");
     let identities = match &reach.identity {
         Some(file) => vec![file.clone()],
@@ -214,7 +212,13 @@ mod tests {
 
     #[test]
     fn lines_become_values() {
-        let config = of(TEXT, &SshReach { host: "lab7".to_owned(), ..SshReach::default() });
+        let config = of(
+            TEXT,
+            &SshReach {
+                host: "lab7".to_owned(),
+                ..SshReach::default()
+            },
+        );
         assert_eq!(
             config,
             SshConfig {
@@ -224,9 +228,13 @@ mod tests {
                 identities: vec!["/h/.ssh/id_10.0.0.7".into(), "/k/two".into()],
                 identities_only: false,
                 agent: Some("/agent".into()),
-                known_hosts: ["/h/.ssh/known_hosts", "/h/.ssh/known_hosts2", "/etc/ssh/known"]
-                    .map(PathBuf::from)
-                    .to_vec(),
+                known_hosts: [
+                    "/h/.ssh/known_hosts",
+                    "/h/.ssh/known_hosts2",
+                    "/etc/ssh/known"
+                ]
+                .map(PathBuf::from)
+                .to_vec(),
                 known_as: "[10.0.0.7]:2222".to_owned(),
                 strict: Strict::Yes,
                 proxy_jump: Some("a,b@c:7".to_owned()),
@@ -245,11 +253,17 @@ mod tests {
             connect_timeout: Some(Duration::from_secs(3)),
             ..SshReach::default()
         };
-        let config = of(&format!("{TEXT}identityagent none\nhostkeyalias x\n"), &reach);
+        let config = of(
+            &format!("{TEXT}identityagent none\nhostkeyalias x\n"),
+            &reach,
+        );
         assert_eq!(config.identities, [PathBuf::from("/mine")]);
         assert!(config.identities_only && config.agent.is_none());
         assert_eq!(config.known_hosts, [PathBuf::from("/known")]);
-        assert_eq!((config.known_as.as_str(), config.strict), ("x", Strict::AcceptNew));
+        assert_eq!(
+            (config.known_as.as_str(), config.strict),
+            ("x", Strict::AcceptNew)
+        );
         assert_eq!(config.connect_timeout, Duration::from_secs(3));
     }
 
@@ -263,6 +277,12 @@ mod tests {
         };
         let config = resolve(&reach).unwrap();
         assert_eq!((config.port, config.user.as_str()), (2022, "somebody"));
-        assert!(resolve(&SshReach { host: "-oProxyCommand=x".to_owned(), ..SshReach::default() }).is_err());
+        assert!(
+            resolve(&SshReach {
+                host: "-oProxyCommand=x".to_owned(),
+                ..SshReach::default()
+            })
+            .is_err()
+        );
     }
 }

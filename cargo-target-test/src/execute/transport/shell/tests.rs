@@ -31,7 +31,10 @@ fn through(shell: &str, command: &Command, stdin: Option<&[u8]>) -> (String, Str
 }
 
 fn line(line: &str) -> Command {
-    Command { line: line.to_owned(), ..Command::default() }
+    Command {
+        line: line.to_owned(),
+        ..Command::default()
+    }
 }
 
 fn shells() -> impl Iterator<Item = &'static str> {
@@ -47,7 +50,11 @@ fn every_login_shell_gives_the_same() {
         let mut command = line("printf %s \"$NASTY\"; printf '%s' 'x\\!y\nz' >&2; exit 7");
         command.env.insert("NASTY".to_owned(), nasty.to_owned());
         let (out, err, code) = through(shell, &command, None);
-        assert_eq!((out.as_str(), err.as_str(), code), (nasty, "x\\!y\nz", 7), "{shell}");
+        assert_eq!(
+            (out.as_str(), err.as_str(), code),
+            (nasty, "x\\!y\nz", 7),
+            "{shell}"
+        );
     }
 }
 
@@ -91,11 +98,19 @@ fn its_own_text_is_no_marker() {
 #[test]
 fn refusals() {
     for command in [line("a\0b"), line(&"x".repeat(40_000))] {
-        assert_eq!(wrap(&command, "", false).unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(
+            wrap(&command, "", false).unwrap_err().kind(),
+            ErrorKind::Usage
+        );
     }
     let mut command = line("true");
     command.env.insert("A-B".to_owned(), String::new());
-    assert!(wrap(&command, "", false).unwrap_err().to_string().contains("`A-B`"));
+    assert!(
+        wrap(&command, "", false)
+            .unwrap_err()
+            .to_string()
+            .contains("`A-B`")
+    );
     for path in ["rel", "/a\nb", "/a/"] {
         assert!(place(path).is_err(), "{path}");
     }
@@ -115,7 +130,10 @@ fn files_by_script() {
     assert!(sh(&install(&place, 0o640), b"").status.success());
     assert_eq!(sh(&get(path).unwrap(), b"").stdout, b"x\0y");
     use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
+        0o640
+    );
     assert_eq!(sh(&get("/").unwrap(), b"").status.code(), Some(DIRECTORY));
 
     assert!(sh(&receive(&place), b"half").status.success());
@@ -128,9 +146,17 @@ fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
     let lease = format!("l{}", nonce());
     let start = |lease: &str, text: &str| {
         let wrapped = wrap(&line(text), lease, false).unwrap();
-        Process::new("sh").args(["-c", &wrapped.line]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        Process::new("sh")
+            .args(["-c", &wrapped.line])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     };
-    let mut swept = [start(&lease, "sleep 1000"), start(&lease, "while :; do sleep 0.1; done")];
+    let mut swept = [
+        start(&lease, "sleep 1000"),
+        start(&lease, "while :; do sleep 0.1; done"),
+    ];
     let mut other = start(&format!("{lease}0"), "sleep 1000");
     let swept_now = run("sh", &sweep(&lease), b"");
     assert!(swept_now.status.success(), "{swept_now:?}");
@@ -138,6 +164,10 @@ fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
         child.wait().unwrap();
     }
     assert!(other.try_wait().unwrap().is_none());
-    assert!(run("sh", &sweep(&format!("{lease}0")), b"").status.success());
+    assert!(
+        run("sh", &sweep(&format!("{lease}0")), b"")
+            .status
+            .success()
+    );
     other.wait().unwrap();
 }

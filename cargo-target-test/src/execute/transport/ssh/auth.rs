@@ -31,18 +31,29 @@ pub(super) fn authenticate(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
-    let Some(socket) = &stage.config.agent else { return Ok(false) };
-    let Ok(mut agent) = stage.session.agent() else { return Ok(false) };
+    let Some(socket) = &stage.config.agent else {
+        return Ok(false);
+    };
+    let Ok(mut agent) = stage.session.agent() else {
+        return Ok(false);
+    };
     let listed = agent
         .set_identity_path(socket)
         .and_then(|()| agent.connect())
         .and_then(|()| agent.list_identities())
         .and_then(|()| agent.identities());
     let Ok(mut keys) = listed else {
-        tried.push(format!("the agent at `{}` (it does not answer)", socket.display()));
+        tried.push(format!(
+            "the agent at `{}` (it does not answer)",
+            socket.display()
+        ));
         return Ok(false);
     };
-    let named = stage.config.identities.iter().filter_map(|file| public_blob(file));
+    let named = stage
+        .config
+        .identities
+        .iter()
+        .filter_map(|file| public_blob(file));
     let named: Vec<String> = named.collect();
     let is_named = |key: &ssh2::PublicKey| named.contains(&super::host_key::base64(key.blob()));
     if stage.config.identities_only {
@@ -70,7 +81,10 @@ fn files(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
             }
         };
         if is_encrypted(&text) {
-            tried.push(format!("`{}` (encrypted: add it to an ssh-agent)", file.display()));
+            tried.push(format!(
+                "`{}` (encrypted: add it to an ssh-agent)",
+                file.display()
+            ));
             continue;
         }
         tried.push(format!("`{}`", file.display()));
@@ -89,18 +103,28 @@ fn only(stage: &Stage<'_>) -> bool {
 }
 
 /// Whether this key was the right one; an error when there is nobody left to ask.
-fn accepted(stage: &Stage<'_>, step: Result<(), ssh2::Error>, tried: &mut [String]) -> Result<bool> {
+fn accepted(
+    stage: &Stage<'_>,
+    step: Result<(), ssh2::Error>,
+    tried: &mut [String],
+) -> Result<bool> {
     use libssh2_sys as raw;
     let Err(error) = step else { return Ok(true) };
     match error.code() {
-        ErrorCode::Session(raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED) => {}
+        ErrorCode::Session(
+            raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
+        ) => {}
         ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT) => return Err(stage.refused(&error)),
         ErrorCode::Session(
             raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
             | raw::LIBSSH2_ERROR_SOCKET_RECV
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => {
-            let text = format!("{}; it closed the connection after {} keys", stage.refused(&error), tried.len());
+            let text = format!(
+                "{}; it closed the connection after {} keys",
+                stage.refused(&error),
+                tried.len()
+            );
             return Err(Error::new(ErrorKind::Infra, text)
                 .with_hint("name the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
         }
@@ -116,7 +140,11 @@ fn accepted(stage: &Stage<'_>, step: Result<(), ssh2::Error>, tried: &mut [Strin
 fn denied(stage: &Stage<'_>, offered: &str, tried: &[String]) -> Error {
     let config = stage.config;
     let (instance, user) = (stage.instance, &config.user);
-    let tried = if tried.is_empty() { "nothing: there is no key".to_owned() } else { tried.join(", ") };
+    let tried = if tried.is_empty() {
+        "nothing: there is no key".to_owned()
+    } else {
+        tried.join(", ")
+    };
     let text = format!(
         "cannot log in to `{instance}` at {}:{} as `{user}`: the server takes {offered}, tried {tried}",
         config.hostname, config.port
@@ -153,14 +181,25 @@ mod tests {
         for (name, phrase) in [("plain", ""), ("locked", "secret")] {
             let file = folder.path().join(name);
             let mut command = crate::process::command("ssh-keygen");
-            command.args(["-q", "-t", "ed25519", "-N", phrase, "-f"]).arg(&file);
+            command
+                .args(["-q", "-t", "ed25519", "-N", phrase, "-f"])
+                .arg(&file);
             let finished =
                 crate::process::run(command, b"", std::time::Duration::from_secs(20), &|_| {});
             assert!(finished.unwrap().status.success());
-            assert_eq!(is_encrypted(&fs::read_to_string(&file).unwrap()), !phrase.is_empty());
-            assert!(public_blob(&file).unwrap().starts_with("AAAAC3NzaC1lZDI1NTE5"));
+            assert_eq!(
+                is_encrypted(&fs::read_to_string(&file).unwrap()),
+                !phrase.is_empty()
+            );
+            assert!(
+                public_blob(&file)
+                    .unwrap()
+                    .starts_with("AAAAC3NzaC1lZDI1NTE5")
+            );
         }
-        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(is_encrypted(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+        ));
         assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
     }
 }

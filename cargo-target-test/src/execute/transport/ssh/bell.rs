@@ -25,7 +25,11 @@ impl Bell {
         let ends = UnixStream::pair().ok().filter(|(ours, theirs)| {
             ours.set_nonblocking(true).is_ok() && theirs.set_nonblocking(true).is_ok()
         });
-        Self { ends, rung: AtomicBool::new(false), closed: AtomicBool::new(false) }
+        Self {
+            ends,
+            rung: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn ring(&self) {

@@ -89,16 +89,30 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     let mut session = Session::new().map_err(|error| cannot(error.into()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
-    let stage = Stage { instance, config: &config, session, fd: &fd, deadline };
+    let stage = Stage {
+        instance,
+        config: &config,
+        session,
+        fd: &fd,
+        deadline,
+    };
     let established = stage.establish();
     match established {
-        Ok(session) => Ok(Link { session, socket: fd, address, _proxy: proxy }),
+        Ok(session) => Ok(Link {
+            session,
+            socket: fd,
+            address,
+            _proxy: proxy,
+        }),
         Err(error) => {
             let words = proxy.as_mut().map(Proxy::last_words).unwrap_or_default();
             if words.is_empty() || error.hint().is_some() {
                 return Err(error);
             }
-            Err(Error::new(ErrorKind::Infra, format!("{}: {words}", error.chain())))
+            Err(Error::new(
+                ErrorKind::Infra,
+                format!("{}: {words}", error.chain()),
+            ))
         }
     }
 }
@@ -128,12 +142,16 @@ fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Pro
     if let Some(jumps) = &config.proxy_jump {
         // OpenSSH does all of it: chains, their keys, their agents.
         let mut command = process::command("ssh");
-        let (before, last) = jumps.rsplit_once(',').map_or((None, jumps.as_str()), |(b, l)| (Some(b), l));
+        let (before, last) = jumps
+            .rsplit_once(',')
+            .map_or((None, jumps.as_str()), |(b, l)| (Some(b), l));
         if let Some(before) = before {
             command.arg("-J").arg(before);
         }
         command.args(["-o", "BatchMode=yes", "-o", "ControlMaster=no"]);
-        command.arg("-W").arg(format!("[{}]:{}", config.hostname, config.port));
+        command
+            .arg("-W")
+            .arg(format!("[{}]:{}", config.hostname, config.port));
         command.arg("--").arg(jump_host(last));
         return through(command);
     }
@@ -144,7 +162,9 @@ fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Pro
     }
     let mut last = io::Error::other("the name has no address");
     for address in (config.hostname.as_str(), config.port).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
         match TcpStream::connect_timeout(&address, left) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
@@ -158,7 +178,11 @@ fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Pro
 
 /// `user@host:port` as `ssh` takes it.
 fn jump_host(jump: &str) -> String {
-    if jump.starts_with("ssh://") { jump.to_owned() } else { format!("ssh://{jump}") }
+    if jump.starts_with("ssh://") {
+        jump.to_owned()
+    } else {
+        format!("ssh://{jump}")
+    }
 }
 
 fn through(mut command: std::process::Command) -> io::Result<(Socket, Option<Proxy>)> {
@@ -184,7 +208,8 @@ impl Stage<'_> {
         let records = host_key::records(self.config)?;
         host_key::prefer(&self.session, &records);
         let mut session = self.session.clone();
-        self.drive(|| session.handshake()).map_err(|error| self.refused(&error))?;
+        self.drive(|| session.handshake())
+            .map_err(|error| self.refused(&error))?;
         drop(session);
         host_key::verify(&self, &records)?;
         auth::authenticate(&mut self)?;
@@ -209,7 +234,10 @@ impl Stage<'_> {
                 ));
             }
             let mut flags = PollFlags::IN;
-            if matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
+            if matches!(
+                self.session.block_directions(),
+                BlockDirections::Outbound | BlockDirections::Both
+            ) {
                 flags |= PollFlags::OUT;
             }
             let _ = rustix::event::poll(&mut [PollFd::new(self.fd, flags)], Some(&timespec(left)));
@@ -218,16 +246,26 @@ impl Stage<'_> {
 
     /// An error of the handshake or of authentication, with the host named.
     pub(super) fn refused(&self, error: &ssh2::Error) -> Error {
-        let SshConfig { hostname, port, connect_timeout, .. } = self.config;
+        let SshConfig {
+            hostname,
+            port,
+            connect_timeout,
+            ..
+        } = self.config;
         let what = match error.code() {
-            ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => return late(
-                self.instance,
-                &format!("{hostname}:{port}"),
-                *connect_timeout,
-            ),
+            ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => {
+                return late(
+                    self.instance,
+                    &format!("{hostname}:{port}"),
+                    *connect_timeout,
+                );
+            }
             _ => error.message(),
         };
-        let text = format!("cannot connect to `{}` at {hostname}:{port}: {what}", self.instance);
+        let text = format!(
+            "cannot connect to `{}` at {hostname}:{port}: {what}",
+            self.instance
+        );
         Error::new(ErrorKind::Infra, text)
     }
 }
@@ -235,8 +273,10 @@ impl Stage<'_> {
 /// Nobody spoke SSH in time.
 pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
-    let text = format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
-    Error::new(ErrorKind::Infra, text).with_hint("is an SSH server listening there, and not overloaded?")
+    let text =
+        format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
+    Error::new(ErrorKind::Infra, text)
+        .with_hint("is an SSH server listening there, and not overloaded?")
 }
 
 pub(super) fn would_block(error: &ssh2::Error) -> bool {

@@ -38,7 +38,10 @@ pub(super) fn records(config: &SshConfig) -> Result<Vec<Record>> {
         let mut command = process::command("ssh-keygen");
         command.arg("-F").arg(&config.known_as).arg("-f").arg(file);
         let found = process::run(command, b"", CONNECT_TIMEOUT, &|_| {})?;
-        records.extend(parse(&String::from_utf8_lossy(&found.stdout), &file.to_string_lossy()));
+        records.extend(parse(
+            &String::from_utf8_lossy(&found.stdout),
+            &file.to_string_lossy(),
+        ));
     }
     Ok(records)
 }
@@ -47,20 +50,36 @@ fn parse(text: &str, file: &str) -> Vec<Record> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let record = |line: &str| {
         let mut words = line.split_whitespace().peekable();
-        let marker = words.next_if(|word| word.starts_with('@')).map(str::to_owned);
+        let marker = words
+            .next_if(|word| word.starts_with('@'))
+            .map(str::to_owned);
         let (kind, key) = (words.nth(1)?.to_owned(), words.next()?.to_owned());
-        Some(Record { marker, kind, key, file: file.to_owned() })
+        Some(Record {
+            marker,
+            kind,
+            key,
+            file: file.to_owned(),
+        })
     };
     lines.filter_map(record).collect()
 }
 
 /// Has the host show a key of a kind that is recorded.
 pub(super) fn prefer(session: &Session, records: &[Record]) {
-    let Ok(supported) = session.supported_algs(MethodType::HostKey) else { return };
-    let kinds = records.iter().filter(|record| record.marker.is_none()).map(|record| record.kind.as_str());
+    let Ok(supported) = session.supported_algs(MethodType::HostKey) else {
+        return;
+    };
+    let kinds = records
+        .iter()
+        .filter(|record| record.marker.is_none())
+        .map(|record| record.kind.as_str());
     let mut wanted: Vec<&str> = Vec::new();
     for kind in kinds {
-        let names = if kind == "ssh-rsa" { vec!["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] } else { vec![kind] };
+        let names = if kind == "ssh-rsa" {
+            vec!["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]
+        } else {
+            vec![kind]
+        };
         let names = names.into_iter().filter(|name| supported.contains(name));
         let names: Vec<&str> = names.filter(|name| !wanted.contains(name)).collect();
         wanted.extend(names);
@@ -79,11 +98,21 @@ pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
     };
     let (config, key) = (stage.config, base64(blob));
     let same = |record: &&Record| record.key == key;
-    if records.iter().filter(same).any(|record| record.marker.as_deref() == Some("@revoked")) {
-        let text = format!("the host key of `{}` ({}) is revoked", stage.instance, config.known_as);
+    if records
+        .iter()
+        .filter(same)
+        .any(|record| record.marker.as_deref() == Some("@revoked"))
+    {
+        let text = format!(
+            "the host key of `{}` ({}) is revoked",
+            stage.instance, config.known_as
+        );
         return Err(Error::new(ErrorKind::Infra, text));
     }
-    let mut plain = records.iter().filter(|record| record.marker.is_none()).peekable();
+    let mut plain = records
+        .iter()
+        .filter(|record| record.marker.is_none())
+        .peekable();
     let first = plain.peek().copied();
     match (first, config.strict) {
         (_, Strict::No) => Ok(()),
@@ -101,14 +130,21 @@ fn changed(stage: &Stage<'_>, record: &Record) -> Error {
          it was installed again",
         stage.instance
     );
-    Error::new(ErrorKind::Infra, text)
-        .with_hint(format!("if that is expected: ssh-keygen -R '{name}' -f '{file}'"))
+    Error::new(ErrorKind::Infra, text).with_hint(format!(
+        "if that is expected: ssh-keygen -R '{name}' -f '{file}'"
+    ))
 }
 
 fn unknown(stage: &Stage<'_>) -> Error {
     let config = stage.config;
-    let text = format!("the host key of `{}` ({}) is not known", stage.instance, config.known_as);
-    let file = config.known_hosts.first().map_or("~/.ssh/known_hosts".into(), |f| f.to_string_lossy());
+    let text = format!(
+        "the host key of `{}` ({}) is not known",
+        stage.instance, config.known_as
+    );
+    let file = config
+        .known_hosts
+        .first()
+        .map_or("~/.ssh/known_hosts".into(), |f| f.to_string_lossy());
     Error::new(ErrorKind::Infra, text).with_hint(format!(
         "if you trust the network: ssh-keyscan -p {} {} >>'{file}'",
         config.port, config.hostname
@@ -117,7 +153,9 @@ fn unknown(stage: &Stage<'_>) -> Error {
 
 /// Appends the key to the first known-hosts file, once, however many do so at the same time.
 fn record(config: &SshConfig, blob: &[u8], key: &str) -> Result<()> {
-    let Some(file) = config.known_hosts.first() else { return Ok(()) };
+    let Some(file) = config.known_hosts.first() else {
+        return Ok(());
+    };
     append(file, &format!("{} {} {key}\n", config.known_as, kind(blob))).map_err(|error| {
         let text = format!("cannot record the host key in `{}`", file.display());
         Error::new(ErrorKind::Infra, text).with_source(error)
@@ -126,9 +164,17 @@ fn record(config: &SshConfig, blob: &[u8], key: &str) -> Result<()> {
 
 fn append(file: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.exists()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
-    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(file)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .open(file)?;
     // Let go when the file is closed.
     file.lock()?;
     let mut text = String::new();
@@ -137,15 +183,19 @@ fn append(file: &Path, line: &str) -> std::io::Result<()> {
     if text.contains(line) {
         return Ok(());
     }
-    let line = if text.is_empty() || text.ends_with('\n') { line.to_owned() } else { format!("\n{line}") };
+    let line = if text.is_empty() || text.ends_with('\n') {
+        line.to_owned()
+    } else {
+        format!("\n{line}")
+    };
     file.write_all(line.as_bytes())
 }
 
 /// The kind of key that a blob starts with.
 fn kind(blob: &[u8]) -> String {
-    let name = blob.split_first_chunk::<4>().and_then(|(length, rest)| {
-        rest.get(..u32::from_be_bytes(*length) as usize)
-    });
+    let name = blob
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..u32::from_be_bytes(*length) as usize));
     String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
 }
 
@@ -159,7 +209,11 @@ pub(super) fn base64(bytes: &[u8]) -> String {
         for digit in 0..4 {
             let shift = 18 - 6 * digit;
             let used = digit <= group.len();
-            text.push(if used { DIGITS[(bits >> shift) as usize & 63] as char } else { '=' });
+            text.push(if used {
+                DIGITS[(bits >> shift) as usize & 63] as char
+            } else {
+                '='
+            });
         }
     }
     text
@@ -171,7 +225,13 @@ mod tests {
 
     #[test]
     fn base64_as_everybody_writes_it() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
@@ -181,8 +241,14 @@ mod tests {
     fn found_lines_become_records() {
         let text = "# Host x found: line 1\n|1|s|h ssh-rsa AAA c\n@revoked * ssh-ed25519 BBB\n";
         let [first, second] = parse(text, "f").try_into().unwrap();
-        assert_eq!((first.kind.as_str(), first.key.as_str(), first.marker), ("ssh-rsa", "AAA", None));
-        assert_eq!((second.key.as_str(), second.marker.as_deref()), ("BBB", Some("@revoked")));
+        assert_eq!(
+            (first.kind.as_str(), first.key.as_str(), first.marker),
+            ("ssh-rsa", "AAA", None)
+        );
+        assert_eq!(
+            (second.key.as_str(), second.marker.as_deref()),
+            ("BBB", Some("@revoked"))
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Live {
     pub(super) fn new(link: Link, limits: Limits) -> Self {
         // libssh2 counts for itself too; a second less, so that its count never outlasts ours.
         let seconds = limits.heartbeat.as_secs().saturating_sub(1).max(2);
-        link.session.set_keepalive(true, u32::try_from(seconds).unwrap_or(u32::MAX));
+        link.session
+            .set_keepalive(true, u32::try_from(seconds).unwrap_or(u32::MAX));
         let now = Instant::now();
         Self {
             tasks: Vec::new(),
@@ -115,10 +116,23 @@ impl Live {
         context: &mut Context<'_>,
     ) -> Result<bool, Dead> {
         self.signs_of_life(!queue.is_empty())?;
-        let Self { link, buffer, tasks, spare, closing, .. } = self;
+        let Self {
+            link,
+            buffer,
+            tasks,
+            spare,
+            closing,
+            ..
+        } = self;
         let session = &link.session;
-        let mut io =
-            Io { instance, session, context, buffer, progress: false, outbound: false };
+        let mut io = Io {
+            instance,
+            session,
+            context,
+            buffer,
+            progress: false,
+            outbound: false,
+        };
         drain(spare, &mut io)?;
         close(closing, &mut io)?;
         for task in tasks.iter_mut() {
@@ -127,10 +141,21 @@ impl Live {
         let (progress, outbound) = (io.progress, io.outbound);
         let (opened, open_outbound) = self.open(instance, context)?;
         let started = self.start(queue);
-        let Self { link, buffer, tasks, .. } = self;
+        let Self {
+            link,
+            buffer,
+            tasks,
+            ..
+        } = self;
         let session = &link.session;
-        let mut io =
-            Io { instance, session, context, buffer, progress: false, outbound: false };
+        let mut io = Io {
+            instance,
+            session,
+            context,
+            buffer,
+            progress: false,
+            outbound: false,
+        };
         for task in tasks.iter_mut() {
             task.read(&mut io)?;
         }
@@ -148,8 +173,14 @@ impl Live {
         }
         let Self { link, buffer, .. } = self;
         let session = &link.session;
-        let mut io =
-            Io { instance, session, context, buffer, progress: false, outbound: false };
+        let mut io = Io {
+            instance,
+            session,
+            context,
+            buffer,
+            progress: false,
+            outbound: false,
+        };
         match session.channel_session() {
             Ok(channel) => {
                 (self.spare, self.pause, self.refusals) = (Some(channel), None, 0);
@@ -189,9 +220,15 @@ impl Live {
         true
     }
 
-    fn tend(&mut self, instance: &str, leaving: &mut Vec<Outbox>, context: &mut Context<'_>) -> bool {
+    fn tend(
+        &mut self,
+        instance: &str,
+        leaving: &mut Vec<Outbox>,
+        context: &mut Context<'_>,
+    ) -> bool {
         for task in &mut self.tasks {
-            self.urgent.extend(task.tend(instance, context, self.limits.answer));
+            self.urgent
+                .extend(task.tend(instance, context, self.limits.answer));
         }
         let before = self.tasks.len();
         for at in (0..before).rev() {
@@ -201,7 +238,7 @@ impl Live {
                 leaving.push(task.outbox);
             }
         }
-        before != self.tasks.len()
+        before != self.tasks.len() || (!self.urgent.is_empty() && self.spare.is_some())
     }
 
     /// Asks for a sign of life where one is due, and gives up where none came.
@@ -233,9 +270,15 @@ impl Live {
         self.beaten = now;
         // A half-sent keepalive could never be completed (libssh2 keeps no copy): only when there is room.
         let mut room = [PollFd::new(&self.link.socket, PollFlags::OUT)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         if rustix::event::poll(&mut room, Some(&at_once)).is_ok_and(|ready| ready > 0) {
-            self.link.session.keepalive_send().map_err(|error| Dead(error.message().to_owned()))?;
+            self.link
+                .session
+                .keepalive_send()
+                .map_err(|error| Dead(error.message().to_owned()))?;
         }
         Ok(())
     }

@@ -27,7 +27,13 @@ impl Outbox {
     pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
         let sender = events.clone();
         let closed = Box::pin(async move { sender.closed().await });
-        Self { events, backlog: VecDeque::new(), room: None, closed, gone: false }
+        Self {
+            events,
+            backlog: VecDeque::new(),
+            room: None,
+            closed,
+            gone: false,
+        }
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -104,7 +110,9 @@ mod tests {
         }
         for code in 0..9 {
             outbox.flush(&mut context);
-            let Ok(Event::Exited(exit)) = receiver.try_recv() else { panic!("{code} is missing") };
+            let Ok(Event::Exited(exit)) = receiver.try_recv() else {
+                panic!("{code} is missing")
+            };
             assert_eq!(exit, Exit::Code(code));
         }
         assert!(!outbox.is_full() && !outbox.is_gone());

@@ -44,7 +44,11 @@ pub(super) struct Owner {
 enum Connection {
     None,
     /// A thread of its own connects; whoever hangs there (a name service, an agent) hangs alone.
-    Opening { since: Instant, within: Duration, news: mpsc::Receiver<connect::News> },
+    Opening {
+        since: Instant,
+        within: Duration,
+        news: mpsc::Receiver<connect::News>,
+    },
     Up(Box<Live>),
 }
 
@@ -139,14 +143,25 @@ impl Owner {
         match thread::Builder::new().name(name).spawn(open) {
             Ok(_) => {
                 let within = self.reach.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-                self.connection = Connection::Opening { since: Instant::now(), within, news };
+                self.connection = Connection::Opening {
+                    since: Instant::now(),
+                    within,
+                    news,
+                };
             }
             Err(error) => self.refuse_all(&error.into()),
         }
     }
 
     fn look_at_opening(&mut self) -> bool {
-        let Connection::Opening { since, within, news } = &mut self.connection else { return false };
+        let Connection::Opening {
+            since,
+            within,
+            news,
+        } = &mut self.connection
+        else {
+            return false;
+        };
         match news.try_recv() {
             Ok(connect::News::Within(limit)) => {
                 *within = limit;
@@ -179,9 +194,14 @@ impl Owner {
     /// unless this one was of no use to any.
     fn drop_connection(&mut self, dead: &Dead) {
         let connection = std::mem::replace(&mut self.connection, Connection::None);
-        let Connection::Up(live) = connection else { return };
+        let Connection::Up(live) = connection else {
+            return;
+        };
         if !live.used {
-            let text = format!("cannot use `{}` at {}: {}", self.instance, live.link.address, dead.0);
+            let text = format!(
+                "cannot use `{}` at {}: {}",
+                self.instance, live.link.address, dead.0
+            );
             self.refuse_all(&Error::new(crate::ErrorKind::Infra, text));
         }
         live.lose(&self.instance, dead, &mut self.leaving);
@@ -208,19 +228,32 @@ impl Owner {
             Connection::Opening { since, within, .. } => Some(left(*since + *within + GRACE)),
             Connection::Up(live) => live.due().map(left),
         };
-        let expiring = self.queue.iter().filter_map(|job| job.expires).map(left).min();
+        let expiring = self
+            .queue
+            .iter()
+            .filter_map(|job| job.expires)
+            .map(left)
+            .min();
         let next = next.into_iter().chain(expiring).min();
         // Without a bell (no file descriptors left) the thread has to look.
-        let next = if self.bell.fd().is_none() { Some(Duration::from_millis(5)) } else { next };
+        let next = if self.bell.fd().is_none() {
+            Some(Duration::from_millis(5))
+        } else {
+            next
+        };
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
         let bell = self.bell.fd();
         fds.extend(bell.map(|bell| PollFd::from_borrowed_fd(bell, PollFlags::IN)));
         if let Connection::Up(live) = &self.connection {
-            fds.extend(live.flags().map(|flags| PollFd::new(&live.link.socket, flags)));
+            fds.extend(
+                live.flags()
+                    .map(|flags| PollFd::new(&live.link.socket, flags)),
+            );
         }
         let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
         let socket = fds.get(usize::from(bell.is_some()));
-        let heard = polled.is_ok() && socket.is_some_and(|fd| !(fd.revents() - PollFlags::OUT).is_empty());
+        let heard =
+            polled.is_ok() && socket.is_some_and(|fd| !(fd.revents() - PollFlags::OUT).is_empty());
         drop(fds);
         if let Connection::Up(live) = &mut self.connection
             && heard

@@ -49,7 +49,10 @@ impl Io<'_, '_> {
     pub(super) fn sort(&mut self, error: &ssh2::Error) -> Result<Trouble, Dead> {
         if would_block(error) {
             let directions = self.session.block_directions();
-            self.outbound |= matches!(directions, BlockDirections::Outbound | BlockDirections::Both);
+            self.outbound |= matches!(
+                directions,
+                BlockDirections::Outbound | BlockDirections::Both
+            );
             return Ok(Trouble::Wait);
         }
         // libssh2 numbers what concerns one channel from -21 to -27.
@@ -134,14 +137,15 @@ impl Task {
 
     /// Whether libssh2 holds something for it that it would take.
     pub(super) fn has_more(&self) -> bool {
-        !self.finished
-            && !self.outbox.is_full()
-            && (self.channel.read_window().available > 0)
+        !self.finished && !self.outbox.is_full() && (self.channel.read_window().available > 0)
     }
 
     /// When it must be looked at again.
     pub(super) fn due(&self) -> Option<Instant> {
-        let timeout = self.began.zip(self.timeout).map(|(began, timeout)| began + timeout);
+        let timeout = self
+            .began
+            .zip(self.timeout)
+            .map(|(began, timeout)| began + timeout);
         let killed = self.killing.as_ref().map(|killing| killing.until);
         killed.or_else(|| timeout.into_iter().chain(self.expires).min())
     }
@@ -183,7 +187,12 @@ impl Task {
                 Err(error) => {
                     if let Trouble::Channel(_) = io.sort_io(&error)? {
                         // Nobody reads there any more: the command's end says the rest.
-                        *input = Input { receiver: None, chunk: Vec::new(), at: 0, end: false };
+                        *input = Input {
+                            receiver: None,
+                            chunk: Vec::new(),
+                            at: 0,
+                            end: false,
+                        };
                     }
                     return Ok(false);
                 }
@@ -263,7 +272,11 @@ impl Task {
 
     /// The shell that would have told the exit code is gone. libssh2 would call that exit code 0.
     fn end_without_trailer(&mut self, io: &mut Io<'_, '_>) {
-        let signal = self.channel.exit_signal().ok().and_then(|exit| exit.exit_signal);
+        let signal = self
+            .channel
+            .exit_signal()
+            .ok()
+            .and_then(|exit| exit.exit_signal);
         match signal {
             Some(signal) if self.filter.started() => {
                 self.end(io, Event::Exited(Exit::Signal(signal)));
@@ -300,7 +313,12 @@ impl Task {
 
     /// Lets it go on with its reader, its timeout and its kill. Where it must be killed: the job that
     /// does so.
-    pub(super) fn tend(&mut self, instance: &str, context: &mut Context<'_>, answer: Duration) -> Option<Job> {
+    pub(super) fn tend(
+        &mut self,
+        instance: &str,
+        context: &mut Context<'_>,
+        answer: Duration,
+    ) -> Option<Job> {
         self.outbox.flush(context);
         if self.finished {
             return None;
@@ -309,7 +327,11 @@ impl Task {
         let late = self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
             if late || !matches!(killing.done.poll_recv(context), Poll::Pending) {
-                if let Some(error) = killing.verdict.take() {
+                if let Some(mut error) = killing.verdict.take() {
+                    if late {
+                        let text = format!("{error} (which the instance did not confirm)");
+                        error = Error::new(error.kind(), text);
+                    }
                     self.outbox.push(Event::Lost(error));
                     self.outbox.flush(context);
                 }
@@ -326,7 +348,11 @@ impl Task {
         }
         let verdict = late.then(|| self.too_late(instance, now));
         let (job, done) = kill(&self.wrapped, self.filter.group(), now + answer)?;
-        self.killing = Some(Killing { verdict, done, until: now + answer });
+        self.killing = Some(Killing {
+            verdict,
+            done,
+            until: now + answer,
+        });
         Some(job)
     }
 
@@ -342,7 +368,10 @@ impl Task {
 
 /// One of the transport's own commands was not done in time.
 pub(super) fn overdue(instance: &str) -> Error {
-    Error::new(ErrorKind::Infra, format!("`{instance}` did not answer in time"))
+    Error::new(
+        ErrorKind::Infra,
+        format!("`{instance}` did not answer in time"),
+    )
 }
 
 /// A job that kills a command, and where its end is told.
