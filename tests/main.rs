@@ -14,3 +14,5 @@ mod playbook;
 mod support;
 /// The project's habits: layers, sizes, dependencies, documents.
 mod tidy;
+/// Transports against real SSH servers.
+mod transport;

@@ -179,15 +179,15 @@ mod tests {
         [noise, start.as_bytes(), data, end.as_bytes(), b"late"].concat()
     }
 
-    /// Bytes rich in what a marker is made of.
+    /// Bytes rich in what a marker is made of; a whole nonce is in nobody's output.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             any::<u8>().prop_map(|byte| vec![byte]),
             Just(vec![RS]),
             Just(b"\x1enon".to_vec()),
-            Just(b"\x1enonce".to_vec()),
-            Just(b"\x1enonce]12".to_vec()),
-            Just(b"\x1enonce]1234567890123".to_vec()),
+            Just(b"\x1enonc".to_vec()),
+            Just(b"\x1enone]12\x1e".to_vec()),
+            Just(b"once]12\x1e".to_vec()),
         ];
         proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
     }

@@ -238,7 +238,7 @@ impl Live {
                 leaving.push(task.outbox);
             }
         }
-        before != self.tasks.len()
+        before != self.tasks.len() || (!self.urgent.is_empty() && self.spare.is_some())
     }
 
     /// Asks for a sign of life where one is due, and gives up where none came.

@@ -327,7 +327,11 @@ impl Task {
         let late = self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
             if late || !matches!(killing.done.poll_recv(context), Poll::Pending) {
-                if let Some(error) = killing.verdict.take() {
+                if let Some(mut error) = killing.verdict.take() {
+                    if late {
+                        let text = format!("{error} (which the instance did not confirm)");
+                        error = Error::new(error.kind(), text);
+                    }
                     self.outbox.push(Event::Lost(error));
                     self.outbox.flush(context);
                 }

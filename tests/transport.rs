@@ -1,0 +1,277 @@
+//! The transports against real SSH servers on loopback, and against this machine.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command as Process,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cargo_target_test::{
+    Error,
+    execute::transport::{self, Event, Running, Transport, ssh},
+    provision::platform::{Reach, SshReach},
+};
+use target_fixtures::wire::{Command, Exit, Stream};
+use tokio::sync::mpsc;
+
+mod exec;
+mod failures;
+mod files;
+mod login;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// SSH servers of one test.
+struct Farm {
+    dir: tempfile::TempDir,
+}
+
+impl Farm {
+    fn new(servers: &str) -> Self {
+        Self::with(servers, "")
+    }
+
+    fn with(servers: &str, config: &str) -> Self {
+        let farm = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let mut command = script("start", farm.path());
+        command
+            .args(servers.split(' '))
+            .env("TARGET_TEST_SSHD_CONFIG", config);
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        farm
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn port(&self, name: &str) -> u16 {
+        let ports = fs::read_to_string(self.path().join("ports")).unwrap();
+        let mut lines = ports.lines().filter_map(|line| line.split_once(' '));
+        lines
+            .find(|(key, _)| *key == name)
+            .unwrap()
+            .1
+            .parse()
+            .unwrap()
+    }
+
+    fn reach(&self, name: &str) -> SshReach {
+        SshReach {
+            host: "127.0.0.1".to_owned(),
+            port: Some(self.port(name)),
+            identity: Some(self.path().join("user_key")),
+            known_hosts: Some(self.path().join("known_hosts")),
+            ..SshReach::default()
+        }
+    }
+
+    fn transport(&self, name: &str) -> Arc<dyn Transport> {
+        transport::connect(name, &Reach::Ssh(self.reach(name)))
+    }
+
+    /// With times for the impatient.
+    fn quick(&self, name: &str) -> ssh::Ssh {
+        let limits = ssh::Limits {
+            heartbeat: Duration::from_secs(3),
+            silence: Duration::from_secs(6),
+            idle: Duration::from_millis(200),
+            answer: Duration::from_secs(2),
+            channels: 8,
+        };
+        ssh::Ssh::new(name, &self.reach(name), limits)
+    }
+
+    fn pid(&self, name: &str) -> u32 {
+        let pid = fs::read_to_string(self.path().join(name).join("pid")).unwrap();
+        pid.trim().parse().unwrap()
+    }
+
+    /// The processes that serve a server's connections.
+    fn sessions(&self, name: &str) -> Vec<u32> {
+        let mut all = Vec::new();
+        let mut from = vec![self.pid(name)];
+        while let Some(pid) = from.pop() {
+            let children = children(pid).into_iter().filter(|pid| is_sshd(*pid));
+            let children: Vec<u32> = children.collect();
+            all.extend(&children);
+            from.extend(children);
+        }
+        all
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        let _ = script("stop", self.dir.path()).status();
+    }
+}
+
+fn script(verb: &str, dir: &Path) -> Process {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut command = Process::new(root.join("tests/support/sshd"));
+    command.arg(verb).arg(dir);
+    command
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let output = Process::new("pgrep")
+        .args(["-P", &pid.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn is_sshd(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sshd")
+}
+
+fn is_alive(pid: u32) -> bool {
+    // A zombie has closed its files; before that it may still be heard of.
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+fn signal(pid: u32, signal: &str) {
+    Process::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()
+        .unwrap();
+}
+
+/// Ends a command that has lost its server.
+fn kill_group(pid: u32) {
+    Process::new("kill")
+        .args(["-KILL", "--", &format!("-{pid}")])
+        .status()
+        .unwrap();
+}
+
+fn local(directory: &Path) -> Arc<dyn Transport> {
+    let env = BTreeMap::from([("TARGET_IDENTITY".to_owned(), "local-0".to_owned())]);
+    transport::connect(
+        "local-0",
+        &Reach::Local {
+            directory: directory.to_owned(),
+            env,
+        },
+    )
+}
+
+fn line(line: &str) -> Command {
+    Command {
+        line: line.to_owned(),
+        ..Command::default()
+    }
+}
+
+/// Runs a test as the broker does: on one thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(future)
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Output {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    exit: Option<Exit>,
+}
+
+impl Output {
+    fn text(&self) -> &str {
+        assert_eq!(self.exit, Some(Exit::Code(0)), "{self:?}");
+        str::from_utf8(&self.stdout).unwrap()
+    }
+}
+
+async fn finish(mut running: Running) -> Result<Output, Error> {
+    let mut output = Output::default();
+    while let Some(event) = running.events.recv().await {
+        match event {
+            Event::Output(Stream::Stdout, bytes) => output.stdout.extend(bytes),
+            Event::Output(Stream::Stderr, bytes) => output.stderr.extend(bytes),
+            Event::Exited(exit) => output.exit = Some(exit),
+            Event::Lost(error) => return Err(error),
+        }
+    }
+    assert!(
+        output.exit.is_some(),
+        "the events ended without an end: {output:?}"
+    );
+    Ok(output)
+}
+
+async fn run(transport: &dyn Transport, command: &str) -> Output {
+    finish(transport.exec(&line(command), "lease-of-nobody", None))
+        .await
+        .unwrap()
+}
+
+async fn lost(transport: &dyn Transport, command: &str) -> Error {
+    finish(transport.exec(&line(command), "lease-of-nobody", None))
+        .await
+        .unwrap_err()
+}
+
+/// The first line of output: how a test knows that its command has come so far.
+async fn first_line(running: &mut Running) -> String {
+    let mut text = String::new();
+    while !text.contains('\n') {
+        match running.events.recv().await {
+            Some(Event::Output(_, bytes)) => text.push_str(str::from_utf8(&bytes).unwrap()),
+            other => panic!("no line, but {other:?}"),
+        }
+    }
+    text.trim().to_owned()
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "{what} did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Both transports, for what must be the same on both.
+async fn on_both<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Transport>, PathBuf) -> F) {
+    let farm = Farm::new("alpha-0");
+    let folder = tempfile::tempdir().unwrap();
+    test(farm.transport("alpha-0"), folder.path().to_owned()).await;
+    test(local(folder.path()), folder.path().to_owned()).await;
+}
+
+fn input(pieces: Vec<Vec<u8>>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        for piece in pieces {
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Bytes of all values, of a length that is no round number.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let step = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(step).collect()
+}

@@ -1,0 +1,204 @@
+//! What commands give and how they end.
+
+use super::*;
+
+#[test]
+fn output_and_exit_codes() {
+    block_on(on_both(async |transport, _| {
+        let output = run(&*transport, "echo out; echo err >&2").await;
+        assert_eq!(output.stdout, b"out\n");
+        assert_eq!(output.stderr, b"err\n");
+        for code in [0, 1, 2, 137, 255] {
+            let output = run(&*transport, &format!("printf end; exit {code}")).await;
+            assert_eq!(
+                (output.stdout.as_slice(), output.exit),
+                (&b"end"[..], Some(Exit::Code(code)))
+            );
+        }
+    }));
+}
+
+#[test]
+fn output_comes_through_byte_for_byte() {
+    block_on(on_both(async |transport, folder| {
+        let bytes = noise((1 << 20) + 7);
+        fs::write(folder.join("noise"), &bytes).unwrap();
+        let file = folder.join("noise");
+        let output = run(
+            &*transport,
+            &format!("cat {0}; cat {0} >&2", file.display()),
+        )
+        .await;
+        assert!(output.stdout == bytes && output.stderr == bytes);
+
+        let text = "x".repeat(2000);
+        assert_eq!(
+            run(&*transport, &format!("printf %s {text}")).await.text(),
+            text
+        );
+        assert_eq!(
+            run(&*transport, ":").await,
+            Output {
+                exit: Some(Exit::Code(0)),
+                ..Output::default()
+            }
+        );
+    }));
+}
+
+#[test]
+fn environment_folder_lease_and_identity() {
+    block_on(on_both(async |transport, folder| {
+        let mut command = line("echo \"$GREETING\" $TARGET_TEST_LEASE; pwd; echo $TARGET_IDENTITY");
+        command
+            .env
+            .insert("GREETING".to_owned(), "it's \"two\"\nlines \\ !".to_owned());
+        command.directory = Some(folder.to_string_lossy().into_owned());
+        let output = finish(transport.exec(&command, "l1", None)).await.unwrap();
+        let text = output.text();
+        assert!(text.starts_with("it's \"two\"\nlines \\ ! l1\n"), "{text}");
+        assert!(
+            text.ends_with("-0\n") && text.contains(&*folder.to_string_lossy()),
+            "{text}"
+        );
+    }));
+}
+
+#[test]
+fn input_goes_in() {
+    block_on(on_both(async |transport, _| {
+        let pieces: Vec<Vec<u8>> = (0..30).map(|_| noise(99_991)).collect();
+        let all = pieces.concat();
+        let running = transport.exec(&line("cat"), "", Some(input(pieces.clone())));
+        assert!(finish(running).await.unwrap().stdout == all);
+        // Without input there is none, and input that nobody reads does not matter.
+        assert_eq!(run(&*transport, "cat; echo end").await.text(), "end\n");
+        let running = transport.exec(&line("echo unread"), "", Some(input(pieces)));
+        assert_eq!(finish(running).await.unwrap().text(), "unread\n");
+    }));
+}
+
+#[test]
+fn input_that_stays_open_does_not_delay_the_end() {
+    block_on(on_both(async |transport, _| {
+        let (sender, receiver) = mpsc::channel(1);
+        let running = transport.exec(&line("head -n 1"), "", Some(receiver));
+        sender.send(b"one\ntwo\n".to_vec()).await.unwrap();
+        assert_eq!(finish(running).await.unwrap().text(), "one\n");
+        drop(sender);
+    }));
+}
+
+#[test]
+fn a_slow_reader_loses_nothing() {
+    block_on(on_both(async |transport, _| {
+        let mut slow = transport.exec(&line("seq 1 1500000"), "", None);
+        // Others go on while it waits.
+        for _ in 0..20 {
+            assert_eq!(run(&*transport, "echo quick").await.text(), "quick\n");
+        }
+        let mut bytes = Vec::new();
+        while let Some(event) = slow.events.recv().await {
+            if let Event::Output(_, piece) = event {
+                bytes.extend(piece);
+            }
+        }
+        let expected: String = (1..=1_500_000).map(|n| format!("{n}\n")).collect();
+        assert!(bytes == expected.as_bytes());
+    }));
+}
+
+#[test]
+fn many_at_once() {
+    block_on(on_both(async |transport, _| {
+        let commands: Vec<_> = (0..20)
+            .map(|n| line(&format!("sleep 0.2; echo {n}")))
+            .collect();
+        let started = Instant::now();
+        let running: Vec<_> = commands
+            .iter()
+            .map(|c| transport.exec(c, "", None))
+            .collect();
+        for (n, running) in running.into_iter().enumerate() {
+            assert_eq!(finish(running).await.unwrap().text(), format!("{n}\n"));
+        }
+        // One after the other would take four seconds.
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            started.elapsed()
+        );
+    }));
+}
+
+#[test]
+fn a_server_that_allows_few_channels() {
+    let farm = Farm::with("alpha-0", "MaxSessions 2");
+    block_on(async {
+        let transport = farm.transport("alpha-0");
+        let one = line("sleep 0.05; echo done");
+        let running: Vec<_> = (0..10).map(|_| transport.exec(&one, "", None)).collect();
+        for running in running {
+            assert_eq!(finish(running).await.unwrap().text(), "done\n");
+        }
+    });
+}
+
+#[test]
+fn a_daemon_does_not_delay_the_end() {
+    block_on(on_both(async |transport, _| {
+        let started = Instant::now();
+        let output = run(
+            &*transport,
+            "sleep 1000 & setsid sleep 1000 & printf started",
+        )
+        .await;
+        assert_eq!(output.text(), "started");
+        assert!(started.elapsed() < Duration::from_secs(10));
+        transport.sweep("lease-of-nobody", PATIENCE).await.unwrap();
+    }));
+}
+
+#[test]
+fn a_sweep_kills_what_carries_the_lease() {
+    block_on(on_both(async |transport, _| {
+        let start = "sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & wait";
+        let mut pids: Vec<u32> = Vec::new();
+        let mut ours = transport.exec(&line(start), "swept", None);
+        let mut text = String::new();
+        while text.lines().count() < 2 {
+            match ours.events.recv().await {
+                Some(Event::Output(_, bytes)) => text.push_str(str::from_utf8(&bytes).unwrap()),
+                other => panic!("{other:?}"),
+            }
+        }
+        pids.extend(text.lines().map(|line| line.parse::<u32>().unwrap()));
+        let mut other = transport.exec(&line("echo $$; sleep 1000"), "swept-not", None);
+        let spared: u32 = first_line(&mut other).await.parse().unwrap();
+
+        transport.sweep("swept", PATIENCE).await.unwrap();
+        eventually("the swept are gone", || {
+            pids.iter().all(|pid| !is_alive(*pid))
+        })
+        .await;
+        assert!(is_alive(spared));
+        drop(other);
+        eventually("the dropped is gone", || !is_alive(spared)).await;
+    }));
+}
+
+#[test]
+fn its_own_shell_killed_is_a_signal() {
+    block_on(on_both(async |transport, _| {
+        let output = run(&*transport, "printf before; kill -9 $$").await;
+        assert_eq!(output.exit, Some(Exit::Signal("KILL".to_owned())));
+        assert_eq!(output.stdout, b"before");
+    }));
+}
+
+#[test]
+fn a_probe_answers() {
+    block_on(on_both(async |transport, _| {
+        assert!(transport.probe(PATIENCE).await.unwrap() < PATIENCE);
+    }));
+}
