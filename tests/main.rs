@@ -1,1 +1,3 @@
-//! x
+//! End-to-end tests of the pair, in one binary.
+
+mod pool;

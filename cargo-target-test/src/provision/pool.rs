@@ -31,7 +31,7 @@ pub use self::{
 
 pub(crate) use self::{
     holder::now,
-    lease::{holder, shared_lease, try_lease},
+    lease::{Tenant, cause_of_death, holder, shared_lease, tenant, try_lease},
     lock::{FileLock, cannot, peek},
     run::RunFile,
 };

@@ -139,16 +139,46 @@ pub(crate) fn try_lease(
     }
 }
 
-/// Who holds the lease of this record; `None`: nobody that lives.
-pub(crate) fn holder(locked: &Locked<'_>, record: &Record) -> Result<Option<Holder>> {
+/// Whose lease a record is under.
+#[derive(Debug)]
+pub(crate) enum Tenant {
+    Nobody,
+    Living(Holder),
+    /// The lock is free, and the text still says whose it was.
+    Dead(Holder),
+}
+
+/// Who has, or had last, the lease of this record.
+pub(crate) fn tenant(locked: &Locked<'_>, record: &Record) -> Result<Tenant> {
     let path = lease_file(locked, record);
-    if !path.exists() || FileLock::try_take(&path)?.is_some() {
-        return Ok(None);
+    if !path.exists() {
+        return Ok(Tenant::Nobody);
     }
-    let holder = Holder::read(&super::lock::peek(&path)?);
+    let (text, tenant): (_, fn(Holder) -> Tenant) = match FileLock::try_take(&path)? {
+        Some(lock) => (lock.text()?, Tenant::Dead),
+        None => (super::lock::peek(&path)?, Tenant::Living),
+    };
+    let holder = Holder::read(&text);
     // The lock of a host that we did not make is shared: only its text says by which record it is used.
     let other = !holder.record.is_empty() && holder.record != record.id;
-    Ok((!other).then_some(holder))
+    Ok(match tenant(holder) {
+        Tenant::Dead(_) if text.is_empty() => Tenant::Nobody,
+        _ if other => Tenant::Nobody,
+        tenant => tenant,
+    })
+}
+
+/// Who holds the lease of this record; `None`: nobody that lives.
+pub(crate) fn holder(locked: &Locked<'_>, record: &Record) -> Result<Option<Holder>> {
+    Ok(match tenant(locked, record)? {
+        Tenant::Living(holder) => Some(holder),
+        Tenant::Nobody | Tenant::Dead(_) => None,
+    })
+}
+
+/// Why a machine whose holder died must not serve again.
+pub(crate) fn cause_of_death(holder: &Holder) -> String {
+    format!("its holder died ({})", holder.describe())
 }
 
 impl LeaseRequest {
@@ -232,7 +262,7 @@ impl Search {
             let died = (!text.is_empty()).then(|| Holder::read(&text));
             match died {
                 Some(holder) if record.made => {
-                    let cause = format!("its holder died ({})", holder.describe());
+                    let cause = cause_of_death(&holder);
                     self.dirty.insert(record.id.clone(), (cause, lock));
                 }
                 died => {

@@ -12,7 +12,7 @@ use crate::{
     fault,
     provision::{
         platform::{Deployed, Order, Platform},
-        pool::{self, Event, FileLock, Locked, Record, RecordState},
+        pool::{self, Event, FileLock, Locked, Record, RecordState, Tenant},
         provisioner::remove::Remover,
     },
 };
@@ -186,10 +186,20 @@ impl Provisioner {
     ) -> Result<Next> {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
-        if record.state == RecordState::Ready && same_host {
-            self.claim(&record.id)?;
-            return Ok(Next::Use(Box::new(record)));
-        }
+        let tenant = pool::tenant(locked, &record)?;
+        let why = match (&record.state, &tenant) {
+            (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
+            (RecordState::Ready, Tenant::Dead(holder)) if record.made => {
+                Some(pool::cause_of_death(holder))
+            }
+            (RecordState::Ready, _) => {
+                self.claim(&record.id)?;
+                return Ok(Next::Use(Box::new(record)));
+            }
+            (RecordState::Deleting { .. }, _) => None,
+            (RecordState::Dirty { cause }, _) => Some(cause.clone()),
+            _ => Some("its deploy was interrupted".to_owned()),
+        };
         let Some(work) = locked.work(&record.id)? else {
             let (worker, verb) = (locked.worker(&record.id)?, verb(&record.state));
             return Ok(Next::Wait(format!(
@@ -197,19 +207,12 @@ impl Provisioner {
                 record.name()
             )));
         };
-        if let Some(holder) = pool::holder(locked, &record)? {
-            let (name, state) = (record.name(), &record.state);
-            let holder = holder.describe();
+        if let Tenant::Living(holder) = tenant {
+            let (name, state, holder) = (record.name(), &record.state, holder.describe());
             return Ok(Next::Wait(format!(
                 "`{name}` is {state} and leased ({holder})"
             )));
         }
-        let why = match &record.state {
-            RecordState::Deleting { .. } => None,
-            RecordState::Dirty { cause } => Some(cause.clone()),
-            RecordState::Ready => Some("its host is another one now".to_owned()),
-            _ => Some("its deploy was interrupted".to_owned()),
-        };
         start_removal(locked, record, work, why)
     }
 
