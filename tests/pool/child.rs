@@ -31,7 +31,15 @@ fn main() {
         ["hold", target, kind] => hold(&world, target, kind),
         ["wait", target] => wait(&world, target),
         ["life", keep] => life(&world, keep == "keep"),
-        ["leases", counts, turns] => leases(&world, counts, turns.parse().unwrap()),
+        ["leases", target, counts, turns, threads] => {
+            leases(
+                &world,
+                target,
+                counts,
+                turns.parse().unwrap(),
+                threads.parse().unwrap(),
+            );
+        }
         ["deploy", pause] => deploy(&world, pause.parse().unwrap()),
         _ => panic!("`{mode}`?"),
     }
@@ -155,41 +163,48 @@ fn life(world: &World, keep: bool) {
     assert!(run.finish(keep).unwrap().failed.is_empty());
 }
 
-/// Takes leases of all these counts in turn, with a witness that nobody else has the hosts.
-fn leases(world: &World, counts: &str, turns: usize) {
+/// Takes leases of all these counts in turn, in each thread, with a witness that nobody else has the hosts.
+fn leases(world: &World, target: &str, counts: &str, turns: usize, threads: usize) {
     let run = run(world);
     let wanted: Vec<Wanted> = (0..4)
-        .map(|index| world.found("alpha", index, &format!("host-{index}")))
+        .map(|index| world.found(target, index, &format!("host-{index}")))
         .collect();
+    let counts: Vec<usize> = counts
+        .split(',')
+        .map(|count| count.parse().unwrap())
+        .collect();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for turn in 0..turns {
+                    lease_once(world, &run, &wanted, counts[turn % counts.len()]);
+                }
+            });
+        }
+    });
+}
+
+fn lease_once(world: &World, run: &Provisioner, wanted: &[Wanted], count: usize) {
+    let lease = wait_for(run, wanted, count);
+    let witness = lease.instances.iter().map(|instance| {
+        let file = world.folder.join("witness").join(&instance.record.lease);
+        if instance.died.is_some() {
+            let _ = fs::remove_file(&file);
+        }
+        fs::File::create_new(&file).expect("the host is leased twice");
+        file
+    });
+    let witness: Vec<_> = witness.collect();
     let mut log = fs::File::options()
         .create(true)
         .append(true)
         .open(world.folder.join("log"))
         .unwrap();
-    let counts: Vec<usize> = counts
-        .split(',')
-        .map(|count| count.parse().unwrap())
-        .collect();
-    for turn in 0..turns {
-        let count = counts[turn % counts.len()];
-        let lease = wait_for(&run, &wanted, count);
-        let files: Vec<_> = lease
-            .instances
-            .iter()
-            .map(|instance| {
-                let file = world.folder.join("witness").join(&instance.record.lease);
-                if instance.died.is_some() {
-                    let _ = fs::remove_file(&file);
-                }
-                fs::File::create_new(&file).expect("the host is leased twice");
-                file
-            })
-            .collect();
-        log.write_all(format!("{count}\n").as_bytes()).unwrap();
-        files.iter().for_each(|file| fs::remove_file(file).unwrap());
-        lease.release();
-    }
-    say(world, &format!("done-{}", std::process::id()));
+    log.write_all(format!("{count}\n").as_bytes()).unwrap();
+    witness
+        .iter()
+        .for_each(|file| fs::remove_file(file).unwrap());
+    lease.release();
 }
 
 fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {

@@ -50,6 +50,17 @@ fn kept_ones_stay_unless_dirty_and_are_named_when_unused() {
 }
 
 #[test]
+fn one_can_be_released_before_the_others() {
+    let world = World::new();
+    let run = world.run("1", "/one");
+    let first = ensure(&run, &world.wanted("alpha", 0, 22)).record;
+    ensure(&run, &world.wanted("alpha", 1, 22));
+    assert_eq!(run.release(&first.id, false).unwrap().deleted, ["alpha-0"]);
+    assert_eq!(run.release(&first.id, false).unwrap(), Default::default());
+    assert_eq!(run.finish(false).unwrap().deleted, ["alpha-1"]);
+}
+
+#[test]
 fn what_a_dead_run_left_is_reconciled() {
     let world = World::new();
     let wanted = world.wanted("alpha", 0, 22);

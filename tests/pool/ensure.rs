@@ -18,8 +18,8 @@ fn two_clones_share_what_is_defined_equally() {
     let second = ensure(&two, &wanted);
     assert!(first.fresh && !second.fresh);
     assert_eq!(first.record.id, second.record.id);
-    assert_eq!(world.machines(), [first.record.id.clone()]);
     assert!(first.record.order.scratch.join("key").exists());
+    assert_eq!(world.machines(), [first.record.id]);
 }
 
 #[test]

@@ -159,7 +159,9 @@ fn log(world: &World) -> [usize; 5] {
 #[test]
 fn five_hundred_leases_of_two_processes() {
     let world = World::new();
-    let mut children = [(); 2].map(|()| start(&world, "leases 1 250", None));
+    // One host under two names, from two runs, each with as many at once as a broker has cases.
+    let modes = ["leases alpha 1 50 5", "leases alias 1 50 5"];
+    let mut children = modes.map(|mode| start(&world, mode, None));
     for child in &mut children {
         assert!(child.wait().success());
     }
@@ -173,10 +175,10 @@ fn five_hundred_leases_of_two_processes() {
 fn all_or_none_without_starving_anybody_while_processes_die() {
     let world = World::new();
     let modes = [
-        "leases 1 60",
-        "leases 2,1 60",
-        "leases 3 60",
-        "leases 4,1 60",
+        "leases alpha 1 60 1",
+        "leases alias 2,1 60 1",
+        "leases alpha 3 60 1",
+        "leases alias 4,1 60 1",
     ];
     let mut children = modes.map(|mode| start(&world, mode, None));
     let mut random = u64::from(std::process::id());

@@ -100,7 +100,14 @@ impl Provisioner {
                     thread::sleep(POLL);
                 }
                 Next::Remove(record, work, why) => {
-                    self.remover().remove(&record, work)?;
+                    self.remover().remove(&record, work).map_err(|error| {
+                        let name = record.name();
+                        Error::new(
+                            ErrorKind::Infra,
+                            format!("cannot delete the older `{name}`"),
+                        )
+                        .with_source(error)
+                    })?;
                     recycled = recycled.or(why);
                 }
                 Next::Deploy(record, work) => {

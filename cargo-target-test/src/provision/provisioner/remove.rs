@@ -3,6 +3,7 @@
 //! Owns the end of a run, the reconciling of what dead runs left, and `--delete-targets`.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -78,16 +79,26 @@ impl Provisioner {
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
+        self.end_claims(keep, |_| true)
+    }
+
+    /// As [`Provisioner::finish`] for one record, which no remaining case needs.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn release(&self, id: &str, keep: bool) -> Result<Report> {
+        self.end_claims(keep, |claimed| claimed == id)
+    }
+
+    fn end_claims(&self, keep: bool, chosen: impl Fn(&str) -> bool) -> Result<Report> {
         let mut report = Report::default();
         let remover = self.remover();
         let mut locked = self.pool.lock()?;
         let mut file = self.file();
+        let (ended, claims): (BTreeSet<_>, _) =
+            file.uses().iter().cloned().partition(|id| chosen(id));
         let (mut events, mut chosen) = (Vec::new(), Vec::new());
-        for record in file
-            .uses()
-            .iter()
-            .filter_map(|id| locked.state().records.get(id))
-        {
+        for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
@@ -105,7 +116,7 @@ impl Provisioner {
             locked.commit(events)?;
             fault::point("record-deleting");
         }
-        file.set_uses(Default::default())?;
+        file.set_uses(claims)?;
         drop((file, locked));
         remover.remove_all(&chosen, &mut report);
         Ok(report)
