@@ -87,6 +87,24 @@ fn a_failed_deploy_leaves_nothing() {
 }
 
 #[test]
+fn an_older_one_that_cannot_be_deleted_is_in_the_way() {
+    let world = World::new();
+    let run = world.run("1", "/one");
+    let wanted = world.wanted("alpha", 0, 22);
+    let record = ensure(&run, &wanted).record;
+    run.spoil(&record.id, "broken").unwrap();
+    world.switch("deletes-fail", true);
+    let ask = || run.ensure(&wanted, &|_| {}, &|| false);
+    let error = ask().unwrap_err();
+    assert_eq!(
+        error.chain(),
+        "cannot delete the older `alpha-0`: no answer"
+    );
+    world.switch("deletes-fail", false);
+    assert!(ask().unwrap().fresh);
+}
+
+#[test]
 fn a_dead_deployer_is_waited_for_only_while_it_lives() {
     let world = World::new();
     let mut child = start(&world, "deploy 60000", None);

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use cargo_target_test::provision::pool::TryLease;
+use cargo_target_test::{commands::targets, provision::pool::TryLease};
 use rustix::process::Signal;
 
 use super::{
@@ -42,6 +42,29 @@ fn waiting_says_for_whom() {
         .try_lease(&request(&wanted, 2, "c"), &mut first)
         .unwrap();
     assert!(matches!(answer, TryLease::Leased(_)) && first.is_none());
+}
+
+#[test]
+fn targets_are_listed_with_their_holders() {
+    let world = World::new();
+    let run = world.run("1", "/one");
+    let wanted = world.wanted("alpha", 0, 22);
+    ensure(&run, &world.wanted("beta", 0, 22));
+    let dirty = ensure(&run, &world.wanted("alpha", 1, 22)).record;
+    run.spoil(&dirty.id, "broken").unwrap();
+    ensure(&run, &wanted);
+    let _lease = lease(&run, &wanted, 1, "smoke[alpha]");
+    let rows = targets::rows(&world.pool()).unwrap();
+    let text: Vec<_> = rows
+        .iter()
+        .map(|row| format!("{} {}", row.name, row.state))
+        .collect();
+    assert_eq!(text, ["alpha-0 leased", "alpha-1 dirty", "beta-0 ready"]);
+    let json = serde_json::to_value(&rows).unwrap();
+    assert_eq!(json[0]["holder"]["case"], "smoke[alpha]");
+    assert_eq!(json[0]["users"][0], "1");
+    assert_eq!(json[1]["cause"], "broken");
+    assert_eq!(json[2]["workspace"], "/one");
 }
 
 #[test]

@@ -43,14 +43,13 @@ pub(crate) use self::{
 
 use std::{
     collections::BTreeSet,
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-
-use fs_err as fs;
 
 use self::file::Store;
 use crate::{
@@ -222,7 +221,7 @@ impl Pool {
 }
 
 fn private_folder(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
+    fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)

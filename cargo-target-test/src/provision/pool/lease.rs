@@ -99,7 +99,10 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
             holder.unswept.clone_from(&died.unswept);
-            holder.unswept.push(died.lease.clone());
+            // Nothing can be known of a holder whose text was torn.
+            holder
+                .unswept
+                .extend(Some(died.lease.clone()).filter(|lease| !lease.is_empty()));
         }
         let text = serde_json::to_string(&holder).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot note a lease").with_source(error)
@@ -133,7 +136,7 @@ pub(crate) fn tenant(locked: &Locked<'_>, record: &Record) -> Result<Tenant> {
     }
     let (text, tenant): (_, fn(Holder) -> Tenant) = match FileLock::try_take(&path)? {
         Some(lock) => (lock.text()?, Tenant::Dead),
-        None => (super::lock::peek(&path)?, Tenant::Living),
+        None => (peek(&path)?, Tenant::Living),
     };
     let holder = Holder::read(&text);
     // The lock of a host that we did not make is shared: only its text says by which record it is used.

@@ -2,9 +2,7 @@
 //!
 //! Owns that records and the files beside them come and go together. Must not know why.
 
-use std::sync::Arc;
-
-use fs_err as fs;
+use std::{fs, sync::Arc};
 
 use super::{
     Pool, file,

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fault,
     provision::{
-        platform::{Deployed, Order, Platform},
+        platform::{Order, Platform},
         pool::{self, Event, FileLock, Locked, Record, RecordState, Tenant},
         provisioner::remove::Remover,
     },
@@ -100,14 +100,8 @@ impl Provisioner {
                     thread::sleep(POLL);
                 }
                 Next::Remove(record, work, why) => {
-                    self.remover().remove(&record, work).map_err(|error| {
-                        let name = record.name();
-                        Error::new(
-                            ErrorKind::Infra,
-                            format!("cannot delete the older `{name}`"),
-                        )
-                        .with_source(error)
-                    })?;
+                    let removed = self.remover().remove(&record, work);
+                    removed.map_err(|error| in_the_way(record.name(), error))?;
                     recycled = recycled.or(why);
                 }
                 Next::Deploy(record, work) => {
@@ -247,7 +241,7 @@ impl Provisioner {
         progress: &dyn Fn(&str),
     ) -> Result<Record> {
         let id = &record.id;
-        self.pool.lock()?.commit([(id.clone(), Event::Create)])?;
+        self.advance(id, &RecordState::Planned, [Event::Create])?;
         fault::point("record-creating");
         let deployed = match wanted.platform.deploy(&record.order, progress) {
             Ok(deployed) => deployed,
@@ -258,29 +252,36 @@ impl Provisioner {
             }
         };
         fault::point("platform-deployed");
-        let record = self.set_ready(id, deployed)?;
+        let ready = [
+            Event::Deployed(Box::new(deployed)),
+            Event::Ready(pool::now()),
+        ];
+        let record = self.advance(id, &RecordState::Creating, ready)?;
         fault::point("record-ready");
         drop(work);
         Ok(record)
     }
 
-    fn set_ready(&self, id: &str, deployed: Deployed) -> Result<Record> {
-        let mut locked = self.pool.lock()?;
+    /// Has the events happen to a record that is still as we left it.
+    fn advance<const N: usize>(
+        &self,
+        id: &str,
+        from: &RecordState,
+        events: [Event; N],
+    ) -> Result<Record> {
         let deleted = || {
             Error::new(
                 ErrorKind::Infra,
                 "it was deleted while it was being deployed",
             )
         };
+        let mut locked = self.pool.lock()?;
         let record = locked.state().records.get(id).ok_or_else(deleted)?;
-        if record.state != RecordState::Creating {
-            // Who wants it deleted waits until our work on it ends.
+        if record.state != *from {
+            // Who wants it deleted waits until our work on it ends, and then does it.
             return Err(deleted());
         }
-        locked.commit([
-            (id.to_owned(), Event::Deployed(Box::new(deployed))),
-            (id.to_owned(), Event::Ready(pool::now())),
-        ])?;
+        locked.commit(events.map(|event| (id.to_owned(), event)))?;
         locked.state().records.get(id).cloned().ok_or_else(deleted)
     }
 
@@ -309,4 +310,12 @@ fn verb(state: &RecordState) -> &'static str {
         RecordState::Deleting { .. } => "deleting",
         _ => "deploying",
     }
+}
+
+fn in_the_way(name: &str, error: Error) -> Error {
+    Error::new(
+        ErrorKind::Infra,
+        format!("cannot delete the older `{name}`"),
+    )
+    .with_source(error)
 }

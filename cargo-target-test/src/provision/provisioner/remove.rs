@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -74,7 +75,7 @@ pub struct Held {
 impl Provisioner {
     /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
     /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
-    /// last one decides. Deletes are bounded by what the platforms take, in parallel, and tried three times.
+    /// last one decides. The run's own leases should have ended. Deletes are bounded by what the platforms take, in parallel, and tried three times.
     ///
     /// # Errors
     /// When the pool cannot be used.
@@ -321,7 +322,7 @@ impl Remover<'_> {
             }
         }
         let scratch = &record.order.scratch;
-        match std::fs::remove_dir_all(scratch) {
+        match fs::remove_dir_all(scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(cannot("remove", scratch, error))
             }
