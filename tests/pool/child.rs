@@ -40,6 +40,7 @@ fn main() {
                 threads.parse().unwrap(),
             );
         }
+        ["churn", turns] => churn(&world, turns.parse().unwrap()),
         ["deploy", pause] => deploy(&world, pause.parse().unwrap()),
         _ => panic!("`{mode}`?"),
     }
@@ -161,6 +162,28 @@ fn life(world: &World, keep: bool) {
     lease(&run, &wanted[0], 1, "one").release();
     assert!(run.reconcile().unwrap().failed.is_empty());
     assert!(run.finish(keep).unwrap().failed.is_empty());
+}
+
+/// Run after run on machines that are made, and deleted by whichever run is the last to use them.
+fn churn(world: &World, turns: usize) {
+    let wanted: Vec<Wanted> = (0..2)
+        .map(|index| world.wanted("alpha", index, 22))
+        .collect();
+    for turn in 0..turns {
+        let run = world.run(&format!("run-{}-{turn}", std::process::id()), "/child");
+        ensure(&run, &wanted[turn % 2]);
+        let lease = wait_for(&run, &wanted, 1 + turn % 2);
+        for instance in &lease.instances {
+            let machines = world.machines();
+            assert!(
+                machines.contains(&instance.record.id),
+                "leased, and deleted"
+            );
+        }
+        drop(lease);
+        assert!(run.finish(turn % 5 == 0).unwrap().failed.is_empty());
+        assert!(run.reconcile().unwrap().failed.is_empty());
+    }
 }
 
 /// Takes leases of all these counts in turn, in each thread, with a witness that nobody else has the hosts.

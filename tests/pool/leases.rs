@@ -6,7 +6,7 @@ use cargo_target_test::{commands::targets, provision::pool::TryLease};
 use rustix::process::Signal;
 
 use super::{
-    child::{start, until},
+    child::{Process, start, until},
     fake::{World, ensure, lease, request},
 };
 
@@ -194,6 +194,41 @@ fn five_hundred_leases_of_two_processes() {
     world.assert_empty();
 }
 
+/// Kills and replaces the processes now and then, until all have done what they should.
+fn kill_at_random(world: &World, modes: &[&str], children: &mut [Process]) {
+    let mut random = u64::from(std::process::id());
+    let mut deaths = 0;
+    until("done", || {
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let victim = (random >> 33) as usize % 40;
+        if victim < children.len() && deaths < 25 && children[victim].ended().is_none() {
+            children[victim].kill();
+            children[victim] = start(world, modes[victim], None);
+            deaths += 1;
+        }
+        let ended = children.iter_mut().filter_map(Process::ended);
+        let well = ended.inspect(|status| assert!(status.success(), "{status}"));
+        well.count() == modes.len()
+    });
+    assert!(deaths > 3, "{deaths} deaths");
+}
+
+#[test]
+fn machines_come_and_go_with_runs_that_die() {
+    let world = World::new();
+    let modes = ["churn 15"; 3];
+    let mut children = modes.map(|mode| start(&world, mode, None));
+    kill_at_random(&world, &modes, &mut children);
+    let report = world.delete_all();
+    assert!(
+        report.failed.is_empty() && report.held.is_empty(),
+        "{report:?}"
+    );
+    world.assert_empty();
+}
+
 #[test]
 fn all_or_none_without_starving_anybody_while_processes_die() {
     let world = World::new();
@@ -204,26 +239,7 @@ fn all_or_none_without_starving_anybody_while_processes_die() {
         "leases alias 4,1 60 1",
     ];
     let mut children = modes.map(|mode| start(&world, mode, None));
-    let mut random = u64::from(std::process::id());
-    let mut deaths = 0;
-    until("done", || {
-        random = random
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        let victim = (random >> 33) as usize % 40;
-        if victim < children.len() && deaths < 25 && children[victim].ended().is_none() {
-            children[victim].kill();
-            children[victim] = start(&world, modes[victim], None);
-            deaths += 1;
-        }
-        children.iter_mut().all(|child| match child.ended() {
-            Some(status) => {
-                assert!(status.success(), "{status}");
-                true
-            }
-            None => false,
-        })
-    });
+    kill_at_random(&world, &modes, &mut children);
     let log = log(&world);
     assert!(
         log[1] >= 60 && log[2] >= 30 && log[3] >= 60 && log[4] >= 30,
