@@ -10,6 +10,8 @@ mod inventory;
 mod platform;
 /// Playbooks: every error at its place, against golden files.
 mod playbook;
+/// The pool: leases, recycling and what dying processes leave, with many real processes.
+mod pool;
 /// What the tests share: projects to run the tool in, sshd to run it against.
 mod support;
 /// The project's habits: layers, sizes, dependencies, documents.

@@ -78,10 +78,7 @@ pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
 /// # Errors
 /// When the pool cannot be used.
 pub fn run(pool: &Pool, json: bool) -> Result<()> {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let rows: Vec<Row> = pool.overview()?.iter().map(|seen| row(seen, now)).collect();
+    let rows = rows(pool)?;
     if json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| {
             Error::new(ErrorKind::Other, "cannot print the targets").with_source(error)
@@ -93,6 +90,17 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
         table(&rows).into_iter().for_each(ui::out);
     }
     Ok(())
+}
+
+/// The instances in the pool, in the order of their names.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn rows(pool: &Pool) -> Result<Vec<Row>> {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Ok(pool.overview()?.iter().map(|seen| row(seen, now)).collect())
 }
 
 fn row(seen: &Seen, now: u64) -> Row {

@@ -17,13 +17,16 @@ mod file;
 mod holder;
 mod lease;
 mod lock;
+mod locked;
+mod queue;
 mod run;
 mod state;
 mod ticket;
 
 pub use self::{
     holder::{Holder, Process},
-    lease::{Lease, LeaseRequest, LeasedInstance, TryLease},
+    lease::{Lease, LeasedInstance},
+    queue::{LeaseRequest, TryLease},
     run::LivingRun,
     state::{Event, Record, RecordState, Refused, State, VERSION},
     ticket::Ticket,
@@ -31,21 +34,22 @@ pub use self::{
 
 pub(crate) use self::{
     holder::now,
-    lease::{holder, shared_lease, try_lease},
-    lock::{FileLock, cannot, peek},
+    lease::{Tenant, cause_of_death, holder, shared_lease, tenant},
+    lock::{FileLock, cannot},
+    locked::Locked,
+    queue::try_lease,
     run::RunFile,
 };
 
 use std::{
     collections::BTreeSet,
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-
-use fs_err as fs;
 
 use self::file::Store;
 use crate::{
@@ -92,7 +96,7 @@ impl Pool {
         for folder in [pool.instances(), pool.leases(), pool.runs(), pool.tickets()] {
             private_folder(&folder)?;
         }
-        let _lock = pool.take()?;
+        let lock = pool.take()?;
         file::remove_temporary(&pool.directory)?;
         let state = match pool.store.load()? {
             Some(state) => state,
@@ -102,7 +106,7 @@ impl Pool {
         };
         pool.remove_unrecorded(&state)?;
         fault::point("pool-opened");
-        drop(_lock);
+        drop(lock);
         Ok(pool)
     }
 
@@ -154,7 +158,7 @@ impl Pool {
     /// Takes `pool.lock`.
     pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         Ok(Locked {
-            lock: self.take()?,
+            _lock: self.take()?,
             state: self.state()?,
             pool: self,
         })
@@ -216,87 +220,8 @@ impl Pool {
     }
 }
 
-/// The pool while this process alone may change it.
-pub(crate) struct Locked<'a> {
-    pub(crate) pool: &'a Pool,
-    state: Arc<State>,
-    #[expect(dead_code, reason = "let go when dropped")]
-    lock: FileLock,
-}
-
-impl Locked<'_> {
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Has all these events happen, durably and at once, or none.
-    pub(crate) fn commit(
-        &mut self,
-        events: impl IntoIterator<Item = (String, Event)>,
-    ) -> Result<()> {
-        let mut state = State::clone(&self.state);
-        for (id, event) in events {
-            state.step(&id, event).map_err(|refused| {
-                Error::new(
-                    ErrorKind::Pool,
-                    format!("`{}`: {}", refused.id, refused.reason),
-                )
-            })?;
-        }
-        self.state = self.pool.store.save(state)?;
-        Ok(())
-    }
-
-    /// Plans an instance: note, folder and record are durable after, and the work on it is this process's.
-    pub(crate) fn plan(&mut self, record: Record) -> Result<FileLock> {
-        let id = record.id.clone();
-        let work = self.work(&id)?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Pool,
-                format!("somebody works on `{id}`, which is new"),
-            )
-        })?;
-        private_folder(&record.order.scratch)?;
-        file::note(&self.pool.note(&id), &record)?;
-        fault::point("record-noted");
-        self.commit([(id, Event::Plan(Box::new(record)))])?;
-        Ok(work)
-    }
-
-    /// Ends a record that is being deleted, and all its files.
-    pub(crate) fn forget(&mut self, record: &Record, work: FileLock) -> Result<()> {
-        self.commit([(record.id.clone(), Event::Gone)])?;
-        fault::point("record-gone");
-        // What cannot be removed now is removed when the pool is opened next.
-        let _ = fs::remove_file(self.pool.note(&record.id));
-        if record.lease == record.id {
-            let _ = fs::remove_file(self.pool.lease(&record.lease));
-        }
-        work.remove();
-        Ok(())
-    }
-
-    /// Takes the right to deploy or delete an instance; `None`: a living process has it.
-    pub(crate) fn work(&self, id: &str) -> Result<Option<FileLock>> {
-        let work = FileLock::try_take(&self.pool.work(id))?;
-        if let Some(lock) = &work {
-            lock.write(&std::process::id().to_string())?;
-        }
-        Ok(work)
-    }
-
-    /// Which process deploys or deletes it: `pid 4711`.
-    pub(crate) fn worker(&self, id: &str) -> Result<String> {
-        Ok(format!("pid {}", peek(&self.pool.work(id))?))
-    }
-
-    pub(crate) fn living(&self) -> Result<Vec<LivingRun>> {
-        run::living(&self.pool.runs())
-    }
-}
-
 fn private_folder(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
+    fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
@@ -312,8 +237,72 @@ fn remove(path: &Path) -> Result<()> {
     removed.map_err(|error| cannot("remove", path, error))
 }
 
+/// Where the pool is when nobody says otherwise: `$XDG_STATE_HOME/cargo-target-test`, or below `~/.local/state`.
+/// State and not cache, and outside every `target/`: `cargo clean` would leak machines.
+///
+/// # Errors
+/// [`ErrorKind::Pool`] when there is neither variable.
+pub fn default_directory(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
+    // The specification has relative paths ignored.
+    let state_home = state_home.filter(|path| path.is_absolute());
+    let home = || Some(home?.join(".local/state"));
+    let state = state_home.or_else(home).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Pool,
+            "there is no folder for the pool: `HOME` is not set",
+        )
+        .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names one")
+    })?;
+    Ok(state.join("cargo-target-test"))
+}
+
 /// `tt-1f3a9c`, random.
 fn label() -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("tt-{:06x}", random & 0xff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_state() {
+        let at = |state: Option<&str>, home: Option<&str>| {
+            default_directory(state.map(Into::into), home.map(Into::into)).ok()
+        };
+        assert_eq!(
+            at(Some("/s"), Some("/h")),
+            Some("/s/cargo-target-test".into())
+        );
+        assert_eq!(
+            at(Some("s"), Some("/h")),
+            Some("/h/.local/state/cargo-target-test".into())
+        );
+        assert_eq!(at(None, None), None);
+    }
+
+    #[test]
+    fn opening_puts_away_what_a_crash_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let label = Pool::open(dir.path())
+            .unwrap()
+            .state()
+            .unwrap()
+            .label
+            .clone();
+        fs::write(dir.path().join(".pool.torn"), "{").unwrap();
+        fs::create_dir(dir.path().join(format!("instances/{label}-1"))).unwrap();
+        fs::write(dir.path().join(format!("instances/{label}-1.json")), "{").unwrap();
+        fs::write(dir.path().join(format!("leases/{label}-1.lock")), "").unwrap();
+        fs::write(dir.path().join("leases/host-00.lock"), "dead").unwrap();
+        let pool = Pool::open(dir.path()).unwrap();
+        assert_eq!(pool.state().unwrap().label, label);
+        assert!(!dir.path().join(".pool.torn").exists());
+        assert!(file::list(&pool.instances()).unwrap().is_empty());
+        assert_eq!(file::list(&pool.leases()).unwrap(), [pool.lease("host-00")]);
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(pool.runs()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

@@ -9,14 +9,12 @@
 //! the notes, all dirty: their names are all that deleting needs.
 
 use std::{
-    fs::{File, Metadata},
+    fs::{self, File, Metadata},
     io::{ErrorKind as Io, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-
-use fs_err as fs;
 
 use super::{
     lock::cannot,
@@ -57,7 +55,7 @@ impl Store {
     pub(crate) fn load(&self) -> Result<Option<Arc<State>>> {
         let cannot = |error| cannot("read", &self.path, error);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = match std::fs::metadata(&self.path) {
+        let now = match fs::metadata(&self.path) {
             Ok(now) => now,
             Err(error) if error.kind() == Io::NotFound => return Ok(None),
             Err(error) => return Err(cannot(error)),
@@ -154,7 +152,7 @@ pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |error| cannot("list", folder, error);
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+    for entry in fs::read_dir(folder).map_err(cannot)? {
         paths.push(entry.map_err(cannot)?.path());
     }
     paths.sort();

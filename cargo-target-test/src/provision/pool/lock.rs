@@ -5,15 +5,13 @@
 //! reason, and a file can be unlinked without anybody locking the unlinked one.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::ErrorKind as Io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
-
-use fs_err as fs;
 
 use crate::error::{Error, ErrorKind, Result};
 

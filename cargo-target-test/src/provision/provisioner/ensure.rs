@@ -11,8 +11,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fault,
     provision::{
-        platform::{Deployed, Order, Platform},
-        pool::{self, Event, FileLock, Locked, Record, RecordState},
+        platform::{Order, Platform},
+        pool::{self, Event, FileLock, Locked, Record, RecordState, Tenant},
         provisioner::remove::Remover,
     },
 };
@@ -116,7 +116,8 @@ impl Provisioner {
                     thread::sleep(POLL);
                 }
                 Next::Remove(record, work, why) => {
-                    self.remover().remove(&record, work)?;
+                    let removed = self.remover().remove(&record, work);
+                    removed.map_err(|error| in_the_way(record.name(), error))?;
                     recycled = recycled.or(why);
                 }
                 Next::Deploy(record, work) => {
@@ -193,10 +194,20 @@ impl Provisioner {
     ) -> Result<Next> {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
-        if record.state == RecordState::Ready && same_host {
-            self.claim(&record.id)?;
-            return Ok(Next::Use(Box::new(record)));
-        }
+        let tenant = pool::tenant(locked, &record)?;
+        let why = match (&record.state, &tenant) {
+            (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
+            (RecordState::Ready, Tenant::Dead(holder)) if record.made => {
+                Some(pool::cause_of_death(holder))
+            }
+            (RecordState::Ready, _) => {
+                self.claim(&record.id)?;
+                return Ok(Next::Use(Box::new(record)));
+            }
+            (RecordState::Deleting { .. }, _) => None,
+            (RecordState::Dirty { cause }, _) => Some(cause.clone()),
+            _ => Some("its deploy was interrupted".to_owned()),
+        };
         let Some(work) = locked.work(&record.id)? else {
             let (worker, verb) = (locked.worker(&record.id)?, verb(&record.state));
             return Ok(Next::Wait(format!(
@@ -204,19 +215,12 @@ impl Provisioner {
                 record.name()
             )));
         };
-        if let Some(holder) = pool::holder(locked, &record)? {
-            let (name, state) = (record.name(), &record.state);
-            let holder = holder.describe();
+        if let Tenant::Living(holder) = tenant {
+            let (name, state, holder) = (record.name(), &record.state, holder.describe());
             return Ok(Next::Wait(format!(
                 "`{name}` is {state} and leased ({holder})"
             )));
         }
-        let why = match &record.state {
-            RecordState::Deleting { .. } => None,
-            RecordState::Dirty { cause } => Some(cause.clone()),
-            RecordState::Ready => Some("its host is another one now".to_owned()),
-            _ => Some("its deploy was interrupted".to_owned()),
-        };
         start_removal(locked, record, work, why)
     }
 
@@ -244,7 +248,7 @@ impl Provisioner {
         progress: &dyn Fn(&str),
     ) -> Result<Record> {
         let id = &record.id;
-        self.pool.lock()?.commit([(id.clone(), Event::Create)])?;
+        self.advance(id, &RecordState::Planned, [Event::Create])?;
         fault::point("record-creating");
         let deployed = match wanted.platform.deploy(&record.order, progress) {
             Ok(deployed) => deployed,
@@ -255,29 +259,36 @@ impl Provisioner {
             }
         };
         fault::point("platform-deployed");
-        let record = self.set_ready(id, deployed)?;
+        let ready = [
+            Event::Deployed(Box::new(deployed)),
+            Event::Ready(pool::now()),
+        ];
+        let record = self.advance(id, &RecordState::Creating, ready)?;
         fault::point("record-ready");
         drop(work);
         Ok(record)
     }
 
-    fn set_ready(&self, id: &str, deployed: Deployed) -> Result<Record> {
-        let mut locked = self.pool.lock()?;
+    /// Has the events happen to a record that is still as we left it.
+    fn advance<const N: usize>(
+        &self,
+        id: &str,
+        from: &RecordState,
+        events: [Event; N],
+    ) -> Result<Record> {
         let deleted = || {
             Error::new(
                 ErrorKind::Infra,
                 "it was deleted while it was being deployed",
             )
         };
+        let mut locked = self.pool.lock()?;
         let record = locked.state().records.get(id).ok_or_else(deleted)?;
-        if record.state != RecordState::Creating {
-            // Who wants it deleted waits until our work on it ends.
+        if record.state != *from {
+            // Who wants it deleted waits until our work on it ends, and then does it.
             return Err(deleted());
         }
-        locked.commit([
-            (id.to_owned(), Event::Deployed(Box::new(deployed))),
-            (id.to_owned(), Event::Ready(pool::now())),
-        ])?;
+        locked.commit(events.map(|event| (id.to_owned(), event)))?;
         locked.state().records.get(id).cloned().ok_or_else(deleted)
     }
 
@@ -306,4 +317,12 @@ fn verb(state: &RecordState) -> &'static str {
         RecordState::Deleting { .. } => "deleting",
         _ => "deploying",
     }
+}
+
+fn in_the_way(name: &str, error: Error) -> Error {
+    Error::new(
+        ErrorKind::Infra,
+        format!("cannot delete the older `{name}`"),
+    )
+    .with_source(error)
 }

@@ -3,6 +3,8 @@
 //! Owns the end of a run, the reconciling of what dead runs left, and `--delete-targets`.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -73,21 +75,31 @@ pub struct Held {
 impl Provisioner {
     /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
     /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
-    /// last one decides. Deletes are bounded by what the platforms take, in parallel, and tried three times.
+    /// last one decides. The run's own leases should have ended. Deletes are bounded by what the platforms take, in parallel, and tried three times.
     ///
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
+        self.end_claims(keep, |_| true)
+    }
+
+    /// As [`Provisioner::finish`] for one record, which no remaining case needs.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn release(&self, id: &str, keep: bool) -> Result<Report> {
+        self.end_claims(keep, |claimed| claimed == id)
+    }
+
+    fn end_claims(&self, keep: bool, chosen: impl Fn(&str) -> bool) -> Result<Report> {
         let mut report = Report::default();
         let remover = self.remover();
         let mut locked = self.pool.lock()?;
         let mut file = self.file();
+        let (ended, claims): (BTreeSet<_>, _) =
+            file.uses().iter().cloned().partition(|id| chosen(id));
         let (mut events, mut chosen) = (Vec::new(), Vec::new());
-        for record in file
-            .uses()
-            .iter()
-            .filter_map(|id| locked.state().records.get(id))
-        {
+        for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
@@ -105,7 +117,7 @@ impl Provisioner {
             locked.commit(events)?;
             fault::point("record-deleting");
         }
-        file.set_uses(Default::default())?;
+        file.set_uses(claims)?;
         drop((file, locked));
         remover.remove_all(&chosen, &mut report);
         Ok(report)
@@ -310,7 +322,7 @@ impl Remover<'_> {
             }
         }
         let scratch = &record.order.scratch;
-        match std::fs::remove_dir_all(scratch) {
+        match fs::remove_dir_all(scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(cannot("remove", scratch, error))
             }

@@ -1,0 +1,8 @@
+//! The pool with real processes, kills and a platform whose ledger on disk is the truth.
+
+mod child;
+mod delete;
+mod ensure;
+mod fake;
+mod faults;
+mod leases;
