@@ -132,10 +132,13 @@ async fn idle(broker: &Broker) {
     }
 }
 
-/// Playbooks and targets that tests asked for before.
+/// A target's name, its definition's hash, and the one instance that was asked for.
+type Key = (String, String, Option<String>);
+
+/// Targets that tests asked for before.
 #[derive(Default)]
 struct Known {
-    supplies: Mutex<HashMap<(String, String, Option<String>), Arc<Supply>>>,
+    supplies: Mutex<HashMap<Key, Arc<Supply>>>,
 }
 
 impl Known {

@@ -35,7 +35,7 @@ pub use self::{
 pub(crate) use self::{
     holder::now,
     lease::{Tenant, cause_of_death, holder, shared_lease, tenant},
-    lock::{FileLock, cannot},
+    lock::{FileLock, cannot, peek},
     locked::Locked,
     queue::try_lease,
     run::RunFile,

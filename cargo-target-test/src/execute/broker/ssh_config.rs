@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -56,7 +56,7 @@ fn host(name: &str, reach: &SshReach) -> Result<String> {
         "IdentitiesOnly",
         config.identities_only.then(|| "yes".to_owned()),
     );
-    let known: Vec<_> = config.known_hosts.iter().map(quoted).collect();
+    let known: Vec<_> = config.known_hosts.iter().map(|path| quoted(path)).collect();
     line(
         "UserKnownHostsFile",
         (!known.is_empty()).then(|| known.join(" ")),
@@ -67,6 +67,6 @@ fn host(name: &str, reach: &SshReach) -> Result<String> {
     Ok(text)
 }
 
-fn quoted(path: &PathBuf) -> String {
+fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display())
 }
