@@ -140,7 +140,7 @@ fn wait(world: &World, target: &str) {
     let answer = run
         .try_lease(&request(&wanted, 1, "waits"), &mut ticket)
         .unwrap();
-    assert!(matches!(answer, TryLease::Wait(_)));
+    assert!(matches!(answer, TryLease::Wait { .. }));
     say(world, "waiting");
     forever()
 }
@@ -240,7 +240,7 @@ fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {
         {
             TryLease::Leased(lease) => return lease,
             TryLease::NoneReady => wanted.iter().for_each(|wanted| drop(ensure(run, wanted))),
-            TryLease::Wait(text) => {
+            TryLease::Wait { text } => {
                 assert!(
                     started.elapsed() < Duration::from_secs(30),
                     "starved: {text}"

@@ -23,7 +23,7 @@ fn waiting_says_for_whom() {
     ));
     let both = lease(&run, &wanted, 2, "smoke[alpha]");
     let text = |ticket: &mut _| match run.try_lease(&request(&wanted, 2, "c"), ticket).unwrap() {
-        TryLease::Wait(text) => text,
+        TryLease::Wait { text } => text,
         other => panic!("{other:?}"),
     };
     let pid = std::process::id();
@@ -101,12 +101,12 @@ fn a_killed_holder_frees_and_its_machine_is_recycled() {
         run.try_lease(&request(&wanted, 1, "c"), &mut ticket)
             .unwrap()
     };
-    assert!(matches!(ask(), TryLease::Wait(_)));
+    assert!(matches!(ask(), TryLease::Wait { .. }));
     child.signal(Signal::STOP);
     let stopped = format!("pid {} held[x] (stopped)", child.id());
     until(
         "stopped",
-        || matches!(ask(), TryLease::Wait(text) if text.contains(&stopped)),
+        || matches!(ask(), TryLease::Wait { text } if text.contains(&stopped)),
     );
     child.kill();
     assert!(matches!(ask(), TryLease::NoneReady));
@@ -125,7 +125,7 @@ fn two_aliases_of_a_host_exclude_each_other_and_the_dead_are_told() {
     ensure(&run, &wanted);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
     let wait = format!("1 of 1 leased (pid {} held[x]", child.id());
-    assert!(matches!(ask(), TryLease::Wait(text) if text.starts_with(&wait)));
+    assert!(matches!(ask(), TryLease::Wait { text } if text.starts_with(&wait)));
     assert!(
         run.finish(true).unwrap().held.is_empty(),
         "the alias has it, not we"
@@ -158,11 +158,11 @@ fn dead_and_stopped_waiters_hold_nobody_up() {
     until("waits", || world.folder.join("waiting").exists());
     drop(held);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
-    assert!(matches!(ask(), TryLease::Wait(text) if text == "0 of 1 leased, 1 before us"));
+    assert!(matches!(ask(), TryLease::Wait { text } if text == "0 of 1 leased, 1 before us"));
     child.signal(Signal::STOP);
     until("passed by", || matches!(ask(), TryLease::Leased(_)));
     child.signal(Signal::CONT);
-    until("respected", || matches!(ask(), TryLease::Wait(_)));
+    until("respected", || matches!(ask(), TryLease::Wait { .. }));
     child.kill();
     assert!(matches!(ask(), TryLease::Leased(_)));
 }

@@ -37,8 +37,11 @@ pub struct LeaseRequest {
 pub enum TryLease {
     /// Here it is.
     Leased(Lease),
-    /// Ask again soon, with the same ticket; says for whom we wait: `2 of 2 leased (pid 4711 smoke[alpha], 12 s)`.
-    Wait(String),
+    /// Ask again soon (some ms: others wait behind us), with the same ticket.
+    Wait {
+        /// For whom: `2 of 2 leased (pid 4711 smoke[alpha], 12 s)`.
+        text: String,
+    },
     /// Fewer instances are ready than were asked for: waiting alone does not help.
     NoneReady,
 }
@@ -87,7 +90,7 @@ pub(crate) fn try_lease(
             if ticket.is_none() {
                 *ticket = Some(Ticket::draw(&locked.pool.tickets(), &claim)?);
             }
-            Ok(TryLease::Wait(text))
+            Ok(TryLease::Wait { text })
         };
     }
 }
