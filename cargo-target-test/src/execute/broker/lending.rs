@@ -59,7 +59,7 @@ pub(super) async fn lease(
                 Some(held) => return Ok(held),
                 None => continue,
             },
-            TryLease::Wait(text) => text,
+            TryLease::Wait { text } => text,
             TryLease::NoneReady => match supply.hopeless(count as usize) {
                 Some(failure) => return Err(failure),
                 None => {
