@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Read, Write},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -81,6 +82,7 @@ pub(super) struct Task {
     pub(super) finished: bool,
     /// Whether it is one of the transport's own kills.
     pub(super) internal: bool,
+    _load: Option<Arc<()>>,
     wrapped: shell::Wrapped,
     text: String,
     timeout: Option<Duration>,
@@ -115,6 +117,7 @@ impl Task {
             finished: false,
             internal,
             filter: shell::Filter::new(&job.wrapped.nonce),
+            _load: job._load,
             wrapped: job.wrapped,
             text: job.text,
             timeout: job.timeout,
@@ -389,6 +392,7 @@ fn kill(
         expires: Some(expires),
         stdin: None,
         events,
+        _load: None,
     };
     Some((job, done))
 }
