@@ -22,6 +22,7 @@ mod auth;
 mod bell;
 mod connect;
 mod host_key;
+mod io;
 mod live;
 mod outbox;
 mod owner;
