@@ -83,15 +83,10 @@ pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
 }
 
 fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -> SshConfig {
-    let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
-    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-        lines.entry(key).or_default().push(value.trim());
-    }
-    let one = |key: &str| lines.get(key).and_then(|values| values.first().copied());
-    let set = |key: &str| one(key).filter(|value| !matches!(*value, "none" | "no" | ""));
-    let hostname = one("hostname").unwrap_or(&reach.host).to_owned();
-    let user = one("user").unwrap_or_default().to_owned();
-    let port = reach.port.or_else(|| one("port")?.parse().ok());
+    let lines = Lines::of(text);
+    let hostname = lines.one("hostname").unwrap_or(&reach.host).to_owned();
+    let user = lines.one("user").unwrap_or_default().to_owned();
+    let port = reach.port.or_else(|| lines.one("port")?.parse().ok());
     let port = port.unwrap_or(22);
     let tokens = Tokens {
         home,
@@ -102,55 +97,87 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
             ('r', user.clone()),
         ],
     };
-    let split = |key: &str| one(key).into_iter().flat_map(str::split_whitespace);
-    let known_hosts = match &reach.known_hosts {
-        Some(file) => vec![file.clone()],
-        None => split("userknownhostsfile")
-            .chain(split("globalknownhostsfile"))
-            .filter(|file| *file != "none")
-            .map(|file| tokens.path(file))
-            .collect(),
-    };
-    let known_as = set("hostkeyalias").map_or_else(|| known_as(&hostname, port), str::to_owned);
-    let configured = lines
-        .get("identityfile")
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let configured = configured.iter().filter(|file| **file != "none");
-    let identities = match &reach.identity {
-        Some(file) => vec![file.clone()],
-        None => configured.map(|file| tokens.path(file)).collect(),
-    };
-    let agent = match one("identityagent") {
+    let alias = lines.set("hostkeyalias").map(str::to_owned);
+    let seconds = lines
+        .set("connecttimeout")
+        .and_then(|value| value.parse().ok());
+    let timeout = reach.connect_timeout.or(seconds.map(Duration::from_secs));
+    let only = lines.one("identitiesonly") == Some("yes");
+    SshConfig {
+        identities: match &reach.identity {
+            Some(file) => vec![file.clone()],
+            None => lines.files("identityfile", &tokens),
+        },
+        identities_only: reach.identity.is_some() || only,
+        agent: agent(&lines, &tokens, socket),
+        known_hosts: match &reach.known_hosts {
+            Some(file) => vec![file.clone()],
+            None => known_hosts(&lines, &tokens),
+        },
+        known_as: alias.unwrap_or_else(|| known_as(&hostname, port)),
+        strict: strict(&lines, reach.trust_first),
+        proxy_jump: lines.set("proxyjump").map(str::to_owned),
+        proxy_command: lines.set("proxycommand").map(|line| tokens.expand(line)),
+        connect_timeout: timeout.unwrap_or(CONNECT_TIMEOUT),
+        hostname,
+        port,
+        user,
+    }
+}
+
+/// The lines of `ssh -G`: keywords in small letters, and all their values.
+struct Lines<'a>(HashMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            lines.entry(key).or_default().push(value.trim());
+        }
+        Self(lines)
+    }
+
+    fn one(&self, key: &str) -> Option<&'a str> {
+        self.0.get(key)?.first().copied()
+    }
+
+    /// A value that is not turned off.
+    fn set(&self, key: &str) -> Option<&'a str> {
+        self.one(key)
+            .filter(|value| !matches!(*value, "none" | "no" | ""))
+    }
+
+    fn files(&self, key: &str, tokens: &Tokens) -> Vec<PathBuf> {
+        let values = self.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        let values = values.iter().filter(|value| **value != "none");
+        values.map(|value| tokens.path(value)).collect()
+    }
+}
+
+fn known_hosts(lines: &Lines<'_>, tokens: &Tokens) -> Vec<PathBuf> {
+    let keys = ["userknownhostsfile", "globalknownhostsfile"];
+    let values = keys.into_iter().filter_map(|key| lines.set(key));
+    let files = values.flat_map(str::split_whitespace);
+    files.map(|file| tokens.path(file)).collect()
+}
+
+fn agent(lines: &Lines<'_>, tokens: &Tokens, socket: Option<PathBuf>) -> Option<PathBuf> {
+    match lines.one("identityagent") {
         Some("none") => None,
         None | Some("SSH_AUTH_SOCK") => socket,
         Some(path) => match path.strip_prefix('$') {
             Some(variable) => std::env::var_os(variable).map(PathBuf::from),
             None => Some(tokens.path(path)),
         },
-    };
-    let seconds = set("connecttimeout").and_then(|value| value.parse().ok());
-    SshConfig {
-        identities,
-        identities_only: reach.identity.is_some() || one("identitiesonly") == Some("yes"),
-        agent,
-        known_hosts,
-        known_as,
-        strict: match one("stricthostkeychecking") {
-            _ if reach.trust_first => Strict::AcceptNew,
-            Some("no" | "off" | "false") => Strict::No,
-            Some("accept-new") => Strict::AcceptNew,
-            _ => Strict::Yes,
-        },
-        proxy_jump: set("proxyjump").map(str::to_owned),
-        proxy_command: set("proxycommand").map(|command| tokens.expand(command)),
-        connect_timeout: reach
-            .connect_timeout
-            .or(seconds.map(Duration::from_secs))
-            .unwrap_or(CONNECT_TIMEOUT),
-        hostname,
-        port,
-        user,
+    }
+}
+
+fn strict(lines: &Lines<'_>, trust_first: bool) -> Strict {
+    match lines.one("stricthostkeychecking") {
+        _ if trust_first => Strict::AcceptNew,
+        Some("no" | "off" | "false") => Strict::No,
+        Some("accept-new") => Strict::AcceptNew,
+        _ => Strict::Yes,
     }
 }
 
