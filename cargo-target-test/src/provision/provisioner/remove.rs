@@ -48,6 +48,10 @@ pub struct Report {
     pub deleted: Vec<String>,
     /// They stay, as asked.
     pub kept: Vec<String>,
+    /// They were kept earlier and stay, since this run did not use them: a renamed target's, for instance.
+    pub unused: Vec<String>,
+    /// Dead runs had left them; they do not exist any more.
+    pub left: Vec<String>,
     /// They may exist, and are in the pool until a delete succeeds.
     pub failed: Vec<Failure>,
     /// They stay, since a living process uses them.
@@ -80,7 +84,25 @@ impl Provisioner {
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        self.end_claims(keep, |_| true)
+        let mut report = self.end_claims(keep, |_| true)?;
+        let unused = self.unused_kept()?;
+        report.unused = unused
+            .iter()
+            .map(|record| record.name().to_owned())
+            .collect();
+        Ok(report)
+    }
+
+    /// Ends a run that went its way: what dead runs left goes too.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn finish_and_reconcile(&self, keep: bool) -> Result<Report> {
+        let mut left = self.reconcile()?;
+        let mut report = self.finish(keep)?;
+        report.left = left.deleted;
+        report.failed.append(&mut left.failed);
+        Ok(report)
     }
 
     /// As [`Provisioner::finish`] for one record, which no remaining case needs.
