@@ -169,12 +169,7 @@ async fn hold(
 /// Kills what dead holders left.
 async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
     if let Some(holder) = &leased.died {
-        for mark in holder
-            .unswept
-            .iter()
-            .chain([&holder.lease])
-            .filter(|mark| !mark.is_empty())
-        {
+        for mark in holder.marks() {
             line.transport.sweep(mark, Duration::from_secs(10)).await?;
         }
     }

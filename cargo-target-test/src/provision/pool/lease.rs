@@ -108,11 +108,8 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
         let mut holder = by.clone();
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
-            holder.unswept.clone_from(&died.unswept);
             // Nothing can be known of a holder whose text was torn.
-            holder
-                .unswept
-                .extend(Some(died.lease.clone()).filter(|lease| !lease.is_empty()));
+            holder.unswept = died.marks().map(str::to_owned).collect();
         }
         let text = serde_json::to_string(&holder).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot note a lease").with_source(error)

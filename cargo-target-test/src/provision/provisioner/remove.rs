@@ -14,13 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use target_fixtures::env;
+
 use super::Provisioner;
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    fault, process,
     provision::{
-        platform::Platform,
-        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, cannot},
+        platform::{Platform, Reach},
+        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, Tenant, cannot},
     },
 };
 
@@ -307,6 +309,7 @@ impl Remover<'_> {
 
     /// Deletes a record that is marked as being deleted. Its record goes only when the platform has confirmed.
     pub(super) fn remove(&self, record: &Record, work: FileLock) -> Result<()> {
+        self.kill_left(record)?;
         let deleted = self.delete(record);
         fault::point("platform-deleted");
         let mut locked = self.pool.lock()?;
@@ -317,6 +320,19 @@ impl Remover<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Commands of a dead holder go with a machine of their own; those on this host have to be killed.
+    fn kill_left(&self, record: &Record) -> Result<()> {
+        let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
+        if matches!(reach, Some(Reach::Local { .. }))
+            && let Tenant::Dead(holder) = pool::tenant(&self.pool.lock()?, record)?
+        {
+            holder
+                .marks()
+                .for_each(|mark| process::kill_marked(env::LEASE, mark));
+        }
+        Ok(())
     }
 
     fn delete(&self, record: &Record) -> Result<()> {
