@@ -67,9 +67,21 @@ fn other(target: &Target) -> Result<()> {
 #[target_test]
 fn holds(target: &Target) -> Result<()> {
     target.run("true")?;
-    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    let lease = std::env::var("TARGET_TEST_LEASE").unwrap_or_default();
+    say("held", format!("{} {} {} {lease}", parent(), std::process::id(), target.instance()));
     wait_for("go");
     target.run("true")?;
+    Ok(())
+}
+
+/// Holds its lease without a word to its target.
+#[target_test]
+fn idle(target: &Target) -> Result<()> {
+    target.run("true")?;
+    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    // A lease is proved alive after 2 s without a sign.
+    thread::sleep(Duration::from_millis(2100));
+    wait_for("go");
     Ok(())
 }
 
@@ -183,6 +195,11 @@ impl Lab {
     /// The tool.
     fn tool(&self, args: &[&str]) -> Tool {
         self.in_environment(self.project.tool(args))
+    }
+
+    /// Any program.
+    fn program(&self, name: &str) -> Tool {
+        self.in_environment(self.project.program(name))
     }
 
     /// Cargo, for tests that start their own broker.

@@ -151,6 +151,9 @@ impl Choice {
         }
         let supply = |(target, need): (usize, u32)| {
             let wanted = self.setting.wanted(target, need)?;
+            for one in wanted.iter().take(1) {
+                one.platform.check(&one.order(""))?;
+            }
             Ok((target, Arc::new(Supply::new(wanted))))
         };
         needs.into_iter().map(supply).collect()

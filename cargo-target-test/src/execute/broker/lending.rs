@@ -29,7 +29,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(25);
 /// How often, at most, all instances are looked at again since too few of them could be leased.
 const ROUNDS: u32 = 20;
-/// Waiting for less is not worth a word.
+/// Waiting for less is not worth a word; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Who asks.
@@ -51,6 +51,7 @@ pub(super) async fn lease(
     asker: &Asker,
     notes: &mpsc::UnboundedSender<String>,
 ) -> Result<Arc<Held>, Failure> {
+    let mut quiet = QUIET;
     let (started, mut said, mut ticket, mut rounds) = (Instant::now(), String::new(), None, 0);
     loop {
         let changed = core.changed.notified();
@@ -78,7 +79,8 @@ pub(super) async fn lease(
                 }
             },
         };
-        if waits_for != said && started.elapsed() > QUIET {
+        if waits_for != said && started.elapsed() > quiet {
+            quiet = started.elapsed() * 2;
             let _ = notes.send(format!("waiting for {}: {waits_for}", supply.target()));
             said = waits_for;
         }
