@@ -4,6 +4,8 @@
 mod cli;
 /// The examples, as a reader of README runs them.
 mod examples;
+/// Whatever dies, hangs, lies or is damaged.
+mod faults;
 /// Metadata read from real test binaries.
 mod inventory;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.

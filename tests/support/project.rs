@@ -108,6 +108,11 @@ impl Project {
             .args(args)
     }
 
+    /// Any program, in the project and its environment.
+    pub(crate) fn program(&self, program: &str) -> Tool {
+        self.prepared(Tool::program(program, &self.root, self.private.path()))
+    }
+
     /// Runs the tool in the project, to its end.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {

@@ -44,6 +44,18 @@ pub fn print(ended: &Ended, outcomes: &[Outcome], report: &Report) {
     if !report.kept.is_empty() {
         ui::note(format!("kept: {}", report.kept.join(", ")));
     }
+    if !report.unused.is_empty() {
+        ui::note(format!(
+            "kept earlier and not used by this run: {}; `--delete-targets` deletes all",
+            report.unused.join(", ")
+        ));
+    }
+    if !report.left.is_empty() {
+        ui::note(format!(
+            "deleted what an interrupted run left: {}",
+            report.left.join(", ")
+        ));
+    }
     for failure in &report.failed {
         ui::warn(format!(
             "{} could not be deleted: {}",

@@ -151,6 +151,9 @@ impl Choice {
         }
         let supply = |(target, need): (usize, u32)| {
             let wanted = self.setting.wanted(target, need)?;
+            for one in wanted.iter().take(1) {
+                one.platform.check(&one.order(""))?;
+            }
             Ok((target, Arc::new(Supply::new(wanted))))
         };
         needs.into_iter().map(supply).collect()
@@ -396,6 +399,7 @@ impl Setting {
             parameters: target.parameters.clone(),
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
+            workspace: Some(self.workspace.clone()),
         };
         Ok((0..target.count.min(need)).map(wanted).collect())
     }

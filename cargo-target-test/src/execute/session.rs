@@ -132,7 +132,7 @@ impl Session {
             let provisioner = Arc::clone(&self.provisioner);
             let work = async {
                 broker.end_leases().await;
-                tokio::task::spawn_blocking(move || provisioner.finish(keep)).await
+                tokio::task::spawn_blocking(move || provisioner.finish_and_reconcile(keep)).await
             };
             let limit = if interrupts > 0 { CLEAN_UP } else { Duration::MAX };
             let left = tokio::select! {

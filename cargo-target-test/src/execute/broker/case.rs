@@ -100,19 +100,16 @@ async fn run_case(
         ..case.run.clone()
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let report = if told.is_ok() {
-        report(connection).await
-    } else {
-        None
+    let ended = match told {
+        Ok(()) => report(connection).await,
+        Err(_) => Err(Silence { started: false }),
     };
-    let abandoned = report.is_none();
-    judge(&mut outcome, report, &held, case);
-    core.record(outcome);
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    held.end(abandoned).await;
-    core.forget(&held);
+    let lost = held.end(core, ended.is_err()).await;
+    judge(&mut outcome, ended, lost, &held, case);
+    core.record(outcome);
     Ok(())
 }
 
@@ -128,7 +125,9 @@ pub(super) async fn wait_for_lease(
     let started = Instant::now();
     let lease = lending::lease(core, &case.supply, case.count, asker, &send);
     tokio::pin!(lease);
-    let Connection { requests, replies } = connection;
+    let Connection {
+        requests, replies, ..
+    } = connection;
     loop {
         tokio::select! {
             held = &mut lease => return held,
@@ -154,10 +153,17 @@ struct Report {
     stderr: String,
 }
 
-/// Waits for the runner's report; `None`: it was killed before it could.
-async fn report(connection: &mut Connection) -> Option<Report> {
-    loop {
-        let (request, body) = connection.requests.recv().await?;
+/// A runner that was killed before it could report.
+struct Silence {
+    /// Whether there was a test process by then.
+    started: bool,
+}
+
+/// Waits for the runner's report.
+async fn report(connection: &mut Connection) -> Result<Report, Silence> {
+    let mut started = false;
+    while let Some((request, body)) = connection.requests.recv().await {
+        started |= matches!(request, Request::Started { .. });
         if let Request::Finished {
             exit,
             timed_out,
@@ -167,7 +173,7 @@ async fn report(connection: &mut Connection) -> Option<Report> {
         {
             let _ = connection.replies.send(&Reply::Done).await;
             let (out, err) = body.split_at(stdout.min(body.len()));
-            return Some(Report {
+            return Ok(Report {
                 exit,
                 timed_out,
                 took: Duration::from_millis(millis),
@@ -176,13 +182,28 @@ async fn report(connection: &mut Connection) -> Option<Report> {
             });
         }
     }
+    Err(Silence { started })
 }
 
-fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case) {
-    let Some(report) = report else {
-        outcome.verdict = Verdict::Fail;
-        "the runner was killed".clone_into(&mut outcome.stderr);
-        return;
+/// `lost` says why an instance does not answer any more: then it is not the test that failed.
+fn judge(
+    outcome: &mut Outcome,
+    ended: Result<Report, Silence>,
+    lost: Option<String>,
+    held: &Held,
+    case: &Case,
+) {
+    let report = match ended {
+        Ok(report) => report,
+        Err(Silence { started }) => {
+            outcome.verdict = match lost {
+                Some(cause) => Verdict::Infra(cause),
+                None if started => Verdict::Fail,
+                None => Verdict::Infra("the runner ended before the test started".to_owned()),
+            };
+            "the runner was killed".clone_into(&mut outcome.stderr);
+            return;
+        }
     };
     let passed = report.exit == Exit::Code(0) && !report.timed_out;
     outcome.verdict = match (held.skipped(), &case.run.expect_fail) {
@@ -195,7 +216,7 @@ fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case
             }
         }
         (None, _) if passed => Verdict::Pass,
-        (None, _) => Verdict::Fail,
+        (None, _) => lost.map_or(Verdict::Fail, Verdict::Infra),
     };
     outcome.took = report.took;
     outcome.stdout = report.stdout;
