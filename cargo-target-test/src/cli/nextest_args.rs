@@ -112,6 +112,25 @@ impl NextestArgs {
             );
             return Err(Error::new(ErrorKind::Usage, message));
         }
+        const ARCHIVE: &[&str] = &[
+            "archive-file",
+            "archive-format",
+            "extract-to",
+            "extract-overwrite",
+            "persist-extract-tempdir",
+            "workspace-remap",
+        ];
+        if let Some(name) = ARCHIVE.iter().find(|name| self.has(name)) {
+            let message = format!("`--{name}` is not supported: tests are built where they run");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("run it in a checkout; `--partition` shares the cases among hosts"));
+        }
+        if self.has("rerun") {
+            let message =
+                "`--rerun` is not supported: nextest cannot choose among cases by a recorded run";
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("name the cases: `-- --exact 'smoke[alpha]' 'other[beta]'`"));
+        }
         let json = |format: &OsStr| format.to_string_lossy().starts_with("json");
         if self.has("unit-graph") || self.value("cargo-message-format").is_some_and(json) {
             let message = "Cargo's JSON output would be mixed with nextest's list of tests";
@@ -238,6 +257,9 @@ mod tests {
         for line in [
             "x --cargo-metadata f",
             "x --unit-graph",
+            "x --rerun latest",
+            "x --archive-file a.tar.zst",
+            "x --workspace-remap d",
             "x --cargo-message-format json",
         ] {
             let error = parse(line)

@@ -40,10 +40,7 @@ pub(super) async fn serve(
     let (binary, name, attempt) = start;
     match core.names.get(Path::new(&binary), &name) {
         Some(Entry::Plain { run }) => {
-            connection
-                .replies
-                .send(&Reply::Run(Box::new(run.clone())))
-                .await
+            run_plain(core, connection, run, (binary, name, attempt)).await
         }
         Some(Entry::Deploy { supply, index }) => {
             let made = supply.ready(core, *index).await;
@@ -51,10 +48,12 @@ pub(super) async fn serve(
                 Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
                 Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
             };
-            core.record(Outcome::of_deploy(&name, attempt, verdict));
+            core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
             connection.replies.send(&Reply::Print { text, code }).await
         }
-        Some(Entry::Case(case)) => run_case(core, connection, pid, case, &name, attempt).await,
+        Some(Entry::Case(case)) => {
+            run_case(core, connection, pid, case, (binary, name, attempt)).await
+        }
         None => {
             let failure = request_failure(format!("`{name}` is no case of this run"));
             connection.replies.send(&Reply::Refused(failure)).await
@@ -62,23 +61,49 @@ pub(super) async fn serve(
     }
 }
 
+/// A test that needs no instance; its runner stays connected to notice our end.
+async fn run_plain(
+    core: &Core,
+    connection: &mut Connection,
+    run: &Run,
+    (binary, name, attempt): (String, String, u32),
+) -> io::Result<()> {
+    let told = Reply::Run(Box::new(run.clone()));
+    connection.replies.send(&told).await?;
+    let mut outcome = Outcome::of_case(&binary, &name, attempt);
+    judge(&mut outcome, report(connection).await, None, run);
+    end(core, connection, outcome).await
+}
+
+/// Records the verdict, then lets the runner go, which does not know of a skip.
+async fn end(core: &Core, connection: &mut Connection, outcome: Outcome) -> io::Result<()> {
+    let reply = match &outcome.verdict {
+        Verdict::Skip(reason) => Reply::Print {
+            text: format!("skip: {reason}\n"),
+            code: 0,
+        },
+        _ => Reply::Done,
+    };
+    core.record(outcome);
+    connection.replies.send(&reply).await
+}
+
 async fn run_case(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
     case: &Case,
-    name: &str,
-    attempt: u32,
+    (binary, name, attempt): (String, String, u32),
 ) -> io::Result<()> {
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
     let asker = Asker {
         pid,
-        case: name.to_owned(),
+        case: name.clone(),
         lease: core.new_lease(),
     };
-    let mut outcome = Outcome::of_case(name, attempt);
+    let mut outcome = Outcome::of_case(&binary, &name, attempt);
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
         Err(failure) => {
@@ -106,8 +131,8 @@ async fn run_case(
         None
     };
     let abandoned = report.is_none();
-    judge(&mut outcome, report, &held, case);
-    core.record(outcome);
+    judge(&mut outcome, report, held.skipped(), &case.run);
+    let _ = end(core, connection, outcome).await;
     if let Some(runner) = runner {
         runner.gone().await;
     }
@@ -165,7 +190,6 @@ async fn report(connection: &mut Connection) -> Option<Report> {
             stdout,
         } = request
         {
-            let _ = connection.replies.send(&Reply::Done).await;
             let (out, err) = body.split_at(stdout.min(body.len()));
             return Some(Report {
                 exit,
@@ -178,24 +202,19 @@ async fn report(connection: &mut Connection) -> Option<Report> {
     }
 }
 
-fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case) {
+/// The runner's own verdict, for nextest, follows the same rules: see `runner::verdict`.
+fn judge(outcome: &mut Outcome, report: Option<Report>, skipped: Option<String>, run: &Run) {
     let Some(report) = report else {
         outcome.verdict = Verdict::Fail;
         "the runner was killed".clone_into(&mut outcome.stderr);
         return;
     };
-    let passed = report.exit == Exit::Code(0) && !report.timed_out;
-    outcome.verdict = match (held.skipped(), &case.run.expect_fail) {
-        (Some(reason), _) => Verdict::Skip(reason),
-        (None, Some(_)) if passed != report.timed_out => {
-            if passed {
-                Verdict::Fail
-            } else {
-                Verdict::Pass
-            }
-        }
-        (None, _) if passed => Verdict::Pass,
-        (None, _) => Verdict::Fail,
+    let as_expected = run.expect_fail.is_some() == (report.exit != Exit::Code(0));
+    outcome.verdict = match skipped {
+        _ if report.timed_out => Verdict::Fail,
+        Some(reason) if report.exit == Exit::Code(0) => Verdict::Skip(reason),
+        _ if as_expected => Verdict::Pass,
+        _ => Verdict::Fail,
     };
     outcome.took = report.took;
     outcome.stdout = report.stdout;
