@@ -94,16 +94,23 @@ fn the_users_own_runner_is_chained() {
         .replacen("x86_64_", "x86_64-", 1)
         .replacen("aarch64_", "aarch64-", 1);
     let triple = triple.replace("unknown_linux_gnu", "unknown-linux-gnu");
-    std::fs::create_dir(world.path("cargo-home")).expect("a folder");
-    world.file(
-        "cargo-home/config.toml",
-        &format!("[target.{triple}]\nrunner = {runner:?}\n"),
+    // Cargo reads it from the folder in which it is called.
+    std::fs::create_dir(world.path(".cargo")).expect("a folder");
+    let config = format!("[target.{triple}]\nrunner = {runner:?}\n");
+    world.file(".cargo/config.toml", &config);
+    let binary = env!("CARGO_BIN_EXE_cargo-target-test");
+    let there = format!(
+        "manifest=$PWD/Cargo.toml; cd $SCRATCH; exec {binary} --manifest-path \"$manifest\" \"$@\"\n"
     );
-    let tool = world
-        .tool(&["passes[east]"])
-        .env("CARGO_HOME", world.path("cargo-home"));
-    tool.run().code(0);
+    let there = world.program("there", &there);
+    world.through(&there, &["passes[east]"]).run().code(0);
     check("by Cargo's configuration");
+    let option = format!(
+        "target.{triple}.runner={:?}",
+        runner.to_str().expect("UTF-8")
+    );
+    world.run(&["--config", &option, "passes[east]"]).code(0);
+    check("by an option");
 }
 
 #[test]
@@ -208,7 +215,7 @@ fn a_debugger_gets_one_case_on_its_target() {
 #[test]
 fn nextest_must_be_there() {
     let world = World::new();
-    let cargo = std::env::var_os("CARGO").expect("CARGO");
+    let cargo = env!("CARGO");
     let bin = world.path("bin");
     std::fs::create_dir(&bin).expect("a folder");
     std::os::unix::fs::symlink(cargo, bin.join("cargo")).expect("a link");

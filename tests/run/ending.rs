@@ -33,7 +33,7 @@ fn ctrl_c_lets_nextest_finish_and_cleans_up() {
         .code(130)
         .line_with(&["SIGINT", "around::waits[east]"]);
     assert_eq!(
-        run.lines_with(&["Canceling due to", "interrupt"]),
+        run.lines_with(&["Cancelling due to interrupt"]),
         1,
         "{run:?}"
     );

@@ -139,7 +139,7 @@ impl World {
     /// Nothing is left of a run: no instance in the pool, no machine, no private folder.
     #[track_caller]
     pub(super) fn is_clean(&self) {
-        let targets = self.run(&["targets", "--json"]).code(0);
+        let targets = self.project.run(&["targets", "--json"]).code(0);
         let json: serde_json::Value = serde_json::from_str(&targets.stdout).expect("JSON");
         let left = json.as_array().map_or(0, Vec::len);
         assert_eq!(left, 0, "{targets:?}");

@@ -89,6 +89,12 @@ impl NextestArgs {
         if exact { names } else { Vec::new() }
     }
 
+    /// Every value or file given with `--config`.
+    pub fn configs(&self) -> impl Iterator<Item = &OsStr> {
+        self.given("config")
+            .filter_map(|given| given.value.as_deref())
+    }
+
     /// Every filterset given with `-E`.
     pub fn filtersets(&self) -> impl Iterator<Item = &OsStr> {
         self.given("filterset")

@@ -4,9 +4,11 @@
 //! them. Must not lease or deploy anything.
 
 mod config;
+mod runner;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -22,7 +24,7 @@ use crate::{
     execute::{
         broker::{Broker, Case, Entry, Names, Supply},
         nextest::{Nextest, Stage, Words, stage, users_filtersets},
-        runner,
+        runner::{DEBUG_VERB, VERB},
     },
     inventory::{self, Inventory},
     plan::{self, Plan},
@@ -49,6 +51,8 @@ pub struct Choice {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
+    /// Cargo's configuration, as given on the command line.
+    configs: Vec<OsString>,
 }
 
 /// The instances of the targets that the chosen cases need, by target.
@@ -85,8 +89,7 @@ impl Choice {
         let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let ourselves = std::env::current_exe()?;
-        let runner =
-            [&ourselves, Path::new(runner::VERB), &socket].map(|word| word.display().to_string());
+        let runner = [&ourselves, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
             &setting.cargo_metadata,
@@ -105,6 +108,7 @@ impl Choice {
             summary,
             stage,
             warnings: Vec::new(),
+            configs: args.configs().map(OsStr::to_owned).collect(),
         };
         choice.stage.list_all(&choice.listing())?;
         choice.chosen = choice.nextest.choose(&choice.stage)?;
@@ -268,10 +272,9 @@ impl Choice {
     /// When our own path is unknown.
     pub fn nextest_run(&self) -> Result<Command> {
         let ourselves = std::env::current_exe()?;
-        Ok(self.nextest.run(
-            &self.stage,
-            &[ourselves.as_os_str(), runner::DEBUG_VERB.as_ref()],
-        ))
+        Ok(self
+            .nextest
+            .run(&self.stage, &[ourselves.as_os_str(), DEBUG_VERB.as_ref()]))
     }
 
     /// The runner that the user configured, if any: ours starts it before the test.
@@ -279,7 +282,8 @@ impl Choice {
     /// # Errors
     /// When Cargo's configuration cannot be read.
     pub fn users_runner(&self) -> Result<Vec<String>> {
-        setting::users_runner(self.stage.triple())
+        let configs = self.configs.iter().map(OsString::as_os_str);
+        runner::users_runner(self.stage.triple(), configs)
     }
 
     /// Says what the plan has to say.

@@ -160,24 +160,6 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// A runner that the user configured for this host's own triple; it goes before the test binary.
-///
-/// # Errors
-/// When Cargo's configuration cannot be read.
-pub fn users_runner(triple: &str) -> Result<Vec<String>> {
-    let wrong = |error: cargo_config2::Error| {
-        Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
-    };
-    let config = cargo_config2::Config::load().map_err(wrong)?;
-    let Some(runner) = config.runner(triple).map_err(wrong)? else {
-        return Ok(Vec::new());
-    };
-    let words = std::iter::once(runner.path.into_os_string()).chain(runner.args);
-    Ok(words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect())
-}
-
 /// The folder of one run's own files; gone with this value, or, where a run was killed, when a later one
 /// starts.
 pub struct Private {

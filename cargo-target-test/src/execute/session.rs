@@ -109,8 +109,6 @@ impl Session {
                     number = signals.next() => {
                         interrupts += 1;
                         broker.cancel();
-                        // Nobody waits for what is being deployed any more.
-                        process::kill_all();
                         if !witness.saw_it().await {
                             pass_on(child.id(), number);
                         }
@@ -125,7 +123,9 @@ impl Session {
     /// # Errors
     /// What the pool says; or that it was given up, exit code 130.
     pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: &mut u32) -> Result<Report> {
+        // Nobody waits for what is still being deployed.
         broker.cancel();
+        process::kill_all();
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let work = self.delete(broker, keep, *interrupts == 0);

@@ -6,7 +6,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 
 use crate::process;
 
@@ -14,7 +14,7 @@ use crate::process;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The process; none where it cannot be started.
-pub(super) struct Witness(Option<Child>);
+pub(super) struct Witness(Option<(Child, Option<ChildStdin>)>);
 
 impl Witness {
     /// Within a tokio runtime.
@@ -23,12 +23,17 @@ impl Witness {
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut cat = tokio::process::Command::from(cat);
-        Self(cat.kill_on_drop(true).spawn().ok())
+        let cat = cat.kill_on_drop(true).spawn();
+        // Waiting for a child closes the standard input that it still owns.
+        Self(cat.ok().map(|mut cat| {
+            let stdin = cat.stdin.take();
+            (cat, stdin)
+        }))
     }
 
     /// Whether the signal that we just got came to the group.
     pub(super) async fn saw_it(&mut self) -> bool {
-        let Some(child) = &mut self.0 else {
+        let Some((child, _)) = &mut self.0 else {
             return false;
         };
         let died = tokio::time::timeout(PATIENCE, child.wait()).await.is_ok();
