@@ -112,8 +112,9 @@ impl Broker {
         self.send(&Request::Started { pid }, &[])
     }
 
-    /// Reports the end; waits until it is recorded. A broker that is gone has nobody to report to.
-    pub(super) fn finished(&mut self, ended: &Ended) {
+    /// Reports the end; waits until it is recorded. The broker may know better what it means (a skip): what
+    /// to print and the exit code. One that is gone has nobody to report to.
+    pub(super) fn finished(&mut self, ended: &Ended) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
@@ -121,7 +122,10 @@ impl Broker {
             stdout: ended.stdout.len(),
         };
         let output = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
-        let _ = self.ask(&report, &output);
+        match self.ask(&report, &output) {
+            Ok(Reply::Print { text, code }) => Some((text, code)),
+            _ => None,
+        }
     }
 
     /// Readable without a reply asked for means that the broker is gone.
