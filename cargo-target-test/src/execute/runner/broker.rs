@@ -43,23 +43,17 @@ pub(super) struct Broker {
 }
 
 impl Broker {
+    /// Connects and says hello; the answer comes before that to the first request, which need not wait
+    /// for it.
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
         let mut broker = Self {
             stream: BufReader::new(stream),
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        match broker.ask(
-            &Request::Hello {
-                protocol: PROTOCOL,
-                version,
-            },
-            &[],
-        )? {
-            Reply::Welcome { .. } => Ok(broker),
-            Reply::Refused(failure) => Err(unusable(&failure)),
-            other => Err(unexpected(&other)),
-        }
+        let protocol = PROTOCOL;
+        broker.send(&Request::Hello { protocol, version }, &[])?;
+        Ok(broker)
     }
 
     /// Asks what to do; prints progress until the answer. A signal ends the waiting: nextest's own limit
@@ -94,6 +88,7 @@ impl Broker {
                 }));
             }
             match self.read()? {
+                Reply::Welcome { .. } => {}
                 Reply::Note { text } => {
                     ui::note(&text);
                     if let Some(what) = text.strip_prefix("waiting") {
