@@ -80,7 +80,11 @@ impl Provisioner {
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        self.end_claims(keep, |_| true)
+        let mut report = self.end_claims(keep, |_| true)?;
+        let unused = self.unused_kept()?;
+        report.kept.extend(unused.iter().map(|record| record.name().to_owned()));
+        report.kept.sort();
+        Ok(report)
     }
 
     /// As [`Provisioner::finish`] for one record, which no remaining case needs.
