@@ -42,14 +42,23 @@ fn playbook(project: &Project, toml: &str) -> String {
 
 /// Four targets, one for each way in which commands travel.
 fn everywhere(project: &Project, sshd: &Sshd) -> String {
-    let (address, port) = (sshd.address("real"), sshd.setting("real", "port"));
+    let address = sshd.address("real");
     let setting = |key| sshd.setting("real", key);
-    let (user, identity, known) = (setting("user"), setting("identityfile"), setting("userknownhostsfile"));
+    let (user, identity, known) = (
+        setting("user"),
+        setting("identityfile"),
+        setting("userknownhostsfile"),
+    );
     let data = "\\\"data\\\": {\\\"serial\\\": 7, \\\"tags\\\": [\\\"a\\\"]}";
-    let make = |extra: &str| format!("cat >/dev/null; echo \"{{\\\"host\\\": \\\"127.0.0.1\\\", {extra}, {data}}}\"\n");
-    let over_ssh = program(project, "over-ssh", &make(&format!("\\\"port\\\": {}", sshd.setting("made", "port"))));
+    let make = |extra: &str| {
+        format!("cat >/dev/null; echo \"{{\\\"host\\\": \\\"127.0.0.1\\\", {extra}, {data}}}\"\n")
+    };
+    let over_ssh = program(
+        project,
+        "over-ssh",
+        &make(&format!("\\\"port\\\": {}", sshd.setting("made", "port"))),
+    );
     let here = program(project, "here", &make("\\\"transport\\\": \\\"local\\\""));
-    let _ = port;
     format!(
         "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 2\nfeatures = [\"x\", \"y\"]\nenv = {{ GIVEN = \"by the playbook\" }}\n\
          [[targets]]\nname = \"real\"\nplatform = \"ssh\"\nhosts = [{address:?}]\nuser = {user:?}\nidentity = {identity:?}\nknown-hosts = {known:?}\nfeatures = [\"x\"]\n\
@@ -64,7 +73,9 @@ fn every_method_on_every_transport() {
     let project = project();
     let sshd = Sshd::start(&["real", "made"]);
     let playbook = playbook(&project, &everywhere(&project, &sshd));
-    let run = project.run(&["--test", "api", "--playbook", &playbook]).code(0);
+    let run = project
+        .run(&["--test", "api", "--playbook", &playbook])
+        .code(0);
     let tests = API.matches("#[target_test").count();
     // `pair` needs two instances, which only `here` has.
     let cases = (tests - 1) * 4 + 1;
@@ -75,22 +86,391 @@ fn every_method_on_every_transport() {
 #[test]
 fn errors_read_well() {
     let project = project();
-    let playbook = playbook(&project, "[[targets]]\nname = \"here\"\nplatform = \"local\"\n");
-    let run = project.run(&["--test", "fails", "--playbook", &playbook, "-j1"]).code(100);
+    let playbook = playbook(
+        &project,
+        "[[targets]]\nname = \"here\"\nplatform = \"local\"\n",
+    );
+    let run = project
+        .run(&["--test", "fails", "--playbook", &playbook, "-j1"])
+        .code(100);
     let mut shown = String::new();
-    for test in ["command", "file", "foreign", "local_file", "panics", "text", "timeout"] {
+    for test in [
+        "command",
+        "file",
+        "foreign",
+        "local_file",
+        "panics",
+        "text",
+        "timeout",
+    ] {
         let case = format!("author::fails {test}[here]");
         let _ = writeln!(shown, "{test}\n{}", said_by(&run, &case));
     }
-    let redactions = snapbox::Redactions::new();
-    let assert = snapbox::Assert::new().redact_with(redactions).action_env("TARGET_TEST_SNAPSHOTS");
-    assert.eq(shown, snapbox::str![[r#""#]]);
+    snapbox::Assert::new().eq(
+        shown,
+        snapbox::str![[r#"
+command
+Error: failed to run `echo building; echo 'cannot open x' >&2; exit 3` on `here-0`: exit code 3
+--- stdout
+building
+--- stderr
+cannot open x
+
+file
+Error: failed to read `/etc/none` on `here-0`: it does not exist
+
+foreign
+Error: invalid digit found in string
+
+local_file
+Error: failed to read `/none/here`: No such file or directory (os error 2)
+
+panics
+panicked at tests/fails.rs:43:5:
+an old kernel: 5.10
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+text
+Error: the moon is wrong
+
+timeout
+Error: failed to run `echo started; sleep 1000` on `here-0`: it did not end within 300ms and was killed
+--- stdout
+started
+
+
+"#]],
+    );
 }
 
 /// The standard error of a failed case, without what the test harness adds.
 fn said_by(run: &Outcome, case: &str) -> String {
-    let text = run.stderr.lines().skip_while(|line| !(line.contains("FAIL [") && line.ends_with(case)));
+    let text = run
+        .stderr
+        .lines()
+        .skip_while(|line| !(line.contains("FAIL [") && line.ends_with(case)));
     let text = text.skip_while(|line| line.trim() != "stderr ───").skip(1);
-    let text = text.take_while(|line| !["FAIL [", "PASS [", "────", "running 1 test"].iter().any(|end| line.contains(end)));
-    text.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
+    let text = text.take_while(|line| {
+        !["FAIL [", "PASS [", "────", "running 1 test"]
+            .iter()
+            .any(|end| line.contains(end))
+    });
+    let text = text
+        .map(|line| line.strip_prefix("    ").unwrap_or(line))
+        .filter(|line| !line.is_empty());
+    let text = text.map(|line| match line.split_once(" (") {
+        // A thread's number, which is another each time.
+        Some(("thread 'panics'", rest)) => rest.split_once(") ").map_or(line, |(_, rest)| rest),
+        _ => line,
+    });
+    text.fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// A target that has everything and one that has little.
+const RICH_AND_POOR: &str = r#"
+[[targets]]
+name = "here"
+platform = "local"
+count = 2
+features = ["x"]
+capabilities = { memory = "16 GiB", "cpu.model" = "AMD EPYC 9" }
+
+[[targets]]
+name = "poor"
+platform = "command"
+deploy = ["sh", "-c", 'cat >&2; echo "{\"host\": \"h\", \"transport\": \"local\"}"']
+delete = "true"
+capabilities = { memory = "1 GiB" }
+"#;
+
+/// What a test declares is listed: by key, and for what is left out, why.
+#[test]
+fn declarations_are_listed() {
+    let project = project();
+    let playbook = playbook(&project, RICH_AND_POOR);
+    let arguments = ["list", "--test", "declared", "--playbook", &playbook];
+    let printed = project
+        .tool(arguments)
+        .args(["--json"])
+        .run()
+        .code(0)
+        .stdout;
+    let listing: Value = serde_json::from_str(&printed).expect("JSON");
+    let case = |name: &str| {
+        let mut cases = listing["cases"].as_array().expect("cases").iter();
+        cases
+            .find(|case| case["case"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {listing:#}"))
+    };
+    assert_eq!(
+        *case("everything[here]"),
+        json!({
+            "case": "everything[here]", "binary": "author::declared", "test": "everything", "target": "here",
+            "platform": "local", "count": 1, "doc": "Everything that can be said.\n\nWith a second paragraph.",
+            "category": "functional", "area": "deploy", "priority": 0, "tags": ["a", "b"], "owner": "me",
+            "features": ["x"], "requirements": {"cpu.model": "~ EPYC", "memory": ">= 2 GiB"},
+            "timeout": "30s", "retries": 2, "reuse": false
+        })
+    );
+    assert_eq!(case("pair[here]")["count"], 2);
+    assert_eq!(case("known_bug[here]")["expect-fail"], "bug 7");
+    assert_eq!(case("known_bug[poor]")["expect-fail"], Value::Null);
+    let inherits = case("net::inherits[here]");
+    assert_eq!(
+        (&inherits["area"], &inherits["tags"]),
+        (&"net".into(), &json!(["slow", "own"]))
+    );
+    case("frames::case_1_small[here]");
+    case("frames::deep::case_2_f_0[here]");
+    let mut excluded: Vec<_> = listing["excluded"]
+        .as_array()
+        .expect("excluded")
+        .iter()
+        .map(reason)
+        .collect();
+    excluded.sort();
+    assert_eq!(
+        excluded,
+        [
+            "everything[poor]: only on platform `local`, `poor` is on `command`",
+            "frames::case_1_small[poor]: only on `here`",
+            "frames::deep::case_2_f_0[poor]: only on `here`",
+            "frames[poor]: only on `here`",
+            "large[poor]: memory: needs `>= 8 GiB`, has `1 GiB`",
+            "net::deeper::nowhere[here]: skip: not on this one",
+            "net::deeper::nowhere[poor]: skip: no route",
+            "net::inherits[poor]: skip: no route",
+            "never: skip: never mind",
+            "pair[poor]: needs 2 instances, `poor` has 1",
+        ]
+    );
+    assert_eq!(
+        listing["plain"],
+        json!([{"binary": "author::declared", "test": "ordinary", "ignored": false}])
+    );
+    project
+        .run(&arguments)
+        .code(0)
+        .line_with(&["everything[here]", "Everything that can be said."])
+        .line_with(&["known_bug[here]", "(expected to fail: bug 7)"])
+        .says("never: skip: never mind");
+}
+
+/// `never: skip: never mind`
+fn reason(line: &Value) -> String {
+    let text = |key: &str| line[key].as_str().unwrap_or_default();
+    let target = line["target"]
+        .as_str()
+        .map(|target| format!("[{target}]"))
+        .unwrap_or_default();
+    format!("{}{target}: {}", text("test"), text("reason"))
+}
+
+/// What a test declares is obeyed.
+#[test]
+fn declarations_are_obeyed() {
+    let project = project();
+    let playbook = playbook(&project, RICH_AND_POOR);
+    let run = project
+        .run(&[
+            "--test",
+            "declared",
+            "--playbook",
+            &playbook,
+            "--success-output",
+            "immediate",
+        ])
+        .code(100);
+    let run = run
+        .says("failed as expected: bug 7")
+        .says("passed, but is expected to fail: bug 8")
+        .says("skip: at_run_time[here]: has an x")
+        .line_with(&["PASS", "declared ordinary"]);
+    for (case, verdict) in [
+        ("known_bug[here]", "PASS"),
+        ("known_bug[poor]", "PASS"),
+        ("fixed_bug[here]", "FAIL"),
+        ("fixed_bug[poor]", "PASS"),
+        ("net::inherits[here]", "PASS"),
+        ("frames::deep::case_2_f_0[here]", "PASS"),
+        ("pair[here]", "PASS"),
+        ("at_run_time[poor]", "PASS"),
+    ] {
+        assert!(
+            run.lines_with(&[verdict, case]) >= 1,
+            "{verdict} {case}: {run:?}"
+        );
+    }
+    for case in ["never", "nowhere", "net::inherits[poor]", "large[poor]"] {
+        assert_eq!(run.lines_with(&["declared ", case]), 0, "{case}: {run:?}");
+    }
+}
+
+/// For tests without a runner.
+const TWO: &str = r#"
+[[targets]]
+name = "east"
+platform = "local"
+count = 2
+
+[[targets]]
+name = "west"
+platform = "local"
+count = 1
+"#;
+
+/// Ends the project's broker, as its idle time would; what it had deployed goes with it.
+fn end_broker(project: &Project) {
+    let pool = project.private("pool");
+    let pool = pool.to_str().expect("UTF-8");
+    let is_ours = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        words.ends_with(&[b"broker", b"--pool", pool.as_bytes(), b""])
+    };
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids.filter(is_ours) {
+        let process = rustix::process::Pid::from_raw(pid).expect("a process");
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        eventually("the broker's end", || !is_ours(&pid));
+    }
+    project.run(&["targets"]).code(0).says("no targets");
+}
+
+/// `cargo test`, `cargo nextest run` and an editor's button, with the playbook that the workspace has.
+#[test]
+fn tests_run_without_the_tool() {
+    let project = project().playbook(TWO);
+    let cargo = |words: &[&str]| project.cargo(words).env("TARGET_TEST_LOG", "1");
+    cargo(&["test", "--test", "plain", "--", "--nocapture"])
+        .run()
+        .code(0)
+        .says("3 passed")
+        .says("first on east-")
+        .says("second on west-0");
+    cargo(&[
+        "nextest",
+        "run",
+        "--test",
+        "plain",
+        "--success-output",
+        "final",
+    ])
+    .run()
+    .code(0)
+    .says("3 passed")
+    .says("first on east-")
+    .says("second on west-0");
+    let tool = PathBuf::from(env!("CARGO_BIN_EXE_cargo-target-test"));
+    let path = format!(
+        "{}:{}",
+        tool.parent().expect("a folder").display(),
+        std::env::var("PATH").expect("PATH")
+    );
+    let one = [
+        "test",
+        "--package",
+        "author",
+        "--test",
+        "plain",
+        "--",
+        "first",
+        "--exact",
+        "--nocapture",
+    ];
+    let button = || cargo(&one).env("TARGET_TEST_TOOL", "").env("PATH", &path);
+    button()
+        .run()
+        .code(0)
+        .says("1 passed")
+        .says("first on east-");
+    button()
+        .env("TARGET_TEST_TARGET", "west")
+        .run()
+        .code(0)
+        .says("first on west-0");
+    button()
+        .env("TARGET_TEST_TARGET", "east-1")
+        .run()
+        .code(0)
+        .says("first on east-1");
+    end_broker(&project);
+}
+
+/// What keeps such a test from its target is said in the test's own output.
+#[test]
+fn without_the_tool_errors_say_what_to_do() {
+    let project = project().playbook(TWO);
+    let one = ["test", "--test", "plain", "--", "first", "--exact"];
+    let cargo = |name: &str, value: &str| project.cargo(one).env(name, value).run().code(101);
+    cargo("TARGET_TEST_TARGET", "nort")
+        .says("infra: no target fits `plain::first`: the playbook has no target `nort`, but `east`, `west`");
+    cargo("TARGET_TEST_TARGET", "east-2")
+        .says("no target fits `plain::first`: `east` has 2 instance(s), no `east-2`");
+    cargo("TARGET_TEST_TOOL", "/no/tool")
+        .says("infra: no broker: `/no/tool broker --ensure` could not be started");
+    let wrong = project.private("wrong.toml");
+    fs::write(&wrong, "[[targets]]\nname = \"a\"\nplattform = \"local\"\n").expect("a playbook");
+    cargo("TARGET_TEST_PLAYBOOK", wrong.to_str().expect("UTF-8"))
+        .says("infra: a target has no `platform`")
+        .says("wrong.toml:1:1")
+        .line_with(&["---------", "did you mean `platform`?"]);
+    cargo("TARGET_TEST_PLAYBOOK", "none.toml")
+        .says("`none.toml`")
+        .says("does not exist");
+    let listed = project
+        .cargo(["test", "--test", "plain", "--", "--list"])
+        .run()
+        .code(0);
+    let (_, binary) = listed
+        .stderr
+        .split_once("tests/plain.rs (")
+        .expect("the binary");
+    let binary = binary.split(')').next().expect("the binary");
+    Tool::program(binary, &project.path(""), &project.private(""))
+        .env("TARGET_TEST_TOOL", "")
+        .env("CARGO_HOME", project.private("none"))
+        .env("PATH", "/usr/bin:/bin")
+        .run()
+        .code(101)
+        .says("infra: no broker: `cargo-target-test` is not installed")
+        .says("hint: `cargo install cargo-target-test`, or set `TARGET_TEST_TOOL`");
+    end_broker(&project);
+}
+
+/// A broker outlives a run; what failed in one is tried again in the next.
+#[test]
+fn a_failed_deploy_is_tried_again() {
+    let deploy = "[ -e mended ] || { echo 'out of machines' >&2; exit 1; }; echo '{\"host\": \"h\", \"transport\": \"local\"}'\n";
+    let project = project();
+    let deploy = program(&project, "deploy", deploy);
+    let toml = format!(
+        "[[targets]]\nname = \"a\"\nplatform = \"command\"\ndeploy = {deploy:?}\ndelete = \"true\"\n"
+    );
+    let playbook = playbook(&project, &toml);
+    let run = || {
+        project
+            .cargo(["test", "--test", "plain", "--", "first", "--exact"])
+            .env("TARGET_TEST_PLAYBOOK", &playbook)
+            .run()
+    };
+    run().code(101).says("out of machines");
+    fs::write(project.private("mended"), "").expect("a file");
+    eventually("a deploy of what is mended", || run().status.success());
+    end_broker(&project);
+}
+
+/// A test that starts another crate's tests keeps its lease to itself, even where those have its name.
+#[test]
+fn a_nested_test_takes_a_lease_of_its_own() {
+    let project = project().playbook(TWO);
+    let clone = project.cloned("author-clone");
+    project
+        .tool(["--test", "plain", "--", "--exact", "nested[east]"])
+        .env("NEST_IN", clone.path())
+        .run()
+        .code(0)
+        .line_with(&["PASS", "nested[east]"]);
+    end_broker(&project);
 }

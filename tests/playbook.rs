@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Whether the program itself is run; else its library, with platforms of the same shape.
-const PROGRAM: bool = false;
+const PROGRAM: bool = true;
 
 /// What a check printed, and its exit code.
 struct Checked {

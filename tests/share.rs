@@ -54,7 +54,11 @@ fn made(project: &Project, targets: &[(&str, u32)]) -> String {
         echo \"$(field action) $(field instance)\" >>LEDGER\n\
         echo '{\"host\": \"h\", \"transport\": \"local\"}'\n";
     let ledger = folder.join("ledger");
-    fs::write(&script, text.replace("LEDGER", ledger.to_str().expect("UTF-8"))).expect("a script");
+    fs::write(
+        &script,
+        text.replace("LEDGER", ledger.to_str().expect("UTF-8")),
+    )
+    .expect("a script");
     let mut permissions = fs::metadata(&script).expect("a script").permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
     fs::set_permissions(&script, permissions).expect("a program");
@@ -62,7 +66,10 @@ fn made(project: &Project, targets: &[(&str, u32)]) -> String {
         "[platforms.command]\ndeploy = {script:?}\ndelete = {script:?}\nparams.folder = {folder:?}\n"
     );
     for (name, count) in targets {
-        let _ = write!(toml, "[[targets]]\nname = {name:?}\nplatform = \"command\"\ncount = {count}\n");
+        let _ = write!(
+            toml,
+            "[[targets]]\nname = {name:?}\nplatform = \"command\"\ncount = {count}\n"
+        );
     }
     let playbook = project.private("made.toml");
     fs::write(&playbook, toml).expect("a playbook");
@@ -97,8 +104,14 @@ fn a_host_is_never_held_twice() {
     let sshd = Sshd::start(&["one", "two"]);
     let aliases = project.private("aliases");
     let playbooks = [
-        ("a.toml", [("numbers", "ONE, TWO"), ("names", "second, LOCAL-ONE")]),
-        ("b.toml", [("mixed", "first, LOCAL-TWO"), ("again", "TWO, first")]),
+        (
+            "a.toml",
+            [("numbers", "ONE, TWO"), ("names", "second, LOCAL-ONE")],
+        ),
+        (
+            "b.toml",
+            [("mixed", "first, LOCAL-TWO"), ("again", "TWO, first")],
+        ),
     ];
     let playbooks = playbooks.map(|(file, targets)| {
         let path = project.private(file);
@@ -108,17 +121,30 @@ fn a_host_is_never_held_twice() {
     let ssh = with_aliases(&project, &aliases);
     let arguments = ["--test", "witness", "--playbook"];
     let runs = [
-        project.tool(arguments).args([&playbooks[0]]).env("PATH", &ssh).start(),
-        clone.tool(arguments).args([&playbooks[1]]).env("PATH", &ssh).start(),
+        project
+            .tool(arguments)
+            .args([&playbooks[0]])
+            .env("PATH", &ssh)
+            .start(),
+        clone
+            .tool(arguments)
+            .args([&playbooks[1]])
+            .env("PATH", &ssh)
+            .start(),
     ];
     for run in runs {
-        run.wait().code(0).says(&format!("{0} tests run: {0} passed", TESTS * 2 + 4));
+        run.wait()
+            .code(0)
+            .says(&format!("{0} tests run: {0} passed", TESTS * 2 + 4));
     }
     let mut leases = 0;
     for machine in ["one", "two"] {
         let home = sshd.directory().join(machine).join("home");
         assert!(!home.join("witness").exists());
-        leases += fs::read_to_string(home.join("leases")).expect("leases").lines().count();
+        leases += fs::read_to_string(home.join("leases"))
+            .expect("leases")
+            .lines()
+            .count();
     }
     assert_eq!(leases, 2 * 2 * TESTS);
     assert_eq!(targets(&project), [Value::Null; 0]);
@@ -135,15 +161,23 @@ fn under_aliases(sshd: &Sshd, aliases: &Path, targets: &[(&str, &str)]) -> Strin
         fs::write(&known_hosts, known).expect("known hosts");
     }
     let mut config = String::new();
-    let mut toml =
-        format!("[platforms.ssh]\nuser = {user:?}\nidentity = {identity:?}\nknown-hosts = {known_hosts:?}\n");
+    let mut toml = format!(
+        "[platforms.ssh]\nuser = {user:?}\nidentity = {identity:?}\nknown-hosts = {known_hosts:?}\n"
+    );
     let quoted = |text: String| format!("{text:?}");
-    let mut named = vec![("first", quoted("first".to_owned())), ("second", quoted("second".to_owned()))];
-    for (machine, alias, number, local) in
-        [("one", "first", "ONE", "LOCAL-ONE"), ("two", "second", "TWO", "LOCAL-TWO")]
-    {
+    let mut named = vec![
+        ("first", quoted("first".to_owned())),
+        ("second", quoted("second".to_owned())),
+    ];
+    for (machine, alias, number, local) in [
+        ("one", "first", "ONE", "LOCAL-ONE"),
+        ("two", "second", "TWO", "LOCAL-TWO"),
+    ] {
         let port = sshd.setting(machine, "port");
-        let _ = write!(config, "Host {alias}\n  HostName 127.0.0.1\n  Port {port}\n");
+        let _ = write!(
+            config,
+            "Host {alias}\n  HostName 127.0.0.1\n  Port {port}\n"
+        );
         named.insert(0, (number, quoted(format!("127.0.0.1:{port}"))));
         named.insert(0, (local, quoted(format!("localhost:{port}"))));
     }
@@ -151,9 +185,20 @@ fn under_aliases(sshd: &Sshd, aliases: &Path, targets: &[(&str, &str)]) -> Strin
     for (name, hosts) in targets {
         let hosts: Vec<_> = hosts
             .split(", ")
-            .map(|host| named.iter().find(|(word, _)| *word == host).expect("a host").1.as_str())
+            .map(|host| {
+                named
+                    .iter()
+                    .find(|(word, _)| *word == host)
+                    .expect("a host")
+                    .1
+                    .as_str()
+            })
             .collect();
-        let _ = write!(toml, "[[targets]]\nname = {name:?}\nplatform = \"ssh\"\nhosts = [{}]\n", hosts.join(", "));
+        let _ = write!(
+            toml,
+            "[[targets]]\nname = {name:?}\nplatform = \"ssh\"\nhosts = [{}]\n",
+            hosts.join(", ")
+        );
     }
     toml
 }
@@ -163,13 +208,21 @@ fn with_aliases(project: &Project, aliases: &Path) -> String {
     let ssh = which::which("ssh").expect("ssh");
     let bin = project.private("bin");
     fs::create_dir_all(&bin).expect("a folder");
-    let text = format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", ssh.display(), aliases.display());
+    let text = format!(
+        "#!/bin/sh\nexec {} -F {} \"$@\"\n",
+        ssh.display(),
+        aliases.display()
+    );
     let shim = bin.join("ssh");
     fs::write(&shim, text).expect("a script");
     let mut permissions = fs::metadata(&shim).expect("a script").permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
     fs::set_permissions(&shim, permissions).expect("a program");
-    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default())
+    format!(
+        "{}:{}",
+        bin.display(),
+        std::env::var("PATH").unwrap_or_default()
+    )
 }
 
 /// What one clone keeps, another uses without a deploy, and deletes in the end; everybody sees who holds what.
@@ -179,26 +232,60 @@ fn kept_instances_serve_every_clone() {
     let clone = project.cloned("share-clone");
     let playbook = made(&project, &[("east", 1)]);
     let base = ["--playbook", &playbook, "--test"];
-    let kept = project.tool(base).args(["few", "--keep-targets", "few_0"]).run().code(0);
-    kept.says("kept: east-0").line_with(&["PASS", "deploy[east-0]"]);
+    let kept = project
+        .tool(base)
+        .args(["few", "--keep-targets", "few_0"])
+        .run()
+        .code(0);
+    kept.says("kept: east-0")
+        .line_with(&["PASS", "deploy[east-0]"]);
     let shown = targets(&project);
-    let [kept] = shown.as_slice() else { panic!("{shown:#?}") };
-    assert_eq!((&kept["name"], &kept["state"], &kept["host"]), (&"east-0".into(), &"ready".into(), &"h".into()));
-    assert_eq!((&kept["kept"], &kept["holder"]), (&true.into(), &Value::Null));
+    let [kept] = shown.as_slice() else {
+        panic!("{shown:#?}")
+    };
+    assert_eq!(
+        (&kept["name"], &kept["state"], &kept["host"]),
+        (&"east-0".into(), &"ready".into(), &"h".into())
+    );
+    assert_eq!(
+        (&kept["kept"], &kept["holder"]),
+        (&true.into(), &Value::Null)
+    );
 
-    let using = clone.tool(base).args(["waits", "--success-output", "final"]).start();
-    eventually("the clone's lease", || project.private("host/held").exists());
+    let using = clone
+        .tool(base)
+        .args(["waits", "--success-output", "final"])
+        .start();
+    eventually("the clone's lease", || {
+        project.private("host/held").exists()
+    });
     let shown = targets(&project);
-    assert_eq!((&shown[0]["state"], &shown[0]["holder"]["case"]), (&"leased".into(), &"waits[east]".into()), "{shown:#?}");
+    assert_eq!(
+        (&shown[0]["state"], &shown[0]["holder"]["case"]),
+        (&"leased".into(), &"waits[east]".into()),
+        "{shown:#?}"
+    );
     let pid = shown[0]["holder"]["pid"].as_u64().expect("a process");
     assert!(Path::new(&format!("/proc/{pid}")).exists());
-    project.run(&["targets"]).code(0).line_with(&["east-0", "command", "h", "leased", "waits[east]"]);
+    project.run(&["targets"]).code(0).line_with(&[
+        "east-0",
+        "command",
+        "h",
+        "leased",
+        "waits[east]",
+    ]);
     // It is in use, by another clone's run.
     project.run(&["--delete-targets"]).code(69).says("east-0");
     fs::write(project.private("host/go"), "").expect("a file");
-    using.wait().code(0).says("east-0: kept from an earlier run, answers");
+    using
+        .wait()
+        .code(0)
+        .says("east-0: kept from an earlier run, answers");
 
-    assert_eq!(ledger(&project), entries([("deploy east-0", 1), ("delete east-0", 1)]));
+    assert_eq!(
+        ledger(&project),
+        entries([("deploy east-0", 1), ("delete east-0", 1)])
+    );
     assert_eq!(targets(&project), [Value::Null; 0]);
 }
 
@@ -208,17 +295,32 @@ fn kept_instances_stay_until_used_without_keeping() {
     let project = project();
     let playbook = made(&project, &[("east", 1), ("west", 1)]);
     let run = |arguments: &[&str]| {
-        project.tool(["--playbook", &playbook, "--test", "few"]).args(arguments).run().code(0)
+        project
+            .tool(["--playbook", &playbook, "--test", "few"])
+            .args(arguments)
+            .run()
+            .code(0)
     };
     run(&["--keep-targets", "few_0"]).says("kept: east-0, west-0");
-    run(&["few_0[east]"]).says("kept: west-0").never_says("east-0, west-0");
-    let once = entries([("deploy east-0", 1), ("deploy west-0", 1), ("delete east-0", 1)]);
+    run(&["few_0[east]"])
+        .says("kept: west-0")
+        .never_says("east-0, west-0");
+    let once = entries([
+        ("deploy east-0", 1),
+        ("deploy west-0", 1),
+        ("delete east-0", 1),
+    ]);
     assert_eq!(ledger(&project), once);
     run(&["--keep-targets", "few_1[west]"]).says("kept: west-0");
     for _ in 0..2 {
         project.run(&["--delete-targets"]).code(0);
     }
-    let all = entries([("deploy east-0", 1), ("deploy west-0", 1), ("delete east-0", 1), ("delete west-0", 1)]);
+    let all = entries([
+        ("deploy east-0", 1),
+        ("deploy west-0", 1),
+        ("delete east-0", 1),
+        ("delete west-0", 1),
+    ]);
     assert_eq!(ledger(&project), all);
 }
 
@@ -228,7 +330,14 @@ fn shards_share_one_pool() {
     let project = project();
     let clone = project.cloned("share-clone");
     let playbook = made(&project, &[("east", 2), ("west", 2)]);
-    let arguments = ["--playbook", &playbook, "--test", "few", "--keep-targets", "--partition"];
+    let arguments = [
+        "--playbook",
+        &playbook,
+        "--test",
+        "few",
+        "--keep-targets",
+        "--partition",
+    ];
     let shards = [
         project.tool(arguments).args(["count:1/2"]).start(),
         clone.tool(arguments).args(["count:2/2"]).start(),
@@ -250,6 +359,12 @@ fn shards_share_one_pool() {
 
 /// The cases that nextest said passed.
 fn passed(run: &Outcome) -> Vec<String> {
-    let lines = run.stderr.lines().filter(|line| line.contains("PASS") && !line.contains("deploy["));
-    lines.filter_map(|line| line.rsplit(' ').next()).map(str::to_owned).collect()
+    let lines = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains("PASS") && !line.contains("deploy["));
+    lines
+        .filter_map(|line| line.rsplit(' ').next())
+        .map(str::to_owned)
+        .collect()
 }

@@ -66,8 +66,15 @@ impl Project {
     pub(crate) fn cloned(&self, name: &str) -> Clone<'_> {
         let root = self.root.with_file_name(name);
         for file in self.files.iter().chain([&self.path("Cargo.lock")]) {
-            let copy = root.join(file.strip_prefix(&self.root).expect("a file of the project"));
-            let content = fs::read(file).expect("a file of the project");
+            let copy = root.join(
+                file.strip_prefix(&self.root)
+                    .expect("a file of the project"),
+            );
+            let mut content = fs::read(file).expect("a file of the project");
+            if file.ends_with("Cargo.toml") {
+                // In one target folder, clones of one package would overwrite each other's binaries.
+                content.extend_from_slice(b"\n[features]\ndefault = [\"clone\"]\nclone = []\n");
+            }
             if fs::read(&copy).ok().as_ref() != Some(&content) {
                 fs::create_dir_all(copy.parent().expect("a parent")).expect("the file's folder");
                 fs::write(copy, content).expect("a copied file");
@@ -159,6 +166,11 @@ pub(crate) struct Clone<'a> {
 }
 
 impl Clone<'_> {
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// The tool, in the clone.
     pub(crate) fn tool(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Tool {
         let private = self.of.private.path();

@@ -20,10 +20,10 @@ const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
 
 /// The last attempt of every case.
-fn last(outcomes: &[Outcome]) -> BTreeMap<&str, &Outcome> {
+fn last(outcomes: &[Outcome]) -> BTreeMap<(&str, &str), &Outcome> {
     outcomes
         .iter()
-        .map(|outcome| (outcome.case.as_str(), outcome))
+        .map(|outcome| ((outcome.binary.as_str(), outcome.case.as_str()), outcome))
         .collect()
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use target_fixtures::{env, wire::Run};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{BrokerArgs, Global},
@@ -21,13 +22,17 @@ use crate::{
         broker::{Broker, Case, Supply, standalone::Ask},
         session::Session,
     },
-    inventory, plan, process,
+    inventory, plan,
+    playbook::Target,
+    process,
     provision::{self, FileLock, Provisioner, pool::Pool},
     ui,
 };
 
 /// How long a broker stays without a client.
 const IDLE: Duration = Duration::from_secs(10);
+/// Without clients for so long, one run of tests is over: between the tests of one it is never.
+const PAUSE: Duration = Duration::from_millis(300);
 /// How long another process may take to come up as the broker.
 const START: Duration = Duration::from_secs(20);
 
@@ -110,10 +115,11 @@ fn serve(directory: &Path) -> Result<u8> {
     };
     let provisioner = Arc::new(Provisioner::new(pool, run)?);
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
-    let known = Known::default();
-    let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
+    let known = Arc::new(Known::default());
+    let lookup = Arc::clone(&known);
+    let broker = session.serve(Box::new(move |ask| lookup.find(ask)))?;
     lock.write(&Broker::socket_in(private.path()).to_string_lossy())?;
-    session.wait_for(idle(&broker));
+    session.wait_for(idle(&broker, &known))?;
     // From here on a new client starts a new broker, which waits for this one's leases like any other.
     lock.write("")?;
     let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
@@ -121,15 +127,22 @@ fn serve(directory: &Path) -> Result<u8> {
     Ok(0)
 }
 
-/// Done when there was no client for a while.
-async fn idle(broker: &Broker) {
+/// Done when there was no client for a while, or when told to end. Whoever comes after a pause may have mended what failed.
+async fn idle(broker: &Broker, known: &Known) -> Result<()> {
     let mut since = Instant::now();
+    let mut told_to_end = signal(SignalKind::terminate())?;
     while since.elapsed() < IDLE {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            _ = told_to_end.recv() => break,
+        }
         if broker.clients() > 0 {
             since = Instant::now();
+        } else if since.elapsed() > PAUSE {
+            known.forgive();
         }
     }
+    Ok(())
 }
 
 /// A target's name, its definition's hash, and the one instance that was asked for.
@@ -142,6 +155,12 @@ struct Known {
 }
 
 impl Known {
+    /// What could not be deployed is tried again when somebody asks for it.
+    fn forgive(&self) {
+        let supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
+        supplies.values().for_each(|supply| supply.forgive());
+    }
+
     fn find(&self, ask: &Ask) -> Result<Arc<Case>> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
@@ -158,8 +177,15 @@ impl Known {
         for (number, target) in setting.playbook.targets.iter().enumerate() {
             let instance = match &ask.target {
                 Some(wanted) if *wanted == target.name => None,
-                Some(wanted) if is_instance(wanted, &target.name) => Some(wanted.clone()),
-                Some(_) => continue,
+                Some(wanted) => match index_of(wanted, &target.name) {
+                    Some(index) if index < target.count => Some(wanted.clone()),
+                    Some(_) => {
+                        let (name, count) = (&target.name, target.count);
+                        reasons.push(format!("`{name}` has {count} instance(s), no `{wanted}`"));
+                        continue;
+                    }
+                    None => continue,
+                },
                 None => None,
             };
             let skip = metadata
@@ -180,7 +206,7 @@ impl Known {
                 (Err(reason), _) => reasons.push(reason),
             }
         }
-        Err(no_target(ask, &reasons))
+        Err(no_target(ask, &setting.playbook.targets, &reasons))
     }
 
     fn supply(
@@ -207,22 +233,28 @@ impl Known {
     }
 }
 
-/// Whether `wanted` is `alpha-0` for `alpha`.
-fn is_instance(wanted: &str, target: &str) -> bool {
-    let index = wanted
-        .strip_prefix(target)
-        .and_then(|rest| rest.strip_prefix('-'));
-    index.is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
+/// `ubuntu-1` is the instance 1 of `ubuntu`.
+fn index_of(instance: &str, target: &str) -> Option<u32> {
+    let index = instance.strip_prefix(target)?.strip_prefix('-')?;
+    let digits = index.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| index.parse().ok()).flatten()
 }
 
-fn no_target(ask: &Ask, reasons: &[String]) -> Error {
-    let why = match (&ask.target, reasons) {
-        (Some(target), []) => format!("the playbook has no target `{target}`"),
-        (_, reasons) => reasons.join("; "),
+fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
+    let (why, hint) = match (&ask.target, reasons) {
+        (Some(target), []) => {
+            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+            let names = names.join("`, `");
+            (
+                format!("the playbook has no target `{target}`, but `{names}`"),
+                format!("`{}` is a target or an instance of one", env::TARGET),
+            )
+        }
+        (_, reasons) => (
+            reasons.join("; "),
+            "`cargo target-test list` shows which targets fit which tests".to_owned(),
+        ),
     };
-    Error::new(
-        ErrorKind::Infra,
-        format!("no target fits `{}`: {why}", ask.test),
-    )
-    .with_hint("`cargo target-test list` shows which targets fit which tests")
+    let message = format!("no target fits `{}`: {why}", ask.test);
+    Error::new(ErrorKind::Infra, message).with_hint(hint)
 }

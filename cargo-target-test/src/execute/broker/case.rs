@@ -40,10 +40,12 @@ pub(super) async fn serve(
     let (binary, name, attempt) = start;
     match core.names.get(Path::new(&binary), &name) {
         Some(Entry::Plain { run }) => {
-            connection
-                .replies
-                .send(&Reply::Run(Box::new(run.clone())))
-                .await
+            let told = Reply::Run(Box::new(run.clone()));
+            connection.replies.send(&told).await?;
+            let mut outcome = Outcome::of_case(&binary, &name, attempt);
+            judge(&mut outcome, report(connection).await, None, None);
+            core.record(outcome);
+            Ok(())
         }
         Some(Entry::Deploy { supply, index }) => {
             let made = supply.ready(core, *index).await;
@@ -51,10 +53,12 @@ pub(super) async fn serve(
                 Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
                 Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
             };
-            core.record(Outcome::of_deploy(&name, attempt, verdict));
+            core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
             connection.replies.send(&Reply::Print { text, code }).await
         }
-        Some(Entry::Case(case)) => run_case(core, connection, pid, case, &name, attempt).await,
+        Some(Entry::Case(case)) => {
+            run_case(core, connection, pid, case, (&binary, &name, attempt)).await
+        }
         None => {
             let failure = request_failure(format!("`{name}` is no case of this run"));
             connection.replies.send(&Reply::Refused(failure)).await
@@ -67,8 +71,7 @@ async fn run_case(
     connection: &mut Connection,
     pid: u32,
     case: &Case,
-    name: &str,
-    attempt: u32,
+    (binary, name, attempt): (&str, &str, u32),
 ) -> io::Result<()> {
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
@@ -78,7 +81,7 @@ async fn run_case(
         case: name.to_owned(),
         lease: core.new_lease(),
     };
-    let mut outcome = Outcome::of_case(name, attempt);
+    let mut outcome = Outcome::of_case(binary, name, attempt);
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
         Err(failure) => {
@@ -95,7 +98,7 @@ async fn run_case(
         .map(|instance| instance.name.clone())
         .collect();
     let run = Run {
-        env: environment(core, case, &held),
+        env: environment(core, case, binary, &held),
         lease: Some(held.id.clone()),
         ..case.run.clone()
     };
@@ -106,7 +109,12 @@ async fn run_case(
         None
     };
     let abandoned = report.is_none();
-    judge(&mut outcome, report, &held, case);
+    judge(
+        &mut outcome,
+        report,
+        held.skipped(),
+        case.run.expect_fail.as_ref(),
+    );
     core.record(outcome);
     if let Some(runner) = runner {
         runner.gone().await;
@@ -178,14 +186,19 @@ async fn report(connection: &mut Connection) -> Option<Report> {
     }
 }
 
-fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case) {
+fn judge(
+    outcome: &mut Outcome,
+    report: Option<Report>,
+    skipped: Option<String>,
+    expect_fail: Option<&String>,
+) {
     let Some(report) = report else {
         outcome.verdict = Verdict::Fail;
         "the runner was killed".clone_into(&mut outcome.stderr);
         return;
     };
     let passed = report.exit == Exit::Code(0) && !report.timed_out;
-    outcome.verdict = match (held.skipped(), &case.run.expect_fail) {
+    outcome.verdict = match (skipped, expect_fail) {
         (Some(reason), _) => Verdict::Skip(reason),
         (None, Some(_)) if passed != report.timed_out => {
             if passed {
@@ -203,7 +216,7 @@ fn judge(outcome: &mut Outcome, report: Option<Report>, held: &Held, case: &Case
 }
 
 /// What every case finds in its environment.
-fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String> {
+fn environment(core: &Core, case: &Case, binary: &str, held: &Held) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
         (
             env::BROKER.to_owned(),
@@ -211,6 +224,7 @@ fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String
         ),
         (env::LEASE.to_owned(), held.id.clone()),
         (env::LEASED_TEST.to_owned(), case.full_name.clone()),
+        (env::LEASED_BINARY.to_owned(), file_name(binary)),
         (env::NAME.to_owned(), case.supply.target().to_owned()),
         (
             env::SSH_CONFIG.to_owned(),
@@ -233,6 +247,11 @@ fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String
         }
     }
     all
+}
+
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn infra_block(failure: &Failure) -> String {

@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use target_fixtures::wire::{CHUNK, Command, Failure, Reply, Request, Stream};
+use target_fixtures::wire::{CHUNK, Command, Failure, FailureKind, Reply, Request, Stream};
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,9 +14,12 @@ use super::{
     infra,
     line::Line,
 };
-use crate::execute::transport::{
-    Event, Transport,
-    files::{self, Piece},
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::transport::{
+        Event, Transport,
+        files::{self, Piece},
+    },
 };
 
 /// How long a ping may take.
@@ -50,7 +53,17 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             command,
             stdin,
         } => match held.line(&instance) {
-            Some(line) => exec(requests, replies, held, &line, &command, stdin).await,
+            Some(line) => {
+                let lost = exec(requests, replies, held, &line, &command, stdin).await?;
+                match lost {
+                    Some(error) => {
+                        replies
+                            .send(&failed(&error, "run", &command.line, &instance))
+                            .await
+                    }
+                    None => Ok(()),
+                }
+            }
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Put {
@@ -62,7 +75,7 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
                 let (send, pieces) = mpsc::channel(4);
                 let reply = tokio::select! {
                     put = files::put(&*line.transport, &held.id, &path, mode, pieces) => {
-                        put.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done)
+                        put.map_or_else(|error| failed(&error, "write", &path, &instance), |()| Reply::Done)
                     }
                     gone = forward(requests, Input::File(send)) => return Err(gone),
                 };
@@ -71,7 +84,14 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Get { instance, path } => match held.line(&instance) {
-            Some(line) => get(requests, replies, held, &*line.transport, &path).await,
+            Some(line) => {
+                let got = get(requests, replies, held, &*line.transport, &path).await?;
+                let reply = got.map_or_else(
+                    |error| failed(&error, "read", &path, &instance),
+                    |()| Reply::Done,
+                );
+                replies.send(&reply).await
+            }
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Ping { instance } => {
@@ -95,6 +115,8 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             held.skip(reason);
             replies.send(&Reply::Done).await
         }
+        // What a command was sent after it had ended, without reading it all.
+        Request::Data | Request::End => Ok(()),
         other => replies.send(&Reply::Failed(out_of_turn(&other))).await,
     }
 }
@@ -106,7 +128,7 @@ async fn exec(
     line: &Line,
     command: &Command,
     stdin: bool,
-) -> io::Result<()> {
+) -> io::Result<Option<Error>> {
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let mut running = line
@@ -135,12 +157,17 @@ async fn exec(
             Some(Event::Exited(exit)) => {
                 line.heard();
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                return replies.send(&Reply::Exited { exit, millis }).await;
+                return replies
+                    .send(&Reply::Exited { exit, millis })
+                    .await
+                    .map(|()| None);
             }
-            Some(Event::Lost(error)) => return replies.send(&Reply::Failed(infra(&error))).await,
+            Some(Event::Lost(error)) => return Ok(Some(error)),
             None => {
-                let failure = request_failure("the command ended without a word");
-                return replies.send(&Reply::Failed(failure)).await;
+                return Ok(Some(Error::new(
+                    ErrorKind::Other,
+                    "it ended without a word",
+                )));
             }
         }
     }
@@ -152,7 +179,7 @@ async fn get(
     held: &Held,
     transport: &dyn Transport,
     path: &str,
-) -> io::Result<()> {
+) -> io::Result<Result<()>> {
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
     let got = files::get(transport, &held.id, path, send);
     let gone = forward(requests, Input::None);
@@ -173,12 +200,10 @@ async fn get(
             },
         }
     }
-    let result = match result {
+    Ok(match result {
         Some(result) => result,
         None => got.await,
-    };
-    let reply = result.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done);
-    replies.send(&reply).await
+    })
 }
 
 /// Where the client's pieces go.
@@ -213,12 +238,22 @@ async fn forward(requests: &mut mpsc::Receiver<(Request, Vec<u8>)>, mut to: Inpu
     }
 }
 
+/// A failure for its reader, who knows what was asked but not by which means.
+fn failed(error: &Error, verb: &str, what: &str, instance: &str) -> Reply {
+    let mut failure = infra(error);
+    // A lost instance is told of as such, whatever it was asked for.
+    if failure.kind != FailureKind::Infra {
+        failure.message = format!("{verb} `{what}` on `{instance}`: {}", failure.message);
+    }
+    Reply::Failed(failure)
+}
+
 fn unknown(instance: &str) -> Reply {
     Reply::Failed(request_failure(format!(
-        "`{instance}` is not an instance of this lease"
+        "use `{instance}`: it is not an instance of this lease"
     )))
 }
 
 fn out_of_turn(request: &Request) -> Failure {
-    request_failure(format!("out of turn: {request:?}"))
+    request_failure(format!("answer: out of turn: {request:?}"))
 }

@@ -104,6 +104,15 @@ impl Supply {
         }
     }
 
+    /// What failed may be asked for again.
+    pub fn forgive(&self) {
+        for slot in self.slots().iter_mut() {
+            if matches!(slot, Slot::Failed(_)) {
+                *slot = Slot::Idle;
+            }
+        }
+    }
+
     /// Has the pool asked again for every instance, unless one is on its way.
     pub(super) fn look_again(&self) {
         let mut slots = self.slots();

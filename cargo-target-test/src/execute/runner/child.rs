@@ -309,7 +309,8 @@ fn readable(tee: Option<&Tee>) -> bool {
 fn kill_descendants() -> Vec<String> {
     let mut left = Vec::new();
     loop {
-        let children = process::children();
+        let mut children = process::children();
+        children.retain(|pid| !is_broker(*pid));
         if children.is_empty() {
             return left;
         }
@@ -321,6 +322,14 @@ fn kill_descendants() -> Vec<String> {
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         }
     }
+}
+
+/// A broker that the test's own `cargo test` started serves the whole pool, and ends by itself.
+fn is_broker(pid: Pid) -> bool {
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let program = words.next().unwrap_or_default();
+    program.ends_with(b"cargo-target-test") && words.next() == Some(b"broker")
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

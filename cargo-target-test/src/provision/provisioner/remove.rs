@@ -82,7 +82,9 @@ impl Provisioner {
     pub fn finish(&self, keep: bool) -> Result<Report> {
         let mut report = self.end_claims(keep, |_| true)?;
         let unused = self.unused_kept()?;
-        report.kept.extend(unused.iter().map(|record| record.name().to_owned()));
+        report
+            .kept
+            .extend(unused.iter().map(|record| record.name().to_owned()));
         report.kept.sort();
         Ok(report)
     }

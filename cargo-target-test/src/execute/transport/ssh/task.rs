@@ -82,7 +82,6 @@ pub(super) struct Task {
     /// Whether it is one of the transport's own kills.
     pub(super) internal: bool,
     wrapped: shell::Wrapped,
-    text: String,
     timeout: Option<Duration>,
     expires: Option<Instant>,
     /// When the instance had agreed to run it.
@@ -116,7 +115,6 @@ impl Task {
             internal,
             filter: shell::Filter::new(&job.wrapped.nonce),
             wrapped: job.wrapped,
-            text: job.text,
             timeout: job.timeout,
             expires: job.expires,
             began: None,
@@ -359,7 +357,7 @@ impl Task {
     fn too_late(&self, instance: &str, now: Instant) -> Error {
         match self.timeout {
             Some(timeout) if self.began.is_some_and(|began| began + timeout <= now) => {
-                timed_out(instance, timeout, &self.text)
+                timed_out(timeout)
             }
             _ => overdue(instance),
         }
@@ -384,7 +382,6 @@ fn kill(
     let line = shell::kill(wrapped, group);
     let job = Job {
         wrapped: shell::wrap(&own_command(line, None), "", false).ok()?,
-        text: String::new(),
         timeout: None,
         expires: Some(expires),
         stdin: None,
