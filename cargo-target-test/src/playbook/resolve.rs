@@ -227,7 +227,8 @@ fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32>
         .filter(|&count| count > 0);
     if value.is_none() {
         let message = format!("bad count `{}`", count.get_ref());
-        problems.add(Problem::new(message, count.span()).label("must be at least 1, and 32 bits"));
+        problems
+            .add(Problem::new(message, count.span()).label("must be a whole number, 1 or more"));
     }
     value
 }
