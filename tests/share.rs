@@ -25,9 +25,9 @@ fn witness(target: &Target) -> Result<()> {
 fn project() -> Project {
     let mut witness = WITNESS.to_owned();
     for number in 0..TESTS {
-        let _ = write!(
+        let _ = writeln!(
             witness,
-            "#[target_test] fn number_{number}(target: &Target) -> Result<()> {{ witness(target) }}\n"
+            "#[target_test] fn number_{number}(target: &Target) -> Result<()> {{ witness(target) }}"
         );
     }
     let few = (0..6).fold(String::new(), |few, number| {
