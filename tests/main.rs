@@ -1,5 +1,7 @@
 //! End-to-end tests of the pair `cargo-target-test` and `target-fixtures`: one binary, a module per subject.
 
+/// A test author's view: what `#[target_test]` and `Target` offer, against the tool itself.
+mod author;
 /// The command line, and nextest's options held against the real `--help`.
 mod cli;
 /// The examples, as a reader of README runs them.
@@ -16,6 +18,8 @@ mod playbook;
 mod pool;
 /// Runs, from end to end.
 mod run;
+/// Many processes, one pool: clones, shards, kept instances.
+mod share;
 /// What the tests share: projects to run the tool in, sshd to run it against.
 mod support;
 /// The project's habits: layers, sizes, dependencies, documents.

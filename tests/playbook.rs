@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Whether the program itself is run; else its library, with platforms of the same shape.
-const PROGRAM: bool = false;
+use crate::support::Project;
 
 /// What a check printed, and its exit code.
 struct Checked {
@@ -71,124 +70,173 @@ fn compare(file: &str, actual: &str) -> Option<String> {
 }
 
 fn check(file: &str) -> Checked {
-    let mut checked = if PROGRAM {
-        check_program(file)
-    } else {
-        library::check(file)
-    };
-    let root = folder().canonicalize().unwrap();
-    for shown in [
-        format!("{}/", root.display()),
-        format!("{}/", folder().display()),
-    ] {
-        checked.stdout = checked.stdout.replace(&shown, "[FOLDER]/");
-        checked.stderr = checked.stderr.replace(&shown, "");
-    }
-    checked
-}
-
-fn check_program(file: &str) -> Checked {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_cargo-target-test"))
         .args(["target-test", "check", "--playbook", file])
         .current_dir(folder())
         .env_remove("TARGET_TEST_PLAYBOOK")
         .output()
         .unwrap();
+    let root = folder().canonicalize().unwrap();
+    let shown = |bytes: Vec<u8>, as_what: &str| {
+        let text = String::from_utf8(bytes).unwrap();
+        let text = text.replace(&format!("{}/", root.display()), as_what);
+        text.replace(&format!("{}/", folder().display()), as_what)
+    };
     Checked {
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: shown(output.stdout, "[FOLDER]/"),
+        stderr: shown(output.stderr, ""),
         code: output.status.code().unwrap_or(-1),
     }
 }
 
-/// The same without the program, until it has its platforms.
-mod library {
-    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+/// A playbook of one target.
+fn of_one(name: &str) -> String {
+    format!("[[targets]]\nname = \"{name}\"\nplatform = \"local\"\ncount = 1\n")
+}
 
-    use cargo_target_test::{
-        commands::check,
-        playbook::{self, PlatformSyntax},
+/// The places, in their order: each one wins over those after it.
+#[test]
+fn a_playbook_is_found_in_order() {
+    let project = Project::new("playbook-places");
+    let places = [
+        "given.toml",
+        "variable.toml",
+        "by-manifest.toml",
+        ".config/target-test.toml",
+        "target-test.toml",
+    ];
+    let project = places.into_iter().fold(project, |project, place| {
+        project.file(
+            place,
+            &of_one(&place.replace(['/', '.'], "-").replace("-config", "config")),
+        )
+    });
+    let manifest = fs_of(&project, "Cargo.toml");
+    let with_metadata =
+        format!("{manifest}\n[workspace.metadata.target-test]\nplaybook = \"by-manifest.toml\"\n");
+    let mut project = project.file("Cargo.toml", &with_metadata);
+    let check = |project: &Project, arguments: &[&str], variable: bool| {
+        let tool = project.tool(["check"]).args(arguments);
+        let tool = if variable {
+            tool.env("TARGET_TEST_PLAYBOOK", "variable.toml")
+        } else {
+            tool
+        };
+        tool.run().code(0)
     };
-    use schemars::JsonSchema;
-    use serde::{Deserialize, Deserializer, Serialize};
+    check(&project, &["--playbook", "given.toml"], true).says("name = \"given-toml\"");
+    check(&project, &[], true).says("name = \"variable-toml\"");
+    check(&project, &[], false).says("name = \"by-manifest-toml\"");
+    project = project.file("Cargo.toml", &manifest);
+    check(&project, &[], false).says("name = \"config-target-test-toml\"");
+    std::fs::remove_file(project.path(".config/target-test.toml")).unwrap();
+    check(&project, &[], false).says("name = \"target-test-toml\"");
+    std::fs::remove_file(project.path("target-test.toml")).unwrap();
+    check(&project, &[], false)
+        .says("# playbook: embedded")
+        .says("name = \"local\"");
 
-    use super::Checked;
-
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    struct Local {}
-
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-    struct Ssh {
-        hosts: Vec<String>,
-        user: Option<String>,
-        port: Option<u16>,
-        identity: Option<PathBuf>,
-        known_hosts: Option<PathBuf>,
+    // Named and not there: refused, and nothing is built.
+    for (arguments, by) in [
+        (vec!["--playbook", "none.toml"], "--playbook"),
+        (vec![], "TARGET_TEST_PLAYBOOK"),
+    ] {
+        let tool = project
+            .tool(arguments)
+            .env("TARGET_TEST_PLAYBOOK", "none.toml");
+        tool.run()
+            .code(78)
+            .says("`none.toml`")
+            .says(by)
+            .never_says("Compiling");
     }
+    project
+        .file(
+            "Cargo.toml",
+            &with_metadata.replace("by-manifest", "missing"),
+        )
+        .run(&[])
+        .code(78)
+        .says("missing.toml")
+        .says("Cargo.toml");
+}
 
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-    struct Command {
-        deploy: Vec<String>,
-        delete: Vec<String>,
-        restart: Option<Vec<String>>,
-        #[serde(default = "ten_minutes", deserialize_with = "duration")]
-        timeout: String,
-        #[serde(default)]
-        params: BTreeMap<String, serde_json::Value>,
+fn fs_of(project: &Project, file: &str) -> String {
+    std::fs::read_to_string(project.path(file)).unwrap()
+}
+
+/// The command line wins over the file, and is checked like it.
+#[test]
+fn values_are_set_on_the_command_line() {
+    let project = Project::new("playbook-set").playbook(&of_one("a"));
+    let check = |sets: &[&str]| {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        project.tool(["check", "--json"]).args(sets).run()
+    };
+    let printed = check(&["targets.a.count=3", "targets.a.env.X=y"])
+        .code(0)
+        .stdout;
+    let playbook: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let target = &playbook["targets"][0];
+    assert_eq!(
+        (&target["count"], &target["parameters"]["env"]["X"]),
+        (&3.into(), &"y".into()),
+        "{printed}"
+    );
+    assert_eq!(
+        (&target["origins"]["count"], &target["origins"]["platform"]),
+        (&"set".into(), &"target".into()),
+        "{printed}"
+    );
+    assert!(
+        playbook["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("target-test.toml")
+    );
+    for (set, code, says) in [
+        // What cannot be understood is a mistake of the command line,
+        ("targets.b.count=3", 2, "targets: `a`"),
+        ("targets.a.count", 2, "has no `=`"),
+        // what can, one of the playbook that comes out.
+        ("targets.a.cuont=3", 78, "did you mean `count`?"),
+        ("targets.a.count=many", 78, "many"),
+    ] {
+        check(&[set])
+            .code(code)
+            .says(says)
+            .says(set.split('=').next().unwrap_or_default());
     }
+    // Everything that reads the playbook obeys; nothing is built for a wrong one.
+    project
+        .run(&["--set", "targets.a.cuont=3"])
+        .code(78)
+        .never_says("Compiling");
+}
 
-    fn ten_minutes() -> String {
-        "10m".to_owned()
-    }
-
-    fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed: Result<Duration, _> = humantime::parse_duration(&text);
-        parsed.map(|_| text).map_err(serde::de::Error::custom)
-    }
-
-    fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
-        name: &'static str,
-    ) -> PlatformSyntax<'static> {
-        PlatformSyntax {
-            name,
-            version: 1,
-            parameters: Box::new(|table| {
-                let parameters = T::deserialize(table)?;
-                serde_json::to_value(parameters).map_err(serde::de::Error::custom)
-            }),
-            count: Box::new(|parameters| parameters["hosts"].as_array()?.len().try_into().ok()),
-            schema: Box::new(|| schemars::schema_for!(T)),
-        }
-    }
-
-    pub(super) fn check(file: &str) -> Checked {
-        let platforms = [
-            syntax::<Local>("local"),
-            syntax::<Ssh>("ssh"),
-            syntax::<Command>("command"),
-        ];
-        let path = super::folder().join(file);
-        match playbook::load(Some(&path), &[], &platforms) {
-            Ok(playbook) => Checked {
-                stdout: check::to_text(&playbook) + "\n",
-                stderr: String::new(),
-                code: 0,
-            },
-            Err(error) => {
-                let hint = error
-                    .hint()
-                    .map(|hint| format!("hint: {hint}\n"))
-                    .unwrap_or_default();
-                Checked {
-                    stdout: String::new(),
-                    stderr: format!("error: {}\n{hint}", error.chain()),
-                    code: error.kind().exit_code().into(),
-                }
-            }
-        }
+/// The schema describes what is accepted: every platform, with its parameters.
+#[test]
+fn the_schema_knows_every_platform() {
+    let project = Project::new("playbook-set").playbook(&of_one("a"));
+    let printed = project.run(&["schema"]).code(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert!(
+        schema["$schema"]
+            .as_str()
+            .unwrap()
+            .contains("json-schema.org")
+    );
+    for word in [
+        "local",
+        "ssh",
+        "command",
+        "hosts",
+        "known-hosts",
+        "deploy",
+        "delete-timeout",
+        "capabilities",
+        "select",
+    ] {
+        assert!(printed.contains(&format!("\"{word}\"")), "{word}");
     }
 }

@@ -20,6 +20,8 @@ pub const LEASE: &str = "TARGET_TEST_LEASE";
 /// In a case: the test that the lease is for (`hello::smoke`, without its target), so that a test started
 /// by that test is not taken for it.
 pub const LEASED_TEST: &str = "TARGET_TEST_LEASED_TEST";
+/// In a case: the test binary's file name, since binaries of two crates may have tests of one name.
+pub const LEASED_BINARY: &str = "TARGET_TEST_LEASED_BINARY";
 /// In a case: the target's name.
 pub const NAME: &str = "TARGET_TEST_NAME";
 /// In a case: the instance's name; several are separated by spaces.

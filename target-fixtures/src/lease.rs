@@ -39,6 +39,11 @@ pub(crate) fn targets(path: &str) -> Result<Vec<Target>> {
 fn of_runner(path: &str) -> Option<(PathBuf, String)> {
     let leased = env::var(name::LEASED_TEST).ok()?;
     is_of(path, &leased).then_some(())?;
+    if let Some(binary) = env::var_os(name::LEASED_BINARY) {
+        let ours = env::current_exe().ok();
+        let ours = ours.as_deref().and_then(Path::file_name);
+        ours.is_none_or(|ours| ours == binary).then_some(())?;
+    }
     Some((
         env::var_os(name::BROKER)?.into(),
         env::var(name::LEASE).ok()?,
@@ -62,9 +67,9 @@ fn own(path: &str) -> Result<(Client, Vec<crate::wire::Instance>)> {
         test: path.to_owned(),
         directory: text(folder),
         target: env::var(name::TARGET).ok().filter(|text| !text.is_empty()),
-        playbook: env::var(name::PLAYBOOK)
-            .ok()
-            .filter(|text| !text.is_empty()),
+        playbook: env::var_os(name::PLAYBOOK)
+            .filter(|text| !text.is_empty())
+            .map(|path| text(Some(absolute(path.into())))),
     };
     // One test at a time starts a broker; the others find it.
     static STARTING: Mutex<()> = Mutex::new(());
@@ -75,6 +80,14 @@ fn own(path: &str) -> Result<(Client, Vec<crate::wire::Instance>)> {
         broker()?
     };
     Client::acquire(socket, &request)
+}
+
+/// The path as the user meant it, who may have been in any folder above: Cargo starts a test in its package's.
+fn absolute(path: PathBuf) -> PathBuf {
+    let here = env::current_dir().unwrap_or_default();
+    let there = here.ancestors().map(|folder| folder.join(&path));
+    let found = there.into_iter().find(|path| path.exists());
+    found.unwrap_or(path)
 }
 
 /// The socket of the pool's broker, which the tool starts where there is none.

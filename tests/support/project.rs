@@ -62,6 +62,27 @@ impl Project {
         }
     }
 
+    /// Another clone: the same files in a folder of its own, which shares this one's pool.
+    pub(crate) fn cloned(&self, name: &str) -> Clone<'_> {
+        let root = self.root.with_file_name(name);
+        for file in self.files.iter().chain([&self.path("Cargo.lock")]) {
+            let copy = root.join(
+                file.strip_prefix(&self.root)
+                    .expect("a file of the project"),
+            );
+            let mut content = fs::read(file).expect("a file of the project");
+            if file.ends_with("Cargo.toml") {
+                // In one target folder, clones of one package would overwrite each other's binaries.
+                content.extend_from_slice(b"\n[features]\ndefault = [\"clone\"]\nclone = []\n");
+            }
+            if fs::read(&copy).ok().as_ref() != Some(&content) {
+                fs::create_dir_all(copy.parent().expect("a parent")).expect("the file's folder");
+                fs::write(copy, content).expect("a copied file");
+            }
+        }
+        Clone { root, of: self }
+    }
+
     /// Writes a file, where it differs: what is unchanged is not built again.
     pub(crate) fn file(mut self, path: &str, content: &str) -> Self {
         let file = self.path(path);
@@ -140,6 +161,25 @@ impl Project {
         if self.lock.is_some() && !self.files.contains(&playbook) {
             let _ = fs::remove_file(playbook);
         }
+    }
+}
+
+/// A clone of a project: see [`Project::cloned`].
+pub(crate) struct Clone<'a> {
+    root: PathBuf,
+    of: &'a Project,
+}
+
+impl Clone<'_> {
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The tool, in the clone.
+    pub(crate) fn tool(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Tool {
+        let private = self.of.private.path();
+        self.of.prepared(Tool::new(&self.root, private)).args(args)
     }
 }
 

@@ -92,7 +92,7 @@ fn what_cannot_be_had_is_said() {
         }
         let below = format!("{folder}/missing/file");
         for (path, text) in [
-            (below.as_str(), "folder of"),
+            (below.as_str(), "its folder"),
             (folder, "is a directory"),
             ("/a\nb", "newline"),
         ] {

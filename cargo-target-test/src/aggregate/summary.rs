@@ -59,10 +59,7 @@ impl Results<'_> {
         for (what, names) in [
             ("kept", &self.report.kept),
             ("left to others that use them", &self.held()),
-            (
-                "kept earlier, not used (`--delete-targets` deletes all)",
-                &self.report.unused,
-            ),
+            ("kept earlier and not used by this run", &self.report.unused),
             ("deleted what an interrupted run left", &self.report.left),
         ] {
             if !names.is_empty() {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use target_fixtures::{env, wire::Run};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{BrokerArgs, Global},
@@ -22,7 +23,9 @@ use crate::{
         broker::{Broker, Case, Supply, standalone::Ask},
         session::Session,
     },
-    inventory, plan, process,
+    inventory, plan,
+    playbook::Target,
+    process,
     provision::{self, FileLock, Provisioner, pool::Pool},
     ui,
 };
@@ -132,13 +135,18 @@ fn serve(directory: &Path) -> Result<u8> {
     let known = Known::default();
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
     let socket = Broker::socket_in(private.path());
+    let found = lock_file(directory);
     session.wait_for(async {
+        let mut told_to_end = signal(SignalKind::terminate())?;
         loop {
             lock.write(&socket.to_string_lossy())?;
-            idle(&broker, IDLE, &lock_file(directory)).await;
+            tokio::select! {
+                () = idle(&broker, IDLE, &found) => {}
+                _ = told_to_end.recv() => return Ok(()),
+            }
             lock.write("")?;
             // Nobody finds us any more; who just did is still served.
-            idle(&broker, LAST, &lock_file(directory)).await;
+            idle(&broker, LAST, &found).await;
             if broker.clients() == 0 {
                 return Ok::<_, Error>(());
             }
@@ -190,10 +198,15 @@ impl Known {
         for (number, target) in setting.playbook.targets.iter().enumerate() {
             let instance = match &ask.target {
                 Some(wanted) if *wanted == target.name => None,
-                Some(wanted) if is_instance(wanted, &target.name, target.count) => {
-                    Some(wanted.clone())
-                }
-                Some(_) => continue,
+                Some(wanted) => match index_of(wanted, &target.name) {
+                    Some(index) if index < target.count => Some(wanted.clone()),
+                    Some(_) => {
+                        let (name, count) = (&target.name, target.count);
+                        reasons.push(format!("`{name}` has {count} instance(s), no `{wanted}`"));
+                        continue;
+                    }
+                    None => continue,
+                },
                 None => None,
             };
             let skip = metadata
@@ -214,7 +227,7 @@ impl Known {
                 (Err(reason), _) => reasons.push(reason),
             }
         }
-        Err(no_target(ask, &reasons))
+        Err(no_target(ask, &setting.playbook.targets, &reasons))
     }
 
     fn supply(
@@ -242,19 +255,28 @@ impl Known {
     }
 }
 
-/// Whether `wanted` is one of `alpha-0`, `alpha-1`, ... for `alpha`.
-fn is_instance(wanted: &str, target: &str, count: u32) -> bool {
-    (0..count).any(|index| wanted == format!("{target}-{index}"))
+/// `ubuntu-1` is the instance 1 of `ubuntu`.
+fn index_of(instance: &str, target: &str) -> Option<u32> {
+    let index = instance.strip_prefix(target)?.strip_prefix('-')?;
+    let digits = index.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| index.parse().ok()).flatten()
 }
 
-fn no_target(ask: &Ask, reasons: &[String]) -> Error {
-    let why = match (&ask.target, reasons) {
-        (Some(target), []) => format!("the playbook has no target `{target}`"),
-        (_, reasons) => reasons.join("; "),
+fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
+    let (why, hint) = match (&ask.target, reasons) {
+        (Some(target), []) => {
+            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+            let names = names.join("`, `");
+            (
+                format!("the playbook has no target `{target}`, but `{names}`"),
+                format!("`{}` is a target or an instance of one", env::TARGET),
+            )
+        }
+        (_, reasons) => (
+            reasons.join("; "),
+            "`cargo target-test list` shows which targets fit which tests".to_owned(),
+        ),
     };
-    Error::new(
-        ErrorKind::Infra,
-        format!("no target fits `{}`: {why}", ask.test),
-    )
-    .with_hint("`cargo target-test list` shows which targets fit which tests")
+    let message = format!("no target fits `{}`: {why}", ask.test);
+    Error::new(ErrorKind::Infra, message).with_hint(hint)
 }

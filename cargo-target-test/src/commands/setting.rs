@@ -122,7 +122,7 @@ impl Setting {
             parameters: target.parameters.clone(),
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
-            workspace: Some(self.workspace.clone()),
+            origin: Some((self.workspace.clone(), self.playbook.path.clone())),
         };
         Ok((0..target.count.min(need)).map(wanted).collect())
     }

@@ -9,9 +9,9 @@ use serde::Serialize;
 /// One attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// The path of its test binary: two may have cases of one name.
+    /// The test binary's path.
     pub binary: String,
-    /// The case, or deploy entry: `smoke[alpha]`.
+    /// The case, test without a target, or deploy entry: `smoke[alpha]`.
     pub case: String,
     /// nextest's attempt, from 1.
     pub attempt: u32,

@@ -176,6 +176,7 @@ impl<'s> Problems<'s> {
 /// serde speaks of Rust's types where TOML has other words.
 fn in_toml_words(message: &str) -> String {
     let message = message.replace('\n', "; ");
+    let message = message.replacen("unknown variant", "unknown value", 1);
     let Some((head, expected)) = message.rsplit_once("expected ") else {
         return message;
     };

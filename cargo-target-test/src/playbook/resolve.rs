@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::{
     Definition, Origin, PlatformSyntax, Select, Target,
-    diagnostic::{Problem, Problems},
+    diagnostic::{Problem, Problems, did_you_mean},
     overlay::Layers,
     parameters,
     schema::{Common, NAME_LENGTH},
@@ -72,10 +72,14 @@ fn layer<'s, 'p>(
     let (name, platform) = (key("name"), key("platform"));
     for (key, value) in [("name", &name), ("platform", &platform)] {
         if value.is_none() {
-            problems.add(Problem::new(
-                format!("a target has no `{key}`"),
-                header.clone(),
-            ));
+            let problem = Problem::new(format!("a target has no `{key}`"), header.clone());
+            let mut written = tables().flat_map(|table| table.keys());
+            let near =
+                written.find_map(|wrong| Some((wrong, did_you_mean(wrong.get_ref(), &[key])?)));
+            problems.add(match near {
+                Some((wrong, hint)) => problem.second(wrong.span(), hint),
+                None => problem,
+            });
         }
     }
     let named =
@@ -223,7 +227,8 @@ fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32>
         .filter(|&count| count > 0);
     if value.is_none() {
         let message = format!("bad count `{}`", count.get_ref());
-        problems.add(Problem::new(message, count.span()).label("must be at least 1, and 32 bits"));
+        problems
+            .add(Problem::new(message, count.span()).label("must be a whole number, 1 or more"));
     }
     value
 }

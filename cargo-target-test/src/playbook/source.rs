@@ -82,7 +82,9 @@ pub(super) fn read(path: &Path) -> Result<Sources> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "the path is relative to the current folder",
+            std::io::ErrorKind::NotFound => {
+                "`--playbook` or `TARGET_TEST_PLAYBOOK` names it, relative to the current folder"
+            }
             std::io::ErrorKind::IsADirectory => "a playbook is one TOML file",
             _ => "",
         };

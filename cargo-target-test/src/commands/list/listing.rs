@@ -61,6 +61,8 @@ pub(super) struct Declared<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) requirements: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reuse: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timeout: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) retries: Option<u32>,
@@ -93,6 +95,7 @@ impl<'a> Declared<'a> {
             owner: metadata.owner.as_deref(),
             features: &metadata.features,
             requirements: &metadata.requirements,
+            reuse: metadata.reuse,
             timeout: metadata.timeout.as_deref(),
             retries: metadata.retries,
         }

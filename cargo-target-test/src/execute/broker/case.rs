@@ -126,7 +126,7 @@ async fn run_case(
         .map(|instance| instance.name.clone())
         .collect();
     let run = Run {
-        env: environment(core, case, &held),
+        env: environment(core, case, &binary, &held),
         lease: Some(held.id.clone()),
         ..case.run.clone()
     };
@@ -258,7 +258,7 @@ fn judge(
 }
 
 /// What every case finds in its environment.
-fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String> {
+fn environment(core: &Core, case: &Case, binary: &str, held: &Held) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
         (
             env::BROKER.to_owned(),
@@ -266,6 +266,7 @@ fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String
         ),
         (env::LEASE.to_owned(), held.id.clone()),
         (env::LEASED_TEST.to_owned(), case.full_name.clone()),
+        (env::LEASED_BINARY.to_owned(), file_name(binary)),
         (env::NAME.to_owned(), case.supply.target().to_owned()),
         (
             env::SSH_CONFIG.to_owned(),
@@ -288,6 +289,11 @@ fn environment(core: &Core, case: &Case, held: &Held) -> BTreeMap<String, String
         }
     }
     all
+}
+
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn infra_block(failure: &Failure) -> String {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::Reply;
+use target_fixtures::wire::{Failure, FailureKind};
 
 use super::infra;
 use crate::{
@@ -40,10 +40,14 @@ impl Line {
         *self.last() = Some(Instant::now());
     }
 
-    /// The answer for what failed on it: it has to prove itself before it is leased again.
-    pub(super) fn failed(&self, error: &Error) -> Reply {
-        *self.last() = None;
-        Reply::Failed(infra(error))
+    /// What is told of what failed on it: unless the request was wrong, it has to prove itself before it is
+    /// leased again.
+    pub(super) fn failed(&self, error: &Error) -> Failure {
+        let failure = infra(error);
+        if failure.kind != FailureKind::Request {
+            *self.last() = None;
+        }
+        failure
     }
 
     /// Whether something failed on it that may be its own fault.

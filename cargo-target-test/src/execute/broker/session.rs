@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use target_fixtures::wire::{CHUNK, Command, Failure, Reply, Request, Stream};
+use target_fixtures::wire::{CHUNK, Command, Exit, Failure, FailureKind, Reply, Request, Stream};
 use tokio::sync::mpsc;
 
 use super::{
@@ -13,13 +13,19 @@ use super::{
     held::Held,
     line::Line,
 };
-use crate::execute::transport::{
-    Event,
-    files::{self, Piece},
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::transport::{
+        Event, Running,
+        files::{self, Piece},
+    },
 };
 
 /// How long a ping may take.
 const PING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What the client sends while a request of it is answered.
+type Requests = mpsc::Receiver<(Request, Vec<u8>)>;
 
 /// Serves one client of a lease until it is gone or the lease ends.
 pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::Result<()> {
@@ -49,141 +55,162 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
     let Connection {
         requests, replies, ..
     } = connection;
+    let reply = match request {
+        Request::Skip { reason } => {
+            held.skip(reason);
+            Reply::Done
+        }
+        // What a command was sent after it had ended, without reading it all.
+        Request::Data | Request::End => return Ok(()),
+        request => match instance_of(&request).map(|instance| (instance, held.line(instance))) {
+            None => Reply::Failed(out_of_turn(&request)),
+            Some((instance, None)) => unknown(instance),
+            Some((_, Some(line))) => on_instance(requests, replies, held, &line, request).await?,
+        },
+    };
+    replies.send(&reply).await
+}
+
+/// The instance that a request is for.
+fn instance_of(request: &Request) -> Option<&str> {
     match request {
+        Request::Exec { instance, .. }
+        | Request::Put { instance, .. }
+        | Request::Get { instance, .. }
+        | Request::Ping { instance } => Some(instance),
+        _ => None,
+    }
+}
+
+/// Returns the last reply; those before it are sent.
+async fn on_instance(
+    requests: &mut Requests,
+    replies: &mut Replies,
+    held: &Held,
+    line: &Line,
+    request: Request,
+) -> io::Result<Reply> {
+    Ok(match request {
         Request::Exec {
             instance,
             command,
             stdin,
-        } => match held.line(&instance) {
-            Some(line) => exec(requests, replies, held, &line, &command, stdin).await,
-            None => replies.send(&unknown(&instance)).await,
+        } => match exec(requests, replies, held, line, &command, stdin).await? {
+            Ok(exited) => exited,
+            Err(error) => failed(line, &error, "run", &command.line, &instance),
         },
         Request::Put {
             instance,
             path,
             mode,
-        } => match held.line(&instance) {
-            Some(line) => {
-                let (send, pieces) = mpsc::channel(4);
-                let reply = tokio::select! {
-                    put = files::put(&*line.transport, &held.id, &path, mode, pieces) => {
-                        put.map_or_else(|error| line.failed(&error), |()| Reply::Done)
-                    }
-                    gone = forward(requests, Input::File(send)) => return Err(gone),
-                };
-                replies.send(&reply).await
+        } => match put(requests, held, line, &path, mode).await? {
+            Ok(()) => Reply::Done,
+            Err(error) => failed(line, &error, "write", &path, &instance),
+        },
+        Request::Get { instance, path } => match get(requests, replies, held, line, &path).await? {
+            Ok(()) => Reply::Done,
+            Err(error) => failed(line, &error, "read", &path, &instance),
+        },
+        _ => ping(line).await,
+    })
+}
+
+async fn ping(line: &Line) -> Reply {
+    let asked = Instant::now();
+    match line.transport.probe(PING).await {
+        Ok(_) => {
+            line.heard();
+            let micros = asked.elapsed().as_micros();
+            Reply::Pong {
+                micros: u64::try_from(micros).unwrap_or(u64::MAX),
             }
-            None => replies.send(&unknown(&instance)).await,
-        },
-        Request::Get { instance, path } => match held.line(&instance) {
-            Some(line) => get(requests, replies, held, &line, &path).await,
-            None => replies.send(&unknown(&instance)).await,
-        },
-        Request::Ping { instance } => {
-            let asked = Instant::now();
-            let reply = match held.line(&instance) {
-                None => unknown(&instance),
-                Some(line) => match line.transport.probe(PING).await {
-                    Ok(_) => {
-                        line.heard();
-                        let micros = asked.elapsed().as_micros();
-                        Reply::Pong {
-                            micros: u64::try_from(micros).unwrap_or(u64::MAX),
-                        }
-                    }
-                    Err(error) => line.failed(&error),
-                },
-            };
-            replies.send(&reply).await
         }
-        Request::Skip { reason } => {
-            held.skip(reason);
-            replies.send(&Reply::Done).await
-        }
-        other => replies.send(&Reply::Failed(out_of_turn(&other))).await,
+        Err(error) => Reply::Failed(line.failed(&error)),
     }
 }
 
 async fn exec(
-    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    requests: &mut Requests,
     replies: &mut Replies,
     held: &Held,
     line: &Line,
     command: &Command,
     stdin: bool,
-) -> io::Result<()> {
+) -> io::Result<Result<Reply>> {
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
-    let mut running = line
-        .transport
-        .exec(command, &held.id, stdin.then_some(receive));
-    let input = forward(
-        requests,
-        if stdin {
-            Input::Stdin(send)
-        } else {
-            Input::None
-        },
-    );
-    tokio::pin!(input);
-    loop {
-        let event = tokio::select! {
-            event = running.events.recv() => event,
-            gone = &mut input => return Err(gone),
-        };
+    let stdin = stdin.then_some((send, receive)).unzip();
+    let running = line.transport.exec(command, &held.id, stdin.1);
+    let input = stdin.0.map_or(Input::None, Input::Stdin);
+    let exit = tokio::select! {
+        exit = pass_on(running, replies) => exit?,
+        gone = forward(requests, input) => return Err(gone),
+    };
+    Ok(exit.map(|exit| {
+        line.heard();
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Reply::Exited { exit, millis }
+    }))
+}
+
+/// Passes a command's output on, to its end.
+async fn pass_on(mut running: Running, replies: &mut Replies) -> io::Result<Result<Exit>> {
+    while let Some(event) = running.events.recv().await {
         match event {
-            Some(Event::Output(stream, bytes)) => {
+            Event::Output(stream, bytes) => {
                 for piece in bytes.chunks(CHUNK) {
                     replies.send_with(&Reply::Data { stream }, piece).await?;
                 }
             }
-            Some(Event::Exited(exit)) => {
-                line.heard();
-                let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                return replies.send(&Reply::Exited { exit, millis }).await;
-            }
-            Some(Event::Lost(error)) => return replies.send(&line.failed(&error)).await,
-            None => {
-                let failure = request_failure("the command ended without a word");
-                return replies.send(&Reply::Failed(failure)).await;
-            }
+            Event::Exited(exit) => return Ok(Ok(exit)),
+            Event::Lost(error) => return Ok(Err(error)),
         }
+    }
+    Ok(Err(Error::new(ErrorKind::Other, "it ended without a word")))
+}
+
+async fn put(
+    requests: &mut Requests,
+    held: &Held,
+    line: &Line,
+    path: &str,
+    mode: u32,
+) -> io::Result<Result<()>> {
+    let (send, pieces) = mpsc::channel(4);
+    tokio::select! {
+        put = files::put(&*line.transport, &held.id, path, mode, pieces) => Ok(put),
+        gone = forward(requests, Input::File(send)) => Err(gone),
     }
 }
 
 async fn get(
-    requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
+    requests: &mut Requests,
     replies: &mut Replies,
     held: &Held,
     line: &Line,
     path: &str,
-) -> io::Result<()> {
+) -> io::Result<Result<()>> {
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let got = files::get(&*line.transport, &held.id, path, send);
-    let gone = forward(requests, Input::None);
-    tokio::pin!(got, gone);
-    let mut result = None;
-    loop {
-        tokio::select! {
-            gone = &mut gone => return Err(gone),
-            done = &mut got, if result.is_none() => result = Some(done),
-            piece = pieces.recv() => match piece {
-                Some(bytes) => {
-                    for piece in bytes.chunks(CHUNK) {
-                        replies.send_with(&Reply::Data { stream: Stream::Stdout }, piece).await?;
-                    }
-                }
-                // The sender is gone with the finished future.
-                None => break,
-            },
+    let pass_on = async {
+        while let Some(bytes) = pieces.recv().await {
+            for piece in bytes.chunks(CHUNK) {
+                let stream = Stream::Stdout;
+                replies.send_with(&Reply::Data { stream }, piece).await?;
+            }
         }
-    }
-    let result = match result {
-        Some(result) => result,
-        None => got.await,
+        Ok(())
     };
-    let reply = result.map_or_else(|error| line.failed(&error), |()| Reply::Done);
-    replies.send(&reply).await
+    let both = async {
+        // The sender goes with the first, so that the second ends.
+        let (got, passed) =
+            tokio::join!(files::get(&*line.transport, &held.id, path, send), pass_on);
+        let passed: io::Result<()> = passed;
+        passed.map(|()| got)
+    };
+    tokio::select! {
+        got = both => got,
+        gone = forward(requests, Input::None) => Err(gone),
+    }
 }
 
 /// Where the client's pieces go.
@@ -218,12 +245,22 @@ async fn forward(requests: &mut mpsc::Receiver<(Request, Vec<u8>)>, mut to: Inpu
     }
 }
 
+/// A failure for its reader, who knows what was asked but not by which means.
+fn failed(line: &Line, error: &Error, verb: &str, what: &str, instance: &str) -> Reply {
+    let mut failure = line.failed(error);
+    // A lost instance is told of as such, whatever it was asked for.
+    if failure.kind != FailureKind::Infra {
+        failure.message = format!("{verb} `{what}` on `{instance}`: {}", failure.message);
+    }
+    Reply::Failed(failure)
+}
+
 fn unknown(instance: &str) -> Reply {
     Reply::Failed(request_failure(format!(
-        "`{instance}` is not an instance of this lease"
+        "use `{instance}`: it is not an instance of this lease"
     )))
 }
 
 fn out_of_turn(request: &Request) -> Failure {
-    request_failure(format!("out of turn: {request:?}"))
+    request_failure(format!("answer: out of turn: {request:?}"))
 }

@@ -311,10 +311,11 @@ fn kill_descendants() -> Vec<String> {
     loop {
         // Usually there is no child at all, and nothing to look for in `/proc`.
         let waited = rustix::process::wait(WaitOptions::NOHANG);
-        let children = match waited {
+        let mut children = match waited {
             Err(rustix::io::Errno::CHILD) => Vec::new(),
             _ => process::children(),
         };
+        children.retain(|pid| !is_broker(*pid));
         if children.is_empty() {
             return left;
         }
@@ -326,6 +327,14 @@ fn kill_descendants() -> Vec<String> {
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         }
     }
+}
+
+/// A broker that the test's own `cargo test` started serves the whole pool, and ends by itself.
+fn is_broker(pid: Pid) -> bool {
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let program = words.next().unwrap_or_default();
+    program.ends_with(b"cargo-target-test") && words.next() == Some(b"broker")
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

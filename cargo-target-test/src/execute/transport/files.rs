@@ -24,8 +24,8 @@ pub enum Piece {
 /// `path` is absolute, its folder exists. `mode` are permission bits.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for paths that cannot be a file, a missing folder, and aborted transfers;
-/// [`ErrorKind::Infra`] for what the instance says, and for a lost connection.
+/// [`ErrorKind::Usage`] for paths that cannot be a file, what the instance refuses, and aborted transfers;
+/// [`ErrorKind::Infra`] for a lost connection. Neither names file or instance.
 pub async fn put(
     transport: &dyn Transport,
     lease: &str,
@@ -57,7 +57,7 @@ pub async fn put(
     };
     let received = match tokio::join!(send, running.outcome()) {
         (_, Err(error)) => Err(error),
-        (None, Ok(_)) => Err(wrong(format!("the transfer of `{path}` was aborted"))),
+        (None, Ok(_)) => Err(wrong("the transfer was aborted")),
         (Some(sent), Ok(outcome)) => complete(path, sent, outcome),
     };
     let finish = match &received {
@@ -69,19 +69,16 @@ pub async fn put(
         .outcome()
         .await;
     received?;
-    finished?.success(&format!("cannot write `{path}`"))?;
-    Ok(())
+    said_no(finished?)
 }
 
 fn complete(path: &str, sent: u64, outcome: Outcome) -> Result<()> {
     match outcome.exit {
-        Exit::Code(shell::DIRECTORY) => return Err(wrong(format!("`{path}` is a directory"))),
-        Exit::Code(shell::MISSING) => {
-            return Err(wrong(format!("the folder of `{path}` does not exist")));
-        }
-        _ => {}
+        Exit::Code(shell::DIRECTORY) => return Err(wrong("it is a directory")),
+        Exit::Code(shell::MISSING) => return Err(wrong("its folder does not exist")),
+        Exit::Code(0) => {}
+        _ => return said_no(outcome),
     }
-    let outcome = outcome.success(&format!("cannot write `{path}`"))?;
     let received = String::from_utf8_lossy(&outcome.stdout);
     if received.trim().parse() == Ok(sent) {
         return Ok(());
@@ -94,7 +91,7 @@ fn complete(path: &str, sent: u64, outcome: Outcome) -> Result<()> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] where `path` is missing, a directory, unreadable or not absolute;
-/// [`ErrorKind::Infra`] for what else the instance says, and for a lost connection.
+/// [`ErrorKind::Infra`] for a lost connection. Neither names file or instance.
 pub async fn get(
     transport: &dyn Transport,
     lease: &str,
@@ -107,11 +104,11 @@ pub async fn get(
         match event {
             Event::Output(Stream::Stdout, bytes) => {
                 if to.send(bytes).await.is_err() {
-                    return Err(wrong(format!("the transfer of `{path}` was aborted")));
+                    return Err(wrong("the transfer was aborted"));
                 }
             }
             Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            Event::Exited(exit) => return read(path, exit, stderr),
+            Event::Exited(exit) => return read(exit, stderr),
             Event::Lost(error) => return Err(error),
         }
     }
@@ -121,23 +118,27 @@ pub async fn get(
     ))
 }
 
-fn read(path: &str, exit: Exit, stderr: Vec<u8>) -> Result<()> {
-    let text = match exit {
-        Exit::Code(shell::MISSING) => "does not exist",
-        Exit::Code(shell::DIRECTORY) => "is a directory",
-        Exit::Code(shell::UNREADABLE) => "may not be read",
-        exit => {
-            let outcome = Outcome {
-                exit,
-                stdout: Vec::new(),
-                stderr,
-            };
-            return outcome.success(&format!("cannot read `{path}`")).map(drop);
-        }
-    };
-    Err(wrong(format!("`{path}` {text}")))
+fn read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
+    match exit {
+        Exit::Code(shell::MISSING) => Err(wrong("it does not exist")),
+        Exit::Code(shell::DIRECTORY) => Err(wrong("it is a directory")),
+        Exit::Code(shell::UNREADABLE) => Err(wrong("it may not be read")),
+        exit => said_no(Outcome {
+            exit,
+            stdout: Vec::new(),
+            stderr,
+        }),
+    }
 }
 
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Usage, message)
+/// The instance's own words, where it refused: it works, and the request does not.
+fn said_no(outcome: Outcome) -> Result<()> {
+    match outcome.complaint() {
+        Some(words) => Err(wrong(words)),
+        None => Ok(()),
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Usage, message.into())
 }

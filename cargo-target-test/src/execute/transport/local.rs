@@ -57,10 +57,16 @@ impl Local {
         if lease.is_empty() {
             process.env_remove(env::LEASE);
         }
-        process.current_dir(match &command.directory {
-            Some(directory) => self.directory.join(directory),
-            None => self.directory.clone(),
-        });
+        if let Some(directory) = &command.directory {
+            let directory = self.directory.join(directory);
+            if !directory.is_dir() {
+                let text = format!("there is no folder `{}`", directory.display());
+                return Err(crate::Error::new(crate::ErrorKind::Usage, text));
+            }
+            process.current_dir(directory);
+        } else {
+            process.current_dir(&self.directory);
+        }
         process.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
         process.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = process::start_async(process)?;
@@ -80,7 +86,7 @@ impl Transport for Local {
             Ok((child, group)) => {
                 let (sender, events) = mpsc::channel(EVENTS);
                 let timeout = command.timeout.map(Duration::from_millis);
-                let late = timeout.map(|t| (t, timed_out(&self.instance, t, &command.line)));
+                let late = timeout.map(|t| (t, timed_out(t)));
                 tokio::spawn(follow(child, group, stdin, sender, late));
                 Running { events }
             }

@@ -79,8 +79,6 @@ struct Session {
 /// A command on its way to the thread.
 struct Job {
     wrapped: shell::Wrapped,
-    /// For messages.
-    text: String,
     /// How long it may run, from its start.
     timeout: Option<Duration>,
     /// When it must be over, waiting and connecting included.
@@ -134,7 +132,6 @@ impl Ssh {
         let (events, receiver) = mpsc::channel(EVENTS);
         let job = Job {
             wrapped: shell::wrap(command, lease, stdin.is_some())?,
-            text: command.line.clone(),
             timeout: command.timeout.map(Duration::from_millis),
             expires: within.map(|within| Instant::now() + within),
             stdin,

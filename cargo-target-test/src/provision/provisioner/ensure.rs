@@ -39,8 +39,8 @@ pub struct Wanted {
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
-    /// The workspace that it is for, where that is not the run's: a broker may serve several.
-    pub workspace: Option<PathBuf>,
+    /// The workspace that wants it, and its playbook, where one run serves several; else the run's.
+    pub origin: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 impl Wanted {
@@ -139,6 +139,10 @@ impl Provisioner {
         let order = wanted.order(&self.pool.state()?.label);
         // Asked here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&order)?;
+        let (workspace, playbook) = match &wanted.origin {
+            Some(origin) => origin.clone(),
+            None => (self.run.workspace.clone(), self.run.playbook.clone()),
+        };
         Ok(Record {
             id: String::new(),
             order,
@@ -147,10 +151,8 @@ impl Provisioner {
             keys: wanted.keys.clone(),
             hash: wanted.hash.clone(),
             features: wanted.features.clone(),
-            workspace: (wanted.workspace.as_ref())
-                .unwrap_or(&self.run.workspace)
-                .clone(),
-            playbook: self.run.playbook.clone(),
+            workspace,
+            playbook,
             lease: exclusive
                 .map(|key| pool::shared_lease(&key))
                 .unwrap_or_default(),

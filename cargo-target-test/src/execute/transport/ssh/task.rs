@@ -36,7 +36,6 @@ pub(super) struct Task {
     pub(super) internal: bool,
     _load: Option<Arc<()>>,
     wrapped: shell::Wrapped,
-    text: String,
     timeout: Option<Duration>,
     expires: Option<Instant>,
     /// When the instance had agreed to run it.
@@ -71,7 +70,6 @@ impl Task {
             filter: shell::Filter::new(&job.wrapped.nonce),
             _load: job._load,
             wrapped: job.wrapped,
-            text: job.text,
             timeout: job.timeout,
             expires: job.expires,
             began: None,
@@ -314,7 +312,7 @@ impl Task {
     fn too_late(&self, instance: &str, now: Instant) -> Error {
         match self.timeout {
             Some(timeout) if self.began.is_some_and(|began| began + timeout <= now) => {
-                timed_out(instance, timeout, &self.text)
+                timed_out(timeout)
             }
             _ => overdue(instance),
         }
@@ -339,7 +337,6 @@ fn kill(
     let line = shell::kill(wrapped, group);
     let job = Job {
         wrapped: shell::wrap(&own_command(line, None), "", false).ok()?,
-        text: String::new(),
         timeout: None,
         expires: Some(expires),
         stdin: None,

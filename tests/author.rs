@@ -1,0 +1,310 @@
+//! What a test's author gets: every method of `Target`, on every transport; errors that read well; what
+//! a test declares, listed and obeyed.
+
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, Project, Sshd};
+
+/// Tests that are started without the tool.
+mod without;
+
+/// Every method of `Target`; runs on each transport.
+const API: &str = include_str!("author/api.rs.txt");
+/// Tests that fail, each in its own way.
+const FAILS: &str = include_str!("author/fails.rs.txt");
+/// Everything that a test can declare.
+const DECLARED: &str = include_str!("author/declared.rs.txt");
+/// For runs without the tool.
+const PLAIN: &str = include_str!("author/plain.rs.txt");
+
+/// The project of all tests here.
+fn project() -> Project {
+    Project::new("author")
+        .test_file("api", API)
+        .test_file("fails", FAILS)
+        .test_file("declared", DECLARED)
+        .test_file("plain", PLAIN)
+}
+
+/// A program in the project's private folder.
+fn program(project: &Project, name: &str, text: &str) -> PathBuf {
+    let path = project.private(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}")).expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    path
+}
+
+/// Writes a playbook where no lookup finds it.
+fn playbook(project: &Project, toml: &str) -> String {
+    let path = project.private("playbook.toml");
+    fs::write(&path, toml).expect("a playbook");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// Four targets, one for each way in which commands travel.
+fn everywhere(project: &Project, sshd: &Sshd) -> String {
+    let address = sshd.address("real");
+    let setting = |key| sshd.setting("real", key);
+    let (user, identity, known) = (
+        setting("user"),
+        setting("identityfile"),
+        setting("userknownhostsfile"),
+    );
+    let data = "\\\"data\\\": {\\\"serial\\\": 7, \\\"tags\\\": [\\\"a\\\"]}";
+    let make = |extra: &str| {
+        format!("cat >/dev/null; echo \"{{\\\"host\\\": \\\"127.0.0.1\\\", {extra}, {data}}}\"\n")
+    };
+    let over_ssh = program(
+        project,
+        "over-ssh",
+        &make(&format!("\\\"port\\\": {}", sshd.setting("made", "port"))),
+    );
+    let here = program(project, "here", &make("\\\"transport\\\": \\\"local\\\""));
+    format!(
+        "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 2\nfeatures = [\"x\", \"y\"]\nenv = {{ GIVEN = \"by the playbook\" }}\n\
+         [[targets]]\nname = \"real\"\nplatform = \"ssh\"\nhosts = [{address:?}]\nuser = {user:?}\nidentity = {identity:?}\nknown-hosts = {known:?}\nfeatures = [\"x\"]\n\
+         [[targets]]\nname = \"made-here\"\nplatform = \"command\"\ndeploy = {here:?}\ndelete = \"true\"\nparams = {{ size = 3 }}\n\
+         [[targets]]\nname = \"made-ssh\"\nplatform = \"command\"\ndeploy = {over_ssh:?}\ndelete = \"true\"\nuser = {user:?}\nidentity = {identity:?}\nparams = {{ size = 4 }}\n"
+    )
+}
+
+/// All of `Target` on `local`, `ssh` and both transports of `command`.
+#[test]
+fn every_method_on_every_transport() {
+    let project = project();
+    let sshd = Sshd::start(&["real", "made"]);
+    let playbook = playbook(&project, &everywhere(&project, &sshd));
+    let run = project
+        .run(&["--test", "api", "--playbook", &playbook])
+        .code(0);
+    let tests = API.matches("#[target_test").count();
+    // `pair` needs two instances, which only `here` has.
+    let cases = (tests - 1) * 4 + 1;
+    assert_eq!(run.lines_with(&["PASS", "author::api"]), cases, "{run:?}");
+}
+
+/// What a failed test prints, as its author reads it.
+#[test]
+fn errors_read_well() {
+    let project = project();
+    let playbook = playbook(
+        &project,
+        "[[targets]]\nname = \"here\"\nplatform = \"local\"\n",
+    );
+    let run = project
+        .run(&["--test", "fails", "--playbook", &playbook, "-j1"])
+        .code(100);
+    let mut shown = String::new();
+    for test in [
+        "command",
+        "file",
+        "foreign",
+        "local_file",
+        "panics",
+        "text",
+        "timeout",
+    ] {
+        let case = format!("author::fails {test}[here]");
+        let _ = writeln!(shown, "{test}\n{}", said_by(&run, &case));
+    }
+    snapbox::Assert::new().eq(
+        shown,
+        snapbox::str![[r#"
+command
+Error: failed to run `echo building; echo 'cannot open x' >&2; exit 3` on `here-0`: exit code 3
+--- stdout
+building
+--- stderr
+cannot open x
+
+file
+Error: failed to read `/etc/none` on `here-0`: it does not exist
+
+foreign
+Error: invalid digit found in string
+
+local_file
+Error: failed to read `/none/here`: No such file or directory (os error 2)
+
+panics
+panicked at tests/fails.rs:43:5:
+an old kernel: 5.10
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+text
+Error: the moon is wrong
+
+timeout
+Error: failed to run `echo started; sleep 1000` on `here-0`: it did not end within 300ms and was killed
+--- stdout
+started
+
+
+"#]],
+    );
+}
+
+/// The standard error of a failed case, without what the test harness adds.
+fn said_by(run: &Outcome, case: &str) -> String {
+    let text = run
+        .stderr
+        .lines()
+        .skip_while(|line| !(line.contains("FAIL [") && line.ends_with(case)));
+    let text = text.skip_while(|line| line.trim() != "stderr ───").skip(1);
+    let text = text.take_while(|line| {
+        !["FAIL [", "PASS [", "────", "running 1 test"]
+            .iter()
+            .any(|end| line.contains(end))
+    });
+    let text = text
+        .map(|line| line.strip_prefix("    ").unwrap_or(line))
+        .filter(|line| !line.is_empty());
+    let text = text.map(|line| match line.split_once(" (") {
+        // A thread's number, which is another each time.
+        Some(("thread 'panics'", rest)) => rest.split_once(") ").map_or(line, |(_, rest)| rest),
+        _ => line,
+    });
+    text.fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// A target that has everything and one that has little.
+const RICH_AND_POOR: &str = r#"
+[[targets]]
+name = "here"
+platform = "local"
+count = 2
+features = ["x"]
+capabilities = { memory = "16 GiB", "cpu.model" = "AMD EPYC 9" }
+
+[[targets]]
+name = "poor"
+platform = "command"
+deploy = ["sh", "-c", 'cat >&2; echo "{\"host\": \"h\", \"transport\": \"local\"}"']
+delete = "true"
+capabilities = { memory = "1 GiB" }
+"#;
+
+/// What a test declares is listed: by key, and for what is left out, why.
+#[test]
+fn declarations_are_listed() {
+    let project = project();
+    let playbook = playbook(&project, RICH_AND_POOR);
+    let arguments = ["list", "--test", "declared", "--playbook", &playbook];
+    let printed = project
+        .tool(arguments)
+        .args(["--json"])
+        .run()
+        .code(0)
+        .stdout;
+    let listing: Value = serde_json::from_str(&printed).expect("JSON");
+    let case = |name: &str| {
+        let mut cases = listing["cases"].as_array().expect("cases").iter();
+        cases
+            .find(|case| case["case"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {listing:#}"))
+    };
+    assert_eq!(
+        *case("everything[here]"),
+        json!({
+            "case": "everything[here]", "binary": "author::declared", "test": "everything", "target": "here",
+            "platform": "local", "count": 1, "doc": "Everything that can be said.\n\nWith a second paragraph.",
+            "category": "functional", "area": "deploy", "priority": 0, "tags": ["a", "b"], "owner": "me",
+            "features": ["x"], "requirements": {"cpu.model": "~ EPYC", "memory": ">= 2 GiB"},
+            "timeout": "30s", "retries": 2, "reuse": false
+        })
+    );
+    assert_eq!(case("pair[here]")["count"], 2);
+    assert_eq!(case("known_bug[here]")["expect-fail"], "bug 7");
+    assert_eq!(case("known_bug[poor]")["expect-fail"], Value::Null);
+    let inherits = case("net::inherits[here]");
+    assert_eq!(
+        (&inherits["area"], &inherits["tags"]),
+        (&"net".into(), &json!(["slow", "own"]))
+    );
+    case("frames::case_1_small[here]");
+    case("frames::deep::case_2_f_0[here]");
+    let mut excluded: Vec<_> = listing["excluded"]
+        .as_array()
+        .expect("excluded")
+        .iter()
+        .map(reason)
+        .collect();
+    excluded.sort();
+    assert_eq!(
+        excluded,
+        [
+            "everything[poor]: only on platform `local`, `poor` is on `command`",
+            "frames::case_1_small[poor]: only on `here`",
+            "frames::deep::case_2_f_0[poor]: only on `here`",
+            "frames[poor]: only on `here`",
+            "large[poor]: memory: needs `>= 8 GiB`, has `1 GiB`",
+            "net::deeper::nowhere[here]: skip: not on this one",
+            "net::deeper::nowhere[poor]: skip: no route",
+            "net::inherits[poor]: skip: no route",
+            "never: skip: never mind",
+            "pair[poor]: needs 2 instances, `poor` has 1",
+        ]
+    );
+    assert_eq!(
+        listing["plain"],
+        json!([{"binary": "author::declared", "test": "ordinary", "ignored": false}])
+    );
+    project
+        .run(&arguments)
+        .code(0)
+        .line_with(&["everything[here]", "Everything that can be said."])
+        .line_with(&["known_bug[here]", "(expected to fail: bug 7)"])
+        .says("never: skip: never mind");
+}
+
+/// `never: skip: never mind`
+fn reason(line: &Value) -> String {
+    let text = |key: &str| line[key].as_str().unwrap_or_default();
+    let target = line["target"]
+        .as_str()
+        .map(|target| format!("[{target}]"))
+        .unwrap_or_default();
+    format!("{}{target}: {}", text("test"), text("reason"))
+}
+
+/// What a test declares is obeyed.
+#[test]
+fn declarations_are_obeyed() {
+    let project = project();
+    let playbook = playbook(&project, RICH_AND_POOR);
+    let run = project
+        .run(&[
+            "--test",
+            "declared",
+            "--playbook",
+            &playbook,
+            "--success-output",
+            "immediate",
+        ])
+        .code(100);
+    let run = run
+        .says("failed as expected: bug 7")
+        .says("passed, but is expected to fail: bug 8")
+        .says("skip: at_run_time[here]: has an x")
+        .line_with(&["PASS", "declared ordinary"]);
+    for (case, verdict) in [
+        ("known_bug[here]", "PASS"),
+        ("known_bug[poor]", "PASS"),
+        ("fixed_bug[here]", "FAIL"),
+        ("fixed_bug[poor]", "PASS"),
+        ("net::inherits[here]", "PASS"),
+        ("frames::deep::case_2_f_0[here]", "PASS"),
+        ("pair[here]", "PASS"),
+        ("at_run_time[poor]", "PASS"),
+    ] {
+        assert!(
+            run.lines_with(&[verdict, case]) >= 1,
+            "{verdict} {case}: {run:?}"
+        );
+    }
+    for case in ["never", "nowhere", "net::inherits[poor]", "large[poor]"] {
+        assert_eq!(run.lines_with(&["declared ", case]), 0, "{case}: {run:?}");
+    }
+}
