@@ -94,8 +94,8 @@ pub(crate) fn kill(wrapped: &Wrapped, group: Option<u32>) -> String {
             // Split, so that the script does not find itself.
             let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
             format!(
-                "n={head}; n=$n{tail}; for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline); do \
-                 p=${{p#/proc/}}; p=${{p%/*}}; \
+                "n={head}; n=${{n}}{tail}; for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline); do \
+                 p=${{p#/proc/}}; p=${{p%/*}}; [ $p -gt 1 ] || continue; \
                  kill -s KILL -- -$p 2>/dev/null || kill -s KILL $p 2>/dev/null; done; :"
             )
         }
