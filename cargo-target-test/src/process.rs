@@ -127,6 +127,31 @@ pub fn start(mut command: Command) -> Result<Child> {
         .map_err(|error| cannot_start(&program, error))
 }
 
+/// Starts a program in our own session and process group, where Ctrl-C reaches it too; the kernel kills it
+/// when the thread that starts it ends, so that thread must outlast it.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start_with_us(mut command: Command) -> Result<Child> {
+    dies_with_parent(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
+/// As [`start_with_us`], for a tokio runtime of one thread to wait for.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start_with_us_async(mut command: Command) -> Result<tokio::process::Child> {
+    dies_with_parent(&mut command);
+    let program = command.get_program().to_string_lossy().into_owned();
+    tokio::process::Command::from(command)
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
 /// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
 ///
 /// # Errors

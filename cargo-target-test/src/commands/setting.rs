@@ -3,6 +3,8 @@
 //! Owns how these are found. Must not build, lock or deploy anything: a mistake in the playbook shows
 //! before any of that.
 
+mod wanted;
+
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;

@@ -83,15 +83,10 @@ pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
 }
 
 fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -> SshConfig {
-    let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
-    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-        lines.entry(key).or_default().push(value.trim());
-    }
-    let one = |key: &str| lines.get(key).and_then(|values| values.first().copied());
-    let set = |key: &str| one(key).filter(|value| !matches!(*value, "none" | "no" | ""));
-    let hostname = one("hostname").unwrap_or(&reach.host).to_owned();
-    let user = one("user").unwrap_or_default().to_owned();
-    let port = reach.port.or_else(|| one("port")?.parse().ok());
+    let printed = Printed::read(text);
+    let hostname = printed.one("hostname").unwrap_or(&reach.host).to_owned();
+    let user = printed.one("user").unwrap_or_default().to_owned();
+    let port = reach.port.or_else(|| printed.one("port")?.parse().ok());
     let port = port.unwrap_or(22);
     let tokens = Tokens {
         home,
@@ -102,48 +97,32 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
             ('r', user.clone()),
         ],
     };
-    let split = |key: &str| one(key).into_iter().flat_map(str::split_whitespace);
-    let known_hosts = match &reach.known_hosts {
-        Some(file) => vec![file.clone()],
-        None => split("userknownhostsfile")
-            .chain(split("globalknownhostsfile"))
-            .filter(|file| *file != "none")
-            .map(|file| tokens.path(file))
-            .collect(),
-    };
-    let known_as = set("hostkeyalias").map_or_else(|| known_as(&hostname, port), str::to_owned);
-    let configured = lines
-        .get("identityfile")
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let configured = configured.iter().filter(|file| **file != "none");
-    let identities = match &reach.identity {
-        Some(file) => vec![file.clone()],
-        None => configured.map(|file| tokens.path(file)).collect(),
-    };
-    let agent = match one("identityagent") {
-        Some("none") => None,
-        None | Some("SSH_AUTH_SOCK") => socket,
-        Some(path) => match path.strip_prefix('$') {
-            Some(variable) => std::env::var_os(variable).map(PathBuf::from),
-            None => Some(tokens.path(path)),
-        },
-    };
-    let seconds = set("connecttimeout").and_then(|value| value.parse().ok());
+    let known_as = printed.set("hostkeyalias").map(str::to_owned);
+    let seconds = printed
+        .set("connecttimeout")
+        .and_then(|value| value.parse().ok());
     SshConfig {
-        identities,
-        identities_only: reach.identity.is_some() || one("identitiesonly") == Some("yes"),
-        agent,
-        known_hosts,
-        known_as,
-        strict: match one("stricthostkeychecking") {
+        identities: match &reach.identity {
+            Some(file) => vec![file.clone()],
+            None => printed.identities(&tokens),
+        },
+        identities_only: reach.identity.is_some() || printed.one("identitiesonly") == Some("yes"),
+        agent: printed.agent(&tokens, socket),
+        known_hosts: match &reach.known_hosts {
+            Some(file) => vec![file.clone()],
+            None => printed.known_hosts(&tokens),
+        },
+        known_as: known_as.unwrap_or_else(|| known_as_by_default(&hostname, port)),
+        strict: match printed.one("stricthostkeychecking") {
             _ if reach.trust_first => Strict::AcceptNew,
             Some("no" | "off" | "false") => Strict::No,
             Some("accept-new") => Strict::AcceptNew,
             _ => Strict::Yes,
         },
-        proxy_jump: set("proxyjump").map(str::to_owned),
-        proxy_command: set("proxycommand").map(|command| tokens.expand(command)),
+        proxy_jump: printed.set("proxyjump").map(str::to_owned),
+        proxy_command: printed
+            .set("proxycommand")
+            .map(|command| tokens.expand(command)),
         connect_timeout: reach
             .connect_timeout
             .or(seconds.map(Duration::from_secs))
@@ -154,7 +133,59 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
     }
 }
 
-fn known_as(hostname: &str, port: u16) -> String {
+/// The lines that `ssh -G` prints: `key value`, some keys more than once.
+struct Printed<'a>(HashMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Printed<'a> {
+    fn read(text: &'a str) -> Self {
+        let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            lines.entry(key).or_default().push(value.trim());
+        }
+        Self(lines)
+    }
+
+    fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.0.get(key).into_iter().flatten().copied()
+    }
+
+    fn one(&self, key: &str) -> Option<&'a str> {
+        self.all(key).next()
+    }
+
+    fn set(&self, key: &str) -> Option<&'a str> {
+        self.one(key)
+            .filter(|value| !matches!(*value, "none" | "no" | ""))
+    }
+
+    fn identities(&self, tokens: &Tokens) -> Vec<PathBuf> {
+        let files = self.all("identityfile").filter(|file| *file != "none");
+        files.map(|file| tokens.path(file)).collect()
+    }
+
+    fn known_hosts(&self, tokens: &Tokens) -> Vec<PathBuf> {
+        ["userknownhostsfile", "globalknownhostsfile"]
+            .into_iter()
+            .filter_map(|key| self.one(key))
+            .flat_map(str::split_whitespace)
+            .filter(|file| *file != "none")
+            .map(|file| tokens.path(file))
+            .collect()
+    }
+
+    fn agent(&self, tokens: &Tokens, socket: Option<PathBuf>) -> Option<PathBuf> {
+        match self.one("identityagent") {
+            Some("none") => None,
+            None | Some("SSH_AUTH_SOCK") => socket,
+            Some(path) => match path.strip_prefix('$') {
+                Some(variable) => std::env::var_os(variable).map(PathBuf::from),
+                None => Some(tokens.path(path)),
+            },
+        }
+    }
+}
+
+fn known_as_by_default(hostname: &str, port: u16) -> String {
     match port {
         22 => hostname.to_owned(),
         _ => format!("[{hostname}]:{port}"),
@@ -198,91 +229,4 @@ impl Tokens {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "user lab\nhostname 10.0.0.7\nport 2222\nidentityfile ~/.ssh/id_%h\n\
-        identityfile /k/two\nidentitiesonly no\nstricthostkeychecking ask\n\
-        userknownhostsfile /h/.ssh/known_hosts /h/.ssh/known_hosts2\nglobalknownhostsfile /etc/ssh/known\n\
-        proxycommand nc %h %p %% %r\nproxyjump a,b@c:7\nconnecttimeout none\n";
-
-    fn of(text: &str, reach: &SshReach) -> SshConfig {
-        parse(text, reach, "/h".into(), Some("/agent".into()))
-    }
-
-    #[test]
-    fn lines_become_values() {
-        let config = of(
-            TEXT,
-            &SshReach {
-                host: "lab7".to_owned(),
-                ..SshReach::default()
-            },
-        );
-        assert_eq!(
-            config,
-            SshConfig {
-                hostname: "10.0.0.7".to_owned(),
-                port: 2222,
-                user: "lab".to_owned(),
-                identities: vec!["/h/.ssh/id_10.0.0.7".into(), "/k/two".into()],
-                identities_only: false,
-                agent: Some("/agent".into()),
-                known_hosts: [
-                    "/h/.ssh/known_hosts",
-                    "/h/.ssh/known_hosts2",
-                    "/etc/ssh/known"
-                ]
-                .map(PathBuf::from)
-                .to_vec(),
-                known_as: "[10.0.0.7]:2222".to_owned(),
-                strict: Strict::Yes,
-                proxy_jump: Some("a,b@c:7".to_owned()),
-                proxy_command: Some("nc 10.0.0.7 2222 % lab".to_owned()),
-                connect_timeout: CONNECT_TIMEOUT,
-            }
-        );
-    }
-
-    #[test]
-    fn a_reach_overrides() {
-        let reach = SshReach {
-            identity: Some("/mine".into()),
-            known_hosts: Some("/known".into()),
-            trust_first: true,
-            connect_timeout: Some(Duration::from_secs(3)),
-            ..SshReach::default()
-        };
-        let config = of(
-            &format!("{TEXT}identityagent none\nhostkeyalias x\n"),
-            &reach,
-        );
-        assert_eq!(config.identities, [PathBuf::from("/mine")]);
-        assert!(config.identities_only && config.agent.is_none());
-        assert_eq!(config.known_hosts, [PathBuf::from("/known")]);
-        assert_eq!(
-            (config.known_as.as_str(), config.strict),
-            ("x", Strict::AcceptNew)
-        );
-        assert_eq!(config.connect_timeout, Duration::from_secs(3));
-    }
-
-    #[test]
-    fn ssh_answers() {
-        let reach = SshReach {
-            host: "127.0.0.1".to_owned(),
-            port: Some(2022),
-            user: Some("somebody".to_owned()),
-            ..SshReach::default()
-        };
-        let config = resolve(&reach).unwrap();
-        assert_eq!((config.port, config.user.as_str()), (2022, "somebody"));
-        assert!(
-            resolve(&SshReach {
-                host: "-oProxyCommand=x".to_owned(),
-                ..SshReach::default()
-            })
-            .is_err()
-        );
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use ssh2::Channel;
+use ssh2::{Channel, Session};
 
 use super::{
     Job, Limits,
@@ -125,14 +125,7 @@ impl Live {
             ..
         } = self;
         let session = &link.session;
-        let mut io = Io {
-            instance,
-            session,
-            context,
-            buffer,
-            progress: false,
-            outbound: false,
-        };
+        let mut io = round(instance, session, context, buffer);
         drain(spare, &mut io)?;
         close(closing, &mut io)?;
         for task in tasks.iter_mut() {
@@ -148,14 +141,7 @@ impl Live {
             ..
         } = self;
         let session = &link.session;
-        let mut io = Io {
-            instance,
-            session,
-            context,
-            buffer,
-            progress: false,
-            outbound: false,
-        };
+        let mut io = round(instance, session, context, buffer);
         for task in tasks.iter_mut() {
             task.read(&mut io)?;
         }
@@ -173,14 +159,7 @@ impl Live {
         }
         let Self { link, buffer, .. } = self;
         let session = &link.session;
-        let mut io = Io {
-            instance,
-            session,
-            context,
-            buffer,
-            progress: false,
-            outbound: false,
-        };
+        let mut io = round(instance, session, context, buffer);
         match session.channel_session() {
             Ok(channel) => {
                 (self.spare, self.pause, self.refusals) = (Some(channel), None, 0);
@@ -336,4 +315,21 @@ fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
         }
     }
     Ok(())
+}
+
+/// What a round starts with: nothing has happened yet.
+fn round<'a, 'b>(
+    instance: &'a str,
+    session: &'a Session,
+    context: &'a mut Context<'b>,
+    buffer: &'a mut [u8],
+) -> Io<'a, 'b> {
+    Io {
+        instance,
+        session,
+        context,
+        buffer,
+        progress: false,
+        outbound: false,
+    }
 }
