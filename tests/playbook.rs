@@ -1,10 +1,7 @@
 //! Playbooks, good and bad, as users see them: every `playbooks/NAME.toml` is checked, and what is
-//! printed is in `NAME.stdout` or `NAME.stderr` beside it. `TARGET_TEST_BLESS=1` rewrites those.
+//! printed is in `NAME.stdout` or `NAME.stderr` beside it. `SNAPSHOTS=overwrite` rewrites those.
 
 use std::path::{Path, PathBuf};
-
-/// Whether the program itself is run; else its library, with platforms of the same shape.
-const PROGRAM: bool = false;
 
 /// What a check printed, and its exit code.
 struct Checked {
@@ -41,7 +38,7 @@ fn golden_files() {
     }
     assert!(
         wrong.is_empty(),
-        "TARGET_TEST_BLESS=1 accepts these:\n{}",
+        "SNAPSHOTS=overwrite accepts these:\n{}",
         wrong.join("\n")
     );
 }
@@ -61,7 +58,7 @@ fn compare(file: &str, actual: &str) -> Option<String> {
     if expected == actual {
         return None;
     }
-    if std::env::var_os("TARGET_TEST_BLESS").is_some() {
+    if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
         std::fs::write(&path, actual).unwrap();
         return None;
     }
@@ -71,11 +68,7 @@ fn compare(file: &str, actual: &str) -> Option<String> {
 }
 
 fn check(file: &str) -> Checked {
-    let mut checked = if PROGRAM {
-        check_program(file)
-    } else {
-        library::check(file)
-    };
+    let mut checked = run(file);
     let root = folder().canonicalize().unwrap();
     for shown in [
         format!("{}/", root.display()),
@@ -87,7 +80,7 @@ fn check(file: &str) -> Checked {
     checked
 }
 
-fn check_program(file: &str) -> Checked {
+fn run(file: &str) -> Checked {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_cargo-target-test"))
         .args(["target-test", "check", "--playbook", file])
         .current_dir(folder())
@@ -98,97 +91,5 @@ fn check_program(file: &str) -> Checked {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code().unwrap_or(-1),
-    }
-}
-
-/// The same without the program, until it has its platforms.
-mod library {
-    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-    use cargo_target_test::{
-        commands::check,
-        playbook::{self, PlatformSyntax},
-    };
-    use schemars::JsonSchema;
-    use serde::{Deserialize, Deserializer, Serialize};
-
-    use super::Checked;
-
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    struct Local {}
-
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-    struct Ssh {
-        hosts: Vec<String>,
-        user: Option<String>,
-        port: Option<u16>,
-        identity: Option<PathBuf>,
-        known_hosts: Option<PathBuf>,
-    }
-
-    #[derive(Serialize, Deserialize, JsonSchema)]
-    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-    struct Command {
-        deploy: Vec<String>,
-        delete: Vec<String>,
-        restart: Option<Vec<String>>,
-        #[serde(default = "ten_minutes", deserialize_with = "duration")]
-        timeout: String,
-        #[serde(default)]
-        params: BTreeMap<String, serde_json::Value>,
-    }
-
-    fn ten_minutes() -> String {
-        "10m".to_owned()
-    }
-
-    fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed: Result<Duration, _> = humantime::parse_duration(&text);
-        parsed.map(|_| text).map_err(serde::de::Error::custom)
-    }
-
-    fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
-        name: &'static str,
-    ) -> PlatformSyntax<'static> {
-        PlatformSyntax {
-            name,
-            version: 1,
-            parameters: Box::new(|table| {
-                let parameters = T::deserialize(table)?;
-                serde_json::to_value(parameters).map_err(serde::de::Error::custom)
-            }),
-            count: Box::new(|parameters| parameters["hosts"].as_array()?.len().try_into().ok()),
-            schema: Box::new(|| schemars::schema_for!(T)),
-        }
-    }
-
-    pub(super) fn check(file: &str) -> Checked {
-        let platforms = [
-            syntax::<Local>("local"),
-            syntax::<Ssh>("ssh"),
-            syntax::<Command>("command"),
-        ];
-        let path = super::folder().join(file);
-        match playbook::load(Some(&path), &[], &platforms) {
-            Ok(playbook) => Checked {
-                stdout: check::to_text(&playbook) + "\n",
-                stderr: String::new(),
-                code: 0,
-            },
-            Err(error) => {
-                let hint = error
-                    .hint()
-                    .map(|hint| format!("hint: {hint}\n"))
-                    .unwrap_or_default();
-                Checked {
-                    stdout: String::new(),
-                    stderr: format!("error: {}\n{hint}", error.chain()),
-                    code: error.kind().exit_code().into(),
-                }
-            }
-        }
     }
 }

@@ -9,7 +9,10 @@ mod words;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use target_fixtures::env;
 
 pub use nextest_args::{Call, NextestArgs};
@@ -168,7 +171,12 @@ impl Cli {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
-        let matches = command.try_get_matches_from_mut(words)?;
+        let forwards = words
+            .get(1)
+            .is_some_and(|verb| verb == "run" || verb == "list");
+        let matches = command
+            .try_get_matches_from_mut(words)
+            .map_err(|error| with_our_tip(error, forwards))?;
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
@@ -176,6 +184,34 @@ impl Cli {
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
     }
+}
+
+/// clap's tip for an unknown option, to put it after `--`, would make a filter of it.
+fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    error.remove(ContextKind::Suggested);
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(unknown)) if unknown.starts_with("--") => unknown.clone(),
+        _ => return error,
+    };
+    if forwards && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip = format!("`--nextest-arg={unknown}` passes it to nextest as it is");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+/// The verb that a filter looks like: `lst` is near `list`.
+pub fn meant_verb(filter: &str) -> Option<String> {
+    let command = command();
+    let mut verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let near = |verb: &&Command| strsim::damerau_levenshtein(filter, verb.get_name()) == 1;
+    Some(verbs.find(near)?.get_name().to_owned())
 }
 
 /// The whole command, as the help shows it.

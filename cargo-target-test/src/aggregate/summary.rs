@@ -42,7 +42,9 @@ pub fn print(ended: &Ended, outcomes: &[Outcome], report: &Report) {
         ui::warn("no case asked for an instance: is a wrapper script or runner in the way?");
     }
     if !report.kept.is_empty() {
-        ui::note(format!("kept: {}", report.kept.join(", ")));
+        let mut kept = report.kept.clone();
+        kept.sort();
+        ui::note(format!("kept: {}", kept.join(", ")));
     }
     for failure in &report.failed {
         ui::warn(format!(

@@ -187,7 +187,14 @@ fn failed(what: &str, status: std::process::ExitStatus) -> Error {
     } else {
         ErrorKind::Build
     };
-    Error::new(kind, format!("failed to {what}: cargo-nextest {status}")).with_exit_code(code)
+    Error::new(
+        kind,
+        format!(
+            "failed to {what}: cargo-nextest {}",
+            process::ending(status)
+        ),
+    )
+    .with_exit_code(code)
 }
 
 fn version_of(text: &str) -> Option<(u32, u32, u32)> {

@@ -8,11 +8,11 @@ use std::{
     ops::Range,
 };
 
-use toml::Spanned;
+use toml::{Spanned, de::DeTable};
 
 use super::{
     Definition, Origin, PlatformSyntax, Select, Target,
-    diagnostic::{Problem, Problems},
+    diagnostic::{Problem, Problems, did_you_mean},
     overlay::Layers,
     parameters,
     schema::{Common, NAME_LENGTH},
@@ -72,10 +72,12 @@ fn layer<'s, 'p>(
     let (name, platform) = (key("name"), key("platform"));
     for (key, value) in [("name", &name), ("platform", &platform)] {
         if value.is_none() {
-            problems.add(Problem::new(
-                format!("a target has no `{key}`"),
-                header.clone(),
-            ));
+            let problem = Problem::new(format!("a target has no `{key}`"), header.clone());
+            let meant = tables().find_map(|table| misspelt(table, key));
+            problems.add(match meant {
+                Some((span, hint)) => problem.second(span, hint),
+                None => problem,
+            });
         }
     }
     let named =
@@ -101,6 +103,14 @@ fn layer<'s, 'p>(
         platform,
         layers,
     }
+}
+
+/// The key that may have been meant to be this one: its place, and the question.
+fn misspelt(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
+    table.keys().find_map(|written| {
+        let question = did_you_mean(written.get_ref(), &[key])?;
+        Some((written.span(), question))
+    })
 }
 
 /// `None`: there are problems.

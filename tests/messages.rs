@@ -1,0 +1,62 @@
+//! What a user reads who types something wrong, or forgets something.
+//!
+//! Owns the wording where a wrong sentence would mislead. Playbooks have golden files of their own.
+
+use crate::support::Project;
+
+fn project(name: &str) -> Project {
+    Project::new(name).test_file("plain", "#[test]\nfn smoke() {}\n")
+}
+
+#[test]
+fn a_misspelt_verb_is_not_only_a_filter_that_matches_nothing() {
+    project("misspelt-verb")
+        .run(&["lst"])
+        .code(4)
+        .says("`lst` is no verb, so it was taken as a filter: did you mean `list`?");
+}
+
+#[test]
+fn an_unknown_option_has_the_nearest_name_or_the_way_to_nextest() {
+    let project = project("unknown-option");
+    project
+        .run(&["--playbok", "x.toml"])
+        .code(2)
+        .says("a similar argument exists: '--playbook'")
+        .never_says("-- --playbok");
+    project
+        .run(&["--of-tomorrow"])
+        .code(2)
+        .says("`--nextest-arg=--of-tomorrow` passes it to nextest as it is");
+    project
+        .run(&["targets", "--of-tomorrow"])
+        .code(2)
+        .never_says("nextest-arg");
+}
+
+#[test]
+fn a_failed_build_is_cargos_to_explain() {
+    project("failed-build")
+        .test_file("broken", "#[test]\nfn broken() { let _: u8 = \"\"; }\n")
+        .run(&[])
+        .code(101)
+        .says("mismatched types")
+        .says("failed to build and list the tests: cargo-nextest exited with code 101");
+}
+
+#[test]
+fn kept_instances_that_a_run_did_not_need_are_named() {
+    let project = project("unused").playbook(
+        "[[targets]]\nname = \"east\"\nplatform = \"local\"\n\
+             [[targets]]\nname = \"west\"\nplatform = \"local\"\n",
+    );
+    project
+        .run(&["--keep-targets"])
+        .code(0)
+        .says("kept: east-0, west-0");
+    project
+        .run(&["[east]"])
+        .code(0)
+        .says("kept before, and not used: west-0");
+    project.run(&["--delete-targets"]).code(0);
+}
