@@ -145,6 +145,19 @@ fn a_server_that_allows_few_channels() {
 }
 
 #[test]
+fn no_command_waits_for_others_that_never_end() {
+    let farm = Farm::new("alpha-0");
+    block_on(async {
+        let transport = farm.transport("alpha-0");
+        let endless: Vec<_> = (0..12)
+            .map(|_| transport.exec(&line("sleep 1000"), "", None))
+            .collect();
+        assert_eq!(run(&*transport, "echo through").await.text(), "through\n");
+        drop(endless);
+    });
+}
+
+#[test]
 fn a_daemon_does_not_delay_the_end() {
     block_on(on_both(async |transport, _| {
         let started = Instant::now();

@@ -1,9 +1,10 @@
-//! Commands over SSH: one thread per instance owns the session and everything made from it.
+//! Commands over SSH: one thread per session owns the session and everything made from it.
 //!
-//! Owns the transport's outside: what is sent to that thread. Must not touch libssh2 (`ssh/*` does).
+//! Owns the transport's outside: its sessions (one, more when many commands run at once) and what is sent
+//! to them. Must not touch libssh2 (`ssh/*` does).
 
 use std::{
-    sync::{Arc, mpsc as std_mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ mod auth;
 mod bell;
 mod connect;
 mod host_key;
+mod io;
 mod live;
 mod outbox;
 mod owner;
@@ -55,11 +57,23 @@ impl Default for Limits {
     }
 }
 
+/// How many sessions an instance has at most; commands beyond what they can run at once wait.
+const SESSIONS: usize = 8;
+
 /// The way to one instance over SSH.
 pub struct Ssh {
     instance: String,
+    reach: SshReach,
+    limits: Limits,
+    sessions: Mutex<Vec<Session>>,
+}
+
+/// The outside of one session's thread.
+struct Session {
     jobs: std_mpsc::Sender<Job>,
     bell: Arc<Bell>,
+    /// Held once more by every job that is not over.
+    load: Arc<()>,
 }
 
 /// A command on its way to the thread.
@@ -73,23 +87,41 @@ struct Job {
     expires: Option<Instant>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     events: mpsc::Sender<super::Event>,
+    _load: Option<Arc<()>>,
 }
 
 impl Ssh {
     /// A transport that connects when it is first used.
     pub fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
-        let (jobs, receiver) = std_mpsc::channel();
-        let bell = Arc::new(Bell::new());
-        let owner = owner::Owner::new(instance, reach, limits, receiver, &bell);
-        // Without a thread the receiver is gone, which every command will tell.
-        let _ = thread::Builder::new()
-            .name(format!("ssh {instance}"))
-            .spawn(|| owner.run());
         Self {
             instance: instance.to_owned(),
-            jobs,
-            bell,
+            reach: reach.clone(),
+            limits,
+            sessions: Mutex::default(),
         }
+    }
+
+    /// Gives a job to the first session that can run it at once: a command must not wait for others that
+    /// may never end.
+    fn give(&self, mut job: Job) -> bool {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = sessions
+            .iter()
+            .position(|session| session.load() < self.limits.channels);
+        let at = match free {
+            Some(at) => at,
+            None if sessions.len() < SESSIONS => {
+                sessions.push(Session::new(&self.instance, &self.reach, self.limits));
+                sessions.len() - 1
+            }
+            None => (0..SESSIONS)
+                .min_by_key(|at| sessions[*at].load())
+                .unwrap_or(0),
+        };
+        job._load = Some(Arc::clone(&sessions[at].load));
+        let given = sessions[at].jobs.send(job).is_ok();
+        sessions[at].bell.ring();
+        given
     }
 
     fn submit(
@@ -107,13 +139,16 @@ impl Ssh {
             expires: within.map(|within| Instant::now() + within),
             stdin,
             events,
+            _load: None,
         };
-        self.jobs.send(job).map_err(|_| {
-            let text = format!("`{}`: the connection's thread is gone", self.instance);
-            Error::new(ErrorKind::Infra, text)
-        })?;
-        self.bell.ring();
-        Ok(Running { events: receiver })
+        if self.give(job) {
+            return Ok(Running { events: receiver });
+        }
+        let text = format!(
+            "`{}`: the connection's thread could not be started",
+            self.instance
+        );
+        Err(Error::new(ErrorKind::Infra, text))
     }
 }
 
@@ -146,9 +181,31 @@ impl Transport for Ssh {
     }
 }
 
-impl Drop for Ssh {
+impl Session {
+    fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
+        let (jobs, receiver) = std_mpsc::channel();
+        let bell = Arc::new(Bell::new());
+        let owner = owner::Owner::new(instance, reach, limits, receiver, &bell);
+        // Without a thread the receiver is gone, which every command will tell.
+        let _ = thread::Builder::new()
+            .name(format!("ssh {instance}"))
+            .spawn(|| owner.run());
+        Self {
+            jobs,
+            bell,
+            load: Arc::default(),
+        }
+    }
+
+    /// How many of its jobs are not over.
+    fn load(&self) -> usize {
+        Arc::strong_count(&self.load) - 1
+    }
+}
+
+impl Drop for Session {
     fn drop(&mut self) {
-        // The sender goes right after this; the thread looks again until it has.
+        // No job comes any more: the sender goes right after this.
         self.bell.close();
     }
 }

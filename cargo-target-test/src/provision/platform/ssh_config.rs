@@ -83,10 +83,10 @@ pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
 }
 
 fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -> SshConfig {
-    let printed = Printed::read(text);
-    let hostname = printed.one("hostname").unwrap_or(&reach.host).to_owned();
-    let user = printed.one("user").unwrap_or_default().to_owned();
-    let port = reach.port.or_else(|| printed.one("port")?.parse().ok());
+    let lines = Lines::of(text);
+    let hostname = lines.one("hostname").unwrap_or(&reach.host).to_owned();
+    let user = lines.one("user").unwrap_or_default().to_owned();
+    let port = reach.port.or_else(|| lines.one("port")?.parse().ok());
     let port = port.unwrap_or(22);
     let tokens = Tokens {
         home,
@@ -97,47 +97,39 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
             ('r', user.clone()),
         ],
     };
-    let known_as = printed.set("hostkeyalias").map(str::to_owned);
-    let seconds = printed
+    let alias = lines.set("hostkeyalias").map(str::to_owned);
+    let seconds = lines
         .set("connecttimeout")
         .and_then(|value| value.parse().ok());
+    let timeout = reach.connect_timeout.or(seconds.map(Duration::from_secs));
+    let only = lines.one("identitiesonly") == Some("yes");
     SshConfig {
         identities: match &reach.identity {
             Some(file) => vec![file.clone()],
-            None => printed.identities(&tokens),
+            None => lines.files("identityfile", &tokens),
         },
-        identities_only: reach.identity.is_some() || printed.one("identitiesonly") == Some("yes"),
-        agent: printed.agent(&tokens, socket),
+        identities_only: reach.identity.is_some() || only,
+        agent: agent(&lines, &tokens, socket),
         known_hosts: match &reach.known_hosts {
             Some(file) => vec![file.clone()],
-            None => printed.known_hosts(&tokens),
+            None => known_hosts(&lines, &tokens),
         },
-        known_as: known_as.unwrap_or_else(|| known_as_by_default(&hostname, port)),
-        strict: match printed.one("stricthostkeychecking") {
-            _ if reach.trust_first => Strict::AcceptNew,
-            Some("no" | "off" | "false") => Strict::No,
-            Some("accept-new") => Strict::AcceptNew,
-            _ => Strict::Yes,
-        },
-        proxy_jump: printed.set("proxyjump").map(str::to_owned),
-        proxy_command: printed
-            .set("proxycommand")
-            .map(|command| tokens.expand(command)),
-        connect_timeout: reach
-            .connect_timeout
-            .or(seconds.map(Duration::from_secs))
-            .unwrap_or(CONNECT_TIMEOUT),
+        known_as: alias.unwrap_or_else(|| known_as(&hostname, port)),
+        strict: strict(&lines, reach.trust_first),
+        proxy_jump: lines.set("proxyjump").map(str::to_owned),
+        proxy_command: lines.set("proxycommand").map(|line| tokens.expand(line)),
+        connect_timeout: timeout.unwrap_or(CONNECT_TIMEOUT),
         hostname,
         port,
         user,
     }
 }
 
-/// The lines that `ssh -G` prints: `key value`, some keys more than once.
-struct Printed<'a>(HashMap<&'a str, Vec<&'a str>>);
+/// The lines of `ssh -G`: keywords in small letters, and all their values.
+struct Lines<'a>(HashMap<&'a str, Vec<&'a str>>);
 
-impl<'a> Printed<'a> {
-    fn read(text: &'a str) -> Self {
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
         let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
         for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
             lines.entry(key).or_default().push(value.trim());
@@ -145,47 +137,51 @@ impl<'a> Printed<'a> {
         Self(lines)
     }
 
-    fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.0.get(key).into_iter().flatten().copied()
-    }
-
     fn one(&self, key: &str) -> Option<&'a str> {
-        self.all(key).next()
+        self.0.get(key)?.first().copied()
     }
 
+    /// A value that is not turned off.
     fn set(&self, key: &str) -> Option<&'a str> {
         self.one(key)
             .filter(|value| !matches!(*value, "none" | "no" | ""))
     }
 
-    fn identities(&self, tokens: &Tokens) -> Vec<PathBuf> {
-        let files = self.all("identityfile").filter(|file| *file != "none");
-        files.map(|file| tokens.path(file)).collect()
-    }
-
-    fn known_hosts(&self, tokens: &Tokens) -> Vec<PathBuf> {
-        ["userknownhostsfile", "globalknownhostsfile"]
-            .into_iter()
-            .filter_map(|key| self.one(key))
-            .flat_map(str::split_whitespace)
-            .filter(|file| *file != "none")
-            .map(|file| tokens.path(file))
-            .collect()
-    }
-
-    fn agent(&self, tokens: &Tokens, socket: Option<PathBuf>) -> Option<PathBuf> {
-        match self.one("identityagent") {
-            Some("none") => None,
-            None | Some("SSH_AUTH_SOCK") => socket,
-            Some(path) => match path.strip_prefix('$') {
-                Some(variable) => std::env::var_os(variable).map(PathBuf::from),
-                None => Some(tokens.path(path)),
-            },
-        }
+    fn files(&self, key: &str, tokens: &Tokens) -> Vec<PathBuf> {
+        let values = self.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        let values = values.iter().filter(|value| **value != "none");
+        values.map(|value| tokens.path(value)).collect()
     }
 }
 
-fn known_as_by_default(hostname: &str, port: u16) -> String {
+fn known_hosts(lines: &Lines<'_>, tokens: &Tokens) -> Vec<PathBuf> {
+    let keys = ["userknownhostsfile", "globalknownhostsfile"];
+    let values = keys.into_iter().filter_map(|key| lines.set(key));
+    let files = values.flat_map(str::split_whitespace);
+    files.map(|file| tokens.path(file)).collect()
+}
+
+fn agent(lines: &Lines<'_>, tokens: &Tokens, socket: Option<PathBuf>) -> Option<PathBuf> {
+    match lines.one("identityagent") {
+        Some("none") => None,
+        None | Some("SSH_AUTH_SOCK") => socket,
+        Some(path) => match path.strip_prefix('$') {
+            Some(variable) => std::env::var_os(variable).map(PathBuf::from),
+            None => Some(tokens.path(path)),
+        },
+    }
+}
+
+fn strict(lines: &Lines<'_>, trust_first: bool) -> Strict {
+    match lines.one("stricthostkeychecking") {
+        _ if trust_first => Strict::AcceptNew,
+        Some("no" | "off" | "false") => Strict::No,
+        Some("accept-new") => Strict::AcceptNew,
+        _ => Strict::Yes,
+    }
+}
+
+fn known_as(hostname: &str, port: u16) -> String {
     match port {
         22 => hostname.to_owned(),
         _ => format!("[{hostname}]:{port}"),

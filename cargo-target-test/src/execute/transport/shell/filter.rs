@@ -179,24 +179,27 @@ mod tests {
         [noise, start.as_bytes(), data, end.as_bytes(), b"late"].concat()
     }
 
-    /// Bytes rich in what a marker is made of; a whole nonce is in nobody's output.
+    /// Bytes rich in what a marker is made of, but without a whole nonce: that is in nobody's output.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             any::<u8>().prop_map(|byte| vec![byte]),
             Just(vec![RS]),
-            Just(b"\x1enon".to_vec()),
-            Just(b"\x1enonc".to_vec()),
-            Just(b"\x1enone]12\x1e".to_vec()),
-            Just(b"once]12\x1e".to_vec()),
+            Just(b"\x1eNON".to_vec()),
+            Just(b"\x1eNONC".to_vec()),
+            Just(b"\x1eNON]12\x1e".to_vec()),
         ];
-        proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+        proptest::collection::vec(piece, 0..40).prop_map(|pieces| {
+            let mut bytes = pieces.concat();
+            bytes.retain(|byte| *byte != b'E');
+            bytes
+        })
     }
 
     proptest! {
         #[test]
         fn output_comes_through_whole(out in bytes(), err in bytes(), cuts in proptest::collection::vec(1_usize..9, 1..30)) {
-            let mut filter = Filter::new("nonce");
-            let streams = [stream("nonce", b"motd\n", "", &out, ""), stream("nonce", b"", "4711", &err, "137")];
+            let mut filter = Filter::new("NONCE");
+            let streams = [stream("NONCE", b"motd\n", "", &out, ""), stream("NONCE", b"", "4711", &err, "137")];
             let mut got = [Vec::new(), Vec::new()];
             for (which, stream) in streams.iter().enumerate() {
                 prop_assert_eq!(filter.exit(), None);

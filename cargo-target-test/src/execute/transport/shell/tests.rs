@@ -171,3 +171,30 @@ fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
     );
     other.wait().unwrap();
 }
+
+/// `kill` as a function that only says what it was asked to kill.
+fn victims(script: &str) -> String {
+    let script = format!("kill() {{ printf '%s\\n' \"$*\"; }}; {script}");
+    String::from_utf8(run("sh", &script, b"").stdout).unwrap()
+}
+
+#[test]
+fn a_kill_finds_its_command_and_nothing_else() {
+    let gone = wrap(&line("true"), "x", false).unwrap();
+    assert_eq!(victims(&kill(&gone, None)), "");
+    assert_eq!(victims(&kill(&gone, Some(1))), "", "a group 1 is everybody");
+    assert_eq!(victims(&kill(&gone, Some(4711))), "-s KILL -- -4711\n");
+
+    let wrapped = wrap(&line("sleep 1000"), "x", false).unwrap();
+    let mut child = Process::new("sh")
+        .args(["-c", &wrapped.line])
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    while said.is_empty() {
+        said = victims(&kill(&wrapped, None));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said, format!("-s KILL -- -{}\n", child.id()));
+}

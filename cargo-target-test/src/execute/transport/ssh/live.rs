@@ -10,13 +10,14 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use ssh2::{Channel, Session};
+use ssh2::Channel;
 
 use super::{
     Job, Limits,
     connect::Link,
+    io::{Dead, Io, Trouble},
     outbox::Outbox,
-    task::{Dead, Io, Task, Trouble},
+    task::Task,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -116,51 +117,34 @@ impl Live {
         context: &mut Context<'_>,
     ) -> Result<bool, Dead> {
         self.signs_of_life(!queue.is_empty())?;
-        let Self {
-            link,
-            buffer,
-            tasks,
-            spare,
-            closing,
-            ..
-        } = self;
-        let session = &link.session;
-        let mut io = round(instance, session, context, buffer);
-        drain(spare, &mut io)?;
-        close(closing, &mut io)?;
-        for task in tasks.iter_mut() {
+        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        drain(&mut self.spare, &mut io)?;
+        close(&mut self.closing, &mut io)?;
+        for task in &mut self.tasks {
             task.write(&mut io)?;
         }
-        let (progress, outbound) = (io.progress, io.outbound);
-        let (opened, open_outbound) = self.open(instance, context)?;
+        let written = (io.progress, io.outbound);
+        let opened = self.open(instance, context)?;
         let started = self.start(queue);
-        let Self {
-            link,
-            buffer,
-            tasks,
-            ..
-        } = self;
-        let session = &link.session;
-        let mut io = round(instance, session, context, buffer);
-        for task in tasks.iter_mut() {
+        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        for task in &mut self.tasks {
             task.read(&mut io)?;
         }
-        let progress = progress | opened | started | io.progress;
-        self.outbound = outbound | open_outbound | io.outbound;
+        let progress = written.0 || opened.0 || started || io.progress;
+        self.outbound = written.1 || opened.1 || io.outbound;
         let ended = self.tend(instance, leaving, context);
         // Reading for one channel also takes what belongs to another off the socket.
         Ok(progress || ended || self.tasks.iter().any(Task::has_more))
     }
 
+    /// Opens the spare channel; whether something happened, and whether the socket is full.
     fn open(&mut self, instance: &str, context: &mut Context<'_>) -> Result<(bool, bool), Dead> {
         let now = Instant::now();
         if self.spare.is_some() || self.pause.is_some_and(|pause| now < pause) {
             return Ok((false, false));
         }
-        let Self { link, buffer, .. } = self;
-        let session = &link.session;
-        let mut io = round(instance, session, context, buffer);
-        match session.channel_session() {
+        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        match self.link.session.channel_session() {
             Ok(channel) => {
                 (self.spare, self.pause, self.refusals) = (Some(channel), None, 0);
                 Ok((true, false))
@@ -315,21 +299,4 @@ fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
         }
     }
     Ok(())
-}
-
-/// What a round starts with: nothing has happened yet.
-fn round<'a, 'b>(
-    instance: &'a str,
-    session: &'a Session,
-    context: &'a mut Context<'b>,
-    buffer: &'a mut [u8],
-) -> Io<'a, 'b> {
-    Io {
-        instance,
-        session,
-        context,
-        buffer,
-        progress: false,
-        outbound: false,
-    }
 }

@@ -16,9 +16,10 @@ use super::{
     Job, Limits,
     bell::Bell,
     connect::{self, Link, late, timespec},
+    io::Dead,
     live::Live,
     outbox::Outbox,
-    task::{Dead, overdue},
+    task::overdue,
 };
 use crate::{
     error::{Error, Result},

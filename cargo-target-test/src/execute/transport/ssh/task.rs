@@ -4,16 +4,21 @@
 //! the whole session is returned as [`Dead`].
 
 use std::{
-    io::{self, Read, Write},
+    io::{Read, Write},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use ssh2::{BlockDirections, Channel, ErrorCode, Session};
+use ssh2::Channel;
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{Job, connect::would_block, outbox::Outbox};
+use super::{
+    Job,
+    io::{Dead, Io, Trouble},
+    outbox::Outbox,
+};
 use crate::{
     error::{Error, ErrorKind},
     execute::transport::{Event, own_command, shell, timed_out},
@@ -22,58 +27,6 @@ use crate::{
 /// How many pieces a command is fed before others have their turn.
 const PIECES: usize = 32;
 
-/// Why the session cannot be used any more.
-#[derive(Debug)]
-pub(super) struct Dead(pub(super) String);
-
-/// What a round of work needs, and what it found.
-pub(super) struct Io<'a, 'b> {
-    pub(super) instance: &'a str,
-    pub(super) session: &'a Session,
-    pub(super) context: &'a mut Context<'b>,
-    pub(super) buffer: &'a mut [u8],
-    /// Something happened, so more may.
-    pub(super) progress: bool,
-    /// Something waits for the socket to take bytes.
-    pub(super) outbound: bool,
-}
-
-/// An error that is not the session's.
-pub(super) enum Trouble {
-    Wait,
-    Channel(String),
-}
-
-impl Io<'_, '_> {
-    /// Sorts an error of libssh2.
-    pub(super) fn sort(&mut self, error: &ssh2::Error) -> Result<Trouble, Dead> {
-        if would_block(error) {
-            let directions = self.session.block_directions();
-            self.outbound |= matches!(
-                directions,
-                BlockDirections::Outbound | BlockDirections::Both
-            );
-            return Ok(Trouble::Wait);
-        }
-        // libssh2 numbers what concerns one channel from -21 to -27.
-        match error.code() {
-            ErrorCode::Session(-27..=-21) => Ok(Trouble::Channel(error.message().to_owned())),
-            _ => Err(Dead(error.message().to_owned())),
-        }
-    }
-
-    /// As [`Io::sort`], for errors whose number was lost on the way.
-    fn sort_io(&mut self, error: &io::Error) -> Result<Trouble, Dead> {
-        match ssh2::Error::last_session_error(self.session) {
-            Some(last) if error.kind() != io::ErrorKind::WouldBlock => self.sort(&last),
-            _ => {
-                let eagain = ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN);
-                self.sort(&ssh2::Error::from_errno(eagain))
-            }
-        }
-    }
-}
-
 pub(super) struct Task {
     pub(super) channel: Channel,
     pub(super) outbox: Outbox,
@@ -81,6 +34,7 @@ pub(super) struct Task {
     pub(super) finished: bool,
     /// Whether it is one of the transport's own kills.
     pub(super) internal: bool,
+    _load: Option<Arc<()>>,
     wrapped: shell::Wrapped,
     text: String,
     timeout: Option<Duration>,
@@ -115,6 +69,7 @@ impl Task {
             finished: false,
             internal,
             filter: shell::Filter::new(&job.wrapped.nonce),
+            _load: job._load,
             wrapped: job.wrapped,
             text: job.text,
             timeout: job.timeout,
@@ -389,6 +344,7 @@ fn kill(
         expires: Some(expires),
         stdin: None,
         events,
+        _load: None,
     };
     Some((job, done))
 }
