@@ -43,20 +43,3 @@ fn a_failed_build_is_cargos_to_explain() {
         .says("mismatched types")
         .says("failed to build and list the tests: cargo-nextest exited with code 101");
 }
-
-#[test]
-fn kept_instances_that_a_run_did_not_need_are_named() {
-    let project = project("unused").playbook(
-        "[[targets]]\nname = \"east\"\nplatform = \"local\"\n\
-             [[targets]]\nname = \"west\"\nplatform = \"local\"\n",
-    );
-    project
-        .run(&["--keep-targets"])
-        .code(0)
-        .says("kept: east-0, west-0");
-    project
-        .run(&["[east]"])
-        .code(0)
-        .says("kept before, and not used: west-0");
-    project.run(&["--delete-targets"]).code(0);
-}

@@ -42,9 +42,7 @@ pub fn print(ended: &Ended, outcomes: &[Outcome], report: &Report) {
         ui::warn("no case asked for an instance: is a wrapper script or runner in the way?");
     }
     if !report.kept.is_empty() {
-        let mut kept = report.kept.clone();
-        kept.sort();
-        ui::note(format!("kept: {}", kept.join(", ")));
+        ui::note(format!("kept: {}", report.kept.join(", ")));
     }
     for failure in &report.failed {
         ui::warn(format!(

@@ -40,7 +40,6 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let report = session.clean_up(&broker, args.keep_targets, ended.interrupts)?;
     let outcomes = broker.take_outcomes();
     summary::print(&ended, &outcomes, &report);
-    say_what_else_is_kept(&provisioner)?;
     Ok(summary::exit_code(&ended, &outcomes, &report))
 }
 
@@ -52,13 +51,4 @@ fn say_what_was_meant(filters: &[String]) {
             ));
         }
     }
-}
-
-fn say_what_else_is_kept(provisioner: &Provisioner) -> Result<()> {
-    let unused = provisioner.unused_kept()?;
-    if !unused.is_empty() {
-        let names: Vec<_> = unused.iter().map(|record| record.name()).collect();
-        ui::note(format!("kept before, and not used: {}", names.join(", ")));
-    }
-    Ok(())
 }
