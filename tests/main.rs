@@ -4,6 +4,8 @@
 mod cli;
 /// The examples, as a reader of README runs them.
 mod examples;
+/// Whatever dies, hangs, lies or is damaged.
+mod faults;
 /// Metadata read from real test binaries.
 mod inventory;
 /// What a user reads who types something wrong.
@@ -14,6 +16,8 @@ mod platform;
 mod playbook;
 /// The pool: leases, recycling and what dying processes leave, with many real processes.
 mod pool;
+/// Runs, from end to end.
+mod run;
 /// What the tests share: projects to run the tool in, sshd to run it against.
 mod support;
 /// The project's habits: layers, sizes, dependencies, documents.

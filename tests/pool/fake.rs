@@ -150,6 +150,7 @@ impl World {
             keys: BTreeMap::from([("port".to_owned(), port.to_string())]),
             hash: format!("{port:016x}"),
             features: Vec::new(),
+            workspace: None,
         }
     }
 

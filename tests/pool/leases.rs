@@ -141,6 +141,17 @@ fn two_aliases_of_a_host_exclude_each_other_and_the_dead_are_told() {
         (child.id(), "lease-held[x]")
     );
     drop(lease);
+    let TryLease::Leased(mut lease) = ask() else {
+        panic!("not free")
+    };
+    let died = lease.instances[0].died.as_ref().unwrap();
+    assert_eq!(
+        died.lease, "lease-c",
+        "who had it last said nothing of a sweep"
+    );
+    assert_eq!(died.unswept, ["lease-held[x]"]);
+    lease.set_swept(true);
+    drop(lease);
     let TryLease::Leased(lease) = ask() else {
         panic!("not free")
     };

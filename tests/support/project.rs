@@ -108,6 +108,11 @@ impl Project {
             .args(args)
     }
 
+    /// A program that starts the tool, in the tool's place.
+    pub(crate) fn through(&self, program: impl AsRef<OsStr>) -> Tool {
+        self.prepared(Tool::program(program, &self.root, self.private.path()))
+    }
+
     /// Runs the tool in the project, to its end.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {

@@ -5,8 +5,9 @@
 
 use std::{
     collections::HashMap,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -28,6 +29,10 @@ use crate::{
 
 /// How long a broker stays without a client.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long it then waits for who found it in the last moment.
+const LAST: Duration = Duration::from_millis(300);
+/// How long to wait before the next try to come up where another broker is on its way in or out.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long another process may take to come up as the broker.
 const START: Duration = Duration::from_secs(20);
 
@@ -53,36 +58,51 @@ fn ensure(pool: &Path) -> Result<u8> {
     // Opening reports a pool that cannot be used here, where somebody reads it.
     drop(Pool::open(pool)?);
     let started = Instant::now();
-    let mut asked = false;
+    let mut child: Option<Child> = None;
     loop {
-        match FileLock::try_take(&lock_file(pool))? {
-            None => {
-                let socket = provision::peek(&lock_file(pool))?;
-                if Path::new(&socket).exists() {
-                    ui::out(socket);
-                    return Ok(0);
-                }
+        // The lock is the broker's: who only looked at it would keep one from coming up.
+        let socket = provision::peek(&lock_file(pool))?;
+        if UnixStream::connect(&socket).is_ok() {
+            ui::out(socket);
+            return Ok(0);
+        }
+        // It ends at once where another is coming up, or going.
+        let ended = child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        match ended {
+            Some(status) if !status.success() => return Err(not_up(pool)),
+            Some(_) => {
+                child = None;
+                std::thread::sleep(AGAIN);
             }
-            Some(free) => {
-                drop(free);
-                if !asked {
-                    spawn(pool)?;
-                    asked = true;
-                }
-            }
+            None if child.is_none() => child = Some(spawn(pool)?),
+            None => {}
         }
         if started.elapsed() > START {
-            let log = pool.join("broker.log");
-            return Err(Error::new(ErrorKind::Infra, "no broker came up")
-                .with_hint(format!("`{}` says why", log.display())));
+            return Err(not_up(pool));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
+fn not_up(pool: &Path) -> Error {
+    let log = pool.join("broker.log");
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    let why = said
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("error: "));
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    Error::new(ErrorKind::Infra, format!("no broker came up{why}"))
+        .with_hint(format!("`{}` has what it said", log.display()))
+}
+
 /// Starts the broker in a session of its own, nothing of ours inherited.
-fn spawn(pool: &Path) -> Result<()> {
-    let log = fs_err::File::create(pool.join("broker.log"))?;
+fn spawn(pool: &Path) -> Result<Child> {
+    let log = pool.join("broker.log");
+    let log = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)?;
     let mut command = process::command(std::env::current_exe()?);
     command.arg("broker").arg("--pool").arg(pool);
     command
@@ -92,8 +112,7 @@ fn spawn(pool: &Path) -> Result<()> {
     for name in [env::PLAYBOOK, env::TARGET, env::LEASE, env::BROKER] {
         command.env_remove(name);
     }
-    process::start(command)?;
-    Ok(())
+    process::start(command)
 }
 
 fn serve(directory: &Path) -> Result<u8> {
@@ -112,22 +131,35 @@ fn serve(directory: &Path) -> Result<u8> {
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
     let known = Known::default();
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
-    lock.write(&Broker::socket_in(private.path()).to_string_lossy())?;
-    session.wait_for(idle(&broker));
+    let socket = Broker::socket_in(private.path());
+    session.wait_for(async {
+        loop {
+            lock.write(&socket.to_string_lossy())?;
+            idle(&broker, IDLE, &lock_file(directory)).await;
+            lock.write("")?;
+            // Nobody finds us any more; who just did is still served.
+            idle(&broker, LAST, &lock_file(directory)).await;
+            if broker.clients() == 0 {
+                return Ok::<_, Error>(());
+            }
+        }
+    })?;
     // From here on a new client starts a new broker, which waits for this one's leases like any other.
-    lock.write("")?;
+    drop(lock);
     let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
-    session.clean_up(&broker, keep, 0)?;
+    session.clean_up(&broker, keep, &mut 0)?;
     Ok(0)
 }
 
-/// Done when there was no client for a while.
-async fn idle(broker: &Broker) {
+/// Done when there was no client for as long as `limit`, or when there is no pool any more.
+async fn idle(broker: &Broker, limit: Duration, lock: &Path) {
     let mut since = Instant::now();
-    while since.elapsed() < IDLE {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    while since.elapsed() < limit {
+        tokio::time::sleep(Duration::from_millis(50)).await;
         if broker.clients() > 0 {
             since = Instant::now();
+        } else if !lock.exists() {
+            return;
         }
     }
 }
@@ -158,7 +190,9 @@ impl Known {
         for (number, target) in setting.playbook.targets.iter().enumerate() {
             let instance = match &ask.target {
                 Some(wanted) if *wanted == target.name => None,
-                Some(wanted) if is_instance(wanted, &target.name) => Some(wanted.clone()),
+                Some(wanted) if is_instance(wanted, &target.name, target.count) => {
+                    Some(wanted.clone())
+                }
                 Some(_) => continue,
                 None => None,
             };
@@ -197,6 +231,7 @@ impl Known {
             instance.clone(),
         );
         if let Some(supply) = supplies.get(&key) {
+            supply.forgive();
             return Ok(Arc::clone(supply));
         }
         let mut supply = Supply::new(setting.wanted(target, of.count)?);
@@ -207,12 +242,9 @@ impl Known {
     }
 }
 
-/// Whether `wanted` is `alpha-0` for `alpha`.
-fn is_instance(wanted: &str, target: &str) -> bool {
-    let index = wanted
-        .strip_prefix(target)
-        .and_then(|rest| rest.strip_prefix('-'));
-    index.is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
+/// Whether `wanted` is one of `alpha-0`, `alpha-1`, ... for `alpha`.
+fn is_instance(wanted: &str, target: &str, count: u32) -> bool {
+    (0..count).any(|index| wanted == format!("{target}-{index}"))
 }
 
 fn no_target(ask: &Ask, reasons: &[String]) -> Error {

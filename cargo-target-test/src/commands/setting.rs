@@ -17,6 +17,9 @@ use crate::{
     provision::platform,
 };
 
+/// How the names of private folders start.
+const PRIVATE: &str = "target-test-";
+
 /// A workspace and its resolved playbook.
 pub struct Setting {
     /// The workspace's root folder.
@@ -106,37 +109,57 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// A runner that the user configured for this host's own triple; it goes before the test binary.
-///
-/// # Errors
-/// When Cargo's configuration cannot be read.
-pub fn users_runner(triple: &str) -> Result<Vec<String>> {
-    let wrong = |error: cargo_config2::Error| {
-        Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
-    };
-    let config = cargo_config2::Config::load().map_err(wrong)?;
-    let Some(runner) = config.runner(triple).map_err(wrong)? else {
-        return Ok(Vec::new());
-    };
-    let words = std::iter::once(runner.path.into_os_string()).chain(runner.args);
-    Ok(words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect())
+/// The folder of one run's own files; gone with this value, or, where a run was killed, when a later one
+/// starts.
+pub struct Private {
+    directory: TempDir,
+    /// Held for as long as the run lives.
+    _lock: std::fs::File,
+}
+
+impl Private {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
 }
 
 /// A private folder with a short path: a socket's path has at most 108 bytes.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn private_directory() -> Result<TempDir> {
+pub fn private_directory() -> Result<Private> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
     let parent = runtime
         .filter(fits)
         .unwrap_or_else(|| PathBuf::from("/tmp"));
-    Ok(tempfile::Builder::new()
-        .prefix("target-test-")
-        .tempdir_in(parent)?)
+    sweep_private(&parent);
+    let directory = tempfile::Builder::new()
+        .prefix(PRIVATE)
+        .tempdir_in(parent)?;
+    let new = directory.path().join("lock.new");
+    let lock = fs_err::File::create(&new)?.into_parts().0;
+    lock.lock()?;
+    // Only now may others find it: it is never seen unlocked while its run lives.
+    fs_err::rename(new, directory.path().join("lock"))?;
+    Ok(Private {
+        directory,
+        _lock: lock,
+    })
+}
+
+/// Removes the private folders of runs that were killed.
+fn sweep_private(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+            continue;
+        }
+        let lock = std::fs::File::open(entry.path().join("lock"));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Short, since it is part of every lease's mark, and unlike any other's.

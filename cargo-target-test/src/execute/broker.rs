@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
@@ -46,10 +47,22 @@ pub use supply::Supply;
 
 /// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
 const SOCKET: &str = "s";
+/// How long leases whose holders are gone may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running broker.
 pub struct Broker {
     core: Arc<Core>,
+}
+
+/// Counts something that may have, or get, a lease, for as long as it is under way.
+struct Serving(Arc<Core>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_waiters();
+    }
 }
 
 /// What its tasks share.
@@ -64,7 +77,9 @@ pub(crate) struct Core {
     outcomes: Mutex<Vec<Outcome>>,
     ssh_hosts: SshHosts,
     counter: AtomicU64,
-    clients: AtomicU64,
+    /// How much is under way that may have, or get, a lease.
+    serving: AtomicU64,
+    /// A lease ended, an instance came up or not, something is not under way any more.
     changed: Notify,
     cancelled: AtomicBool,
 }
@@ -91,7 +106,7 @@ impl Broker {
             outcomes: Mutex::default(),
             ssh_hosts: SshHosts::default(),
             counter: AtomicU64::new(0),
-            clients: AtomicU64::new(0),
+            serving: AtomicU64::new(0),
             changed: Notify::new(),
             cancelled: AtomicBool::new(false),
         });
@@ -126,21 +141,29 @@ impl Broker {
         self.core.changed.notify_waiters();
     }
 
-    /// Ends what leases are left (of tests that were killed a moment ago), so that nothing is in use.
+    /// Waits until the leases have ended (of tests that were killed a moment ago), so that nothing is in
+    /// use, and ends those that do not by themselves.
     pub async fn end_leases(&self) {
-        let leases: Vec<_> = lock(&self.core.leases)
-            .drain()
-            .map(|(_, held)| held)
-            .collect();
+        let served = async {
+            loop {
+                let changed = self.core.changed.notified();
+                if self.clients() == 0 {
+                    break;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, served).await;
+        let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
         for held in leases {
-            held.end(true).await;
+            held.end(&self.core, true).await;
         }
         lock(&self.core.lines).clear();
     }
 
-    /// How many clients are connected.
+    /// How many clients are being served.
     pub fn clients(&self) -> u64 {
-        self.core.clients.load(Ordering::Relaxed)
+        self.core.serving.load(Ordering::Relaxed)
     }
 
     /// What came of each attempt so far; taken.
@@ -171,6 +194,11 @@ impl Core {
         )
     }
 
+    fn serving(self: &Arc<Self>) -> Serving {
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        Serving(Arc::clone(self))
+    }
+
     fn remember(&self, held: &Arc<Held>) {
         lock(&self.leases).insert(held.id.clone(), Arc::clone(held));
     }
@@ -196,15 +224,11 @@ async fn accept(core: Arc<Core>, listener: UnixListener) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let core = Arc::clone(&core);
-                tokio::spawn(async move {
-                    core.clients.fetch_add(1, Ordering::Relaxed);
-                    // A client that went away in the middle is its own affair.
-                    let _ = serve(&core, stream).await;
-                    core.clients.fetch_sub(1, Ordering::Relaxed);
-                });
+                // A client that went away in the middle is its own affair.
+                tokio::spawn(async move { serve(&core, stream).await });
             }
             // Out of descriptors, say: others will close theirs.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
@@ -212,7 +236,9 @@ async fn accept(core: Arc<Core>, listener: UnixListener) {
 async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let pid = stream.peer_cred()?.pid().unwrap_or(0).cast_unsigned();
     let mut connection = Connection::accept(stream).await?;
-    match connection.requests.recv().await {
+    let request = connection.requests.recv().await;
+    let _serving = core.serving();
+    match request {
         Some((
             Request::Start {
                 binary,

@@ -86,6 +86,9 @@ fn what_we_give_nextest_ourselves_is_refused() {
     for line in [
         "x --cargo-metadata f",
         "x --unit-graph",
+        "x --rerun latest",
+        "x --archive-file a.tar.zst",
+        "x --workspace-remap d",
         "x --cargo-message-format json",
     ] {
         let error = parse(line)

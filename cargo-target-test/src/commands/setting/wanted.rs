@@ -55,6 +55,7 @@ impl Setting {
             parameters: target.parameters.clone(),
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
+            workspace: Some(self.workspace.clone()),
         };
         Ok((0..target.count.min(need)).map(wanted).collect())
     }

@@ -3,7 +3,7 @@
 //! Owns framing on tokio's side. A task of its own reads, so that waiting for a frame can be given up
 //! at any moment without losing part of one. Must not know what frames mean.
 
-use std::io;
+use std::{io, time::Duration};
 
 use target_fixtures::wire::{
     Failure, FailureKind, PROTOCOL, Reply, Request, lengths_of, write_frame,
@@ -15,16 +15,30 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
+    task::JoinHandle,
+    time,
 };
 
 /// How many frames a client may be ahead.
 const AHEAD: usize = 8;
+/// How long a client may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
 
 /// Both directions of a connection that has said hello.
 pub(super) struct Connection {
     /// What the client asks; `None` once it is gone.
     pub(super) requests: mpsc::Receiver<(Request, Vec<u8>)>,
     pub(super) replies: Replies,
+    _reader: Reader,
+}
+
+/// The task that reads; ends with the connection, whatever the client keeps open.
+struct Reader(JoinHandle<()>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The way to the client.
@@ -35,12 +49,13 @@ impl Connection {
     pub(super) async fn accept(stream: UnixStream) -> io::Result<Self> {
         let (read, write) = stream.into_split();
         let (send, requests) = mpsc::channel(AHEAD);
-        tokio::spawn(read_all(read, send));
         let mut connection = Self {
             requests,
             replies: Replies(write),
+            _reader: Reader(tokio::spawn(read_all(read, send))),
         };
-        let refused = match connection.requests.recv().await {
+        let hello = time::timeout(HELLO, connection.requests.recv()).await;
+        let refused = match hello.ok().flatten() {
             Some((
                 Request::Hello {
                     protocol: PROTOCOL, ..

@@ -14,8 +14,12 @@ use std::{
 use target_fixtures::{env, wire::Instance};
 use tokio::sync::watch;
 
-use super::line::Line;
-use crate::{process, provision::pool::Lease};
+use super::{Core, line::Line, supply::Supply};
+use crate::{
+    error::Result,
+    process,
+    provision::pool::{Lease, Record},
+};
 
 /// How long the killing of what a lease left may take.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -26,36 +30,45 @@ pub(super) struct Held {
     pub(super) id: String,
     /// What clients are told of its instances.
     pub(super) instances: Vec<Instance>,
-    lines: BTreeMap<String, Arc<Line>>,
-    pool: Mutex<Option<Lease>>,
+    reached: BTreeMap<String, Reached>,
+    supply: Arc<Supply>,
+    /// Whoever ends it has this until it has ended.
+    pool: tokio::sync::Mutex<Option<Lease>>,
     skipped: Mutex<Option<String>>,
-    working: AtomicUsize,
+    /// Requests under way, and those that were cut off.
+    unfinished: AtomicUsize,
     end: watch::Sender<bool>,
 }
 
-/// Counts one request under way.
-pub(super) struct Working<'a>(&'a AtomicUsize);
+/// An instance of the lease.
+pub(super) struct Reached {
+    pub(super) line: Arc<Line>,
+    pub(super) record: Record,
+}
 
 impl Held {
     pub(super) fn new(
         id: String,
         instances: Vec<Instance>,
-        lines: BTreeMap<String, Arc<Line>>,
+        reached: BTreeMap<String, Reached>,
+        supply: Arc<Supply>,
         lease: Lease,
     ) -> Self {
         Self {
             id,
             instances,
-            lines,
-            pool: Mutex::new(Some(lease)),
+            reached,
+            supply,
+            pool: tokio::sync::Mutex::new(Some(lease)),
             skipped: Mutex::default(),
-            working: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
             end: watch::Sender::new(false),
         }
     }
 
     pub(super) fn line(&self, instance: &str) -> Option<Arc<Line>> {
-        self.lines.get(instance).map(Arc::clone)
+        let reached = self.reached.get(instance)?;
+        Some(Arc::clone(&reached.line))
     }
 
     pub(super) fn skip(&self, reason: String) {
@@ -69,9 +82,14 @@ impl Held {
             .clone()
     }
 
-    pub(super) fn working(&self) -> Working<'_> {
-        self.working.fetch_add(1, Ordering::Relaxed);
-        Working(&self.working)
+    /// A request is under way; one that never comes to [`Held::finish`] may have left something running.
+    pub(super) fn begin(&self) {
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request came to its end.
+    pub(super) fn finish(&self) {
+        self.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Done when the lease has ended.
@@ -85,12 +103,20 @@ impl Held {
     /// Ends the lease: stops its clients, kills what it still runs, and only then frees the instances.
     /// With `abandoned` (the holder died without a word) everything that carries its mark is looked for,
     /// on this host too. A command that ended by itself has left nothing running but what it meant to.
-    pub(super) async fn end(&self, abandoned: bool) {
-        let busy = self.working.load(Ordering::Relaxed) > 0;
+    ///
+    /// Returns why an instance was lost meanwhile; that one is not lent again.
+    pub(super) async fn end(&self, core: &Arc<Core>, abandoned: bool) -> Option<String> {
         self.end.send_replace(true);
-        if busy || abandoned {
-            for line in self.lines.values() {
-                let _ = line.transport.sweep(&self.id, SWEEP).await;
+        let mut pool = self.pool.lock().await;
+        let mut lease = pool.take()?;
+        let mut lost = None;
+        for Reached { line, record } in self.reached.values() {
+            if let Err(error) = self.clean(line, abandoned).await {
+                core.spoil(record, &error.chain()).await;
+                self.supply.forget(&record.id);
+                // What may still run there is for the next holder to kill.
+                lease.set_swept(false);
+                lost.get_or_insert(error.chain());
             }
         }
         if abandoned {
@@ -98,18 +124,19 @@ impl Held {
             let sweep = move || process::kill_marked(env::LEASE, &mark);
             let _ = tokio::task::spawn_blocking(sweep).await;
         }
-        let lease = self
-            .pool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
         // Letting go is a few writes; the runtime's one thread can wait for those.
         drop(lease);
+        core.forget(self);
+        lost
     }
-}
 
-impl Drop for Working<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    async fn clean(&self, line: &Line, abandoned: bool) -> Result<()> {
+        if abandoned || self.unfinished.load(Ordering::Relaxed) > 0 {
+            line.transport.sweep(&self.id, SWEEP).await?;
+        }
+        if line.is_in_doubt() {
+            line.prove().await?;
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,13 @@ use std::{
 use target_fixtures::wire::{Failure, FailureKind, Instance};
 use tokio::sync::mpsc;
 
-use super::{Core, held::Held, infra, line::Line, supply::Supply};
+use super::{
+    Core,
+    held::{Held, Reached},
+    infra,
+    line::Line,
+    supply::Supply,
+};
 use crate::{
     error::Result,
     provision::pool::{
@@ -21,7 +27,9 @@ use crate::{
 
 /// How often the pool is asked again while other processes may let go.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Waiting for less is not worth a word.
+/// How often, at most, all instances are looked at again since too few of them could be leased.
+const ROUNDS: u32 = 20;
+/// Waiting for less is not worth a word; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Who asks.
@@ -43,7 +51,8 @@ pub(super) async fn lease(
     asker: &Asker,
     notes: &mpsc::UnboundedSender<String>,
 ) -> Result<Arc<Held>, Failure> {
-    let (started, mut said, mut ticket) = (Instant::now(), String::new(), None);
+    let mut quiet = QUIET;
+    let (started, mut said, mut ticket, mut rounds) = (Instant::now(), String::new(), None, 0);
     loop {
         let changed = core.changed.notified();
         tokio::pin!(changed);
@@ -62,14 +71,16 @@ pub(super) async fn lease(
             TryLease::Wait { text } => text,
             TryLease::NoneReady => match supply.hopeless(count as usize) {
                 Some(failure) => return Err(failure),
+                None if rounds > ROUNDS => return Err(too_few(supply, count)),
                 None => {
                     // One that was ready may have become dirty since: its holder died, elsewhere perhaps.
-                    supply.look_again();
+                    rounds += u32::from(supply.look_again());
                     "being deployed".to_owned()
                 }
             },
         };
-        if waits_for != said && started.elapsed() > QUIET {
+        if waits_for != said && started.elapsed() > quiet {
+            quiet = started.elapsed() * 2;
             let _ = notes.send(format!("waiting for {}: {waits_for}", supply.target()));
             said = waits_for;
         }
@@ -88,9 +99,11 @@ async fn try_lease(
     mut ticket: Option<Ticket>,
 ) -> Result<(TryLease, Option<Ticket>), Failure> {
     let (core, supply, asker) = (Arc::clone(core), Arc::clone(supply), asker.clone());
+    // Whoever asked may be gone when the answer comes: then it is dropped here, still counted.
+    let serving = core.serving();
     let asked = tokio::task::spawn_blocking(move || {
         let Some(wanted) = supply.wanted.first() else {
-            return Ok((TryLease::NoneReady, None));
+            return Ok((TryLease::NoneReady, None, serving));
         };
         let process = Process::of(asker.pid);
         let request = LeaseRequest {
@@ -101,18 +114,25 @@ async fn try_lease(
             holder: Holder::new(process, &core.run, &asker.case, &asker.lease),
         };
         let answer = core.provisioner.try_lease(&request, &mut ticket)?;
-        Ok((answer, ticket))
+        Ok((answer, ticket, serving))
     });
     match asked.await {
-        Ok(answer) => answer.map_err(|error: crate::error::Error| infra(&error)),
+        Ok(answer) => answer
+            .map(|(answer, ticket, _)| (answer, ticket))
+            .map_err(|error: crate::error::Error| infra(&error)),
         Err(_) => Err(interrupted()),
     }
 }
 
 /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and
 /// proved alive. `None`: one was not, and is not lent again.
-async fn hold(core: &Arc<Core>, supply: &Supply, lease: Lease, asker: &Asker) -> Option<Arc<Held>> {
-    let (mut lines, mut instances) = (BTreeMap::new(), Vec::new());
+async fn hold(
+    core: &Arc<Core>,
+    supply: &Arc<Supply>,
+    mut lease: Lease,
+    asker: &Asker,
+) -> Option<Arc<Held>> {
+    let (mut reached, mut instances) = (BTreeMap::new(), Vec::new());
     for leased in &lease.instances {
         let record = &leased.record;
         let proved = match core.line(record) {
@@ -127,7 +147,10 @@ async fn hold(core: &Arc<Core>, supply: &Supply, lease: Lease, asker: &Asker) ->
             Err(error) => Err(error),
         };
         match proved {
-            Ok(line) => lines.insert(record.name().to_owned(), line),
+            Ok(line) => {
+                let record = record.clone();
+                reached.insert(record.name().to_owned(), Reached { line, record })
+            }
             Err(error) => {
                 core.progress(&format!("{}: {}", record.name(), error.chain()));
                 core.spoil(record, &error.chain()).await;
@@ -137,7 +160,10 @@ async fn hold(core: &Arc<Core>, supply: &Supply, lease: Lease, asker: &Asker) ->
         };
         instances.push(core.describe(record));
     }
-    let held = Arc::new(Held::new(asker.lease.clone(), instances, lines, lease));
+    lease.set_swept(true);
+    let supply = Arc::clone(supply);
+    let held = Held::new(asker.lease.clone(), instances, reached, supply, lease);
+    let held = Arc::new(held);
     core.remember(&held);
     Some(held)
 }
@@ -145,12 +171,7 @@ async fn hold(core: &Arc<Core>, supply: &Supply, lease: Lease, asker: &Asker) ->
 /// Kills what dead holders left.
 async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
     if let Some(holder) = &leased.died {
-        for mark in holder
-            .unswept
-            .iter()
-            .chain([&holder.lease])
-            .filter(|mark| !mark.is_empty())
-        {
+        for mark in holder.marks() {
             line.transport.sweep(mark, Duration::from_secs(10)).await?;
         }
     }
@@ -171,6 +192,17 @@ impl Core {
             data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
             features: record.features.clone(),
         }
+    }
+}
+
+fn too_few(supply: &Supply, count: u32) -> Failure {
+    let target = supply.target();
+    Failure {
+        kind: FailureKind::Infra,
+        message: format!("`{target}` never had {count} instances ready at once"),
+        hint: Some(format!(
+            "are several instances of `{target}` the same machine?"
+        )),
     }
 }
 

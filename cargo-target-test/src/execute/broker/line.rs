@@ -3,11 +3,17 @@
 //! Must not know leases or pools.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::{error::Result, execute::transport::Transport};
+use target_fixtures::wire::Reply;
+
+use super::infra;
+use crate::{
+    error::{Error, Result},
+    execute::transport::Transport,
+};
 
 /// An instance idle for longer is proved alive before it is leased.
 const FRESH: Duration = Duration::from_secs(2);
@@ -17,6 +23,7 @@ const PROOF: Duration = Duration::from_secs(15);
 /// A connected instance.
 pub(super) struct Line {
     pub(super) transport: Arc<dyn Transport>,
+    /// `None`: it never answered, or something failed since.
     heard: Mutex<Option<Instant>>,
 }
 
@@ -30,7 +37,18 @@ impl Line {
 
     /// It answered just now.
     pub(super) fn heard(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last() = Some(Instant::now());
+    }
+
+    /// The answer for what failed on it: it has to prove itself before it is leased again.
+    pub(super) fn failed(&self, error: &Error) -> Reply {
+        *self.last() = None;
+        Reply::Failed(infra(error))
+    }
+
+    /// Whether something failed on it that may be its own fault.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.last().is_none()
     }
 
     /// Proves that it answers, unless it just did.
@@ -38,11 +56,15 @@ impl Line {
     /// # Errors
     /// Why it does not.
     pub(super) async fn prove(&self) -> Result<()> {
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = *self.last();
         if heard.is_none_or(|heard| heard.elapsed() > FRESH) {
             self.transport.probe(PROOF).await?;
             self.heard();
         }
         Ok(())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,11 +11,10 @@ use tokio::sync::mpsc;
 use super::{
     connection::{Connection, Replies, request_failure},
     held::Held,
-    infra,
     line::Line,
 };
 use crate::execute::transport::{
-    Event, Transport,
+    Event,
     files::{self, Piece},
 };
 
@@ -27,23 +26,29 @@ pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::
     let ended = held.ended();
     tokio::pin!(ended);
     loop {
+        // The end first: nothing starts on an instance that may be somebody else's.
         let request = tokio::select! {
-            request = connection.requests.recv() => request,
+            biased;
             () = &mut ended => return Ok(()),
+            request = connection.requests.recv() => request,
         };
         let Some((request, _)) = request else {
             return Ok(());
         };
-        let _working = held.working();
+        held.begin();
         tokio::select! {
-            answered = answer(connection, held, request) => answered?,
+            biased;
             () = &mut ended => return Ok(()),
+            answered = answer(connection, held, request) => answered?,
         }
+        held.finish();
     }
 }
 
 async fn answer(connection: &mut Connection, held: &Held, request: Request) -> io::Result<()> {
-    let Connection { requests, replies } = connection;
+    let Connection {
+        requests, replies, ..
+    } = connection;
     match request {
         Request::Exec {
             instance,
@@ -62,7 +67,7 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
                 let (send, pieces) = mpsc::channel(4);
                 let reply = tokio::select! {
                     put = files::put(&*line.transport, &held.id, &path, mode, pieces) => {
-                        put.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done)
+                        put.map_or_else(|error| line.failed(&error), |()| Reply::Done)
                     }
                     gone = forward(requests, Input::File(send)) => return Err(gone),
                 };
@@ -71,7 +76,7 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Get { instance, path } => match held.line(&instance) {
-            Some(line) => get(requests, replies, held, &*line.transport, &path).await,
+            Some(line) => get(requests, replies, held, &line, &path).await,
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Ping { instance } => {
@@ -86,7 +91,7 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
                             micros: u64::try_from(micros).unwrap_or(u64::MAX),
                         }
                     }
-                    Err(error) => Reply::Failed(infra(&error)),
+                    Err(error) => line.failed(&error),
                 },
             };
             replies.send(&reply).await
@@ -137,7 +142,7 @@ async fn exec(
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 return replies.send(&Reply::Exited { exit, millis }).await;
             }
-            Some(Event::Lost(error)) => return replies.send(&Reply::Failed(infra(&error))).await,
+            Some(Event::Lost(error)) => return replies.send(&line.failed(&error)).await,
             None => {
                 let failure = request_failure("the command ended without a word");
                 return replies.send(&Reply::Failed(failure)).await;
@@ -150,11 +155,11 @@ async fn get(
     requests: &mut mpsc::Receiver<(Request, Vec<u8>)>,
     replies: &mut Replies,
     held: &Held,
-    transport: &dyn Transport,
+    line: &Line,
     path: &str,
 ) -> io::Result<()> {
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let got = files::get(transport, &held.id, path, send);
+    let got = files::get(&*line.transport, &held.id, path, send);
     let gone = forward(requests, Input::None);
     tokio::pin!(got, gone);
     let mut result = None;
@@ -177,7 +182,7 @@ async fn get(
         Some(result) => result,
         None => got.await,
     };
-    let reply = result.map_or_else(|error| Reply::Failed(infra(&error)), |()| Reply::Done);
+    let reply = result.map_or_else(|error| line.failed(&error), |()| Reply::Done);
     replies.send(&reply).await
 }
 

@@ -80,8 +80,7 @@ pub(super) async fn serve(
         Ok(()) => session::serve(connection, &held).await,
         Err(error) => Err(error),
     };
-    held.end(served.is_err()).await;
-    core.forget(&held);
+    held.end(core, served.is_err()).await;
     served
 }
 

@@ -4,7 +4,10 @@
 //! Owns which instance is being deployed, ready or failed in this run. Must not know cases. The pool
 //! knows what exists; this only spares asking it twice.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use target_fixtures::wire::Failure;
 
@@ -14,6 +17,9 @@ use crate::{
     execute::transport,
     provision::{Ensured, Wanted, pool::Record},
 };
+
+/// For how long a failure is the answer to all who ask, where it is not for the whole run.
+const MEMORY: Duration = Duration::from_secs(2);
 
 /// The instances of one target.
 pub struct Supply {
@@ -29,7 +35,8 @@ enum Slot {
     Idle,
     Working,
     Ready(Arc<Supplied>),
-    Failed(Failure),
+    /// Since when.
+    Failed(Failure, Instant),
 }
 
 /// A ready instance.
@@ -68,12 +75,13 @@ impl Supply {
         core: &Arc<Core>,
         index: usize,
     ) -> Result<Arc<Supplied>, Failure> {
-        self.ask_for(core, index);
         loop {
             let changed = core.changed.notified();
+            // In every round: what was ready a moment ago may have been forgotten.
+            self.ask_for(core, index);
             match self.slots()[index].clone() {
                 Slot::Ready(supplied) => return Ok(supplied),
-                Slot::Failed(failure) => return Err(failure),
+                Slot::Failed(failure, _) => return Err(failure),
                 Slot::Idle | Slot::Working => {}
             }
             changed.await;
@@ -84,7 +92,7 @@ impl Supply {
     pub(super) fn hopeless(&self, count: usize) -> Option<Failure> {
         let slots = self.slots();
         let mut failed = slots.iter().filter_map(|slot| match slot {
-            Slot::Failed(failure) => Some(failure),
+            Slot::Failed(failure, _) => Some(failure),
             _ => None,
         });
         let possible = slots.len() - failed.clone().count();
@@ -104,14 +112,24 @@ impl Supply {
         }
     }
 
-    /// Has the pool asked again for every instance, unless one is on its way.
-    pub(super) fn look_again(&self) {
+    /// Has the pool asked again for every instance, unless one is on its way; says whether it is.
+    pub(super) fn look_again(&self) -> bool {
         let mut slots = self.slots();
-        if !slots.iter().any(|slot| matches!(slot, Slot::Working)) {
-            for slot in slots
-                .iter_mut()
-                .filter(|slot| matches!(slot, Slot::Ready(_)))
-            {
+        if slots.iter().any(|slot| matches!(slot, Slot::Working)) {
+            return false;
+        }
+        for slot in slots.iter_mut() {
+            if matches!(slot, Slot::Ready(_)) {
+                *slot = Slot::Idle;
+            }
+        }
+        true
+    }
+
+    /// What failed in an earlier run of the tests is tried again, where one supply serves several runs.
+    pub(crate) fn forgive(&self) {
+        for slot in self.slots().iter_mut() {
+            if matches!(slot, Slot::Failed(_, at) if at.elapsed() > MEMORY) {
                 *slot = Slot::Idle;
             }
         }
@@ -128,7 +146,7 @@ impl Supply {
             let made = supply.make(&core, index).await;
             supply.slots()[index] = match made {
                 Ok(supplied) => Slot::Ready(Arc::new(supplied)),
-                Err(failure) => Slot::Failed(failure),
+                Err(failure) => Slot::Failed(failure, Instant::now()),
             };
             core.changed.notify_waiters();
         });
@@ -139,10 +157,13 @@ impl Supply {
     async fn make(&self, core: &Arc<Core>, index: usize) -> Result<Supplied, Failure> {
         let mut replaced = None;
         loop {
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             let ensured = self.ensure(core, index).await;
             let instance = format!("{}-{index}", self.target());
             let ensured = ensured.map_err(|error| could_not(&instance, &error))?;
+            if let Some(reason) = &ensured.recycled {
+                core.progress(&format!("{instance}: recycled: {reason}"));
+            }
             let line = core
                 .line(&ensured.record)
                 .map_err(|error| could_not(&instance, &error))?;
@@ -222,10 +243,16 @@ impl Core {
 fn could_not(instance: &str, error: &Error) -> Failure {
     let mut failure = infra(error);
     failure.message = format!("{instance} could not be deployed: {}", failure.message);
+    let target = instance
+        .rsplit_once('-')
+        .map_or(instance, |(target, _)| target);
+    let alone =
+        || format!("once that is mended, `cargo target-test '[{target}]'` runs its cases alone");
+    failure.hint.get_or_insert_with(alone);
     failure
 }
 
-fn story(ensured: &Ensured, replaced: Option<&str>, took: std::time::Duration) -> String {
+fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
     let name = ensured.record.name();
     let took = took.as_secs_f32();
     let what = if ensured.fresh {

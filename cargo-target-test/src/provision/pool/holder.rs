@@ -82,6 +82,12 @@ impl Holder {
         }
     }
 
+    /// The marks of everything that it, and those before it, may have left running.
+    pub fn marks(&self) -> impl Iterator<Item = &str> {
+        let all = self.unswept.iter().chain([&self.lease]);
+        all.map(String::as_str).filter(|mark| !mark.is_empty())
+    }
+
     /// From a lock file's text; one that says nothing if the text was torn.
     pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()

@@ -24,6 +24,7 @@ pub struct Lease {
     /// The instances, as many as were asked for.
     pub instances: Vec<LeasedInstance>,
     locks: Vec<FileLock>,
+    swept: bool,
 }
 
 /// A leased instance.
@@ -40,13 +41,21 @@ pub struct LeasedInstance {
 impl Lease {
     /// Ends the lease; the same as dropping it.
     pub fn release(self) {}
+
+    /// Says whether nothing that should be killed runs on the instances: not before what dead holders left
+    /// there was. If the lease ends otherwise, its own holder counts as one that died.
+    pub fn set_swept(&mut self, swept: bool) {
+        self.swept = swept;
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         for lock in self.locks.drain(..) {
-            // A failure leaves the text: the next holder then takes us for dead, which is safe.
-            let _ = lock.write("");
+            // Otherwise, and after a failure, the text stays: the next holder takes us for dead, which is safe.
+            if self.swept {
+                let _ = lock.write("");
+            }
             fault::point("lease-cleared");
         }
     }
@@ -92,17 +101,15 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
     let mut lease = Lease {
         instances: Vec::new(),
         locks: Vec::new(),
+        swept: picked.iter().all(|(_, free)| free.died.is_none()),
     };
     for (record, free) in picked {
         fault::point("lease-locked");
         let mut holder = by.clone();
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
-            holder.unswept.clone_from(&died.unswept);
             // Nothing can be known of a holder whose text was torn.
-            holder
-                .unswept
-                .extend(Some(died.lease.clone()).filter(|lease| !lease.is_empty()));
+            holder.unswept = died.marks().map(str::to_owned).collect();
         }
         let text = serde_json::to_string(&holder).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot note a lease").with_source(error)

@@ -39,6 +39,8 @@ pub struct Wanted {
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
+    /// The workspace that it is for, where that is not the run's: a broker may serve several.
+    pub workspace: Option<PathBuf>,
 }
 
 impl Wanted {
@@ -145,7 +147,9 @@ impl Provisioner {
             keys: wanted.keys.clone(),
             hash: wanted.hash.clone(),
             features: wanted.features.clone(),
-            workspace: self.run.workspace.clone(),
+            workspace: (wanted.workspace.as_ref())
+                .unwrap_or(&self.run.workspace)
+                .clone(),
             playbook: self.run.playbook.clone(),
             lease: exclusive
                 .map(|key| pool::shared_lease(&key))

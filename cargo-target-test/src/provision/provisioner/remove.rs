@@ -14,13 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use target_fixtures::env;
+
 use super::Provisioner;
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    fault, process,
     provision::{
-        platform::Platform,
-        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, cannot},
+        platform::{Platform, Reach},
+        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, Tenant, cannot},
     },
 };
 
@@ -48,6 +50,10 @@ pub struct Report {
     pub deleted: Vec<String>,
     /// They stay, as asked.
     pub kept: Vec<String>,
+    /// They were kept earlier and stay, since this run did not use them: a renamed target's, for instance.
+    pub unused: Vec<String>,
+    /// Dead runs had left them; they do not exist any more.
+    pub left: Vec<String>,
     /// They may exist, and are in the pool until a delete succeeds.
     pub failed: Vec<Failure>,
     /// They stay, since a living process uses them.
@@ -80,7 +86,25 @@ impl Provisioner {
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        self.end_claims(keep, |_| true)
+        let mut report = self.end_claims(keep, |_| true)?;
+        let unused = self.unused_kept()?;
+        report.unused = unused
+            .iter()
+            .map(|record| record.name().to_owned())
+            .collect();
+        Ok(report)
+    }
+
+    /// Ends a run that went its way: what dead runs left goes too.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn finish_and_reconcile(&self, keep: bool) -> Result<Report> {
+        let mut left = self.reconcile()?;
+        let mut report = self.finish(keep)?;
+        report.left = left.deleted;
+        report.failed.append(&mut left.failed);
+        Ok(report)
     }
 
     /// As [`Provisioner::finish`] for one record, which no remaining case needs.
@@ -285,6 +309,7 @@ impl Remover<'_> {
 
     /// Deletes a record that is marked as being deleted. Its record goes only when the platform has confirmed.
     pub(super) fn remove(&self, record: &Record, work: FileLock) -> Result<()> {
+        self.kill_left(record)?;
         let deleted = self.delete(record);
         fault::point("platform-deleted");
         let mut locked = self.pool.lock()?;
@@ -295,6 +320,19 @@ impl Remover<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Commands of a dead holder go with a machine of their own; those on this host have to be killed.
+    fn kill_left(&self, record: &Record) -> Result<()> {
+        let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
+        if matches!(reach, Some(Reach::Local { .. }))
+            && let Tenant::Dead(holder) = pool::tenant(&self.pool.lock()?, record)?
+        {
+            holder
+                .marks()
+                .for_each(|mark| process::kill_marked(env::LEASE, mark));
+        }
+        Ok(())
     }
 
     fn delete(&self, record: &Record) -> Result<()> {

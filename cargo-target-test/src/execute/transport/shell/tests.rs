@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    os::unix::process::CommandExt as _,
     process::{Command as Process, Output, Stdio},
 };
 
@@ -188,13 +189,17 @@ fn a_kill_finds_its_command_and_nothing_else() {
     let wrapped = wrap(&line("sleep 1000"), "x", false).unwrap();
     let mut child = Process::new("sh")
         .args(["-c", &wrapped.line])
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut said = String::new();
     while said.is_empty() {
         said = victims(&kill(&wrapped, None));
     }
-    child.kill().unwrap();
+    let group = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
     child.wait().unwrap();
     assert_eq!(said, format!("-s KILL -- -{}\n", child.id()));
 }

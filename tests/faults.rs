@@ -1,0 +1,280 @@
+//! Whatever dies, hangs, lies or is damaged: the whole program, against what really exists.
+//!
+//! Owns the project that is run and the ledger in which deploy scripts note what exists, the truth that
+//! `pool.json` is held against. Must not look into the pool.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use crate::support::{Outcome, Project, Started, Tool, eventually};
+
+/// Death at every point, of every process.
+mod deaths;
+/// A pool that cannot be used.
+mod pool;
+/// Clients that talk nonsense.
+mod protocol;
+/// Scripts that fail.
+mod scripts;
+/// Runs that get in each other's way.
+mod sharing;
+/// Machines that die.
+mod ssh;
+/// Tests that start their own broker.
+mod standalone;
+
+const TESTS: &str = r##"
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+fn at(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os("FAULTS_AT").expect("FAULTS_AT")).join(name)
+}
+
+/// Says something, whole, in a file.
+fn say(name: &str, text: String) {
+    fs::write(at(&format!("{name}.new")), text).unwrap();
+    fs::rename(at(&format!("{name}.new")), at(name)).unwrap();
+}
+
+fn wait_for(name: &str) {
+    while !at(name).exists() {
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[target_test]
+fn quick(target: &Target) -> Result<()> {
+    target.run("true")?;
+    say(&format!("quick-{}", target.instance()), String::new());
+    Ok(())
+}
+
+#[target_test]
+fn other(target: &Target) -> Result<()> {
+    target.run("true")?;
+    Ok(())
+}
+
+/// Its runner's and its own number, until it may go on.
+#[target_test]
+fn holds(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let lease = std::env::var("TARGET_TEST_LEASE").unwrap_or_default();
+    say("held", format!("{} {} {} {lease}", parent(), std::process::id(), target.instance()));
+    wait_for("go");
+    target.run("true")?;
+    Ok(())
+}
+
+/// Holds its lease without a word to its target.
+#[target_test]
+fn idle(target: &Target) -> Result<()> {
+    target.run("true")?;
+    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    // A lease is proved alive after 2 s without a sign.
+    thread::sleep(Duration::from_millis(2100));
+    wait_for("go");
+    Ok(())
+}
+
+/// A remote command that does not end, which says its number.
+fn endless(target: &Target) -> Result<()> {
+    let file = at("remote");
+    let file = file.display();
+    target.run(format!("echo $$ >{file}.new; mv {file}.new {file}; sleep 1000; true"))?;
+    Ok(())
+}
+
+#[target_test]
+fn endless_alone(target: &Target) -> Result<()> {
+    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    endless(target)
+}
+
+#[target_test]
+fn endless_behind(target: &Target) {
+    thread::scope(|scope| {
+        scope.spawn(|| endless(target));
+        wait_for("remote");
+        std::process::exit(1);
+    });
+}
+
+/// Also leaves local children: one in its group, one in a session of its own.
+#[target_test]
+fn children(target: &Target) -> Result<()> {
+    let script = "sleep 1000 & a=$!; setsid sleep 1000 & echo $a $! >$FAULTS_AT/children.new; \
+                  mv $FAULTS_AT/children.new $FAULTS_AT/children";
+    Command::new("sh").args(["-c", script]).status()?;
+    endless_alone_body(target)
+}
+
+fn endless_alone_body(target: &Target) -> Result<()> {
+    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    endless(target)
+}
+
+/// Leaves a daemon as daemons are: forked twice, its own session, our output still in its hands.
+#[target_test]
+fn daemon(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let script = "setsid sh -c 'sleep 1000 & echo $! >$FAULTS_AT/daemon' & wait";
+    Command::new("sh").args(["-c", script]).status()?;
+    wait_for("daemon");
+    Ok(())
+}
+"##;
+
+/// The project, built once for all.
+fn project() -> Project {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let project = Project::new("faults").test_file("faults", TESTS);
+        let built = project.cargo(["test", "--no-run", "--test", "faults"]);
+        built.run().code(0);
+        project.path("")
+    });
+    Project::existing(root)
+}
+
+/// The machines of one test: a playbook, its scripts, and their ledger.
+struct Lab {
+    project: Project,
+}
+
+/// Notes the machine before it says so.
+const UP: &str = r#"#!/bin/sh
+read -r line
+unique=$(printf '%s' "$line" | sed 's/.*"unique":"\([^"]*\)".*/\1/')
+instance=$(printf '%s' "$line" | sed 's/.*"instance":"\([^"]*\)".*/\1/')
+echo "$instance" >"ledger/$unique"
+echo '{"host": "localhost", "transport": "local"}'
+"#;
+const DOWN: &str = r#"#!/bin/sh
+read -r line
+unique=$(printf '%s' "$line" | sed 's/.*"unique":"\([^"]*\)".*/\1/')
+rm -f "ledger/$unique"
+"#;
+
+impl Lab {
+    /// A target `alpha` of this many instances.
+    fn new(count: u32) -> Self {
+        let lab = Self { project: project() };
+        fs::create_dir(lab.path("ledger")).expect("the ledger");
+        lab.script("up", UP);
+        lab.script("down", DOWN);
+        lab.playbook(&target("alpha", count, ""));
+        lab
+    }
+
+    /// A path beside the playbook.
+    fn path(&self, name: &str) -> PathBuf {
+        self.project.private(name)
+    }
+
+    fn playbook(&self, toml: &str) {
+        fs::write(self.path("target-test.toml"), toml).expect("the playbook");
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        // Renamed into place: one that is running may not be written.
+        let new = self.path(&format!("{name}.new"));
+        fs::write(&new, text).expect("a script");
+        fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("a script");
+        fs::rename(&new, self.path(name)).expect("a script");
+    }
+
+    /// The tool.
+    fn tool(&self, args: &[&str]) -> Tool {
+        self.in_environment(self.project.tool(args))
+    }
+
+    /// Any program.
+    fn program(&self, name: &str) -> Tool {
+        self.in_environment(self.project.through(name))
+    }
+
+    /// Cargo, for tests that start their own broker.
+    fn cargo(&self, args: &[&str]) -> Tool {
+        self.in_environment(self.project.cargo(args))
+    }
+
+    fn in_environment(&self, tool: Tool) -> Tool {
+        tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
+            .env("FAULTS_AT", self.path(""))
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Outcome {
+        self.tool(args).run()
+    }
+
+    fn start(&self, args: &[&str]) -> Started {
+        self.tool(args).start()
+    }
+
+    /// The names of what exists.
+    fn ledger(&self) -> Vec<String> {
+        let files = fs::read_dir(self.path("ledger")).expect("the ledger");
+        let name = |file: fs::DirEntry| fs::read_to_string(file.path()).unwrap_or_default();
+        let mut names: Vec<_> = files
+            .map(|file| name(file.expect("a machine")).trim().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What a script or test says in a file, its words.
+    #[track_caller]
+    fn said<const N: usize>(&self, name: &str) -> [String; N] {
+        let file = self.path(name);
+        eventually(name, || {
+            fs::read_to_string(&file).is_ok_and(|text| !text.is_empty())
+        });
+        let text = fs::read_to_string(file).expect("what was said");
+        let mut words = text.split_whitespace().map(str::to_owned);
+        std::array::from_fn(|_| words.next().unwrap_or_default())
+    }
+
+    fn let_go(&self) {
+        fs::write(self.path("go"), "").expect("a file");
+    }
+
+    /// `--delete-targets` leaves nothing, and does no harm the second time.
+    #[track_caller]
+    fn clean(&self, why: &str) {
+        self.run(&["--delete-targets"]).code(0);
+        assert!(self.ledger().is_empty(), "{why}: {:?}", self.ledger());
+        self.run(&["--delete-targets"])
+            .code(0)
+            .says("nothing to delete");
+    }
+}
+
+/// A target in a playbook, on platform `command`.
+fn target(name: &str, count: u32, more: &str) -> String {
+    format!(
+        "[[targets]]\nname = \"{name}\"\nplatform = \"command\"\ncount = {count}\n\
+         deploy = \"./up\"\ndelete = \"./down\"\n{more}\n"
+    )
+}
+
+fn kill(pid: &str) {
+    let number = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
+    let sent = rustix::process::kill_process(number.expect("a pid"), rustix::process::Signal::KILL);
+    sent.expect("a process to kill");
+}
+
+/// Neither gone nor a zombie.
+fn alive(pid: &str) -> bool {
+    fs::read_to_string(Path::new("/proc").join(pid).join("stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}

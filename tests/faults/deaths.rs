@@ -1,0 +1,194 @@
+//! Death by `kill -9`: of the run at every point between two durable steps, of its processes, of scripts.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use cargo_target_test::fault;
+use rustix::process::Signal;
+
+use super::{DOWN, Lab, UP, alive, kill, target};
+use crate::support::eventually;
+
+/// How many runs at once.
+const AT_ONCE: usize = 3;
+
+/// Has a run die at the first and the third meeting of every point, and something clean up after it.
+fn at_every_point(keep: bool, after: impl Fn(&Lab, &str) + Sync) {
+    let faults: Vec<String> = (fault::POINTS.iter())
+        .flat_map(|point| [(*point).to_owned(), format!("{point}#3")])
+        .collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    die_at(fault, keep, &after);
+                }
+            });
+        }
+    });
+}
+
+fn die_at(fault: &str, keep: bool, after: &impl Fn(&Lab, &str)) {
+    let lab = Lab::new(2);
+    // What is made dirty: a machine that does not answer.
+    lab.script(
+        "unreachable",
+        &UP.replace("\"transport\": \"local\"", "\"port\": 1"),
+    );
+    let broken = target("broken", 1, "").replace("./up", "./unreachable");
+    lab.playbook(&format!("{}{broken}", target("alpha", 2, "")));
+    let filters: &[&str] = if keep {
+        &["quick", "other", "--keep-targets"]
+    } else {
+        &["quick", "other"]
+    };
+    let died = lab.tool(filters).env("TARGET_TEST_FAULT", fault).run();
+    let met = std::os::unix::process::ExitStatusExt::signal(&died.status) == Some(9);
+    assert!(
+        met || fault.ends_with("#3"),
+        "`{fault}` was never met: {died:?}"
+    );
+    after(&lab, fault);
+}
+
+#[test]
+fn deleting_cleans_up_after_a_death_at_every_point() {
+    at_every_point(true, |lab, fault| lab.clean(fault));
+}
+
+#[test]
+fn the_next_run_cleans_up_after_a_death_at_every_point() {
+    at_every_point(false, |lab, fault| {
+        lab.playbook(&target("alpha", 2, ""));
+        lab.run(&["quick", "other"]).code(0);
+        assert!(lab.ledger().is_empty(), "{fault}: {:?}", lab.ledger());
+    });
+}
+
+#[test]
+fn a_killed_run_leaves_only_what_can_be_deleted() {
+    let lab = Lab::new(2);
+    let run = lab.start(&["children", "quick"]);
+    let [runner, test, _] = lab.said("held");
+    let [child, daemon] = lab.said("children");
+    let [remote] = lab.said("remote");
+    run.signal(Signal::KILL);
+    let _ = run.wait();
+    for pid in [&runner, &test, &child, &daemon] {
+        eventually("the end of the run's processes", || !alive(pid));
+    }
+    assert!(!lab.ledger().is_empty());
+    // The next holder kills what the dead one's test runs there; a machine that we made is made anew.
+    lab.run(&["quick"]).code(0);
+    eventually("the remote command's end", || !alive(&remote));
+    lab.clean("a killed run");
+}
+
+#[test]
+fn a_killed_runner_is_a_failure_of_its_case_and_of_no_other() {
+    let lab = Lab::new(1);
+    let run = lab.start(&["children", "quick", "other", "-j1"]);
+    let [runner, test, _] = lab.said("held");
+    let [child, daemon] = lab.said("children");
+    let [remote] = lab.said("remote");
+    kill(&runner);
+    let run = run.wait().code(100);
+    for pid in [&test, &child, &daemon, &remote] {
+        assert!(!alive(pid), "{run:?}");
+    }
+    run.line_with(&["SIGKILL", "children[alpha]"])
+        .line_with(&["PASS", "quick[alpha]"])
+        .line_with(&["PASS", "other[alpha]"]);
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_killed_test_is_a_failure_by_its_signal() {
+    let lab = Lab::new(1);
+    let run = lab.start(&["endless_alone", "quick", "-j1"]);
+    let [_, test, _] = lab.said("held");
+    let [remote] = lab.said("remote");
+    kill(&test);
+    run.wait()
+        .code(100)
+        .line_with(&["SIGKILL", "endless_alone[alpha]"])
+        .line_with(&["PASS", "quick[alpha]"]);
+    assert!(!alive(&remote));
+    assert!(lab.ledger().is_empty());
+}
+
+/// The instance's next holder would share it with the command.
+#[test]
+fn what_a_test_still_runs_remotely_ends_before_the_next_lease() {
+    let lab = Lab::new(1);
+    let run = lab.run(&["endless_behind", "quick", "-j1"]).code(100);
+    let [remote] = lab.said("remote");
+    assert!(!alive(&remote));
+    run.line_with(&["FAIL", "endless_behind[alpha]"])
+        .line_with(&["PASS", "quick[alpha]"]);
+}
+
+#[test]
+fn a_daemon_that_a_test_leaves_is_killed_and_named() {
+    let lab = Lab::new(1);
+    let run = lab.run(&["daemon"]).code(0);
+    let [daemon] = lab.said("daemon");
+    assert!(!alive(&daemon));
+    run.line_with(&["PASS", "daemon[alpha]"]);
+    let shown = lab.run(&["daemon", "--success-output", "immediate"]);
+    shown
+        .code(0)
+        .says("left `sleep` (pid")
+        .says("behind: killed");
+}
+
+#[test]
+fn killed_scripts_leave_nothing() {
+    let lab = Lab::new(1);
+    let hang = "echo $$ >hangs.new; mv hangs.new hangs; sleep 1000; exit\n";
+    lab.script("up", &UP.replace("echo '{", &format!("{hang}echo '{{")));
+    let run = lab.start(&["quick"]);
+    let [script] = lab.said("hangs");
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    kill(&script);
+    let failed = run.wait().code(69);
+    failed
+        .says("was killed by signal 9")
+        .says("alpha-0 could not be deployed");
+    assert!(lab.ledger().is_empty());
+
+    // The same for a delete, which is tried again.
+    lab.script("up", UP);
+    let _ = std::fs::remove_file(lab.path("hangs"));
+    let once = "[ -e hangs ] || { echo $$ >hangs.new; mv hangs.new hangs; sleep 1000; }\n";
+    lab.script("down", &DOWN.replace("rm ", &format!("{once}rm ")));
+    let run = lab.start(&["quick"]);
+    let [script] = lab.said("hangs");
+    kill(&script);
+    run.wait().code(0);
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_run_killed_while_a_script_works_is_taken_over() {
+    for victim in ["up", "down"] {
+        let lab = Lab::new(1);
+        let once = "[ -e hangs ] || { echo $$ >hangs.new; mv hangs.new hangs; sleep 1000; }\n";
+        let (text, before) = match victim {
+            "up" => (UP, "echo '{"),
+            _ => (DOWN, "rm "),
+        };
+        lab.script(victim, &text.replace(before, &format!("{once}{before}")));
+        let run = lab.start(&["quick"]);
+        let [script] = lab.said("hangs");
+        run.signal(Signal::KILL);
+        let _ = run.wait();
+        eventually("the script's end", || !alive(&script));
+        assert_eq!(lab.ledger(), ["alpha-0"]);
+        lab.run(&["quick"]).code(0);
+        assert!(lab.ledger().is_empty(), "{victim}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A pool that is damaged, newer, read-only or on a full disk; records that nobody can delete or wants any more.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use super::{DOWN, Lab, target};
+use crate::support::Outcome;
+
+fn edit(lab: &Lab, from: &str, to: &str) {
+    let file = lab.path("pool/pool.json");
+    let text = fs::read_to_string(&file).expect("pool.json");
+    assert!(text.contains(from), "{text}");
+    fs::write(file, text.replace(from, to)).expect("pool.json");
+}
+
+#[test]
+fn a_damaged_or_newer_pool_is_refused_and_nothing_is_lost() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    let file = lab.path("pool/pool.json");
+    let whole = fs::read_to_string(&file).expect("pool.json");
+    let newer = whole.replacen("\"version\": 1", "\"version\": 99", 1);
+    assert_ne!(newer, whole);
+    let torn = &whole[..whole.len() / 2];
+    for text in [torn, "", "\0\u{1}garbage", "[]", &newer] {
+        fs::write(&file, text).expect("pool.json");
+        for verb in ["quick", "targets", "--delete-targets"] {
+            let refused = lab.run(&[verb]).code(73).never_says("panicked");
+            refused.says("pool.json").says("hint: ");
+        }
+        assert_eq!(fs::read_to_string(&file).expect("pool.json"), text);
+        assert_eq!(lab.ledger(), ["alpha-0"]);
+    }
+    fs::remove_file(&file).expect("pool.json");
+    lab.clean("a pool rebuilt from its notes");
+}
+
+/// As a user who may read it only.
+#[test]
+fn a_read_only_pool_is_refused() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    let mode = |mode| {
+        for folder in ["", "pool"] {
+            let mode = PermissionsExt::from_mode(mode);
+            fs::set_permissions(lab.path(folder), mode).expect("permissions");
+        }
+    };
+    mode(0o555);
+    let me = Command::new("id").arg("-u").output().expect("id");
+    let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+    for verb in ["targets", "--delete-targets"] {
+        let refused: Outcome = if me.stdout == b"0\n" {
+            let user = ["--reuid=65534", "--regid=65534", "--clear-groups", tool];
+            lab.program("setpriv").args(user).args([verb]).run()
+        } else {
+            lab.run(&[verb])
+        };
+        refused.code(73).says("cannot ").says("--pool DIR");
+    }
+    mode(0o755);
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    lab.clean("a pool that was read-only");
+}
+
+/// In a mount of its own, which is gone with the command.
+#[test]
+fn a_full_disk_is_said() {
+    let lab = Lab::new(1);
+    let full = lab.path("full");
+    fs::create_dir(&full).expect("a folder");
+    let inside = |line: &str| {
+        let mount = "mount -t tmpfs -o size=64k,nr_inodes=50 none \"$FAULTS_AT/full\" || exit 42
+                     mkdir \"$FAULTS_AT/full/run\"
+                     head -c 200k /dev/zero >\"$FAULTS_AT/full/filler\" 2>/dev/null";
+        let script = format!("{mount}\n{line}");
+        lab.program("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .run()
+    };
+    let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+    let run = inside(&format!(
+        "XDG_RUNTIME_DIR=\"$FAULTS_AT/full/run\" exec {tool} quick"
+    ));
+    if !matches!(run.status.code(), Some(70..=73)) {
+        eprintln!(
+            "skipped: no file system can be mounted here ({})",
+            run.status
+        );
+        assert!(matches!(run.status.code(), Some(1 | 42)), "{run:?}");
+        return;
+    }
+    run.says("No space left on device").never_says("panicked");
+    let pool = inside(&format!(
+        "exec {tool} --pool \"$FAULTS_AT/full/pool\" quick"
+    ));
+    pool.code(73)
+        .says("No space left on device")
+        .never_says("panicked");
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_record_of_an_unknown_platform_stays_and_is_named() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    edit(&lab, "\"platform\": \"command\"", "\"platform\": \"moon\"");
+    for _ in 0..2 {
+        lab.run(&["--delete-targets"])
+            .code(69)
+            .says("failed to delete `alpha-0`: its platform `moon` is unknown");
+    }
+    lab.run(&["targets"]).code(0).says("alpha-0").says("moon");
+    edit(&lab, "\"platform\": \"moon\"", "\"platform\": \"command\"");
+    lab.clean("a platform that is known again");
+}
+
+#[test]
+fn a_delete_that_fails_is_recorded_with_its_cause_and_tried_again() {
+    let lab = Lab::new(1);
+    lab.script("down", "#!/bin/sh\necho the door is locked >&2\nexit 3\n");
+    let run = lab.run(&["quick"]).code(69);
+    run.line_with(&["PASS", "quick[alpha]"])
+        .says("alpha-0 could not be deleted")
+        .says("the door is locked");
+    lab.run(&["targets"])
+        .code(0)
+        .says("deleting (`./down` for `alpha-0`");
+    lab.run(&["--delete-targets"])
+        .code(69)
+        .says("failed to delete `alpha-0`")
+        .says("the door is locked");
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    lab.script("down", DOWN);
+    lab.run(&["quick"]).code(0);
+    assert!(lab.ledger().is_empty(), "the next run tries again");
+    lab.clean("a delete that works again");
+}
+
+#[test]
+fn kept_instances_of_a_renamed_target_are_named() {
+    let lab = Lab::new(2);
+    lab.run(&["quick", "other", "--keep-targets"])
+        .code(0)
+        .says("kept: alpha-0, alpha-1");
+    lab.playbook(&target("omega", 1, ""));
+    let run = lab.run(&["quick"]).code(0);
+    run.says("kept earlier and not used by this run: alpha-0, alpha-1")
+        .says("--delete-targets");
+    assert_eq!(lab.ledger(), ["alpha-0", "alpha-1"]);
+    lab.clean("renamed");
+}
+
+#[test]
+fn a_changed_definition_recycles_and_says_why() {
+    let lab = Lab::new(1);
+    lab.playbook(&target("alpha", 1, "params = { size = 1 }"));
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["quick", "--keep-targets"])
+        .code(0)
+        .never_says("recycled");
+    lab.playbook(&target("alpha", 1, "params = { size = 2 }"));
+    let run = lab.run(&["quick", "--keep-targets"]).code(0);
+    run.says("alpha-0: recycled: key `params.size` changed");
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    lab.clean("recycled");
+}

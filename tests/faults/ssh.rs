@@ -1,0 +1,86 @@
+//! SSH servers that never speak, fall silent in the middle, or die between two leases.
+
+use std::{fs, net::TcpListener, process::Command, time::Instant};
+
+use super::{Lab, target};
+use crate::support::Sshd;
+
+/// Signals an sshd and everything that works for it.
+fn signal(sshd: &Sshd, name: &str, signal: &str) {
+    let pid = fs::read_to_string(sshd.directory().join(name).join("pid")).expect("a pid");
+    tree(pid.trim(), signal);
+}
+
+fn tree(pid: &str, signal: &str) {
+    let _ = Command::new("kill").args(["-s", signal, pid]).status();
+    let file = format!("/proc/{pid}/task/{pid}/children");
+    for child in fs::read_to_string(file)
+        .unwrap_or_default()
+        .split_whitespace()
+    {
+        tree(child, signal);
+    }
+}
+
+/// A dead one, for the script that stops all of them.
+fn wake(sshd: &Sshd, name: &str) {
+    signal(sshd, name, "CONT");
+}
+
+#[test]
+fn a_host_that_never_speaks_is_infra_and_spares_the_others() {
+    let lab = Lab::new(1);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let mute = format!(
+        "[[targets]]\nname = \"mute\"\nplatform = \"ssh\"\nhosts = [\"{address}\"]\nconnect-timeout = \"1s\"\n"
+    );
+    lab.playbook(&(target("alpha", 1, "") + &mute));
+    let started = Instant::now();
+    let run = lab.run(&["quick", "other"]).code(69);
+    assert!(started.elapsed().as_secs() < 30, "{run:?}");
+    run.line_with(&["PASS", "quick[alpha]"])
+        .line_with(&["PASS", "other[alpha]"])
+        .line_with(&["infra: quick[mute]: mute-0 could not be deployed"])
+        .line_with(&["infra: other[mute]: mute-0 could not be deployed"]);
+}
+
+/// The command's end is never heard of: an error within 30 s, and the next case gets the other machine.
+#[test]
+fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
+    let sshd = Sshd::start(&["one", "two"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
+    let run = lab.start(&["endless_alone", "quick", "-j1"]);
+    let _: [String; 1] = lab.said("remote");
+    signal(&sshd, "one", "STOP");
+    let started = Instant::now();
+    let run = run.wait();
+    let took = started.elapsed();
+    wake(&sshd, "one");
+    let run = run.code(69);
+    assert!(took.as_secs() < 50, "{took:?}: {run:?}");
+    run.line_with(&["FAIL", "endless_alone[alpha]"])
+        .line_with(&["lost the connection to `alpha-0`"])
+        .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
+        .line_with(&["PASS", "quick[alpha]"]);
+    assert!(lab.path("quick-alpha-1").exists());
+}
+
+/// An instance that nothing was heard of for 2 s is proved alive when it is leased.
+#[test]
+fn a_server_that_died_between_two_leases_costs_no_attempt() {
+    let sshd = Sshd::start(&["one", "two"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
+    let run = lab.start(&["idle", "quick", "-j1"]);
+    let [_, _, instance] = lab.said("held");
+    assert_eq!(instance, "alpha-0");
+    signal(&sshd, "one", "KILL");
+    lab.let_go();
+    let run = run.wait().code(0);
+    run.line_with(&["PASS", "idle[alpha]"])
+        .line_with(&["PASS", "quick[alpha]"])
+        .never_says("infra: quick");
+    assert!(lab.path("quick-alpha-1").exists());
+}

@@ -1,0 +1,118 @@
+//! Tests that were started without the tool: one broker for each pool, which dies, goes and comes again.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::{Lab, alive, kill, target};
+use crate::support::eventually;
+
+const TEST: &[&str] = &["test", "--test", "faults", "--quiet", "--", "--exact"];
+
+fn test(name: &str) -> Vec<&str> {
+    [TEST, &[name]].concat()
+}
+
+/// The numbers of the brokers of this lab's pool.
+fn brokers(lab: &Lab) -> Vec<String> {
+    let pool = lab.path("pool").display().to_string();
+    let words = ["broker", "--pool", &pool]
+        .map(|word| format!("\0{word}"))
+        .concat()
+        + "\0";
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let is_one = |path: &PathBuf| {
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).ends_with(&words)
+    };
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    (processes.map(|entry| entry.path()).filter(is_one))
+        .filter_map(name)
+        .collect()
+}
+
+#[test]
+fn tests_share_one_broker_which_goes_and_takes_its_instances() {
+    let lab = Lab::new(2);
+    let first = lab.cargo(&test("holds")).start();
+    let _: [String; 1] = lab.said("held");
+    let one = brokers(&lab);
+    assert_eq!(one.len(), 1);
+    lab.cargo(&test("quick")).run().code(0).says("1 passed");
+    assert_eq!(brokers(&lab), one);
+    lab.run(&["targets"])
+        .code(0)
+        .line_with(&["alpha-0", "faults::holds"]);
+    lab.let_go();
+    first.wait().code(0);
+    let started = Instant::now();
+    eventually("the broker's end", || brokers(&lab).is_empty());
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(5), "gone after {took:?}");
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_killed_broker_is_an_error_and_what_it_kept_can_be_deleted() {
+    let lab = Lab::new(1);
+    let run = lab.cargo(&test("holds")).env("RUST_BACKTRACE", "0").start();
+    let _: [String; 1] = lab.said("held");
+    let [broker] = <[String; 1]>::try_from(brokers(&lab)).expect("one broker");
+    kill(&broker);
+    eventually("the broker's end", || !alive(&broker));
+    lab.let_go();
+    run.wait().code(101).says("broker gone");
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    // The next one comes up by itself; a machine whose holder died is made anew.
+    lab.cargo(&test("quick"))
+        .env("TARGET_TEST_KEEP", "1")
+        .run()
+        .code(0);
+    assert_eq!(lab.ledger(), ["alpha-0"]);
+    eventually("the broker's end", || brokers(&lab).is_empty());
+    assert_eq!(lab.ledger(), ["alpha-0"], "kept");
+    lab.clean("a kept instance of a broker");
+}
+
+#[test]
+fn many_who_want_a_broker_get_the_same_and_none_outlives_its_pool() {
+    let lab = Lab::new(1);
+    let all: Vec<_> = (0..20)
+        .map(|_| lab.tool(&["broker", "--ensure"]).start())
+        .collect();
+    let mut sockets: Vec<_> = (all.into_iter())
+        .map(|one| one.wait().code(0).stdout)
+        .collect();
+    sockets.sort();
+    sockets.dedup();
+    assert_eq!(sockets.len(), 1, "{sockets:?}");
+    eventually("the losers' end", || brokers(&lab).len() == 1);
+    let started = Instant::now();
+    fs::remove_dir_all(lab.path("pool")).expect("the pool");
+    eventually("the broker's end", || brokers(&lab).is_empty());
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+/// A deploy that failed is not the answer to the next run of the tests, though the broker is the same.
+#[test]
+fn a_script_that_was_corrected_is_tried_again() {
+    let lab = Lab::new(1);
+    let works = fs::read_to_string(lab.path("up")).expect("a script");
+    lab.script("up", "#!/bin/sh\necho not yet >&2\nexit 1\n");
+    lab.cargo(&test("quick")).run().code(101).says("not yet");
+    let one = brokers(&lab);
+    lab.script("up", &works);
+    eventually("the deploy to be tried again", || {
+        lab.cargo(&test("quick")).run().status.success()
+    });
+    assert_eq!(brokers(&lab), one);
+    let missing = lab
+        .cargo(&test("quick"))
+        .env("TARGET_TEST_TARGET", "alpha-1");
+    missing.run().code(101).says("no target `alpha-1`");
+    lab.playbook(&target("alpha", 1, ""));
+    eventually("the broker's end", || brokers(&lab).is_empty());
+    assert!(lab.ledger().is_empty());
+}
