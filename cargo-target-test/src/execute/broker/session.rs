@@ -80,19 +80,9 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             None => replies.send(&unknown(&instance)).await,
         },
         Request::Ping { instance } => {
-            let asked = Instant::now();
             let reply = match held.line(&instance) {
+                Some(line) => ping(&line).await,
                 None => unknown(&instance),
-                Some(line) => match line.transport.probe(PING).await {
-                    Ok(_) => {
-                        line.heard();
-                        let micros = asked.elapsed().as_micros();
-                        Reply::Pong {
-                            micros: u64::try_from(micros).unwrap_or(u64::MAX),
-                        }
-                    }
-                    Err(error) => line.failed(&error),
-                },
             };
             replies.send(&reply).await
         }
@@ -101,6 +91,20 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             replies.send(&Reply::Done).await
         }
         other => replies.send(&Reply::Failed(out_of_turn(&other))).await,
+    }
+}
+
+async fn ping(line: &Line) -> Reply {
+    let asked = Instant::now();
+    match line.transport.probe(PING).await {
+        Ok(_) => {
+            line.heard();
+            let micros = asked.elapsed().as_micros();
+            Reply::Pong {
+                micros: u64::try_from(micros).unwrap_or(u64::MAX),
+            }
+        }
+        Err(error) => line.failed(&error),
     }
 }
 
