@@ -10,6 +10,8 @@ mod examples;
 mod faults;
 /// Metadata read from real test binaries.
 mod inventory;
+/// What a user reads who types something wrong.
+mod messages;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.
 mod platform;
 /// Playbooks: every error at its place, against golden files.

@@ -9,7 +9,10 @@ mod words;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use target_fixtures::env;
 
 pub use nextest_args::{Call, NextestArgs};
@@ -168,7 +171,12 @@ impl Cli {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
-        let matches = command.try_get_matches_from_mut(words)?;
+        let forwards = words
+            .get(1)
+            .is_some_and(|verb| verb == "run" || verb == "list");
+        let matches = command
+            .try_get_matches_from_mut(words)
+            .map_err(|error| with_our_tip(error, forwards))?;
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
@@ -176,6 +184,34 @@ impl Cli {
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
     }
+}
+
+/// clap's tip for an unknown option, to put it after `--`, would make a filter of it.
+fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    error.remove(ContextKind::Suggested);
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(unknown)) if unknown.starts_with("--") => unknown.clone(),
+        _ => return error,
+    };
+    if forwards && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip = format!("`--nextest-arg={unknown}` passes it to nextest as it is");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+/// The verb that a filter looks like: `lst` is near `list`.
+pub fn meant_verb(filter: &str) -> Option<String> {
+    let command = command();
+    let mut verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let near = |verb: &&Command| strsim::damerau_levenshtein(filter, verb.get_name()) == 1;
+    Some(verbs.find(near)?.get_name().to_owned())
 }
 
 /// The whole command, as the help shows it.
@@ -220,121 +256,4 @@ Exit codes:
 nextest's other codes are passed on.";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, String> {
-        let words = shlex::split(line).expect("a line that a shell would take");
-        Cli::parse(words.into_iter().map(OsString::from)).map_err(|error| error.to_string())
-    }
-
-    fn run(line: &str) -> RunArgs {
-        match parse(line) {
-            Ok(Cli {
-                verb: Verb::Run(run),
-                ..
-            }) => *run,
-            other => panic!("`{line}` is {other:?}"),
-        }
-    }
-
-    #[test]
-    fn clap_finds_no_fault() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn run_is_the_default_verb_and_a_first_word_that_is_no_verb_a_filter() {
-        for line in [
-            "x smoke",
-            "x target-test smoke",
-            "x run smoke",
-            "cargo-target-test target-test run smoke",
-            "x --playbook list smoke",
-            "x -v --set list smoke -v",
-        ] {
-            assert_eq!(run(line).tests.nextest.filters, ["smoke"], "{line}");
-        }
-        assert_eq!(run("x smoke list").tests.nextest.filters, ["smoke", "list"]);
-        assert_eq!(run("x run list").tests.nextest.filters, ["list"]);
-        assert_eq!(
-            run("x -r smoke run -j 2 list").tests.nextest.filters,
-            ["smoke", "run", "list"]
-        );
-        assert_eq!(run("x -p list -rp list").tests.nextest.filters, [""; 0]);
-        assert_eq!(
-            run("x -- list --exact").tests.nextest.after_dashes,
-            ["list", "--exact"]
-        );
-        assert!(run("x").tests.nextest.filters.is_empty());
-    }
-
-    #[test]
-    fn a_verb_is_found_behind_options() {
-        for line in [
-            "x list --json",
-            "x --playbook p.toml -j 2 list --json",
-            "x target-test -v list --json smoke",
-        ] {
-            assert!(
-                matches!(parse(line).map(|cli| cli.verb), Ok(Verb::List(list)) if list.json),
-                "{line}"
-            );
-        }
-        assert!(
-            matches!(parse("x --pool d targets --json"), Ok(Cli { verb: Verb::Targets(JsonArgs { json: true }), global }) if global.pool.is_some())
-        );
-        assert!(matches!(
-            parse("x broker --ensure --pool d"),
-            Ok(Cli {
-                verb: Verb::Broker(BrokerArgs { ensure: true }),
-                ..
-            })
-        ));
-        assert!(
-            matches!(parse("x check --set a=b --set c=d"), Ok(Cli { verb: Verb::Check(_), global }) if global.set == ["a=b", "c=d"])
-        );
-    }
-
-    #[test]
-    fn deleting_takes_no_filters_and_all_is_ours_then() {
-        assert!(run("x --delete-targets --all --force").delete_all());
-        assert!(!run("x --all").delete_all());
-        for line in [
-            "x --delete-targets smoke",
-            "x --delete-targets --keep-targets",
-            "x --force",
-        ] {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_option_names_the_nearest() {
-        let error = parse("x --relaese").unwrap_err();
-        assert!(error.contains("--release"), "{error}");
-        let error = parse("x list --jsn").unwrap_err();
-        assert!(error.contains("--json"), "{error}");
-    }
-
-    #[test]
-    fn help_is_complete() {
-        let long = parse("x --help").unwrap_err();
-        for part in [
-            "--delete-targets",
-            "--partition",
-            "Exit codes",
-            "Verbs",
-            "--nextest-arg",
-        ] {
-            assert!(long.contains(part), "{part}\n{long}");
-        }
-        let short = parse("x -h").unwrap_err();
-        assert!(
-            short.contains("--keep-targets") && !short.contains("--partition"),
-            "{short}"
-        );
-        assert!(!parse("x list --help").unwrap_err().contains("--retries"));
-        assert!(!long.contains("broker"), "{long}");
-    }
-}
+mod tests;

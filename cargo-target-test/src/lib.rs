@@ -1,4 +1,55 @@
-//! The engine of `cargo target-test`.
+//! The engine of `cargo target-test`, for people who write their own.
+//!
+//! Owns the list of rooms. The command is this library with a command line: `commands::run` is the whole
+//! story in one function, and every step of it can be taken alone.
+//!
+//! Data flows one way, and a room uses only the rooms before it:
+//!
+//! | room | takes | gives |
+//! |---|---|---|
+//! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): targets as they are meant |
+//! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and what they declare |
+//! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
+//! | [`provision`] | targets that cases need | instances, with their account in a [`Pool`](provision::pool::Pool) |
+//! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
+//! | [`aggregate`] | outcomes | the summary and the exit code |
+//! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
+//!
+//! # Building blocks
+//!
+//! - [`Platform`](provision::platform::Platform): a way of making instances. One file and one line in
+//!   [`platform::all`](provision::platform::all) add one.
+//! - [`Provisioner`](provision::Provisioner): gets, keeps and deletes instances in a pool, together with all
+//!   other processes that use the pool.
+//! - [`Transport`](execute::transport::Transport): runs commands on an instance, whatever the protocol.
+//!   [`connect`](execute::transport::connect) wants no pool and no provisioner, so a machine that you already
+//!   have will do:
+//!
+//! ```
+//! use cargo_target_test::{execute::transport::{self, Event}, provision::platform::Reach};
+//! use target_fixtures::wire::{Command, Exit};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let here = Reach::Local { directory: std::env::temp_dir(), env: Default::default() };
+//! let machine = transport::connect("here", &here);
+//! let command = Command { line: "uname -s; exit 3".to_owned(), ..Command::default() };
+//! let mut running = machine.exec(&command, "my-lease", None);
+//! while let Some(event) = running.events.recv().await {
+//!     match event {
+//!         Event::Output(_, bytes) => assert!(!bytes.is_empty()),
+//!         Event::Exited(exit) => assert_eq!(exit, Exit::Code(3)),
+//!         Event::Lost(error) => return Err(error),
+//!     }
+//! }
+//! # Ok(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Executor, aggregator and orchestrator are no traits yet: until a second implementation of one shows what they
+//! must have in common, they are [`execute::session`], [`aggregate`] and [`commands::run`]. Before 1.0 the library
+//! changes with the command, whose words, exit codes and JSON are what is kept stable.
 
 pub mod aggregate;
 pub mod cli;

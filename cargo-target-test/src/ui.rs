@@ -22,6 +22,16 @@ pub fn raw(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Where the bytes of a test, or of its list, go on as they are.
+pub fn stdout() -> std::io::StdoutLock<'static> {
+    std::io::stdout().lock()
+}
+
+/// The same for standard error.
+pub fn stderr() -> std::io::StderrLock<'static> {
+    std::io::stderr().lock()
+}
+
 /// A warning.
 pub fn warn(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "warning: {text}");

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::{
     aggregate::summary::Results,
-    cli::{Global, RunArgs},
+    cli::{self, Global, RunArgs},
     commands::{choice::Choice, setting},
     error::Result,
     execute::session::Session,
     provision::{Provisioner, pool::Pool},
+    ui,
 };
 
 /// Runs the chosen cases; returns the exit code.
@@ -20,6 +21,9 @@ use crate::{
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let choice = Choice::make(global, &args.tests)?;
     choice.say_notes();
+    if choice.chosen().is_empty() {
+        say_what_was_meant(&args.tests.nextest.filters);
+    }
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
@@ -42,4 +46,14 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     };
     results.print();
     Ok(results.exit_code())
+}
+
+fn say_what_was_meant(filters: &[String]) {
+    for filter in filters {
+        if let Some(verb) = cli::meant_verb(filter) {
+            ui::note(format!(
+                "`{filter}` is no verb, so it was taken as a filter: did you mean `{verb}`?"
+            ));
+        }
+    }
 }

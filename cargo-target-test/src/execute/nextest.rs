@@ -6,7 +6,6 @@
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
-    io::Read,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -125,28 +124,16 @@ impl Nextest {
         let words = self.words.select.iter().filter(|word| !colour(word));
         command.args(stage.arguments(Listing::All)).args(words);
         self.show(&command);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stderr = child.stderr.take();
-        let said = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.map(|mut pipe| pipe.read_to_string(&mut text));
-            text
-        });
-        let mut lines = String::new();
-        if let Some(mut pipe) = child.stdout.take() {
-            pipe.read_to_string(&mut lines)?;
-        }
-        let (status, said) = (child.wait()?, said.join().unwrap_or_default());
-        if !status.success() {
+        let output = process::output(command)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
             ui::raw(&said);
-            return Err(failed("choose the cases", status));
+            return Err(failed("choose the cases", output.status));
         }
         for line in said.lines().filter(|line| line.contains("warning")) {
             ui::raw(&format!("{line}\n"));
         }
+        let lines = String::from_utf8_lossy(&output.stdout);
         let pairs = lines.lines().filter_map(|line| line.split_once(' '));
         Ok(pairs
             .map(|(binary, name)| (binary.to_owned(), name.to_owned()))
@@ -202,7 +189,14 @@ fn failed(what: &str, status: std::process::ExitStatus) -> Error {
     } else {
         ErrorKind::Build
     };
-    Error::new(kind, format!("failed to {what}: cargo-nextest {status}")).with_exit_code(code)
+    Error::new(
+        kind,
+        format!(
+            "failed to {what}: cargo-nextest {}",
+            process::ending(status)
+        ),
+    )
+    .with_exit_code(code)
 }
 
 fn version_of(text: &str) -> Option<(u32, u32, u32)> {

@@ -91,7 +91,7 @@ impl Call {
         let file = self.listing.join(listing_file(&self.binary, ignored));
         // A binary without a file has no case of this run.
         let text = std::fs::read(file).unwrap_or_default();
-        std::io::stdout().lock().write_all(&text)?;
+        ui::stdout().write_all(&text)?;
         Ok(0)
     }
 

@@ -96,12 +96,11 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run(&self, broker: &Broker, mut command: Command) -> Result<Ended> {
-        process::dies_with_parent(&mut command);
+    pub fn run(&self, broker: &Broker, command: Command) -> Result<Ended> {
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let mut witness = Witness::new();
-            let mut child = tokio::process::Command::from(command).spawn()?;
+            let mut child = process::start_with_us_async(command)?;
             let mut interrupts = 0;
             loop {
                 tokio::select! {

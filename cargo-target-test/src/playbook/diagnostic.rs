@@ -2,7 +2,7 @@
 //!
 //! Owns how a problem looks and which name is the nearest. Must not know what is right.
 
-use std::ops::Range;
+use std::{cmp::Reverse, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -206,7 +206,13 @@ pub(super) fn list(names: &[&str]) -> String {
 /// "did you mean ...?", where one of the known names is near.
 pub(super) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
-    let nearest = known.iter().min_by_key(|known| distance(known))?;
+    let common = |known: &str| {
+        let pairs = name.bytes().zip(known.bytes());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let nearest = known
+        .iter()
+        .min_by_key(|known| (distance(known), Reverse(common(known))))?;
     let near = distance(nearest) <= (name.chars().count() / 3).max(1);
     near.then(|| format!("did you mean `{nearest}`?"))
 }
@@ -224,6 +230,10 @@ mod tests {
         );
         assert_eq!(
             did_you_mean("host", &known).as_deref(),
+            Some("did you mean `hosts`?")
+        );
+        assert_eq!(
+            did_you_mean("host", &["cost", "hosts"]).as_deref(),
             Some("did you mean `hosts`?")
         );
         assert_eq!(did_you_mean("zebra", &known), None);

@@ -8,7 +8,7 @@ use std::{
     ops::Range,
 };
 
-use toml::Spanned;
+use toml::{Spanned, de::DeTable};
 
 use super::{
     Definition, Origin, PlatformSyntax, Select, Target,
@@ -73,11 +73,9 @@ fn layer<'s, 'p>(
     for (key, value) in [("name", &name), ("platform", &platform)] {
         if value.is_none() {
             let problem = Problem::new(format!("a target has no `{key}`"), header.clone());
-            let mut written = tables().flat_map(|table| table.keys());
-            let near =
-                written.find_map(|wrong| Some((wrong, did_you_mean(wrong.get_ref(), &[key])?)));
-            problems.add(match near {
-                Some((wrong, hint)) => problem.second(wrong.span(), hint),
+            let meant = tables().find_map(|table| misspelt(table, key));
+            problems.add(match meant {
+                Some((span, hint)) => problem.second(span, hint),
                 None => problem,
             });
         }
@@ -105,6 +103,14 @@ fn layer<'s, 'p>(
         platform,
         layers,
     }
+}
+
+/// The key that may have been meant to be this one: its place, and the question.
+fn misspelt(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
+    table.keys().find_map(|written| {
+        let question = did_you_mean(written.get_ref(), &[key])?;
+        Some((written.span(), question))
+    })
 }
 
 /// `None`: there are problems.

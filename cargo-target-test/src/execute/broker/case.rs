@@ -120,11 +120,8 @@ async fn run_case(
         }
     };
     outcome.waited = asked.elapsed();
-    outcome.instances = held
-        .instances
-        .iter()
-        .map(|instance| instance.name.clone())
-        .collect();
+    let names = held.instances.iter().map(|instance| instance.name.clone());
+    outcome.instances = names.collect();
     let run = Run {
         env: environment(core, case, &binary, &held),
         lease: Some(held.id.clone()),

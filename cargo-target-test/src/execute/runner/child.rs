@@ -11,7 +11,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,6 +29,7 @@ use super::broker::Broker;
 use crate::{
     error::Result,
     process::{self, Watch},
+    ui,
 };
 
 /// How much of each output stream is reported, from its end.
@@ -78,7 +79,6 @@ pub(super) fn run(
     signals: &Signals,
     broker: &mut Broker,
 ) -> Result<Ended> {
-    process::dies_with_parent(&mut command);
     if ours {
         process::reap_descendants()?;
     }
@@ -86,29 +86,19 @@ pub(super) fn run(
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();
-    let mut child = command.spawn()?;
+    let mut child = process::start_with_us(command)?;
     broker.started(child.id())?;
     let mut tees = Tees {
         stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
         stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
     };
-    let pid = Pid::from_child(&child);
-    let deadline = limit.map(|limit| started + limit);
     let mut guard = Guard {
-        pid,
-        deadline,
+        pid: Pid::from_child(&child),
+        deadline: limit.map(|limit| started + limit),
         timed_out: false,
         orphaned: false,
     };
-    let watch = Watch::new(pid);
-    let parent = rustix::process::getppid().map(Watch::new);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), guard.pause())?;
-        guard.step(&facts);
-    };
+    let status = guard.wait(&mut child, &mut tees, broker)?;
     let duration = started.elapsed();
     let left = if ours { kill_descendants() } else { Vec::new() };
     tees.drain();
@@ -156,6 +146,19 @@ struct Guard {
 }
 
 impl Guard {
+    /// Waits for the end of the test, and brings it about where it is due.
+    fn wait(&mut self, child: &mut Child, tees: &mut Tees, broker: &Broker) -> Result<ExitStatus> {
+        let watch = Watch::new(self.pid);
+        let parent = rustix::process::getppid().map(Watch::new);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), self.pause())?;
+            self.step(&facts);
+        }
+    }
+
     fn pause(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -268,10 +271,10 @@ impl Tees {
 
     fn pass(&mut self, out: bool, err: bool) {
         if let (true, Some(tee)) = (out, &mut self.stdout) {
-            tee.pass(std::io::stdout().lock());
+            tee.pass(ui::stdout());
         }
         if let (true, Some(tee)) = (err, &mut self.stderr) {
-            tee.pass(std::io::stderr().lock());
+            tee.pass(ui::stderr());
         }
     }
 

@@ -1,0 +1,62 @@
+//! What a setting's targets ask of the pool.
+//!
+//! Owns the way from a resolved target to the instances it stands for. Must not make any.
+
+use std::sync::Arc;
+
+use super::{Setting, run_id};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    provision::{self, Wanted},
+};
+
+impl Setting {
+    /// This run, for the pool.
+    pub fn run_info(&self) -> provision::Run {
+        provision::Run {
+            id: run_id(),
+            workspace: self.workspace.clone(),
+            playbook: self.playbook.path.clone(),
+            platforms: provision::platform::all(),
+        }
+    }
+
+    /// Asks every platform what it can tell of its targets without a machine: missing files, say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`], the target named.
+    pub fn check_on_disk(&self) -> Result<()> {
+        for number in 0..self.playbook.targets.len() {
+            for wanted in self.wanted(number, 1)? {
+                wanted.platform.check(&wanted.order(""))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the pool is asked for, for `need` instances of a target at once.
+    ///
+    /// # Errors
+    /// When the platform is unknown.
+    pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
+        let target = &self.playbook.targets[target];
+        let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Other,
+                format!("no platform `{}`", target.platform),
+            )
+        })?;
+        let wanted = |index| Wanted {
+            target: target.name.clone(),
+            platform: Arc::clone(&platform),
+            index,
+            keys: target.definition.keys.clone(),
+            hash: target.definition.hash.clone(),
+            parameters: target.parameters.clone(),
+            directory: self.playbook.directory.clone(),
+            features: target.features.clone(),
+            origin: Some((self.workspace.clone(), self.playbook.path.clone())),
+        };
+        Ok((0..target.count.min(need)).map(wanted).collect())
+    }
+}

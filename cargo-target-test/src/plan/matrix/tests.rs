@@ -1,0 +1,226 @@
+//! Tables of tests and targets, and the cases they make.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::super::{missed, testing};
+use super::*;
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.cases.iter().map(|case| case.name.as_str()).collect()
+}
+
+fn targets(names: &[&str]) -> Vec<Target> {
+    names.iter().map(|name| testing::target(name)).collect()
+}
+
+#[test]
+fn which_tests_are_multiplied() {
+    let some = [("plain", None), ("smoke", Some(json!({})))];
+    let none = [("a", None), ("b", None)];
+    for (tests, select, cases, plain) in [
+        (&some, Select::Auto, vec!["smoke[x]", "smoke[y]"], vec![0]),
+        (
+            &some,
+            Select::All,
+            vec!["plain[x]", "plain[y]", "smoke[x]", "smoke[y]"],
+            vec![],
+        ),
+        (
+            &none,
+            Select::Auto,
+            vec!["a[x]", "a[y]", "b[x]", "b[y]"],
+            vec![],
+        ),
+    ] {
+        let plan = build(&testing::inventory(tests), &targets(&["x", "y"]), select);
+        assert_eq!((names(&plan), plan.plain.clone()), (cases, plain));
+    }
+    assert_eq!(
+        build(&Inventory::default(), &targets(&["x"]), Select::Auto),
+        Plan::default()
+    );
+}
+
+#[test]
+fn tests_of_host_binaries_run_once_and_decide_nothing() {
+    let mut inventory = testing::inventory(&[("smoke", None), ("derives", Some(json!({})))]);
+    inventory.binaries.push(testing::binary("macros", true));
+    inventory.tests[1].binary = 1;
+    for select in [Select::Auto, Select::All] {
+        let plan = build(&inventory, &targets(&["x"]), select);
+        assert_eq!(
+            (names(&plan), &plan.plain, &plan.notes),
+            (vec!["smoke[x]"], &vec![1], &vec![])
+        );
+    }
+}
+
+#[test]
+fn a_case_carries_what_its_test_declares() {
+    let declared =
+        json!({"count": 2, "priority": 1, "expect-fail": [{"reason": "bug 7", "target": "y"}]});
+    let inventory = testing::inventory(&[("pair", Some(declared))]);
+    let mut targets = targets(&["x", "y"]);
+    targets.iter_mut().for_each(|target| target.count = 2);
+    let plan = build(&inventory, &targets, Select::Auto);
+    let [x, y] = plan.cases.as_slice() else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(
+        (x.count, x.priority, x.target, x.expect_fail.as_deref()),
+        (2, Some(1), 0, None)
+    );
+    assert_eq!(
+        (y.count, y.target, y.expect_fail.as_deref()),
+        (2, 1, Some("bug 7"))
+    );
+}
+
+#[test]
+fn every_exclusion_has_its_reason() {
+    let inventory = testing::inventory(&[
+        ("env", Some(json!({"roles": ["gateway"]}))),
+        ("never", Some(json!({"skip": [{"reason": "broken"}]}))),
+        (
+            "not_x",
+            Some(json!({"skip": [{"reason": "slow", "target": "x"}]})),
+        ),
+        ("pair", Some(json!({"count": 2}))),
+    ]);
+    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    assert_eq!(names(&plan), ["not_x[y]"]);
+    let excluded: Vec<_> = plan
+        .excluded
+        .iter()
+        .map(|e| (e.test, e.target, e.reason.as_str()))
+        .collect();
+    assert_eq!(
+        excluded,
+        [
+            (0, None, "environments are not supported by this version"),
+            (1, None, "skip: broken"),
+            (2, Some(0), "skip: slow"),
+            (3, Some(0), "needs 2 instances, `x` has 1"),
+            (3, Some(1), "needs 2 instances, `y` has 1"),
+        ]
+    );
+    let note = "3 tests run on no target, such as `env`: environments are not supported";
+    assert!(
+        plan.notes.len() == 1 && plan.notes[0].starts_with(note),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_is_said() {
+    let inventory = testing::inventory(&[("smoke", Some(json!({}))), ("smoke[x]", None)]);
+    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    assert_eq!(names(&plan), ["smoke[y]"]);
+    assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
+    assert!(
+        plan.notes[1].contains("is itself named `smoke[x]`"),
+        "{:?}",
+        plan.notes
+    );
+    let all = build(&inventory, &targets(&["x", "y"]), Select::All);
+    assert_eq!(
+        names(&all),
+        ["smoke[x]", "smoke[y]", "smoke[x][x]", "smoke[x][y]"]
+    );
+}
+
+#[test]
+fn exact_names_that_miss_are_corrected() {
+    let inventory = testing::inventory(&[("a::smoke", Some(json!({}))), ("plain", None)]);
+    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    assert_eq!(
+        missed(
+            &plan,
+            &inventory,
+            &["a::smoke", "plain", "a::smoke[x]", "none", "a::smoke"]
+        ),
+        [
+            "`a::smoke` is a test, and matches none of its cases: write `a::smoke[x]`, \
+          or for all of them `test(/^a::smoke\\[/)`"
+        ]
+    );
+}
+
+#[test]
+fn hundred_thousand_cases_take_no_time() {
+    let long = "n\u{e4}me ".repeat(40);
+    let tests: Vec<_> = (0..1_000).map(|n| format!("dir/{n}.txt {long}")).collect();
+    let tests: Vec<_> = tests
+        .iter()
+        .map(|name| (name.as_str(), Some(json!({"tags": ["x"]}))))
+        .collect();
+    let targets: Vec<_> = (0..100)
+        .map(|n| testing::target(&format!("t{n}")))
+        .collect();
+    let inventory = testing::inventory(&tests);
+    let started = std::time::Instant::now();
+    assert_eq!(
+        build(&inventory, &targets, Select::Auto).cases.len(),
+        100_000
+    );
+    let taken = started.elapsed();
+    // A release build takes a tenth of what this allows; quadratic work would take minutes.
+    assert!(taken.as_secs() < 2, "{taken:?}");
+}
+
+fn test_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-c](::[a-c]){0,2}",
+        "[a-c](\\[[xy]\\]){0,2}",
+        "[ -~\u{e0}-\u{ff}\u{4e00}-\u{4e20}]{1,20}",
+        Just("dir/a.txt".to_owned()),
+        Just("n".repeat(200)),
+    ]
+}
+
+fn declared() -> impl Strategy<Value = Option<serde_json::Value>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(json!({}))),
+        Just(Some(json!({"count": 2}))),
+        Just(Some(json!({"targets": ["x*"]}))),
+        Just(Some(json!({"skip": [{"reason": "r", "target": "y"}]}))),
+        Just(Some(json!({"roles": ["a"]}))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_pair_is_a_case_or_excluded_and_names_are_unique(
+        tests in prop::collection::btree_map(test_name(), declared(), 0..12),
+        all in any::<bool>(),
+    ) {
+        let tests: Vec<_> = tests.iter().map(|(name, json)| (name.as_str(), json.clone())).collect();
+        let (inventory, targets) = (testing::inventory(&tests), targets(&["x", "y", "x.1"]));
+        let plan = build(&inventory, &targets, if all { Select::All } else { Select::Auto });
+        for number in 0..inventory.tests.len() {
+            let plain = plan.plain.contains(&number);
+            let cases: Vec<_> =
+                plan.cases.iter().filter(|case| case.test == number).map(|case| case.target).collect();
+            let out: Vec<_> =
+                plan.excluded.iter().filter(|e| e.test == number).map(|e| e.target).collect();
+            for at in 0..targets.len() {
+                let (is, not) = (cases.contains(&at), out.contains(&Some(at)) || out.contains(&None));
+                prop_assert!(usize::from(plain) + usize::from(is) + usize::from(not) == 1);
+            }
+            prop_assert!(cases.len() <= targets.len() && !(all && plain));
+        }
+        let plain = plan.plain.iter().map(|number| inventory.tests[*number].name.as_str());
+        let mut names: Vec<_> = names(&plan).into_iter().chain(plain).collect();
+        let total = names.len();
+        names.sort_unstable();
+        names.dedup();
+        prop_assert_eq!(names.len(), total);
+        for case in &plan.cases {
+            let name = format!("{}[{}]", inventory.tests[case.test].name, targets[case.target].name);
+            prop_assert_eq!(&case.name, &name);
+        }
+    }
+}

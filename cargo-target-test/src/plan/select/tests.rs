@@ -1,0 +1,116 @@
+//! What selects a test for a target, and the reasons where nothing does.
+
+use serde_json::json;
+
+use super::super::testing::{metadata, target};
+use super::*;
+
+#[test]
+fn reasons() {
+    let mut alpha = target("alpha");
+    alpha.features = vec!["gpu".to_owned()];
+    alpha.capabilities = [("arch", "x86_64"), ("memory", "2 GiB")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
+    for (declared, reason) in [
+        (json!({}), ""),
+        (
+            json!({"platform": "local", "targets": ["b", "al*"], "features": ["gpu"], "count": 1}),
+            "",
+        ),
+        (
+            json!({"platform": "ssh"}),
+            "only on platform `ssh`, `alpha` is on `local`",
+        ),
+        (json!({"targets": ["beta", "b*"]}), "only on `beta`, `b*`"),
+        (
+            json!({"features": ["gpu", "kvm"]}),
+            "needs feature `kvm`, which `alpha` lacks",
+        ),
+        (json!({"count": 2}), "needs 2 instances, `alpha` has 1"),
+        (json!({"count": 0}), ""),
+        (
+            json!({"requirements": {"arch": "x86_64", "memory": ">= 1 GiB", "cpus": "> 3"}}),
+            "",
+        ),
+        (
+            json!({"requirements": {"memory": "> 2 GiB"}}),
+            "memory: needs `> 2 GiB`, has `2 GiB`",
+        ),
+        (
+            json!({"skip": [{"reason": "not this function's affair"}]}),
+            "",
+        ),
+    ] {
+        let got = fits(Some(&metadata(declared.clone())), &alpha)
+            .err()
+            .unwrap_or_default();
+        assert_eq!(got, reason, "{declared}");
+    }
+    assert_eq!(fits(None, &alpha), Ok(()));
+}
+
+#[test]
+fn conditions_hold_where_every_part_does() {
+    let mut alpha = target("alpha");
+    alpha.features = vec!["gpu".to_owned()];
+    for (condition, holds) in [
+        (json!({}), true),
+        (json!({"platform": "local"}), true),
+        (json!({"platform": "ssh"}), false),
+        (json!({"target": "alpha", "feature": "gpu"}), true),
+        (json!({"target": "a*"}), true),
+        (json!({"target": "beta", "feature": "gpu"}), false),
+        (json!({"feature": "kvm"}), false),
+    ] {
+        let mut stated = condition.clone();
+        stated["reason"] = "because".into();
+        let declared = metadata(json!({"skip": [stated], "expect-fail": [stated]}));
+        assert_eq!(
+            skip_reason(&declared, &alpha),
+            holds.then_some("because"),
+            "{condition}"
+        );
+        assert_eq!(
+            expected_failure(&declared, &alpha),
+            holds.then_some("because"),
+            "{condition}"
+        );
+    }
+}
+
+#[test]
+fn stars_match_anything() {
+    for (pattern, name, matched) in [
+        ("debian", "debian", true),
+        ("debian", "debian1", false),
+        ("debian*", "debian", true),
+        ("*", "", true),
+        ("*-arm", "debian-arm", true),
+        ("d*a*m", "debian-arm", true),
+        ("d*a*x", "debian-arm", false),
+        ("a*a", "a", false),
+        ("a*b*b", "ab", false),
+        ("a**b", "ab", true),
+        ("*é*", "caf\u{e9}s", true),
+    ] {
+        assert_eq!(matches(pattern, name), matched, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn exact_names_of_filtersets() {
+    for (filterset, names) in [
+        (
+            "test(=smoke) | test( =net::a ) & not test(=b c)",
+            vec!["smoke", "net::a", "b c"],
+        ),
+        (
+            "test(/^smoke$/) or test(/smoke/) or test(smoke) or package(=x)",
+            vec!["smoke"],
+        ),
+        ("test(~smoke)", vec![]),
+    ] {
+        assert_eq!(exact_names(filterset), names, "{filterset}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Real programs, started, fed and killed.
+
+use std::cell::RefCell;
+
+use super::*;
+
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
+pub(super) fn sh(script: &str) -> Command {
+    let mut command = command("sh");
+    command.args(["-c", script]);
+    command
+}
+
+#[test]
+fn input_output_and_lines() {
+    let lines = RefCell::new(Vec::new());
+    let script = "cat; echo one >&2; printf 'two' >&2; exit 3";
+    let input = vec![b'x'; 1 << 20];
+    let finished = run(sh(script), &input, LONG, &|line| {
+        lines.borrow_mut().push(line.to_owned());
+    })
+    .unwrap();
+    assert_eq!(ending(finished.status), "exited with code 3");
+    assert_eq!(finished.stdout, input);
+    assert_eq!(finished.stderr, b"one\ntwo");
+    assert_eq!(*lines.borrow(), ["one", "two"]);
+    assert!(!finished.held);
+}
+
+#[test]
+fn input_that_nobody_reads_is_no_error() {
+    let finished = run(sh("exit 0"), &vec![b'x'; 1 << 20], LONG, &|_| {}).unwrap();
+    assert!(finished.status.success());
+}
+
+#[test]
+fn output_closed_early_is_not_the_end() {
+    let script = "exec >&- 2>&-; sleep 0.05; exit 4";
+    let finished = run(sh(script), b"", LONG, &|_| {}).unwrap();
+    assert_eq!(finished.status.code(), Some(4));
+}
+
+#[test]
+fn the_group_dies_at_the_deadline() {
+    let pid = RefCell::new(String::new());
+    let error = run(
+        sh("sleep 1000 & echo $! >&2; wait"),
+        b"",
+        Duration::from_millis(300),
+        &|line| *pid.borrow_mut() = line.to_owned(),
+    )
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.to_string(), "`sh` did not end within 300ms");
+    await_gone(&pid.borrow());
+}
+
+#[test]
+fn what_holds_the_output_is_left_alone() {
+    let started = Instant::now();
+    let finished = run(sh("sleep 1000 & echo $!"), b"", LONG, &|_| {}).unwrap();
+    assert!(finished.held);
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let pid = String::from_utf8(finished.stdout).unwrap();
+    assert!(alive(pid.trim()));
+    kill(pid.trim());
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let error = run(command("no-such-program"), b"", LONG, &|_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "cannot start `no-such-program`");
+    assert!(error.hint().is_some());
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}
+
+pub(super) fn kill(text: &str) {
+    rustix::process::kill_process(pid(text), Signal::KILL).unwrap();
+}
+
+/// Not gone and no zombie: an orphan may wait for a reaper that never comes.
+pub(super) fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+pub(super) fn await_gone(pid: &str) {
+    let started = Instant::now();
+    while alive(pid) {
+        assert!(started.elapsed() < LONG, "{pid} is still there");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,56 @@
+//! Answers of deploy scripts, good and bad.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn answers() {
+    let answer = Answer::read(b"{\"host\": \"a\"}\n").unwrap();
+    assert_eq!((answer.host.as_str(), answer.port), ("a", None));
+    assert_eq!(answer.transport, Transport::Ssh);
+    let full = json!({"host": "a", "port": 22, "user": "u", "data": {"id": 7},
+        "transport": "local"});
+    let answer = Answer::read(full.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.data["id"], 7);
+    assert_eq!(answer.transport, Transport::Local);
+}
+
+#[test]
+fn what_is_no_answer() {
+    for (printed, problem) in [
+        (" \n", "printed nothing to standard output"),
+        (
+            "ok\n{}",
+            "printed no valid answer to standard output: expected value at line 1 column 1; it printed `ok\\n{}`",
+        ),
+        (
+            "{}",
+            "printed no valid answer to standard output: missing field `host` at line 1 column 2; it printed `{}`",
+        ),
+        (
+            r#"{"host":"-x"}"#,
+            "gave a wrong answer: the host `-x` starts with `-`",
+        ),
+        (
+            r#"{"host":"a","user":""}"#,
+            "gave a wrong answer: the user is empty",
+        ),
+    ] {
+        assert_eq!(Answer::read(printed.as_bytes()).unwrap_err(), problem);
+    }
+    for printed in [
+        r#"{"host":"a","hsot":"b"}"#,
+        r#"{"host":"a","host":"b"}"#,
+        r#"{"host":"a","port":0}"#,
+        r#"{"host":"a","port":"22"}"#,
+        r#"{"host":"a","data":[]}"#,
+        r#"{"host":"a"} {}"#,
+        r#"["a"]"#,
+        "\u{fffd}\u{0}",
+    ] {
+        assert!(Answer::read(printed.as_bytes()).is_err(), "{printed}");
+    }
+    let long = "x".repeat(1000);
+    assert!(Answer::read(long.as_bytes()).unwrap_err().len() < 300);
+}

@@ -1,0 +1,63 @@
+//! Platform `local`: parameters, and instances that cost nothing.
+
+use super::{
+    super::parameters::tests::{order, parse},
+    *,
+};
+
+#[test]
+fn parameters_and_their_errors() {
+    assert_eq!(parse(&Local, "").unwrap(), json!({"env": {}}));
+    let written = parse(&Local, "env = { A = 'b=c' }").unwrap();
+    assert_eq!(written, json!({"env": {"A": "b=c"}}));
+    for (text, at, message) in [
+        ("host = 'a'", "host", "unknown field `host`, expected `env`"),
+        (
+            "env = 'a'",
+            "'a'",
+            "invalid type: string \"a\", expected a map",
+        ),
+        (
+            "env = { A = 1 }",
+            "1",
+            "invalid type: integer `1`, expected a string",
+        ),
+        (
+            "env = { 'a=b' = '' }",
+            "'a=b'",
+            "\"a=b\" cannot be the name of an environment variable",
+        ),
+        (
+            "env = { A = \"\\u0000\" }",
+            "\"\\u0000\"",
+            "an environment variable cannot contain NUL",
+        ),
+    ] {
+        let (found_at, found) = parse(&Local, text).unwrap_err();
+        assert_eq!((found_at.as_str(), found.as_str()), (at, message));
+    }
+}
+
+#[test]
+fn an_instance_is_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let order = order(directory.path(), json!({"env": {"A": "b"}}));
+    let deployed = Local.deploy(&order, &|_| {}).unwrap();
+    assert_eq!(deployed, Local.deploy(&order, &|_| {}).unwrap());
+    let Reach::Local {
+        directory: folder,
+        env,
+    } = &deployed.reach
+    else {
+        panic!("{deployed:?}");
+    };
+    assert!(folder.is_dir());
+    assert_eq!(env["A"], "b");
+    std::fs::write(folder.join("left"), "").unwrap();
+    Local.delete(&order, Some(&deployed)).unwrap();
+    assert!(!folder.exists());
+    Local.delete(&order, None).unwrap();
+    assert!(directory.path().is_dir());
+    assert_eq!(Local.exclusive(&order).unwrap(), None);
+    assert!(Local.count(&json!({})).unwrap() >= 1);
+}

@@ -1,0 +1,55 @@
+//! Frames: lengths, header, body.
+//!
+//! Owns the framing. Must not know the messages: both ends are [`Read`] and [`Write`].
+
+use std::io::{self, Read, Write};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The longest header or body accepted, in bytes.
+pub const LONGEST: u32 = 64 << 20;
+
+/// Writes one frame; the caller flushes.
+///
+/// # Errors
+/// What the writer says; `InvalidInput` when header or body exceed [`LONGEST`].
+pub fn write_frame<T: Serialize>(to: &mut impl Write, header: &T, body: &[u8]) -> io::Result<()> {
+    let header = serde_json::to_vec(header)?;
+    let mut frame = Vec::with_capacity(8 + header.len() + body.len());
+    for part in [header.as_slice(), body] {
+        let length = u32::try_from(part.len()).ok().filter(|n| *n <= LONGEST);
+        let length = length.ok_or(io::ErrorKind::InvalidInput)?;
+        frame.extend_from_slice(&length.to_be_bytes());
+    }
+    frame.extend_from_slice(&header);
+    frame.extend_from_slice(body);
+    to.write_all(&frame)
+}
+
+/// Reads one frame: its header and body.
+///
+/// # Errors
+/// `UnexpectedEof` when the other end is gone; `InvalidData` for lengths over [`LONGEST`] and for
+/// headers that are no `T`.
+pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Vec<u8>)> {
+    let mut lengths = [0; 8];
+    from.read_exact(&mut lengths)?;
+    let [header, body] = lengths_of(lengths)?;
+    let mut bytes = vec![0; header + body];
+    from.read_exact(&mut bytes)?;
+    let body = bytes.split_off(header);
+    Ok((serde_json::from_slice(&bytes)?, body))
+}
+
+/// The header's and the body's length, from a frame's first eight bytes.
+///
+/// # Errors
+/// `InvalidData` for lengths over [`LONGEST`].
+pub fn lengths_of(bytes: [u8; 8]) -> io::Result<[usize; 2]> {
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let lengths = [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes);
+    if lengths.iter().any(|n| *n > LONGEST) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
+    }
+    Ok(lengths.map(|n| n as usize))
+}

@@ -1,0 +1,45 @@
+//! What a user reads who types something wrong, or forgets something.
+//!
+//! Owns the wording where a wrong sentence would mislead. Playbooks have golden files of their own.
+
+use crate::support::Project;
+
+fn project(name: &str) -> Project {
+    Project::new(name).test_file("plain", "#[test]\nfn smoke() {}\n")
+}
+
+#[test]
+fn a_misspelt_verb_is_not_only_a_filter_that_matches_nothing() {
+    project("misspelt-verb")
+        .run(&["lst"])
+        .code(4)
+        .says("`lst` is no verb, so it was taken as a filter: did you mean `list`?");
+}
+
+#[test]
+fn an_unknown_option_has_the_nearest_name_or_the_way_to_nextest() {
+    let project = project("unknown-option");
+    project
+        .run(&["--playbok", "x.toml"])
+        .code(2)
+        .says("a similar argument exists: '--playbook'")
+        .never_says("-- --playbok");
+    project
+        .run(&["--of-tomorrow"])
+        .code(2)
+        .says("`--nextest-arg=--of-tomorrow` passes it to nextest as it is");
+    project
+        .run(&["targets", "--of-tomorrow"])
+        .code(2)
+        .never_says("nextest-arg");
+}
+
+#[test]
+fn a_failed_build_is_cargos_to_explain() {
+    project("failed-build")
+        .test_file("broken", "#[test]\nfn broken() { let _: u8 = \"\"; }\n")
+        .run(&[])
+        .code(101)
+        .says("mismatched types")
+        .says("failed to build and list the tests: cargo-nextest exited with code 101");
+}
