@@ -218,7 +218,10 @@ fn nextest_must_be_there() {
     let cargo = env!("CARGO");
     let bin = world.path("bin");
     std::fs::create_dir(&bin).expect("a folder");
-    std::os::unix::fs::symlink(cargo, bin.join("cargo")).expect("a link");
+    for name in ["cargo", "rustc"] {
+        let program = Path::new(cargo).with_file_name(name);
+        std::os::unix::fs::symlink(program, bin.join(name)).expect("a link");
+    }
     let tool = || {
         let tool = world.tool(&["passes"]).env("PATH", &bin);
         tool.env("CARGO_HOME", world.path("nowhere"))

@@ -9,7 +9,7 @@ use std::{
     io::{IsTerminal, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::ExitStatusExt,
+        unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::{Command, ExitStatus, Stdio},
     sync::{
@@ -38,20 +38,30 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The signals by which nextest, or a user, ends a case. They reach the test too, which shares our
 /// process group; we stay to see it end.
-pub(super) struct Signals(Arc<AtomicBool>);
+pub(super) struct Signals {
+    caught: Arc<AtomicBool>,
+    /// Readable from then on: a wait begun at the same moment ends too.
+    pipe: UnixStream,
+}
 
 impl Signals {
     pub(super) fn catch() -> Result<Self> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-        let flag = Arc::new(AtomicBool::new(false));
+        let caught = Arc::new(AtomicBool::new(false));
+        let (pipe, write) = UnixStream::pair()?;
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, Arc::clone(&caught))?;
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
         }
-        Ok(Self(flag))
+        Ok(Self { caught, pipe })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 
     pub(super) fn caught(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.caught.load(Ordering::Relaxed)
     }
 }
 
