@@ -124,7 +124,6 @@ mod tests {
                 ("retries", "3".to_owned(), "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
             )]),
-            ..ToolConfig::default()
         };
         let text = config.render();
         let table: toml::Table = text.parse().expect(&text);
