@@ -127,6 +127,31 @@ pub fn start(mut command: Command) -> Result<Child> {
         .map_err(|error| cannot_start(&program, error))
 }
 
+/// Starts a program that shares our session and process group, as a terminal's user expects of one that runs in
+/// our place; the caller set its standard streams, and waits for it.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start_beside(mut command: Command) -> Result<Child> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
+/// As [`start_beside`], for a tokio runtime to wait for; killed when it is let go of.
+///
+/// # Errors
+/// When it cannot be started (the program named).
+pub fn start_beside_async(command: Command) -> Result<tokio::process::Child> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    command
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| cannot_start(&program, error))
+}
+
 /// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
 ///
 /// # Errors

@@ -68,16 +68,7 @@ impl Choice {
         args.refuse_unsupported()?;
         let setting = Setting::find(global, args)?;
         setting.check_on_disk()?;
-        let debugger = ["debugger", "tracer"]
-            .into_iter()
-            .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
-        let words = Words {
-            build: args.words(Call::Build),
-            select: args.words(Call::Select),
-            run: args.words(Call::Run),
-            debugger,
-        };
-        let nextest = Nextest::find(words, global.verbose > 0)?;
+        let nextest = Nextest::find(words(args), global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let inventory = inventory::read(&summary)?;
         let select = if tests.all_tests {
@@ -365,6 +356,19 @@ impl Choice {
         let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary];
         format!("{}::{}", inventory::crate_name(&binary.name), test.name)
+    }
+}
+
+/// The words for each of nextest's calls.
+fn words(args: &NextestArgs) -> Words {
+    let debugger = ["debugger", "tracer"]
+        .into_iter()
+        .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
+    Words {
+        build: args.words(Call::Build),
+        select: args.words(Call::Select),
+        run: args.words(Call::Run),
+        debugger,
     }
 }
 

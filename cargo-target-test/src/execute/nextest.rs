@@ -125,10 +125,8 @@ impl Nextest {
         let words = self.words.select.iter().filter(|word| !colour(word));
         command.args(stage.arguments(Listing::All)).args(words);
         self.show(&command);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = process::start_beside(command)?;
         let stderr = child.stderr.take();
         let said = std::thread::spawn(move || {
             let mut text = String::new();

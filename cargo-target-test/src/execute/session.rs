@@ -101,7 +101,7 @@ impl Session {
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let mut witness = Witness::new();
-            let mut child = tokio::process::Command::from(command).spawn()?;
+            let mut child = process::start_beside_async(command)?;
             let mut interrupts = 0;
             loop {
                 tokio::select! {

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal, Read, Write},
+    io::{IsTerminal, Read},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::ExitStatusExt},
@@ -29,6 +29,7 @@ use super::broker::Broker;
 use crate::{
     error::Result,
     process::{self, Watch},
+    ui,
 };
 
 /// How much of each output stream is reported, from its end.
@@ -96,12 +97,9 @@ pub(super) fn run(
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();
-    let mut child = command.spawn()?;
+    let mut child = process::start_beside(command)?;
     broker.started(child.id())?;
-    let mut tees = Tees {
-        stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
-        stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
-    };
+    let mut tees = Tees::of(&mut child);
     let pid = Pid::from_child(&child);
     let deadline = limit.map(|limit| started + limit);
     let mut guard = Guard {
@@ -217,13 +215,13 @@ impl Tee {
         }
     }
 
-    fn pass(&mut self, mut to: impl Write) {
+    fn pass(&mut self, to: fn(&[u8])) {
         let mut piece = [0; 16 << 10];
         match self.pipe.read(&mut piece) {
             Ok(0) => self.open = false,
             Ok(length) => {
                 // nextest may close its end first; the test shall not die of that.
-                let _ = to.write_all(&piece[..length]).and_then(|()| to.flush());
+                to(&piece[..length]);
                 self.tail.extend_from_slice(&piece[..length]);
                 if self.tail.len() > 2 * TAIL {
                     self.tail.drain(..self.tail.len() - TAIL);
@@ -241,6 +239,13 @@ struct Tees {
 }
 
 impl Tees {
+    fn of(child: &mut std::process::Child) -> Self {
+        Self {
+            stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
+            stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
+        }
+    }
+
     /// Waits for output, for the end of the test, of nextest or of the broker.
     fn poll(
         &mut self,
@@ -278,10 +283,10 @@ impl Tees {
 
     fn pass(&mut self, out: bool, err: bool) {
         if let (true, Some(tee)) = (out, &mut self.stdout) {
-            tee.pass(std::io::stdout().lock());
+            tee.pass(ui::bytes_out);
         }
         if let (true, Some(tee)) = (err, &mut self.stderr) {
-            tee.pass(std::io::stderr().lock());
+            tee.pass(ui::bytes);
         }
     }
 

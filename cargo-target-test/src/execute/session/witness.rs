@@ -22,8 +22,7 @@ impl Witness {
         // It ends with us, who hold the other end of its standard input.
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut cat = tokio::process::Command::from(cat);
-        let cat = cat.kill_on_drop(true).spawn();
+        let cat = process::start_beside_async(cat);
         // Waiting for a child closes the standard input that it still owns.
         Self(cat.ok().map(|mut cat| {
             let stdin = cat.stdin.take();
