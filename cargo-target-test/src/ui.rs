@@ -22,14 +22,15 @@ pub fn raw(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Where the bytes of a test, or of its list, go on as they are.
-pub fn stdout() -> std::io::StdoutLock<'static> {
-    std::io::stdout().lock()
+/// The bytes of a test, or of its list, as they are and at once, to standard output.
+pub fn bytes_out(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
-/// The same for standard error.
-pub fn stderr() -> std::io::StderrLock<'static> {
-    std::io::stderr().lock()
+/// The same to standard error.
+pub fn bytes(bytes: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(bytes);
 }
 
 /// A warning.

@@ -1,7 +1,7 @@
 //! What surrounds a case: its environment, the user's own runner, scripts, configuration and debugger, and
 //! tests that are no cases.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::world::{World, summary};
 use crate::support::Sshd;
@@ -182,22 +182,18 @@ fn a_debugger_gets_one_case_on_its_target() {
         "echo \"$@\" >>\"$SCRATCH/debugged\"\nexec \"$@\"\n",
     );
     let debugger = debugger.to_str().expect("UTF-8");
-    for option in ["--debugger", "--tracer"] {
-        for (name, test) in [
-            ("verdict::passes[east]", "verdict::passes"),
-            ("plain", "plain"),
-        ] {
-            let run = world
-                .run(&[option, debugger, "--", "--exact", name])
-                .code(0);
-            run.never_says("deploy[").never_says("warning");
-            let line = world.read("debugged");
-            assert!(
-                line.contains(&format!("--exact {test} --nocapture")),
-                "{line}"
-            );
-            std::fs::remove_file(world.path("debugged")).expect("a file");
-        }
+    for (option, name, test) in [
+        ("--debugger", "verdict::passes[east]", "verdict::passes"),
+        ("--tracer", "plain", "plain"),
+    ] {
+        let run = world
+            .run(&[option, debugger, "--", "--exact", name])
+            .code(0);
+        run.never_says("deploy[").never_says("warning");
+        let line = world.read("debugged");
+        let wanted = format!("--exact {test} --nocapture");
+        assert!(line.contains(&wanted), "{line}");
+        std::fs::remove_file(world.path("debugged")).expect("a file");
     }
     world
         .run(&["--debugger", debugger, "passes"])
@@ -218,10 +214,18 @@ fn nextest_must_be_there() {
     let cargo = env!("CARGO");
     let bin = world.path("bin");
     std::fs::create_dir(&bin).expect("a folder");
-    std::os::unix::fs::symlink(cargo, bin.join("cargo")).expect("a link");
+    for name in ["cargo", "rustc"] {
+        let program = Path::new(cargo).with_file_name(name);
+        std::os::unix::fs::symlink(program, bin.join(name)).expect("a link");
+    }
+    // Cargo's caches without its programs.
+    let home = world.path("cargo-home");
+    std::fs::create_dir(&home).expect("a folder");
+    let registry = cargo_home().join("registry");
+    std::os::unix::fs::symlink(registry, home.join("registry")).expect("a link");
     let tool = || {
         let tool = world.tool(&["passes"]).env("PATH", &bin);
-        tool.env("CARGO_HOME", world.path("nowhere"))
+        tool.env("CARGO_HOME", &home)
     };
     let missing = tool().run().code(70).says("cargo-nextest is not installed");
     missing.line_with(&["hint: ", "cargo install cargo-nextest --locked"]);
@@ -232,4 +236,10 @@ fn nextest_must_be_there() {
         .says("cargo-nextest 0.9.50 is too old");
     old.line_with(&["hint: ", "cargo install cargo-nextest --locked"])
         .never_says("Compiling");
+}
+
+fn cargo_home() -> PathBuf {
+    let given = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let of_user = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cargo");
+    given.unwrap_or_else(of_user)
 }

@@ -120,6 +120,17 @@ fn what_cannot_be_done_is_refused_by_name() {
     }
 }
 
+/// What a platform can tell without a machine is told before the build.
+#[test]
+fn a_missing_program_is_told_before_the_build() {
+    let world = World::on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");
+    std::fs::remove_file(world.path("up")).expect("a file");
+    for verb in ["run", "list"] {
+        let run = world.run(&[verb]).code(78).never_says("Finished");
+        run.line_with(&["`deploy` of target `east`", "there is no file"]);
+    }
+}
+
 /// The reader of our output may leave early.
 #[test]
 fn a_closed_pipe_breaks_nothing() {

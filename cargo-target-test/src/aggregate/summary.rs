@@ -109,3 +109,54 @@ impl Results<'_> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+    use super::*;
+
+    fn outcome(binary: &str, attempt: u32, verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            ..Outcome::of_case(binary, "smoke[a]", attempt)
+        }
+    }
+
+    fn exit_code(code: i32, interrupts: u32, outcomes: &[Outcome]) -> u8 {
+        let results = Results {
+            ended: &Ended {
+                status: ExitStatus::from_raw(code << 8),
+                interrupts,
+            },
+            outcomes,
+            cases: &[("x".to_owned(), "smoke[a]".to_owned())],
+            report: &Report::default(),
+        };
+        results.exit_code()
+    }
+
+    #[test]
+    fn only_infra_is_no_failure() {
+        let infra = || Verdict::Infra("gone".to_owned());
+        let (lost, failed) = (outcome("x", 1, infra()), outcome("x", 1, Verdict::Fail));
+        // Another binary has a case of the same name.
+        let other = outcome("y", 1, infra());
+        let on_retry = outcome("x", 2, Verdict::Pass);
+        for (code, interrupts, outcomes, expected) in [
+            (100, 0, vec![lost.clone()], 69),
+            (100, 0, vec![failed.clone(), other.clone()], 100),
+            (100, 0, vec![failed.clone(), on_retry.clone(), other], 69),
+            (0, 0, vec![failed, on_retry], 0),
+            (0, 0, vec![], 69),
+            (4, 0, vec![], 4),
+            (100, 1, vec![lost], 130),
+        ] {
+            assert_eq!(
+                exit_code(code, interrupts, &outcomes),
+                expected,
+                "{outcomes:?}"
+            );
+        }
+    }
+}

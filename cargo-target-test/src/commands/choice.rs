@@ -141,9 +141,16 @@ impl Choice {
             .retain(|test| has(*test, &inventory.tests[*test].name));
     }
 
-    /// Whether nextest left something out.
+    /// Whether nextest left something out that is not ignored anyway.
     pub fn is_filtered(&self) -> bool {
-        self.chosen.len() < self.plan.cases.len() + self.plan.plain.len()
+        let (inventory, plan) = (&self.inventory, &self.plan);
+        let ignored = |test: usize| inventory.tests[test].ignored;
+        let cases = plan.cases.iter().filter(|case| !ignored(case.test)).count();
+        let plain = plan.plain.iter().filter(|test| !ignored(**test)).count();
+        let chosen = |test: usize| usize::from(!ignored(test));
+        let of_cases: usize = self.chosen_cases().map(|case| chosen(case.test)).sum();
+        let of_plain: usize = self.plain.iter().map(|test| chosen(*test)).sum();
+        of_cases + of_plain < cases + plain
     }
 
     /// How many cases were chosen.
@@ -280,9 +287,11 @@ impl Choice {
         runner::users_runner(self.stage.triple(), configs)
     }
 
-    /// Says what the plan has to say.
+    /// Says what the plan has to say, where it is about what was chosen, or about why nothing was.
     pub fn say_notes(&self) {
-        self.plan.notes.iter().for_each(ui::note);
+        if self.cases.is_empty() || !self.is_filtered() {
+            self.plan.notes.iter().for_each(ui::note);
+        }
         self.say_warnings();
     }
 

@@ -6,7 +6,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -91,7 +90,7 @@ impl Call {
         let file = self.listing.join(listing_file(&self.binary, ignored));
         // A binary without a file has no case of this run.
         let text = std::fs::read(file).unwrap_or_default();
-        ui::stdout().write_all(&text)?;
+        ui::bytes_out(&text);
         Ok(0)
     }
 

@@ -104,6 +104,11 @@ mod verdict {
         target.run("echo $$ >>\"$SCRATCH/pids\"; exec sleep 1000").expect("sleep");
     }
 
+    #[target_test(timeout = "2s")]
+    fn quick(target: &Target) {
+        assert!(!target.instance().is_empty());
+    }
+
     #[target_test(retries = 2)]
     fn flaky() {
         note("flaky", "attempt");

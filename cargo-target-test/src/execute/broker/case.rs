@@ -19,7 +19,7 @@ use target_fixtures::{
 use tokio::sync::mpsc;
 
 use super::{
-    Core, Entry,
+    Core, Entry, Supply,
     connection::{Connection, request_failure},
     held::Held,
     lending::{self, Asker},
@@ -43,13 +43,7 @@ pub(super) async fn serve(
             run_plain(core, connection, run, (binary, name, attempt)).await
         }
         Some(Entry::Deploy { supply, index }) => {
-            let made = supply.ready(core, *index).await;
-            let (text, code, verdict) = match made {
-                Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
-                Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
-            };
-            core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
-            connection.replies.send(&Reply::Print { text, code }).await
+            show_deploy(core, connection, (supply, *index), (binary, name, attempt)).await
         }
         Some(Entry::Case(case)) => {
             run_case(core, connection, pid, case, (binary, name, attempt)).await
@@ -59,6 +53,28 @@ pub(super) async fn serve(
             connection.replies.send(&Reply::Refused(failure)).await
         }
     }
+}
+
+/// Shows what comes of a deploy. A runner that leaves earlier does not end it.
+async fn show_deploy(
+    core: &Arc<Core>,
+    connection: &mut Connection,
+    (supply, index): (&Arc<Supply>, usize),
+    (binary, name, attempt): (String, String, u32),
+) -> io::Result<()> {
+    let started = Instant::now();
+    let made = tokio::select! {
+        made = supply.ready(core, index) => made,
+        _ = connection.requests.recv() => {
+            Err(gave_up(core, started, &format!("{}-{index}", supply.target())))
+        }
+    };
+    let (text, code, verdict) = match made {
+        Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
+        Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
+    };
+    core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
+    connection.replies.send(&Reply::Print { text, code }).await
 }
 
 /// A test that needs no instance; its runner stays connected to notice our end.
@@ -163,15 +179,20 @@ pub(super) async fn wait_for_lease(
             held = &mut lease => return held,
             Some(text) = notes.recv() => { let _ = replies.send(&Reply::Note { text }).await; }
             _ = requests.recv() => {
-                let waited = humantime::format_duration(Duration::from_secs(started.elapsed().as_secs()));
-                let mut failure = lending::interrupted();
-                if !core.is_cancelled() {
-                    failure.message = format!("waited {waited} for `{}`", case.supply.target());
-                }
-                return Err(failure);
+                return Err(gave_up(core, started, case.supply.target()));
             }
         }
     }
+}
+
+/// Why a runner stopped waiting: nextest's own limit, or the end of the run.
+fn gave_up(core: &Core, started: Instant, what: &str) -> Failure {
+    let mut failure = lending::interrupted();
+    if !core.is_cancelled() {
+        let waited = started.elapsed().as_secs_f32();
+        failure.message = format!("waited {waited:.1} s for `{what}`");
+    }
+    failure
 }
 
 /// What a runner reports of its test.

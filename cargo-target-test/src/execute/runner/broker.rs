@@ -4,6 +4,7 @@
 
 use std::{
     io::{BufReader, Write},
+    net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -56,7 +57,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Asks what to do; prints progress until the answer. A signal ends the waiting: nextest's own limit
+    /// Asks what to do; prints progress until the answer. A signal ends the waiting soon: nextest's own limit
     /// fired, or the user interrupted.
     pub(super) fn start(
         &mut self,
@@ -66,7 +67,6 @@ impl Broker {
         signals: &Signals,
     ) -> Result<Told> {
         let binary = binary.to_string_lossy().into_owned();
-        let started = std::time::Instant::now();
         self.send(
             &Request::Start {
                 binary,
@@ -75,25 +75,20 @@ impl Broker {
             },
             &[],
         )?;
-        let mut waited_for = String::new();
         loop {
             if !self.readable(signals) {
-                let waited = humantime::format_duration(std::time::Duration::from_secs(
-                    started.elapsed().as_secs(),
-                ));
-                return Ok(Told::Refused(Failure {
-                    kind: FailureKind::Infra,
-                    message: format!("waited {waited}{waited_for}"),
-                    hint: None,
-                }));
+                // The broker sees that nobody waits any more, and says for what we did.
+                let _ = self.stream.get_ref().shutdown(Shutdown::Write);
             }
             match self.read()? {
                 Reply::Welcome { .. } => {}
-                Reply::Note { text } => {
-                    ui::note(&text);
-                    if let Some(what) = text.strip_prefix("waiting") {
-                        waited_for = what.to_owned();
-                    }
+                Reply::Note { text } => ui::note(&text),
+                Reply::Run(_) if signals.caught() => {
+                    return Ok(Told::Refused(Failure {
+                        kind: FailureKind::Infra,
+                        message: "ended before the test began".to_owned(),
+                        hint: None,
+                    }));
                 }
                 Reply::Run(run) => return Ok(Told::Run(run)),
                 Reply::Print { text, code } => return Ok(Told::Print { text, code }),
@@ -128,16 +123,18 @@ impl Broker {
         self.stream.get_ref().as_fd()
     }
 
+    /// Waits for a reply; false: a signal came before.
     fn readable(&self, signals: &Signals) -> bool {
-        while self.stream.buffer().is_empty() {
-            let mut fds = [PollFd::new(self.stream.get_ref(), PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) => return true,
-                Err(rustix::io::Errno::INTR) if !signals.caught() => {}
-                Err(_) => return false,
+        while self.stream.buffer().is_empty() && !signals.caught() {
+            let reply = PollFd::new(self.stream.get_ref(), PollFlags::IN);
+            let signal = PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN);
+            let mut fds = [reply, signal];
+            let _ = poll(&mut fds, None);
+            if !fds[0].revents().is_empty() {
+                return true;
             }
         }
-        true
+        !signals.caught()
     }
 
     fn ask(&mut self, request: &Request, body: &[u8]) -> Result<Reply> {

@@ -6,10 +6,10 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal, Read, Write},
+    io::{IsTerminal, Read},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::ExitStatusExt,
+        unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -39,20 +39,30 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The signals by which nextest, or a user, ends a case. They reach the test too, which shares our
 /// process group; we stay to see it end.
-pub(super) struct Signals(Arc<AtomicBool>);
+pub(super) struct Signals {
+    caught: Arc<AtomicBool>,
+    /// Readable from then on: a wait begun at the same moment ends too.
+    pipe: UnixStream,
+}
 
 impl Signals {
     pub(super) fn catch() -> Result<Self> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-        let flag = Arc::new(AtomicBool::new(false));
+        let caught = Arc::new(AtomicBool::new(false));
+        let (pipe, write) = UnixStream::pair()?;
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, Arc::clone(&caught))?;
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
         }
-        Ok(Self(flag))
+        Ok(Self { caught, pipe })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 
     pub(super) fn caught(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.caught.load(Ordering::Relaxed)
     }
 }
 
@@ -88,10 +98,7 @@ pub(super) fn run(
     let started = Instant::now();
     let mut child = process::start_with_us(command)?;
     broker.started(child.id())?;
-    let mut tees = Tees {
-        stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
-        stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
-    };
+    let mut tees = Tees::of(&mut child);
     let mut guard = Guard {
         pid: Pid::from_child(&child),
         deadline: limit.map(|limit| started + limit),
@@ -210,13 +217,13 @@ impl Tee {
         }
     }
 
-    fn pass(&mut self, mut to: impl Write) {
+    fn pass(&mut self, to: fn(&[u8])) {
         let mut piece = [0; 16 << 10];
         match self.pipe.read(&mut piece) {
             Ok(0) => self.open = false,
             Ok(length) => {
                 // nextest may close its end first; the test shall not die of that.
-                let _ = to.write_all(&piece[..length]).and_then(|()| to.flush());
+                to(&piece[..length]);
                 self.tail.extend_from_slice(&piece[..length]);
                 if self.tail.len() > 2 * TAIL {
                     self.tail.drain(..self.tail.len() - TAIL);
@@ -234,6 +241,13 @@ struct Tees {
 }
 
 impl Tees {
+    fn of(child: &mut std::process::Child) -> Self {
+        Self {
+            stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
+            stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
+        }
+    }
+
     /// Waits for output, for the end of the test, of nextest or of the broker.
     fn poll(
         &mut self,
@@ -271,10 +285,10 @@ impl Tees {
 
     fn pass(&mut self, out: bool, err: bool) {
         if let (true, Some(tee)) = (out, &mut self.stdout) {
-            tee.pass(ui::stdout());
+            tee.pass(ui::bytes_out);
         }
         if let (true, Some(tee)) = (err, &mut self.stderr) {
-            tee.pass(ui::stderr());
+            tee.pass(ui::bytes);
         }
     }
 
