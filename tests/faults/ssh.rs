@@ -67,6 +67,28 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     assert!(lab.path("quick-alpha-1").exists());
 }
 
+/// A test that has its own way to the machine fails when that is dead: not the test's fault.
+#[test]
+fn a_failure_on_a_dead_machine_is_infra() {
+    let sshd = Sshd::start(&["one"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one"])]));
+    let run = lab.start(&["fails"]);
+    let _: [String; 1] = lab.said("held");
+    lab.let_go();
+    run.wait().code(100).never_says("infra: ");
+    for name in ["held", "go"] {
+        fs::remove_file(lab.path(name)).expect("a file");
+    }
+    let run = lab.start(&["fails"]);
+    let _: [String; 1] = lab.said("held");
+    signal(&sshd, "one", "KILL");
+    lab.let_go();
+    run.wait()
+        .code(69)
+        .line_with(&["infra: fails[alpha]: ", "alpha-0"]);
+}
+
 /// An instance that nothing was heard of for 2 s is proved alive when it is leased.
 #[test]
 fn a_server_that_died_between_two_leases_costs_no_attempt() {

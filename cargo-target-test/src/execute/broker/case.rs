@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     Core, Entry,
     connection::{Connection, request_failure},
-    held::Held,
+    held::{End, Held},
     lending::{self, Asker},
     names::Case,
 };
@@ -107,7 +107,12 @@ async fn run_case(
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let lost = held.end(core, ended.is_err()).await;
+    let end = match &ended {
+        Ok(report) if report.exit == Exit::Code(0) => End::Done,
+        Ok(_) => End::Failed,
+        Err(_) => End::Abandoned,
+    };
+    let lost = held.end(core, end).await;
     judge(&mut outcome, ended, lost, &held, case);
     core.record(outcome);
     Ok(())

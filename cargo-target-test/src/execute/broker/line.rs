@@ -40,13 +40,18 @@ impl Line {
         *self.last() = Some(Instant::now());
     }
 
-    /// The answer for what failed on it: it has to prove itself before it is leased again.
-    pub(super) fn failed(&self, error: &Error) -> Reply {
+    /// It has to prove itself before it is leased again.
+    pub(super) fn doubt(&self) {
         *self.last() = None;
+    }
+
+    /// The answer for what failed on it, which may be its own fault.
+    pub(super) fn failed(&self, error: &Error) -> Reply {
+        self.doubt();
         Reply::Failed(infra(error))
     }
 
-    /// Whether something failed on it that may be its own fault.
+    /// Whether something failed that may be its own fault.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.last().is_none()
     }

@@ -89,7 +89,9 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
 /// group of whatever process shows its nonce.
 pub(crate) fn kill(wrapped: &Wrapped, group: Option<u32>) -> String {
     match group {
-        Some(group) if group > 1 => format!("kill -s KILL -- -{group} 2>/dev/null || kill -s KILL {group}"),
+        Some(group) if group > 1 => {
+            format!("kill -s KILL -- -{group} 2>/dev/null || kill -s KILL {group}")
+        }
         // A group 1 would be everything there is: `kill -1`.
         _ => {
             // Split, so that the script does not find itself.
