@@ -89,11 +89,8 @@ async fn run_case(
         }
     };
     outcome.waited = asked.elapsed();
-    outcome.instances = held
-        .instances
-        .iter()
-        .map(|instance| instance.name.clone())
-        .collect();
+    let names = held.instances.iter().map(|instance| instance.name.clone());
+    outcome.instances = names.collect();
     let run = Run {
         env: environment(core, case, &held),
         lease: Some(held.id.clone()),
@@ -107,12 +104,7 @@ async fn run_case(
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let end = match &ended {
-        Ok(report) if report.exit == Exit::Code(0) => End::Done,
-        Ok(_) => End::Failed,
-        Err(_) => End::Abandoned,
-    };
-    let lost = held.end(core, end).await;
+    let lost = held.end(core, end_of(&ended)).await;
     judge(&mut outcome, ended, lost, &held, case);
     core.record(outcome);
     Ok(())
@@ -156,6 +148,14 @@ struct Report {
     took: Duration,
     stdout: String,
     stderr: String,
+}
+
+fn end_of(ended: &Result<Report, Silence>) -> End {
+    match ended {
+        Ok(report) if report.exit == Exit::Code(0) => End::Done,
+        Ok(_) => End::Failed,
+        Err(_) => End::Abandoned,
+    }
 }
 
 /// A runner that was killed before it could report.

@@ -81,10 +81,8 @@ pub(super) async fn serve(
         Ok(()) => session::serve(connection, &held).await,
         Err(error) => Err(error),
     };
-    let end = match &served {
-        Ok(()) => End::Done,
-        Err(_) => End::Abandoned,
-    };
+    let silent = served.is_err();
+    let end = if silent { End::Abandoned } else { End::Done };
     held.end(core, end).await;
     served
 }
