@@ -12,19 +12,13 @@ fn signal(sshd: &Sshd, name: &str, signal: &str) {
 }
 
 fn tree(pid: &str, signal: &str) {
-    let _ = Command::new("kill").args(["-s", signal, pid]).status();
+    // Read before: those of a dead process are somebody else's.
     let file = format!("/proc/{pid}/task/{pid}/children");
-    for child in fs::read_to_string(file)
-        .unwrap_or_default()
-        .split_whitespace()
-    {
+    let children = fs::read_to_string(file).unwrap_or_default();
+    let _ = Command::new("kill").args(["-s", signal, pid]).status();
+    for child in children.split_whitespace() {
         tree(child, signal);
     }
-}
-
-/// A dead one, for the script that stops all of them.
-fn wake(sshd: &Sshd, name: &str) {
-    signal(sshd, name, "CONT");
 }
 
 #[test]
@@ -57,7 +51,7 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     let started = Instant::now();
     let run = run.wait();
     let took = started.elapsed();
-    wake(&sshd, "one");
+    signal(&sshd, "one", "CONT");
     let run = run.code(69);
     assert!(took.as_secs() < 50, "{took:?}: {run:?}");
     run.line_with(&["FAIL", "endless_alone[alpha]"])
