@@ -207,7 +207,7 @@ impl Lab {
 
     /// Any program.
     fn program(&self, name: &str) -> Tool {
-        self.in_environment(self.project.program(name))
+        self.in_environment(self.project.through(name))
     }
 
     /// Cargo, for tests that start their own broker.

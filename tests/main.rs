@@ -14,6 +14,8 @@ mod platform;
 mod playbook;
 /// The pool: leases, recycling and what dying processes leave, with many real processes.
 mod pool;
+/// Runs, from end to end.
+mod run;
 /// What the tests share: projects to run the tool in, sshd to run it against.
 mod support;
 /// The project's habits: layers, sizes, dependencies, documents.

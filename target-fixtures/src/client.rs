@@ -24,23 +24,30 @@ type Result<T> = std::result::Result<T, TargetError>;
 pub(crate) struct Connection(BufReader<UnixStream>);
 
 impl Connection {
-    /// Connects and agrees on the protocol.
-    pub(crate) fn open(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).map_err(|error| gone(&error))?;
-        let mut connection = Self(BufReader::new(stream));
+    /// Connects, agrees on the protocol and asks for instances, all at once: a test waits for one answer
+    /// instead of two.
+    fn open(socket: &Path, request: &Request) -> Result<(Self, String, Vec<Instance>)> {
+        let mut stream = UnixStream::connect(socket).map_err(|error| gone(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        match connection.ask(&Request::Hello {
-            protocol: PROTOCOL,
-            version,
-        })? {
-            Reply::Welcome { .. } => Ok(connection),
+        let protocol = PROTOCOL;
+        let mut frames = Vec::new();
+        wire::write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
+            .and_then(|()| wire::write_frame(&mut frames, request, &[]))
+            .and_then(|()| stream.write_all(&frames))
+            .map_err(|error| gone(&error))?;
+        let mut connection = Self(BufReader::new(stream));
+        match connection.answer()? {
+            Reply::Welcome { .. } => {}
+            other => return Err(unexpected(other)),
+        }
+        match connection.answer()? {
+            Reply::Leased { lease, instances } => Ok((connection, lease, instances)),
             other => Err(unexpected(other)),
         }
     }
 
-    /// Sends a request and returns its last answer; notes go to standard error as they come.
-    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply> {
-        self.send(request, &[])?;
+    /// The next answer; notes go to standard error as they come.
+    fn answer(&mut self) -> Result<Reply> {
         loop {
             match self.receive()? {
                 (Reply::Note { text }, _) => note(&text),
@@ -55,14 +62,6 @@ impl Connection {
 
     fn receive(&mut self) -> Result<(Reply, Vec<u8>)> {
         wire::read_frame(&mut self.0).map_err(|error| gone(&error))
-    }
-
-    /// The instances of a leased answer.
-    pub(crate) fn leased(reply: Reply) -> Result<(String, Vec<Instance>)> {
-        match reply {
-            Reply::Leased { lease, instances } => Ok((lease, instances)),
-            other => Err(unexpected(other)),
-        }
     }
 }
 
@@ -102,8 +101,7 @@ impl Client {
 
     /// Takes a lease that ends with this client.
     pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Vec<Instance>)> {
-        let mut holder = Connection::open(&socket)?;
-        let (lease, instances) = Connection::leased(holder.ask(request)?)?;
+        let (holder, lease, instances) = Connection::open(&socket, request)?;
         Ok((
             Self {
                 socket,
@@ -155,11 +153,8 @@ impl Client {
 }
 
 fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
-    let mut connection = Connection::open(socket)?;
-    let reply = connection.ask(&Request::Attach {
-        lease: lease.to_owned(),
-    })?;
-    let (_, instances) = Connection::leased(reply)?;
+    let lease = lease.to_owned();
+    let (connection, _, instances) = Connection::open(socket, &Request::Attach { lease })?;
     Ok((connection, instances))
 }
 

@@ -108,8 +108,8 @@ impl Project {
             .args(args)
     }
 
-    /// Any program, in the project and its environment.
-    pub(crate) fn program(&self, program: &str) -> Tool {
+    /// A program that starts the tool, in the tool's place.
+    pub(crate) fn through(&self, program: impl AsRef<OsStr>) -> Tool {
         self.prepared(Tool::program(program, &self.root, self.private.path()))
     }
 

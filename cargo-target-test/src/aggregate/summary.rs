@@ -19,67 +19,96 @@ const TEST_RUN_FAILED: i32 = nextest_metadata::NextestExitCode::TEST_RUN_FAILED;
 const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
 
-/// The last attempt of every case.
-fn last(outcomes: &[Outcome]) -> BTreeMap<&str, &Outcome> {
+/// The last attempt of every case, by binary and name.
+fn last(outcomes: &[Outcome]) -> BTreeMap<(&str, &str), &Outcome> {
     outcomes
         .iter()
-        .map(|outcome| (outcome.case.as_str(), outcome))
+        .map(|outcome| ((outcome.binary.as_str(), outcome.case.as_str()), outcome))
         .collect()
 }
 
-/// Prints what is worth a line.
-pub fn print(ended: &Ended, outcomes: &[Outcome], report: &Report) {
-    let last = last(outcomes);
-    for outcome in last.values() {
-        match &outcome.verdict {
-            Verdict::Skip(reason) => ui::note(format!("skip: {}: {reason}", outcome.case)),
-            Verdict::Infra(cause) => ui::note(format!("infra: {}: {cause}", outcome.case)),
-            Verdict::Pass | Verdict::Fail => {}
-        }
-    }
-    let ran = matches!(ended.status.code(), Some(0 | TEST_RUN_FAILED));
-    if ran && last.is_empty() {
-        ui::warn("no case asked for an instance: is a wrapper script or runner in the way?");
-    }
-    if !report.kept.is_empty() {
-        ui::note(format!("kept: {}", report.kept.join(", ")));
-    }
-    if !report.unused.is_empty() {
-        ui::note(format!(
-            "kept earlier and not used by this run: {}; `--delete-targets` deletes all",
-            report.unused.join(", ")
-        ));
-    }
-    if !report.left.is_empty() {
-        ui::note(format!(
-            "deleted what an interrupted run left: {}",
-            report.left.join(", ")
-        ));
-    }
-    for failure in &report.failed {
-        ui::warn(format!(
-            "{} could not be deleted: {}",
-            failure.instance, failure.cause
-        ));
-    }
+/// A whole run, as far as it is over.
+pub struct Results<'a> {
+    /// How nextest ended.
+    pub ended: &'a Ended,
+    /// What came of each attempt.
+    pub outcomes: &'a [Outcome],
+    /// The cases that were to run: paths of binaries, with names.
+    pub cases: &'a [(String, String)],
+    /// What became of the instances.
+    pub report: &'a Report,
 }
 
-/// nextest's own exit code, except that all failures being infra is 69, and an interrupt is 130.
-pub fn exit_code(ended: &Ended, outcomes: &[Outcome], report: &Report) -> u8 {
-    if ended.interrupts > 0 {
-        return INTERRUPTED;
+impl Results<'_> {
+    /// Prints what is worth a line.
+    pub fn print(&self) {
+        for ((_, case), outcome) in last(self.outcomes) {
+            match &outcome.verdict {
+                Verdict::Skip(reason) => ui::note(format!("skip: {case}: {reason}")),
+                Verdict::Infra(cause) => ui::note(format!("infra: {case}: {cause}")),
+                Verdict::Pass | Verdict::Fail => {}
+            }
+        }
+        if let [(_, first), ..] = self.bypassed().as_slice() {
+            let count = self.bypassed().len();
+            ui::warn(format!(
+                "{count} of the cases that nextest calls passed never asked for an instance, such as `{first}`: is a \
+                 wrapper script in the way (`target-runner = \"ignore\"`)?"
+            ));
+        }
+        for (what, names) in [
+            ("kept", &self.report.kept),
+            ("left to others that use them", &self.held()),
+            (
+                "kept earlier, not used (`--delete-targets` deletes all)",
+                &self.report.unused,
+            ),
+            ("deleted what an interrupted run left", &self.report.left),
+        ] {
+            if !names.is_empty() {
+                ui::note(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        for failure in &self.report.failed {
+            let (instance, cause) = (&failure.instance, &failure.cause);
+            ui::warn(format!("{instance} could not be deleted: {cause}"));
+        }
     }
-    let code = ended.status.code().unwrap_or(i32::from(INTERRUPTED));
-    let (mut failed, mut infra) = (false, false);
-    for outcome in last(outcomes).values() {
-        failed |= outcome.verdict == Verdict::Fail;
-        infra |= matches!(outcome.verdict, Verdict::Infra(_));
+
+    /// nextest's own exit code, except that all failures being infra is 69, and an interrupt is 130.
+    pub fn exit_code(&self) -> u8 {
+        if self.ended.interrupts > 0 {
+            return INTERRUPTED;
+        }
+        let code = self.ended.status.code().unwrap_or(i32::from(INTERRUPTED));
+        let (mut failed, mut infra) = (false, false);
+        for outcome in last(self.outcomes).values() {
+            failed |= outcome.verdict == Verdict::Fail;
+            infra |= matches!(outcome.verdict, Verdict::Infra(_));
+        }
+        let unaccounted = !self.report.failed.is_empty() || !self.bypassed().is_empty();
+        match code {
+            TEST_RUN_FAILED if infra && !failed => INFRA,
+            0 if unaccounted => INFRA,
+            code => u8::try_from(code).unwrap_or(INFRA),
+        }
     }
-    if code == TEST_RUN_FAILED && infra && !failed {
-        return INFRA;
+
+    /// Cases that nextest has passed and we have not seen. (A run that failed may have left cases out.)
+    fn bypassed(&self) -> Vec<&(String, String)> {
+        if self.ended.status.code() != Some(0) {
+            return Vec::new();
+        }
+        let seen = last(self.outcomes);
+        let unseen = |(binary, case): &&(String, String)| {
+            !seen.contains_key(&(binary.as_str(), case.as_str()))
+        };
+        self.cases.iter().filter(unseen).collect()
     }
-    if code == 0 && !report.failed.is_empty() {
-        return INFRA;
+
+    fn held(&self) -> Vec<String> {
+        let held = self.report.held.iter();
+        held.map(|held| format!("{} ({})", held.instance, held.by))
+            .collect()
     }
-    u8::try_from(code).unwrap_or(INFRA)
 }

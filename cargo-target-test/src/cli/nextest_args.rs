@@ -89,6 +89,12 @@ impl NextestArgs {
         if exact { names } else { Vec::new() }
     }
 
+    /// Every value or file given with `--config`.
+    pub fn configs(&self) -> impl Iterator<Item = &OsStr> {
+        self.given("config")
+            .filter_map(|given| given.value.as_deref())
+    }
+
     /// Every filterset given with `-E`.
     pub fn filtersets(&self) -> impl Iterator<Item = &OsStr> {
         self.given("filterset")
@@ -111,6 +117,25 @@ impl NextestArgs {
                 "`--{name}` cannot be given: `cargo target-test` gives it to nextest itself"
             );
             return Err(Error::new(ErrorKind::Usage, message));
+        }
+        const ARCHIVE: &[&str] = &[
+            "archive-file",
+            "archive-format",
+            "extract-to",
+            "extract-overwrite",
+            "persist-extract-tempdir",
+            "workspace-remap",
+        ];
+        if let Some(name) = ARCHIVE.iter().find(|name| self.has(name)) {
+            let message = format!("`--{name}` is not supported: tests are built where they run");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("run it in a checkout; `--partition` shares the cases among hosts"));
+        }
+        if self.has("rerun") {
+            let message =
+                "`--rerun` is not supported: nextest cannot choose among cases by a recorded run";
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("name the cases: `-- --exact 'smoke[alpha]' 'other[beta]'`"));
         }
         let json = |format: &OsStr| format.to_string_lossy().starts_with("json");
         if self.has("unit-graph") || self.value("cargo-message-format").is_some_and(json) {
@@ -238,6 +263,9 @@ mod tests {
         for line in [
             "x --cargo-metadata f",
             "x --unit-graph",
+            "x --rerun latest",
+            "x --archive-file a.tar.zst",
+            "x --workspace-remap d",
             "x --cargo-message-format json",
         ] {
             let error = parse(line)

@@ -147,7 +147,7 @@ fn serve(directory: &Path) -> Result<u8> {
     // From here on a new client starts a new broker, which waits for this one's leases like any other.
     drop(lock);
     let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
-    session.clean_up(&broker, keep, 0)?;
+    session.clean_up(&broker, keep, &mut 0)?;
     Ok(0)
 }
 

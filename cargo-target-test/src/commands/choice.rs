@@ -3,8 +3,12 @@
 //! Owns the way from the command line to the chosen cases, and what broker and nextest are told of
 //! them. Must not lease or deploy anything.
 
+mod config;
+mod runner;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -12,21 +16,19 @@ use std::{
 
 use nextest_metadata::TestListSummary;
 use target_fixtures::wire::Run;
-use tempfile::TempDir;
 
 use crate::{
-    cli::{Call, Global, TestArgs},
-    commands::setting::{self, Setting},
+    cli::{Call, Global, NextestArgs, TestArgs},
+    commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Case, Entry, Names, Supply},
-        nextest::{Nextest, Stage, ToolConfig, Words, stage},
-        runner,
+        nextest::{Nextest, Stage, Words, stage, users_filtersets},
+        runner::{DEBUG_VERB, VERB},
     },
     inventory::{self, Inventory},
     plan::{self, Plan},
     playbook::Select,
-    provision::{self, Wanted},
     ui,
 };
 
@@ -39,7 +41,7 @@ pub struct Choice {
     /// All cases.
     pub plan: Plan,
     /// The run's private folder; gone with this value.
-    pub directory: TempDir,
+    pub directory: Private,
     chosen: HashSet<(String, String)>,
     /// Indices into the plan's cases.
     cases: Vec<usize>,
@@ -48,6 +50,9 @@ pub struct Choice {
     nextest: Nextest,
     summary: TestListSummary,
     stage: Stage,
+    warnings: Vec<String>,
+    /// Cargo's configuration, as given on the command line.
+    configs: Vec<OsString>,
 }
 
 /// The instances of the targets that the chosen cases need, by target.
@@ -62,6 +67,7 @@ impl Choice {
         let args = &tests.nextest;
         args.refuse_unsupported()?;
         let setting = Setting::find(global, args)?;
+        setting.check_on_disk()?;
         let debugger = ["debugger", "tracer"]
             .into_iter()
             .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
@@ -83,8 +89,7 @@ impl Choice {
         let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let ourselves = std::env::current_exe()?;
-        let runner =
-            [&ourselves, Path::new(runner::VERB), &socket].map(|word| word.display().to_string());
+        let runner = [&ourselves, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
             &setting.cargo_metadata,
@@ -102,11 +107,35 @@ impl Choice {
             nextest,
             summary,
             stage,
+            warnings: Vec::new(),
+            configs: args.configs().map(OsStr::to_owned).collect(),
         };
         choice.stage.list_all(&choice.listing())?;
         choice.chosen = choice.nextest.choose(&choice.stage)?;
         choice.keep();
+        choice.warn_of_missed(args);
         Ok(choice)
+    }
+
+    /// Filters and overrides that name a test where only its cases have names here.
+    fn warn_of_missed(&mut self, args: &NextestArgs) {
+        let config = args.value("config-file").map(PathBuf::from);
+        let users = users_filtersets(&self.setting.workspace, config);
+        let given = args
+            .filtersets()
+            .map(|words| words.to_string_lossy().into_owned());
+        let in_sets = given
+            .chain(users)
+            .flat_map(|set| plan::exact_names(&set))
+            .collect::<Vec<_>>();
+        let mut names = args.exact_names();
+        names.extend(in_sets.iter().map(String::as_str));
+        self.warnings = plan::missed(&self.plan, &self.inventory, &names);
+        if self.chosen.len() > self.cases.len() + self.plain.len() {
+            self.warnings.push(
+                "nextest listed names that are no cases: is a list wrapper in the way?".to_owned(),
+            );
+        }
     }
 
     fn keep(&mut self) {
@@ -246,10 +275,9 @@ impl Choice {
     /// When our own path is unknown.
     pub fn nextest_run(&self) -> Result<Command> {
         let ourselves = std::env::current_exe()?;
-        Ok(self.nextest.run(
-            &self.stage,
-            &[ourselves.as_os_str(), runner::DEBUG_VERB.as_ref()],
-        ))
+        Ok(self
+            .nextest
+            .run(&self.stage, &[ourselves.as_os_str(), DEBUG_VERB.as_ref()]))
     }
 
     /// The runner that the user configured, if any: ours starts it before the test.
@@ -257,12 +285,28 @@ impl Choice {
     /// # Errors
     /// When Cargo's configuration cannot be read.
     pub fn users_runner(&self) -> Result<Vec<String>> {
-        setting::users_runner(self.stage.triple())
+        let configs = self.configs.iter().map(OsString::as_os_str);
+        runner::users_runner(self.stage.triple(), configs)
     }
 
     /// Says what the plan has to say.
     pub fn say_notes(&self) {
         self.plan.notes.iter().for_each(ui::note);
+        self.say_warnings();
+    }
+
+    /// Says what in the selection cannot be meant.
+    pub fn say_warnings(&self) {
+        self.warnings.iter().for_each(ui::warn);
+    }
+
+    /// The chosen cases: paths of binaries, with names.
+    pub fn case_names(&self) -> Vec<(String, String)> {
+        let name = |case: &plan::Case| {
+            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
+            (binary.path.to_string(), case.name.clone())
+        };
+        self.chosen_cases().map(name).collect()
     }
 
     fn is_debugged(&self) -> bool {
@@ -315,93 +359,6 @@ impl Choice {
         let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary];
         format!("{}::{}", inventory::crate_name(&binary.name), test.name)
-    }
-
-    fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let instances: usize = supplies.values().map(|supply| supply.wanted.len()).sum();
-        let ordinary = (!self.plain.is_empty()).then_some(cores);
-        let (mut retries, mut counts, mut priorities) = (
-            BTreeMap::<_, BTreeSet<_>>::new(),
-            BTreeMap::<_, BTreeSet<_>>::new(),
-            BTreeMap::<_, BTreeSet<_>>::new(),
-        );
-        for case in self.chosen_cases() {
-            let test = &self.inventory.tests[case.test];
-            let name = || test.name.clone();
-            if let Some(count) = test.metadata.as_ref().and_then(|metadata| metadata.retries) {
-                retries.entry(count).or_default().insert(name());
-            }
-            if case.count > 1 {
-                counts.entry(case.count).or_default().insert(name());
-            }
-            let priority = plan::bucket(case);
-            if priority != 0 {
-                priorities.entry(priority).or_default().insert(name());
-            }
-        }
-        ToolConfig {
-            threads: cores.max(instances + ordinary.unwrap_or(0)),
-            targets: supplies
-                .values()
-                .map(|s| (s.target().to_owned(), s.wanted.len()))
-                .collect(),
-            ordinary,
-            retries,
-            counts,
-            priorities,
-        }
-    }
-}
-
-impl Setting {
-    /// This run, for the pool.
-    pub fn run_info(&self) -> provision::Run {
-        provision::Run {
-            id: setting::run_id(),
-            workspace: self.workspace.clone(),
-            playbook: self.playbook.path.clone(),
-            platforms: provision::platform::all(),
-        }
-    }
-
-    /// Asks every platform what it can tell of its targets without a machine: missing files, say.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Playbook`], the target named.
-    pub fn check_on_disk(&self) -> Result<()> {
-        for number in 0..self.playbook.targets.len() {
-            for wanted in self.wanted(number, 1)? {
-                wanted.platform.check(&wanted.order(""))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the pool is asked for, for `need` instances of a target at once.
-    ///
-    /// # Errors
-    /// When the platform is unknown.
-    pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
-        let target = &self.playbook.targets[target];
-        let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Other,
-                format!("no platform `{}`", target.platform),
-            )
-        })?;
-        let wanted = |index| Wanted {
-            target: target.name.clone(),
-            platform: Arc::clone(&platform),
-            index,
-            keys: target.definition.keys.clone(),
-            hash: target.definition.hash.clone(),
-            parameters: target.parameters.clone(),
-            directory: self.playbook.directory.clone(),
-            features: target.features.clone(),
-            workspace: Some(self.workspace.clone()),
-        };
-        Ok((0..target.count.min(need)).map(wanted).collect())
     }
 }
 

@@ -45,6 +45,7 @@ pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
         args.json,
         chosen.as_ref(),
     )?;
+    choice.say_warnings();
     Ok(0)
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    aggregate::summary,
+    aggregate::summary::Results,
     cli::{Global, RunArgs},
     commands::{choice::Choice, setting},
     error::Result,
@@ -32,9 +32,14 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     if let Some((supply, count)) = choice.debugged(&supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }
-    let ended = session.run(&broker, choice.nextest_run()?)?;
-    let report = session.clean_up(&broker, args.keep_targets, ended.interrupts)?;
-    let outcomes = broker.take_outcomes();
-    summary::print(&ended, &outcomes, &report);
-    Ok(summary::exit_code(&ended, &outcomes, &report))
+    let mut ended = session.run(&broker, choice.nextest_run()?)?;
+    let report = session.clean_up(&broker, args.keep_targets, &mut ended.interrupts)?;
+    let results = Results {
+        ended: &ended,
+        outcomes: &broker.take_outcomes(),
+        cases: &choice.case_names(),
+        report: &report,
+    };
+    results.print();
+    Ok(results.exit_code())
 }

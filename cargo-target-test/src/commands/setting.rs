@@ -3,7 +3,10 @@
 //! Owns how these are found. Must not build, lock or deploy anything: a mistake in the playbook shows
 //! before any of that.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tempfile::TempDir;
 
@@ -12,8 +15,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, Playbook},
     process,
-    provision::platform,
+    provision::{self, Wanted, platform},
 };
+
+/// How the names of private folders start.
+const PRIVATE: &str = "target-test-";
 
 /// A workspace and its resolved playbook.
 pub struct Setting {
@@ -71,6 +77,57 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// This run, for the pool.
+    pub fn run_info(&self) -> provision::Run {
+        provision::Run {
+            id: run_id(),
+            workspace: self.workspace.clone(),
+            playbook: self.playbook.path.clone(),
+            platforms: provision::platform::all(),
+        }
+    }
+
+    /// Asks every platform what it can tell of its targets without a machine: missing files, say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`], the target named.
+    pub fn check_on_disk(&self) -> Result<()> {
+        for number in 0..self.playbook.targets.len() {
+            for wanted in self.wanted(number, 1)? {
+                wanted.platform.check(&wanted.order(""))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the pool is asked for, for `need` instances of a target at once.
+    ///
+    /// # Errors
+    /// When the platform is unknown.
+    pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
+        let target = &self.playbook.targets[target];
+        let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Other,
+                format!("no platform `{}`", target.platform),
+            )
+        })?;
+        let wanted = |index| Wanted {
+            target: target.name.clone(),
+            platform: Arc::clone(&platform),
+            index,
+            keys: target.definition.keys.clone(),
+            hash: target.definition.hash.clone(),
+            parameters: target.parameters.clone(),
+            directory: self.playbook.directory.clone(),
+            features: target.features.clone(),
+            workspace: Some(self.workspace.clone()),
+        };
+        Ok((0..target.count.min(need)).map(wanted).collect())
+    }
+}
+
 /// The pool's folder: `--pool`, or one for each user.
 ///
 /// # Errors
@@ -104,37 +161,57 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// A runner that the user configured for this host's own triple; it goes before the test binary.
-///
-/// # Errors
-/// When Cargo's configuration cannot be read.
-pub fn users_runner(triple: &str) -> Result<Vec<String>> {
-    let wrong = |error: cargo_config2::Error| {
-        Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
-    };
-    let config = cargo_config2::Config::load().map_err(wrong)?;
-    let Some(runner) = config.runner(triple).map_err(wrong)? else {
-        return Ok(Vec::new());
-    };
-    let words = std::iter::once(runner.path.into_os_string()).chain(runner.args);
-    Ok(words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect())
+/// The folder of one run's own files; gone with this value, or, where a run was killed, when a later one
+/// starts.
+pub struct Private {
+    directory: TempDir,
+    /// Held for as long as the run lives.
+    _lock: std::fs::File,
+}
+
+impl Private {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
 }
 
 /// A private folder with a short path: a socket's path has at most 108 bytes.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn private_directory() -> Result<TempDir> {
+pub fn private_directory() -> Result<Private> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
     let parent = runtime
         .filter(fits)
         .unwrap_or_else(|| PathBuf::from("/tmp"));
-    Ok(tempfile::Builder::new()
-        .prefix("target-test-")
-        .tempdir_in(parent)?)
+    sweep_private(&parent);
+    let directory = tempfile::Builder::new()
+        .prefix(PRIVATE)
+        .tempdir_in(parent)?;
+    let new = directory.path().join("lock.new");
+    let lock = fs_err::File::create(&new)?.into_parts().0;
+    lock.lock()?;
+    // Only now may others find it: it is never seen unlocked while its run lives.
+    fs_err::rename(new, directory.path().join("lock"))?;
+    Ok(Private {
+        directory,
+        _lock: lock,
+    })
+}
+
+/// Removes the private folders of runs that were killed.
+fn sweep_private(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+            continue;
+        }
+        let lock = std::fs::File::open(entry.path().join("lock"));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Short, since it is part of every lease's mark, and unlike any other's.

@@ -20,9 +20,11 @@ use crate::{
 
 pub mod config;
 pub mod stage;
+mod users;
 
 pub use config::ToolConfig;
 pub use stage::{Listing, Stage};
+pub use users::users_filtersets;
 
 /// The oldest cargo-nextest that all this was tried on.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
@@ -118,10 +120,10 @@ impl Nextest {
     /// What nextest says of the selection: a usage error is the user's.
     pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
         let mut command = self.command("list");
-        command.args(["--message-format", "oneline"]);
-        command
-            .args(stage.arguments(Listing::All))
-            .args(&self.words.select);
+        command.args(["--message-format", "oneline", "--color", "never"]);
+        let colour = |word: &&OsString| word.to_string_lossy().starts_with("--color=");
+        let words = self.words.select.iter().filter(|word| !colour(word));
+        command.args(stage.arguments(Listing::All)).args(words);
         self.show(&command);
         let mut child = command
             .stdout(Stdio::piped())

@@ -9,6 +9,8 @@ use serde::Serialize;
 /// One attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
+    /// The path of its test binary: two may have cases of one name.
+    pub binary: String,
     /// The case, or deploy entry: `smoke[alpha]`.
     pub case: String,
     /// nextest's attempt, from 1.
@@ -43,8 +45,9 @@ pub enum Verdict {
 
 impl Outcome {
     /// An attempt that has just begun.
-    pub(crate) fn of_case(case: &str, attempt: u32) -> Self {
+    pub(crate) fn of_case(binary: &str, case: &str, attempt: u32) -> Self {
         Self {
+            binary: binary.to_owned(),
             case: case.to_owned(),
             attempt,
             verdict: Verdict::Fail,
@@ -57,10 +60,10 @@ impl Outcome {
     }
 
     /// A deploy entry's result.
-    pub(crate) fn of_deploy(entry: &str, attempt: u32, verdict: Verdict) -> Self {
+    pub(crate) fn of_deploy(binary: &str, entry: &str, attempt: u32, verdict: Verdict) -> Self {
         Self {
             verdict,
-            ..Self::of_case(entry, attempt)
+            ..Self::of_case(binary, entry, attempt)
         }
     }
 }

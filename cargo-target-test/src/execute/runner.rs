@@ -118,13 +118,12 @@ impl Call {
                     &signals,
                     &mut broker,
                 )?;
-                broker.finished(&ended);
-                Ok(verdict(&ended, &run))
+                match broker.finished(&ended) {
+                    Some((text, code)) => Ok(print(&text, code)),
+                    None => Ok(verdict(&ended, &run)),
+                }
             }
-            Told::Print { text, code } => {
-                ui::raw(&text);
-                Ok(u8::try_from(code).unwrap_or(INFRA))
-            }
+            Told::Print { text, code } => Ok(print(&text, code)),
             Told::Refused(failure) => {
                 infra(&failure);
                 Ok(INFRA)
@@ -185,6 +184,11 @@ fn verdict(ended: &Ended, run: &Run) -> u8 {
         (Exit::Code(code), _) => u8::try_from(*code).unwrap_or(1),
         (Exit::Signal(name), _) => child::die_by(name),
     }
+}
+
+fn print(text: &str, code: i32) -> u8 {
+    ui::raw(text);
+    u8::try_from(code).unwrap_or(INFRA)
 }
 
 fn infra(failure: &Failure) {

@@ -3,9 +3,10 @@
 //! Owns the runtime and what Ctrl-C means: the first lets nextest finish its way and cleans up within a
 //! bound; the second leaves the pool as it is, for the next start to finish. Must not know what runs.
 
+mod witness;
+
 use std::{
     future::Future,
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     sync::Arc,
@@ -15,6 +16,7 @@ use std::{
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
 };
 
 use super::broker::{Broker, Names, standalone::Lookup};
@@ -24,6 +26,7 @@ use crate::{
     provision::{Provisioner, Report},
     ui,
 };
+use witness::Witness;
 
 /// How long cleaning up may take after an interrupt.
 const CLEAN_UP: Duration = Duration::from_secs(60);
@@ -31,7 +34,8 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 /// A run under way.
 pub struct Session {
     /// One thread, the process's first: nextest dies with the thread that starts it.
-    runtime: Runtime,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
     directory: PathBuf,
     provisioner: Arc<Provisioner>,
 }
@@ -54,7 +58,7 @@ impl Session {
             .enable_all()
             .build()?;
         Ok(Self {
-            runtime,
+            runtime: Some(runtime),
             directory: directory.to_owned(),
             provisioner,
         })
@@ -65,7 +69,7 @@ impl Session {
     /// # Errors
     /// As [`Broker::start`].
     pub fn broker(&self, names: Names) -> Result<Broker> {
-        let _inside = self.runtime.enter();
+        let _inside = self.runtime().enter();
         Broker::start(&self.directory, Arc::clone(&self.provisioner), names, None)
     }
 
@@ -74,7 +78,7 @@ impl Session {
     /// # Errors
     /// As [`Broker::start`].
     pub fn serve(&self, lookup: Box<Lookup>) -> Result<Broker> {
-        let _inside = self.runtime.enter();
+        let _inside = self.runtime().enter();
         Broker::start(
             &self.directory,
             Arc::clone(&self.provisioner),
@@ -85,7 +89,7 @@ impl Session {
 
     /// Waits for something that the broker does.
     pub fn wait_for<T>(&self, what: impl Future<Output = T>) -> T {
-        self.runtime.block_on(what)
+        self.runtime().block_on(what)
     }
 
     /// Runs nextest to its end.
@@ -94,8 +98,9 @@ impl Session {
     /// When it cannot be started.
     pub fn run(&self, broker: &Broker, mut command: Command) -> Result<Ended> {
         process::dies_with_parent(&mut command);
-        self.runtime.block_on(async {
+        self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
+            let mut witness = Witness::new();
             let mut child = tokio::process::Command::from(command).spawn()?;
             let mut interrupts = 0;
             loop {
@@ -104,9 +109,7 @@ impl Session {
                     number = signals.next() => {
                         interrupts += 1;
                         broker.cancel();
-                        // A terminal sends Ctrl-C to nextest itself; a second one from us would be
-                        // taken for the user's.
-                        if number != SignalKind::interrupt() || !std::io::stdin().is_terminal() {
+                        if !witness.saw_it().await {
                             pass_on(child.id(), number);
                         }
                     }
@@ -115,32 +118,34 @@ impl Session {
         })
     }
 
-    /// Ends the leases, then deletes what this run used and need not keep.
+    /// Ends the leases, then deletes what this run used and need not keep, and what dead runs left.
     ///
     /// # Errors
-    /// What the pool says.
-    pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: u32) -> Result<Report> {
+    /// What the pool says; or that it was given up, exit code 130.
+    pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: &mut u32) -> Result<Report> {
+        // Nobody waits for what is still being deployed.
         broker.cancel();
-        if interrupts > 1 {
-            ui::note(
-                "interrupted twice: instances stay; `cargo target-test --delete-targets` deletes them",
-            );
-            return Ok(Report::default());
-        }
-        self.runtime.block_on(async {
+        process::kill_all();
+        self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
-            let provisioner = Arc::clone(&self.provisioner);
-            let work = async {
-                broker.end_leases().await;
-                tokio::task::spawn_blocking(move || provisioner.finish_and_reconcile(keep)).await
-            };
-            let limit = if interrupts > 0 { CLEAN_UP } else { Duration::MAX };
-            let left = tokio::select! {
-                done = work => {
-                    return done.unwrap_or_else(|error| Err(other(&error.to_string())));
+            let work = self.delete(broker, keep, *interrupts == 0);
+            tokio::pin!(work);
+            let mut limit = until(*interrupts);
+            let left = loop {
+                if *interrupts > 1 {
+                    break "interrupted twice: instances stay".to_owned();
                 }
-                _ = signals.next() => "interrupted while cleaning up".to_owned(),
-                () = tokio::time::sleep(limit) => format!("cleaning up took over {} s", CLEAN_UP.as_secs()),
+                tokio::select! {
+                    done = &mut work => return done,
+                    _ = signals.next() => {
+                        *interrupts += 1;
+                        limit = until(*interrupts);
+                        ui::note("interrupted: still cleaning up; once more to leave instances behind");
+                    }
+                    () = tokio::time::sleep_until(limit) => {
+                        break format!("cleaning up took over {} s", CLEAN_UP.as_secs());
+                    }
+                }
             };
             process::kill_all();
             Err(Error::new(ErrorKind::Infra, left)
@@ -148,13 +153,42 @@ impl Session {
                 .with_exit_code(130))
         })
     }
+
+    async fn delete(&self, broker: &Broker, keep: bool, reconcile: bool) -> Result<Report> {
+        broker.end_leases().await;
+        let provisioner = Arc::clone(&self.provisioner);
+        let work = tokio::task::spawn_blocking(move || {
+            if reconcile {
+                provisioner.finish_and_reconcile(keep)
+            } else {
+                provisioner.finish(keep)
+            }
+        });
+        work.await
+            .unwrap_or_else(|error| Err(other(&error.to_string())))
+    }
+
+    #[expect(clippy::expect_used, reason = "it is there until the drop")]
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("a runtime")
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // The socket goes with the run; a deploy that does not listen must not hold up the exit.
         let _ = std::fs::remove_file(Broker::socket_in(&self.directory));
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
+}
+
+/// Until when cleaning up may go on.
+fn until(interrupts: u32) -> Instant {
+    // Long enough for anything, short enough for the arithmetic.
+    const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    Instant::now() + if interrupts > 0 { CLEAN_UP } else { FOREVER }
 }
 
 /// What ends a run from outside.

@@ -28,11 +28,9 @@ pub struct Watch {
 impl Watch {
     /// Watches a process that exists now.
     pub fn new(pid: Pid) -> Self {
-        Self {
-            pid,
-            fd: super::pidfd(pid),
-            started: start_time(pid),
-        }
+        let fd = super::pidfd(pid);
+        let started = fd.is_none().then(|| start_time(pid)).flatten();
+        Self { pid, fd, started }
     }
 
     /// A descriptor that becomes readable at the end.

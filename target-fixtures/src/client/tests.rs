@@ -4,12 +4,7 @@
 
 use std::{env, fs, sync::atomic::Ordering, thread, time::Duration};
 
-use crate::{
-    ErrorKind, Exit,
-    client::{Client, Connection},
-    error::TargetError,
-    wire::PROTOCOL,
-};
+use crate::{ErrorKind, Exit, client::Client, error::TargetError, wire::PROTOCOL};
 
 use fake::Fake;
 
@@ -128,7 +123,7 @@ fn a_broker_that_goes_is_told_and_not_waited_for() {
 #[test]
 fn refusals_are_told_with_what_to_do() {
     let fake = Fake::start(PROTOCOL + 1);
-    let refused = Connection::open(&fake.socket).err();
+    let refused = Client::attach(fake.socket.clone(), "lease-1".to_owned()).err();
     assert!(
         refused
             .as_ref()

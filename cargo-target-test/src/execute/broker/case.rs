@@ -40,10 +40,7 @@ pub(super) async fn serve(
     let (binary, name, attempt) = start;
     match core.names.get(Path::new(&binary), &name) {
         Some(Entry::Plain { run }) => {
-            connection
-                .replies
-                .send(&Reply::Run(Box::new(run.clone())))
-                .await
+            run_plain(core, connection, run, (binary, name, attempt)).await
         }
         Some(Entry::Deploy { supply, index }) => {
             let made = supply.ready(core, *index).await;
@@ -51,10 +48,12 @@ pub(super) async fn serve(
                 Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
                 Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
             };
-            core.record(Outcome::of_deploy(&name, attempt, verdict));
+            core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
             connection.replies.send(&Reply::Print { text, code }).await
         }
-        Some(Entry::Case(case)) => run_case(core, connection, pid, case, &name, attempt).await,
+        Some(Entry::Case(case)) => {
+            run_case(core, connection, pid, case, (binary, name, attempt)).await
+        }
         None => {
             let failure = request_failure(format!("`{name}` is no case of this run"));
             connection.replies.send(&Reply::Refused(failure)).await
@@ -62,23 +61,55 @@ pub(super) async fn serve(
     }
 }
 
+/// A test that needs no instance; its runner stays connected to notice our end.
+async fn run_plain(
+    core: &Core,
+    connection: &mut Connection,
+    run: &Run,
+    (binary, name, attempt): (String, String, u32),
+) -> io::Result<()> {
+    let told = Reply::Run(Box::new(run.clone()));
+    connection.replies.send(&told).await?;
+    let mut outcome = Outcome::of_case(&binary, &name, attempt);
+    let ended = report(connection).await;
+    let let_go = let_go(connection, &ended, None).await;
+    judge(&mut outcome, ended, None, None, run);
+    core.record(outcome);
+    let_go
+}
+
+/// Lets the runner end, which does not know of a skip.
+async fn let_go(
+    connection: &mut Connection,
+    ended: &Result<Report, Silence>,
+    skipped: Option<&str>,
+) -> io::Result<()> {
+    let reply = match (ended, skipped) {
+        (Ok(report), Some(reason)) if report.skips() => Reply::Print {
+            text: format!("skip: {reason}\n"),
+            code: 0,
+        },
+        _ => Reply::Done,
+    };
+    connection.replies.send(&reply).await
+}
+
 async fn run_case(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
     case: &Case,
-    name: &str,
-    attempt: u32,
+    (binary, name, attempt): (String, String, u32),
 ) -> io::Result<()> {
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
     let asker = Asker {
         pid,
-        case: name.to_owned(),
+        case: name.clone(),
         lease: core.new_lease(),
     };
-    let mut outcome = Outcome::of_case(name, attempt);
+    let mut outcome = Outcome::of_case(&binary, &name, attempt);
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
         Err(failure) => {
@@ -101,11 +132,13 @@ async fn run_case(
         Ok(()) => report(connection).await,
         Err(_) => Err(Silence { started: false }),
     };
+    let skipped = held.skipped();
+    let _ = let_go(connection, &ended, skipped.as_deref()).await;
     if let Some(runner) = runner {
         runner.gone().await;
     }
     let lost = held.end(core, end_of(&ended)).await;
-    judge(&mut outcome, ended, lost, &held, case);
+    judge(&mut outcome, ended, lost, skipped, &case.run);
     core.record(outcome);
     Ok(())
 }
@@ -158,6 +191,13 @@ fn end_of(ended: &Result<Report, Silence>) -> End {
     }
 }
 
+impl Report {
+    /// Whether a test that said so may be skipped: it ended well.
+    fn skips(&self) -> bool {
+        self.exit == Exit::Code(0) && !self.timed_out
+    }
+}
+
 /// A runner that was killed before it could report.
 struct Silence {
     /// Whether there was a test process by then.
@@ -176,7 +216,6 @@ async fn report(connection: &mut Connection) -> Result<Report, Silence> {
             stdout,
         } = request
         {
-            let _ = connection.replies.send(&Reply::Done).await;
             let (out, err) = body.split_at(stdout.min(body.len()));
             return Ok(Report {
                 exit,
@@ -190,13 +229,14 @@ async fn report(connection: &mut Connection) -> Result<Report, Silence> {
     Err(Silence { started })
 }
 
-/// `lost` says why an instance does not answer any more: then it is not the test that failed.
+/// `lost` says why an instance does not answer any more: then it is not the test that failed. The runner's
+/// own verdict, for nextest, follows the same rules: see `runner::verdict`.
 fn judge(
     outcome: &mut Outcome,
     ended: Result<Report, Silence>,
     lost: Option<String>,
-    held: &Held,
-    case: &Case,
+    skipped: Option<String>,
+    run: &Run,
 ) {
     let report = match ended {
         Ok(report) => report,
@@ -210,18 +250,12 @@ fn judge(
             return;
         }
     };
-    let passed = report.exit == Exit::Code(0) && !report.timed_out;
-    outcome.verdict = match (held.skipped(), &case.run.expect_fail) {
-        (Some(reason), _) => Verdict::Skip(reason),
-        (None, Some(_)) if passed != report.timed_out => {
-            if passed {
-                Verdict::Fail
-            } else {
-                Verdict::Pass
-            }
-        }
-        (None, _) if passed => Verdict::Pass,
-        (None, _) => lost.map_or(Verdict::Fail, Verdict::Infra),
+    let as_expected = run.expect_fail.is_some() == (report.exit != Exit::Code(0));
+    outcome.verdict = match (skipped, lost) {
+        (Some(reason), _) if report.skips() => Verdict::Skip(reason),
+        _ if as_expected && !report.timed_out => Verdict::Pass,
+        (_, Some(cause)) => Verdict::Infra(cause),
+        _ => Verdict::Fail,
     };
     outcome.took = report.took;
     outcome.stdout = report.stdout;

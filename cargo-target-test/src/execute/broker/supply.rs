@@ -243,6 +243,12 @@ impl Core {
 fn could_not(instance: &str, error: &Error) -> Failure {
     let mut failure = infra(error);
     failure.message = format!("{instance} could not be deployed: {}", failure.message);
+    let target = instance
+        .rsplit_once('-')
+        .map_or(instance, |(target, _)| target);
+    let alone =
+        || format!("once that is mended, `cargo target-test '[{target}]'` runs its cases alone");
+    failure.hint.get_or_insert_with(alone);
     failure
 }
 

@@ -18,13 +18,13 @@ pub struct ToolConfig {
     pub targets: Vec<(String, usize)>,
     /// Whether tests without a target run too, and how many at once.
     pub ordinary: Option<usize>,
-    /// Case-name beginnings (`smoke`, before the bracket) by declared retries.
-    pub retries: BTreeMap<u32, BTreeSet<String>>,
-    /// The same by instances needed, where that is more than one.
-    pub counts: BTreeMap<u32, BTreeSet<String>>,
-    /// The same by nextest priority, where that is not 0.
-    pub priorities: BTreeMap<i8, BTreeSet<String>>,
+    /// What tests declare.
+    pub declared: Declared,
 }
+
+/// Names of tests (their cases' names without the bracket) by what they declare: nextest's key, its value,
+/// and their binary's id.
+pub type Declared = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
 
 impl ToolConfig {
     /// The TOML text.
@@ -53,7 +53,7 @@ impl ToolConfig {
             let target = escape(target);
             over(
                 &mut text,
-                &format!(r"^deploy\[{target}-\d+\]$"),
+                &test(&format!(r"^deploy\[{target}-\d+\]$")),
                 &[
                     ("test-group", group(number)),
                     ("priority", "100".to_owned()),
@@ -61,39 +61,22 @@ impl ToolConfig {
             );
             over(
                 &mut text,
-                &format!(r"\[{target}(#\d+)?\]$"),
+                &test(&format!(r"\[{target}(#\d+)?\]$")),
                 &[("test-group", group(number))],
             );
         }
         if self.ordinary.is_some() {
             over(
                 &mut text,
-                r"[^\]]$",
+                &test(r"[^\]]$"),
                 &[("test-group", group(self.targets.len()))],
             );
         }
-        self.declared(&mut text);
+        for ((key, value, binary), tests) in &self.declared {
+            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
+            over(&mut text, &filter, &[(key, value.clone())]);
+        }
         text
-    }
-
-    fn declared(&self, text: &mut String) {
-        for (retries, tests) in &self.retries {
-            over(text, &beginning(tests), &[("retries", retries.to_string())]);
-        }
-        for (count, tests) in &self.counts {
-            over(
-                text,
-                &beginning(tests),
-                &[("threads-required", count.to_string())],
-            );
-        }
-        for (priority, tests) in &self.priorities {
-            over(
-                text,
-                &beginning(tests),
-                &[("priority", priority.to_string())],
-            );
-        }
     }
 }
 
@@ -108,15 +91,15 @@ fn beginning(tests: &BTreeSet<String>) -> String {
     format!(r"^({})\[", names.join("|"))
 }
 
-fn over(text: &mut String, name: &str, values: &[(&str, String)]) {
-    let filter = toml::Value::from(format!("test(/{}/)", name.replace('/', r"\/")));
+/// A filterset: tests whose names match.
+fn test(regex: &str) -> String {
+    format!("test(/{}/)", regex.replace('/', r"\/"))
+}
+
+fn over(text: &mut String, filter: &str, values: &[(&str, String)]) {
+    let filter = toml::Value::from(filter);
     let _ = writeln!(text, "[[profile.default.overrides]]\nfilter = {filter}");
     for (key, value) in values {
-        let value = if *key == "test-group" {
-            value.clone()
-        } else {
-            value.to_owned()
-        };
         let _ = writeln!(text, "{key} = {value}");
     }
     text.push('\n');
@@ -137,8 +120,8 @@ mod tests {
             threads: 4,
             targets: vec![("a.b".to_owned(), 2), ("ubuntu".to_owned(), 1)],
             ordinary: Some(2),
-            retries: BTreeMap::from([(
-                3,
+            declared: BTreeMap::from([(
+                ("retries", "3".to_owned(), "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
             )]),
             ..ToolConfig::default()
@@ -160,7 +143,7 @@ mod tests {
         let declared = overrides.last().expect("last");
         assert_eq!(
             declared["filter"].as_str(),
-            Some(r"test(/^(dir\/a\.txt|x::y)\[/)")
+            Some(r"binary_id(=hello::it) & test(/^(dir\/a\.txt|x::y)\[/)")
         );
         assert_eq!(declared["retries"].as_integer(), Some(3));
     }

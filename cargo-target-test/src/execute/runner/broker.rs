@@ -43,23 +43,17 @@ pub(super) struct Broker {
 }
 
 impl Broker {
+    /// Connects and says hello; the answer comes before that to the first request, which need not wait
+    /// for it.
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
         let mut broker = Self {
             stream: BufReader::new(stream),
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        match broker.ask(
-            &Request::Hello {
-                protocol: PROTOCOL,
-                version,
-            },
-            &[],
-        )? {
-            Reply::Welcome { .. } => Ok(broker),
-            Reply::Refused(failure) => Err(unusable(&failure)),
-            other => Err(unexpected(&other)),
-        }
+        let protocol = PROTOCOL;
+        broker.send(&Request::Hello { protocol, version }, &[])?;
+        Ok(broker)
     }
 
     /// Asks what to do; prints progress until the answer. A signal ends the waiting: nextest's own limit
@@ -94,6 +88,7 @@ impl Broker {
                 }));
             }
             match self.read()? {
+                Reply::Welcome { .. } => {}
                 Reply::Note { text } => {
                     ui::note(&text);
                     if let Some(what) = text.strip_prefix("waiting") {
@@ -112,8 +107,9 @@ impl Broker {
         self.send(&Request::Started { pid }, &[])
     }
 
-    /// Reports the end; waits until it is recorded. A broker that is gone has nobody to report to.
-    pub(super) fn finished(&mut self, ended: &Ended) {
+    /// Reports the end; waits until it is recorded. The broker may know better what it means (a skip): what
+    /// to print and the exit code. One that is gone has nobody to report to.
+    pub(super) fn finished(&mut self, ended: &Ended) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
@@ -121,7 +117,10 @@ impl Broker {
             stdout: ended.stdout.len(),
         };
         let output = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
-        let _ = self.ask(&report, &output);
+        match self.ask(&report, &output) {
+            Ok(Reply::Print { text, code }) => Some((text, code)),
+            _ => None,
+        }
     }
 
     /// Readable without a reply asked for means that the broker is gone.

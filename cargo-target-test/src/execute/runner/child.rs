@@ -309,7 +309,12 @@ fn readable(tee: Option<&Tee>) -> bool {
 fn kill_descendants() -> Vec<String> {
     let mut left = Vec::new();
     loop {
-        let children = process::children();
+        // Usually there is no child at all, and nothing to look for in `/proc`.
+        let waited = rustix::process::wait(WaitOptions::NOHANG);
+        let children = match waited {
+            Err(rustix::io::Errno::CHILD) => Vec::new(),
+            _ => process::children(),
+        };
         if children.is_empty() {
             return left;
         }

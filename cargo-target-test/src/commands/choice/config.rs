@@ -1,0 +1,52 @@
+//! What nextest is told of the chosen cases beside their names: groups, threads, what tests declare.
+//!
+//! Owns the numbers. Must not know how they are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Choice, Supplies};
+use crate::{
+    execute::nextest::{ToolConfig, config::Declared},
+    plan,
+};
+
+impl Choice {
+    pub(super) fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let instances: usize = supplies.values().map(|supply| supply.wanted.len()).sum();
+        let ordinary = (!self.plain.is_empty()).then_some(cores);
+        ToolConfig {
+            threads: cores.max(instances + ordinary.unwrap_or(0)),
+            targets: supplies
+                .values()
+                .map(|s| (s.target().to_owned(), s.wanted.len()))
+                .collect(),
+            ordinary,
+            declared: self.declared(),
+        }
+    }
+
+    fn declared(&self) -> Declared {
+        let mut all = BTreeMap::new();
+        for case in self.chosen_cases() {
+            let test = &self.inventory.tests[case.test];
+            let retries = test.metadata.as_ref().and_then(|metadata| metadata.retries);
+            let priority = plan::bucket(case);
+            let values = [
+                ("retries", retries.map(|count| count.to_string())),
+                (
+                    "threads-required",
+                    (case.count > 1).then(|| case.count.to_string()),
+                ),
+                ("priority", (priority != 0).then(|| priority.to_string())),
+            ];
+            for (key, value) in values {
+                let Some(value) = value else { continue };
+                let binary = self.inventory.binaries[test.binary].id.clone();
+                let tests: &mut BTreeSet<_> = all.entry((key, value, binary)).or_default();
+                tests.insert(test.name.clone());
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,16 @@
+//! `cargo target-test` as a whole: one nextest run over cases, on instances that it deploys, leases and deletes.
+
+/// What surrounds a case.
+mod around;
+/// Runs that are ended from outside.
+mod ending;
+/// Deploy entries, threads, stress, what cannot be done.
+mod entries;
+/// Names of the real world.
+mod names;
+/// Filters and partitions.
+mod selection;
+/// Verdicts and exit codes.
+mod verdicts;
+/// The crate that they run.
+mod world;

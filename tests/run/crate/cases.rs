@@ -1,0 +1,187 @@
+//! Tests that pass, fail, skip, hang, die, and meet each other; what they leave is in `SCRATCH`.
+
+use std::{
+    env, fs,
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::prelude::*;
+
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env::var_os("SCRATCH").expect("SCRATCH")).join(name)
+}
+
+fn note(file: &str, line: &str) {
+    let file = fs::File::options().append(true).create(true).open(scratch(file));
+    file.and_then(|mut file| writeln!(file, "{line}")).expect("a note");
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !what() {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Each waits until the other has started too, on another instance.
+fn meet(target: &Target, me: &str, other: &str) {
+    fs::write(scratch(&format!("{me}-{}", target.name())), target.instance()).expect("a file");
+    let other = scratch(&format!("{other}-{}", target.name()));
+    wait_for(|| fs::read_to_string(&other).is_ok_and(|text| !text.is_empty()));
+    assert_ne!(fs::read_to_string(other).expect("a file"), target.instance());
+}
+
+mod good {
+    use super::*;
+
+    #[target_test(priority = 4)]
+    fn late() {
+        note("order", "late");
+    }
+
+    #[target_test(priority = 0)]
+    fn early() {
+        note("order", "early");
+    }
+
+    #[target_test]
+    fn meets_one(target: &Target) {
+        meet(target, "one", "two");
+    }
+
+    #[target_test]
+    fn meets_two(target: &Target) {
+        meet(target, "two", "one");
+    }
+
+    #[target_test(count = 2)]
+    fn pair(targets: &[Target]) {
+        assert_eq!(targets.len(), 2);
+        assert_ne!(targets[0].instance(), targets[1].instance());
+    }
+
+    #[target_test]
+    #[ignore]
+    fn ignored() {}
+}
+
+mod verdict {
+    use super::*;
+
+    #[target_test]
+    fn passes(target: &Target) -> Result<()> {
+        target.ping()?;
+        Ok(())
+    }
+
+    #[target_test]
+    fn fails() {
+        panic!("on purpose");
+    }
+
+    #[target_test]
+    fn skips() -> Result<()> {
+        Err(skip("no such device"))
+    }
+
+    #[target_test(expect_fail = "bug 7")]
+    fn fails_as_known() {
+        panic!("bug 7");
+    }
+
+    #[target_test(expect_fail = "bug 8")]
+    fn works_again() {}
+
+    #[target_test(timeout = "300ms")]
+    fn hangs(target: &Target) {
+        let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        note("pids", &child.id().to_string());
+        target.run("echo $$ >>\"$SCRATCH/pids\"; exec sleep 1000").expect("sleep");
+    }
+
+    #[target_test(retries = 2)]
+    fn flaky() {
+        note("flaky", "attempt");
+        let attempts = fs::read_to_string(scratch("flaky")).expect("a file");
+        assert!(attempts.lines().count() >= 3);
+    }
+
+    #[target_test]
+    fn aborts() {
+        std::process::abort();
+    }
+
+    #[target_test]
+    fn prints() {
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", "x".repeat(2000)).expect("output");
+        out.write_all(b"\xff\xfe\n").expect("output");
+    }
+}
+
+mod around {
+    use super::*;
+
+    #[target_test]
+    fn environment() {
+        for (name, value) in env::vars().filter(|(name, _)| name.starts_with("TARGET_TEST_")) {
+            note("environment", &format!("{name}={value}"));
+        }
+    }
+
+    #[target_test]
+    fn logs_in() {
+        let config = env::var("TARGET_TEST_SSH_CONFIG").expect("a configuration");
+        let instance = env::var("TARGET_TEST_INSTANCE").expect("an instance");
+        let mut ssh = Command::new("ssh");
+        let ssh = ssh.args(["-F", &config, &instance, "echo $TARGET_IDENTITY"]);
+        let output = ssh.output().expect("ssh");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), instance, "{output:?}");
+    }
+
+    /// Runs cargo, nextest and the tool on this crate again, from within a case.
+    #[target_test]
+    fn nests(target: &Target) {
+        for line in [
+            "cargo test --test odd",
+            "cargo nextest run --test odd",
+            "\"$TARGET_TEST_TOOL\" --test odd",
+            "cargo test --test cases passes",
+        ] {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", line]).env("TARGET_TEST_POOL", scratch("nested"));
+            let output = shell.output().expect("sh");
+            let said = [output.stderr, output.stdout].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(output.status.success(), "{line}\n{said}");
+            assert!(!said.contains("0 passed"), "{line}\n{said}");
+        }
+        target.ping().expect("a lease of our own");
+    }
+
+    /// Stays until it is told to go.
+    #[target_test]
+    fn waits() {
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        note("pids", &child.id().to_string());
+        note("pids", &std::process::id().to_string());
+        note("waiting", "now");
+        wait_for(|| scratch("go").exists());
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+}
+
+#[test]
+fn plain() {
+    note("plain", &env::var("TARGET_TEST_NAME").unwrap_or_default());
+}
+
+#[test]
+#[ignore]
+fn plain_ignored() {}

@@ -1,0 +1,102 @@
+//! pass, fail, skip and infra, and the exit codes that they come to.
+
+use super::world::{World, summary};
+use crate::support::eventually;
+
+const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
+const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
+
+#[test]
+fn failures_and_expected_failures() {
+    let world = World::new();
+    let run = world
+        .run(&["verdict::", "--", "--skip", "west", "--skip", "hangs"])
+        .code(100)
+        .line_with(&["PASS", "verdict::passes[east]"])
+        .line_with(&["FAIL", "verdict::fails[east]"])
+        .line_with(&["PASS", "verdict::skips[east]"])
+        .line_with(&["target-test: skip: verdict::skips[east]: no such device"])
+        .line_with(&["PASS", "verdict::fails_as_known[east]"])
+        .line_with(&["FAIL", "verdict::works_again[east]"])
+        .line_with(&["passed, but is expected to fail: bug 8"])
+        .line_with(&["FLAKY 3/3", "verdict::flaky[east]"])
+        .line_with(&["SIGABRT", "verdict::aborts[east]"])
+        .line_with(&["PASS", "verdict::prints[east]"]);
+    assert!(summary(&run).ends_with("3 failed, 0 skipped"), "{run:?}");
+}
+
+/// An instance that cannot be had is never a test's failure, and is not tried twice.
+#[test]
+fn a_target_that_cannot_be_had_is_infra() {
+    let world = World::on_machines(&format!("{GOOD}{BAD}"));
+    let run = world
+        .run(&["passes", "fails_as_known", "--retries", "1"])
+        .code(69)
+        .line_with(&["PASS", "verdict::passes[good]"])
+        .line_with(&["PASS", "verdict::fails_as_known[good]"])
+        .line_with(&["FAIL", "deploy[bad-0]"])
+        .line_with(&["FAIL", "verdict::passes[bad]"])
+        .line_with(&["infra: bad-0 could not be deployed: ", "exited with code 3"])
+        .line_with(&["hint: "])
+        .line_with(&["no such flavour"])
+        .line_with(&["exit code 69"])
+        .line_with(&["target-test: infra: verdict::passes[bad]: bad-0 could not be deployed"]);
+    assert_eq!(
+        run.lines_with(&["TRY 2 FAIL", "verdict::passes[bad]"]),
+        1,
+        "{run:?}"
+    );
+    let deploys = world.read("ledger").matches("deploy bad-0").count();
+    assert_eq!(deploys, 1, "{}", world.read("ledger"));
+    world.is_clean();
+}
+
+/// One real failure, of a case or of a plain test, is a failure.
+#[test]
+fn infra_does_not_hide_failures() {
+    let world = World::on_machines(&format!("{GOOD}{BAD}"));
+    world
+        .run(&["passes", "fails[good]"])
+        .code(100)
+        .line_with(&["target-test: infra: verdict::passes[bad]"]);
+    world
+        .tool(&["passes[bad]", "plain"])
+        .env("SCRATCH", "/nonexistent")
+        .run()
+        .code(100)
+        .line_with(&["FAIL", "run-world::cases plain"]);
+}
+
+/// A declared timeout ends the test, what it started here, and what it runs on its target.
+#[test]
+fn a_declared_timeout_leaves_nothing() {
+    let world = World::new();
+    world
+        .run(&["verdict::hangs[east]"])
+        .code(100)
+        .line_with(&["timed out after 300ms"]);
+    let pids = world.read("pids");
+    assert_eq!(pids.lines().count(), 2, "{pids}");
+    for pid in pids.lines() {
+        eventually("the end of what the test started", || !alive(pid));
+    }
+    world.is_clean();
+}
+
+/// nextest's own limit, while the case still waits, is nobody's failure.
+#[test]
+fn a_limit_that_fires_during_the_wait_is_infra() {
+    let world = World::on_machines("[[targets]]\nname = \"slow\"\nplatform = \"command\"\n").nextest(
+        "[profile.default]\nslow-timeout = { period = '500ms', terminate-after = 2, grace-period = '5s' }\n",
+    );
+    world
+        .run(&["passes"])
+        .code(69)
+        .line_with(&["infra: waited 1s for `slow`"])
+        .never_says("panicked");
+    world.is_clean();
+}
+
+pub(super) fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}

@@ -1,0 +1,200 @@
+//! One crate whose tests do everything a run has to cope with; built once, run by many tests at a time.
+//!
+//! Owns its sources and the playbooks. Must not know what is expected of a run.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use crate::support::{Outcome, Project, Tool, repository};
+
+/// Two targets with two instances each, on this machine.
+const TWO: &str = r#"
+[[targets]]
+name = "east"
+platform = "local"
+count = 2
+
+[[targets]]
+name = "west"
+platform = "local"
+count = 2
+"#;
+
+/// A test's own view of the crate: a pool, a playbook and a nextest configuration of its own.
+pub(super) struct World {
+    project: Project,
+}
+
+impl World {
+    /// The crate, on `east` and `west`.
+    pub(super) fn new() -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects/run-world");
+        static WRITTEN: OnceLock<()> = OnceLock::new();
+        WRITTEN.get_or_init(|| write(&root));
+        let world = Self {
+            project: Project::existing(&root),
+        };
+        world.file("target-test.toml", TWO);
+        world
+    }
+
+    /// The same on machines that a script makes: each is a file in the folder `machines`.
+    pub(super) fn on_machines(targets: &str) -> Self {
+        let world = Self::new();
+        fs::create_dir(world.path("machines")).expect("a folder");
+        world.program(
+            "up",
+            "set -e; read -r order; name=${order#*\\\"instance\\\":\\\"}; name=${name%%\\\"*}\n\
+             echo $$ >machines/$name; echo \"deploy $name\" >>ledger\n\
+             case $name in\n\
+             bad-*) echo 'no such flavour' >&2; exit 3;;\n\
+             slow-*) sleep 1000;;\n\
+             esac\n\
+             echo '{\"host\": \"localhost\", \"transport\": \"local\"}'\n",
+        );
+        world.program(
+            "down",
+            "read -r order; name=${order#*\\\"instance\\\":\\\"}; name=${name%%\\\"*}\n\
+             rm -f machines/$name; echo \"delete $name\" >>ledger\n",
+        );
+        let base = "[platforms.command]\ndeploy = \"./up\"\ndelete = \"./down\"\n";
+        world.file("target-test.toml", &format!("{base}{targets}"));
+        world
+    }
+
+    /// A path in the test's private folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.project.private(name)
+    }
+
+    /// Writes a file in the private folder.
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// Writes a shell script in the private folder.
+    pub(super) fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.file(name, &format!("#!/bin/sh\n{script}"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    }
+
+    /// Gives nextest this configuration.
+    pub(super) fn nextest(self, toml: &str) -> Self {
+        self.file("nextest.toml", toml);
+        self
+    }
+
+    /// As [`World::tool`], by a program that starts the tool.
+    pub(super) fn through(&self, program: &Path, args: &[&str]) -> Tool {
+        let tool = self.project.through(program);
+        self.prepared(tool).args(args)
+    }
+
+    /// The tool; the crate's tests find the private folder in `SCRATCH`.
+    pub(super) fn tool(&self, args: &[&str]) -> Tool {
+        self.prepared(self.project.tool([""; 0])).args(args)
+    }
+
+    fn prepared(&self, tool: Tool) -> Tool {
+        let tool = tool
+            .env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
+            .env("SCRATCH", self.path(""));
+        let config = self.path("nextest.toml");
+        if config.exists() {
+            tool.args(["--config-file"]).args([config])
+        } else {
+            tool
+        }
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(super) fn run(&self, args: &[&str]) -> Outcome {
+        self.tool(args).run()
+    }
+
+    /// What a test or a program wrote to a private file, if anything.
+    pub(super) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The machines that exist.
+    pub(super) fn machines(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("machines")).expect("the machines");
+        let mut names: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Nothing is left of a run: no instance in the pool, no machine, no private folder.
+    #[track_caller]
+    pub(super) fn is_clean(&self) {
+        let targets = self.project.run(&["targets", "--json"]).code(0);
+        let json: serde_json::Value = serde_json::from_str(&targets.stdout).expect("JSON");
+        let left = json.as_array().map_or(0, Vec::len);
+        assert_eq!(left, 0, "{targets:?}");
+        if self.path("machines").exists() {
+            assert_eq!(self.machines(), [""; 0]);
+        }
+        self.has_no_private_folder();
+    }
+
+    /// No private folder of a run is left.
+    #[track_caller]
+    pub(super) fn has_no_private_folder(&self) {
+        let runtime = fs::read_dir(self.path("run")).expect("the runtime folder");
+        let left: Vec<_> = runtime.flatten().map(|entry| entry.path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// `PASS`, `FAIL`, ... as nextest counts them in its summary line: `3 tests run: 2 passed, 1 failed`.
+pub(super) fn summary(run: &Outcome) -> &str {
+    let mut lines = run.stderr.lines();
+    lines
+        .rfind(|line| line.contains("Summary ["))
+        .and_then(|line| line.split_once("] ")?.1.trim().into())
+        .unwrap_or("")
+}
+
+/// Writes the crate and builds it, once for all tests.
+fn write(root: &Path) {
+    fs::create_dir_all(root).expect("a folder");
+    let lock = File::create(root.with_extension("lock")).expect("a lock file");
+    lock.lock().expect("the lock");
+    let fixtures = repository().join("target-fixtures");
+    let manifest = format!(
+        "[package]\nname = \"run-world\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dev-dependencies]\ntarget-fixtures.path = {fixtures:?}\nrun-world-macros.path = \"macros\"\n\n\
+         [[test]]\nname = \"odd\"\nharness = false\n\n\
+         [workspace]\nmembers = [\"macros\"]\n\n[profile.dev]\ndebug = false\n"
+    );
+    let macros = "[package]\nname = \"run-world-macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+                  [lib]\nproc-macro = true\n";
+    let unit = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn expands() {}\n}\n";
+    let mut project = Project::existing(root)
+        .file("Cargo.toml", &manifest)
+        .file("src/lib.rs", "")
+        .file("macros/Cargo.toml", macros)
+        .file("macros/src/lib.rs", unit)
+        .file("tests/cases.rs", include_str!("crate/cases.rs"))
+        .file("tests/odd.rs", include_str!("crate/odd.rs"));
+    if !project.path("Cargo.lock").exists() {
+        let versions = fs::read_to_string(repository().join("Cargo.lock")).expect("Cargo.lock");
+        project = project.file("Cargo.lock", &versions);
+    }
+    project
+        .cargo(["test", "--workspace", "--no-run"])
+        .run()
+        .code(0);
+}
