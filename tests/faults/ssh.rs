@@ -46,12 +46,14 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     let lab = Lab::new(1);
     lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
     let run = lab.start(&["endless_alone", "quick", "-j1"]);
-    let _: [String; 1] = lab.said("remote");
+    let [remote] = lab.said("remote");
     signal(&sshd, "one", "STOP");
     let started = Instant::now();
     let run = run.wait();
     let took = started.elapsed();
     signal(&sshd, "one", "CONT");
+    // Nobody leases this machine again, who would end what runs there.
+    tree(&remote, "KILL");
     let run = run.code(69);
     assert!(took.as_secs() < 50, "{took:?}: {run:?}");
     run.line_with(&["FAIL", "endless_alone[alpha]"])
