@@ -85,6 +85,14 @@ fn idle(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Fails without a word to its target, whose fault it may be.
+#[target_test]
+fn fails(target: &Target) -> Result<()> {
+    say("held", format!("{} {} {}", parent(), std::process::id(), target.instance()));
+    wait_for("go");
+    panic!("by its own means");
+}
+
 /// A remote command that does not end, which says its number.
 fn endless(target: &Target) -> Result<()> {
     let file = at("remote");

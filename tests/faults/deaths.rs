@@ -139,7 +139,7 @@ fn a_daemon_that_a_test_leaves_is_killed_and_named() {
     assert!(!alive(&daemon));
     run.line_with(&["PASS", "daemon[alpha]"]);
     let shown = lab.run(&["daemon", "--success-output", "immediate"]);
-    shown.code(0).says("behind: killed");
+    shown.code(0).says("the test left `").says("behind: killed");
 }
 
 #[test]

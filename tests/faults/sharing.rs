@@ -1,8 +1,10 @@
 //! Runs that wait for each other, that are stopped, and whose instances are deleted under their hands.
 
+use std::fs;
+
 use rustix::process::Signal;
 
-use super::Lab;
+use super::{Lab, kill};
 use crate::support::eventually;
 
 #[test]
@@ -14,6 +16,39 @@ fn a_run_waits_for_another_and_says_for_whom() {
     second.wait_for("waiting for alpha: 2 of 2 leased (pid ");
     lab.let_go();
     second.wait().code(0);
+    first.wait().code(0);
+    assert!(lab.ledger().is_empty());
+}
+
+/// The place in the queue of a runner that was killed while it waited holds nobody up.
+#[test]
+fn a_waiter_that_dies_gives_its_place_away() {
+    let lab = Lab::new(1);
+    let first = lab.start(&["holds"]);
+    let _: [String; 1] = lab.said("held");
+    let mut second = lab.start(&["other", "quick", "--no-capture"]);
+    second.wait_for("waiting for alpha: 1 of 1 leased");
+    let place = lab.path("").display().to_string();
+    let runner = |line: &str| line.contains(&place) && line.contains("\0other[alpha]\0");
+    let runners = fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter(|entry| {
+            fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| runner(&String::from_utf8_lossy(&line)))
+        });
+    let runners: Vec<_> = runners.map(|entry| entry.file_name()).collect();
+    assert_eq!(runners.len(), 1);
+    kill(&runners[0].to_string_lossy());
+    let mut third = lab.start(&["quick", "--no-capture"]);
+    third.wait_for("waiting for alpha: 1 of 1 leased");
+    lab.let_go();
+    second
+        .wait()
+        .code(69)
+        .line_with(&["infra: other[alpha]"])
+        .line_with(&["PASS", "quick[alpha]"]);
+    third.wait().code(0);
     first.wait().code(0);
     assert!(lab.ledger().is_empty());
 }

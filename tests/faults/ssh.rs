@@ -12,19 +12,13 @@ fn signal(sshd: &Sshd, name: &str, signal: &str) {
 }
 
 fn tree(pid: &str, signal: &str) {
-    let _ = Command::new("kill").args(["-s", signal, pid]).status();
+    // Read before: those of a dead process are somebody else's.
     let file = format!("/proc/{pid}/task/{pid}/children");
-    for child in fs::read_to_string(file)
-        .unwrap_or_default()
-        .split_whitespace()
-    {
+    let children = fs::read_to_string(file).unwrap_or_default();
+    let _ = Command::new("kill").args(["-s", signal, pid]).status();
+    for child in children.split_whitespace() {
         tree(child, signal);
     }
-}
-
-/// A dead one, for the script that stops all of them.
-fn wake(sshd: &Sshd, name: &str) {
-    signal(sshd, name, "CONT");
 }
 
 #[test]
@@ -52,12 +46,14 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     let lab = Lab::new(1);
     lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
     let run = lab.start(&["endless_alone", "quick", "-j1"]);
-    let _: [String; 1] = lab.said("remote");
+    let [remote] = lab.said("remote");
     signal(&sshd, "one", "STOP");
     let started = Instant::now();
     let run = run.wait();
     let took = started.elapsed();
-    wake(&sshd, "one");
+    signal(&sshd, "one", "CONT");
+    // Nobody leases this machine again, who would end what runs there.
+    tree(&remote, "KILL");
     let run = run.code(69);
     assert!(took.as_secs() < 50, "{took:?}: {run:?}");
     run.line_with(&["FAIL", "endless_alone[alpha]"])
@@ -65,6 +61,28 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);
     assert!(lab.path("quick-alpha-1").exists());
+}
+
+/// A test that has its own way to the machine fails when that is dead: not the test's fault.
+#[test]
+fn a_failure_on_a_dead_machine_is_infra() {
+    let sshd = Sshd::start(&["one"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one"])]));
+    let run = lab.start(&["fails"]);
+    let _: [String; 1] = lab.said("held");
+    lab.let_go();
+    run.wait().code(100).never_says("infra: ");
+    for name in ["held", "go"] {
+        fs::remove_file(lab.path(name)).expect("a file");
+    }
+    let run = lab.start(&["fails"]);
+    let _: [String; 1] = lab.said("held");
+    signal(&sshd, "one", "KILL");
+    lab.let_go();
+    run.wait()
+        .code(69)
+        .line_with(&["infra: fails[alpha]: ", "alpha-0"]);
 }
 
 /// An instance that nothing was heard of for 2 s is proved alive when it is leased.

@@ -44,7 +44,7 @@ fn tests_share_one_broker_which_goes_and_takes_its_instances() {
     assert_eq!(brokers(&lab), one);
     lab.run(&["targets"])
         .code(0)
-        .line_with(&["alpha-0", "faults::holds"]);
+        .line_with(&["leased", "faults::holds"]);
     lab.let_go();
     first.wait().code(0);
     let started = Instant::now();

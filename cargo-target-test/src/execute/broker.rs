@@ -39,7 +39,7 @@ pub mod standalone;
 pub mod supply;
 
 use connection::{Connection, request_failure};
-use held::Held;
+use held::{End, Held};
 use line::Line;
 pub use names::{Case, Entry, Names};
 use ssh_config::SshHosts;
@@ -156,7 +156,7 @@ impl Broker {
         let _ = tokio::time::timeout(PATIENCE, served).await;
         let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
         for held in leases {
-            held.end(&self.core, true).await;
+            held.end(&self.core, End::Abandoned).await;
         }
         lock(&self.core.lines).clear();
     }

@@ -112,7 +112,9 @@ impl Provisioner {
         let unused = state.records.values().filter(|record| {
             record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
         });
-        Ok(unused.cloned().collect())
+        let mut unused: Vec<_> = unused.cloned().collect();
+        unused.sort_by_key(|record| (record.order.target.clone(), record.order.index));
+        Ok(unused)
     }
 
     /// Claims a record for this run. `pool.lock` is held.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     Core, Entry, Supply,
     connection::{Connection, request_failure},
-    held::Held,
+    held::{End, Held},
     lending::{self, Asker},
     names::Case,
 };
@@ -153,7 +153,7 @@ async fn run_case(
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let lost = held.end(core, ended.is_err()).await;
+    let lost = held.end(core, end_of(&ended)).await;
     judge(&mut outcome, ended, lost, skipped, &case.run);
     core.record(outcome);
     Ok(())
@@ -202,6 +202,14 @@ struct Report {
     took: Duration,
     stdout: String,
     stderr: String,
+}
+
+fn end_of(ended: &Result<Report, Silence>) -> End {
+    match ended {
+        Ok(report) if report.exit == Exit::Code(0) => End::Done,
+        Ok(_) => End::Failed,
+        Err(_) => End::Abandoned,
+    }
 }
 
 impl Report {

@@ -40,6 +40,17 @@ pub(super) struct Held {
     end: watch::Sender<bool>,
 }
 
+/// What is known of the work on a lease when it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum End {
+    /// It came to its end.
+    Done,
+    /// It failed, of which an instance may be the cause.
+    Failed,
+    /// Its holder died without a word.
+    Abandoned,
+}
+
 /// An instance of the lease.
 pub(super) struct Reached {
     pub(super) line: Arc<Line>,
@@ -101,17 +112,17 @@ impl Held {
     }
 
     /// Ends the lease: stops its clients, kills what it still runs, and only then frees the instances.
-    /// With `abandoned` (the holder died without a word) everything that carries its mark is looked for,
-    /// on this host too. A command that ended by itself has left nothing running but what it meant to.
+    /// Of an abandoned one everything that carries its mark is looked for, on this host too. A command that
+    /// ended by itself has left nothing running but what it meant to.
     ///
     /// Returns why an instance was lost meanwhile; that one is not lent again.
-    pub(super) async fn end(&self, core: &Arc<Core>, abandoned: bool) -> Option<String> {
+    pub(super) async fn end(&self, core: &Arc<Core>, end: End) -> Option<String> {
         self.end.send_replace(true);
         let mut pool = self.pool.lock().await;
         let mut lease = pool.take()?;
         let mut lost = None;
         for Reached { line, record } in self.reached.values() {
-            if let Err(error) = self.clean(line, abandoned).await {
+            if let Err(error) = self.clean(line, end).await {
                 core.spoil(record, &error.chain()).await;
                 self.supply.forget(&record.id);
                 // What may still run there is for the next holder to kill.
@@ -119,7 +130,7 @@ impl Held {
                 lost.get_or_insert(error.chain());
             }
         }
-        if abandoned {
+        if end == End::Abandoned {
             let mark = self.id.clone();
             let sweep = move || process::kill_marked(env::LEASE, &mark);
             let _ = tokio::task::spawn_blocking(sweep).await;
@@ -130,9 +141,12 @@ impl Held {
         lost
     }
 
-    async fn clean(&self, line: &Line, abandoned: bool) -> Result<()> {
-        if abandoned || self.unfinished.load(Ordering::Relaxed) > 0 {
+    async fn clean(&self, line: &Line, end: End) -> Result<()> {
+        if end == End::Abandoned || self.unfinished.load(Ordering::Relaxed) > 0 {
             line.transport.sweep(&self.id, SWEEP).await?;
+        }
+        if end == End::Failed {
+            line.doubt();
         }
         if line.is_in_doubt() {
             line.prove().await?;

@@ -40,17 +40,21 @@ impl Line {
         *self.last() = Some(Instant::now());
     }
 
-    /// What is told of what failed on it: unless the request was wrong, it has to prove itself before it is
-    /// leased again.
+    /// It has to prove itself before it is leased again.
+    pub(super) fn doubt(&self) {
+        *self.last() = None;
+    }
+
+    /// What is told of what failed on it, which may be its own fault unless the request was wrong.
     pub(super) fn failed(&self, error: &Error) -> Failure {
         let failure = infra(error);
         if failure.kind != FailureKind::Request {
-            *self.last() = None;
+            self.doubt();
         }
         failure
     }
 
-    /// Whether something failed on it that may be its own fault.
+    /// Whether something failed that may be its own fault.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.last().is_none()
     }

@@ -11,6 +11,7 @@ use super::{
     Case, Core,
     case::wait_for_lease,
     connection::{Connection, request_failure},
+    held::End,
     infra,
     lending::Asker,
     session,
@@ -80,7 +81,9 @@ pub(super) async fn serve(
         Ok(()) => session::serve(connection, &held).await,
         Err(error) => Err(error),
     };
-    held.end(core, served.is_err()).await;
+    let silent = served.is_err();
+    let end = if silent { End::Abandoned } else { End::Done };
+    held.end(core, end).await;
     served
 }
 

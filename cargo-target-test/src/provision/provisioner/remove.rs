@@ -143,6 +143,7 @@ impl Provisioner {
         }
         file.set_uses(claims)?;
         drop((file, locked));
+        report.kept.sort();
         remover.remove_all(&chosen, &mut report);
         Ok(report)
     }
