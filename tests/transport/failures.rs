@@ -21,10 +21,7 @@ fn a_timeout_kills_the_whole_group() {
             }
         };
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(
-            error.to_string().contains("-0`") && error.to_string().contains("300ms"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("300ms"), "{error}");
         let pids: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(pids.len(), 2);
         eventually("the group is gone", || {
