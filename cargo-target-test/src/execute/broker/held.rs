@@ -125,8 +125,6 @@ impl Held {
             if let Err(error) = self.clean(line, end).await {
                 core.spoil(record, &error.chain()).await;
                 self.supply.forget(&record.id);
-                // What may still run there is for the next holder to kill.
-                lease.set_swept(false);
                 lost.get_or_insert(error.chain());
             }
         }
@@ -135,6 +133,8 @@ impl Held {
             let sweep = move || process::kill_marked(env::LEASE, &mark);
             let _ = tokio::task::spawn_blocking(sweep).await;
         }
+        // Otherwise what may still run there is for the next holder to kill.
+        lease.set_swept(lost.is_none());
         // Letting go is a few writes; the runtime's one thread can wait for those.
         drop(lease);
         core.forget(self);

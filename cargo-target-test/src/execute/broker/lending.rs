@@ -160,7 +160,8 @@ async fn hold(
         };
         instances.push(core.describe(record));
     }
-    lease.set_swept(true);
+    // From here on it is used: one that is dropped without its end counts as a dead holder's.
+    lease.set_swept(false);
     let supply = Arc::clone(supply);
     let held = Held::new(asker.lease.clone(), instances, reached, supply, lease);
     let held = Arc::new(held);

@@ -32,8 +32,15 @@ impl SshHosts {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.insert(record.name().to_owned(), text);
         let text: String = hosts.values().map(String::as_str).collect();
-        Ok(fs_err::write(file, text)?)
+        replace(file, &text)
     }
+}
+
+/// Replaces the file whole: tests read it while other instances are still added.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let new = file.with_extension("new");
+    fs_err::write(&new, text)?;
+    Ok(fs_err::rename(new, file)?)
 }
 
 /// What our own connection uses: `ssh -F` reads no other file.
