@@ -23,6 +23,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.say_notes();
     if choice.chosen().is_empty() {
         say_what_was_meant(&args.tests.nextest.filters);
+        choice.say_unmatched(&args.tests.nextest.filters);
     }
     if args.tests.nextest.has("no-run") {
         return Ok(0);
