@@ -23,6 +23,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.say_notes();
     if choice.chosen().is_empty() {
         say_what_was_meant(&args.tests.nextest.filters);
+        choice.say_unmatched(&args.tests.nextest.filters);
     }
     if args.tests.nextest.has("no-run") {
         return Ok(0);
@@ -36,7 +37,13 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     if let Some((supply, count)) = choice.debugged(&supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }
-    let mut ended = session.run(&broker, choice.nextest_run()?)?;
+    let nextest = choice.nextest_run()?;
+    if args.tests.nextest.draws_bar() {
+        ui::hold();
+    }
+    let ended = session.run(&broker, nextest);
+    ui::let_go();
+    let mut ended = ended?;
     let report = session.clean_up(&broker, args.keep_targets, &mut ended.interrupts)?;
     let results = Results {
         ended: &ended,
