@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, Playbook},
     process,
-    provision::platform,
+    provision::{platform, pool},
 };
 
 /// How the names of private folders start.
@@ -84,21 +84,8 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     if let Some(pool) = &global.pool {
         return Ok(std::path::absolute(pool)?);
     }
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::Pool,
-                "there is no folder for the pool: HOME is not set",
-            )
-            .with_hint("give one with `--pool DIR`")
-        })?;
-    Ok(state.join("cargo-target-test"))
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    pool::default_directory(variable("XDG_STATE_HOME"), variable("HOME"))
 }
 
 /// The workspace that the current folder belongs to, without asking Cargo: nothing may be readable.
