@@ -7,9 +7,15 @@ use std::sync::Arc;
 use crate::{
     aggregate::summary::Results,
     cli::{self, Global, RunArgs},
-    commands::{choice::Choice, setting},
+    commands::{
+        choice::{Choice, Supplies},
+        setting,
+    },
     error::Result,
-    execute::session::Session,
+    execute::{
+        broker::Broker,
+        session::{Ended, Session},
+    },
     provision::{Provisioner, pool::Pool},
     ui,
 };
@@ -33,11 +39,12 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
-    if let Some((supply, count)) = choice.debugged(&supplies)? {
-        session.wait_for(broker.prepare(&supply, count))?;
-    }
-    let mut ended = session.run(&broker, choice.nextest_run()?)?;
-    let report = session.clean_up(&broker, args.keep_targets, &mut ended.interrupts)?;
+    let ran = run_nextest(&choice, &supplies, &session, &broker);
+    // Also where nextest never ran: something may have been deployed for it.
+    let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
+    let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
+    let (status, report) = (ran?.status, report?);
+    let ended = Ended { status, interrupts };
     let results = Results {
         ended: &ended,
         outcomes: &broker.take_outcomes(),
@@ -46,6 +53,19 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     };
     results.print();
     Ok(results.exit_code())
+}
+
+/// A case that is debugged has its instances before.
+fn run_nextest(
+    choice: &Choice,
+    supplies: &Supplies,
+    session: &Session,
+    broker: &Broker,
+) -> Result<Ended> {
+    if let Some((supply, count)) = choice.debugged(supplies)? {
+        session.wait_for(broker.prepare(&supply, count))?;
+    }
+    session.run(broker, choice.nextest_run()?)
 }
 
 fn say_what_was_meant(filters: &[String]) {
