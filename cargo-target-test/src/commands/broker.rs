@@ -247,7 +247,12 @@ impl Known {
             supply.forgive();
             return Ok(Arc::clone(supply));
         }
-        let mut supply = Supply::new(setting.wanted(target, of.count)?);
+        let mut wanted = setting.wanted(target, of.count)?;
+        if let Some(instance) = &instance {
+            // The others are not deployed for it.
+            wanted.retain(|one| one.instance() == *instance);
+        }
+        let mut supply = Supply::new(wanted);
         supply.instance = instance;
         let supply = Arc::new(supply);
         supplies.insert(key, Arc::clone(&supply));
@@ -258,8 +263,9 @@ impl Known {
 /// `ubuntu-1` is the instance 1 of `ubuntu`.
 fn index_of(instance: &str, target: &str) -> Option<u32> {
     let index = instance.strip_prefix(target)?.strip_prefix('-')?;
-    let digits = index.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| index.parse().ok()).flatten()
+    // As it is written in a name: no `+1`, no `01`.
+    let number: u32 = index.parse().ok()?;
+    (number.to_string() == index).then_some(number)
 }
 
 fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
