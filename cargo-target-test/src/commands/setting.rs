@@ -5,7 +5,10 @@
 
 mod wanted;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -19,6 +22,8 @@ use crate::{
 
 /// How the names of private folders start.
 const PRIVATE: &str = "target-test-";
+/// How many letters follow.
+const RANDOM: usize = 6;
 
 /// A workspace and its resolved playbook.
 pub struct Setting {
@@ -124,6 +129,7 @@ pub fn private_directory() -> Result<Private> {
     sweep_private(&parent);
     let directory = tempfile::Builder::new()
         .prefix(PRIVATE)
+        .rand_bytes(RANDOM)
         .tempdir_in(parent)?;
     let new = directory.path().join("lock.new");
     let lock = fs_err::File::create(&new)?.into_parts().0;
@@ -139,7 +145,7 @@ pub fn private_directory() -> Result<Private> {
 /// Removes the private folders of runs that were killed.
 fn sweep_private(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+        if !is_private(&entry) {
             continue;
         }
         let lock = std::fs::File::open(entry.path().join("lock"));
@@ -147,6 +153,16 @@ fn sweep_private(parent: &Path) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether this is a folder of ours: anybody can put anything into `/tmp`, a pipe that never opens too.
+fn is_private(entry: &std::fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(PRIVATE));
+    random.is_some_and(|random| random.len() == RANDOM)
+        && entry
+            .metadata()
+            .is_ok_and(|data| data.is_dir() && data.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Short, since it is part of every lease's mark, and unlike any other's.
