@@ -1,6 +1,6 @@
 //! A pool that is damaged, newer, read-only or on a full disk; records that nobody can delete or wants any more.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, process::Command};
 
 use super::{DOWN, Lab, target};
 use crate::support::Outcome;
@@ -39,13 +39,16 @@ fn a_damaged_or_newer_pool_is_refused_and_nothing_is_lost() {
 fn a_read_only_pool_is_refused() {
     let lab = Lab::new(1);
     lab.run(&["quick", "--keep-targets"]).code(0);
+    // Everything in it, since a folder's owner may still write what is there.
     let mode = |mode| {
-        for folder in ["", "pool"] {
-            let mode = PermissionsExt::from_mode(mode);
-            fs::set_permissions(lab.path(folder), mode).expect("permissions");
-        }
+        let everything = lab.path("");
+        let changed = Command::new("chmod")
+            .args(["-R", mode])
+            .arg(everything)
+            .status();
+        assert!(changed.expect("chmod").success());
     };
-    mode(0o555);
+    mode("a-w");
     let me = Command::new("id").arg("-u").output().expect("id");
     let tool = env!("CARGO_BIN_EXE_cargo-target-test");
     for verb in ["targets", "--delete-targets"] {
@@ -57,7 +60,7 @@ fn a_read_only_pool_is_refused() {
         };
         refused.code(73).says("cannot ").says("--pool DIR");
     }
-    mode(0o755);
+    mode("u+w");
     assert_eq!(lab.ledger(), ["alpha-0"]);
     lab.clean("a pool that was read-only");
 }

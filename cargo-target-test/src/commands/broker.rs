@@ -39,6 +39,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// How long another process may take to come up as the broker.
 const START: Duration = Duration::from_secs(20);
 
+/// How long, in bytes, the log of brokers may become.
+const LONG: u64 = 1 << 20;
+
 /// Serves until idle; with `--ensure` has another process do so, and prints its socket's path.
 ///
 /// # Errors
@@ -60,6 +63,7 @@ fn lock_file(pool: &Path) -> PathBuf {
 fn ensure(pool: &Path) -> Result<u8> {
     // Opening reports a pool that cannot be used here, where somebody reads it.
     drop(Pool::open(pool)?);
+    let log = Log::of(pool);
     let started = Instant::now();
     let mut child: Option<Child> = None;
     loop {
@@ -72,40 +76,59 @@ fn ensure(pool: &Path) -> Result<u8> {
         // It ends at once where another is coming up, or going.
         let ended = child.as_mut().map(Child::try_wait).transpose()?.flatten();
         match ended {
-            Some(status) if !status.success() => return Err(not_up(pool)),
+            Some(status) if !status.success() => return Err(log.not_up()),
             Some(_) => {
                 child = None;
                 std::thread::sleep(AGAIN);
             }
-            None if child.is_none() => child = Some(spawn(pool)?),
+            None if child.is_none() => child = Some(spawn(pool, &log)?),
             None => {}
         }
         if started.elapsed() > START {
-            return Err(not_up(pool));
+            return Err(log.not_up());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn not_up(pool: &Path) -> Error {
-    let log = pool.join("broker.log");
-    let said = std::fs::read_to_string(&log).unwrap_or_default();
-    let why = said
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("error: "));
-    let why = why.map_or_else(String::new, |why| format!(": {why}"));
-    Error::new(ErrorKind::Infra, format!("no broker came up{why}"))
-        .with_hint(format!("`{}` has what it said", log.display()))
+/// What brokers of a pool say, one after another.
+struct Log {
+    path: PathBuf,
+    /// How long it was before ours.
+    before: usize,
+}
+
+impl Log {
+    /// What is too long is begun anew: nobody reads a log that was of no use for so long.
+    fn of(pool: &Path) -> Self {
+        let path = pool.join("broker.log");
+        let length = std::fs::metadata(&path).map_or(0, |data| data.len());
+        if length > LONG {
+            let _ = std::fs::remove_file(&path);
+        }
+        let before = if length > LONG { 0 } else { length as usize };
+        Self { path, before }
+    }
+
+    fn not_up(&self) -> Error {
+        let said = std::fs::read(&self.path).unwrap_or_default();
+        let said = String::from_utf8_lossy(said.get(self.before..).unwrap_or_default());
+        let why = said
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("error: "));
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        Error::new(ErrorKind::Infra, format!("no broker came up{why}"))
+            .with_hint(format!("`{}` has what it said", self.path.display()))
+    }
 }
 
 /// Starts the broker in a session of its own, nothing of ours inherited.
-fn spawn(pool: &Path) -> Result<Child> {
-    let log = pool.join("broker.log");
+fn spawn(pool: &Path, log: &Log) -> Result<Child> {
     let log = fs_err::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(log)?;
+        .open(&log.path)?;
     let mut command = process::command(std::env::current_exe()?);
     command.arg("broker").arg("--pool").arg(pool);
     command
@@ -247,7 +270,12 @@ impl Known {
             supply.forgive();
             return Ok(Arc::clone(supply));
         }
-        let mut supply = Supply::new(setting.wanted(target, of.count)?);
+        let mut wanted = setting.wanted(target, of.count)?;
+        if let Some(instance) = &instance {
+            // The others are not deployed for it.
+            wanted.retain(|one| one.instance() == *instance);
+        }
+        let mut supply = Supply::new(wanted);
         supply.instance = instance;
         let supply = Arc::new(supply);
         supplies.insert(key, Arc::clone(&supply));
@@ -258,8 +286,9 @@ impl Known {
 /// `ubuntu-1` is the instance 1 of `ubuntu`.
 fn index_of(instance: &str, target: &str) -> Option<u32> {
     let index = instance.strip_prefix(target)?.strip_prefix('-')?;
-    let digits = index.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| index.parse().ok()).flatten()
+    // As it is written in a name: no `+1`, no `01`.
+    let number: u32 = index.parse().ok()?;
+    (number.to_string() == index).then_some(number)
 }
 
 fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {

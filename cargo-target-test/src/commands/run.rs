@@ -7,9 +7,15 @@ use std::sync::Arc;
 use crate::{
     aggregate::summary::Results,
     cli::{self, Global, RunArgs},
-    commands::{choice::Choice, setting},
+    commands::{
+        choice::{Choice, Supplies},
+        setting,
+    },
     error::Result,
-    execute::session::Session,
+    execute::{
+        broker::Broker,
+        session::{Ended, Session},
+    },
     provision::{Provisioner, pool::Pool},
     ui,
 };
@@ -34,17 +40,13 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
-    if let Some((supply, count)) = choice.debugged(&supplies)? {
-        session.wait_for(broker.prepare(&supply, count))?;
-    }
-    let nextest = choice.nextest_run()?;
-    if args.tests.nextest.draws_bar() {
-        ui::hold();
-    }
-    let ended = session.run(&broker, nextest);
-    ui::let_go();
-    let mut ended = ended?;
-    let report = session.clean_up(&broker, args.keep_targets, &mut ended.interrupts)?;
+    let draws_bar = args.tests.nextest.draws_bar();
+    let ran = run_nextest(&choice, &supplies, &session, &broker, draws_bar);
+    // Also where nextest never ran: something may have been deployed for it.
+    let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
+    let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
+    let (status, report) = (ran?.status, report?);
+    let ended = Ended { status, interrupts };
     let results = Results {
         ended: &ended,
         outcomes: &broker.take_outcomes(),
@@ -53,6 +55,26 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     };
     results.print();
     Ok(results.exit_code())
+}
+
+/// A case that is debugged has its instances before.
+fn run_nextest(
+    choice: &Choice,
+    supplies: &Supplies,
+    session: &Session,
+    broker: &Broker,
+    draws_bar: bool,
+) -> Result<Ended> {
+    if let Some((supply, count)) = choice.debugged(supplies)? {
+        session.wait_for(broker.prepare(&supply, count))?;
+    }
+    let nextest = choice.nextest_run()?;
+    if draws_bar {
+        ui::hold();
+    }
+    let ended = session.run(broker, nextest);
+    ui::let_go();
+    ended
 }
 
 fn say_what_was_meant(filters: &[String]) {

@@ -5,7 +5,10 @@
 
 mod wanted;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -14,11 +17,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, Playbook},
     process,
-    provision::platform,
+    provision::{platform, pool},
 };
 
 /// How the names of private folders start.
 const PRIVATE: &str = "target-test-";
+/// How many letters follow.
+const RANDOM: usize = 6;
 
 /// A workspace and its resolved playbook.
 pub struct Setting {
@@ -84,21 +89,8 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     if let Some(pool) = &global.pool {
         return Ok(std::path::absolute(pool)?);
     }
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::Pool,
-                "there is no folder for the pool: HOME is not set",
-            )
-            .with_hint("give one with `--pool DIR`")
-        })?;
-    Ok(state.join("cargo-target-test"))
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    pool::default_directory(variable("XDG_STATE_HOME"), variable("HOME"))
 }
 
 /// The workspace that the current folder belongs to, without asking Cargo: nothing may be readable.
@@ -137,6 +129,7 @@ pub fn private_directory() -> Result<Private> {
     sweep_private(&parent);
     let directory = tempfile::Builder::new()
         .prefix(PRIVATE)
+        .rand_bytes(RANDOM)
         .tempdir_in(parent)?;
     let new = directory.path().join("lock.new");
     let lock = fs_err::File::create(&new)?.into_parts().0;
@@ -152,7 +145,7 @@ pub fn private_directory() -> Result<Private> {
 /// Removes the private folders of runs that were killed.
 fn sweep_private(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+        if !is_private(&entry) {
             continue;
         }
         let lock = std::fs::File::open(entry.path().join("lock"));
@@ -160,6 +153,16 @@ fn sweep_private(parent: &Path) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether this is a folder of ours: anybody can put anything into `/tmp`, a pipe that never opens too.
+fn is_private(entry: &std::fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(PRIVATE));
+    random.is_some_and(|random| random.len() == RANDOM)
+        && entry
+            .metadata()
+            .is_ok_and(|data| data.is_dir() && data.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Short, since it is part of every lease's mark, and unlike any other's.

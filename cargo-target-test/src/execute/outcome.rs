@@ -23,9 +23,9 @@ pub struct Outcome {
     pub waited: Duration,
     /// How long the test process lived.
     pub took: Duration,
-    /// The end of its output.
+    /// The end of its output, unless it passed.
     pub stdout: String,
-    /// The end of its standard error.
+    /// The end of its standard error, unless it passed.
     pub stderr: String,
 }
 

@@ -12,6 +12,10 @@ use rustix::process::{Pid, Signal};
 /// Kills every process of ours that has this variable in its environment, and those that they start
 /// meanwhile; gives up after 2 s. Finds nothing where there is no `/proc`.
 pub fn kill_marked(name: &str, value: &str) {
+    if value.is_empty() {
+        // Nobody's mark, and who knows whose processes.
+        return;
+    }
     let mark = format!("{name}={value}");
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(2) {

@@ -244,8 +244,9 @@ fn remove(path: &Path) -> Result<()> {
 /// [`ErrorKind::Pool`] when there is neither variable.
 pub fn default_directory(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
     // The specification has relative paths ignored.
-    let state_home = state_home.filter(|path| path.is_absolute());
-    let home = || Some(home?.join(".local/state"));
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let state_home = state_home.filter(absolute);
+    let home = || Some(home.filter(absolute)?.join(".local/state"));
     let state = state_home.or_else(home).ok_or_else(|| {
         Error::new(
             ErrorKind::Pool,

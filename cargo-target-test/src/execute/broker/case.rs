@@ -279,8 +279,11 @@ fn judge(
         _ => Verdict::Fail,
     };
     outcome.took = report.took;
-    outcome.stdout = report.stdout;
-    outcome.stderr = report.stderr;
+    // Of a test that passed nobody reads it, and a run may have a hundred thousand.
+    if outcome.verdict != Verdict::Pass {
+        outcome.stdout = report.stdout;
+        outcome.stderr = report.stderr;
+    }
 }
 
 /// What every case finds in its environment.

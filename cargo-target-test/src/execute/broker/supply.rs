@@ -159,7 +159,7 @@ impl Supply {
         loop {
             let started = Instant::now();
             let ensured = self.ensure(core, index).await;
-            let instance = format!("{}-{index}", self.target());
+            let instance = self.wanted[index].instance();
             let ensured = ensured.map_err(|error| could_not(&instance, &error))?;
             if let Some(reason) = &ensured.recycled {
                 core.progress(&format!("{instance}: recycled: {reason}"));
@@ -188,7 +188,7 @@ impl Supply {
 
     async fn ensure(&self, core: &Arc<Core>, index: usize) -> Result<Ensured, Error> {
         let (wanted, core) = (self.wanted[index].clone(), Arc::clone(core));
-        let instance = format!("{}-{index}", self.target());
+        let instance = wanted.instance();
         let ensured = tokio::task::spawn_blocking(move || {
             let progress = |line: &str| core.progress(&format!("{instance}: {line}"));
             let ensured = core

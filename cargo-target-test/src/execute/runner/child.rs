@@ -193,9 +193,9 @@ impl Guard {
 
 /// TERM to the test's process group, which is ours where nextest made it.
 fn terminate(pid: Pid) {
-    let group = rustix::process::getpgrp();
-    let _ = if group == rustix::process::getpid() {
-        rustix::process::kill_process_group(group, Signal::TERM)
+    let _ = if rustix::process::getpgrp() == rustix::process::getpid() {
+        // Not by its number: a group 1 would be everything there is.
+        rustix::process::kill_current_process_group(Signal::TERM)
     } else {
         rustix::process::kill_process(pid, Signal::TERM)
     };

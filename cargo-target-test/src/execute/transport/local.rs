@@ -249,29 +249,7 @@ async fn pump(
 fn exit(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
-        (None, Some(number)) => Exit::Signal(signal_name(number)),
+        (None, Some(number)) => Exit::Signal(process::signal_name(number)),
         (None, None) => Exit::Code(255),
     }
-}
-
-fn signal_name(number: i32) -> String {
-    let names = [
-        (Signal::HUP, "HUP"),
-        (Signal::INT, "INT"),
-        (Signal::QUIT, "QUIT"),
-        (Signal::ILL, "ILL"),
-        (Signal::TRAP, "TRAP"),
-        (Signal::ABORT, "ABRT"),
-        (Signal::BUS, "BUS"),
-        (Signal::FPE, "FPE"),
-        (Signal::KILL, "KILL"),
-        (Signal::USR1, "USR1"),
-        (Signal::SEGV, "SEGV"),
-        (Signal::USR2, "USR2"),
-        (Signal::PIPE, "PIPE"),
-        (Signal::ALARM, "ALRM"),
-        (Signal::TERM, "TERM"),
-    ];
-    let found = names.iter().find(|(signal, _)| signal.as_raw() == number);
-    found.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

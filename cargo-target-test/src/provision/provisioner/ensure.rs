@@ -44,10 +44,15 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The instance's name: `alpha-0`.
+    pub fn instance(&self) -> String {
+        format!("{}-{}", self.target, self.index)
+    }
+
     /// What the platform is told, before the pool has given it a name of its own and a folder.
     pub fn order(&self, label: &str) -> Order {
         Order {
-            instance: format!("{}-{}", self.target, self.index),
+            instance: self.instance(),
             target: self.target.clone(),
             index: self.index,
             label: label.to_owned(),
