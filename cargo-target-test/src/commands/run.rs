@@ -33,7 +33,9 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let supplies = choice.supplies()?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
+    let mut names = choice.names(&supplies, &choice.users_runner()?)?;
+    names.set_captured(!args.tests.nextest.has("no-capture"));
+    let broker = session.broker(names)?;
     if let Some((supply, count)) = choice.debugged(&supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }
