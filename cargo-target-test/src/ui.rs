@@ -45,6 +45,17 @@ pub fn live(text: &str) {
     }
 }
 
+/// A line that is worth nothing later: said at once or, where lines are held, not at all.
+pub fn passing(text: &str) {
+    if HELD
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_none()
+    {
+        note(text);
+    }
+}
+
 /// Another program's text as it is, to standard error.
 pub fn raw(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

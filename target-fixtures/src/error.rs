@@ -146,6 +146,7 @@ impl From<Failure> for TargetError {
         let kind = match failure.kind {
             FailureKind::Infra => ErrorKind::Infra,
             FailureKind::Timeout => ErrorKind::Timeout,
+            FailureKind::Skip => ErrorKind::Skip,
             FailureKind::Request => ErrorKind::Request,
             FailureKind::Version => ErrorKind::Version,
         };

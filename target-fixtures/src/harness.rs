@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Target,
-    error::{TargetError, skipped},
+    error::{ErrorKind, TargetError, skipped},
     lease,
     wire::Request,
 };
@@ -33,6 +33,7 @@ pub fn run(
     black_box(record);
     let targets = match lease::targets(path) {
         Ok(targets) => targets,
+        Err(error) if error.kind() == ErrorKind::Skip => return Verdict::Skip(error.to_string()),
         Err(error) => return Verdict::Fail(format!("{error:?}")),
     };
     let Some(first) = targets.first() else {

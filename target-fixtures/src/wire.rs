@@ -199,6 +199,8 @@ pub enum FailureKind {
     Infra,
     /// A command or transfer took longer than its timeout and was killed.
     Timeout,
+    /// Not a failure: the test says itself that it is skipped on every target that it could have.
+    Skip,
     /// The request itself is wrong: no such file, no such instance.
     Request,
     /// The other end speaks another protocol.

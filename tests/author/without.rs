@@ -99,6 +99,27 @@ fn tests_run_without_the_tool() {
     end_broker(&project);
 }
 
+/// As under `cargo target-test`: what a test declares to be skipped needs no target and is no failure.
+#[test]
+fn without_the_tool_skips_are_no_failures() {
+    let project = project().playbook(TWO);
+    project
+        .cargo([
+            "test",
+            "--test",
+            "declared",
+            "--",
+            "never",
+            "--exact",
+            "--nocapture",
+        ])
+        .run()
+        .code(0)
+        .says("skip: never mind")
+        .says("1 passed");
+    end_broker(&project);
+}
+
 /// What keeps such a test from its target is said in the test's own output.
 #[test]
 fn without_the_tool_errors_say_what_to_do() {

@@ -20,7 +20,10 @@ use crate::{
     commands::setting::{self, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
-        broker::{Broker, Case, Supply, standalone::Ask},
+        broker::{
+            Broker, Case, Supply,
+            standalone::{Ask, Found},
+        },
         session::Session,
     },
     inventory, plan,
@@ -205,7 +208,7 @@ struct Known {
 }
 
 impl Known {
-    fn find(&self, ask: &Ask) -> Result<Arc<Case>> {
+    fn find(&self, ask: &Ask) -> Result<Found> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
@@ -217,7 +220,7 @@ impl Known {
             .as_ref()
             .and_then(|metadata| metadata.count)
             .unwrap_or(1);
-        let mut reasons = Vec::new();
+        let (mut reasons, mut skipped) = (Vec::new(), None);
         for (number, target) in setting.playbook.targets.iter().enumerate() {
             let instance = match &ask.target {
                 Some(wanted) if *wanted == target.name => None,
@@ -239,16 +242,21 @@ impl Known {
                 (Ok(()), None) => {
                     let supply = self.supply(&setting, number, instance)?;
                     let run = Run::default();
-                    return Ok(Arc::new(Case {
+                    return Ok(Found::Case(Arc::new(Case {
                         supply,
                         count,
                         full_name: ask.test.clone(),
                         run,
-                    }));
+                    })));
                 }
-                (Ok(()), Some(reason)) => reasons.push(format!("skip: {reason}")),
+                (Ok(()), Some(reason)) => {
+                    skipped.get_or_insert_with(|| reason.to_owned());
+                }
                 (Err(reason), _) => reasons.push(reason),
             }
+        }
+        if let Some(reason) = skipped {
+            return Ok(Found::Skip(reason));
         }
         Err(no_target(ask, &setting.playbook.targets, &reasons))
     }

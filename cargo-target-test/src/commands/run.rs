@@ -39,7 +39,9 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let supplies = choice.supplies()?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
+    let mut names = choice.names(&supplies, &choice.users_runner()?)?;
+    names.set_captured(!args.tests.nextest.has("no-capture"));
+    let broker = session.broker(names)?;
     let draws_bar = args.tests.nextest.draws_bar();
     let ran = run_nextest(&choice, &supplies, &session, &broker, draws_bar);
     // Also where nextest never ran: something may have been deployed for it.

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
@@ -49,6 +49,8 @@ pub use supply::Supply;
 const SOCKET: &str = "s";
 /// How long leases whose holders are gone may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long nothing more is said of what waits for one target.
+const WAITS_APART: Duration = Duration::from_secs(30);
 
 /// A running broker.
 pub struct Broker {
@@ -75,6 +77,8 @@ pub(crate) struct Core {
     lines: Mutex<HashMap<String, Arc<Line>>>,
     leases: Mutex<HashMap<String, Arc<Held>>>,
     outcomes: Mutex<Vec<Outcome>>,
+    /// When it is next worth a word that cases wait for a target.
+    waiting: Mutex<HashMap<String, Instant>>,
     ssh_hosts: SshHosts,
     counter: AtomicU64,
     /// How much is under way that may have, or get, a lease.
@@ -104,6 +108,7 @@ impl Broker {
             lines: Mutex::default(),
             leases: Mutex::default(),
             outcomes: Mutex::default(),
+            waiting: Mutex::default(),
             ssh_hosts: SshHosts::default(),
             counter: AtomicU64::new(0),
             serving: AtomicU64::new(0),
@@ -211,6 +216,16 @@ impl Core {
 
     fn record(&self, outcome: Outcome) {
         lock(&self.outcomes).push(outcome);
+    }
+
+    /// What a case waits for, once in a while for each target.
+    fn waiting(&self, target: &str, text: &str) {
+        let mut said = lock(&self.waiting);
+        let now = Instant::now();
+        if self.names.captured() && said.get(target).is_none_or(|next| now >= *next) {
+            said.insert(target.to_owned(), now + WAITS_APART);
+            ui::passing(text);
+        }
     }
 
     /// What long deploys say while they go on.

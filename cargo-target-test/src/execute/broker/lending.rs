@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(25);
 const ROUNDS: u32 = 20;
 /// Waiting for less is not worth a word; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
+/// Waiting for more is worth a word in the midst of nextest's lines.
+const LONG: Duration = Duration::from_secs(3);
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -81,7 +83,12 @@ pub(super) async fn lease(
         };
         if waits_for != said && started.elapsed() > quiet {
             quiet = started.elapsed() * 2;
-            let _ = notes.send(format!("waiting for {}: {waits_for}", supply.target()));
+            let text = format!("waiting for {}: {waits_for}", supply.target());
+            // What is being deployed has an entry of its own.
+            if started.elapsed() > LONG && !waits_for.starts_with("being") {
+                core.waiting(supply.target(), &text);
+            }
+            let _ = notes.send(text);
             said = waits_for;
         }
         tokio::select! {

@@ -44,15 +44,27 @@ pub struct Case {
 
 /// All names of a run.
 #[derive(Default)]
-pub struct Names(HashMap<PathBuf, HashMap<String, Entry>>);
+pub struct Names {
+    entries: HashMap<PathBuf, HashMap<String, Entry>>,
+    captured: bool,
+}
 
 impl Names {
+    /// Nextest shows what a runner says only when its case fails: what cases wait for is said here too.
+    pub fn set_captured(&mut self, captured: bool) {
+        self.captured = captured;
+    }
+
+    pub(super) fn captured(&self) -> bool {
+        self.captured
+    }
+
     /// Gives a binary's name a meaning.
     pub fn insert(&mut self, binary: PathBuf, name: String, entry: Entry) {
-        self.0.entry(binary).or_default().insert(name, entry);
+        self.entries.entry(binary).or_default().insert(name, entry);
     }
 
     pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Entry> {
-        self.0.get(binary)?.get(name)
+        self.entries.get(binary)?.get(name)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc};
 
-use target_fixtures::wire::{Reply, Request};
+use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
 
 use super::{
     Case, Core,
@@ -33,8 +33,16 @@ pub struct Ask {
     pub playbook: Option<String>,
 }
 
+/// What there is for such a test.
+pub enum Found {
+    /// Where its instances come from.
+    Case(Arc<Case>),
+    /// It is skipped; why.
+    Skip(String),
+}
+
 /// Finds where such a test's instances come from. Blocks.
-pub type Lookup = dyn Fn(&Ask) -> Result<Arc<Case>> + Send + Sync;
+pub type Lookup = dyn Fn(&Ask) -> Result<Found> + Send + Sync;
 
 /// Serves one such test.
 pub(super) async fn serve(
@@ -87,10 +95,17 @@ pub(super) async fn serve(
     served
 }
 
-async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<Case>, target_fixtures::wire::Failure> {
+async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<Case>, Failure> {
     let core = Arc::clone(core);
     let found = tokio::task::spawn_blocking(move || match &core.lookup {
-        Some(lookup) => lookup(&ask).map_err(|error| infra(&error)),
+        Some(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {
+            Found::Case(case) => Ok(case),
+            Found::Skip(reason) => Err(Failure {
+                kind: FailureKind::Skip,
+                message: reason,
+                hint: None,
+            }),
+        },
         None => Err(request_failure("this broker serves one run only")),
     });
     found
