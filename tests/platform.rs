@@ -12,7 +12,7 @@ use std::{
 
 use cargo_target_test::{
     ErrorKind,
-    process::kill_all,
+    process::kill_scripts,
     provision::platform::{self, Order, Reach},
 };
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ fn kills_its_deploy() {
                 .deploy(&order, &|_| {})
         });
         pids(Path::new(&directory));
-        kill_all();
+        kill_scripts();
         let error = deploy.join().unwrap().unwrap_err();
         assert!(
             error.to_string().ends_with("was killed by signal 9"),

@@ -83,9 +83,13 @@ impl Farm {
 
     /// With times for the impatient.
     fn quick(&self, name: &str) -> ssh::Ssh {
+        self.silent_for(name, Duration::from_secs(6))
+    }
+
+    fn silent_for(&self, name: &str, silence: Duration) -> ssh::Ssh {
         let limits = ssh::Limits {
             heartbeat: Duration::from_secs(3),
-            silence: Duration::from_secs(6),
+            silence,
             idle: Duration::from_millis(200),
             answer: Duration::from_secs(2),
             channels: 8,

@@ -9,6 +9,7 @@ mod order;
 mod select;
 
 pub use matrix::build;
+pub use notes::{ON_HOST, unmatched};
 pub use order::{bucket, buckets};
 pub use select::{exact_names, fits, missed, skip_reason};
 

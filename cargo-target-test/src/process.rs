@@ -60,6 +60,29 @@ pub struct Finished {
 /// # Errors
 /// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
 pub fn run(
+    command: Command,
+    input: &[u8],
+    deadline: Duration,
+    on_stderr: &dyn Fn(&str),
+) -> Result<Finished> {
+    run_as(Kind::Ours, command, input, deadline, on_stderr)
+}
+
+/// As [`run`], for a user's program, which may take long: [`kill_scripts`] ends it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_script(
+    command: Command,
+    input: &[u8],
+    deadline: Duration,
+    on_stderr: &dyn Fn(&str),
+) -> Result<Finished> {
+    run_as(Kind::Script, command, input, deadline, on_stderr)
+}
+
+fn run_as(
+    kind: Kind,
     mut command: Command,
     input: &[u8],
     deadline: Duration,
@@ -67,7 +90,8 @@ pub fn run(
 ) -> Result<Finished> {
     let program = command.get_program().to_string_lossy().into_owned();
     let started = Instant::now();
-    let mut group = Group::spawn(&mut command).map_err(|error| cannot_start(&program, error))?;
+    let group = Group::spawn(&mut command, kind);
+    let mut group = group.map_err(|error| cannot_start(&program, error))?;
     let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
     let mut ended: Option<(ExitStatus, Instant)> = None;
     loop {
@@ -175,10 +199,10 @@ pub fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Kills the process group of every program that [`run`] is waiting for; their callers see them
+/// Kills the process group of every program that [`run_script`] is waiting for; their callers see them
 /// killed by signal 9.
-pub fn kill_all() {
-    for pid in running().iter() {
+pub fn kill_scripts() {
+    for (pid, _) in running().iter().filter(|(_, kind)| *kind == Kind::Script) {
         kill_group(*pid);
     }
 }
@@ -214,6 +238,15 @@ pub fn dies_with_parent(command: &mut Command) {
     }
 }
 
+/// Whose program runs.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// One of ours: short.
+    Ours,
+    /// A user's: it may take as long as it likes.
+    Script,
+}
+
 /// A running program with its process group; listed in [`running`] until it is reaped, so that
 /// nobody ever kills a group whose number belongs to somebody else.
 struct Group {
@@ -224,7 +257,7 @@ struct Group {
 }
 
 impl Group {
-    fn spawn(command: &mut Command) -> io::Result<Self> {
+    fn spawn(command: &mut Command, kind: Kind) -> io::Result<Self> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -233,7 +266,7 @@ impl Group {
         let mut running = running();
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        running.push(pid);
+        running.push((pid, kind));
         let pidfd = pidfd(pid);
         Ok(Self { child, pid, pidfd })
     }
@@ -242,7 +275,7 @@ impl Group {
         let mut running = running();
         let status = self.child.try_wait()?;
         if status.is_some() {
-            running.retain(|pid| *pid != self.pid);
+            running.retain(|(pid, _)| *pid != self.pid);
         }
         Ok(status)
     }
@@ -251,17 +284,17 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let mut running = running();
-        if running.contains(&self.pid) {
+        if running.iter().any(|(pid, _)| *pid == self.pid) {
             kill_group(self.pid);
-            running.retain(|pid| *pid != self.pid);
+            running.retain(|(pid, _)| *pid != self.pid);
             drop(running);
             let _ = self.child.wait();
         }
     }
 }
 
-fn running() -> MutexGuard<'static, Vec<Pid>> {
-    static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+fn running() -> MutexGuard<'static, Vec<(Pid, Kind)>> {
+    static RUNNING: Mutex<Vec<(Pid, Kind)>> = Mutex::new(Vec::new());
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,7 +3,10 @@
 //! Owns how our own lines look. Results go to standard output, everything else to standard error; a
 //! closed pipe is not an error.
 
-use std::io::Write;
+use std::{
+    io::{IsTerminal, Write},
+    sync::{Mutex, PoisonError},
+};
 
 use crate::error::Error;
 
@@ -15,6 +18,31 @@ pub fn out(text: impl std::fmt::Display) {
 /// A line for people, to standard error.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "target-test: {text}");
+}
+
+/// What is to be said when another program no longer draws on the terminal.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// Until [`let_go`], what [`live`] says waits, if standard error is a terminal: lines between those of a progress
+/// bar are overwritten, and leave parts of it behind.
+pub fn hold() {
+    if std::io::stderr().is_terminal() {
+        *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+}
+
+/// Says what was held, and no longer holds.
+pub fn let_go() {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    held.into_iter().flatten().for_each(note);
+}
+
+/// A line for people while another program runs: at once, unless it is held.
+pub fn live(text: &str) {
+    match &mut *HELD.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(held) => held.push(text.to_owned()),
+        None => note(text),
+    }
 }
 
 /// Another program's text as it is, to standard error.

@@ -111,7 +111,7 @@ fn a_script_that_was_corrected_is_tried_again() {
     let missing = lab
         .cargo(&test("quick"))
         .env("TARGET_TEST_TARGET", "alpha-1");
-    missing.run().code(101).says("no target `alpha-1`");
+    missing.run().code(101).says("no `alpha-1`");
     lab.playbook(&target("alpha", 1, ""));
     eventually("the broker's end", || brokers(&lab).is_empty());
     assert!(lab.ledger().is_empty());

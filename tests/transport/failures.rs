@@ -21,10 +21,7 @@ fn a_timeout_kills_the_whole_group() {
             }
         };
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(
-            error.to_string().contains("-0`") && error.to_string().contains("300ms"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("300ms"), "{error}");
         let pids: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(pids.len(), 2);
         eventually("the group is gone", || {
@@ -160,8 +157,10 @@ fn a_timeout_on_a_silent_server_is_told_all_the_same() {
 fn a_long_quiet_command_lives_on() {
     let farm = Farm::new("alpha-0");
     block_on(async {
-        // Longer than the silence that would end it, if nobody asked for signs of life.
-        let output = run(&farm.quick("alpha-0"), "sleep 8; echo done").await;
+        // Longer than the silence that would end it, if nobody asked for signs of life: three times, since on a
+        // busy machine one answer may be late.
+        let transport = farm.silent_for("alpha-0", Duration::from_secs(11));
+        let output = run(&transport, "sleep 13; echo done").await;
         assert_eq!(output.text(), "done\n");
     });
 }

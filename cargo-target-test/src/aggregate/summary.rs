@@ -3,13 +3,14 @@
 //! Owns what nextest cannot know: verdicts beyond pass and fail, and instances. Says nothing where there
 //! is nothing to add. Must not know how instances are had or deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     execute::{
         outcome::{Outcome, Verdict},
         session::Ended,
     },
+    process,
     provision::Report,
     ui,
 };
@@ -18,6 +19,13 @@ use crate::{
 const TEST_RUN_FAILED: i32 = nextest_metadata::NextestExitCode::TEST_RUN_FAILED;
 const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
+/// How many cases are named that the same cause befell.
+const OFTEN: usize = 10;
+
+/// The first line of a cause that is shown in full elsewhere.
+fn brief(cause: &str) -> &str {
+    cause.lines().next().unwrap_or(cause).trim_end_matches(':')
+}
 
 /// The last attempt of every case, by binary and name.
 fn last(outcomes: &[Outcome]) -> BTreeMap<(&str, &str), &Outcome> {
@@ -42,13 +50,18 @@ pub struct Results<'a> {
 impl Results<'_> {
     /// Prints what is worth a line.
     pub fn print(&self) {
+        if self.ended.status.code().is_none() && self.ended.interrupts == 0 {
+            ui::warn(format!(
+                "cargo-nextest {}: cases may not have run",
+                process::ending(self.ended.status)
+            ));
+        }
         for ((_, case), outcome) in last(self.outcomes) {
-            match &outcome.verdict {
-                Verdict::Skip(reason) => ui::note(format!("skip: {case}: {reason}")),
-                Verdict::Infra(cause) => ui::note(format!("infra: {case}: {cause}")),
-                Verdict::Pass | Verdict::Fail => {}
+            if let Verdict::Skip(reason) = &outcome.verdict {
+                ui::note(format!("skip: {case}: {reason}"));
             }
         }
+        self.infra().iter().for_each(ui::note);
         if let [(_, first), ..] = self.bypassed().as_slice() {
             let count = self.bypassed().len();
             ui::warn(format!(
@@ -70,6 +83,40 @@ impl Results<'_> {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));
         }
+    }
+
+    /// What could not be had or was lost: deploys first, each cause in full once, and no cause more often than
+    /// [`OFTEN`].
+    fn infra(&self) -> Vec<String> {
+        let cases: BTreeSet<_> = self
+            .cases
+            .iter()
+            .map(|(binary, case)| (binary.as_str(), case.as_str()))
+            .collect();
+        let mut infra: Vec<_> = last(self.outcomes)
+            .into_iter()
+            .filter_map(|(key, outcome)| match &outcome.verdict {
+                Verdict::Infra(cause) => Some((cases.contains(&key), key.1, cause.as_str())),
+                _ => None,
+            })
+            .collect();
+        infra.sort_by_key(|(is_case, ..)| *is_case);
+        let mut lines = Vec::new();
+        let mut said = BTreeMap::<&str, usize>::new();
+        for (_, case, cause) in infra {
+            let times = said.entry(cause).or_default();
+            *times += 1;
+            match *times {
+                1 => lines.push(format!("infra: {case}: {cause}")),
+                2..=OFTEN => lines.push(format!("infra: {case}: {}", brief(cause))),
+                _ => {}
+            }
+        }
+        for (cause, times) in said.into_iter().filter(|(_, times)| *times > OFTEN) {
+            let more = times - OFTEN;
+            lines.push(format!("infra: and {more} more: {}", brief(cause)));
+        }
+        lines
     }
 
     /// nextest's own exit code, except that all failures being infra is 69, and an interrupt is 130.
@@ -134,6 +181,47 @@ mod tests {
             report: &Report::default(),
         };
         results.exit_code()
+    }
+
+    #[test]
+    fn a_cause_is_told_in_full_once() {
+        let cause = || Verdict::Infra("a-0 could not be deployed: code 3:\nno quota".to_owned());
+        let mut outcomes = vec![Outcome {
+            verdict: cause(),
+            ..Outcome::of_case("z", "deploy[a-0]", 1)
+        }];
+        let mut cases = Vec::new();
+        for number in 100..112 {
+            let case = format!("t{number}[a]");
+            outcomes.push(Outcome {
+                verdict: cause(),
+                ..Outcome::of_case("x", &case, 1)
+            });
+            cases.push(("x".to_owned(), case));
+        }
+        let results = Results {
+            ended: &Ended {
+                status: ExitStatus::from_raw(100 << 8),
+                interrupts: 0,
+            },
+            outcomes: &outcomes,
+            cases: &cases,
+            report: &Report::default(),
+        };
+        let lines = results.infra();
+        assert_eq!(lines.len(), OFTEN + 1);
+        assert_eq!(
+            lines[0],
+            "infra: deploy[a-0]: a-0 could not be deployed: code 3:\nno quota"
+        );
+        assert_eq!(
+            lines[1],
+            "infra: t100[a]: a-0 could not be deployed: code 3"
+        );
+        assert_eq!(
+            lines[OFTEN],
+            "infra: and 3 more: a-0 could not be deployed: code 3"
+        );
     }
 
     #[test]

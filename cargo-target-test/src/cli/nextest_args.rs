@@ -74,6 +74,14 @@ impl NextestArgs {
         self.given(long).next().is_some()
     }
 
+    /// Whether nextest draws a progress bar if standard error is a terminal, as far as the command line tells.
+    pub fn draws_bar(&self) -> bool {
+        const WITHOUT: &[&str] = &["no-capture", "hide-progress-bar", "debugger", "tracer"];
+        let shown = self.value("show-progress");
+        !WITHOUT.iter().any(|option| self.has(option))
+            && !shown.is_some_and(|how| how == "none" || how == "counter")
+    }
+
     /// Every test name pattern that must match exactly, from `-- --exact NAME`.
     pub fn exact_names(&self) -> Vec<&str> {
         let (mut names, mut exact) = (Vec::new(), false);

@@ -290,9 +290,19 @@ impl Choice {
     /// Says what the plan has to say, where it is about what was chosen, or about why nothing was.
     pub fn say_notes(&self) {
         if self.cases.is_empty() || !self.is_filtered() {
-            self.plan.notes.iter().for_each(ui::note);
+            let notes = self.plan.notes.iter();
+            notes
+                .filter(|note| !self.plain.is_empty() || !note.contains(plan::ON_HOST))
+                .for_each(ui::note);
         }
         self.say_warnings();
+    }
+
+    /// Says why these filters match no case, where it is known.
+    pub fn say_unmatched(&self, filters: &[String]) {
+        let targets = &self.setting.playbook.targets;
+        let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
+        why.iter().for_each(ui::note);
     }
 
     /// Says what in the selection cannot be meant.

@@ -29,6 +29,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.say_notes();
     if choice.chosen().is_empty() {
         say_what_was_meant(&args.tests.nextest.filters);
+        choice.say_unmatched(&args.tests.nextest.filters);
     }
     if args.tests.nextest.has("no-run") {
         return Ok(0);
@@ -39,7 +40,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(choice.names(&supplies, &choice.users_runner()?)?)?;
-    let ran = run_nextest(&choice, &supplies, &session, &broker);
+    let draws_bar = args.tests.nextest.draws_bar();
+    let ran = run_nextest(&choice, &supplies, (&session, &broker), draws_bar);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
@@ -55,17 +57,23 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     Ok(results.exit_code())
 }
 
-/// A case that is debugged has its instances before.
+/// A case that is debugged has its instances before. What we say meanwhile is held where nextest draws a bar.
 fn run_nextest(
     choice: &Choice,
     supplies: &Supplies,
-    session: &Session,
-    broker: &Broker,
+    (session, broker): (&Session, &Broker),
+    draws_bar: bool,
 ) -> Result<Ended> {
     if let Some((supply, count)) = choice.debugged(supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }
-    session.run(broker, choice.nextest_run()?)
+    let nextest = choice.nextest_run()?;
+    if draws_bar {
+        ui::hold();
+    }
+    let ended = session.run(broker, nextest);
+    ui::let_go();
+    ended
 }
 
 fn say_what_was_meant(filters: &[String]) {

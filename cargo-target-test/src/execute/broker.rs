@@ -215,7 +215,7 @@ impl Core {
 
     /// What long deploys say while they go on.
     fn progress(&self, line: &str) {
-        ui::note(line);
+        ui::live(line);
     }
 }
 

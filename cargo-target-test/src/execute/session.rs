@@ -124,7 +124,7 @@ impl Session {
     pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: &mut u32) -> Result<Report> {
         // Nobody waits for what is still being deployed.
         broker.cancel();
-        process::kill_all();
+        process::kill_scripts();
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let work = self.delete(broker, keep, *interrupts == 0);
@@ -146,7 +146,7 @@ impl Session {
                     }
                 }
             };
-            process::kill_all();
+            process::kill_scripts();
             Err(Error::new(ErrorKind::Infra, left)
                 .with_hint("`cargo target-test --delete-targets` deletes what is left")
                 .with_exit_code(130))

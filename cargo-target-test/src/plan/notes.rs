@@ -5,7 +5,10 @@
 use std::collections::HashSet;
 
 use super::{Exclusion, Plan};
-use crate::inventory::Inventory;
+use crate::{inventory::Inventory, playbook::Target};
+
+/// What the note says that is about tests which run on no target, and about nothing where none of them was chosen.
+pub const ON_HOST: &str = "once, on the host";
 
 /// What a user should know of a plan.
 pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
@@ -15,7 +18,7 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let plain = plan.plain.len() - of_host_binaries;
     if plain > 0 {
         notes.push(format!(
-            "{} once, on the host (`--all-tests` runs all on the targets)",
+            "{} {ON_HOST} (`--all-tests` runs all on the targets)",
             tests(plain, "without `#[target_test]` ")
         ));
     }
@@ -39,6 +42,58 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     notes
 }
 
+/// Why filters match no case, where the plan knows: what they mean is left out, or names no target.
+pub fn unmatched(
+    plan: &Plan,
+    inventory: &Inventory,
+    targets: &[Target],
+    filters: &[String],
+) -> Vec<String> {
+    filters
+        .iter()
+        .flat_map(|filter| {
+            let left_out = left_out(plan, inventory, targets, filter);
+            if left_out.is_empty() {
+                no_target(targets, filter).into_iter().collect()
+            } else {
+                left_out
+            }
+        })
+        .collect()
+}
+
+/// What is left out and would match the filter otherwise, a few of it.
+fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str) -> Vec<String> {
+    const FEW: usize = 3;
+    let would_be = |exclusion: &Exclusion| {
+        let test = &inventory.tests[exclusion.test].name;
+        let target = exclusion.target.map(|target| &targets[target].name);
+        target.map_or_else(|| test.clone(), |target| format!("{test}[{target}]"))
+    };
+    let meant = plan
+        .excluded
+        .iter()
+        .map(|exclusion| (would_be(exclusion), &exclusion.reason))
+        .filter(|(name, _)| name.contains(filter));
+    meant
+        .take(FEW)
+        .map(|(name, reason)| format!("`{name}` is left out: {reason}"))
+        .collect()
+}
+
+/// That what stands in the filter's brackets is no target.
+fn no_target(targets: &[Target], filter: &str) -> Option<String> {
+    let (_, name) = filter.strip_suffix(']')?.rsplit_once('[')?;
+    let known: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    if known.contains(&name) {
+        return None;
+    }
+    let list = known.join("`, `");
+    Some(format!(
+        "`{filter}` matches no case: there is no target `{name}`, but `{list}`"
+    ))
+}
+
 /// The first exclusion of every test that has no case.
 fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     let with_cases: HashSet<_> = plan.cases.iter().map(|case| case.test).collect();
@@ -56,5 +111,44 @@ fn tests(count: usize, which: &str) -> String {
     match count {
         1 => format!("1 test {which}runs"),
         _ => format!("{count} tests {which}run"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        plan::{
+            build,
+            testing::{inventory, target},
+        },
+        playbook::Select,
+    };
+
+    #[test]
+    fn what_no_filter_matches_is_explained() {
+        let targets = [target("alpha"), target("beta")];
+        let inventory = inventory(&[
+            ("here", Some(json!({}))),
+            ("pair", Some(json!({"count": 2}))),
+        ]);
+        let plan = build(&inventory, &targets, Select::Auto);
+        for (filter, expected) in [
+            (
+                "pair[beta]",
+                &["`pair[beta]` is left out: needs 2 instances, `beta` has 1"][..],
+            ),
+            (
+                "here[betta]",
+                &["`here[betta]` matches no case: there is no target `betta`, but `alpha`, `beta`"],
+            ),
+            ("her[alpha]e", &[]),
+            ("nothing", &[]),
+        ] {
+            let said = unmatched(&plan, &inventory, &targets, &[filter.to_owned()]);
+            assert_eq!(said, expected, "{filter}");
+        }
     }
 }

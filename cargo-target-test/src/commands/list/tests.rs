@@ -35,17 +35,17 @@ fn people_see_cases_then_what_is_left_out_then_plain_tests() {
         table,
         snapbox::str![[r#"
 hello
-smoke[alpha]  It answers.
-smoke[beta]   (expected to fail: bug 7)
-pair[gamma]
+    smoke[alpha]  It answers.
+    smoke[beta]   (expected to fail: bug 7)
+    pair[gamma]
 left out:
   hello
-smoke[gamma]: only on `alpha`, `beta`
-pair[alpha]: needs 2 instances, `alpha` has 1
-pair[beta]: needs 2 instances, `beta` has 1
+    smoke[gamma]: only on `alpha`, `beta`
+    pair[alpha]: needs 2 instances, `alpha` has 1
+    pair[beta]: needs 2 instances, `beta` has 1
 once, on the host:
   hello
-unit (ignored)
+    unit (ignored)
 3 cases, 3 left out, 1 once, on the host
 "#]]
     );

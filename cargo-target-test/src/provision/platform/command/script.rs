@@ -50,7 +50,7 @@ impl Script<'_> {
             }
             last.push_back(line.to_owned());
         };
-        let finished = process::run(command, &input, self.timeout, &on_line);
+        let finished = process::run_script(command, &input, self.timeout, &on_line);
         let last = last.take().make_contiguous().join("\n");
         match finished {
             Ok(finished) if finished.status.success() => Ok(finished),
