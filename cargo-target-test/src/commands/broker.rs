@@ -249,16 +249,12 @@ impl Known {
                         run,
                     })));
                 }
-                (Ok(()), Some(reason)) => {
-                    skipped.get_or_insert_with(|| reason.to_owned());
-                }
+                (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
                 (Err(reason), _) => reasons.push(reason),
             }
         }
-        if let Some(reason) = skipped {
-            return Ok(Found::Skip(reason));
-        }
-        Err(no_target(ask, &setting.playbook.targets, &reasons))
+        let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
+        skipped.map(Found::Skip).ok_or_else(unfit)
     }
 
     fn supply(

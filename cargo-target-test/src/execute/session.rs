@@ -106,7 +106,7 @@ impl Session {
                 tokio::select! {
                     status = child.wait() => return Ok(Ended { status: status?, interrupts }),
                     number = signals.next() => {
-                        interrupts += 1;
+                        interrupts += counted(number, interrupts);
                         broker.cancel();
                         if !witness.saw_it().await {
                             pass_on(child.id(), number);
@@ -136,7 +136,10 @@ impl Session {
                 }
                 tokio::select! {
                     done = &mut work => return done,
-                    _ = signals.next() => {
+                    number = signals.next() => {
+                        if counted(number, *interrupts) == 0 {
+                            continue;
+                        }
                         *interrupts += 1;
                         limit = until(*interrupts);
                         ui::note("interrupted: still cleaning up; once more to leave instances behind");
@@ -213,6 +216,12 @@ impl Signals {
             _ = self.hang_up.recv() => SignalKind::hangup(),
         }
     }
+}
+
+/// How much a signal adds to so many: a terminal that is closed is told by the kernel and by the shell, and is no
+/// one who asks twice.
+fn counted(signal: SignalKind, interrupts: u32) -> u32 {
+    u32::from(interrupts == 0 || signal != SignalKind::hangup())
 }
 
 fn pass_on(child: Option<u32>, signal: SignalKind) {

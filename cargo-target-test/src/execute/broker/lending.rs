@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(25);
 const ROUNDS: u32 = 20;
 /// Waiting for less is not worth a word; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
+/// What is waited for has a deploy entry of its own.
+const DEPLOYED: &str = "being deployed";
 /// Waiting for more is worth a word in the midst of nextest's lines.
 const LONG: Duration = Duration::from_secs(3);
 
@@ -77,15 +79,14 @@ pub(super) async fn lease(
                 None => {
                     // One that was ready may have become dirty since: its holder died, elsewhere perhaps.
                     rounds += u32::from(supply.look_again());
-                    "being deployed".to_owned()
+                    DEPLOYED.to_owned()
                 }
             },
         };
         if waits_for != said && started.elapsed() > quiet {
             quiet = started.elapsed() * 2;
             let text = format!("waiting for {}: {waits_for}", supply.target());
-            // What is being deployed has an entry of its own.
-            if started.elapsed() > LONG && !waits_for.starts_with("being") {
+            if started.elapsed() > LONG && waits_for != DEPLOYED {
                 core.waiting(supply.target(), &text);
             }
             let _ = notes.send(text);

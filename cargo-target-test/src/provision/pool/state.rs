@@ -208,9 +208,22 @@ impl Record {
     /// Which keys of the definition differ: ``key `port` changed``.
     pub fn changed(&self, keys: &BTreeMap<String, String>) -> String {
         let names: BTreeSet<&String> = self.keys.keys().chain(keys.keys()).collect();
-        let changed: Vec<String> = names
+        let differ: Vec<&String> = names
             .into_iter()
             .filter(|name| self.keys.get(*name) != keys.get(*name))
+            .collect();
+        // A table that was empty, or is now, is a key of its own.
+        let is_table = |name: &str| {
+            let inside = |other: &String| {
+                other
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            };
+            differ.iter().any(|other| inside(other))
+        };
+        let changed: Vec<String> = differ
+            .iter()
+            .filter(|name| !is_table(name))
             .map(|name| format!("`{name}`"))
             .collect();
         match changed.len() {

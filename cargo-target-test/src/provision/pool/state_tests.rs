@@ -140,4 +140,9 @@ fn changed_keys_are_named() {
         record.changed(&pairs(&[("port", "23"), ("memory", "1")])),
         "keys `memory`, `port`, `user` changed"
     );
+    record.keys = pairs(&[("params", "{}")]);
+    assert_eq!(
+        record.changed(&pairs(&[("params.wait", "3")])),
+        "key `params.wait` changed"
+    );
 }
