@@ -11,7 +11,7 @@ mod select;
 pub use matrix::build;
 pub use notes::{ON_HOST, unmatched};
 pub use order::{bucket, buckets};
-pub use select::{exact_names, fits, missed, skip_reason};
+pub use select::{exact_names, expected_failure, fits, missed, skip_reason};
 
 /// What is run, once, and what is not.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -23,10 +23,19 @@ type Result<T> = std::result::Result<T, TargetError>;
 /// One connection, used for one request at a time.
 pub(crate) struct Connection(BufReader<UnixStream>);
 
+/// What the broker says of a lease.
+pub(crate) struct Leased {
+    lease: String,
+    /// Its instances.
+    pub(crate) instances: Vec<Instance>,
+    /// Why the test is expected to fail on them; `None` also where a runner sees to that.
+    pub(crate) expect_fail: Option<String>,
+}
+
 impl Connection {
     /// Connects, agrees on the protocol and asks for instances, all at once: a test waits for one answer
     /// instead of two.
-    fn open(socket: &Path, request: &Request) -> Result<(Self, String, Vec<Instance>)> {
+    fn open(socket: &Path, request: &Request) -> Result<(Self, Leased)> {
         let mut stream = UnixStream::connect(socket).map_err(|error| gone(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
@@ -41,7 +50,18 @@ impl Connection {
             other => return Err(unexpected(other)),
         }
         match connection.answer()? {
-            Reply::Leased { lease, instances } => Ok((connection, lease, instances)),
+            Reply::Leased {
+                lease,
+                instances,
+                expect_fail,
+            } => Ok((
+                connection,
+                Leased {
+                    lease,
+                    instances,
+                    expect_fail,
+                },
+            )),
             other => Err(unexpected(other)),
         }
     }
@@ -100,16 +120,16 @@ impl Client {
     }
 
     /// Takes a lease that ends with this client.
-    pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Vec<Instance>)> {
-        let (holder, lease, instances) = Connection::open(&socket, request)?;
+    pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Leased)> {
+        let (holder, leased) = Connection::open(&socket, request)?;
         Ok((
             Self {
                 socket,
-                lease,
+                lease: leased.lease.clone(),
                 idle: Mutex::default(),
                 _holder: Some(holder),
             },
-            instances,
+            leased,
         ))
     }
 
@@ -154,8 +174,8 @@ impl Client {
 
 fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
     let lease = lease.to_owned();
-    let (connection, _, instances) = Connection::open(socket, &Request::Attach { lease })?;
-    Ok((connection, instances))
+    let (connection, leased) = Connection::open(socket, &Request::Attach { lease })?;
+    Ok((connection, leased.instances))
 }
 
 /// Tells progress at once: the test harness would keep what `eprintln!` writes until the test has failed.

@@ -5,6 +5,7 @@
 use std::{
     fmt,
     hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
     process::{ExitCode, Termination},
 };
 
@@ -31,20 +32,40 @@ pub fn run(
 ) -> Verdict {
     // Linkers keep what code refers to.
     black_box(record);
-    let targets = match lease::targets(path) {
-        Ok(targets) => targets,
+    let (targets, expect_fail) = match lease::targets(path) {
+        Ok(leased) => leased,
         Err(error) if error.kind() == ErrorKind::Skip => return Verdict::Skip(error.to_string()),
         Err(error) => return Verdict::Fail(format!("{error:?}")),
     };
     let Some(first) = targets.first() else {
         return Verdict::Fail("infra: the lease has no instance".to_owned());
     };
-    match test(first, &targets) {
+    let verdict = match expect_fail {
+        None => test(first, &targets),
+        Some(reason) => expected_to_fail(&reason, || test(first, &targets)),
+    };
+    match verdict {
         Verdict::Skip(reason) => match first.skip(&reason) {
             Ok(()) => Verdict::Skip(reason),
             Err(error) => Verdict::Fail(format!("{error:?}")),
         },
         verdict => verdict,
+    }
+}
+
+/// The verdict of a test that is expected to fail, by a panic too: a pass is then a failure.
+fn expected_to_fail(reason: &str, test: impl FnOnce() -> Verdict) -> Verdict {
+    // What the test leaves half-done is not looked at again.
+    let verdict = catch_unwind(AssertUnwindSafe(test));
+    match verdict {
+        Ok(Verdict::Skip(reason)) => Verdict::Skip(reason),
+        Ok(Verdict::Exit(code)) if code == ExitCode::SUCCESS => {
+            Verdict::Fail(format!("passed, but is expected to fail: {reason}"))
+        }
+        _ => {
+            eprintln!("failed as expected: {reason}");
+            Verdict::Exit(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -139,6 +160,23 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expected_failure_passes_and_a_pass_fails() {
+        let passed = |verdict| matches!(verdict, Verdict::Exit(code) if code == ExitCode::SUCCESS);
+        let of = |test: fn() -> Verdict| expected_to_fail("bug 7", test);
+        assert!(passed(of(|| Verdict::Fail("no".to_owned()))));
+        assert!(passed(of(|| Verdict::Exit(ExitCode::FAILURE))));
+        assert!(passed(of(|| panic!("as expected"))));
+        assert!(matches!(
+            of(|| Verdict::Exit(ExitCode::SUCCESS)),
+            Verdict::Fail(text) if text.contains("bug 7")
+        ));
+        assert!(matches!(
+            of(|| Verdict::Skip("x".to_owned())),
+            Verdict::Skip(_)
+        ));
+    }
 
     #[test]
     fn any_termination_gives_a_verdict() {

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Target,
-    client::Client,
+    client::{Client, Leased},
     env as name,
     error::{ErrorKind, TargetError},
     wire::Request,
@@ -22,17 +22,23 @@ use crate::{
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// The targets of the test at `path` (`hello::smoke`).
-pub(crate) fn targets(path: &str) -> Result<Vec<Target>> {
-    let (client, instances) = match of_runner(path) {
-        Some((socket, lease)) => Client::attach(socket, lease)?,
-        None => own(path)?,
+/// The targets of the test at `path` (`hello::smoke`), and why it is expected to fail on them, unless a
+/// runner sees to that.
+pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
+    let (client, instances, expect_fail) = match of_runner(path) {
+        Some((socket, lease)) => {
+            let (client, instances) = Client::attach(socket, lease)?;
+            (client, instances, None)
+        }
+        None => {
+            let (client, leased) = own(path)?;
+            (client, leased.instances, leased.expect_fail)
+        }
     };
     let client = Arc::new(client);
-    Ok(instances
-        .into_iter()
-        .map(|instance| Target::new(Arc::clone(&client), instance))
-        .collect())
+    let targets = instances.into_iter();
+    let targets = targets.map(|instance| Target::new(Arc::clone(&client), instance));
+    Ok((targets.collect(), expect_fail))
 }
 
 /// Socket and lease, if a runner started this process for this very test.
@@ -57,7 +63,7 @@ fn is_of(path: &str, test: &str) -> bool {
 }
 
 /// A lease that nobody but this process holds.
-fn own(path: &str) -> Result<(Client, Vec<crate::wire::Instance>)> {
+fn own(path: &str) -> Result<(Client, Leased)> {
     let folder = env::var_os("CARGO_MANIFEST_DIR")
         .map(PathBuf::from)
         .or_else(|| env::current_dir().ok());

@@ -156,6 +156,9 @@ pub enum Reply {
         lease: String,
         /// Its instances, in the order asked for.
         instances: Vec<Instance>,
+        /// Why the test is expected to fail on them, where no runner sees to that.
+        #[serde(default)]
+        expect_fail: Option<String>,
     },
     /// A piece of output or of a file, in the body.
     Data {

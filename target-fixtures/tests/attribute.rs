@@ -241,6 +241,7 @@ fn serve(stream: UnixStream, tell: &Sender<Request>) {
                 Reply::Leased {
                     lease: "1".to_owned(),
                     instances: vec![named("alpha-0"), named("alpha-1")],
+                    expect_fail: None,
                 }
             }
             Request::Ping { .. } => Reply::Pong { micros: 1 },

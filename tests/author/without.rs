@@ -99,6 +99,30 @@ fn tests_run_without_the_tool() {
     end_broker(&project);
 }
 
+/// As under `cargo target-test`: an expected failure is none, and a pass where one is expected is.
+#[test]
+fn without_the_tool_expected_failures_are_expected() {
+    let playbook = TWO.replace("count = 2", "count = 2\nfeatures = [\"x\"]");
+    let project = project().playbook(&playbook);
+    let test = |name: &str| {
+        let test = [
+            "test",
+            "--test",
+            "declared",
+            "--",
+            name,
+            "--exact",
+            "--nocapture",
+        ];
+        project.cargo(test).run()
+    };
+    test("known_bug").code(0).says("failed as expected: bug 7");
+    test("fixed_bug")
+        .code(101)
+        .says("passed, but is expected to fail: bug 8");
+    end_broker(&project);
+}
+
 /// As under `cargo target-test`: what a test declares to be skipped needs no target and is no failure.
 #[test]
 fn without_the_tool_skips_are_no_failures() {

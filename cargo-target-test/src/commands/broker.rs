@@ -222,18 +222,13 @@ impl Known {
             .unwrap_or(1);
         let (mut reasons, mut skipped) = (Vec::new(), None);
         for (number, target) in setting.playbook.targets.iter().enumerate() {
-            let instance = match &ask.target {
-                Some(wanted) if *wanted == target.name => None,
-                Some(wanted) => match index_of(wanted, &target.name) {
-                    Some(index) if index < target.count => Some(wanted.clone()),
-                    Some(_) => {
-                        let (name, count) = (&target.name, target.count);
-                        reasons.push(format!("`{name}` has {count} instance(s), no `{wanted}`"));
-                        continue;
-                    }
-                    None => continue,
-                },
-                None => None,
+            let instance = match wanted_of(ask, target) {
+                Some(Ok(instance)) => instance,
+                Some(Err(reason)) => {
+                    reasons.push(reason);
+                    continue;
+                }
+                None => continue,
             };
             let skip = metadata
                 .as_ref()
@@ -241,7 +236,12 @@ impl Known {
             match (plan::fits(metadata.as_ref(), target), skip) {
                 (Ok(()), None) => {
                     let supply = self.supply(&setting, number, instance)?;
-                    let run = Run::default();
+                    let expected = (metadata.as_ref())
+                        .and_then(|metadata| plan::expected_failure(metadata, target));
+                    let run = Run {
+                        expect_fail: expected.map(str::to_owned),
+                        ..Run::default()
+                    };
                     return Ok(Found::Case(Arc::new(Case {
                         supply,
                         count,
@@ -285,6 +285,20 @@ impl Known {
         supplies.insert(key, Arc::clone(&supply));
         Ok(supply)
     }
+}
+
+/// The instance of a target that a test wants, if it wants a certain one; `None`: it wants another target.
+fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
+    let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
+        return Some(Ok(None));
+    };
+    let (name, count) = (&target.name, target.count);
+    let index = index_of(wanted, name)?;
+    Some(if index < count {
+        Ok(Some(wanted.clone()))
+    } else {
+        Err(format!("`{name}` has {count} instance(s), no `{wanted}`"))
+    })
 }
 
 /// `ubuntu-1` is the instance 1 of `ubuntu`.

@@ -271,7 +271,11 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
             let instances = held.instances.clone();
             connection
                 .replies
-                .send(&Reply::Leased { lease, instances })
+                .send(&Reply::Leased {
+                    lease,
+                    instances,
+                    expect_fail: None,
+                })
                 .await?;
             session::serve(&mut connection, &held).await
         }

@@ -65,7 +65,7 @@ pub fn skip_reason<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a st
 }
 
 /// Why a test is expected to fail on a target.
-pub(super) fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
+pub fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
     reason(&metadata.expect_fail, target)
 }
 

@@ -84,6 +84,7 @@ pub(super) async fn serve(
     let leased = Reply::Leased {
         lease: held.id.clone(),
         instances: held.instances.clone(),
+        expect_fail: case.run.expect_fail.clone(),
     };
     let served = match connection.replies.send(&leased).await {
         Ok(()) => session::serve(connection, &held).await,

@@ -108,6 +108,7 @@ impl Play {
                     &Reply::Leased {
                         lease,
                         instances: vec![instance],
+                        expect_fail: None,
                     },
                     &[],
                 )
