@@ -24,7 +24,7 @@ use crate::{
     execute::{
         broker::{Broker, Case, Entry, Names, Supply},
         nextest::{Nextest, Stage, Words, stage, users_filtersets},
-        runner::{DEBUG_VERB, VERB},
+        runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
     plan::{self, Plan},
@@ -79,8 +79,8 @@ impl Choice {
         let plan = plan::build(&inventory, &setting.playbook.targets, select);
         let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
-        let ourselves = std::env::current_exe()?;
-        let runner = [&ourselves, Path::new(VERB), &socket].map(|word| word.display().to_string());
+        let program = program()?;
+        let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
             &setting.cargo_metadata,

@@ -71,6 +71,7 @@ fn run_nextest(
         session.wait_for(broker.prepare(&supply, count))?;
     }
     let nextest = choice.nextest_run()?;
+    session.wait_for(async { broker.deploy_ahead(supplies.values()) });
     if draws_bar {
         ui::hold();
     }

@@ -140,6 +140,14 @@ impl Broker {
         Ok(())
     }
 
+    /// Has everything deployed without waiting for it: nextest needs a while to come to its first entry.
+    /// Within a tokio runtime.
+    pub fn deploy_ahead<'a>(&self, supplies: impl IntoIterator<Item = &'a Arc<Supply>>) {
+        for supply in supplies {
+            supply.ask_for_all(&self.core);
+        }
+    }
+
     /// Deploys and waits give up: the run is over.
     pub fn cancel(&self) {
         self.core.cancelled.store(true, Ordering::Relaxed);

@@ -29,6 +29,19 @@ pub const VERB: &str = "runner";
 /// What the hidden verb before a user's debugger is called.
 pub const DEBUG_VERB: &str = "debug-runner";
 
+/// The runner as a program of its own: it starts once for each case, and is loaded in a fraction of the time.
+const PROGRAM: &str = "cargo-target-test-runner";
+
+/// The program that nextest is to start: the small one beside us, or ourselves where only we were installed.
+///
+/// # Errors
+/// When our own path is unknown.
+pub fn program() -> Result<PathBuf> {
+    let ourselves = std::env::current_exe()?;
+    let beside = ourselves.with_file_name(PROGRAM);
+    Ok(if beside.is_file() { beside } else { ourselves })
+}
+
 /// Exit code of a case whose instance could not be had.
 const INFRA: u8 = 69;
 
@@ -67,8 +80,9 @@ impl Call {
         if debug {
             // nextest puts `DEBUGGER... OURSELVES runner` before what it always says.
             let ourselves = words.windows(2).position(|pair| {
-                pair[1] == VERB
-                    && Path::new(&pair[0]).file_name() == Some("cargo-target-test".as_ref())
+                let program = Path::new(&pair[0]).file_name();
+                let ours = [Some(PROGRAM.as_ref()), Some("cargo-target-test".as_ref())];
+                pair[1] == VERB && ours.contains(&program)
             });
             let at = ourselves.ok_or_else(wrong_call)?;
             debugger = words.drain(..at + 2).take(at).collect();

@@ -2,7 +2,12 @@
 //!
 //! Owns the reading of `ssh -G`'s lines and the overrides of a playbook. Must not connect.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::SshReach;
 use crate::{
@@ -58,6 +63,18 @@ pub enum Strict {
 /// # Errors
 /// When `ssh` is missing or refuses the configuration.
 pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
+    // One process asks for the same host several times; its configuration does not change meanwhile.
+    static KNOWN: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, config)) = known().iter().find(|(known, _)| known == reach) {
+        return Ok(config.clone());
+    }
+    let config = ask(reach)?;
+    known().push((reach.clone(), config.clone()));
+    Ok(config)
+}
+
+fn ask(reach: &SshReach) -> Result<SshConfig> {
     let mut command = process::command("ssh");
     command.arg("-G");
     if let Some(port) = reach.port {
