@@ -94,6 +94,38 @@ pub trait Platform: Send + Sync {
     /// Why it may still exist.
     fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()>;
 
+    /// What one instance takes of this host while it exists: what the capacity guard counts.
+    ///
+    /// # Errors
+    /// When a release with other parameters wrote the order.
+    fn demand(&self, _order: &Order) -> Result<Demand> {
+        Ok(Demand::default())
+    }
+
+    /// Looks from outside whether a deployed instance still lives: its process, its container, its console. Costs
+    /// milliseconds and needs no answer of the instance, so that it can be asked every second.
+    ///
+    /// # Errors
+    /// Why it cannot serve any more, for people; the end of its console included.
+    fn check_alive(&self, _order: &Order, _deployed: &Deployed) -> Result<()> {
+        Ok(())
+    }
+
+    /// The file that gets what the instance says on its console, where there is one.
+    fn console(&self, _order: &Order) -> Option<PathBuf> {
+        None
+    }
+
+    /// Finds everything that carries the pool's label and that this platform could delete, whether or not a record
+    /// names it. `like` is an order of a playbook's target (without `unique`), whose parameters may say where to
+    /// look; without it, wherever this platform looks by itself.
+    ///
+    /// # Errors
+    /// When it could not look everywhere.
+    fn find(&self, _label: &str, _like: Option<&Order>) -> Result<Vec<Found>> {
+        Ok(Vec::new())
+    }
+
     /// Restarts the instance from outside, as by its power button.
     ///
     /// # Errors
@@ -126,6 +158,29 @@ pub struct Order {
     pub directory: PathBuf,
     /// A private folder for this instance's files; made by the pool, removed with the record.
     pub scratch: PathBuf,
+}
+
+/// What an instance takes of this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Demand {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of disk in the pool's folder.
+    pub disk: u64,
+    /// Cores.
+    pub cores: u32,
+}
+
+/// Something that carries a pool's label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The `unique` of the order it was made by.
+    pub unique: String,
+    /// What it is, for people: ``container `tt-1f3a9c-12` ``.
+    pub what: String,
+    /// What [`Platform::delete`] needs beside the order, where it was told.
+    pub deployed: Option<Deployed>,
 }
 
 /// An instance that exists.
