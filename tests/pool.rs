@@ -6,3 +6,4 @@ mod ensure;
 mod fake;
 mod faults;
 mod leases;
+mod prepare;

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod nextest;
 pub mod outcome;
+mod prepare;
 pub mod runner;
 pub mod session;
 pub mod transport;

@@ -75,6 +75,7 @@ pub(crate) mod testing {
             features: Vec::new(),
             cost: 1.0,
             capabilities: BTreeMap::new(),
+            care: Default::default(),
             parameters: serde_json::Value::Null,
             definition: Definition {
                 keys: BTreeMap::new(),

@@ -4,16 +4,21 @@
 //! out of it. Must not know how machines are made (platforms come in as [`PlatformSyntax`]), nor
 //! anything of tests, pools or nextest.
 
+mod care;
 mod definition;
 mod diagnostic;
+mod files;
 mod find;
 mod json_schema;
+mod limit;
 mod overlay;
 mod parameters;
+mod recipe;
 mod resolve;
 mod schema;
 mod set;
 mod source;
+mod wait;
 mod written;
 
 use std::{
@@ -25,8 +30,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
+pub(crate) use self::files::resolve as resolve_path;
 pub use self::{
-    definition::Definition, find::find, json_schema::schema, overlay::Origin, schema::Select,
+    care::{Care, OnDirty},
+    definition::Definition,
+    find::find,
+    json_schema::schema,
+    limit::Limit,
+    overlay::Origin,
+    recipe::{Recipe, Step},
+    schema::{PoolSettings, Select, Store},
+    wait::{Condition, Pattern, Wait},
 };
 use self::{diagnostic::Problems, source::Sources};
 use crate::error::Result;
@@ -44,6 +58,10 @@ pub struct Playbook {
     pub directory: PathBuf,
     /// Which tests are multiplied.
     pub select: Select,
+    /// What it says of the pool.
+    pub pool: PoolSettings,
+    /// By name.
+    pub recipes: BTreeMap<String, Recipe>,
     /// In the order of the file, at least one.
     pub targets: Vec<Target>,
 }
@@ -64,6 +82,9 @@ pub struct Target {
     pub cost: f64,
     /// What the target declares, as text: `memory` -> `8 GiB`.
     pub capabilities: BTreeMap<String, String>,
+    /// How its instances are brought to serve.
+    #[serde(flatten)]
+    pub care: Care,
     /// The platform's answer: an object with the defaults filled in, paths as written.
     pub parameters: Value,
     /// What makes its instances interchangeable.
@@ -80,6 +101,8 @@ pub struct PlatformSyntax<'a> {
     pub version: u32,
     /// Checks the parameters and returns them as an object with the defaults filled in.
     pub parameters: ParametersFn<'a>,
+    /// Whether a dirty instance is deleted and deployed anew.
+    pub makes_machines: bool,
     /// How many instances these parameters give when the target has no `count`; `None`: 1.
     pub count: CountFn<'a>,
     /// The JSON Schema of the parameters; its `properties` are the known keys.
@@ -115,18 +138,21 @@ pub fn load(
     let written = written::parse(&sources, &mut problems);
     problems.check()?;
     let overrides = set::parse(&sources, &sets, &written)?;
-    let (select, targets) = resolve::resolve(written, overrides, platforms, &mut problems);
-    problems.check()?;
-
     let path = path.map(std::path::absolute).transpose()?;
     let directory = match path.as_deref().and_then(Path::parent) {
         Some(parent) => parent.to_owned(),
         None => std::env::current_dir()?,
     };
+    let (select, pool) = (written.select, written.pool.clone());
+    let recipes = written.recipes.clone();
+    let targets = resolve::resolve(written, overrides, platforms, &directory, &mut problems);
+    problems.check()?;
     Ok(Playbook {
         path,
         directory,
         select,
+        pool,
+        recipes,
         targets,
     })
 }

@@ -1,10 +1,11 @@
 //! Making instances and keeping account of them.
 
+mod capacity;
 pub mod platform;
 pub mod pool;
 mod provisioner;
 
 pub(crate) use pool::{FileLock, peek};
 pub use provisioner::{
-    Ensured, Failure, Held, Provisioner, Report, Run, Scope, Wanted, delete_all,
+    Caller, Ensured, Failure, Held, Provisioner, Report, Run, Scope, Wanted, delete_all,
 };

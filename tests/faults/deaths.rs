@@ -38,8 +38,11 @@ fn die_at(fault: &str, keep: bool, after: &impl Fn(&Lab, &str)) {
         "unreachable",
         &UP.replace("\"transport\": \"local\"", "\"port\": 1"),
     );
-    let broken = target("broken", 1, "").replace("./up", "./unreachable");
-    lab.playbook(&format!("{}{broken}", target("alpha", 2, "")));
+    let broken = target("broken", 1, "ready-timeout = \"1s\"\nretries = 0\n")
+        .replace("./up", "./unreachable");
+    let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
+    let alpha = target("alpha", 2, "recipe = \"two\"");
+    lab.playbook(&format!("{recipe}{alpha}{broken}"));
     let filters: &[&str] = if keep {
         &["quick", "other", "--keep-targets"]
     } else {

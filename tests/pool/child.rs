@@ -14,7 +14,7 @@ use cargo_target_test::provision::{
     pool::{Lease, Ticket, TryLease},
 };
 
-use super::fake::{World, ensure, lease, request};
+use super::fake::{Asks, World, ensure, lease, request};
 
 const MODE: &str = "POOL_CHILD";
 const FOLDER: &str = "POOL_CHILD_FOLDER";
@@ -148,7 +148,7 @@ fn wait(world: &World, target: &str) {
 fn deploy(world: &World, pause: u64) {
     let mut wanted = world.wanted("alpha", 0, 22);
     wanted.parameters = serde_json::json!({ "pause": pause });
-    let _ = run(world).ensure(&wanted, &|_| {}, &|| false);
+    let _ = run(world).ensure(&wanted, &Asks::default());
 }
 
 /// Everything that a run does, once.

@@ -6,7 +6,7 @@ use cargo_target_test::provision::pool::Pool;
 
 use super::{
     child::{start, until},
-    fake::{World, ensure, lease},
+    fake::{Asks, World, ensure, lease},
 };
 
 #[test]
@@ -80,7 +80,7 @@ fn a_failed_deploy_leaves_nothing() {
     let run = world.run("1", "/one");
     world.switch("deploys-fail", true);
     let error = run
-        .ensure(&world.wanted("alpha", 0, 22), &|_| {}, &|| false)
+        .ensure(&world.wanted("alpha", 0, 22), &Asks::default())
         .unwrap_err();
     assert_eq!(error.chain(), "no machines left");
     world.assert_empty();
@@ -94,7 +94,7 @@ fn an_older_one_that_cannot_be_deleted_is_in_the_way() {
     let record = ensure(&run, &wanted).record;
     run.spoil(&record.id, "broken").unwrap();
     world.switch("deletes-fail", true);
-    let ask = || run.ensure(&wanted, &|_| {}, &|| false);
+    let ask = || run.ensure(&wanted, &Asks::default());
     let error = ask().unwrap_err();
     assert_eq!(
         error.chain(),
@@ -112,21 +112,15 @@ fn a_dead_deployer_is_waited_for_only_while_it_lives() {
     let run = world.run("1", "/child");
     let mut wanted = world.wanted("alpha", 0, 22);
     wanted.parameters = serde_json::json!({ "pause": 0 });
-    let said = std::sync::Mutex::new(Vec::new());
+    let asks = Asks::default();
     let ensured = thread::scope(|scope| {
-        let ensured = scope.spawn(|| {
-            run.ensure(
-                &wanted,
-                &|text| said.lock().unwrap().push(text.to_owned()),
-                &|| false,
-            )
-        });
-        until("waits", || !said.lock().unwrap().is_empty());
+        let ensured = scope.spawn(|| run.ensure(&wanted, &asks));
+        until("waits", || !asks.said.lock().unwrap().is_empty());
         child.kill();
         ensured.join().unwrap().unwrap()
     });
     assert_eq!(
-        said.into_inner().unwrap(),
+        asks.said.into_inner().unwrap(),
         [format!("pid {} is deploying `alpha-0`", child.id())]
     );
     assert_eq!(
@@ -144,19 +138,18 @@ fn a_wait_can_be_cancelled() {
     let record = ensure(&run, &wanted).record;
     let _lease = lease(&run, &wanted, 1, "case");
     run.spoil(&record.id, "broken").unwrap();
-    let said = std::cell::RefCell::new(String::new());
-    let error = run
-        .ensure(
-            &wanted,
-            &|text| *said.borrow_mut() = text.to_owned(),
-            &|| !said.borrow().is_empty(),
-        )
-        .unwrap_err();
+    let asks = Asks {
+        impatient: true,
+        ..Asks::default()
+    };
+    let error = run.ensure(&wanted, &asks).unwrap_err();
     assert_eq!(error.chain(), "cancelled");
     let pid = std::process::id();
     assert_eq!(
-        said.into_inner(),
-        format!("`alpha-0` is dirty (broken) and leased (pid {pid} case, 0 s)")
+        asks.said.into_inner().unwrap(),
+        [format!(
+            "`alpha-0` is dirty (broken) and leased (pid {pid} case, 0 s)"
+        )]
     );
 }
 

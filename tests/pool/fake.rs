@@ -6,22 +6,24 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use cargo_target_test::{
     Error, ErrorKind, Result,
+    playbook::Care,
     provision::{
-        Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
-        platform::{Deployed, Order, Platform, Reach},
-        pool::{Holder, Lease, LeaseRequest, Pool, Process, TryLease},
+        Caller, Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
+        platform::{Demand, Deployed, Order, Platform, Reach},
+        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease},
     },
 };
 use serde_json::{Value, json};
 
-/// What its parameters can say: `host` (then it is not made, and exclusive by it), `pause` (milliseconds).
+/// What its parameters can say: `host` (then it is not made, and exclusive by it), `pause` (milliseconds), `memory`
+/// (bytes).
 pub(crate) struct Fake {
     name: &'static str,
     folder: PathBuf,
@@ -52,6 +54,14 @@ impl Platform for Fake {
 
     fn makes_machines(&self) -> bool {
         self.name == "made"
+    }
+
+    fn demand(&self, order: &Order) -> Result<Demand> {
+        let memory = order.parameters["memory"].as_u64().unwrap_or(0);
+        Ok(Demand {
+            memory,
+            ..Demand::default()
+        })
     }
 
     fn deploy(&self, order: &Order, _: &dyn Fn(&str)) -> Result<Deployed> {
@@ -150,6 +160,8 @@ impl World {
             keys: BTreeMap::from([("port".to_owned(), port.to_string())]),
             hash: format!("{port:016x}"),
             features: Vec::new(),
+            care: Care::default(),
+            max_parallel_deploys: 16,
             origin: None,
         }
     }
@@ -195,7 +207,39 @@ impl World {
 }
 
 pub(crate) fn ensure(run: &Provisioner, wanted: &Wanted) -> Ensured {
-    run.ensure(wanted, &|_| {}, &|| false).unwrap()
+    run.ensure(wanted, &Asks::default()).unwrap()
+}
+
+/// A caller: remembers what is said, gives up once something was where it is told to, and has nothing to prepare.
+#[derive(Default)]
+pub(crate) struct Asks {
+    pub(crate) said: Mutex<Vec<String>>,
+    pub(crate) impatient: bool,
+    /// What its preparation fails of.
+    pub(crate) fails: Option<&'static str>,
+    /// Why there was one before, for each preparation.
+    pub(crate) prepared: Mutex<Vec<Option<String>>>,
+}
+
+impl Caller for Asks {
+    fn progress(&self, line: &str) {
+        self.said.lock().unwrap().push(line.to_owned());
+    }
+
+    fn cancelled(&self) -> bool {
+        self.impatient && !self.said.lock().unwrap().is_empty()
+    }
+
+    fn prepare(&self, _: &Record, recycled: Option<&str>) -> Result<Facts> {
+        self.prepared
+            .lock()
+            .unwrap()
+            .push(recycled.map(str::to_owned));
+        match self.fails {
+            Some(cause) => Err(Error::new(ErrorKind::Infra, cause)),
+            None => Ok(Facts::from([("cores".to_owned(), "1".to_owned())])),
+        }
+    }
 }
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {

@@ -79,6 +79,12 @@ impl Results<'_> {
                 ui::note(format!("{what}: {}", names.join(", ")));
             }
         }
+        for held in &self.report.dirty {
+            let (instance, cause) = (&held.instance, &held.cause);
+            ui::warn(format!(
+                "{instance} is dirty and held: {cause}; `cargo target-test --delete-targets` frees it"
+            ));
+        }
         for failure in &self.report.failed {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));

@@ -11,7 +11,7 @@ use crate::{
     cli::{Global, JsonArgs, NextestArgs},
     commands::setting::Setting,
     error::Result,
-    playbook::{Origin, Playbook, Select, Target, toml_key},
+    playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
     ui,
 };
 
@@ -60,6 +60,11 @@ pub fn to_text(playbook: &Playbook) -> String {
         Select::All => "all",
     };
     let mut text = format!("# playbook: {path}\nselect = \"{select}\"\n");
+    let pool = Value::from(playbook.pool.max_parallel_deploys.get());
+    let _ = writeln!(text, "\n[pool]\nmax-parallel-deploys = {pool}");
+    for recipe in playbook.recipes.values() {
+        write_recipe(&mut text, recipe);
+    }
     for target in &playbook.targets {
         write_target(&mut text, target);
     }
@@ -74,6 +79,7 @@ fn write_target(text: &mut String, target: &Target) {
         features,
         cost,
         capabilities,
+        care,
         parameters,
         ..
     } = target;
@@ -98,6 +104,7 @@ fn write_target(text: &mut String, target: &Target) {
             toml(&Value::from(value.as_str())),
         ));
     }
+    lines.extend(care_lines(care));
     flatten("", parameters, &mut lines);
     let lines: Vec<_> = lines
         .into_iter()
@@ -111,6 +118,45 @@ fn write_target(text: &mut String, target: &Target) {
     for (origin, line) in lines {
         let _ = writeln!(text, "{line:width$}  # {origin}");
     }
+}
+
+/// The keys of how a target's instances are brought to serve; those that are absent are left out.
+fn care_lines(care: &Care) -> Vec<(String, String)> {
+    let (on_dirty, clean) = match &care.on_dirty {
+        Some(OnDirty::Clean(recipe)) => (Some("clean"), Some(recipe.name.as_str())),
+        Some(OnDirty::Reboot) => (Some("reboot"), None),
+        Some(OnDirty::Hold) => (Some("hold"), None),
+        None => (None, None),
+    };
+    let recipe = care.recipe.as_ref().map(|recipe| recipe.name.as_str());
+    let timeout = humantime::format_duration(care.ready_timeout).to_string();
+    let texts = [
+        ("recipe", recipe),
+        ("ready-timeout", Some(timeout.as_str())),
+        ("on-dirty", on_dirty),
+        ("clean", clean),
+    ];
+    let texts = texts
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, Value::from(text?))));
+    let wait = (!care.wait.is_empty()).then(|| ("wait", json(&care.wait)));
+    let retries = ("retries", Value::from(care.retries));
+    let all = texts.chain(wait).chain([retries]);
+    all.map(|(key, value)| (key.to_owned(), toml(&value)))
+        .collect()
+}
+
+fn write_recipe(text: &mut String, recipe: &Recipe) {
+    let _ = writeln!(text, "\n[recipes.{}]\nsteps = [", toml_key(&recipe.name));
+    for step in &recipe.steps {
+        let _ = writeln!(text, "    {},", toml(&json(step)));
+    }
+    text.push_str("]\n");
+}
+
+/// Types that have no way to fail.
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 /// Tables as dotted keys, which can carry a comment each; absent parameters are left out.

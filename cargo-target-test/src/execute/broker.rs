@@ -32,6 +32,7 @@ mod connection;
 mod held;
 mod lending;
 mod line;
+mod make;
 pub mod names;
 mod session;
 mod ssh_config;

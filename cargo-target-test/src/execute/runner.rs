@@ -173,8 +173,8 @@ fn verdict(ended: &Ended, run: &Run) -> u8 {
     for process in &ended.left {
         ui::note(format!("the test left {process} behind: killed"));
     }
-    if ended.broker_gone {
-        infra(&broker::gone());
+    if let Some(lost) = &ended.lost {
+        infra(lost);
         return INFRA;
     }
     if ended.timed_out {

@@ -15,8 +15,9 @@ use crate::{
 
 pub mod files;
 mod local;
-mod shell;
+pub(crate) mod shell;
 pub mod ssh;
+pub(crate) mod upload;
 
 /// How many events wait for who reads them, before the command is slowed down.
 const EVENTS: usize = 16;
@@ -45,6 +46,12 @@ pub trait Transport: Send + Sync {
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running;
+
+    /// Looks, for at most this long, whether there is anything that could answer; costs the instance little, so that it
+    /// can be asked while it boots. Success where that cannot be told.
+    fn knock(&self, _patience: Duration) -> Answer<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Proves that the instance answers, within `deadline`: a round trip on the live connection, or
     /// a new one where there is none.

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 /// that of the playbook's target. `count` and `cost` are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Definition {
-    /// Key -> canonical text: `platform`, `platform-version`, `features`, and every parameter by
-    /// its dotted key. Absent (null) parameters are left out, paths are as written.
+    /// Key -> canonical text: `platform`, `platform-version`, `features`, `recipe.steps`, `recipe.files` (their content),
+    /// `wait`, and every parameter by its dotted key. Absent (null) parameters are left out, paths are as written.
     pub keys: BTreeMap<String, String>,
     /// SHA-256 over the keys, the first 16 hex digits.
     pub hash: String,
@@ -25,9 +25,14 @@ impl Definition {
         platform: &str,
         version: u32,
         features: &[String],
+        care: Vec<(&'static str, Value)>,
         parameters: &Value,
     ) -> Self {
         let mut keys = BTreeMap::new();
+        keys.extend(
+            care.iter()
+                .map(|(key, value)| ((*key).to_owned(), canonical(value))),
+        );
         flatten("", parameters, &mut keys);
         keys.insert("platform".to_owned(), Value::from(platform).to_string());
         keys.insert("platform-version".to_owned(), version.to_string());

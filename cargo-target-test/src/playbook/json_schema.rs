@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     PlatformSyntax,
-    schema::{Common, OWN_KEYS, Select},
+    recipe::Recipe,
+    schema::{Common, OWN_KEYS, PoolSettings, Select},
 };
 
 /// The JSON Schema (draft 2020-12) of a playbook for these platforms.
@@ -18,6 +19,8 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     let generator = || SchemaSettings::draft2020_12().into_generator();
     let common = local(generator().into_root_schema_for::<Common>(), "target");
     let select = local(generator().into_root_schema_for::<Select>(), "select");
+    let recipe = local(generator().into_root_schema_for::<Recipe>(), "recipe");
+    let pool = local(generator().into_root_schema_for::<PoolSettings>(), "pool");
     let mut definitions = Map::new();
     let mut sections = Map::new();
     let mut cases = Vec::new();
@@ -35,12 +38,19 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         platform["enum"] = sections.keys().cloned().collect();
     }
     definitions.insert("target".to_owned(), common);
+    definitions.insert("recipe".to_owned(), recipe.clone());
+    definitions.insert("pool".to_owned(), pool.clone());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A playbook of `cargo target-test`",
         "type": "object",
         "properties": {
             "select": select,
+            "pool": pool,
+            "recipes": {
+                "description": "Steps that prepare an instance before its first test, by name.",
+                "type": "object", "additionalProperties": recipe,
+            },
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,

@@ -14,8 +14,7 @@ use toml::{
 use super::{
     PlatformSyntax,
     diagnostic::{Problem, Problems},
-    schema::{self, Common, LATER_KEYS, OWN_KEYS},
-    written::later_problem,
+    schema::{self, Common, OWN_KEYS},
 };
 
 /// Takes out of a table every key that nothing knows; each is a problem. `own`: the table is a
@@ -34,20 +33,15 @@ pub(super) fn refuse_unknown(
     // A platform whose schema takes any key checks them itself.
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     let fine = |name: &str| known.contains(&name) || !(closed || OWN_KEYS.contains(&name));
-    let refused = |name: &str| LATER_KEYS.contains(&name) || !fine(name);
     let keys: Vec<_> = table
         .keys()
-        .filter(|key| refused(key.get_ref()))
+        .filter(|key| !fine(key.get_ref()))
         .cloned()
         .collect();
     for key in keys {
         let name = key.get_ref().as_ref();
-        problems.add(if LATER_KEYS.contains(&name) {
-            later_problem(&key)
-        } else {
-            let label = format!("not a key of platform `{}`", platform.name);
-            Problem::unknown("key", name, key.span(), &known).label(label)
-        });
+        let label = format!("not a key of platform `{}`", platform.name);
+        problems.add(Problem::unknown("key", name, key.span(), &known).label(label));
         table.remove(name);
     }
 }

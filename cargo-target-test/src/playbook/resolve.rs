@@ -6,12 +6,14 @@
 use std::{
     collections::{BTreeMap, btree_map},
     ops::Range,
+    path::Path,
+    sync::Arc,
 };
 
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Definition, Origin, PlatformSyntax, Select, Target,
+    Care, Definition, Origin, PlatformSyntax, Recipe, Target, care,
     diagnostic::{Problem, Problems, did_you_mean},
     overlay::Layers,
     parameters,
@@ -25,14 +27,28 @@ pub(super) fn resolve(
     mut written: Written<'_>,
     mut overrides: Vec<Override<'_>>,
     platforms: &[PlatformSyntax<'_>],
+    directory: &Path,
     problems: &mut Problems<'_>,
-) -> (Select, Vec<Target>) {
+) -> Vec<Target> {
+    let recipes: BTreeMap<_, _> = std::mem::take(&mut written.recipes)
+        .into_iter()
+        .map(|(name, recipe)| (name, Arc::new(recipe)))
+        .collect();
+    let context = Context {
+        recipes: &recipes,
+        directory,
+    };
     for (name, section) in &mut written.platforms {
         let platform = find(platforms, name, section.header.clone(), problems);
         if let Some(platform) = platform {
             parameters::refuse_unknown(&mut section.table, platform, false, problems);
             let mut table = section.table.clone();
-            check(Common::take(&mut table, problems), problems);
+            check(
+                Common::take(&mut table, problems),
+                platform,
+                &context,
+                problems,
+            );
             parameters::check_defaults(table, platform, section.header.clone(), problems);
         }
     }
@@ -44,9 +60,16 @@ pub(super) fn resolve(
             .collect();
         let draft = layer(entry, on_top, &written.platforms, platforms, problems);
         check_name(&draft, &mut names, problems);
-        targets.extend(finish(draft, problems));
+        targets.extend(finish(draft, &context, problems));
     }
-    (written.select, targets)
+    targets
+}
+
+/// What targets refer to.
+struct Context<'a> {
+    recipes: &'a BTreeMap<String, Arc<Recipe>>,
+    /// The playbook's folder.
+    directory: &'a Path,
 }
 
 /// A target with its layers merged and its own keys taken out.
@@ -114,7 +137,11 @@ fn misspelt(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
 }
 
 /// `None`: there are problems.
-fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
+fn finish(
+    draft: Draft<'_, '_>,
+    context: &Context<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Target> {
     let Draft {
         header,
         name,
@@ -122,20 +149,28 @@ fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
         platform,
         layers,
     } = draft;
+    let platform = platform?;
     let Checked {
         count,
         features,
         cost,
         capabilities,
-    } = check(common, problems);
-    let platform = platform?;
+        care,
+    } = check(common, platform, context, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
     let parameters = parameters::read(layers.table, platform, &shown, problems)?;
     let count = count
         .or_else(|| (platform.count)(&parameters))
         .unwrap_or(1)
         .max(1);
-    let definition = Definition::new(platform.name, platform.version, &features, &parameters);
+    let keys = care.keys(context.directory);
+    let definition = Definition::new(
+        platform.name,
+        platform.version,
+        &features,
+        keys,
+        &parameters,
+    );
     Some(Target {
         name: shown.into_inner(),
         platform: platform.name,
@@ -143,6 +178,7 @@ fn finish(draft: Draft<'_, '_>, problems: &mut Problems<'_>) -> Option<Target> {
         features,
         cost,
         capabilities,
+        care,
         parameters,
         definition,
         origins: layers.origins,
@@ -155,22 +191,29 @@ struct Checked {
     features: Vec<String>,
     cost: f64,
     capabilities: BTreeMap<String, String>,
+    care: Care,
 }
 
-fn check(common: Common, problems: &mut Problems<'_>) -> Checked {
+fn check(
+    mut common: Common,
+    platform: &PlatformSyntax<'_>,
+    context: &Context<'_>,
+    problems: &mut Problems<'_>,
+) -> Checked {
+    let care = care::check(&mut common, platform, context.recipes, problems);
     let Common {
-        name: _,
-        platform: _,
         count,
         features,
         cost,
         capabilities,
+        ..
     } = common;
     Checked {
         count: count.and_then(|count| check_count(&count, problems)),
         features: check_features(features.unwrap_or_default(), problems),
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
         capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
+        care,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns their names, types and documentation (which the JSON Schema shows). Must not know what the
 //! values mean together.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,29 +12,31 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::diagnostic::{Problem, Problems};
+use super::{
+    diagnostic::{Problem, Problems},
+    limit::Limit,
+    wait::{self, Wait},
+};
 
 /// The tables and keys at the top of a playbook.
-pub(super) const TABLES: [&str; 3] = ["select", "platforms", "targets"];
+pub(super) const TABLES: [&str; 5] = ["select", "platforms", "targets", "recipes", "pool"];
 
 /// Tables of later versions: refused by name, since ignoring them would run something else than
 /// what was written.
-pub(super) const LATER_TABLES: [&str; 8] = [
-    "recipes",
+pub(super) const LATER_TABLES: [&str; 6] = [
     "criteria",
     "overrides",
     "environments",
     "modes",
     "metadata",
-    "pool",
     "scenarios",
 ];
 
-/// Keys of a target that later versions will know.
-pub(super) const LATER_KEYS: [&str; 1] = ["recipe"];
-
 /// Keys that only a target itself can have; the others may stand in `[platforms.X]` too.
 pub(super) const OWN_KEYS: [&str; 2] = ["name", "platform"];
+
+/// The most retries of a deploy that make sense.
+pub(super) const MOST_RETRIES: u32 = 10;
 
 /// What a target's name looks like, and what it must not end in (instances are `NAME-0`, `NAME-1`).
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
@@ -75,6 +77,76 @@ pub(super) struct Common {
     /// What the target has to offer to requirements of tests: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
+    /// The recipe that prepares a fresh instance before its first test.
+    #[schemars(with = "String")]
+    pub(super) recipe: Option<Spanned<String>>,
+    /// What a fresh instance is waited for once it answers.
+    #[serde(deserialize_with = "wait::one_or_more")]
+    #[schemars(with = "OneOrMore")]
+    pub(super) wait: Option<Vec<Wait>>,
+    /// How long a fresh instance may take to answer; 5 minutes where it is absent.
+    pub(super) ready_timeout: Option<Limit>,
+    /// How often a failed deploy is tried again, up to 10; once where it is absent.
+    #[schemars(with = "u32", range(max = MOST_RETRIES))]
+    pub(super) retries: Option<Spanned<i64>>,
+    /// What happens to a dirty instance where the platform makes no machines; where it is absent, only what a test
+    /// left running is killed.
+    #[schemars(with = "OnDirtyWritten")]
+    pub(super) on_dirty: Option<Spanned<OnDirtyWritten>>,
+    /// The recipe that cleans, for `on-dirty = "clean"`.
+    #[schemars(with = "String")]
+    pub(super) clean: Option<Spanned<String>>,
+}
+
+/// What happens to a dirty instance, as written.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnDirtyWritten {
+    /// It is rebooted.
+    Reboot,
+    /// The recipe `clean` is run.
+    Clean,
+    /// It serves nobody until somebody has looked at it.
+    Hold,
+}
+
+/// The `[pool]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct PoolSettings {
+    /// Where the pool is: only `"file"`, a folder of this machine.
+    pub store: Store,
+    /// How many deploys run at once on this machine, those of other runs included.
+    pub max_parallel_deploys: NonZeroUsize,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            store: Store::File,
+            max_parallel_deploys: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// Where a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// In a folder of this machine.
+    File,
+}
+
+/// One wait or several, as written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: serde would lose the position in it"
+)]
+pub(super) enum OneOrMore {
+    One(Wait),
+    More(Vec<Wait>),
 }
 
 /// A capability as written.
@@ -140,11 +212,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert!(
-            LATER_KEYS
-                .iter()
-                .all(|later| keys.iter().all(|key| key != later))
-        );
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 12);
     }
 }

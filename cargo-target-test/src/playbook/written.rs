@@ -15,7 +15,8 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems},
-    schema::{self, Select},
+    recipe::{Recipe, Step},
+    schema::{self, PoolSettings, Select},
     source::Sources,
 };
 
@@ -26,6 +27,9 @@ pub(super) struct Written<'s> {
     /// `[platforms.X]` by `X`.
     pub(super) platforms: BTreeMap<String, Entry<'s>>,
     pub(super) targets: Vec<Entry<'s>>,
+    /// `[recipes.X]` by `X`.
+    pub(super) recipes: BTreeMap<String, Recipe>,
+    pub(super) pool: PoolSettings,
 }
 
 /// One table of the playbook.
@@ -59,6 +63,11 @@ pub(super) fn parse<'s>(sources: &'s Sources, problems: &mut Problems<'_>) -> Wr
                 Err(error) => problems.add(Problem::toml(&error, key.span())),
             },
             "platforms" => written.platforms = platforms(value, problems),
+            "recipes" => written.recipes = recipes(value, problems),
+            "pool" => match schema::read(value) {
+                Ok(pool) => written.pool = pool,
+                Err(error) => problems.add(Problem::toml(&error, key.span())),
+            },
             "targets" => {
                 targets_at = value.span();
                 match targets(value, problems) {
@@ -100,7 +109,7 @@ fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems<'_>) {
 }
 
 /// A key that a later version will know.
-pub(super) fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
+fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
     let name = key.get_ref().as_ref();
     let verb = if name.ends_with('s') || name == "criteria" {
         "are"
@@ -135,6 +144,58 @@ fn platforms<'s>(
         }
     }
     platforms
+}
+
+fn recipes(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<String, Recipe> {
+    let tables = table(value, "`recipes`", problems).unwrap_or_default();
+    let recipe = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
+        let name = key.get_ref().clone().into_owned();
+        let table = table(value, &format!("`recipes.{name}`"), problems)?;
+        let steps = steps(&name, key.span(), table, problems)?;
+        Some((name.clone(), Recipe { name, steps }))
+    };
+    tables.into_iter().filter_map(recipe).collect()
+}
+
+/// A recipe's one key. `None`: there are problems.
+fn steps(
+    name: &str,
+    header: Range<usize>,
+    mut table: DeTable<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<Step>> {
+    let steps = table.remove("steps");
+    for (key, _) in &table {
+        problems.add(Problem::unknown(
+            "key",
+            key.get_ref(),
+            key.span(),
+            &["steps"],
+        ));
+    }
+    let Some(steps) = steps else {
+        problems.add(Problem::new(
+            format!("recipe `{name}` has no `steps`"),
+            header,
+        ));
+        return None;
+    };
+    let span = steps.span();
+    let DeValue::Array(steps) = steps.into_inner() else {
+        problems.add(Problem::new("`steps` must be an array of tables", span));
+        return None;
+    };
+    if steps.is_empty() {
+        let problem = Problem::new(format!("recipe `{name}` has no steps"), span);
+        problems.add(problem.hint("a step is a table such as { run = \"true\" }"));
+    }
+    let read = |step: Spanned<DeValue<'_>>| {
+        let span = step.span();
+        let step = schema::read(step);
+        step.map_err(|error| problems.add(Problem::toml(&error, span)))
+            .ok()
+    };
+    Some(steps.into_iter().filter_map(read).collect())
 }
 
 /// `None`: there are problems already.

@@ -4,10 +4,12 @@
 //! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
 //! broker does). Every call blocks and can be made from any thread.
 
+mod deploy;
 mod ensure;
 mod remove;
 
 pub use self::{
+    deploy::Caller,
     ensure::{Ensured, Wanted},
     remove::{Failure, Held, Report, Scope, delete_all},
 };

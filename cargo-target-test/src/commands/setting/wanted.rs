@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Setting, run_id};
 use crate::{
     error::{Error, ErrorKind, Result},
+    playbook::{self, OnDirty, Step},
     provision::{self, Wanted},
 };
 
@@ -29,6 +30,26 @@ impl Setting {
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
                 wanted.platform.check(&wanted.order(""))?;
+                self.check_recipe(&wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the files are there that its recipes take along.
+    fn check_recipe(&self, wanted: &Wanted) -> Result<()> {
+        let clean = match &wanted.care.on_dirty {
+            Some(OnDirty::Clean(recipe)) => Some(recipe),
+            _ => None,
+        };
+        for recipe in wanted.care.recipe.iter().chain(clean) {
+            for source in recipe.steps.iter().filter_map(Step::source) {
+                let path = playbook::resolve_path(&wanted.directory, source);
+                if !path.exists() {
+                    let (recipe, path) = (&recipe.name, path.display());
+                    let message = format!("recipe `{recipe}`: there is no file or folder `{path}`");
+                    return Err(Error::new(ErrorKind::Playbook, message));
+                }
             }
         }
         Ok(())
@@ -55,6 +76,8 @@ impl Setting {
             parameters: target.parameters.clone(),
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
+            care: target.care.clone(),
+            max_parallel_deploys: self.playbook.pool.max_parallel_deploys.get(),
             origin: Some((self.workspace.clone(), self.playbook.path.clone())),
         };
         Ok((0..target.count.min(need)).map(wanted).collect())

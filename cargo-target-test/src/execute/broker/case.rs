@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 
 use super::{
     Core, Entry, Supply,
-    connection::{Connection, request_failure},
+    connection::{Connection, Requests, request_failure},
     held::{End, Held},
+    infra,
     lending::{self, Asker},
     names::Case,
 };
@@ -29,6 +30,9 @@ use crate::{
     execute::outcome::{Outcome, Verdict},
     process::Watch,
 };
+
+/// How long a test may take to end by itself once an instance of its is lost.
+const LOST: Duration = Duration::from_secs(3);
 
 /// Serves one runner.
 pub(super) async fn serve(
@@ -87,7 +91,7 @@ async fn run_plain(
     let told = Reply::Run(Box::new(run.clone()));
     connection.replies.send(&told).await?;
     let mut outcome = Outcome::of_case(&binary, &name, attempt);
-    let ended = report(connection).await;
+    let ended = report(&mut connection.requests).await;
     let let_go = let_go(connection, &ended, None).await;
     judge(&mut outcome, ended, None, None, run);
     core.record(outcome);
@@ -145,7 +149,7 @@ async fn run_case(
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
     let ended = match told {
-        Ok(()) => report(connection).await,
+        Ok(()) => report_unless_lost(connection, &held).await,
         Err(_) => Err(Silence { started: false }),
     };
     let skipped = held.skipped();
@@ -225,10 +229,29 @@ struct Silence {
     started: bool,
 }
 
+/// Waits for the runner's report. A test whose instance is lost hears so from what it asks; one that asks nothing is
+/// ended.
+async fn report_unless_lost(connection: &mut Connection, held: &Held) -> Result<Report, Silence> {
+    let Connection {
+        requests, replies, ..
+    } = connection;
+    let report = report(requests);
+    tokio::pin!(report);
+    let lost = tokio::select! {
+        ended = &mut report => return ended,
+        lost = held.lost() => lost,
+    };
+    if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
+        return ended;
+    }
+    let _ = replies.send(&Reply::Refused(infra(&lost))).await;
+    report.await
+}
+
 /// Waits for the runner's report.
-async fn report(connection: &mut Connection) -> Result<Report, Silence> {
+async fn report(requests: &mut Requests) -> Result<Report, Silence> {
     let mut started = false;
-    while let Some((request, body)) = connection.requests.recv().await {
+    while let Some((request, body)) = requests.recv().await {
         started |= matches!(request, Request::Started { .. });
         if let Request::Finished {
             exit,

@@ -24,10 +24,12 @@ const AHEAD: usize = 8;
 /// How long a client may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
+/// What a client asks; `None` once it is gone.
+pub(super) type Requests = mpsc::Receiver<(Request, Vec<u8>)>;
+
 /// Both directions of a connection that has said hello.
 pub(super) struct Connection {
-    /// What the client asks; `None` once it is gone.
-    pub(super) requests: mpsc::Receiver<(Request, Vec<u8>)>,
+    pub(super) requests: Requests,
     pub(super) replies: Replies,
     _reader: Reader,
 }

@@ -16,13 +16,15 @@ use tokio::sync::watch;
 
 use super::{Core, line::Line, supply::Supply};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     process,
     provision::pool::{Lease, Record},
 };
 
 /// How long the killing of what a lease left may take.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often instances are looked at from outside while they are leased.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A held lease.
 pub(super) struct Held {
@@ -38,6 +40,8 @@ pub(super) struct Held {
     /// Requests under way, and those that were cut off.
     unfinished: AtomicUsize,
     end: watch::Sender<bool>,
+    /// Why an instance is lost, as seen from outside.
+    lost: watch::Sender<Option<String>>,
 }
 
 /// What is known of the work on a lease when it ends.
@@ -74,6 +78,7 @@ impl Held {
             skipped: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             end: watch::Sender::new(false),
+            lost: watch::Sender::new(None),
         }
     }
 
@@ -111,6 +116,50 @@ impl Held {
         }
     }
 
+    /// An instance is lost: what is asked of the lease from now on fails for this cause.
+    fn lose(&self, cause: String) {
+        self.lost.send_replace(Some(cause));
+    }
+
+    /// Done, with the cause, when an instance is lost; never otherwise.
+    pub(super) fn lost(&self) -> impl Future<Output = Error> + use<> {
+        let mut lost = self.lost.subscribe();
+        async move {
+            // The sender goes with the lease, and who waits for this with it.
+            let cause = lost.wait_for(Option::is_some).await;
+            let cause = cause.map(|cause| cause.clone().unwrap_or_default());
+            Error::new(ErrorKind::Infra, cause.unwrap_or_default())
+        }
+    }
+
+    /// What comes of it, unless an instance is lost before.
+    pub(super) async fn unless_lost<T>(&self, what: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            lost = self.lost() => Err(lost),
+            done = what => done,
+        }
+    }
+
+    /// Looks from outside, for as long as the lease lasts, whether its instances live.
+    pub(super) async fn watch(self: Arc<Self>, core: Arc<Core>) {
+        let ended = self.ended();
+        let watching = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                for Reached { record, .. } in self.reached.values() {
+                    if let Err(error) = core.check_alive(record).await {
+                        return error.chain();
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            cause = watching => self.lose(cause),
+        }
+    }
+
     /// Ends the lease: stops its clients, kills what it still runs, and only then frees the instances.
     /// Of an abandoned one everything that carries its mark is looked for, on this host too. A command that
     /// ended by itself has left nothing running but what it meant to.
@@ -122,7 +171,17 @@ impl Held {
         let mut lease = pool.take()?;
         let mut lost = None;
         for Reached { line, record } in self.reached.values() {
-            if let Err(error) = self.clean(line, end).await {
+            // One that is seen to be dead need not be asked.
+            let is_lost = self.lost.borrow().is_some();
+            let well = match is_lost {
+                true => core.check_alive(record).await,
+                false => Ok(()),
+            };
+            let clean = match well {
+                Ok(()) => self.clean(line, end).await,
+                dead => dead,
+            };
+            if let Err(error) = clean {
                 core.spoil(record, &error.chain()).await;
                 self.supply.forget(&record.id);
                 lost.get_or_insert(error.chain());

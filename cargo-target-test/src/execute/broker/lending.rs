@@ -174,6 +174,7 @@ async fn hold(
     let held = Held::new(asker.lease.clone(), instances, reached, supply, lease);
     let held = Arc::new(held);
     core.remember(&held);
+    tokio::spawn(Arc::clone(&held).watch(Arc::clone(core)));
     Some(held)
 }
 

@@ -64,9 +64,14 @@ impl Line {
     /// # Errors
     /// Why it does not.
     pub(super) async fn prove(&self) -> Result<()> {
+        self.prove_within(PROOF).await
+    }
+
+    /// The same, within a time of one's own.
+    pub(super) async fn prove_within(&self, limit: Duration) -> Result<()> {
         let heard = *self.last();
         if heard.is_none_or(|heard| heard.elapsed() > FRESH) {
-            self.transport.probe(PROOF).await?;
+            self.transport.probe(limit).await?;
             self.heard();
         }
         Ok(())

@@ -9,7 +9,7 @@ use target_fixtures::wire::{CHUNK, Command, Exit, Failure, FailureKind, Reply, R
 use tokio::sync::mpsc;
 
 use super::{
-    connection::{Connection, Replies, request_failure},
+    connection::{Connection, Replies, Requests, request_failure},
     held::Held,
     line::Line,
 };
@@ -23,9 +23,6 @@ use crate::{
 
 /// How long a ping may take.
 const PING: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// What the client sends while a request of it is answered.
-type Requests = mpsc::Receiver<(Request, Vec<u8>)>;
 
 /// Serves one client of a lease until it is gone or the lease ends.
 pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::Result<()> {
@@ -111,13 +108,13 @@ async fn on_instance(
             Ok(()) => Reply::Done,
             Err(error) => failed(line, &error, "read", &path, &instance),
         },
-        _ => ping(line).await,
+        _ => ping(held, line).await,
     })
 }
 
-async fn ping(line: &Line) -> Reply {
+async fn ping(held: &Held, line: &Line) -> Reply {
     let asked = Instant::now();
-    match line.transport.probe(PING).await {
+    match held.unless_lost(line.transport.probe(PING)).await {
         Ok(_) => {
             line.heard();
             let micros = asked.elapsed().as_micros();
@@ -143,7 +140,7 @@ async fn exec(
     let running = line.transport.exec(command, &held.id, stdin.1);
     let input = stdin.0.map_or(Input::None, Input::Stdin);
     let exit = tokio::select! {
-        exit = pass_on(running, replies) => exit?,
+        exit = pass_on(running, replies, held) => exit?,
         gone = forward(requests, input) => return Err(gone),
     };
     Ok(exit.map(|exit| {
@@ -154,8 +151,18 @@ async fn exec(
 }
 
 /// Passes a command's output on, to its end.
-async fn pass_on(mut running: Running, replies: &mut Replies) -> io::Result<Result<Exit>> {
-    while let Some(event) = running.events.recv().await {
+async fn pass_on(
+    mut running: Running,
+    replies: &mut Replies,
+    held: &Held,
+) -> io::Result<Result<Exit>> {
+    loop {
+        let next = async { Ok(running.events.recv().await) };
+        let event = match held.unless_lost(next).await {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(lost) => return Ok(Err(lost)),
+        };
         match event {
             Event::Output(stream, bytes) => {
                 for piece in bytes.chunks(CHUNK) {
@@ -177,8 +184,9 @@ async fn put(
     mode: u32,
 ) -> io::Result<Result<()>> {
     let (send, pieces) = mpsc::channel(4);
+    let put = files::put(&*line.transport, &held.id, path, mode, pieces);
     tokio::select! {
-        put = files::put(&*line.transport, &held.id, path, mode, pieces) => Ok(put),
+        put = held.unless_lost(put) => Ok(put),
         gone = forward(requests, Input::File(send)) => Err(gone),
     }
 }
@@ -202,8 +210,8 @@ async fn get(
     };
     let both = async {
         // The sender goes with the first, so that the second ends.
-        let (got, passed) =
-            tokio::join!(files::get(&*line.transport, &held.id, path, send), pass_on);
+        let got = files::get(&*line.transport, &held.id, path, send);
+        let (got, passed) = tokio::join!(held.unless_lost(got), pass_on);
         let passed: io::Result<()> = passed;
         passed.map(|()| got)
     };
@@ -225,7 +233,7 @@ enum Input {
 
 /// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
 /// A receiver may stop listening earlier: a command need not read all its input.
-async fn forward(requests: &mut mpsc::Receiver<(Request, Vec<u8>)>, mut to: Input) -> io::Error {
+async fn forward(requests: &mut Requests, mut to: Input) -> io::Error {
     loop {
         match (requests.recv().await, &to) {
             (Some((Request::Data, bytes)), Input::Stdin(send)) => drop(send.send(bytes).await),

@@ -11,12 +11,8 @@ use std::{
 
 use target_fixtures::wire::Failure;
 
-use super::{Core, infra, line::Line};
-use crate::{
-    error::{Error, ErrorKind},
-    execute::transport,
-    provision::{Ensured, Wanted, pool::Record},
-};
+use super::Core;
+use crate::provision::{Wanted, pool::Record};
 
 /// For how long a failure is the answer to all who ask, where it is not for the whole run.
 const MEMORY: Duration = Duration::from_secs(2);
@@ -152,116 +148,7 @@ impl Supply {
         });
     }
 
-    /// Has the pool make the instance and proves that it answers. A kept one that does not is replaced,
-    /// once.
-    async fn make(&self, core: &Arc<Core>, index: usize) -> Result<Supplied, Failure> {
-        let mut replaced = None;
-        loop {
-            let started = Instant::now();
-            let ensured = self.ensure(core, index).await;
-            let instance = self.wanted[index].instance();
-            let ensured = ensured.map_err(|error| could_not(&instance, &error))?;
-            if let Some(reason) = &ensured.recycled {
-                core.progress(&format!("{instance}: recycled: {reason}"));
-            }
-            let line = core
-                .line(&ensured.record)
-                .map_err(|error| could_not(&instance, &error))?;
-            match line.prove().await {
-                Ok(()) => {
-                    let story = story(&ensured, replaced.as_deref(), started.elapsed());
-                    return Ok(Supplied {
-                        record: ensured.record,
-                        story,
-                    });
-                }
-                Err(error) => {
-                    core.spoil(&ensured.record, &error.chain()).await;
-                    if ensured.fresh || replaced.is_some() {
-                        return Err(could_not(&instance, &error));
-                    }
-                    replaced = Some(error.chain());
-                }
-            }
-        }
-    }
-
-    async fn ensure(&self, core: &Arc<Core>, index: usize) -> Result<Ensured, Error> {
-        let (wanted, core) = (self.wanted[index].clone(), Arc::clone(core));
-        let instance = wanted.instance();
-        let ensured = tokio::task::spawn_blocking(move || {
-            let progress = |line: &str| core.progress(&format!("{instance}: {line}"));
-            let ensured = core
-                .provisioner
-                .ensure(&wanted, &progress, &|| core.is_cancelled())?;
-            core.ssh_hosts.add(&core.ssh_config(), &ensured.record)?;
-            Ok(ensured)
-        });
-        ensured
-            .await
-            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
-    }
-
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Core {
-    /// The live way to an instance; made on first use.
-    pub(super) fn line(&self, record: &Record) -> Result<Arc<Line>, Error> {
-        let deployed = record.deployed.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Infra,
-                format!("`{}` is not deployed", record.name()),
-            )
-        })?;
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry(record.id.clone()).or_insert_with(|| {
-            Arc::new(Line::new(transport::connect(
-                record.name(),
-                &deployed.reach,
-            )))
-        });
-        Ok(Arc::clone(line))
-    }
-
-    /// Has the pool never lend this instance again.
-    pub(super) async fn spoil(self: &Arc<Self>, record: &Record, cause: &str) {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&record.id);
-        let (core, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
-        let spoilt = tokio::task::spawn_blocking(move || core.provisioner.spoil(&id, &cause));
-        if let Ok(Err(error)) = spoilt.await {
-            self.progress(&error.chain());
-        }
-    }
-}
-
-fn could_not(instance: &str, error: &Error) -> Failure {
-    let mut failure = infra(error);
-    failure.message = format!("{instance} could not be deployed: {}", failure.message);
-    let target = instance
-        .rsplit_once('-')
-        .map_or(instance, |(target, _)| target);
-    let alone =
-        || format!("once that is mended, `cargo target-test '[{target}]'` runs its cases alone");
-    failure.hint.get_or_insert_with(alone);
-    failure
-}
-
-fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
-    let name = ensured.record.name();
-    let took = took.as_secs_f32();
-    let what = if ensured.fresh {
-        format!("{name}: deployed in {took:.1} s")
-    } else {
-        format!("{name}: kept from an earlier run, answers")
-    };
-    match replaced.or(ensured.recycled.as_deref()) {
-        Some(reason) => format!("{what} (the one before was recycled: {reason})"),
-        None => what,
     }
 }

@@ -118,7 +118,15 @@ impl Broker {
         }
     }
 
-    /// Readable without a reply asked for means that the broker is gone.
+    /// What a reply that was not asked for says: an instance is lost, or the broker.
+    pub(super) fn lost(&mut self) -> Failure {
+        match self.read() {
+            Ok(Reply::Refused(failure)) => failure,
+            _ => gone(),
+        }
+    }
+
+    /// Readable without a reply asked for means that an instance is lost, or the broker gone.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().as_fd()
     }

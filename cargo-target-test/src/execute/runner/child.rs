@@ -23,9 +23,9 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, WaitOptions},
 };
-use target_fixtures::wire::Exit;
+use target_fixtures::wire::{Exit, Failure};
 
-use super::broker::Broker;
+use super::broker::{Broker, gone};
 use crate::{
     error::Result,
     process::{self, Watch},
@@ -71,7 +71,8 @@ pub(super) struct Ended {
     pub(super) exit: Exit,
     pub(super) timed_out: bool,
     pub(super) interrupted: bool,
-    pub(super) broker_gone: bool,
+    /// Why it was killed: an instance is lost, or the broker gone.
+    pub(super) lost: Option<Failure>,
     pub(super) duration: Duration,
     /// The end of standard output and of standard error; empty where they are a terminal.
     pub(super) stdout: Vec<u8>,
@@ -103,7 +104,7 @@ pub(super) fn run(
         pid: Pid::from_child(&child),
         deadline: limit.map(|limit| started + limit),
         timed_out: false,
-        orphaned: false,
+        lost: None,
     };
     let status = guard.wait(&mut child, &mut tees, broker)?;
     let duration = started.elapsed();
@@ -114,7 +115,7 @@ pub(super) fn run(
         exit: exit_of(status),
         timed_out: guard.timed_out,
         interrupted: signals.caught(),
-        broker_gone: guard.orphaned,
+        lost: guard.lost,
         duration,
         stdout: tail(tees.stdout),
         stderr: tail(tees.stderr),
@@ -138,7 +139,7 @@ pub(super) fn die_by(name: &str) -> u8 {
 /// What one wait told.
 struct Facts {
     parent_gone: bool,
-    broker_gone: bool,
+    broker_speaks: bool,
 }
 
 /// Decides when the test is told to end, and when it is killed.
@@ -148,13 +149,18 @@ struct Guard {
     deadline: Option<Instant>,
     /// Told to end, since its time was up; killed at the next deadline.
     timed_out: bool,
-    /// The broker or nextest is gone; killed.
-    orphaned: bool,
+    /// The broker or nextest is gone, or the broker says that an instance is; killed.
+    lost: Option<Failure>,
 }
 
 impl Guard {
     /// Waits for the end of the test, and brings it about where it is due.
-    fn wait(&mut self, child: &mut Child, tees: &mut Tees, broker: &Broker) -> Result<ExitStatus> {
+    fn wait(
+        &mut self,
+        child: &mut Child,
+        tees: &mut Tees,
+        broker: &mut Broker,
+    ) -> Result<ExitStatus> {
         let watch = Watch::new(self.pid);
         let parent = rustix::process::getppid().map(Watch::new);
         loop {
@@ -162,7 +168,14 @@ impl Guard {
                 return Ok(status);
             }
             let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), self.pause())?;
-            self.step(&facts);
+            if self.lost.is_none() && (facts.parent_gone || facts.broker_speaks) {
+                self.lost = Some(match facts.broker_speaks {
+                    true => broker.lost(),
+                    false => gone(),
+                });
+                let _ = rustix::process::kill_process(self.pid, Signal::KILL);
+            }
+            self.step();
         }
     }
 
@@ -171,11 +184,7 @@ impl Guard {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn step(&mut self, facts: &Facts) {
-        if facts.parent_gone || facts.broker_gone {
-            self.orphaned = true;
-            let _ = rustix::process::kill_process(self.pid, Signal::KILL);
-        }
+    fn step(&mut self) {
         if self
             .deadline
             .is_some_and(|deadline| Instant::now() >= deadline)
@@ -278,7 +287,7 @@ impl Tees {
         let err = err.is_some() && pipes.next().copied().unwrap_or(false);
         self.pass(out, err);
         Ok(Facts {
-            broker_gone: ready[0],
+            broker_speaks: ready[0],
             parent_gone: parent.is_some_and(Watch::ended),
         })
     }

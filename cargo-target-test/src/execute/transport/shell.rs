@@ -10,8 +10,12 @@ use target_fixtures::{env, wire::Command};
 use crate::error::{Error, ErrorKind, Result};
 
 mod filter;
+mod machine;
 
 pub(crate) use filter::Filter;
+pub(crate) use machine::{
+    BOOT_ID, FACTS, as_root, invocation, listens, reboot, remove, temporary, unpack,
+};
 
 /// The longest wrapped command, in bytes: an SSH packet holds no more.
 const LONGEST: usize = 32_000;

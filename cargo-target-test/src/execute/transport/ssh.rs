@@ -160,6 +160,15 @@ impl Transport for Ssh {
             .unwrap_or_else(Running::lost)
     }
 
+    fn knock(&self, patience: Duration) -> Answer<()> {
+        let (instance, reach) = (self.instance.clone(), self.reach.clone());
+        Box::pin(async move {
+            let knock = move || connect::knock(&instance, &reach, patience);
+            let knocked = tokio::task::spawn_blocking(knock).await;
+            knocked.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+        })
+    }
+
     fn probe(&self, deadline: Duration) -> Answer<Duration> {
         let started = Instant::now();
         let running = self.submit(&own_command(":".to_owned(), None), "", None, Some(deadline));

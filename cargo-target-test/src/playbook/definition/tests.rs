@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn of(parameters: &Value) -> Definition {
-    Definition::new("qemu", 1, &["gpu".to_owned()], parameters)
+    Definition::new("qemu", 1, &["gpu".to_owned()], Vec::new(), parameters)
 }
 
 #[test]
@@ -39,9 +39,18 @@ fn keys_are_dotted_and_sorted() {
 fn every_part_counts() {
     let base = of(&json!({}));
     let gpu = ["gpu".to_owned()];
-    assert_ne!(base.hash, Definition::new("ssh", 1, &gpu, &json!({})).hash);
-    assert_ne!(base.hash, Definition::new("qemu", 2, &gpu, &json!({})).hash);
-    assert_ne!(base.hash, Definition::new("qemu", 1, &[], &json!({})).hash);
+    assert_ne!(
+        base.hash,
+        Definition::new("ssh", 1, &gpu, Vec::new(), &json!({})).hash
+    );
+    assert_ne!(
+        base.hash,
+        Definition::new("qemu", 2, &gpu, Vec::new(), &json!({})).hash
+    );
+    assert_ne!(
+        base.hash,
+        Definition::new("qemu", 1, &[], Vec::new(), &json!({})).hash
+    );
     assert_ne!(base.hash, of(&json!({"a": 1})).hash);
 }
 

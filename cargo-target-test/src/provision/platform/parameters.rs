@@ -2,21 +2,17 @@
 //!
 //! Owns values that TOML has no type for, and how relative paths are meant. Must not know any platform.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::Path;
 
 use serde::{
     Deserialize, Serialize,
-    de::{self, DeserializeOwned, Error as _},
+    de::{DeserializeOwned, Error as _},
 };
 use serde_json::Value;
 
 use super::Order;
 use crate::error::{Error, ErrorKind, Result};
+pub(super) use crate::playbook::{Limit, resolve_path as path};
 
 /// Reads a platform's table and gives it back with its defaults filled in.
 pub(super) fn normalised<'de, P: Deserialize<'de> + Serialize>(
@@ -39,14 +35,6 @@ pub(super) fn of<P: DeserializeOwned>(order: &Order) -> Result<P> {
         .with_source(error)
         .with_hint("was it deployed by another release of cargo-target-test? use that one")
     })
-}
-
-/// A path parameter as meant: `~/` is the home folder, relative paths start at the playbook's folder.
-pub(super) fn path(directory: &Path, written: &Path) -> PathBuf {
-    match (written.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => directory.join(written),
-    }
 }
 
 /// Checks that a path parameter names a file.
@@ -92,54 +80,6 @@ pub(super) fn user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<S
     Ok(user)
 }
 
-/// How long something may take: `30s`, `10m`, `1h 30m`; never zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Limit(pub(super) Duration);
-
-impl Serialize for Limit {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Limit {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(LimitVisitor)
-    }
-}
-
-struct LimitVisitor;
-
-impl de::Visitor<'_> for LimitVisitor {
-    type Value = Limit;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"30s\" or \"10m\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
-        match humantime::parse_duration(text) {
-            Ok(limit) if limit.is_zero() => Err(E::custom(format!("`{text}` is no time at all"))),
-            Ok(limit) => Ok(Limit(limit)),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
-}
-
-impl schemars::JsonSchema for Limit {
-    fn schema_name() -> Cow<'static, str> {
-        "Limit".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "examples": ["30s", "10m"] })
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -170,14 +110,5 @@ pub(super) mod tests {
             directory: directory.to_owned(),
             scratch: directory.join("scratch"),
         }
-    }
-
-    #[test]
-    fn paths() {
-        let of = |written: &str| path(Path::new("/book"), Path::new(written));
-        assert_eq!(of("keys/id"), Path::new("/book/keys/id"));
-        assert_eq!(of("/keys/id"), Path::new("/keys/id"));
-        assert_eq!(of("~/id"), std::env::home_dir().unwrap().join("id"));
-        assert_eq!(of("~x/id"), Path::new("/book/~x/id"));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::provision::platform::{Deployed, Order};
+use crate::provision::platform::{Demand, Deployed, Order};
 
 /// The version of `pool.json` that this code writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -28,6 +28,9 @@ pub struct State {
     /// By [`Record::id`].
     pub records: BTreeMap<String, Record>,
 }
+
+/// What an instance says of itself: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+pub type Facts = BTreeMap<String, String>;
 
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +59,15 @@ pub struct Record {
     pub state: RecordState,
     /// How it is reached, once it is deployed.
     pub deployed: Option<Deployed>,
+    /// What it takes of this host.
+    #[serde(default)]
+    pub demand: Demand,
+    /// Dirty, it stays until somebody deletes it by hand.
+    #[serde(default)]
+    pub hold: bool,
+    /// What was found on it when it was ready.
+    #[serde(default)]
+    pub facts: Facts,
     /// A run ended with `--keep-targets`. Without it, and without a living run, nobody wants it.
     pub kept: bool,
     /// When it was planned, in seconds since 1970.
@@ -97,8 +109,8 @@ pub enum Event {
     Create,
     /// The platform made it.
     Deployed(Box<Deployed>),
-    /// It can serve, at this time (seconds since 1970).
-    Ready(u64),
+    /// It can serve, at this time (seconds since 1970), and is so.
+    Ready(u64, Facts),
     /// It must not serve again; says why. The first cause stays.
     Spoil(String),
     /// A run with `--keep-targets` left it.
@@ -154,8 +166,9 @@ impl State {
                 record.deployed = Some(*deployed);
                 record.state = Preparing;
             }
-            (Preparing, Event::Ready(at)) => {
+            (Preparing, Event::Ready(at, facts)) => {
                 record.ready = Some(at);
+                record.facts = facts;
                 record.state = Ready;
             }
             (Preparing | Ready, Event::Spoil(cause)) => record.state = Dirty { cause },
@@ -196,6 +209,11 @@ impl Record {
     /// The instance's name: `alpha-0`.
     pub fn name(&self) -> &str {
         &self.order.instance
+    }
+
+    /// Whether it waits for somebody to look at it.
+    pub fn is_held(&self) -> bool {
+        self.hold && matches!(self.state, RecordState::Dirty { .. })
     }
 
     /// Whether one of the two is enough.
@@ -273,7 +291,7 @@ impl Event {
             Self::Plan(_) => "be planned",
             Self::Create => "be created",
             Self::Deployed(_) => "be prepared",
-            Self::Ready(_) => "become ready",
+            Self::Ready(..) => "become ready",
             Self::Spoil(_) => "become dirty",
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",

@@ -1,18 +1,19 @@
 //! Getting one instance: reused, waited for, recycled, or deployed.
 //!
-//! Owns that decision ([`Provisioner::next`], made under `pool.lock`) and the order of a deploy's durable steps.
+//! Owns that decision ([`Provisioner::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use serde_json::Value;
 
-use super::Provisioner;
+use super::{Caller, Provisioner, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
     fault,
+    playbook::{Care, OnDirty},
     provision::{
         platform::{Order, Platform},
-        pool::{self, Event, FileLock, Locked, Record, RecordState, Tenant},
+        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState, Tenant},
         provisioner::remove::Remover,
     },
 };
@@ -39,6 +40,10 @@ pub struct Wanted {
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
+    /// How it comes into the world.
+    pub care: Care,
+    /// How many deploys run at once on this host.
+    pub max_parallel_deploys: usize,
     /// The workspace that wants it, and its playbook, where one run serves several; else the run's.
     pub origin: Option<(PathBuf, Option<PathBuf>)>,
 }
@@ -88,26 +93,22 @@ enum Next {
 
 impl Provisioner {
     /// Gets the instance ready: one that serves as it is taken, whoever made it; else one is deployed. While
-    /// another living process deploys, deletes or still leases it, this waits, and says so by `progress`; when
+    /// another living process deploys, deletes or still leases it, this waits, and says so; when
     /// such a process dies, its work is taken over. The caller must not itself hold its lease.
     ///
     /// # Errors
     /// The platform's, when it cannot be deployed or an older one not be deleted; what was made is deleted then.
-    /// [`ErrorKind::Infra`] when `cancelled` became true during a wait.
-    pub fn ensure(
-        &self,
-        wanted: &Wanted,
-        progress: &dyn Fn(&str),
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Ensured> {
+    /// What failed while it was prepared: then it is dirty, and stays until it is asked for again or the run ends.
+    /// [`ErrorKind::Infra`] when the caller gave up during a wait.
+    pub fn ensure(&self, wanted: &Wanted, caller: &dyn Caller) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
         let mut recycled = None;
         let mut said = String::new();
         loop {
-            if cancelled() {
-                return Err(Error::new(ErrorKind::Infra, "cancelled"));
+            if caller.cancelled() {
+                return Err(cancelled());
             }
-            match self.next(&draft)? {
+            match self.next(wanted, &draft)? {
                 Next::Use(record) => {
                     return Ok(Ensured {
                         record: *record,
@@ -117,7 +118,7 @@ impl Provisioner {
                 }
                 Next::Wait(text) => {
                     if text != said {
-                        progress(&text);
+                        caller.progress(&text);
                         said = text;
                     }
                     thread::sleep(POLL);
@@ -128,7 +129,8 @@ impl Provisioner {
                     recycled = recycled.or(why);
                 }
                 Next::Deploy(record, work) => {
-                    let record = self.deploy(wanted, *record, work, progress)?;
+                    let why = recycled.as_deref();
+                    let record = self.deploy(wanted, *record, work, (caller, why))?;
                     return Ok(Ensured {
                         record,
                         fresh: true,
@@ -150,6 +152,7 @@ impl Provisioner {
         };
         Ok(Record {
             id: String::new(),
+            demand: wanted.platform.demand(&order)?,
             order,
             platform: wanted.platform.name().to_owned(),
             made: wanted.platform.makes_machines(),
@@ -163,17 +166,19 @@ impl Provisioner {
                 .unwrap_or_default(),
             state: RecordState::Planned,
             deployed: None,
+            hold: wanted.care.on_dirty == Some(OnDirty::Hold),
+            facts: Facts::new(),
             kept: false,
             created: pool::now(),
             ready: None,
         })
     }
 
-    fn next(&self, draft: &Record) -> Result<Next> {
+    fn next(&self, wanted: &Wanted, draft: &Record) -> Result<Next> {
         let mut locked = self.pool.lock()?;
         let records = || locked.state().records.values();
         if let Some(record) = records().find(|record| record.serves_as(draft)).cloned() {
-            return self.next_of_same(&mut locked, draft, record);
+            return self.next_of_same(&mut locked, wanted, draft, record);
         }
         let outdated = records()
             .filter(|record| {
@@ -190,7 +195,7 @@ impl Provisioner {
                 && let Some(work) = locked.work(&record.id)?
             {
                 let why = record.changed(&draft.keys);
-                return start_removal(&mut locked, record, work, Some(why));
+                return end_or_hold(&mut locked, record, work, Some(why));
             }
         }
         self.plan(&mut locked, draft)
@@ -200,6 +205,7 @@ impl Provisioner {
     fn next_of_same(
         &self,
         locked: &mut Locked<'_>,
+        wanted: &Wanted,
         draft: &Record,
         record: Record,
     ) -> Result<Next> {
@@ -208,7 +214,10 @@ impl Provisioner {
         let tenant = pool::tenant(locked, &record)?;
         let why = match (&record.state, &tenant) {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
-            (RecordState::Ready, Tenant::Dead(holder)) if record.made => {
+            // A host that nothing is to be done to is only swept.
+            (RecordState::Ready, Tenant::Dead(holder))
+                if record.made || wanted.care.on_dirty.is_some() =>
+            {
                 Some(pool::cause_of_death(holder))
             }
             (RecordState::Ready, _) => {
@@ -232,7 +241,7 @@ impl Provisioner {
                 "`{name}` is {state} and leased ({holder})"
             )));
         }
-        start_removal(locked, record, work, why)
+        end_or_hold(locked, record, work, why)
     }
 
     fn plan(&self, locked: &mut Locked<'_>, draft: &Record) -> Result<Next> {
@@ -251,58 +260,6 @@ impl Provisioner {
         Ok(Next::Deploy(Box::new(record), work))
     }
 
-    fn deploy(
-        &self,
-        wanted: &Wanted,
-        record: Record,
-        work: FileLock,
-        progress: &dyn Fn(&str),
-    ) -> Result<Record> {
-        let id = &record.id;
-        self.advance(id, &RecordState::Planned, [Event::Create])?;
-        fault::point("record-creating");
-        let deployed = match wanted.platform.deploy(&record.order, progress) {
-            Ok(deployed) => deployed,
-            Err(error) => {
-                // A failure is in the record, and tried again when the run ends: this one is the news.
-                let _ = self.remover().start_and_remove(&record, work);
-                return Err(error);
-            }
-        };
-        fault::point("platform-deployed");
-        let ready = [
-            Event::Deployed(Box::new(deployed)),
-            Event::Ready(pool::now()),
-        ];
-        let record = self.advance(id, &RecordState::Creating, ready)?;
-        fault::point("record-ready");
-        drop(work);
-        Ok(record)
-    }
-
-    /// Has the events happen to a record that is still as we left it.
-    fn advance<const N: usize>(
-        &self,
-        id: &str,
-        from: &RecordState,
-        events: [Event; N],
-    ) -> Result<Record> {
-        let deleted = || {
-            Error::new(
-                ErrorKind::Infra,
-                "it was deleted while it was being deployed",
-            )
-        };
-        let mut locked = self.pool.lock()?;
-        let record = locked.state().records.get(id).ok_or_else(deleted)?;
-        if record.state != *from {
-            // Who wants it deleted waits until our work on it ends, and then does it.
-            return Err(deleted());
-        }
-        locked.commit(events.map(|event| (id.to_owned(), event)))?;
-        locked.state().records.get(id).cloned().ok_or_else(deleted)
-    }
-
     pub(super) fn remover(&self) -> Remover<'_> {
         Remover {
             pool: &self.pool,
@@ -312,12 +269,22 @@ impl Provisioner {
     }
 }
 
-fn start_removal(
+/// An instance that cannot serve as it is goes, unless it is to be held for somebody to look at.
+fn end_or_hold(
     locked: &mut Locked<'_>,
     record: Record,
     work: FileLock,
     why: Option<String>,
 ) -> Result<Next> {
+    if let Some(cause) = why.as_ref().filter(|_| record.hold) {
+        let name = record.name().to_owned();
+        if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
+            locked.commit([(record.id, Event::Spoil(cause.clone()))])?;
+        }
+        let message = format!("`{name}` is held, since it is dirty: {cause}");
+        return Err(Error::new(ErrorKind::Infra, message)
+            .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
+    }
     locked.commit([(record.id.clone(), Event::Delete)])?;
     fault::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))

@@ -95,10 +95,7 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     let _ = news.send(News::Within(config.connect_timeout));
     let deadline = Instant::now() + config.connect_timeout;
     let address = format!("{}:{}", config.hostname, config.port);
-    let cannot = |error: io::Error| {
-        let text = format!("cannot connect to `{instance}` at {address}");
-        Error::new(ErrorKind::Infra, text).with_source(error)
-    };
+    let cannot = |error: io::Error| cannot(instance, &address, error);
     let (socket, mut proxy) = dial(&config, deadline).map_err(cannot)?;
     let fd = socket.as_fd().try_clone_to_owned().map_err(cannot)?;
     let mut session = Session::new().map_err(|error| cannot(error.into()))?;
@@ -135,6 +132,34 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
             ))
         }
     }
+}
+
+/// Looks whether a server says hello within `patience`: a machine that boots may take connections long before, and
+/// answer none of them. Behind a proxy there is no telling: success.
+pub(super) fn knock(instance: &str, reach: &SshReach, patience: Duration) -> Result<()> {
+    let config = ssh_config::resolve(reach)?;
+    if config.proxy_jump.is_some() || config.proxy_command.is_some() {
+        return Ok(());
+    }
+    let address = format!("{}:{}", config.hostname, config.port);
+    let (socket, _) = dial(&config, Instant::now() + patience)
+        .map_err(|error| cannot(instance, &address, error))?;
+    let mut fds = [PollFd::new(&socket, PollFlags::IN)];
+    let _ = rustix::event::poll(&mut fds, Some(&timespec(patience)));
+    let mut byte = [0];
+    match rustix::net::recv(&socket, &mut byte[..], rustix::net::RecvFlags::DONTWAIT) {
+        Ok((1.., _)) => Ok(()),
+        _ => Err(cannot(
+            instance,
+            &address,
+            io::Error::other("no SSH server says hello"),
+        )),
+    }
+}
+
+fn cannot(instance: &str, address: &str, error: io::Error) -> Error {
+    let text = format!("cannot connect to `{instance}` at {address}");
+    Error::new(ErrorKind::Infra, text).with_source(error)
 }
 
 /// Any socket.

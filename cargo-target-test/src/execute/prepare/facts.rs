@@ -1,0 +1,43 @@
+//! What an instance says of itself, asked once.
+//!
+//! Owns the words for it. What cannot be known is left out.
+
+use super::run::{SHORT, Shell};
+use crate::{error::Result, execute::transport::shell, provision::pool::Facts};
+
+/// Asks for everything in one command.
+pub(super) async fn probe(shell: &Shell) -> Result<Facts> {
+    let text = shell.run(shell::FACTS, SHORT).await?.tail;
+    Ok(read(&text))
+}
+
+/// `key=value` lines; memory comes in KiB.
+fn read(text: &str) -> Facts {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.trim().trim_matches('"').to_owned()))
+        .filter(|(key, value)| KEYS.contains(&key.as_str()) && !value.is_empty())
+        .map(|(key, value)| match (key.as_str(), value.parse::<u64>()) {
+            ("memory", Ok(kib)) => (key, format!("{} MiB", kib >> 10)),
+            _ => (key, value),
+        })
+        .collect()
+}
+
+/// What is asked for.
+const KEYS: [&str; 6] = ["arch", "boot-id", "cores", "kernel", "memory", "os"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let facts = read("cores=2\nmemory=507684\nos=\"debian 12\"\nkernel=\nnoise\nx=y\n");
+        let facts: Vec<_> = facts
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(facts, ["cores=2", "memory=495 MiB", "os=debian 12"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! A recipe's steps, one after the other.
+//!
+//! Owns what each step does and how a failing one is told. Must not know how commands travel.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    Preparation,
+    run::{SHORT, Shell},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::transport::{shell, upload},
+    playbook::{self, Recipe, Step},
+};
+
+impl Preparation<'_> {
+    /// Runs a recipe's steps.
+    pub(super) async fn follow(&self, shell: &mut Shell, recipe: &Recipe) -> Result<()> {
+        let count = recipe.steps.len();
+        for (number, step) in (1..).zip(&recipe.steps) {
+            self.between()?;
+            let name = &recipe.name;
+            (self.progress)(&format!(
+                "recipe `{name}`, step {number} of {count}: {step}"
+            ));
+            self.step(shell, step).await.map_err(|error| {
+                let text = format!("step {number} of recipe `{name}` ({step}) failed");
+                Error::new(ErrorKind::Infra, text).with_source(error)
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn step(&self, shell: &mut Shell, step: &Step) -> Result<()> {
+        match step {
+            Step::Run {
+                command,
+                as_root,
+                timeout,
+            } => {
+                let line = shell_line(command, *as_root);
+                shell.run(&line, *timeout).await?.success().map(drop)
+            }
+            Step::Script {
+                file,
+                args,
+                as_root,
+                timeout,
+            } => script(shell, file, args, *as_root, *timeout).await,
+            Step::Put { from, to, mode } => put(shell, &self.path(from), to, *mode).await,
+            Step::Reboot => self.reboot(shell).await,
+            Step::Wait(wait) => self.wait(shell, wait).await,
+        }
+    }
+}
+
+impl Preparation<'_> {
+    fn path(&self, written: &Path) -> std::path::PathBuf {
+        playbook::resolve_path(&self.wanted.directory, written)
+    }
+}
+
+fn shell_line(command: &str, as_root: bool) -> String {
+    match as_root {
+        true => shell::as_root(command),
+        false => command.to_owned(),
+    }
+}
+
+/// Uploads a script, runs it and removes it.
+async fn script(
+    shell: &Shell,
+    file: &Path,
+    args: &[String],
+    as_root: bool,
+    timeout: Duration,
+) -> Result<()> {
+    let path = shell::temporary();
+    upload::put_file(&*shell.transport, &shell.mark, file, &path, Some(0o700)).await?;
+    let line = shell_line(&shell::invocation(&path, args), as_root);
+    let ended = shell.run(&line, timeout).await;
+    let removed = shell.run(&shell::remove(&path), SHORT).await;
+    ended?.success()?;
+    removed?.success().map(drop)
+}
+
+async fn put(shell: &Shell, from: &Path, to: &str, mode: Option<u32>) -> Result<()> {
+    match from.is_dir() {
+        true => upload::put_folder(&*shell.transport, &shell.mark, from, to).await,
+        false => upload::put_file(&*shell.transport, &shell.mark, from, to, mode).await,
+    }
+}

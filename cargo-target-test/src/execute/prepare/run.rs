@@ -1,0 +1,95 @@
+//! One command of a preparation: its end, and its last words where that is no good one.
+//!
+//! Owns how such commands are marked, limited and told of. Must not know what they are for.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use target_fixtures::wire::{Command, Exit};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::transport::{Event, Transport},
+};
+
+/// How much of a failing command's output is repeated, in bytes from its end.
+const TAIL: usize = 4096;
+/// How long one of our own short commands may take.
+pub(super) const SHORT: Duration = Duration::from_secs(30);
+
+/// The way to an instance that is being prepared.
+pub(super) struct Shell {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) mark: String,
+}
+
+/// How a command ended, and the end of what it printed, both streams as they came.
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    pub(super) tail: String,
+}
+
+impl Ended {
+    /// An error unless the exit code was 0: how it ended, then its last words.
+    pub(super) fn success(self) -> Result<String> {
+        let how = match &self.exit {
+            Exit::Code(0) => return Ok(self.tail),
+            Exit::Code(code) => format!("exit code {code}"),
+            Exit::Signal(signal) => format!("killed by signal {signal}"),
+        };
+        Err(Error::new(ErrorKind::Infra, with_words(how, &self.tail)))
+    }
+}
+
+impl Shell {
+    pub(super) fn new(transport: Arc<dyn Transport>, mark: String) -> Self {
+        Self { transport, mark }
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it did not end by itself in time, or nobody knows; its last words are told.
+    pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<Ended> {
+        let command = Command {
+            line: line.to_owned(),
+            timeout: u64::try_from(timeout.as_millis()).ok(),
+            ..Command::default()
+        };
+        let mut running = self.transport.exec(&command, &self.mark, None);
+        let mut tail = VecDeque::new();
+        let words = |tail: &VecDeque<u8>| {
+            let bytes: Vec<u8> = tail.iter().copied().collect();
+            String::from_utf8_lossy(&bytes).trim_end().to_owned()
+        };
+        while let Some(event) = running.events.recv().await {
+            match event {
+                Event::Output(_, bytes) => {
+                    tail.extend(bytes);
+                    let surplus = tail.len().saturating_sub(TAIL);
+                    tail.drain(..surplus);
+                }
+                Event::Exited(exit) => {
+                    let tail = words(&tail);
+                    return Ok(Ended { exit, tail });
+                }
+                Event::Lost(error) => {
+                    let text = with_words(error.chain(), &words(&tail));
+                    return Err(Error::new(error.kind(), text));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Other, "it ended without a word"))
+    }
+
+    /// Kills what an earlier preparation of this instance left running.
+    pub(super) async fn sweep(&self) -> Result<()> {
+        self.transport.sweep(&self.mark, SHORT).await
+    }
+}
+
+fn with_words(how: String, words: &str) -> String {
+    match words {
+        "" => how,
+        words => format!("{how}:\n{words}"),
+    }
+}

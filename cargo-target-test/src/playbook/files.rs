@@ -1,0 +1,136 @@
+//! What the files beside a playbook hold, as one short text.
+//!
+//! Owns what of a file counts: its name, its permission bits, its bytes, a link's target.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// A path as meant: `~/` is the home folder, relative paths start at the playbook's folder.
+pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
+    match (written.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => directory.join(written),
+    }
+}
+
+/// The digest of these files and folders; what cannot be read has one too, which is that of nothing else.
+pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
+    let mut hasher = Sha256::new();
+    for path in written {
+        let root = resolve(directory, path);
+        if let Err(error) = add(&mut hasher, &root, Path::new("")) {
+            part(&mut hasher, b"error", error.to_string().as_bytes());
+        }
+    }
+    let hex = hasher
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    hex
+}
+
+fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {
+    let path = root.join(inside);
+    // What a step names is followed; what is found below is taken as it is.
+    let metadata = match inside.as_os_str().is_empty() {
+        true => fs::metadata(root)?,
+        false => fs::symlink_metadata(&path)?,
+    };
+    part(hasher, b"name", inside.as_os_str().as_bytes());
+    part(
+        hasher,
+        b"mode",
+        &metadata.permissions().mode().to_le_bytes(),
+    );
+    if metadata.is_symlink() {
+        part(
+            hasher,
+            b"link",
+            fs::read_link(&path)?.as_os_str().as_bytes(),
+        );
+    } else if metadata.is_dir() {
+        let entries = fs::read_dir(root.join(inside))?;
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        for name in names {
+            add(hasher, root, &inside.join(name))?;
+        }
+    } else {
+        part(hasher, b"bytes", &metadata.len().to_le_bytes());
+        let mut file = fs::File::open(if inside.as_os_str().is_empty() {
+            root
+        } else {
+            &path
+        })?;
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut bytes)? {
+                0 => break,
+                read => hasher.update(&bytes[..read]),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Something with its length, so that no two sequences look alike.
+fn part(hasher: &mut Sha256, kind: &[u8], bytes: &[u8]) {
+    for bytes in [kind, bytes] {
+        hasher.update(bytes.len().to_le_bytes());
+        hasher.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let of = |written: &str| resolve(Path::new("/book"), Path::new(written));
+        assert_eq!(of("keys/id"), Path::new("/book/keys/id"));
+        assert_eq!(of("/keys/id"), Path::new("/keys/id"));
+        assert_eq!(of("~/id"), std::env::home_dir().unwrap().join("id"));
+        assert_eq!(of("~x/id"), Path::new("/book/~x/id"));
+    }
+
+    #[test]
+    fn every_part_of_a_folder_counts_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("cfg");
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        fs::write(folder.join("inner/a"), "one").unwrap();
+        let now = || digest(dir.path(), &[Path::new("cfg/"), Path::new("missing")]);
+        let mut seen = vec![now()];
+        let mut changed = |what: &str| {
+            let now = now();
+            assert!(!seen.contains(&now), "{what}");
+            seen.push(now);
+        };
+        fs::write(folder.join("inner/a"), "two").unwrap();
+        changed("bytes");
+        fs::rename(folder.join("inner/a"), folder.join("inner/b")).unwrap();
+        changed("a name");
+        fs::set_permissions(folder.join("inner/b"), fs::Permissions::from_mode(0o700)).unwrap();
+        changed("a mode");
+        std::os::unix::fs::symlink("b", folder.join("inner/c")).unwrap();
+        changed("a link");
+        fs::write(dir.path().join("missing"), "").unwrap();
+        changed("a file that was missing");
+        let before = now();
+        let file = fs::File::open(folder.join("inner/b")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(now(), before);
+    }
+}

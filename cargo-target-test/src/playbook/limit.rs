@@ -1,0 +1,55 @@
+//! How long something may take, as written in a playbook.
+//!
+//! Owns the one type for durations; platforms use it for their parameters too.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize, de};
+
+/// A duration: `30s`, `10m`, `1h 30m`; never zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit(pub Duration);
+
+impl Serialize for Limit {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(LimitVisitor)
+    }
+}
+
+struct LimitVisitor;
+
+impl de::Visitor<'_> for LimitVisitor {
+    type Value = Limit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"30s\" or \"10m\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
+        match humantime::parse_duration(text) {
+            Ok(limit) if limit.is_zero() => Err(E::custom(format!("`{text}` is no time at all"))),
+            Ok(limit) => Ok(Limit(limit)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+impl schemars::JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "examples": ["30s", "10m"] })
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether this host has room for one more instance.
+//!
+//! Owns the rule, over what is measured and what others take. Must not know platforms, records or who waits.
+
+use std::{fs, path::Path, thread};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    provision::platform::Demand,
+};
+
+/// Memory that is left to the host, in bytes.
+const SPARE: u64 = 128 << 20;
+/// Booting waits for disks too: so many cores are promised for each that there is.
+const PER_CORE: u32 = 2;
+
+/// What the host has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host {
+    /// Bytes of memory in all.
+    total: u64,
+    /// Bytes of memory that are free or could be.
+    available: u64,
+    /// Bytes of disk that are free for the pool.
+    disk: u64,
+    cores: u32,
+}
+
+impl Host {
+    /// The host as it is now; what cannot be known counts as plenty.
+    pub(super) fn now(folder: &Path) -> Result<Self> {
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let disk = fs4::available_space(folder).map_err(|error| {
+            let message = format!("cannot see how much is free in `{}`", folder.display());
+            Error::new(ErrorKind::Pool, message).with_source(error)
+        })?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            total: kib(&text, "MemTotal:"),
+            available: kib(&text, "MemAvailable:"),
+            disk,
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn kib(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.map_or(u64::MAX, |kib| kib << 10)
+}
+
+/// What asking for room comes to.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// It may start.
+    Enough,
+    /// Not yet; says what it waits for.
+    Wait(String),
+    /// Not yet, and no instance of ours can make room; says what is missing.
+    Short(String),
+    /// Not on this host.
+    Never(Error),
+}
+
+/// Whether `own` fits beside instances that are on their way (`deploying`: what they will take is not yet taken)
+/// and those that stand.
+pub(super) fn room(
+    host: &Host,
+    at_once: usize,
+    (name, own): (&str, Demand),
+    (deploying, standing): (&[Demand], &[Demand]),
+) -> Room {
+    let sum =
+        |all: &[Demand], of: fn(&Demand) -> u64| all.iter().map(of).fold(0, u64::saturating_add);
+    let takes = |demand: &Demand| demand.memory > 0 || demand.disk > 0;
+    let alone = !deploying.iter().chain(standing).any(takes);
+    let wait = |text: String| Room::Wait(format!("waits for {text}"));
+    let short = |text: String| match alone {
+        true => Room::Short(text),
+        false => wait(text),
+    };
+    if own.memory > host.total.saturating_sub(SPARE) {
+        let (needs, has) = (mib(own.memory), mib(host.total));
+        let message = format!("`{name}` needs {needs} of memory, this host has {has}");
+        return Room::Never(Error::new(ErrorKind::Infra, message).with_hint("lower its `memory`"));
+    }
+    if deploying.len() >= at_once {
+        return wait(format!(
+            "{} other deploys, at most {at_once} run at once",
+            deploying.len()
+        ));
+    }
+    let coming = sum(deploying, |demand| demand.memory);
+    let free = host.available.saturating_sub(coming.saturating_add(SPARE));
+    let promised = sum(standing, |demand| demand.memory).saturating_add(coming);
+    let left = host.total.saturating_sub(promised.saturating_add(SPARE));
+    if own.memory > free.min(left) {
+        let (needs, left) = (mib(own.memory), mib(free.min(left)));
+        return short(format!("{needs} of memory, {left} are free"));
+    }
+    let disk = host
+        .disk
+        .saturating_sub(sum(deploying, |demand| demand.disk));
+    if own.disk > disk {
+        return short(format!("{} of disk, {} are free", mib(own.disk), mib(disk)));
+    }
+    let busy = sum(deploying, |demand| demand.cores.into());
+    let most = u64::from(host.cores.saturating_mul(PER_CORE));
+    if own.cores > 0 && busy > 0 && busy + u64::from(own.cores) > most {
+        return wait(format!("cores: {busy} are busy with other deploys"));
+    }
+    Room::Enough
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Host = Host {
+        total: 8 << 30,
+        available: 6 << 30,
+        disk: 10 << 30,
+        cores: 2,
+    };
+
+    fn vm(gib: u64) -> Demand {
+        Demand {
+            memory: gib << 30,
+            disk: gib << 30,
+            cores: 1,
+        }
+    }
+
+    fn said(own: Demand, deploying: &[Demand], standing: &[Demand]) -> String {
+        match room(&HOST, 5, ("a-0", own), (deploying, standing)) {
+            Room::Enough => "enough".to_owned(),
+            Room::Wait(text) => text,
+            Room::Short(text) => format!("short: {text}"),
+            Room::Never(error) => format!("never: {error}"),
+        }
+    }
+
+    #[test]
+    fn what_it_waits_for() {
+        let nothing = Demand::default();
+        for (own, deploying, standing, expected) in [
+            (vm(1), vec![], vec![], "enough"),
+            (nothing, vec![vm(3); 3], vec![vm(3); 9], "enough"),
+            (
+                vm(9),
+                vec![],
+                vec![],
+                "never: `a-0` needs 9216 MiB of memory, this host has 8192 MiB",
+            ),
+            (
+                vm(3),
+                vec![vm(3)],
+                vec![],
+                "waits for 3072 MiB of memory, 2944 MiB are free",
+            ),
+            (
+                vm(2),
+                vec![],
+                vec![vm(3); 2],
+                "waits for 2048 MiB of memory, 1920 MiB are free",
+            ),
+            (
+                vm(1),
+                vec![vm(1); 4],
+                vec![],
+                "waits for cores: 4 are busy with other deploys",
+            ),
+            (
+                nothing,
+                vec![nothing; 5],
+                vec![],
+                "waits for 5 other deploys, at most 5 run at once",
+            ),
+            (
+                Demand {
+                    disk: 11 << 30,
+                    ..nothing
+                },
+                vec![],
+                vec![],
+                "short: 11264 MiB of disk, 10240 MiB are free",
+            ),
+        ] {
+            assert_eq!(said(own, &deploying, &standing), expected);
+        }
+    }
+
+    #[test]
+    fn one_always_starts_however_many_cores_it_wants() {
+        let big = Demand { cores: 64, ..vm(1) };
+        assert_eq!(said(big, &[], &[vm(1)]), "enough");
+    }
+
+    #[test]
+    fn meminfo() {
+        assert_eq!(
+            kib("MemTotal:  2048 kB\nMemAvailable: 1 kB\n", "MemAvailable:"),
+            1024
+        );
+        assert_eq!(kib("", "MemAvailable:"), u64::MAX);
+    }
+}

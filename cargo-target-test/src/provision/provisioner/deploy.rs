@@ -1,0 +1,204 @@
+//! Making one instance: room for it, the platform's call, its preparation, in an order that survives a death.
+//!
+//! Owns the durable steps of a deploy. Must not know how an instance is prepared (the [`Caller`] does) nor whether
+//! one is needed (`ensure` does).
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Provisioner, Wanted};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    fault,
+    provision::{
+        capacity::{self, Host, Room},
+        platform::{Demand, Deployed},
+        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
+    },
+};
+
+/// How often room for an instance is looked for.
+const POLL: Duration = Duration::from_millis(100);
+/// How long room is waited for that no instance of ours takes: the host may be busy with something else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who asks for an instance. Called from whatever thread the asking is done on.
+pub trait Caller {
+    /// Hears what takes long.
+    fn progress(&self, line: &str);
+
+    /// Whether nobody waits any more.
+    fn cancelled(&self) -> bool;
+
+    /// Makes an instance that the platform has just deployed able to serve: waits until it answers, runs its recipe,
+    /// looks what it is. `recycled` says why an older one had to end, whose traces a machine that we did not make
+    /// still has.
+    ///
+    /// # Errors
+    /// Why it cannot serve: the cause of its being dirty.
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts>;
+}
+
+pub(super) fn cancelled() -> Error {
+    Error::new(ErrorKind::Infra, "cancelled")
+}
+
+impl Provisioner {
+    /// Deploys a planned record. One that failed is gone if the platform failed, and dirty if its preparation did.
+    pub(super) fn deploy(
+        &self,
+        wanted: &Wanted,
+        record: Record,
+        work: FileLock,
+        (caller, recycled): (&dyn Caller, Option<&str>),
+    ) -> Result<Record> {
+        let id = record.id.clone();
+        let deployed = self.begin(wanted, &record, caller).and_then(|()| {
+            wanted
+                .platform
+                .deploy(&record.order, &|line| caller.progress(line))
+        });
+        let deployed = match deployed {
+            Ok(deployed) => deployed,
+            Err(error) => {
+                // A failure is in the record, and tried again when the run ends: this one is the news.
+                let _ = self.remover().start_and_remove(&record, work);
+                return Err(error);
+            }
+        };
+        fault::point("platform-deployed");
+        let (record, from) = self.note_deployed(record, deployed)?;
+        fault::point("prepare-started");
+        let prepared = caller.prepare(&record, recycled);
+        fault::point("prepare-done");
+        let mut events = Vec::new();
+        if from == RecordState::Creating {
+            events.extend(
+                record
+                    .deployed
+                    .map(|deployed| Event::Deployed(Box::new(deployed))),
+            );
+        }
+        events.push(match &prepared {
+            Ok(facts) => Event::Ready(pool::now(), facts.clone()),
+            Err(error) => Event::Spoil(error.chain()),
+        });
+        let record = self.advance(&id, &from, events)?;
+        fault::point(match &prepared {
+            Ok(_) => "record-ready",
+            Err(_) => "record-dirty",
+        });
+        drop(work);
+        prepared.map(|_| record)
+    }
+
+    /// The machine that has just been made is durable before anything is done on it. One that was there before is
+    /// found again without that.
+    fn note_deployed(
+        &self,
+        mut record: Record,
+        deployed: Deployed,
+    ) -> Result<(Record, RecordState)> {
+        if !record.made {
+            record.deployed = Some(deployed);
+            return Ok((record, RecordState::Creating));
+        }
+        let event = Event::Deployed(Box::new(deployed));
+        let record = self.advance(&record.id, &RecordState::Creating, [event])?;
+        Ok((record, RecordState::Preparing))
+    }
+
+    /// Waits until the host has room for the instance, and takes it.
+    fn begin(&self, wanted: &Wanted, record: &Record, caller: &dyn Caller) -> Result<()> {
+        let (started, mut said) = (Instant::now(), String::new());
+        loop {
+            let mut locked = self.pool.lock()?;
+            let room = match record.demand == Demand::default() && !record.made {
+                true => Room::Enough,
+                false => self.room(wanted, record, &locked)?,
+            };
+            match room {
+                Room::Enough => {
+                    self.advance_in(
+                        &mut locked,
+                        &record.id,
+                        &RecordState::Planned,
+                        [Event::Create],
+                    )?;
+                    fault::point("record-creating");
+                    return Ok(());
+                }
+                Room::Never(error) => return Err(error),
+                Room::Short(text) if started.elapsed() > PATIENCE => {
+                    let message = format!("`{}` needs {text}", record.name());
+                    return Err(Error::new(ErrorKind::Infra, message));
+                }
+                Room::Wait(text) | Room::Short(text) if said != text => {
+                    caller.progress(&text);
+                    said = text;
+                }
+                Room::Wait(_) | Room::Short(_) => {}
+            }
+            drop(locked);
+            if caller.cancelled() {
+                return Err(cancelled());
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Whether there is room beside everything else in this pool, other runs' instances too.
+    fn room(&self, wanted: &Wanted, record: &Record, locked: &Locked<'_>) -> Result<Room> {
+        let host = Host::now(&self.pool.instances())?;
+        let (mut deploying, mut standing) = (Vec::new(), Vec::new());
+        for other in locked.state().records.values() {
+            let on_its_way = matches!(other.state, RecordState::Creating | RecordState::Preparing);
+            // Without a living process at it there is nothing on its way.
+            if on_its_way && other.made && locked.work(&other.id)?.is_none() {
+                deploying.push(other.demand);
+            } else if other.id != record.id && !matches!(other.state, RecordState::Planned) {
+                standing.push(other.demand);
+            }
+        }
+        Ok(capacity::room(
+            &host,
+            wanted.max_parallel_deploys,
+            (record.name(), record.demand),
+            (&deploying, &standing),
+        ))
+    }
+
+    /// Has the events happen to a record that is still as we left it.
+    fn advance(
+        &self,
+        id: &str,
+        from: &RecordState,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Record> {
+        self.advance_in(&mut self.pool.lock()?, id, from, events)
+    }
+
+    fn advance_in(
+        &self,
+        locked: &mut Locked<'_>,
+        id: &str,
+        from: &RecordState,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Record> {
+        let deleted = || {
+            Error::new(
+                ErrorKind::Infra,
+                "it was deleted while it was being deployed",
+            )
+        };
+        let record = locked.state().records.get(id).ok_or_else(deleted)?;
+        if record.state != *from {
+            // Who wants it deleted waits until our work on it ends, and then does it.
+            return Err(deleted());
+        }
+        locked.commit(events.into_iter().map(|event| (id.to_owned(), event)))?;
+        locked.state().records.get(id).cloned().ok_or_else(deleted)
+    }
+}
