@@ -148,6 +148,7 @@ fn a_daemon_that_a_test_leaves_is_killed_and_named() {
 #[test]
 fn killed_scripts_leave_nothing() {
     let lab = Lab::new(1);
+    lab.playbook(&target("alpha", 1, "retries = 0"));
     let hang = "echo $$ >hangs.new; mv hangs.new hangs; sleep 1000; exit\n";
     lab.script("up", &UP.replace("echo '{", &format!("{hang}echo '{{")));
     let run = lab.start(&["quick"]);

@@ -30,6 +30,24 @@ pub fn kill_marked(name: &str, value: &str) {
     }
 }
 
+/// What this variable is, for every process that has it and also the other one with this value; sorted, each once.
+pub fn marked_values(name: &str, (other, value): (&str, &str)) -> Vec<String> {
+    let mark = format!("{other}={value}");
+    let prefix = format!("{name}=");
+    let mut values: Vec<_> = marked(mark.as_bytes())
+        .filter_map(|pid| {
+            let environment =
+                std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+            let mut all = environment.split(|byte| *byte == 0);
+            let value = all.find_map(|one| one.strip_prefix(prefix.as_bytes()))?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        })
+        .collect();
+    values.sort();
+    values.dedup();
+    values
+}
+
 fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
     let own = rustix::process::getpid();
     std::fs::read_dir("/proc")

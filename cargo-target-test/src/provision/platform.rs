@@ -7,6 +7,8 @@
 pub mod command;
 pub mod local;
 mod parameters;
+pub mod qemu;
+mod size;
 pub mod ssh;
 pub mod ssh_config;
 
@@ -23,6 +25,7 @@ pub fn all() -> Vec<Arc<dyn Platform>> {
         Arc::new(local::Local),
         Arc::new(ssh::Ssh),
         Arc::new(command::Command),
+        Arc::new(qemu::Qemu),
     ]
 }
 

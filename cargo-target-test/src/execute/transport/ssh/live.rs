@@ -41,6 +41,10 @@ pub(super) struct Live {
     /// No channel is asked for before this, as one was refused.
     pause: Option<Instant>,
     refusals: u32,
+    /// How often the spare channel was closed since a command ran.
+    spare_closed: u32,
+    /// The server closes a channel that is not used yet when a command on another one ends (dropbear does).
+    shy: bool,
     /// When anything was last heard.
     heard: Instant,
     beaten: Instant,
@@ -64,6 +68,8 @@ impl Live {
         let seconds = limits.heartbeat.as_secs().saturating_sub(1).max(2);
         link.session
             .set_keepalive(true, u32::try_from(seconds).unwrap_or(u32::MAX));
+        let banner = link.session.banner().unwrap_or_default();
+        let shy = banner.contains("dropbear");
         let now = Instant::now();
         Self {
             tasks: Vec::new(),
@@ -75,6 +81,8 @@ impl Live {
             urgent: VecDeque::new(),
             pause: None,
             refusals: 0,
+            spare_closed: 0,
+            shy,
             heard: now,
             beaten: now,
             doubt: None,
@@ -118,13 +126,20 @@ impl Live {
     ) -> Result<bool, Dead> {
         self.signs_of_life(!queue.is_empty())?;
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
-        drain(&mut self.spare, &mut io)?;
+        if drain(self.spare.as_mut(), &mut io)? {
+            // If it is the server that goes, the next one tells.
+            self.closing.extend(self.spare.take());
+            self.spare_closed += 1;
+        }
+        if self.spare_closed > REFUSALS {
+            return Err(Dead("it closes channels before they are used".to_owned()));
+        }
         close(&mut self.closing, &mut io)?;
         for task in &mut self.tasks {
             task.write(&mut io)?;
         }
         let written = (io.progress, io.outbound);
-        let opened = self.open(instance, context)?;
+        let opened = self.open(instance, !queue.is_empty(), context)?;
         let started = self.start(queue);
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
@@ -138,9 +153,17 @@ impl Live {
     }
 
     /// Opens the spare channel; whether something happened, and whether the socket is full.
-    fn open(&mut self, instance: &str, context: &mut Context<'_>) -> Result<(bool, bool), Dead> {
+    fn open(
+        &mut self,
+        instance: &str,
+        wanted: bool,
+        context: &mut Context<'_>,
+    ) -> Result<(bool, bool), Dead> {
         let now = Instant::now();
-        if self.spare.is_some() || self.pause.is_some_and(|pause| now < pause) {
+        if self.spare.is_some()
+            || self.pause.is_some_and(|pause| now < pause)
+            || self.shy && !self.is_time(wanted)
+        {
             return Ok((false, false));
         }
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
@@ -162,6 +185,13 @@ impl Live {
         }
     }
 
+    /// Whether a shy server may be asked for a channel: not while one is closing, and while others are open only for
+    /// what waits.
+    fn is_time(&self, wanted: bool) -> bool {
+        let none_open = self.tasks.is_empty() && self.closing.is_empty();
+        none_open || !self.urgent.is_empty() || wanted && self.closing.is_empty()
+    }
+
     /// Gives the spare channel to the next job.
     fn start(&mut self, queue: &mut VecDeque<Job>) -> bool {
         if self.doubt.is_some() || self.spare.is_none() {
@@ -178,7 +208,7 @@ impl Live {
         };
         if let Some(channel) = self.spare.take() {
             self.tasks.push(Task::new(job, channel, internal));
-            self.used = true;
+            (self.used, self.spare_closed) = (true, 0);
         }
         true
     }
@@ -275,15 +305,16 @@ impl Live {
     }
 }
 
-/// Reads what is not for any command: requests of the server, and its going away.
-fn drain(spare: &mut Option<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
-    let Some(channel) = spare else { return Ok(()) };
+/// Reads what is not for any command: requests of the server, and its going away; says whether the channel was
+/// closed.
+fn drain(spare: Option<&mut Channel>, io: &mut Io<'_, '_>) -> Result<bool, Dead> {
+    let Some(channel) = spare else {
+        return Ok(false);
+    };
     match channel.read(io.buffer) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(Dead(error.to_string())),
-        // Closed though nothing was run on it.
-        Ok(0) => Err(Dead("it closed an unused channel".to_owned())),
-        Ok(_) => Ok(()),
+        Ok(read) => Ok(read == 0),
     }
 }
 

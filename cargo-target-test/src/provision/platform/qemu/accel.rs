@@ -1,0 +1,60 @@
+//! Which accelerator an instance gets.
+//!
+//! Owns what counts as a usable KVM. Must not start anything.
+
+use std::fs;
+
+use super::parameters::Accel;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The accelerator's name for QEMU.
+///
+/// # Errors
+/// Why KVM, which was asked for, would not do.
+pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
+    match (wanted, kvm_problem()) {
+        (Accel::Tcg, _) | (Accel::Auto, Some(_)) => Ok("tcg"),
+        (_, None) => Ok("kvm"),
+        (Accel::Kvm, Some(problem)) => Err(Error::new(
+            ErrorKind::Infra,
+            format!("KVM cannot be used: {problem}"),
+        )
+        .with_hint("`accel = \"tcg\"` emulates the processor, slowly and everywhere")),
+    }
+}
+
+/// Why guests would not run on KVM here. That the device opens, and even makes machines, is not enough: a KVM without
+/// the processor's own virtualisation emulates every privileged instruction, at which common kernels stop.
+fn kvm_problem() -> Option<String> {
+    if let Err(error) = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+    {
+        return Some(format!("/dev/kvm: {error}"));
+    }
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    (cfg!(target_arch = "x86_64") && !has_virtualisation(&cpu)).then(|| {
+        "/dev/kvm is there, but this host's processor has neither `vmx` nor `svm`".to_owned()
+    })
+}
+
+fn has_virtualisation(cpuinfo: &str) -> bool {
+    let mut flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
+    flags.any(|line| {
+        line.split_whitespace()
+            .any(|flag| matches!(flag, "vmx" | "svm"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_decides() {
+        assert!(has_virtualisation("processor: 0\nflags\t\t: fpu vmx sse\n"));
+        assert!(has_virtualisation("flags: svm"));
+        assert!(!has_virtualisation("flags: fpu svm_lock\nbugs: vmx"));
+    }
+}

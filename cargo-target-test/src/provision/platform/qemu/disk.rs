@@ -1,0 +1,78 @@
+//! The disks of an instance: layers over images, and empty ones.
+//!
+//! Owns the calls of `qemu-img`. Must not change an image.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{super::Order, parameters::Disk};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+    provision::platform::parameters::{path, wrong},
+};
+
+/// How long making a layer may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The format of an image.
+///
+/// # Errors
+/// [`ErrorKind::Playbook`] where it is missing, or is none that QEMU could start from.
+pub(super) fn format(order: &Order, key: &str, written: &Path) -> Result<&'static str> {
+    let image = path(&order.directory, written);
+    let target = &order.target;
+    let shown = image.display();
+    let mut head = [0; 512];
+    let read = File::open(&image).and_then(|mut file| file.read(&mut head));
+    let read = read.map_err(|error| {
+        wrong(format!(
+            "`{key}` of target `{target}`: cannot read `{shown}`"
+        ))
+        .with_source(error)
+    })?;
+    match &head[..read] {
+        [b'Q', b'F', b'I', 0xfb, ..] => Ok("qcow2"),
+        head if head.len() == 512
+            && (head.ends_with(&[0x55, 0xaa]) || head.iter().all(|b| *b == 0)) =>
+        {
+            Ok("raw")
+        }
+        // A file system without a partition table.
+        head if head.len() == 512 && key == "disks" => Ok("raw"),
+        _ => Err(wrong(format!(
+            "`{key}` of target `{target}`: `{shown}` is no disk image"
+        ))
+        .with_hint("qcow2 images and raw ones with a boot sector are")),
+    }
+}
+
+/// Makes a layer in the instance's folder; returns its path.
+pub(super) fn make(order: &Order, number: usize, disk: &Disk) -> Result<PathBuf> {
+    let layer = order.scratch.join(format!("disk{number}.qcow2"));
+    let mut command = process::command("qemu-img");
+    command.args(["create", "-q", "-f", "qcow2"]);
+    if let Disk::Image(written) = disk {
+        let key = if number == 0 { "image" } else { "disks" };
+        command.args(["-F", format(order, key, written)?, "-b"]);
+        command.arg(path(&order.directory, written));
+    }
+    command.arg(&layer);
+    if let Disk::Empty(size) = disk {
+        command.arg(size.0.to_string());
+    }
+    let finished = process::run(command, b"", LIMIT, &|_| {})?;
+    match finished.status.success() {
+        true => Ok(layer),
+        false => {
+            let words = String::from_utf8_lossy(&finished.stderr);
+            let words = words.trim().trim_start_matches("qemu-img: ");
+            let message = format!("cannot make a disk of `{}`: {words}", order.instance);
+            Err(Error::new(ErrorKind::Infra, message))
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line of a machine.
+//!
+//! Owns every argument. Must not start anything, nor look at the disk.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use super::{CONSOLE, parameters::Parameters, qmp, seed};
+
+/// What is decided for one machine.
+pub(super) struct Machine<'a> {
+    pub(super) name: &'a str,
+    pub(super) parameters: &'a Parameters,
+    pub(super) accel: &'a str,
+    /// Where the playbook is.
+    pub(super) directory: &'a Path,
+    /// The machine's own folder.
+    pub(super) folder: &'a Path,
+    /// Its disks, the first one boots where there is no kernel.
+    pub(super) disks: &'a [PathBuf],
+}
+
+impl Machine<'_> {
+    /// The arguments.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let Self {
+            parameters, accel, ..
+        } = self;
+        let mut line = Line(Vec::new());
+        line.pair(
+            "-name",
+            format!("{},process={}", escape(self.name), escape(self.name)),
+        );
+        line.flags("-no-user-config -nodefaults -daemonize");
+        line.pair("-display", "none");
+        line.pair("-machine", machine());
+        line.pair("-accel", accel);
+        line.pair("-cpu", if *accel == "kvm" { "host" } else { "max" });
+        line.pair("-smp", parameters.cores.to_string());
+        line.pair("-m", format!("{}M", parameters.memory.mib()));
+        self.boot(&mut line);
+        for (number, disk) in self.disks.iter().enumerate() {
+            line.pair(
+                "-drive",
+                drive(number, &format!("file={},format=qcow2", text(disk))),
+            );
+        }
+        let seed = text(&self.folder.join(seed::FOLDER));
+        let seed =
+            format!("file.driver=vvfat,file.dir={seed},file.label=CIDATA,format=raw,readonly=on");
+        line.pair("-drive", drive(self.disks.len(), &seed));
+        let console = text(&self.folder.join(CONSOLE));
+        line.pair(
+            "-chardev",
+            format!("file,id=console,path={console},append=on"),
+        );
+        line.pair("-serial", "chardev:console");
+        // Relative, for its length: it starts in its folder.
+        line.pair("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
+        let port = parameters.port;
+        line.pair(
+            "-netdev",
+            format!("user,id=net,hostfwd=tcp:127.0.0.1:0-:{port}"),
+        );
+        line.pair("-device", "virtio-net-pci,netdev=net");
+        line.pair("-device", "virtio-rng-pci");
+        line.0.extend(parameters.args.iter().map(OsString::from));
+        line.0
+    }
+
+    fn boot(&self, line: &mut Line) {
+        let file = |written: &PathBuf| super::path(self.directory, written).into_os_string();
+        if let Some(kernel) = &self.parameters.kernel {
+            line.pair("-kernel", file(kernel));
+            line.pair("-append", &self.parameters.append);
+        }
+        if let Some(initrd) = &self.parameters.initrd {
+            line.pair("-initrd", file(initrd));
+        }
+    }
+}
+
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn pair(&mut self, option: &str, value: impl Into<OsString> + AsRef<std::ffi::OsStr>) {
+        self.0.extend([option.into(), value.into()]);
+    }
+
+    fn flags(&mut self, flags: &str) {
+        self.0.extend(flags.split(' ').map(OsString::from));
+    }
+}
+
+fn machine() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "q35",
+        _ => "virt",
+    }
+}
+
+fn drive(number: usize, rest: &str) -> String {
+    format!("{rest},if=virtio,id=disk{number}")
+}
+
+fn text(path: &Path) -> String {
+    escape(&path.to_string_lossy())
+}
+
+/// A comma ends an option's value, unless there are two.
+fn escape(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(parameters: serde_json::Value, accel: &str, disks: &[PathBuf]) -> String {
+        let parameters = serde_json::from_value(parameters).unwrap();
+        let machine = Machine {
+            name: "debian-0",
+            parameters: &parameters,
+            accel,
+            directory: Path::new("/book"),
+            folder: Path::new("/pool/a,b"),
+            disks,
+        };
+        let words = machine.arguments();
+        let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+        words.join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_kernel() {
+        let line = line(
+            json!({ "kernel": "img/vmlinuz", "initrd": "/i", "memory": "1 GiB", "args": ["-s"] }),
+            "tcg",
+            &[],
+        );
+        let expected = "-name debian-0,process=debian-0
+-no-user-config
+-nodefaults
+-daemonize
+-display none
+-machine q35
+-accel tcg
+-cpu max
+-smp 1
+-m 1024M
+-kernel /book/img/vmlinuz
+-append console=ttyS0
+-initrd /i
+-drive file.driver=vvfat,file.dir=/pool/a,,b/seed,file.label=CIDATA,format=raw,readonly=on,if=virtio,id=disk0
+-chardev file,id=console,path=/pool/a,,b/console.log,append=on
+-serial chardev:console
+-qmp unix:qmp,server=on,wait=off
+-netdev user,id=net,hostfwd=tcp:127.0.0.1:0-:22
+-device virtio-net-pci,netdev=net
+-device virtio-rng-pci
+-s";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_image() {
+        let disks = ["/pool/disk0.qcow2".into(), "/pool/disk1.qcow2".into()];
+        let line = line(
+            json!({ "image": "a.qcow2", "cores": 4, "port": 2222 }),
+            "kvm",
+            &disks,
+        );
+        for part in [
+            "-accel kvm\n-cpu host\n-smp 4\n-m 512M",
+            "-drive file=/pool/disk0.qcow2,format=qcow2,if=virtio,id=disk0\n-drive file=/pool/disk1.qcow2,format=qcow2,if=virtio,id=disk1\n",
+            "hostfwd=tcp:127.0.0.1:0-:2222",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains("-kernel"), "{line}");
+    }
+}

@@ -1,0 +1,87 @@
+//! QEMU's monitor: one command, one answer.
+//!
+//! Owns the protocol (QMP over a Unix socket). Must not know what commands are for.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a machine's monitor may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The socket's name in a machine's folder.
+pub(super) const SOCKET: &str = "qmp";
+
+/// A connection to a machine's monitor.
+pub(super) struct Monitor {
+    stream: BufReader<UnixStream>,
+}
+
+impl Monitor {
+    /// Connects to the monitor of the machine whose folder this is.
+    pub(super) fn connect(folder: &Path) -> Result<Self> {
+        // A socket's path has at most 108 bytes; through a descriptor it is short.
+        let folder = File::open(folder).map_err(lost)?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+        let stream = UnixStream::connect(path).map_err(lost)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
+        let mut monitor = Self {
+            stream: BufReader::new(stream),
+        };
+        monitor.read()?;
+        monitor.ask("qmp_capabilities", &json!({}))?;
+        Ok(monitor)
+    }
+
+    /// Has a command executed; returns its answer.
+    pub(super) fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+        let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
+        line.push('\n');
+        self.stream
+            .get_mut()
+            .write_all(line.as_bytes())
+            .map_err(lost)?;
+        loop {
+            let mut answer = self.read()?;
+            if let Some(error) = answer.get("error") {
+                let text = error["desc"].as_str().unwrap_or_default();
+                return Err(other(format!("QEMU refuses `{command}`: {text}")));
+            }
+            // What is neither is an event.
+            if let Some(value) = answer.get_mut("return") {
+                return Ok(value.take());
+            }
+        }
+    }
+
+    /// Has a command of the human monitor executed; returns what it prints.
+    pub(super) fn tell(&mut self, line: &str) -> Result<String> {
+        let answer = self.ask("human-monitor-command", &json!({ "command-line": line }))?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn read(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line).map_err(lost)? {
+            0 => Err(other("QEMU closed its monitor".to_owned())),
+            _ => serde_json::from_str(&line)
+                .map_err(|error| other(format!("QEMU's monitor speaks no JSON: {error}"))),
+        }
+    }
+}
+
+fn lost(error: std::io::Error) -> Error {
+    other("QEMU's monitor does not answer".to_owned()).with_source(error)
+}
+
+fn other(message: String) -> Error {
+    Error::new(ErrorKind::Infra, message)
+}

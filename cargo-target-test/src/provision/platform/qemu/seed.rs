@@ -1,0 +1,99 @@
+//! How an instance learns its name and who may log in.
+//!
+//! Owns the login key and the NoCloud seed, a folder that QEMU shows to the guest as a small disk with the label
+//! `CIDATA`; cloud-init reads it, and any other init can. See
+//! <https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{super::Order, parameters::Parameters};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+    provision::platform::parameters::path,
+};
+
+/// The seed's folder in the instance's.
+pub(super) const FOLDER: &str = "seed";
+/// How long `ssh-keygen` may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The private key for the login: the playbook's, or one of the instance's own, made here.
+pub(super) fn identity(order: &Order, parameters: &Parameters) -> Result<PathBuf> {
+    if let Some(written) = &parameters.identity {
+        return Ok(path(&order.directory, written));
+    }
+    let file = order.scratch.join("key");
+    if !file.exists() {
+        let mut command = process::command("ssh-keygen");
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", &order.unique, "-f"]);
+        command.arg(&file);
+        keygen(command)?;
+    }
+    Ok(file)
+}
+
+/// Writes the seed.
+pub(super) fn write(order: &Order, user: &str, identity: &Path) -> Result<()> {
+    let mut command = process::command("ssh-keygen");
+    command.arg("-y").arg("-P").arg("").arg("-f").arg(identity);
+    let key = keygen(command)?;
+    let folder = order.scratch.join(FOLDER);
+    fs_err::create_dir_all(&folder)?;
+    fs_err::write(folder.join("user-data"), user_data(user, key.trim()))?;
+    let (unique, name) = (&order.unique, &order.instance);
+    let meta = format!("instance-id: {unique}\nlocal-hostname: {name}\n");
+    fs_err::write(folder.join("meta-data"), meta)?;
+    Ok(())
+}
+
+fn user_data(user: &str, key: &str) -> String {
+    let mut text = "#cloud-config\nssh_pwauth: false\n".to_owned();
+    if user == "root" {
+        text.push_str("disable_root: false\n");
+    }
+    let _ = write!(text, "users:\n  - name: {user}\n    shell: /bin/sh\n");
+    if user != "root" {
+        text.push_str("    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n");
+    }
+    let _ = write!(text, "    ssh_authorized_keys:\n      - {key}\n");
+    text
+}
+
+fn keygen(command: std::process::Command) -> Result<String> {
+    let finished = process::run(command, b"", LIMIT, &|_| {})?;
+    if finished.status.success() {
+        return Ok(String::from_utf8_lossy(&finished.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&finished.stderr);
+    let message = format!("cannot prepare the login key: {}", words.trim());
+    let hint = "a key with a passphrase cannot be used: leave `identity` out, and each instance gets its own";
+    Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users() {
+        let root = user_data("root", "ssh-ed25519 AAAA x");
+        assert!(
+            root.contains("disable_root: false") && !root.contains("sudo"),
+            "{root}"
+        );
+        let debian = user_data("debian", "ssh-ed25519 AAAA x");
+        assert!(
+            debian.contains("name: debian") && debian.contains("NOPASSWD"),
+            "{debian}"
+        );
+        assert!(
+            debian.ends_with("ssh_authorized_keys:\n      - ssh-ed25519 AAAA x\n"),
+            "{debian}"
+        );
+    }
+}
