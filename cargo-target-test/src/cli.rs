@@ -91,6 +91,11 @@ pub enum Verb {
     Schema,
     /// Show the instances that exist: host, state, holder, age
     Targets(JsonArgs),
+    /// Delete what carries the pool's label and no record names
+    ///
+    /// Everything that is made carries it: processes, containers, and what a playbook's `list` programs find. Exit
+    /// code 0 when nothing remains, 69 when something could not be deleted or looked at.
+    Gc(GcArgs),
     /// Serve test processes that were started without `cargo target-test`
     #[command(hide = true)]
     Broker(BrokerArgs),
@@ -146,6 +151,14 @@ pub struct JsonArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `gc`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct GcArgs {
+    /// Only say what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `broker`.

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod check;
 pub mod choice;
 pub mod delete;
+pub mod gc;
 pub mod list;
 pub mod run;
 pub mod schema;

@@ -31,7 +31,7 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let here = Reach::Local { directory: std::env::temp_dir(), env: Default::default() };
+//! let here = Reach::Local { directory: std::env::temp_dir(), env: Default::default(), inherit: None, user: None };
 //! let machine = transport::connect("here", &here);
 //! let command = Command { line: "uname -s; exit 3".to_owned(), ..Command::default() };
 //! let mut running = machine.exec(&command, "my-lease", None);

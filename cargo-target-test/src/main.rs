@@ -39,6 +39,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Verb::Check(args) => commands::check::verb(global, args),
         Verb::Schema => commands::schema::verb(),
         Verb::Targets(args) => commands::targets::verb(global, args),
+        Verb::Gc(args) => commands::gc::verb(global, args),
         Verb::Broker(args) => commands::broker::run(global, args),
     }
 }

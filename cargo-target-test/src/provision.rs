@@ -4,8 +4,10 @@ mod capacity;
 pub mod platform;
 pub mod pool;
 mod provisioner;
+mod stray;
 
 pub(crate) use pool::{FileLock, peek};
 pub use provisioner::{
     Caller, Ensured, Failure, Held, Provisioner, Report, Run, Scope, Wanted, delete_all,
 };
+pub use stray::{Stray, find_strays};

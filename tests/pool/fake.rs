@@ -80,6 +80,8 @@ impl Platform for Fake {
             reach: Reach::Local {
                 directory: order.scratch.clone(),
                 env: BTreeMap::new(),
+                inherit: None,
+                user: None,
             },
         })
     }

@@ -15,6 +15,7 @@ use crate::{
 
 pub mod files;
 mod local;
+mod piped;
 pub(crate) mod shell;
 pub mod ssh;
 pub(crate) mod upload;
@@ -25,10 +26,35 @@ const EVENTS: usize = 16;
 /// The way to an instance. Lazy: the first use connects. Called, and used, within a tokio runtime.
 pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
     match reach {
-        Reach::Local { directory, env } => {
-            Arc::new(local::Local::new(instance, directory.clone(), env.clone()))
-        }
+        Reach::Local {
+            directory,
+            env,
+            inherit,
+            user,
+        } => Arc::new(local::Local {
+            instance: instance.to_owned(),
+            directory: directory.clone(),
+            env: env.clone(),
+            inherit: inherit.clone(),
+            user: *user,
+        }),
         Reach::Ssh(reach) => Arc::new(ssh::Ssh::new(instance, reach, ssh::Limits::default())),
+        Reach::Container {
+            engine,
+            container,
+            user,
+        } => {
+            let call = piped::Call::Container {
+                engine: engine.clone(),
+                container: container.clone(),
+                user: user.clone(),
+            };
+            Arc::new(piped::Piped::new(instance, call))
+        }
+        Reach::Programs(reach) => {
+            let call = piped::Call::Programs(reach.as_ref().clone());
+            Arc::new(piped::Piped::new(instance, call))
+        }
     }
 }
 
@@ -47,6 +73,12 @@ pub trait Transport: Send + Sync {
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running;
 
+    /// A program of this host that reads or writes a file of the instance, where there is one; else files travel as
+    /// commands.
+    fn file_program(&self, _access: &FileAccess<'_>) -> Option<std::process::Command> {
+        None
+    }
+
     /// Looks, for at most this long, whether there is anything that could answer; costs the instance little, so that it
     /// can be asked while it boots. Success where that cannot be told.
     fn knock(&self, _patience: Duration) -> Answer<()> {
@@ -59,6 +91,22 @@ pub trait Transport: Send + Sync {
 
     /// Kills everything on the instance that carries this lease's mark.
     fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()>;
+}
+
+/// What is done with a file of an instance.
+pub enum FileAccess<'a> {
+    /// Standard input goes to it.
+    Put {
+        /// Its absolute path.
+        path: &'a str,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It goes to standard output.
+    Get {
+        /// Its absolute path.
+        path: &'a str,
+    },
 }
 
 /// What a transport answers later.

@@ -5,6 +5,7 @@
 //! `platform/` and one line in [`all`] add a platform.
 
 pub mod command;
+pub mod container;
 pub mod local;
 mod parameters;
 pub mod qemu;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Arc<dyn Platform>> {
         Arc::new(ssh::Ssh),
         Arc::new(command::Command),
         Arc::new(qemu::Qemu),
+        Arc::new(container::Container),
     ]
 }
 
@@ -182,6 +184,8 @@ pub struct Found {
     pub unique: String,
     /// What it is, for people: ``container `tt-1f3a9c-12` ``.
     pub what: String,
+    /// The parameters with which it can be deleted; null: those of the order that was looked with.
+    pub parameters: Value,
     /// What [`Platform::delete`] needs beside the order, where it was told.
     pub deployed: Option<Deployed>,
 }
@@ -211,9 +215,51 @@ pub enum Reach {
         directory: PathBuf,
         /// Environment variables for every command.
         env: BTreeMap<String, String>,
+        /// What else of this process's environment they see; `None`: all of it.
+        #[serde(default)]
+        inherit: Option<Vec<String>>,
+        /// Whose they are, where not this process's user's.
+        #[serde(default)]
+        user: Option<LocalUser>,
     },
     /// SSH.
     Ssh(SshReach),
+    /// A container, by its engine's `exec`.
+    Container {
+        /// The engine's program.
+        engine: String,
+        /// The container's name.
+        container: String,
+        /// Whose commands they are; the image's user by default.
+        user: Option<String>,
+    },
+    /// Programs of the user's.
+    Programs(Box<ProgramReach>),
+}
+
+/// A user of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocalUser {
+    /// Its number.
+    pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
+}
+
+/// How to reach an instance by programs of the user's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProgramReach {
+    /// Runs a line in the instance's POSIX shell: the program and its arguments; the line is one more.
+    pub exec: Vec<String>,
+    /// Writes standard input to a file: its path and its mode are two more arguments.
+    pub put: Option<Vec<String>>,
+    /// Prints a file: its path is one more argument.
+    pub get: Option<Vec<String>>,
+    /// Where they start.
+    pub directory: PathBuf,
+    /// What they find in `TARGET_TEST_REQUEST`.
+    pub request: String,
 }
 
 /// How to reach an instance by SSH. What is absent comes from `ssh -G`.

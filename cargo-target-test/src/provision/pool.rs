@@ -195,6 +195,11 @@ impl Pool {
         self.directory.join("instances")
     }
 
+    /// The private folder of an instance.
+    pub(crate) fn scratch(&self, id: &str) -> PathBuf {
+        self.instances().join(id)
+    }
+
     fn leases(&self) -> PathBuf {
         self.directory.join("leases")
     }

@@ -8,7 +8,10 @@ use super::{Setting, run_id};
 use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, OnDirty, Step},
-    provision::{self, Wanted},
+    provision::{
+        self, Wanted,
+        platform::{Order, Platform},
+    },
 };
 
 impl Setting {
@@ -34,6 +37,21 @@ impl Setting {
             }
         }
         Ok(())
+    }
+
+    /// What each target asks of its platform, for an instance that nobody asked for.
+    ///
+    /// # Errors
+    /// When a platform is unknown.
+    pub fn orders(&self) -> Result<Vec<(Arc<dyn Platform>, Order)>> {
+        let mut orders = Vec::new();
+        for number in 0..self.playbook.targets.len() {
+            for wanted in self.wanted(number, 1)? {
+                let order = wanted.order("");
+                orders.push((wanted.platform, order));
+            }
+        }
+        Ok(orders)
     }
 
     /// Whether the files are there that its recipes take along.

@@ -6,7 +6,7 @@
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{Event, Outcome, Transport, own_command, shell};
+use super::{Event, FileAccess, Outcome, Transport, local, own_command, shell};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A piece of a file on its way to an instance.
@@ -35,8 +35,15 @@ pub async fn put(
 ) -> Result<()> {
     let place = shell::place(path)?;
     let (stdin, receiver) = mpsc::channel(4);
-    let receive = own_command(shell::receive(&place), None);
-    let running = transport.exec(&receive, lease, Some(receiver));
+    let program = transport.file_program(&FileAccess::Put { path, mode });
+    let own = program.is_some();
+    let running = match program {
+        Some(program) => local::run(program, Some(receiver)),
+        None => {
+            let receive = own_command(shell::receive(&place), None);
+            transport.exec(&receive, lease, Some(receiver))
+        }
+    };
     let send = async {
         let mut sent = 0_u64;
         loop {
@@ -58,8 +65,12 @@ pub async fn put(
     let received = match tokio::join!(send, running.outcome()) {
         (_, Err(error)) => Err(error),
         (None, Ok(_)) => Err(wrong("the transfer was aborted")),
+        (Some(_), Ok(outcome)) if own => return said_no(outcome),
         (Some(sent), Ok(outcome)) => complete(path, sent, outcome),
     };
+    if own {
+        return received;
+    }
     let finish = match &received {
         Ok(()) => shell::install(&place, mode),
         Err(_) => shell::discard(&place),
@@ -98,7 +109,11 @@ pub async fn get(
     path: &str,
     to: mpsc::Sender<Vec<u8>>,
 ) -> Result<()> {
-    let mut running = transport.exec(&own_command(shell::get(path)?, None), lease, None);
+    let line = shell::get(path)?;
+    let mut running = match transport.file_program(&FileAccess::Get { path }) {
+        Some(program) => local::run(program, None),
+        None => transport.exec(&own_command(line, None), lease, None),
+    };
     let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {

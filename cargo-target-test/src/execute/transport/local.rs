@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    os::{fd::AsFd, unix::process::ExitStatusExt},
+    os::{
+        fd::AsFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::PathBuf,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -24,30 +27,33 @@ use tokio::{
 };
 
 use super::{Answer, EVENTS, Event, Running, Transport, own_command, shell, timed_out};
-use crate::{error::Result, process};
+use crate::{error::Result, process, provision::platform::LocalUser};
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
 
 pub(super) struct Local {
-    instance: String,
-    directory: PathBuf,
-    env: BTreeMap<String, String>,
+    pub(super) instance: String,
+    pub(super) directory: PathBuf,
+    pub(super) env: BTreeMap<String, String>,
+    /// What else of our environment is seen; `None`: all.
+    pub(super) inherit: Option<Vec<String>>,
+    pub(super) user: Option<LocalUser>,
 }
 
 impl Local {
-    pub(super) fn new(instance: &str, directory: PathBuf, env: BTreeMap<String, String>) -> Self {
-        let instance = instance.to_owned();
-        Self {
-            instance,
-            directory,
-            env,
-        }
-    }
-
     fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
+        if let Some(inherit) = &self.inherit {
+            let seen = inherit
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?)));
+            process.env_clear().envs(seen);
+        }
+        if let Some(LocalUser { uid, gid }) = self.user {
+            process.uid(uid).gid(gid);
+        }
         process
             .arg("-c")
             .arg(&command.line)
@@ -69,9 +75,44 @@ impl Local {
         }
         process.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
         process.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = process::start_async(process)?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-        Ok((child, group))
+        start(process)
+    }
+}
+
+/// Starts a process, with the group that it leads.
+pub(super) fn start(command: std::process::Command) -> Result<(Child, Group)> {
+    let child = process::start_async(command)?;
+    let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    Ok((child, group))
+}
+
+/// Runs a process to its end, whose exit code is taken as it is.
+pub(super) fn run(
+    mut command: std::process::Command,
+    stdin: Option<mpsc::Receiver<Vec<u8>>>,
+) -> Running {
+    command.stdin(if stdin.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    running(start(command), stdin, None)
+}
+
+fn running(
+    started: Result<(Child, Group)>,
+    stdin: Option<mpsc::Receiver<Vec<u8>>>,
+    timeout: Option<Duration>,
+) -> Running {
+    match started {
+        Ok((child, group)) => {
+            let (sender, events) = mpsc::channel(EVENTS);
+            let late = timeout.map(|timeout| (timeout, timed_out(timeout)));
+            tokio::spawn(follow(child, group, stdin, sender, late));
+            Running { events }
+        }
+        Err(error) => Running::lost(error),
     }
 }
 
@@ -82,16 +123,8 @@ impl Transport for Local {
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running {
-        match self.start(command, lease, stdin.is_some()) {
-            Ok((child, group)) => {
-                let (sender, events) = mpsc::channel(EVENTS);
-                let timeout = command.timeout.map(Duration::from_millis);
-                let late = timeout.map(|t| (t, timed_out(t)));
-                tokio::spawn(follow(child, group, stdin, sender, late));
-                Running { events }
-            }
-            Err(error) => Running::lost(error),
-        }
+        let started = self.start(command, lease, stdin.is_some());
+        running(started, stdin, command.timeout.map(Duration::from_millis))
     }
 
     fn probe(&self, _deadline: Duration) -> Answer<Duration> {
@@ -118,7 +151,7 @@ impl Transport for Local {
 }
 
 /// A process group that is killed unless its leader has ended by itself.
-struct Group(Option<Pid>);
+pub(super) struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -186,14 +219,14 @@ async fn wait(child: &mut Child, feed: impl Future<Output = ()>) -> std::io::Res
     }
 }
 
-async fn sleep(timeout: Option<Duration>) {
+pub(super) async fn sleep(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => time::sleep(timeout).await,
         None => std::future::pending().await,
     }
 }
 
-async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receiver<Vec<u8>>>) {
+pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receiver<Vec<u8>>>) {
     let (Some(mut pipe), Some(mut content)) = (pipe, content) else {
         return;
     };

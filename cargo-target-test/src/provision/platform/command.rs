@@ -15,6 +15,17 @@
 //! and for `delete`) and `transport` (`"ssh"`, the default, or `"local"` for commands on this machine).
 //! What any of them prints to standard error is shown. Exit code 0 is success.
 //!
+//! Any protocol is a transport by three more programs, started in the same folder with the same object in their
+//! environment, as `TARGET_TEST_REQUEST` (its `data` is `deploy`'s answer). `exec` has one more argument, a line for
+//! the instance's POSIX shell, and its standard streams are that shell's; how the line ended is told by marks within
+//! them, never by the program's exit code. The least is an array: `exec = ["ssh", "-T", "box"]`, or
+//! `["lxc-attach", "-n", "box", "--", "/bin/sh", "-c"]`. Files travel as such lines too, unless `put` (two more
+//! arguments: a path and octal permissions; the content is its standard input) and `get` (a path; its standard output)
+//! know better; their exit code 0 is success.
+//!
+//! `list` finds what carries the label, for `gc`: it prints a JSON array of objects with `unique`, and if it likes
+//! `what` (for people) and `data` (for `delete`).
+//!
 //! `deploy` and `delete` are idempotent: after an interruption they are called again with the same
 //! `unique`, which no other instance ever has. `delete` is also called when `deploy` never answered
 //! (`data` is `null` then) or made nothing; that there is nothing to delete is a success. What a
@@ -34,12 +45,12 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use self::{
-    answer::{Answer, Transport},
+    answer::{Answer, Listed, Request, Transport},
     program::Program,
     script::{Script, kill_interrupted},
 };
 use super::{
-    Deployed, Order, Platform, Reach, SshReach,
+    Deployed, Found, Order, Platform, ProgramReach, Reach, SshReach,
     parameters::{self, Limit},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +71,18 @@ struct Parameters {
     /// The program that restarts an instance, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restart: Option<Program>,
+    /// The program that runs a line in an instance's shell, where that is not reached by SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exec: Option<Program>,
+    /// The program that writes a file of an instance; without it `exec` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    put: Option<Program>,
+    /// The program that prints a file of an instance; without it `exec` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    get: Option<Program>,
+    /// The program that lists what carries the pool's label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    list: Option<Program>,
     /// Anything that the programs want to know.
     #[serde(default, deserialize_with = "params")]
     params: Map<String, Value>,
@@ -99,7 +122,14 @@ impl Platform for Command {
     }
 
     fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        parameters::normalised::<Parameters>(table)
+        let value = parameters::normalised::<Parameters>(table)?;
+        let has = |key: &str| value.get(key).is_some();
+        if (has("put") || has("get")) && !has("exec") {
+            return Err(toml::de::Error::custom(
+                "`put` and `get` are for targets with `exec`",
+            ));
+        }
+        Ok(value)
     }
 
     fn schema(&self) -> schemars::Schema {
@@ -114,8 +144,16 @@ impl Platform for Command {
         let parameters: Parameters = parameters::of(order)?;
         parameters.deploy.command("deploy", order)?;
         parameters.delete.command("delete", order)?;
-        if let Some(restart) = &parameters.restart {
-            restart.command("restart", order)?;
+        for (key, program) in [
+            ("restart", &parameters.restart),
+            ("exec", &parameters.exec),
+            ("put", &parameters.put),
+            ("get", &parameters.get),
+            ("list", &parameters.list),
+        ] {
+            if let Some(program) = program {
+                program.command(key, order)?;
+            }
         }
         parameters::check_file(order, "identity", parameters.identity.as_deref())
     }
@@ -144,7 +182,7 @@ impl Platform for Command {
                 parameters.deploy
             ));
         }
-        Ok(deployed(answer, parameters, order))
+        deployed(answer, parameters, order)
     }
 
     fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()> {
@@ -179,6 +217,37 @@ impl Platform for Command {
             .run(&parameters.params, Some(&deployed.data), &|_| {})
             .map(drop)
     }
+
+    fn find(&self, label: &str, like: Option<&Order>) -> Result<Vec<Found>> {
+        // Only a playbook knows the program.
+        let Some(order) = like else {
+            return Ok(Vec::new());
+        };
+        let parameters: Parameters = parameters::of(order)?;
+        let Some(program) = &parameters.list else {
+            return Ok(Vec::new());
+        };
+        let order = &Order {
+            label: label.to_owned(),
+            ..order.clone()
+        };
+        let script = Script {
+            action: "list",
+            program,
+            order,
+            timeout: parameters.timeout.0,
+        };
+        let finished = script.run(&parameters.params, None, &|_| {})?;
+        let found = Listed::read(&finished.stdout).map_err(|problem| {
+            script.failed(&problem, "").with_hint(
+                "print a JSON array of objects with `unique` to standard output, and all else to standard error",
+            )
+        })?;
+        Ok(found
+            .into_iter()
+            .map(|one| one.found(&program.to_string()))
+            .collect())
+    }
 }
 
 /// Where the host key of a machine is recorded when it is first reached.
@@ -187,14 +256,17 @@ fn recorded_keys(order: &Order) -> PathBuf {
 }
 
 /// What an answer means, the parameters filling in.
-fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Deployed {
+fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Result<Deployed> {
     let port = answer.port.or(parameters.port).map(NonZeroU16::get);
-    let user = answer.user.or(parameters.user);
+    let user = answer.user.clone().or_else(|| parameters.user.clone());
     let from = |path: PathBuf| parameters::path(&order.directory, &path);
     let reach = match answer.transport {
+        _ if parameters.exec.is_some() => programs(&answer, &parameters, order)?,
         Transport::Local => Reach::Local {
             directory: order.scratch.clone(),
             env: BTreeMap::new(),
+            inherit: None,
+            user: None,
         },
         Transport::Ssh => Reach::Ssh(SshReach {
             host: answer.host.clone(),
@@ -209,13 +281,30 @@ fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Deployed {
             connect_timeout: None,
         }),
     };
-    Deployed {
+    Ok(Deployed {
         host: answer.host,
         port,
         user,
         data: Value::Object(answer.data),
         reach,
-    }
+    })
+}
+
+/// The programs by which an instance is reached.
+fn programs(answer: &Answer, parameters: &Parameters, order: &Order) -> Result<Reach> {
+    let words = |key, program: &Option<Program>| {
+        let program = program.as_ref().map(|program| program.words(key, order));
+        program.transpose()
+    };
+    let data = Value::Object(answer.data.clone());
+    let request = Request::new("exec", order, &parameters.params, Some(&data)).json();
+    Ok(Reach::Programs(Box::new(ProgramReach {
+        exec: words("exec", &parameters.exec)?.unwrap_or_default(),
+        put: words("put", &parameters.put)?,
+        get: words("get", &parameters.get)?,
+        directory: order.directory.clone(),
+        request: String::from_utf8_lossy(request.trim_ascii_end()).into_owned(),
+    })))
 }
 
 /// Reads `params`, any TOML, as JSON; dates become text.

@@ -190,6 +190,7 @@ impl Platform for Qemu {
         let found = |unique: String| Found {
             what: format!("virtual machine `{unique}`"),
             unique,
+            parameters: json!({ "kernel": "-" }),
             deployed: None,
         };
         Ok(machine::labelled(label).into_iter().map(found).collect())

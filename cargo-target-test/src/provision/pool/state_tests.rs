@@ -47,6 +47,8 @@ fn deployed() -> Deployed {
         reach: Reach::Local {
             directory: PathBuf::new(),
             env: BTreeMap::new(),
+            inherit: None,
+            user: None,
         },
     }
 }

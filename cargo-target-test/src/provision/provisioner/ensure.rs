@@ -249,7 +249,7 @@ impl Provisioner {
         let mut record = draft.clone();
         record.order.label.clone_from(&locked.state().label);
         record.order.unique.clone_from(&id);
-        record.order.scratch = self.pool.instances().join(&id);
+        record.order.scratch = self.pool.scratch(&id);
         if record.lease.is_empty() {
             record.lease.clone_from(&id);
         }

@@ -2,12 +2,12 @@
 //!
 //! Owns both JSON objects. Must not start anything.
 
-use std::num::NonZeroU16;
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::{Order, parameters::check_word};
+use super::super::{Deployed, Found, Order, Reach, parameters::check_word};
 
 /// What a script is told.
 #[derive(Debug, Serialize)]
@@ -65,6 +65,50 @@ pub(super) struct Answer {
     pub(super) data: Map<String, Value>,
     #[serde(default)]
     pub(super) transport: Transport,
+}
+
+/// One of what `list` prints.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    unique: String,
+    what: Option<String>,
+    data: Option<Map<String, Value>>,
+}
+
+impl Listed {
+    /// Reads a script's standard output, which must be the JSON array and nothing else.
+    pub(super) fn read(stdout: &[u8]) -> Result<Vec<Self>, String> {
+        serde_json::from_slice(stdout).map_err(|error| {
+            let shown = excerpt(stdout);
+            format!("printed no valid list to standard output: {error}; it printed `{shown}`")
+        })
+    }
+
+    /// For `gc`; `by` names the program.
+    pub(super) fn found(self, by: &str) -> Found {
+        let unique = self.unique;
+        let deployed = self.data.map(|data| Deployed {
+            host: String::new(),
+            port: None,
+            user: None,
+            data: Value::Object(data),
+            reach: Reach::Local {
+                directory: PathBuf::new(),
+                env: BTreeMap::new(),
+                inherit: None,
+                user: None,
+            },
+        });
+        Found {
+            what: self
+                .what
+                .unwrap_or_else(|| format!("`{unique}`, says `{by}`")),
+            unique,
+            parameters: Value::Null,
+            deployed,
+        }
+    }
 }
 
 /// How the machine is reached.

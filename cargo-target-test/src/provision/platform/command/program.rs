@@ -38,6 +38,18 @@ impl Program {
         Ok(command)
     }
 
+    /// The program's path and its arguments.
+    ///
+    /// # Errors
+    /// As [`Program::command`].
+    pub(super) fn words(&self, key: &str, order: &Order) -> Result<Vec<String>> {
+        let command = self.command(key, order)?;
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        Ok(words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect())
+    }
+
     fn find(&self, directory: &Path) -> Result<PathBuf, Problem> {
         let written = &self.0[0];
         if !directory.is_dir() {

@@ -1,0 +1,76 @@
+//! `gc`: what carries the pool's label and no record names.
+//!
+//! Owns what is looked at and what is said. Must not know how anything is found or deleted: platforms do.
+
+use std::sync::Arc;
+
+use crate::{
+    cli::{GcArgs, Global, NextestArgs},
+    commands::setting::{self, Setting},
+    error::{Error, ErrorKind, Result},
+    provision::{
+        Stray, find_strays,
+        platform::{self, Order, Platform},
+        pool::Pool,
+    },
+    ui,
+};
+
+/// The verb; the exit code is 0 when nothing remains.
+///
+/// # Errors
+/// When the pool cannot be used, or the playbook is wrong.
+pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
+    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    // A playbook adds places to look at. Without a workspace there is none.
+    let orders = match Setting::find(global, &NextestArgs::default()) {
+        Ok(setting) => setting.orders()?,
+        Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
+        Err(_) => Vec::new(),
+    };
+    let (strays, problems) = find_strays(&pool, &places(orders))?;
+    for problem in &problems {
+        ui::warn(problem.chain());
+    }
+    let failed = strays
+        .iter()
+        .filter(|stray| !end(&pool, stray, args.dry_run))
+        .count();
+    if strays.is_empty() && problems.is_empty() {
+        ui::note("nothing carries the label that no record names");
+    }
+    let clean = failed == 0 && problems.is_empty();
+    Ok(if clean {
+        0
+    } else {
+        ErrorKind::Infra.exit_code()
+    })
+}
+
+/// Every platform by itself, then as each target has it.
+fn places(orders: Vec<(Arc<dyn Platform>, Order)>) -> Vec<(Arc<dyn Platform>, Option<Order>)> {
+    let all = platform::all().into_iter().map(|platform| (platform, None));
+    let targets = orders
+        .into_iter()
+        .map(|(platform, order)| (platform, Some(order)));
+    all.chain(targets).collect()
+}
+
+/// Deletes one, unless it is only to be named; whether that went well.
+fn end(pool: &Pool, stray: &Stray, dry_run: bool) -> bool {
+    if dry_run {
+        ui::out(format!("{}: would be deleted", stray.what()));
+        return true;
+    }
+    match stray.delete(pool) {
+        Ok(()) => {
+            ui::out(format!("{}: deleted", stray.what()));
+            true
+        }
+        Err(error) => {
+            let message = format!("{} could not be deleted", stray.what());
+            ui::error(&Error::new(ErrorKind::Infra, message).with_source(error));
+            false
+        }
+    }
+}

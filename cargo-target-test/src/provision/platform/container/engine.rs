@@ -1,0 +1,137 @@
+//! The container engine, by its command line.
+//!
+//! Owns which engine is used and how its complaints are told. Must not know parameters.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+};
+
+/// In this order.
+const KNOWN: [&str; 2] = ["podman", "docker"];
+/// How long an engine may take to say that it is there.
+const PROBE: Duration = Duration::from_secs(10);
+/// How long anything else may take; images can be large.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// An engine that answers.
+#[derive(Clone, Debug)]
+pub(super) struct Engine(pub(super) String);
+
+impl Engine {
+    /// The engine that is asked for, or the first that answers.
+    ///
+    /// # Errors
+    /// What each of them says.
+    pub(super) fn choose(asked: Option<&str>) -> Result<Self> {
+        let mut said = Vec::new();
+        for name in asked.map_or(KNOWN.to_vec(), |name| vec![name]) {
+            let engine = Self(name.to_owned());
+            match engine.probe() {
+                Ok(()) => return Ok(engine),
+                Err(error) => said.push(error.chain()),
+            }
+        }
+        let message = format!("no container engine answers: {}", said.join("; "));
+        let hint =
+            "install podman (Debian, Ubuntu, Fedora: package `podman`), or start docker's service";
+        Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+    }
+
+    /// Every known engine that answers.
+    pub(super) fn all() -> Vec<Self> {
+        let known = KNOWN.map(|name| Self(name.to_owned()));
+        known
+            .into_iter()
+            .filter(|engine| engine.probe().is_ok())
+            .collect()
+    }
+
+    fn probe(&self) -> Result<()> {
+        // Docker's client answers without an engine, too.
+        self.within(
+            PROBE,
+            ["version", "--format", "{{.Server.Version}}"],
+            |command| command,
+        )
+        .or_else(|_| self.within(PROBE, ["version"], |command| command))
+        .map(drop)
+    }
+
+    /// Runs the engine to its end; returns what it printed, trimmed.
+    ///
+    /// # Errors
+    /// Its last words.
+    pub(super) fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        self.within(LIMIT, arguments, |command| command)
+    }
+
+    /// The same, with its command changed before.
+    pub(super) fn within<'a>(
+        &self,
+        limit: Duration,
+        arguments: impl IntoIterator<Item = &'a str>,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<String> {
+        let mut command = process::command(&self.0);
+        command.args(arguments);
+        change(&mut command);
+        process::dies_with_parent(&mut command);
+        let finished = process::run(command, b"", limit, &|_| {})?;
+        if finished.status.success() {
+            return Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned());
+        }
+        let words = String::from_utf8_lossy(&finished.stderr);
+        let words = words
+            .trim()
+            .trim_start_matches("Error: ")
+            .trim_start_matches("Error response from daemon: ");
+        let words = match words {
+            "" => process::ending(finished.status),
+            words => words.to_owned(),
+        };
+        Err(Error::new(
+            ErrorKind::Infra,
+            format!("`{}`: {words}", self.0),
+        ))
+    }
+
+    /// Whether there is a container of this name.
+    pub(super) fn has(&self, container: &str) -> Result<bool> {
+        let filter = format!("name=^{container}$");
+        let found = self.run(["ps", "--all", "--quiet", "--filter", &filter])?;
+        Ok(!found.is_empty())
+    }
+
+    /// The image of this archive, imported unless it is here already.
+    pub(super) fn import(&self, archive: &Path) -> Result<String> {
+        let mut file = fs_err::File::open(archive)?;
+        let mut hasher = Sha256::new();
+        let mut bytes = vec![0; 128 << 10];
+        loop {
+            match std::io::Read::read(&mut file, &mut bytes)? {
+                0 => break,
+                read => hasher.update(&bytes[..read]),
+            }
+        }
+        let hex: String = hasher
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let image = format!("localhost/cargo-target-test:{hex}");
+        if self
+            .run(["image", "inspect", "--format", "x", &image])
+            .is_err()
+        {
+            let archive = archive.to_string_lossy();
+            self.run(["import", &archive, &image])?;
+        }
+        Ok(image)
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line that starts a container.
+//!
+//! Owns every argument. Must not start anything.
+
+use super::{LABEL, Order, UNIQUE, parameters::*};
+use crate::provision::platform::parameters::path;
+
+/// What runs in a container that nothing is said of: it ends when it is told to, and buries orphans.
+const WAIT: [&str; 3] = [
+    "/bin/sh",
+    "-c",
+    "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done",
+];
+
+/// The arguments of `run`. Values of environment variables are not among them: they would be seen by everybody.
+pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> Vec<String> {
+    let mut line = Line(vec!["run".to_owned(), "--detach".to_owned()]);
+    line.pair("--name", &order.unique);
+    line.pair("--hostname", &order.instance);
+    line.pair("--label", format!("{LABEL}={}", order.label));
+    line.pair("--label", format!("{UNIQUE}={}", order.unique));
+    line.pair(
+        "--pull",
+        if parameters.pull == Pull::Always {
+            "always"
+        } else {
+            "never"
+        },
+    );
+    if let Some(network) = &parameters.network {
+        line.pair("--network", network);
+    }
+    for mount in &parameters.mounts {
+        let (host, inside) = mount.split_once(':').unwrap_or((mount, mount));
+        let host = path(&order.directory, host.as_ref());
+        line.pair("--volume", format!("{}:{inside}", host.display()));
+    }
+    if parameters.privileged {
+        line.0.push("--privileged".to_owned());
+    }
+    parameters
+        .cap_add
+        .iter()
+        .for_each(|one| line.pair("--cap-add", one));
+    parameters
+        .devices
+        .iter()
+        .for_each(|one| line.pair("--device", one));
+    parameters
+        .env
+        .keys()
+        .for_each(|name| line.pair("--env", name));
+    if let Some(memory) = parameters.memory {
+        line.pair("--memory", memory.0.to_string());
+    }
+    if let Some(cores) = parameters.cores {
+        line.pair("--cpus", cores.to_string());
+    }
+    if parameters.transport == Transport::Ssh {
+        let port = parameters.port.map_or(22, u16::from);
+        line.pair("--publish", format!("127.0.0.1::{port}"));
+    }
+    line.0.extend(parameters.args.iter().cloned());
+    line.0.push(image.to_owned());
+    match parameters.command.as_slice() {
+        // An image that is reached by SSH starts its server by itself.
+        [] if parameters.transport == Transport::Exec => line.0.extend(WAIT.map(str::to_owned)),
+        command => line.0.extend(command.iter().cloned()),
+    }
+    line.0
+}
+
+struct Line(Vec<String>);
+
+impl Line {
+    fn pair(&mut self, option: &str, value: impl Into<String>) {
+        self.0.extend([option.to_owned(), value.into()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::{super::super::parameters::tests::order, *};
+
+    fn line(parameters: serde_json::Value) -> String {
+        let mut order = order(Path::new("/book"), serde_json::Value::Null);
+        order.unique = "tt-1f3a9c-12".to_owned();
+        let parameters = serde_json::from_value(parameters).unwrap();
+        arguments(&order, &parameters, "img")
+            .join(" ")
+            .replace(" --", "\n--")
+    }
+
+    #[test]
+    fn the_least() {
+        let expected = "run
+--detach
+--name tt-1f3a9c-12
+--hostname alpha-0
+--label cargo-target-test=tt-1f3a9c
+--label cargo-target-test.unique=tt-1f3a9c-12
+--pull never img /bin/sh -c trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
+        assert_eq!(line(json!({ "image": "img" })), expected);
+    }
+
+    #[test]
+    fn everything() {
+        let line = line(json!({
+            "image": "img", "pull": "always", "network": "none", "mounts": ["data:/data:ro", "/abs:/abs"],
+            "privileged": true, "cap-add": ["NET_ADMIN"], "devices": ["/dev/kvm"], "env": { "TOKEN": "geheim" },
+            "command": ["/sbin/init"], "memory": "1 GiB", "cores": 1.5, "args": ["--read-only"],
+            "transport": "ssh", "port": 2222,
+        }));
+        let expected = "
+--pull always
+--network none
+--volume /book/data:/data:ro
+--volume /abs:/abs
+--privileged
+--cap-add NET_ADMIN
+--device /dev/kvm
+--env TOKEN
+--memory 1073741824
+--cpus 1.5
+--publish 127.0.0.1::2222
+--read-only img /sbin/init";
+        assert!(line.ends_with(expected), "{line}");
+        assert!(!line.contains("geheim"));
+    }
+}

@@ -1,0 +1,92 @@
+//! What carries the pool's label though no record names it: a machine whose record was lost with its disk, say.
+//!
+//! Owns how such things are told from those in use. Must not know platforms.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    platform::{Found, Order, Platform},
+    pool::Pool,
+};
+use crate::error::{Error, Result};
+
+/// Something to delete.
+pub struct Stray {
+    platform: Arc<dyn Platform>,
+    found: Found,
+    parameters: Value,
+    directory: std::path::PathBuf,
+}
+
+/// Looks in all these places; what could not be looked at is told beside.
+///
+/// # Errors
+/// When the pool cannot be used.
+pub fn find_strays(
+    pool: &Pool,
+    places: &[(Arc<dyn Platform>, Option<Order>)],
+) -> Result<(Vec<Stray>, Vec<Error>)> {
+    let label = pool.state()?.label.clone();
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (platform, like) in places {
+        match platform.find(&label, like.as_ref()) {
+            Ok(all) => found.extend(
+                all.into_iter()
+                    .map(|one| Stray::new(platform, like.as_ref(), one)),
+            ),
+            Err(error) => problems.push(error),
+        }
+    }
+    // After the search: what was made meanwhile has a record by now.
+    let state = pool.state()?;
+    let mut seen = BTreeSet::new();
+    found.retain(|stray| {
+        let unique = &stray.found.unique;
+        !state.records.contains_key(unique) && seen.insert((stray.platform.name(), unique.clone()))
+    });
+    Ok((found, problems))
+}
+
+impl Stray {
+    fn new(platform: &Arc<dyn Platform>, like: Option<&Order>, mut found: Found) -> Self {
+        let own = std::mem::take(&mut found.parameters);
+        let parameters = match (own, like) {
+            (Value::Null, Some(order)) => order.parameters.clone(),
+            (own, _) => own,
+        };
+        Self {
+            platform: Arc::clone(platform),
+            found,
+            parameters,
+            directory: like
+                .map(|order| order.directory.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// What it is, for people.
+    pub fn what(&self) -> &str {
+        &self.found.what
+    }
+
+    /// Deletes it.
+    ///
+    /// # Errors
+    /// The platform's.
+    pub fn delete(&self, pool: &Pool) -> Result<()> {
+        let unique = &self.found.unique;
+        let order = Order {
+            instance: unique.clone(),
+            target: unique.clone(),
+            index: 0,
+            label: pool.state()?.label.clone(),
+            unique: unique.clone(),
+            parameters: self.parameters.clone(),
+            directory: self.directory.clone(),
+            scratch: pool.scratch(unique),
+        };
+        self.platform.delete(&order, self.found.deployed.as_ref())
+    }
+}
