@@ -4,6 +4,8 @@
 mod author;
 /// The command line, and nextest's options held against the real `--help`.
 mod cli;
+/// What every platform has to do, by one list.
+mod contract;
 /// The examples, as a reader of README runs them.
 mod examples;
 /// Whatever dies, hangs, lies or is damaged.

@@ -4,12 +4,16 @@
 
 #![allow(dead_code, reason = "each test module uses what it needs")]
 
+/// A container engine.
+pub(crate) mod container;
 /// A crate of a test's own.
 mod project;
 /// sshd on loopback.
 mod sshd;
 /// The tool, run to its end or watched while it runs.
 mod tool;
+/// What virtual machines are made from.
+pub(crate) mod vm;
 
 use std::{
     path::{Path, PathBuf},

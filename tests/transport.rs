@@ -170,6 +170,8 @@ fn local(directory: &Path) -> Arc<dyn Transport> {
         &Reach::Local {
             directory: directory.to_owned(),
             env,
+            inherit: None,
+            user: None,
         },
     )
 }

@@ -46,10 +46,8 @@ pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> 
         .devices
         .iter()
         .for_each(|one| line.pair("--device", one));
-    parameters
-        .env
-        .keys()
-        .for_each(|name| line.pair("--env", name));
+    let names = parameters.env.keys().chain(&parameters.inherit_env);
+    names.for_each(|name| line.pair("--env", name));
     if let Some(memory) = parameters.memory {
         line.pair("--memory", memory.0.to_string());
     }

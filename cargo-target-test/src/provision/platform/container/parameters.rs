@@ -42,6 +42,10 @@ pub(super) struct Parameters {
     /// Environment variables.
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
+    /// The names of more environment variables, whose values are those that this process has. Unlike those of `env`
+    /// they are written to no file of the pool.
+    #[serde(default)]
+    pub(super) inherit_env: Vec<String>,
     /// What runs in it for as long as it lives; by default a shell that waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) command: Vec<String>,

@@ -54,9 +54,14 @@ fn an_instance_is_a_folder() {
         panic!("{deployed:?}");
     };
     assert!(folder.is_dir());
-    assert_eq!((env["A"].as_str(), env["TMPDIR"].as_ref()), ("b", folder.to_str().unwrap()));
+    assert_eq!(
+        (env["A"].as_str(), env["TMPDIR"].as_ref()),
+        ("b", folder.to_str().unwrap())
+    );
     let inherit = inherit.as_ref().unwrap();
-    assert!(inherit.iter().any(|name| name == "PATH") && inherit.iter().all(|name| name != "NEXTEST"));
+    assert!(
+        inherit.iter().any(|name| name == "PATH") && inherit.iter().all(|name| name != "NEXTEST")
+    );
     std::fs::write(folder.join("left"), "").unwrap();
     Local.delete(&order, Some(&deployed)).unwrap();
     assert!(!folder.exists());

@@ -1,0 +1,185 @@
+//! The tests that look at an instance from inside, and the folder of one check.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use super::Subject;
+use crate::support::{Outcome, Project, Started, Tool};
+
+const TESTS: &str = r##"
+use std::{fs, path::PathBuf, time::Duration};
+use target_fixtures::{ErrorKind, wire::Exit};
+
+fn at(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os("CONTRACT_AT").expect("CONTRACT_AT")).join(name)
+}
+
+/// A folder of the instance's for this test alone.
+fn folder(target: &Target) -> Result<String> {
+    Ok(target.run("mktemp -d")?.stdout.trim_end().to_owned())
+}
+
+#[target_test]
+fn quick(target: &Target) -> Result<()> {
+    target.ping()?;
+    target.run("true")?;
+    Ok(())
+}
+
+#[target_test]
+fn files(target: &Target) -> Result<()> {
+    let folder = folder(target)?;
+    let every: Vec<u8> = (0..=255).collect();
+    let large: Vec<u8> = (0..4_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let contents = [("every byte", every), ("empty", Vec::new()), ("large", large)];
+    for (what, content) in &contents {
+        let path = format!("{folder}/{what}");
+        target.write(&path, content)?;
+        assert!(target.read(&path)? == *content, "{what}");
+        let size = target.run(format!("wc -c <'{path}'"))?.stdout;
+        assert_eq!(size.trim(), content.len().to_string(), "{what}");
+    }
+    for name in ["a b", "it's", "\"q\"", "-dash", "$(x)", "ünïcode", "back\\slash", "*", "~"] {
+        let path = format!("{folder}/{name}");
+        target.write(&path, name)?;
+        assert_eq!(target.cat(&path)?, name);
+    }
+    let local = at(&format!("file-{}", target.instance()));
+    fs::write(&local, "from here").unwrap();
+    target.put(&local, format!("{folder}/put"))?;
+    target.get(format!("{folder}/put"), &local)?;
+    assert_eq!(fs::read_to_string(&local).unwrap(), "from here");
+    for missing in [target.read(format!("{folder}/none")), target.read(&folder)] {
+        assert_eq!(missing.unwrap_err().kind(), ErrorKind::Request);
+    }
+    target.run(format!("rm -rf '{folder}'"))?;
+    Ok(())
+}
+
+#[target_test]
+fn commands(target: &Target) -> Result<()> {
+    for code in [0, 1, 2, 7, 41, 42, 43, 63, 64, 77, 100, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255] {
+        let output = target.command(format!("exit {code}")).allow_failure().run()?;
+        assert_eq!(output.exit, Exit::Code(code));
+    }
+    let killed = target.command("kill -s KILL $$").allow_failure().run();
+    assert!(killed.is_err() || killed.unwrap().exit != Exit::Code(0));
+    let both = target.run("i=0; while [ $i -lt 20000 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done")?;
+    assert_eq!((both.stdout.lines().count(), both.stderr.lines().count()), (20000, 20000));
+    assert!(both.stdout.ends_with("out19999\n") && both.stderr.ends_with("err19999\n"));
+    let fed = target.command("cat; echo end").stdin(vec![b'x'; 300_000]).run()?;
+    assert_eq!(fed.stdout.len(), 300_004);
+    assert_eq!(target.run("cat")?.stdout, "", "standard input is empty");
+    let said = target.command("echo $A").env("A", "b c").run()?;
+    assert_eq!(said.stdout, "b c\n");
+    Ok(())
+}
+
+#[target_test]
+fn time_is_limited(target: &Target) -> Result<()> {
+    let folder = folder(target)?;
+    let line = format!("sleep 1000 & echo $! >{folder}/pid; wait");
+    let late = target.command(line).timeout(Duration::from_secs(1)).run().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");
+    let pid = target.cat(format!("{folder}/pid"))?;
+    let pid = pid.trim();
+    // Dead, or about to be buried.
+    target.run(format!(
+        "i=0; while [ -e /proc/{pid} ] && ! grep -q '^State:.Z' /proc/{pid}/status; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done"
+    ))?;
+    Ok(())
+}
+
+/// Writes down what tells the instances apart.
+#[target_test(count = 2)]
+fn are_distinct(targets: &[Target]) -> Result<()> {
+    let line = std::env::var("CONTRACT_IDENTITY").expect("CONTRACT_IDENTITY");
+    let said = targets.iter().map(|target| target.run(&line));
+    let said = said.collect::<Result<Vec<_>, _>>()?;
+    assert_ne!(said[0].stdout, said[1].stdout);
+    assert_ne!(targets[0].instance(), targets[1].instance());
+    Ok(())
+}
+
+/// What a secret of the playbook's is, inside.
+#[target_test]
+fn sees_the_secret(target: &Target) -> Result<()> {
+    let said = target.run("echo ${CONTRACT_SECRET:-none}")?;
+    let expected = std::env::var("CONTRACT_SEEN").unwrap();
+    assert!(said.stdout.trim_end() == expected, "not what was expected");
+    Ok(())
+}
+"##;
+
+/// The built project.
+fn project() -> Project {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let project = Project::new("contract").test_file("contract", TESTS);
+        let built = project.cargo(["test", "--no-run", "--test", "contract"]);
+        built.run().code(0);
+        project.path("")
+    });
+    Project::existing(root)
+}
+
+/// One check's own place: a pool, a playbook, and what its tests write.
+pub(super) struct Place {
+    project: Project,
+}
+
+impl Place {
+    pub(super) fn new(subject: &impl Subject) -> Self {
+        let place = Self { project: project() };
+        place.write("target-test.toml", &subject.playbook(&place.path("")));
+        place
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.project.private(name)
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    pub(super) fn pool(&self) -> PathBuf {
+        self.path("pool")
+    }
+
+    pub(super) fn tool(&self, subject: &impl Subject, args: &[&str]) -> Tool {
+        let tool = subject.environment(self.project.tool(args));
+        tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
+            .env("CONTRACT_AT", self.path(""))
+            .env("CONTRACT_IDENTITY", subject.identity())
+    }
+
+    #[track_caller]
+    pub(super) fn run(&self, subject: &impl Subject, args: &[&str]) -> Outcome {
+        self.tool(subject, args).run()
+    }
+
+    pub(super) fn start(&self, subject: &impl Subject, args: &[&str]) -> Started {
+        self.tool(subject, args).start()
+    }
+
+    /// What is in the pool's folder that an empty pool has not.
+    pub(super) fn left_in_pool(&self) -> Vec<PathBuf> {
+        let folders = ["instances", "runs", "tickets"].map(|name| self.pool().join(name));
+        let files = folders
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+        files
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| !is_fresh_run(path))
+            .collect()
+    }
+}
+
+/// The lock files of runs may outlive them; who looks next removes them.
+fn is_fresh_run(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("runs"))
+}

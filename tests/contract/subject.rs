@@ -1,0 +1,86 @@
+//! The platforms under the contract.
+
+pub(super) mod command;
+pub(super) mod container;
+pub(super) mod local;
+pub(super) mod programs;
+pub(super) mod qemu;
+pub(super) mod ssh;
+
+use std::{fs, path::Path};
+
+use crate::support::Tool;
+
+/// A platform as the checks see it.
+pub(super) trait Subject {
+    /// A playbook with one target `it` of two instances, for a check whose folder this is.
+    fn playbook(&self, folder: &Path) -> String;
+
+    /// The same with a mistake, and the line of it that the error shows.
+    fn wrong_playbook(&self, folder: &Path) -> (String, String);
+
+    /// What of instances exists, looked at without the tool.
+    fn exists(&self, pool: &Path) -> Vec<String>;
+
+    /// Removes every instance without the tool; whether there is a way to.
+    fn remove_behind_our_back(&self, pool: &Path) -> bool;
+
+    /// Whether instances are made, so that a kept one exists.
+    fn makes_machines(&self) -> bool {
+        true
+    }
+
+    /// Whether making one takes seconds.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
+    /// A command that prints what is unlike on any two instances.
+    fn identity(&self) -> &'static str;
+
+    /// A command that prints what a restart changes; `None` where the platform has no restart.
+    fn boot_id(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether its playbook hands `CONTRACT_SECRET` on to instances.
+    fn passes_secret(&self) -> bool {
+        false
+    }
+
+    /// What the tool needs in its environment.
+    fn environment(&self, tool: Tool) -> Tool {
+        tool
+    }
+}
+
+/// The processes that carry this in their environment, for all of a pool's instances.
+fn marked(name: &str, label: &str) -> Vec<String> {
+    let mark = format!("{name}={label}");
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let is_marked = |environment: Vec<u8>| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|one| one.starts_with(mark.as_bytes()))
+    };
+    let found =
+        processes.filter(|entry| fs::read(entry.path().join("environ")).is_ok_and(is_marked));
+    found
+        .map(|entry| entry.path().display().to_string())
+        .collect()
+}
+
+/// The pool's label: what everything carries.
+fn label(pool: &Path) -> Option<String> {
+    let text = fs::read_to_string(pool.join("pool.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_str(&text).ok()?;
+    Some(state["label"].as_str()?.to_owned())
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! A container engine with a store of its own, shared by all tests and kept between runs for its image.
+
+use std::{path::PathBuf, process::Command};
+
+use super::{Tool, repository};
+
+/// The variable that `tests/support/podman` reads.
+const STORE: &str = "TEST_CONTAINERS";
+
+/// The engine.
+pub(crate) struct Engine {
+    store: PathBuf,
+    rootfs: PathBuf,
+}
+
+impl Engine {
+    /// Proves that a container can run.
+    ///
+    /// # Errors
+    /// Why none can.
+    pub(crate) fn start() -> Result<Self, String> {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let this = Self {
+            store: folder.join("containers"),
+            rootfs: folder.join("rootfs.tar"),
+        };
+        let made = Command::new(repository().join("tests/support/rootfs"))
+            .arg(&this.rootfs)
+            .output();
+        let made = made.map_err(|error| error.to_string())?;
+        if !made.status.success() {
+            return Err(String::from_utf8_lossy(&made.stderr).into_owned());
+        }
+        let tried = this
+            .command(&["info", "--format", "{{.Host.OCIRuntime.Name}}"])
+            .output();
+        let tried = tried.map_err(|error| error.to_string())?;
+        match tried.status.success() {
+            true => Ok(this),
+            false => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
+        }
+    }
+
+    pub(crate) fn program(&self) -> PathBuf {
+        repository().join("tests/support/podman")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.program());
+        command.args(args).env(STORE, &self.store);
+        command
+    }
+
+    /// Runs the engine; returns what it printed.
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().expect("the engine");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The names of the containers that carry a pool's label.
+    pub(crate) fn labelled(&self, label: &str) -> Vec<String> {
+        let filter = format!("label=cargo-target-test={label}");
+        let names = self.run(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// A target's table; more keys can follow.
+    pub(crate) fn target(&self, name: &str) -> String {
+        format!(
+            "[[targets]]\nname = {name:?}\nplatform = \"container\"\nengine = {:?}\nrootfs = {:?}\nnetwork = \"none\"\n",
+            self.program(),
+            self.rootfs
+        )
+    }
+
+    /// What the tool needs for it.
+    pub(crate) fn environment(&self, tool: Tool) -> Tool {
+        tool.env(STORE, &self.store)
+    }
+}

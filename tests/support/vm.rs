@@ -1,0 +1,46 @@
+//! What virtual machines are made from, built once by the example's own script.
+
+use std::{path::PathBuf, process::Command};
+
+use super::repository;
+
+/// A kernel and an initial file system.
+pub(crate) struct Images {
+    folder: PathBuf,
+}
+
+impl Images {
+    /// Builds them, where they are not there.
+    ///
+    /// # Errors
+    /// Why virtual machines cannot run here.
+    pub(crate) fn build() -> Result<Self, String> {
+        let program = "qemu-system-x86_64";
+        let found = Command::new(program).arg("--version").output();
+        found.map_err(|error| format!("`{program}`: {error}"))?;
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("vm");
+        let built = Command::new(repository().join("examples/vm/build"))
+            .arg(&folder)
+            .output();
+        let built = built.map_err(|error| error.to_string())?;
+        match built.status.success() {
+            true => Ok(Self { folder }),
+            false => Err(String::from_utf8_lossy(&built.stderr).into_owned()),
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A target's table; more keys can follow.
+    pub(crate) fn target(&self, name: &str) -> String {
+        let append = "console=ttyS0 quiet mitigations=off random.trust_cpu=on no_timer_check cryptomgr.notests tsc=reliable";
+        format!(
+            "[[targets]]\nname = {name:?}\nplatform = \"qemu\"\nmemory = \"256 MiB\"\nkernel = {:?}\ninitrd = {:?}\n\
+             append = {append:?}\n",
+            self.file("vmlinuz"),
+            self.file("initrd.img")
+        )
+    }
+}
