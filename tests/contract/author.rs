@@ -151,7 +151,7 @@ impl Place {
     }
 
     pub(super) fn tool(&self, subject: &impl Subject, args: &[&str]) -> Tool {
-        let tool = subject.environment(self.project.tool(args));
+        let tool = self.project.tool(args);
         tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
             .env("CONTRACT_AT", self.path(""))
             .env("CONTRACT_IDENTITY", subject.identity())

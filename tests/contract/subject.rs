@@ -9,8 +9,6 @@ pub(super) mod ssh;
 
 use std::{fs, path::Path};
 
-use crate::support::Tool;
-
 /// A platform as the checks see it.
 pub(super) trait Subject {
     /// A playbook with one target `it` of two instances, for a check whose folder this is.
@@ -46,11 +44,6 @@ pub(super) trait Subject {
     /// Whether its playbook hands `CONTRACT_SECRET` on to instances.
     fn passes_secret(&self) -> bool {
         false
-    }
-
-    /// What the tool needs in its environment.
-    fn environment(&self, tool: Tool) -> Tool {
-        tool
     }
 }
 

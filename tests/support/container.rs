@@ -1,8 +1,8 @@
 //! A container engine with a store of its own, shared by all tests and kept between runs for its image.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use super::{Tool, repository};
+use super::repository;
 
 /// The variable that `tests/support/podman` reads.
 const STORE: &str = "TEST_CONTAINERS";
@@ -41,13 +41,31 @@ impl Engine {
         }
     }
 
+    /// A program that is the engine by itself.
     pub(crate) fn program(&self) -> PathBuf {
-        repository().join("tests/support/podman")
+        self.store.join("podman")
+    }
+
+    fn write_program(&self) {
+        let podman = repository().join("tests/support/podman");
+        let text = format!(
+            "#!/bin/sh\n{STORE}={:?} exec {podman:?} \"$@\"\n",
+            self.store
+        );
+        if fs::read_to_string(self.program()).ok().as_ref() == Some(&text) {
+            return;
+        }
+        // Other tests may start it at this moment: it comes to its place whole.
+        fs::create_dir_all(&self.store).expect("a folder");
+        let new = self.store.join(format!("podman.{}", std::process::id()));
+        fs::write(&new, text).expect("a script");
+        fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("a script");
+        fs::rename(new, self.program()).expect("a script");
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.program());
-        command.args(args).env(STORE, &self.store);
+        command.args(args);
         command
     }
 
@@ -71,10 +89,5 @@ impl Engine {
             self.program(),
             self.rootfs
         )
-    }
-
-    /// What the tool needs for it.
-    pub(crate) fn environment(&self, tool: Tool) -> Tool {
-        tool.env(STORE, &self.store)
     }
 }

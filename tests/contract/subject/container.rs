@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Subject, label, names};
-use crate::support::{Tool, container::Engine};
+use crate::support::container::Engine;
 
 pub(crate) struct Container {
     engine: Engine,
@@ -61,9 +61,5 @@ impl Subject for Container {
 
     fn passes_secret(&self) -> bool {
         true
-    }
-
-    fn environment(&self, tool: Tool) -> Tool {
-        self.engine.environment(tool)
     }
 }
