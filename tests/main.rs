@@ -12,6 +12,8 @@ mod examples;
 mod faults;
 /// Metadata read from real test binaries.
 mod inventory;
+/// Machines that are made, prepared, lost and found.
+mod machines;
 /// What a user reads who types something wrong.
 mod messages;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.

@@ -86,7 +86,7 @@ pub enum Verb {
     /// Takes the options of `run`, so that its command line can be tried here first.
     List(Box<ListArgs>),
     /// Check the playbook and print it resolved: every value, defaults included
-    Check(JsonArgs),
+    Check(CheckArgs),
     /// Print the JSON Schema of the playbook, for editors
     Schema,
     /// Show the instances that exist: host, state, holder, age
@@ -151,6 +151,17 @@ pub struct JsonArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Also build the tests, and check what they declare against it
+    #[arg(long)]
+    pub tests: bool,
 }
 
 /// Options of `gc`.

@@ -81,9 +81,7 @@ impl Results<'_> {
         }
         for held in &self.report.dirty {
             let (instance, cause) = (&held.instance, &held.cause);
-            ui::warn(format!(
-                "{instance} is dirty and held: {cause}; `cargo target-test --delete-targets` frees it"
-            ));
+            ui::warn(format!("{instance} is dirty: {cause}"));
         }
         for failure in &self.report.failed {
             let (instance, cause) = (&failure.instance, &failure.cause);

@@ -246,6 +246,7 @@ impl Known {
                         supply,
                         count,
                         full_name: ask.test.clone(),
+                        reuse: metadata.as_ref().and_then(|one| one.reuse).unwrap_or(true),
                         run,
                     })));
                 }

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    cli::{Global, JsonArgs, NextestArgs},
-    commands::setting::Setting,
+    cli::{CheckArgs, Global, NextestArgs, TestArgs},
+    commands::{choice::Choice, setting::Setting},
     error::Result,
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
     ui,
@@ -19,9 +19,12 @@ use crate::{
 ///
 /// # Errors
 /// Whatever is wrong with the playbook.
-pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
+pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     let setting = Setting::find(global, &NextestArgs::default())?;
     setting.check_on_disk()?;
+    if args.tests {
+        Choice::make(global, &TestArgs::default())?;
+    }
     run(&setting.playbook, args.json)?;
     Ok(0)
 }

@@ -4,6 +4,7 @@
 //! them. Must not lease or deploy anything.
 
 mod config;
+mod reuse;
 mod runner;
 
 use std::{
@@ -104,6 +105,7 @@ impl Choice {
         choice.stage.list_all(&choice.listing())?;
         choice.chosen = choice.nextest.choose(&choice.stage)?;
         choice.keep();
+        choice.check_reuse()?;
         choice.warn_of_missed(args);
         Ok(choice)
     }
@@ -198,6 +200,7 @@ impl Choice {
                 supply: Arc::clone(&supplies[&case.target]),
                 count: case.count,
                 full_name: self.full_name(case.test),
+                reuse: self.reuses(case.test),
                 run,
             };
             names.insert(path, case.name.clone(), Entry::Case(entry));

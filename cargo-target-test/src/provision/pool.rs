@@ -28,7 +28,7 @@ pub use self::{
     lease::{Lease, LeasedInstance},
     queue::{LeaseRequest, TryLease},
     run::LivingRun,
-    state::{Event, Facts, Record, RecordState, Refused, State, VERSION},
+    state::{Event, Facts, Record, RecordState, Refused, State, VERSION, WhenDirty},
     ticket::Ticket,
 };
 

@@ -128,6 +128,7 @@ async fn run_case(
         pid,
         case: name.clone(),
         lease: core.new_lease(),
+        spent: case.spent(&name),
     };
     let mut outcome = Outcome::of_case(&binary, &name, attempt);
     let held = match wait_for_lease(core, connection, case, &asker).await {

@@ -14,7 +14,7 @@ use std::{
 use target_fixtures::{env, wire::Instance};
 use tokio::sync::watch;
 
-use super::{Core, line::Line, supply::Supply};
+use super::{Core, lending::Asker, line::Line, supply::Supply};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
@@ -34,6 +34,8 @@ pub(super) struct Held {
     pub(super) instances: Vec<Instance>,
     reached: BTreeMap<String, Reached>,
     supply: Arc<Supply>,
+    /// Why its instances are lent to nobody after it.
+    spent: Option<String>,
     /// Whoever ends it has this until it has ended.
     pool: tokio::sync::Mutex<Option<Lease>>,
     skipped: Mutex<Option<String>>,
@@ -63,14 +65,15 @@ pub(super) struct Reached {
 
 impl Held {
     pub(super) fn new(
-        id: String,
+        asker: &Asker,
         instances: Vec<Instance>,
         reached: BTreeMap<String, Reached>,
         supply: Arc<Supply>,
         lease: Lease,
     ) -> Self {
         Self {
-            id,
+            id: asker.lease.clone(),
+            spent: asker.spent.clone(),
             instances,
             reached,
             supply,
@@ -185,6 +188,9 @@ impl Held {
                 core.spoil(record, &error.chain()).await;
                 self.supply.forget(&record.id);
                 lost.get_or_insert(error.chain());
+            } else if let Some(cause) = &self.spent {
+                core.spoil(record, cause).await;
+                self.supply.forget(&record.id);
             }
         }
         if end == End::Abandoned {

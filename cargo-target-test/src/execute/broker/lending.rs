@@ -45,6 +45,8 @@ pub(super) struct Asker {
     pub(super) case: String,
     /// The new lease's mark.
     pub(super) lease: String,
+    /// Why nobody else may get the instances after it.
+    pub(super) spent: Option<String>,
 }
 
 /// Leases `count` instances; `notes` hears what it waits for.
@@ -171,7 +173,7 @@ async fn hold(
     // From here on it is used: one that is dropped without its end counts as a dead holder's.
     lease.set_swept(false);
     let supply = Arc::clone(supply);
-    let held = Held::new(asker.lease.clone(), instances, reached, supply, lease);
+    let held = Held::new(asker, instances, reached, supply, lease);
     let held = Arc::new(held);
     core.remember(&held);
     tokio::spawn(Arc::clone(&held).watch(Arc::clone(core)));

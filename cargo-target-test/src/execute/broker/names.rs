@@ -38,8 +38,17 @@ pub struct Case {
     pub count: u32,
     /// The test's path with its crate: `hello::smoke`.
     pub full_name: String,
+    /// Whether other tests may get its instances.
+    pub reuse: bool,
     /// How the test is started; environment and lease are added.
     pub run: Run,
+}
+
+impl Case {
+    /// Why other tests must not get its instances, if so.
+    pub(super) fn spent(&self, name: &str) -> Option<String> {
+        (!self.reuse).then(|| format!("`{name}` declares `reuse = false`"))
+    }
 }
 
 /// All names of a run.

@@ -68,14 +68,16 @@ pub(super) async fn serve(
         target,
         playbook,
     };
-    let asker = Asker {
-        pid,
-        case: ask.test.clone(),
-        lease: core.new_lease(),
-    };
+    let test = ask.test.clone();
     let case = match find(core, ask).await {
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
+    };
+    let asker = Asker {
+        pid,
+        spent: case.spent(&test),
+        case: test,
+        lease: core.new_lease(),
     };
     let held = match wait_for_lease(core, connection, &case, &asker).await {
         Ok(held) => held,

@@ -47,7 +47,7 @@ impl Preparation<'_> {
                 args,
                 as_root,
                 timeout,
-            } => script(shell, file, args, *as_root, *timeout).await,
+            } => script(shell, &self.path(file), args, *as_root, *timeout).await,
             Step::Put { from, to, mode } => put(shell, &self.path(from), to, *mode).await,
             Step::Reboot => self.reboot(shell).await,
             Step::Wait(wait) => self.wait(shell, wait).await,

@@ -29,6 +29,19 @@ pub struct State {
     pub records: BTreeMap<String, Record>,
 }
 
+/// What happens to a dirty instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenDirty {
+    /// Its record ends with its run.
+    #[default]
+    Forget,
+    /// Who wants it next mends it.
+    Mend,
+    /// It serves nobody until somebody deletes it by hand.
+    Hold,
+}
+
 /// What an instance says of itself: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
 pub type Facts = BTreeMap<String, String>;
 
@@ -62,9 +75,9 @@ pub struct Record {
     /// What it takes of this host.
     #[serde(default)]
     pub demand: Demand,
-    /// Dirty, it stays until somebody deletes it by hand.
+    /// What is to happen when it is dirty, which must not be forgotten at the end of a run.
     #[serde(default)]
-    pub hold: bool,
+    pub when_dirty: WhenDirty,
     /// What was found on it when it was ready.
     #[serde(default)]
     pub facts: Facts,
@@ -211,9 +224,9 @@ impl Record {
         &self.order.instance
     }
 
-    /// Whether it waits for somebody to look at it.
-    pub fn is_held(&self) -> bool {
-        self.hold && matches!(self.state, RecordState::Dirty { .. })
+    /// Whether it stays dirty until something was done about it.
+    pub fn stays_dirty(&self) -> bool {
+        self.when_dirty != WhenDirty::Forget && matches!(self.state, RecordState::Dirty { .. })
     }
 
     /// Whether one of the two is enough.

@@ -30,7 +30,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
         state: RecordState::Planned,
         deployed: None,
         demand: Demand::default(),
-        hold: false,
+        when_dirty: WhenDirty::Forget,
         facts: Facts::new(),
         kept: false,
         created: 0,

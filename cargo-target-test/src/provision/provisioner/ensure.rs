@@ -13,7 +13,7 @@ use crate::{
     playbook::{Care, OnDirty},
     provision::{
         platform::{Order, Platform},
-        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState, Tenant},
+        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState, Tenant, WhenDirty},
         provisioner::remove::Remover,
     },
 };
@@ -166,7 +166,11 @@ impl Provisioner {
                 .unwrap_or_default(),
             state: RecordState::Planned,
             deployed: None,
-            hold: wanted.care.on_dirty == Some(OnDirty::Hold),
+            when_dirty: match wanted.care.on_dirty {
+                None => WhenDirty::Forget,
+                Some(OnDirty::Hold) => WhenDirty::Hold,
+                Some(OnDirty::Reboot | OnDirty::Clean(_)) => WhenDirty::Mend,
+            },
             facts: Facts::new(),
             kept: false,
             created: pool::now(),
@@ -276,7 +280,10 @@ fn end_or_hold(
     work: FileLock,
     why: Option<String>,
 ) -> Result<Next> {
-    if let Some(cause) = why.as_ref().filter(|_| record.hold) {
+    if let Some(cause) = why
+        .as_ref()
+        .filter(|_| record.when_dirty == WhenDirty::Hold)
+    {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
             locked.commit([(record.id, Event::Spoil(cause.clone()))])?;

@@ -56,7 +56,7 @@ pub struct Report {
     pub left: Vec<String>,
     /// They may exist, and are in the pool until a delete succeeds.
     pub failed: Vec<Failure>,
-    /// They are dirty and stay for somebody to look at, as their targets say.
+    /// They are dirty and stay so until something is done about it, as their targets say.
     pub dirty: Vec<Failure>,
     /// They stay, since a living process uses them.
     pub held: Vec<Held>,
@@ -129,12 +129,10 @@ impl Provisioner {
             let (id, name) = (record.id.clone(), record.name().to_owned());
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
-            } else if record.is_held() {
+            } else if record.stays_dirty() {
                 let cause = record.state.cause().unwrap_or_default().to_owned();
-                report.dirty.push(Failure {
-                    instance: name,
-                    cause,
-                });
+                let instance = name;
+                report.dirty.push(Failure { instance, cause });
             } else if keep && record.state == RecordState::Ready {
                 report.kept.push(name);
                 if !record.kept {
@@ -164,7 +162,7 @@ impl Provisioner {
     pub fn reconcile(&self) -> Result<Report> {
         let scope = Scope::Workspace(self.run.workspace.clone());
         self.remover().sweep(&scope, false, |record| {
-            !record.is_held() && (!record.kept || record.state != RecordState::Ready)
+            !record.stays_dirty() && (!record.kept || record.state != RecordState::Ready)
         })
     }
 }

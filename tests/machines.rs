@@ -1,0 +1,81 @@
+//! Machines that are made, prepared, lost and found again: what is not the same for every platform.
+
+/// Recipes, waits, and what happens to machines that stay.
+mod prepare;
+/// What a virtual machine can suffer.
+mod vm;
+
+use std::{fs, path::PathBuf, sync::OnceLock};
+
+use crate::support::{Outcome, Project, Tool};
+
+const TESTS: &str = r##"
+#[target_test]
+fn quick(target: &Target) -> Result<()> {
+    target.run("true")?;
+    Ok(())
+}
+
+#[target_test(reuse = false)]
+fn spends(target: &Target) -> Result<()> {
+    target.run("true")?;
+    Ok(())
+}
+
+/// Has the kernel panic, and waits for a command meanwhile.
+#[target_test]
+fn panics(target: &Target) -> Result<()> {
+    target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 & sleep 1000")?;
+    Ok(())
+}
+
+/// The same, and talks to nobody any more.
+#[target_test]
+fn panics_and_idles(target: &Target) -> Result<()> {
+    target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+    Ok(())
+}
+"##;
+
+/// A project and a playbook of one test's own.
+struct Lab {
+    project: Project,
+}
+
+impl Lab {
+    fn new(playbook: &str) -> Self {
+        static ROOT: OnceLock<PathBuf> = OnceLock::new();
+        let root = ROOT.get_or_init(|| {
+            let project = Project::new("machines").test_file("machines", TESTS);
+            let built = project.cargo(["test", "--no-run", "--test", "machines"]);
+            built.run().code(0);
+            project.path("")
+        });
+        let lab = Self {
+            project: Project::existing(root),
+        };
+        lab.write("target-test.toml", playbook);
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.project.private(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn tool(&self, args: &[&str]) -> Tool {
+        let playbook = self.path("target-test.toml");
+        self.project
+            .tool(args)
+            .env("TARGET_TEST_PLAYBOOK", playbook)
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Outcome {
+        self.tool(args).run()
+    }
+}

@@ -1,0 +1,138 @@
+//! Recipes on real sshd: each step, what fails, what is done again, and what happens to a host that is dirty.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::Lab;
+use crate::support::Sshd;
+
+/// A playbook for one sshd, with a recipe and more keys of the target.
+fn lab(sshd: &Sshd, steps: &str, more: &str) -> Lab {
+    let target = sshd.playbook(&[("it", &["it-0"])]);
+    Lab::new(&format!(
+        "[recipes.base]\nsteps = [{steps}]\n{target}recipe = \"base\"\n{more}\n"
+    ))
+}
+
+#[test]
+fn every_step_does_what_it_says() {
+    let sshd = Sshd::start(&["it-0"]);
+    let at = sshd.directory().join("made");
+    let at = at.display();
+    let steps = format!(
+        "{{ run = \"mkdir {at}\" }}, {{ put = \"cfg/\", to = \"{at}/cfg\" }}, \
+         {{ put = \"one\", to = \"{at}/one\", mode = \"0640\" }}, {{ script = \"set-up.sh\", args = [\"a b\", \"{at}\"] }}, \
+         {{ wait = {{ command = \"test -e {at}/later\", timeout = \"20s\" }} }}"
+    );
+    let lab = lab(&sshd, &steps, "");
+    fs::create_dir_all(lab.path("cfg/inner")).unwrap();
+    lab.write("cfg/inner/file", "inside");
+    std::os::unix::fs::symlink("inner/file", lab.path("cfg/link")).unwrap();
+    fs::set_permissions(
+        lab.path("cfg/inner/file"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    lab.write("one", "1");
+    lab.write(
+        "set-up.sh",
+        "#!/bin/sh\necho \"$1\" >\"$2/said\"\n(sleep 0.3; touch \"$2/later\") >/dev/null 2>&1 &\n",
+    );
+    lab.run(&["quick"]).code(0);
+
+    let made = sshd.directory().join("made");
+    let mode = |name: &str| fs::metadata(made.join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(fs::read_to_string(made.join("cfg/link")).unwrap(), "inside");
+    assert!(made.join("cfg/link").is_symlink());
+    assert_eq!((mode("cfg/inner/file"), mode("one")), (0o755, 0o640));
+    assert_eq!(fs::read_to_string(made.join("said")).unwrap(), "a b\n");
+}
+
+#[test]
+fn a_failing_step_is_shown_and_is_no_tests_fault() {
+    let sshd = Sshd::start(&["it-0"]);
+    let lab = lab(
+        &sshd,
+        "{ run = \"true\" }, { run = \"echo no such package; exit 7\" }",
+        "",
+    );
+    lab.run(&["quick", "--keep-targets"])
+        .code(69)
+        .line_with(&["FAIL", "deploy[it-0]"])
+        .line_with(&["infra: it-0 could not be deployed: step 2 of recipe `base` (run `echo no such package; exit 7`) failed: exit code 7:"])
+        .says("no such package");
+}
+
+/// A kept instance serves as long as its recipe and the files in it are as they were.
+#[test]
+fn another_recipe_makes_another_instance() {
+    let sshd = Sshd::start(&["it-0"]);
+    let count = sshd.directory().join("count");
+    let lab = lab(
+        &sshd,
+        &format!(
+            "{{ script = \"count.sh\", args = [\"{}\"] }}",
+            count.display()
+        ),
+        "",
+    );
+    let times = || fs::read_to_string(&count).unwrap().len();
+    lab.write("count.sh", "#!/bin/sh\nprintf x >>\"$1\"\n");
+    for _ in 0..2 {
+        lab.run(&["quick", "--keep-targets"]).code(0);
+        assert_eq!(times(), 1);
+    }
+    lab.write("count.sh", "#!/bin/sh\nprintf y >>\"$1\"\n");
+    let run = lab.run(&["quick", "--keep-targets"]).code(0);
+    run.says("it-0: recycled: key `recipe.files` changed");
+    assert_eq!(times(), 2);
+    lab.run(&["--delete-targets"]).code(0);
+}
+
+/// A test that spends its instance is refused where nothing follows from that, and obeyed where something does.
+#[test]
+fn a_spent_host_is_cleaned_or_held() {
+    let sshd = Sshd::start(&["it-0"]);
+    let done = sshd.directory().join("done");
+    let say = |word: &str| format!("{{ run = \"echo {word} >>{}\" }}", done.display());
+    let refused = lab(&sshd, &say("prepared"), "");
+    for args in [&["spends"][..], &["check", "--tests"]] {
+        refused
+            .run(args)
+            .code(78)
+            .says("`spends` declares `reuse = false`, and target `it` (platform `ssh`) cannot make a fresh machine")
+            .says("on-dirty");
+    }
+    assert!(!done.exists());
+
+    let more = format!(
+        "on-dirty = \"clean\"\nclean = \"tidy\"\n[recipes.tidy]\nsteps = [{}]",
+        say("cleaned")
+    );
+    let cleaned = lab(&sshd, &say("prepared"), &more);
+    cleaned
+        .run(&["spends", "quick", "-j1", "--keep-targets"])
+        .code(0);
+    cleaned.run(&["spends", "quick", "-j1"]).code(0);
+    let said = fs::read_to_string(&done).unwrap();
+    assert!(said.starts_with("prepared\ncleaned\nprepared\n"), "{said}");
+
+    let held = lab(&sshd, "{ run = \"true\" }", "on-dirty = \"hold\"");
+    held.run(&["spends"])
+        .code(0)
+        .says("warning: it-0 is dirty: `spends[it]` declares `reuse = false`");
+    held.run(&["quick"])
+        .code(69)
+        .says("`it-0` is held, since it is dirty");
+    held.run(&["--delete-targets"]).code(0);
+    held.run(&["quick"]).code(0);
+}
+
+#[test]
+fn what_is_waited_for_in_vain_is_named() {
+    let sshd = Sshd::start(&["it-0"]);
+    let more = "wait = [{ command = \"false\", timeout = \"1s\" }]";
+    let lab = lab(&sshd, "{ run = \"true\" }", more);
+    lab.run(&["quick"])
+        .code(69)
+        .says("waited 1s for `false` of `it-0`, in vain: exit code 1");
+}

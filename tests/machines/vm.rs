@@ -1,0 +1,207 @@
+//! Virtual machines that panic, never boot, find no room, or are not found by anybody.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use cargo_target_test::provision::platform::{self, Order};
+use serde_json::json;
+
+use super::Lab;
+use crate::support::{Outcome, vm::Images};
+
+/// The images; a place that cannot run virtual machines is a failure only where it must not be.
+fn images() -> Option<Images> {
+    match Images::build() {
+        Ok(images) => Some(images),
+        Err(why) => {
+            assert!(
+                std::env::var_os("TARGET_TEST_NO_SKIP").is_none(),
+                "no virtual machines here: {why}"
+            );
+            eprintln!("skipped, since virtual machines cannot run here: {why}");
+            None
+        }
+    }
+}
+
+/// Runs one test, and says how long after the panic the run ended.
+fn panicking(lab: &Lab, test: &str) -> (Outcome, Duration) {
+    let started = Instant::now();
+    let run = lab.run(&["-E", &format!("test(/^{test}\\[/)"), "--keep-targets"]);
+    (run, started.elapsed())
+}
+
+#[test]
+fn a_panic_in_the_midst_of_a_test_is_infra_and_soon_known() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&images.target("it"));
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    for test in ["panics", "panics_and_idles"] {
+        let (run, took) = panicking(&lab, test);
+        run.code(69)
+            .line_with(&["FAIL", &format!("{test}[it]")])
+            .line_with(&[&format!(
+                "infra: {test}[it]: `it-0`: its kernel panicked; its console ends:"
+            )])
+            .says("Kernel panic - not syncing");
+        // A kept machine, or one more boot; what is waited for is 1000 s.
+        assert!(took < Duration::from_secs(60), "{took:?}");
+        // It did not survive its run, and another takes its place.
+        lab.run(&["quick", "--keep-targets"]).code(0);
+    }
+    lab.run(&["--delete-targets"]).code(0);
+}
+
+#[test]
+fn a_machine_that_never_answers_shows_its_console() {
+    let Some(images) = images() else { return };
+    let target = images
+        .target("it")
+        .replace("console=ttyS0 quiet", "console=ttyS0 rdinit=/bin/cat");
+    let lab = Lab::new(&format!("{target}ready-timeout = \"8s\"\nretries = 0\n"));
+    lab.run(&["quick"])
+        .code(69)
+        .says("waited 8s for an answer of `it-0`, in vain")
+        .says("its console ends:")
+        .says("Run /bin/cat as init process");
+
+    // One that ends at once is not waited for.
+    let target = images
+        .target("it")
+        .replace("console=ttyS0 quiet", "console=ttyS0 rdinit=/none");
+    let lab = Lab::new(&format!("{target}retries = 0\n"));
+    lab.run(&["quick"]).code(69).says("its kernel panicked");
+}
+
+#[test]
+fn a_reboot_in_a_recipe_is_waited_for() {
+    let Some(images) = images() else { return };
+    let steps = "{ run = \"touch /run/before\" }, { reboot = true }, { run = \"test ! -e /run/before\" }, \
+                 { wait = { console = \"/^ready: it-0/\" } }";
+    let lab = Lab::new(&format!(
+        "[recipes.again]\nsteps = [{steps}]\n{}recipe = \"again\"\n",
+        images.target("it")
+    ));
+    lab.run(&["quick"]).code(0);
+}
+
+#[test]
+fn what_no_machine_can_start_from_is_found_before() {
+    let Some(images) = images() else { return };
+    let target = images.target("it");
+    let lab = Lab::new(&target);
+    lab.write("text", "this is no disk image, only text\n");
+    let with = |more: &str| lab.write("target-test.toml", &format!("{target}{more}\n"));
+    with("image = \"missing.qcow2\"");
+    lab.run(&["check"])
+        .code(78)
+        .says("`image` of target `it`: cannot read `")
+        .says("missing.qcow2`");
+    with("image = \"text\"");
+    lab.run(&["check"]).code(78).says("text` is no disk image");
+    with("qemu = \"qemu-system-none\"");
+    lab.run(&["check"])
+        .code(78)
+        .says("needs `qemu-system-none`, which is not in PATH");
+    with("args = [\"-no-such-thing\"]\nretries = 0");
+    lab.run(&["quick"])
+        .code(69)
+        .says("QEMU would not start `it-0`")
+        .says("-no-such-thing: invalid option");
+    let has = |flag| fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(flag));
+    if !has(" vmx") && !has(" svm") {
+        with("accel = \"kvm\"");
+        lab.run(&["check"])
+            .code(69)
+            .says("KVM cannot be used: ")
+            .says("accel = \"tcg\"");
+    }
+}
+
+/// A small file system of the test's own, which needs root.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=96k", "small"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let Some(images) = images() else { return };
+    let Some(small) = Small::mount() else {
+        eprintln!("skipped, since only root can mount a file system");
+        return;
+    };
+    let lab = Lab::new(&format!("{}disks = [\"1 GiB\"]\n", images.target("it")));
+    lab.tool(&["quick", "--pool"])
+        .args([small.0.path()])
+        .run()
+        .code(69)
+        .says("`it-0` needs 256 MiB of disk");
+
+    // Who does not ask for room beforehand is told by the disk.
+    let qemu = platform::by_name("qemu").unwrap();
+    let order = order(small.0.path(), &images);
+    let error = qemu.deploy(&order, &|_| {}).unwrap_err();
+    assert!(
+        error.chain().contains("No space left on device"),
+        "{error:?}"
+    );
+    qemu.delete(&order, None).unwrap();
+}
+
+fn order(folder: &Path, images: &Images) -> Order {
+    let scratch = folder.join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    // It fills the rest.
+    let _ = fs::write(folder.join("ballast"), vec![0; 80 << 10]);
+    Order {
+        instance: "it-0".to_owned(),
+        target: "it".to_owned(),
+        index: 0,
+        label: "tt-small".to_owned(),
+        unique: format!("tt-small-{}", std::process::id()),
+        parameters: json!({ "kernel": images.file("vmlinuz"), "disks": ["1 GiB"] }),
+        directory: folder.to_owned(),
+        scratch,
+    }
+}
+
+/// A pool that lost its records, with its disk: what it made is still there, and carries its label.
+#[test]
+fn what_no_record_names_is_found() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&images.target("it"));
+    lab.run(&["gc"]).code(0).says("nothing carries the label");
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["gc"]).code(0).says("nothing carries the label");
+    let pool = lab.path("pool/pool.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&pool).unwrap()).unwrap();
+    state["records"] = json!({});
+    fs::write(&pool, state.to_string()).unwrap();
+    lab.run(&["gc", "--dry-run"])
+        .code(0)
+        .says("virtual machine `")
+        .says("would be deleted");
+    lab.run(&["gc"]).code(0).says("deleted");
+    lab.run(&["gc"]).code(0).says("nothing carries the label");
+}
