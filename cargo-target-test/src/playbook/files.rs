@@ -28,13 +28,12 @@ pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
             part(&mut hasher, b"error", error.to_string().as_bytes());
         }
     }
-    let hex = hasher
-        .finalize()
+    let bytes = hasher.finalize();
+    bytes
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    hex
+        .collect()
 }
 
 fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {

@@ -18,12 +18,14 @@ use super::{
 pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     let generator = || SchemaSettings::draft2020_12().into_generator();
     let common = local(generator().into_root_schema_for::<Common>(), "target");
+    let recipes = json!({
+        "description": "Steps that prepare an instance before its first test, by name.",
+        "type": "object", "additionalProperties": { "$ref": "#/$defs/recipe" },
+    });
     let select = local(generator().into_root_schema_for::<Select>(), "select");
     let recipe = local(generator().into_root_schema_for::<Recipe>(), "recipe");
     let pool = local(generator().into_root_schema_for::<PoolSettings>(), "pool");
-    let mut definitions = Map::new();
-    let mut sections = Map::new();
-    let mut cases = Vec::new();
+    let (mut definitions, mut sections, mut cases) = (Map::new(), Map::new(), Vec::new());
     for platform in platforms {
         let own = local((platform.schema)(), platform.name);
         sections.insert(
@@ -37,20 +39,16 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     if let Some(platform) = target.get_mut("platform") {
         platform["enum"] = sections.keys().cloned().collect();
     }
-    definitions.insert("target".to_owned(), common);
-    definitions.insert("recipe".to_owned(), recipe.clone());
-    definitions.insert("pool".to_owned(), pool.clone());
+    let shared = [("target", common), ("recipe", recipe), ("pool", pool)];
+    definitions.extend(shared.map(|(name, schema)| (name.to_owned(), schema)));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A playbook of `cargo target-test`",
         "type": "object",
         "properties": {
             "select": select,
-            "pool": pool,
-            "recipes": {
-                "description": "Steps that prepare an instance before its first test, by name.",
-                "type": "object", "additionalProperties": recipe,
-            },
+            "pool": { "$ref": "#/$defs/pool" },
+            "recipes": recipes,
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,

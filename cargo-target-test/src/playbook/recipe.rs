@@ -130,18 +130,13 @@ impl TryFrom<Written> for Step {
             }
         };
         written.only(verb, timeout.is_some())?;
-        let command = |command, as_root| Self::Run {
-            command,
-            as_root,
-            timeout: or_default,
-        };
         Ok(match written {
             Written {
                 run: Some(line), ..
-            } => command(line, false),
+            } => command(line, false, or_default),
             Written {
                 sudo: Some(line), ..
-            } => command(line, true),
+            } => command(line, true, or_default),
             Written {
                 script: Some(file),
                 args,
@@ -167,6 +162,14 @@ impl TryFrom<Written> for Step {
             } => Self::Reboot,
             _ => return Err("`reboot` is `true`, or the step is left out".to_owned()),
         })
+    }
+}
+
+fn command(command: String, as_root: bool, timeout: Duration) -> Step {
+    Step::Run {
+        command,
+        as_root,
+        timeout,
     }
 }
 

@@ -68,15 +68,14 @@ pub(super) async fn serve(
         target,
         playbook,
     };
-    let test = ask.test.clone();
     let case = match find(core, ask).await {
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
     let asker = Asker {
         pid,
-        spent: case.spent(&test),
-        case: test,
+        spent: case.spent(&case.full_name),
+        case: case.full_name.clone(),
         lease: core.new_lease(),
     };
     let held = match wait_for_lease(core, connection, &case, &asker).await {
@@ -92,8 +91,7 @@ pub(super) async fn serve(
         Ok(()) => session::serve(connection, &held).await,
         Err(error) => Err(error),
     };
-    let silent = served.is_err();
-    let end = if silent { End::Abandoned } else { End::Done };
+    let end = served.as_ref().map_or(End::Abandoned, |()| End::Done);
     held.end(core, end).await;
     served
 }

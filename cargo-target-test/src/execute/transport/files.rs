@@ -31,7 +31,7 @@ pub async fn put(
     lease: &str,
     path: &str,
     mode: u32,
-    mut content: mpsc::Receiver<Piece>,
+    content: mpsc::Receiver<Piece>,
 ) -> Result<()> {
     let place = shell::place(path)?;
     let (stdin, receiver) = mpsc::channel(4);
@@ -44,24 +44,7 @@ pub async fn put(
             transport.exec(&receive, lease, Some(receiver))
         }
     };
-    let send = async {
-        let mut sent = 0_u64;
-        loop {
-            match content.recv().await {
-                Some(Piece::Data(bytes)) => {
-                    sent += bytes.len() as u64;
-                    // Who stopped reading says why in the outcome.
-                    if stdin.send(bytes).await.is_err() {
-                        break;
-                    }
-                }
-                Some(Piece::End) => break,
-                None => return None,
-            }
-        }
-        drop(stdin);
-        Some(sent)
-    };
+    let send = send(content, stdin);
     let received = match tokio::join!(send, running.outcome()) {
         (_, Err(error)) => Err(error),
         (None, Ok(_)) => Err(wrong("the transfer was aborted")),
@@ -81,6 +64,23 @@ pub async fn put(
         .await;
     received?;
     said_no(finished?)
+}
+
+/// Passes a file's pieces on; how many bytes they were, unless the sender gave up.
+async fn send(mut content: mpsc::Receiver<Piece>, stdin: mpsc::Sender<Vec<u8>>) -> Option<u64> {
+    let mut sent = 0_u64;
+    loop {
+        match content.recv().await? {
+            Piece::Data(bytes) => {
+                sent += bytes.len() as u64;
+                // Who stopped reading says why in the outcome.
+                if stdin.send(bytes).await.is_err() {
+                    return Some(sent);
+                }
+            }
+            Piece::End => return Some(sent),
+        }
+    }
 }
 
 fn complete(path: &str, sent: u64, outcome: Outcome) -> Result<()> {

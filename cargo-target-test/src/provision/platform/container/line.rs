@@ -48,6 +48,18 @@ pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> 
         .for_each(|one| line.pair("--device", one));
     let names = parameters.env.keys().chain(&parameters.inherit_env);
     names.for_each(|name| line.pair("--env", name));
+    limits(&mut line, parameters);
+    line.0.extend(parameters.args.iter().cloned());
+    line.0.push(image.to_owned());
+    match parameters.command.as_slice() {
+        // An image that is reached by SSH starts its server by itself.
+        [] if parameters.transport == Transport::Exec => line.0.extend(WAIT.map(str::to_owned)),
+        command => line.0.extend(command.iter().cloned()),
+    }
+    line.0
+}
+
+fn limits(line: &mut Line, parameters: &Parameters) {
     if let Some(memory) = parameters.memory {
         line.pair("--memory", memory.0.to_string());
     }
@@ -58,14 +70,6 @@ pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> 
         let port = parameters.port.map_or(22, u16::from);
         line.pair("--publish", format!("127.0.0.1::{port}"));
     }
-    line.0.extend(parameters.args.iter().cloned());
-    line.0.push(image.to_owned());
-    match parameters.command.as_slice() {
-        // An image that is reached by SSH starts its server by itself.
-        [] if parameters.transport == Transport::Exec => line.0.extend(WAIT.map(str::to_owned)),
-        command => line.0.extend(command.iter().cloned()),
-    }
-    line.0
 }
 
 struct Line(Vec<String>);

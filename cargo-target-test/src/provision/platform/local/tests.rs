@@ -60,7 +60,7 @@ fn an_instance_is_a_folder() {
     );
     let inherit = inherit.as_ref().unwrap();
     assert!(
-        inherit.iter().any(|name| name == "PATH") && inherit.iter().all(|name| name != "NEXTEST")
+        inherit.iter().any(|name| name == "PATH") && inherit.iter().all(|name| name != "RUSTFLAGS")
     );
     std::fs::write(folder.join("left"), "").unwrap();
     Local.delete(&order, Some(&deployed)).unwrap();
