@@ -26,7 +26,7 @@ const HANGS: &str = "#!/bin/sh\nsleep 1000 &\necho $$ $! >pids.new\nmv pids.new 
 #[test]
 fn every_parameter_is_described() {
     let names: Vec<_> = platform::all().iter().map(|one| one.name()).collect();
-    assert_eq!(names, ["local", "ssh", "command"]);
+    assert_eq!(names, ["local", "ssh", "command", "qemu", "container"]);
     assert!(platform::by_name("shh").is_none());
     for one in platform::all() {
         assert_eq!(platform::by_name(one.name()).unwrap().name(), one.name());

@@ -21,7 +21,7 @@ pub fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
         name: platform.name(),
         version: platform.version(),
         parameters: Box::new(|table| platform.parameters(table)),
-        makes_machines: platform.makes_machines(),
+        machines_stay: platform.machines_stay(),
         count: Box::new(|parameters| platform.count(parameters)),
         schema: Box::new(|| platform.schema()),
     }

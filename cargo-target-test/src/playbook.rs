@@ -101,8 +101,8 @@ pub struct PlatformSyntax<'a> {
     pub version: u32,
     /// Checks the parameters and returns them as an object with the defaults filled in.
     pub parameters: ParametersFn<'a>,
-    /// Whether a dirty instance is deleted and deployed anew.
-    pub makes_machines: bool,
+    /// Whether a dirty instance stays as it is unless something is done about it.
+    pub machines_stay: bool,
     /// How many instances these parameters give when the target has no `count`; `None`: 1.
     pub count: CountFn<'a>,
     /// The JSON Schema of the parameters; its `properties` are the known keys.

@@ -16,11 +16,13 @@ const TWO: &str = r#"
 [[targets]]
 name = "east"
 platform = "local"
+inherit-env = ["SCRATCH"]
 count = 2
 
 [[targets]]
 name = "west"
 platform = "local"
+inherit-env = ["SCRATCH"]
 count = 2
 "#;
 

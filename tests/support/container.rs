@@ -31,6 +31,7 @@ impl Engine {
         if !made.status.success() {
             return Err(String::from_utf8_lossy(&made.stderr).into_owned());
         }
+        this.write_program();
         let tried = this
             .command(&["info", "--format", "{{.Host.OCIRuntime.Name}}"])
             .output();

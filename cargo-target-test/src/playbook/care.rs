@@ -157,7 +157,7 @@ fn check_on_dirty(
     problems: &mut Problems<'_>,
 ) -> Option<OnDirty> {
     let written = written?;
-    if platform.makes_machines {
+    if !platform.machines_stay {
         let name = platform.name;
         let problem = Problem::new(
             format!("`on-dirty` means nothing on platform `{name}`"),

@@ -18,10 +18,6 @@ use super::{
 pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     let generator = || SchemaSettings::draft2020_12().into_generator();
     let common = local(generator().into_root_schema_for::<Common>(), "target");
-    let recipes = json!({
-        "description": "Steps that prepare an instance before its first test, by name.",
-        "type": "object", "additionalProperties": { "$ref": "#/$defs/recipe" },
-    });
     let select = local(generator().into_root_schema_for::<Select>(), "select");
     let recipe = local(generator().into_root_schema_for::<Recipe>(), "recipe");
     let pool = local(generator().into_root_schema_for::<PoolSettings>(), "pool");
@@ -48,7 +44,7 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "properties": {
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
-            "recipes": recipes,
+            "recipes": recipes(),
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,
@@ -64,6 +60,14 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "required": ["targets"],
         "additionalProperties": false,
         "$defs": definitions,
+    })
+}
+
+/// `[recipes]`.
+fn recipes() -> Value {
+    json!({
+        "description": "Steps that prepare an instance before its first test, by name.",
+        "type": "object", "additionalProperties": { "$ref": "#/$defs/recipe" },
     })
 }
 

@@ -41,7 +41,7 @@ fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
     count: Option<u32>,
 ) -> PlatformSyntax<'static> {
     PlatformSyntax {
-        makes_machines: false,
+        machines_stay: true,
         name,
         version: 1,
         parameters: Box::new(|table| {

@@ -77,6 +77,11 @@ pub trait Platform: Send + Sync {
     /// only cleaned of what the last lease left.
     fn makes_machines(&self) -> bool;
 
+    /// Whether an instance is on a machine that stays as it was left: then a playbook says what happens to a dirty one.
+    fn machines_stay(&self) -> bool {
+        !self.makes_machines()
+    }
+
     /// Looks for what a deploy would stumble over and that needs no machine to see: files that
     /// are missing, scripts that are not executable. [`Order::scratch`] need not exist.
     ///

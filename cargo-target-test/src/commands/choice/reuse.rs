@@ -21,7 +21,7 @@ impl Choice {
     pub(super) fn check_reuse(&self) -> Result<()> {
         for case in self.cases.iter().map(|case| &self.plan.cases[*case]) {
             let target = &self.setting.playbook.targets[case.target];
-            let stays = platform::by_name(target.platform).is_some_and(|one| !one.makes_machines());
+            let stays = platform::by_name(target.platform).is_some_and(|one| one.machines_stay());
             if !self.reuses(case.test) && stays && target.care.on_dirty.is_none() {
                 let (test, name) = (&self.inventory.tests[case.test].name, &target.name);
                 let message = format!(

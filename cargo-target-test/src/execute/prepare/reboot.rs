@@ -11,11 +11,22 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     execute::transport::shell,
+    provision::platform::Reach,
 };
 
 impl Preparation<'_> {
     /// Reboots it, and waits until it answers again; `shell` is a new one then.
     pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
+        if matches!(
+            self.deployed().reach,
+            Reach::Local { .. } | Reach::Container { .. }
+        ) {
+            let message = format!(
+                "`{}` shares this host's kernel, which is not rebooted",
+                self.record.name()
+            );
+            return Err(Error::new(ErrorKind::Infra, message));
+        }
         let before = boot_id(at).await?;
         match at.run(&shell::reboot(), SHORT).await {
             // It may end the connection before it says so.

@@ -82,6 +82,11 @@ impl Platform for Local {
         false
     }
 
+    /// Its folder and processes end with it.
+    fn machines_stay(&self) -> bool {
+        false
+    }
+
     fn check(&self, order: &Order) -> Result<()> {
         let parameters: Parameters = parameters::of(order)?;
         match &parameters.user {

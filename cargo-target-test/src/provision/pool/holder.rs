@@ -61,6 +61,19 @@ impl Process {
         }
     }
 
+    /// Whether this host has no such process.
+    pub(super) fn is_gone(pid: u32) -> bool {
+        stat(pid).is_none_or(|(state, _)| state == 'Z')
+    }
+
+    /// Whether it is known to have ended: it was on this host.
+    pub fn has_ended(&self) -> bool {
+        let here = Self::current();
+        let same_host = (&self.host, &self.boot) == (&here.host, &here.boot);
+        same_host
+            && stat(self.pid).is_none_or(|(state, started)| state == 'Z' || started != self.started)
+    }
+
     /// Whether it lives, on this host, but is stopped (Ctrl-Z, SIGSTOP, a debugger).
     pub fn is_stopped(&self) -> bool {
         stat(self.pid).is_some_and(|(state, started)| {

@@ -22,7 +22,26 @@ pub(crate) struct FileLock {
     path: PathBuf,
 }
 
+/// How long a lock may outlive its holder: the start of a program.
+const HANDED_ON: Duration = Duration::from_millis(500);
+
 impl FileLock {
+    /// As [`FileLock::try_take`], patient with a holder that `has_ended`, by its text: one that was killed while it
+    /// started a program has handed its locks on until that begins, which is moments.
+    pub(crate) fn try_take_from(
+        path: &Path,
+        has_ended: impl Fn(&str) -> bool,
+    ) -> Result<Option<Self>> {
+        let started = Instant::now();
+        loop {
+            let taken = Self::try_take(path)?;
+            if taken.is_some() || started.elapsed() > HANDED_ON || !has_ended(&peek(path)?) {
+                return Ok(taken);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Takes the lock of this file, made where it does not exist; `None`: somebody holds it.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;

@@ -5,7 +5,7 @@
 use std::{fs, sync::Arc};
 
 use super::{
-    Pool, file,
+    Pool, Process, file,
     lock::{FileLock, peek},
     private_folder,
     run::{self, LivingRun},
@@ -78,7 +78,8 @@ impl Locked<'_> {
 
     /// Takes the right to deploy or delete an instance; `None`: a living process has it.
     pub(crate) fn work(&self, id: &str) -> Result<Option<FileLock>> {
-        let work = FileLock::try_take(&self.pool.work(id))?;
+        let ended = |pid: &str| pid.parse().is_ok_and(Process::is_gone);
+        let work = FileLock::try_take_from(&self.pool.work(id), ended)?;
         if let Some(lock) = &work {
             lock.write(&std::process::id().to_string())?;
         }

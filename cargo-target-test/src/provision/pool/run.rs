@@ -88,7 +88,11 @@ impl Drop for RunFile {
 pub(crate) fn living(runs: &Path) -> Result<Vec<LivingRun>> {
     let mut living = Vec::new();
     for path in list(runs)? {
-        match FileLock::try_take(&path)? {
+        let ended = |text: &str| {
+            let run = serde_json::from_str::<LivingRun>(text);
+            run.is_ok_and(|run| run.process.has_ended())
+        };
+        match FileLock::try_take_from(&path, ended)? {
             Some(dead) => dead.remove(),
             None => living.extend(serde_json::from_str::<LivingRun>(&peek(&path)?)),
         }

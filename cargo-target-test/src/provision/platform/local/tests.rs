@@ -11,7 +11,11 @@ fn parameters_and_their_errors() {
     let written = parse(&Local, "env = { A = 'b=c' }").unwrap();
     assert_eq!(written, json!({"env": {"A": "b=c"}}));
     for (text, at, message) in [
-        ("host = 'a'", "host", "unknown field `host`, expected `env`"),
+        (
+            "host = 'a'",
+            "host",
+            "unknown field `host`, expected one of `env`, `inherit-env`, `user`",
+        ),
         (
             "env = 'a'",
             "'a'",
