@@ -69,6 +69,7 @@ impl Choice {
         args.refuse_unsupported()?;
         let setting = Setting::find(global, args)?;
         setting.check_on_disk()?;
+        let cargo_metadata = setting::cargo_metadata(args);
         let nextest = Nextest::find(words(args), global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let inventory = inventory::read(&summary)?;
@@ -84,7 +85,7 @@ impl Choice {
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
-            &setting.cargo_metadata,
+            &setting::joined(cargo_metadata)?,
             &summary,
             runner.into(),
         )?;

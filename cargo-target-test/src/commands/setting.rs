@@ -8,6 +8,7 @@ mod wanted;
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    thread,
 };
 
 use tempfile::TempDir;
@@ -29,8 +30,6 @@ const RANDOM: usize = 6;
 pub struct Setting {
     /// The workspace's root folder.
     pub workspace: PathBuf,
-    /// What Cargo says of it (`cargo metadata`).
-    pub cargo_metadata: Vec<u8>,
     /// The playbook.
     pub playbook: Playbook,
 }
@@ -46,8 +45,9 @@ impl Setting {
         if let Some(path) = &global.playbook {
             load(Some(path), &global.set)?;
         }
-        let cargo_metadata = cargo_metadata(nextest)?;
-        Self::of(global, cargo_metadata)
+        let mut command = metadata_command(nextest);
+        command.no_deps();
+        Self::of(global, &output(command)?)
     }
 
     /// The same, for a package's folder.
@@ -57,11 +57,11 @@ impl Setting {
     pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(global, output(command)?)
+        Self::of(global, &output(command)?)
     }
 
-    fn of(global: &Global, cargo_metadata: Vec<u8>) -> Result<Self> {
-        let text = String::from_utf8_lossy(&cargo_metadata);
+    fn of(global: &Global, cargo_metadata: &[u8]) -> Result<Self> {
+        let text = String::from_utf8_lossy(cargo_metadata);
         let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
             Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says")
                 .with_source(error)
@@ -75,7 +75,6 @@ impl Setting {
         let playbook = load(path.as_deref(), &global.set)?;
         Ok(Self {
             workspace,
-            cargo_metadata,
             playbook,
         })
     }
@@ -182,9 +181,25 @@ fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
     playbook::load(path, sets, &syntax)
 }
 
-fn cargo_metadata(nextest: &NextestArgs) -> Result<Vec<u8>> {
-    let mut command = cargo_metadata::MetadataCommand::new();
+/// All that Cargo says of the workspace and its dependencies, asked while the caller does something else: to be
+/// joined.
+pub fn cargo_metadata(nextest: &NextestArgs) -> thread::JoinHandle<Result<Vec<u8>>> {
+    let mut command = metadata_command(nextest);
     command.features(cargo_metadata::CargoOpt::AllFeatures);
+    thread::spawn(|| output(command))
+}
+
+/// What [`cargo_metadata`] came to.
+///
+/// # Errors
+/// [`ErrorKind::Build`] for what Cargo refuses.
+pub fn joined(asked: thread::JoinHandle<Result<Vec<u8>>>) -> Result<Vec<u8>> {
+    let ended = |_| Error::new(ErrorKind::Other, "asking `cargo metadata` ended early");
+    asked.join().map_err(ended)?
+}
+
+fn metadata_command(nextest: &NextestArgs) -> cargo_metadata::MetadataCommand {
+    let mut command = cargo_metadata::MetadataCommand::new();
     let flags = ["locked", "offline", "frozen"]
         .into_iter()
         .filter(|flag| nextest.has(flag));
@@ -192,7 +207,7 @@ fn cargo_metadata(nextest: &NextestArgs) -> Result<Vec<u8>> {
     if let Some(path) = nextest.value("manifest-path") {
         command.manifest_path(path);
     }
-    output(command)
+    command
 }
 
 fn output(command: cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {

@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// The first pause between two looks, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How long the first knock waits for an answer, and the longest.
-const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+/// How long the first knock waits for an answer, and the longest. One that came too early may never be answered, so
+/// its patience is lost when the machine is up a moment later.
+const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
 /// How often it is said that something is still waited for.
 const APART: Duration = Duration::from_secs(5);
 
