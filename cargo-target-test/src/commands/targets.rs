@@ -10,7 +10,7 @@ use crate::{
     cli::{Global, JsonArgs},
     commands::setting,
     error::{Error, ErrorKind, Result},
-    provision::pool::{Pool, Process, Seen},
+    provision::pool::{Facts, Pool, Process, Seen},
     ui,
 };
 
@@ -37,6 +37,8 @@ pub struct Row {
     pub users: Vec<String>,
     /// Whether a run left it with `--keep-targets`.
     pub kept: bool,
+    /// What was found on it when it was ready: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+    pub facts: Facts,
     /// Seconds since it was planned.
     pub age: u64,
     /// The workspace that had it made.
@@ -136,6 +138,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         holder,
         users: seen.users.iter().map(|run| run.id.clone()).collect(),
         kept: record.kept,
+        facts: record.facts.clone(),
         age: now.saturating_sub(record.created),
         workspace: record.workspace.display().to_string(),
         playbook: record
@@ -216,6 +219,7 @@ mod tests {
             holder: None,
             users: Vec::new(),
             kept: false,
+            facts: Facts::new(),
             age: 61,
             workspace: "/w".to_owned(),
             playbook: None,
