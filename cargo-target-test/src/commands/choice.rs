@@ -275,11 +275,10 @@ impl Choice {
     ///
     /// # Errors
     /// When our own path is unknown.
-    pub fn nextest_run(&self) -> Result<Command> {
+    pub fn nextest_run(&self, without_bar: bool) -> Result<Command> {
         let ourselves = std::env::current_exe()?;
-        Ok(self
-            .nextest
-            .run(&self.stage, &[ourselves.as_os_str(), DEBUG_VERB.as_ref()]))
+        let shim = [ourselves.as_os_str(), DEBUG_VERB.as_ref()];
+        Ok(self.nextest.run(&self.stage, &shim, without_bar))
     }
 
     /// The runner that the user configured, if any: ours starts it before the test.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     aggregate::summary::Results,
-    cli::{self, Global, RunArgs},
+    cli::{self, Global, NextestArgs, RunArgs},
     commands::{
         choice::{Choice, Supplies},
         setting,
@@ -42,8 +42,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let mut names = choice.names(&supplies, &choice.users_runner()?)?;
     names.set_captured(!args.tests.nextest.has("no-capture"));
     let broker = session.broker(names)?;
-    let draws_bar = args.tests.nextest.draws_bar();
-    let ran = run_nextest(&choice, &supplies, &session, &broker, draws_bar);
+    let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
@@ -65,14 +64,17 @@ fn run_nextest(
     supplies: &Supplies,
     session: &Session,
     broker: &Broker,
-    draws_bar: bool,
+    args: &NextestArgs,
 ) -> Result<Ended> {
     if let Some((supply, count)) = choice.debugged(supplies)? {
         session.wait_for(broker.prepare(&supply, count))?;
     }
-    let nextest = choice.nextest_run()?;
+    // What a long deploy says is worth more than a bar, which leaves it no place.
+    let makes = supplies.values().any(|supply| supply.makes_machines());
+    let without_bar = makes && args.draws_bar() && !args.has("show-progress");
+    let nextest = choice.nextest_run(without_bar)?;
     session.wait_for(async { broker.deploy_ahead(supplies.values()) });
-    if draws_bar {
+    if args.draws_bar() && !without_bar {
         ui::hold();
     }
     let ended = session.run(broker, nextest);

@@ -141,11 +141,14 @@ impl Nextest {
     }
 
     /// The one run. Its exit code is ours.
-    pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr]) -> Command {
+    pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr], without_bar: bool) -> Command {
         let mut command = self.command("run");
         command.args(stage.arguments(Listing::Chosen));
         command.args(["--ignore-default-filter", "--run-ignored", "all"]);
         command.args(&self.words.run);
+        if without_bar {
+            command.arg("--show-progress=counter");
+        }
         if let Some((option, debugger)) = &self.words.debugger {
             let shim = debug_shim.iter().map(|part| part.to_string_lossy());
             let shim = shlex::try_join(shim.collect::<Vec<_>>().iter().map(AsRef::as_ref));

@@ -33,8 +33,10 @@ const LINES: usize = 12;
 pub(crate) struct Preparation<'a> {
     /// What it should be.
     pub(crate) wanted: &'a Wanted,
-    /// Its record, with how it is reached.
+    /// Its record.
     pub(crate) record: &'a Record,
+    /// How it is reached.
+    pub(crate) deployed: &'a Deployed,
     /// Hears what takes long.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
     /// Whether nobody waits any more.
@@ -88,13 +90,7 @@ impl Preparation<'_> {
 
     /// A new way to the instance.
     fn connect(&self) -> Arc<dyn Transport> {
-        transport::connect(self.record.name(), &self.deployed().reach)
-    }
-
-    fn deployed(&self) -> &Deployed {
-        // A record is prepared once it is deployed.
-        const NOWHERE: &str = "a record that is prepared is deployed";
-        self.record.deployed.as_ref().expect(NOWHERE)
+        transport::connect(self.record.name(), &self.deployed.reach)
     }
 
     /// What marks the commands of a preparation, so that a later one can end them.

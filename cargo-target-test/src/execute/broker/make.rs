@@ -16,6 +16,7 @@ use crate::{
     execute::{prepare::Preparation, transport},
     provision::{
         Caller, Ensured, Wanted,
+        platform::Deployed,
         pool::{Facts, Record},
     },
 };
@@ -124,6 +125,7 @@ impl Caller for Asking<'_> {
         let preparation = Preparation {
             wanted: self.wanted,
             record,
+            deployed: deployed(record)?,
             progress: &|line| self.progress(line),
             cancelled: &|| self.cancelled(),
         };
@@ -140,10 +142,7 @@ impl Caller for Asking<'_> {
 impl Core {
     /// The live way to an instance; made on first use.
     pub(super) fn line(&self, record: &Record) -> Result<Arc<Line>> {
-        let deployed = record.deployed.as_ref().ok_or_else(|| {
-            let message = format!("`{}` is not deployed", record.name());
-            Error::new(ErrorKind::Infra, message)
-        })?;
+        let deployed = deployed(record)?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let connect = || transport::connect(record.name(), &deployed.reach);
         let line = lines
@@ -186,6 +185,13 @@ impl Core {
             self.progress(&error.chain());
         }
     }
+}
+
+fn deployed(record: &Record) -> Result<&Deployed> {
+    record.deployed.as_ref().ok_or_else(|| {
+        let message = format!("`{}` is not deployed", record.name());
+        Error::new(ErrorKind::Infra, message)
+    })
 }
 
 fn could_not(instance: &str, error: &Error) -> Failure {

@@ -58,6 +58,12 @@ impl Supply {
         self.wanted.first().map_or("", |wanted| &wanted.target)
     }
 
+    /// Whether its instances are made, which can take long.
+    pub fn makes_machines(&self) -> bool {
+        let platform = self.wanted.first().map(|wanted| &wanted.platform);
+        platform.is_some_and(|platform| platform.makes_machines())
+    }
+
     /// Starts deploying what nobody asked for yet.
     pub(super) fn ask_for_all(self: &Arc<Self>, core: &Arc<Core>) {
         for index in 0..self.wanted.len() {

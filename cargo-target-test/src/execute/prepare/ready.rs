@@ -126,7 +126,7 @@ impl Preparation<'_> {
     /// Whether the platform still sees it live.
     pub(super) async fn check_alive(&self) -> Result<()> {
         let platform = Arc::clone(&self.wanted.platform);
-        let (order, deployed) = (self.record.order.clone(), self.deployed().clone());
+        let (order, deployed) = (self.record.order.clone(), self.deployed.clone());
         tokio::task::spawn_blocking(move || platform.check_alive(&order, &deployed))
             .await
             .unwrap_or(Ok(()))

@@ -18,7 +18,7 @@ impl Preparation<'_> {
     /// Reboots it, and waits until it answers again; `shell` is a new one then.
     pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
         if matches!(
-            self.deployed().reach,
+            self.deployed.reach,
             Reach::Local { .. } | Reach::Container { .. }
         ) {
             let message = format!(
