@@ -189,7 +189,7 @@ pub fn cargo_metadata(nextest: &NextestArgs) -> thread::JoinHandle<Result<Vec<u8
     thread::spawn(|| output(command))
 }
 
-/// What [`cargo_metadata`] came to.
+/// What [`cargo_metadata()`] came to.
 ///
 /// # Errors
 /// [`ErrorKind::Build`] for what Cargo refuses.
