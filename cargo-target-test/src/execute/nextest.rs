@@ -6,7 +6,7 @@
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -111,6 +111,14 @@ impl Nextest {
         serde_json::from_slice(&output.stdout).map_err(|error| {
             Error::new(ErrorKind::Nextest, "cannot read cargo-nextest's list").with_source(error)
         })
+    }
+
+    /// Whether the user's selection or configuration may leave out more than what is ignored: only then
+    /// has nextest to be asked.
+    pub fn may_leave_out(&self, workspace: &Path) -> bool {
+        !self.words.select.is_empty()
+            || std::env::var_os("NEXTEST_PROFILE").is_some()
+            || workspace.join(users::CONFIG).exists()
     }
 
     /// The cases that the user's selection matches, as (binary id, name): nextest decides.
