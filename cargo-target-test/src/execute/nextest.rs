@@ -1,7 +1,7 @@
 //! nextest: which it is, and the three ways we call it (build and list, choose, run).
 //!
 //! Owns every nextest command line. Must not know targets, pools or leases: it gets names and numbers.
-//! Nothing is passed by the environment, which tests would inherit.
+//! Nothing is passed by the environment, which tests would inherit, but what the runner takes out again.
 
 use std::{
     collections::HashSet,
@@ -27,6 +27,10 @@ pub use users::users_filtersets;
 
 /// The oldest cargo-nextest that all this was tried on.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
+
+/// Makes nextest start tests directly. Otherwise it starts itself first, once for each test, lest a Ctrl-Z in the
+/// wrong moment stop a child whose start it waits for: a third of all work on a short test.
+pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
 
 /// The command that installs it.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
@@ -160,6 +164,10 @@ impl Nextest {
             command
                 .arg(format!("--{option}"))
                 .arg(format!("{} {debugger}", shim.unwrap_or_default()));
+        }
+        let (name, value) = DOUBLE_SPAWN;
+        if std::env::var_os(name).is_none() && !process::has_terminal() {
+            command.env(name, value);
         }
         self.show(&command);
         command

@@ -116,12 +116,7 @@ async fn try_lease(
         hash: wanted.hash.clone(),
         instance: supply.instance.clone(),
         count: count as usize,
-        holder: Holder::new(
-            Process::of(asker.pid),
-            &core.run,
-            &asker.case,
-            &asker.lease,
-        ),
+        holder: Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease),
     };
     let failed = |error: Error| infra(&error);
     let at_once = core.provisioner.try_lease_at_once(&request, &mut ticket);
