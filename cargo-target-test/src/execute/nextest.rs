@@ -121,7 +121,7 @@ impl Nextest {
     /// has nextest to be asked.
     pub fn may_leave_out(&self, workspace: &Path) -> bool {
         !self.words.select.is_empty()
-            || std::env::var_os("NEXTEST_PROFILE").is_some()
+            || std::env::var_os("NEXTEST_PROFILE").is_some_and(|profile| profile != "default")
             || workspace.join(users::CONFIG).exists()
     }
 
@@ -225,6 +225,25 @@ fn version_of(text: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_may_leave_out_a_case_is_left_to_nextest() {
+        let workspace = tempfile::tempdir().unwrap();
+        let with = |select: &[&str]| Nextest {
+            program: PathBuf::new(),
+            words: Words {
+                select: select.iter().map(OsString::from).collect(),
+                ..Words::default()
+            },
+            verbose: false,
+        };
+        assert!(!with(&[]).may_leave_out(workspace.path()));
+        assert!(with(&["--partition=hash:1/2"]).may_leave_out(workspace.path()));
+        let config = workspace.path().join(users::CONFIG);
+        std::fs::create_dir(config.parent().unwrap()).unwrap();
+        std::fs::write(config, "").unwrap();
+        assert!(with(&[]).may_leave_out(workspace.path()));
+    }
 
     #[test]
     fn versions_are_read_and_ordered() {
