@@ -190,6 +190,11 @@ pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
         .map_err(|error| cannot_start(&program, error))
 }
 
+/// Whether there is a terminal from which we, or what we start, may be stopped.
+pub fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
 /// How a program ended, in words: `exited with code 3`, `was killed by signal 9`.
 pub fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {

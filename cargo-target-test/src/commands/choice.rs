@@ -6,6 +6,7 @@
 mod config;
 mod reuse;
 mod runner;
+mod words;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,13 +25,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Case, Entry, Names, Supply},
-        nextest::{Nextest, Stage, Words, stage, users_filtersets},
+        nextest::{Nextest, Stage, Words, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
     plan::{self, Plan},
     playbook::Select,
-    ui,
 };
 
 /// The chosen cases and everything they come from.
@@ -103,33 +103,16 @@ impl Choice {
             warnings: Vec::new(),
             configs: args.configs().map(OsStr::to_owned).collect(),
         };
-        choice.stage.list_all(&choice.listing())?;
-        choice.chosen = choice.nextest.choose(&choice.stage)?;
+        choice.chosen = if choice.nextest.may_leave_out(&choice.setting.workspace) {
+            choice.stage.list_all(&choice.listing())?;
+            choice.nextest.choose(&choice.stage)?
+        } else {
+            choice.unignored()
+        };
         choice.keep();
         choice.check_reuse()?;
         choice.warn_of_missed(args);
         Ok(choice)
-    }
-
-    /// Filters and overrides that name a test where only its cases have names here.
-    fn warn_of_missed(&mut self, args: &NextestArgs) {
-        let config = args.value("config-file").map(PathBuf::from);
-        let users = users_filtersets(&self.setting.workspace, config);
-        let given = args
-            .filtersets()
-            .map(|words| words.to_string_lossy().into_owned());
-        let in_sets = given
-            .chain(users)
-            .flat_map(|set| plan::exact_names(&set))
-            .collect::<Vec<_>>();
-        let mut names = args.exact_names();
-        names.extend(in_sets.iter().map(String::as_str));
-        self.warnings = plan::missed(&self.plan, &self.inventory, &names);
-        if self.chosen.len() > self.cases.len() + self.plain.len() {
-            self.warnings.push(
-                "nextest listed names that are no cases: is a list wrapper in the way?".to_owned(),
-            );
-        }
     }
 
     fn keep(&mut self) {
@@ -142,6 +125,21 @@ impl Choice {
             .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
         self.plain
             .retain(|test| has(*test, &inventory.tests[*test].name));
+    }
+
+    /// All that nextest chooses where nothing was asked for.
+    fn unignored(&self) -> HashSet<(String, String)> {
+        let (inventory, plan) = (&self.inventory, &self.plan);
+        let cases = (plan.cases.iter()).map(|case| (case.test, &case.name));
+        let plain = (plan.plain.iter()).map(|test| (*test, &inventory.tests[*test].name));
+        cases
+            .chain(plain)
+            .filter(|(test, _)| !inventory.tests[*test].ignored)
+            .map(|(test, name)| {
+                let binary = &inventory.binaries[inventory.tests[test].binary];
+                (binary.id.clone(), name.clone())
+            })
+            .collect()
     }
 
     /// Whether nextest left something out that is not ignored anyway.
@@ -288,29 +286,6 @@ impl Choice {
     pub fn users_runner(&self) -> Result<Vec<String>> {
         let configs = self.configs.iter().map(OsString::as_os_str);
         runner::users_runner(self.stage.triple(), configs)
-    }
-
-    /// Says what the plan has to say, where it is about what was chosen, or about why nothing was.
-    pub fn say_notes(&self) {
-        if self.cases.is_empty() || !self.is_filtered() {
-            let notes = self.plan.notes.iter();
-            notes
-                .filter(|note| !self.plain.is_empty() || !note.contains(plan::ON_HOST))
-                .for_each(ui::note);
-        }
-        self.say_warnings();
-    }
-
-    /// Says why these filters match no case, where it is known.
-    pub fn say_unmatched(&self, filters: &[String]) {
-        let targets = &self.setting.playbook.targets;
-        let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
-        why.iter().for_each(ui::note);
-    }
-
-    /// Says what in the selection cannot be meant.
-    pub fn say_warnings(&self) {
-        self.warnings.iter().for_each(ui::warn);
     }
 
     /// The chosen cases: paths of binaries, with names.

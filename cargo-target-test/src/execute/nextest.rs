@@ -1,12 +1,12 @@
 //! nextest: which it is, and the three ways we call it (build and list, choose, run).
 //!
 //! Owns every nextest command line. Must not know targets, pools or leases: it gets names and numbers.
-//! Nothing is passed by the environment, which tests would inherit.
+//! Nothing is passed by the environment, which tests would inherit, but what the runner takes out again.
 
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -27,6 +27,10 @@ pub use users::users_filtersets;
 
 /// The oldest cargo-nextest that all this was tried on.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
+
+/// Makes nextest start tests directly. Otherwise it starts itself first, once for each test, lest a Ctrl-Z in the
+/// wrong moment stop a child whose start it waits for: a third of all work on a short test.
+pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
 
 /// The command that installs it.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
@@ -113,6 +117,14 @@ impl Nextest {
         })
     }
 
+    /// Whether the user's selection or configuration may leave out more than what is ignored: only then
+    /// has nextest to be asked.
+    pub fn may_leave_out(&self, workspace: &Path) -> bool {
+        !self.words.select.is_empty()
+            || std::env::var_os("NEXTEST_PROFILE").is_some_and(|profile| profile != "default")
+            || workspace.join(users::CONFIG).exists()
+    }
+
     /// The cases that the user's selection matches, as (binary id, name): nextest decides.
     ///
     /// # Errors
@@ -155,6 +167,10 @@ impl Nextest {
             command
                 .arg(format!("--{option}"))
                 .arg(format!("{} {debugger}", shim.unwrap_or_default()));
+        }
+        let (name, value) = DOUBLE_SPAWN;
+        if std::env::var_os(name).is_none() && !process::has_terminal() {
+            command.env(name, value);
         }
         self.show(&command);
         command
@@ -212,6 +228,25 @@ fn version_of(text: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_may_leave_out_a_case_is_left_to_nextest() {
+        let workspace = tempfile::tempdir().unwrap();
+        let with = |select: &[&str]| Nextest {
+            program: PathBuf::new(),
+            words: Words {
+                select: select.iter().map(OsString::from).collect(),
+                ..Words::default()
+            },
+            verbose: false,
+        };
+        assert!(!with(&[]).may_leave_out(workspace.path()));
+        assert!(with(&["--partition=hash:1/2"]).may_leave_out(workspace.path()));
+        let config = workspace.path().join(users::CONFIG);
+        std::fs::create_dir(config.parent().unwrap()).unwrap();
+        std::fs::write(config, "").unwrap();
+        assert!(with(&[]).may_leave_out(workspace.path()));
+    }
 
     #[test]
     fn versions_are_read_and_ordered() {

@@ -14,7 +14,7 @@ use target_fixtures::wire::{Exit, Failure, Run};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::nextest::stage::listing_file,
+    execute::nextest::{DOUBLE_SPAWN, stage::listing_file},
     process, ui,
 };
 
@@ -157,6 +157,11 @@ impl Call {
         words.extend(arguments);
         let mut command = process::command(words.remove(0));
         command.args(words).envs(&run.env);
+        let (name, value) = DOUBLE_SPAWN;
+        if std::env::var_os(name).is_some_and(|given| given == value) {
+            // A nextest in the test may have a terminal.
+            command.env_remove(name);
+        }
         command
     }
 }

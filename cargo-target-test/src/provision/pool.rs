@@ -157,15 +157,29 @@ impl Pool {
 
     /// Takes `pool.lock`.
     pub(crate) fn lock(&self) -> Result<Locked<'_>> {
+        self.locked(self.take()?)
+    }
+
+    /// As [`Pool::lock`]; `None`: another has it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked<'_>>> {
+        let lock = FileLock::try_take(&self.lock_file())?;
+        lock.map(|lock| self.locked(lock)).transpose()
+    }
+
+    fn locked(&self, lock: FileLock) -> Result<Locked<'_>> {
         Ok(Locked {
-            _lock: self.take()?,
+            _lock: lock,
             state: self.state()?,
             pool: self,
         })
     }
 
     fn take(&self) -> Result<FileLock> {
-        FileLock::take(&self.directory.join("pool.lock"), PATIENCE)
+        FileLock::take(&self.lock_file(), PATIENCE)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.directory.join("pool.lock")
     }
 
     /// Removes the files of records that are gone, or that never came to be.

@@ -91,6 +91,21 @@ impl Provisioner {
         pool::try_lease(&mut locked, &self.file(), request, ticket)
     }
 
+    /// As [`Provisioner::try_lease`], without waiting for the pool; `None`: another has its lock.
+    ///
+    /// # Errors
+    /// As [`Provisioner::try_lease`].
+    pub fn try_lease_at_once(
+        &self,
+        request: &LeaseRequest,
+        ticket: &mut Option<Ticket>,
+    ) -> Result<Option<TryLease>> {
+        let Some(mut locked) = self.pool.try_lock()? else {
+            return Ok(None);
+        };
+        pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
+    }
+
     /// Has an instance serve nobody again, for this cause. [`Provisioner::ensure`] then recycles it.
     ///
     /// # Errors

@@ -152,6 +152,8 @@ mod around {
     /// Runs cargo, nextest and the tool on this crate again, from within a case.
     #[target_test]
     fn nests(target: &Target) {
+        // A run without a terminal gives it to nextest, which passes it on.
+        assert_eq!(env::var_os("NEXTEST_DOUBLE_SPAWN"), None);
         for line in [
             "cargo test --test odd",
             "cargo nextest run --test odd",

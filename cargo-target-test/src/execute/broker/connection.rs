@@ -44,7 +44,11 @@ impl Drop for Reader {
 }
 
 /// The way to the client.
-pub(super) struct Replies(OwnedWriteHalf);
+pub(super) struct Replies {
+    to: OwnedWriteHalf,
+    /// What goes with the next reply.
+    held: Vec<u8>,
+}
 
 impl Connection {
     /// Takes a new connection through its hello.
@@ -53,7 +57,10 @@ impl Connection {
         let (send, requests) = mpsc::channel(AHEAD);
         let mut connection = Self {
             requests,
-            replies: Replies(write),
+            replies: Replies {
+                to: write,
+                held: Vec::new(),
+            },
             _reader: Reader(tokio::spawn(read_all(read, send))),
         };
         let hello = time::timeout(HELLO, connection.requests.recv()).await;
@@ -65,7 +72,13 @@ impl Connection {
                 _,
             )) => {
                 let version = env!("CARGO_PKG_VERSION").to_owned();
-                connection.replies.send(&Reply::Welcome { version }).await?;
+                let welcome = Reply::Welcome { version };
+                if connection.requests.is_empty() {
+                    connection.replies.send(&welcome).await?;
+                } else {
+                    // Who asked without waiting for it is woken once, by both answers.
+                    connection.replies.hold(&welcome)?;
+                }
                 return Ok(connection);
             }
             Some((Request::Hello { protocol, version }, _)) => Failure {
@@ -90,9 +103,13 @@ impl Replies {
     }
 
     pub(super) async fn send_with(&mut self, reply: &Reply, body: &[u8]) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(64 + body.len());
-        write_frame(&mut frame, reply, body)?;
-        self.0.write_all(&frame).await
+        let mut frames = std::mem::take(&mut self.held);
+        write_frame(&mut frames, reply, body)?;
+        self.to.write_all(&frames).await
+    }
+
+    fn hold(&mut self, reply: &Reply) -> io::Result<()> {
+        write_frame(&mut self.held, reply, &[])
     }
 }
 

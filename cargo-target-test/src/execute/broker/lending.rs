@@ -19,7 +19,7 @@ use super::{
     supply::Supply,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     provision::pool::{
         Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease,
     },
@@ -101,35 +101,40 @@ pub(super) async fn lease(
     }
 }
 
+/// Leasing is a few system calls, less work than having another thread make them. Where somebody has `pool.lock`,
+/// which may take long, another thread waits for it.
 async fn try_lease(
     core: &Arc<Core>,
-    supply: &Arc<Supply>,
+    supply: &Supply,
     count: u32,
     asker: &Asker,
     mut ticket: Option<Ticket>,
 ) -> Result<(TryLease, Option<Ticket>), Failure> {
-    let (core, supply, asker) = (Arc::clone(core), Arc::clone(supply), asker.clone());
+    let Some(wanted) = supply.wanted.first() else {
+        return Ok((TryLease::NoneReady, None));
+    };
+    let request = LeaseRequest {
+        target: wanted.target.clone(),
+        hash: wanted.hash.clone(),
+        instance: supply.instance.clone(),
+        count: count as usize,
+        holder: Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease),
+    };
+    let failed = |error: Error| infra(&error);
+    let at_once = core.provisioner.try_lease_at_once(&request, &mut ticket);
+    if let Some(answer) = at_once.map_err(failed)? {
+        return Ok((answer, ticket));
+    }
     // Whoever asked may be gone when the answer comes: then it is dropped here, still counted.
-    let serving = core.serving();
+    let (core, serving) = (Arc::clone(core), core.serving());
     let asked = tokio::task::spawn_blocking(move || {
-        let Some(wanted) = supply.wanted.first() else {
-            return Ok((TryLease::NoneReady, None, serving));
-        };
-        let process = Process::of(asker.pid);
-        let request = LeaseRequest {
-            target: wanted.target.clone(),
-            hash: wanted.hash.clone(),
-            instance: supply.instance.clone(),
-            count: count as usize,
-            holder: Holder::new(process, &core.run, &asker.case, &asker.lease),
-        };
         let answer = core.provisioner.try_lease(&request, &mut ticket)?;
         Ok((answer, ticket, serving))
     });
     match asked.await {
         Ok(answer) => answer
             .map(|(answer, ticket, _)| (answer, ticket))
-            .map_err(|error: crate::error::Error| infra(&error)),
+            .map_err(failed),
         Err(_) => Err(interrupted()),
     }
 }

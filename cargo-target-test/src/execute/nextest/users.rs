@@ -4,10 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where nextest looks for it in a workspace.
+pub(super) const CONFIG: &str = ".config/nextest.toml";
+
 /// Every filterset of the user's configuration: default filters, overrides', scripts'. A file that cannot be
 /// read has none.
 pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<String> {
-    let path = config_file.unwrap_or_else(|| workspace.join(".config/nextest.toml"));
+    let path = config_file.unwrap_or_else(|| workspace.join(CONFIG));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let profiles = table.get("profile").and_then(toml::Value::as_table);

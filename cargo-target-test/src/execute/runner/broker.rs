@@ -44,20 +44,15 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Connects and says hello; the answer comes before that to the first request, which need not wait
-    /// for it.
+    /// Connects.
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
-        let mut broker = Self {
+        Ok(Self {
             stream: BufReader::new(stream),
-        };
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let protocol = PROTOCOL;
-        broker.send(&Request::Hello { protocol, version }, &[])?;
-        Ok(broker)
+        })
     }
 
-    /// Asks what to do; prints progress until the answer. A signal ends the waiting soon: nextest's own limit
+    /// Says hello and asks what to do, both at once; prints progress until the answer. A signal ends the waiting soon: nextest's own limit
     /// fired, or the user interrupted.
     pub(super) fn start(
         &mut self,
@@ -66,15 +61,18 @@ impl Broker {
         attempt: u32,
         signals: &Signals,
     ) -> Result<Told> {
-        let binary = binary.to_string_lossy().into_owned();
-        self.send(
-            &Request::Start {
-                binary,
-                name: name.to_owned(),
-                attempt,
-            },
-            &[],
-        )?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let protocol = PROTOCOL;
+        let start = Request::Start {
+            binary: binary.to_string_lossy().into_owned(),
+            name: name.to_owned(),
+            attempt,
+        };
+        let mut frames = Vec::new();
+        write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
+            .and_then(|()| write_frame(&mut frames, &start, &[]))
+            .and_then(|()| self.stream.get_mut().write_all(&frames))
+            .map_err(|_| unusable(&gone()))?;
         loop {
             if !self.readable(signals) {
                 // The broker sees that nobody waits any more, and says for what we did.

@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     io::Read,
+    os::fd::AsFd,
     task::Context,
     time::{Duration, Instant},
 };
@@ -179,6 +180,8 @@ impl Live {
                     if self.refusals > REFUSALS {
                         return Err(Dead(format!("no command may be run: {text}")));
                     }
+                } else if !self.used {
+                    acknowledge_at_once(&self.link.socket);
                 }
                 Ok((false, io.outbound))
             }
@@ -303,6 +306,16 @@ impl Live {
             leaving.push(task.lose(Error::new(ErrorKind::Infra, text)));
         }
     }
+}
+
+/// Before the first command sshd holds each small packet back until the one before is acknowledged, which takes
+/// the kernel 40 ms unless it is told not to wait.
+fn acknowledge_at_once(socket: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    // Of what is no TCP (a jump) nobody waits for acknowledgements.
+    let _ = rustix::net::sockopt::set_tcp_quickack(socket, true);
+    #[cfg(not(target_os = "linux"))]
+    drop(socket);
 }
 
 /// Reads what is not for any command: requests of the server, and its going away; says whether the channel was

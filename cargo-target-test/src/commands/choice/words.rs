@@ -1,0 +1,54 @@
+//! What the choice has to say to people: notes of the plan, and what in the selection cannot be meant.
+//!
+//! Owns when it is worth saying. Must not choose.
+
+use std::path::PathBuf;
+
+use super::Choice;
+use crate::{cli::NextestArgs, execute::nextest::users_filtersets, plan, ui};
+
+impl Choice {
+    /// Filters and overrides that name a test where only its cases have names here.
+    pub(super) fn warn_of_missed(&mut self, args: &NextestArgs) {
+        let config = args.value("config-file").map(PathBuf::from);
+        let users = users_filtersets(&self.setting.workspace, config);
+        let given = args
+            .filtersets()
+            .map(|words| words.to_string_lossy().into_owned());
+        let in_sets = given
+            .chain(users)
+            .flat_map(|set| plan::exact_names(&set))
+            .collect::<Vec<_>>();
+        let mut names = args.exact_names();
+        names.extend(in_sets.iter().map(String::as_str));
+        self.warnings = plan::missed(&self.plan, &self.inventory, &names);
+        if self.chosen.len() > self.cases.len() + self.plain.len() {
+            self.warnings.push(
+                "nextest listed names that are no cases: is a list wrapper in the way?".to_owned(),
+            );
+        }
+    }
+
+    /// Says what the plan has to say, where it is about what was chosen, or about why nothing was.
+    pub fn say_notes(&self) {
+        if self.cases.is_empty() || !self.is_filtered() {
+            let notes = self.plan.notes.iter();
+            notes
+                .filter(|note| !self.plain.is_empty() || !note.contains(plan::ON_HOST))
+                .for_each(ui::note);
+        }
+        self.say_warnings();
+    }
+
+    /// Says why these filters match no case, where it is known.
+    pub fn say_unmatched(&self, filters: &[String]) {
+        let targets = &self.setting.playbook.targets;
+        let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
+        why.iter().for_each(ui::note);
+    }
+
+    /// Says what in the selection cannot be meant.
+    pub fn say_warnings(&self) {
+        self.warnings.iter().for_each(ui::warn);
+    }
+}
