@@ -136,3 +136,40 @@ fn what_is_waited_for_in_vain_is_named() {
         .code(69)
         .says("waited 1s for `false` of `it-0`, in vain: exit code 1");
 }
+
+/// Commands of a local target as another user, in a folder of that user's own.
+#[test]
+fn a_local_target_can_be_another_users() {
+    let steps = "{ run = \"test $(id -un) = nobody && test -O $PWD && test $USER = nobody && touch here\" }";
+    let playbook = format!(
+        "[recipes.who]\nsteps = [{steps}]\n[[targets]]\nname = \"it\"\nplatform = \"local\"\ncount = 1\n\
+         user = \"nobody\"\nrecipe = \"who\"\n"
+    );
+    let lab = Lab::new(&playbook);
+    if !rustix::process::geteuid().is_root() {
+        lab.run(&["quick"])
+            .code(78)
+            .says("only root can run commands as another user");
+        return;
+    }
+    lab.run(&["quick"]).code(0);
+    lab.write(
+        "target-test.toml",
+        &playbook.replace("\"nobody\"\nrecipe", "\"no-such-user\"\nrecipe"),
+    );
+    lab.run(&["check"])
+        .code(78)
+        .says("there is no user `no-such-user`");
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named() {
+    let target =
+        "[[targets]]\nname = \"it\"\nplatform = \"container\"\nimage = \"x\"\nretries = 0\n";
+    let lab = Lab::new(&format!("{target}engine = \"no-such-engine\"\n"));
+    lab.run(&["quick"])
+        .code(69)
+        .says("no container engine answers: ")
+        .says("`no-such-engine`")
+        .says("install podman");
+}
