@@ -71,6 +71,8 @@ impl Choice {
         setting.check_on_disk()?;
         let cargo_metadata = setting::cargo_metadata(args);
         let nextest = Nextest::find(words(args), global.verbose > 0)?;
+        // Not beside nextest's list, which would wait for Cargo's lock, and say so.
+        let cargo_metadata = setting::joined(cargo_metadata)?;
         let summary = nextest.build_and_list()?;
         let inventory = inventory::read(&summary)?;
         let select = if tests.all_tests {
@@ -83,12 +85,7 @@ impl Choice {
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
-        let stage = Stage::new(
-            directory.path(),
-            &setting::joined(cargo_metadata)?,
-            &summary,
-            runner.into(),
-        )?;
+        let stage = Stage::new(directory.path(), &cargo_metadata, &summary, runner.into())?;
         let mut choice = Self {
             cases: (0..plan.cases.len()).collect(),
             plain: plan.plain.clone(),
