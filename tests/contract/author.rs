@@ -61,7 +61,7 @@ fn files(target: &Target) -> Result<()> {
 
 #[target_test]
 fn commands(target: &Target) -> Result<()> {
-    for code in [0, 1, 2, 7, 41, 42, 43, 63, 64, 77, 100, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255] {
+    for code in 0..=255 {
         let output = target.command(format!("exit {code}")).allow_failure().run()?;
         assert_eq!(output.exit, Exit::Code(code));
     }
