@@ -3,127 +3,126 @@
 //! Owns the syntax and the comparison. Must not know keys (`memory`), tests or targets. It uses std
 //! alone, since the macro crate includes this very file (by a link) to check at compile time.
 //!
-//! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian*`.
+//! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian*`. A comma before an
+//! operator means "and" (`>= 2, < 8`), a bar means "or" (`x86_64 | aarch64`), which binds less.
 //!
 //! | operator | holds when the capability |
 //! |---|---|
 //! | none, `=`, `==` | equals the value |
 //! | `!=` | does not |
 //! | `<`, `<=`, `>`, `>=` | compares so, as a size or a version |
-//! | `~`, `!~` | contains the value, or does not; `*` stands for any text |
+//! | `~`, `!~` | contains the value, or does not; `*` (or `.*`) stands for any text |
 //!
-//! A **size** is a number and a unit: `B`, `kB`, `MB`, `GB`, `TB` count by 1000, `KiB`, `MiB`, `GiB`,
-//! `TiB` by 1024. A **version** is numbers between dots: `2`, `6.1`, `6.10.3`; what follows the
+//! A **size** is a number and a unit: `B`, `kB`, `MB`, `GB`, `TB`, `PB` count by 1000, `KiB`, `MiB`, `GiB`,
+//! `TiB`, `PiB` by 1024. A **version** is numbers between dots: `2`, `6.1`, `6.10.3`; what follows the
 //! numbers (`6.1.0-13-amd64`) is not compared, missing parts are zero, and so `6.10` is more than
 //! `6.9`. A count is a version of one part. Anything else is **text**, compared letter by letter.
+//!
+//! A capability is written in the same way: `16 GiB` is what a target has, `>= 16 GiB` and `x86_64 | aarch64` what it
+//! has at least or one of. It meets a requirement when everything that it may be does: [`fits`] is a partial order
+//! (each fits itself; what fits what fits, fits). Only `~` looks at the text as written, in which equal versions differ.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+mod span;
+mod term;
+
+use std::{fmt, str::FromStr};
+
+use span::{kind_of, numbers, within};
+use term::{Operator, Term, conjunction, exact};
 
 /// Whether `capability` (what a target declares: `16 GiB`) meets `requirement` (`>= 8 GiB`).
 ///
 /// # Errors
-/// Why not, a fragment for people: ``needs `>= 8 GiB`, has `4 GiB` ``.
+/// Why not, a fragment for people: ``needs `>= 8 GiB`, has `4 GiB` ``; or what is wrong with one of them.
 pub fn fits(requirement: &str, capability: &str) -> Result<(), String> {
-    requirement.parse::<Requirement>()?.fits(capability)
+    let requirement: Requirement = requirement.parse()?;
+    requirement
+        .fits(capability)
+        .map_err(|misfit| misfit.to_string())
 }
 
 /// A parsed requirement; it is displayed as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
     text: String,
-    operator: Operator,
-    value: Value,
+    /// One of these has to hold, of which each is some terms that have to hold together.
+    any: Vec<Vec<Term>>,
 }
 
-/// How a capability is held against the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    AtMost,
-    More,
-    AtLeast,
-    Like,
-    NotLike,
+/// Why a capability does not meet a requirement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The requirement as written.
+    pub requirement: String,
+    /// The capability as written.
+    pub capability: String,
+    /// What of the two cannot be compared, a fragment: `which is no size with a unit`.
+    pub remark: Option<String>,
 }
-
-/// Longer spellings first, so that `>=` is not read as `>`.
-const OPERATORS: [(&str, Operator); 9] = [
-    (">=", Operator::AtLeast),
-    ("<=", Operator::AtMost),
-    ("==", Operator::Equal),
-    ("!=", Operator::NotEqual),
-    ("!~", Operator::NotLike),
-    (">", Operator::More),
-    ("<", Operator::Less),
-    ("=", Operator::Equal),
-    ("~", Operator::Like),
-];
-
-/// What is compared.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    /// In bytes.
-    Size(f64),
-    /// The numbers between the dots.
-    Version(Vec<u64>),
-    Text(String),
-}
-
-const UNITS: [(&str, f64); 10] = [
-    ("B", 1.0),
-    ("kB", 1e3),
-    ("KB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("TB", 1e12),
-    ("KiB", 1024.0),
-    ("MiB", 1_048_576.0),
-    ("GiB", 1_073_741_824.0),
-    ("TiB", 1_099_511_627_776.0),
-];
 
 impl Requirement {
-    /// Whether `capability` meets the requirement.
+    /// Whether everything that `capability` may be meets the requirement.
     ///
     /// # Errors
-    /// Why not, a fragment for people: ``needs `>= 8 GiB`, has `4 GiB` ``.
-    pub fn fits(&self, capability: &str) -> Result<(), String> {
+    /// Why not.
+    pub fn fits(&self, capability: &str) -> Result<(), Misfit> {
         let capability = capability.trim();
-        let has = Value::read(capability);
-        let fits = match self.operator {
-            Operator::Like => like(self.written(), capability),
-            Operator::NotLike => !like(self.written(), capability),
-            Operator::Equal => self.equals(&has, capability),
-            Operator::NotEqual => !self.equals(&has, capability),
-            ordered => match has.order(&self.value) {
-                Some(order) => ordered.holds(order),
-                None => {
-                    let what = self.value.kind();
-                    return Err(format!(
-                        "needs `{self}`, has `{capability}`, which is no {what}"
-                    ));
-                }
-            },
+        let misfit = |remark| Misfit {
+            requirement: self.text.clone(),
+            capability: capability.to_owned(),
+            remark,
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("needs `{self}`, has `{capability}`"))
+        let offers = match capability.parse::<Self>() {
+            Ok(offers) => offers.any,
+            // What is no expression is a text like any other.
+            Err(_) => vec![vec![Term::equal(capability)]],
+        };
+        if offers.iter().all(|offer| self.includes(offer)) {
+            return Ok(());
         }
+        let ordered = self
+            .any
+            .iter()
+            .flatten()
+            .filter(|term| term.operator.orders());
+        let mut kinds = ordered.map(|term| term.value.kind());
+        let has = |kind: &&str| {
+            offers
+                .iter()
+                .flatten()
+                .any(|term| term.value.kind() == *kind)
+        };
+        let missing = kinds.find(|kind| !has(kind));
+        Err(misfit(missing.map(|kind| format!("which is no {kind}"))))
     }
 
-    fn equals(&self, has: &Value, capability: &str) -> bool {
-        match has.order(&self.value) {
-            Some(order) => order == Ordering::Equal,
-            None => self.written() == capability,
-        }
+    /// Why nothing can meet the requirement, if so: a fragment.
+    #[must_use]
+    pub fn impossible(&self) -> Option<String> {
+        let possible = |terms: &Vec<Term>| match (exact(terms), kind_of(terms)) {
+            (Some(value), _) => terms.iter().all(|term| term.holds(value)),
+            (None, Some(kind)) => !numbers(kind, terms).is_empty(),
+            (None, None) => true,
+        };
+        let none = !self.any.iter().any(possible);
+        none.then(|| format!("nothing can be `{self}`"))
     }
 
-    /// The value as written, without the operator.
-    fn written(&self) -> &str {
-        split(&self.text).1
+    /// Whether all that is described by these terms meets the requirement.
+    fn includes(&self, offer: &[Term]) -> bool {
+        if let Some(value) = exact(offer) {
+            let mut any = self.any.iter();
+            return any.any(|terms| terms.iter().all(|term| term.holds(value)));
+        }
+        let implied = |term: &Term| offer.contains(term);
+        let Some(kind) = kind_of(offer) else {
+            return self.any.iter().any(|terms| terms.iter().all(implied));
+        };
+        let decided = |term: &Term| term.cuts() || term.operator == Operator::NotEqual;
+        let all = |terms: &&Vec<Term>| terms.iter().all(|term| decided(term) || implied(term));
+        let allowed = self.any.iter().filter(all);
+        let allowed = allowed.flat_map(|terms| numbers(kind, terms));
+        within(&numbers(kind, offer), allowed.collect())
     }
 }
 
@@ -132,29 +131,10 @@ impl FromStr for Requirement {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (operator, written) = split(text);
-        if written.is_empty() {
-            return Err(format!(
-                "the requirement `{text}` has no value, like `>= 1 GiB` or `x86_64`"
-            ));
-        }
-        if OPERATORS.iter().any(|(sign, _)| written.starts_with(sign)) {
-            return Err(format!("the requirement `{text}` has an unknown operator"));
-        }
-        let value = match operator {
-            Operator::Like | Operator::NotLike => Value::Text(written.to_owned()),
-            _ => Value::read(written),
-        };
-        if operator.orders() && matches!(value, Value::Text(_)) {
-            return Err(format!(
-                "the requirement `{text}` compares, but `{written}` is neither a number nor a version \
-                 nor a size in B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"
-            ));
-        }
+        let any = text.split('|').map(|terms| conjunction(terms, text));
         Ok(Self {
+            any: any.collect::<Result<_, _>>()?,
             text: text.to_owned(),
-            operator,
-            value,
         })
     }
 }
@@ -165,92 +145,11 @@ impl fmt::Display for Requirement {
     }
 }
 
-impl Operator {
-    fn orders(self) -> bool {
-        matches!(self, Self::Less | Self::AtMost | Self::More | Self::AtLeast)
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs `{}`, has `{}`", self.requirement, self.capability)?;
+        self.remark
+            .iter()
+            .try_for_each(|remark| write!(f, ", {remark}"))
     }
-
-    fn holds(self, order: Ordering) -> bool {
-        match self {
-            Self::Less => order.is_lt(),
-            Self::AtMost => order.is_le(),
-            Self::More => order.is_gt(),
-            Self::AtLeast => order.is_ge(),
-            Self::NotEqual | Self::NotLike => order.is_ne(),
-            Self::Equal | Self::Like => order.is_eq(),
-        }
-    }
-}
-
-impl Value {
-    fn read(text: &str) -> Self {
-        size(text)
-            .map(Self::Size)
-            .or_else(|| version(text).map(Self::Version))
-            .unwrap_or_else(|| Self::Text(text.to_owned()))
-    }
-
-    /// How the two compare, where they are of one kind and have an order.
-    fn order(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Size(a), Self::Size(b)) => a.partial_cmp(b),
-            (Self::Version(a), Self::Version(b)) => {
-                let part = |of: &[u64], i| of.get(i).copied().unwrap_or(0);
-                let longest = a.len().max(b.len());
-                Some(
-                    (0..longest)
-                        .map(|i| part(a, i).cmp(&part(b, i)))
-                        .find(|o| o.is_ne())
-                        .unwrap_or(Ordering::Equal),
-                )
-            }
-            _ => None,
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Size(_) => "size with a unit",
-            Self::Version(_) => "number or version",
-            Self::Text(_) => "text",
-        }
-    }
-}
-
-fn split(text: &str) -> (Operator, &str) {
-    OPERATORS
-        .iter()
-        .find_map(|(sign, operator)| Some((*operator, text.strip_prefix(sign)?.trim_start())))
-        .unwrap_or((Operator::Equal, text))
-}
-
-fn size(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(end);
-    let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
-    Some(number.parse::<f64>().ok()? * bytes)
-}
-
-fn version(text: &str) -> Option<Vec<u64>> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (numbers, rest) = text.split_at(end);
-    // `6.1.0-13` and `6.1_rc` go on; `8 GiX` and `64bit` are something else.
-    if rest.starts_with(|c: char| !matches!(c, '-' | '_' | '+' | '~')) {
-        return None;
-    }
-    numbers.split('.').map(|part| part.parse().ok()).collect()
-}
-
-/// Whether `text` contains `pattern`, in which `*` stands for any text.
-fn like(pattern: &str, text: &str) -> bool {
-    let mut rest = text;
-    pattern.split('*').all(|piece| match rest.find(piece) {
-        Some(at) => {
-            rest = &rest[at + piece.len()..];
-            true
-        }
-        None => false,
-    })
 }

@@ -1,0 +1,239 @@
+//! The terms of a requirement: an operator and a value each.
+//!
+//! Owns how they are written, and whether a value that is known is as a term says. Must not know what several of
+//! them mean together.
+
+use std::cmp::Ordering;
+
+/// An operator and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Term {
+    pub(super) operator: Operator,
+    pub(super) value: Value,
+    written: String,
+}
+
+/// How a capability is held against the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    Like,
+    NotLike,
+}
+
+/// Longer spellings first, so that `>=` is not read as `>`.
+const OPERATORS: [(&str, Operator); 9] = [
+    (">=", Operator::AtLeast),
+    ("<=", Operator::AtMost),
+    ("==", Operator::Equal),
+    ("!=", Operator::NotEqual),
+    ("!~", Operator::NotLike),
+    (">", Operator::More),
+    ("<", Operator::Less),
+    ("=", Operator::Equal),
+    ("~", Operator::Like),
+];
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// In bytes.
+    Size(f64),
+    /// The numbers between the dots.
+    Version(Vec<u64>),
+    Text(String),
+}
+
+const UNITS: [(&str, f64); 12] = [
+    ("B", 1.0),
+    ("kB", 1e3),
+    ("KB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("TB", 1e12),
+    ("PB", 1e15),
+    ("KiB", 1024.0),
+    ("MiB", 1_048_576.0),
+    ("GiB", 1_073_741_824.0),
+    ("TiB", 1_099_511_627_776.0),
+    ("PiB", 1_125_899_906_842_624.0),
+];
+
+/// Terms between commas; a comma that no operator follows is part of a value.
+pub(super) fn conjunction(text: &str, whole: &str) -> Result<Vec<Term>, String> {
+    let mut terms = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let mut commas = rest.match_indices(',').map(|(at, _)| at);
+        let next = commas.find(|at| operator(rest[at + 1..].trim_start()).is_some());
+        terms.push(Term::parse(&rest[..next.unwrap_or(rest.len())], whole)?);
+        match next {
+            Some(at) => rest = rest[at + 1..].trim_start(),
+            None => return Ok(terms),
+        }
+    }
+}
+
+fn operator(text: &str) -> Option<(Operator, &str)> {
+    OPERATORS
+        .iter()
+        .find_map(|(sign, operator)| Some((*operator, text.strip_prefix(sign)?.trim())))
+}
+
+impl Term {
+    pub(super) fn equal(written: &str) -> Self {
+        Self {
+            operator: Operator::Equal,
+            value: Value::read(written),
+            written: written.to_owned(),
+        }
+    }
+
+    fn parse(text: &str, whole: &str) -> Result<Self, String> {
+        let (sign, written) = operator(text.trim()).unwrap_or((Operator::Equal, text.trim()));
+        if written.is_empty() {
+            return Err(format!(
+                "the requirement `{whole}` has no value, like `>= 1 GiB` or `x86_64`"
+            ));
+        }
+        if operator(written).is_some() {
+            return Err(format!("the requirement `{whole}` has an unknown operator"));
+        }
+        let pattern = matches!(sign, Operator::Like | Operator::NotLike);
+        if let Some(sign) = written
+            .chars()
+            .find(|sign| pattern && "^$[](){}+?\\".contains(*sign))
+        {
+            return Err(format!(
+                "the pattern in `{whole}` is no regular expression: only `*` stands for other text, not `{sign}`"
+            ));
+        }
+        let value = match sign {
+            Operator::Like | Operator::NotLike => Value::Text(written.to_owned()),
+            _ => Value::read(written),
+        };
+        if sign.orders() && matches!(value, Value::Text(_)) {
+            return Err(format!(
+                "the requirement `{whole}` compares, but `{written}` is neither a number nor a version \
+                 nor a size in B, kB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB"
+            ));
+        }
+        let written = written.to_owned();
+        Ok(Self {
+            operator: sign,
+            value,
+            written,
+        })
+    }
+
+    /// Whether a value that is exactly known (the one of this other term) is as the term says.
+    pub(super) fn holds(&self, of: &Self) -> bool {
+        let order = of.value.order(&self.value);
+        let equal = order.map_or(self.written == of.written, Ordering::is_eq);
+        match self.operator {
+            Operator::Like => like(&self.written, &of.written),
+            Operator::NotLike => !like(&self.written, &of.written),
+            Operator::Equal => equal,
+            Operator::NotEqual => !equal,
+            ordered => order.is_some_and(|order| ordered.admits(order)),
+        }
+    }
+
+    /// Whether it cuts something out of all sizes or versions.
+    pub(super) fn cuts(&self) -> bool {
+        let equality = matches!(self.operator, Operator::Equal | Operator::NotEqual);
+        self.operator.orders() || equality && !matches!(self.value, Value::Text(_))
+    }
+}
+
+/// The one value that terms leave, where one of them says so.
+pub(super) fn exact(terms: &[Term]) -> Option<&Term> {
+    terms.iter().find(|term| term.operator == Operator::Equal)
+}
+
+impl Operator {
+    pub(super) fn orders(self) -> bool {
+        matches!(self, Self::Less | Self::AtMost | Self::More | Self::AtLeast)
+    }
+
+    fn admits(self, order: Ordering) -> bool {
+        match self {
+            Self::Less => order.is_lt(),
+            Self::AtMost => order.is_le(),
+            Self::More => order.is_gt(),
+            Self::AtLeast => order.is_ge(),
+            Self::NotEqual | Self::NotLike => order.is_ne(),
+            Self::Equal | Self::Like => order.is_eq(),
+        }
+    }
+}
+
+impl Value {
+    fn read(text: &str) -> Self {
+        size(text)
+            .map(Self::Size)
+            .or_else(|| version(text).map(Self::Version))
+            .unwrap_or_else(|| Self::Text(text.to_owned()))
+    }
+
+    /// How the two compare, where they are of one kind and have an order.
+    pub(super) fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Size(a), Self::Size(b)) => a.partial_cmp(b),
+            (Self::Version(a), Self::Version(b)) => {
+                let part = |of: &[u64], i| of.get(i).copied().unwrap_or(0);
+                let parts = 0..a.len().max(b.len());
+                let orders = parts.map(|i| part(a, i).cmp(&part(b, i)));
+                Some(orders.fold(Ordering::Equal, Ordering::then))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Size(_) => "size with a unit",
+            Self::Version(_) => "number or version",
+            Self::Text(_) => "text",
+        }
+    }
+}
+
+fn size(text: &str) -> Option<f64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(end);
+    let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
+    Some(number.parse::<f64>().ok()? * bytes)
+}
+
+fn version(text: &str) -> Option<Vec<u64>> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (numbers, rest) = text.split_at(end);
+    // `6.1.0-13` and `6.1_rc` go on; `8 GiX` and `64bit` are something else.
+    if rest.starts_with(|c: char| !matches!(c, '-' | '_' | '+' | '~')) {
+        return None;
+    }
+    numbers.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// Whether `text` contains `pattern`, in which `*` stands for any text.
+fn like(pattern: &str, text: &str) -> bool {
+    let mut rest = text;
+    pattern
+        .replace(".*", "*")
+        .split('*')
+        .all(|piece| match rest.find(piece) {
+            Some(at) => {
+                rest = &rest[at + piece.len()..];
+                true
+            }
+            None => false,
+        })
+}
