@@ -1,3 +1,4 @@
 //! What a run's outcomes come to.
 
+pub mod history;
 pub mod summary;

@@ -3,6 +3,7 @@
 //! Owns what may be written and what it means. Must not act on it: `main` dispatches, `commands` act.
 
 mod arguments;
+mod choosing;
 mod nextest_args;
 pub mod options;
 mod words;
@@ -15,6 +16,7 @@ use clap::{
 };
 use target_fixtures::env;
 
+pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
 pub use nextest_args::{Call, NextestArgs};
 use options::Class;
 
@@ -140,6 +142,9 @@ pub struct TestArgs {
     /// Without it they run once, on the host, as soon as one test has the attribute.
     #[arg(long, help_heading = "Target options")]
     pub all_tests: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub choosing: ChoosingArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub nextest: NextestArgs,

@@ -22,6 +22,7 @@ pub fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
         version: platform.version(),
         parameters: Box::new(|table| platform.parameters(table)),
         machines_stay: platform.machines_stay(),
+        capabilities: Box::new(|parameters| platform.capabilities(parameters)),
         count: Box::new(|parameters| platform.count(parameters)),
         schema: Box::new(|| platform.schema()),
     }

@@ -59,7 +59,9 @@ pub struct Test {
     pub name: String,
     /// Whether it is `#[ignore]`d.
     pub ignored: bool,
-    /// What it declares, defaults of its modules included; `None`: no `#[target_test]`.
+    /// Whether it has `#[target_test]`.
+    pub attribute: bool,
+    /// What it declares, defaults of its modules included; `None`: nothing.
     pub metadata: Option<Metadata>,
 }
 
@@ -110,11 +112,15 @@ impl Inventory {
         let (index, crate_name) = (Index::new(records), crate_name(&binary.binary_name));
         let number = self.binaries.len();
         self.tests
-            .extend(suite.test_cases.iter().map(|(name, case)| Test {
-                binary: number,
-                name: name.as_str().to_owned(),
-                ignored: case.ignored,
-                metadata: index.effective(&format!("{crate_name}::{name}")),
+            .extend(suite.test_cases.iter().map(|(name, case)| {
+                let metadata = index.effective(&format!("{crate_name}::{name}"));
+                Test {
+                    binary: number,
+                    name: name.as_str().to_owned(),
+                    ignored: case.ignored,
+                    attribute: metadata.is_some(),
+                    metadata,
+                }
             }));
         self.binaries.push(Binary {
             id: binary.binary_id.as_str().to_owned(),

@@ -3,15 +3,59 @@
 //! Owns what is run where. Pure: it touches no disk, clock or process, and must not know how targets
 //! are made nor how cases are run.
 
+mod criteria;
+mod durations;
 mod matrix;
+mod needs;
 mod notes;
 mod order;
+mod overrides;
+mod prefer;
 mod select;
 
+pub use criteria::is_named;
+pub use durations::Durations;
 pub use matrix::build;
-pub use notes::{ON_HOST, unmatched};
-pub use order::{bucket, buckets};
+pub use needs::{Needs, asked, met};
+pub use notes::{ON_HOST, skipped, unmatched};
+pub use order::Order;
+pub use overrides::{change, demands};
+pub use prefer::Prefer;
 pub use select::{exact_names, expected_failure, fits, missed, skip_reason};
+
+use crate::playbook::{Expression, Rule, Select};
+
+/// What decides which cases there are and when they start.
+#[derive(Clone, Copy, Debug)]
+pub struct Choosing<'a> {
+    /// Which tests are multiplied.
+    pub select: Select,
+    /// The playbook's.
+    pub criteria: &'a [Rule],
+    /// The command line's: all have to hold.
+    pub expressions: &'a [Expression],
+    /// Which target a test gets that does not care.
+    pub prefer: Prefer,
+    /// How long cases took earlier.
+    pub durations: &'a Durations,
+    /// Which start first.
+    pub order: Order,
+}
+
+impl Default for Choosing<'_> {
+    fn default() -> Self {
+        static NOTHING: std::sync::LazyLock<Durations> =
+            std::sync::LazyLock::new(Durations::default);
+        Self {
+            select: Select::default(),
+            criteria: &[],
+            expressions: &[],
+            prefer: Prefer::default(),
+            durations: &NOTHING,
+            order: Order::default(),
+        }
+    }
+}
 
 /// What is run, once, and what is not.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +68,8 @@ pub struct Plan {
     pub excluded: Vec<Exclusion>,
     /// What a user should know, a sentence each.
     pub notes: Vec<String>,
+    /// What can hardly be meant, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// One test on one target.
@@ -37,8 +83,8 @@ pub struct Case {
     pub target: usize,
     /// How many instances it needs, at least 1.
     pub count: u32,
-    /// The author's, 0 (most important) to 4.
-    pub priority: Option<u8>,
+    /// nextest's priority for it: higher ones start first.
+    pub rank: i8,
     /// Why it is expected to fail here.
     pub expect_fail: Option<String>,
 }
@@ -52,6 +98,8 @@ pub struct Exclusion {
     pub target: Option<usize>,
     /// A fragment: ``needs 2 instances, `alpha` has 1``.
     pub reason: String,
+    /// Whether it cannot run there, or says itself that it is skipped; otherwise it is not asked for.
+    pub unfit: bool,
 }
 
 #[cfg(test)]
@@ -70,6 +118,10 @@ pub(crate) mod testing {
     pub(crate) fn target(name: &str) -> Target {
         Target {
             name: name.to_owned(),
+            label: name.to_owned(),
+            scenario: None,
+            assured: Default::default(),
+            max_spares: 0,
             platform: "local",
             count: 1,
             features: Vec::new(),
@@ -107,6 +159,7 @@ pub(crate) mod testing {
             binary: 0,
             name: (*name).to_owned(),
             ignored: false,
+            attribute: json.is_some(),
             metadata: json.clone().map(metadata),
         };
         Inventory {

@@ -5,24 +5,29 @@
 //! anything of tests, pools or nextest.
 
 mod care;
+mod criteria;
 mod definition;
 mod diagnostic;
+mod expression;
 mod files;
 mod find;
 mod json_schema;
 mod limit;
 mod overlay;
+mod overrides;
 mod parameters;
 mod recipe;
 mod resolve;
+mod scenario;
 mod schema;
 mod set;
 mod source;
+mod tables;
 mod wait;
 mod written;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -31,15 +36,21 @@ use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
 pub(crate) use self::files::resolve as resolve_path;
+pub(crate) use self::scenario::unknown as unknown_name;
 pub use self::{
     care::{Care, OnDirty},
+    criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
+    expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
     limit::Limit,
     overlay::Origin,
+    overrides::Override,
     recipe::{Recipe, Step},
+    scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
+    tables::{MetadataKey, MetadataSettings, Rules},
     wait::{Condition, Pattern, Wait},
 };
 use self::{diagnostic::Problems, source::Sources};
@@ -62,6 +73,9 @@ pub struct Playbook {
     pub pool: PoolSettings,
     /// By name.
     pub recipes: BTreeMap<String, Recipe>,
+    /// What it says of tests.
+    #[serde(flatten)]
+    pub rules: Rules,
     /// In the order of the file, at least one.
     pub targets: Vec<Target>,
 }
@@ -72,6 +86,12 @@ pub struct Playbook {
 pub struct Target {
     /// Unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
     pub name: String,
+    /// What stands in the brackets of its cases: the name, or `scenario/name`.
+    #[serde(skip)]
+    pub label: String,
+    /// The scenario that it is a part of, if any.
+    #[serde(skip)]
+    pub scenario: Option<String>,
     /// The platform's name.
     pub platform: &'static str,
     /// The most instances there may be at once, at least 1.
@@ -80,8 +100,13 @@ pub struct Target {
     pub features: Vec<String>,
     /// For "cheapest that fits": finite, not negative, 1 when not given.
     pub cost: f64,
-    /// What the target declares, as text: `memory` -> `8 GiB`.
+    /// What the target offers, as text: `memory` -> `8 GiB`. Declared, or what its parameters come to.
     pub capabilities: BTreeMap<String, String>,
+    /// Those of them that the platform sees to: an instance is not asked for these.
+    #[serde(skip)]
+    pub assured: BTreeSet<String>,
+    /// How many instances beyond `count` stand ready for those that a test spends.
+    pub max_spares: u32,
     /// How its instances are brought to serve.
     #[serde(flatten)]
     pub care: Care,
@@ -101,6 +126,8 @@ pub struct PlatformSyntax<'a> {
     pub version: u32,
     /// Checks the parameters and returns them as an object with the defaults filled in.
     pub parameters: ParametersFn<'a>,
+    /// What parameters come to, in the words of requirements.
+    pub capabilities: CapabilitiesFn<'a>,
     /// Whether a dirty instance stays as it is unless something is done about it.
     pub machines_stay: bool,
     /// How many instances these parameters give when the target has no `count`; `None`: 1.
@@ -112,6 +139,9 @@ pub struct PlatformSyntax<'a> {
 /// How a platform reads its parameters.
 pub type ParametersFn<'a> =
     Box<dyn Fn(toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> + 'a>;
+
+/// What an instance with these parameters has.
+pub type CapabilitiesFn<'a> = Box<dyn Fn(&Value) -> BTreeMap<String, String> + 'a>;
 
 /// How many instances parameters give.
 pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
@@ -135,7 +165,7 @@ pub fn load(
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 
     let mut problems = Problems::new(&sources);
-    let written = written::parse(&sources, &mut problems);
+    let mut written = written::parse(&sources, &mut problems);
     problems.check()?;
     let overrides = set::parse(&sources, &sets, &written)?;
     let path = path.map(std::path::absolute).transpose()?;
@@ -145,7 +175,9 @@ pub fn load(
     };
     let (select, pool) = (written.select, written.pool.clone());
     let recipes = written.recipes.clone();
+    let rules = std::mem::take(&mut written.rules);
     let targets = resolve::resolve(written, overrides, platforms, &directory, &mut problems);
+    tables::check(&rules, &recipes, &targets, &mut problems);
     problems.check()?;
     Ok(Playbook {
         path,
@@ -153,6 +185,7 @@ pub fn load(
         select,
         pool,
         recipes,
+        rules: rules.without_places(),
         targets,
     })
 }

@@ -60,9 +60,12 @@
 //! | `tags = ["slow"]` | free words |
 //! | `owner = "net team"` | who answers for the test |
 //! | `features = ["nested-virt"]` | features that the target must have |
-//! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities |
+//! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities: `">= 2, < 8"`, `"x86_64 \| aarch64"` |
 //! | `requires("cpu.model" = "~ EPYC")` | requirements on any other capability |
-//! | `reuse = false` | no other test gets the instance afterwards |
+//! | `reuse = false` | no other test gets the instance afterwards: it is made anew |
+//! | `reuse = "snapshot"` | the instance is put back to how it was before its first test, where the platform can do that quickly; else as `false` |
+//! | `any = true` | one target is enough, whichever fits: `--prefer` says which |
+//! | `retry_on = "fresh"` | after a failed attempt the next one gets an instance that no test has used |
 //! | `count = 2` | how many instances of one target the test needs |
 //! | `timeout = "30s"` | how long it may take, counted from the lease |
 //! | `retries = 2` | how often nextest tries again |

@@ -59,8 +59,12 @@ pub struct Metadata {
     pub features: Vec<String>,
     /// Requirements by capability: `memory` -> `>= 1 GiB`.
     pub requirements: BTreeMap<String, String>,
-    /// Whether the instance may serve another test afterwards.
-    pub reuse: Option<bool>,
+    /// What becomes of the instance before another test gets it.
+    pub reuse: Option<Reuse>,
+    /// Which instance the next attempt gets after a failed one.
+    pub retry_on: Option<RetryOn>,
+    /// Whether one of the targets that fit is enough, whichever it is.
+    pub any: Option<bool>,
     /// How many instances of one target the test needs.
     pub count: Option<u32>,
     /// The roles of the environment it needs.
@@ -74,6 +78,72 @@ pub struct Metadata {
     /// When the test is expected to fail.
     pub expect_fail: Vec<Condition>,
 }
+
+/// What becomes of an instance after a test, before another one gets it. Written `true`, `false` or `"snapshot"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum Reuse {
+    /// It serves others as it is.
+    #[default]
+    Yes,
+    /// It is deleted, and deployed again where it is needed.
+    No,
+    /// It is put back to how it was before its first test; where the platform cannot do that, as [`Reuse::No`].
+    Snapshot,
+}
+
+/// How [`Reuse`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Whether(bool),
+    How(String),
+}
+
+impl TryFrom<Written> for Reuse {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Whether(true) => Ok(Self::Yes),
+            Written::Whether(false) => Ok(Self::No),
+            Written::How(how) if how == "snapshot" => Ok(Self::Snapshot),
+            Written::How(how) => Err(format!(
+                "`reuse` is true, false or \"snapshot\", not \"{how}\""
+            )),
+        }
+    }
+}
+
+impl From<Reuse> for Written {
+    fn from(reuse: Reuse) -> Self {
+        match reuse {
+            Reuse::Yes => Self::Whether(true),
+            Reuse::No => Self::Whether(false),
+            Reuse::Snapshot => Self::How("snapshot".to_owned()),
+        }
+    }
+}
+
+/// Which instance the next attempt of a test gets after a failed one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// Any, as the first attempt did.
+    #[default]
+    Same,
+    /// One that no test has used since it was made.
+    Fresh,
+}
+
+/// The categories that there are unless a playbook says others.
+pub const CATEGORIES: [&str; 5] = [
+    "functional",
+    "performance",
+    "stress",
+    "community",
+    "longhaul",
+];
 
 /// A reason, and when it holds: where every stated part does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

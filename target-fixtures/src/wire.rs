@@ -43,6 +43,9 @@ pub enum Request {
         name: String,
         /// nextest's attempt, from 1.
         attempt: u32,
+        /// How many attempts there are at most; 1 where nothing is tried again.
+        #[serde(default)]
+        attempts: u32,
     },
     /// A runner tells the process it started for the case; not answered.
     Started {

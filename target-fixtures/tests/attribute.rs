@@ -18,7 +18,7 @@ use std::{
 
 use target_fixtures::{
     env as name,
-    metadata::{Condition, Metadata, Record, RecordKind},
+    metadata::{Condition, Metadata, Record, RecordKind, RetryOn, Reuse},
     prelude::*,
     wire::{self, Failure, FailureKind, Instance, Reply, Request},
 };
@@ -34,7 +34,8 @@ mod forms {
     #[target_test(
         platform = "ssh", targets = ["debian*"], category = "functional", area = "deploy", priority = 0,
         tags = ["a", "b"], owner = "me\u{1e}", features = ["gpu"], memory = ">= 1 GiB", cores = "> 1",
-        requires(nested_virt = "yes", "cpu.model" = "~ EPYC"), reuse = false, count = 1, timeout = "1h 30m",
+        requires(nested_virt = "yes", "cpu.model" = "~ EPYC"), reuse = false, any = true,
+        retry_on = "fresh", count = 1, timeout = "1h 30m",
         retries = 2, skip = "always", skip("there", target = "lab"), expect_fail("bug 7", feature = "gpu"),
     )]
     #[ignore]
@@ -121,7 +122,9 @@ fn everything() -> Metadata {
         requirements: requirements
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
-        reuse: Some(false),
+        reuse: Some(Reuse::No),
+        retry_on: Some(RetryOn::Fresh),
+        any: Some(true),
         count: Some(1),
         roles: Vec::new(),
         timeout: text("1h 30m"),

@@ -55,8 +55,11 @@ fn one_can_be_released_before_the_others() {
     let run = world.run("1", "/one");
     let first = ensure(&run, &world.wanted("alpha", 0, 22)).record;
     ensure(&run, &world.wanted("alpha", 1, 22));
-    assert_eq!(run.release(&first.id, false).unwrap().deleted, ["alpha-0"]);
-    assert_eq!(run.release(&first.id, false).unwrap(), Default::default());
+    assert_eq!(
+        run.release(&first.id).unwrap().unwrap().deleted,
+        ["alpha-0"]
+    );
+    assert_eq!(run.release(&first.id).unwrap(), Some(Default::default()));
     assert_eq!(run.finish(false).unwrap().deleted, ["alpha-1"]);
 }
 

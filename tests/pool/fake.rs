@@ -154,6 +154,7 @@ impl World {
     /// An instance of a machine that is made; its definition is `port`.
     pub(crate) fn wanted(&self, target: &str, index: u32, port: u16) -> Wanted {
         Wanted {
+            snapshot: false,
             target: target.to_owned(),
             index,
             platform: self.platform("made"),
@@ -246,6 +247,7 @@ impl Caller for Asks {
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {
     LeaseRequest {
+        needs: Default::default(),
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
         instance: None,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     execute::{
+        broker::Used,
         outcome::{Outcome, Verdict},
         session::Ended,
     },
@@ -43,6 +44,10 @@ pub struct Results<'a> {
     pub outcomes: &'a [Outcome],
     /// The cases that were to run: paths of binaries, with names.
     pub cases: &'a [(String, String)],
+    /// The tests that run on no target, each with a reason.
+    pub skipped: &'a [String],
+    /// What the run had of each target.
+    pub used: &'a [Used],
     /// What became of the instances.
     pub report: &'a Report,
 }
@@ -60,6 +65,16 @@ impl Results<'_> {
             if let Verdict::Skip(reason) = &outcome.verdict {
                 ui::note(format!("skip: {case}: {reason}"));
             }
+        }
+        let few = self.skipped.len().min(OFTEN);
+        for test in &self.skipped[..few] {
+            ui::note(format!("skip: {test}"));
+        }
+        if self.skipped.len() > few {
+            let more = self.skipped.len() - few;
+            ui::note(format!(
+                "skip: and {more} more (`cargo target-test list` shows all)"
+            ));
         }
         self.infra().iter().for_each(ui::note);
         if let [(_, first), ..] = self.bypassed().as_slice() {
@@ -79,6 +94,9 @@ impl Results<'_> {
                 ui::note(format!("{what}: {}", names.join(", ")));
             }
         }
+        if !self.used.is_empty() {
+            ui::note(format!("instance-seconds: {}", self.instance_seconds()));
+        }
         for held in &self.report.dirty {
             let (instance, cause) = (&held.instance, &held.cause);
             ui::warn(format!("{instance} is dirty: {cause}"));
@@ -87,6 +105,24 @@ impl Results<'_> {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));
         }
+    }
+
+    /// `debian 12.3 (2 instances), fedora 4.0`, with costs where they differ.
+    fn instance_seconds(&self) -> String {
+        let costs = self.used.iter().any(|used| used.cost != self.used[0].cost);
+        let one = |used: &Used| {
+            let seconds = used.time.as_secs_f64();
+            let several = match used.instances {
+                1 => String::new(),
+                count => format!(" ({count} instances)"),
+            };
+            let cost = match costs {
+                true => format!(" at cost {}", used.cost),
+                false => String::new(),
+            };
+            format!("{} {seconds:.1}{several}{cost}", used.target)
+        };
+        self.used.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// What could not be had or was lost: deploys first, each cause in full once, and no cause more often than
@@ -182,6 +218,8 @@ mod tests {
             },
             outcomes,
             cases: &[("x".to_owned(), "smoke[a]".to_owned())],
+            skipped: &[],
+            used: &[],
             report: &Report::default(),
         };
         results.exit_code()
@@ -210,6 +248,8 @@ mod tests {
             },
             outcomes: &outcomes,
             cases: &cases,
+            skipped: &[],
+            used: &[],
             report: &Report::default(),
         };
         let lines = results.infra();

@@ -62,6 +62,26 @@ impl NextestArgs {
         words
     }
 
+    /// The words for [`Call::Select`], for what a filterset of ours leaves: nextest would take what any of several
+    /// filtersets has.
+    pub fn select_within(&self, ours: &str) -> Vec<OsString> {
+        let given: Vec<_> = self
+            .filtersets()
+            .map(|set| format!("({})", set.to_string_lossy()))
+            .collect();
+        let whole = match given.is_empty() {
+            true => ours.to_owned(),
+            false => format!("({}) & ({ours})", given.join(" | ")),
+        };
+        let mut others = self.clone();
+        others
+            .options
+            .retain(|given| given.option.long != "filterset");
+        let mut words = vec![format!("--filterset={whole}").into()];
+        words.append(&mut others.words(Call::Select));
+        words
+    }
+
     /// The last value of an option, by its long name: `value("debugger")`.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.given(long)

@@ -246,7 +246,13 @@ impl Known {
                         supply,
                         count,
                         full_name: ask.test.clone(),
-                        reuse: metadata.as_ref().and_then(|one| one.reuse).unwrap_or(true),
+                        needs: (metadata.as_ref())
+                            .map(|one| plan::asked(&one.requirements, &target.assured))
+                            .unwrap_or_default(),
+                        reuse: (metadata.as_ref())
+                            .and_then(|one| one.reuse)
+                            .unwrap_or_default(),
+                        retry_fresh: false,
                         run,
                     })));
                 }
@@ -280,7 +286,7 @@ impl Known {
             // The others are not deployed for it.
             wanted.retain(|one| one.instance() == *instance);
         }
-        let mut supply = Supply::new(wanted);
+        let mut supply = Supply::new(wanted, 0, of.label.clone(), of.cost);
         supply.instance = instance;
         let supply = Arc::new(supply);
         supplies.insert(key, Arc::clone(&supply));

@@ -5,13 +5,16 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, TestArgs},
     commands::{choice::Choice, setting::Setting},
     error::Result,
-    playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    playbook::{
+        Care, MetadataSettings, OnDirty, Origin, Playbook, Recipe, Rules, Select, Target, toml_key,
+    },
     ui,
 };
 
@@ -71,7 +74,37 @@ pub fn to_text(playbook: &Playbook) -> String {
     for target in &playbook.targets {
         write_target(&mut text, target);
     }
+    write_rules(&mut text, &playbook.rules);
     text.trim_end().to_owned()
+}
+
+/// As they were written: nothing in them has a default.
+fn write_rules(text: &mut String, rules: &Rules) {
+    let mut write = |header: String, of: toml::Table| {
+        let _ = writeln!(text, "\n{header}");
+        for (key, value) in of {
+            let _ = writeln!(text, "{} = {value}", toml_key(&key));
+        }
+    };
+    if rules.metadata != MetadataSettings::default() {
+        write("[metadata]".to_owned(), table(&rules.metadata));
+    }
+    for rule in &rules.criteria {
+        write("[[criteria]]".to_owned(), table(rule));
+    }
+    for change in &rules.overrides {
+        write("[[overrides]]".to_owned(), table(change));
+    }
+    for (name, mode) in &rules.modes {
+        write(format!("[modes.{}]", toml_key(name)), table(mode));
+    }
+    for scenario in &rules.scenarios {
+        write("[[scenarios]]".to_owned(), table(scenario));
+    }
+}
+
+fn table(of: &impl Serialize) -> toml::Table {
+    toml::Table::try_from(of).unwrap_or_default()
 }
 
 fn write_target(text: &mut String, target: &Target) {
@@ -82,6 +115,7 @@ fn write_target(text: &mut String, target: &Target) {
         features,
         cost,
         capabilities,
+        max_spares,
         care,
         parameters,
         ..
@@ -100,8 +134,13 @@ fn write_target(text: &mut String, target: &Target) {
             toml(&Value::from(features.as_slice())),
         ),
         ("cost".to_owned(), cost.to_string()),
+        ("max-spares".to_owned(), max_spares.to_string()),
     ];
-    for (key, value) in capabilities {
+    // What the platform sees to would be declared, not seen to, where this is read back.
+    let declared = capabilities
+        .iter()
+        .filter(|(key, _)| !target.assured.contains(*key));
+    for (key, value) in declared {
         lines.push((
             format!("capabilities.{}", toml_key(key)),
             toml(&Value::from(value.as_str())),

@@ -4,8 +4,10 @@
 //! them. Must not lease or deploy anything.
 
 mod config;
+mod memory;
 mod reuse;
 mod runner;
+mod staging;
 mod words;
 
 use std::{
@@ -17,9 +19,13 @@ use std::{
 };
 
 use nextest_metadata::TestListSummary;
-use target_fixtures::wire::Run;
+use target_fixtures::{
+    metadata::{RetryOn, Reuse},
+    wire::Run,
+};
 
 use crate::{
+    aggregate::history,
     cli::{Call, Global, NextestArgs, TestArgs},
     commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
@@ -29,7 +35,7 @@ use crate::{
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
-    plan::{self, Plan},
+    plan::{self, Choosing, Plan},
     playbook::Select,
 };
 
@@ -67,20 +73,30 @@ impl Choice {
     pub fn make(global: &Global, tests: &TestArgs) -> Result<Self> {
         let args = &tests.nextest;
         args.refuse_unsupported()?;
-        let setting = Setting::find(global, args)?;
+        let expressions = staging::expressions(&tests.choosing)?;
+        let mut setting = Setting::find(global, args)?;
+        let scenes = setting.stage(&tests.choosing)?;
         setting.check_on_disk()?;
         let cargo_metadata = setting::cargo_metadata(args);
-        let nextest = Nextest::find(words(args), global.verbose > 0)?;
+        let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
         // Not beside nextest's list, which would wait for Cargo's lock, and say so.
         let cargo_metadata = setting::joined(cargo_metadata)?;
         let summary = nextest.build_and_list()?;
-        let inventory = inventory::read(&summary)?;
-        let select = if tests.all_tests {
-            Select::All
-        } else {
-            setting.playbook.select
+        let mut inventory = inventory::read(&summary)?;
+        let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
+        let durations = history::read(&setting::pool_directory(global)?, &setting.workspace);
+        let choosing = Choosing {
+            select: match tests.all_tests {
+                true => Select::All,
+                false => setting.playbook.select,
+            },
+            criteria: &setting.playbook.rules.criteria,
+            expressions: &expressions,
+            prefer: staging::prefer(&tests.choosing),
+            durations: &durations,
+            order: staging::order(&tests.choosing),
         };
-        let plan = plan::build(&inventory, &setting.playbook.targets, select);
+        let plan = plan::build(&inventory, &setting.playbook.targets, &choosing);
         let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
@@ -97,7 +113,7 @@ impl Choice {
             nextest,
             summary,
             stage,
-            warnings: Vec::new(),
+            warnings,
             configs: args.configs().map(OsStr::to_owned).collect(),
         };
         choice.chosen = if choice.nextest.may_leave_out(&choice.setting.workspace) {
@@ -169,19 +185,45 @@ impl Choice {
     /// # Errors
     /// When a platform cannot tell what an instance excludes.
     pub fn supplies(&self) -> Result<Supplies> {
-        let mut needs = BTreeMap::<usize, u32>::new();
+        let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
-            let need = needs.entry(case.target).or_default();
-            *need = need.saturating_add(case.count);
+            needs.entry(case.target).or_default().push(case);
         }
-        let supply = |(target, need): (usize, u32)| {
-            let wanted = self.setting.wanted(target, need)?;
-            for one in wanted.iter().take(1) {
+        let supply = |(target, cases): (usize, Vec<&plan::Case>)| {
+            let supply = self.supply(target, &cases)?;
+            for one in supply.wanted.iter().take(1) {
                 one.platform.check(&one.order(""))?;
             }
-            Ok((target, Arc::new(Supply::new(wanted))))
+            Ok((target, Arc::new(supply)))
         };
         needs.into_iter().map(supply).collect()
+    }
+
+    /// The instances of a target that these cases of it need.
+    fn supply(&self, number: usize, cases: &[&plan::Case]) -> Result<Supply> {
+        let target = &self.setting.playbook.targets[number];
+        let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
+        let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
+            cases.fold(0_u32, |sum, case| sum.saturating_add(case.count))
+        };
+        let need = target.count.min(sum(&mut cases.iter()));
+        let spent = sum(&mut cases.iter().filter(|case| spends(case)));
+        let spares = target.max_spares.min(spent.saturating_sub(need));
+        let mut wanted = self.setting.wanted(number, need + spares)?;
+        if cases
+            .iter()
+            .any(|case| self.reuse(case.test) == Reuse::Snapshot)
+        {
+            for one in &mut wanted {
+                one.snapshot = one.platform.can_restore();
+            }
+        }
+        let (label, cost) = (target.label.clone(), target.cost);
+        let supply = Supply::new(wanted, spares as usize, label, cost);
+        for case in cases {
+            supply.expect(&case.name, case.count, spends(case));
+        }
+        Ok(supply)
     }
 
     /// What the broker has to know of every name that nextest will give to a runner.
@@ -192,11 +234,17 @@ impl Choice {
             let metadata = self.inventory.tests[case.test].metadata.as_ref();
             run.expect_fail.clone_from(&case.expect_fail);
             run.timeout = metadata.and_then(|metadata| millis(metadata.timeout.as_deref()?));
+            let target = &self.setting.playbook.targets[case.target];
+            let needs =
+                metadata.map(|metadata| plan::asked(&metadata.requirements, &target.assured));
             let entry = Case {
                 supply: Arc::clone(&supplies[&case.target]),
                 count: case.count,
+                needs: needs.unwrap_or_default(),
                 full_name: self.full_name(case.test),
-                reuse: self.reuses(case.test),
+                reuse: self.reuse(case.test),
+                retry_fresh: metadata.and_then(|metadata| metadata.retry_on)
+                    == Some(RetryOn::Fresh),
                 run,
             };
             names.insert(path, case.name.clone(), Entry::Case(entry));
@@ -208,7 +256,7 @@ impl Choice {
         if !self.is_debugged() {
             let binary = self.stage.deploy_binary()?;
             for supply in supplies.values() {
-                for index in 0..supply.wanted.len() {
+                for index in 0..supply.at_once {
                     let entry = Entry::Deploy {
                         supply: Arc::clone(supply),
                         index,
@@ -227,7 +275,7 @@ impl Choice {
     pub fn stage_run(&self, supplies: &Supplies) -> Result<()> {
         let every = supplies
             .values()
-            .flat_map(|supply| (0..supply.wanted.len()).map(|index| deploy_name(supply, index)));
+            .flat_map(|supply| (0..supply.at_once).map(|index| deploy_name(supply, index)));
         let deploys = if self.is_debugged() {
             Vec::new()
         } else {
@@ -347,14 +395,17 @@ impl Choice {
     }
 }
 
-/// What each call of nextest is told of the user's options.
-fn words(args: &NextestArgs) -> Words {
+/// What each call of nextest is told of the user's options; `scenes`: which cases scenarios leave.
+fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
     let debugger = ["debugger", "tracer"]
         .into_iter()
         .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
     Words {
         build: args.words(Call::Build),
-        select: args.words(Call::Select),
+        select: match scenes {
+            Some(scenes) => args.select_within(&scenes),
+            None => args.words(Call::Select),
+        },
         run: args.words(Call::Run),
         debugger,
     }

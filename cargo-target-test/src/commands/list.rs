@@ -7,7 +7,7 @@
 //! - `cases`: objects with `case` (`smoke[alpha]`), `binary` (nextest's id), `test`, `target`, `platform`,
 //!   `count`, and where they hold `ignored` (true) and `expect-fail` (the reason); of what the test declares
 //!   `doc`, `area`, `category`, `priority`, `tags`, `owner`, `features`, `requirements` (by capability),
-//!   `reuse`, `timeout`, `retries`
+//!   `reuse`, `retry-on`, `any`, `timeout`, `retries`
 //! - `excluded`: objects with `binary`, `test`, `reason`, and `target` unless it is any
 //! - `plain`: objects with `binary`, `test`, `ignored`: tests that run once, on the host
 //! - `notes`: sentences

@@ -41,20 +41,29 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let mut names = choice.names(&supplies, &choice.users_runner()?)?;
     names.set_captured(!args.tests.nextest.has("no-capture"));
+    names.set_releases(choice.may_release(args));
     let broker = session.broker(names)?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
-    let (status, report) = (ran?.status, report?);
+    let (status, mut report) = (ran?.status, report?);
+    report.add(broker.take_released());
     let ended = Ended { status, interrupts };
+    let outcomes = broker.take_outcomes();
     let results = Results {
         ended: &ended,
-        outcomes: &broker.take_outcomes(),
+        outcomes: &outcomes,
         cases: &choice.case_names(),
+        skipped: &choice.skipped(),
+        used: &supplies
+            .values()
+            .map(|supply| supply.used())
+            .collect::<Vec<_>>(),
         report: &report,
     };
     results.print();
+    choice.remember(&setting::pool_directory(global)?, &outcomes);
     Ok(results.exit_code())
 }
 

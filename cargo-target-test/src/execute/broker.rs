@@ -23,28 +23,34 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind, Result},
     execute::outcome::Outcome,
-    provision::Provisioner,
+    provision::{Provisioner, Report},
     ui,
 };
 
 mod case;
 mod connection;
+mod demand;
 mod held;
 mod lending;
 mod line;
 mod make;
 pub mod names;
+mod release;
+mod restore;
 mod session;
 mod ssh_config;
 pub mod standalone;
 pub mod supply;
+mod usage;
 
+use case::Start;
 use connection::{Connection, request_failure};
 use held::{End, Held};
 use line::Line;
 pub use names::{Case, Entry, Names};
 use ssh_config::SshHosts;
 pub use supply::Supply;
+pub use usage::Used;
 
 /// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
 const SOCKET: &str = "s";
@@ -87,6 +93,10 @@ pub(crate) struct Core {
     /// A lease ended, an instance came up or not, something is not under way any more.
     changed: Notify,
     cancelled: AtomicBool,
+    /// Whether instances that no remaining case needs go at once.
+    releases: bool,
+    /// What became of those.
+    released: Mutex<Report>,
 }
 
 impl Broker {
@@ -100,6 +110,7 @@ impl Broker {
         names: Names,
         lookup: Option<Box<standalone::Lookup>>,
     ) -> Result<Self> {
+        let releases = names.releases();
         let core = Arc::new(Core {
             run: provisioner.run().id.clone(),
             provisioner,
@@ -115,6 +126,8 @@ impl Broker {
             serving: AtomicU64::new(0),
             changed: Notify::new(),
             cancelled: AtomicBool::new(false),
+            releases,
+            released: Mutex::default(),
         });
         let listener = UnixListener::bind(core.socket()).map_err(|error| {
             let path = core.socket().display().to_string();
@@ -178,6 +191,11 @@ impl Broker {
     /// How many clients are being served.
     pub fn clients(&self) -> u64 {
         self.core.serving.load(Ordering::Relaxed)
+    }
+
+    /// What became of the instances that no case needed any more; taken.
+    pub fn take_released(&self) -> Report {
+        std::mem::take(&mut lock(&self.core.released))
     }
 
     /// What came of each attempt so far; taken.
@@ -268,9 +286,18 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 binary,
                 name,
                 attempt,
+                attempts,
             },
             _,
-        )) => case::serve(core, &mut connection, pid, (binary, name, attempt)).await,
+        )) => {
+            let start = Start {
+                binary,
+                name,
+                attempt,
+                last: attempt >= attempts,
+            };
+            case::serve(core, &mut connection, pid, start).await
+        }
         Some((Request::Attach { lease }, _)) => {
             let held = lock(&core.leases).get(&lease).cloned();
             let Some(held) = held else {

@@ -58,12 +58,4 @@ impl Outcome {
             stderr: String::new(),
         }
     }
-
-    /// A deploy entry's result.
-    pub(crate) fn of_deploy(binary: &str, entry: &str, attempt: u32, verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            ..Self::of_case(binary, entry, attempt)
-        }
-    }
 }

@@ -166,11 +166,11 @@ impl Call {
     }
 }
 
-fn attempt() -> u32 {
-    std::env::var("NEXTEST_ATTEMPT")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
+/// nextest's attempt, and how many there are at most.
+fn attempt() -> (u32, u32) {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    let attempt = number("NEXTEST_ATTEMPT").unwrap_or(1);
+    (attempt, number("NEXTEST_TOTAL_ATTEMPTS").unwrap_or(attempt))
 }
 
 /// The exit code for nextest, after saying what a plain exit code does not.

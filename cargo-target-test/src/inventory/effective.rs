@@ -71,6 +71,8 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         features,
         requirements,
         reuse,
+        retry_on,
+        any,
         count,
         roles,
         timeout,
@@ -85,6 +87,8 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     replace(&mut base.priority, priority);
     replace(&mut base.owner, owner);
     replace(&mut base.reuse, reuse);
+    replace(&mut base.retry_on, retry_on);
+    replace(&mut base.any, any);
     replace(&mut base.count, count);
     replace(&mut base.timeout, timeout);
     replace(&mut base.retries, retries);

@@ -1,14 +1,17 @@
 //! Tests x targets -> cases.
 //!
 //! Owns which tests are multiplied, and the names of cases. Must not know how a target fits a test
-//! (`select` does).
+//! (`select` does), what criteria mean, nor in which order cases start.
 
 use std::collections::HashSet;
 
 use target_fixtures::metadata::Metadata;
 
 use super::{
-    Case, Exclusion, Plan, notes,
+    Case, Choosing, Exclusion, Plan,
+    criteria::{Criteria, Said},
+    notes, order,
+    prefer::Loads,
     select::{expected_failure, fits, skip_reason},
 };
 use crate::{
@@ -20,28 +23,73 @@ use crate::{
 ///
 /// Tests of host binaries run once, on the host. Of the others, those with `#[target_test]` are multiplied;
 /// those without are where `select` is [`Select::All`] or no test has the attribute, else they run once, on the host.
-pub fn build(inventory: &Inventory, targets: &[Target], select: Select) -> Plan {
+/// Of both kinds only what criteria include.
+pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>) -> Plan {
     let on_targets = |test: &Test| !inventory.binaries[test.binary].host;
-    let declared = |test: &Test| test.metadata.is_some();
-    let all = select == Select::All
-        || !inventory
-            .tests
-            .iter()
-            .any(|test| on_targets(test) && declared(test));
+    let mut attributes = inventory.tests.iter().filter(|test| test.attribute);
+    let all = choosing.select == Select::All || !attributes.any(on_targets);
 
     let tests = inventory.tests.iter().enumerate();
     let (multiplied, plain): (Vec<_>, Vec<_>) =
-        tests.partition(|(_, test)| on_targets(test) && (all || declared(test)));
-    let mut plan = Plan {
-        plain: plain.iter().map(|(number, _)| *number).collect(),
-        ..Plan::default()
+        tests.partition(|(_, test)| on_targets(test) && (all || test.attribute));
+    let criteria = Criteria::new(choosing, inventory, targets);
+    let mut matrix = Matrix {
+        inventory,
+        targets,
+        criteria: &criteria,
+        taken: bracketed(&plain),
+        plan: Plan::default(),
     };
-    let taken = bracketed(&plain);
-    plan.cases.reserve(multiplied.len() * targets.len());
-    for (number, test) in multiplied {
-        multiply(&mut plan, (number, test), targets, &taken);
+    for (number, test) in plain {
+        matrix.add_plain(number, test);
     }
+    let mut careless = Vec::new();
+    let mut loads = Loads::new(inventory, targets, choosing.durations);
+    for (number, test) in multiplied {
+        for (target, times) in matrix.fitting(number, test) {
+            match test.metadata.as_ref().and_then(|metadata| metadata.any) {
+                Some(true) => careless.push((number, target, times)),
+                _ => {
+                    loads.add(number, target, times);
+                    matrix.add(number, target, times);
+                }
+            }
+        }
+    }
+    for fitting in careless.chunk_by(|a, b| a.0 == b.0) {
+        let (number, among) = (
+            fitting[0].0,
+            fitting.iter().map(|one| one.1).collect::<Vec<_>>(),
+        );
+        let best = loads.best(choosing.prefer, number, &among);
+        for (_, target, times) in fitting {
+            if Some(*target) == best {
+                loads.add(number, *target, *times);
+                matrix.add(number, *target, *times);
+            } else if let Some(best) = best {
+                let reason = format!("any target will do, and runs on `{}`", targets[best].label);
+                matrix.leave(number, Some(*target), reason, false);
+            }
+        }
+    }
+    let mut plan = matrix.plan;
+    // Those that do not care came last.
+    plan.cases.sort_by_key(|case| (case.test, case.target));
+    plan.excluded
+        .sort_by_key(|exclusion| (exclusion.test, exclusion.target));
+    order::rank(
+        &mut plan.cases,
+        inventory,
+        targets,
+        choosing.durations,
+        choosing.order,
+    );
     plan.notes = notes::notes(&plan, inventory);
+    plan.warnings = notes::warnings(&plan, inventory);
+    let idle = criteria
+        .idle()
+        .map(|rule| format!("criteria `{rule}` match no test"));
+    plan.warnings.extend(idle);
     plan
 }
 
@@ -55,32 +103,99 @@ fn bracketed<'a>(plain: &[(usize, &'a Test)]) -> Taken<'a> {
     names.filter(|(_, name)| name.ends_with(']')).collect()
 }
 
-/// Adds the cases and exclusions of one test.
-fn multiply(
-    plan: &mut Plan,
-    (number, test): (usize, &Test),
-    targets: &[Target],
-    taken: &Taken<'_>,
-) {
-    let metadata = test.metadata.as_ref();
-    if let Some(reason) = metadata.and_then(nowhere) {
-        plan.excluded.push(Exclusion {
-            test: number,
-            target: None,
-            reason,
-        });
-        return;
-    }
-    for (at, target) in targets.iter().enumerate() {
-        match case(number, test, (at, target), taken) {
-            Ok(case) => plan.cases.push(case),
-            Err(reason) => plan.excluded.push(Exclusion {
-                test: number,
-                target: Some(at),
-                reason,
-            }),
+/// A plan as it grows.
+struct Matrix<'a> {
+    inventory: &'a Inventory,
+    targets: &'a [Target],
+    criteria: &'a Criteria<'a>,
+    taken: Taken<'a>,
+    plan: Plan,
+}
+
+impl Matrix<'_> {
+    fn add_plain(&mut self, number: usize, test: &Test) {
+        match self.criteria.of(number, test, None) {
+            Said::Run(_) => self.plan.plain.push(number),
+            Said::Leave(reason) => self.leave(number, None, reason, false),
         }
     }
+
+    /// The targets that a test runs on, and how often; why it does not run on others is noted.
+    fn fitting(&mut self, number: usize, test: &Test) -> Vec<(usize, u32)> {
+        if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
+            self.leave(number, None, reason, true);
+            return Vec::new();
+        }
+        let mut fitting = Vec::new();
+        for (at, target) in self.targets.iter().enumerate() {
+            let times = match self.criteria.of(number, test, Some((at, target))) {
+                Said::Run(times) => times,
+                Said::Leave(reason) => {
+                    self.leave(number, Some(at), reason, false);
+                    continue;
+                }
+            };
+            match self.times(test, target, times) {
+                Ok(()) => fitting.push((at, times)),
+                Err(reason) => self.leave(number, Some(at), reason, true),
+            }
+        }
+        fitting
+    }
+
+    /// Whether a test can run so often on a target.
+    fn times(&self, test: &Test, target: &Target, times: u32) -> Result<(), String> {
+        let metadata = test.metadata.as_ref();
+        if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
+            return Err(format!("skip: {reason}"));
+        }
+        fits(metadata, target)?;
+        let taken = |name: &String| self.taken.contains(&(test.binary, name.as_str()));
+        let name = names(test, target, times).find(taken);
+        name.map_or(Ok(()), |name| {
+            Err(format!(
+                "another test of the binary is itself named `{name}`"
+            ))
+        })
+    }
+
+    /// The cases of a test on a target.
+    fn add(&mut self, number: usize, at: usize, times: u32) {
+        let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
+        let metadata = test.metadata.as_ref();
+        let expected = metadata.and_then(|metadata| expected_failure(metadata, target));
+        let count = metadata
+            .and_then(|metadata| metadata.count)
+            .unwrap_or(1)
+            .max(1);
+        let case = |name| Case {
+            name,
+            test: number,
+            target: at,
+            count,
+            rank: 0,
+            expect_fail: expected.map(str::to_owned),
+        };
+        self.plan.cases.extend(names(test, target, times).map(case));
+    }
+
+    fn leave(&mut self, test: usize, target: Option<usize>, reason: String, unfit: bool) {
+        self.plan.excluded.push(Exclusion {
+            test,
+            target,
+            reason,
+            unfit,
+        });
+    }
+}
+
+/// `smoke[ubuntu]`; of several times `smoke[ubuntu#1]`, `smoke[ubuntu#2]`.
+fn names(test: &Test, target: &Target, times: u32) -> impl Iterator<Item = String> {
+    let (test, label) = (test.name.clone(), target.label.clone());
+    (1..=times).map(move |number| match times {
+        1 => format!("{test}[{label}]"),
+        _ => format!("{test}[{label}#{number}]"),
+    })
 }
 
 /// Why a test runs on no target, whatever the targets are.
@@ -92,38 +207,6 @@ fn nowhere(metadata: &Metadata) -> Option<String> {
         condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
     });
     everywhere.map(|condition| format!("skip: {}", condition.reason))
-}
-
-fn case(
-    number: usize,
-    test: &Test,
-    (at, target): (usize, &Target),
-    taken: &Taken<'_>,
-) -> Result<Case, String> {
-    let metadata = test.metadata.as_ref();
-    if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
-        return Err(format!("skip: {reason}"));
-    }
-    fits(metadata, target)?;
-    let name = format!("{}[{}]", test.name, target.name);
-    if taken.contains(&(test.binary, name.as_str())) {
-        return Err(format!(
-            "another test of the binary is itself named `{name}`"
-        ));
-    }
-    Ok(Case {
-        name,
-        test: number,
-        target: at,
-        count: metadata
-            .and_then(|metadata| metadata.count)
-            .unwrap_or(1)
-            .max(1),
-        priority: metadata.and_then(|metadata| metadata.priority),
-        expect_fail: metadata
-            .and_then(|m| expected_failure(m, target))
-            .map(str::to_owned),
-    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,24 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     notes
 }
 
+/// Requirements that nothing can meet.
+pub(super) fn warnings(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let mut impossible: Vec<_> = (plan.excluded.iter())
+        .filter(|exclusion| exclusion.reason.contains(": nothing can be `"))
+        .collect();
+    impossible.dedup_by_key(|exclusion| exclusion.test);
+    let sentence = |exclusion: &&Exclusion| {
+        let name = &inventory.tests[exclusion.test].name;
+        format!("`{name}` {}", exclusion.reason)
+    };
+    impossible.iter().map(sentence).collect()
+}
+
+/// The tests that are asked for and can run on no target, with the reason of the first.
+pub fn skipped(plan: &Plan) -> Vec<&Exclusion> {
+    homeless(plan)
+}
+
 /// Why filters match no case, where the plan knows: what they mean is left out, or names no target.
 pub fn unmatched(
     plan: &Plan,
@@ -67,7 +85,7 @@ fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str
     const FEW: usize = 3;
     let would_be = |exclusion: &Exclusion| {
         let test = &inventory.tests[exclusion.test].name;
-        let target = exclusion.target.map(|target| &targets[target].name);
+        let target = exclusion.target.map(|target| &targets[target].label);
         target.map_or_else(|| test.clone(), |target| format!("{test}[{target}]"))
     };
     let meant = plan
@@ -84,7 +102,7 @@ fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str
 /// That what stands in the filter's brackets is no target.
 fn no_target(targets: &[Target], filter: &str) -> Option<String> {
     let (_, name) = filter.strip_suffix(']')?.rsplit_once('[')?;
-    let known: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let known: Vec<&str> = targets.iter().map(|target| target.label.as_str()).collect();
     if known.contains(&name) {
         return None;
     }
@@ -94,13 +112,13 @@ fn no_target(targets: &[Target], filter: &str) -> Option<String> {
     ))
 }
 
-/// The first exclusion of every test that has no case.
+/// The first reason of every test that has no case, though it is asked for: why it is unfit for a target.
 fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     let with_cases: HashSet<_> = plan.cases.iter().map(|case| case.test).collect();
     let mut homeless: Vec<_> = plan
         .excluded
         .iter()
-        .filter(|exclusion| !with_cases.contains(&exclusion.test))
+        .filter(|exclusion| exclusion.unfit && !with_cases.contains(&exclusion.test))
         .collect();
     homeless.dedup_by_key(|exclusion| exclusion.test);
     homeless
@@ -119,12 +137,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        plan::{
-            build,
-            testing::{inventory, target},
-        },
-        playbook::Select,
+    use crate::plan::{
+        Choosing, build,
+        testing::{inventory, target},
     };
 
     #[test]
@@ -134,7 +149,7 @@ mod tests {
             ("here", Some(json!({}))),
             ("pair", Some(json!({"count": 2}))),
         ]);
-        let plan = build(&inventory, &targets, Select::Auto);
+        let plan = build(&inventory, &targets, &Choosing::default());
         for (filter, expected) in [
             (
                 "pair[beta]",

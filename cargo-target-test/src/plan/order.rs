@@ -1,58 +1,149 @@
 //! Which cases start first.
 //!
-//! Owns how an author's priority becomes one of nextest's. Must not know nextest's configuration.
+//! Owns the order, and how it becomes nextest's priorities. Must not know nextest's configuration.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::HashMap};
 
-use super::{Case, Plan};
+use target_fixtures::metadata::{Metadata, Reuse};
 
-/// nextest's priority (-100 to 100, higher starts earlier) of a case: 80, 40, 0, -40, -80 for the author's
-/// 0 to 4. A case without one stands in the middle, where nextest puts it anyway, so that it needs no override.
-pub fn bucket(case: &Case) -> i8 {
-    case.priority
-        .map_or(0, |priority| 40 * (2 - priority.min(4).cast_signed()))
+use super::{Case, Durations};
+use crate::{inventory::Inventory, playbook::Target};
+
+/// How cases are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By the author's priority, then together what needs the same, then the longest first.
+    #[default]
+    Planned,
+    /// By chance, from this seed.
+    Random(u64),
 }
 
-/// The cases (indices into [`Plan::cases`]) by [`bucket`], without the middle one.
-pub fn buckets(plan: &Plan) -> BTreeMap<i8, Vec<usize>> {
-    let mut buckets: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (number, case) in plan.cases.iter().enumerate() {
-        buckets.entry(bucket(case)).or_default().push(number);
+/// How many of nextest's priorities there are for cases: -100 to 99. Deploys have 100.
+const PRIORITIES: usize = 200;
+/// The greatest of them.
+const HIGHEST: usize = 99;
+/// The author's priority where none is declared.
+const MIDDLE: u8 = 2;
+/// What takes less is all the same.
+const SHORT: f64 = 0.02;
+
+/// Gives every case its nextest priority.
+pub(super) fn rank(
+    cases: &mut [Case],
+    inventory: &Inventory,
+    targets: &[Target],
+    durations: &Durations,
+    order: Order,
+) {
+    let ranks = match order {
+        Order::Planned => planned(cases, inventory, targets, durations),
+        Order::Random(seed) => {
+            let mut ranks: Vec<_> = (0..cases.len()).collect();
+            fastrand::Rng::with_seed(seed).shuffle(&mut ranks);
+            ranks
+        }
+    };
+    let priorities = priorities(&ranks);
+    for (case, rank) in cases.iter_mut().zip(ranks) {
+        case.rank = priorities[rank];
     }
-    buckets.remove(&0);
-    buckets
+}
+
+/// What a case is ordered by, most important first.
+type Key<'a> = (u8, bool, Reverse<u32>, usize, Reverse<u32>);
+
+/// The rank of every case; those that are ordered alike have the same.
+fn planned(
+    cases: &[Case],
+    inventory: &Inventory,
+    targets: &[Target],
+    durations: &Durations,
+) -> Vec<usize> {
+    let nothing = Metadata::default();
+    let metadata = |case: &Case| {
+        inventory.tests[case.test]
+            .metadata
+            .as_ref()
+            .unwrap_or(&nothing)
+    };
+    let level = |case: &Case| {
+        let test = &inventory.tests[case.test];
+        let binary = &inventory.binaries[test.binary].id;
+        durations
+            .of(binary, &test.name, &targets[case.target].label)
+            .map(level)
+    };
+    let levels: Vec<_> = cases.iter().map(level).collect();
+    // What was never run may take long.
+    let longest = levels.iter().flatten().max().copied().unwrap_or(0);
+    let levels: Vec<_> = levels
+        .into_iter()
+        .map(|level| level.unwrap_or(longest))
+        .collect();
+    let mut groups = HashMap::new();
+    let mut group_of = Vec::new();
+    let mut group_longest = Vec::new();
+    for (case, level) in cases.iter().zip(&levels) {
+        let declared = metadata(case);
+        let new = groups.len();
+        let group = *groups
+            .entry((&declared.requirements, &declared.features))
+            .or_insert(new);
+        if group == new {
+            group_longest.push(0);
+        }
+        group_longest[group] = group_longest[group].max(*level);
+        group_of.push(group);
+    }
+    let key = |number: usize| -> Key<'_> {
+        let declared = metadata(&cases[number]);
+        let group = group_of[number];
+        (
+            declared.priority.unwrap_or(MIDDLE),
+            // An instance that is spent last need not be made anew.
+            declared.reuse.unwrap_or_default() == Reuse::No,
+            Reverse(group_longest[group]),
+            group,
+            Reverse(levels[number]),
+        )
+    };
+    let keys: Vec<_> = (0..cases.len()).map(key).collect();
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let rank = |key| sorted.binary_search(key).unwrap_or_else(|next| next);
+    keys.iter().map(rank).collect()
+}
+
+/// Durations that differ by less than a half are ordered alike: clocks and machines are not exact.
+fn level(seconds: f64) -> u32 {
+    if seconds < SHORT {
+        return 0;
+    }
+    (1.0 + (seconds / SHORT).log2() * 2.0).round() as u32
+}
+
+/// nextest's priority for every rank, falling. The most frequent rank gets 0 where there is room, which is what
+/// nextest gives anyway.
+fn priorities(ranks: &[usize]) -> Vec<i8> {
+    let count = ranks.iter().max().map_or(0, |last| last + 1);
+    let bucket = |rank: usize| match count {
+        ..=PRIORITIES => rank,
+        _ => rank * PRIORITIES / count,
+    };
+    let last = bucket(count.saturating_sub(1));
+    let mut sizes = vec![0_usize; last + 1];
+    ranks.iter().for_each(|rank| sizes[bucket(*rank)] += 1);
+    let most = (0..sizes.len()).max_by_key(|bucket| (sizes[*bucket], Reverse(*bucket)));
+    let zero = most
+        .unwrap_or(0)
+        .clamp(last.saturating_sub(PRIORITIES - 1 - HIGHEST), HIGHEST);
+    let priority = |rank| zero as i64 - bucket(rank) as i64;
+    (0..count.max(1))
+        .map(|rank| i8::try_from(priority(rank)).unwrap_or(0))
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn important_cases_start_first() {
-        let case = |priority| Case {
-            name: String::new(),
-            test: 0,
-            target: 0,
-            count: 1,
-            priority,
-            expect_fail: None,
-        };
-        let priorities = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(255)];
-        let cases = priorities.map(case);
-        assert_eq!(cases.each_ref().map(bucket), [0, 80, 40, 0, -40, -80, -80]);
-        let plan = Plan {
-            cases: cases.into(),
-            ..Plan::default()
-        };
-        let numbers: Vec<_> = buckets(&plan).into_iter().collect();
-        assert_eq!(
-            numbers,
-            [
-                (-80, vec![5, 6]),
-                (-40, vec![4]),
-                (40, vec![2]),
-                (80, vec![1])
-            ]
-        );
-    }
-}
+mod tests;

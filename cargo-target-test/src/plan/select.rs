@@ -5,12 +5,9 @@
 use std::collections::HashSet;
 
 use regex::Regex;
-use target_fixtures::{
-    metadata::{Condition, Metadata},
-    requirement,
-};
+use target_fixtures::metadata::{Condition, Metadata};
 
-use super::Plan;
+use super::{Plan, criteria::is_named, needs};
 use crate::{inventory::Inventory, playbook::Target};
 
 /// Whether a test that declares this can run on a target; skip conditions apart ([`skip_reason`]).
@@ -32,14 +29,7 @@ pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), String> 
     if let Some(feature) = features.find(|feature| !target.features.contains(feature)) {
         return Err(format!("needs feature `{feature}`, which `{name}` lacks"));
     }
-    for (capability, wanted) in &metadata.requirements {
-        // What a target does not declare is found out on the instance: it does not count against it here.
-        if let Some(declared) = target.capabilities.get(capability) {
-            requirement::fits(wanted, declared)
-                .map_err(|reason| format!("{capability}: {reason}"))?;
-        }
-    }
-    Ok(())
+    needs::offered(&metadata.requirements, target)
 }
 
 /// Whether the test names the target or its platform, where it names any.
@@ -53,7 +43,7 @@ fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), String> {
         ));
     }
     let patterns = &metadata.targets;
-    if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+    if patterns.is_empty() || patterns.iter().any(|pattern| is_named(pattern, target)) {
         return Ok(());
     }
     Err(format!("only on `{}`", patterns.join("`, `")))
@@ -78,32 +68,13 @@ fn reason<'a>(conditions: &'a [Condition], target: &Target) -> Option<&'a str> {
             && condition
                 .target
                 .as_deref()
-                .is_none_or(|pattern| matches(pattern, &target.name))
+                .is_none_or(|pattern| is_named(pattern, target))
             && condition
                 .feature
                 .as_ref()
                 .is_none_or(|feature| target.features.contains(feature))
     });
     held.map(|condition| condition.reason.as_str())
-}
-
-/// Whether a name matches a pattern, in which `*` stands for any number of characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(start) else {
-        return false;
-    };
-    let mut parts: Vec<_> = rest.split('*').collect();
-    let end = parts.pop().unwrap_or_default();
-    for part in parts {
-        match name.find(part) {
-            Some(at) => name = &name[at + part.len()..],
-            None => return false,
-        }
-    }
-    name.ends_with(end)
 }
 
 /// The names that a filterset (or a filter of nextest's configuration) asks for exactly: those in

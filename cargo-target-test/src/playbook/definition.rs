@@ -2,11 +2,13 @@
 //!
 //! Owns the canonical text of a definition. Must not know what any key means.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use super::Target;
 
 /// What an instance was made from. A kept instance serves only while its definition's hash equals
 /// that of the playbook's target. `count` and `cost` are no part of it.
@@ -48,6 +50,21 @@ impl Definition {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Self { keys, hash }
+    }
+
+    /// That of a target whose recipe has changed.
+    pub(super) fn of(target: &Target, directory: &Path) -> Self {
+        let version = target.definition.keys.get("platform-version");
+        let version = version.and_then(|version| version.parse().ok());
+        let (features, keys) = (&target.features, target.care.keys(directory));
+        let (platform, parameters) = (target.platform, &target.parameters);
+        Self::new(
+            platform,
+            version.unwrap_or_default(),
+            features,
+            keys,
+            parameters,
+        )
     }
 
     /// The first key in which another definition's keys differ, for "which key changed".

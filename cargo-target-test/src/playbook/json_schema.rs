@@ -8,8 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     PlatformSyntax,
+    criteria::Rule,
+    overrides::Override,
     recipe::Recipe,
+    scenario::{Mode, Scenario},
     schema::{Common, OWN_KEYS, PoolSettings, Select},
+    tables::MetadataSettings,
 };
 
 /// The JSON Schema (draft 2020-12) of a playbook for these platforms.
@@ -21,6 +25,14 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     let select = local(generator().into_root_schema_for::<Select>(), "select");
     let recipe = local(generator().into_root_schema_for::<Recipe>(), "recipe");
     let pool = local(generator().into_root_schema_for::<PoolSettings>(), "pool");
+    let metadata = local(
+        generator().into_root_schema_for::<MetadataSettings>(),
+        "metadata",
+    );
+    let rule = local(generator().into_root_schema_for::<Rule>(), "rule");
+    let change = local(generator().into_root_schema_for::<Override>(), "override");
+    let mode = local(generator().into_root_schema_for::<Mode>(), "mode");
+    let scenario = local(generator().into_root_schema_for::<Scenario>(), "scenario");
     let (mut definitions, mut sections, mut cases) = (Map::new(), Map::new(), Vec::new());
     for platform in platforms {
         let own = local((platform.schema)(), platform.name);
@@ -35,7 +47,16 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     if let Some(platform) = target.get_mut("platform") {
         platform["enum"] = sections.keys().cloned().collect();
     }
-    let shared = [("target", common), ("recipe", recipe), ("pool", pool)];
+    let shared = [
+        ("target", common),
+        ("recipe", recipe),
+        ("pool", pool),
+        ("metadata", metadata),
+        ("rule", rule),
+        ("override", change),
+        ("mode", mode),
+        ("scenario", scenario),
+    ];
     definitions.extend(shared.map(|(name, schema)| (name.to_owned(), schema)));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -44,7 +65,12 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "properties": {
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
-            "recipes": recipes(),
+            "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
+            "metadata": { "$ref": "#/$defs/metadata" },
+            "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
+            "overrides": several("Changes of what tests declare.", "override"),
+            "modes": by_name("Options that could be typed, by name.", "mode"),
+            "scenarios": several("What is run together under one name.", "scenario"),
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,
@@ -63,11 +89,19 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     })
 }
 
-/// `[recipes]`.
-fn recipes() -> Value {
+/// `[recipes]` and the like.
+fn by_name(description: &str, of: &str) -> Value {
     json!({
-        "description": "Steps that prepare an instance before its first test, by name.",
-        "type": "object", "additionalProperties": { "$ref": "#/$defs/recipe" },
+        "description": description,
+        "type": "object", "additionalProperties": { "$ref": format!("#/$defs/{of}") },
+    })
+}
+
+/// `[[criteria]]` and the like.
+fn several(description: &str, of: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "array", "items": { "$ref": format!("#/$defs/{of}") },
     })
 }
 

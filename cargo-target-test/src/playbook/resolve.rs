@@ -17,7 +17,7 @@ use super::{
     diagnostic::{Problem, Problems, did_you_mean},
     overlay::Layers,
     parameters,
-    schema::{Common, NAME_LENGTH},
+    schema::{Common, MOST_SPARES, NAME_LENGTH},
     set::Override,
     written::{Entry, Written},
 };
@@ -154,7 +154,8 @@ fn finish(
         count,
         features,
         cost,
-        capabilities,
+        max_spares,
+        capabilities: declared,
         care,
     } = check(common, platform, context, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
@@ -163,6 +164,12 @@ fn finish(
         .or_else(|| (platform.count)(&parameters))
         .unwrap_or(1)
         .max(1);
+    let mut capabilities = (platform.capabilities)(&parameters);
+    let assured = capabilities
+        .keys()
+        .filter(|key| !declared.contains_key(*key));
+    let assured = assured.cloned().collect();
+    capabilities.extend(declared);
     let keys = care.keys(context.directory);
     let definition = Definition::new(
         platform.name,
@@ -171,13 +178,18 @@ fn finish(
         keys,
         &parameters,
     );
+    let name = shown.into_inner();
     Some(Target {
-        name: shown.into_inner(),
+        label: name.clone(),
+        scenario: None,
+        name,
         platform: platform.name,
         count,
         features,
         cost,
         capabilities,
+        assured,
+        max_spares,
         care,
         parameters,
         definition,
@@ -190,6 +202,7 @@ struct Checked {
     count: Option<u32>,
     features: Vec<String>,
     cost: f64,
+    max_spares: u32,
     capabilities: BTreeMap<String, String>,
     care: Care,
 }
@@ -206,12 +219,14 @@ fn check(
         features,
         cost,
         capabilities,
+        max_spares,
         ..
     } = common;
     Checked {
         count: count.and_then(|count| check_count(&count, problems)),
         features: check_features(features.unwrap_or_default(), problems),
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
+        max_spares: u32::from(max_spares.unwrap_or(0).min(MOST_SPARES)),
         capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
         care,
     }
@@ -252,7 +267,7 @@ fn check_name(
 }
 
 /// Why this cannot be a target's name.
-fn wrong_name(name: &str) -> Option<&'static str> {
+pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let suffix = name.rsplit_once('-').map(|(_, suffix)| suffix);
     if name.is_empty() {

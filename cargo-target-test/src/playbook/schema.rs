@@ -19,24 +19,31 @@ use super::{
 };
 
 /// The tables and keys at the top of a playbook.
-pub(super) const TABLES: [&str; 5] = ["select", "platforms", "targets", "recipes", "pool"];
+pub(super) const TABLES: [&str; 10] = [
+    "select",
+    "platforms",
+    "targets",
+    "recipes",
+    "pool",
+    "metadata",
+    "criteria",
+    "overrides",
+    "modes",
+    "scenarios",
+];
 
 /// Tables of later versions: refused by name, since ignoring them would run something else than
 /// what was written.
-pub(super) const LATER_TABLES: [&str; 6] = [
-    "criteria",
-    "overrides",
-    "environments",
-    "modes",
-    "metadata",
-    "scenarios",
-];
+pub(super) const LATER_TABLES: [&str; 1] = ["environments"];
 
 /// Keys that only a target itself can have; the others may stand in `[platforms.X]` too.
 pub(super) const OWN_KEYS: [&str; 2] = ["name", "platform"];
 
 /// The most retries of a deploy that make sense.
 pub(super) const MOST_RETRIES: u32 = 10;
+
+/// The most spare instances that make sense.
+pub(super) const MOST_SPARES: u16 = 100;
 
 /// What a target's name looks like, and what it must not end in (instances are `NAME-0`, `NAME-1`).
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
@@ -74,6 +81,10 @@ pub(super) struct Common {
     /// For "cheapest that fits"; 1 where it is absent.
     #[schemars(with = "f64", range(min = 0))]
     pub(super) cost: Option<Spanned<f64>>,
+    /// How many instances beyond `count` stand ready for those that tests with `reuse = false` spend; 0 where it is
+    /// absent.
+    #[schemars(range(max = MOST_SPARES))]
+    pub(super) max_spares: Option<u16>,
     /// What the target has to offer to requirements of tests: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
@@ -212,6 +223,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 12);
+        assert_eq!(keys.len(), 13);
     }
 }

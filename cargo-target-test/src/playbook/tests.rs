@@ -41,6 +41,7 @@ fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
     count: Option<u32>,
 ) -> PlatformSyntax<'static> {
     PlatformSyntax {
+        capabilities: Box::new(|_| Default::default()),
         machines_stay: true,
         name,
         version: 1,

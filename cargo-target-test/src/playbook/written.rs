@@ -18,6 +18,7 @@ use super::{
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},
     source::Sources,
+    tables,
 };
 
 /// The playbook's tables.
@@ -30,6 +31,8 @@ pub(super) struct Written<'s> {
     /// `[recipes.X]` by `X`.
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
+    /// What stands there about tests.
+    pub(super) rules: tables::Read,
 }
 
 /// One table of the playbook.
@@ -74,6 +77,9 @@ pub(super) fn parse<'s>(sources: &'s Sources, problems: &mut Problems<'_>) -> Wr
                     Some(targets) => written.targets = targets,
                     None => return written,
                 }
+            }
+            "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
+                written.rules.take(&key, value, problems);
             }
             later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(&key)),
             unknown => {
@@ -219,7 +225,7 @@ fn targets<'s>(value: Spanned<DeValue<'s>>, problems: &mut Problems<'_>) -> Opti
     }
 }
 
-fn table<'s>(
+pub(super) fn table<'s>(
     value: Spanned<DeValue<'s>>,
     what: &str,
     problems: &mut Problems<'_>,
@@ -238,7 +244,7 @@ fn table<'s>(
 }
 
 /// "an array"
-fn a(value: &DeValue<'_>) -> String {
+pub(super) fn a(value: &DeValue<'_>) -> String {
     let name = value.type_str();
     let article = if name.starts_with(['a', 'i']) {
         "an"

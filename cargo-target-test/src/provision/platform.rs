@@ -64,6 +64,11 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// What an instance with these parameters is sure to have, in the words of requirements: `memory` -> `512 MiB`.
+    fn capabilities(&self, _parameters: &Value) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// What the lease of this instance excludes, for machines that we did not make: `host:port`.
     /// `None`: the record's own lock.
     ///
@@ -136,17 +141,43 @@ pub trait Platform: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether instances can be put back quickly to how they were: [`Platform::snapshot`] and [`Platform::restore`].
+    fn can_restore(&self) -> bool {
+        false
+    }
+
+    /// Remembers the state of a prepared instance that nobody uses yet. Called again it remembers the newer one.
+    ///
+    /// # Errors
+    /// When the platform has no such way (the default), or it failed.
+    fn snapshot(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
+        Err(cannot(self.name(), "remember the state of", order))
+    }
+
+    /// Puts an instance that nobody uses back to its remembered state, and returns how it is reached then. After a
+    /// death in the midst of it the instance is whatever it is: its lease then tells that its holder died.
+    ///
+    /// # Errors
+    /// When nothing is remembered, the platform has no such way (the default), or it failed.
+    fn restore(&self, order: &Order, _deployed: &Deployed) -> Result<Deployed> {
+        Err(cannot(self.name(), "restore", order))
+    }
+
     /// Restarts the instance from outside, as by its power button.
     ///
     /// # Errors
     /// When the platform has no such way (the default), or it failed.
     fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
-        let (name, instance) = (self.name(), &order.instance);
-        Err(Error::new(
-            ErrorKind::Infra,
-            format!("platform `{name}` cannot restart `{instance}`"),
-        ))
+        Err(cannot(self.name(), "restart", order))
     }
+}
+
+fn cannot(platform: &str, what: &str, order: &Order) -> Error {
+    let instance = &order.instance;
+    Error::new(
+        ErrorKind::Infra,
+        format!("platform `{platform}` cannot {what} `{instance}`"),
+    )
 }
 
 /// Everything a platform needs to make or delete one instance; durable before the first create call.

@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    platform::Platform,
+    platform::{Deployed, Platform},
     pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
 };
 use crate::{error::Result, fault};
@@ -117,6 +117,15 @@ impl Provisioner {
             fault::point("record-dirty");
         }
         Ok(())
+    }
+
+    /// Notes how a ready instance is reached now.
+    ///
+    /// # Errors
+    /// When the pool cannot be used, or the instance is not ready.
+    pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
+        let event = Event::Moved(Box::new(deployed));
+        self.pool.lock()?.commit([(id.to_owned(), event)])
     }
 
     /// Kept instances of this workspace that this run never used: a renamed target's, for instance.

@@ -20,6 +20,10 @@ enum Type {
     Text,
     Texts,
     Bool,
+    /// `true`, `false` or this word.
+    BoolOr(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str]),
     Number {
         least: u64,
         most: u64,
@@ -43,7 +47,9 @@ const KEYS: &[(&str, Type)] = &[
     ("tags", Type::Texts),
     ("owner", Type::Text),
     ("features", Type::Texts),
-    ("reuse", Type::Bool),
+    ("reuse", Type::BoolOr("snapshot")),
+    ("any", Type::Bool),
+    ("retry_on", Type::Word(&["same", "fresh"])),
     (
         "count",
         Type::Number {
@@ -174,6 +180,8 @@ impl Arguments {
             }
             Type::Text => Json::Text(value::text(expression(meta, "= \"...\"")?)?),
             Type::Texts => value::texts(expression(meta, "= [\"...\"]")?)?,
+            Type::BoolOr(word) => value::boolean_or(expression(meta, "= true")?, word)?,
+            Type::Word(words) => value::word(expression(meta, "= \"...\"")?, words)?,
             Type::Bool => value::boolean(expression(meta, "= true")?)?,
             Type::Number { least, most } => value::number(expression(meta, "= 1")?, least, most)?,
             Type::Duration => value::duration(expression(meta, "= \"30s\"")?)?,

@@ -70,6 +70,22 @@ pub(crate) fn boolean(value: &Expr) -> Result<Json> {
     }
 }
 
+pub(crate) fn boolean_or(value: &Expr, word: &str) -> Result<Json> {
+    match literal(value) {
+        Ok(literal) if literal.value() == word => Ok(Json::Text(literal.value())),
+        Ok(literal) => fail(literal, format!("expected `true`, `false` or `\"{word}\"`")),
+        Err(_) => boolean(value),
+    }
+}
+
+pub(crate) fn word(value: &Expr, words: &[&str]) -> Result<Json> {
+    let literal = literal(value)?;
+    match literal.value() {
+        word if words.contains(&word.as_str()) => Ok(Json::Text(word)),
+        word => fail(literal, unknown(&word, "word", words.iter().copied())),
+    }
+}
+
 pub(crate) fn number(value: &Expr, least: u64, most: u64) -> Result<Json> {
     let number = match value {
         Expr::Lit(ExprLit {

@@ -5,25 +5,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Choice, Supplies};
-use crate::{
-    execute::nextest::{ToolConfig, config::Declared},
-    plan,
+use crate::execute::nextest::{
+    ToolConfig,
+    config::{Declared, Order},
 };
 
 impl Choice {
     pub(super) fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let instances: usize = supplies.values().map(|supply| supply.wanted.len()).sum();
+        let instances: usize = supplies.values().map(|supply| supply.at_once).sum();
         let ordinary = (!self.plain.is_empty()).then_some(cores);
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
             targets: supplies
                 .values()
-                .map(|s| (s.target().to_owned(), s.wanted.len()))
+                .map(|s| (s.target().to_owned(), s.label.clone(), s.at_once))
                 .collect(),
             ordinary,
             declared: self.declared(),
+            order: self.order(),
         }
+    }
+
+    /// The cases that do not start in the middle.
+    fn order(&self) -> Order {
+        let mut order = Order::new();
+        for case in self.chosen_cases().filter(|case| case.rank != 0) {
+            let test = &self.inventory.tests[case.test];
+            let binary = self.inventory.binaries[test.binary].id.as_str();
+            let label = case.name[test.name.len()..].trim_matches(['[', ']']);
+            let binaries = order.entry(case.rank).or_default();
+            let tests = binaries.entry(binary.to_owned()).or_default();
+            let labels = tests.entry(test.name.clone()).or_default();
+            labels.push(label.to_owned());
+        }
+        order
     }
 
     fn declared(&self) -> Declared {
@@ -31,14 +47,12 @@ impl Choice {
         for case in self.chosen_cases() {
             let test = &self.inventory.tests[case.test];
             let retries = test.metadata.as_ref().and_then(|metadata| metadata.retries);
-            let priority = plan::bucket(case);
             let values = [
                 ("retries", retries.map(|count| count.to_string())),
                 (
                     "threads-required",
                     (case.count > 1).then(|| case.count.to_string()),
                 ),
-                ("priority", (priority != 0).then(|| priority.to_string())),
             ];
             for (key, value) in values {
                 let Some(value) = value else { continue };

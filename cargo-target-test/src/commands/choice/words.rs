@@ -21,7 +21,9 @@ impl Choice {
             .collect::<Vec<_>>();
         let mut names = args.exact_names();
         names.extend(in_sets.iter().map(String::as_str));
-        self.warnings = plan::missed(&self.plan, &self.inventory, &names);
+        self.warnings.extend(self.plan.warnings.iter().cloned());
+        self.warnings
+            .extend(plan::missed(&self.plan, &self.inventory, &names));
         if self.chosen.len() > self.cases.len() + self.plain.len() {
             self.warnings.push(
                 "nextest listed names that are no cases: is a list wrapper in the way?".to_owned(),
@@ -38,6 +40,19 @@ impl Choice {
                 .for_each(ui::note);
         }
         self.say_warnings();
+    }
+
+    /// The tests that were asked for and run on no target, each with a reason; none where something was filtered.
+    pub fn skipped(&self) -> Vec<String> {
+        if self.is_filtered() {
+            return Vec::new();
+        }
+        let skipped = plan::skipped(&self.plan).into_iter();
+        let sentence = |exclusion: &plan::Exclusion| {
+            let reason = exclusion.reason.trim_start_matches("skip: ");
+            format!("{}: {reason}", self.inventory.tests[exclusion.test].name)
+        };
+        skipped.map(sentence).collect()
     }
 
     /// Says why these filters match no case, where it is known.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use target_fixtures::metadata::Metadata;
+use target_fixtures::metadata::{Metadata, RetryOn, Reuse};
 
 use super::Chosen;
 use crate::{
@@ -61,7 +61,11 @@ pub(super) struct Declared<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) requirements: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reuse: Option<bool>,
+    pub(super) reuse: Option<Reuse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retry_on: Option<RetryOn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) any: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timeout: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +100,8 @@ impl<'a> Declared<'a> {
             features: &metadata.features,
             requirements: &metadata.requirements,
             reuse: metadata.reuse,
+            retry_on: metadata.retry_on,
+            any: metadata.any,
             timeout: metadata.timeout.as_deref(),
             retries: metadata.retries,
         }
@@ -155,7 +161,7 @@ impl<'a> World<'a> {
             case: &case.name,
             binary,
             test: &test.name,
-            target: &target.name,
+            target: &target.label,
             platform: target.platform,
             count: case.count,
             ignored: test.ignored,
@@ -168,7 +174,7 @@ impl<'a> World<'a> {
         let (binary, test) = self.test(exclusion.test);
         let target = exclusion
             .target
-            .map(|target| self.targets[target].name.as_str());
+            .map(|target| self.targets[target].label.as_str());
         ExcludedLine {
             binary,
             test: &test.name,

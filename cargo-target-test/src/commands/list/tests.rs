@@ -3,10 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    plan::{self, testing},
-    playbook::Select,
-};
+use crate::plan::{self, testing};
 
 fn world() -> (Inventory, Vec<Target>, Plan) {
     let mut inventory = testing::inventory(&[
@@ -23,7 +20,7 @@ fn world() -> (Inventory, Vec<Target>, Plan) {
     inventory.tests[2].ignored = true;
     let mut targets = ["alpha", "beta", "gamma"].map(testing::target).to_vec();
     targets[2].count = 2;
-    let plan = plan::build(&inventory, &targets, Select::Auto);
+    let plan = plan::build(&inventory, &targets, &plan::Choosing::default());
     (inventory, targets, plan)
 }
 

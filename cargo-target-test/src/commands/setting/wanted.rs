@@ -73,7 +73,7 @@ impl Setting {
         Ok(())
     }
 
-    /// What the pool is asked for, for `need` instances of a target at once.
+    /// What the pool is asked for, for `need` instances of a target at once and for spares beyond its count.
     ///
     /// # Errors
     /// When the platform is unknown.
@@ -95,9 +95,10 @@ impl Setting {
             directory: self.playbook.directory.clone(),
             features: target.features.clone(),
             care: target.care.clone(),
+            snapshot: false,
             max_parallel_deploys: self.playbook.pool.max_parallel_deploys.get(),
             origin: Some((self.workspace.clone(), self.playbook.path.clone())),
         };
-        Ok((0..target.count.min(need)).map(wanted).collect())
+        Ok((0..need).map(wanted).collect())
     }
 }

@@ -14,7 +14,8 @@ use std::{
 use rustix::process::Pid;
 use target_fixtures::{
     env,
-    wire::{Exit, Failure, Reply, Request, Run},
+    metadata::Reuse,
+    wire::{Exit, Failure, FailureKind, Reply, Request, Run},
 };
 use tokio::sync::mpsc;
 
@@ -34,26 +35,49 @@ use crate::{
 /// How long a test may take to end by itself once an instance of its is lost.
 const LOST: Duration = Duration::from_secs(3);
 
+/// What a runner asks about.
+pub(super) struct Start {
+    /// The test binary's path.
+    pub(super) binary: String,
+    /// The case or deploy entry.
+    pub(super) name: String,
+    /// nextest's attempt, from 1.
+    pub(super) attempt: u32,
+    /// Whether nextest makes no further one.
+    pub(super) last: bool,
+}
+
+impl Start {
+    fn outcome(&self) -> Outcome {
+        Outcome::of_case(&self.binary, &self.name, self.attempt)
+    }
+}
+
 /// Serves one runner.
 pub(super) async fn serve(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
-    start: (String, String, u32),
+    start: Start,
 ) -> io::Result<()> {
-    let (binary, name, attempt) = start;
-    match core.names.get(Path::new(&binary), &name) {
-        Some(Entry::Plain { run }) => {
-            run_plain(core, connection, run, (binary, name, attempt)).await
-        }
+    match core.names.get(Path::new(&start.binary), &start.name) {
+        Some(Entry::Plain { run }) => run_plain(core, connection, run, &start).await,
         Some(Entry::Deploy { supply, index }) => {
-            show_deploy(core, connection, (supply, *index), (binary, name, attempt)).await
+            show_deploy(core, connection, (supply, *index), &start).await
         }
         Some(Entry::Case(case)) => {
-            run_case(core, connection, pid, case, (binary, name, attempt)).await
+            // It may be run again, by a stress run say.
+            case.supply
+                .expect(&start.name, case.count, case.reuse == Reuse::No);
+            let ran = run_case(core, connection, pid, case, &start).await;
+            if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
+                case.supply.demand.done(&start.name);
+                core.let_go(&case.supply);
+            }
+            ran.map(|_| ())
         }
         None => {
-            let failure = request_failure(format!("`{name}` is no case of this run"));
+            let failure = request_failure(format!("`{}` is no case of this run", start.name));
             connection.replies.send(&Reply::Refused(failure)).await
         }
     }
@@ -64,7 +88,7 @@ async fn show_deploy(
     core: &Arc<Core>,
     connection: &mut Connection,
     (supply, index): (&Arc<Supply>, usize),
-    (binary, name, attempt): (String, String, u32),
+    start: &Start,
 ) -> io::Result<()> {
     let started = Instant::now();
     let made = tokio::select! {
@@ -77,7 +101,10 @@ async fn show_deploy(
         Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
         Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
     };
-    core.record(Outcome::of_deploy(&binary, &name, attempt, verdict));
+    core.record(Outcome {
+        verdict,
+        ..start.outcome()
+    });
     connection.replies.send(&Reply::Print { text, code }).await
 }
 
@@ -86,11 +113,11 @@ async fn run_plain(
     core: &Core,
     connection: &mut Connection,
     run: &Run,
-    (binary, name, attempt): (String, String, u32),
+    start: &Start,
 ) -> io::Result<()> {
     let told = Reply::Run(Box::new(run.clone()));
     connection.replies.send(&told).await?;
-    let mut outcome = Outcome::of_case(&binary, &name, attempt);
+    let mut outcome = start.outcome();
     let ended = report(&mut connection.requests).await;
     let let_go = let_go(connection, &ended, None).await;
     judge(&mut outcome, ended, None, None, run);
@@ -114,37 +141,37 @@ async fn let_go(
     connection.replies.send(&reply).await
 }
 
+/// Says whether nextest will try again.
 async fn run_case(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
     case: &Case,
-    (binary, name, attempt): (String, String, u32),
-) -> io::Result<()> {
+    start: &Start,
+) -> io::Result<bool> {
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
     let asker = Asker {
         pid,
-        case: name.clone(),
+        case: start.name.clone(),
         lease: core.new_lease(),
-        spent: case.spent(&name),
+        after: case.after(&start.name),
+        fresh: case.retry_fresh && start.attempt > 1,
     };
-    let mut outcome = Outcome::of_case(&binary, &name, attempt);
+    let mut outcome = start.outcome();
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
         Err(failure) => {
             outcome.waited = asked.elapsed();
-            outcome.verdict = Verdict::Infra(failure.message.clone());
-            core.record(outcome);
-            return connection.replies.send(&Reply::Refused(failure)).await;
+            return refuse(core, connection, outcome, failure, start.last).await;
         }
     };
     outcome.waited = asked.elapsed();
     let names = held.instances.iter().map(|instance| instance.name.clone());
     outcome.instances = names.collect();
     let run = Run {
-        env: environment(core, case, &binary, &held),
+        env: environment(core, case, &start.binary, &held),
         lease: Some(held.id.clone()),
         ..case.run.clone()
     };
@@ -158,10 +185,40 @@ async fn run_case(
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let lost = held.end(core, end_of(&ended)).await;
+    let end = match end_of(&ended) {
+        End::Failed if case.retry_fresh && !start.last => End::Spoilt,
+        end => end,
+    };
+    let lost = held.end(core, end).await;
     judge(&mut outcome, ended, lost, skipped, &case.run);
+    let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;
     core.record(outcome);
-    Ok(())
+    Ok(!over)
+}
+
+/// A case that gets no instance: it is `infra`, or skipped where none of them is what it needs.
+async fn refuse(
+    core: &Core,
+    connection: &mut Connection,
+    mut outcome: Outcome,
+    failure: Failure,
+    last: bool,
+) -> io::Result<bool> {
+    let skips = failure.kind == FailureKind::Skip;
+    let reply = match skips {
+        true => Reply::Print {
+            text: format!("skip: {}\n", failure.message),
+            code: 0,
+        },
+        false => Reply::Refused(failure.clone()),
+    };
+    outcome.verdict = match skips {
+        true => Verdict::Skip(failure.message),
+        false => Verdict::Infra(failure.message),
+    };
+    core.record(outcome);
+    connection.replies.send(&reply).await?;
+    Ok(!skips && !last)
 }
 
 /// Waits, passing on what it waits for. A runner that is told to end by nextest's own limit closes its
@@ -174,7 +231,7 @@ pub(super) async fn wait_for_lease(
 ) -> Result<Arc<Held>, Failure> {
     let (send, mut notes) = mpsc::unbounded_channel();
     let started = Instant::now();
-    let lease = lending::lease(core, &case.supply, case.count, asker, &send);
+    let lease = lending::lease(core, (&case.supply, case.count, &case.needs), asker, &send);
     tokio::pin!(lease);
     let Connection {
         requests, replies, ..

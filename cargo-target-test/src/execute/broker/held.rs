@@ -14,7 +14,12 @@ use std::{
 use target_fixtures::{env, wire::Instance};
 use tokio::sync::watch;
 
-use super::{Core, lending::Asker, line::Line, supply::Supply};
+use super::{
+    Core,
+    lending::{After, Asker},
+    line::Line,
+    supply::Supply,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
@@ -34,8 +39,10 @@ pub(super) struct Held {
     pub(super) instances: Vec<Instance>,
     reached: BTreeMap<String, Reached>,
     supply: Arc<Supply>,
-    /// Why its instances are lent to nobody after it.
-    spent: Option<String>,
+    /// What becomes of its instances after it.
+    after: After,
+    /// Whether no test had its instances before.
+    unused: bool,
     /// Whoever ends it has this until it has ended.
     pool: tokio::sync::Mutex<Option<Lease>>,
     skipped: Mutex<Option<String>>,
@@ -53,6 +60,8 @@ pub(super) enum End {
     Done,
     /// It failed, of which an instance may be the cause.
     Failed,
+    /// Its instances must not serve again: somebody needs fresh ones.
+    Spoilt,
     /// Its holder died without a word.
     Abandoned,
 }
@@ -66,14 +75,15 @@ pub(super) struct Reached {
 impl Held {
     pub(super) fn new(
         asker: &Asker,
-        instances: Vec<Instance>,
+        (instances, unused): (Vec<Instance>, bool),
         reached: BTreeMap<String, Reached>,
         supply: Arc<Supply>,
         lease: Lease,
     ) -> Self {
         Self {
             id: asker.lease.clone(),
-            spent: asker.spent.clone(),
+            after: asker.after.clone(),
+            unused,
             instances,
             reached,
             supply,
@@ -83,6 +93,18 @@ impl Held {
             end: watch::Sender::new(false),
             lost: watch::Sender::new(None),
         }
+    }
+
+    /// Whether a test had one of its instances before.
+    pub(super) fn is_used(&self) -> bool {
+        !self.unused
+    }
+
+    /// Whether it has this instance.
+    pub(super) fn has(&self, record: &str) -> bool {
+        self.reached
+            .values()
+            .any(|reached| reached.record.id == record)
     }
 
     pub(super) fn line(&self, instance: &str) -> Option<Arc<Line>> {
@@ -184,12 +206,15 @@ impl Held {
                 Ok(()) => self.clean(line, end).await,
                 dead => dead,
             };
-            if let Err(error) = clean {
-                core.spoil(record, &error.chain()).await;
-                self.supply.forget(&record.id);
-                lost.get_or_insert(error.chain());
-            } else if let Some(cause) = &self.spent {
-                core.spoil(record, cause).await;
+            let cause = match clean {
+                Err(error) => {
+                    lost.get_or_insert(error.chain());
+                    Some(error.chain())
+                }
+                Ok(()) => self.renew(core, record, end).await,
+            };
+            if let Some(cause) = cause {
+                core.spoil(record, &cause).await;
                 self.supply.forget(&record.id);
             }
         }
@@ -203,7 +228,24 @@ impl Held {
         // Letting go is a few writes; the runtime's one thread can wait for those.
         drop(lease);
         core.forget(self);
+        // What was spent is replaced beside the tests that run, what nobody needs any more goes.
+        self.supply.ask_for_all(core);
+        core.let_go(&self.supply);
         lost
+    }
+
+    /// Makes an instance ready for others, as the test asked for; why it cannot serve them, if so.
+    async fn renew(&self, core: &Arc<Core>, record: &Record, end: End) -> Option<String> {
+        match &self.after {
+            _ if end == End::Spoilt => Some("a fresh instance is asked for".to_owned()),
+            After::Reuse => None,
+            After::Spend(cause) => Some(cause.clone()),
+            After::Restore(cause) => match core.restore(record).await {
+                Ok(true) => None,
+                Ok(false) => Some(cause.clone()),
+                Err(error) => Some(format!("{cause}; {}", error.chain())),
+            },
+        }
     }
 
     async fn clean(&self, line: &Line, end: End) -> Result<()> {

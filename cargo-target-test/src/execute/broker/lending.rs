@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 
 use super::{
     Core,
-    held::{Held, Reached},
+    held::{End, Held, Reached},
     infra,
     line::Line,
     supply::Supply,
 };
 use crate::{
     error::{Error, Result},
+    plan::Needs,
     provision::pool::{
         Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease,
     },
@@ -45,15 +46,27 @@ pub(super) struct Asker {
     pub(super) case: String,
     /// The new lease's mark.
     pub(super) lease: String,
-    /// Why nobody else may get the instances after it.
-    pub(super) spent: Option<String>,
+    /// What becomes of the instances after it.
+    pub(super) after: After,
+    /// Whether only instances will do that no test has used.
+    pub(super) fresh: bool,
+}
+
+/// What becomes of instances before others get them.
+#[derive(Clone, Debug)]
+pub(super) enum After {
+    /// Nothing.
+    Reuse,
+    /// They end, for this cause.
+    Spend(String),
+    /// They are put back to how they were before their first test; where that cannot be, they end for this cause.
+    Restore(String),
 }
 
 /// Leases `count` instances; `notes` hears what it waits for.
 pub(super) async fn lease(
     core: &Arc<Core>,
-    supply: &Arc<Supply>,
-    count: u32,
+    (supply, count, needs): (&Arc<Supply>, u32, &Needs),
     asker: &Asker,
     notes: &mpsc::UnboundedSender<String>,
 ) -> Result<Arc<Held>, Failure> {
@@ -67,15 +80,20 @@ pub(super) async fn lease(
             return Err(interrupted());
         }
         supply.ask_for_all(core);
-        let (answer, kept) = try_lease(core, supply, count, asker, ticket.take()).await?;
+        let (answer, kept) = try_lease(core, (supply, count, needs), asker, ticket.take()).await?;
         ticket = kept;
         let waits_for = match answer {
             TryLease::Leased(lease) => match hold(core, supply, lease, asker).await {
+                Some(held) if asker.fresh && held.is_used() => {
+                    // Its replacement is ours: we have a ticket by then, or nobody waits.
+                    held.end(core, End::Spoilt).await;
+                    continue;
+                }
                 Some(held) => return Ok(held),
                 None => continue,
             },
             TryLease::Wait { text } => text,
-            TryLease::NoneReady => match supply.hopeless(count as usize) {
+            TryLease::NoneReady => match supply.hopeless(count as usize, needs) {
                 Some(failure) => return Err(failure),
                 None if rounds > ROUNDS => return Err(too_few(supply, count)),
                 None => {
@@ -105,8 +123,7 @@ pub(super) async fn lease(
 /// which may take long, another thread waits for it.
 async fn try_lease(
     core: &Arc<Core>,
-    supply: &Supply,
-    count: u32,
+    (supply, count, needs): (&Supply, u32, &Needs),
     asker: &Asker,
     mut ticket: Option<Ticket>,
 ) -> Result<(TryLease, Option<Ticket>), Failure> {
@@ -117,6 +134,7 @@ async fn try_lease(
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
         instance: supply.instance.clone(),
+        needs: needs.clone(),
         count: count as usize,
         holder: Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease),
     };
@@ -148,6 +166,7 @@ async fn hold(
     asker: &Asker,
 ) -> Option<Arc<Held>> {
     let (mut reached, mut instances) = (BTreeMap::new(), Vec::new());
+    let mut unused = true;
     for leased in &lease.instances {
         let record = &leased.record;
         let proved = match core.line(record) {
@@ -164,6 +183,8 @@ async fn hold(
         match proved {
             Ok(line) => {
                 let record = record.clone();
+                let first = supply.begin_use(&record.id);
+                unused &= first && (leased.idle.is_none() || !record.made);
                 reached.insert(record.name().to_owned(), Reached { line, record })
             }
             Err(error) => {
@@ -178,7 +199,7 @@ async fn hold(
     // From here on it is used: one that is dropped without its end counts as a dead holder's.
     lease.set_swept(false);
     let supply = Arc::clone(supply);
-    let held = Held::new(asker, instances, reached, supply, lease);
+    let held = Held::new(asker, (instances, unused), reached, supply, lease);
     let held = Arc::new(held);
     core.remember(&held);
     tokio::spawn(Arc::clone(&held).watch(Arc::clone(core)));

@@ -3,7 +3,7 @@
 //! Owns what counts as failed and how it is told. Must not know who asked, nor how an instance is prepared.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -71,7 +71,12 @@ impl Supply {
                 Ok(()) => {
                     let story = story(&ensured, replaced.as_deref(), started.elapsed());
                     let record = ensured.record;
-                    return Ok(Supplied { record, story });
+                    let unused = Mutex::new(ensured.fresh);
+                    return Ok(Supplied {
+                        record,
+                        story,
+                        unused,
+                    });
                 }
                 Err(error) => {
                     core.spoil(&ensured.record, &error.chain()).await;
@@ -130,6 +135,12 @@ impl Caller for Asking<'_> {
             cancelled: &|| self.cancelled(),
         };
         let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
+        if self.wanted.snapshot {
+            self.progress("remembering its state");
+            self.wanted
+                .platform
+                .snapshot(&record.order, deployed(record)?)?;
+        }
         let line = Line::new(transport);
         line.heard();
         let lines = &self.core.lines;

@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use target_fixtures::wire::Run;
+use target_fixtures::{metadata::Reuse, wire::Run};
 
-use super::supply::Supply;
+use super::{lending::After, supply::Supply};
+use crate::plan::Needs;
 
 /// What one name means.
 pub enum Entry {
@@ -36,18 +37,26 @@ pub struct Case {
     pub supply: Arc<Supply>,
     /// How many it needs.
     pub count: u32,
+    /// What it needs of an instance that only the instance can tell.
+    pub needs: Needs,
     /// The test's path with its crate: `hello::smoke`.
     pub full_name: String,
-    /// Whether other tests may get its instances.
-    pub reuse: bool,
+    /// What becomes of its instances before other tests get them.
+    pub reuse: Reuse,
+    /// Whether an attempt after a failed one gets an instance that no test has used.
+    pub retry_fresh: bool,
     /// How the test is started; environment and lease are added.
     pub run: Run,
 }
 
 impl Case {
-    /// Why other tests must not get its instances, if so.
-    pub(super) fn spent(&self, name: &str) -> Option<String> {
-        (!self.reuse).then(|| format!("`{name}` declares `reuse = false`"))
+    /// What becomes of its instances after it, as this case of it was named.
+    pub(super) fn after(&self, name: &str) -> After {
+        match self.reuse {
+            Reuse::Yes => After::Reuse,
+            Reuse::No => After::Spend(format!("`{name}` declares `reuse = false`")),
+            Reuse::Snapshot => After::Restore(format!("`{name}` declares `reuse = \"snapshot\"`")),
+        }
     }
 }
 
@@ -56,12 +65,22 @@ impl Case {
 pub struct Names {
     entries: HashMap<PathBuf, HashMap<String, Entry>>,
     captured: bool,
+    releases: bool,
 }
 
 impl Names {
     /// Nextest shows what a runner says only when its case fails: what cases wait for is said here too.
     pub fn set_captured(&mut self, captured: bool) {
         self.captured = captured;
+    }
+
+    /// Instances that no remaining case needs are to go at once.
+    pub fn set_releases(&mut self, releases: bool) {
+        self.releases = releases;
+    }
+
+    pub(super) fn releases(&self) -> bool {
+        self.releases
     }
 
     pub(super) fn captured(&self) -> bool {

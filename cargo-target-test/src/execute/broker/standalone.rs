@@ -74,7 +74,8 @@ pub(super) async fn serve(
     };
     let asker = Asker {
         pid,
-        spent: case.spent(&case.full_name),
+        after: case.after(&case.full_name),
+        fresh: false,
         case: case.full_name.clone(),
         lease: core.new_lease(),
     };

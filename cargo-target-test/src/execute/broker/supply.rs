@@ -1,29 +1,45 @@
 //! The instances of one target, as this broker supplies them: asked for any number of times, deployed
-//! once.
+//! once, and let go when no case needs them.
 //!
-//! Owns which instance is being deployed, ready or failed in this run. Must not know cases. The pool
-//! knows what exists; this only spares asking it twice.
+//! Owns which instance is being deployed, ready or failed in this run. Must not know cases, only how much of the target
+//! they need (`Demand`). The pool knows what exists; this only spares asking it twice.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::Failure;
+use target_fixtures::wire::{Failure, FailureKind};
 
-use super::Core;
-use crate::provision::{Wanted, pool::Record};
+use super::{
+    Core,
+    demand::Demand,
+    usage::{Usage, Used},
+};
+use crate::{
+    plan::{self, Needs},
+    provision::{Wanted, pool::Record},
+};
 
 /// For how long a failure is the answer to all who ask, where it is not for the whole run.
 const MEMORY: Duration = Duration::from_secs(2);
 
 /// The instances of one target.
 pub struct Supply {
-    /// What the pool is asked for, by index.
+    /// What the pool is asked for, by index; spares come last.
     pub wanted: Vec<Wanted>,
+    /// How many of them serve at once; the others are spares.
+    pub at_once: usize,
     /// One certain instance, where only that will do.
     pub instance: Option<String>,
+    /// What stands in the brackets of its cases.
+    pub label: String,
+    /// What the target costs.
+    pub cost: f64,
+    /// What remains to be run on it.
+    pub(super) demand: Demand,
     slots: Mutex<Vec<Slot>>,
+    usage: Mutex<Usage>,
 }
 
 #[derive(Clone)]
@@ -33,6 +49,17 @@ enum Slot {
     Ready(Arc<Supplied>),
     /// Since when.
     Failed(Failure, Instant),
+    /// No case needs it: it is being deleted.
+    Leaving,
+}
+
+impl Slot {
+    fn ready(&self) -> Option<&Arc<Supplied>> {
+        match self {
+            Self::Ready(supplied) => Some(supplied),
+            _ => None,
+        }
+    }
 }
 
 /// A ready instance.
@@ -40,17 +67,28 @@ pub(super) struct Supplied {
     pub(super) record: Record,
     /// How it came about, for people.
     pub(super) story: String,
+    /// Whether it was deployed just now, and what no test has had since.
+    pub(super) unused: Mutex<bool>,
 }
 
 impl Supply {
-    /// Nothing is asked for yet.
-    pub fn new(wanted: Vec<Wanted>) -> Self {
-        let slots = Mutex::new(vec![Slot::Idle; wanted.len()]);
+    /// Nothing is asked for yet. The last `spares` of `wanted` are spares.
+    pub fn new(wanted: Vec<Wanted>, spares: usize, label: String, cost: f64) -> Self {
         Self {
-            wanted,
+            slots: Mutex::new(vec![Slot::Idle; wanted.len()]),
+            usage: Mutex::new(Usage::new(wanted.len())),
+            at_once: wanted.len().saturating_sub(spares),
+            demand: Demand::default(),
             instance: None,
-            slots,
+            wanted,
+            label,
+            cost,
         }
+    }
+
+    /// A case that will need so many instances, and whether it spends them.
+    pub fn expect(&self, case: &str, count: u32, spends: bool) {
+        self.demand.expect(case, count, spends);
     }
 
     /// The target's name.
@@ -64,10 +102,71 @@ impl Supply {
         platform.is_some_and(|platform| platform.makes_machines())
     }
 
-    /// Starts deploying what nobody asked for yet.
+    /// For how long instances existed in this run, added up, and how many there were.
+    pub fn used(&self) -> Used {
+        let (time, instances) = self.usage().total();
+        Used {
+            target: self.label.clone(),
+            instances,
+            time,
+            cost: self.cost,
+        }
+    }
+
+    /// Starts deploying what cases need and nobody asked for yet.
     pub(super) fn ask_for_all(self: &Arc<Self>, core: &Arc<Core>) {
-        for index in 0..self.wanted.len() {
+        let (mut idle, mut live) = (Vec::new(), 0);
+        for (index, slot) in self.slots().iter().enumerate() {
+            match slot {
+                Slot::Idle => idle.push(index),
+                Slot::Working | Slot::Ready(_) => live += 1,
+                Slot::Failed(..) | Slot::Leaving => {}
+            }
+        }
+        let missing = self.needed().saturating_sub(live);
+        for index in idle.into_iter().take(missing) {
             self.ask_for(core, index);
+        }
+    }
+
+    /// How many instances what remains can use.
+    fn needed(&self) -> usize {
+        self.demand.instances(self.at_once, self.wanted.len())
+    }
+
+    /// Has the pool delete ready instances that no remaining case needs. What somebody uses meanwhile stays.
+    pub(super) fn let_go(self: &Arc<Self>, core: &Arc<Core>) {
+        let mut slots = self.slots();
+        let ready = slots.iter().filter(|slot| slot.ready().is_some()).count();
+        let working = slots
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Working))
+            .count();
+        let mut surplus = (ready + working).saturating_sub(self.needed()).min(ready);
+        for (index, slot) in slots.iter_mut().enumerate().rev() {
+            let Some(supplied) = slot
+                .ready()
+                .filter(|one| surplus > 0 && !core.is_leased(&one.record.id))
+            else {
+                continue;
+            };
+            let supplied = Arc::clone(supplied);
+            *slot = Slot::Leaving;
+            surplus -= 1;
+            let (supply, core, serving) = (Arc::clone(self), Arc::clone(core), core.serving());
+            tokio::spawn(async move {
+                let gone = core.release(&supplied.record).await;
+                supply.set(
+                    index,
+                    if gone {
+                        Slot::Idle
+                    } else {
+                        Slot::Ready(supplied)
+                    },
+                );
+                core.changed.notify_waiters();
+                drop(serving);
+            });
         }
     }
 
@@ -84,44 +183,64 @@ impl Supply {
             match self.slots()[index].clone() {
                 Slot::Ready(supplied) => return Ok(supplied),
                 Slot::Failed(failure, _) => return Err(failure),
-                Slot::Idle | Slot::Working => {}
+                Slot::Idle | Slot::Working | Slot::Leaving => {}
             }
             changed.await;
         }
     }
 
-    /// Why `count` instances can never be had together, if so.
-    pub(super) fn hopeless(&self, count: usize) -> Option<Failure> {
-        let slots = self.slots();
-        let mut failed = slots.iter().filter_map(|slot| match slot {
-            Slot::Failed(failure, _) => Some(failure),
-            _ => None,
-        });
-        let possible = slots.len() - failed.clone().count();
-        if possible >= count {
-            None
-        } else {
-            failed.next().cloned()
+    /// Why `count` instances that are what is needed can never be had together, if so: they failed, or they are
+    /// something else.
+    pub(super) fn hopeless(&self, count: usize, needs: &Needs) -> Option<Failure> {
+        let (mut possible, mut why) = (0, None);
+        for slot in self.slots().iter() {
+            match slot {
+                Slot::Ready(supplied) => {
+                    let record = &supplied.record;
+                    match plan::met(needs, record.name(), &record.facts) {
+                        Ok(()) => possible += 1,
+                        Err(reason) => drop(why.get_or_insert_with(|| unfit(reason))),
+                    }
+                }
+                Slot::Failed(failure, _) => why = Some(failure.clone()),
+                Slot::Idle | Slot::Working | Slot::Leaving => possible += 1,
+            }
         }
+        why.filter(|_| possible < count)
     }
 
     /// The instance must not serve again: the next who asks has it replaced.
     pub(super) fn forget(&self, record: &str) {
-        for slot in self.slots().iter_mut() {
-            if matches!(slot, Slot::Ready(supplied) if supplied.record.id == record) {
+        for (index, slot) in self.slots().iter_mut().enumerate() {
+            if slot.ready().is_some_and(|one| one.record.id == record) {
                 *slot = Slot::Idle;
+                self.usage().ended(index);
             }
         }
+    }
+
+    /// A test gets the instance; whether it is the first one since it was deployed in this run.
+    pub(super) fn begin_use(&self, record: &str) -> bool {
+        let slots = self.slots();
+        let mut ready = slots.iter().filter_map(Slot::ready);
+        let supplied = ready.find(|one| one.record.id == record);
+        supplied.is_some_and(|one| {
+            let mut unused = one.unused.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *unused)
+        })
     }
 
     /// Has the pool asked again for every instance, unless one is on its way; says whether it is.
     pub(super) fn look_again(&self) -> bool {
         let mut slots = self.slots();
-        if slots.iter().any(|slot| matches!(slot, Slot::Working)) {
+        if slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Working | Slot::Leaving))
+        {
             return false;
         }
         for slot in slots.iter_mut() {
-            if matches!(slot, Slot::Ready(_)) {
+            if slot.ready().is_some() {
                 *slot = Slot::Idle;
             }
         }
@@ -143,18 +262,42 @@ impl Supply {
             return;
         }
         slots[index] = Slot::Working;
+        self.usage().began(index);
         let (supply, core) = (Arc::clone(self), Arc::clone(core));
         tokio::spawn(async move {
             let made = supply.make(&core, index).await;
-            supply.slots()[index] = match made {
-                Ok(supplied) => Slot::Ready(Arc::new(supplied)),
-                Err(failure) => Slot::Failed(failure, Instant::now()),
-            };
+            supply.set(
+                index,
+                match made {
+                    Ok(supplied) => Slot::Ready(Arc::new(supplied)),
+                    Err(failure) => Slot::Failed(failure, Instant::now()),
+                },
+            );
             core.changed.notify_waiters();
         });
     }
 
+    fn set(&self, index: usize, slot: Slot) {
+        if !matches!(slot, Slot::Ready(_)) {
+            self.usage().ended(index);
+        }
+        self.slots()[index] = slot;
+    }
+
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Not a failure: no instance of the target is what the test needs.
+fn unfit(reason: String) -> Failure {
+    Failure {
+        kind: FailureKind::Skip,
+        message: reason,
+        hint: None,
     }
 }

@@ -14,13 +14,18 @@ use std::{
 pub struct ToolConfig {
     /// How many tests run at once, at most.
     pub threads: usize,
-    /// Each target with its instances; case names end in `[target]`.
-    pub targets: Vec<(String, usize)>,
+    /// Each target with its label and its instances at once; case names end in `[label]`.
+    pub targets: Vec<(String, String, usize)>,
     /// Whether tests without a target run too, and how many at once.
     pub ordinary: Option<usize>,
     /// What tests declare.
     pub declared: Declared,
+    /// Which cases start earlier or later than others.
+    pub order: Order,
 }
+
+/// Cases by nextest's priority, the binary's id, and the test's name: what stands in their brackets.
+pub type Order = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
 
 /// Names of tests (their cases' names without the bracket) by what they declare: nextest's key, its value,
 /// and their binary's id.
@@ -30,7 +35,7 @@ impl ToolConfig {
     /// The TOML text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        for (number, (_, instances)) in self.targets.iter().enumerate() {
+        for (number, (_, _, instances)) in self.targets.iter().enumerate() {
             let _ = writeln!(
                 text,
                 "[test-groups.{}]\nmax-threads = {instances}\n",
@@ -49,8 +54,8 @@ impl ToolConfig {
             "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
             self.threads.max(1)
         );
-        for (number, (target, _)) in self.targets.iter().enumerate() {
-            let target = escape(target);
+        for (number, (target, label, _)) in self.targets.iter().enumerate() {
+            let (target, label) = (escape(target), escape(label));
             over(
                 &mut text,
                 &test(&format!(r"^deploy\[{target}-\d+\]$")),
@@ -61,7 +66,7 @@ impl ToolConfig {
             );
             over(
                 &mut text,
-                &test(&format!(r"\[{target}(#\d+)?\]$")),
+                &test(&format!(r"\[{label}(#\d+)?\]$")),
                 &[("test-group", group(number))],
             );
         }
@@ -76,6 +81,13 @@ impl ToolConfig {
             let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
             over(&mut text, &filter, &[(key, value.clone())]);
         }
+        for (priority, binaries) in &self.order {
+            let filters = binaries.iter().map(|(binary, tests)| {
+                format!("(binary_id(={binary}) & {})", test(&exactly(tests)))
+            });
+            let filter = filters.collect::<Vec<_>>().join(" | ");
+            over(&mut text, &filter, &[("priority", priority.to_string())]);
+        }
         text
     }
 }
@@ -89,6 +101,15 @@ fn group(number: usize) -> String {
 fn beginning(tests: &BTreeSet<String>) -> String {
     let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
     format!(r"^({})\[", names.join("|"))
+}
+
+/// One anchored expression for many cases.
+fn exactly(tests: &BTreeMap<String, Vec<String>>) -> String {
+    let cases = tests.iter().map(|(test, labels)| {
+        let labels: Vec<_> = labels.iter().map(|label| escape(label)).collect();
+        format!(r"{}\[({})\]", escape(test), labels.join("|"))
+    });
+    format!("^({})$", cases.collect::<Vec<_>>().join("|"))
 }
 
 /// A filterset: tests whose names match.
@@ -118,11 +139,24 @@ mod tests {
     fn the_text_is_toml_with_numbered_groups() {
         let config = ToolConfig {
             threads: 4,
-            targets: vec![("a.b".to_owned(), 2), ("ubuntu".to_owned(), 1)],
+            targets: vec![
+                ("a.b".to_owned(), "a.b".to_owned(), 2),
+                ("ubuntu".to_owned(), "s/ubuntu".to_owned(), 1),
+            ],
             ordinary: Some(2),
             declared: BTreeMap::from([(
                 ("retries", "3".to_owned(), "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
+            )]),
+            order: BTreeMap::from([(
+                -3,
+                BTreeMap::from([(
+                    "hello".to_owned(),
+                    BTreeMap::from([(
+                        "x".to_owned(),
+                        vec!["a.b#2".to_owned(), "s/ubuntu".to_owned()],
+                    )]),
+                )]),
             )]),
         };
         let text = config.render();
@@ -139,7 +173,18 @@ mod tests {
             overrides[0]["filter"].as_str(),
             Some(r"test(/^deploy\[a\.b-\d+\]$/)")
         );
-        let declared = overrides.last().expect("last");
+        assert_eq!(
+            overrides[3]["filter"].as_str(),
+            Some(r"test(/\[s\/ubuntu(#\d+)?\]$/)")
+        );
+        let [.., declared, order] = overrides.as_slice() else {
+            panic!("{text}")
+        };
+        assert_eq!(
+            order["filter"].as_str(),
+            Some(r"(binary_id(=hello) & test(/^(x\[(a\.b\#2|s\/ubuntu)\])$/))")
+        );
+        assert_eq!(order["priority"].as_integer(), Some(-3));
         assert_eq!(
             declared["filter"].as_str(),
             Some(r"binary_id(=hello::it) & test(/^(dir\/a\.txt|x::y)\[/)")

@@ -11,21 +11,23 @@ pub(super) async fn probe(shell: &Shell) -> Result<Facts> {
     Ok(read(&text))
 }
 
-/// `key=value` lines; memory comes in KiB.
+/// `key=value` lines, of which the last counts; memory and disk come in KiB.
 fn read(text: &str) -> Facts {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs
         .map(|(key, value)| (key.to_owned(), value.trim().trim_matches('"').to_owned()))
         .filter(|(key, value)| KEYS.contains(&key.as_str()) && !value.is_empty())
         .map(|(key, value)| match (key.as_str(), value.parse::<u64>()) {
-            ("memory", Ok(kib)) => (key, format!("{} MiB", kib >> 10)),
+            ("memory" | "disk", Ok(kib)) => (key, format!("{} MiB", kib >> 10)),
             _ => (key, value),
         })
         .collect()
 }
 
 /// What is asked for.
-const KEYS: [&str; 6] = ["arch", "boot-id", "cores", "kernel", "memory", "os"];
+const KEYS: [&str; 8] = [
+    "arch", "boot-id", "cores", "disk", "kernel", "memory", "nics", "os",
+];
 
 #[cfg(test)]
 mod tests {
@@ -33,11 +35,16 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let facts = read("cores=2\nmemory=507684\nos=\"debian 12\"\nkernel=\nnoise\nx=y\n");
+        let facts = read(
+            "cores=2\nmemory=507684\ndisk=1K-blocks\ndisk=2048\nos=\"debian 12\"\nkernel=\nnoise\nx=y\n",
+        );
         let facts: Vec<_> = facts
             .into_iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        assert_eq!(facts, ["cores=2", "memory=495 MiB", "os=debian 12"]);
+        assert_eq!(
+            facts,
+            ["cores=2", "disk=2 MiB", "memory=495 MiB", "os=debian 12"]
+        );
     }
 }

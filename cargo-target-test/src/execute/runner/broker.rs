@@ -58,7 +58,7 @@ impl Broker {
         &mut self,
         binary: &Path,
         name: &str,
-        attempt: u32,
+        (attempt, attempts): (u32, u32),
         signals: &Signals,
     ) -> Result<Told> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -67,6 +67,7 @@ impl Broker {
             binary: binary.to_string_lossy().into_owned(),
             name: name.to_owned(),
             attempt,
+            attempts,
         };
         let mut frames = Vec::new();
         write_frame(&mut frames, &Request::Hello { protocol, version }, &[])

@@ -6,6 +6,13 @@ use serde_json::json;
 use super::super::{missed, testing};
 use super::*;
 
+fn selected(select: Select) -> Choosing<'static> {
+    Choosing {
+        select,
+        ..Choosing::default()
+    }
+}
+
 fn names(plan: &Plan) -> Vec<&str> {
     plan.cases.iter().map(|case| case.name.as_str()).collect()
 }
@@ -33,11 +40,19 @@ fn which_tests_are_multiplied() {
             vec![],
         ),
     ] {
-        let plan = build(&testing::inventory(tests), &targets(&["x", "y"]), select);
+        let plan = build(
+            &testing::inventory(tests),
+            &targets(&["x", "y"]),
+            &selected(select),
+        );
         assert_eq!((names(&plan), plan.plain.clone()), (cases, plain));
     }
     assert_eq!(
-        build(&Inventory::default(), &targets(&["x"]), Select::Auto),
+        build(
+            &Inventory::default(),
+            &targets(&["x"]),
+            &selected(Select::Auto)
+        ),
         Plan::default()
     );
 }
@@ -48,7 +63,7 @@ fn tests_of_host_binaries_run_once_and_decide_nothing() {
     inventory.binaries.push(testing::binary("macros", true));
     inventory.tests[1].binary = 1;
     for select in [Select::Auto, Select::All] {
-        let plan = build(&inventory, &targets(&["x"]), select);
+        let plan = build(&inventory, &targets(&["x"]), &selected(select));
         assert_eq!(
             (names(&plan), &plan.plain, &plan.notes),
             (vec!["smoke[x]"], &vec![1], &vec![])
@@ -63,14 +78,11 @@ fn a_case_carries_what_its_test_declares() {
     let inventory = testing::inventory(&[("pair", Some(declared))]);
     let mut targets = targets(&["x", "y"]);
     targets.iter_mut().for_each(|target| target.count = 2);
-    let plan = build(&inventory, &targets, Select::Auto);
+    let plan = build(&inventory, &targets, &selected(Select::Auto));
     let [x, y] = plan.cases.as_slice() else {
         panic!("{plan:?}")
     };
-    assert_eq!(
-        (x.count, x.priority, x.target, x.expect_fail.as_deref()),
-        (2, Some(1), 0, None)
-    );
+    assert_eq!((x.count, x.target, x.expect_fail.as_deref()), (2, 0, None));
     assert_eq!(
         (y.count, y.target, y.expect_fail.as_deref()),
         (2, 1, Some("bug 7"))
@@ -88,7 +100,7 @@ fn every_exclusion_has_its_reason() {
         ),
         ("pair", Some(json!({"count": 2}))),
     ]);
-    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
     assert_eq!(names(&plan), ["not_x[y]"]);
     let excluded: Vec<_> = plan
         .excluded
@@ -116,7 +128,7 @@ fn every_exclusion_has_its_reason() {
 #[test]
 fn a_name_that_is_taken_is_said() {
     let inventory = testing::inventory(&[("smoke", Some(json!({}))), ("smoke[x]", None)]);
-    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
     assert_eq!(names(&plan), ["smoke[y]"]);
     assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
     assert!(
@@ -124,7 +136,7 @@ fn a_name_that_is_taken_is_said() {
         "{:?}",
         plan.notes
     );
-    let all = build(&inventory, &targets(&["x", "y"]), Select::All);
+    let all = build(&inventory, &targets(&["x", "y"]), &selected(Select::All));
     assert_eq!(
         names(&all),
         ["smoke[x]", "smoke[y]", "smoke[x][x]", "smoke[x][y]"]
@@ -134,7 +146,7 @@ fn a_name_that_is_taken_is_said() {
 #[test]
 fn exact_names_that_miss_are_corrected() {
     let inventory = testing::inventory(&[("a::smoke", Some(json!({}))), ("plain", None)]);
-    let plan = build(&inventory, &targets(&["x", "y"]), Select::Auto);
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
     assert_eq!(
         missed(
             &plan,
@@ -162,7 +174,9 @@ fn hundred_thousand_cases_take_no_time() {
     let inventory = testing::inventory(&tests);
     let started = std::time::Instant::now();
     assert_eq!(
-        build(&inventory, &targets, Select::Auto).cases.len(),
+        build(&inventory, &targets, &selected(Select::Auto))
+            .cases
+            .len(),
         100_000
     );
     let taken = started.elapsed();
@@ -199,7 +213,7 @@ proptest! {
     ) {
         let tests: Vec<_> = tests.iter().map(|(name, json)| (name.as_str(), json.clone())).collect();
         let (inventory, targets) = (testing::inventory(&tests), targets(&["x", "y", "x.1"]));
-        let plan = build(&inventory, &targets, if all { Select::All } else { Select::Auto });
+        let plan = build(&inventory, &targets, &selected(if all { Select::All } else { Select::Auto }));
         for number in 0..inventory.tests.len() {
             let plain = plan.plain.contains(&number);
             let cases: Vec<_> =

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::testing::{metadata, target};
 use super::*;
+use crate::playbook::matches;
 
 #[test]
 fn reasons() {
@@ -30,12 +31,12 @@ fn reasons() {
         (json!({"count": 2}), "needs 2 instances, `alpha` has 1"),
         (json!({"count": 0}), ""),
         (
-            json!({"requirements": {"arch": "x86_64", "memory": ">= 1 GiB", "cpus": "> 3"}}),
+            json!({"requirements": {"arch": "x86_64", "memory": ">= 1 GiB", "cores": "> 3"}}),
             "",
         ),
         (
             json!({"requirements": {"memory": "> 2 GiB"}}),
-            "memory: needs `> 2 GiB`, has `2 GiB`",
+            "needs memory > 2 GiB, `alpha` offers 2 GiB",
         ),
         (
             json!({"skip": [{"reason": "not this function's affair"}]}),

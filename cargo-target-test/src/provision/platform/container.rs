@@ -13,7 +13,7 @@ mod engine;
 mod line;
 mod parameters;
 
-use std::{num::NonZeroU16, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 use rustix::process::Pid;
 use serde::de::Error as _;
@@ -54,6 +54,10 @@ impl Platform for Container {
             Some(problem) => Err(toml::de::Error::custom(problem)),
             None => Ok(value),
         }
+    }
+
+    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
+        common::sizes(parameters)
     }
 
     fn schema(&self) -> schemars::Schema {

@@ -2,7 +2,7 @@
 //!
 //! Owns values that TOML has no type for, and how relative paths are meant. Must not know any platform.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{
     Deserialize, Serialize,
@@ -20,6 +20,17 @@ pub(super) fn normalised<'de, P: Deserialize<'de> + Serialize>(
 ) -> Result<Value, toml::de::Error> {
     let parameters = P::deserialize(table)?;
     serde_json::to_value(&parameters).map_err(toml::de::Error::custom)
+}
+
+/// What the parameters `memory` and `cores` are sure to come to.
+pub(super) fn sizes(parameters: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let given = |key: &str| Some((key.to_owned(), text(parameters.get(key)?)?));
+    ["memory", "cores"].into_iter().filter_map(given).collect()
 }
 
 /// Reads the parameters of an order back.

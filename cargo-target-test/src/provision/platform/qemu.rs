@@ -19,7 +19,7 @@ mod parameters;
 mod qmp;
 mod seed;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::de::Error as _;
 use serde_json::{Value, json};
@@ -65,6 +65,10 @@ impl Platform for Qemu {
             Some(problem) => Err(toml::de::Error::custom(problem)),
             None => Ok(value),
         }
+    }
+
+    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
+        common::sizes(parameters)
     }
 
     fn schema(&self) -> schemars::Schema {

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     fault,
+    plan::{self, Needs},
 };
 
 /// Who wants which instances.
@@ -26,6 +27,8 @@ pub struct LeaseRequest {
     pub hash: String,
     /// One certain instance of it, by name.
     pub instance: Option<String>,
+    /// What it needs of an instance that only the instance can tell.
+    pub needs: Needs,
     /// How many instances, all or none; at least 1.
     pub count: usize,
     /// What others read while it is held.
@@ -106,6 +109,7 @@ impl LeaseRequest {
             target: self.target.clone(),
             hash: self.hash.clone(),
             instance: self.instance.clone(),
+            needs: self.needs.clone(),
             count: self.count,
         })
     }
@@ -214,6 +218,7 @@ fn candidates<'a>(state: &'a State, uses: &BTreeSet<String>, claim: &Claim) -> V
                     .instance
                     .as_deref()
                     .is_none_or(|name| name == record.name())
+                && plan::met(&claim.needs, record.name(), &record.facts).is_ok()
         })
         .collect();
     fitting.sort_by_key(|record| record.order.index);

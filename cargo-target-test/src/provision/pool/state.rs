@@ -126,6 +126,8 @@ pub enum Event {
     Ready(u64, Facts),
     /// It must not serve again; says why. The first cause stays.
     Spoil(String),
+    /// It is reached so from now on.
+    Moved(Box<Deployed>),
     /// A run with `--keep-targets` left it.
     Keep,
     /// It is to be deleted.
@@ -186,6 +188,7 @@ impl State {
             }
             (Preparing | Ready, Event::Spoil(cause)) => record.state = Dirty { cause },
             (Dirty { .. }, Event::Spoil(_)) => {}
+            (Ready, Event::Moved(deployed)) => record.deployed = Some(*deployed),
             (Ready, Event::Keep) => record.kept = true,
             (Deleting { .. }, Event::Delete) => {}
             (_, Event::Delete) => record.state = Deleting { cause: None },
@@ -306,6 +309,7 @@ impl Event {
             Self::Deployed(_) => "be prepared",
             Self::Ready(..) => "become ready",
             Self::Spoil(_) => "become dirty",
+            Self::Moved(_) => "be reached otherwise",
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",

@@ -55,7 +55,7 @@ fn deployed() -> Deployed {
 
 /// Which record (of those that exist, or one that does not) and what happens to it.
 fn history() -> impl Strategy<Value = Vec<(usize, u8, u32, bool)>> {
-    prop::collection::vec((0..6usize, 0..12u8, 0..3u32, any::<bool>()), 0..120)
+    prop::collection::vec((0..6usize, 0..13u8, 0..3u32, any::<bool>()), 0..120)
 }
 
 fn event(state: &State, kind: u8, index: u32, hash: bool) -> Event {
@@ -72,6 +72,7 @@ fn event(state: &State, kind: u8, index: u32, hash: bool) -> Event {
         7 => Event::Spoil("x".to_owned()),
         8 => Event::Keep,
         9 => Event::Delete,
+        11 => Event::Moved(Box::new(deployed())),
         10 => Event::DeleteFailed("y".to_owned()),
         _ => Event::Gone,
     }

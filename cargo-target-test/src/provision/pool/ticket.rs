@@ -12,7 +12,10 @@ use super::{
     holder::Process,
     lock::{FileLock, peek},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    plan::Needs,
+};
 
 /// A place in the queue, kept for as long as this lives.
 #[derive(Debug)]
@@ -34,6 +37,9 @@ pub(crate) struct Claim {
     pub(crate) hash: String,
     /// One certain instance, by name.
     pub(crate) instance: Option<String>,
+    /// What it needs of an instance that only the instance can tell.
+    #[serde(default)]
+    pub(crate) needs: Needs,
     /// How many instances, all or none.
     pub(crate) count: usize,
 }
@@ -95,6 +101,7 @@ mod tests {
     fn the_queue_is_first_come_first_served_and_forgets_the_dead() {
         let dir = tempfile::tempdir().unwrap();
         let claim = |count| Claim {
+            needs: Needs::new(),
             waiter: Process::current(),
             run: "r".to_owned(),
             target: "alpha".to_owned(),

@@ -42,6 +42,8 @@ pub struct Wanted {
     pub features: Vec<String>,
     /// How it comes into the world.
     pub care: Care,
+    /// Whether its state is to be remembered once it is prepared: tests want it put back to that.
+    pub snapshot: bool,
     /// How many deploys run at once on this host.
     pub max_parallel_deploys: usize,
     /// The workspace that wants it, and its playbook, where one run serves several; else the run's.

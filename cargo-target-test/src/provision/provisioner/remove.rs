@@ -80,6 +80,14 @@ pub struct Held {
     pub by: String,
 }
 
+impl Report {
+    /// Adds what became of others.
+    pub fn add(&mut self, mut other: Self) {
+        self.deleted.append(&mut other.deleted);
+        self.failed.append(&mut other.failed);
+    }
+}
+
 impl Provisioner {
     /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
     /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
@@ -109,12 +117,21 @@ impl Provisioner {
         Ok(report)
     }
 
-    /// As [`Provisioner::finish`] for one record, which no remaining case needs.
+    /// Deletes one record, which no remaining case of this run needs, unless somebody uses it, this run included: then
+    /// `None`.
     ///
     /// # Errors
     /// When the pool cannot be used.
-    pub fn release(&self, id: &str, keep: bool) -> Result<Report> {
-        self.end_claims(keep, |claimed| claimed == id)
+    pub fn release(&self, id: &str) -> Result<Option<Report>> {
+        let used = {
+            let locked = self.pool.lock()?;
+            let record = locked.state().records.get(id);
+            record.map_or(Ok(None), |record| self.remover().in_use(&locked, record))?
+        };
+        match used {
+            Some(_) => Ok(None),
+            None => self.end_claims(false, |claimed| claimed == id).map(Some),
+        }
     }
 
     fn end_claims(&self, keep: bool, chosen: impl Fn(&str) -> bool) -> Result<Report> {

@@ -12,6 +12,8 @@ pub(crate) const FACTS: &str = "echo cores=$(nproc 2>/dev/null || grep -c ^proce
     while read -r k v _; do [ $k = MemTotal: ] && echo memory=$v && break; done </proc/meminfo; \
     echo arch=$(uname -m); echo kernel=$(uname -r); \
     (. /etc/os-release && echo os=\"$ID $VERSION_ID\") 2>/dev/null || echo os=$(uname -s); \
+    n=0; for i in /sys/class/net/*; do [ -d $i ] && [ ${i##*/} != lo ] && n=$((n+1)); done; echo nics=$n; \
+    df -Pk / 2>/dev/null | while read -r _ k _; do echo disk=$k; done; \
     read -r b </proc/sys/kernel/random/boot_id && echo boot-id=$b";
 
 /// Has the machine reboot by its own way.
@@ -86,7 +88,9 @@ mod tests {
             .collect();
         assert_eq!(
             keys,
-            ["cores", "memory", "arch", "kernel", "os", "boot-id"],
+            [
+                "cores", "memory", "arch", "kernel", "os", "nics", "disk", "disk", "boot-id"
+            ],
             "{text}"
         );
     }

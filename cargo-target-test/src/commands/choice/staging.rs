@@ -1,0 +1,125 @@
+//! What the playbook's rules and the command line's choosing options come to, before there is a plan.
+//!
+//! Owns the way from options to what the plan takes. Must not plan.
+
+use crate::{
+    cli::{ChoosingArgs, OrderArg, PreferArg},
+    commands::setting::Setting,
+    error::{Error, ErrorKind, Result},
+    inventory::Inventory,
+    plan::{self, Order, Prefer},
+    playbook::{self, Expression, Rules, Scenario, Target},
+    ui,
+};
+
+/// Reads what `--criteria` says.
+pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
+    let expressions = choosing.criteria.iter();
+    expressions
+        .map(|text| playbook::parse_expression(text))
+        .collect()
+}
+
+/// Where tests run that do not care.
+pub(super) fn prefer(choosing: &ChoosingArgs) -> Prefer {
+    match choosing.prefer {
+        Some(PreferArg::Fastest) => Prefer::Fastest,
+        Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
+    }
+}
+
+/// Which cases start first. A seed that chance decides is said, so that the order can be had again.
+pub(super) fn order(choosing: &ChoosingArgs) -> Order {
+    if choosing.order != Some(OrderArg::Random) {
+        return Order::Planned;
+    }
+    let seed = choosing.seed.unwrap_or_else(|| {
+        // Short enough to be typed.
+        let seed = fastrand::u64(..1_000_000);
+        ui::note(format!(
+            "the order is random: `--order random --seed {seed}` has it again"
+        ));
+        seed
+    });
+    Order::Random(seed)
+}
+
+/// Has overrides change what tests declare; returns what is odd about them.
+///
+/// # Errors
+/// [`ErrorKind::Playbook`] where tests lack what the playbook demands.
+pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<String>> {
+    let idle = plan::change(inventory, &rules.overrides).into_iter();
+    let idle = idle.map(|change| {
+        let name: String = change.name.clone().into();
+        format!("the override for `{name}` matches no test")
+    });
+    let idle = idle.collect();
+    match plan::demands(inventory, rules).as_slice() {
+        [] => Ok(idle),
+        demands => Err(
+            Error::new(ErrorKind::Playbook, demands.join("\nerror: ")).with_hint(
+                "`target_defaults!` declares for a whole module, `[[overrides]]` from outside",
+            ),
+        ),
+    }
+}
+
+impl Setting {
+    /// Leaves the targets that scenarios and `--on` have; returns the filterset that leaves the scenarios' cases.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a name that the playbook does not have.
+    pub(super) fn stage(&mut self, choosing: &ChoosingArgs) -> Result<Option<String>> {
+        let playbook = &mut self.playbook;
+        let all = playbook.rules.scenarios.clone();
+        let scenarios = playbook::chosen_scenarios(&all, &choosing.scenario)?;
+        if !scenarios.is_empty() {
+            playbook.targets = playbook::staged(
+                &playbook.targets,
+                &playbook.recipes,
+                &scenarios,
+                &playbook.directory,
+            );
+        }
+        let names: Vec<_> = playbook
+            .targets
+            .iter()
+            .map(|one| one.label.as_str())
+            .collect();
+        for pattern in &choosing.on {
+            if !playbook
+                .targets
+                .iter()
+                .any(|target| plan::is_named(pattern, target))
+            {
+                return Err(playbook::unknown_name("target", pattern, &names));
+            }
+        }
+        let on = |target: &Target| choosing.on.iter().any(|one| plan::is_named(one, target));
+        playbook
+            .targets
+            .retain(|target| choosing.on.is_empty() || on(target));
+        let sets = scenarios
+            .iter()
+            .any(|scenario| scenario.filterset.is_some());
+        Ok(sets.then(|| filterset(&scenarios, &playbook.targets)))
+    }
+}
+
+/// What leaves the cases of each scenario that its own filterset matches.
+fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
+    let of_one = |scenario: &&Scenario| {
+        let own = targets
+            .iter()
+            .filter(|one| one.scenario.as_ref() == Some(&scenario.name));
+        let labels: Vec<_> = own
+            .map(|target| regex::escape(&target.label).replace('/', "\\/"))
+            .collect();
+        let filterset = scenario.filterset.as_deref().unwrap_or("all()");
+        // Tests without a target are anybody's.
+        let cases = format!(r"(\[({})(#\d+)?\]|[^\]])$", labels.join("|"));
+        format!("(test(/{cases}/) & ({filterset}))")
+    };
+    scenarios.iter().map(of_one).collect::<Vec<_>>().join(" | ")
+}

@@ -1,0 +1,161 @@
+//! Which cases criteria include, exclude and repeat.
+//!
+//! Owns what rules mean together: the order in which they stand does not matter. Must not know how they are written.
+
+use target_fixtures::metadata::Metadata;
+
+use super::Choosing;
+use crate::{
+    inventory::{Inventory, Test},
+    playbook::{Expression, Rule, Target, Texts, matches},
+};
+
+/// The rules, held against every test and every target once.
+pub(super) struct Criteria<'a> {
+    choosing: &'a Choosing<'a>,
+    /// By rule, then by test.
+    tests: Vec<Vec<bool>>,
+    /// By rule, then by target.
+    targets: Vec<Vec<bool>>,
+    includes: bool,
+}
+
+/// What the rules say of a case.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// It is run so often.
+    Run(u32),
+    /// It is not; why.
+    Leave(String),
+}
+
+impl<'a> Criteria<'a> {
+    pub(super) fn new(
+        choosing: &'a Choosing<'a>,
+        inventory: &Inventory,
+        targets: &[Target],
+    ) -> Self {
+        let of_test = |rule: &Rule| {
+            let tests = inventory.tests.iter();
+            tests.map(|test| is_met_by(rule, test)).collect()
+        };
+        let on_target = |rule: &Rule| {
+            targets
+                .iter()
+                .map(|target| is_met_on(rule, target))
+                .collect()
+        };
+        let rules = choosing.criteria.iter();
+        Self {
+            choosing,
+            tests: rules.clone().map(of_test).collect(),
+            targets: rules.clone().map(on_target).collect(),
+            includes: rules.clone().any(|rule| !rule.exclude),
+        }
+    }
+
+    /// What is said of a test on a target; `None`: on no target, once, on the host.
+    pub(super) fn of(&self, number: usize, test: &Test, target: Option<(usize, &Target)>) -> Said {
+        let on = |rule: usize| match target {
+            Some((at, _)) => self.targets[rule][at],
+            None => !names_target(&self.choosing.criteria[rule]),
+        };
+        let rules = self.choosing.criteria.iter().enumerate();
+        let met = rules.filter(|(rule, _)| self.tests[*rule][number] && on(*rule));
+        let (mut times, mut included) = (1, !self.includes);
+        for (_, rule) in met {
+            if rule.exclude {
+                return Said::Leave(format!("excluded by criteria `{rule}`"));
+            }
+            included = true;
+            times = times.max(rule.times.map_or(1, |times| times.0.get()));
+        }
+        if !included {
+            return Said::Leave("no criteria include it".to_owned());
+        }
+        let target = target.map(|(_, target)| target);
+        match self
+            .choosing
+            .expressions
+            .iter()
+            .all(|one| holds(one, test, target))
+        {
+            true => Said::Run(times),
+            false => Said::Leave("`--criteria` does not hold for it".to_owned()),
+        }
+    }
+
+    /// The rules that no test meets on any target.
+    pub(super) fn idle(&self) -> impl Iterator<Item = &Rule> {
+        let rules = self.choosing.criteria.iter().enumerate();
+        let any = |list: &Vec<bool>| list.iter().any(|met| *met);
+        rules
+            .filter(move |(rule, _)| !any(&self.tests[*rule]) || !any(&self.targets[*rule]))
+            .map(|(_, rule)| rule)
+    }
+}
+
+fn names_target(rule: &Rule) -> bool {
+    rule.platform.is_some() || rule.target.is_some()
+}
+
+/// Whether what a rule says of tests holds for this one. A test that declares nothing has no area, and so on.
+fn is_met_by(rule: &Rule, test: &Test) -> bool {
+    let nothing = Metadata::default();
+    let metadata = test.metadata.as_ref().unwrap_or(&nothing);
+    let is = |wanted: &Option<Texts>, is: Option<&String>| match (wanted, is) {
+        (None, _) => true,
+        (Some(wanted), is) => is.is_some_and(|is| wanted.0.contains(is)),
+    };
+    let has_all = |wanted: &Option<Texts>, has: &[String]| {
+        let mut wanted = wanted.iter().flat_map(|texts| &texts.0);
+        wanted.all(|one| has.contains(one))
+    };
+    let folded = |category: &Texts| {
+        let is = metadata.category.as_ref().map(|is| is.to_lowercase());
+        category.0.iter().any(|one| Some(one.to_lowercase()) == is)
+    };
+    let ranked = |priority: u8| {
+        rule.priority
+            .as_ref()
+            .is_none_or(|wanted| wanted.has(priority))
+    };
+    rule.name
+        .as_ref()
+        .is_none_or(|name| name.is_match(&test.name))
+        && is(&rule.area, metadata.area.as_ref())
+        && is(&rule.owner, metadata.owner.as_ref())
+        && rule.category.as_ref().is_none_or(folded)
+        && metadata.priority.map_or(rule.priority.is_none(), ranked)
+        && has_all(&rule.tags, &metadata.tags)
+        && has_all(&rule.feature, &metadata.features)
+}
+
+/// Whether what a rule says of targets holds for this one.
+fn is_met_on(rule: &Rule, target: &Target) -> bool {
+    let platform = rule.platform.as_ref();
+    let patterns = rule.target.as_ref();
+    platform.is_none_or(|wanted| wanted.0.iter().any(|one| one == target.platform))
+        && patterns.is_none_or(|wanted| wanted.0.iter().any(|one| is_named(one, target)))
+}
+
+/// Whether a pattern means this target, alone or as a part of its scenario.
+pub fn is_named(pattern: &str, target: &Target) -> bool {
+    let plain = target.label.rsplit('/').next().unwrap_or(&target.name);
+    matches(pattern, plain) || matches(pattern, &target.label)
+}
+
+fn holds(expression: &Expression, test: &Test, target: Option<&Target>) -> bool {
+    match expression {
+        Expression::All(all) => all.iter().all(|one| holds(one, test, target)),
+        Expression::Any(any) => any.iter().any(|one| holds(one, test, target)),
+        Expression::Not(one) => !holds(one, test, target),
+        Expression::Is(rule) => {
+            let on = target.map_or_else(|| !names_target(rule), |target| is_met_on(rule, target));
+            on && is_met_by(rule, test)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

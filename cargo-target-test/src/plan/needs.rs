@@ -1,0 +1,178 @@
+//! What a test needs of a machine, held against what a target offers and what an instance says of itself.
+//!
+//! Owns the reasons. Must not know where facts come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use target_fixtures::requirement::{Misfit, Requirement};
+
+use crate::playbook::Target;
+
+/// What every instance says of itself: what a target does not declare of these is found out there.
+const PROBED: [&str; 7] = ["arch", "cores", "disk", "kernel", "memory", "nics", "os"];
+
+/// Requirements by capability: `memory` -> `>= 1 GiB`.
+pub type Needs = BTreeMap<String, String>;
+
+/// Whether a target offers what is needed, as far as it declares. What only an instance can tell does not count
+/// against it.
+///
+/// # Errors
+/// Why it does not: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
+pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), String> {
+    let name = &target.name;
+    for (capability, wanted) in needs {
+        let requirement: Requirement = wanted.parse()?;
+        if let Some(why) = requirement.impossible() {
+            return Err(format!("needs {}: {why}", needed(capability, wanted)));
+        }
+        match target.capabilities.get(capability) {
+            Some(offer) => requirement.fits(offer).map_err(|misfit| {
+                let remark = remark(&misfit);
+                format!(
+                    "needs {}, `{name}` offers {offer}{remark}",
+                    needed(capability, wanted)
+                )
+            })?,
+            None if PROBED.contains(&capability.as_str()) => {}
+            None => {
+                let needed = needed(capability, wanted);
+                return Err(format!(
+                    "needs {needed}, `{name}` declares no `{capability}`"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What has to be asked of an instance of the target: all but what its platform sees to.
+pub fn asked(needs: &Needs, assured: &BTreeSet<String>) -> Needs {
+    let asked = needs.iter().filter(|(capability, _)| {
+        PROBED.contains(&capability.as_str()) && !assured.contains(*capability)
+    });
+    asked
+        .map(|(capability, wanted)| (capability.clone(), wanted.clone()))
+        .collect()
+}
+
+/// Whether an instance is what is needed, as far as it says. It says a little less memory and disk than it has, since
+/// its kernel and its file system keep some: a tenth is allowed for. An `os` (`debian 12`) may be meant without its
+/// version.
+///
+/// # Errors
+/// Why it is not: ``needs memory >= 8 GiB, `debian-0` has 2 GiB``.
+pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> Result<(), String> {
+    for (capability, wanted) in needs {
+        let (requirement, needed): (Requirement, _) = (wanted.parse()?, needed(capability, wanted));
+        let Some(fact) = facts.get(capability) else {
+            return Err(format!(
+                "needs {needed}, `{instance}` does not say what it has"
+            ));
+        };
+        let Err(misfit) = requirement.fits(fact) else {
+            continue;
+        };
+        let other = match capability.as_str() {
+            "memory" | "disk" => whole(fact),
+            "os" => fact.split_once(' ').map(|(name, _)| name.to_owned()),
+            _ => None,
+        };
+        if other.is_none_or(|other| requirement.fits(&other).is_err()) {
+            let remark = remark(&misfit);
+            return Err(format!("needs {needed}, `{instance}` has {fact}{remark}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a machine has that says so much of its memory or disk.
+fn whole(said: &str) -> Option<String> {
+    let mib: u64 = said.strip_suffix(" MiB")?.parse().ok()?;
+    Some(format!("{} MiB", mib + mib / 10))
+}
+
+/// `memory >= 1 GiB`, `arch = x86_64`
+fn needed(capability: &str, wanted: &str) -> String {
+    let bare = !wanted.trim_start().starts_with(['=', '!', '<', '>', '~']);
+    format!("{capability} {}{wanted}", if bare { "= " } else { "" })
+}
+
+fn remark(misfit: &Misfit) -> String {
+    let remark = misfit.remark.as_ref();
+    remark.map_or_else(String::new, |remark| format!(", {remark}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::target;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_target_offers_what_it_declares() {
+        let mut alpha = target("alpha");
+        alpha.capabilities = map(&[("arch", "x86_64"), ("memory", "2 GiB"), ("gpu", "a100")]);
+        for (needs, reason) in [
+            (
+                &[("arch", "x86_64"), ("memory", ">= 1 GiB"), ("gpu", "~ a*")][..],
+                "",
+            ),
+            (&[("cores", ">= 64"), ("kernel", ">= 6.1")], ""),
+            (
+                &[("memory", ">= 8 GiB")],
+                "needs memory >= 8 GiB, `alpha` offers 2 GiB",
+            ),
+            (
+                &[("arch", "aarch64")],
+                "needs arch = aarch64, `alpha` offers x86_64",
+            ),
+            (
+                &[("memory", "> 2")],
+                "needs memory > 2, `alpha` offers 2 GiB, which is no number or version",
+            ),
+            (
+                &[("fpga", ">= 1")],
+                "needs fpga >= 1, `alpha` declares no `fpga`",
+            ),
+            (
+                &[("cores", "> 8, < 2")],
+                "needs cores > 8, < 2: nothing can be `> 8, < 2`",
+            ),
+        ] {
+            let got = offered(&map(needs), &alpha).err().unwrap_or_default();
+            assert_eq!(got, reason);
+        }
+    }
+
+    #[test]
+    fn an_instance_is_asked_for_what_its_platform_does_not_see_to() {
+        let needs = map(&[("memory", ">= 1 GiB"), ("cores", "> 1"), ("gpu", "a100")]);
+        let assured = BTreeSet::from(["memory".to_owned()]);
+        assert_eq!(asked(&needs, &assured), map(&[("cores", "> 1")]));
+        let facts = map(&[("cores", "2"), ("memory", "1967 MiB"), ("os", "debian 12")]);
+        for (needs, reason) in [
+            (&[("cores", ">= 2"), ("memory", ">= 2 GiB")][..], ""),
+            (&[("memory", "< 2 GiB"), ("os", "debian")], ""),
+            (&[("os", "debian 12")], ""),
+            (
+                &[("memory", ">= 4 GiB")],
+                "needs memory >= 4 GiB, `a-0` has 1967 MiB",
+            ),
+            (&[("cores", ">= 4")], "needs cores >= 4, `a-0` has 2"),
+            (
+                &[("nics", "2")],
+                "needs nics = 2, `a-0` does not say what it has",
+            ),
+        ] {
+            let got = met(&map(needs), "a-0", &facts).err().unwrap_or_default();
+            assert_eq!(got, reason);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Overrides: what tests declare, changed by the playbook.
+//!
+//! Owns how they are written. Must not know tests: which ones are meant is the plan's affair.
+
+use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
+
+use serde::{Deserialize, Serialize};
+use target_fixtures::{
+    metadata::{Condition, Metadata, RetryOn, Reuse},
+    requirement::Requirement,
+};
+
+use super::{limit::Limit, wait::Pattern};
+
+/// Changes of `[[overrides]]`: what it gives takes the place of what a test and its modules declare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Override {
+    /// Part of the test's name (`a::smoke`), or a regular expression between slashes: `/^a::/`.
+    pub name: Pattern,
+    /// Only targets of this platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Only targets whose name matches one of these patterns; empty: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<String>>,
+    /// The category.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// The area under test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<String>,
+    /// The priority, 0 (most important) to 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u8>", range(max = 4))]
+    pub priority: Option<Priority>,
+    /// Free words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Who answers for the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Features that a target must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+    /// Requirements by capability: `requires = { memory = ">= 1 GiB" }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<BTreeMap<String, Required>>,
+    /// `true`, `false` or `"snapshot"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ReuseSchema>")]
+    pub reuse: Option<Reuse>,
+    /// Which instance the next attempt gets after a failed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<RetryOnSchema>")]
+    pub retry_on: Option<RetryOn>,
+    /// Whether one of the targets that fit is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any: Option<bool>,
+    /// How many instances of one target the test needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<NonZeroU32>,
+    /// How long it may take, counted from the lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Limit>,
+    /// How often nextest tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u16>,
+    /// Why it is not run; an empty text runs it after all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<String>,
+    /// Why it is expected to fail; an empty text expects a pass after all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_fail: Option<String>,
+}
+
+impl Override {
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let table = toml::Table::try_from(self).unwrap_or_default();
+        table.len() == 1
+    }
+
+    /// Changes what a test declares.
+    pub fn change(&self, metadata: &mut Metadata) {
+        // Every field is named, so that a new one cannot be forgotten here.
+        let Self {
+            name: _,
+            platform,
+            targets,
+            category,
+            area,
+            priority,
+            tags,
+            owner,
+            features,
+            requires,
+            reuse,
+            retry_on,
+            any,
+            count,
+            timeout,
+            retries,
+            skip,
+            expect_fail,
+        } = self;
+        let because = |reason: &String| {
+            let reason = Some(reason.clone()).filter(|reason| !reason.is_empty());
+            let condition = |reason| Condition {
+                reason,
+                ..Condition::default()
+            };
+            reason.map(condition).into_iter().collect()
+        };
+        or_keep(&mut metadata.platform, platform.clone());
+        or_keep(&mut metadata.category, category.clone());
+        or_keep(&mut metadata.area, area.clone());
+        or_keep(&mut metadata.priority, priority.map(|one| one.0));
+        or_keep(&mut metadata.owner, owner.clone());
+        or_keep(&mut metadata.reuse, *reuse);
+        or_keep(&mut metadata.retry_on, *retry_on);
+        or_keep(&mut metadata.any, *any);
+        or_keep(&mut metadata.count, count.map(NonZeroU32::get));
+        let limit = |limit: Limit| humantime::format_duration(limit.0).to_string();
+        or_keep(&mut metadata.timeout, timeout.map(limit));
+        or_keep(&mut metadata.retries, retries.map(u32::from));
+        set(&mut metadata.targets, targets.clone());
+        set(&mut metadata.tags, tags.clone());
+        set(&mut metadata.features, features.clone());
+        set(&mut metadata.skip, skip.as_ref().map(because));
+        set(&mut metadata.expect_fail, expect_fail.as_ref().map(because));
+        for (capability, Required(wanted)) in requires.iter().flatten() {
+            let requirements = &mut metadata.requirements;
+            requirements.insert(capability.clone(), wanted.to_string());
+        }
+    }
+}
+
+fn or_keep<T>(value: &mut Option<T>, new: Option<T>) {
+    if new.is_some() {
+        *value = new;
+    }
+}
+
+fn set<T>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
+    }
+}
+
+/// A priority, 0 to 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Priority(u8);
+
+impl TryFrom<i64> for Priority {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, String> {
+        let number = u8::try_from(number).ok().filter(|number| *number <= 4);
+        number
+            .map(Self)
+            .ok_or_else(|| "a priority is a number from 0 to 4".to_owned())
+    }
+}
+
+/// A requirement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Required(Requirement);
+
+impl Serialize for Required {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Required {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Required {
+    fn schema_name() -> Cow<'static, str> {
+        "Required".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "examples": [">= 1 GiB"] })
+    }
+}
+
+/// How [`Reuse`] is written.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ReuseSchema {
+    Whether(bool),
+    How(SnapshotSchema),
+}
+
+#[derive(schemars::JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SnapshotSchema {
+    Snapshot,
+}
+
+#[derive(schemars::JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum RetryOnSchema {
+    Same,
+    Fresh,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_takes_the_place_of_what_was_declared() {
+        let text = "name = \"a\"\npriority = 0\ntags = []\ntimeout = \"90s\"\nskip = \"\"\n\
+                    requires = { memory = \">= 2 GiB\" }\nreuse = \"snapshot\"\n";
+        let change: Override = toml::from_str(text).expect("an override");
+        let declared = serde_json::json!({
+            "priority": 3, "tags": ["slow"], "area": "net", "skip": [{"reason": "bug 7"}],
+            "requirements": {"memory": "> 1 GiB", "cores": "2"},
+        });
+        let mut metadata: Metadata = serde_json::from_value(declared).expect("metadata");
+        change.change(&mut metadata);
+        assert_eq!(
+            (metadata.priority, metadata.area.as_deref()),
+            (Some(0), Some("net"))
+        );
+        assert!(metadata.tags.is_empty() && metadata.skip.is_empty());
+        assert_eq!(metadata.timeout.as_deref(), Some("1m 30s"));
+        assert_eq!(metadata.reuse, Some(Reuse::Snapshot));
+        assert_eq!(metadata.requirements["memory"], ">= 2 GiB");
+        assert_eq!(metadata.requirements["cores"], "2");
+        assert!(!change.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (text, expected) in [
+            ("priority = 0", "missing field `name`"),
+            (
+                "name = \"a\"\npriority = 9",
+                "a priority is a number from 0 to 4",
+            ),
+            (
+                "name = \"a\"\nrequires = { memory = \"> lots\" }",
+                "the requirement `> lots` compares",
+            ),
+            (
+                "name = \"a\"\nreuse = \"maybe\"",
+                "`reuse` is true, false or",
+            ),
+            ("name = \"a\"\ntagz = []", "unknown field `tagz`"),
+        ] {
+            let error = toml::from_str::<Override>(text).unwrap_err();
+            assert!(error.message().starts_with(expected), "{text}: {error}");
+        }
+        let empty: Override = toml::from_str("name = \"a\"").expect("an override");
+        assert!(empty.is_empty());
+    }
+}

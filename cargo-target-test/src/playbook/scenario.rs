@@ -1,0 +1,128 @@
+//! Scenarios and modes: what is run together under one name, and options under one name.
+//!
+//! Owns how they are written, and which targets scenarios make of a playbook's. Must not run anything.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Definition, Recipe, Target,
+    criteria::Texts,
+    diagnostic::{did_you_mean, list},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A scenario of `[[scenarios]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// For `--scenario`: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// Names of targets, in which `*` stands for any text; all where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Texts>,
+    /// The recipe that takes the place of the targets' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// nextest's filterset: which cases it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filterset: Option<String>,
+    /// The mode it is run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+}
+
+/// A mode of `[modes.NAME]`: options that could be typed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Mode {
+    /// The words: `["--keep-targets", "--retries", "2"]`.
+    pub options: Vec<String>,
+}
+
+impl Scenario {
+    /// Whether it has this target.
+    pub(super) fn has(&self, target: &str) -> bool {
+        let patterns = self.targets.as_ref();
+        patterns.is_none_or(|all| all.0.iter().any(|one| matches(one, target)))
+    }
+}
+
+/// The scenarios of these names.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a name that is none, with the nearest.
+pub fn chosen<'a>(all: &'a [Scenario], names: &[String]) -> Result<Vec<&'a Scenario>> {
+    let one = |name: &String| {
+        let known: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+        let found = all.iter().find(|scenario| scenario.name == *name);
+        found.ok_or_else(|| unknown("scenario", name, &known))
+    };
+    let mut chosen: Vec<&Scenario> = Vec::new();
+    for scenario in names.iter().map(one) {
+        let scenario = scenario?;
+        if !chosen.iter().any(|known| known.name == scenario.name) {
+            chosen.push(scenario);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The error for a name on the command line that is none of the playbook's.
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+    let message = format!("the playbook has no {what} `{name}`");
+    let hint = did_you_mean(name, known).unwrap_or_else(|| match known {
+        [] => format!("it names no {what} at all"),
+        known => format!("there are {}", list(known)),
+    });
+    Error::new(ErrorKind::Usage, message).with_hint(hint)
+}
+
+/// The targets that scenarios make of these: each with the scenario's recipe, and named after the scenario too
+/// where several have it.
+pub fn staged(
+    targets: &[Target],
+    recipes: &BTreeMap<String, Recipe>,
+    scenarios: &[&Scenario],
+    directory: &Path,
+) -> Vec<Target> {
+    let mut staged = Vec::new();
+    for scenario in scenarios {
+        for target in targets.iter().filter(|target| scenario.has(&target.name)) {
+            let others = scenarios.iter().filter(|other| other.has(&target.name));
+            let mut target = target.clone();
+            if others.count() > 1 {
+                target.label = format!("{}/{}", scenario.name, target.name);
+                target.name = format!("{}.{}", scenario.name, target.name);
+            }
+            target.scenario = Some(scenario.name.clone());
+            let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
+            if let Some(recipe) = recipe {
+                target.care.recipe = Some(Arc::new(recipe.clone()));
+                target.definition = Definition::of(&target, directory);
+            }
+            staged.push(target);
+        }
+    }
+    staged
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any number of characters.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<_> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
