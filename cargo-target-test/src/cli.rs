@@ -118,6 +118,9 @@ pub struct RunArgs {
     /// With --delete-targets: also instances that a living process holds
     #[arg(long, help_heading = "Target options", requires = "delete_targets")]
     pub force: bool,
+    /// Write nextest's JUnit report to this file, with all output in it
+    #[arg(long, value_name = "FILE", help_heading = "Target options")]
+    pub junit: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tests: TestArgs,
@@ -129,6 +132,9 @@ pub struct ListArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Count tests and cases by what they declare: all keys, or one such as `area`
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub stats: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tests: TestArgs,
@@ -183,6 +189,26 @@ pub struct BrokerArgs {
     /// Return once a broker serves the pool, started now or before
     #[arg(long)]
     pub ensure: bool,
+}
+
+impl Verb {
+    /// Which tests it is about, if it is about tests.
+    pub fn tests(&self) -> Option<&TestArgs> {
+        match self {
+            Self::Run(run) => Some(&run.tests),
+            Self::List(list) => Some(&list.tests),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn tests_mut(&mut self) -> Option<&mut TestArgs> {
+        match self {
+            Self::Run(run) => Some(&mut run.tests),
+            Self::List(list) => Some(&mut list.tests),
+            _ => None,
+        }
+    }
 }
 
 impl RunArgs {

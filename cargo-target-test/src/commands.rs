@@ -8,6 +8,7 @@ pub mod choice;
 pub mod delete;
 pub mod gc;
 pub mod list;
+pub mod mode;
 pub mod run;
 pub mod schema;
 pub mod setting;

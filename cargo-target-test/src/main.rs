@@ -23,10 +23,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let code = dispatch(&cli).unwrap_or_else(|error| {
-        ui::error(&error);
-        error.exit_code()
-    });
+    let code = commands::mode::apply(cli)
+        .and_then(|cli| cli.as_ref().map_or(Ok(0), dispatch))
+        .unwrap_or_else(|error| {
+            ui::error(&error);
+            error.exit_code()
+        });
     ExitCode::from(code)
 }
 

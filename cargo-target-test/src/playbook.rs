@@ -36,7 +36,8 @@ use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
 pub(crate) use self::files::resolve as resolve_path;
-pub(crate) use self::scenario::unknown as unknown_name;
+pub(crate) use self::scenario::{nearest, unknown as unknown_name};
+pub(crate) use self::tables::BUILT_IN as BUILT_IN_MODES;
 pub use self::{
     care::{Care, OnDirty},
     criteria::{Priorities, Rule, Texts, Times},

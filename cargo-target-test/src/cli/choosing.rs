@@ -38,6 +38,23 @@ pub struct ChoosingArgs {
     pub explain: bool,
 }
 
+impl ChoosingArgs {
+    /// Goes before others: what it does not say is theirs. Of criteria, both hold.
+    pub fn go_before(&mut self, others: Self) {
+        let or = |own: &mut Vec<String>, other| {
+            if own.is_empty() {
+                *own = other;
+            }
+        };
+        or(&mut self.on, others.on);
+        or(&mut self.scenario, others.scenario);
+        self.criteria.splice(0..0, others.criteria);
+        self.prefer = self.prefer.or(others.prefer);
+        self.order = self.order.or(others.order);
+        self.seed = self.seed.or(others.seed);
+    }
+}
+
 /// Where a test runs that does not care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PreferArg {

@@ -82,6 +82,30 @@ impl NextestArgs {
         words
     }
 
+    /// Goes before others: an option that is given, or its opposite, takes the place of theirs.
+    pub fn go_before(&mut self, others: Self) {
+        const OPPOSITES: &[&[&str]] = &[
+            &["fail-fast", "no-fail-fast", "max-fail"],
+            &["show-progress", "hide-progress-bar"],
+            &["no-capture", "test-threads"],
+        ];
+        let same = |a: &str, b: &str| {
+            let opposites = OPPOSITES
+                .iter()
+                .any(|all| all.contains(&a) && all.contains(&b));
+            a == b || opposites
+        };
+        let mut options = others.options;
+        options.retain(|other| {
+            let mut own = self.options.iter();
+            !own.any(|own| same(own.option.long, other.option.long))
+        });
+        self.options.splice(0..0, options);
+        self.filters.splice(0..0, others.filters);
+        self.after_dashes.splice(0..0, others.after_dashes);
+        self.unread.splice(0..0, others.unread);
+    }
+
     /// The last value of an option, by its long name: `value("debugger")`.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.given(long)

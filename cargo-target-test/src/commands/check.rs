@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, TestArgs},
-    commands::{choice::Choice, setting::Setting},
+    commands::{choice::Choice, mode, setting::Setting},
     error::Result,
     playbook::{
         Care, MetadataSettings, OnDirty, Origin, Playbook, Recipe, Rules, Select, Target, toml_key,
@@ -25,6 +25,7 @@ use crate::{
 pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     let setting = Setting::find(global, &NextestArgs::default())?;
     setting.check_on_disk()?;
+    mode::check(&setting.playbook)?;
     if args.tests {
         Choice::make(global, &TestArgs::default())?;
     }

@@ -58,6 +58,8 @@ pub struct Choice {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
+    /// Where the JUnit report goes.
+    pub junit: Option<PathBuf>,
     /// Cargo's configuration, as given on the command line.
     configs: Vec<OsString>,
 }
@@ -114,6 +116,7 @@ impl Choice {
             summary,
             stage,
             warnings,
+            junit: None,
             configs: args.configs().map(OsStr::to_owned).collect(),
         };
         choice.chosen = if choice.nextest.may_leave_out(&choice.setting.workspace) {

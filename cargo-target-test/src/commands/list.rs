@@ -13,6 +13,7 @@
 //! - `notes`: sentences
 
 mod listing;
+mod stats;
 
 use std::{collections::HashSet, fmt::Write, io::IsTerminal};
 
@@ -26,6 +27,7 @@ use crate::{
     ui,
 };
 use listing::{CaseLine, Listing};
+use stats::Stats;
 
 /// What nextest selected: ids of binaries, with names of cases or of plain tests.
 pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
@@ -38,6 +40,20 @@ pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
     let choice = Choice::make(global, &args.tests)?;
     let targets = &choice.setting.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
+    if let Some(key) = &args.stats {
+        let is_chosen = |test: usize, name: &str| {
+            let binary = &choice.inventory.binaries[choice.inventory.tests[test].binary];
+            let key = (binary.id.as_str(), name);
+            chosen.as_ref().is_none_or(|chosen| chosen.contains(&key))
+        };
+        let stats = Stats::new(&choice.inventory, &choice.plan, targets, is_chosen, key)?;
+        ui::out(match args.json {
+            true => stats.json().to_string(),
+            false => stats.table(),
+        });
+        choice.say_warnings();
+        return Ok(0);
+    }
     run(
         &choice.inventory,
         &choice.plan,

@@ -25,7 +25,8 @@ use crate::{
 /// # Errors
 /// Whatever keeps the run from starting.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
-    let choice = Choice::make(global, &args.tests)?;
+    let mut choice = Choice::make(global, &args.tests)?;
+    choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
     choice.say_notes();
     if choice.chosen().is_empty() {
         say_what_was_meant(&args.tests.nextest.filters);

@@ -72,11 +72,16 @@ pub fn chosen<'a>(all: &'a [Scenario], names: &[String]) -> Result<Vec<&'a Scena
 /// The error for a name on the command line that is none of the playbook's.
 pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     let message = format!("the playbook has no {what} `{name}`");
-    let hint = did_you_mean(name, known).unwrap_or_else(|| match known {
+    let hint = match known {
         [] => format!("it names no {what} at all"),
-        known => format!("there are {}", list(known)),
-    });
+        known => nearest(name, known),
+    };
     Error::new(ErrorKind::Usage, message).with_hint(hint)
+}
+
+/// What may have been meant, for a hint.
+pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
+    did_you_mean(name, known).unwrap_or_else(|| format!("there are {}", list(known)))
 }
 
 /// The targets that scenarios make of these: each with the scenario's recipe, and named after the scenario too

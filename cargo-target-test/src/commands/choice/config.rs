@@ -24,6 +24,7 @@ impl Choice {
             ordinary,
             declared: self.declared(),
             order: self.order(),
+            junit: self.junit.clone(),
         }
     }
 

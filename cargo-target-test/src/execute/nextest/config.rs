@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    path::PathBuf,
 };
 
 /// What the configuration says.
@@ -22,6 +23,8 @@ pub struct ToolConfig {
     pub declared: Declared,
     /// Which cases start earlier or later than others.
     pub order: Order,
+    /// Where the JUnit report goes, where the user does not say.
+    pub junit: Option<PathBuf>,
 }
 
 /// Cases by nextest's priority, the binary's id, and the test's name: what stands in their brackets.
@@ -54,6 +57,13 @@ impl ToolConfig {
             "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
             self.threads.max(1)
         );
+        if let Some(path) = &self.junit {
+            let path = toml::Value::from(path.to_string_lossy().as_ref());
+            let _ = writeln!(
+                text,
+                "[profile.default.junit]\npath = {path}\nstore-success-output = true\nstore-failure-output = true\n"
+            );
+        }
         for (number, (target, label, _)) in self.targets.iter().enumerate() {
             let (target, label) = (escape(target), escape(label));
             over(
@@ -148,6 +158,7 @@ mod tests {
                 ("retries", "3".to_owned(), "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
             )]),
+            junit: None,
             order: BTreeMap::from([(
                 -3,
                 BTreeMap::from([(

@@ -1,0 +1,236 @@
+//! `list --stats`: tests and cases, counted by what they declare.
+//!
+//! Owns the keys and how the counts look. Must not know why a test is or is not a case.
+//!
+//! The JSON is one object: for each key a list of objects with `value` (null: not declared), `tests` and `cases`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use serde::Serialize;
+use target_fixtures::metadata::{Metadata, Reuse};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inventory::Inventory,
+    plan::Plan,
+    playbook::{self, Target},
+};
+
+/// What can be counted by; `tags` and `features` count a test once for each.
+const KEYS: [&str; 12] = [
+    "area", "category", "priority", "tags", "owner", "features", "platform", "target", "count",
+    "reuse", "timeout", "retries",
+];
+
+/// One line.
+#[derive(Debug, PartialEq, Serialize)]
+struct Line {
+    value: Option<String>,
+    tests: usize,
+    cases: usize,
+}
+
+/// The counts, by key.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Stats(Vec<(&'static str, Vec<Line>)>);
+
+/// Tests with their cases.
+#[derive(Default)]
+struct Counted {
+    tests: BTreeSet<usize>,
+    cases: usize,
+}
+
+impl Stats {
+    /// Counts these cases and tests; `key` alone, where it is not empty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a key that there is not.
+    pub(super) fn new(
+        inventory: &Inventory,
+        plan: &Plan,
+        targets: &[Target],
+        is_chosen: impl Fn(usize, &str) -> bool,
+        key: &str,
+    ) -> Result<Self> {
+        let keys: Vec<_> = KEYS
+            .into_iter()
+            .filter(|one| key.is_empty() || *one == key)
+            .collect();
+        if keys.is_empty() {
+            let message = format!("tests are not counted by `{key}`");
+            return Err(
+                Error::new(ErrorKind::Usage, message).with_hint(playbook::nearest(key, &KEYS))
+            );
+        }
+        let nothing = Metadata::default();
+        let metadata = |test: usize| inventory.tests[test].metadata.as_ref().unwrap_or(&nothing);
+        let count = |key: &'static str| {
+            let mut counted = BTreeMap::<Option<String>, Counted>::new();
+            for case in plan
+                .cases
+                .iter()
+                .filter(|case| is_chosen(case.test, &case.name))
+            {
+                let target = &targets[case.target].label;
+                for value in values(key, metadata(case.test), Some(target)) {
+                    let counted = counted.entry(value).or_default();
+                    counted.tests.insert(case.test);
+                    counted.cases += 1;
+                }
+            }
+            let alone = plan
+                .plain
+                .iter()
+                .chain(plan.excluded.iter().map(|one| &one.test));
+            for test in alone.filter(|test| is_chosen(**test, &inventory.tests[**test].name)) {
+                // Of what runs nowhere, or without a target, there is no target to count by.
+                let target = (key == "target").then_some("");
+                if target.is_none() {
+                    for value in values(key, metadata(*test), target) {
+                        counted.entry(value).or_default().tests.insert(*test);
+                    }
+                }
+            }
+            let line = |(value, Counted { tests, cases })| Line {
+                value,
+                tests: tests.len(),
+                cases,
+            };
+            (key, counted.into_iter().map(line).collect())
+        };
+        Ok(Self(keys.into_iter().map(count).collect()))
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let lines =
+            |(key, lines): &(&str, Vec<Line>)| ((*key).to_owned(), serde_json::json!(lines));
+        self.0
+            .iter()
+            .map(lines)
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    /// For people; keys of which nothing is declared are left out. The last line has no newline.
+    pub(super) fn table(&self) -> String {
+        let mut text = String::new();
+        let alone = self.0.len() == 1;
+        for (key, lines) in &self.0 {
+            if !alone && lines.iter().all(|line| line.value.is_none()) {
+                continue;
+            }
+            let _ = writeln!(text, "{key}");
+            let shown = |line: &Line| line.value.clone().unwrap_or_else(|| "(none)".to_owned());
+            let width = lines
+                .iter()
+                .map(|line| shown(line).chars().count())
+                .max()
+                .unwrap_or(0);
+            for line in lines {
+                let (value, tests, cases) = (shown(line), line.tests, line.cases);
+                let of = |count: usize, one: &str| {
+                    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+                };
+                let _ = writeln!(
+                    text,
+                    "    {value:width$}  {:>10}  {:>12}",
+                    of(tests, "test"),
+                    of(cases, "case")
+                );
+            }
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+/// A test's values of a key; none declared is one, `None`.
+fn values(key: &str, metadata: &Metadata, target: Option<&str>) -> Vec<Option<String>> {
+    let several = |all: &[String]| match all {
+        [] => vec![None],
+        all => all.iter().cloned().map(Some).collect(),
+    };
+    let number = |number: Option<u32>| vec![number.map(|number| number.to_string())];
+    match key {
+        "area" => vec![metadata.area.clone()],
+        "category" => vec![metadata.category.as_ref().map(|one| one.to_lowercase())],
+        "priority" => number(metadata.priority.map(u32::from)),
+        "tags" => several(&metadata.tags),
+        "owner" => vec![metadata.owner.clone()],
+        "features" => several(&metadata.features),
+        "platform" => vec![metadata.platform.clone()],
+        "target" => vec![target.map(str::to_owned)],
+        "count" => number(metadata.count),
+        "reuse" => {
+            let word = |reuse| match reuse {
+                Reuse::Yes => "true",
+                Reuse::No => "false",
+                Reuse::Snapshot => "snapshot",
+            };
+            vec![metadata.reuse.map(|reuse| word(reuse).to_owned())]
+        }
+        "timeout" => vec![metadata.timeout.clone()],
+        _ => number(metadata.retries),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{Choosing, build, testing};
+
+    #[test]
+    fn tests_and_cases_are_counted_by_what_they_declare() {
+        let inventory = testing::inventory(&[
+            (
+                "a",
+                Some(json!({"area": "net", "tags": ["x", "y"], "priority": 0})),
+            ),
+            ("b", Some(json!({"area": "net", "tags": ["x"]}))),
+            ("c", Some(json!({"area": "disk", "features": ["gpu"]}))),
+            ("plain", None),
+        ]);
+        let targets = [testing::target("s"), testing::target("t")];
+        let plan = build(&inventory, &targets, &Choosing::default());
+        let stats = |key| Stats::new(&inventory, &plan, &targets, |_, _| true, key);
+        let json = stats("").expect("stats").json();
+        assert_eq!(
+            json["area"],
+            json!([
+                {"value": null, "tests": 1, "cases": 0},
+                {"value": "disk", "tests": 1, "cases": 0},
+                {"value": "net", "tests": 2, "cases": 4},
+            ])
+        );
+        assert_eq!(
+            json["tags"][1],
+            json!({"value": "x", "tests": 2, "cases": 4})
+        );
+        assert_eq!(
+            json["tags"][2],
+            json!({"value": "y", "tests": 1, "cases": 2})
+        );
+        assert_eq!(
+            json["target"],
+            json!([
+                {"value": "s", "tests": 2, "cases": 2}, {"value": "t", "tests": 2, "cases": 2},
+            ])
+        );
+        let text = stats("area").expect("stats").table();
+        assert_eq!(
+            text.lines().nth(3),
+            Some("    net        2 tests       4 cases"),
+            "{text}"
+        );
+        let error = stats("aera").expect_err("no key");
+        assert_eq!(error.hint(), Some("did you mean `area`?"));
+        assert!(!stats("").expect("stats").table().contains("owner"));
+    }
+}
