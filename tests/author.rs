@@ -239,7 +239,7 @@ fn declarations_are_listed() {
             "frames::case_1_small[poor]: only on `here`",
             "frames::deep::case_2_f_0[poor]: only on `here`",
             "frames[poor]: only on `here`",
-            "large[poor]: memory: needs `>= 8 GiB`, has `1 GiB`",
+            "large[poor]: needs memory >= 8 GiB, `poor` offers 1 GiB",
             "net::deeper::nowhere[here]: skip: not on this one",
             "net::deeper::nowhere[poor]: skip: no route",
             "net::inherits[poor]: skip: no route",

@@ -2,6 +2,8 @@
 
 /// A test author's view: what `#[target_test]` and `Target` offer, against the tool itself.
 mod author;
+/// Which test runs where, how often, and when.
+mod choosing;
 /// The command line, and nextest's options held against the real `--help`.
 mod cli;
 /// What every platform has to do, by one list.

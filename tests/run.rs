@@ -13,4 +13,4 @@ mod selection;
 /// Verdicts and exit codes.
 mod verdicts;
 /// The crate that they run.
-mod world;
+pub(crate) mod world;

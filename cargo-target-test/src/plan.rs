@@ -68,6 +68,8 @@ pub struct Plan {
     pub excluded: Vec<Exclusion>,
     /// What a user should know, a sentence each.
     pub notes: Vec<String>,
+    /// Requirements that nothing can meet, a sentence each.
+    pub impossible: Vec<String>,
     /// What can hardly be meant, a sentence each.
     pub warnings: Vec<String>,
 }

@@ -3,10 +3,11 @@
 //! Owns its sources and the playbooks. Must not know what is expected of a run.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::Mutex,
 };
 
 use crate::support::{Outcome, Project, Tool, repository};
@@ -27,16 +28,40 @@ count = 2
 "#;
 
 /// A test's own view of the crate: a pool, a playbook and a nextest configuration of its own.
-pub(super) struct World {
+pub(crate) struct World {
     project: Project,
 }
 
 impl World {
     /// The crate, on `east` and `west`.
     pub(super) fn new() -> Self {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects/run-world");
-        static WRITTEN: OnceLock<()> = OnceLock::new();
-        WRITTEN.get_or_init(|| write(&root));
+        let unit = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn expands() {}\n}\n";
+        let macros = "[package]\nname = \"run-world-macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+                      [lib]\nproc-macro = true\n";
+        let manifest = "run-world-macros.path = \"macros\"\n\n[[test]]\nname = \"odd\"\nharness = false\n\n\
+                        [workspace]\nmembers = [\"macros\"]\n";
+        Self::of(
+            "run-world",
+            manifest,
+            &[
+                ("macros/Cargo.toml", macros),
+                ("macros/src/lib.rs", unit),
+                ("tests/cases.rs", include_str!("crate/cases.rs")),
+                ("tests/odd.rs", include_str!("crate/odd.rs")),
+            ],
+        )
+    }
+
+    /// A crate of another name, on `east` and `west`: what its manifest says after `target-fixtures`, its files.
+    pub(crate) fn of(name: &str, manifest: &str, files: &[(&str, &str)]) -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let root = root.join("projects").join(name);
+        static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut written = WRITTEN.lock().expect("nobody panicked");
+        if written.insert(name.to_owned()) {
+            write(&root, name, manifest, files);
+        }
+        drop(written);
         let world = Self {
             project: Project::existing(&root),
         };
@@ -46,7 +71,12 @@ impl World {
 
     /// The same on machines that a script makes: each is a file in the folder `machines`.
     pub(super) fn on_machines(targets: &str) -> Self {
-        let world = Self::new();
+        Self::new().with_machines(targets)
+    }
+
+    /// Has a playbook of such machines.
+    pub(crate) fn with_machines(self, targets: &str) -> Self {
+        let world = self;
         fs::create_dir(world.path("machines")).expect("a folder");
         world.program(
             "up",
@@ -70,26 +100,26 @@ impl World {
     }
 
     /// A path in the test's private folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.project.private(name)
     }
 
     /// Writes a file in the private folder.
-    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).expect("a file");
         path
     }
 
     /// Writes a shell script in the private folder.
-    pub(super) fn program(&self, name: &str, script: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str, script: &str) -> PathBuf {
         let path = self.file(name, &format!("#!/bin/sh\n{script}"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
         path
     }
 
     /// Gives nextest this configuration.
-    pub(super) fn nextest(self, toml: &str) -> Self {
+    pub(crate) fn nextest(self, toml: &str) -> Self {
         self.file("nextest.toml", toml);
         self
     }
@@ -101,7 +131,7 @@ impl World {
     }
 
     /// The tool; the crate's tests find the private folder in `SCRATCH`.
-    pub(super) fn tool(&self, args: &[&str]) -> Tool {
+    pub(crate) fn tool(&self, args: &[&str]) -> Tool {
         self.prepared(self.project.tool([""; 0])).args(args)
     }
 
@@ -119,17 +149,17 @@ impl World {
 
     /// Runs it to its end.
     #[track_caller]
-    pub(super) fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         self.tool(args).run()
     }
 
     /// What a test or a program wrote to a private file, if anything.
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// The machines that exist.
-    pub(super) fn machines(&self) -> Vec<String> {
+    pub(crate) fn machines(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("machines")).expect("the machines");
         let mut names: Vec<_> = entries
             .flatten()
@@ -141,7 +171,7 @@ impl World {
 
     /// Nothing is left of a run: no instance in the pool, no machine, no private folder.
     #[track_caller]
-    pub(super) fn is_clean(&self) {
+    pub(crate) fn is_clean(&self) {
         let targets = self.project.run(&["targets", "--json"]).code(0);
         let json: serde_json::Value = serde_json::from_str(&targets.stdout).expect("JSON");
         let left = json.as_array().map_or(0, Vec::len);
@@ -162,7 +192,7 @@ impl World {
 }
 
 /// `PASS`, `FAIL`, ... as nextest counts them in its summary line: `3 tests run: 2 passed, 1 failed`.
-pub(super) fn summary(run: &Outcome) -> &str {
+pub(crate) fn summary(run: &Outcome) -> &str {
     let mut lines = run.stderr.lines();
     lines
         .rfind(|line| line.contains("Summary ["))
@@ -170,28 +200,20 @@ pub(super) fn summary(run: &Outcome) -> &str {
         .unwrap_or("")
 }
 
-/// Writes the crate and builds it, once for all tests.
-fn write(root: &Path) {
+/// Writes a crate and builds it, once for all tests.
+fn write(root: &Path, name: &str, manifest: &str, files: &[(&str, &str)]) {
     fs::create_dir_all(root).expect("a folder");
     let lock = File::create(root.with_extension("lock")).expect("a lock file");
     lock.lock().expect("the lock");
     let fixtures = repository().join("target-fixtures");
     let manifest = format!(
-        "[package]\nname = \"run-world\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-         [dev-dependencies]\ntarget-fixtures.path = {fixtures:?}\nrun-world-macros.path = \"macros\"\n\n\
-         [[test]]\nname = \"odd\"\nharness = false\n\n\
-         [workspace]\nmembers = [\"macros\"]\n\n[profile.dev]\ndebug = false\n"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dev-dependencies]\ntarget-fixtures.path = {fixtures:?}\n{manifest}\n[profile.dev]\ndebug = false\n"
     );
-    let macros = "[package]\nname = \"run-world-macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-                  [lib]\nproc-macro = true\n";
-    let unit = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn expands() {}\n}\n";
-    let mut project = Project::existing(root)
-        .file("Cargo.toml", &manifest)
-        .file("src/lib.rs", "")
-        .file("macros/Cargo.toml", macros)
-        .file("macros/src/lib.rs", unit)
-        .file("tests/cases.rs", include_str!("crate/cases.rs"))
-        .file("tests/odd.rs", include_str!("crate/odd.rs"));
+    let mut project = Project::existing(root).file("Cargo.toml", &manifest);
+    for (path, content) in [("src/lib.rs", "")].iter().chain(files) {
+        project = project.file(path, content);
+    }
     if !project.path("Cargo.lock").exists() {
         let versions = fs::read_to_string(repository().join("Cargo.lock")).expect("Cargo.lock");
         project = project.file("Cargo.lock", &versions);

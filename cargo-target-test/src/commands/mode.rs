@@ -2,7 +2,7 @@
 //!
 //! Owns the names that need no playbook, and how what is typed goes before a mode's. Must not know what options do.
 
-use std::ffi::OsString;
+use std::{borrow::Cow, ffi::OsString};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
@@ -50,8 +50,8 @@ pub fn apply(cli: Cli) -> Result<Option<Cli>> {
     };
     let words = words(&name, &playbook)?;
     if choosing.explain {
-        let shown = words.iter().map(String::as_str);
-        ui::out(shlex::try_join(shown).unwrap_or_default());
+        let shown: Vec<_> = words.iter().map(|word| typed(word)).collect();
+        ui::out(shown.join(" "));
         return Ok(None);
     }
     Ok(Some(below(cli, parse(&name, &words)?)))
@@ -102,6 +102,15 @@ fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
             let known: Vec<_> = names.chain(BUILT_IN_MODES).collect();
             playbook::unknown_name("mode", name, &known)
         })
+}
+
+/// A word as it is typed in a shell.
+fn typed(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => shlex::try_quote(word).unwrap_or(Cow::Borrowed(word)),
+    }
 }
 
 /// What a mode's options are as a command line.

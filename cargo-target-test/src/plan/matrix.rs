@@ -85,11 +85,11 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
         choosing.order,
     );
     plan.notes = notes::notes(&plan, inventory);
-    plan.warnings = notes::warnings(&plan, inventory);
-    let idle = criteria
-        .idle()
-        .map(|rule| format!("criteria `{rule}` match no test"));
-    plan.warnings.extend(idle);
+    plan.impossible = notes::impossible(&plan, inventory);
+    let idle = criteria.idle();
+    plan.warnings = idle
+        .map(|rule| format!("criteria `{rule}` match no test"))
+        .collect();
     plan
 }
 

@@ -43,7 +43,7 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
 }
 
 /// Requirements that nothing can meet.
-pub(super) fn warnings(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let mut impossible: Vec<_> = (plan.excluded.iter())
         .filter(|exclusion| exclusion.reason.contains(": nothing can be `"))
         .collect();

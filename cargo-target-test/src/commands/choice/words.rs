@@ -38,6 +38,7 @@ impl Choice {
             notes
                 .filter(|note| !self.plain.is_empty() || !note.contains(plan::ON_HOST))
                 .for_each(ui::note);
+            self.plan.impossible.iter().for_each(ui::warn);
         }
         self.say_warnings();
     }

@@ -189,6 +189,10 @@ async fn run_case(
         End::Failed if case.retry_fresh && !start.last => End::Spoilt,
         end => end,
     };
+    // Before its instances are replaced, which nobody may need.
+    if start.last || end == End::Done {
+        case.supply.demand.done(&start.name);
+    }
     let lost = held.end(core, end).await;
     judge(&mut outcome, ended, lost, skipped, &case.run);
     let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;

@@ -1,0 +1,196 @@
+//! Tests that declare all that can be chosen by; what they leave is in `SCRATCH`.
+
+use std::{
+    env, fs,
+    io::Write,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::prelude::*;
+
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env::var_os("SCRATCH").expect("SCRATCH")).join(name)
+}
+
+fn note(file: &str, line: &str) {
+    let file = fs::File::options().append(true).create(true).open(scratch(file));
+    file.and_then(|mut file| writeln!(file, "{line}")).expect("a note");
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(scratch(file)).unwrap_or_default()
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !what() {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What the script wrote that made the machine: no two machines have the same.
+fn machine(target: &Target) -> String {
+    let machine = read(&format!("machines/{}", target.instance()));
+    assert!(!machine.is_empty());
+    machine.trim().to_owned()
+}
+
+/// The first example of the design this grew from.
+mod seed {
+    use super::*;
+
+    #[target_test(priority = 0)]
+    fn smoke() {}
+
+    #[target_test(priority = 1, tags = ["slow"])]
+    fn smoke_reboot() {}
+
+    #[target_test(priority = 0, area = "xdp")]
+    fn verify_xdp() {}
+
+    #[target_test(priority = 2, area = "xdp", category = "Performance")]
+    fn smoke_xdp() {}
+}
+
+mod needs {
+    use super::*;
+
+    #[target_test(memory = ">= 1 PiB")]
+    fn huge() {
+        panic!("no machine has that");
+    }
+
+    #[target_test(cores = "> 8, < 2")]
+    fn impossible() {
+        panic!("no machine can be that");
+    }
+
+    #[target_test(requires("fpga.cells" = ">= 1000"))]
+    fn fpga() {
+        panic!("no target says so");
+    }
+
+    #[target_test(cores = ">= 1", memory = ">= 1 MiB", os = "~ *", nics = ">= 0", disk = ">= 1 MiB")]
+    fn modest() {}
+}
+
+mod fresh {
+    use super::*;
+
+    #[target_test(reuse = false)]
+    fn spends_1(target: &Target) {
+        note("spent", &machine(target));
+    }
+
+    #[target_test(reuse = false)]
+    fn spends_2(target: &Target) {
+        note("spent", &machine(target));
+    }
+
+    #[target_test(reuse = false)]
+    fn spends_3(target: &Target) {
+        note("spent", &machine(target));
+        // While a spare comes up.
+        wait_for(|| read("ledger").matches("deploy").count() >= 2);
+    }
+
+    #[target_test(retries = 2, retry_on = "fresh")]
+    fn third_machine_passes(target: &Target) {
+        note("tried", &machine(target));
+        assert!(read("tried").lines().count() >= 3);
+    }
+
+    #[target_test(retries = 1)]
+    fn second_attempt_passes(target: &Target) {
+        note("tried", &machine(target));
+        assert!(read("tried").lines().count() >= 2);
+    }
+}
+
+mod any {
+    use super::*;
+
+    #[target_test(any = true)]
+    fn anywhere(target: &Target) {
+        note("any", target.name());
+    }
+}
+
+mod early {
+    use super::*;
+
+    #[target_test(targets = ["quick"])]
+    fn ends_at_once() {}
+
+    #[target_test(targets = ["patient"])]
+    fn sees_the_other_go() {
+        wait_for(|| read("ledger").contains("delete quick-0"));
+    }
+}
+
+mod timed {
+    use super::*;
+
+    fn takes(name: &str, millis: u64) {
+        note("started", name);
+        thread::sleep(Duration::from_millis(millis));
+    }
+
+    #[target_test]
+    fn a_short() {
+        takes("a_short", 0);
+    }
+
+    #[target_test]
+    fn b_middle() {
+        takes("b_middle", 80);
+    }
+
+    #[target_test]
+    fn c_long() {
+        takes("c_long", 400);
+    }
+}
+
+mod shards {
+    use super::*;
+
+    fn runs(target: &Target, me: &str) {
+        note("ran", &format!("{me} {}", target.name()));
+    }
+
+    /// Both halves are under way at once; not all of one half waits, lest it has all instances.
+    fn meets(target: &Target, me: &str) {
+        runs(target, me);
+        wait_for(|| ["one", "two"].iter().all(|half| read("ran").contains(half)));
+    }
+
+    #[target_test]
+    fn a_one(target: &Target) {
+        meets(target, "a_one");
+    }
+
+    #[target_test]
+    fn b_two(target: &Target) {
+        meets(target, "b_two");
+    }
+
+    /// The half that needs its instance no more lets it go to the other, which has come for it by then.
+    #[target_test]
+    fn c_one(target: &Target) {
+        runs(target, "c_one");
+        wait_for(|| {
+            let runs = fs::read_dir(scratch("pool/runs")).expect("the runs").flatten();
+            let claims = runs.map(|run| fs::read_to_string(run.path()).unwrap_or_default());
+            claims.filter(|claims| claims.matches("\"tt-").count() == 2).count() == 2
+        });
+    }
+
+    #[target_test]
+    fn d_two(target: &Target) {
+        runs(target, "d_two");
+    }
+}

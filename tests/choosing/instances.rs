@@ -1,0 +1,135 @@
+//! Which instances cases get, and what becomes of these.
+
+use super::{cases, on_machines, passed};
+
+fn count(world: &crate::run::world::World, word: &str) -> usize {
+    world.read("ledger").matches(word).count()
+}
+
+/// The replacement comes up beside the running tests; nothing is made that no case needs.
+#[test]
+fn spent_instances_are_replaced_ahead() {
+    let world = on_machines(
+        "[[targets]]\nname = \"east\"\nplatform = \"command\"\ncount = 1\nmax-spares = 1\n",
+    );
+    let run = world.run(&["fresh::spends"]).code(0);
+    assert_eq!(passed(&run).len(), 3, "{run:?}");
+    let machines = world.read("spent");
+    let mut machines: Vec<_> = machines.lines().collect();
+    machines.sort_unstable();
+    machines.dedup();
+    assert_eq!(machines.len(), 3, "each had its own");
+    assert_eq!(
+        (count(&world, "deploy"), count(&world, "delete")),
+        (3, 3),
+        "{run:?}"
+    );
+    world.is_clean();
+}
+
+#[test]
+fn a_spent_instance_without_spares_is_made_anew() {
+    let world = on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");
+    world.run(&["fresh::spends_1", "fresh::spends_2"]).code(0);
+    let machines = world.read("spent");
+    let machines: Vec<_> = machines.lines().collect();
+    assert_eq!(machines.len(), 2);
+    assert_ne!(machines[0], machines[1]);
+    assert_eq!(count(&world, "deploy"), 2);
+    world.is_clean();
+}
+
+#[test]
+fn an_attempt_after_a_failed_one_gets_a_fresh_instance_where_it_asks() {
+    let world = on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");
+    let run = world.run(&["fresh::third_machine_passes"]).code(0);
+    for attempt in ["TRY 1 FAIL", "TRY 2 FAIL", "TRY 3 PASS"] {
+        assert!(run.lines_with(&[attempt]) >= 1, "{attempt}: {run:?}");
+    }
+    let tried = world.read("tried");
+    let mut machines: Vec<_> = tried.lines().collect();
+    machines.sort_unstable();
+    machines.dedup();
+    assert_eq!((tried.lines().count(), machines.len()), (3, 3), "{tried}");
+    world.is_clean();
+
+    let world = on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");
+    world.run(&["fresh::second_attempt_passes"]).code(0);
+    let tried = world.read("tried");
+    let machines: Vec<_> = tried.lines().collect();
+    assert!(machines.len() == 2 && machines[0] == machines[1], "{tried}");
+}
+
+/// A machine that is there to stay has to be told what "fresh" means.
+#[test]
+fn fresh_instances_of_machines_that_stay_are_refused() {
+    let world = super::world();
+    world.file(
+        "target-test.toml",
+        "[[targets]]\nname = \"lab\"\nplatform = \"ssh\"\nhosts = [\"127.0.0.1:1\"]\n",
+    );
+    world
+        .run(&["fresh::third_machine_passes"])
+        .code(78)
+        .says("declares `retry_on = \"fresh\"`, and target `lab`")
+        .says("on-dirty");
+}
+
+const COSTS: &str = "[[targets]]\nname = \"dear\"\nplatform = \"command\"\ncost = 9\n\
+                     [[targets]]\nname = \"cheap\"\nplatform = \"command\"\n";
+
+#[test]
+fn a_test_that_does_not_care_runs_once_where_it_is_cheapest() {
+    let world = on_machines(COSTS);
+    assert_eq!(cases(&world, &["any::"]), ["any::anywhere[cheap]"]);
+    let run = world.run(&["any::"]).code(0);
+    assert_eq!(world.read("any"), "cheap\n");
+    run.says("target-test: instance-seconds: cheap ");
+    assert_eq!(
+        cases(&world, &["any::", "--on", "dear"]),
+        ["any::anywhere[dear]"]
+    );
+    let list = world.run(&["list"]).code(0);
+    list.says("any::anywhere[dear]: any target will do, and runs on `cheap`");
+    world.is_clean();
+}
+
+/// `cheap` has all the work that is known; `dear` has none.
+#[test]
+fn a_test_that_does_not_care_runs_where_it_ends_first() {
+    let rules =
+        "[[criteria]]\nname = \"any::\"\n[[criteria]]\nname = \"timed::\"\ntarget = \"cheap\"\n";
+    let world = on_machines(&format!("{COSTS}{rules}"));
+    let where_to = |how: &str| {
+        let cases = cases(&world, &["--prefer", how]);
+        cases.into_iter().find(|case| case.starts_with("any::"))
+    };
+    assert_eq!(
+        where_to("cheapest").as_deref(),
+        Some("any::anywhere[cheap]")
+    );
+    assert_eq!(where_to("fastest").as_deref(), Some("any::anywhere[dear]"));
+}
+
+/// The long test sees the machine go that the short one had.
+#[test]
+fn an_instance_that_no_case_needs_goes_while_others_run() {
+    let targets = "[[targets]]\nname = \"quick\"\nplatform = \"command\"\n\
+                   [[targets]]\nname = \"patient\"\nplatform = \"command\"\n";
+    let world = on_machines(targets);
+    let run = world.run(&["early::"]).code(0);
+    assert_eq!(passed(&run).len(), 2, "{run:?}");
+    run.line_with(&["target-test: instance-seconds: quick ", ", patient "]);
+    assert_eq!((count(&world, "deploy"), count(&world, "delete")), (2, 2));
+    world.is_clean();
+}
+
+#[test]
+fn kept_instances_do_not_go_early() {
+    let world = on_machines("[[targets]]\nname = \"quick\"\nplatform = \"command\"\n");
+    let kept = world.run(&["--keep-targets", "early::"]).code(0);
+    kept.says("target-test: kept: quick-0");
+    assert_eq!(count(&world, "delete"), 0);
+    world.run(&["--delete-targets"]).code(0);
+    world.is_clean();
+}

@@ -1,0 +1,159 @@
+//! Options under one name, scenarios, and what is counted.
+
+use super::{cases, passed, world};
+
+#[test]
+fn a_mode_is_options_that_could_be_typed() {
+    let world = world();
+    let explained = |mode: &str| {
+        let run = world.run(&["--mode", mode, "--explain"]).code(0);
+        run.stdout.trim().to_owned()
+    };
+    assert_eq!(explained("dev"), "--verbose --keep-targets");
+    assert!(explained("debug").contains("--no-capture"));
+    assert!(explained("ci").contains("--junit="));
+    assert!(explained("demo").contains("--status-level=none"));
+    let targets = world.read("target-test.toml");
+    let modes = "[modes.mine]\noptions = [\"--on\", \"west\", \"seed::smoke\", \"--retries=1\"]\n\
+                 [modes.dev]\noptions = [\"--no-fail-fast\"]\n";
+    world.file("target-test.toml", &format!("{targets}{modes}"));
+    assert_eq!(explained("mine"), "--on west seed::smoke --retries=1");
+    assert_eq!(
+        explained("dev"),
+        "--no-fail-fast",
+        "the playbook's goes before ours"
+    );
+    let mine = ["--mode", "mine"];
+    assert_eq!(
+        cases(&world, &mine),
+        [
+            "seed::smoke[west]",
+            "seed::smoke_reboot[west]",
+            "seed::smoke_xdp[west]"
+        ]
+    );
+    assert_eq!(cases(&world, &["--mode", "mine", "--on", "east"]).len(), 3);
+    let wrong = world.run(&["--mode", "mien"]).code(2);
+    wrong
+        .says("the playbook has no mode `mien`")
+        .says("did you mean `mine`?");
+    world.file(
+        "target-test.toml",
+        &format!("{targets}[modes.bad]\noptions = [\"--retires\"]\n"),
+    );
+    for args in [&["check"][..], &["--mode", "bad"]] {
+        world
+            .run(args)
+            .code(78)
+            .says("mode `bad`: unexpected argument '--retires'");
+    }
+}
+
+#[test]
+fn ci_is_quiet_and_writes_everything_down_and_demo_says_the_sum() {
+    let world = world();
+    let junit = world.path("r.xml");
+    let junit = junit.to_str().expect("UTF-8");
+    let run = world
+        .run(&["--mode", "ci", "--junit", junit, "seed::"])
+        .code(0);
+    run.says("12 passed").never_says("PASS");
+    assert!(world.read("r.xml").contains("seed::smoke[west]"));
+    let run = world.run(&["--mode", "demo", "seed::"]).code(0);
+    run.says("12 passed")
+        .never_says("PASS")
+        .never_says("Compiling");
+    let run = world.run(&["--mode", "dev", "seed::smoke[east]"]).code(0);
+    run.says("cargo-nextest").says("target-test: kept: east-0");
+    world.run(&["--delete-targets"]).code(0);
+}
+
+#[test]
+fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let rest = "[recipes.marked]\nsteps = [{ run = \"echo marked >mark\" }]\n\
+                [[scenarios]]\nname = \"quick\"\ntargets = \"east\"\nfilterset = \"test(smoke)\"\n\
+                [[scenarios]]\nname = \"full\"\nrecipe = \"marked\"\nfilterset = \"test(xdp)\"\nmode = \"mine\"\n\
+                [modes.mine]\noptions = [\"seed::\"]\n";
+    world.file("target-test.toml", &format!("{targets}{rest}"));
+    assert_eq!(
+        cases(&world, &["--scenario", "quick", "seed::"]),
+        [
+            "seed::smoke[east]",
+            "seed::smoke_reboot[east]",
+            "seed::smoke_xdp[east]"
+        ]
+    );
+    let full = [
+        "seed::smoke_xdp[east]",
+        "seed::smoke_xdp[west]",
+        "seed::verify_xdp[east]",
+        "seed::verify_xdp[west]",
+    ];
+    assert_eq!(cases(&world, &["--scenario", "full"]), full);
+    let both = ["--scenario", "quick,full"];
+    let names = [
+        "seed::smoke[quick/east]",
+        "seed::smoke_reboot[quick/east]",
+        "seed::smoke_xdp[full/east]",
+        "seed::smoke_xdp[quick/east]",
+        "seed::smoke_xdp[west]",
+        "seed::verify_xdp[full/east]",
+        "seed::verify_xdp[west]",
+    ];
+    let mut listed = cases(&world, &both);
+    listed.sort();
+    assert_eq!(listed, names);
+    let run = world.run(&both).code(0);
+    let mut ran = passed(&run);
+    ran.sort();
+    assert_eq!(ran, names, "{run:?}");
+    run.says("deploy[quick.east-0]")
+        .says("deploy[full.east-0]")
+        .says("deploy[west-0]");
+    let one = cases(
+        &world,
+        &[
+            "--scenario",
+            "quick,full",
+            "-E",
+            "test(reboot) | test(verify)",
+        ],
+    );
+    assert_eq!(one.len(), 3, "{one:?}");
+    world
+        .run(&["--scenario", "qick"])
+        .code(2)
+        .says("the playbook has no scenario `qick`")
+        .says("did you mean `quick`?");
+    world.is_clean();
+}
+
+#[test]
+fn tests_are_counted_by_any_key() {
+    let world = world();
+    let run = world.run(&["list", "--stats=area", "seed::"]).code(0);
+    let lines: Vec<_> = run
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        lines,
+        ["area", "(none) 2 tests 4 cases", "xdp 2 tests 4 cases"]
+    );
+    let run = world.run(&["list", "--stats", "--json", "seed::"]).code(0);
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(
+        json["priority"][0],
+        serde_json::json!({"value": "0", "tests": 2, "cases": 4})
+    );
+    assert_eq!(json["category"][1]["value"], "performance");
+    assert_eq!(json["target"].as_array().map(Vec::len), Some(2));
+    world
+        .run(&["list", "--stats=aera"])
+        .code(2)
+        .says("tests are not counted by `aera`")
+        .says("did you mean `area`?");
+}

@@ -1,0 +1,179 @@
+//! What criteria, overrides and requirements leave.
+
+use super::{cases, listed, world};
+
+const TARGET: &str =
+    "[[targets]]\nname = \"east\"\nplatform = \"local\"\ninherit-env = [\"SCRATCH\"]\n";
+
+#[test]
+fn the_first_example_is_eight_cases_in_any_order_of_its_rules() {
+    let rules = [
+        "[[criteria]]\npriority = 0\n",
+        "[[criteria]]\nname = \"smoke\"\ntimes = 2\n",
+        "[[criteria]]\narea = \"xdp\"\nexclude = true\n",
+    ];
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let expected: Vec<_> = ["smoke", "smoke_reboot"]
+        .into_iter()
+        .flat_map(|test| ["east", "west"].map(|target| (test, target)))
+        .flat_map(|(test, target)| [1, 2].map(|time| format!("seed::{test}[{target}#{time}]")))
+        .collect();
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let rules = order.map(|number| rules[number]).concat();
+        world.file("target-test.toml", &format!("{targets}{rules}"));
+        assert_eq!(cases(&world, &["seed::"]), expected);
+    }
+    let junit = world.path("junit.xml");
+    let run = world
+        .tool(&["seed::", "--junit"])
+        .args([&junit])
+        .run()
+        .code(0);
+    for case in &expected {
+        assert_eq!(run.lines_with(&["PASS", case]), 1, "{case}: {run:?}");
+        let report = std::fs::read_to_string(&junit).expect("the report");
+        assert!(
+            report.contains(&format!("name=\"{case}\"")),
+            "{case}: {report}"
+        );
+    }
+}
+
+#[test]
+fn the_command_line_chooses_beside_the_playbook() {
+    let world = world();
+    let criteria = [
+        "seed::",
+        "--criteria",
+        "area = xdp and not (priority > 1 or tag = slow)",
+    ];
+    assert_eq!(
+        cases(&world, &criteria),
+        ["seed::verify_xdp[east]", "seed::verify_xdp[west]"]
+    );
+    let both = [&criteria[..], &["--on", "w*"]].concat();
+    assert_eq!(cases(&world, &both), ["seed::verify_xdp[west]"]);
+    let none = [&criteria[..], &["--criteria", "category = functional"]].concat();
+    assert_eq!(cases(&world, &none), [""; 0]);
+    world
+        .run(&["--criteria", "category = none"])
+        .code(4)
+        .says("no tests to run");
+
+    let wrong = world.run(&["--criteria", "aera = xdp"]).code(2);
+    for line in [
+        "error: unknown field `aera`",
+        "--criteria:1:1",
+        "did you mean `area`?",
+    ] {
+        assert!(wrong.stderr.contains(line), "{line}: {wrong:?}");
+    }
+    let wrong = world.run(&["--on", "esat"]).code(2);
+    wrong
+        .says("the playbook has no target `esat`")
+        .says("did you mean `east`?");
+}
+
+#[test]
+fn a_rule_that_matches_nothing_is_named_and_selects_nothing() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    world.file(
+        "target-test.toml",
+        &format!("{targets}[[criteria]]\narea = \"xpd\"\n"),
+    );
+    let run = world.run(&["seed::"]).code(4);
+    run.says("warning: criteria `area = \"xpd\"` match no test")
+        .says("no tests to run");
+}
+
+#[test]
+fn overrides_change_what_tests_declare() {
+    let world = world();
+    let overrides = "[[overrides]]\nname = \"/::smoke/\"\npriority = 4\ntags = [\"nightly\"]\n\
+                     [[overrides]]\nname = \"smoke_xdp\"\nskip = \"bug 7\"\n\
+                     [[overrides]]\nname = \"nobody\"\npriority = 1\n";
+    world.file("target-test.toml", &format!("{TARGET}{overrides}"));
+    let list = listed(&world, &["seed::"]);
+    let priorities: Vec<_> = list["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .map(|case| {
+            (
+                case["test"].as_str().expect("a name"),
+                case["priority"].as_u64(),
+                case["tags"].clone(),
+            )
+        })
+        .collect();
+    let nightly = serde_json::json!(["nightly"]);
+    assert_eq!(
+        priorities,
+        [
+            ("seed::smoke", Some(4), nightly.clone()),
+            ("seed::smoke_reboot", Some(4), nightly),
+            ("seed::verify_xdp", Some(0), serde_json::Value::Null),
+        ]
+    );
+    let said = world.run(&["list"]).code(0);
+    said.says("seed::smoke_xdp: skip: bug 7")
+        .says("warning: the override for `nobody` matches no test");
+}
+
+#[test]
+fn what_a_playbook_demands_is_missed_before_anything_runs() {
+    let world = world();
+    world.file(
+        "target-test.toml",
+        &format!("{TARGET}[metadata]\nrequired = [\"area\"]\ncategories = [\"performance\"]\n"),
+    );
+    let run = world.run(&["seed::verify_xdp"]).code(78);
+    run.says("the playbook demands `area`, which is missing in `")
+        .never_says("deploy[");
+    world.file(
+        "target-test.toml",
+        &format!("{TARGET}[metadata]\ncategories = [\"functional\"]\n"),
+    );
+    world
+        .run(&["list"])
+        .code(78)
+        .says("`seed::smoke_xdp` is of the unknown category `Performance`; there are `functional`");
+}
+
+/// What a target declares decides when the run is planned.
+#[test]
+fn a_target_that_offers_too_little_is_left_out_with_the_reason() {
+    let world = world();
+    let offers = "capabilities = { memory = \"2 GiB\" }\n";
+    world.file(
+        "target-test.toml",
+        &format!("{TARGET}{offers}[[criteria]]\nname = \"needs::\"\n"),
+    );
+    let run = world.run(&[]).code(0);
+    run.says("PASS")
+        .says("target-test: skip: needs::huge: needs memory >= 1 PiB, `east` offers 2 GiB")
+        .says("target-test: skip: needs::fpga: needs fpga.cells >= 1000, `east` declares no `fpga.cells`")
+        .says("warning: `needs::impossible` needs cores > 8, < 2: nothing can be `> 8, < 2`")
+        .says("2 tests run: 2 passed")
+        .never_says("needs::huge[east]");
+}
+
+/// What it does not declare is asked of its instances when they are leased: a skip, and never a pass in silence.
+#[test]
+fn an_instance_that_is_too_little_skips_the_case() {
+    let world = world();
+    let run = world.run(&["needs::huge", "needs::modest"]).code(0);
+    for target in ["east", "west"] {
+        let said = format!(
+            "target-test: skip: needs::huge[{target}]: needs memory >= 1 PiB, `{target}-0` has "
+        );
+        assert!(run.stderr.contains(&said), "{said}: {run:?}");
+        assert_eq!(
+            run.lines_with(&["PASS", &format!("needs::modest[{target}]")]),
+            1,
+            "{run:?}"
+        );
+    }
+}
