@@ -2,6 +2,8 @@
 
 /// Recipes, waits, and what happens to machines that stay.
 mod prepare;
+/// Instances that are put back to how they were.
+mod snapshot;
 /// What a virtual machine can suffer.
 mod vm;
 
@@ -27,6 +29,32 @@ fn spends(target: &Target) -> Result<()> {
 fn panics(target: &Target) -> Result<()> {
     target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 & sleep 1000")?;
     Ok(())
+}
+
+/// Finds the machine as its recipe left it, and leaves it otherwise.
+fn leaves_a_trace(target: &Target, me: &str) -> Result<()> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let there: u64 = target.run("date +%s")?.stdout.trim().parse()?;
+    assert!(there.abs_diff(now) < 10, "its clock says {there}, it is {now}");
+    let seen = target.run("cat /etc/prepared; ls /etc/trace* 2>/dev/null; true")?.stdout;
+    assert_eq!(seen.trim(), "prepared");
+    target.run(&format!("touch /etc/trace-{me}; rm /etc/prepared; sleep 1000 >/dev/null 2>&1 &"))?;
+    Ok(())
+}
+
+#[target_test(reuse = "snapshot")]
+fn restored_1(target: &Target) -> Result<()> {
+    leaves_a_trace(target, "1")
+}
+
+#[target_test(reuse = "snapshot")]
+fn restored_2(target: &Target) -> Result<()> {
+    leaves_a_trace(target, "2")
+}
+
+#[target_test(reuse = "snapshot")]
+fn restored_3(target: &Target) -> Result<()> {
+    leaves_a_trace(target, "3")
 }
 
 /// The same, and talks to nobody any more.

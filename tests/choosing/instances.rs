@@ -29,8 +29,18 @@ fn spent_instances_are_replaced_ahead() {
 
 #[test]
 fn a_spent_instance_without_spares_is_made_anew() {
+    is_made_anew(&["fresh::spends_1", "fresh::spends_2"]);
+}
+
+/// Where the platform cannot put it back.
+#[test]
+fn an_instance_that_cannot_be_put_back_is_made_anew() {
+    is_made_anew(&["fresh::restored"]);
+}
+
+fn is_made_anew(tests: &[&str]) {
     let world = on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");
-    world.run(&["fresh::spends_1", "fresh::spends_2"]).code(0);
+    world.run(tests).code(0);
     let machines = world.read("spent");
     let machines: Vec<_> = machines.lines().collect();
     assert_eq!(machines.len(), 2);

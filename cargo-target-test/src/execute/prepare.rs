@@ -9,12 +9,15 @@ mod reboot;
 mod recipe;
 mod run;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use self::run::Shell;
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::transport::{self, Transport},
+    execute::transport::{self, Transport, shell},
     fault,
     playbook::OnDirty,
     provision::{
@@ -28,6 +31,15 @@ use crate::{
 const STANDING: Duration = Duration::from_secs(15);
 /// How many of a console's last lines are repeated.
 const LINES: usize = 12;
+
+/// Tells a machine what time it is, which was put back together with its clock; one that will not hear of it, a
+/// container say, has that of its host.
+pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let line = shell::set_clock(now.unwrap_or_default().as_secs());
+    let shell = Shell::new(transport, "clock".to_owned());
+    let _ = shell.run(&line, run::SHORT).await;
+}
 
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {

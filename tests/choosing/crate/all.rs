@@ -97,6 +97,16 @@ mod fresh {
         wait_for(|| read("ledger").matches("deploy").count() >= 2);
     }
 
+    #[target_test(reuse = "snapshot")]
+    fn restored_1(target: &Target) {
+        note("spent", &machine(target));
+    }
+
+    #[target_test(reuse = "snapshot")]
+    fn restored_2(target: &Target) {
+        note("spent", &machine(target));
+    }
+
     #[target_test(retries = 2, retry_on = "fresh")]
     fn third_machine_passes(target: &Target) {
         note("tried", &machine(target));

@@ -11,6 +11,7 @@ use std::{
 use super::{Core, lock};
 use crate::{
     error::{Error, Result},
+    execute::prepare,
     provision::{platform, pool::Record},
 };
 
@@ -51,7 +52,10 @@ impl Core {
         loop {
             let line = self.line(&record)?;
             match line.prove_within(ANSWER).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    prepare::set_clock(Arc::clone(&line.transport)).await;
+                    return Ok(true);
+                }
                 Err(error) if started.elapsed() > ANSWER => return Err(error),
                 Err(_) => {
                     lock(&self.lines).remove(&record.id);

@@ -14,7 +14,7 @@ mod machine;
 
 pub(crate) use filter::Filter;
 pub(crate) use machine::{
-    BOOT_ID, FACTS, as_root, invocation, listens, reboot, remove, temporary, unpack,
+    BOOT_ID, FACTS, as_root, invocation, listens, reboot, remove, set_clock, temporary, unpack,
 };
 
 /// The longest wrapped command, in bytes: an SSH packet holds no more.

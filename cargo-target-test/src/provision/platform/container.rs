@@ -37,6 +37,9 @@ const LABEL: &str = "cargo-target-test";
 /// Has the instance's unique name as its value.
 const UNIQUE: &str = "cargo-target-test.unique";
 
+/// The images of remembered states; their tags are the instances' unique names.
+const STATES: &str = "localhost/cargo-target-test-state";
+
 /// Platform `container`.
 #[derive(Debug)]
 pub struct Container;
@@ -101,40 +104,41 @@ impl Platform for Container {
         // Of an earlier call that was interrupted.
         remove(&engine, order)?;
         let image = image(&engine, order, &parameters, progress)?;
-        let arguments = line::arguments(order, &parameters, &image);
-        let arguments = arguments.iter().map(String::as_str);
-        engine.within(START, arguments, |command| command.envs(&parameters.env))?;
-        let pid = main_process(&engine, order)?;
-        let reach = match parameters.transport {
-            Transport::Exec => Reach::Container {
-                engine: engine.0.clone(),
-                container: order.unique.clone(),
-                user: parameters.user.clone(),
-            },
-            Transport::Ssh => Reach::Ssh(ssh(&engine, order, &parameters)?),
-        };
-        let port = match &reach {
-            Reach::Ssh(reach) => reach.port,
-            _ => None,
-        };
-        let started = Pid::from_raw(pid).and_then(process::start_time);
-        Ok(Deployed {
-            host: if port.is_some() {
-                "127.0.0.1"
-            } else {
-                &order.unique
-            }
-            .to_owned(),
-            port,
-            user: parameters.user,
-            data: json!({ "engine": engine.0, "container": order.unique, "pid": pid, "started": started }),
-            reach,
-        })
+        start(&engine, order, parameters, &image)
+    }
+
+    fn can_restore(&self) -> bool {
+        true
+    }
+
+    /// The state is an image of its own.
+    fn snapshot(&self, order: &Order, deployed: &Deployed) -> Result<()> {
+        let label = format!("LABEL {LABEL}={}", order.label);
+        let commit = ["commit", "--change", &label, &order.unique, &state(order)];
+        engine_of(deployed)?.run(commit).map(drop)
+    }
+
+    /// A new container of that image.
+    fn restore(&self, order: &Order, deployed: &Deployed) -> Result<Deployed> {
+        let mut parameters: Parameters = common::of(order)?;
+        let (engine, state) = (engine_of(deployed)?, state(order));
+        if !engine.has_image(&state) {
+            let message = format!("no state of `{}` is remembered", order.instance);
+            return Err(Error::new(ErrorKind::Infra, message));
+        }
+        remove(&engine, order)?;
+        parameters.pull = Pull::Never;
+        start(&engine, order, parameters, &state)
     }
 
     fn delete(&self, order: &Order, _deployed: Option<&Deployed>) -> Result<()> {
         let parameters: Parameters = common::of(order)?;
-        remove(&Engine::choose(parameters.engine.as_deref())?, order)
+        let engine = Engine::choose(parameters.engine.as_deref())?;
+        remove(&engine, order)?;
+        match engine.has_image(&state(order)) {
+            true => engine.run(["rmi", "--force", &state(order)]).map(drop),
+            false => Ok(()),
+        }
     }
 
     fn restart(&self, order: &Order, deployed: &Deployed) -> Result<()> {
@@ -167,15 +171,67 @@ impl Platform for Container {
             let filter = format!("label={LABEL}={label}");
             let names =
                 engine.run(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
-            found.extend(names.lines().map(|name| Found {
-                unique: name.to_owned(),
-                what: format!("container `{name}` of {}", engine.0),
+            let images = engine.run([
+                "images",
+                "--filter",
+                &filter,
+                "--format",
+                "{{.Repository}}:{{.Tag}}",
+            ])?;
+            let states = images
+                .lines()
+                .filter_map(|image| image.strip_prefix(STATES)?.strip_prefix(':'));
+            let one = |what: &str, unique: &str| Found {
+                unique: unique.to_owned(),
+                what: format!("{what} `{unique}` of {}", engine.0),
                 parameters: json!({ "engine": engine.0, "image": "-" }),
                 deployed: None,
-            }));
+            };
+            found.extend(names.lines().map(|name| one("container", name)));
+            // A container of the same name takes its state along when it is deleted.
+            let alone = states.filter(|state| !names.lines().any(|name| name == *state));
+            found.extend(alone.map(|state| one("the remembered state of container", state)));
         }
         Ok(found)
     }
+}
+
+/// The image that an instance's state is remembered in.
+fn state(order: &Order) -> String {
+    format!("{STATES}:{}", order.unique)
+}
+
+/// Starts the container.
+fn start(engine: &Engine, order: &Order, parameters: Parameters, image: &str) -> Result<Deployed> {
+    let arguments = line::arguments(order, &parameters, image);
+    let arguments = arguments.iter().map(String::as_str);
+    engine.within(START, arguments, |command| command.envs(&parameters.env))?;
+    let pid = main_process(engine, order)?;
+    let reach = match parameters.transport {
+        Transport::Exec => Reach::Container {
+            engine: engine.0.clone(),
+            container: order.unique.clone(),
+            user: parameters.user.clone(),
+        },
+        Transport::Ssh => Reach::Ssh(ssh(engine, order, &parameters)?),
+    };
+    let port = match &reach {
+        Reach::Ssh(reach) => reach.port,
+        _ => None,
+    };
+    let started = Pid::from_raw(pid).and_then(process::start_time);
+    Ok(Deployed {
+        host: if port.is_some() {
+            "127.0.0.1"
+        } else {
+            &order.unique
+        }
+        .to_owned(),
+        port,
+        user: parameters.user,
+        data: json!({ "engine": engine.0, "container": order.unique, "pid": pid, "started": started }),
+        reach,
+    })
 }
 
 /// How long a container may take to start.
@@ -192,9 +248,7 @@ fn image(
         return engine.import(&path(&order.directory, rootfs));
     }
     let image = parameters.image.clone().unwrap_or_default();
-    let here = engine
-        .run(["image", "inspect", "--format", "x", &image])
-        .is_ok();
+    let here = engine.has_image(&image);
     if !here && parameters.pull != Pull::Never {
         progress(&format!("fetches image `{image}`"));
         engine.run(["pull", "--quiet", &image])?;

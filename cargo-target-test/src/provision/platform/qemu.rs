@@ -33,6 +33,7 @@ use self::{
 use super::{
     Demand, Deployed, Found, Order, Platform, Reach, SshReach,
     parameters::{self as common, path, wrong},
+    size::Size,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -47,6 +48,9 @@ const START: Duration = Duration::from_secs(60);
 const OVERHEAD: u64 = 96 << 20;
 /// What a machine writes to its layers, at a guess, in bytes.
 const WRITES: u64 = 256 << 20;
+
+/// The size of a disk that holds nothing but a remembered state, which lies beyond what the machine could see.
+const STATE_DISK: Size = Size(1 << 20);
 
 /// Platform `qemu`.
 #[derive(Debug)]
@@ -129,6 +133,11 @@ impl Platform for Qemu {
             .enumerate()
             .map(|(number, one)| disk::make(order, number, one));
         let disks = disks.collect::<Result<Vec<PathBuf>>>()?;
+        // A machine's state is remembered in a disk; one without any gets one for that.
+        let state = match disks.is_empty() {
+            true => Some(disk::make(order, 0, &Disk::Empty(STATE_DISK))?),
+            false => None,
+        };
         let line = Line {
             name: &order.instance,
             parameters: &parameters,
@@ -136,6 +145,7 @@ impl Platform for Qemu {
             directory: &order.directory,
             folder: &order.scratch,
             disks: &disks,
+            state: state.as_deref(),
         };
         let machine = start(order, &parameters.qemu, &line)?;
         let port = forwarded_port(order)?;
@@ -177,6 +187,19 @@ impl Platform for Qemu {
 
     fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
         machine::reset(order)
+    }
+
+    fn can_restore(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
+        machine::remember(order)
+    }
+
+    fn restore(&self, order: &Order, deployed: &Deployed) -> Result<Deployed> {
+        machine::go_back(order)?;
+        Ok(deployed.clone())
     }
 
     fn check_alive(&self, order: &Order, deployed: &Deployed) -> Result<()> {

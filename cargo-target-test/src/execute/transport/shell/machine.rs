@@ -21,6 +21,11 @@ pub(crate) fn reboot() -> String {
     as_root("PATH=$PATH:/sbin:/usr/sbin; exec reboot")
 }
 
+/// Sets the machine's clock, where that is allowed.
+pub(crate) fn set_clock(seconds_since_1970: u64) -> String {
+    as_root(&format!("exec date -u -s @{seconds_since_1970} >/dev/null"))
+}
+
 /// A command as root: as it is where that is so already, else by `sudo` without a password.
 pub(crate) fn as_root(line: &str) -> String {
     let line = quote(line);

@@ -107,6 +107,12 @@ impl Engine {
         Ok(!found.is_empty())
     }
 
+    /// Whether there is an image of this name.
+    pub(super) fn has_image(&self, image: &str) -> bool {
+        let inspect = ["image", "inspect", "--format", "x", image];
+        self.run(inspect).is_ok()
+    }
+
     /// The image of this archive, imported unless it is here already.
     pub(super) fn import(&self, archive: &Path) -> Result<String> {
         let mut file = fs_err::File::open(archive)?;
@@ -125,10 +131,7 @@ impl Engine {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let image = format!("localhost/cargo-target-test:{hex}");
-        if self
-            .run(["image", "inspect", "--format", "x", &image])
-            .is_err()
-        {
+        if !self.has_image(&image) {
             let archive = archive.to_string_lossy();
             self.run(["import", &archive, &image])?;
         }

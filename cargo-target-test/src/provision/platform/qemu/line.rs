@@ -20,6 +20,8 @@ pub(super) struct Machine<'a> {
     pub(super) folder: &'a Path,
     /// Its disks, the first one boots where there is no kernel.
     pub(super) disks: &'a [PathBuf],
+    /// Where its state is remembered, if not in its first disk; it does not see it.
+    pub(super) state: Option<&'a Path>,
 }
 
 impl Machine<'_> {
@@ -45,6 +47,12 @@ impl Machine<'_> {
             line.pair(
                 "-drive",
                 drive(number, &format!("file={},format=qcow2", text(disk))),
+            );
+        }
+        if let Some(state) = self.state {
+            line.pair(
+                "-drive",
+                format!("file={},format=qcow2,if=none,id=state", text(state)),
             );
         }
         let seed = text(&self.folder.join(seed::FOLDER));
@@ -129,6 +137,7 @@ mod tests {
             directory: Path::new("/book"),
             folder: Path::new("/pool/a,b"),
             disks,
+            state: disks.is_empty().then_some(Path::new("/pool/state")),
         };
         let words = machine.arguments();
         let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
@@ -156,6 +165,7 @@ mod tests {
 -kernel /book/img/vmlinuz
 -append console=ttyS0
 -initrd /i
+-drive file=/pool/state,format=qcow2,if=none,id=state
 -drive file.driver=vvfat,file.dir=/pool/a,,b/seed,file.label=CIDATA,format=raw,readonly=on,if=virtio,id=disk0
 -chardev file,id=console,path=/pool/a,,b/console.log,append=on
 -serial chardev:console

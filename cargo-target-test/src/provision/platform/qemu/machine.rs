@@ -107,11 +107,47 @@ impl Machine {
     }
 }
 
+/// How long remembering a state, or going back to it, may take: it is as large as the memory in use.
+const STATE_LIMIT: Duration = Duration::from_secs(120);
+/// The name of the state that is remembered.
+const STATE: &str = "prepared";
+
+/// Remembers the state of the whole machine, its memory included, in its first disk.
+pub(super) fn remember(order: &Order) -> Result<()> {
+    tell(order, "savevm").map_err(|error| {
+        let message = format!("cannot remember the state of `{}`", order.instance);
+        Error::new(ErrorKind::Infra, message).with_source(error)
+    })
+}
+
+/// Goes back to that; what its console said since counts no more.
+pub(super) fn go_back(order: &Order) -> Result<()> {
+    forget_console(order)?;
+    tell(order, "loadvm").map_err(|error| {
+        let message = format!("cannot put `{}` back to its first state", order.instance);
+        Error::new(ErrorKind::Infra, message).with_source(error)
+    })
+}
+
+/// These commands of the monitor print nothing unless they fail.
+fn tell(order: &Order, command: &str) -> Result<()> {
+    let mut monitor = Monitor::connect(&order.scratch)?.patient(STATE_LIMIT)?;
+    let said = monitor.tell(&format!("{command} {STATE}"))?;
+    match said.trim() {
+        "" => Ok(()),
+        words => Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}"))),
+    }
+}
+
+fn forget_console(order: &Order) -> Result<()> {
+    let length = fs::metadata(order.scratch.join(CONSOLE)).map_or(0, |data| data.len());
+    Ok(fs_err::write(order.scratch.join(FROM), length.to_string())?)
+}
+
 /// Resets it; what its console said before counts no more.
 pub(super) fn reset(order: &Order) -> Result<()> {
     let mut monitor = Monitor::connect(&order.scratch)?;
-    let length = fs::metadata(order.scratch.join(CONSOLE)).map_or(0, |data| data.len());
-    fs_err::write(order.scratch.join(FROM), length.to_string())?;
+    forget_console(order)?;
     monitor.ask("system_reset", &json!({}))?;
     // Where a panic stopped it.
     let _ = monitor.ask("cont", &json!({}));

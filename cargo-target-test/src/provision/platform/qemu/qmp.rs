@@ -62,6 +62,13 @@ impl Monitor {
         }
     }
 
+    /// Gives the machine more time for an answer.
+    pub(super) fn patient(self, limit: Duration) -> Result<Self> {
+        let stream = self.stream.get_ref();
+        stream.set_read_timeout(Some(limit)).map_err(lost)?;
+        Ok(self)
+    }
+
     /// Has a command of the human monitor executed; returns what it prints.
     pub(super) fn tell(&mut self, line: &str) -> Result<String> {
         let answer = self.ask("human-monitor-command", &json!({ "command-line": line }))?;
