@@ -121,6 +121,7 @@ pub(crate) mod testing {
         Target {
             name: name.to_owned(),
             label: name.to_owned(),
+            directory: Default::default(),
             scenario: None,
             assured: Default::default(),
             max_spares: 0,

@@ -11,6 +11,7 @@ mod diagnostic;
 mod expression;
 mod files;
 mod find;
+mod include;
 mod json_schema;
 mod limit;
 mod overlay;
@@ -54,7 +55,7 @@ pub use self::{
     tables::{MetadataKey, MetadataSettings, Rules},
     wait::{Condition, Pattern, Wait},
 };
-use self::{diagnostic::Problems, source::Sources};
+use self::{diagnostic::Problems, include::Gathered, source::Sources};
 use crate::error::Result;
 
 /// What is used where there is no playbook: every test runs on this machine.
@@ -87,6 +88,9 @@ pub struct Playbook {
 pub struct Target {
     /// Unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
     pub name: String,
+    /// Where relative paths in its parameters start: the folder of the file that has its table. Absolute.
+    #[serde(skip)]
+    pub directory: PathBuf,
     /// What stands in the brackets of its cases: the name, or `scenario/name`.
     #[serde(skip)]
     pub label: String,
@@ -147,8 +151,8 @@ pub type CapabilitiesFn<'a> = Box<dyn Fn(&Value) -> BTreeMap<String, String> + '
 /// How many instances parameters give.
 pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
 
-/// Reads and resolves the playbook at `path` (`None`: the embedded one, a single target `local`),
-/// with `sets` (`targets.NAME.key=value`, later ones win) on top.
+/// Reads and resolves the playbook at `path` and all that it includes (`None`: the embedded one, a single target
+/// `local`), with `sets` (`targets.NAME.key=value`, later ones win) on top.
 ///
 /// # Errors
 /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with everything that is wrong in the file,
@@ -159,14 +163,20 @@ pub fn load(
     sets: &[String],
     platforms: &[PlatformSyntax<'_>],
 ) -> Result<Playbook> {
-    let mut sources = match path {
-        Some(path) => source::read(path)?,
-        None => Sources::new("embedded playbook".to_owned(), EMBEDDED),
+    let Gathered {
+        mut sources,
+        files,
+        problems: found,
+        ..
+    } = match path {
+        Some(path) => include::gather(path)?,
+        None => include::alone(Sources::new("embedded playbook".to_owned(), EMBEDDED))?,
     };
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 
     let mut problems = Problems::new(&sources);
-    let mut written = written::parse(&sources, &mut problems);
+    found.into_iter().for_each(|problem| problems.add(problem));
+    let mut written = written::parse(&sources, &files, &mut problems);
     problems.check()?;
     let overrides = set::parse(&sources, &sets, &written)?;
     let path = path.map(std::path::absolute).transpose()?;
@@ -177,7 +187,7 @@ pub fn load(
     let (select, pool) = (written.select, written.pool.clone());
     let recipes = written.recipes.clone();
     let rules = std::mem::take(&mut written.rules);
-    let targets = resolve::resolve(written, overrides, platforms, &directory, &mut problems);
+    let targets = resolve::resolve(written, overrides, platforms, &mut problems);
     tables::check(&rules, &recipes, &targets, &mut problems);
     problems.check()?;
     Ok(Playbook {

@@ -2,7 +2,7 @@
 //!
 //! Owns the keys for that, checked together. Must not do any of it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -60,8 +60,8 @@ impl Default for Care {
 }
 
 impl Care {
-    /// What of it makes instances differ; the files that a recipe puts are looked at in `directory`.
-    pub(super) fn keys(&self, directory: &Path) -> Vec<(&'static str, Value)> {
+    /// What of it makes instances differ.
+    pub(super) fn keys(&self) -> Vec<(&'static str, Value)> {
         let mut keys = Vec::new();
         if let Some(recipe) = &self.recipe {
             let steps = serde_json::to_value(&recipe.steps).unwrap_or_default();
@@ -72,7 +72,7 @@ impl Care {
                 .filter_map(|step| step.source())
                 .collect();
             if !sources.is_empty() {
-                let digest = files::digest(directory, &sources);
+                let digest = files::digest(&recipe.directory, &sources);
                 keys.push(("recipe.files", Value::from(digest)));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the canonical text of a definition. Must not know what any key means.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -53,10 +53,10 @@ impl Definition {
     }
 
     /// That of a target whose recipe has changed.
-    pub(super) fn of(target: &Target, directory: &Path) -> Self {
+    pub(super) fn of(target: &Target) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
-        let (features, keys) = (&target.features, target.care.keys(directory));
+        let (features, keys) = (&target.features, target.care.keys());
         let (platform, parameters) = (target.platform, &target.parameters);
         Self::new(
             platform,

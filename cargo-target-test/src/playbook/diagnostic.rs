@@ -183,7 +183,7 @@ fn in_toml_words(message: &str) -> String {
     let words = match expected {
         "u8" => "an integer from 0 to 255",
         "u16" => "an integer from 0 to 65535",
-        "a nonzero usize" => "an integer, 1 or more",
+        "a nonzero u32" | "a nonzero usize" => "an integer, 1 or more",
         "a nonzero u16" => "an integer from 1 to 65535",
         "u32" | "u64" | "usize" => "an integer, 0 or more",
         "i32" | "i64" => "an integer",

@@ -63,6 +63,10 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "title": "A playbook of `cargo target-test`",
         "type": "object",
         "properties": {
+            "include": {
+                "description": "Playbooks that this one adds to and overrides, relative to this file.",
+                "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+            },
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
             "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),

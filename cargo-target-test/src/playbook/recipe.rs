@@ -21,6 +21,10 @@ pub struct Recipe {
     /// Its name in the playbook.
     #[schemars(skip)]
     pub name: String,
+    /// The folder that relative paths in its steps start from: that of its file.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub directory: PathBuf,
     /// What is done, in this order.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, btree_map},
     ops::Range,
-    path::Path,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -27,17 +27,12 @@ pub(super) fn resolve(
     mut written: Written<'_>,
     mut overrides: Vec<Override<'_>>,
     platforms: &[PlatformSyntax<'_>],
-    directory: &Path,
     problems: &mut Problems<'_>,
 ) -> Vec<Target> {
-    let recipes: BTreeMap<_, _> = std::mem::take(&mut written.recipes)
+    let recipes: Recipes = std::mem::take(&mut written.recipes)
         .into_iter()
         .map(|(name, recipe)| (name, Arc::new(recipe)))
         .collect();
-    let context = Context {
-        recipes: &recipes,
-        directory,
-    };
     for (name, section) in &mut written.platforms {
         let platform = find(platforms, name, section.header.clone(), problems);
         if let Some(platform) = platform {
@@ -46,7 +41,7 @@ pub(super) fn resolve(
             check(
                 Common::take(&mut table, problems),
                 platform,
-                &context,
+                &recipes,
                 problems,
             );
             parameters::check_defaults(table, platform, section.header.clone(), problems);
@@ -60,21 +55,18 @@ pub(super) fn resolve(
             .collect();
         let draft = layer(entry, on_top, &written.platforms, platforms, problems);
         check_name(&draft, &mut names, problems);
-        targets.extend(finish(draft, &context, problems));
+        targets.extend(finish(draft, &recipes, problems));
     }
     targets
 }
 
-/// What targets refer to.
-struct Context<'a> {
-    recipes: &'a BTreeMap<String, Arc<Recipe>>,
-    /// The playbook's folder.
-    directory: &'a Path,
-}
+/// By name.
+type Recipes = BTreeMap<String, Arc<Recipe>>;
 
 /// A target with its layers merged and its own keys taken out.
 struct Draft<'s, 'p> {
     header: Range<usize>,
+    directory: PathBuf,
     name: Option<Spanned<String>>,
     common: Common,
     platform: Option<&'p PlatformSyntax<'p>>,
@@ -89,7 +81,11 @@ fn layer<'s, 'p>(
     platforms: &'p [PlatformSyntax<'p>],
     problems: &mut Problems<'_>,
 ) -> Draft<'s, 'p> {
-    let Entry { header, table } = entry;
+    let Entry {
+        header,
+        table,
+        directory,
+    } = entry;
     let tables = || on_top.iter().rev().map(|one| &one.table).chain([&table]);
     let key = |key: &str| tables().find_map(|table| table.get(key)).cloned();
     let (name, platform) = (key("name"), key("platform"));
@@ -121,6 +117,7 @@ fn layer<'s, 'p>(
     let mut common = Common::take(&mut layers.table, problems);
     Draft {
         header,
+        directory,
         name: common.name.take(),
         common,
         platform,
@@ -137,13 +134,10 @@ fn misspelt(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
 }
 
 /// `None`: there are problems.
-fn finish(
-    draft: Draft<'_, '_>,
-    context: &Context<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<Target> {
+fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) -> Option<Target> {
     let Draft {
         header,
+        directory,
         name,
         common,
         platform,
@@ -157,7 +151,7 @@ fn finish(
         max_spares,
         capabilities: declared,
         care,
-    } = check(common, platform, context, problems);
+    } = check(common, platform, recipes, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
     let parameters = parameters::read(layers.table, platform, &shown, problems)?;
     let count = count
@@ -170,7 +164,7 @@ fn finish(
         .filter(|key| !declared.contains_key(*key));
     let assured = assured.cloned().collect();
     capabilities.extend(declared);
-    let keys = care.keys(context.directory);
+    let keys = care.keys();
     let definition = Definition::new(
         platform.name,
         platform.version,
@@ -183,6 +177,7 @@ fn finish(
         label: name.clone(),
         scenario: None,
         name,
+        directory,
         platform: platform.name,
         count,
         features,
@@ -210,10 +205,10 @@ struct Checked {
 fn check(
     mut common: Common,
     platform: &PlatformSyntax<'_>,
-    context: &Context<'_>,
+    recipes: &Recipes,
     problems: &mut Problems<'_>,
 ) -> Checked {
-    let care = care::check(&mut common, platform, context.recipes, problems);
+    let care = care::check(&mut common, platform, recipes, problems);
     let Common {
         count,
         features,

@@ -2,7 +2,7 @@
 //!
 //! Owns how they are written, and which targets scenarios make of a playbook's. Must not run anything.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,6 @@ pub fn staged(
     targets: &[Target],
     recipes: &BTreeMap<String, Recipe>,
     scenarios: &[&Scenario],
-    directory: &Path,
 ) -> Vec<Target> {
     let mut staged = Vec::new();
     for scenario in scenarios {
@@ -105,7 +104,7 @@ pub fn staged(
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {
                 target.care.recipe = Some(Arc::new(recipe.clone()));
-                target.definition = Definition::of(&target, directory);
+                target.definition = Definition::of(&target);
             }
             staged.push(target);
         }

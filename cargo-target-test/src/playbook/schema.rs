@@ -19,7 +19,8 @@ use super::{
 };
 
 /// The tables and keys at the top of a playbook.
-pub(super) const TABLES: [&str; 10] = [
+pub(super) const TABLES: [&str; 11] = [
+    "include",
     "select",
     "platforms",
     "targets",

@@ -17,6 +17,8 @@ pub(super) struct Sources {
 struct Part {
     name: String,
     range: Range<usize>,
+    /// The text after as many spaces as there is text before it: what is parsed in it has positions in all texts.
+    padded: String,
 }
 
 impl Sources {
@@ -26,7 +28,7 @@ impl Sources {
             text: String::new(),
             parts: Vec::new(),
         };
-        sources.add(name, text);
+        sources.add_file(name, text);
         sources
     }
 
@@ -39,18 +41,27 @@ impl Sources {
         self.parts.push(Part {
             name: name.into(),
             range: range.clone(),
+            padded: String::new(),
         });
         range
+    }
+
+    /// One more file; returns its number.
+    pub(super) fn add_file(&mut self, name: String, text: &str) -> usize {
+        let start = self.add(name, text).start;
+        let number = self.parts.len() - 1;
+        self.parts[number].padded = " ".repeat(start) + text;
+        number
+    }
+
+    /// A file's text, to be parsed: positions in it are positions in all texts.
+    pub(super) fn padded(&self, file: usize) -> &str {
+        &self.parts[file].padded
     }
 
     /// The text at these positions.
     pub(super) fn slice(&self, range: Range<usize>) -> &str {
         self.text.get(range).unwrap_or_default()
-    }
-
-    /// The file's text; it starts at position 0.
-    pub(super) fn file(&self) -> &str {
-        self.slice(self.parts[0].range.clone())
     }
 
     /// The name and text that these positions lie in, and the positions within that text, on
@@ -72,6 +83,22 @@ impl Sources {
             .unwrap_or(text.len());
         (&part.name, text, start..end)
     }
+}
+
+/// Reads a file that is included.
+///
+/// # Errors
+/// Why it cannot be read, a fragment.
+pub(super) fn text(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::read(path).map_err(|error| plain(&error))?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// What the system says, without its number.
+pub(super) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let plain = text.split(" (os error").next().unwrap_or(&text);
+    plain.to_lowercase()
 }
 
 /// Reads the playbook file; it is shown under the path as given.
@@ -127,7 +154,11 @@ mod tests {
     fn positions_find_their_text() {
         let mut sources = Sources::new("a.toml".to_owned(), "aä");
         let set = sources.add("--set", "x=1");
-        assert_eq!(sources.file(), "aä");
+        let more = sources.add_file("b.toml".to_owned(), "b");
+        assert_eq!(
+            (sources.padded(0), sources.padded(more)),
+            ("aä", "        b")
+        );
         assert_eq!(sources.locate(&(0..1)), ("a.toml", "aä", 0..1));
         assert_eq!(
             sources.locate(&(2..2)),

@@ -105,8 +105,8 @@ impl MetadataSettings {
 #[derive(Default)]
 pub(super) struct Read {
     metadata: MetadataSettings,
-    criteria: Vec<Spanned<Rule>>,
-    overrides: Vec<Spanned<Override>>,
+    criteria: Vec<Rule>,
+    overrides: Vec<Override>,
     modes: Vec<(Spanned<String>, Mode)>,
     scenarios: Vec<Spanned<Scenario>>,
 }
@@ -124,8 +124,26 @@ impl Read {
                 Ok(metadata) => self.metadata = metadata,
                 Err(error) => problems.add(Problem::toml(&error, key.span())),
             },
-            "criteria" => self.criteria.append(&mut several(key, value, problems)),
-            "overrides" => self.overrides.append(&mut several(key, value, problems)),
+            "criteria" => {
+                let rules: Vec<Spanned<Rule>> = several(key, value, problems);
+                for rule in &rules {
+                    let wrong = rule.get_ref().wrong();
+                    wrong.map(|why| problems.add(Problem::new(why, rule.span())));
+                }
+                self.criteria
+                    .extend(rules.into_iter().map(Spanned::into_inner));
+            }
+            "overrides" => {
+                let overrides: Vec<Spanned<Override>> = several(key, value, problems);
+                for change in overrides.iter().filter(|one| one.get_ref().is_empty()) {
+                    problems.add(Problem::new(
+                        "an override that changes nothing",
+                        change.span(),
+                    ));
+                }
+                self.overrides
+                    .extend(overrides.into_iter().map(Spanned::into_inner));
+            }
             "scenarios" => self.scenarios.append(&mut several(key, value, problems)),
             _ => {
                 for (name, mode) in table(value, "`modes`", problems).unwrap_or_default() {
@@ -146,12 +164,8 @@ impl Read {
         let modes = self.modes.into_iter();
         Rules {
             metadata: self.metadata,
-            criteria: self.criteria.into_iter().map(Spanned::into_inner).collect(),
-            overrides: self
-                .overrides
-                .into_iter()
-                .map(Spanned::into_inner)
-                .collect(),
+            criteria: self.criteria,
+            overrides: self.overrides,
             modes: modes
                 .map(|(name, mode)| (name.into_inner(), mode))
                 .collect(),
@@ -189,25 +203,13 @@ fn several<T: for<'de> Deserialize<'de>>(
     items.into_iter().filter_map(read).collect()
 }
 
-/// Checks what each says, alone and with what it refers to.
+/// Checks what scenarios refer to.
 pub(super) fn check(
     read: &Read,
     recipes: &BTreeMap<String, Recipe>,
     targets: &[Target],
     problems: &mut Problems<'_>,
 ) {
-    for rule in &read.criteria {
-        if let Some(why) = rule.get_ref().wrong() {
-            problems.add(Problem::new(why, rule.span()));
-        }
-    }
-    let empty = read.overrides.iter().filter(|one| one.get_ref().is_empty());
-    for change in empty {
-        problems.add(Problem::new(
-            "an override that changes nothing",
-            change.span(),
-        ));
-    }
     let mut names = BTreeSet::new();
     for scenario in &read.scenarios {
         let (span, scenario) = (scenario.span(), scenario.get_ref());

@@ -4,8 +4,10 @@
 //! target's table is for the second pass, which knows the platform.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::Range,
+    path::{Path, PathBuf},
 };
 
 use toml::{
@@ -15,6 +17,7 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems},
+    include::File,
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},
     source::Sources,
@@ -31,6 +34,8 @@ pub(super) struct Written<'s> {
     /// `[recipes.X]` by `X`.
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
+    pool_table: DeTable<'s>,
+    targets_at: Option<Range<usize>>,
     /// What stands there about tests.
     pub(super) rules: tables::Read,
 }
@@ -40,66 +45,116 @@ pub(super) struct Entry<'s> {
     /// Its header, or the key it stands under.
     pub(super) header: Range<usize>,
     pub(super) table: DeTable<'s>,
+    /// The folder of its file.
+    pub(super) directory: PathBuf,
 }
 
-impl Entry<'_> {
+impl<'s> Entry<'s> {
+    /// Lays another file's keys on these.
+    fn lay_on(&mut self, over: Self) {
+        self.header = over.header;
+        for (key, value) in over.table {
+            replace(&mut self.table, key, value);
+        }
+    }
+
     /// The `name` in it, right or wrong.
     pub(super) fn name(&self) -> Option<&str> {
         self.table.get("name")?.get_ref().as_str()
     }
 }
 
-/// Reads the file's tables. When there are problems, what is returned is only part of it.
-pub(super) fn parse<'s>(sources: &'s Sources, problems: &mut Problems<'_>) -> Written<'s> {
-    let (document, errors) = DeTable::parse_recoverable(sources.file());
+/// Reads the tables of all files: later ones win. When there are problems, what is returned is only part of it.
+pub(super) fn parse<'s>(
+    sources: &'s Sources,
+    files: &[File],
+    problems: &mut Problems<'_>,
+) -> Written<'s> {
     let mut written = Written::default();
-    if !errors.is_empty() {
-        syntax(sources.file(), &errors, problems);
-        return written;
-    }
-    let end = sources.file().trim_end().len();
-    let mut targets_at = end..end;
-    for (key, value) in document.into_inner() {
-        match key.get_ref().as_ref() {
-            "select" => match schema::read(value) {
-                Ok(select) => written.select = select,
-                Err(error) => problems.add(Problem::toml(&error, key.span())),
-            },
-            "platforms" => written.platforms = platforms(value, problems),
-            "recipes" => written.recipes = recipes(value, problems),
-            "pool" => match schema::read(value) {
-                Ok(pool) => written.pool = pool,
-                Err(error) => problems.add(Problem::toml(&error, key.span())),
-            },
-            "targets" => {
-                targets_at = value.span();
-                match targets(value, problems) {
-                    Some(targets) => written.targets = targets,
-                    None => return written,
-                }
-            }
-            "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
-                written.rules.take(&key, value, problems);
-            }
-            later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(&key)),
-            unknown => {
-                problems.add(Problem::unknown(
-                    "key",
-                    unknown,
-                    key.span(),
-                    &schema::TABLES,
-                ));
+    let mut whole = true;
+    for file in files {
+        let text = sources.padded(file.part);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        syntax(text, &errors, problems);
+        if errors.is_empty() {
+            for (key, value) in document.into_inner() {
+                whole &= written.take(&key, value, &file.directory, problems);
             }
         }
     }
-    if written.targets.is_empty() && problems.is_empty() {
+    match schema::read(Spanned::new(
+        0..0,
+        DeValue::Table(std::mem::take(&mut written.pool_table)),
+    )) {
+        Ok(pool) => written.pool = pool,
+        Err(error) => problems.add(Problem::toml(&error, 0..0)),
+    }
+    if whole && written.targets.is_empty() && problems.is_empty() {
+        let end = sources.padded(0).trim_end().len();
+        let at = written.targets_at.clone().unwrap_or(end..end);
         problems.add(
-            Problem::new("the playbook names no target", targets_at).hint(
+            Problem::new("the playbook names no target", at).hint(
                 "the smallest one is `[[targets]]`, `name = \"local\"`, `platform = \"local\"`",
             ),
         );
     }
     written
+}
+
+impl<'s> Written<'s> {
+    /// Takes what stands under one key at the top of a file in this folder. `false`: targets may be missing.
+    fn take(
+        &mut self,
+        key: &Spanned<Cow<'s, str>>,
+        value: Spanned<DeValue<'s>>,
+        directory: &Path,
+        problems: &mut Problems<'_>,
+    ) -> bool {
+        match key.get_ref().as_ref() {
+            // Read before anything else.
+            "include" => {}
+            "select" => match schema::read(value) {
+                Ok(select) => self.select = select,
+                Err(error) => problems.add(Problem::toml(&error, key.span())),
+            },
+            "platforms" => {
+                for (name, section) in platforms(value, directory, problems) {
+                    match self.platforms.entry(name) {
+                        btree_map::Entry::Vacant(entry) => drop(entry.insert(section)),
+                        btree_map::Entry::Occupied(mut known) => known.get_mut().lay_on(section),
+                    }
+                }
+            }
+            "recipes" => self.recipes.extend(recipes(value, directory, problems)),
+            "pool" => {
+                for (key, value) in table(value, "`pool`", problems).unwrap_or_default() {
+                    replace(&mut self.pool_table, key, value);
+                }
+            }
+            "targets" => {
+                self.targets_at = Some(value.span());
+                let targets = targets(value, directory, problems);
+                let whole = targets.is_some();
+                self.targets.extend(targets.into_iter().flatten());
+                return whole;
+            }
+            "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
+                self.rules.take(key, value, problems);
+            }
+            later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
+            unknown => {
+                let known = &schema::TABLES;
+                problems.add(Problem::unknown("key", unknown, key.span(), known));
+            }
+        }
+        true
+    }
+}
+
+/// A key's new value, and its new place.
+fn replace<'s>(table: &mut DeTable<'s>, key: Spanned<Cow<'s, str>>, value: Spanned<DeValue<'s>>) {
+    table.remove(key.get_ref().as_ref());
+    table.insert(key, value);
 }
 
 /// What is no TOML. Only the first error of a line: the parser's recovery makes up the others.
@@ -131,6 +186,7 @@ fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
 
 fn platforms<'s>(
     value: Spanned<DeValue<'s>>,
+    directory: &Path,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<String, Entry<'s>> {
     let mut platforms = BTreeMap::new();
@@ -145,6 +201,7 @@ fn platforms<'s>(
                 Entry {
                     header: key.span(),
                     table,
+                    directory: directory.to_owned(),
                 },
             );
         }
@@ -152,13 +209,25 @@ fn platforms<'s>(
     platforms
 }
 
-fn recipes(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<String, Recipe> {
+fn recipes(
+    value: Spanned<DeValue<'_>>,
+    directory: &Path,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<String, Recipe> {
     let tables = table(value, "`recipes`", problems).unwrap_or_default();
     let recipe = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
         let name = key.get_ref().clone().into_owned();
         let table = table(value, &format!("`recipes.{name}`"), problems)?;
         let steps = steps(&name, key.span(), table, problems)?;
-        Some((name.clone(), Recipe { name, steps }))
+        let directory = directory.to_owned();
+        Some((
+            name.clone(),
+            Recipe {
+                name,
+                steps,
+                directory,
+            },
+        ))
     };
     tables.into_iter().filter_map(recipe).collect()
 }
@@ -205,13 +274,21 @@ fn steps(
 }
 
 /// `None`: there are problems already.
-fn targets<'s>(value: Spanned<DeValue<'s>>, problems: &mut Problems<'_>) -> Option<Vec<Entry<'s>>> {
+fn targets<'s>(
+    value: Spanned<DeValue<'s>>,
+    directory: &Path,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<Entry<'s>>> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(items) => {
             let entry = |item: Spanned<DeValue<'s>>| {
                 let header = item.span();
-                table(item, "a target", problems).map(|table| Entry { header, table })
+                table(item, "a target", problems).map(|table| Entry {
+                    header,
+                    table,
+                    directory: directory.to_owned(),
+                })
             };
             let entries: Vec<_> = items.into_iter().map(entry).collect();
             entries.into_iter().collect()

@@ -75,12 +75,7 @@ impl Setting {
         let all = playbook.rules.scenarios.clone();
         let scenarios = playbook::chosen_scenarios(&all, &choosing.scenario)?;
         if !scenarios.is_empty() {
-            playbook.targets = playbook::staged(
-                &playbook.targets,
-                &playbook.recipes,
-                &scenarios,
-                &playbook.directory,
-            );
+            playbook.targets = playbook::staged(&playbook.targets, &playbook.recipes, &scenarios);
         }
         let names: Vec<_> = playbook
             .targets

@@ -62,7 +62,7 @@ impl Setting {
         };
         for recipe in wanted.care.recipe.iter().chain(clean) {
             for source in recipe.steps.iter().filter_map(Step::source) {
-                let path = playbook::resolve_path(&wanted.directory, source);
+                let path = playbook::resolve_path(&recipe.directory, source);
                 if !path.exists() {
                     let (recipe, path) = (&recipe.name, path.display());
                     let message = format!("recipe `{recipe}`: there is no file or folder `{path}`");
@@ -92,7 +92,7 @@ impl Setting {
             keys: target.definition.keys.clone(),
             hash: target.definition.hash.clone(),
             parameters: target.parameters.clone(),
-            directory: self.playbook.directory.clone(),
+            directory: target.directory.clone(),
             features: target.features.clone(),
             care: target.care.clone(),
             snapshot: false,

@@ -24,15 +24,19 @@ impl Preparation<'_> {
             (self.progress)(&format!(
                 "recipe `{name}`, step {number} of {count}: {step}"
             ));
-            self.step(shell, step).await.map_err(|error| {
-                let text = format!("step {number} of recipe `{name}` ({step}) failed");
-                Error::new(ErrorKind::Infra, text).with_source(error)
-            })?;
+            self.step(shell, step, &recipe.directory)
+                .await
+                .map_err(|error| {
+                    let text = format!("step {number} of recipe `{name}` ({step}) failed");
+                    Error::new(ErrorKind::Infra, text).with_source(error)
+                })?;
         }
         Ok(())
     }
 
-    async fn step(&self, shell: &mut Shell, step: &Step) -> Result<()> {
+    /// Relative paths start in `directory`.
+    async fn step(&self, shell: &mut Shell, step: &Step, directory: &Path) -> Result<()> {
+        let path = |written: &Path| playbook::resolve_path(directory, written);
         match step {
             Step::Run {
                 command,
@@ -47,17 +51,11 @@ impl Preparation<'_> {
                 args,
                 as_root,
                 timeout,
-            } => script(shell, &self.path(file), args, *as_root, *timeout).await,
-            Step::Put { from, to, mode } => put(shell, &self.path(from), to, *mode).await,
+            } => script(shell, &path(file), args, *as_root, *timeout).await,
+            Step::Put { from, to, mode } => put(shell, &path(from), to, *mode).await,
             Step::Reboot => self.reboot(shell).await,
             Step::Wait(wait) => self.wait(shell, wait).await,
         }
-    }
-}
-
-impl Preparation<'_> {
-    fn path(&self, written: &Path) -> std::path::PathBuf {
-        playbook::resolve_path(&self.wanted.directory, written)
     }
 }
 
