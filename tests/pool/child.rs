@@ -240,12 +240,12 @@ fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {
         {
             TryLease::Leased(lease) => return lease,
             TryLease::NoneReady => wanted.iter().for_each(|wanted| drop(ensure(run, wanted))),
-            TryLease::Wait { text } => {
+            TryLease::Wait { text, again } => {
                 assert!(
                     started.elapsed() < Duration::from_secs(30),
                     "starved: {text}"
                 );
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(again);
             }
         }
     }

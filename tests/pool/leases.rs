@@ -23,7 +23,7 @@ fn waiting_says_for_whom() {
     ));
     let both = lease(&run, &wanted, 2, "smoke[alpha]");
     let text = |ticket: &mut _| match run.try_lease(&request(&wanted, 2, "c"), ticket).unwrap() {
-        TryLease::Wait { text } => text,
+        TryLease::Wait { text, .. } => text,
         other => panic!("{other:?}"),
     };
     let pid = std::process::id();
@@ -106,7 +106,7 @@ fn a_killed_holder_frees_and_its_machine_is_recycled() {
     let stopped = format!("pid {} held[x] (stopped)", child.id());
     until(
         "stopped",
-        || matches!(ask(), TryLease::Wait { text } if text.contains(&stopped)),
+        || matches!(ask(), TryLease::Wait { text, .. } if text.contains(&stopped)),
     );
     child.kill();
     assert!(matches!(ask(), TryLease::NoneReady));
@@ -125,7 +125,7 @@ fn two_aliases_of_a_host_exclude_each_other_and_the_dead_are_told() {
     ensure(&run, &wanted);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
     let wait = format!("1 of 1 leased (pid {} held[x]", child.id());
-    assert!(matches!(ask(), TryLease::Wait { text } if text.starts_with(&wait)));
+    assert!(matches!(ask(), TryLease::Wait { text, .. } if text.starts_with(&wait)));
     assert!(
         run.finish(true).unwrap().held.is_empty(),
         "the alias has it, not we"
@@ -169,7 +169,7 @@ fn dead_and_stopped_waiters_hold_nobody_up() {
     until("waits", || world.folder.join("waiting").exists());
     drop(held);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
-    assert!(matches!(ask(), TryLease::Wait { text } if text == "0 of 1 leased, 1 before us"));
+    assert!(matches!(ask(), TryLease::Wait { text, .. } if text == "0 of 1 leased, 1 before us"));
     child.signal(Signal::STOP);
     until("passed by", || matches!(ask(), TryLease::Leased(_)));
     child.signal(Signal::CONT);
@@ -264,6 +264,69 @@ fn all_or_none_without_starving_anybody_while_processes_die() {
         "{report:?}"
     );
     world.assert_empty();
+}
+
+/// Two targets, which are four hosts under two names each; from one to four of them at once.
+#[test]
+fn a_hundred_processes_of_which_some_die() {
+    let world = World::new();
+    let modes: Vec<_> = (0..100)
+        .map(|number| {
+            let target = ["alpha", "alias"][number % 2];
+            format!("leases {target} {} 2 1", 1 + number % 4)
+        })
+        .collect();
+    let mut children: Vec<_> = modes.iter().map(|mode| start(&world, mode, None)).collect();
+    let mut random = u64::from(std::process::id());
+    println!("seed {random}");
+    let mut killed = Vec::new();
+    let (started, mut next) = (Instant::now(), 5);
+    loop {
+        let done = children.iter_mut().filter_map(Process::ended).count();
+        if done == children.len() {
+            break;
+        }
+        // One after so many have ended, whatever it does at the moment.
+        if done >= next && killed.len() < 15 {
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            let victim = (random >> 33) as usize % children.len();
+            if children[victim].ended().is_none() {
+                children[victim].kill();
+                killed.push(victim);
+                next = done + 3;
+            }
+        }
+        assert!(started.elapsed().as_secs() < 60, "{done} of 100 have ended");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    for (number, child) in children.iter_mut().enumerate() {
+        let well = child.wait().success();
+        assert!(
+            well || killed.contains(&number),
+            "`{}` failed",
+            modes[number]
+        );
+    }
+    assert!(killed.len() > 5, "{} were killed", killed.len());
+    let log = log(&world);
+    for count in 1..=4 {
+        let dead = killed
+            .iter()
+            .filter(|number| **number % 4 + 1 == count)
+            .count();
+        assert!(
+            log[count] >= 2 * (25 - dead),
+            "{count}: {log:?}, {killed:?}"
+        );
+    }
+    let run = world.run("after", "/one");
+    let all: Vec<_> = (0..4)
+        .map(|index| world.found("alpha", index, &format!("host-{index}")))
+        .collect();
+    all.iter().for_each(|wanted| drop(ensure(&run, wanted)));
+    lease(&run, &all[0], 4, "everything is free").release();
 }
 
 #[test]

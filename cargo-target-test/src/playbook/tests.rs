@@ -177,9 +177,13 @@ fn count_and_cost_are_no_part_of_the_definition() {
 #[test]
 fn two_clones_share_a_definition() {
     let one = load_text(LAYERS, &[]).unwrap();
-    let other = load_text(LAYERS, &[]).unwrap();
+    let mut other = load_text(LAYERS, &[]).unwrap();
     assert_ne!(one.directory, other.directory);
     assert!(one.directory.is_absolute());
+    for (target, again) in one.targets.iter().zip(&mut other.targets) {
+        assert_ne!(target.directory, again.directory);
+        again.directory.clone_from(&target.directory);
+    }
     assert_eq!(one.targets, other.targets);
 }
 

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// How often the pool is asked again while other processes may let go.
+/// How often the pool is asked again while instances are being deployed.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How often, at most, all instances are looked at again since too few of them could be leased.
 const ROUNDS: u32 = 20;
@@ -80,6 +80,7 @@ pub(super) async fn lease(
             return Err(interrupted());
         }
         supply.ask_for_all(core);
+        let mut pause = PAUSE;
         let (answer, kept) = try_lease(core, (supply, count, needs), asker, ticket.take()).await?;
         ticket = kept;
         let waits_for = match answer {
@@ -92,7 +93,10 @@ pub(super) async fn lease(
                 Some(held) => return Ok(held),
                 None => continue,
             },
-            TryLease::Wait { text } => text,
+            TryLease::Wait { text, again } => {
+                pause = again;
+                text
+            }
             TryLease::NoneReady => match supply.hopeless(count as usize, needs) {
                 Some(failure) => return Err(failure),
                 None if rounds > ROUNDS => return Err(too_few(supply, count)),
@@ -114,7 +118,7 @@ pub(super) async fn lease(
         }
         tokio::select! {
             () = changed => {}
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     io::ErrorKind as Io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -57,26 +58,35 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock, waiting for as long as `patience`.
+    /// Takes the lock, waiting for as long as `patience`: in the kernel, which wakes who waits the moment it is free.
     pub(crate) fn take(path: &Path, patience: Duration) -> Result<Self> {
-        let started = Instant::now();
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if let Some(lock) = Self::try_take(path)? {
-                return Ok(lock);
+        if let Some(lock) = Self::try_take(path)? {
+            return Ok(lock);
+        }
+        let (file, (send, taken)) = (open(path)?, mpsc::channel());
+        // A wait in the kernel has no end of its own; this one ends when the lock is free, whoever still listens.
+        thread::spawn(move || {
+            let locked = fs4::FileExt::lock(&file);
+            if let Err(mpsc::SendError((_, unheard))) = send.send((locked, file)) {
+                let _ = fs4::FileExt::unlock(&unheard);
             }
-            if started.elapsed() >= patience {
+        });
+        match taken.recv_timeout(patience) {
+            Ok((locked, file)) => {
+                locked.map_err(|error| cannot("lock", path, error))?;
+                let path = path.to_owned();
+                Ok(Self { file, path })
+            }
+            Err(_) => {
                 let path = path.display();
-                return Err(Error::new(
+                Err(Error::new(
                     ErrorKind::Pool,
                     format!("`{path}` has been locked for {} s", patience.as_secs()),
                 )
                 .with_hint(format!(
                     "a stopped process may hold it: `fuser {path}` names it"
-                )));
+                )))
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
         }
     }
 

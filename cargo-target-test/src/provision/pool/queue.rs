@@ -2,13 +2,17 @@
 //!
 //! Owns the rule and what a waiter is told. Must not know how a lease is kept nor how instances are made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::{
     Locked,
     holder::{Holder, Process},
     lease::{self, Free, Lease, Taken, cause_of_death},
-    run::RunFile,
+    run::{self, RunFile},
     state::{Event, Record, RecordState, State},
     ticket::{self, Claim, Ticket},
 };
@@ -40,10 +44,12 @@ pub struct LeaseRequest {
 pub enum TryLease {
     /// Here it is.
     Leased(Lease),
-    /// Ask again soon (some ms: others wait behind us), with the same ticket.
+    /// Ask again, with the same ticket: others wait behind us.
     Wait {
         /// For whom: `2 of 2 leased (pid 4711 smoke[alpha], 12 s)`.
         text: String,
+        /// When. The more wait before us, the later: who asks has the pool's lock, which those need first.
+        again: Duration,
     },
     /// Fewer instances are ready than were asked for: waiting alone does not help.
     NoneReady,
@@ -69,10 +75,14 @@ pub(crate) fn try_lease(
 ) -> Result<TryLease> {
     let claim = request.claim(run.id())?;
     loop {
-        let ahead = ticket::ahead(&locked.pool.tickets(), ticket.as_ref())?;
-        let mut search = Search::default();
-        search.reserve(locked, &ahead)?;
         let candidates = candidates(locked.state(), run.uses(), &claim);
+        let total = leases(candidates.iter().copied());
+        if total < claim.count {
+            return Ok(TryLease::NoneReady);
+        }
+        let queue = ticket::ahead(&locked.pool.tickets(), ticket.as_ref())?;
+        let mut search = Search::default();
+        let ahead = search.reserve(locked, &queue, (&candidates, claim.count))?;
         let picked = search.pick(locked, &candidates, claim.count)?;
         if !search.dirty.is_empty() {
             // Rare, and it changes who is a candidate: look again.
@@ -80,22 +90,35 @@ pub(crate) fn try_lease(
             search.spoil(locked)?;
             continue;
         }
-        let total = leases(&candidates);
-        return if picked.len() == claim.count {
+        if picked.len() == claim.count {
             let lease = lease::hold(picked, &request.holder)?;
             *ticket = None;
-            Ok(TryLease::Leased(lease))
-        } else if total < claim.count {
-            Ok(TryLease::NoneReady)
-        } else {
-            let text = search.describe(total, ahead.len());
-            drop((picked, search));
-            if ticket.is_none() {
-                *ticket = Some(Ticket::draw(&locked.pool.tickets(), &claim)?);
-            }
-            Ok(TryLease::Wait { text })
+            return Ok(TryLease::Leased(lease));
+        }
+        let text = search.describe(total, ahead);
+        drop((picked, search));
+        let ticket = match ticket {
+            Some(ticket) => ticket,
+            None => ticket.insert(Ticket::draw(&locked.pool.tickets(), &claim)?),
         };
+        let again = pause(ahead, ticket.age());
+        return Ok(TryLease::Wait { text, again });
     }
+}
+
+/// The pause of the first in the queue, in the beginning; of those behind, so many times as long.
+const PAUSE: Duration = Duration::from_millis(2);
+/// The longest pause of the first in the queue.
+const LONG_PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause of all.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// When somebody should ask again who waits behind so many and has waited for so long: what was not free for seconds
+/// need not be had within milliseconds.
+fn pause(ahead: usize, waited: Duration) -> Duration {
+    let of_first = (waited / 40).clamp(PAUSE, LONG_PAUSE);
+    let place = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
+    of_first.saturating_mul(place).min(LONGEST_PAUSE)
 }
 
 impl LeaseRequest {
@@ -117,24 +140,38 @@ impl LeaseRequest {
 
 impl Search {
     /// Sets aside what those before us will take, each as it will choose itself. Who waits for more than
-    /// one thus gets them one after another, and cannot be starved by those who want less.
-    fn reserve(&mut self, locked: &Locked<'_>, ahead: &[Claim]) -> Result<()> {
-        if ahead.is_empty() {
-            return Ok(());
-        }
-        let living = locked.living()?;
-        for claim in ahead {
-            let Some(run) = living.iter().find(|run| run.id == claim.run) else {
+    /// one thus gets them one after another, and cannot be starved by those who want less. Returns how many wait
+    /// before us: those are not looked at before whom nothing is left for `ours`, which is as many of some candidates.
+    fn reserve(
+        &mut self,
+        locked: &Locked<'_>,
+        queue: &[PathBuf],
+        ours: (&[&Record], usize),
+    ) -> Result<usize> {
+        let mut waiting = 0;
+        for (number, ticket) in queue.iter().enumerate() {
+            let left = ours
+                .0
+                .iter()
+                .filter(|record| !self.reserved.contains_key(&record.lease));
+            if leases(left.copied()) < ours.1 {
+                return Ok(waiting + queue.len() - number);
+            }
+            let Some(claim) = ticket::claim(ticket)? else {
                 continue;
             };
-            let candidates = candidates(locked.state(), &run.uses, claim);
+            waiting += 1;
+            let Some(run) = run::find(&locked.pool.runs(), &claim.run)? else {
+                continue;
+            };
+            let candidates = candidates(locked.state(), &run.uses, &claim);
             // Who could not be served if all were free waits for a deploy, not for us.
-            if leases(&candidates) >= claim.count {
+            if leases(candidates.iter().copied()) >= claim.count {
                 let taken = self.look(locked, &candidates, claim.count, false)?;
                 self.reserved.extend(taken);
             }
         }
-        Ok(())
+        Ok(waiting)
     }
 
     fn pick<'a>(
@@ -226,7 +263,7 @@ fn candidates<'a>(state: &'a State, uses: &BTreeSet<String>, claim: &Claim) -> V
 }
 
 /// How many of them can be leased at once: several may be one host.
-fn leases(records: &[&Record]) -> usize {
-    let leases: BTreeSet<&String> = records.iter().map(|record| &record.lease).collect();
+fn leases<'a>(records: impl IntoIterator<Item = &'a Record>) -> usize {
+    let leases: BTreeSet<&String> = records.into_iter().map(|record| &record.lease).collect();
     leases.len()
 }

@@ -3,7 +3,10 @@
 //! Owns `runs/<run>.lock`: the lock says that the run lives, the lines in the file what it uses. So the end of a
 //! run, however it comes, ends its claims, and a warm start writes nothing that must be durable.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +38,7 @@ pub struct LivingRun {
 impl RunFile {
     /// Starts a run. `pool.lock` is held by the caller, here and below.
     pub(crate) fn create(runs: &Path, id: &str) -> Result<Self> {
-        let lock = FileLock::try_take(&runs.join(format!("{id}.lock")))?
+        let lock = FileLock::try_take(&file(runs, id))?
             .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
         let mut file = Self {
             lock: Some(lock),
@@ -86,18 +89,38 @@ impl Drop for RunFile {
 
 /// All living runs; the files of dead ones are removed.
 pub(crate) fn living(runs: &Path) -> Result<Vec<LivingRun>> {
-    let mut living = Vec::new();
-    for path in list(runs)? {
-        let ended = |text: &str| {
-            let run = serde_json::from_str::<LivingRun>(text);
-            run.is_ok_and(|run| run.process.has_ended())
-        };
-        match FileLock::try_take_from(&path, ended)? {
-            Some(dead) => dead.remove(),
-            None => living.extend(serde_json::from_str::<LivingRun>(&peek(&path)?)),
-        }
+    let runs = list(runs)?.into_iter().map(|path| read(&path));
+    Ok(runs
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// The run of this id, if it lives.
+pub(crate) fn find(runs: &Path, id: &str) -> Result<Option<LivingRun>> {
+    let path = file(runs, id);
+    match path.exists() {
+        true => read(&path),
+        false => Ok(None),
     }
-    Ok(living)
+}
+
+fn file(runs: &Path, id: &str) -> PathBuf {
+    runs.join(format!("{id}.lock"))
+}
+
+/// The run of this file; that of a dead one is removed.
+fn read(path: &Path) -> Result<Option<LivingRun>> {
+    let ended = |text: &str| {
+        let run = serde_json::from_str::<LivingRun>(text);
+        run.is_ok_and(|run| run.process.has_ended())
+    };
+    if let Some(dead) = FileLock::try_take_from(path, ended)? {
+        dead.remove();
+        return Ok(None);
+    }
+    Ok(serde_json::from_str(&peek(path)?).ok())
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //! Owns `tickets/<number>.lock`: the number is the place in the queue, the lock says that the waiter lives,
 //! the text what it waits for. Must not know how instances are chosen.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,7 @@ use crate::{
 pub struct Ticket {
     lock: Option<FileLock>,
     path: PathBuf,
+    drawn: Instant,
 }
 
 /// What a waiter waits for.
@@ -58,7 +62,13 @@ impl Ticket {
         Ok(Self {
             lock: Some(lock),
             path,
+            drawn: Instant::now(),
         })
+    }
+
+    /// For how long it was waited with it.
+    pub(crate) fn age(&self) -> Duration {
+        self.drawn.elapsed()
     }
 }
 
@@ -70,23 +80,22 @@ impl Drop for Ticket {
     }
 }
 
-/// Who waits before this ticket (without one: all who wait), in order. Tickets of the dead are removed, those of
-/// the stopped keep their place and are passed by.
-pub(crate) fn ahead(tickets: &Path, of: Option<&Ticket>) -> Result<Vec<Claim>> {
-    let mut claims = Vec::new();
-    for path in list(tickets)? {
-        if of.is_some_and(|ticket| path >= ticket.path) {
-            break;
-        }
-        if let Some(dead) = FileLock::try_take(&path)? {
-            dead.remove();
-        } else if let Ok(claim) = serde_json::from_str::<Claim>(&peek(&path)?)
-            && !claim.waiter.is_stopped()
-        {
-            claims.push(claim);
-        }
+/// The tickets before this one (without one: all), in order; some may be those of the dead or the stopped.
+pub(crate) fn ahead(tickets: &Path, of: Option<&Ticket>) -> Result<Vec<PathBuf>> {
+    let mut paths = list(tickets)?;
+    paths.retain(|path| of.is_none_or(|ticket| *path < ticket.path));
+    Ok(paths)
+}
+
+/// What the holder of a ticket waits for. Tickets of the dead are removed, those of the stopped keep their place and
+/// are passed by.
+pub(crate) fn claim(ticket: &Path) -> Result<Option<Claim>> {
+    if let Some(dead) = FileLock::try_take(ticket)? {
+        dead.remove();
+        return Ok(None);
     }
-    Ok(claims)
+    let claim = serde_json::from_str::<Claim>(&peek(ticket)?).ok();
+    Ok(claim.filter(|claim| !claim.waiter.is_stopped()))
 }
 
 fn number(path: &Path) -> Option<u64> {
@@ -112,8 +121,9 @@ mod tests {
         let first = Ticket::draw(dir.path(), &claim(1)).unwrap();
         let second = Ticket::draw(dir.path(), &claim(2)).unwrap();
         let counts = |of: Option<&Ticket>| -> Vec<usize> {
-            let claims = ahead(dir.path(), of).unwrap();
-            claims.iter().map(|claim| claim.count).collect()
+            let tickets = ahead(dir.path(), of).unwrap();
+            let claims = tickets.iter().filter_map(|ticket| super::claim(ticket).unwrap());
+            claims.map(|claim| claim.count).collect()
         };
         assert_eq!(counts(Some(&first)), [0usize; 0]);
         assert_eq!(counts(Some(&second)), [1]);
