@@ -66,16 +66,7 @@ impl Results<'_> {
                 ui::note(format!("skip: {case}: {reason}"));
             }
         }
-        let few = self.skipped.len().min(OFTEN);
-        for test in &self.skipped[..few] {
-            ui::note(format!("skip: {test}"));
-        }
-        if self.skipped.len() > few {
-            let more = self.skipped.len() - few;
-            ui::note(format!(
-                "skip: and {more} more (`cargo target-test list` shows all)"
-            ));
-        }
+        self.print_skipped();
         self.infra().iter().for_each(ui::note);
         if let [(_, first), ..] = self.bypassed().as_slice() {
             let count = self.bypassed().len();
@@ -104,6 +95,20 @@ impl Results<'_> {
         for failure in &self.report.failed {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));
+        }
+    }
+
+    /// Tests that run nowhere, a few of them.
+    fn print_skipped(&self) {
+        let few = self.skipped.len().min(OFTEN);
+        for test in &self.skipped[..few] {
+            ui::note(format!("skip: {test}"));
+        }
+        if self.skipped.len() > few {
+            let more = self.skipped.len() - few;
+            ui::note(format!(
+                "skip: and {more} more (`cargo target-test list` shows all)"
+            ));
         }
     }
 

@@ -1,37 +1,30 @@
 //! `broker`: serves tests that were started without `cargo target-test`.
 //!
-//! Owns how one broker for each pool comes up, finds out what a test wants, and goes when nobody wants it
-//! any more. Must not serve anything itself.
+//! Owns how one broker for each pool comes up, and goes when nobody wants it any more. Must not serve anything itself.
+
+mod known;
 
 use std::{
-    collections::HashMap,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use target_fixtures::{env, wire::Run};
+use target_fixtures::env;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{BrokerArgs, Global},
-    commands::setting::{self, Setting},
+    commands::setting,
     error::{Error, ErrorKind, Result},
-    execute::{
-        broker::{
-            Broker, Case, Supply,
-            standalone::{Ask, Found},
-        },
-        session::Session,
-    },
-    inventory, plan,
-    playbook::Target,
+    execute::{broker::Broker, session::Session},
     process,
     provision::{self, FileLock, Provisioner, pool::Pool},
     ui,
 };
+use known::Known;
 
 /// How long a broker stays without a client.
 const IDLE: Duration = Duration::from_secs(10);
@@ -196,141 +189,4 @@ async fn idle(broker: &Broker, limit: Duration, lock: &Path) {
             return;
         }
     }
-}
-
-/// A target's name, its definition's hash, and the one instance that was asked for.
-type Key = (String, String, Option<String>);
-
-/// Targets that tests asked for before.
-#[derive(Default)]
-struct Known {
-    supplies: Mutex<HashMap<Key, Arc<Supply>>>,
-}
-
-impl Known {
-    fn find(&self, ask: &Ask) -> Result<Found> {
-        let global = Global {
-            playbook: ask.playbook.clone().map(PathBuf::from),
-            ..Global::default()
-        };
-        let setting = Setting::of_package(&global, Path::new(&ask.directory))?;
-        let records = inventory::metadata_of(Path::new(&ask.binary))?;
-        let metadata = inventory::effective(&records, &ask.test);
-        let count = metadata
-            .as_ref()
-            .and_then(|metadata| metadata.count)
-            .unwrap_or(1);
-        let (mut reasons, mut skipped) = (Vec::new(), None);
-        for (number, target) in setting.playbook.targets.iter().enumerate() {
-            let instance = match wanted_of(ask, target) {
-                Some(Ok(instance)) => instance,
-                Some(Err(reason)) => {
-                    reasons.push(reason);
-                    continue;
-                }
-                None => continue,
-            };
-            let skip = metadata
-                .as_ref()
-                .and_then(|metadata| plan::skip_reason(metadata, target));
-            match (plan::fits(metadata.as_ref(), target), skip) {
-                (Ok(()), None) => {
-                    let supply = self.supply(&setting, number, instance)?;
-                    let expected = (metadata.as_ref())
-                        .and_then(|metadata| plan::expected_failure(metadata, target));
-                    let run = Run {
-                        expect_fail: expected.map(str::to_owned),
-                        ..Run::default()
-                    };
-                    return Ok(Found::Case(Arc::new(Case {
-                        supply,
-                        count,
-                        full_name: ask.test.clone(),
-                        needs: (metadata.as_ref())
-                            .map(|one| plan::asked(&one.requirements, &target.assured))
-                            .unwrap_or_default(),
-                        reuse: (metadata.as_ref())
-                            .and_then(|one| one.reuse)
-                            .unwrap_or_default(),
-                        retry_fresh: false,
-                        run,
-                    })));
-                }
-                (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
-                (Err(reason), _) => reasons.push(reason),
-            }
-        }
-        let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
-        skipped.map(Found::Skip).ok_or_else(unfit)
-    }
-
-    fn supply(
-        &self,
-        setting: &Setting,
-        target: usize,
-        instance: Option<String>,
-    ) -> Result<Arc<Supply>> {
-        let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = &setting.playbook.targets[target];
-        let key = (
-            of.name.clone(),
-            of.definition.hash.clone(),
-            instance.clone(),
-        );
-        if let Some(supply) = supplies.get(&key) {
-            supply.forgive();
-            return Ok(Arc::clone(supply));
-        }
-        let mut wanted = setting.wanted(target, of.count)?;
-        if let Some(instance) = &instance {
-            // The others are not deployed for it.
-            wanted.retain(|one| one.instance() == *instance);
-        }
-        let mut supply = Supply::new(wanted, 0, of.label.clone(), of.cost);
-        supply.instance = instance;
-        let supply = Arc::new(supply);
-        supplies.insert(key, Arc::clone(&supply));
-        Ok(supply)
-    }
-}
-
-/// The instance of a target that a test wants, if it wants a certain one; `None`: it wants another target.
-fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
-    let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
-        return Some(Ok(None));
-    };
-    let (name, count) = (&target.name, target.count);
-    let index = index_of(wanted, name)?;
-    Some(if index < count {
-        Ok(Some(wanted.clone()))
-    } else {
-        Err(format!("`{name}` has {count} instance(s), no `{wanted}`"))
-    })
-}
-
-/// `ubuntu-1` is the instance 1 of `ubuntu`.
-fn index_of(instance: &str, target: &str) -> Option<u32> {
-    let index = instance.strip_prefix(target)?.strip_prefix('-')?;
-    // As it is written in a name: no `+1`, no `01`.
-    let number: u32 = index.parse().ok()?;
-    (number.to_string() == index).then_some(number)
-}
-
-fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
-    let (why, hint) = match (&ask.target, reasons) {
-        (Some(target), []) => {
-            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
-            let names = names.join("`, `");
-            (
-                format!("the playbook has no target `{target}`, but `{names}`"),
-                format!("`{}` is a target or an instance of one", env::TARGET),
-            )
-        }
-        (_, reasons) => (
-            reasons.join("; "),
-            "`cargo target-test list` shows which targets fit which tests".to_owned(),
-        ),
-    };
-    let message = format!("no target fits `{}`: {why}", ask.test);
-    Error::new(ErrorKind::Infra, message).with_hint(hint)
 }

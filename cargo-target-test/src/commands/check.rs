@@ -3,18 +3,17 @@
 //! Owns how a resolved playbook is shown: as a playbook, with comments, so that it can be read back.
 //! Must not resolve anything.
 
+mod rules;
+
 use std::fmt::Write as _;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, TestArgs},
     commands::{choice::Choice, mode, setting::Setting},
     error::Result,
-    playbook::{
-        Care, MetadataSettings, OnDirty, Origin, Playbook, Recipe, Rules, Select, Target, toml_key,
-    },
+    playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
     ui,
 };
 
@@ -75,40 +74,12 @@ pub fn to_text(playbook: &Playbook) -> String {
     for target in &playbook.targets {
         write_target(&mut text, target);
     }
-    write_rules(&mut text, &playbook.rules);
+    rules::write_rules(&mut text, &playbook.rules);
     text.trim_end().to_owned()
 }
 
-/// As they were written: nothing in them has a default.
-fn write_rules(text: &mut String, rules: &Rules) {
-    let mut write = |header: String, of: toml::Table| {
-        let _ = writeln!(text, "\n{header}");
-        for (key, value) in of {
-            let _ = writeln!(text, "{} = {value}", toml_key(&key));
-        }
-    };
-    if rules.metadata != MetadataSettings::default() {
-        write("[metadata]".to_owned(), table(&rules.metadata));
-    }
-    for rule in &rules.criteria {
-        write("[[criteria]]".to_owned(), table(rule));
-    }
-    for change in &rules.overrides {
-        write("[[overrides]]".to_owned(), table(change));
-    }
-    for (name, mode) in &rules.modes {
-        write(format!("[modes.{}]", toml_key(name)), table(mode));
-    }
-    for scenario in &rules.scenarios {
-        write("[[scenarios]]".to_owned(), table(scenario));
-    }
-}
-
-fn table(of: &impl Serialize) -> toml::Table {
-    toml::Table::try_from(of).unwrap_or_default()
-}
-
-fn write_target(text: &mut String, target: &Target) {
+/// Every key of a target, with its value as TOML.
+fn target_lines(target: &Target) -> Vec<(String, String)> {
     let Target {
         name,
         platform,
@@ -121,11 +92,6 @@ fn write_target(text: &mut String, target: &Target) {
         parameters,
         ..
     } = target;
-    let _ = writeln!(
-        text,
-        "\n[[targets]] # definition {}",
-        target.definition.hash
-    );
     let mut lines = vec![
         ("name".to_owned(), toml(&Value::from(name.as_str()))),
         ("platform".to_owned(), toml(&Value::from(*platform))),
@@ -149,6 +115,16 @@ fn write_target(text: &mut String, target: &Target) {
     }
     lines.extend(care_lines(care));
     flatten("", parameters, &mut lines);
+    lines
+}
+
+fn write_target(text: &mut String, target: &Target) {
+    let _ = writeln!(
+        text,
+        "\n[[targets]] # definition {}",
+        target.definition.hash
+    );
+    let lines = target_lines(target);
     let lines: Vec<_> = lines
         .into_iter()
         .map(|(key, value)| (origin(target, &key), format!("{key} = {value}")))

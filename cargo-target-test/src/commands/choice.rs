@@ -5,9 +5,11 @@
 
 mod config;
 mod memory;
+mod names;
 mod reuse;
 mod runner;
 mod staging;
+mod supplies;
 mod words;
 
 use std::{
@@ -18,19 +20,13 @@ use std::{
     sync::Arc,
 };
 
-use nextest_metadata::TestListSummary;
-use target_fixtures::{
-    metadata::{RetryOn, Reuse},
-    wire::Run,
-};
-
 use crate::{
     aggregate::history,
     cli::{Call, Global, NextestArgs, TestArgs},
     commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
-        broker::{Broker, Case, Entry, Names, Supply},
+        broker::{Broker, Supply},
         nextest::{Nextest, Stage, Words, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
@@ -38,6 +34,7 @@ use crate::{
     plan::{self, Choosing, Plan},
     playbook::Select,
 };
+use nextest_metadata::TestListSummary;
 
 /// The chosen cases and everything they come from.
 pub struct Choice {
@@ -87,16 +84,14 @@ impl Choice {
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
         let durations = history::read(&setting::pool_directory(global)?, &setting.workspace);
+        let rules = &setting.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
                 true => Select::All,
                 false => setting.playbook.select,
             },
-            criteria: &setting.playbook.rules.criteria,
-            expressions: &expressions,
-            prefer: staging::prefer(&tests.choosing),
             durations: &durations,
-            order: staging::order(&tests.choosing),
+            ..staging::choosing(&tests.choosing, &rules.criteria, &expressions)
         };
         let plan = plan::build(&inventory, &setting.playbook.targets, &choosing);
         let directory = setting::private_directory()?;
@@ -181,94 +176,6 @@ impl Choice {
             .iter()
             .map(|(binary, name)| (binary.as_str(), name.as_str()))
             .collect()
-    }
-
-    /// The supplies that the chosen cases need: as many instances as they can use at once.
-    ///
-    /// # Errors
-    /// When a platform cannot tell what an instance excludes.
-    pub fn supplies(&self) -> Result<Supplies> {
-        let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
-        for case in self.chosen_cases() {
-            needs.entry(case.target).or_default().push(case);
-        }
-        let supply = |(target, cases): (usize, Vec<&plan::Case>)| {
-            let supply = self.supply(target, &cases)?;
-            for one in supply.wanted.iter().take(1) {
-                one.platform.check(&one.order(""))?;
-            }
-            Ok((target, Arc::new(supply)))
-        };
-        needs.into_iter().map(supply).collect()
-    }
-
-    /// The instances of a target that these cases of it need.
-    fn supply(&self, number: usize, cases: &[&plan::Case]) -> Result<Supply> {
-        let target = &self.setting.playbook.targets[number];
-        let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
-        let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
-            cases.fold(0_u32, |sum, case| sum.saturating_add(case.count))
-        };
-        let need = target.count.min(sum(&mut cases.iter()));
-        let spent = sum(&mut cases.iter().filter(|case| spends(case)));
-        let spares = target.max_spares.min(spent.saturating_sub(need));
-        let mut wanted = self.setting.wanted(number, need + spares)?;
-        if cases
-            .iter()
-            .any(|case| self.reuse(case.test) == Reuse::Snapshot)
-        {
-            for one in &mut wanted {
-                one.snapshot = one.platform.can_restore();
-            }
-        }
-        let (label, cost) = (target.label.clone(), target.cost);
-        let supply = Supply::new(wanted, spares as usize, label, cost);
-        for case in cases {
-            supply.expect(&case.name, case.count, spends(case));
-        }
-        Ok(supply)
-    }
-
-    /// What the broker has to know of every name that nextest will give to a runner.
-    pub fn names(&self, supplies: &Supplies, prefix: &[String]) -> Result<Names> {
-        let mut names = Names::default();
-        for case in self.chosen_cases() {
-            let (path, mut run) = self.how_to_run(case.test, prefix);
-            let metadata = self.inventory.tests[case.test].metadata.as_ref();
-            run.expect_fail.clone_from(&case.expect_fail);
-            run.timeout = metadata.and_then(|metadata| millis(metadata.timeout.as_deref()?));
-            let target = &self.setting.playbook.targets[case.target];
-            let needs =
-                metadata.map(|metadata| plan::asked(&metadata.requirements, &target.assured));
-            let entry = Case {
-                supply: Arc::clone(&supplies[&case.target]),
-                count: case.count,
-                needs: needs.unwrap_or_default(),
-                full_name: self.full_name(case.test),
-                reuse: self.reuse(case.test),
-                retry_fresh: metadata.and_then(|metadata| metadata.retry_on)
-                    == Some(RetryOn::Fresh),
-                run,
-            };
-            names.insert(path, case.name.clone(), Entry::Case(entry));
-        }
-        for test in &self.plain {
-            let (path, run) = self.how_to_run(*test, prefix);
-            names.insert(path, run.test.clone(), Entry::Plain { run });
-        }
-        if !self.is_debugged() {
-            let binary = self.stage.deploy_binary()?;
-            for supply in supplies.values() {
-                for index in 0..supply.at_once {
-                    let entry = Entry::Deploy {
-                        supply: Arc::clone(supply),
-                        index,
-                    };
-                    names.insert(binary.clone(), deploy_name(supply, index), entry);
-                }
-            }
-        }
-        Ok(names)
     }
 
     /// Stages what nextest runs: the chosen cases, the deploys they need, and the tool config.
@@ -372,30 +279,6 @@ impl Choice {
             .for_each(|test| add(*test, &self.inventory.tests[*test].name));
         names
     }
-
-    fn how_to_run(&self, test: usize, prefix: &[String]) -> (PathBuf, Run) {
-        let test = &self.inventory.tests[test];
-        let path = self.inventory.binaries[test.binary]
-            .path
-            .clone()
-            .into_std_path_buf();
-        let (test, ignored) = (test.name.clone(), test.ignored);
-        (
-            path,
-            Run {
-                prefix: prefix.to_vec(),
-                test,
-                ignored,
-                ..Run::default()
-            },
-        )
-    }
-
-    fn full_name(&self, test: usize) -> String {
-        let test = &self.inventory.tests[test];
-        let binary = &self.inventory.binaries[test.binary];
-        format!("{}::{}", inventory::crate_name(&binary.name), test.name)
-    }
 }
 
 /// What each call of nextest is told of the user's options; `scenes`: which cases scenarios leave.
@@ -416,8 +299,4 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
 
 fn deploy_name(supply: &Supply, index: usize) -> String {
     format!("deploy[{}-{index}]", supply.target())
-}
-
-fn millis(text: &str) -> Option<u64> {
-    u64::try_from(humantime::parse_duration(text).ok()?.as_millis()).ok()
 }

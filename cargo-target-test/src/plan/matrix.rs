@@ -43,35 +43,7 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     for (number, test) in plain {
         matrix.add_plain(number, test);
     }
-    let mut careless = Vec::new();
-    let mut loads = Loads::new(inventory, targets, choosing.durations);
-    for (number, test) in multiplied {
-        for (target, times) in matrix.fitting(number, test) {
-            match test.metadata.as_ref().and_then(|metadata| metadata.any) {
-                Some(true) => careless.push((number, target, times)),
-                _ => {
-                    loads.add(number, target, times);
-                    matrix.add(number, target, times);
-                }
-            }
-        }
-    }
-    for fitting in careless.chunk_by(|a, b| a.0 == b.0) {
-        let (number, among) = (
-            fitting[0].0,
-            fitting.iter().map(|one| one.1).collect::<Vec<_>>(),
-        );
-        let best = loads.best(choosing.prefer, number, &among);
-        for (_, target, times) in fitting {
-            if Some(*target) == best {
-                loads.add(number, *target, *times);
-                matrix.add(number, *target, *times);
-            } else if let Some(best) = best {
-                let reason = format!("any target will do, and runs on `{}`", targets[best].label);
-                matrix.leave(number, Some(*target), reason, false);
-            }
-        }
-    }
+    matrix.multiply(multiplied, choosing);
     let mut plan = matrix.plan;
     // Those that do not care came last.
     plan.cases.sort_by_key(|case| (case.test, case.target));
@@ -117,6 +89,40 @@ impl Matrix<'_> {
         match self.criteria.of(number, test, None) {
             Said::Run(_) => self.plan.plain.push(number),
             Said::Leave(reason) => self.leave(number, None, reason, false),
+        }
+    }
+
+    /// Tests that do not care come last: by then it is known what else is run where.
+    fn multiply(&mut self, tests: Vec<(usize, &Test)>, choosing: &Choosing<'_>) {
+        let mut careless = Vec::new();
+        let mut loads = Loads::new(self.inventory, self.targets, choosing.durations);
+        for (number, test) in tests {
+            for (target, times) in self.fitting(number, test) {
+                match test.metadata.as_ref().and_then(|metadata| metadata.any) {
+                    Some(true) => careless.push((number, target, times)),
+                    _ => {
+                        loads.add(number, target, times);
+                        self.add(number, target, times);
+                    }
+                }
+            }
+        }
+        for fitting in careless.chunk_by(|a, b| a.0 == b.0) {
+            let number = fitting[0].0;
+            let among: Vec<_> = fitting.iter().map(|one| one.1).collect();
+            let Some(best) = loads.best(choosing.prefer, number, &among) else {
+                continue;
+            };
+            for (_, target, times) in fitting {
+                if *target == best {
+                    loads.add(number, best, *times);
+                    self.add(number, best, *times);
+                } else {
+                    let best = &self.targets[best].label;
+                    let reason = format!("any target will do, and runs on `{best}`");
+                    self.leave(number, Some(*target), reason, false);
+                }
+            }
         }
     }
 

@@ -81,21 +81,7 @@ fn planned(
         .into_iter()
         .map(|level| level.unwrap_or(longest))
         .collect();
-    let mut groups = HashMap::new();
-    let mut group_of = Vec::new();
-    let mut group_longest = Vec::new();
-    for (case, level) in cases.iter().zip(&levels) {
-        let declared = metadata(case);
-        let new = groups.len();
-        let group = *groups
-            .entry((&declared.requirements, &declared.features))
-            .or_insert(new);
-        if group == new {
-            group_longest.push(0);
-        }
-        group_longest[group] = group_longest[group].max(*level);
-        group_of.push(group);
-    }
+    let (group_of, group_longest) = groups(cases.iter().map(metadata).zip(&levels));
     let key = |number: usize| -> Key<'_> {
         let declared = metadata(&cases[number]);
         let group = group_of[number];
@@ -114,6 +100,22 @@ fn planned(
     sorted.dedup();
     let rank = |key| sorted.binary_search(key).unwrap_or_else(|next| next);
     keys.iter().map(rank).collect()
+}
+
+/// What needs the same is one group: the number of each, and how long the longest of each group takes.
+fn groups<'a>(cases: impl Iterator<Item = (&'a Metadata, &'a u32)>) -> (Vec<usize>, Vec<u32>) {
+    let mut groups = HashMap::new();
+    let (mut group_of, mut longest) = (Vec::new(), Vec::new());
+    for (declared, level) in cases {
+        let (needs, new) = ((&declared.requirements, &declared.features), groups.len());
+        let group = *groups.entry(needs).or_insert(new);
+        if group == new {
+            longest.push(0);
+        }
+        longest[group] = longest[group].max(*level);
+        group_of.push(group);
+    }
+    (group_of, longest)
 }
 
 /// Durations that differ by less than a half are ordered alike: clocks and machines are not exact.

@@ -39,9 +39,9 @@ const DEEPEST: usize = 64;
 /// [`ErrorKind::Usage`] with a caret at what is wrong.
 pub fn parse(text: &str) -> Result<Expression> {
     let sources = Sources::new("--criteria".to_owned(), text);
-    let wrong = |problem| {
+    let told = |problem: Box<Problem>| {
         let mut problems = Problems::new(&sources);
-        problems.add(problem);
+        problems.add(*problem);
         Error::new(ErrorKind::Usage, problems.error().to_string())
     };
     let mut parser = Parser {
@@ -49,13 +49,15 @@ pub fn parse(text: &str) -> Result<Expression> {
         at: 0,
         depth: 0,
     };
-    let whole = parser.any().map_err(wrong)?;
-    match parser.next().map_err(wrong)? {
+    let whole = parser.any().map_err(told)?;
+    match parser.next().map_err(told)? {
         None => Ok(whole),
-        Some((word, span)) => Err(wrong(
-            Problem::new(format!("unexpected `{}`", word.text()), span)
-                .label("expected `and`, `or` or the end"),
-        )),
+        Some((word, span)) => {
+            let problem = Problem::new(format!("unexpected `{}`", word.text()), span);
+            Err(told(Box::new(
+                problem.label("expected `and`, `or` or the end"),
+            )))
+        }
     }
 }
 
@@ -84,7 +86,12 @@ impl<'t> Word<'t> {
     }
 }
 
-type Step<T> = Result<T, Problem>;
+/// What is wrong is rare, and large.
+type Step<T> = Result<T, Box<Problem>>;
+
+fn wrong<T>(message: impl Into<String>, at: Range<usize>) -> Step<T> {
+    Err(Box::new(Problem::new(message, at)))
+}
 
 const SIGNS: [&str; 11] = ["==", "!=", "!~", "<=", ">=", "=", "~", "<", ">", "(", ")"];
 
@@ -99,12 +106,11 @@ impl<'t> Parser<'t> {
         };
         let (word, length) = if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign))
         {
-            (Word::Sign(*sign), sign.len())
+            (Word::Sign(sign), sign.len())
         } else if matches!(first, '"' | '\'' | '/') {
-            let inside = rest[1..].find(first).ok_or_else(|| {
-                let what = format!("`{first}` is never closed");
-                Problem::new(what, start..self.text.len())
-            })?;
+            let Some(inside) = rest[1..].find(first) else {
+                return wrong(format!("`{first}` is never closed"), start..self.text.len());
+            };
             let length = inside + 2;
             match first {
                 '/' => (Word::Quoted(&rest[..length]), length),
@@ -149,7 +155,7 @@ impl<'t> Parser<'t> {
         let at = self.at;
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(Problem::new("this is nested too deep", at..self.text.len()));
+            return wrong("this is nested too deep", at..self.text.len());
         }
         let one = if self.take(&Word::Bare("not"))? {
             Expression::Not(Box::new(self.one()?))
@@ -157,7 +163,7 @@ impl<'t> Parser<'t> {
             let opened = self.at - 1..self.at;
             let inside = self.any()?;
             if !self.take(&Word::Sign(")"))? {
-                return Err(Problem::new("`(` is never closed", opened));
+                return wrong("`(` is never closed", opened);
             }
             inside
         } else {
@@ -168,41 +174,24 @@ impl<'t> Parser<'t> {
     }
 
     fn comparison(&mut self) -> Step<Expression> {
-        let end = || self.text.len()..self.text.len();
-        let missing = |what| Problem::new(format!("expected {what}"), end());
-        let (field, field_at) = match self.next()? {
-            Some((Word::Bare(field), at)) => (field, at),
-            Some((other, at)) => {
-                return Err(Problem::new(
-                    format!("expected a field, not `{}`", other.text()),
-                    at,
-                ));
-            }
-            None => return Err(missing("a field, such as `area`")),
-        };
+        let (field, field_at) = self.expect("a field, such as `area`", |word| match word {
+            Word::Bare(field) => Some(*field),
+            _ => None,
+        })?;
         if !FIELDS.contains(&singular(field)) {
-            return Err(Problem::unknown("field", field, field_at, &FIELDS));
+            let unknown = Problem::unknown("field", field, field_at, &FIELDS);
+            return Err(Box::new(unknown));
         }
-        let (sign, sign_at) = match self.next()? {
-            Some((Word::Sign(sign), at)) if !matches!(sign, "(" | ")") => (sign, at),
-            Some((other, at)) => {
-                return Err(Problem::new(
-                    format!("expected `=`, not `{}`", other.text()),
-                    at,
-                ));
-            }
-            None => return Err(missing(&format!("`=` and a value after `{field}`"))),
-        };
-        let (value, value_at) = match self.next()? {
-            Some((Word::Bare(value) | Word::Quoted(value), at)) => (value, at),
-            Some((other, at)) => {
-                return Err(Problem::new(
-                    format!("expected a value, not `{}`", other.text()),
-                    at,
-                ));
-            }
-            None => return Err(missing(&format!("a value after `{field} {sign}`"))),
-        };
+        let after = format!("`=` and a value after `{field}`");
+        let (sign, sign_at) = self.expect(&after, |word| match word {
+            Word::Sign(sign) if !matches!(*sign, "(" | ")") => Some(*sign),
+            _ => None,
+        })?;
+        let after = format!("a value after `{field} {sign}`");
+        let (value, value_at) = self.expect(&after, |word| match word {
+            Word::Bare(value) | Word::Quoted(value) => Some(*value),
+            Word::Sign(_) => None,
+        })?;
         let (rule, negated) = rule(singular(field), sign, value).map_err(|(why, of_sign)| {
             Problem::new(why, if of_sign { sign_at } else { value_at })
         })?;
@@ -211,6 +200,22 @@ impl<'t> Parser<'t> {
             true => Expression::Not(Box::new(is)),
             false => is,
         })
+    }
+
+    /// The next word, which has to be `what`.
+    fn expect<T>(
+        &mut self,
+        what: &str,
+        pick: impl Fn(&Word<'t>) -> Option<T>,
+    ) -> Step<(T, Range<usize>)> {
+        let Some((word, at)) = self.next()? else {
+            let end = self.text.len();
+            return wrong(format!("expected {what}"), end..end);
+        };
+        match pick(&word) {
+            Some(picked) => Ok((picked, at)),
+            None => wrong(format!("expected {what}, not `{}`", word.text()), at),
+        }
     }
 }
 

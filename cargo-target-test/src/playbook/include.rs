@@ -88,23 +88,18 @@ impl Gathered {
                 Ok(canonical) => canonical,
                 Err(error) => {
                     let why = source::plain(&error);
-                    self.problems
-                        .push(problem(format!("cannot include `{written}`: {why}")));
+                    self.problems.push(problem(cannot(&written, &why)));
                     continue;
                 }
             };
             if let Some(first) = chain.iter().position(|(known, _)| *known == canonical) {
-                let names = chain[first..].iter().map(|(_, path)| path);
-                let names: Vec<_> = names
-                    .chain([&path])
-                    .map(|path| path.display().to_string())
-                    .collect();
+                let names = chain[first..].iter().map(|(_, path)| path).chain([&path]);
+                let names: Vec<_> = names.map(|path| path.display().to_string()).collect();
                 let cycle = format!("`{written}` includes itself: {}", names.join(" -> "));
                 self.problems.push(problem(cycle));
             } else if chain.len() > DEEPEST {
-                self.problems.push(problem(format!(
-                    "more than {DEEPEST} files include each other"
-                )));
+                let deep = format!("more than {DEEPEST} files include each other");
+                self.problems.push(problem(deep));
             } else if !self.seen.contains(&canonical) {
                 self.seen.push(canonical.clone());
                 match source::text(&path) {
@@ -114,9 +109,7 @@ impl Gathered {
                         self.visit(part, &path, chain)?;
                         chain.pop();
                     }
-                    Err(why) => self
-                        .problems
-                        .push(problem(format!("cannot include `{written}`: {why}"))),
+                    Err(why) => self.problems.push(problem(cannot(&written, &why))),
                 }
             }
         }
@@ -147,4 +140,8 @@ impl Gathered {
             Vec::new()
         })
     }
+}
+
+fn cannot(written: &str, why: &str) -> String {
+    format!("cannot include `{written}`: {why}")
 }

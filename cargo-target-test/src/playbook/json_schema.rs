@@ -20,19 +20,8 @@ use super::{
 ///
 /// Required parameters are not required in a target: `[platforms.X]` may give them.
 pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
-    let generator = || SchemaSettings::draft2020_12().into_generator();
-    let common = local(generator().into_root_schema_for::<Common>(), "target");
-    let select = local(generator().into_root_schema_for::<Select>(), "select");
-    let recipe = local(generator().into_root_schema_for::<Recipe>(), "recipe");
-    let pool = local(generator().into_root_schema_for::<PoolSettings>(), "pool");
-    let metadata = local(
-        generator().into_root_schema_for::<MetadataSettings>(),
-        "metadata",
-    );
-    let rule = local(generator().into_root_schema_for::<Rule>(), "rule");
-    let change = local(generator().into_root_schema_for::<Override>(), "override");
-    let mode = local(generator().into_root_schema_for::<Mode>(), "mode");
-    let scenario = local(generator().into_root_schema_for::<Scenario>(), "scenario");
+    let common = local(root::<Common>(), "target");
+    let select = local(root::<Select>(), "select");
     let (mut definitions, mut sections, mut cases) = (Map::new(), Map::new(), Vec::new());
     for platform in platforms {
         let own = local((platform.schema)(), platform.name);
@@ -47,18 +36,9 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     if let Some(platform) = target.get_mut("platform") {
         platform["enum"] = sections.keys().cloned().collect();
     }
-    let shared = [
-        ("target", common),
-        ("recipe", recipe),
-        ("pool", pool),
-        ("metadata", metadata),
-        ("rule", rule),
-        ("override", change),
-        ("mode", mode),
-        ("scenario", scenario),
-    ];
-    definitions.extend(shared.map(|(name, schema)| (name.to_owned(), schema)));
-    json!({
+    definitions.extend(shared());
+    definitions.insert("target".to_owned(), common);
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A playbook of `cargo target-test`",
         "type": "object",
@@ -69,12 +49,6 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
             },
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
-            "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
-            "metadata": { "$ref": "#/$defs/metadata" },
-            "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
-            "overrides": several("Changes of what tests declare.", "override"),
-            "modes": by_name("Options that could be typed, by name.", "mode"),
-            "scenarios": several("What is run together under one name.", "scenario"),
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,
@@ -90,7 +64,44 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "required": ["targets"],
         "additionalProperties": false,
         "$defs": definitions,
-    })
+    });
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.extend(tables());
+    }
+    schema
+}
+
+/// The tables beside platforms and targets.
+fn tables() -> Map<String, Value> {
+    let all = json!({
+        "metadata": { "$ref": "#/$defs/metadata" },
+        "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
+        "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
+        "overrides": several("Changes of what tests declare.", "override"),
+        "modes": by_name("Options that could be typed, by name.", "mode"),
+        "scenarios": several("What is run together under one name.", "scenario"),
+    });
+    all.as_object().cloned().unwrap_or_default()
+}
+
+/// What is the same for all platforms, by name.
+fn shared() -> impl Iterator<Item = (String, Value)> {
+    let all = [
+        ("recipe", root::<Recipe>()),
+        ("pool", root::<PoolSettings>()),
+        ("metadata", root::<MetadataSettings>()),
+        ("rule", root::<Rule>()),
+        ("override", root::<Override>()),
+        ("mode", root::<Mode>()),
+        ("scenario", root::<Scenario>()),
+    ];
+    let named = all.map(|(name, schema)| (name.to_owned(), local(schema, name)));
+    named.into_iter()
+}
+
+fn root<T: schemars::JsonSchema>() -> schemars::Schema {
+    let settings = SchemaSettings::draft2020_12();
+    settings.into_generator().into_root_schema_for::<T>()
 }
 
 /// `[recipes]` and the like.

@@ -104,14 +104,6 @@ impl Override {
             skip,
             expect_fail,
         } = self;
-        let because = |reason: &String| {
-            let reason = Some(reason.clone()).filter(|reason| !reason.is_empty());
-            let condition = |reason| Condition {
-                reason,
-                ..Condition::default()
-            };
-            reason.map(condition).into_iter().collect()
-        };
         or_keep(&mut metadata.platform, platform.clone());
         or_keep(&mut metadata.category, category.clone());
         or_keep(&mut metadata.area, area.clone());
@@ -127,12 +119,30 @@ impl Override {
         set(&mut metadata.targets, targets.clone());
         set(&mut metadata.tags, tags.clone());
         set(&mut metadata.features, features.clone());
-        set(&mut metadata.skip, skip.as_ref().map(because));
-        set(&mut metadata.expect_fail, expect_fail.as_ref().map(because));
+        set(
+            &mut metadata.skip,
+            skip.as_ref().map(|reason| because(reason)),
+        );
+        set(
+            &mut metadata.expect_fail,
+            expect_fail.as_ref().map(|reason| because(reason)),
+        );
         for (capability, Required(wanted)) in requires.iter().flatten() {
             let requirements = &mut metadata.requirements;
             requirements.insert(capability.clone(), wanted.to_string());
         }
+    }
+}
+
+/// The condition that holds everywhere; none for an empty reason.
+fn because(reason: &str) -> Vec<Condition> {
+    let condition = Condition {
+        reason: reason.to_owned(),
+        ..Condition::default()
+    };
+    match reason.is_empty() {
+        true => Vec::new(),
+        false => vec![condition],
     }
 }
 

@@ -4,7 +4,7 @@
 //! files; a platform's keys are the platform's.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::Range,
     path::PathBuf,
     sync::Arc,
@@ -158,12 +158,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         .or_else(|| (platform.count)(&parameters))
         .unwrap_or(1)
         .max(1);
-    let mut capabilities = (platform.capabilities)(&parameters);
-    let assured = capabilities
-        .keys()
-        .filter(|key| !declared.contains_key(*key));
-    let assured = assured.cloned().collect();
-    capabilities.extend(declared);
+    let (capabilities, assured) = offered(platform, &parameters, declared);
     let keys = care.keys();
     let definition = Definition::new(
         platform.name,
@@ -190,6 +185,19 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         definition,
         origins: layers.origins,
     })
+}
+
+/// What a target offers, and what of it the platform sees to: all that is not declared.
+fn offered(
+    platform: &PlatformSyntax<'_>,
+    parameters: &serde_json::Value,
+    declared: BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let mut offered = (platform.capabilities)(parameters);
+    let assured = offered.keys().filter(|key| !declared.contains_key(*key));
+    let assured = assured.cloned().collect();
+    offered.extend(declared);
+    (offered, assured)
 }
 
 /// The common keys' values, checked.

@@ -127,8 +127,9 @@ impl Read {
             "criteria" => {
                 let rules: Vec<Spanned<Rule>> = several(key, value, problems);
                 for rule in &rules {
-                    let wrong = rule.get_ref().wrong();
-                    wrong.map(|why| problems.add(Problem::new(why, rule.span())));
+                    if let Some(why) = rule.get_ref().wrong() {
+                        problems.add(Problem::new(why, rule.span()));
+                    }
                 }
                 self.criteria
                     .extend(rules.into_iter().map(Spanned::into_inner));

@@ -7,11 +7,13 @@
 mod deploy;
 mod ensure;
 mod remove;
+mod report;
 
 pub use self::{
     deploy::Caller,
     ensure::{Ensured, Wanted},
-    remove::{Failure, Held, Report, Scope, delete_all},
+    remove::{Scope, delete_all},
+    report::{Failure, Held, Report},
 };
 
 use std::{

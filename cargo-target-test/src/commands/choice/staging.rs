@@ -7,8 +7,8 @@ use crate::{
     commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
-    plan::{self, Order, Prefer},
-    playbook::{self, Expression, Rules, Scenario, Target},
+    plan::{self, Choosing, Order, Prefer},
+    playbook::{self, Expression, Rule, Rules, Scenario, Target},
     ui,
 };
 
@@ -20,16 +20,26 @@ pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
         .collect()
 }
 
-/// Where tests run that do not care.
-pub(super) fn prefer(choosing: &ChoosingArgs) -> Prefer {
-    match choosing.prefer {
-        Some(PreferArg::Fastest) => Prefer::Fastest,
-        Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
+/// What options and criteria come to.
+pub(super) fn choosing<'a>(
+    options: &ChoosingArgs,
+    criteria: &'a [Rule],
+    expressions: &'a [Expression],
+) -> Choosing<'a> {
+    Choosing {
+        criteria,
+        expressions,
+        prefer: match options.prefer {
+            Some(PreferArg::Fastest) => Prefer::Fastest,
+            Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
+        },
+        order: order(options),
+        ..Choosing::default()
     }
 }
 
 /// Which cases start first. A seed that chance decides is said, so that the order can be had again.
-pub(super) fn order(choosing: &ChoosingArgs) -> Order {
+fn order(choosing: &ChoosingArgs) -> Order {
     if choosing.order != Some(OrderArg::Random) {
         return Order::Planned;
     }

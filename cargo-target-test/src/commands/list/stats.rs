@@ -67,43 +67,13 @@ impl Stats {
                 Error::new(ErrorKind::Usage, message).with_hint(playbook::nearest(key, &KEYS))
             );
         }
-        let nothing = Metadata::default();
-        let metadata = |test: usize| inventory.tests[test].metadata.as_ref().unwrap_or(&nothing);
-        let count = |key: &'static str| {
-            let mut counted = BTreeMap::<Option<String>, Counted>::new();
-            for case in plan
-                .cases
-                .iter()
-                .filter(|case| is_chosen(case.test, &case.name))
-            {
-                let target = &targets[case.target].label;
-                for value in values(key, metadata(case.test), Some(target)) {
-                    let counted = counted.entry(value).or_default();
-                    counted.tests.insert(case.test);
-                    counted.cases += 1;
-                }
-            }
-            let alone = plan
-                .plain
-                .iter()
-                .chain(plan.excluded.iter().map(|one| &one.test));
-            for test in alone.filter(|test| is_chosen(**test, &inventory.tests[**test].name)) {
-                // Of what runs nowhere, or without a target, there is no target to count by.
-                let target = (key == "target").then_some("");
-                if target.is_none() {
-                    for value in values(key, metadata(*test), target) {
-                        counted.entry(value).or_default().tests.insert(*test);
-                    }
-                }
-            }
-            let line = |(value, Counted { tests, cases })| Line {
-                value,
-                tests: tests.len(),
-                cases,
-            };
-            (key, counted.into_iter().map(line).collect())
+        let counted = Counting {
+            inventory,
+            plan,
+            targets,
         };
-        Ok(Self(keys.into_iter().map(count).collect()))
+        let lines = |key| (key, counted.by(key, &is_chosen));
+        Ok(Self(keys.into_iter().map(lines).collect()))
     }
 
     /// For programs.
@@ -149,8 +119,48 @@ impl Stats {
     }
 }
 
+/// What is counted.
+struct Counting<'a> {
+    inventory: &'a Inventory,
+    plan: &'a Plan,
+    targets: &'a [Target],
+}
+
+impl Counting<'_> {
+    fn by(&self, key: &str, is_chosen: impl Fn(usize, &str) -> bool) -> Vec<Line> {
+        let nothing = Metadata::default();
+        let tests = &self.inventory.tests;
+        let metadata = |test: usize| tests[test].metadata.as_ref().unwrap_or(&nothing);
+        let mut counted = BTreeMap::<Option<String>, Counted>::new();
+        let cases = self.plan.cases.iter();
+        for case in cases.filter(|case| is_chosen(case.test, &case.name)) {
+            let target = &self.targets[case.target].label;
+            for value in values(key, metadata(case.test), target) {
+                let counted = counted.entry(value).or_default();
+                counted.tests.insert(case.test);
+                counted.cases += 1;
+            }
+        }
+        // What runs nowhere, or without a target, has no target to be counted by.
+        let excluded = self.plan.excluded.iter().map(|one| &one.test);
+        let alone = self.plan.plain.iter().chain(excluded);
+        let alone = alone.filter(|test| key != "target" && is_chosen(**test, &tests[**test].name));
+        for test in alone {
+            for value in values(key, metadata(*test), "") {
+                counted.entry(value).or_default().tests.insert(*test);
+            }
+        }
+        let line = |(value, Counted { tests, cases })| Line {
+            value,
+            tests: tests.len(),
+            cases,
+        };
+        counted.into_iter().map(line).collect()
+    }
+}
+
 /// A test's values of a key; none declared is one, `None`.
-fn values(key: &str, metadata: &Metadata, target: Option<&str>) -> Vec<Option<String>> {
+fn values(key: &str, metadata: &Metadata, target: &str) -> Vec<Option<String>> {
     let several = |all: &[String]| match all {
         [] => vec![None],
         all => all.iter().cloned().map(Some).collect(),
@@ -164,7 +174,7 @@ fn values(key: &str, metadata: &Metadata, target: Option<&str>) -> Vec<Option<St
         "owner" => vec![metadata.owner.clone()],
         "features" => several(&metadata.features),
         "platform" => vec![metadata.platform.clone()],
-        "target" => vec![target.map(str::to_owned)],
+        "target" => vec![Some(target.to_owned())],
         "count" => number(metadata.count),
         "reuse" => {
             let word = |reuse| match reuse {

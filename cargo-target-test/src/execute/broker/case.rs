@@ -3,27 +3,22 @@
 //! Owns what a runner is told and what is made of what it reports. The lease ends with the runner's
 //! process, not with its connection: a forked daemon may hold that open.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod environment;
+mod report;
+
+use std::{io, path::Path, sync::Arc, time::Instant};
 
 use rustix::process::Pid;
 use target_fixtures::{
-    env,
     metadata::Reuse,
-    wire::{Exit, Failure, FailureKind, Reply, Request, Run},
+    wire::{Failure, FailureKind, Reply, Run},
 };
 use tokio::sync::mpsc;
 
 use super::{
     Core, Entry, Supply,
-    connection::{Connection, Requests, request_failure},
+    connection::{Connection, request_failure},
     held::{End, Held},
-    infra,
     lending::{self, Asker},
     names::Case,
 };
@@ -31,9 +26,8 @@ use crate::{
     execute::outcome::{Outcome, Verdict},
     process::Watch,
 };
-
-/// How long a test may take to end by itself once an instance of its is lost.
-const LOST: Duration = Duration::from_secs(3);
+use environment::environment;
+use report::{Report, Silence, end_of, judge, report, report_unless_lost};
 
 /// What a runner asks about.
 pub(super) struct Start {
@@ -170,18 +164,7 @@ async fn run_case(
     outcome.waited = asked.elapsed();
     let names = held.instances.iter().map(|instance| instance.name.clone());
     outcome.instances = names.collect();
-    let run = Run {
-        env: environment(core, case, &start.binary, &held),
-        lease: Some(held.id.clone()),
-        ..case.run.clone()
-    };
-    let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let ended = match told {
-        Ok(()) => report_unless_lost(connection, &held).await,
-        Err(_) => Err(Silence { started: false }),
-    };
-    let skipped = held.skipped();
-    let _ = let_go(connection, &ended, skipped.as_deref()).await;
+    let (ended, skipped) = run_on(core, connection, case, start, &held).await;
     if let Some(runner) = runner {
         runner.gone().await;
     }
@@ -198,6 +181,30 @@ async fn run_case(
     let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;
     core.record(outcome);
     Ok(!over)
+}
+
+/// Has the runner run the test on the instances of a lease, to its end; what it reports, and why the test skipped
+/// itself, if so.
+async fn run_on(
+    core: &Core,
+    connection: &mut Connection,
+    case: &Case,
+    start: &Start,
+    held: &Held,
+) -> (Result<Report, Silence>, Option<String>) {
+    let run = Run {
+        env: environment(core, case, &start.binary, held),
+        lease: Some(held.id.clone()),
+        ..case.run.clone()
+    };
+    let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
+    let ended = match told {
+        Ok(()) => report_unless_lost(connection, held).await,
+        Err(_) => Err(Silence { started: false }),
+    };
+    let skipped = held.skipped();
+    let _ = let_go(connection, &ended, skipped.as_deref()).await;
+    (ended, skipped)
 }
 
 /// A case that gets no instance: it is `infra`, or skipped where none of them is what it needs.
@@ -259,155 +266,6 @@ fn gave_up(core: &Core, started: Instant, what: &str) -> Failure {
         failure.message = format!("waited {waited:.1} s for `{what}`");
     }
     failure
-}
-
-/// What a runner reports of its test.
-struct Report {
-    exit: Exit,
-    timed_out: bool,
-    took: Duration,
-    stdout: String,
-    stderr: String,
-}
-
-fn end_of(ended: &Result<Report, Silence>) -> End {
-    match ended {
-        Ok(report) if report.exit == Exit::Code(0) => End::Done,
-        Ok(_) => End::Failed,
-        Err(_) => End::Abandoned,
-    }
-}
-
-impl Report {
-    /// Whether a test that said so may be skipped: it ended well.
-    fn skips(&self) -> bool {
-        self.exit == Exit::Code(0) && !self.timed_out
-    }
-}
-
-/// A runner that was killed before it could report.
-struct Silence {
-    /// Whether there was a test process by then.
-    started: bool,
-}
-
-/// Waits for the runner's report. A test whose instance is lost hears so from what it asks; one that asks nothing is
-/// ended.
-async fn report_unless_lost(connection: &mut Connection, held: &Held) -> Result<Report, Silence> {
-    let Connection {
-        requests, replies, ..
-    } = connection;
-    let report = report(requests);
-    tokio::pin!(report);
-    let lost = tokio::select! {
-        ended = &mut report => return ended,
-        lost = held.lost() => lost,
-    };
-    if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
-        return ended;
-    }
-    let _ = replies.send(&Reply::Refused(infra(&lost))).await;
-    report.await
-}
-
-/// Waits for the runner's report.
-async fn report(requests: &mut Requests) -> Result<Report, Silence> {
-    let mut started = false;
-    while let Some((request, body)) = requests.recv().await {
-        started |= matches!(request, Request::Started { .. });
-        if let Request::Finished {
-            exit,
-            timed_out,
-            millis,
-            stdout,
-        } = request
-        {
-            let (out, err) = body.split_at(stdout.min(body.len()));
-            return Ok(Report {
-                exit,
-                timed_out,
-                took: Duration::from_millis(millis),
-                stdout: String::from_utf8_lossy(out).into_owned(),
-                stderr: String::from_utf8_lossy(err).into_owned(),
-            });
-        }
-    }
-    Err(Silence { started })
-}
-
-/// `lost` says why an instance does not answer any more: then it is not the test that failed. The runner's
-/// own verdict, for nextest, follows the same rules: see `runner::verdict`.
-fn judge(
-    outcome: &mut Outcome,
-    ended: Result<Report, Silence>,
-    lost: Option<String>,
-    skipped: Option<String>,
-    run: &Run,
-) {
-    let report = match ended {
-        Ok(report) => report,
-        Err(Silence { started }) => {
-            outcome.verdict = match lost {
-                Some(cause) => Verdict::Infra(cause),
-                None if started => Verdict::Fail,
-                None => Verdict::Infra("the runner ended before the test started".to_owned()),
-            };
-            "the runner was killed".clone_into(&mut outcome.stderr);
-            return;
-        }
-    };
-    let as_expected = run.expect_fail.is_some() == (report.exit != Exit::Code(0));
-    outcome.verdict = match (skipped, lost) {
-        (Some(reason), _) if report.skips() => Verdict::Skip(reason),
-        _ if as_expected && !report.timed_out => Verdict::Pass,
-        (_, Some(cause)) => Verdict::Infra(cause),
-        _ => Verdict::Fail,
-    };
-    outcome.took = report.took;
-    // Of a test that passed nobody reads it, and a run may have a hundred thousand.
-    if outcome.verdict != Verdict::Pass {
-        outcome.stdout = report.stdout;
-        outcome.stderr = report.stderr;
-    }
-}
-
-/// What every case finds in its environment.
-fn environment(core: &Core, case: &Case, binary: &str, held: &Held) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::from([
-        (
-            env::BROKER.to_owned(),
-            core.socket().to_string_lossy().into_owned(),
-        ),
-        (env::LEASE.to_owned(), held.id.clone()),
-        (env::LEASED_TEST.to_owned(), case.full_name.clone()),
-        (env::LEASED_BINARY.to_owned(), file_name(binary)),
-        (env::NAME.to_owned(), case.supply.target().to_owned()),
-        (
-            env::SSH_CONFIG.to_owned(),
-            core.ssh_config().to_string_lossy().into_owned(),
-        ),
-    ]);
-    let names: Vec<_> = held
-        .instances
-        .iter()
-        .map(|instance| instance.name.as_str())
-        .collect();
-    all.insert(env::INSTANCE.to_owned(), names.join(" "));
-    if let Some(first) = held.instances.first() {
-        all.insert(env::HOST.to_owned(), first.host.clone());
-        all.insert(env::PLATFORM.to_owned(), first.platform.clone());
-        all.insert(env::PARAMS.to_owned(), first.params.to_string());
-        let port = first.port.map(|port| port.to_string());
-        for (name, value) in [(env::PORT, port), (env::USER, first.user.clone())] {
-            all.extend(value.map(|value| (name.to_owned(), value)));
-        }
-    }
-    all
-}
-
-fn file_name(path: &str) -> String {
-    let name = Path::new(path).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 fn infra_block(failure: &Failure) -> String {

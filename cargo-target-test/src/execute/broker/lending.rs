@@ -70,8 +70,8 @@ pub(super) async fn lease(
     asker: &Asker,
     notes: &mpsc::UnboundedSender<String>,
 ) -> Result<Arc<Held>, Failure> {
-    let mut quiet = QUIET;
-    let (started, mut said, mut ticket, mut rounds) = (Instant::now(), String::new(), None, 0);
+    let mut says = Says::new(notes);
+    let (mut ticket, mut rounds) = (None, 0);
     loop {
         let changed = core.changed.notified();
         tokio::pin!(changed);
@@ -107,19 +107,44 @@ pub(super) async fn lease(
                 }
             },
         };
-        if waits_for != said && started.elapsed() > quiet {
-            quiet = started.elapsed() * 2;
-            let text = format!("waiting for {}: {waits_for}", supply.target());
-            if started.elapsed() > LONG && waits_for != DEPLOYED {
-                core.waiting(supply.target(), &text);
-            }
-            let _ = notes.send(text);
-            said = waits_for;
-        }
+        says.maybe(core, supply, waits_for);
         tokio::select! {
             () = changed => {}
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// What is said of a wait: more seldom, the longer it takes.
+struct Says<'a> {
+    notes: &'a mpsc::UnboundedSender<String>,
+    started: Instant,
+    quiet: Duration,
+    said: String,
+}
+
+impl<'a> Says<'a> {
+    fn new(notes: &'a mpsc::UnboundedSender<String>) -> Self {
+        Self {
+            notes,
+            started: Instant::now(),
+            quiet: QUIET,
+            said: String::new(),
+        }
+    }
+
+    fn maybe(&mut self, core: &Core, supply: &Supply, waits_for: String) {
+        let waited = self.started.elapsed();
+        if waits_for == self.said || waited <= self.quiet {
+            return;
+        }
+        self.quiet = waited * 2;
+        let text = format!("waiting for {}: {waits_for}", supply.target());
+        if waited > LONG && waits_for != DEPLOYED {
+            core.waiting(supply.target(), &text);
+        }
+        let _ = self.notes.send(text);
+        self.said = waits_for;
     }
 }
 

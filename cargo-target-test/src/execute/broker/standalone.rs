@@ -33,6 +33,27 @@ pub struct Ask {
     pub playbook: Option<String>,
 }
 
+impl Ask {
+    fn of(request: Request) -> Option<Self> {
+        match request {
+            Request::Acquire {
+                binary,
+                test,
+                directory,
+                target,
+                playbook,
+            } => Some(Self {
+                binary,
+                test,
+                directory,
+                target,
+                playbook,
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// What there is for such a test.
 pub enum Found {
     /// Where its instances come from.
@@ -51,22 +72,8 @@ pub(super) async fn serve(
     pid: u32,
     request: Request,
 ) -> io::Result<()> {
-    let Request::Acquire {
-        binary,
-        test,
-        directory,
-        target,
-        playbook,
-    } = request
-    else {
+    let Some(ask) = Ask::of(request) else {
         return Ok(());
-    };
-    let ask = Ask {
-        binary,
-        test,
-        directory,
-        target,
-        playbook,
     };
     let case = match find(core, ask).await {
         Ok(case) => case,

@@ -38,6 +38,35 @@ impl ToolConfig {
     /// The TOML text.
     pub fn render(&self) -> String {
         let mut text = String::new();
+        self.write_groups(&mut text);
+        let _ = writeln!(
+            text,
+            "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
+            self.threads.max(1)
+        );
+        if let Some(path) = &self.junit {
+            let path = toml::Value::from(path.to_string_lossy().as_ref());
+            let _ = writeln!(
+                text,
+                "[profile.default.junit]\npath = {path}\nstore-success-output = true\nstore-failure-output = true\n"
+            );
+        }
+        self.write_members(&mut text);
+        for ((key, value, binary), tests) in &self.declared {
+            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
+            over(&mut text, &filter, &[(key, value.clone())]);
+        }
+        for (priority, binaries) in &self.order {
+            let filters = binaries.iter().map(|(binary, tests)| {
+                format!("(binary_id(={binary}) & {})", test(&exactly(tests)))
+            });
+            let filter = filters.collect::<Vec<_>>().join(" | ");
+            over(&mut text, &filter, &[("priority", priority.to_string())]);
+        }
+        text
+    }
+
+    fn write_groups(&self, text: &mut String) {
         for (number, (_, _, instances)) in self.targets.iter().enumerate() {
             let _ = writeln!(
                 text,
@@ -52,22 +81,14 @@ impl ToolConfig {
                 group(self.targets.len())
             );
         }
-        let _ = writeln!(
-            text,
-            "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
-            self.threads.max(1)
-        );
-        if let Some(path) = &self.junit {
-            let path = toml::Value::from(path.to_string_lossy().as_ref());
-            let _ = writeln!(
-                text,
-                "[profile.default.junit]\npath = {path}\nstore-success-output = true\nstore-failure-output = true\n"
-            );
-        }
+    }
+
+    /// Which group a case, a deploy entry or another test is in.
+    fn write_members(&self, text: &mut String) {
         for (number, (target, label, _)) in self.targets.iter().enumerate() {
             let (target, label) = (escape(target), escape(label));
             over(
-                &mut text,
+                text,
                 &test(&format!(r"^deploy\[{target}-\d+\]$")),
                 &[
                     ("test-group", group(number)),
@@ -75,30 +96,18 @@ impl ToolConfig {
                 ],
             );
             over(
-                &mut text,
+                text,
                 &test(&format!(r"\[{label}(#\d+)?\]$")),
                 &[("test-group", group(number))],
             );
         }
         if self.ordinary.is_some() {
             over(
-                &mut text,
+                text,
                 &test(r"[^\]]$"),
                 &[("test-group", group(self.targets.len()))],
             );
         }
-        for ((key, value, binary), tests) in &self.declared {
-            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
-            over(&mut text, &filter, &[(key, value.clone())]);
-        }
-        for (priority, binaries) in &self.order {
-            let filters = binaries.iter().map(|(binary, tests)| {
-                format!("(binary_id(={binary}) & {})", test(&exactly(tests)))
-            });
-            let filter = filters.collect::<Vec<_>>().join(" | ");
-            over(&mut text, &filter, &[("priority", priority.to_string())]);
-        }
-        text
     }
 }
 

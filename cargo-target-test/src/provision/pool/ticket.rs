@@ -122,7 +122,9 @@ mod tests {
         let second = Ticket::draw(dir.path(), &claim(2)).unwrap();
         let counts = |of: Option<&Ticket>| -> Vec<usize> {
             let tickets = ahead(dir.path(), of).unwrap();
-            let claims = tickets.iter().filter_map(|ticket| super::claim(ticket).unwrap());
+            let claims = tickets
+                .iter()
+                .filter_map(|ticket| super::claim(ticket).unwrap());
             claims.map(|claim| claim.count).collect()
         };
         assert_eq!(counts(Some(&first)), [0usize; 0]);

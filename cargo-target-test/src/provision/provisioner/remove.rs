@@ -16,7 +16,7 @@ use std::{
 
 use target_fixtures::env;
 
-use super::Provisioner;
+use super::{Failure, Held, Provisioner, Report};
 use crate::{
     error::{Error, ErrorKind, Result},
     fault, process,
@@ -41,51 +41,6 @@ pub enum Scope {
     Workspace(PathBuf),
     /// Everybody's.
     All,
-}
-
-/// What became of instances, by name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
-    /// They do not exist any more.
-    pub deleted: Vec<String>,
-    /// They stay, as asked.
-    pub kept: Vec<String>,
-    /// They were kept earlier and stay, since this run did not use them: a renamed target's, for instance.
-    pub unused: Vec<String>,
-    /// Dead runs had left them; they do not exist any more.
-    pub left: Vec<String>,
-    /// They may exist, and are in the pool until a delete succeeds.
-    pub failed: Vec<Failure>,
-    /// They are dirty and stay so until something is done about it, as their targets say.
-    pub dirty: Vec<Failure>,
-    /// They stay, since a living process uses them.
-    pub held: Vec<Held>,
-}
-
-/// An instance that could not be deleted, or is not to be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// Its name.
-    pub instance: String,
-    /// Why, with the hint if there is one.
-    pub cause: String,
-}
-
-/// An instance that a living process uses.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// Its name.
-    pub instance: String,
-    /// By whom: `pid 4711 smoke[alpha], 12 s`.
-    pub by: String,
-}
-
-impl Report {
-    /// Adds what became of others.
-    pub fn add(&mut self, mut other: Self) {
-        self.deleted.append(&mut other.deleted);
-        self.failed.append(&mut other.failed);
-    }
 }
 
 impl Provisioner {

@@ -67,15 +67,19 @@ impl Machine<'_> {
         line.pair("-serial", "chardev:console");
         // Relative, for its length: it starts in its folder.
         line.pair("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
-        let port = parameters.port;
+        self.network(&mut line);
+        line.pair("-device", "virtio-rng-pci");
+        line.0.extend(parameters.args.iter().map(OsString::from));
+        line.0
+    }
+
+    fn network(&self, line: &mut Line) {
+        let port = self.parameters.port;
         line.pair(
             "-netdev",
             format!("user,id=net,hostfwd=tcp:127.0.0.1:0-:{port}"),
         );
         line.pair("-device", "virtio-net-pci,netdev=net");
-        line.pair("-device", "virtio-rng-pci");
-        line.0.extend(parameters.args.iter().map(OsString::from));
-        line.0
     }
 
     fn boot(&self, line: &mut Line) {

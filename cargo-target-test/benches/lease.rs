@@ -1,0 +1,127 @@
+//! How many leases a second 64 processes get from one pool of 16, and how long the unluckiest waits.
+//!
+//! Owns the processes and their witness; the pool is the real one, its machines are files. It ends with an error where
+//! two had one instance at once, or where somebody waited more than ten times as long as others. `benches/run` calls it.
+
+#[path = "../../tests/pool/fake.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "what the tests use beside it"
+)]
+mod fake;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cargo_target_test::provision::{
+    Provisioner, Wanted,
+    pool::{Lease, TryLease},
+};
+use fake::{World, ensure, request};
+
+const PROCESSES: usize = 64;
+const INSTANCES: u32 = 16;
+const LASTS: Duration = Duration::from_secs(10);
+/// For how long each lease is used.
+const USE: Duration = Duration::from_millis(5);
+const FOLDER: &str = "LEASE_BENCH_FOLDER";
+
+fn main() -> ExitCode {
+    match std::env::var_os(FOLDER) {
+        Some(folder) => {
+            child(&World::at(Path::new(&folder)));
+            ExitCode::SUCCESS
+        }
+        None => parent(),
+    }
+}
+
+/// Starts the others, and adds up what they write down: how long each lease was waited for, in microseconds.
+fn parent() -> ExitCode {
+    let world = World::new();
+    let start = |_| {
+        let mut command = Command::new(std::env::current_exe().expect("ourselves"));
+        command.env(FOLDER, &world.folder).stdout(Stdio::piped());
+        command.spawn().expect("a process")
+    };
+    let children: Vec<Child> = (0..PROCESSES).map(start).collect();
+    let mut waits = Vec::new();
+    let mut well = true;
+    for child in children {
+        let output = child.wait_with_output().expect("its end");
+        well &= output.status.success();
+        let text = String::from_utf8_lossy(&output.stdout);
+        waits.extend(text.lines().filter_map(|line| line.parse::<u64>().ok()));
+    }
+    waits.sort_unstable();
+    let (Some(longest), true) = (waits.last(), well) else {
+        eprintln!("a process failed: was an instance leased twice?");
+        return ExitCode::FAILURE;
+    };
+    let median = waits[waits.len() / 2];
+    let rate = waits.len() as f64 / LASTS.as_secs_f64();
+    let (median, longest) = (median as f64 / 1e3, *longest as f64 / 1e3);
+    println!(
+        "| {PROCESSES} processes, {INSTANCES} instances, each lease used for {} ms | {rate:.0} | {median:.1} | {longest:.1} | {:.1} |",
+        USE.as_millis(),
+        longest / median
+    );
+    match longest <= 10.0 * median {
+        true => ExitCode::SUCCESS,
+        false => {
+            eprintln!("somebody starves: the longest wait is more than ten times the median");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Leases one instance after the other.
+fn child(world: &World) {
+    let run = world.run(&format!("run-{}", std::process::id()), "/bench");
+    let wanted: Vec<Wanted> = (0..INSTANCES)
+        .map(|index| world.found("bench", index, &format!("host-{index}")))
+        .collect();
+    wanted.iter().for_each(|one| drop(ensure(&run, one)));
+    // All begin together.
+    fs::write(world.folder.join(format!("up-{}", std::process::id())), "").expect("a file");
+    let up = || {
+        let names = fs::read_dir(&world.folder).expect("the folder").flatten();
+        names
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("up-"))
+            .count()
+    };
+    while up() < PROCESSES {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let started = Instant::now();
+    while started.elapsed() < LASTS {
+        let asked = Instant::now();
+        let lease = lease(&run, &wanted[0]);
+        println!("{}", asked.elapsed().as_micros());
+        let witness = world
+            .folder
+            .join("witness")
+            .join(&lease.instances[0].record.lease);
+        fs::File::create_new(&witness).expect("nobody else has the instance");
+        thread::sleep(USE);
+        fs::remove_file(witness).expect("our own witness");
+        lease.release();
+    }
+}
+
+fn lease(run: &Provisioner, wanted: &Wanted) -> Lease {
+    let mut ticket = None;
+    loop {
+        match run.try_lease(&request(wanted, 1, "bench"), &mut ticket) {
+            Ok(TryLease::Leased(lease)) => return lease,
+            Ok(TryLease::Wait { again, .. }) => thread::sleep(again),
+            other => panic!("{other:?}"),
+        }
+    }
+}

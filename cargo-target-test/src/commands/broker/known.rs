@@ -1,0 +1,171 @@
+//! What a test that was started without `cargo target-test` wants, and where that comes from.
+//!
+//! Owns the lookup, and the supplies that tests asked for before. Must not serve anything.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use target_fixtures::{env, metadata::Metadata, wire::Run};
+
+use crate::{
+    cli::Global,
+    commands::setting::Setting,
+    error::{Error, ErrorKind, Result},
+    execute::broker::{
+        Case, Supply,
+        standalone::{Ask, Found},
+    },
+    inventory, plan,
+    playbook::Target,
+};
+
+/// A target's name, its definition's hash, and the one instance that was asked for.
+type Key = (String, String, Option<String>);
+
+/// Targets that tests asked for before.
+#[derive(Default)]
+pub(super) struct Known {
+    supplies: Mutex<HashMap<Key, Arc<Supply>>>,
+}
+
+impl Known {
+    pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
+        let global = Global {
+            playbook: ask.playbook.clone().map(PathBuf::from),
+            ..Global::default()
+        };
+        let setting = Setting::of_package(&global, Path::new(&ask.directory))?;
+        let records = inventory::metadata_of(Path::new(&ask.binary))?;
+        let metadata = declared(
+            &setting,
+            inventory::effective(&records, &ask.test),
+            &ask.test,
+        );
+        let (mut reasons, mut skipped) = (Vec::new(), None);
+        for (number, target) in setting.playbook.targets.iter().enumerate() {
+            let instance = match wanted_of(ask, target) {
+                Some(Ok(instance)) => instance,
+                Some(Err(reason)) => {
+                    reasons.push(reason);
+                    continue;
+                }
+                None => continue,
+            };
+            let skip = metadata
+                .as_ref()
+                .and_then(|metadata| plan::skip_reason(metadata, target));
+            match (plan::fits(metadata.as_ref(), target), skip) {
+                (Ok(()), None) => {
+                    let supply = self.supply(&setting, number, instance)?;
+                    return Ok(Found::Case(Arc::new(case(ask, metadata, target, supply))));
+                }
+                (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
+                (Err(reason), _) => reasons.push(reason),
+            }
+        }
+        let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
+        skipped.map(Found::Skip).ok_or_else(unfit)
+    }
+
+    fn supply(
+        &self,
+        setting: &Setting,
+        target: usize,
+        instance: Option<String>,
+    ) -> Result<Arc<Supply>> {
+        let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = &setting.playbook.targets[target];
+        let key = (
+            of.name.clone(),
+            of.definition.hash.clone(),
+            instance.clone(),
+        );
+        if let Some(supply) = supplies.get(&key) {
+            supply.forgive();
+            return Ok(Arc::clone(supply));
+        }
+        let mut wanted = setting.wanted(target, of.count)?;
+        if let Some(instance) = &instance {
+            // The others are not deployed for it.
+            wanted.retain(|one| one.instance() == *instance);
+        }
+        let mut supply = Supply::new(wanted, 0, of.label.clone(), of.cost);
+        supply.instance = instance;
+        let supply = Arc::new(supply);
+        supplies.insert(key, Arc::clone(&supply));
+        Ok(supply)
+    }
+}
+
+/// What a test declares, as the playbook changes it.
+fn declared(setting: &Setting, own: Option<Metadata>, test: &str) -> Option<Metadata> {
+    let name = test.split_once("::").map_or(test, |(_, name)| name);
+    let overrides = setting.playbook.rules.overrides.iter();
+    let mut metadata = own;
+    for change in overrides.filter(|change| change.name.is_match(name)) {
+        change.change(metadata.get_or_insert_default());
+    }
+    metadata
+}
+
+/// The one case of a test that asks for itself.
+fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<Supply>) -> Case {
+    let metadata = metadata.unwrap_or_default();
+    let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
+    Case {
+        supply,
+        count: metadata.count.unwrap_or(1),
+        full_name: ask.test.clone(),
+        needs: plan::asked(&metadata.requirements, &target.assured),
+        reuse: metadata.reuse.unwrap_or_default(),
+        retry_fresh: false,
+        run: Run {
+            expect_fail: expected,
+            ..Run::default()
+        },
+    }
+}
+
+/// The instance of a target that a test wants, if it wants a certain one; `None`: it wants another target.
+fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
+    let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
+        return Some(Ok(None));
+    };
+    let (name, count) = (&target.name, target.count);
+    let index = index_of(wanted, name)?;
+    Some(if index < count {
+        Ok(Some(wanted.clone()))
+    } else {
+        Err(format!("`{name}` has {count} instance(s), no `{wanted}`"))
+    })
+}
+
+/// `ubuntu-1` is the instance 1 of `ubuntu`.
+fn index_of(instance: &str, target: &str) -> Option<u32> {
+    let index = instance.strip_prefix(target)?.strip_prefix('-')?;
+    // As it is written in a name: no `+1`, no `01`.
+    let number: u32 = index.parse().ok()?;
+    (number.to_string() == index).then_some(number)
+}
+
+fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
+    let (why, hint) = match (&ask.target, reasons) {
+        (Some(target), []) => {
+            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+            let names = names.join("`, `");
+            (
+                format!("the playbook has no target `{target}`, but `{names}`"),
+                format!("`{}` is a target or an instance of one", env::TARGET),
+            )
+        }
+        (_, reasons) => (
+            reasons.join("; "),
+            "`cargo target-test list` shows which targets fit which tests".to_owned(),
+        ),
+    };
+    let message = format!("no target fits `{}`: {why}", ask.test);
+    Error::new(ErrorKind::Infra, message).with_hint(hint)
+}

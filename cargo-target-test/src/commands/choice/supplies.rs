@@ -1,0 +1,58 @@
+//! Which instances the chosen cases need.
+//!
+//! Owns how many, and which of them are spares. Must not have any made.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use target_fixtures::metadata::Reuse;
+
+use super::{Choice, Supplies};
+use crate::{error::Result, execute::broker::Supply, plan};
+
+impl Choice {
+    /// The supplies that the chosen cases need: as many instances as they can use at once.
+    ///
+    /// # Errors
+    /// When a platform cannot tell what an instance excludes.
+    pub fn supplies(&self) -> Result<Supplies> {
+        let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
+        for case in self.chosen_cases() {
+            needs.entry(case.target).or_default().push(case);
+        }
+        let supply = |(target, cases): (usize, Vec<&plan::Case>)| {
+            let supply = self.supply(target, &cases)?;
+            for one in supply.wanted.iter().take(1) {
+                one.platform.check(&one.order(""))?;
+            }
+            Ok((target, Arc::new(supply)))
+        };
+        needs.into_iter().map(supply).collect()
+    }
+
+    /// The instances of a target that these cases of it need.
+    fn supply(&self, number: usize, cases: &[&plan::Case]) -> Result<Supply> {
+        let target = &self.setting.playbook.targets[number];
+        let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
+        let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
+            cases.fold(0_u32, |sum, case| sum.saturating_add(case.count))
+        };
+        let need = target.count.min(sum(&mut cases.iter()));
+        let spent = sum(&mut cases.iter().filter(|case| spends(case)));
+        let spares = target.max_spares.min(spent.saturating_sub(need));
+        let mut wanted = self.setting.wanted(number, need + spares)?;
+        if cases
+            .iter()
+            .any(|case| self.reuse(case.test) == Reuse::Snapshot)
+        {
+            for one in &mut wanted {
+                one.snapshot = one.platform.can_restore();
+            }
+        }
+        let (label, cost) = (target.label.clone(), target.cost);
+        let supply = Supply::new(wanted, spares as usize, label, cost);
+        for case in cases {
+            supply.expect(&case.name, case.count, spends(case));
+        }
+        Ok(supply)
+    }
+}
