@@ -114,16 +114,22 @@ impl Choice {
             junit: None,
             configs: args.configs().map(OsStr::to_owned).collect(),
         };
-        choice.chosen = if choice.nextest.may_leave_out(&choice.setting.workspace) {
-            choice.stage.list_all(&choice.listing())?;
-            choice.nextest.choose(&choice.stage)?
-        } else {
-            choice.unignored()
-        };
-        choice.keep();
+        choice.choose()?;
         choice.check_reuse()?;
         choice.warn_of_missed(args);
         Ok(choice)
+    }
+
+    /// Has nextest choose, where that is not known without.
+    fn choose(&mut self) -> Result<()> {
+        self.chosen = if self.nextest.may_leave_out(&self.setting.workspace) {
+            self.stage.list_all(&self.listing())?;
+            self.nextest.choose(&self.stage)?
+        } else {
+            self.unignored()
+        };
+        self.keep();
+        Ok(())
     }
 
     fn keep(&mut self) {

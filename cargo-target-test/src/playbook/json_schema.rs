@@ -43,10 +43,6 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "title": "A playbook of `cargo target-test`",
         "type": "object",
         "properties": {
-            "include": {
-                "description": "Playbooks that this one adds to and overrides, relative to this file.",
-                "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
-            },
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
             "platforms": {
@@ -65,15 +61,20 @@ pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
         "additionalProperties": false,
         "$defs": definitions,
     });
-    if let Some(properties) = schema["properties"].as_object_mut() {
-        properties.extend(tables());
-    }
+    let properties = schema["properties"].as_object_mut();
+    properties
+        .into_iter()
+        .for_each(|properties| properties.extend(tables()));
     schema
 }
 
 /// The tables beside platforms and targets.
 fn tables() -> Map<String, Value> {
     let all = json!({
+        "include": {
+            "description": "Playbooks that this one adds to and overrides, relative to this file.",
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        },
         "metadata": { "$ref": "#/$defs/metadata" },
         "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
         "criteria": several("Rules that include, exclude or repeat cases.", "rule"),

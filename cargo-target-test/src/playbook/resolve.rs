@@ -159,14 +159,8 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         .unwrap_or(1)
         .max(1);
     let (capabilities, assured) = offered(platform, &parameters, declared);
-    let keys = care.keys();
-    let definition = Definition::new(
-        platform.name,
-        platform.version,
-        &features,
-        keys,
-        &parameters,
-    );
+    let (kind, version, keys) = (platform.name, platform.version, care.keys());
+    let definition = Definition::new(kind, version, &features, keys, &parameters);
     let name = shown.into_inner();
     Some(Target {
         label: name.clone(),
