@@ -95,11 +95,20 @@ fn a_spent_host_is_cleaned_or_held() {
     let done = sshd.directory().join("done");
     let say = |word: &str| format!("{{ run = \"echo {word} >>{}\" }}", done.display());
     let refused = lab(&sshd, &say("prepared"), "");
-    for args in [&["spends"][..], &["check", "--tests"]] {
+    for (args, test) in [
+        (&["spends"][..], "`spends` declares `reuse = false`"),
+        // The first of all.
+        (
+            &["check", "--tests"],
+            "`restored_1` declares `reuse = \"snapshot\"`",
+        ),
+    ] {
         refused
             .run(args)
             .code(78)
-            .says("`spends` declares `reuse = false`, and target `it` (platform `ssh`) cannot make a fresh machine")
+            .says(&format!(
+                "{test}, and target `it` (platform `ssh`) cannot make a fresh machine"
+            ))
             .says("on-dirty");
     }
     assert!(!done.exists());

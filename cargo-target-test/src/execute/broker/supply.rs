@@ -278,8 +278,9 @@ impl Supply {
     }
 
     fn set(&self, index: usize, slot: Slot) {
-        if !matches!(slot, Slot::Ready(_)) {
-            self.usage().ended(index);
+        match slot.ready() {
+            Some(supplied) => self.usage().ready(&supplied.record.id),
+            None => self.usage().ended(index),
         }
         self.slots()[index] = slot;
     }

@@ -2,7 +2,10 @@
 //!
 //! Owns the clock of each. Must not know what they did.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// What a run had of a target.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +24,8 @@ pub struct Used {
 pub(super) struct Usage {
     since: Vec<Option<Instant>>,
     before: Duration,
-    count: usize,
+    /// The records of all that were ready.
+    seen: BTreeSet<String>,
 }
 
 impl Usage {
@@ -29,16 +33,18 @@ impl Usage {
         Self {
             since: vec![None; slots],
             before: Duration::ZERO,
-            count: 0,
+            seen: BTreeSet::new(),
         }
     }
 
     /// An instance is being made, or found.
     pub(super) fn began(&mut self, slot: usize) {
-        if self.since[slot].is_none() {
-            self.since[slot] = Some(Instant::now());
-            self.count += 1;
-        }
+        self.since[slot].get_or_insert_with(Instant::now);
+    }
+
+    /// It is ready, under this record.
+    pub(super) fn ready(&mut self, record: &str) {
+        self.seen.insert(record.to_owned());
     }
 
     /// It is not any more.
@@ -50,6 +56,6 @@ impl Usage {
     /// The time of all that were and are, and how many.
     pub(super) fn total(&self) -> (Duration, usize) {
         let living = self.since.iter().flatten().map(Instant::elapsed);
-        (self.before + living.sum::<Duration>(), self.count)
+        (self.before + living.sum::<Duration>(), self.seen.len())
     }
 }
