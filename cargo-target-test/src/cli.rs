@@ -118,6 +118,9 @@ pub struct RunArgs {
     /// With --delete-targets: also instances that a living process holds
     #[arg(long, help_heading = "Target options", requires = "delete_targets")]
     pub force: bool,
+    /// Stop at the first failure and open a shell on the failed case's instance, as the test left it
+    #[arg(long, help_heading = "Target options", hide_short_help = true)]
+    pub shell_on_failure: bool,
     /// Write nextest's JUnit report to this file, with all output in it
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,

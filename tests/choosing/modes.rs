@@ -157,3 +157,53 @@ fn tests_are_counted_by_any_key() {
         .says("tests are not counted by `aera`")
         .says("did you mean `area`?");
 }
+/// `debug`: everything is shown, and the failed case's instance is there as the test left it.
+#[test]
+fn debug_opens_a_shell_where_the_test_failed() {
+    let world = world();
+    // Types once the shell is there: what is typed before is nextest's, which reads keys.
+    world.program(
+        "in-terminal",
+        "cd \"$SCRATCH\"; mkfifo keys; cd - >/dev/null\n\
+         script -qefc \"$*\" \"$SCRATCH/screen\" <\"$SCRATCH/keys\" >/dev/null & terminal=$!\n\
+         exec 3>\"$SCRATCH/keys\"\n\
+         until grep -q 'a shell on east-0' \"$SCRATCH/screen\" || ! kill -0 $terminal; do sleep 0.02; done 2>/dev/null\n\
+         echo 'cat left >$SCRATCH/seen; echo $TARGET_TEST_INSTANCE >>$SCRATCH/seen; exit' >&3\n\
+         wait $terminal; code=$?; cat \"$SCRATCH/screen\"; exit $code\n",
+    );
+    let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+    let args = [
+        tool,
+        "--mode",
+        "debug",
+        "fails_and_leaves",
+        "--on",
+        "east",
+        "--run-ignored",
+        "all",
+    ];
+    let terminal = world.path("in-terminal");
+    let run = world.through(&terminal, &args).run().code(100);
+    assert_eq!(world.read("seen"), "by the test\neast-0\n", "{run:?}");
+    assert!(
+        run.stdout
+            .contains("mess::fails_and_leaves[east] failed: a shell on east-0"),
+        "{run:?}"
+    );
+    world.is_clean();
+
+    let run = world
+        .run(&[
+            "--shell-on-failure",
+            "fails_and_leaves[east]",
+            "--run-ignored",
+            "all",
+        ])
+        .code(100);
+    run.says("no shell on east-0 for mess::fails_and_leaves[east]: this is no terminal");
+    world.is_clean();
+    world
+        .run(&["--shell-on-failure", "--no-fail-fast"])
+        .code(2)
+        .says("exclude each other");
+}

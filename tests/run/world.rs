@@ -125,7 +125,7 @@ impl World {
     }
 
     /// As [`World::tool`], by a program that starts the tool.
-    pub(super) fn through(&self, program: &Path, args: &[&str]) -> Tool {
+    pub(crate) fn through(&self, program: &Path, args: &[&str]) -> Tool {
         let tool = self.project.through(program);
         self.prepared(tool).args(args)
     }

@@ -62,6 +62,27 @@ impl NextestArgs {
         words
     }
 
+    /// Has the run stop at the first failure.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where it is to go on after failures.
+    pub fn fail_fast(&mut self) -> Result<()> {
+        if let Some(name) = ["no-fail-fast", "max-fail"]
+            .into_iter()
+            .find(|name| self.has(name))
+        {
+            let message = format!("`--{name}` and `--shell-on-failure` exclude each other");
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(
+                "the instance stays with the failed case, and others would wait for it",
+            ));
+        }
+        if let (false, Some(option)) = (self.has("fail-fast"), find("fail-fast")) {
+            let value = None;
+            self.options.push(Given { option, value });
+        }
+        Ok(())
+    }
+
     /// The words for [`Call::Select`], for what a filterset of ours leaves: nextest would take what any of several
     /// filtersets has.
     pub fn select_within(&self, ours: &str) -> Vec<OsString> {

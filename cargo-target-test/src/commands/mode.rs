@@ -15,7 +15,7 @@ use crate::{
 /// What the modes stand for that need no playbook, in the order of their names there.
 const BUILT_IN: [&[&str]; 4] = [
     &["--verbose", "--keep-targets"],
-    &["--verbose", "--no-capture", "--no-fail-fast"],
+    &["--verbose", "--no-capture", "--shell-on-failure"],
     &[
         "--status-level=fail",
         "--final-status-level=fail",
@@ -145,6 +145,7 @@ fn below(mut cli: Cli, (global, run): (Global, RunArgs)) -> Cli {
     cli.global.set.splice(0..0, global.set);
     if let Verb::Run(typed) = &mut cli.verb {
         typed.keep_targets |= run.keep_targets;
+        typed.shell_on_failure |= run.shell_on_failure;
         typed.junit = typed.junit.take().or(run.junit);
     }
     if let Some(typed) = cli.verb.tests_mut() {

@@ -25,7 +25,11 @@ use crate::{
 /// # Errors
 /// Whatever keeps the run from starting.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
-    let mut choice = Choice::make(global, &args.tests)?;
+    let mut tests = args.tests.clone();
+    if args.shell_on_failure {
+        tests.nextest.fail_fast()?;
+    }
+    let mut choice = Choice::make(global, &tests)?;
     choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
     choice.say_notes();
     if choice.chosen().is_empty() {
@@ -42,11 +46,15 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let mut names = choice.names(&supplies, &choice.users_runner()?)?;
     names.set_captured(!args.tests.nextest.has("no-capture"));
+    names.set_holds_failed(args.shell_on_failure);
     names.set_releases(choice.may_release(args));
     let broker = session.broker(names)?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
+    if interrupts == 0 && args.shell_on_failure {
+        session.wait_for(broker.open_shells());
+    }
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
     let (status, mut report) = (ran?.status, report?);
     report.add(broker.take_released());

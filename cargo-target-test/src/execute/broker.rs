@@ -30,6 +30,7 @@ use crate::{
 mod case;
 mod connection;
 mod demand;
+mod failed;
 mod held;
 mod lending;
 mod line;
@@ -45,6 +46,7 @@ mod usage;
 
 use case::Start;
 use connection::{Connection, request_failure};
+use failed::Failed;
 use held::{End, Held};
 use line::Line;
 pub use names::{Case, Entry, Names};
@@ -97,6 +99,8 @@ pub(crate) struct Core {
     releases: bool,
     /// What became of those.
     released: Mutex<Report>,
+    /// Cases whose instances stay for somebody to look at.
+    failed: Mutex<Vec<Failed>>,
 }
 
 impl Broker {
@@ -128,6 +132,7 @@ impl Broker {
             cancelled: AtomicBool::new(false),
             releases,
             released: Mutex::default(),
+            failed: Mutex::default(),
         });
         let listener = UnixListener::bind(core.socket()).map_err(|error| {
             let path = core.socket().display().to_string();
@@ -171,6 +176,16 @@ impl Broker {
     /// Waits until the leases have ended (of tests that were killed a moment ago), so that nothing is in
     /// use, and ends those that do not by themselves.
     pub async fn end_leases(&self) {
+        self.all_served().await;
+        let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
+        for held in leases {
+            held.end(&self.core, End::Abandoned).await;
+        }
+        lock(&self.core.lines).clear();
+    }
+
+    /// Waits, within a bound, until what is under way is over: who ended nextest's last case may not have been heard.
+    async fn all_served(&self) {
         let served = async {
             loop {
                 let changed = self.core.changed.notified();
@@ -181,11 +196,6 @@ impl Broker {
             }
         };
         let _ = tokio::time::timeout(PATIENCE, served).await;
-        let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
-        for held in leases {
-            held.end(&self.core, End::Abandoned).await;
-        }
-        lock(&self.core.lines).clear();
     }
 
     /// How many clients are being served.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod files;
+pub(crate) mod interactive;
 mod local;
 mod piped;
 pub(crate) mod shell;

@@ -129,6 +129,17 @@ mod any {
     }
 }
 
+mod mess {
+    use super::*;
+
+    #[target_test]
+    #[ignore = "it fails"]
+    fn fails_and_leaves(target: &Target) -> Result<()> {
+        target.run("echo by the test >left")?;
+        panic!("on purpose");
+    }
+}
+
 mod early {
     use super::*;
 

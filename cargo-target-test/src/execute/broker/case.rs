@@ -176,7 +176,13 @@ async fn run_case(
     if start.last || end == End::Done {
         case.supply.demand.done(&start.name);
     }
-    let lost = held.end(core, end).await;
+    let lost = if core.stays(case, start, end) {
+        let env = environment(core, case, &start.binary, &held);
+        core.keep_failed(&start.name, held, env);
+        None
+    } else {
+        held.end(core, end).await
+    };
     judge(&mut outcome, ended, lost, skipped, &case.run);
     let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;
     core.record(outcome);

@@ -100,6 +100,11 @@ impl Held {
         !self.unused
     }
 
+    /// Its instances' records.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.reached.values().map(|reached| &reached.record)
+    }
+
     /// Whether it has this instance.
     pub(super) fn has(&self, record: &str) -> bool {
         self.reached

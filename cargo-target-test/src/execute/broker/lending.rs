@@ -76,7 +76,7 @@ pub(super) async fn lease(
         let changed = core.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if core.is_cancelled() {
+        if core.is_cancelled() || core.has_failed() {
             return Err(interrupted());
         }
         supply.ask_for_all(core);

@@ -66,6 +66,7 @@ pub struct Names {
     entries: HashMap<PathBuf, HashMap<String, Entry>>,
     captured: bool,
     releases: bool,
+    holds_failed: bool,
 }
 
 impl Names {
@@ -77,6 +78,15 @@ impl Names {
     /// Instances that no remaining case needs are to go at once.
     pub fn set_releases(&mut self, releases: bool) {
         self.releases = releases;
+    }
+
+    /// Instances of cases that failed are to stay as they are, until shells have been opened on them.
+    pub fn set_holds_failed(&mut self, holds: bool) {
+        self.holds_failed = holds;
+    }
+
+    pub(super) fn holds_failed(&self) -> bool {
+        self.holds_failed
     }
 
     pub(super) fn releases(&self) -> bool {

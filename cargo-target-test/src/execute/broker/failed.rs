@@ -1,0 +1,76 @@
+//! Failed cases whose instances stay as the test left them, for somebody to look at.
+//!
+//! Owns the leases until then. Must not know who looks.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal},
+    sync::Arc,
+};
+
+use super::{
+    Broker, Case, Core,
+    case::Start,
+    held::{End, Held},
+    lock,
+};
+use crate::{execute::transport::interactive, process, ui};
+
+/// A case that failed, and what it had.
+pub(super) struct Failed {
+    case: String,
+    env: BTreeMap<String, String>,
+    held: Arc<Held>,
+}
+
+impl Core {
+    /// Whether the instances of a case that failed for good are to stay.
+    pub(super) fn stays(&self, case: &Case, start: &Start, end: End) -> bool {
+        let failed = end == End::Failed && start.last && case.run.expect_fail.is_none();
+        self.names.holds_failed() && failed
+    }
+
+    /// Has the instances of a failed case stay leased.
+    pub(super) fn keep_failed(&self, case: &str, held: Arc<Held>, env: BTreeMap<String, String>) {
+        let case = case.to_owned();
+        lock(&self.failed).push(Failed { case, env, held });
+        self.changed.notify_waiters();
+    }
+
+    /// Whether instances stay with a failed case: who waits for them would wait for a person.
+    pub(super) fn has_failed(&self) -> bool {
+        !lock(&self.failed).is_empty()
+    }
+}
+
+impl Broker {
+    /// Opens a shell on each instance of the cases that failed, one after the other, in this terminal; then their
+    /// leases end. Without a terminal only the latter.
+    pub async fn open_shells(&self) {
+        self.all_served().await;
+        let failed = std::mem::take(&mut *lock(&self.core.failed));
+        for Failed { case, env, held } in failed {
+            for record in held.records() {
+                let Some(deployed) = &record.deployed else {
+                    continue;
+                };
+                let name = record.name();
+                if !io::stdin().is_terminal() {
+                    ui::note(format!(
+                        "no shell on {name} for {case}: this is no terminal"
+                    ));
+                    continue;
+                }
+                ui::note(format!(
+                    "{case} failed: a shell on {name}, whose end goes on"
+                ));
+                let config = self.core.ssh_config();
+                let shell = interactive::shell(&deployed.reach, name, &config, &env);
+                if let Err(error) = process::in_foreground(shell).await {
+                    ui::warn(format!("no shell on {name}: {}", error.chain()));
+                }
+            }
+            held.end(&self.core, End::Failed).await;
+        }
+    }
+}
