@@ -121,6 +121,12 @@ pub struct RunArgs {
     /// Stop at the first failure and open a shell on the failed case's instance, as the test left it
     #[arg(long, help_heading = "Target options", hide_short_help = true)]
     pub shell_on_failure: bool,
+    /// So many runs side by side on one pool, each with its part of the cases
+    ///
+    /// Each is `--partition slice:k/N`; their lines are numbered, their JUnit reports (`--junit`) put together, and the worst
+    /// exit code counts.
+    #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub partitions: Option<u16>,
     /// Write nextest's JUnit report to this file, with all output in it
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,

@@ -9,6 +9,7 @@ pub mod delete;
 pub mod gc;
 pub mod list;
 pub mod mode;
+pub mod partitions;
 pub mod run;
 pub mod schema;
 pub mod setting;

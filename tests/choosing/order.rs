@@ -82,3 +82,50 @@ fn shards_at_once_share_their_instances() {
         assert_eq!(union, whole, "{kind}");
     }
 }
+
+/// Several runs by one command: every case once, one report, the worst exit code.
+#[test]
+fn partitions_side_by_side_are_one_run() {
+    let targets = "[[targets]]\nname = \"east\"\nplatform = \"command\"\ncount = 2\n";
+    let world = on_machines(targets);
+    let junit = world.path("all.xml");
+    let junit = junit.to_str().expect("UTF-8");
+    let run = world
+        .run(&["shards::", "seed::", "--partitions", "2", "--junit", junit])
+        .code(0);
+    let whole = cases(&world, &["shards::", "seed::"]);
+    let report = world.read("all.xml");
+    for case in &whole {
+        assert_eq!(
+            run.lines_with(&["/2] ", "PASS", case]),
+            1,
+            "{case}: {run:?}"
+        );
+        assert_eq!(
+            report.matches(&format!("name=\"{case}\"")).count(),
+            1,
+            "{case}: {report}"
+        );
+    }
+    assert!(!world.path("all.xml.part-1").exists() && !world.path("all.xml.part-2").exists());
+    world.is_clean();
+
+    let some = [
+        "mess::",
+        "seed::smoke",
+        "--run-ignored",
+        "all",
+        "--partitions",
+        "3",
+    ];
+    world.run(&some).code(100);
+    world
+        .run(&["no_such_case", "--partitions", "2"])
+        .code(4)
+        .says("no tests to run");
+    world
+        .run(&["--partitions", "2", "--partition", "slice:1/2"])
+        .code(2);
+    world.run(&["--partitions", "0"]).code(2);
+    world.is_clean();
+}

@@ -146,6 +146,9 @@ fn below(mut cli: Cli, (global, run): (Global, RunArgs)) -> Cli {
     if let Verb::Run(typed) = &mut cli.verb {
         typed.keep_targets |= run.keep_targets;
         typed.shell_on_failure |= run.shell_on_failure;
+        if !typed.tests.nextest.has("partition") {
+            typed.partitions = typed.partitions.or(run.partitions);
+        }
         typed.junit = typed.junit.take().or(run.junit);
     }
     if let Some(typed) = cli.verb.tests_mut() {

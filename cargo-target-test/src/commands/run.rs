@@ -9,11 +9,11 @@ use crate::{
     cli::{self, Global, NextestArgs, RunArgs},
     commands::{
         choice::{Choice, Supplies},
-        setting,
+        partitions, setting,
     },
     error::Result,
     execute::{
-        broker::Broker,
+        broker::{Broker, Names},
         session::{Ended, Session},
     },
     provision::{Provisioner, pool::Pool},
@@ -25,6 +25,16 @@ use crate::{
 /// # Errors
 /// Whatever keeps the run from starting.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+    if let Some(parts) = args.partitions.filter(|parts| *parts > 1)
+        && let Some(code) = partitions::run(global, args, parts)?
+    {
+        return Ok(code);
+    }
+    run_alone(global, args)
+}
+
+/// The run itself.
+fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     let mut tests = args.tests.clone();
     if args.shell_on_failure {
         tests.nextest.fail_fast()?;
@@ -44,11 +54,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let supplies = choice.supplies()?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let mut names = choice.names(&supplies, &choice.users_runner()?)?;
-    names.set_captured(!args.tests.nextest.has("no-capture"));
-    names.set_holds_failed(args.shell_on_failure);
-    names.set_releases(choice.may_release(args));
-    let broker = session.broker(names)?;
+    let broker = session.broker(names(&choice, &supplies, args)?)?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
@@ -74,6 +80,15 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     results.print();
     choice.remember(&setting::pool_directory(global)?, &outcomes);
     Ok(results.exit_code())
+}
+
+/// What the broker is told.
+fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
+    let mut names = choice.names(supplies, &choice.users_runner()?)?;
+    names.set_captured(!args.tests.nextest.has("no-capture"));
+    names.set_holds_failed(args.shell_on_failure);
+    names.set_releases(choice.may_release(args));
+    Ok(names)
 }
 
 /// A case that is debugged has its instances before.

@@ -26,7 +26,7 @@ use crate::{
     execute::outcome::{Outcome, Verdict},
     process::Watch,
 };
-use environment::environment;
+pub(super) use environment::environment;
 use report::{Report, Silence, end_of, judge, report, report_unless_lost};
 
 /// What a runner asks about.
@@ -176,12 +176,9 @@ async fn run_case(
     if start.last || end == End::Done {
         case.supply.demand.done(&start.name);
     }
-    let lost = if core.stays(case, start, end) {
-        let env = environment(core, case, &start.binary, &held);
-        core.keep_failed(&start.name, held, env);
-        None
-    } else {
-        held.end(core, end).await
+    let lost = match core.stays(case, start, end) {
+        true => core.keep_failed(case, start, held),
+        false => held.end(core, end).await,
     };
     judge(&mut outcome, ended, lost, skipped, &case.run);
     let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Broker, Case, Core,
-    case::Start,
+    case::{Start, environment},
     held::{End, Held},
     lock,
 };
@@ -30,11 +30,18 @@ impl Core {
         self.names.holds_failed() && failed
     }
 
-    /// Has the instances of a failed case stay leased.
-    pub(super) fn keep_failed(&self, case: &str, held: Arc<Held>, env: BTreeMap<String, String>) {
-        let case = case.to_owned();
+    /// Has the instances of a failed case stay leased; none of them is lost.
+    pub(super) fn keep_failed(
+        &self,
+        case: &Case,
+        start: &Start,
+        held: Arc<Held>,
+    ) -> Option<String> {
+        let env = environment(self, case, &start.binary, &held);
+        let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
         self.changed.notify_waiters();
+        None
     }
 
     /// Whether instances stay with a failed case: who waits for them would wait for a person.

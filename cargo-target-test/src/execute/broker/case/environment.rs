@@ -9,7 +9,7 @@ use target_fixtures::env;
 use super::super::{Core, held::Held, names::Case};
 
 /// What every case finds in its environment.
-pub(super) fn environment(
+pub(in super::super) fn environment(
     core: &Core,
     case: &Case,
     binary: &str,

@@ -1,0 +1,211 @@
+//! `--partitions N`: so many runs side by side, each with its part of the cases, on one pool.
+//!
+//! Owns how they are started and what they come to together. Must not know what a run does.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::{
+    aggregate::junit,
+    cli::{Global, RunArgs},
+    commands::choice::Choice,
+    error::{Error, ErrorKind, Result},
+    process, ui,
+};
+
+/// How often the runs are looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Runs the parts; `None`: there is nothing to part, since no case was chosen. Returns the worst exit code.
+///
+/// # Errors
+/// What keeps every part from starting: it is said once.
+pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
+    if args.tests.nextest.has("partition") || args.shell_on_failure {
+        let message = "`--partitions` excludes `--partition` and `--shell-on-failure`";
+        return Err(Error::new(ErrorKind::Usage, message));
+    }
+    let choice = Choice::make(global, &args.tests)?;
+    if choice.count() == 0 {
+        return Ok(None);
+    }
+    choice.say_notes();
+    drop(choice);
+    let (told, ended) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    signal_hook::flag::register(SIGINT, Arc::clone(&told))?;
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))?;
+    }
+    let junit = args.junit.as_deref();
+    let runs = (1..=parts).map(|part| Part::start(part, parts, junit));
+    let mut runs = runs.collect::<Result<Vec<_>>>()?;
+    let code = loop {
+        // Ctrl-C reaches them from the terminal, all else only us.
+        let alone = told.swap(false, Ordering::Relaxed) && !process::has_terminal();
+        if ended.swap(false, Ordering::Relaxed) || alone {
+            runs.iter().for_each(Part::end);
+        }
+        let mut codes = Vec::new();
+        for run in &mut runs {
+            codes.extend(run.code()?);
+        }
+        if codes.len() == runs.len() {
+            break worst(&codes);
+        }
+        thread::sleep(POLL);
+    };
+    if let Some(file) = junit {
+        junit::merge(file, runs.iter().filter_map(|run| run.junit.as_deref()))?;
+    }
+    Ok(Some(code))
+}
+
+/// One of the runs.
+struct Part {
+    child: Child,
+    readers: Vec<thread::JoinHandle<()>>,
+    junit: Option<PathBuf>,
+}
+
+impl Part {
+    fn start(part: u16, parts: u16, junit: Option<&Path>) -> Result<Self> {
+        let junit = junit.map(|file| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(format!(".part-{part}"));
+            PathBuf::from(name)
+        });
+        let mut command = process::command(std::env::current_exe()?);
+        command.arg(format!("--partition=slice:{part}/{parts}"));
+        command.arg("--no-tests=pass");
+        if let Some(file) = &junit {
+            command.arg("--junit").arg(file);
+        }
+        command.args(own_words(std::env::args_os().skip(1).collect()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = process::start_with_us(command)?;
+        let name = format!("[{part}/{parts}] ");
+        let mut readers = Vec::new();
+        if let Some(out) = child.stdout.take() {
+            readers.push(pass_on(name.clone(), out));
+        }
+        if let Some(err) = child.stderr.take() {
+            readers.push(pass_on(name, err));
+        }
+        Ok(Self {
+            child,
+            readers,
+            junit,
+        })
+    }
+
+    /// Its exit code, once it has ended and all that it said is passed on.
+    fn code(&mut self) -> Result<Option<u8>> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(None);
+        };
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(Some(code.unwrap_or(ErrorKind::Other.exit_code())))
+    }
+
+    fn end(&self) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        pid.map(|pid| kill_process(pid, Signal::TERM));
+    }
+}
+
+/// Our own words for one part: without what only we, or another part, is told.
+fn own_words(words: Vec<OsString>) -> Vec<OsString> {
+    let mut own = Vec::new();
+    let mut words = words.into_iter().enumerate();
+    while let Some((at, word)) = words.next() {
+        let text = word.to_string_lossy();
+        let ours = |option: &str| text == option || text.starts_with(&format!("{option}="));
+        if text == "--" {
+            own.push(word);
+            own.extend(words.by_ref().map(|(_, word)| word));
+        } else if ["--partitions", "--junit", "--no-tests"]
+            .into_iter()
+            .any(ours)
+        {
+            if !text.contains('=') {
+                words.next();
+            }
+        } else if at > 0 || text != "target-test" {
+            own.push(word);
+        }
+    }
+    own
+}
+
+fn pass_on(name: String, from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(from)
+            .split(b'\n')
+            .map_while(std::io::Result::ok)
+        {
+            ui::raw(&format!("{name}{}\n", String::from_utf8_lossy(&line)));
+        }
+    })
+}
+
+/// The worst of some exit codes: an interrupt, then what went wrong otherwise, failures, infra.
+fn worst(codes: &[u8]) -> u8 {
+    let rank = |code: &u8| match code {
+        0 => 0,
+        4 => 1,
+        69 => 2,
+        100 => 3,
+        130 => 5,
+        _ => 4,
+    };
+    codes.iter().copied().max_by_key(rank).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_told_all_but_what_is_another_parts() {
+        let words =
+            "target-test run --partitions 2 -p x --junit=a --no-tests fail smoke -- --partitions";
+        let own = own_words(words.split(' ').map(OsString::from).collect());
+        let own: Vec<_> = own.iter().filter_map(|word| word.to_str()).collect();
+        assert_eq!(own.join(" "), "run -p x smoke -- --partitions");
+    }
+
+    #[test]
+    fn the_worst_code_counts() {
+        for (codes, expected) in [
+            (&[0, 0][..], 0),
+            (&[69, 0], 69),
+            (&[69, 100], 100),
+            (&[100, 101], 101),
+            (&[130, 78], 130),
+        ] {
+            assert_eq!(worst(codes), expected);
+        }
+    }
+}
