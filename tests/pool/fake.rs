@@ -233,14 +233,18 @@ impl Caller for Asks {
         self.impatient && !self.said.lock().unwrap().is_empty()
     }
 
-    fn prepare(&self, _: &Record, recycled: Option<&str>) -> Result<Facts> {
+    /// Each has one core more than the one before.
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
         self.prepared
             .lock()
             .unwrap()
             .push(recycled.map(str::to_owned));
         match self.fails {
             Some(cause) => Err(Error::new(ErrorKind::Infra, cause)),
-            None => Ok(Facts::from([("cores".to_owned(), "1".to_owned())])),
+            None => {
+                let cores = (record.order.index + 1).to_string();
+                Ok(Facts::from([("cores".to_owned(), cores)]))
+            }
         }
     }
 }

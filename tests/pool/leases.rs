@@ -88,6 +88,36 @@ fn a_lease_of_a_certain_instance() {
     assert!(lease.instances[0].idle.is_some());
 }
 
+/// Of instances that are not alike one is leased that is what the test needs, and who waits for it holds up nobody else.
+#[test]
+fn what_a_test_needs_decides_which_instance_it_gets() {
+    let world = World::new();
+    let run = world.run("1", "/one");
+    let wanted = world.wanted("alpha", 0, 22);
+    ensure(&run, &wanted);
+    ensure(&run, &world.wanted("alpha", 1, 22));
+    let needs = |cores: &str| {
+        let mut request = request(&wanted, 1, "c");
+        request.needs = [("cores".to_owned(), cores.to_owned())].into();
+        request
+    };
+    let mut ticket = None;
+    let TryLease::Leased(large) = run.try_lease(&needs(">= 2"), &mut ticket).unwrap() else {
+        panic!("not leased")
+    };
+    assert_eq!(large.instances[0].record.name(), "alpha-1");
+    let waits = run.try_lease(&needs(">= 2"), &mut ticket).unwrap();
+    assert!(matches!(waits, TryLease::Wait { .. }));
+    let small = lease(&run, &wanted, 1, "any");
+    assert_eq!(small.instances[0].record.name(), "alpha-0");
+    drop(large);
+    let TryLease::Leased(_) = run.try_lease(&needs(">= 2"), &mut ticket).unwrap() else {
+        panic!("not leased")
+    };
+    let none = run.try_lease(&needs(">= 9"), &mut None).unwrap();
+    assert!(matches!(none, TryLease::NoneReady));
+}
+
 #[test]
 fn a_killed_holder_frees_and_its_machine_is_recycled() {
     let world = World::new();
