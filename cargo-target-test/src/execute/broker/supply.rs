@@ -51,6 +51,8 @@ enum Slot {
     Failed(Failure, Instant),
     /// No case needs it: it is being deleted.
     Leaving,
+    /// It was, and no case needed it any more.
+    Gone(Arc<Supplied>),
 }
 
 impl Slot {
@@ -118,7 +120,7 @@ impl Supply {
         let (mut idle, mut live) = (Vec::new(), 0);
         for (index, slot) in self.slots().iter().enumerate() {
             match slot {
-                Slot::Idle => idle.push(index),
+                Slot::Idle | Slot::Gone(_) => idle.push(index),
                 Slot::Working | Slot::Ready(_) => live += 1,
                 Slot::Failed(..) | Slot::Leaving => {}
             }
@@ -159,7 +161,7 @@ impl Supply {
                 supply.set(
                     index,
                     if gone {
-                        Slot::Idle
+                        Slot::Gone(supplied)
                     } else {
                         Slot::Ready(supplied)
                     },
@@ -178,12 +180,16 @@ impl Supply {
     ) -> Result<Arc<Supplied>, Failure> {
         loop {
             let changed = core.changed.notified();
+            // A deploy entry that comes late shows what was, and has nothing made that nobody needs.
+            if let Slot::Gone(supplied) = &self.slots()[index] {
+                return Ok(Arc::clone(supplied));
+            }
             // In every round: what was ready a moment ago may have been forgotten.
             self.ask_for(core, index);
             match self.slots()[index].clone() {
                 Slot::Ready(supplied) => return Ok(supplied),
                 Slot::Failed(failure, _) => return Err(failure),
-                Slot::Idle | Slot::Working | Slot::Leaving => {}
+                Slot::Idle | Slot::Working | Slot::Leaving | Slot::Gone(_) => {}
             }
             changed.await;
         }
@@ -203,7 +209,7 @@ impl Supply {
                     }
                 }
                 Slot::Failed(failure, _) => why = Some(failure.clone()),
-                Slot::Idle | Slot::Working | Slot::Leaving => possible += 1,
+                Slot::Idle | Slot::Working | Slot::Leaving | Slot::Gone(_) => possible += 1,
             }
         }
         why.filter(|_| possible < count)
@@ -258,7 +264,7 @@ impl Supply {
 
     fn ask_for(self: &Arc<Self>, core: &Arc<Core>, index: usize) {
         let mut slots = self.slots();
-        if !matches!(slots[index], Slot::Idle) {
+        if !matches!(slots[index], Slot::Idle | Slot::Gone(_)) {
             return;
         }
         slots[index] = Slot::Working;
