@@ -12,6 +12,8 @@ mod without;
 
 /// Every method of `Target`; runs on each transport.
 const API: &str = include_str!("author/api.rs.txt");
+/// Commands and processes; runs on each transport.
+const COMMANDS: &str = include_str!("author/commands.rs.txt");
 /// Tests that fail, each in its own way.
 const FAILS: &str = include_str!("author/fails.rs.txt");
 /// Everything that a test can declare.
@@ -23,6 +25,7 @@ const PLAIN: &str = include_str!("author/plain.rs.txt");
 fn project() -> Project {
     Project::new("author")
         .test_file("api", API)
+        .test_file("commands", COMMANDS)
         .test_file("fails", FAILS)
         .test_file("declared", DECLARED)
         .test_file("plain", PLAIN)
@@ -77,12 +80,21 @@ fn every_method_on_every_transport() {
     let sshd = Sshd::start(&["real", "made"]);
     let playbook = playbook(&project, &everywhere(&project, &sshd));
     let run = project
-        .run(&["--test", "api", "--playbook", &playbook])
+        .run(&[
+            "--test",
+            "api",
+            "--test",
+            "commands",
+            "--playbook",
+            &playbook,
+        ])
         .code(0);
-    let tests = API.matches("#[target_test").count();
     // `pair` needs two instances, which only `here` has.
-    let cases = (tests - 1) * 4 + 1;
-    assert_eq!(run.lines_with(&["PASS", "author::api"]), cases, "{run:?}");
+    for (file, text, single) in [("api", API, 1), ("commands", COMMANDS, 0)] {
+        let cases = (text.matches("#[target_test").count() - single) * 4 + single;
+        let passed = run.lines_with(&["PASS", &format!("author::{file}")]);
+        assert_eq!(passed, cases, "{run:?}");
+    }
 }
 
 /// What a failed test prints, as its author reads it.

@@ -8,7 +8,7 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Mutex, mpsc},
+    sync::{Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -36,14 +36,14 @@ impl Connection {
     /// Connects, agrees on the protocol and asks for instances, all at once: a test waits for one answer
     /// instead of two.
     fn open(socket: &Path, request: &Request) -> Result<(Self, Leased)> {
-        let mut stream = UnixStream::connect(socket).map_err(|error| gone(&error))?;
+        let mut stream = UnixStream::connect(socket).map_err(|error| broken(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
         let mut frames = Vec::new();
         wire::write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
             .and_then(|()| wire::write_frame(&mut frames, request, &[]))
             .and_then(|()| stream.write_all(&frames))
-            .map_err(|error| gone(&error))?;
+            .map_err(|error| broken(&error))?;
         let mut connection = Self(BufReader::new(stream));
         match connection.answer()? {
             Reply::Welcome { .. } => {}
@@ -77,11 +77,17 @@ impl Connection {
     }
 
     fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
-        wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| gone(&error))
+        wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| broken(&error))
     }
 
-    fn receive(&mut self) -> Result<(Reply, Vec<u8>)> {
-        wire::read_frame(&mut self.0).map_err(|error| gone(&error))
+    /// The socket, for who writes while another thread reads.
+    pub(crate) fn stream(&self) -> Result<UnixStream> {
+        self.0.get_ref().try_clone().map_err(|error| broken(&error))
+    }
+
+    /// The next answer, whatever it is.
+    pub(crate) fn receive(&mut self) -> Result<(Reply, Vec<u8>)> {
+        wire::read_frame(&mut self.0).map_err(|error| broken(&error))
     }
 }
 
@@ -133,28 +139,35 @@ impl Client {
         ))
     }
 
+    /// Sends a request whose answers the caller reads; the connection is its own from then on.
+    pub(crate) fn start(&self, request: &Request) -> Result<Connection> {
+        let connection = self.connection()?;
+        connection.send(request, &[])?;
+        Ok(connection)
+    }
+
+    fn connection(&self) -> Result<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle.pop();
+        drop(idle);
+        match found {
+            Some(connection) => Ok(connection),
+            None => Ok(attached(&self.socket, &self.lease)?.0),
+        }
+    }
+
     /// Makes a call and returns its last answer, which is not a failure. The connection is used again
     /// only if the call ended as the protocol says; else it is closed, which ends the call over there.
     pub(crate) fn call(&self, call: Call<'_>) -> Result<Reply> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => attached(&self.socket, &self.lease)?.0,
-        };
+        let mut connection = self.connection()?;
         connection.send(&call.request, &[])?;
         let (reply, reusable) = match call.upload {
             None => (answer(&mut connection, call.piece)?, true),
             Some(upload) => answer_beside(&mut connection, upload, call.piece)?,
         };
         if reusable {
-            self.idle
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .push(connection);
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(connection);
         }
         match reply {
             Reply::Failed(failure) | Reply::Refused(failure) => Err(failure.into()),
@@ -210,7 +223,7 @@ fn answer_beside(
         .0
         .get_ref()
         .try_clone()
-        .map_err(|error| gone(&error))?;
+        .map_err(|error| broken(&error))?;
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || tell.send(send_all(upload, &stream)));
@@ -266,7 +279,7 @@ fn send_all(
 }
 
 /// The broker does not answer any more, or answers nonsense.
-fn gone(error: &io::Error) -> TargetError {
+pub(crate) fn broken(error: &io::Error) -> TargetError {
     let message = match error.kind() {
         io::ErrorKind::InvalidData => {
             return TargetError::new(

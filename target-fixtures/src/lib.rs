@@ -140,8 +140,8 @@ pub use target_fixtures_macros::target_test;
 
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
-    target::{Command, Output, Target},
-    wire::Exit,
+    target::{Command, Line, Output, Process, Target},
+    wire::{Exit, Stream},
 };
 
 /// What a test file needs: `use target_fixtures::prelude::*;`.

@@ -15,12 +15,16 @@ use serde_json::Value;
 use crate::{
     client::{Call, Client, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{Instance, Reply, Request},
+    wire::{self, Instance, Reply, Request},
 };
 
 mod command;
+mod output;
+mod process;
 
-pub use command::{Command, Output};
+pub use command::Command;
+pub use output::Output;
+pub use process::{Line, Process};
 
 type Result<T> = std::result::Result<T, TargetError>;
 
@@ -110,9 +114,36 @@ impl Target {
         self.command(line).run()
     }
 
-    /// Prepares a command: environment, folder, standard input, timeout.
+    /// Runs a command line as root: by `sudo`, which must not ask for a password, where the login is not root's.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn sudo(&self, line: impl Into<String>) -> Result<Output> {
+        self.command(line).sudo().run()
+    }
+
+    /// Prepares a command line for the instance's shell: arguments, environment, folder, standard input, timeout.
     pub fn command(&self, line: impl Into<String>) -> Command<'_> {
-        Command::new(self, line.into())
+        let line = line.into();
+        Command::new(
+            self,
+            wire::Command {
+                line,
+                ..Default::default()
+            },
+        )
+    }
+
+    /// Prepares a program to be run without a shell: no [argument](Command::arg) of it is looked at by one.
+    pub fn program(&self, path: impl Into<String>) -> Command<'_> {
+        let words = vec![path.into()];
+        Command::new(
+            self,
+            wire::Command {
+                words,
+                ..Default::default()
+            },
+        )
     }
 
     /// Copies a file of this side to an absolute path on the instance, with its permissions. The file
@@ -169,7 +200,7 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] when it cannot be read.
     pub fn cat(&self, remote: impl Into<String>) -> Result<String> {
-        Ok(command::text(&self.read(remote)?))
+        Ok(output::text(&self.read(remote)?))
     }
 
     /// The bytes of a file on the instance.

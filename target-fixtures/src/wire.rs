@@ -18,7 +18,7 @@ mod frame;
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// How many bytes of a file or of a command's output travel in one frame.
 pub const CHUNK: usize = 128 << 10;
@@ -85,7 +85,8 @@ pub enum Request {
     },
     /// Runs a command on an instance of the connection's lease; answered by any number of
     /// [`Reply::Data`], then [`Reply::Exited`] or [`Reply::Failed`]. Where `stdin` is true the
-    /// client sends [`Request::Data`] frames, then [`Request::End`].
+    /// client sends [`Request::Data`] frames, then [`Request::End`]. At any time it may send
+    /// [`Request::Signal`].
     Exec {
         /// The instance: `alpha-0`.
         instance: String,
@@ -121,6 +122,12 @@ pub enum Request {
     Skip {
         /// Why, for people.
         reason: String,
+    },
+    /// Sends a signal to the process group of the command that runs; not answered. After `KILL` the command's end
+    /// is told when nothing of the group is left.
+    Signal {
+        /// Its name: `TERM`.
+        name: String,
     },
     /// A piece of standard input or of a file, in the body; not answered.
     Data,
@@ -253,14 +260,53 @@ impl fmt::Display for Exit {
 /// A command for an instance's POSIX shell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Command {
-    /// The command line, for `/bin/sh`.
+    /// The command line, for `/bin/sh`; empty where a program is run without one.
     pub line: String,
+    /// The line's `"$1"`, `"$2"`, ..., or the program and its arguments; each arrives as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
     /// Environment variables added to the login's.
     pub env: BTreeMap<String, String>,
     /// The folder to run in; the login's where there is none.
     pub directory: Option<String>,
     /// Milliseconds after which the command's process group is killed.
     pub timeout: Option<u64>,
+    /// Whether it runs as root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sudo: Option<Sudo>,
+}
+
+/// That a command runs as root.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sudo {
+    /// What `sudo` is told where it asks; where there is none, it must not ask.
+    pub password: Option<Password>,
+}
+
+/// A text that no message shows.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl Command {
+    /// The command as people write it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let text = match self.line.as_str() {
+            "" => self.words.join(" "),
+            line => line.to_owned(),
+        };
+        match &self.sudo {
+            Some(_) => format!("sudo {text}"),
+            None => text,
+        }
+    }
 }
 
 /// How a runner starts a test.

@@ -118,6 +118,14 @@ pub struct Running {
     /// What happens, in order; closed after [`Event::Exited`] or [`Event::Lost`]. Bounded: who
     /// does not read slows the command down and loses nothing.
     pub events: mpsc::Receiver<Event>,
+    signals: mpsc::Sender<String>,
+}
+
+/// The other end of [`Running`].
+struct Ends {
+    events: mpsc::Sender<Event>,
+    /// Signals for the command's process group, by name. After `KILL` its end is told when that is done.
+    signals: mpsc::Receiver<String>,
 }
 
 /// What happens to a command.
@@ -161,12 +169,35 @@ impl Outcome {
 }
 
 impl Running {
+    /// A command's both ends.
+    fn new() -> (Self, Ends) {
+        let (event, events) = mpsc::channel(EVENTS);
+        let (signal, signals) = mpsc::channel(4);
+        let ends = Ends {
+            events: event,
+            signals,
+        };
+        (
+            Self {
+                events,
+                signals: signal,
+            },
+            ends,
+        )
+    }
+
     /// A command that could not be started.
     pub(crate) fn lost(error: Error) -> Self {
-        let (sender, events) = mpsc::channel(1);
-        // There is room for one, and the receiver is here.
-        let _ = sender.try_send(Event::Lost(error));
-        Self { events }
+        let (running, ends) = Self::new();
+        // There is room, and the receiver is here.
+        let _ = ends.events.try_send(Event::Lost(error));
+        running
+    }
+
+    /// What sends signals to its process group, by name (`TERM`); after `KILL` its end is told when nothing of the
+    /// group is left.
+    pub fn signals(&self) -> mpsc::Sender<String> {
+        self.signals.clone()
     }
 
     /// Waits for the end and keeps the output, which must be small.
@@ -191,6 +222,33 @@ impl Running {
             "the command's events ended early",
         ))
     }
+}
+
+/// What a command reads: before its own input the password, where it has one.
+pub(crate) fn input(
+    command: &Command,
+    stdin: Option<mpsc::Receiver<Vec<u8>>>,
+) -> Option<mpsc::Receiver<Vec<u8>>> {
+    let password = command
+        .sudo
+        .as_ref()
+        .and_then(|sudo| sudo.password.as_ref());
+    let Some(password) = password else {
+        return stdin;
+    };
+    let (send, input) = mpsc::channel(4);
+    // There is room.
+    let _ = send.try_send(format!("{}\n", password.0).into_bytes());
+    if let Some(mut stdin) = stdin {
+        tokio::spawn(async move {
+            while let Some(bytes) = stdin.recv().await {
+                if send.send(bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Some(input)
 }
 
 /// A command of our own, on whatever transport.

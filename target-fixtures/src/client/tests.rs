@@ -45,7 +45,7 @@ fn many_threads_use_one_target() {
 fn output_is_kept_as_it_came() {
     let fake = Fake::start(PROTOCOL);
     let target = fake.target();
-    let output = target.command("bytes").stream().run().unwrap();
+    let output = target.command("bytes").run().unwrap();
     assert_eq!(output.stdout_bytes, [0xff, 0, 0x1e, 0xc3, 0xbc]);
     assert_eq!(output.stdout, "\u{fffd}\0\u{1e}ü");
     assert_eq!(

@@ -1,45 +1,82 @@
-//! A command on a target: how it is prepared, and what came of it.
+//! A command on a target: how it is prepared, and how it is run.
 //!
-//! Owns the builder, the output and how a failed command is told. Must not know connections.
+//! Owns the builder and how a failed command is told. Must not know connections.
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{fs, io::Read, path::PathBuf, time::Duration};
 
-use super::{Result, Target};
+use super::{
+    Result, Target, file,
+    output::{Log, Output, Streams, tails},
+    process::Process,
+};
 use crate::{
     client::{Call, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{self, Exit, Reply, Request, Stream},
+    wire::{self, Password, Reply, Request, Sudo},
 };
 
-/// How many lines, and at most how many bytes, of each stream an error shows.
-const TAIL: (usize, usize) = (20, 4000);
-
-/// A command to run on a [`Target`]; made by [`Target::command`].
+/// A command to run on a [`Target`]; made by [`Target::command`] and [`Target::program`].
+///
+/// ```no_run
+/// # use target_fixtures::prelude::*;
+/// # use std::time::Duration;
+/// # fn test(target: &Target) -> Result<()> {
+/// let found = target
+///     .command("grep -c \"$1\" /var/log/app/*.log")
+///     .arg("it's $5 & more") // arrives as it is
+///     .env("LC_ALL", "C")
+///     .timeout(Duration::from_secs(10))
+///     .allow_failure()
+///     .run()?;
+/// println!("{:?} after {:?}: {}", found.exit, found.duration, found.stdout);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
-#[must_use = "it runs when `run` is called"]
+#[must_use = "it runs when `run` or `spawn` is called"]
 pub struct Command<'a> {
-    target: &'a Target,
-    command: wire::Command,
-    stdin: Option<Vec<u8>>,
-    allow_failure: bool,
-    stream: bool,
+    pub(super) target: &'a Target,
+    pub(super) command: wire::Command,
+    pub(super) stdin: Stdin,
+    pub(super) allow_failure: bool,
+    pub(super) quiet: bool,
+    pub(super) keep: usize,
+    answers: Vec<(String, String)>,
+}
+
+/// Where a command's standard input comes from.
+#[derive(Clone)]
+pub(super) enum Stdin {
+    Null,
+    Bytes(Vec<u8>),
+    File(PathBuf),
 }
 
 impl<'a> Command<'a> {
-    pub(super) fn new(target: &'a Target, line: String) -> Self {
-        let command = wire::Command {
-            line,
-            env: BTreeMap::new(),
-            directory: None,
-            timeout: None,
-        };
+    pub(super) fn new(target: &'a Target, command: wire::Command) -> Self {
         Self {
             target,
             command,
-            stdin: None,
+            stdin: Stdin::Null,
             allow_failure: false,
-            stream: false,
+            quiet: false,
+            keep: super::output::KEEP,
+            answers: Vec::new(),
         }
+    }
+
+    /// Adds an argument, which arrives as it is, whatever is in it: a program's next, or `"$1"`, `"$2"`, ... of a
+    /// command line.
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.command.words.push(argument.into());
+        self
+    }
+
+    /// Adds arguments, as [`arg`](Self::arg).
+    pub fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        let arguments = arguments.into_iter().map(Into::into);
+        self.command.words.extend(arguments);
+        self
     }
 
     /// Adds an environment variable.
@@ -60,9 +97,39 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Runs as root: by `sudo` where the login is not root's. It must not ask for a password, unless
+    /// [`password`](Self::password) has one.
+    pub fn sudo(mut self) -> Self {
+        self.command.sudo.get_or_insert_default();
+        self
+    }
+
+    /// Runs as root, as [`sudo`](Self::sudo), which is told this password where it asks. The password is on no command
+    /// line, in no file and in no message.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.command.sudo = Some(Sudo {
+            password: Some(Password(password.into())),
+        });
+        self
+    }
+
     /// Gives it these bytes as standard input; without, it reads nothing.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
+        self.stdin = Stdin::Bytes(bytes.into());
+        self
+    }
+
+    /// Gives it a file of this side as standard input.
+    pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.stdin = Stdin::File(path.into());
+        self
+    }
+
+    /// Answers a question: once `question` stands in what it prints (either stream), it reads `answer` and the end of
+    /// a line. Repeated, the questions are expected in this order. Works for programs that read standard
+    /// input; there is no terminal.
+    pub fn answer(mut self, question: impl Into<String>, answer: impl Into<String>) -> Self {
+        self.answers.push((question.into(), answer.into()));
         self
     }
 
@@ -72,155 +139,135 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Also prints the command's output as it comes, as the test's own.
-    pub fn stream(mut self) -> Self {
-        self.stream = true;
+    /// Keeps command and output out of the test's log, where they are shown line by line otherwise.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
-    /// Runs it to its end. All output is kept in memory.
+    /// Keeps at most so many bytes of each output stream, the last ones; 64 MiB unless stated.
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.keep = bytes;
+        self
+    }
+
+    /// Runs it to its end.
     ///
     /// # Errors
     /// [`ErrorKind::Exit`] unless it exits with 0 (or [`allow_failure`](Self::allow_failure)),
-    /// [`ErrorKind::Timeout`] after [`timeout`](Self::timeout), [`ErrorKind::Infra`] when the instance is lost.
-    /// Each shows the last lines of what was printed until then.
+    /// [`ErrorKind::Timeout`] after [`timeout`](Self::timeout), [`ErrorKind::File`] when its input cannot be read,
+    /// [`ErrorKind::Infra`] when the instance is lost. Each shows the last lines of what was printed until then.
     pub fn run(self) -> Result<Output> {
-        let mut output = [Vec::new(), Vec::new()];
-        let mut printed = [0, 0];
-        let mut stdin = self.stdin.as_deref();
-        let instance = self.target.instance().to_owned();
-        let request = Request::Exec {
-            instance,
-            command: self.command.clone(),
-            stdin: stdin.is_some(),
-        };
-        let mut piece = |stream: Stream, piece: &[u8]| {
-            let index = usize::from(stream == Stream::Stderr);
-            output[index].extend_from_slice(piece);
-            if self.stream {
-                printed[index] += print(stream, &output[index][printed[index]..]);
-            }
-            Ok(())
-        };
-        let upload = stdin.as_mut().map(|bytes| bytes as _);
+        if !self.answers.is_empty() {
+            return self.converse();
+        }
+        let mut streams = Streams::new(self.keep, self.log());
+        let mut stdin = self.input()?;
         let reply = self.target.client.call(Call {
-            request,
-            upload,
-            piece: &mut piece,
+            request: self.request(stdin.is_some()),
+            upload: stdin.as_mut().map(|input| input as _),
+            piece: &mut |stream, piece| {
+                streams.push(stream, piece);
+                Ok(())
+            },
         });
-        let [stdout, stderr] = output;
         match reply {
             Ok(Reply::Exited { exit, millis }) => {
-                let duration = Duration::from_millis(millis);
-                self.judge(Output {
-                    stdout: text(&stdout),
-                    stdout_bytes: stdout,
-                    stderr: text(&stderr),
-                    stderr_bytes: stderr,
-                    exit,
-                    duration,
-                })
+                self.judgement().judge(streams.output(exit, millis))
             }
             Ok(other) => Err(unexpected(other)),
-            Err(error) => Err(error.with_more(&tails(&text(&stdout), &text(&stderr)))),
+            Err(error) => Err(error.with_more(&streams.tails())),
         }
     }
 
-    fn judge(&self, output: Output) -> Result<Output> {
+    /// Starts it, and returns at once. It reads what it is [written](Process::write) until that is
+    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once.
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn test(target: &Target) -> Result<()> {
+    /// let mut server = target.command("iperf3 -s").spawn()?;
+    /// server.wait_for_line("listening", Duration::from_secs(5))?;
+    /// target.run("iperf3 -c localhost -t 1")?;
+    /// server.kill()?; // so does dropping it
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`] when the broker is lost, [`ErrorKind::File`] when its input cannot be read. What becomes of
+    /// the command is for [`Process::wait`] to tell.
+    pub fn spawn(self) -> Result<Process> {
+        Process::start(self)
+    }
+
+    fn converse(mut self) -> Result<Output> {
+        let limit = self.command.timeout.take();
+        let limit = limit.map_or(super::process::FOREVER, Duration::from_millis);
+        let answers = std::mem::take(&mut self.answers);
+        let mut process = self.spawn()?;
+        for (question, answer) in answers {
+            process.wait_for_text(&question, limit)?;
+            process.write(format!("{answer}\n"))?;
+        }
+        process.close_stdin();
+        process.wait_within(limit)
+    }
+
+    pub(super) fn request(&self, stdin: bool) -> Request {
+        Request::Exec {
+            instance: self.target.instance().to_owned(),
+            command: self.command.clone(),
+            stdin,
+        }
+    }
+
+    pub(super) fn log(&self) -> Option<Log> {
+        let (instance, text) = (self.target.instance(), self.command.text());
+        (!self.quiet).then(|| Log::start(instance, &text))
+    }
+
+    pub(super) fn judgement(&self) -> Judgement {
+        Judgement {
+            command: self.command.text(),
+            instance: self.target.instance().to_owned(),
+            allow_failure: self.allow_failure,
+        }
+    }
+
+    pub(super) fn input(&self) -> Result<Option<Input>> {
+        Ok(match &self.stdin {
+            Stdin::Null => None,
+            Stdin::Bytes(bytes) => Some(Box::new(std::io::Cursor::new(bytes.clone()))),
+            Stdin::File(path) => {
+                let opened = fs::File::open(path).map_err(|error| file("read", path, &error))?;
+                Some(Box::new(opened))
+            }
+        })
+    }
+}
+
+/// What a command reads.
+pub(super) type Input = Box<dyn Read + Send>;
+
+/// What it takes to say whether an output is a failure.
+pub(super) struct Judgement {
+    pub(super) command: String,
+    pub(super) instance: String,
+    pub(super) allow_failure: bool,
+}
+
+impl Judgement {
+    pub(super) fn judge(&self, output: Output) -> Result<Output> {
         if self.allow_failure || output.exit.success() {
             return Ok(output);
         }
-        let what = format!(
-            "run `{}` on `{}`: {}",
-            self.command.line,
-            self.target.instance(),
-            output.exit
-        );
+        let Self {
+            command, instance, ..
+        } = self;
+        let what = format!("run `{command}` on `{instance}`: {}", output.exit);
         Err(TargetError::new(ErrorKind::Exit, what)
             .with_more(&tails(&output.stdout, &output.stderr)))
-    }
-}
-
-/// What came of a command.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Output {
-    /// Standard output; what is no UTF-8 is replaced by `U+FFFD`.
-    pub stdout: String,
-    /// Standard output as it came.
-    pub stdout_bytes: Vec<u8>,
-    /// Standard error; what is no UTF-8 is replaced by `U+FFFD`.
-    pub stderr: String,
-    /// Standard error as it came.
-    pub stderr_bytes: Vec<u8>,
-    /// How it ended.
-    pub exit: Exit,
-    /// How long it ran.
-    pub duration: Duration,
-}
-
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Prints what is complete, so that no character is torn; how many bytes that was.
-fn print(stream: Stream, bytes: &[u8]) -> usize {
-    let end = match std::str::from_utf8(bytes) {
-        // No error length: the end of the piece is the start of a character.
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => bytes.len(),
-    };
-    let text = String::from_utf8_lossy(&bytes[..end]);
-    match stream {
-        Stream::Stdout => print!("{text}"),
-        Stream::Stderr => eprint!("{text}"),
-    }
-    let _ = std::io::stdout().flush();
-    end
-}
-
-/// The last lines of both streams, each under a title; nothing where nothing was printed.
-fn tails(stdout: &str, stderr: &str) -> String {
-    let mut tails = String::new();
-    for (title, text) in [("stdout", stdout), ("stderr", stderr)] {
-        let text = text.trim_end();
-        let (lines, bytes) = TAIL;
-        let shown = text
-            .rmatch_indices('\n')
-            .nth(lines - 1)
-            .map_or(text, |(at, _)| &text[at + 1..]);
-        let least = shown.len().saturating_sub(bytes);
-        let start = (least..)
-            .find(|at| shown.is_char_boundary(*at))
-            .unwrap_or(least);
-        let shown = &shown[start..];
-        if !shown.is_empty() {
-            let left_out = if shown.len() < text.len() {
-                ", the end of it"
-            } else {
-                ""
-            };
-            tails.push_str(&format!("\n--- {title}{left_out}\n{shown}"));
-        }
-    }
-    tails
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tails_show_the_end_of_what_was_printed() {
-        assert_eq!(tails("", "\n"), "");
-        assert_eq!(tails("a\nb\n", "c"), "\n--- stdout\na\nb\n--- stderr\nc");
-        let lines: String = (0..30).map(|n| format!("{n}\n")).collect();
-        let tail = tails(&lines, "");
-        assert!(
-            tail.starts_with("\n--- stdout, the end of it\n10\n11\n"),
-            "{tail}"
-        );
-        let long = "ü".repeat(4001);
-        assert!(tails("", &long).chars().count() < 2100);
     }
 }

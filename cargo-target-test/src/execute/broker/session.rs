@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     execute::transport::{
-        Event, Running,
+        self, Event, Running,
         files::{self, Piece},
     },
 };
@@ -58,7 +58,7 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
             Reply::Done
         }
         // What a command was sent after it had ended, without reading it all.
-        Request::Data | Request::End => return Ok(()),
+        Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
         request => match instance_of(&request).map(|instance| (instance, held.line(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
             Some((instance, None)) => unknown(instance),
@@ -94,7 +94,7 @@ async fn on_instance(
             stdin,
         } => match exec(requests, replies, held, line, &command, stdin).await? {
             Ok(exited) => exited,
-            Err(error) => failed(line, &error, "run", &command.line, &instance),
+            Err(error) => failed(line, &error, "run", &command.text(), &instance),
         },
         Request::Put {
             instance,
@@ -137,11 +137,13 @@ async fn exec(
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
-    let running = line.transport.exec(command, &held.id, stdin.1);
+    let content = transport::input(command, stdin.1);
+    let running = line.transport.exec(command, &held.id, content);
+    let signals = running.signals();
     let input = stdin.0.map_or(Input::None, Input::Stdin);
     let exit = tokio::select! {
         exit = pass_on(running, replies, held) => exit?,
-        gone = forward(requests, input) => return Err(gone),
+        gone = forward(requests, input, Some(signals)) => return Err(gone),
     };
     Ok(exit.map(|exit| {
         line.heard();
@@ -187,7 +189,7 @@ async fn put(
     let put = files::put(&*line.transport, &held.id, path, mode, pieces);
     tokio::select! {
         put = held.unless_lost(put) => Ok(put),
-        gone = forward(requests, Input::File(send)) => Err(gone),
+        gone = forward(requests, Input::File(send), None) => Err(gone),
     }
 }
 
@@ -217,7 +219,7 @@ async fn get(
     };
     tokio::select! {
         got = both => got,
-        gone = forward(requests, Input::None) => Err(gone),
+        gone = forward(requests, Input::None, None) => Err(gone),
     }
 }
 
@@ -233,9 +235,18 @@ enum Input {
 
 /// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
 /// A receiver may stop listening earlier: a command need not read all its input.
-async fn forward(requests: &mut Requests, mut to: Input) -> io::Error {
+async fn forward(
+    requests: &mut Requests,
+    mut to: Input,
+    signals: Option<mpsc::Sender<String>>,
+) -> io::Error {
     loop {
         match (requests.recv().await, &to) {
+            (Some((Request::Signal { name }, _)), _) if is_signal(&name) => {
+                if let Some(signals) = &signals {
+                    drop(signals.send(name).await);
+                }
+            }
             (Some((Request::Data, bytes)), Input::Stdin(send)) => drop(send.send(bytes).await),
             (Some((Request::Data, bytes)), Input::File(send)) => {
                 drop(send.send(Piece::Data(bytes)).await);
@@ -251,6 +262,11 @@ async fn forward(requests: &mut Requests, mut to: Input) -> io::Error {
             (None, _) => return io::ErrorKind::UnexpectedEof.into(),
         }
     }
+}
+
+/// Whether this may stand in a command line as a signal's name.
+fn is_signal(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// A failure for its reader, who knows what was asked but not by which means.

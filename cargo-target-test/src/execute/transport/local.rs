@@ -26,7 +26,7 @@ use tokio::{
     time,
 };
 
-use super::{Answer, EVENTS, Event, Running, Transport, own_command, shell, timed_out};
+use super::{Answer, Ends, Event, Running, Transport, own_command, shell, timed_out};
 use crate::{error::Result, process, provision::platform::LocalUser};
 
 /// How much is read at once.
@@ -56,7 +56,7 @@ impl Local {
         }
         process
             .arg("-c")
-            .arg(&command.line)
+            .arg(shell::line(command, lease))
             .envs(&self.env)
             .envs(&command.env);
         process.env(env::LEASE, lease);
@@ -107,10 +107,10 @@ fn running(
 ) -> Running {
     match started {
         Ok((child, group)) => {
-            let (sender, events) = mpsc::channel(EVENTS);
+            let (running, ends) = Running::new();
             let late = timeout.map(|timeout| (timeout, timed_out(timeout)));
-            tokio::spawn(follow(child, group, stdin, sender, late));
-            Running { events }
+            tokio::spawn(follow(child, group, stdin, ends, late));
+            running
         }
         Err(error) => Running::lost(error),
     }
@@ -153,6 +153,15 @@ impl Transport for Local {
 /// A process group that is killed unless its leader has ended by itself.
 pub(super) struct Group(Option<Pid>);
 
+impl Group {
+    fn signal(&self, name: &str) {
+        let number = process::signal_number(name).and_then(Signal::from_named_raw);
+        if let (Some(pid), Some(signal)) = (self.0, number) {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
@@ -166,7 +175,7 @@ async fn follow(
     mut child: Child,
     mut group: Group,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
-    events: mpsc::Sender<Event>,
+    Ends { events, signals }: Ends,
     late: Option<(Duration, crate::Error)>,
 ) {
     let (ended, watch) = watch::channel(false);
@@ -187,7 +196,7 @@ async fn follow(
     ];
     let (timeout, error) = late.unzip();
     let end = tokio::select! {
-        status = wait(&mut child, feed) => status.ok(),
+        status = wait(&mut child, feed, &group, signals) => status.ok(),
         () = sleep(timeout) => None,
         () = events.closed() => return,
     };
@@ -207,12 +216,18 @@ async fn follow(
     let _ = events.send(last).await;
 }
 
-/// Waits for the child while it is fed.
-async fn wait(child: &mut Child, feed: impl Future<Output = ()>) -> std::io::Result<ExitStatus> {
+/// Waits for the child while it is fed, and passes signals on.
+async fn wait(
+    child: &mut Child,
+    feed: impl Future<Output = ()>,
+    group: &Group,
+    mut signals: mpsc::Receiver<String>,
+) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);
     let mut fed = false;
     loop {
         tokio::select! {
+            Some(name) = signals.recv() => group.signal(&name),
             status = child.wait() => return status,
             () = &mut feed, if !fed => fed = true,
         }

@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, EVENTS, Event, FileAccess, Running, Transport, local, own_command, shell, timed_out,
+    Answer, Ends, Event, FileAccess, Running, Transport, input, local, own_command, shell,
+    timed_out,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -111,10 +112,23 @@ impl Piped {
         local::start(command)
     }
 
-    /// Kills a command on the instance.
-    async fn kill(&self, wrapped: &shell::Wrapped, group: Option<u32>) {
-        let command = own_command(shell::kill(wrapped, group), Some(KILL));
-        let _ = self.exec(&command, "", None).outcome().await;
+    /// Sends a command signals as they come; done when it is killed.
+    async fn pass_on(&self, wrapped: &shell::Wrapped, mut signals: mpsc::Receiver<String>) {
+        while let Some(name) = signals.recv().await {
+            self.signal(wrapped, None, &name).await;
+            if name == "KILL" {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Sends a signal to a command on the instance.
+    async fn signal(&self, wrapped: &shell::Wrapped, group: Option<u32>, name: &str) {
+        let mut command = shell::signal(wrapped, group, name);
+        command.timeout = u64::try_from(KILL.as_millis()).ok();
+        let stdin = input(&command, None);
+        let _ = self.exec(&command, "", stdin).outcome().await;
     }
 
     fn lost(&self, what: &str) -> Event {
@@ -136,7 +150,7 @@ impl Transport for Piped {
             Ok(started) => started,
             Err(error) => return Running::lost(error),
         };
-        let (events, receiver) = mpsc::channel(EVENTS);
+        let (running, Ends { events, signals }) = Running::new();
         let follower = Follower {
             piped: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),
@@ -144,8 +158,8 @@ impl Transport for Piped {
             events,
         };
         let timeout = command.timeout.map(Duration::from_millis);
-        tokio::spawn(follower.follow(child, group, stdin, timeout));
-        Running { events: receiver }
+        tokio::spawn(follower.follow((child, group), stdin, timeout, signals));
+        running
     }
 
     fn file_program(&self, access: &FileAccess<'_>) -> Option<std::process::Command> {
@@ -195,22 +209,25 @@ struct Follower {
 impl Follower {
     async fn follow(
         mut self,
-        mut child: Child,
-        group: local::Group,
+        (mut child, group): (Child, local::Group),
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         timeout: Option<Duration>,
+        signals: mpsc::Receiver<String>,
     ) {
         let feed = tokio::spawn(local::feed(child.stdin.take(), stdin));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let events = self.events.clone();
+        let (piped, wrapped) = (self.piped.clone(), self.wrapped.clone());
+        let killed = piped.pass_on(&wrapped, signals);
         let last = tokio::select! {
             last = self.read(stdout, stderr) => last,
+            () = killed => Event::Exited(Exit::Signal("KILL".to_owned())),
             () = local::sleep(timeout) => {
-                self.piped.kill(&self.wrapped, self.filter.group()).await;
+                self.kill().await;
                 Event::Lost(timed_out(timeout.unwrap_or_default()))
             }
             () = events.closed() => {
-                self.piped.kill(&self.wrapped, self.filter.group()).await;
+                self.kill().await;
                 return;
             }
         };
@@ -219,6 +236,11 @@ impl Follower {
         // It has told all it had to.
         let _ = time::timeout(LINGER, child.wait()).await;
         drop(group);
+    }
+
+    async fn kill(&self) {
+        let group = self.filter.group();
+        self.piped.signal(&self.wrapped, group, "KILL").await;
     }
 
     /// Passes the output on; returns how the command ended.

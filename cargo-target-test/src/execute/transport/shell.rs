@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use target_fixtures::{env, wire::Command};
+use target_fixtures::{
+    env,
+    wire::{Command, Sudo},
+};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -13,6 +16,7 @@ mod filter;
 mod machine;
 
 pub(crate) use filter::Filter;
+use machine::as_root_by_password;
 pub(crate) use machine::{
     BOOT_ID, FACTS, as_root, invocation, listens, reboot, remove, set_clock, temporary, unpack,
 };
@@ -34,6 +38,8 @@ pub(crate) struct Wrapped {
     pub(crate) line: String,
     /// What marks this command's streams; gives the [`Filter`] that reads them.
     pub(crate) nonce: String,
+    /// Whether what it starts is root's.
+    sudo: Option<Sudo>,
 }
 
 /// Wraps a command: start markers, environment, folder, the line in a subshell, end markers.
@@ -45,18 +51,20 @@ pub(crate) struct Wrapped {
 pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrapped> {
     check(command, lease)?;
     let nonce = nonce();
-    let mut script = format!(r"printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; ");
-    if !lease.is_empty() {
-        let _ = write!(script, "export {}={}; ", env::LEASE, quote(lease));
-    }
-    for (name, value) in &command.env {
-        let _ = write!(script, "export {name}={}; ", quote(value));
-    }
-    if let Some(directory) = &command.directory {
-        let _ = write!(script, "cd -- {} >/dev/null && ", quote(directory));
-    }
-    // The space keeps `eval` from taking a line that starts with `-` for an option.
-    let _ = write!(script, "(eval {})", quote(&format!(" {}", command.line)));
+    // A signal for the group is the command's affair: who is to tell of its end must outlive it.
+    let mut script = format!(
+        r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; "
+    );
+    let body = body(command, lease);
+    let _ = match command.sudo {
+        None => write!(script, "{body}"),
+        Some(_) => write!(
+            script,
+            "{}{}",
+            mark(lease),
+            evaluate(&privileged(command, &body))
+        ),
+    };
     script.push_str(if stdin { "; " } else { " </dev/null; " });
     let _ = write!(
         script,
@@ -70,7 +78,66 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
         ))
         .with_hint("put it into a file on the instance and run that"));
     }
-    Ok(Wrapped { line, nonce })
+    let sudo = command.sudo.clone();
+    Ok(Wrapped { line, nonce, sudo })
+}
+
+/// What a command is to a shell that has its environment and folder already.
+pub(crate) fn line(command: &Command, lease: &str) -> String {
+    match command.sudo {
+        None => bare(command),
+        // `sudo` keeps neither.
+        Some(_) => privileged(command, &body(command, lease)),
+    }
+}
+
+/// Environment, folder and line.
+fn body(command: &Command, lease: &str) -> String {
+    let mut body = mark(lease);
+    for (name, value) in &command.env {
+        let _ = write!(body, "export {name}={}; ", quote(value));
+    }
+    if let Some(directory) = &command.directory {
+        let _ = write!(body, "cd -- {} >/dev/null && ", quote(directory));
+    }
+    body + &evaluate(&bare(command))
+}
+
+fn bare(command: &Command) -> String {
+    match (command.line.as_str(), command.words.split_first()) {
+        (line, None) => line.to_owned(),
+        ("", Some((program, arguments))) => invocation(program, arguments),
+        (line, Some(_)) => format!("{}; {line}", invocation("set", &parameters(command))),
+    }
+}
+
+/// What `set` takes for a line's parameters.
+fn parameters(command: &Command) -> Vec<String> {
+    let words = command.words.iter().cloned();
+    std::iter::once("--".to_owned()).chain(words).collect()
+}
+
+fn mark(lease: &str) -> String {
+    match lease {
+        "" => String::new(),
+        lease => format!("export {}={}; ", env::LEASE, quote(lease)),
+    }
+}
+
+fn evaluate(line: &str) -> String {
+    // The space keeps `eval` from taking a line that starts with `-` for an option.
+    format!("(eval {})", quote(&format!(" {line}")))
+}
+
+fn privileged(command: &Command, body: &str) -> String {
+    let password = command
+        .sudo
+        .as_ref()
+        .and_then(|sudo| sudo.password.as_ref());
+    match password {
+        Some(_) => as_root_by_password(body),
+        None => as_root(body),
+    }
 }
 
 /// What a transport without a login shell must check too.
@@ -79,7 +146,8 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
 /// [`ErrorKind::Usage`], as [`wrap`].
 pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
     let texts = [Some(&command.line), command.directory.as_ref()];
-    let mut texts = texts.into_iter().flatten().chain(command.env.values());
+    let texts = texts.into_iter().flatten().chain(&command.words);
+    let mut texts = texts.chain(command.env.values());
     if texts.any(|text| text.contains('\0')) || lease.contains('\0') {
         return Err(wrong("the command contains a NUL byte".to_owned()));
     }
@@ -89,12 +157,12 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
     Ok(())
 }
 
-/// The script that kills one wrapped command: its process group, or, where that is not known yet, the
-/// group of whatever process shows its nonce.
-pub(crate) fn kill(wrapped: &Wrapped, group: Option<u32>) -> String {
-    match group {
+/// The command that sends a signal to one wrapped command: to its process group, or, where that is not known yet, to
+/// the group of whatever process shows its nonce. It is root's where the wrapped one is.
+pub(crate) fn signal(wrapped: &Wrapped, group: Option<u32>, name: &str) -> Command {
+    let line = match group {
         Some(group) if group > 1 => {
-            format!("kill -s KILL -- -{group} 2>/dev/null || kill -s KILL {group}")
+            format!("kill -s {name} -- -{group} 2>/dev/null || kill -s {name} {group}")
         }
         // A group 1 would be everything there is: `kill -1`.
         _ => {
@@ -103,9 +171,15 @@ pub(crate) fn kill(wrapped: &Wrapped, group: Option<u32>) -> String {
             format!(
                 "n={head}; n=${{n}}{tail}; for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline); do \
                  p=${{p#/proc/}}; p=${{p%/*}}; [ $p -gt 1 ] || continue; \
-                 kill -s KILL -- -$p 2>/dev/null || kill -s KILL $p 2>/dev/null; done; :"
+                 kill -s {name} -- -$p 2>/dev/null || kill -s {name} $p 2>/dev/null; done; :"
             )
         }
+    };
+    let sudo = wrapped.sudo.clone();
+    Command {
+        line,
+        sudo,
+        ..Command::default()
     }
 }
 

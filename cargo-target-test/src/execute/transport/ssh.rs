@@ -12,7 +12,7 @@ use std::{
 use target_fixtures::wire::Command;
 use tokio::sync::mpsc;
 
-use super::{Answer, EVENTS, Running, Transport, own_command, shell};
+use super::{Answer, Ends, Running, Transport, own_command, shell};
 use crate::{
     error::{Error, ErrorKind, Result},
     provision::platform::SshReach,
@@ -85,6 +85,7 @@ struct Job {
     expires: Option<Instant>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     events: mpsc::Sender<super::Event>,
+    signals: Option<mpsc::Receiver<String>>,
     _load: Option<Arc<()>>,
 }
 
@@ -129,17 +130,18 @@ impl Ssh {
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         within: Option<Duration>,
     ) -> Result<Running> {
-        let (events, receiver) = mpsc::channel(EVENTS);
+        let (running, Ends { events, signals }) = Running::new();
         let job = Job {
             wrapped: shell::wrap(command, lease, stdin.is_some())?,
             timeout: command.timeout.map(Duration::from_millis),
             expires: within.map(|within| Instant::now() + within),
             stdin,
             events,
+            signals: Some(signals),
             _load: None,
         };
         if self.give(job) {
-            return Ok(Running { events: receiver });
+            return Ok(running);
         }
         let text = format!(
             "`{}`: the connection's thread could not be started",

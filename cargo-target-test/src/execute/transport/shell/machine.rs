@@ -34,6 +34,23 @@ pub(crate) fn as_root(line: &str) -> String {
     )
 }
 
+/// The same where `sudo` may ask for a password, which is the first line of standard input: it is in nobody's
+/// arguments and in no file.
+pub(crate) fn as_root_by_password(line: &str) -> String {
+    let plain = quote(line);
+    let clean = quote(&format!("unset {SECRET}; {line}"));
+    let ask = quote(&format!("#!/bin/sh\nprintf \"%s\\n\" \"${SECRET}\"\n"));
+    format!(
+        "IFS= read -r {SECRET}; \
+         if [ \"$(id -u)\" = 0 ]; then unset {SECRET}; exec /bin/sh -c {plain}; fi; \
+         d=$(umask 077; mktemp -d) || exit 1; printf %s {ask} >$d/ask; chmod 700 $d/ask; \
+         export {SECRET}; SUDO_ASKPASS=$d/ask sudo -A -- /bin/sh -c {clean}; s=$?; rm -rf $d; exit $s"
+    )
+}
+
+/// Where the program that `sudo` asks finds the password.
+const SECRET: &str = "TARGET_TEST_SUDO";
+
 /// Succeeds when something listens on this TCP port, on whatever address.
 pub(crate) fn listens(port: u16) -> String {
     format!(

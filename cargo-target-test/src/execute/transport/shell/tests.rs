@@ -38,6 +38,10 @@ fn line(line: &str) -> Command {
     }
 }
 
+fn killing(wrapped: &Wrapped, group: Option<u32>) -> String {
+    signal(wrapped, group, "KILL").line
+}
+
 fn shells() -> impl Iterator<Item = &'static str> {
     ["sh", "dash", "bash", "zsh", "fish", "csh", "tcsh", "ksh"]
         .into_iter()
@@ -182,9 +186,13 @@ fn victims(script: &str) -> String {
 #[test]
 fn a_kill_finds_its_command_and_nothing_else() {
     let gone = wrap(&line("true"), "x", false).unwrap();
-    assert_eq!(victims(&kill(&gone, None)), "");
-    assert_eq!(victims(&kill(&gone, Some(1))), "", "a group 1 is everybody");
-    assert_eq!(victims(&kill(&gone, Some(4711))), "-s KILL -- -4711\n");
+    assert_eq!(victims(&killing(&gone, None)), "");
+    assert_eq!(
+        victims(&killing(&gone, Some(1))),
+        "",
+        "a group 1 is everybody"
+    );
+    assert_eq!(victims(&killing(&gone, Some(4711))), "-s KILL -- -4711\n");
 
     let wrapped = wrap(&line("sleep 1000"), "x", false).unwrap();
     let mut child = Process::new("sh")
@@ -196,7 +204,7 @@ fn a_kill_finds_its_command_and_nothing_else() {
         .unwrap();
     let mut said = String::new();
     while said.is_empty() {
-        said = victims(&kill(&wrapped, None));
+        said = victims(&killing(&wrapped, None));
     }
     let group = rustix::process::Pid::from_child(&child);
     // The wrapper's own subshell may show the nonce too.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    execute::transport::{Event, own_command, shell, timed_out},
+    execute::transport::{Event, input, shell, timed_out},
 };
 
 /// How many pieces a command is fed before others have their turn.
@@ -43,6 +43,9 @@ pub(super) struct Task {
     filter: shell::Filter,
     input: Input,
     killing: Option<Killing>,
+    signals: Option<mpsc::Receiver<String>>,
+    /// Signals on their way, whose arrival nobody waits for.
+    signalling: Vec<mpsc::Receiver<Event>>,
 }
 
 struct Input {
@@ -55,7 +58,7 @@ struct Input {
 /// A kill under way.
 struct Killing {
     /// What to say when it is over; nothing where nobody listens.
-    verdict: Option<Error>,
+    verdict: Option<Event>,
     done: mpsc::Receiver<Event>,
     until: Instant,
 }
@@ -80,6 +83,8 @@ impl Task {
                 at: 0,
             },
             killing: None,
+            signals: job.signals,
+            signalling: Vec::new(),
         }
     }
 
@@ -260,7 +265,7 @@ impl Task {
     /// The session is gone.
     pub(super) fn lose(mut self, error: Error) -> Outbox {
         let verdict = self.killing.and_then(|killing| killing.verdict);
-        self.outbox.push(Event::Lost(verdict.unwrap_or(error)));
+        self.outbox.push(verdict.unwrap_or(Event::Lost(error)));
         self.outbox
     }
 
@@ -280,32 +285,51 @@ impl Task {
         let late = self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
             if late || !matches!(killing.done.poll_recv(context), Poll::Pending) {
-                if let Some(mut error) = killing.verdict.take() {
-                    if late {
-                        let text = format!("{error} (which the instance did not confirm)");
-                        error = Error::new(error.kind(), text);
-                    }
-                    self.outbox.push(Event::Lost(error));
+                if let Some(verdict) = killing.verdict.take() {
+                    self.outbox.push(match late {
+                        true => unconfirmed(instance, verdict),
+                        false => verdict,
+                    });
                     self.outbox.flush(context);
                 }
                 self.finished = true;
             }
             return None;
         }
+        let mut verdict = late.then(|| Event::Lost(self.too_late(instance, now)));
         if !late && !self.outbox.is_gone() {
-            return None;
+            match self.next_signal(context)?.as_str() {
+                "KILL" => verdict = Some(Event::Exited(Exit::Signal("KILL".to_owned()))),
+                name => return self.pass_on(name, now + answer),
+            }
         }
         if self.internal {
             self.finished = true;
             return None;
         }
-        let verdict = late.then(|| self.too_late(instance, now));
-        let (job, done) = kill(&self.wrapped, self.filter.group(), now + answer)?;
+        let (job, done) = signal(&self.wrapped, self.filter.group(), "KILL", now + answer)?;
         self.killing = Some(Killing {
             verdict,
             done,
             until: now + answer,
         });
+        Some(job)
+    }
+
+    fn next_signal(&mut self, context: &mut Context<'_>) -> Option<String> {
+        match self.signals.as_mut()?.poll_recv(context) {
+            Poll::Ready(Some(name)) => Some(name),
+            Poll::Ready(None) => {
+                self.signals = None;
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    fn pass_on(&mut self, name: &str, expires: Instant) -> Option<Job> {
+        let (job, done) = signal(&self.wrapped, self.filter.group(), name, expires)?;
+        self.signalling.push(done);
         Some(job)
     }
 
@@ -327,20 +351,34 @@ pub(super) fn overdue(instance: &str) -> Error {
     )
 }
 
-/// A job that kills a command, and where its end is told.
-fn kill(
+/// What is told of a kill that nobody confirmed.
+fn unconfirmed(instance: &str, verdict: Event) -> Event {
+    Event::Lost(match verdict {
+        Event::Lost(error) => {
+            let text = format!("{error} (which the instance did not confirm)");
+            Error::new(error.kind(), text)
+        }
+        _ => overdue(instance),
+    })
+}
+
+/// A job that sends a command a signal, and where its end is told.
+fn signal(
     wrapped: &shell::Wrapped,
     group: Option<u32>,
+    name: &str,
     expires: Instant,
 ) -> Option<(Job, mpsc::Receiver<Event>)> {
     let (events, done) = mpsc::channel(4);
-    let line = shell::kill(wrapped, group);
+    let command = shell::signal(wrapped, group, name);
+    let stdin = input(&command, None);
     let job = Job {
-        wrapped: shell::wrap(&own_command(line, None), "", false).ok()?,
+        wrapped: shell::wrap(&command, "", stdin.is_some()).ok()?,
         timeout: None,
         expires: Some(expires),
-        stdin: None,
+        stdin,
         events,
+        signals: None,
         _load: None,
     };
     Some((job, done))

@@ -1,0 +1,252 @@
+//! What commands print: kept within bounds, shown in the test's log, and repeated in errors.
+//!
+//! Owns the output's shape. Must not know how it came.
+
+use std::{io::Write, time::Duration};
+
+use crate::wire::{Exit, Stream};
+
+/// How many lines, and at most how many bytes, of each stream an error shows.
+const TAIL: (usize, usize) = (20, 4000);
+/// How much of each stream is kept unless stated.
+pub(super) const KEEP: usize = 64 << 20;
+/// How much of a command's output the test's log shows.
+const SHOWN: usize = 1 << 20;
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Output {
+    /// Standard output; what is no UTF-8 is replaced by `U+FFFD`.
+    pub stdout: String,
+    /// Standard output as it came.
+    pub stdout_bytes: Vec<u8>,
+    /// Standard error; what is no UTF-8 is replaced by `U+FFFD`.
+    pub stderr: String,
+    /// Standard error as it came.
+    pub stderr_bytes: Vec<u8>,
+    /// How it ended: with an exit code, or by a signal.
+    pub exit: Exit,
+    /// How long it ran.
+    pub duration: Duration,
+    /// Whether more was printed than is [kept](super::Command::keep): then the beginning is missing.
+    pub truncated: bool,
+}
+
+/// Both streams of a command as they come.
+pub(super) struct Streams {
+    kept: [Kept; 2],
+    log: Option<Log>,
+}
+
+impl Streams {
+    pub(super) fn new(keep: usize, log: Option<Log>) -> Self {
+        let kept = [(); 2].map(|()| Kept {
+            bytes: Vec::new(),
+            keep,
+            dropped: 0,
+        });
+        Self { kept, log }
+    }
+
+    pub(super) fn push(&mut self, stream: Stream, piece: &[u8]) {
+        self.kept[index(stream)].push(piece);
+        if let Some(log) = &mut self.log {
+            log.push(stream, piece);
+        }
+    }
+
+    /// What was printed on a stream from a position on (counted from the start of the stream), as far as it is kept.
+    pub(super) fn since(&self, stream: Stream, from: u64) -> &[u8] {
+        let kept = &self.kept[index(stream)];
+        let from = usize::try_from(from.saturating_sub(kept.dropped)).unwrap_or(usize::MAX);
+        kept.bytes.get(from..).unwrap_or_default()
+    }
+
+    /// How much was printed on a stream.
+    pub(super) fn length(&self, stream: Stream) -> u64 {
+        let kept = &self.kept[index(stream)];
+        kept.dropped + kept.bytes.len() as u64
+    }
+
+    pub(super) fn tails(&self) -> String {
+        let [stdout, stderr] = &self.kept;
+        tails(&text(&stdout.bytes), &text(&stderr.bytes))
+    }
+
+    pub(super) fn output(&mut self, exit: Exit, millis: u64) -> Output {
+        // What is not a whole line yet will not become one.
+        self.log = None;
+        let truncated = self.kept.iter().any(Kept::is_truncated);
+        let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| {
+            let kept = &mut self.kept[index(stream)];
+            kept.trim();
+            std::mem::take(&mut kept.bytes)
+        });
+        Output {
+            stdout: text(&stdout),
+            stdout_bytes: stdout,
+            stderr: text(&stderr),
+            stderr_bytes: stderr,
+            exit,
+            duration: Duration::from_millis(millis),
+            truncated,
+        }
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    usize::from(stream == Stream::Stderr)
+}
+
+/// The end of a stream.
+struct Kept {
+    bytes: Vec<u8>,
+    keep: usize,
+    dropped: u64,
+}
+
+impl Kept {
+    fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        // Not with each piece: what stays has to be moved.
+        if self.bytes.len() > self.keep.saturating_mul(2) {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.bytes.len().saturating_sub(self.keep);
+        self.bytes.drain(..surplus);
+        self.dropped += surplus as u64;
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.dropped > 0 || self.bytes.len() > self.keep
+    }
+}
+
+/// The test's log: what it runs, and what that prints, in whole lines with the instance before them.
+pub(super) struct Log {
+    instance: String,
+    lines: [Vec<u8>; 2],
+    room: usize,
+}
+
+impl Log {
+    pub(super) fn start(instance: &str, command: &str) -> Self {
+        print(&format!("{instance}: $ {command}"));
+        Self {
+            instance: instance.to_owned(),
+            lines: Default::default(),
+            room: SHOWN,
+        }
+    }
+
+    fn push(&mut self, stream: Stream, piece: &[u8]) {
+        if self.room == 0 {
+            return;
+        }
+        let (shown, all) = match piece.len() <= self.room {
+            true => (piece, true),
+            false => (&piece[..self.room], false),
+        };
+        self.room -= shown.len();
+        let line = &mut self.lines[index(stream)];
+        line.extend_from_slice(shown);
+        if let Some(end) = line.iter().rposition(|byte| *byte == b'\n') {
+            let rest = line.split_off(end + 1);
+            let whole = std::mem::replace(line, rest);
+            self.show(&whole);
+        }
+        if !all {
+            self.room = 0;
+            let said = format!("{}: (what else it prints is not shown)", self.instance);
+            print(&said);
+        }
+    }
+
+    fn show(&self, whole: &[u8]) {
+        for line in text(whole).lines() {
+            print(&format!("{}: {line}", self.instance));
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let rest = std::mem::take(&mut self.lines[index(stream)]);
+            self.show(&rest);
+        }
+    }
+}
+
+/// Prints one line as the test's own, so that its harness keeps it with the test. All on one stream: their order says
+/// something.
+fn print(line: &str) {
+    println!("{line}");
+    let _ = std::io::stdout().flush();
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The last lines of both streams, each under a title; nothing where nothing was printed.
+pub(super) fn tails(stdout: &str, stderr: &str) -> String {
+    let mut tails = String::new();
+    for (title, text) in [("stdout", stdout), ("stderr", stderr)] {
+        let text = text.trim_end();
+        let (lines, bytes) = TAIL;
+        let shown = text
+            .rmatch_indices('\n')
+            .nth(lines - 1)
+            .map_or(text, |(at, _)| &text[at + 1..]);
+        let least = shown.len().saturating_sub(bytes);
+        let start = (least..)
+            .find(|at| shown.is_char_boundary(*at))
+            .unwrap_or(least);
+        let shown = &shown[start..];
+        if !shown.is_empty() {
+            let left_out = if shown.len() < text.len() {
+                ", the end of it"
+            } else {
+                ""
+            };
+            tails.push_str(&format!("\n--- {title}{left_out}\n{shown}"));
+        }
+    }
+    tails
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_show_the_end_of_what_was_printed() {
+        assert_eq!(tails("", "\n"), "");
+        assert_eq!(tails("a\nb\n", "c"), "\n--- stdout\na\nb\n--- stderr\nc");
+        let lines: String = (0..30).map(|n| format!("{n}\n")).collect();
+        let tail = tails(&lines, "");
+        assert!(
+            tail.starts_with("\n--- stdout, the end of it\n10\n11\n"),
+            "{tail}"
+        );
+        let long = "ü".repeat(4001);
+        assert!(tails("", &long).chars().count() < 2100);
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_kept_and_its_positions_stay() {
+        let mut streams = Streams::new(4, None);
+        for piece in ["abc", "def", "ghij", "k"] {
+            streams.push(Stream::Stdout, piece.as_bytes());
+        }
+        assert_eq!(streams.length(Stream::Stdout), 11);
+        assert_eq!(streams.since(Stream::Stdout, 9), b"jk");
+        let output = streams.output(Exit::Code(0), 1);
+        assert_eq!((output.stdout.as_str(), output.truncated), ("hijk", true));
+    }
+}
