@@ -14,6 +14,8 @@ mod without;
 const API: &str = include_str!("author/api.rs.txt");
 /// Commands and processes; runs on each transport.
 const COMMANDS: &str = include_str!("author/commands.rs.txt");
+/// Machines, folders and ports; runs on each transport.
+const MACHINE: &str = include_str!("author/machine.rs.txt");
 /// Tests that fail, each in its own way.
 const FAILS: &str = include_str!("author/fails.rs.txt");
 /// Everything that a test can declare.
@@ -26,6 +28,7 @@ fn project() -> Project {
     Project::new("author")
         .test_file("api", API)
         .test_file("commands", COMMANDS)
+        .test_file("machine", MACHINE)
         .test_file("fails", FAILS)
         .test_file("declared", DECLARED)
         .test_file("plain", PLAIN)
@@ -79,18 +82,16 @@ fn every_method_on_every_transport() {
     let project = project();
     let sshd = Sshd::start(&["real", "made"]);
     let playbook = playbook(&project, &everywhere(&project, &sshd));
+    let files = ["--test", "api", "--test", "commands", "--test", "machine"];
     let run = project
-        .run(&[
-            "--test",
-            "api",
-            "--test",
-            "commands",
-            "--playbook",
-            &playbook,
-        ])
+        .run(&[&files[..], &["--playbook", &playbook]].concat())
         .code(0);
     // `pair` needs two instances, which only `here` has.
-    for (file, text, single) in [("api", API, 1), ("commands", COMMANDS, 0)] {
+    for (file, text, single) in [
+        ("api", API, 1),
+        ("commands", COMMANDS, 0),
+        ("machine", MACHINE, 0),
+    ] {
         let cases = (text.matches("#[target_test").count() - single) * 4 + single;
         let passed = run.lines_with(&["PASS", &format!("author::{file}")]);
         assert_eq!(passed, cases, "{run:?}");

@@ -21,6 +21,7 @@ use crate::{
 type Result<T> = std::result::Result<T, TargetError>;
 
 /// One connection, used for one request at a time.
+#[derive(Debug)]
 pub(crate) struct Connection(BufReader<UnixStream>);
 
 /// What the broker says of a lease.

@@ -140,7 +140,9 @@ pub use target_fixtures_macros::target_test;
 
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
-    target::{Command, Line, Output, Process, Target},
+    target::{
+        Command, Facts, File, FileKind, Forward, Line, Output, Process, Service, Target, User,
+    },
     wire::{Exit, Stream},
 };
 

@@ -8,14 +8,18 @@
 //! carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`] or [`Reply::Data`].
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod command;
 mod frame;
+mod machine;
 
+pub use command::{Command, Exit, Password, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
+pub use machine::{Act, Direction, Question};
 
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 2;
@@ -113,10 +117,59 @@ pub enum Request {
         /// The absolute path on the instance.
         path: String,
     },
-    /// Proves that an instance answers; answered by [`Reply::Pong`] or [`Reply::Failed`].
+    /// Copies a file or folder of this host to an instance; answered by any number of [`Reply::Note`], then
+    /// [`Reply::Answer`] with how many files had to be sent, or [`Reply::Failed`].
+    Upload {
+        /// The instance.
+        instance: String,
+        /// The absolute path on this host.
+        from: String,
+        /// The absolute path on the instance.
+        to: String,
+    },
+    /// Copies a file or folder of an instance to this host; answered by any number of [`Reply::Note`], then
+    /// [`Reply::Done`] or [`Reply::Failed`].
+    Download {
+        /// The instance.
+        instance: String,
+        /// The absolute path on the instance.
+        from: String,
+        /// The absolute path on this host.
+        to: String,
+    },
+    /// Finds out whether an instance can be reached; answered by [`Reply::Pong`] or [`Reply::Failed`].
     Ping {
         /// The instance.
         instance: String,
+        /// For how long it is tried, in milliseconds.
+        limit: u64,
+    },
+    /// Asks about an instance; answered by [`Reply::Answer`] or [`Reply::Failed`].
+    Ask {
+        /// The instance.
+        instance: String,
+        /// What.
+        question: Question,
+    },
+    /// Does something with an instance; answered by any number of [`Reply::Note`], then [`Reply::Done`] or
+    /// [`Reply::Failed`].
+    Act {
+        /// The instance.
+        instance: String,
+        /// What.
+        act: Act,
+        /// How long it may take, in milliseconds.
+        limit: u64,
+    },
+    /// Forwards TCP connections for as long as the connection lasts; answered by [`Reply::Forwarded`] or
+    /// [`Reply::Failed`].
+    Forward {
+        /// The instance.
+        instance: String,
+        /// Which way.
+        direction: Direction,
+        /// The port that is reached, on 127.0.0.1 of the instance or of this host.
+        port: u16,
     },
     /// The case's verdict is `skip`, whatever the process exits with; answered by [`Reply::Done`].
     Skip {
@@ -182,6 +235,16 @@ pub enum Reply {
         /// How long it ran, in milliseconds.
         millis: u64,
     },
+    /// What was asked for.
+    Answer {
+        /// As the question says.
+        value: Value,
+    },
+    /// Connections are forwarded.
+    Forwarded {
+        /// The port that connections are taken at, on 127.0.0.1 of this host or of the instance.
+        port: u16,
+    },
     /// An instance answered.
     Pong {
         /// The time from asking to the answer, in microseconds.
@@ -218,95 +281,6 @@ pub enum FailureKind {
     Request,
     /// The other end speaks another protocol.
     Version,
-}
-
-/// Which output stream a piece belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stream {
-    /// Standard output, or a file's content.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exit {
-    /// With this exit code, 0-255.
-    Code(i32),
-    /// By this signal: `KILL`.
-    Signal(String),
-}
-
-impl Exit {
-    /// Whether it is exit code 0.
-    #[must_use]
-    pub fn success(&self) -> bool {
-        *self == Self::Code(0)
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
-
-/// A command for an instance's POSIX shell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Command {
-    /// The command line, for `/bin/sh`; empty where a program is run without one.
-    pub line: String,
-    /// The line's `"$1"`, `"$2"`, ..., or the program and its arguments; each arrives as it is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub words: Vec<String>,
-    /// Environment variables added to the login's.
-    pub env: BTreeMap<String, String>,
-    /// The folder to run in; the login's where there is none.
-    pub directory: Option<String>,
-    /// Milliseconds after which the command's process group is killed.
-    pub timeout: Option<u64>,
-    /// Whether it runs as root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sudo: Option<Sudo>,
-}
-
-/// That a command runs as root.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sudo {
-    /// What `sudo` is told where it asks; where there is none, it must not ask.
-    pub password: Option<Password>,
-}
-
-/// A text that no message shows.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Password(pub String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
-
-impl Command {
-    /// The command as people write it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let text = match self.line.as_str() {
-            "" => self.words.join(" "),
-            line => line.to_owned(),
-        };
-        match &self.sudo {
-            Some(_) => format!("sudo {text}"),
-            None => text,
-        }
-    }
 }
 
 /// How a runner starts a test.

@@ -323,7 +323,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                     expect_fail: None,
                 })
                 .await?;
-            session::serve(&mut connection, &held).await
+            session::serve(core, &mut connection, &held).await
         }
         Some((request @ Request::Acquire { .. }, _)) => {
             standalone::serve(core, &mut connection, pid, request).await

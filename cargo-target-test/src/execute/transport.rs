@@ -13,6 +13,7 @@ use crate::{
     provision::platform::Reach,
 };
 
+pub(crate) mod download;
 pub mod files;
 pub(crate) mod interactive;
 mod local;
@@ -156,6 +157,14 @@ impl Outcome {
         }
     }
 
+    /// The same, where the instance works and what was asked of it does not.
+    pub(crate) fn accepted(self) -> Result<Self> {
+        match self.complaint() {
+            Some(words) => Err(Error::new(ErrorKind::Usage, words)),
+            None => Ok(self),
+        }
+    }
+
     /// What a command that failed said, or how it ended.
     fn complaint(&self) -> Option<String> {
         let words = String::from_utf8_lossy(&self.stderr);
@@ -252,7 +261,7 @@ pub(crate) fn input(
 }
 
 /// A command of our own, on whatever transport.
-fn own_command(line: String, deadline: Option<Duration>) -> Command {
+pub(crate) fn own_command(line: String, deadline: Option<Duration>) -> Command {
     Command {
         line,
         timeout: deadline.map(|deadline| deadline.as_millis() as u64),

@@ -146,21 +146,29 @@ pub trait Platform: Send + Sync {
         false
     }
 
-    /// Remembers the state of a prepared instance that nobody uses yet. Called again it remembers the newer one.
+    /// Remembers the state of an instance under a name. Called again it remembers the newer one.
     ///
     /// # Errors
     /// When the platform has no such way (the default), or it failed.
-    fn snapshot(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
+    fn snapshot(&self, order: &Order, _deployed: &Deployed, _name: &str) -> Result<()> {
         Err(cannot(self.name(), "remember the state of", order))
     }
 
-    /// Puts an instance that nobody uses back to its remembered state, and returns how it is reached then. After a
+    /// Puts an instance back to its remembered state, and returns how it is reached then. After a
     /// death in the midst of it the instance is whatever it is: its lease then tells that its holder died.
     ///
     /// # Errors
     /// When nothing is remembered, the platform has no such way (the default), or it failed.
-    fn restore(&self, order: &Order, _deployed: &Deployed) -> Result<Deployed> {
+    fn restore(&self, order: &Order, _deployed: &Deployed, _name: &str) -> Result<Deployed> {
         Err(cannot(self.name(), "restore", order))
+    }
+
+    /// Takes one of the instance's network links down, or up again.
+    ///
+    /// # Errors
+    /// When the platform has no such way (the default), there is no such link, or it failed.
+    fn link(&self, order: &Order, _deployed: &Deployed, _nic: u32, _up: bool) -> Result<()> {
+        Err(cannot(self.name(), "take down a link of", order))
     }
 
     /// Restarts the instance from outside, as by its power button.
@@ -170,6 +178,16 @@ pub trait Platform: Send + Sync {
     fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
         Err(cannot(self.name(), "restart", order))
     }
+}
+
+/// The name of the state in which an instance is before its first test.
+pub const FIRST_STATE: &str = "prepared";
+
+/// For a platform that makes another machine of a state: who is in the midst of a test would go on with the old one.
+fn only_first(platform: &dyn Platform, order: &Order, name: &str) -> Result<()> {
+    let what = "remember more than the first state of";
+    let other = || cannot(platform.name(), what, order);
+    (name == FIRST_STATE).then_some(()).ok_or_else(other)
 }
 
 fn cannot(platform: &str, what: &str, order: &Order) -> Error {

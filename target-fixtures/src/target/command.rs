@@ -5,7 +5,8 @@
 use std::{fs, io::Read, path::PathBuf, time::Duration};
 
 use super::{
-    Result, Target, file,
+    Result, Target,
+    files::file,
     output::{Log, Output, Streams, tails},
     process::Process,
 };

@@ -112,9 +112,9 @@ impl Held {
             .any(|reached| reached.record.id == record)
     }
 
-    pub(super) fn line(&self, instance: &str) -> Option<Arc<Line>> {
-        let reached = self.reached.get(instance)?;
-        Some(Arc::clone(&reached.line))
+    /// One of its instances, by name.
+    pub(super) fn at(&self, instance: &str) -> Option<&Reached> {
+        self.reached.get(instance)
     }
 
     pub(super) fn skip(&self, reason: String) {
@@ -255,7 +255,7 @@ impl Held {
 
     async fn clean(&self, line: &Line, end: End) -> Result<()> {
         if end == End::Abandoned || self.unfinished.load(Ordering::Relaxed) > 0 {
-            line.transport.sweep(&self.id, SWEEP).await?;
+            line.transport().sweep(&self.id, SWEEP).await?;
         }
         if end == End::Failed {
             line.doubt();

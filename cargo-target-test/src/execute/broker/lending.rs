@@ -239,7 +239,9 @@ async fn hold(
 async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
     if let Some(holder) = &leased.died {
         for mark in holder.marks() {
-            line.transport.sweep(mark, Duration::from_secs(10)).await?;
+            line.transport()
+                .sweep(mark, Duration::from_secs(10))
+                .await?;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ const PROOF: Duration = Duration::from_secs(15);
 
 /// A connected instance.
 pub(super) struct Line {
-    pub(super) transport: Arc<dyn Transport>,
+    transport: Mutex<Arc<dyn Transport>>,
     /// `None`: it never answered, or something failed since.
     heard: Mutex<Option<Instant>>,
 }
@@ -30,9 +30,25 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
         Self {
-            transport,
+            transport: Mutex::new(transport),
             heard: Mutex::default(),
         }
+    }
+
+    /// The way itself.
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        let transport = self.transport.lock();
+        Arc::clone(&transport.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The instance went down and is up again: what ran on it is lost.
+    pub(super) fn replace(&self, transport: Arc<dyn Transport>) {
+        let mut old = self
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *old = transport;
+        self.heard();
     }
 
     /// It answered just now.
@@ -71,7 +87,7 @@ impl Line {
     pub(super) async fn prove_within(&self, limit: Duration) -> Result<()> {
         let heard = *self.last();
         if heard.is_none_or(|heard| heard.elapsed() > FRESH) {
-            self.transport.probe(limit).await?;
+            self.transport().probe(limit).await?;
             self.heard();
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::{
     provision::{
         Caller, Ensured, Wanted,
         platform::Deployed,
+        platform::FIRST_STATE,
         pool::{Facts, Record},
     },
 };
@@ -139,7 +140,7 @@ impl Caller for Asking<'_> {
             self.progress("remembering its state");
             self.wanted
                 .platform
-                .snapshot(&record.order, deployed(record)?)?;
+                .snapshot(&record.order, deployed(record)?, FIRST_STATE)?;
         }
         let line = Line::new(transport);
         line.heard();

@@ -12,7 +12,10 @@ use super::{Core, lock};
 use crate::{
     error::{Error, Result},
     execute::prepare,
-    provision::{platform, pool::Record},
+    provision::{
+        platform::{self, FIRST_STATE},
+        pool::Record,
+    },
 };
 
 /// How long an instance may take to answer after it was put back.
@@ -37,7 +40,7 @@ impl Core {
         lock(&self.lines).remove(&record.id);
         let order = record.order.clone();
         let restoring = tokio::task::spawn_blocking(move || {
-            let restored = platform.restore(&order, &deployed)?;
+            let restored = platform.restore(&order, &deployed, FIRST_STATE)?;
             Ok::<_, Error>((restored != deployed).then_some(restored))
         });
         let mut record = record.clone();
@@ -53,7 +56,7 @@ impl Core {
             let line = self.line(&record)?;
             match line.prove_within(ANSWER).await {
                 Ok(()) => {
-                    prepare::set_clock(Arc::clone(&line.transport)).await;
+                    prepare::set_clock(line.transport()).await;
                     return Ok(true);
                 }
                 Err(error) if started.elapsed() > ANSWER => return Err(error),

@@ -3,29 +3,40 @@
 //! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
 //! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
 
-use std::{io, sync::Arc, time::Instant};
+mod machine;
+mod ping;
+mod ports;
+mod transfer;
 
-use target_fixtures::wire::{CHUNK, Command, Exit, Failure, FailureKind, Reply, Request, Stream};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::wire::{
+    Act, CHUNK, Command, Exit, Failure, FailureKind, Question, Reply, Request,
+};
 use tokio::sync::mpsc;
 
 use super::{
+    Core,
     connection::{Connection, Replies, Requests, request_failure},
-    held::Held,
+    held::{Held, Reached},
     line::Line,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::transport::{
-        self, Event, Running,
-        files::{self, Piece},
-    },
+    execute::transport::{self, Event, Running, files::Piece},
 };
-
-/// How long a ping may take.
-const PING: std::time::Duration = std::time::Duration::from_secs(10);
+use transfer::Way;
 
 /// Serves one client of a lease until it is gone or the lease ends.
-pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::Result<()> {
+pub(super) async fn serve(
+    core: &Arc<Core>,
+    connection: &mut Connection,
+    held: &Arc<Held>,
+) -> io::Result<()> {
     let ended = held.ended();
     tokio::pin!(ended);
     loop {
@@ -42,13 +53,18 @@ pub(super) async fn serve(connection: &mut Connection, held: &Arc<Held>) -> io::
         tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
-            answered = answer(connection, held, request) => answered?,
+            answered = answer(core, connection, held, request) => answered?,
         }
         held.finish();
     }
 }
 
-async fn answer(connection: &mut Connection, held: &Held, request: Request) -> io::Result<()> {
+async fn answer(
+    core: &Arc<Core>,
+    connection: &mut Connection,
+    held: &Held,
+    request: Request,
+) -> io::Result<()> {
     let Connection {
         requests, replies, ..
     } = connection;
@@ -59,10 +75,12 @@ async fn answer(connection: &mut Connection, held: &Held, request: Request) -> i
         }
         // What a command was sent after it had ended, without reading it all.
         Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
-        request => match instance_of(&request).map(|instance| (instance, held.line(instance))) {
+        request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
             Some((instance, None)) => unknown(instance),
-            Some((_, Some(line))) => on_instance(requests, replies, held, &line, request).await?,
+            Some((_, Some(at))) => {
+                on_instance(core, (requests, replies), held, at, &request).await?
+            }
         },
     };
     replies.send(&reply).await
@@ -74,55 +92,110 @@ fn instance_of(request: &Request) -> Option<&str> {
         Request::Exec { instance, .. }
         | Request::Put { instance, .. }
         | Request::Get { instance, .. }
-        | Request::Ping { instance } => Some(instance),
+        | Request::Upload { instance, .. }
+        | Request::Download { instance, .. }
+        | Request::Ping { instance, .. }
+        | Request::Ask { instance, .. }
+        | Request::Act { instance, .. }
+        | Request::Forward { instance, .. } => Some(instance),
         _ => None,
     }
 }
 
 /// Returns the last reply; those before it are sent.
 async fn on_instance(
-    requests: &mut Requests,
-    replies: &mut Replies,
+    core: &Arc<Core>,
+    (requests, replies): (&mut Requests, &mut Replies),
     held: &Held,
-    line: &Line,
-    request: Request,
+    at: &Reached,
+    request: &Request,
 ) -> io::Result<Reply> {
-    Ok(match request {
-        Request::Exec {
-            instance,
-            command,
-            stdin,
-        } => match exec(requests, replies, held, line, &command, stdin).await? {
-            Ok(exited) => exited,
-            Err(error) => failed(line, &error, "run", &command.text(), &instance),
-        },
-        Request::Put {
-            instance,
-            path,
-            mode,
-        } => match put(requests, held, line, &path, mode).await? {
-            Ok(()) => Reply::Done,
-            Err(error) => failed(line, &error, "write", &path, &instance),
-        },
-        Request::Get { instance, path } => match get(requests, replies, held, line, &path).await? {
-            Ok(()) => Reply::Done,
-            Err(error) => failed(line, &error, "read", &path, &instance),
-        },
-        _ => ping(held, line).await,
+    let done = |done: Result<()>| done.map(|()| Reply::Done);
+    let answered = match request {
+        Request::Exec { command, stdin, .. } => {
+            exec(requests, replies, held, at, (command, *stdin)).await?
+        }
+        Request::Put { path, mode, .. } => {
+            done(transfer::put(requests, held, at, path, *mode).await?)
+        }
+        Request::Get { path, .. } => done(transfer::get(requests, replies, held, at, path).await?),
+        Request::Upload { from, to, .. } => {
+            transfer::copy(requests, replies, held, at, (Way::Up, from, to)).await?
+        }
+        Request::Download { from, to, .. } => {
+            transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
+        }
+        Request::Forward {
+            direction, port, ..
+        } => ports::forward(core, (requests, replies), held, at, (*direction, *port)).await?,
+        request => {
+            let answer = held.unless_lost(ask(core, held, at, request));
+            tokio::select! {
+                answer = answer => answer,
+                gone = forward(requests, Input::None, None) => return Err(gone),
+            }
+        }
+    };
+    Ok(match answered {
+        Ok(reply) => {
+            at.line.heard();
+            reply
+        }
+        Err(error) => failed(&at.line, &error, &told(request), at.record.name()),
     })
 }
 
-async fn ping(held: &Held, line: &Line) -> Reply {
-    let asked = Instant::now();
-    match held.unless_lost(line.transport.probe(PING)).await {
-        Ok(_) => {
-            line.heard();
-            let micros = asked.elapsed().as_micros();
-            Reply::Pong {
-                micros: u64::try_from(micros).unwrap_or(u64::MAX),
-            }
+/// What needs nothing but an answer.
+async fn ask(core: &Arc<Core>, held: &Held, at: &Reached, request: &Request) -> Result<Reply> {
+    match request {
+        Request::Ask { question, .. } => {
+            let value = machine::ask(held, at, question).await?;
+            Ok(Reply::Answer { value })
         }
-        Err(error) => Reply::Failed(line.failed(&error)),
+        Request::Act { act, limit, .. } => {
+            let limit = Duration::from_millis(*limit);
+            machine::act(core, held, at, act, limit).await?;
+            Ok(Reply::Done)
+        }
+        Request::Ping { limit, .. } => {
+            let took = ping::ping(at, Duration::from_millis(*limit)).await?;
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            Ok(Reply::Pong { micros })
+        }
+        other => Err(Error::new(
+            ErrorKind::Usage,
+            format!("out of turn: {other:?}"),
+        )),
+    }
+}
+
+/// What was asked for, for people: it completes "failed to ...".
+fn told(request: &Request) -> String {
+    match request {
+        Request::Exec { command, .. } => format!("run `{}`", command.text()),
+        Request::Put { path, .. } => format!("write `{path}`"),
+        Request::Get { path, .. } => format!("read `{path}`"),
+        Request::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
+        Request::Download { from, .. } => format!("get `{from}`"),
+        Request::Forward { port, .. } => format!("forward port {port}"),
+        Request::Act { act, .. } => match act {
+            Act::Reboot => "reboot".to_owned(),
+            Act::Restart => "restart".to_owned(),
+            Act::Snapshot { name } => format!("remember state `{name}`"),
+            Act::Restore { name } => format!("restore state `{name}`"),
+            Act::Link { nic, .. } => format!("set link {nic}"),
+            Act::Install { packages } => format!("install {}", packages.join(" ")),
+        },
+        Request::Ask { question, .. } => match question {
+            Question::Facts => "ask what the machine is".to_owned(),
+            Question::Listens { port } => format!("look at port {port}"),
+            Question::Package { name } => format!("ask for package `{name}`"),
+            Question::Service { name } => format!("ask for service `{name}`"),
+            Question::User { name } => format!("ask for user `{name}`"),
+            Question::File { path } => format!("look at `{path}`"),
+            Question::Console => "read the console".to_owned(),
+        },
+        _ => "reach it".to_owned(),
     }
 }
 
@@ -130,15 +203,14 @@ async fn exec(
     requests: &mut Requests,
     replies: &mut Replies,
     held: &Held,
-    line: &Line,
-    command: &Command,
-    stdin: bool,
+    at: &Reached,
+    (command, stdin): (&Command, bool),
 ) -> io::Result<Result<Reply>> {
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
     let content = transport::input(command, stdin.1);
-    let running = line.transport.exec(command, &held.id, content);
+    let running = at.line.transport().exec(command, &held.id, content);
     let signals = running.signals();
     let input = stdin.0.map_or(Input::None, Input::Stdin);
     let exit = tokio::select! {
@@ -146,7 +218,6 @@ async fn exec(
         gone = forward(requests, input, Some(signals)) => return Err(gone),
     };
     Ok(exit.map(|exit| {
-        line.heard();
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Reply::Exited { exit, millis }
     }))
@@ -176,51 +247,6 @@ async fn pass_on(
         }
     }
     Ok(Err(Error::new(ErrorKind::Other, "it ended without a word")))
-}
-
-async fn put(
-    requests: &mut Requests,
-    held: &Held,
-    line: &Line,
-    path: &str,
-    mode: u32,
-) -> io::Result<Result<()>> {
-    let (send, pieces) = mpsc::channel(4);
-    let put = files::put(&*line.transport, &held.id, path, mode, pieces);
-    tokio::select! {
-        put = held.unless_lost(put) => Ok(put),
-        gone = forward(requests, Input::File(send), None) => Err(gone),
-    }
-}
-
-async fn get(
-    requests: &mut Requests,
-    replies: &mut Replies,
-    held: &Held,
-    line: &Line,
-    path: &str,
-) -> io::Result<Result<()>> {
-    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let pass_on = async {
-        while let Some(bytes) = pieces.recv().await {
-            for piece in bytes.chunks(CHUNK) {
-                let stream = Stream::Stdout;
-                replies.send_with(&Reply::Data { stream }, piece).await?;
-            }
-        }
-        Ok(())
-    };
-    let both = async {
-        // The sender goes with the first, so that the second ends.
-        let got = files::get(&*line.transport, &held.id, path, send);
-        let (got, passed) = tokio::join!(held.unless_lost(got), pass_on);
-        let passed: io::Result<()> = passed;
-        passed.map(|()| got)
-    };
-    tokio::select! {
-        got = both => got,
-        gone = forward(requests, Input::None, None) => Err(gone),
-    }
 }
 
 /// Where the client's pieces go.
@@ -270,11 +296,11 @@ fn is_signal(name: &str) -> bool {
 }
 
 /// A failure for its reader, who knows what was asked but not by which means.
-fn failed(line: &Line, error: &Error, verb: &str, what: &str, instance: &str) -> Reply {
+fn failed(line: &Line, error: &Error, what: &str, instance: &str) -> Reply {
     let mut failure = line.failed(error);
     // A lost instance is told of as such, whatever it was asked for.
     if failure.kind != FailureKind::Infra {
-        failure.message = format!("{verb} `{what}` on `{instance}`: {}", failure.message);
+        failure.message = format!("{what} on `{instance}`: {}", failure.message);
     }
     Reply::Failed(failure)
 }

@@ -96,7 +96,7 @@ pub(super) async fn serve(
         expect_fail: case.run.expect_fail.clone(),
     };
     let served = match connection.replies.send(&leased).await {
-        Ok(()) => session::serve(connection, &held).await,
+        Ok(()) => session::serve(core, connection, &held).await,
         Err(error) => Err(error),
     };
     let end = served.as_ref().map_or(End::Abandoned, |()| End::Done);

@@ -12,24 +12,25 @@ use target_fixtures::{
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod file;
 mod filter;
 mod machine;
+mod question;
 
+pub(crate) use file::{
+    DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install,
+    mode_and_kind, pack, place, receive, set_mode,
+};
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
-    BOOT_ID, FACTS, as_root, invocation, listens, reboot, remove, set_clock, temporary, unpack,
+    BOOT_ID, FACTS, as_root, connect_to, install_packages, invocation, listens, reboot, remove,
+    set_clock, temporary, unpack,
 };
+pub(crate) use question::{answer, ask, excuse};
 
 /// The longest wrapped command, in bytes: an SSH packet holds no more.
 const LONGEST: usize = 32_000;
-
-/// Exit code of [`get`] and [`put`]'s scripts: there is no such file or folder.
-pub(crate) const MISSING: i32 = 41;
-/// Exit code of [`get`] and [`put`]'s scripts: it is a directory.
-pub(crate) const DIRECTORY: i32 = 42;
-/// Exit code of [`get`]'s script: it may not be read.
-pub(crate) const UNREADABLE: i32 = 43;
 
 /// A command as it travels.
 #[derive(Clone, Debug)]
@@ -207,67 +208,6 @@ pub(crate) fn sweep(lease: &str) -> String {
         value = quote(lease),
         export = quote(&quote(lease)),
     )
-}
-
-/// The names of a file being written: where it goes and the private file beside it.
-pub(crate) struct Place {
-    path: String,
-    temporary: String,
-}
-
-/// A place for a file.
-///
-/// # Errors
-/// [`ErrorKind::Usage`] where the path is not absolute, ends in `/`, or has a NUL or newline.
-pub(crate) fn place(path: &str) -> Result<Place> {
-    check_path(path)?;
-    match path.rsplit_once('/') {
-        Some((folder, name)) if !name.is_empty() => Ok(Place {
-            path: path.to_owned(),
-            temporary: format!("{folder}/.target-test-{}", nonce()),
-        }),
-        _ => Err(wrong(format!("`{path}` names a directory, not a file"))),
-    }
-}
-
-/// The script that writes standard input to the private file and prints how many bytes it has: a lost
-/// connection looks like the end of the input, so only the sender knows whether that is all.
-pub(crate) fn receive(place: &Place) -> String {
-    let folder = place.temporary.rsplit_once('/').map_or("", |(f, _)| f);
-    format!(
-        "[ -d {path} ] && exit {DIRECTORY}; [ -d {folder}/ ] || exit {MISSING}; \
-         umask 077; set -C; cat >{temporary} && wc -c <{temporary}",
-        path = quote(&place.path),
-        folder = quote(folder),
-        temporary = quote(&place.temporary),
-    )
-}
-
-/// The script that gives the private file its mode and, atomically, its name.
-pub(crate) fn install(place: &Place, mode: u32) -> String {
-    let (path, temporary) = (quote(&place.path), quote(&place.temporary));
-    format!(
-        "chmod {:o} {temporary} && mv -f {temporary} {path} || {{ rm -f {temporary}; exit 1; }}",
-        mode & 0o7777
-    )
-}
-
-/// The script that removes the private file.
-pub(crate) fn discard(place: &Place) -> String {
-    format!("rm -f {}", quote(&place.temporary))
-}
-
-/// The script that prints a file, or exits with [`MISSING`], [`DIRECTORY`] or [`UNREADABLE`].
-///
-/// # Errors
-/// As [`place`].
-pub(crate) fn get(path: &str) -> Result<String> {
-    check_path(path)?;
-    let path = quote(path);
-    Ok(format!(
-        "[ -d {path} ] && exit {DIRECTORY}; [ -e {path} ] || exit {MISSING}; \
-         [ -r {path} ] || exit {UNREADABLE}; exec cat {path}"
-    ))
 }
 
 /// One word for `/bin/sh`, on one line: `IFS` ends in a newline in every shell that starts.

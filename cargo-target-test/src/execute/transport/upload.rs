@@ -1,11 +1,16 @@
 //! Files and folders of this host on their way to an instance.
 //!
-//! Owns the reading of what is sent. Must not know protocols or shells: `files` and `shell` do.
+//! Owns the reading of what is sent, and what need not be. Must not know protocols or shells: `files` and `shell` do.
 
 use std::{
+    fs::Metadata,
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
@@ -17,8 +22,48 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
+mod folder;
+mod same;
+
+use folder::Folder;
+
 /// How much is sent at once.
 const CHUNK: usize = 128 << 10;
+/// How many bytes of a transfer have moved.
+pub(crate) type Moved = Arc<AtomicU64>;
+
+/// A smaller file is sent sooner than compared.
+const WORTH_COMPARING: u64 = 64 << 10;
+
+/// Copies a file, or what is in a folder, to an absolute path, with modes and symbolic links as they are; content that
+/// is there already is not sent. Returns how many files were; `moved` counts bytes.
+///
+/// # Errors
+/// When it cannot be read here, what the instance refuses, a lost connection.
+pub(crate) async fn put(
+    transport: &dyn Transport,
+    lease: &str,
+    from: &Path,
+    to: &str,
+    moved: &Moved,
+) -> Result<u64> {
+    let metadata = fs_err::metadata(from)?;
+    if metadata.is_dir() {
+        let there = same::in_folder(transport, lease, to).await?;
+        let folder = read_folder(from, there).await?;
+        let count = folder.count();
+        send_folder(transport, lease, folder, to, moved).await?;
+        return Ok(count);
+    }
+    let mode = mode_of(&metadata);
+    if metadata.len() >= WORTH_COMPARING
+        && same::is_file(transport, lease, (from, metadata.len()), to, mode).await?
+    {
+        return Ok(0);
+    }
+    send_file(transport, lease, from, (to, mode), moved).await?;
+    Ok(1)
+}
 
 /// Writes a file of this host to an absolute path, with its own mode unless another one is given.
 ///
@@ -31,12 +76,48 @@ pub(crate) async fn put_file(
     to: &str,
     mode: Option<u32>,
 ) -> Result<()> {
-    let mut file = fs_err::File::open(from)?;
     let mode = match mode {
         Some(mode) => mode,
-        None => file.metadata()?.permissions().mode() & 0o7777,
+        None => mode_of(&fs_err::metadata(from)?),
     };
+    send_file(transport, lease, from, (to, mode), &Moved::default()).await
+}
+
+/// Writes what is in a folder of this host into an absolute folder, which is made; as one tar stream, with modes and
+/// symbolic links as they are.
+///
+/// # Errors
+/// When it cannot be read here, what the instance refuses, a lost connection.
+pub(crate) async fn put_folder(
+    transport: &dyn Transport,
+    lease: &str,
+    from: &Path,
+    to: &str,
+) -> Result<()> {
+    let folder = read_folder(from, same::Known::default()).await?;
+    send_folder(transport, lease, folder, to, &Moved::default()).await
+}
+
+fn mode_of(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o7777
+}
+
+async fn read_folder(from: &Path, there: same::Known) -> Result<Folder> {
+    let from = from.to_owned();
+    let read = tokio::task::spawn_blocking(move || Folder::read(&from, &there)).await;
+    read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+}
+
+async fn send_file(
+    transport: &dyn Transport,
+    lease: &str,
+    from: &Path,
+    (to, mode): (&str, u32),
+    moved: &Moved,
+) -> Result<()> {
+    let mut file = fs_err::File::open(from)?;
     let (send, pieces) = mpsc::channel(4);
+    let counted = Arc::clone(moved);
     let read = tokio::task::spawn_blocking(move || {
         loop {
             let mut bytes = vec![0; CHUNK];
@@ -51,31 +132,27 @@ pub(crate) async fn put_file(
             if send.blocking_send(piece).is_err() || read == 0 {
                 return Ok(());
             }
+            counted.fetch_add(read as u64, Ordering::Relaxed);
         }
     });
-    let (put, read) = tokio::join!(files::put(transport, lease, to, mode, pieces), read);
+    let put = files::put(transport, lease, to, mode, pieces);
+    let (put, read) = tokio::join!(put, read);
     finished(read)?;
     put
 }
 
-/// Writes what is in a folder of this host into an absolute folder, which is made; as one tar stream, with modes and
-/// symbolic links as they are.
-///
-/// # Errors
-/// When it cannot be read here, what the instance refuses, a lost connection.
-pub(crate) async fn put_folder(
+async fn send_folder(
     transport: &dyn Transport,
     lease: &str,
-    from: &Path,
+    folder: Folder,
     to: &str,
+    moved: &Moved,
 ) -> Result<()> {
     let (send, stdin) = mpsc::channel(4);
-    let from = from.to_owned();
+    let counted = Arc::clone(moved);
     let pack = tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Builder::new(io::BufWriter::with_capacity(CHUNK, Sender(send)));
-        archive.follow_symlinks(false);
-        archive.append_dir_all(".", from)?;
-        archive.into_inner()?.flush()
+        let sender = Sender(send, counted);
+        folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
     });
     let command = own_command(shell::unpack(to), None);
     let unpack = transport.exec(&command, lease, Some(stdin)).outcome();
@@ -101,12 +178,13 @@ fn finished(read: Result<io::Result<()>, tokio::task::JoinError>) -> Result<()> 
 }
 
 /// A command's standard input, for whom wants to write.
-struct Sender(mpsc::Sender<Vec<u8>>);
+struct Sender(mpsc::Sender<Vec<u8>>, Moved);
 
 impl Write for Sender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(bytes.to_vec());
         sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.1.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes.len())
     }
 

@@ -24,7 +24,7 @@ use self::{
     parameters::{Parameters, Pull, Transport},
 };
 use super::{
-    Demand, Deployed, Found, Order, Platform, Reach, SshReach,
+    Demand, Deployed, FIRST_STATE, Found, Order, Platform, Reach, SshReach, only_first,
     parameters::{self as common, path, wrong},
 };
 use crate::{
@@ -112,14 +112,16 @@ impl Platform for Container {
     }
 
     /// The state is an image of its own.
-    fn snapshot(&self, order: &Order, deployed: &Deployed) -> Result<()> {
+    fn snapshot(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<()> {
+        only_first(self, order, name)?;
         let label = format!("LABEL {LABEL}={}", order.label);
         let commit = ["commit", "--change", &label, &order.unique, &state(order)];
         engine_of(deployed)?.run(commit).map(drop)
     }
 
     /// A new container of that image.
-    fn restore(&self, order: &Order, deployed: &Deployed) -> Result<Deployed> {
+    fn restore(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<Deployed> {
+        only_first(self, order, name)?;
         let mut parameters: Parameters = common::of(order)?;
         let (engine, state) = (engine_of(deployed)?, state(order));
         if !engine.has_image(&state) {

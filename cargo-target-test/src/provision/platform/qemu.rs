@@ -193,13 +193,17 @@ impl Platform for Qemu {
         true
     }
 
-    fn snapshot(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
-        machine::remember(order)
+    fn snapshot(&self, order: &Order, _deployed: &Deployed, name: &str) -> Result<()> {
+        machine::remember(order, name)
     }
 
-    fn restore(&self, order: &Order, deployed: &Deployed) -> Result<Deployed> {
-        machine::go_back(order)?;
+    fn restore(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<Deployed> {
+        machine::go_back(order, name)?;
         Ok(deployed.clone())
+    }
+
+    fn link(&self, order: &Order, _deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
+        machine::link(order, nic, up)
     }
 
     fn check_alive(&self, order: &Order, deployed: &Deployed) -> Result<()> {

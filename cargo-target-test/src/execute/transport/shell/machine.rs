@@ -3,6 +3,7 @@
 //! Owns their text, for any POSIX shell on Linux. Must not know who asks.
 
 use super::{nonce, quote};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Prints the boot id.
 pub(crate) const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
@@ -58,6 +59,22 @@ pub(crate) fn listens(port: u16) -> String {
     )
 }
 
+/// Relays standard input and output to a TCP port of the machine, by whatever program there is for that.
+pub(crate) fn connect_to(port: u16) -> String {
+    let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
+    format!(
+        "if {socat}; then exec socat - TCP:127.0.0.1:{port}; \
+         elif {nc}; then exec nc 127.0.0.1 {port}; \
+         elif {busybox} && busybox nc --help >/dev/null 2>&1; then exec busybox nc 127.0.0.1 {port}; \
+         elif {bash}; then exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} || exit; cat <&3 & cat >&3; wait'; \
+         else echo 'there is no socat, nc, busybox or bash' >&2; exit 1; fi",
+        socat = has("socat"),
+        nc = has("nc"),
+        busybox = has("busybox"),
+        bash = has("bash"),
+    )
+}
+
 /// The path of a file that nothing else on the machine has.
 pub(crate) fn temporary() -> String {
     format!("/tmp/target-test-{}", nonce())
@@ -67,6 +84,42 @@ pub(crate) fn temporary() -> String {
 pub(crate) fn invocation(path: &str, arguments: &[String]) -> String {
     let words = std::iter::once(path).chain(arguments.iter().map(String::as_str));
     words.map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Installs packages, as root, by whatever package manager there is.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where there is none to install, or a name that is none.
+pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._:=~@/".contains(c);
+    let wrong =
+        |name: &&String| name.is_empty() || name.starts_with('-') || !name.chars().all(is_plain);
+    if let Some(name) = packages.iter().find(wrong) {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{name:?} is no package's name"),
+        ));
+    }
+    let packages = packages.join(" ");
+    let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
+    // The index is fetched only where the package is not known without.
+    let apt = "apt-get -q -o DPkg::Lock::Timeout=300";
+    Ok(as_root(&format!(
+        "export PATH=$PATH:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive; exec >&2; \
+         if {has_apt}; then i=\"{apt} -y --no-install-recommends install {packages}\"; $i || {{ {apt} update && $i; }}; \
+         elif {has_dnf}; then dnf -q -y install {packages}; \
+         elif {has_yum}; then yum -q -y install {packages}; \
+         elif {has_zypper}; then zypper --quiet --non-interactive install {packages}; \
+         elif {has_apk}; then apk add --quiet {packages} || apk add --quiet --update-cache {packages}; \
+         elif {has_pacman}; then pacman -S --noconfirm --needed {packages} || pacman -Sy --noconfirm --needed {packages}; \
+         else echo 'there is no apt-get, dnf, yum, zypper, apk or pacman' >&2; exit 1; fi",
+        has_apt = has("apt-get"),
+        has_dnf = has("dnf"),
+        has_yum = has("yum"),
+        has_zypper = has("zypper"),
+        has_apk = has("apk"),
+        has_pacman = has("pacman"),
+    )))
 }
 
 /// Removes a file.

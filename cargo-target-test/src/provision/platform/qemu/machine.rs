@@ -109,22 +109,20 @@ impl Machine {
 
 /// How long remembering a state, or going back to it, may take: it is as large as the memory in use.
 const STATE_LIMIT: Duration = Duration::from_secs(120);
-/// The name of the state that is remembered.
-const STATE: &str = "prepared";
 
 /// Remembers the state of the whole machine, its memory included, in its first disk.
-pub(super) fn remember(order: &Order) -> Result<()> {
-    tell(order, "savevm").map_err(|error| {
+pub(super) fn remember(order: &Order, name: &str) -> Result<()> {
+    tell(order, &format!("savevm {name}")).map_err(|error| {
         let message = format!("cannot remember the state of `{}`", order.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
 
 /// Goes back to that; what its console said since counts no more.
-pub(super) fn go_back(order: &Order) -> Result<()> {
+pub(super) fn go_back(order: &Order, name: &str) -> Result<()> {
     forget_console(order)?;
-    tell(order, "loadvm").map_err(|error| {
-        let message = format!("cannot put `{}` back to its first state", order.instance);
+    tell(order, &format!("loadvm {name}")).map_err(|error| {
+        let message = format!("cannot put `{}` back to state `{name}`", order.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
@@ -132,11 +130,22 @@ pub(super) fn go_back(order: &Order) -> Result<()> {
 /// These commands of the monitor print nothing unless they fail.
 fn tell(order: &Order, command: &str) -> Result<()> {
     let mut monitor = Monitor::connect(&order.scratch)?.patient(STATE_LIMIT)?;
-    let said = monitor.tell(&format!("{command} {STATE}"))?;
+    let said = monitor.tell(command)?;
     match said.trim() {
         "" => Ok(()),
         words => Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}"))),
     }
+}
+
+/// Takes the network link down, or up again.
+pub(super) fn link(order: &Order, nic: u32, up: bool) -> Result<()> {
+    if nic != 0 {
+        let message = format!("`{}` has one network link, number 0", order.instance);
+        return Err(Error::new(ErrorKind::Usage, message));
+    }
+    let mut monitor = Monitor::connect(&order.scratch)?;
+    let link = json!({ "name": "net", "up": up });
+    monitor.ask("set_link", &link).map(drop)
 }
 
 fn forget_console(order: &Order) -> Result<()> {

@@ -1,0 +1,102 @@
+//! Whether an instance can be reached: by an ICMP echo where that is allowed, else by what its way in says.
+//!
+//! Owns the trying, with growing pauses. Must not know commands.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto},
+};
+use tokio::time;
+
+use super::super::held::Reached;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    provision::platform::{Reach, ssh_config},
+};
+
+/// The first pause between two tries, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(1);
+
+/// Tries until there is an answer; how long that answer took.
+pub(super) async fn ping(at: &Reached, limit: Duration) -> Result<Duration> {
+    let (started, mut pause) = (Instant::now(), PAUSES.0);
+    loop {
+        let error = match once(at).await {
+            Ok(took) => return Ok(took),
+            Err(error) => error,
+        };
+        if started.elapsed() + pause >= limit {
+            let tried = humantime::format_duration(limit);
+            let text = format!("{} (tried for {tried})", error.chain());
+            return Err(Error::new(ErrorKind::Infra, text));
+        }
+        time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+async fn once(at: &Reached) -> Result<Duration> {
+    let transport = at.line.transport();
+    let reach = at
+        .record
+        .deployed
+        .as_ref()
+        .map(|deployed| deployed.reach.clone());
+    let Some(Reach::Ssh(reach)) = reach else {
+        return transport.probe(TRY).await;
+    };
+    let config = tokio::task::spawn_blocking(move || ssh_config::resolve(&reach)).await;
+    let config =
+        config.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))?;
+    if config.proxy_jump.is_some() || config.proxy_command.is_some() {
+        // Who is asked by its name here may be somebody else.
+        return transport.probe(TRY).await;
+    }
+    let address = (config.hostname, config.port);
+    let echoed = tokio::task::spawn_blocking(move || echo(&address)).await;
+    if let Ok(Some(took)) = echoed {
+        return Ok(took);
+    }
+    let asked = Instant::now();
+    Arc::clone(&transport).knock(TRY).await?;
+    Ok(asked.elapsed())
+}
+
+/// An ICMP echo; `None` where it is not allowed, not answered, or would only be this host's own answer.
+fn echo(address: &(String, u16)) -> Option<Duration> {
+    let host = address.to_socket_addrs().ok()?.next()?.ip();
+    if host.is_loopback() {
+        return None;
+    }
+    let asked = Instant::now();
+    let socket = socket(host).ok()?;
+    // Type, code, checksum and identifier (both the kernel's affair), sequence number.
+    let kind = if host.is_ipv4() { 8 } else { 128 };
+    rustix::net::send(&socket, &[kind, 0, 0, 0, 0, 0, 0, 1], SendFlags::empty()).ok()?;
+    let mut ready = [PollFd::new(&socket, PollFlags::IN)];
+    poll(&mut ready, Some(&Timespec::try_from(TRY).ok()?)).ok()?;
+    let mut answer = [0; 64];
+    let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::DONTWAIT).ok()?;
+    let replies = if host.is_ipv4() { 0 } else { 129 };
+    (length >= 8 && answer[0] == replies).then(|| asked.elapsed())
+}
+
+fn socket(host: IpAddr) -> io::Result<OwnedFd> {
+    let (family, protocol) = match host {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
+    };
+    let socket = rustix::net::socket(family, SocketType::DGRAM, Some(protocol))?;
+    rustix::net::connect(&socket, &SocketAddr::new(host, 0))?;
+    Ok(socket)
+}

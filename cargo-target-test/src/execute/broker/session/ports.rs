@@ -1,0 +1,231 @@
+//! TCP ports, forwarded between this host and an instance for as long as a client wants it.
+//!
+//! Owns the listening here and the relaying there. Over SSH it is OpenSSH's affair, which does it well; an instance that
+//! is reached by commands alone relays by whatever program it has for that.
+
+use std::{io, path::Path, process::Stdio, sync::Arc, time::Duration};
+
+use target_fixtures::wire::{Direction, Reply, Stream};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream, UnixStream},
+    process::Child,
+    sync::mpsc,
+    time,
+};
+
+use super::{
+    super::{
+        Core,
+        connection::{Replies, Requests},
+        held::{Held, Reached},
+    },
+    Input, forward as until_gone,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    execute::transport::{Event, Transport, own_command, shell},
+    process,
+    provision::platform::Reach,
+};
+
+/// How long SSH may take to forward a port.
+const START: Duration = Duration::from_secs(20);
+/// How much travels at once.
+const CHUNK: usize = 64 << 10;
+
+/// Forwards connections until the client goes, having told it where they are taken; or says why it cannot.
+pub(super) async fn forward(
+    core: &Arc<Core>,
+    (requests, replies): (&mut Requests, &mut Replies),
+    held: &Held,
+    at: &Reached,
+    (direction, port): (Direction, u16),
+) -> io::Result<Result<Reply>> {
+    let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
+    let reach = at.record.deployed.as_ref().map(|deployed| &deployed.reach);
+    let started = match (reach, direction) {
+        // It has this host's own ports.
+        (Some(Reach::Local { .. }), _) => Ok(Forward::None(port)),
+        (Some(Reach::Ssh(_)), Direction::ToTarget) => to_ssh(core, at, folder.path(), port).await,
+        (Some(Reach::Ssh(_)), Direction::FromTarget) => from_ssh(core, at, port).await,
+        (_, Direction::ToTarget) => listen().await.map(Forward::Relay),
+        (_, Direction::FromTarget) => Err(cannot(at)),
+    };
+    let started = match started {
+        Ok(started) => started,
+        Err(error) => return Ok(Err(error)),
+    };
+    let taken = started.port()?;
+    replies.send(&Reply::Forwarded { port: taken }).await?;
+    let transport = at.line.transport();
+    let socket = folder.path().join(SOCKET);
+    tokio::select! {
+        gone = until_gone(requests, Input::None, None) => Err(gone),
+        () = started.serve(&transport, &held.id, &socket, port) => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// The name of the socket by which OpenSSH takes connections: a name of a free port could be another's by then.
+const SOCKET: &str = "s";
+
+/// A forwarding under way; dropped it ends.
+enum Forward {
+    /// Nothing is needed.
+    None(u16),
+    /// What connects here goes through OpenSSH's socket.
+    Socket(TcpListener, Child),
+    /// OpenSSH takes connections on the instance, at this port.
+    There(u16, Child),
+    /// What connects here is relayed by a command each.
+    Relay(TcpListener),
+}
+
+impl Forward {
+    fn port(&self) -> io::Result<u16> {
+        match self {
+            Self::None(port) | Self::There(port, _) => Ok(*port),
+            Self::Socket(listener, _) | Self::Relay(listener) => Ok(listener.local_addr()?.port()),
+        }
+    }
+
+    /// Ends only when what forwards has ended.
+    async fn serve(self, transport: &Arc<dyn Transport>, lease: &str, socket: &Path, port: u16) {
+        match self {
+            Self::None(_) => std::future::pending().await,
+            Self::There(_, mut child) => drop(child.wait().await),
+            Self::Socket(listener, mut child) => {
+                let take = async {
+                    while let Ok((here, _)) = listener.accept().await {
+                        let socket = socket.to_owned();
+                        tokio::spawn(through(here, socket));
+                    }
+                };
+                tokio::select! {
+                    () = take => {}
+                    _ = child.wait() => {}
+                }
+            }
+            Self::Relay(listener) => {
+                let mut relays = tokio::task::JoinSet::new();
+                while let Ok((here, _)) = listener.accept().await {
+                    let (transport, lease) = (Arc::clone(transport), lease.to_owned());
+                    relays.spawn(async move { relay(here, &*transport, &lease, port).await });
+                }
+            }
+        }
+    }
+}
+
+async fn listen() -> Result<TcpListener> {
+    Ok(TcpListener::bind(("127.0.0.1", 0)).await?)
+}
+
+fn cannot(at: &Reached) -> Error {
+    let platform = &at.record.platform;
+    let text = format!("platform `{platform}` cannot let its instances reach this host's ports");
+    Error::new(ErrorKind::Usage, text).with_hint("it can where they are reached by SSH")
+}
+
+async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
+    if let Ok(mut there) = UnixStream::connect(socket).await {
+        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+    }
+}
+
+/// OpenSSH, about to forward.
+fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Child> {
+    let mut command = process::command("ssh");
+    command.arg("-F").arg(core.ssh_config());
+    command.args(["-N", "-T", "-v", "-o", "BatchMode=yes"]);
+    command.args([
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-o",
+        "ServerAliveInterval=15",
+    ]);
+    command.args(forward).args(["--", at.record.name()]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    process::start_with_us_async(command)
+}
+
+async fn to_ssh(core: &Core, at: &Reached, folder: &Path, port: u16) -> Result<Forward> {
+    let socket = folder.join(SOCKET);
+    let what = format!("{}:127.0.0.1:{port}", socket.display());
+    let mut child = ssh(core, at, ["-L", &what])?;
+    let listens = |line: &str| line.contains("Entering interactive session").then_some(0);
+    said(&mut child, listens).await?;
+    Ok(Forward::Socket(listen().await?, child))
+}
+
+async fn from_ssh(core: &Core, at: &Reached, port: u16) -> Result<Forward> {
+    let mut child = ssh(core, at, ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")])?;
+    let allocated = |line: &str| {
+        let rest = line.trim().strip_prefix("Allocated port ")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    Ok(Forward::There(said(&mut child, allocated).await?, child))
+}
+
+/// Waits for a line of OpenSSH's that `find` knows; what it says later is thrown away.
+async fn said(child: &mut Child, find: impl Fn(&str) -> Option<u16>) -> Result<u16> {
+    let infra = |text: String| Error::new(ErrorKind::Infra, text);
+    let stderr = child
+        .stderr
+        .take()
+        .ok_or_else(|| infra("no stderr".to_owned()))?;
+    let mut lines = BufReader::new(stderr).lines();
+    let mut words = Vec::new();
+    let found = time::timeout(START, async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(found) = find(&line) {
+                return Some(found);
+            }
+            if !line.starts_with("debug1: ") && !line.starts_with("OpenSSH") {
+                words.push(line);
+            }
+        }
+        None
+    });
+    let found = found.await;
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    match found {
+        Ok(Some(port)) => Ok(port),
+        Ok(None) => Err(infra(format!("ssh: {}", words.join("; ")))),
+        Err(_) => Err(infra(format!("ssh did not forward it within {START:?}"))),
+    }
+}
+
+/// One connection, by a command on the instance that relays its standard streams.
+async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, port: u16) {
+    let (mut from, mut to) = here.into_split();
+    let (send, stdin) = mpsc::channel(4);
+    let command = own_command(shell::connect_to(port), None);
+    let mut running = transport.exec(&command, lease, Some(stdin));
+    let up = async move {
+        let mut piece = vec![0; CHUNK];
+        while let Ok(read @ 1..) = from.read(&mut piece).await {
+            if send.send(piece[..read].to_vec()).await.is_err() {
+                return;
+            }
+        }
+    };
+    let down = async move {
+        while let Some(event) = running.events.recv().await {
+            match event {
+                Event::Output(Stream::Stdout, bytes) => {
+                    if to.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Event::Output(Stream::Stderr, _) => {}
+                Event::Exited(_) | Event::Lost(_) => return,
+            }
+        }
+    };
+    // The other side may have more to say when this one has said all.
+    tokio::join!(up, down);
+}

@@ -1,0 +1,118 @@
+//! A test's files: what it writes and reads, and what travels between this host and an instance.
+//!
+//! Owns the answers, and how often progress is told. Must not know how files travel (`transport` does).
+
+use std::{io, path::Path, sync::atomic::Ordering, time::Duration};
+
+use serde_json::json;
+use target_fixtures::wire::{CHUNK, Reply, Stream};
+use tokio::{sync::mpsc, time};
+
+use super::{
+    super::{
+        connection::{Replies, Requests},
+        held::{Held, Reached},
+    },
+    Input, forward,
+};
+use crate::{
+    error::Result,
+    execute::transport::{
+        download, files,
+        upload::{self, Moved},
+    },
+};
+
+/// How often the progress of a transfer is told.
+const APART: Duration = Duration::from_secs(2);
+
+/// Writes what the client sends to a file.
+pub(super) async fn put(
+    requests: &mut Requests,
+    held: &Held,
+    at: &Reached,
+    path: &str,
+    mode: u32,
+) -> io::Result<Result<()>> {
+    let (send, pieces) = mpsc::channel(4);
+    let transport = at.line.transport();
+    let put = files::put(&*transport, &held.id, path, mode, pieces);
+    tokio::select! {
+        put = held.unless_lost(put) => Ok(put),
+        gone = forward(requests, Input::File(send), None) => Err(gone),
+    }
+}
+
+/// Sends the client what is in a file.
+pub(super) async fn get(
+    requests: &mut Requests,
+    replies: &mut Replies,
+    held: &Held,
+    at: &Reached,
+    path: &str,
+) -> io::Result<Result<()>> {
+    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+    let transport = at.line.transport();
+    let pass_on = async {
+        while let Some(bytes) = pieces.recv().await {
+            for piece in bytes.chunks(CHUNK) {
+                let stream = Stream::Stdout;
+                replies.send_with(&Reply::Data { stream }, piece).await?;
+            }
+        }
+        Ok(())
+    };
+    let both = async {
+        // The sender goes with the first, so that the second ends.
+        let got = files::get(&*transport, &held.id, path, send);
+        let (got, passed) = tokio::join!(held.unless_lost(got), pass_on);
+        let passed: io::Result<()> = passed;
+        passed.map(|()| got)
+    };
+    tokio::select! {
+        got = both => got,
+        gone = forward(requests, Input::None, None) => Err(gone),
+    }
+}
+
+/// Which way a path travels.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Way {
+    Up,
+    Down,
+}
+
+/// Copies a file or folder, from a path to a path.
+pub(super) async fn copy(
+    requests: &mut Requests,
+    replies: &mut Replies,
+    held: &Held,
+    at: &Reached,
+    (way, from, to): (Way, &str, &str),
+) -> io::Result<Result<Reply>> {
+    let (transport, moved) = (at.line.transport(), Moved::default());
+    let copy = async {
+        match way {
+            Way::Up => upload::put(&*transport, &held.id, Path::new(from), to, &moved)
+                .await
+                .map(|sent| Reply::Answer { value: json!(sent) }),
+            Way::Down => download::get(&*transport, &held.id, from, Path::new(to), &moved)
+                .await
+                .map(|()| Reply::Done),
+        }
+    };
+    let copy = held.unless_lost(copy);
+    tokio::pin!(copy);
+    loop {
+        tokio::select! {
+            copied = &mut copy => return Ok(copied),
+            gone = forward(requests, Input::None, None) => return Err(gone),
+            () = time::sleep(APART) => {
+                let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
+                let (name, verb) = (at.record.name(), if way == Way::Up { "put" } else { "get" });
+                let text = format!("{name}: {verb} `{from}`: {mib:.1} MiB so far");
+                replies.send(&Reply::Note { text }).await?;
+            }
+        }
+    }
+}

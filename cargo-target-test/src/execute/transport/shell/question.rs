@@ -1,0 +1,256 @@
+//! Scripts that answer questions about a machine, and the reading of their answers.
+//!
+//! Owns both, so that they agree. Must not know who asks. Every script tries what its kind of system has.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use target_fixtures::wire::{Exit, Question};
+
+use super::{FACTS, check_path, quote};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Exit code: there is none such.
+const NONE: i32 = 41;
+/// Exit code: this machine has nothing that would know.
+const UNKNOWN: i32 = 44;
+
+/// What else is told than [`FACTS`].
+const MORE: &str =
+    "echo hostname=$(uname -n); read -r u _ </proc/uptime && echo uptime=${u%%.*}; :";
+
+/// The script that answers; `None`: no script does.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for names that cannot be one.
+pub(crate) fn ask(question: &Question) -> Result<Option<String>> {
+    Ok(Some(match question {
+        Question::Facts => format!("{FACTS}; {MORE}"),
+        Question::Listens { port } => super::listens(*port),
+        Question::Package { name } => package(&word(name)?),
+        Question::Service { name } => service(&word(name)?),
+        Question::User { name } => user(&word(name)?),
+        Question::File { path } => file(path)?,
+        Question::Console => return Ok(None),
+    }))
+}
+
+fn word(name: &str) -> Result<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._@:~".contains(c);
+    match !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain) {
+        true => Ok(name.to_owned()),
+        false => Err(Error::new(
+            ErrorKind::Usage,
+            format!("{name:?} is no name of a package, service or user"),
+        )),
+    }
+}
+
+fn has(program: &str) -> String {
+    format!("command -v {program} >/dev/null 2>&1")
+}
+
+fn package(name: &str) -> String {
+    format!(
+        "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name} 2>/dev/null) || exit {NONE}; \
+           case $s in *' installed/'*) echo \"${{s##*/}}\" ;; *) exit {NONE} ;; esac; \
+         elif {rpm}; then rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name} || exit {NONE}; \
+         elif {apk}; then s=$(apk info -e -v {name}) || exit {NONE}; [ -n \"$s\" ] || exit {NONE}; echo \"${{s#{name}-}}\"; \
+         elif {pacman}; then s=$(pacman -Q {name} 2>/dev/null) || exit {NONE}; echo \"${{s#* }}\"; \
+         else exit {UNKNOWN}; fi",
+        dpkg = has("dpkg-query"),
+        rpm = has("rpm"),
+        apk = has("apk"),
+        pacman = has("pacman"),
+    )
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "if [ -d /run/systemd/system ]; then systemctl show -p LoadState -p ActiveState -p UnitFileState {name}; \
+         elif {rc}; then rc-service -e {name} || exit {NONE}; \
+           rc-service {name} status >/dev/null 2>&1 && echo ActiveState=active; \
+           rc-update show 2>/dev/null | grep -q \"^ *{name} |\" && echo UnitFileState=enabled; :; \
+         elif [ -d /etc/init.d ]; then [ -x /etc/init.d/{name} ] || exit {NONE}; \
+           /etc/init.d/{name} status >/dev/null 2>&1 && echo ActiveState=active; \
+           ls /etc/rc[2-5].d/S*{name} >/dev/null 2>&1 && echo UnitFileState=enabled; :; \
+         else exit {UNKNOWN}; fi",
+        rc = has("rc-service"),
+    )
+}
+
+fn user(name: &str) -> String {
+    format!(
+        "if {getent}; then getent passwd {name} || exit {NONE}; \
+         else grep -E '^({name}:|[^:]*:[^:]*:{name}:)' /etc/passwd || exit {NONE}; fi",
+        getent = has("getent"),
+    )
+}
+
+fn file(path: &str) -> Result<String> {
+    check_path(path)?;
+    let path = quote(path);
+    Ok(format!(
+        "[ -e {path} ] || [ -L {path} ] || exit {NONE}; stat -c '%a %s %Y %U %G %F' -- {path} && \
+         if [ -L {path} ]; then readlink -n -- {path}; fi"
+    ))
+}
+
+/// Reads an answer. `None`: the script failed in a way that says nothing.
+pub(crate) fn answer(question: &Question, exit: &Exit, text: &str) -> Option<Value> {
+    match (question, exit) {
+        (Question::Listens { .. }, Exit::Code(code)) => Some(json!(*code == 0)),
+        (_, Exit::Code(NONE)) => Some(Value::Null),
+        (_, Exit::Code(0)) => match question {
+            Question::Facts => Some(facts(text)),
+            Question::Package { .. } => Some(json!(text.trim())),
+            Question::Service { .. } => Some(read_service(text)),
+            Question::User { .. } => read_user(text),
+            _ => read_file(text),
+        },
+        _ => None,
+    }
+}
+
+/// Why there is no answer, where the script knows.
+pub(crate) fn excuse(exit: &Exit) -> Option<&'static str> {
+    (*exit == Exit::Code(UNKNOWN)).then_some("nothing on the instance knows that")
+}
+
+fn pairs(text: &str) -> BTreeMap<&str, &str> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| (key, value.trim().trim_matches('"')))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+fn facts(text: &str) -> Value {
+    let mut facts = pairs(text);
+    let bytes = |kib: &str| kib.parse::<u64>().ok().map(|kib| (kib << 10).to_string());
+    let sizes = ["memory", "disk"].map(|key| (key, facts.remove(key).and_then(bytes)));
+    let mut all: BTreeMap<String, String> = facts
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    for (key, size) in sizes {
+        all.extend(size.map(|size| (key.to_owned(), size)));
+    }
+    json!(all)
+}
+
+fn read_service(text: &str) -> Value {
+    let said = pairs(text);
+    if said
+        .get("LoadState")
+        .is_some_and(|state| *state == "not-found")
+    {
+        return Value::Null;
+    }
+    let is = |key, values: &[&str]| said.get(key).is_some_and(|value| values.contains(value));
+    json!({
+        "active": is("ActiveState", &["active", "reloading"]),
+        "enabled": is("UnitFileState", &["enabled", "enabled-runtime", "alias", "static"]),
+    })
+}
+
+fn read_user(text: &str) -> Option<Value> {
+    let fields: Vec<_> = text.lines().next()?.split(':').collect();
+    let [name, _, uid, gid, _, home, shell] = fields.as_slice() else {
+        return None;
+    };
+    let [uid, gid] = [uid, gid].map(|number| number.parse::<u32>().ok());
+    Some(json!({ "name": name, "uid": uid?, "gid": gid?, "home": home, "shell": shell }))
+}
+
+fn read_file(text: &str) -> Option<Value> {
+    let (first, link) = text.split_once('\n')?;
+    let mut words = first.splitn(6, ' ');
+    let mut next = || words.next();
+    let (mode, size, modified) = (next()?, next()?, next()?);
+    let (user, group, kind) = (next()?, next()?, next()?);
+    let kind = match kind {
+        kind if kind.contains("regular") => "file",
+        "directory" => "folder",
+        "symbolic link" => "link",
+        _ => "other",
+    };
+    Some(json!({
+        "kind": kind,
+        "mode": u32::from_str_radix(mode, 8).ok()?,
+        "size": size.parse::<u64>().ok()?,
+        "modified": modified.parse::<u64>().ok()?,
+        "user": user,
+        "group": group,
+        "link": (kind == "link").then_some(link),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process;
+
+    /// What this machine answers.
+    fn here(question: &Question) -> Option<Value> {
+        let mut command = process::command("/bin/sh");
+        command.arg("-c").arg(ask(question).unwrap().unwrap());
+        let output = process::output(command).unwrap();
+        let exit = Exit::Code(output.status.code().unwrap());
+        answer(question, &exit, &String::from_utf8(output.stdout).unwrap())
+    }
+
+    #[test]
+    fn this_machine_answers() {
+        let facts = here(&Question::Facts).unwrap();
+        for key in [
+            "arch", "kernel", "hostname", "uptime", "memory", "cores", "boot-id",
+        ] {
+            assert!(facts[key].is_string(), "{key}: {facts}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b");
+        std::fs::write(&path, "12345").unwrap();
+        std::os::unix::fs::symlink("a b", folder.path().join("l")).unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name).display().to_string();
+            here(&Question::File { path })
+        };
+        let found = file("a b").unwrap();
+        assert_eq!(
+            (&found["kind"], &found["size"]),
+            (&json!("file"), &json!(5))
+        );
+        assert_eq!(file("l").unwrap()["link"], "a b");
+        assert_eq!(file("").unwrap()["kind"], "folder");
+        assert_eq!(file("none"), Some(Value::Null));
+        let root = here(&Question::User {
+            name: "root".to_owned(),
+        })
+        .unwrap();
+        assert_eq!((&root["uid"], &root["home"]), (&json!(0), &json!("/root")));
+        let nobody = "no-such-user".to_owned();
+        assert_eq!(here(&Question::User { name: nobody }), Some(Value::Null));
+    }
+
+    #[test]
+    fn answers_of_other_machines_are_read() {
+        let service = Question::Service {
+            name: "x".to_owned(),
+        };
+        let read = |text| answer(&service, &Exit::Code(0), text).unwrap();
+        assert_eq!(
+            read("LoadState=not-found\nActiveState=inactive\n"),
+            Value::Null
+        );
+        assert_eq!(
+            read("LoadState=loaded\nActiveState=active\nUnitFileState=disabled\n"),
+            json!({ "active": true, "enabled": false })
+        );
+        assert_eq!(answer(&service, &Exit::Code(UNKNOWN), ""), None);
+        for name in ["", "-x", "a b", "a;b", "$x"] {
+            let name = name.to_owned();
+            assert!(ask(&Question::Package { name }).is_err());
+        }
+    }
+}
