@@ -12,6 +12,8 @@ mod contract;
 mod examples;
 /// Whatever dies, hangs, lies or is damaged.
 mod faults;
+/// Fixtures, and what tests say of themselves.
+mod fixtures;
 /// Metadata read from real test binaries.
 mod inventory;
 /// Machines that are made, prepared, lost and found.

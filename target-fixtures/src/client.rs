@@ -68,7 +68,7 @@ impl Connection {
     }
 
     /// The next answer; notes go to standard error as they come.
-    fn answer(&mut self) -> Result<Reply> {
+    pub(crate) fn answer(&mut self) -> Result<Reply> {
         loop {
             match self.receive()? {
                 (Reply::Note { text }, _) => note(&text),
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
+    pub(crate) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
         wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| broken(&error))
     }
 

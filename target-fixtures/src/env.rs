@@ -22,6 +22,9 @@ pub const LEASE: &str = "TARGET_TEST_LEASE";
 pub const LEASED_TEST: &str = "TARGET_TEST_LEASED_TEST";
 /// In a case: the test binary's file name, since binaries of two crates may have tests of one name.
 pub const LEASED_BINARY: &str = "TARGET_TEST_LEASED_BINARY";
+/// In a process of a test binary that is to tear a fixture down instead of running its test: `1`. What, comes by standard
+/// input.
+pub const TEAR_DOWN: &str = "TARGET_TEST_TEAR_DOWN";
 /// In a case: the target's name.
 pub const NAME: &str = "TARGET_TEST_NAME";
 /// In a case: the instance's name; several are separated by spaces.

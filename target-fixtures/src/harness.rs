@@ -3,16 +3,19 @@
 //! Owns the verdict of one test. Must not know how targets are reached. No public interface.
 
 use std::{
+    any::Any,
     fmt,
     hint::black_box,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{ExitCode, Termination},
 };
 
 use crate::{
     Target,
     error::{ErrorKind, TargetError, skipped},
-    lease,
+    fixture::{self, Fixtures, Registered},
+    lease::{self, TearDown},
+    verdict::{self, SkipNow},
     wire::Request,
 };
 
@@ -24,15 +27,19 @@ pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     bytes
 }
 
-/// Runs a test on the targets of its lease. The test also gets the first of them on its own.
+/// Runs a test on the targets of its lease, or, where this process is for that, a fixture's tear-down.
 pub fn run(
     record: &'static [u8],
     path: &str,
-    test: impl FnOnce(&Target, &[Target]) -> Verdict,
+    fixtures: &[&'static dyn Registered],
+    test: impl FnOnce(&Fixtures, &[Target]) -> Verdict,
 ) -> Verdict {
     // Linkers keep what code refers to.
     black_box(record);
-    let (targets, expect_fail) = match lease::targets(path) {
+    if let Some(order) = lease::tear_down(path) {
+        return tear_down(&order, path, fixtures);
+    }
+    let (targets, declared) = match lease::targets(path) {
         Ok(leased) => leased,
         Err(error) if error.kind() == ErrorKind::Skip => return Verdict::Skip(error.to_string()),
         Err(error) => return Verdict::Fail(format!("{error:?}")),
@@ -40,9 +47,24 @@ pub fn run(
     let Some(first) = targets.first() else {
         return Verdict::Fail("infra: the lease has no instance".to_owned());
     };
-    let verdict = match expect_fail {
-        None => test(first, &targets),
-        Some(reason) => expected_to_fail(&reason, || test(first, &targets)),
+    let fixtures = Fixtures::new(Some(first.clone()));
+    let ended = caught(|| test(&fixtures, &targets));
+    // Also after a panic.
+    let torn = fixtures.tear_down();
+    let said = verdict::expected();
+    let ended = match (declared, &said) {
+        (Some(reason), _) => expected_to_fail(&reason, ended),
+        (None, Some(reason)) => first.tell_expected(reason, expected_to_fail(reason, ended)),
+        (None, None) => ended,
+    };
+    let verdict = match (ended, torn) {
+        (Ok(verdict), None) => verdict,
+        (Ok(Verdict::Exit(code)), Some(error)) if code == ExitCode::SUCCESS => Verdict::Fail(error),
+        (ended, Some(error)) => {
+            eprintln!("{error}");
+            ended.unwrap_or_else(|panic| resume_unwind(panic))
+        }
+        (Err(panic), None) => resume_unwind(panic),
     };
     match verdict {
         Verdict::Skip(reason) => match first.skip(&reason) {
@@ -53,19 +75,68 @@ pub fn run(
     }
 }
 
-/// The verdict of a test that is expected to fail, by a panic too: a pass is then a failure.
-fn expected_to_fail(reason: &str, test: impl FnOnce() -> Verdict) -> Verdict {
+/// Ends a fixture that another process set up, which cannot any more or need not.
+fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered]) -> Verdict {
+    let Some(fixture) = fixture::find(fixtures, &order.name) else {
+        return Verdict::Fail(format!("the test takes no fixture `{}`", order.name));
+    };
+    let target = match &order.instance {
+        None => None,
+        Some(instance) => match lease::targets(path) {
+            Ok((targets, _)) => targets
+                .into_iter()
+                .find(|target| target.instance() == instance),
+            Err(error) => return Verdict::Fail(format!("{error:?}")),
+        },
+    };
+    match fixture.tear_down(&Fixtures::new(target), &order.state) {
+        Ok(()) => Verdict::Exit(ExitCode::SUCCESS),
+        Err(failure) => failure.verdict(),
+    }
+}
+
+type Panic = Box<dyn Any + Send>;
+
+/// What a test came to; a panic is what it was.
+fn caught(test: impl FnOnce() -> Verdict) -> Result<Verdict, Panic> {
     // What the test leaves half-done is not looked at again.
-    let verdict = catch_unwind(AssertUnwindSafe(test));
-    match verdict {
+    match catch_unwind(AssertUnwindSafe(test)) {
+        Err(panic) => match panic.downcast::<SkipNow>() {
+            Ok(skip) => Ok(Verdict::Skip(skip.0)),
+            Err(panic) => Err(panic),
+        },
+        ended => ended,
+    }
+}
+
+/// The verdict of a test that is expected to fail, by a panic too: a pass is then a failure.
+fn expected_to_fail(reason: &str, ended: Result<Verdict, Panic>) -> Result<Verdict, Panic> {
+    Ok(match ended {
         Ok(Verdict::Skip(reason)) => Verdict::Skip(reason),
         Ok(Verdict::Exit(code)) if code == ExitCode::SUCCESS => {
             Verdict::Fail(format!("passed, but is expected to fail: {reason}"))
         }
-        _ => {
+        // An instance that is lost says nothing of what was expected.
+        Ok(Verdict::Fail(text)) if text.starts_with("infra: ") => Verdict::Fail(text),
+        ended => {
+            if let Ok(failed @ Verdict::Fail(_)) = ended {
+                failed.print();
+            }
             eprintln!("failed as expected: {reason}");
             Verdict::Exit(ExitCode::SUCCESS)
         }
+    })
+}
+
+/// Runs an `async` test to its end.
+#[cfg(feature = "tokio")]
+pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    // Two threads: `Target`'s methods block the one they are called on.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(test),
+        Err(error) => panic!("cannot start tokio's runtime: {error}"),
     }
 }
 
@@ -148,6 +219,18 @@ impl<R: Termination> ViaTermination for &mut Returned<R> {
 }
 
 impl Target {
+    /// Has the broker know that the test failed as it said it would.
+    fn tell_expected(&self, reason: &str, ended: Result<Verdict, Panic>) -> Result<Verdict, Panic> {
+        if let Ok(Verdict::Exit(code)) = &ended
+            && *code == ExitCode::SUCCESS
+        {
+            let reason = reason.to_owned();
+            // Without a broker nobody reports.
+            let _ = self.client.ask(Request::ExpectFail { reason });
+        }
+        ended
+    }
+
     fn skip(&self, reason: &str) -> Result<(), TargetError> {
         self.client
             .ask(Request::Skip {
@@ -164,7 +247,7 @@ mod tests {
     #[test]
     fn an_expected_failure_passes_and_a_pass_fails() {
         let passed = |verdict| matches!(verdict, Verdict::Exit(code) if code == ExitCode::SUCCESS);
-        let of = |test: fn() -> Verdict| expected_to_fail("bug 7", test);
+        let of = |test: fn() -> Verdict| expected_to_fail("bug 7", caught(test)).expect("no panic");
         assert!(passed(of(|| Verdict::Fail("no".to_owned()))));
         assert!(passed(of(|| Verdict::Exit(ExitCode::FAILURE))));
         assert!(passed(of(|| panic!("as expected"))));

@@ -12,6 +12,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use serde::Deserialize;
+
 use crate::{
     Target,
     client::{Client, Leased},
@@ -39,6 +41,24 @@ pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
     let targets = instances.into_iter();
     let targets = targets.map(|instance| Target::new(Arc::clone(&client), instance));
     Ok((targets.collect(), expect_fail))
+}
+
+/// What a process is to tear down that the broker started for it.
+#[derive(Deserialize)]
+pub(crate) struct TearDown {
+    /// The fixture's path.
+    pub(crate) name: String,
+    /// The instance it was set up on; none of a fixture of the run.
+    pub(crate) instance: Option<String>,
+    /// Its value.
+    pub(crate) state: serde_json::Value,
+}
+
+/// The fixture that this process is to tear down, if a broker started it for that and it is the test at `path`.
+pub(crate) fn tear_down(path: &str) -> Option<TearDown> {
+    env::var_os(name::TEAR_DOWN)?;
+    is_of(path, &env::var(name::LEASED_TEST).ok()?).then_some(())?;
+    serde_json::from_reader(std::io::stdin()).ok()
 }
 
 /// Socket and lease, if a runner started this process for this very test.

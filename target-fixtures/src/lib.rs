@@ -97,7 +97,7 @@
 //!
 //! `?` takes any error. What [`Target`]'s methods return is a [`TargetError`] with a [`kind`](TargetError::kind);
 //! a command that does not exit with 0 is one, and shows the last lines it printed. A test skips
-//! itself by returning [`skip`]:
+//! itself by returning [`skip`](fn@skip):
 //!
 //! ```no_run
 //! # use target_fixtures::prelude::*;
@@ -123,11 +123,14 @@ extern crate self as target_fixtures;
 mod client;
 pub mod env;
 mod error;
+mod fixture;
 mod harness;
 mod lease;
 pub mod metadata;
+pub mod platform;
 pub mod requirement;
 mod target;
+mod verdict;
 pub mod wire;
 
 /// Gives the tests of this module, and of the modules below it, defaults.
@@ -138,21 +141,32 @@ pub use target_fixtures_macros::target_defaults;
 /// Makes a function a test that runs on a target. See the [guide](crate#forms-of-a-test).
 pub use target_fixtures_macros::target_test;
 
+/// Makes a function a fixture. See the [guide](crate#fixtures).
+pub use target_fixtures_macros::target_fixture;
+
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
     target::{
         Command, Facts, File, FileKind, Forward, Line, Output, Process, Service, Target, User,
     },
+    verdict::expect_fail,
     wire::{Exit, Stream},
 };
 
 /// What a test file needs: `use target_fixtures::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Error, Result, Target, skip, target_defaults, target_test};
+    pub use crate::{Error, Result, Target, skip, target_defaults, target_fixture, target_test};
 }
 
 #[doc(hidden)]
 pub mod __private {
     //! For generated code alone.
-    pub use crate::harness::*;
+    pub use crate::{
+        fixture::{
+            Failure, Fixture, Fixtures, Of, Registered, Scope, State, all_typed, load, save, torn,
+            typed,
+        },
+        harness::*,
+        verdict::skip_now,
+    };
 }

@@ -21,6 +21,7 @@ mod process;
 
 pub use command::Command;
 pub use forward::Forward;
+pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, Service, User};
 pub use output::Output;
 pub use process::{Line, Process};
@@ -29,14 +30,16 @@ type Result<T> = std::result::Result<T, TargetError>;
 
 /// One instance, leased to this test alone.
 ///
-/// It may be used from any number of threads at once. Its lease ends with the test.
+/// It may be used from any number of threads at once, and cloned. Its lease ends with the test.
+#[derive(Clone)]
 pub struct Target {
     pub(crate) client: Arc<Client>,
-    instance: Instance,
+    instance: Arc<Instance>,
 }
 
 impl Target {
     pub(crate) fn new(client: Arc<Client>, instance: Instance) -> Self {
+        let instance = Arc::new(instance);
         Self { client, instance }
     }
 

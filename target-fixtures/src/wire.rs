@@ -182,6 +182,55 @@ pub enum Request {
         /// Its name: `TERM`.
         name: String,
     },
+    /// The test is expected to fail, and did; answered by [`Reply::Done`].
+    ExpectFail {
+        /// Why, for people.
+        reason: String,
+    },
+    /// A test needs a fixture that others may share; answered, once nobody else is setting it up, by
+    /// [`Reply::Fixture`] or [`Reply::Failed`]. Whoever gets no state sets it up, and says on the same connection
+    /// [`Request::FixtureUp`] or [`Request::FixtureFailed`].
+    Fixture {
+        /// Its path: `hello::db`.
+        name: String,
+        /// With whom it is shared.
+        scope: Shared,
+    },
+    /// It is set up; answered by [`Reply::Done`].
+    FixtureUp {
+        /// Its value.
+        state: Value,
+        /// Whether there is something to do at its end.
+        tears_down: bool,
+    },
+    /// It could not be set up; answered by [`Reply::Done`].
+    FixtureFailed {
+        /// Whether the tests that need it are skipped.
+        skips: bool,
+        /// Why, for people.
+        message: String,
+    },
+    /// A fixture of this test alone is set up, which must be torn down; answered by [`Reply::Done`].
+    FixtureOfTest {
+        /// Its path.
+        name: String,
+        /// The instance it is on.
+        instance: String,
+        /// Its value.
+        state: Value,
+    },
+    /// It is torn down; answered by [`Reply::Done`].
+    FixtureDown {
+        /// Its path.
+        name: String,
+        /// Why that failed.
+        error: Option<String>,
+    },
+    /// How long setting up and tearing down took of the test process's time; answered by [`Reply::Done`].
+    FixturesTook {
+        /// In milliseconds.
+        millis: u64,
+    },
     /// A piece of standard input or of a file, in the body; not answered.
     Data,
     /// No more [`Request::Data`]; not answered.
@@ -235,6 +284,11 @@ pub enum Reply {
         /// How long it ran, in milliseconds.
         millis: u64,
     },
+    /// A fixture's value; without one the client is to set it up.
+    Fixture {
+        /// The value.
+        state: Option<Value>,
+    },
     /// What was asked for.
     Answer {
         /// As the question says.
@@ -254,6 +308,19 @@ pub enum Reply {
     Done,
     /// The request was not met; the connection stays usable.
     Failed(Failure),
+}
+
+/// With whom a fixture's value is shared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shared {
+    /// With all tests of the run on one instance of the lease.
+    Instance {
+        /// The instance.
+        instance: String,
+    },
+    /// With all tests of the run.
+    Run,
 }
 
 /// Why a request was not met.

@@ -62,8 +62,12 @@ impl Results<'_> {
             ));
         }
         for ((_, case), outcome) in last(self.outcomes) {
-            if let Verdict::Skip(reason) = &outcome.verdict {
-                ui::note(format!("skip: {case}: {reason}"));
+            match (&outcome.verdict, &outcome.expected) {
+                (Verdict::Skip(reason), _) => ui::note(format!("skip: {case}: {reason}")),
+                (Verdict::Pass, Some(reason)) => {
+                    ui::note(format!("failed as expected: {case}: {reason}"));
+                }
+                _ => {}
             }
         }
         self.print_skipped();

@@ -31,6 +31,7 @@ mod case;
 mod connection;
 mod demand;
 mod failed;
+mod fixtures;
 mod held;
 mod lending;
 mod line;
@@ -101,6 +102,8 @@ pub(crate) struct Core {
     released: Mutex<Report>,
     /// Cases whose instances stay for somebody to look at.
     failed: Mutex<Vec<Failed>>,
+    /// What tests share, in the order in which it was set up.
+    fixtures: Mutex<Vec<fixtures::Entry>>,
 }
 
 impl Broker {
@@ -133,6 +136,7 @@ impl Broker {
             releases,
             released: Mutex::default(),
             failed: Mutex::default(),
+            fixtures: Mutex::default(),
         });
         let listener = UnixListener::bind(core.socket()).map_err(|error| {
             let path = core.socket().display().to_string();
@@ -181,6 +185,7 @@ impl Broker {
         for held in leases {
             held.end(&self.core, End::Abandoned).await;
         }
+        self.core.end_all_fixtures().await;
         lock(&self.core.lines).clear();
     }
 

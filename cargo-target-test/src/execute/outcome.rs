@@ -23,6 +23,10 @@ pub struct Outcome {
     pub waited: Duration,
     /// How long the test process lived.
     pub took: Duration,
+    /// How much of that fixtures took.
+    pub fixtures: Duration,
+    /// Why it failed as expected, where it did.
+    pub expected: Option<String>,
     /// The end of its output, unless it passed.
     pub stdout: String,
     /// The end of its standard error, unless it passed.
@@ -44,6 +48,22 @@ pub enum Verdict {
 }
 
 impl Outcome {
+    /// What the test said of itself, beside how it ended.
+    pub(crate) fn add_said(&mut self, expected: Option<String>, fixtures: Duration) {
+        self.expected = self.expected.take().or(expected);
+        self.expected = self
+            .expected
+            .take()
+            .filter(|_| self.verdict == Verdict::Pass);
+        self.fixtures = fixtures.min(self.took);
+    }
+
+    /// How long the test itself took.
+    #[must_use]
+    pub fn test_took(&self) -> Duration {
+        self.took - self.fixtures
+    }
+
     /// An attempt that has just begun.
     pub(crate) fn of_case(binary: &str, case: &str, attempt: u32) -> Self {
         Self {
@@ -54,6 +74,8 @@ impl Outcome {
             instances: Vec::new(),
             waited: Duration::ZERO,
             took: Duration::ZERO,
+            fixtures: Duration::ZERO,
+            expected: None,
             stdout: String::new(),
             stderr: String::new(),
         }

@@ -116,6 +116,12 @@ impl Arguments {
         }
     }
 
+    /// The platform that the parameter's type says.
+    pub(crate) fn set_platform(&mut self, platform: &str) {
+        let platform = Json::Text(platform.to_owned());
+        self.fields.insert("platform".to_owned(), platform);
+    }
+
     /// The record's `metadata`.
     pub(crate) fn into_metadata(mut self, doc: Option<String>) -> Json {
         self.fields

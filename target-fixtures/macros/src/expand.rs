@@ -12,28 +12,31 @@ use syn::{
 use crate::{
     arguments::Arguments,
     json::Json,
-    signature::{self, Form},
+    signature::{self, Form, Parameters},
 };
 
 /// A test: its record, and the function that the test harness calls.
 pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStream> {
     let arguments = Arguments::of_test(arguments);
-    let form = signature::form(function, arguments.as_ref().ok());
-    let (arguments, form) = match (arguments, form) {
-        (Ok(arguments), Ok(form)) => (arguments, form),
+    let parameters = signature::of_test(function, arguments.as_ref().ok());
+    let (mut arguments, parameters) = match (arguments, parameters) {
+        (Ok(arguments), Ok(parameters)) => (arguments, parameters),
         (Err(mut all), Err(other)) => {
             all.combine(other);
             return Err(all);
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
+    if let Some((platform, _)) = parameters.platform {
+        arguments.set_platform(platform);
+    }
     let path = path_of(Some(&function.sig.ident));
     let record = record(
         "test",
         &path,
         &arguments.into_metadata(doc(&function.attrs)),
     );
-    harness(function, form, &path, &record)
+    harness(function, &parameters, &path, &record)
 }
 
 /// A module's defaults: a record that nothing calls.
@@ -68,7 +71,7 @@ fn record(kind: &str, path: &TokenStream, metadata: &Json) -> TokenStream {
 /// The function that the test harness calls, the author's own inside it.
 fn harness(
     function: &ItemFn,
-    form: Form,
+    parameters: &Parameters,
     path: &TokenStream,
     record: &TokenStream,
 ) -> Result<TokenStream> {
@@ -82,7 +85,7 @@ fn harness(
         .inputs
         .iter()
         .enumerate()
-        .filter(|(position, _)| *position != form.position());
+        .filter(|(position, _)| !parameters.takes(*position));
     let others = others.map(|(_, input)| without_mut(input));
     // `#[should_panic]` is refused by the compiler on a test that returns anything.
     let should_panic = attrs
@@ -90,42 +93,81 @@ fn harness(
         .any(|attribute| signature::named(attribute, &["should_panic"]));
     let output = (!should_panic).then(|| quote!(-> ::target_fixtures::__private::Verdict));
     let end = should_panic.then(|| quote!(.print();));
-    let (inner, call) = (inner(function), call(function, form)?);
+    let (inner, call) = (inner(function), call(function, parameters)?);
+    let fixtures = parameters.fixtures.iter().map(|(_, name)| name);
     Ok(quote! {
         #(#attrs)*
         #test
         #vis fn #name(#(#others),*) #output {
             #inner
             #record
-            ::target_fixtures::__private::run(&RECORD, ::core::concat!(#path), |__first, __all| {
-                #[allow(unused_imports)]
-                use ::target_fixtures::__private::{ViaResult as _, ViaTermination as _};
-                #call.verdict()
-            })
+            ::target_fixtures::__private::run(
+                &RECORD,
+                ::core::concat!(#path),
+                &[#(&::target_fixtures::__private::Of::<#fixtures>::NEW),*],
+                |__fixtures, __all| {
+                    #[allow(unused_imports)]
+                    use ::target_fixtures::__private::{ViaResult as _, ViaTermination as _};
+                    #call
+                },
+            )
             #end
         }
     })
 }
 
 /// The call of the author's function; each part where a wrong type is to be reported.
-fn call(function: &ItemFn, form: Form) -> Result<TokenStream> {
+fn call(function: &ItemFn, parameters: &Parameters) -> Result<TokenStream> {
     let signature = &function.sig;
     let passed = signature
         .inputs
         .iter()
         .enumerate()
-        .map(|(position, input)| match form {
-            Form::One(at) if at == position => Ok(quote_spanned!(input.span()=> __first)),
-            Form::Many(at) if at == position => Ok(quote_spanned!(input.span()=> __all)),
-            _ => signature::name(input).map(|name| quote!(#name)),
-        });
+        .map(|(position, input)| passed(position, input, parameters));
     let passed = passed.collect::<Result<Vec<_>>>()?;
     let name = &signature.ident;
     let span = match &signature.output {
         ReturnType::Default => name.span(),
         ReturnType::Type(_, ty) => ty.span(),
     };
-    Ok(quote_spanned!(span=> ::target_fixtures::__private::returned(#name(#(#passed),*))))
+    let call = match signature.asyncness {
+        None => quote!(#name(#(#passed),*)),
+        Some(_) => quote!(::target_fixtures::__private::block_on(#name(#(#passed),*))),
+    };
+    // The values of fixtures live until the test has ended.
+    Ok(quote_spanned!(span=> ::target_fixtures::__private::returned(#call).verdict()))
+}
+
+fn passed(position: usize, input: &FnArg, parameters: &Parameters) -> Result<TokenStream> {
+    let fixture = parameters.fixtures.iter().find(|(at, _)| *at == position);
+    if let Some((_, name)) = fixture {
+        return Ok(
+            quote_spanned!(input.span()=> &*match __fixtures.get::<#name>() {
+                ::core::result::Result::Ok(value) => value,
+                ::core::result::Result::Err(failure) => return failure.verdict(),
+            }),
+        );
+    }
+    if parameters.form.position() != position {
+        return signature::name(input).map(|name| quote!(#name));
+    }
+    let typed = parameters.platform.as_ref().map(|(_, ty)| ty);
+    Ok(match (parameters.form, typed) {
+        (Form::One(_), None) => quote_spanned!(input.span()=> &__all[0]),
+        (Form::Many(_), None) => quote_spanned!(input.span()=> __all),
+        (Form::One(_), Some(ty)) => quote_spanned!(input.span()=>
+            &match ::target_fixtures::__private::typed::<#ty>(&__all[0]) {
+                ::core::result::Result::Ok(target) => target,
+                ::core::result::Result::Err(failure) => return failure.verdict(),
+            }
+        ),
+        (_, ty) => quote_spanned!(input.span()=>
+            &*match ::target_fixtures::__private::all_typed::<#ty>(__all) {
+                ::core::result::Result::Ok(targets) => targets,
+                ::core::result::Result::Err(failure) => return failure.verdict(),
+            }
+        ),
+    })
 }
 
 /// A parameter that is only passed on.

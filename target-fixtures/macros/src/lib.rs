@@ -2,6 +2,7 @@
 
 mod arguments;
 mod expand;
+mod fixture;
 mod json;
 mod nearest;
 #[allow(
@@ -33,6 +34,27 @@ pub fn target_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     };
     let expanded = expand::test(arguments.into(), &function).unwrap_or_else(|error| {
         // The function stays, so that the author sees this error and no second one that follows from it.
+        let error = error.to_compile_error();
+        quote!(#error #[allow(unused)] #function)
+    });
+    expanded.into()
+}
+
+/// Makes a function a fixture: a value that tests take as an argument of the function's name.
+///
+/// See the [guide](https://docs.rs/target-fixtures) for scopes and tear-down.
+#[proc_macro_attribute]
+pub fn target_fixture(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = match syn::parse::<ItemFn>(item.clone()) {
+        Ok(function) => function,
+        Err(_) => {
+            let item = proc_macro2::TokenStream::from(item);
+            let message = "`#[target_fixture]` belongs on a function with a body";
+            let error = syn::Error::new_spanned(item.clone(), message).to_compile_error();
+            return quote!(#error #item).into();
+        }
+    };
+    let expanded = fixture::fixture(arguments.into(), &function).unwrap_or_else(|error| {
         let error = error.to_compile_error();
         quote!(#error #[allow(unused)] #function)
     });

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{
     Core, Entry, Supply,
     connection::{Connection, request_failure},
+    fixtures::Maker,
     held::{End, Held},
     lending::{self, Asker},
     names::Case,
@@ -146,13 +147,7 @@ async fn run_case(
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
-    let asker = Asker {
-        pid,
-        case: start.name.clone(),
-        lease: core.new_lease(),
-        after: case.after(&start.name),
-        fresh: case.retry_fresh && start.attempt > 1,
-    };
+    let asker = asker(core, pid, case, start);
     let mut outcome = start.outcome();
     let held = match wait_for_lease(core, connection, case, &asker).await {
         Ok(held) => held,
@@ -176,14 +171,34 @@ async fn run_case(
     if start.last || end == End::Done {
         case.supply.demand.done(&start.name);
     }
+    let (expected, fixtures) = held.said();
     let lost = match core.stays(case, start, end) {
         true => core.keep_failed(case, start, held),
         false => held.end(core, end).await,
     };
     judge(&mut outcome, ended, lost, skipped, &case.run);
+    outcome.add_said(expected, fixtures);
     let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;
     core.record(outcome);
     Ok(!over)
+}
+
+fn asker(core: &Core, pid: u32, case: &Case, start: &Start) -> Asker {
+    Asker {
+        pid,
+        case: start.name.clone(),
+        lease: core.new_lease(),
+        after: case.after(&start.name),
+        fresh: case.retry_fresh && start.attempt > 1,
+        only: None,
+        maker: Maker {
+            binary: start.binary.clone(),
+            prefix: case.run.prefix.clone(),
+            test: case.run.test.clone(),
+            full_name: case.full_name.clone(),
+            again: start.attempt > 1,
+        },
+    }
 }
 
 /// Has the runner run the test on the instances of a lease, to its end; what it reports, and why the test skipped
@@ -196,7 +211,7 @@ async fn run_on(
     held: &Held,
 ) -> (Result<Report, Silence>, Option<String>) {
     let run = Run {
-        env: environment(core, case, &start.binary, held),
+        env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
         ..case.run.clone()
     };

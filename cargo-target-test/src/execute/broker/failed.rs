@@ -37,7 +37,7 @@ impl Core {
         start: &Start,
         held: Arc<Held>,
     ) -> Option<String> {
-        let env = environment(self, case, &start.binary, &held);
+        let env = environment(self, (&start.binary, &case.full_name), &held);
         let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
         self.changed.notify_waiters();

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,8 +16,10 @@ use tokio::sync::watch;
 
 use super::{
     Core,
+    fixtures::{Maker, Up},
     lending::{After, Asker},
     line::Line,
+    lock,
     supply::Supply,
 };
 use crate::{
@@ -43,14 +45,31 @@ pub(super) struct Held {
     after: After,
     /// Whether no test had its instances before.
     unused: bool,
+    /// How what its test sets up is torn down.
+    pub(super) maker: Maker,
+    said: Mutex<Said>,
     /// Whoever ends it has this until it has ended.
     pool: tokio::sync::Mutex<Option<Lease>>,
-    skipped: Mutex<Option<String>>,
     /// Requests under way, and those that were cut off.
     unfinished: AtomicUsize,
     end: watch::Sender<bool>,
     /// Why an instance is lost, as seen from outside.
     lost: watch::Sender<Option<String>>,
+}
+
+/// What a test has said of itself.
+#[derive(Default)]
+struct Said {
+    /// Why it skipped itself.
+    skipped: Option<String>,
+    /// Why it failed as expected.
+    expected: Option<String>,
+    /// What it has set up for itself alone and not torn down.
+    fixtures: Vec<Up>,
+    /// How much of its time fixtures took.
+    fixtures_took: Duration,
+    /// Why its instances must not serve others.
+    soiled: Option<String>,
 }
 
 /// What is known of the work on a lease when it ends.
@@ -84,11 +103,12 @@ impl Held {
             id: asker.lease.clone(),
             after: asker.after.clone(),
             unused,
+            maker: asker.maker.clone(),
+            said: Mutex::default(),
             instances,
             reached,
             supply,
             pool: tokio::sync::Mutex::new(Some(lease)),
-            skipped: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             end: watch::Sender::new(false),
             lost: watch::Sender::new(None),
@@ -117,15 +137,69 @@ impl Held {
         self.reached.get(instance)
     }
 
+    pub(super) fn supply(&self) -> Arc<Supply> {
+        Arc::clone(&self.supply)
+    }
+
     pub(super) fn skip(&self, reason: String) {
-        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        lock(&self.said).skipped = Some(reason);
     }
 
     pub(super) fn skipped(&self) -> Option<String> {
-        self.skipped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.said).skipped.clone()
+    }
+
+    pub(super) fn expect_fail(&self, reason: String) {
+        lock(&self.said).expected = Some(reason);
+    }
+
+    /// Why its test failed as expected, and how much of its time fixtures took.
+    pub(super) fn said(&self) -> (Option<String>, Duration) {
+        let said = lock(&self.said);
+        (said.expected.clone(), said.fixtures_took)
+    }
+
+    pub(super) fn fixture_up(&self, up: Up) {
+        lock(&self.said).fixtures.push(up);
+    }
+
+    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) {
+        let mut said = lock(&self.said);
+        said.fixtures.retain(|up| up.name != name);
+        said.soiled = said.soiled.take().or(error);
+    }
+
+    pub(super) fn fixtures_took(&self, millis: u64) {
+        lock(&self.said).fixtures_took = Duration::from_millis(millis);
+    }
+
+    /// Its instances must not serve others, for this cause.
+    pub(super) fn soil(&self, cause: String) {
+        lock(&self.said).soiled.get_or_insert(cause);
+    }
+
+    /// Tears down what its test did not, and what others share on an instance that will not be as it is; while the lease
+    /// still serves.
+    async fn tear_down(&self, core: &Core, end: End) {
+        let is_lost = self.lost.borrow().is_some();
+        while let Some(up) = { lock(&self.said).fixtures.pop() } {
+            if is_lost {
+                continue;
+            }
+            if let Some(cause) = core.tear_down(&up, Some(self)).await {
+                self.soil(cause);
+            }
+        }
+        let changes = end == End::Spoilt
+            || !matches!(self.after, After::Reuse)
+            || lock(&self.said).soiled.is_some();
+        for Reached { record, .. } in self.reached.values() {
+            if is_lost {
+                core.forget_fixtures_on(record);
+            } else if changes {
+                core.end_fixtures_on(self, record).await;
+            }
+        }
     }
 
     /// A request is under way; one that never comes to [`Held::finish`] may have left something running.
@@ -196,6 +270,7 @@ impl Held {
     ///
     /// Returns why an instance was lost meanwhile; that one is not lent again.
     pub(super) async fn end(&self, core: &Arc<Core>, end: End) -> Option<String> {
+        self.tear_down(core, end).await;
         self.end.send_replace(true);
         let mut pool = self.pool.lock().await;
         let mut lease = pool.take()?;
@@ -219,6 +294,7 @@ impl Held {
                 Ok(()) => self.renew(core, record, end).await,
             };
             if let Some(cause) = cause {
+                core.forget_fixtures_on(record);
                 core.spoil(record, &cause).await;
                 self.supply.forget(&record.id);
             }
@@ -241,7 +317,9 @@ impl Held {
 
     /// Makes an instance ready for others, as the test asked for; why it cannot serve them, if so.
     async fn renew(&self, core: &Arc<Core>, record: &Record, end: End) -> Option<String> {
+        let soiled = lock(&self.said).soiled.clone();
         match &self.after {
+            _ if soiled.is_some() => soiled,
             _ if end == End::Spoilt => Some("a fresh instance is asked for".to_owned()),
             After::Reuse => None,
             After::Spend(cause) => Some(cause.clone()),

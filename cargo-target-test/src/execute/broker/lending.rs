@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Core,
+    fixtures::Maker,
     held::{End, Held, Reached},
     infra,
     line::Line,
@@ -50,6 +52,10 @@ pub(super) struct Asker {
     pub(super) after: After,
     /// Whether only instances will do that no test has used.
     pub(super) fresh: bool,
+    /// The one instance that will do, where that is so.
+    pub(super) only: Option<String>,
+    /// How what it sets up is torn down.
+    pub(super) maker: Maker,
 }
 
 /// What becomes of instances before others get them.
@@ -73,13 +79,9 @@ pub(super) async fn lease(
     let mut says = Says::new(notes);
     let (mut ticket, mut rounds) = (None, 0);
     loop {
-        let changed = core.changed.notified();
-        tokio::pin!(changed);
+        let mut changed = pin!(core.changed.notified());
         changed.as_mut().enable();
-        if core.is_cancelled() || core.has_failed() {
-            return Err(interrupted());
-        }
-        supply.ask_for_all(core);
+        attend(core, supply, asker)?;
         let mut pause = PAUSE;
         let (answer, kept) = try_lease(core, (supply, count, needs), asker, ticket.take()).await?;
         ticket = kept;
@@ -113,6 +115,17 @@ pub(super) async fn lease(
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Has instances made, unless the run is over. Who tears down does so also then, and on what is there.
+fn attend(core: &Arc<Core>, supply: &Arc<Supply>, asker: &Asker) -> Result<(), Failure> {
+    if asker.only.is_none() {
+        if core.is_cancelled() || core.has_failed() {
+            return Err(interrupted());
+        }
+        supply.ask_for_all(core);
+    }
+    Ok(())
 }
 
 /// What is said of a wait: more seldom, the longer it takes.
@@ -162,7 +175,7 @@ async fn try_lease(
     let request = LeaseRequest {
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
-        instance: supply.instance.clone(),
+        instance: asker.only.clone().or_else(|| supply.instance.clone()),
         needs: needs.clone(),
         count: count as usize,
         holder: Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease),

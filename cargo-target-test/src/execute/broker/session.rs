@@ -3,6 +3,7 @@
 //! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
 //! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
 
+mod fixture;
 mod machine;
 mod ping;
 mod ports;
@@ -72,6 +73,16 @@ async fn answer(
         Request::Skip { reason } => {
             held.skip(reason);
             Reply::Done
+        }
+        Request::ExpectFail { reason } => {
+            held.expect_fail(reason);
+            Reply::Done
+        }
+        request @ (Request::FixtureOfTest { .. }
+        | Request::FixtureDown { .. }
+        | Request::FixturesTook { .. }) => fixture::of_test(held, request),
+        Request::Fixture { name, scope } => {
+            fixture::share(core, (requests, replies), held, (&name, &scope)).await?
         }
         // What a command was sent after it had ended, without reading it all.
         Request::Data | Request::End | Request::Signal { .. } => return Ok(()),

@@ -11,6 +11,7 @@ use super::{
     Case, Core,
     case::wait_for_lease,
     connection::{Connection, request_failure},
+    fixtures::Maker,
     held::End,
     infra,
     lending::Asker,
@@ -75,6 +76,17 @@ pub(super) async fn serve(
     let Some(ask) = Ask::of(request) else {
         return Ok(());
     };
+    let maker = Maker {
+        binary: ask.binary.clone(),
+        // The crate's name is no part of the test's.
+        test: ask
+            .test
+            .split_once("::")
+            .map_or("", |(_, test)| test)
+            .to_owned(),
+        full_name: ask.test.clone(),
+        ..Maker::default()
+    };
     let case = match find(core, ask).await {
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
@@ -85,6 +97,8 @@ pub(super) async fn serve(
         fresh: false,
         case: case.full_name.clone(),
         lease: core.new_lease(),
+        only: None,
+        maker,
     };
     let held = match wait_for_lease(core, connection, &case, &asker).await {
         Ok(held) => held,

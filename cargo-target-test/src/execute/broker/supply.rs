@@ -157,6 +157,9 @@ impl Supply {
             surplus -= 1;
             let (supply, core, serving) = (Arc::clone(self), Arc::clone(core), core.serving());
             tokio::spawn(async move {
+                if core.has_fixtures_on(&supplied.record) {
+                    core.end_fixtures_of(&supply, &supplied.record).await;
+                }
                 let gone = core.release(&supplied.record).await;
                 supply.set(
                     index,

@@ -24,7 +24,7 @@ use self::{
     parameters::{Parameters, Pull, Transport},
 };
 use super::{
-    Demand, Deployed, FIRST_STATE, Found, Order, Platform, Reach, SshReach, only_first,
+    Demand, Deployed, Found, Order, Platform, Reach, SshReach, only_first,
     parameters::{self as common, path, wrong},
 };
 use crate::{

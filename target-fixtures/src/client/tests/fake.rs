@@ -125,6 +125,21 @@ impl Play {
                 self.say(&Reply::Done, &[])
             }
             Request::Get { path, .. } => self.get(&path),
+            Request::Upload { from, to, .. } => {
+                let content = fs::read(from).ok()?;
+                self.files.lock().unwrap().insert(to, content);
+                self.say(&Reply::Answer { value: 1.into() }, &[])
+            }
+            Request::Download { from, to, .. } => {
+                let Some(content) = self.files.lock().unwrap().get(&from).cloned() else {
+                    return self.fail(
+                        FailureKind::Request,
+                        "read `/none` on `alpha-0`: no such file",
+                    );
+                };
+                fs::write(to, content).ok()?;
+                self.say(&Reply::Done, &[])
+            }
             Request::Ping { .. } => self.say(&Reply::Pong { micros: 250 }, &[]),
             Request::Data | Request::End => Some(()),
             _ => None,

@@ -2,17 +2,16 @@
 //!
 //! Owns the values; the names are the pair's (`target_fixtures::env`).
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use target_fixtures::env;
 
-use super::super::{Core, held::Held, names::Case};
+use super::super::{Core, fixtures::file_name, held::Held};
 
 /// What every case finds in its environment.
 pub(in super::super) fn environment(
     core: &Core,
-    case: &Case,
-    binary: &str,
+    (binary, full_name): (&str, &str),
     held: &Held,
 ) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
@@ -21,9 +20,9 @@ pub(in super::super) fn environment(
             core.socket().to_string_lossy().into_owned(),
         ),
         (env::LEASE.to_owned(), held.id.clone()),
-        (env::LEASED_TEST.to_owned(), case.full_name.clone()),
+        (env::LEASED_TEST.to_owned(), full_name.to_owned()),
         (env::LEASED_BINARY.to_owned(), file_name(binary)),
-        (env::NAME.to_owned(), case.supply.target().to_owned()),
+        (env::NAME.to_owned(), held.supply().target().to_owned()),
         (
             env::SSH_CONFIG.to_owned(),
             core.ssh_config().to_string_lossy().into_owned(),
@@ -45,9 +44,4 @@ pub(in super::super) fn environment(
         }
     }
     all
-}
-
-fn file_name(path: &str) -> String {
-    let name = Path::new(path).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }

@@ -121,6 +121,7 @@ pub(super) fn judge(
         (_, Some(cause)) => Verdict::Infra(cause),
         _ => Verdict::Fail,
     };
+    outcome.expected = run.expect_fail.clone();
     outcome.took = report.took;
     // Of a test that passed nobody reads it, and a run may have a hundred thousand.
     if outcome.verdict != Verdict::Pass {

@@ -74,36 +74,28 @@ pub(super) async fn act(
     act: &Act,
     limit: Duration,
 ) -> Result<()> {
-    let (platform, order, deployed) = parts(at)?;
-    let by_platform = |act: fn(&dyn Platform, &Order, &Deployed, &str) -> Result<()>,
-                       name: &str| {
-        let (platform, order, deployed) = (Arc::clone(&platform), order.clone(), deployed.clone());
-        let name = name.to_owned();
-        blocking(move || act(&*platform, &order, &deployed, &name))
-    };
     match act {
         Act::Reboot => reboot(core, held, at, limit).await,
         Act::Restart => {
             let before = boot_id(&*at.line.transport(), &held.id).await.ok();
-            by_platform(
-                |platform, order, deployed, _| platform.restart(order, deployed),
-                "",
-            )
+            by_platform(at, |platform, order, deployed| {
+                platform.restart(order, deployed)
+            })
             .await?;
             up_again(core, held, at, before.as_deref(), limit).await
         }
         Act::Snapshot { name } => {
-            by_platform(
-                |p, order, deployed, name| p.snapshot(order, deployed, name),
-                &state(name)?,
-            )
+            let state = state(name)?;
+            by_platform(at, move |platform, order, deployed| {
+                platform.snapshot(order, deployed, &state)
+            })
             .await
         }
         Act::Restore { name } => {
-            by_platform(
-                |p, order, deployed, name| p.restore(order, deployed, name).map(drop),
-                &state(name)?,
-            )
+            let state = state(name)?;
+            by_platform(at, move |platform, order, deployed| {
+                platform.restore(order, deployed, &state).map(drop)
+            })
             .await?;
             up_again(core, held, at, None, limit).await?;
             prepare::set_clock(at.line.transport()).await;
@@ -111,7 +103,10 @@ pub(super) async fn act(
         }
         Act::Link { nic, up } => {
             let (nic, up) = (*nic, *up);
-            blocking(move || platform.link(&order, &deployed, nic, up)).await
+            by_platform(at, move |platform, order, deployed| {
+                platform.link(order, deployed, nic, up)
+            })
+            .await
         }
         Act::Install { packages } => {
             let line = shell::install_packages(packages)?;
@@ -121,9 +116,14 @@ pub(super) async fn act(
     }
 }
 
-async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+/// Has the platform do something, which blocks.
+async fn by_platform(
+    at: &Reached,
+    act: impl FnOnce(&dyn Platform, &Order, &Deployed) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (platform, order, deployed) = parts(at)?;
+    let acted = tokio::task::spawn_blocking(move || act(&*platform, &order, &deployed)).await;
+    acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
 }
 
 fn parts(at: &Reached) -> Result<(Arc<dyn Platform>, Order, Deployed)> {

@@ -74,11 +74,20 @@ enum Forward {
     /// Nothing is needed.
     None(u16),
     /// What connects here goes through OpenSSH's socket.
-    Socket(TcpListener, Child),
+    Socket(TcpListener, Tunnel),
     /// OpenSSH takes connections on the instance, at this port.
-    There(u16, Child),
+    There(u16, Tunnel),
     /// What connects here is relayed by a command each.
     Relay(TcpListener),
+}
+
+/// OpenSSH; dropped it is killed.
+struct Tunnel(Child);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        let _ = self.0.start_kill();
+    }
 }
 
 impl Forward {
@@ -93,8 +102,8 @@ impl Forward {
     async fn serve(self, transport: &Arc<dyn Transport>, lease: &str, socket: &Path, port: u16) {
         match self {
             Self::None(_) => std::future::pending().await,
-            Self::There(_, mut child) => drop(child.wait().await),
-            Self::Socket(listener, mut child) => {
+            Self::There(_, mut tunnel) => drop(tunnel.0.wait().await),
+            Self::Socket(listener, mut tunnel) => {
                 let take = async {
                     while let Ok((here, _)) = listener.accept().await {
                         let socket = socket.to_owned();
@@ -103,7 +112,7 @@ impl Forward {
                 };
                 tokio::select! {
                     () = take => {}
-                    _ = child.wait() => {}
+                    _ = tunnel.0.wait() => {}
                 }
             }
             Self::Relay(listener) => {
@@ -134,7 +143,7 @@ async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
 }
 
 /// OpenSSH, about to forward.
-fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Child> {
+fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Tunnel> {
     let mut command = process::command("ssh");
     command.arg("-F").arg(core.ssh_config());
     command.args(["-N", "-T", "-v", "-o", "BatchMode=yes"]);
@@ -149,25 +158,28 @@ fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    process::start_with_us_async(command)
+    process::start_with_us_async(command).map(Tunnel)
 }
 
 async fn to_ssh(core: &Core, at: &Reached, folder: &Path, port: u16) -> Result<Forward> {
     let socket = folder.join(SOCKET);
     let what = format!("{}:127.0.0.1:{port}", socket.display());
-    let mut child = ssh(core, at, ["-L", &what])?;
+    let mut tunnel = ssh(core, at, ["-L", &what])?;
     let listens = |line: &str| line.contains("Entering interactive session").then_some(0);
-    said(&mut child, listens).await?;
-    Ok(Forward::Socket(listen().await?, child))
+    said(&mut tunnel.0, listens).await?;
+    Ok(Forward::Socket(listen().await?, tunnel))
 }
 
 async fn from_ssh(core: &Core, at: &Reached, port: u16) -> Result<Forward> {
-    let mut child = ssh(core, at, ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")])?;
+    let mut tunnel = ssh(core, at, ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")])?;
     let allocated = |line: &str| {
         let rest = line.trim().strip_prefix("Allocated port ")?;
         rest.split(' ').next()?.parse().ok()
     };
-    Ok(Forward::There(said(&mut child, allocated).await?, child))
+    Ok(Forward::There(
+        said(&mut tunnel.0, allocated).await?,
+        tunnel,
+    ))
 }
 
 /// Waits for a line of OpenSSH's that `find` knows; what it says later is thrown away.

@@ -1,0 +1,343 @@
+//! Fixtures that outlive a test's process: who sets one up, its value, and its tear-down in a process of the same binary.
+//!
+//! Owns the values that tests share, and the ends that a test did not come to. Must not know what a fixture is. What is
+//! torn down needs a lease on its instance: that of its test, or one of its own.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use target_fixtures::{
+    env,
+    wire::{Failure, FailureKind},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Core, Supply,
+    case::environment,
+    held::{End, Held},
+    lending::{self, After, Asker},
+    lock,
+};
+use crate::{plan::Needs, process, provision::pool::Record, ui};
+
+/// How long a tear-down may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How long one may wait for its instance at the end of a run.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of what a failed one printed is repeated, in bytes from its end.
+const TAIL: usize = 2000;
+
+/// The test that set a fixture up: its binary knows how to end it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Maker {
+    /// The test binary's path.
+    pub(super) binary: String,
+    /// What to put before it.
+    pub(super) prefix: Vec<String>,
+    /// The test's own name: `smoke`.
+    pub(super) test: String,
+    /// The test's path with its crate: `hello::smoke`.
+    pub(super) full_name: String,
+    /// Whether it is tried again: then what failed before may be, too.
+    pub(super) again: bool,
+}
+
+/// A fixture that is up, and what ends it.
+#[derive(Clone, Debug)]
+pub(super) struct Up {
+    pub(super) name: String,
+    pub(super) state: Value,
+    pub(super) instance: Option<String>,
+    maker: Maker,
+}
+
+impl Up {
+    /// Of a test: set up on an instance of its lease.
+    pub(super) fn of_test(held: &Held, name: String, instance: String, state: Value) -> Self {
+        let (instance, maker) = (Some(instance), held.maker.clone());
+        Self {
+            name,
+            state,
+            instance,
+            maker,
+        }
+    }
+}
+
+/// A fixture that tests share, in the order in which they were set up.
+pub(super) struct Entry {
+    name: String,
+    at: At,
+    value: Shared,
+}
+
+/// Where a shared fixture is: nowhere, or on an instance.
+#[derive(Clone)]
+pub(super) enum At {
+    Run,
+    Instance(Box<Record>, Arc<Supply>),
+}
+
+impl At {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Run, Self::Run) => true,
+            (Self::Instance(a, _), Self::Instance(b, _)) => a.id == b.id,
+            _ => false,
+        }
+    }
+}
+
+enum Shared {
+    Making,
+    Up { up: Up, tears_down: bool },
+    Failed(Failure),
+}
+
+/// What there is for a test that needs a shared fixture.
+pub(super) enum Claim {
+    /// Somebody is setting it up.
+    Wait,
+    /// The test sets it up.
+    Make,
+    /// Its value.
+    Value(Value),
+    /// It could not be set up.
+    Failed(Failure),
+}
+
+impl Core {
+    /// Looks for a shared fixture; who is to make it must say how that ended.
+    pub(super) fn claim(&self, at: &At, name: &str, again: bool) -> Claim {
+        let mut all = lock(&self.fixtures);
+        let found = all
+            .iter()
+            .position(|entry| entry.name == name && entry.at.is(at));
+        let claim = match found.map(|found| (&all[found].value, found)) {
+            None => Claim::Make,
+            Some((Shared::Making, _)) => Claim::Wait,
+            Some((Shared::Up { up, .. }, _)) => Claim::Value(up.state.clone()),
+            Some((Shared::Failed(_), found)) if again => {
+                all.remove(found);
+                Claim::Make
+            }
+            Some((Shared::Failed(failure), _)) => Claim::Failed(failure.clone()),
+        };
+        if let Claim::Make = claim {
+            let (name, at, value) = (name.to_owned(), at.clone(), Shared::Making);
+            all.push(Entry { name, at, value });
+        }
+        claim
+    }
+
+    /// How the making of a fixture ended; `None`: its maker is gone, and the next who needs it is to try.
+    pub(super) fn made(
+        &self,
+        held: &Held,
+        (at, name): (&At, &str),
+        made: Option<Result<(Value, bool), (bool, String)>>,
+    ) {
+        let mut all = lock(&self.fixtures);
+        let found = all
+            .iter()
+            .position(|entry| entry.name == name && entry.at.is(at));
+        let Some(found) = found else { return };
+        // It counts from its end on: what it took was up before.
+        let mut entry = all.remove(found);
+        entry.value = match made {
+            None => {
+                self.changed.notify_waiters();
+                return;
+            }
+            Some(Ok((state, tears_down))) => {
+                let instance = match at {
+                    At::Run => None,
+                    At::Instance(record, _) => Some(record.name().to_owned()),
+                };
+                let (name, maker) = (name.to_owned(), held.maker.clone());
+                let up = Up {
+                    name,
+                    state,
+                    instance,
+                    maker,
+                };
+                Shared::Up { up, tears_down }
+            }
+            Some(Err((skips, message))) => Shared::Failed(Failure {
+                kind: if skips {
+                    FailureKind::Skip
+                } else {
+                    FailureKind::Request
+                },
+                message: if skips {
+                    message
+                } else {
+                    format!("set up fixture `{name}`, as before: {message}")
+                },
+                hint: None,
+            }),
+        };
+        all.push(entry);
+        self.changed.notify_waiters();
+    }
+
+    /// Tears down what tests share on an instance that will not be as it is any more; within a lease on it.
+    pub(super) async fn end_fixtures_on(&self, held: &Held, record: &Record) -> Option<String> {
+        let ends = self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
+        let mut wrong = None;
+        for up in ends {
+            wrong = wrong.or(self.tear_down(&up, Some(held)).await);
+        }
+        wrong
+    }
+
+    /// What ended with an instance that is gone.
+    pub(super) fn forget_fixtures_on(&self, record: &Record) {
+        let lost = self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
+        for up in lost {
+            ui::warn(format!(
+                "fixture `{}` was lost with {}",
+                up.name,
+                record.name()
+            ));
+        }
+    }
+
+    /// Whether tests share something on an instance.
+    pub(super) fn has_fixtures_on(&self, record: &Record) -> bool {
+        let all = lock(&self.fixtures);
+        all.iter()
+            .any(|entry| matches!(&entry.at, At::Instance(of, _) if of.id == record.id))
+    }
+
+    /// Leases an instance that no test needs now, to tear down what is on it.
+    pub(super) async fn end_fixtures_of(self: &Arc<Self>, supply: &Arc<Supply>, record: &Record) {
+        let name = record.name();
+        let asker = Asker {
+            pid: std::process::id(),
+            case: format!("tear-down on {name}"),
+            lease: self.new_lease(),
+            after: After::Reuse,
+            fresh: false,
+            only: Some(name.to_owned()),
+            maker: Maker::default(),
+        };
+        let (send, _notes) = mpsc::unbounded_channel();
+        let needs = Needs::default();
+        let leased = lending::lease(self, (supply, 1, &needs), &asker, &send);
+        match tokio::time::timeout(PATIENCE, leased).await {
+            Ok(Ok(held)) => {
+                if let Some(cause) = self.end_fixtures_on(&held, record).await {
+                    held.soil(cause);
+                }
+                held.end(self, End::Done).await;
+            }
+            Ok(Err(failure)) => {
+                ui::warn(format!(
+                    "fixtures on {name} are not torn down: {}",
+                    failure.message
+                ));
+                self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
+            }
+            Err(_) => {
+                ui::warn(format!(
+                    "fixtures on {name} are not torn down: it is leased by others"
+                ));
+            }
+        }
+    }
+
+    /// Tears down everything that tests share, at the end of a run: on all instances at once, then what is nowhere.
+    pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
+        let mut instances: Vec<(Record, Arc<Supply>)> = Vec::new();
+        for entry in lock(&self.fixtures).iter() {
+            if let At::Instance(record, supply) = &entry.at
+                && instances.iter().all(|(known, _)| known.id != record.id)
+            {
+                instances.push(((**record).clone(), Arc::clone(supply)));
+            }
+        }
+        let mut ends = tokio::task::JoinSet::new();
+        for (record, supply) in instances {
+            let core = Arc::clone(self);
+            ends.spawn(async move { core.end_fixtures_of(&supply, &record).await });
+        }
+        while ends.join_next().await.is_some() {}
+        for up in self.take_ends(|at| matches!(at, At::Run)) {
+            self.tear_down(&up, None).await;
+        }
+    }
+
+    /// Takes fixtures out; those that have something to do at their end are returned, the last one first.
+    fn take_ends(&self, which: impl Fn(&At) -> bool) -> Vec<Up> {
+        let mut all = lock(&self.fixtures);
+        let (taken, left) = std::mem::take(&mut *all)
+            .into_iter()
+            .partition::<Vec<_>, _>(|entry| which(&entry.at));
+        *all = left;
+        let ends = taken
+            .into_iter()
+            .rev()
+            .filter_map(|entry| match entry.value {
+                Shared::Up {
+                    up,
+                    tears_down: true,
+                } => Some(up),
+                _ => None,
+            });
+        ends.collect()
+    }
+
+    /// Tears one down in a process of its maker's binary; why that failed.
+    pub(super) async fn tear_down(&self, up: &Up, held: Option<&Held>) -> Option<String> {
+        let Maker {
+            binary,
+            prefix,
+            test,
+            full_name,
+            ..
+        } = &up.maker;
+        let mut words = prefix.iter().chain([binary]);
+        let mut command = process::command(words.next().map_or("", String::as_str));
+        command
+            .args(words)
+            .args(["--exact", test, "--nocapture", "--include-ignored"]);
+        match held {
+            Some(held) => command.envs(environment(self, (binary, full_name), held)),
+            None => command.envs([
+                (env::LEASED_TEST, full_name.clone()),
+                (env::LEASED_BINARY, file_name(binary)),
+            ]),
+        };
+        command.env(env::TEAR_DOWN, "1");
+        let order = json!({ "name": up.name, "instance": up.instance, "state": up.state });
+        let input = order.to_string().into_bytes();
+        let ended =
+            tokio::task::spawn_blocking(move || process::run(command, &input, LIMIT, &|_| {}));
+        let why = match ended.await {
+            Ok(Ok(ended)) if ended.status.success() => return None,
+            Ok(Ok(ended)) => {
+                let said = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                let from = said.len().saturating_sub(TAIL);
+                let from = (from..).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+                format!(
+                    "it {}\n{}",
+                    process::ending(ended.status),
+                    said[from..].trim()
+                )
+            }
+            Ok(Err(error)) => error.chain(),
+            Err(error) => error.to_string(),
+        };
+        let cause = format!("failed to tear down fixture `{}`: {why}", up.name);
+        ui::warn(&cause);
+        Some(cause.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+pub(super) fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,102 @@
+//! A test's fixtures: those it shares with others, and those that must be ended for it if it cannot.
+//!
+//! Owns the conversation. Must not know how anything is torn down.
+
+use std::{io, sync::Arc};
+
+use target_fixtures::wire::{Failure, Reply, Request, Shared};
+
+use super::{
+    super::{
+        Core,
+        connection::{Replies, Requests, request_failure},
+        fixtures::{At, Claim, Up},
+        held::Held,
+    },
+    unknown,
+};
+
+/// Answers what is said of the fixtures of one test alone.
+pub(super) fn of_test(held: &Held, request: Request) -> Reply {
+    match request {
+        Request::FixtureOfTest {
+            name,
+            instance,
+            state,
+        } => {
+            held.fixture_up(Up::of_test(held, name, instance, state));
+        }
+        Request::FixtureDown { name, error } => held.fixture_down(&name, error),
+        Request::FixturesTook { millis } => held.fixtures_took(millis),
+        _ => {}
+    }
+    Reply::Done
+}
+
+/// Gives a test the value of a fixture, or has it set it up while others wait.
+pub(super) async fn share(
+    core: &Arc<Core>,
+    (requests, replies): (&mut Requests, &mut Replies),
+    held: &Held,
+    (name, scope): (&str, &Shared),
+) -> io::Result<Reply> {
+    let at = match scope {
+        Shared::Run => At::Run,
+        Shared::Instance { instance } => match held.at(instance) {
+            Some(at) => At::Instance(Box::new(at.record.clone()), held.supply()),
+            None => return Ok(unknown(instance)),
+        },
+    };
+    loop {
+        let changed = core.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        match core.claim(&at, name, held.maker.again) {
+            Claim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
+            Claim::Failed(failure) => return Ok(Reply::Failed(failure)),
+            Claim::Make => break,
+            Claim::Wait => tokio::select! {
+                () = changed => {}
+                _ = requests.recv() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            },
+        }
+    }
+    let mut making = Making {
+        core,
+        held,
+        at: &at,
+        name,
+        over: false,
+    };
+    replies.send(&Reply::Fixture { state: None }).await?;
+    let made = match requests.recv().await {
+        Some((Request::FixtureUp { state, tears_down }, _)) => Ok((state, tears_down)),
+        Some((Request::FixtureFailed { skips, message }, _)) => Err((skips, message)),
+        Some((other, _)) => return Ok(Reply::Failed(out_of_turn(&other))),
+        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+    };
+    making.over = true;
+    core.made(held, (&at, name), Some(made));
+    Ok(Reply::Done)
+}
+
+fn out_of_turn(request: &Request) -> Failure {
+    request_failure(format!("answer: out of turn: {request:?}"))
+}
+
+/// A fixture that is being set up; who goes away in the midst of it leaves it to the next.
+struct Making<'a> {
+    core: &'a Core,
+    held: &'a Held,
+    at: &'a At,
+    name: &'a str,
+    over: bool,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.core.made(self.held, (self.at, self.name), None);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `#[target_fixture]`: the author's function stays, and a type of its name says how tests get its value.
+//!
+//! Owns its arguments and the generated code. Must not know tests. The type has no fields in parentheses, so that the
+//! function keeps its name; both are imported by one `use`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{
+    Expr, ExprLit, GenericArgument, Ident, ItemFn, Lit, Meta, Path, PathArguments, Result,
+    ReturnType, Token, Type, parse::Parser, punctuated::Punctuated, spanned::Spanned,
+};
+
+use crate::{
+    signature::{self, Parameters},
+    value,
+};
+
+/// Known scopes, with the variant of each.
+const SCOPES: [(&str, &str); 3] = [("test", "Test"), ("instance", "Instance"), ("run", "Run")];
+
+struct Arguments {
+    scope: &'static str,
+    tear_down: Option<Path>,
+}
+
+/// Expands the attribute.
+pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<TokenStream> {
+    let arguments = read(arguments)?;
+    let parameters = signature::of_fixture(function)?;
+    if arguments.scope == "Run" {
+        belongs_to_none(function, &parameters)?;
+    }
+    let (value, fallible) = value_of(&function.sig.output)?;
+    let (name, vis) = (&function.sig.ident, &function.vis);
+    let scope = Ident::new(arguments.scope, Span::call_site());
+    let wide = arguments.scope != "Test";
+    let kept = (wide || arguments.tear_down.is_some()).then(|| kept(&value));
+    let has_tear_down = arguments.tear_down.is_some();
+    let tear_down = arguments
+        .tear_down
+        .as_ref()
+        .map(|path| tear_down(path, arguments.scope));
+    let set_up = set_up(function, &parameters, fallible);
+    let needs: Vec<_> = parameters.fixtures.iter().map(|(_, name)| name).collect();
+    let wider = needs.iter().map(|need| lives_as_long(name, &scope, need));
+    Ok(quote! {
+        #function
+
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #vis struct #name {}
+
+        #(#wider)*
+
+        impl ::target_fixtures::__private::Fixture for #name {
+            type Value = #value;
+            const NAME: &'static ::core::primitive::str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
+            const SCOPE: ::target_fixtures::__private::Scope = ::target_fixtures::__private::Scope::#scope;
+            const TEARS_DOWN: ::core::primitive::bool = #has_tear_down;
+
+            fn needs() -> ::std::vec::Vec<&'static dyn ::target_fixtures::__private::Registered> {
+                ::std::vec![#(&::target_fixtures::__private::Of::<#needs>::NEW),*]
+            }
+
+            fn set_up(
+                __fixtures: &::target_fixtures::__private::Fixtures,
+            ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::Failure> {
+                #set_up
+            }
+
+            #kept
+            #tear_down
+        }
+    })
+}
+
+fn belongs_to_none(function: &ItemFn, parameters: &Parameters) -> Result<()> {
+    let at = parameters.form.position();
+    let message =
+        "a fixture of the run belongs to no target: take none, or use `scope = \"instance\"`";
+    match function.sig.inputs.iter().nth(at) {
+        Some(input) => Err(syn::Error::new_spanned(input, message)),
+        None => Ok(()),
+    }
+}
+
+/// A fixture's own fixtures must live at least as long.
+fn lives_as_long(name: &Ident, scope: &Ident, need: &Ident) -> TokenStream {
+    let message = format!(
+        "fixture `{name}` lives longer than `{need}`, which it takes: give it a narrower `scope`"
+    );
+    quote_spanned!(need.span()=> const _: () = ::core::assert!(
+        <#need as ::target_fixtures::__private::Fixture>::SCOPE as u8
+            >= ::target_fixtures::__private::Scope::#scope as u8,
+        #message
+    );)
+}
+
+fn read(tokens: TokenStream) -> Result<Arguments> {
+    let mut arguments = Arguments {
+        scope: "Test",
+        tear_down: None,
+    };
+    let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens)?;
+    value::each(metas, |meta| {
+        let key = meta
+            .path()
+            .get_ident()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        match (key.as_str(), &meta) {
+            ("scope", Meta::NameValue(pair)) => {
+                arguments.scope = scope(&pair.value)?;
+                Ok(())
+            }
+            ("tear_down", Meta::NameValue(pair)) => match &pair.value {
+                Expr::Path(path) => {
+                    arguments.tear_down = Some(path.path.clone());
+                    Ok(())
+                }
+                other => Err(syn::Error::new_spanned(
+                    other,
+                    "expected the name of a function",
+                )),
+            },
+            ("scope" | "tear_down", _) => Err(syn::Error::new_spanned(
+                &meta,
+                "expected a value: `scope = \"instance\"`, `tear_down = stop`",
+            )),
+            _ => {
+                let known = ["scope", "tear_down"].into_iter();
+                Err(syn::Error::new_spanned(
+                    meta.path(),
+                    value::unknown(&key, "argument", known),
+                ))
+            }
+        }
+    })?;
+    Ok(arguments)
+}
+
+fn scope(value: &Expr) -> Result<&'static str> {
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = value
+    else {
+        return Err(syn::Error::new_spanned(
+            value,
+            "expected \"test\", \"instance\" or \"run\"",
+        ));
+    };
+    let known = SCOPES.iter().find(|(name, _)| *name == text.value());
+    match known {
+        Some((_, variant)) => Ok(variant),
+        None => {
+            let names = SCOPES.iter().map(|(name, _)| *name);
+            Err(syn::Error::new_spanned(
+                text,
+                value::unknown(&text.value(), "scope", names),
+            ))
+        }
+    }
+}
+
+/// The type of the value, and whether there may be none.
+fn value_of(output: &ReturnType) -> Result<(Type, bool)> {
+    let ReturnType::Type(_, ty) = output else {
+        let message = "a fixture returns its value: `-> Result<Db>`";
+        return Err(syn::Error::new(output.span(), message));
+    };
+    if let Type::Path(path) = &**ty
+        && let Some(last) = path.path.segments.last()
+        && last.ident == "Result"
+        && let PathArguments::AngleBracketed(generic) = &last.arguments
+        && let Some(GenericArgument::Type(value)) = generic.args.first()
+    {
+        return Ok((value.clone(), true));
+    }
+    Ok(((**ty).clone(), false))
+}
+
+fn set_up(function: &ItemFn, parameters: &Parameters, fallible: bool) -> TokenStream {
+    let name = &function.sig.ident;
+    let passed = function
+        .sig
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(position, input)| {
+            let fixture = parameters.fixtures.iter().find(|(at, _)| *at == position);
+            match (fixture, &parameters.platform) {
+                (Some((_, fixture)), _) => {
+                    quote_spanned!(input.span()=> &*__fixtures.get::<#fixture>()?)
+                }
+                (None, None) => quote_spanned!(input.span()=> __fixtures.target()?),
+                (None, Some((_, ty))) => {
+                    quote_spanned!(input.span()=> &__fixtures.target_as::<#ty>()?)
+                }
+            }
+        });
+    let call = quote!(#name(#(#passed),*));
+    match fallible {
+        true => quote!(#call.map_err(|error| ::target_fixtures::__private::Failure::of(&error))),
+        false => quote!(::core::result::Result::Ok(#call)),
+    }
+}
+
+/// A value that outlives the process of its test.
+fn kept(value: &Type) -> TokenStream {
+    let save = quote_spanned!(value.span()=> ::target_fixtures::__private::save(value));
+    let load = quote_spanned!(value.span()=> ::target_fixtures::__private::load(state));
+    quote! {
+        fn save(
+            value: &Self::Value,
+        ) -> ::core::result::Result<::target_fixtures::__private::State, ::target_fixtures::__private::Failure> {
+            #save
+        }
+
+        fn load(
+            state: &::target_fixtures::__private::State,
+        ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::Failure> {
+            #load
+        }
+    }
+}
+
+fn tear_down(path: &Path, scope: &str) -> TokenStream {
+    let target = (scope != "Run").then(|| quote!(__fixtures.target()?,));
+    let call = quote_spanned!(path.span()=> #path(#target value));
+    quote! {
+        fn tear_down(
+            __fixtures: &::target_fixtures::__private::Fixtures,
+            value: &Self::Value,
+        ) -> ::core::result::Result<(), ::target_fixtures::__private::Failure> {
+            let _ = __fixtures;
+            ::target_fixtures::__private::torn(#call)
+        }
+    }
+}

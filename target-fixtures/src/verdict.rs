@@ -1,0 +1,64 @@
+//! Verdicts that a test gives itself while it runs.
+//!
+//! Owns `skip!` and `expect_fail`. Must not know how a verdict is reported: the harness does.
+
+use std::cell::RefCell;
+
+thread_local! {
+    /// Why the test on this thread says that it will fail.
+    static EXPECTED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Why a test ended that skips itself from anywhere.
+pub(crate) struct SkipNow(pub(crate) String);
+
+/// Ends the test, from any function of its thread.
+#[doc(hidden)]
+pub fn skip_now(reason: String) -> ! {
+    // Not a panic: nothing is printed.
+    std::panic::resume_unwind(Box::new(SkipNow(reason)))
+}
+
+/// Says, from here on, that this test is expected to fail: its failure is then reported as expected, with the reason, and
+/// a pass is a failure. For what only shows at run time; else use the argument `expect_fail(..)`.
+///
+/// ```no_run
+/// use target_fixtures::{expect_fail, prelude::*};
+///
+/// #[target_test]
+/// fn offload(target: &Target) -> Result<()> {
+///     if target.facts()?.kernel.starts_with("6.1.") {
+///         expect_fail("bug 4711: no offload before 6.2");
+///     }
+///     target.run("ethtool -k eth0 | grep -q 'rx-checksumming: on'")?;
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+pub fn expect_fail(reason: impl Into<String>) {
+    EXPECTED.set(Some(reason.into()));
+}
+
+/// What was said, taken.
+pub(crate) fn expected() -> Option<String> {
+    EXPECTED.take()
+}
+
+/// Skips the test from anywhere in its thread, with a reason, also in a function that returns nothing.
+///
+/// ```no_run
+/// use target_fixtures::prelude::*;
+///
+/// fn needs_kvm(target: &Target) {
+///     if target.run("ls /dev/kvm").is_err() {
+///         target_fixtures::skip!("no /dev/kvm on {}", target.instance());
+///     }
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)+) => {
+        $crate::__private::skip_now(::std::format!($($reason)+))
+    };
+}

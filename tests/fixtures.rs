@@ -1,0 +1,220 @@
+//! Fixtures: shared where they say so, torn down in reverse order whatever becomes of the test; verdicts at run time.
+
+use std::fs;
+
+use crate::support::{Outcome, Project, eventually, repository};
+
+const SCOPES: &str = include_str!("fixtures/scopes.rs.txt");
+const FAILING: &str = include_str!("fixtures/failing.rs.txt");
+const VERDICTS: &str = include_str!("fixtures/verdicts.rs.txt");
+
+/// Two instances.
+const PLAYBOOK: &str = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 2\n";
+
+fn project() -> Project {
+    let fixtures = repository().join("target-fixtures");
+    let manifest = format!(
+        "[package]\nname = \"fixed\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dev-dependencies]\ntarget-fixtures = {{ path = {fixtures:?}, features = [\"tokio\"] }}\n\
+         serde = {{ version = \"1\", features = [\"derive\"] }}\n\
+         tokio = {{ version = \"1\", features = [\"net\", \"rt\", \"time\"] }}\n\n\
+         [profile.dev]\ndebug = false\n\n[workspace]\n"
+    );
+    Project::new("fixed")
+        .file("Cargo.toml", &manifest)
+        .test_file("scopes", SCOPES)
+        .test_file("failing", FAILING)
+        .test_file("verdicts", VERDICTS)
+        .playbook(PLAYBOOK)
+}
+
+/// Runs tests, and returns what they wrote down.
+#[track_caller]
+fn run(project: &Project, arguments: &[&str], code: i32) -> (Outcome, Vec<String>) {
+    let ledger = project.private("ledger");
+    let tool = project.tool(arguments).env("LEDGER", &ledger);
+    let outcome = tool.run().code(code);
+    (outcome, lines(project))
+}
+
+fn lines(project: &Project) -> Vec<String> {
+    let text = fs::read_to_string(project.private("ledger")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn count(lines: &[String], line: &str) -> usize {
+    lines.iter().filter(|one| *one == line).count()
+}
+
+/// A value of the run is made once for all processes, one of an instance once for each; the run's is the last to go.
+#[test]
+fn values_are_shared_as_far_as_they_say() {
+    let project = project();
+    let (outcome, lines) = run(
+        &project,
+        &["--test", "scopes", "-E", "test(/^(t[0-9]|both)\\[/)"],
+        0,
+    );
+    assert_eq!(count(&lines, "test"), 7, "{outcome:?}");
+    assert_eq!(
+        (count(&lines, "up token"), count(&lines, "down token")),
+        (1, 1),
+        "{lines:?}"
+    );
+    let instances = ["here-0", "here-1"].map(|instance| {
+        let [up, down] =
+            ["up", "down"].map(|what| count(&lines, &format!("{what} db on {instance}")));
+        assert_eq!(up, down, "{lines:?}");
+        up
+    });
+    assert!(
+        instances.iter().all(|times| *times <= 1) && instances.contains(&1),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("down token"));
+    let at = |line: &str| lines.iter().position(|one| one == line);
+    assert!(
+        at("down file") < at("down folder")
+            && at("up folder") < at("up file")
+            && at("up token") < at("up file"),
+        "{lines:?}"
+    );
+    // Nothing of it stays in the tests' environment, and kept instances do not keep it.
+    let (_, again) = run(&project, &["--test", "scopes", "t1[", "--keep-targets"], 0);
+    assert_eq!(count(&again, "down token"), 2, "{again:?}");
+}
+
+/// A panic, a timeout, a killed test, a killed runner: all is torn down, last first.
+#[test]
+fn the_end_comes_whatever_happens() {
+    for test in ["panics", "hangs", "killed", "orphaned"] {
+        let project = project();
+        let (outcome, lines) = run(
+            &project,
+            &["--test", "scopes", &format!("dying::{test}")],
+            100,
+        );
+        let expected = [
+            "up folder",
+            "up token",
+            "up db on here-0",
+            "up file",
+            "test",
+            "down file",
+            "down folder",
+            "down db on here-0",
+            "down token",
+        ];
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| line.replace("here-1", "here-0"))
+            .collect();
+        assert_eq!(lines, expected, "{test}: {outcome:?}");
+    }
+}
+
+/// A tear-down that fails fails its test, and no other test gets the instance; a set-up that fails is tried once.
+#[test]
+fn what_goes_wrong_is_told_once() {
+    let project = project();
+    let (outcome, lines) = run(
+        &project,
+        &["--test", "failing", "-j1", "--set", "targets.here.count=1"],
+        100,
+    );
+    let said = format!("{outcome:?}");
+    assert!(
+        said.contains("failed to tear down fixture `failing::sticky`: it sticks"),
+        "{said}"
+    );
+    assert!(
+        said.contains("failed to set up fixture `failing::broken`: no licence left"),
+        "{said}"
+    );
+    assert!(said.contains("as before: no licence left"), "{said}");
+    assert!(
+        said.contains(
+            "fixtures go in a circle: `failing::chicken` -> `failing::egg` -> `failing::chicken`"
+        ),
+        "{said}"
+    );
+    assert_eq!(
+        outcome.lines_with(&["skip: ", "skipped_by_its_fixture", "no gpu here"]),
+        1,
+        "{said}"
+    );
+    assert_eq!(
+        outcome.lines_with(&["PASS", "uses_the_next_one"]),
+        1,
+        "{said}"
+    );
+    assert_eq!(count(&lines, "broken"), 1);
+}
+
+/// Without the tool the broker that is started sees to it.
+#[test]
+fn without_the_tool_all_is_torn_down_too() {
+    let project = project();
+    let ledger = project.private("ledger");
+    let cargo = |test: &str| {
+        let arguments = ["test", "--quiet", "--test", "scopes", "--", "--exact", test];
+        project.cargo(arguments).env("LEDGER", &ledger).run()
+    };
+    cargo("both").code(0);
+    assert!(lines(&project).ends_with(&[
+        "test".to_owned(),
+        "down file".to_owned(),
+        "down folder".to_owned()
+    ]));
+    cargo("dying::killed").code(101);
+    eventually("the end of what the killed test had", || {
+        count(&lines(&project), "down folder") == 2
+    });
+    // What was shared goes with the broker.
+    eventually("the broker's end", || {
+        count(&lines(&project), "down token") == 1
+    });
+    assert_eq!(
+        lines(&project).last().map(String::as_str),
+        Some("down token")
+    );
+}
+
+/// Verdicts that a test gives itself are told as such.
+#[test]
+fn verdicts_at_run_time() {
+    let project = project();
+    let (outcome, _) = run(&project, &["--test", "verdicts"], 100);
+    for (case, words) in [
+        (
+            "skips_from_anywhere[here]",
+            "skip: skips_from_anywhere[here]: nothing for here",
+        ),
+        (
+            "fails_as_said[here]",
+            "failed as expected: fails_as_said[here]: bug 7",
+        ),
+        (
+            "panics_as_said[here]",
+            "failed as expected: panics_as_said[here]: bug 8",
+        ),
+    ] {
+        assert_eq!(outcome.lines_with(&["PASS", case]), 1, "{outcome:?}");
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+    }
+    assert!(
+        outcome
+            .stderr
+            .contains("passed, but is expected to fail: bug 9"),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        outcome.lines_with(&["PASS", "asynchronous[here]"]),
+        1,
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.lines_with(&["FAIL", "asynchronous_failure[here]"]) > 0,
+        "{outcome:?}"
+    );
+}
