@@ -13,6 +13,7 @@ use cargo_target_test::{
     Error,
     execute::transport::{self, Event, Running, Transport, ssh},
     provision::platform::{Reach, SshReach},
+    secret::Bound,
 };
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
@@ -169,7 +170,10 @@ fn local(directory: &Path) -> Arc<dyn Transport> {
         "local-0",
         &Reach::Local {
             directory: directory.to_owned(),
-            env,
+            env: env
+                .into_iter()
+                .map(|(name, value)| (name, Bound::Plain(value)))
+                .collect(),
             inherit: None,
             user: None,
         },

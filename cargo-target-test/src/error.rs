@@ -1,8 +1,11 @@
 //! The engine's one error: what failed, why, what to do, and which exit code that is.
 //!
-//! Owns the kinds and their exit codes. Must not print.
+//! Owns the kinds and their exit codes, and that no secret is in any text of an error: it may be printed, recorded or
+//! sent anywhere. Must not print.
 
 use std::fmt;
+
+use crate::secret::{redact, redacted};
 
 /// What went wrong, in one of a few kinds.
 ///
@@ -60,9 +63,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        redact(&mut message);
         Self(Box::new(Inner {
             kind,
-            message: message.into(),
+            message,
             hint: None,
             exit_code: None,
             source: None,
@@ -72,7 +77,7 @@ impl Error {
     /// Adds what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(redacted(&hint.into()).into_owned());
         self
     }
 
@@ -117,6 +122,7 @@ impl Error {
             text.push_str(&error.to_string());
             cause = error.source();
         }
+        redact(&mut text);
         text
     }
 }

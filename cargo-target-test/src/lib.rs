@@ -62,6 +62,7 @@ pub mod plan;
 pub mod playbook;
 pub mod process;
 pub mod provision;
+pub mod secret;
 pub mod ui;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,23 +1,25 @@
 //! The one place that prints.
 //!
-//! Owns how our own lines look. Results go to standard output, everything else to standard error; a
-//! closed pipe is not an error.
+//! Owns how our own lines look, and that no secret is in any. Results go to standard output, everything else to
+//! standard error; a closed pipe is not an error.
 
 use std::{
     io::{IsTerminal, Write},
     sync::{Mutex, PoisonError},
 };
 
-use crate::error::Error;
+use crate::{error::Error, secret::redacted};
 
 /// A line of a result, to standard output.
 pub fn out(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let text = text.to_string();
+    let _ = writeln!(std::io::stdout().lock(), "{}", redacted(&text));
 }
 
 /// A line for people, to standard error.
 pub fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr().lock(), "target-test: {text}");
+    let text = text.to_string();
+    let _ = writeln!(std::io::stderr().lock(), "target-test: {}", redacted(&text));
 }
 
 /// What is to be said when another program no longer draws on the terminal.
@@ -56,12 +58,13 @@ pub fn passing(text: &str) {
     }
 }
 
-/// Another program's text as it is, to standard error.
+/// Another program's text, to standard error.
 pub fn raw(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    bytes(redacted(text).as_bytes());
 }
 
-/// The bytes of a test, or of its list, as they are and at once, to standard output.
+/// The bytes of a test, or of its list, as they are and at once, to standard output. Secrets are the caller's affair,
+/// who sees the whole stream.
 pub fn bytes_out(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
@@ -74,7 +77,8 @@ pub fn bytes(bytes: &[u8]) {
 
 /// A warning.
 pub fn warn(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+    let text = text.to_string();
+    let _ = writeln!(std::io::stderr().lock(), "warning: {}", redacted(&text));
 }
 
 /// An error with its causes and its hint.

@@ -8,7 +8,7 @@
 //! carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`] or [`Reply::Data`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -367,6 +367,24 @@ pub struct Run {
     pub timeout: Option<u64>,
     /// Why the test is expected to fail; a pass is then a failure.
     pub expect_fail: Option<String>,
+    /// What the test's output must not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+}
+
+/// A value that nobody may see.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What is shown in its place, as `[secret NAME]`.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[secret {}]", self.name)
+    }
 }
 
 /// What a client knows of one leased instance.

@@ -6,7 +6,10 @@ use std::path::Path;
 
 use regex::Regex;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::redacted,
+};
 
 /// The counts of a report, which add up.
 const COUNTS: [&str; 3] = ["tests", "failures", "errors"];
@@ -22,7 +25,7 @@ pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<(
         fs_err::remove_file(part)?;
     }
     match merged(&texts) {
-        Some(text) => Ok(fs_err::write(file, text)?),
+        Some(text) => Ok(fs_err::write(file, &*redacted(&text))?),
         None if texts.is_empty() => Ok(()),
         None => {
             let message = format!("cannot put the parts of `{}` together", file.display());

@@ -28,8 +28,22 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     if args.tests {
         Choice::make(global, &TestArgs::default())?;
     }
+    warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;
     Ok(0)
+}
+
+/// References that have no value here: they may have one where the tests run.
+fn warn_of_missing_secrets(setting: &Setting) -> Result<()> {
+    for (platform, order) in setting.orders()? {
+        for lookup in platform.secrets(&order)? {
+            if let Err(error) = lookup.check() {
+                let hint = error.hint().unwrap_or_default();
+                ui::warn(format!("{}\nhint: {hint}", error.chain()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prints the playbook resolved; `json`: as one JSON object.

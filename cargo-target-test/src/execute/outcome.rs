@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::secret::redact;
+
 /// One attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
@@ -62,6 +64,16 @@ impl Outcome {
     #[must_use]
     pub fn test_took(&self) -> Duration {
         self.took - self.fixtures
+    }
+
+    /// Takes secrets out of everything that programs said.
+    pub(crate) fn redact(&mut self) {
+        redact(&mut self.stdout);
+        redact(&mut self.stderr);
+        if let Verdict::Skip(why) | Verdict::Infra(why) = &mut self.verdict {
+            redact(why);
+        }
+        self.expected.iter_mut().for_each(redact);
     }
 
     /// An attempt that has just begun.

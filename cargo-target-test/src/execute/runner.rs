@@ -10,19 +10,20 @@ use std::{
     process::Command,
 };
 
-use target_fixtures::wire::{Exit, Failure, Run};
+use target_fixtures::wire::{Exit, Failure, Run, Secret};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     execute::nextest::{DOUBLE_SPAWN, stage::listing_file},
-    process, ui,
+    process, secret, ui,
 };
 
 mod broker;
 mod child;
+mod tees;
 
 use broker::{Broker, Told};
-use child::{Ended, Signals};
+use child::{Ended, Output, Signals};
 
 /// What the hidden verb of the runner is called.
 pub const VERB: &str = "runner";
@@ -123,14 +124,18 @@ impl Call {
         let mut broker = Broker::connect(&self.socket)?;
         match broker.start(&self.binary, &name, attempt(), &signals)? {
             Told::Run(run) => {
+                for Secret { name, value } in &run.secrets {
+                    secret::register(name, value);
+                }
                 let limit = run.timeout.map(std::time::Duration::from_millis);
-                let ended = child::run(
-                    self.command(at, &run),
-                    limit,
-                    run.lease.is_some(),
-                    &signals,
-                    &mut broker,
-                )?;
+                // A debugger's terminal is the debugger's.
+                let output = match run.lease {
+                    None => Output::Theirs,
+                    Some(_) if run.secrets.is_empty() || !self.debugger.is_empty() => Output::Kept,
+                    Some(_) => Output::Redacted,
+                };
+                let command = self.command(at, &run);
+                let ended = child::run(command, limit, output, &signals, &mut broker)?;
                 match broker.finished(&ended) {
                     Some((text, code)) => Ok(print(&text, code)),
                     None => Ok(verdict(&ended, &run)),

@@ -77,8 +77,11 @@ pub trait Transport: Send + Sync {
 
     /// A program of this host that reads or writes a file of the instance, where there is one; else files travel as
     /// commands.
-    fn file_program(&self, _access: &FileAccess<'_>) -> Option<std::process::Command> {
-        None
+    ///
+    /// # Errors
+    /// When a secret of its cannot be had.
+    fn file_program(&self, _access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
+        Ok(None)
     }
 
     /// Looks, for at most this long, whether there is anything that could answer; costs the instance little, so that it

@@ -48,7 +48,8 @@ impl Problem {
         let hint = match known.split_first() {
             Some((wrong, known)) if message.starts_with("unknown ") => did_you_mean(wrong, known),
             _ if message.starts_with("invalid type: ")
-                && message.ends_with("expected a string") =>
+                && (message.ends_with("expected a string")
+                    || message.contains("expected a string or")) =>
             {
                 Some("a string is written in quotes".to_owned())
             }

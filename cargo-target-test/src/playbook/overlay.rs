@@ -9,6 +9,7 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use super::definition::dotted;
+use crate::secret::KEYS;
 
 /// The layer that gave a key its value. What none gave is the platform's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,7 +52,9 @@ fn merge<'s>(
             .get_mut(key.get_ref().as_ref())
             .map(|below| below.get_mut());
         match (below, value) {
-            (Some(DeValue::Table(below)), DeValue::Table(table)) => {
+            (Some(DeValue::Table(below)), DeValue::Table(table))
+                if !(is_reference(below) && is_reference(&table)) =>
+            {
                 merge(below, table, &name, origin, origins);
             }
             (_, value) => {
@@ -64,6 +67,16 @@ fn merge<'s>(
             }
         }
     }
+}
+
+/// Whether it is where a value is to be had: that is one value, and merged with another it would be none.
+fn is_reference(table: &DeTable<'_>) -> bool {
+    let mut keys = table.keys();
+    let only = keys.next().filter(|_| keys.next().is_none());
+    only.is_some_and(|key| KEYS.contains(&key.get_ref().as_ref()))
+        && !table
+            .values()
+            .any(|value| matches!(value.get_ref(), DeValue::Table(_)))
 }
 
 #[cfg(test)]

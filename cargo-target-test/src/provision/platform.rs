@@ -18,7 +18,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::{Bound, Lookup},
+};
 
 /// Every platform.
 pub fn all() -> Vec<Arc<dyn Platform>> {
@@ -94,6 +97,15 @@ pub trait Platform: Send + Sync {
     /// What is wrong ([`ErrorKind::Playbook`]), the parameter named.
     fn check(&self, _order: &Order) -> Result<()> {
         Ok(())
+    }
+
+    /// The values that its parameters only refer to. All are looked up before an instance is deployed or lent, so that
+    /// whoever shows something of it knows them.
+    ///
+    /// # Errors
+    /// When a release with other parameters wrote the order.
+    fn secrets(&self, _order: &Order) -> Result<Vec<Lookup>> {
+        Ok(Vec::new())
     }
 
     /// Makes (or finds) the instance and returns how it is reached. Called again after an
@@ -268,7 +280,7 @@ pub enum Reach {
         /// The folder commands start in.
         directory: PathBuf,
         /// Environment variables for every command.
-        env: BTreeMap<String, String>,
+        env: BTreeMap<String, Bound>,
         /// What else of this process's environment they see; `None`: all of it.
         #[serde(default)]
         inherit: Option<Vec<String>>,
@@ -312,8 +324,11 @@ pub struct ProgramReach {
     pub get: Option<Vec<String>>,
     /// Where they start.
     pub directory: PathBuf,
-    /// What they find in `TARGET_TEST_REQUEST`.
+    /// What they find in `TARGET_TEST_REQUEST`, with values for the references in its `params`.
     pub request: String,
+    /// Environment variables for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Bound>,
 }
 
 /// How to reach an instance by SSH. What is absent comes from `ssh -G`.
@@ -328,6 +343,9 @@ pub struct SshReach {
     pub user: Option<String>,
     /// Overrides the configured identity files.
     pub identity: Option<PathBuf>,
+    /// For a login by password, and for `sudo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Bound>,
     /// Overrides the configured known-hosts files.
     pub known_hosts: Option<PathBuf>,
     /// For instances we made: the host key is recorded in `known_hosts` at the first connection.

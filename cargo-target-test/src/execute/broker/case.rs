@@ -26,6 +26,7 @@ use super::{
 use crate::{
     execute::outcome::{Outcome, Verdict},
     process::Watch,
+    secret,
 };
 pub(super) use environment::environment;
 use report::{Report, Silence, end_of, judge, report, report_unless_lost};
@@ -213,6 +214,7 @@ async fn run_on(
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
+        secrets: secret::known(),
         ..case.run.clone()
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;

@@ -1,7 +1,8 @@
 //! One client's connection: frames in, frames out.
 //!
 //! Owns framing on tokio's side. A task of its own reads, so that waiting for a frame can be given up
-//! at any moment without losing part of one. Must not know what frames mean.
+//! at any moment without losing part of one. Must not know what frames mean, but
+//! for those that people see: no secret is in them.
 
 use std::{io, time::Duration};
 
@@ -18,6 +19,8 @@ use tokio::{
     task::JoinHandle,
     time,
 };
+
+use crate::secret::redact;
 
 /// How many frames a client may be ahead.
 const AHEAD: usize = 8;
@@ -104,13 +107,35 @@ impl Replies {
 
     pub(super) async fn send_with(&mut self, reply: &Reply, body: &[u8]) -> io::Result<()> {
         let mut frames = std::mem::take(&mut self.held);
-        write_frame(&mut frames, reply, body)?;
+        match for_people(reply) {
+            Some(reply) => write_frame(&mut frames, &reply, body)?,
+            None => write_frame(&mut frames, reply, body)?,
+        }
         self.to.write_all(&frames).await
     }
 
     fn hold(&mut self, reply: &Reply) -> io::Result<()> {
         write_frame(&mut self.held, reply, &[])
     }
+}
+
+/// What is shown to people, without secrets; `None`: nothing of it is.
+fn for_people(reply: &Reply) -> Option<Reply> {
+    let mut reply = match reply {
+        Reply::Note { .. } | Reply::Print { .. } | Reply::Refused(_) | Reply::Failed(_) => {
+            reply.clone()
+        }
+        _ => return None,
+    };
+    match &mut reply {
+        Reply::Note { text } | Reply::Print { text, .. } => redact(text),
+        Reply::Refused(failure) | Reply::Failed(failure) => {
+            redact(&mut failure.message);
+            failure.hint.iter_mut().for_each(redact);
+        }
+        _ => {}
+    }
+    Some(reply)
 }
 
 /// A request that makes no sense here.

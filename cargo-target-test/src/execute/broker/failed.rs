@@ -73,7 +73,11 @@ impl Broker {
                 ));
                 let config = self.core.ssh_config();
                 let shell = interactive::shell(&deployed.reach, name, &config, &env);
-                if let Err(error) = process::in_foreground(shell).await {
+                let opened = match shell {
+                    Ok(shell) => process::in_foreground(shell).await.map(drop),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = opened {
                     ui::warn(format!("no shell on {name}: {}", error.chain()));
                 }
             }

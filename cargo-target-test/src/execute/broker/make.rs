@@ -32,6 +32,8 @@ impl Supply {
     pub(super) async fn make(&self, core: &Arc<Core>, index: usize) -> Result<Supplied, Failure> {
         let wanted = &self.wanted[index];
         let instance = wanted.instance();
+        let looked_up = look_up(wanted.clone()).await;
+        looked_up.map_err(|error| could_not(&instance, &error))?;
         let mut pause = PAUSE;
         let mut left = if wanted.platform.makes_machines() {
             wanted.care.retries
@@ -108,6 +110,19 @@ impl Supply {
             .await
             .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
     }
+}
+
+/// Looks up what the instance's parameters refer to, also where that is in a kept instance since long: what shows its
+/// output has to know.
+async fn look_up(wanted: Wanted) -> Result<()> {
+    let look_up = tokio::task::spawn_blocking(move || {
+        for lookup in wanted.platform.secrets(&wanted.order(""))? {
+            lookup.value()?;
+        }
+        Ok(())
+    });
+    let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
+    look_up.await.map_err(ended)?
 }
 
 /// Asks the pool for one instance, on a thread that may block.

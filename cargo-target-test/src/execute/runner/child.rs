@@ -5,10 +5,9 @@
 //! verdicts.
 
 use std::{
-    fs::File,
-    io::{IsTerminal, Read},
+    io::IsTerminal,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd},
         unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
@@ -19,21 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitOptions},
-};
+use rustix::process::{Pid, Signal, WaitOptions};
 use target_fixtures::wire::{Exit, Failure};
 
-use super::broker::{Broker, gone};
+use super::{
+    broker::{Broker, gone},
+    tees::{Tee, Tees},
+};
 use crate::{
     error::Result,
     process::{self, Watch},
-    ui,
 };
 
-/// How much of each output stream is reported, from its end.
-const TAIL: usize = 64 << 10;
 /// How long a test may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -81,19 +77,30 @@ pub(super) struct Ended {
     pub(super) left: Vec<String>,
 }
 
-/// Runs the test to its end. A test that is not `ours` (it has no lease) keeps nextest's own pipes, and
-/// what it leaves behind is nextest's to notice.
+/// What becomes of a test's output.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Output {
+    /// The test (which has no lease) keeps nextest's own pipes, and what it leaves behind is nextest's to notice.
+    Theirs,
+    /// Its end is kept, unless it is a terminal.
+    Kept,
+    /// The same, a terminal too, for there are secrets to be taken out of it.
+    Redacted,
+}
+
+/// Runs the test to its end.
 pub(super) fn run(
     mut command: Command,
     limit: Option<Duration>,
-    ours: bool,
+    output: Output,
     signals: &Signals,
     broker: &mut Broker,
 ) -> Result<Ended> {
+    let ours = output != Output::Theirs;
     if ours {
         process::reap_descendants()?;
     }
-    if ours && !std::io::stdout().is_terminal() {
+    if output == Output::Redacted || (ours && !std::io::stdout().is_terminal()) {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();
@@ -134,12 +141,6 @@ pub(super) fn die_by(name: &str) -> u8 {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
     let _ = signal_hook::low_level::emulate_default_handler(number);
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
-}
-
-/// What one wait told.
-struct Facts {
-    parent_gone: bool,
-    broker_speaks: bool,
 }
 
 /// Decides when the test is told to end, and when it is killed.
@@ -208,127 +209,6 @@ fn terminate(pid: Pid) {
     } else {
         rustix::process::kill_process(pid, Signal::TERM)
     };
-}
-
-/// A pipe whose bytes go on to nextest, the last of them kept.
-struct Tee {
-    pipe: File,
-    tail: Vec<u8>,
-    open: bool,
-}
-
-impl Tee {
-    fn new(pipe: OwnedFd) -> Self {
-        Self {
-            pipe: pipe.into(),
-            tail: Vec::new(),
-            open: true,
-        }
-    }
-
-    fn pass(&mut self, to: fn(&[u8])) {
-        let mut piece = [0; 16 << 10];
-        match self.pipe.read(&mut piece) {
-            Ok(0) => self.open = false,
-            Ok(length) => {
-                // nextest may close its end first; the test shall not die of that.
-                to(&piece[..length]);
-                self.tail.extend_from_slice(&piece[..length]);
-                if self.tail.len() > 2 * TAIL {
-                    self.tail.drain(..self.tail.len() - TAIL);
-                }
-            }
-            Err(error) => self.open = error.kind() == std::io::ErrorKind::Interrupted,
-        }
-    }
-}
-
-/// Both pipes; none where the test has the terminal.
-struct Tees {
-    stdout: Option<Tee>,
-    stderr: Option<Tee>,
-}
-
-impl Tees {
-    fn of(child: &mut std::process::Child) -> Self {
-        Self {
-            stdout: child.stdout.take().map(|pipe| Tee::new(pipe.into())),
-            stderr: child.stderr.take().map(|pipe| Tee::new(pipe.into())),
-        }
-    }
-
-    /// Waits for output, for the end of the test, of nextest or of the broker.
-    fn poll(
-        &mut self,
-        test: &Watch,
-        parent: Option<&Watch>,
-        broker: BorrowedFd<'_>,
-        pause: Option<Duration>,
-    ) -> Result<Facts> {
-        let mut fds = vec![PollFd::from_borrowed_fd(broker, PollFlags::IN)];
-        let watches = [Some(test), parent]
-            .into_iter()
-            .flatten()
-            .filter_map(Watch::fd);
-        fds.extend(watches.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let (out, err) = (open(self.stdout.as_ref()), open(self.stderr.as_ref()));
-        let first = fds.len();
-        let pipes = [out, err].into_iter().flatten().map(|tee| tee.pipe.as_fd());
-        fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let timeout = process::shortest(pause, test.pause());
-        let timeout = timeout.map(|pause| Timespec::try_from(pause).unwrap_or_default());
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(std::io::Error::from(error).into()),
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let mut pipes = ready[first..].iter();
-        let out = out.is_some() && pipes.next().copied().unwrap_or(false);
-        let err = err.is_some() && pipes.next().copied().unwrap_or(false);
-        self.pass(out, err);
-        Ok(Facts {
-            broker_speaks: ready[0],
-            parent_gone: parent.is_some_and(Watch::ended),
-        })
-    }
-
-    fn pass(&mut self, out: bool, err: bool) {
-        if let (true, Some(tee)) = (out, &mut self.stdout) {
-            tee.pass(ui::bytes_out);
-        }
-        if let (true, Some(tee)) = (err, &mut self.stderr) {
-            tee.pass(ui::bytes);
-        }
-    }
-
-    /// What is still in the pipes: their writers are gone, so this ends.
-    fn drain(&mut self) {
-        loop {
-            let (out, err) = (
-                readable(self.stdout.as_ref()),
-                readable(self.stderr.as_ref()),
-            );
-            if !out && !err {
-                break;
-            }
-            self.pass(out, err);
-        }
-        for tee in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
-            let surplus = tee.tail.len().saturating_sub(TAIL);
-            tee.tail.drain(..surplus);
-        }
-    }
-}
-
-fn open(tee: Option<&Tee>) -> Option<&Tee> {
-    tee.filter(|tee| tee.open)
-}
-
-fn readable(tee: Option<&Tee>) -> bool {
-    open(tee).is_some_and(|tee| {
-        let mut fds = [PollFd::new(&tee.pipe, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
-    })
 }
 
 /// Kills what the test left behind, until nothing is left; returns what it was.

@@ -35,7 +35,7 @@ pub async fn put(
 ) -> Result<()> {
     let place = shell::place(path)?;
     let (stdin, receiver) = mpsc::channel(4);
-    let program = transport.file_program(&FileAccess::Put { path, mode });
+    let program = transport.file_program(&FileAccess::Put { path, mode })?;
     let own = program.is_some();
     let running = match program {
         Some(program) => local::run(program, Some(receiver)),
@@ -110,7 +110,7 @@ pub async fn get(
     to: mpsc::Sender<Vec<u8>>,
 ) -> Result<()> {
     let line = shell::get(path)?;
-    let mut running = match transport.file_program(&FileAccess::Get { path }) {
+    let mut running = match transport.file_program(&FileAccess::Get { path })? {
         Some(program) => local::run(program, None),
         None => transport.exec(&own_command(line, None), lease, None),
     };

@@ -4,15 +4,18 @@
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
-use crate::{process, provision::platform::Reach};
+use crate::{error::Result, process, provision::platform::Reach};
 
 /// The command for an instance, which is a host in the file for `ssh -F`; `env` is for what runs on this machine.
+///
+/// # Errors
+/// When a secret of its cannot be had.
 pub(crate) fn shell(
     reach: &Reach,
     instance: &str,
     ssh_config: &Path,
     env: &BTreeMap<String, String>,
-) -> Command {
+) -> Result<Command> {
     let mut command = match reach {
         Reach::Ssh(_) => {
             let mut command = process::command("ssh");
@@ -38,15 +41,18 @@ pub(crate) fn shell(
             let mut command = process::command(program);
             command.args(arguments).arg("exec /bin/sh -i");
             command.current_dir(&programs.directory);
-            command.env("TARGET_TEST_REQUEST", &programs.request);
+            command.envs(programs.environment()?);
             command
         }
         Reach::Local { directory, env, .. } => {
             let mut command = process::command("/bin/sh");
-            command.arg("-i").current_dir(directory).envs(env);
+            command.arg("-i").current_dir(directory);
+            for (name, bound) in env {
+                command.env(name, bound.value()?);
+            }
             command
         }
     };
     command.envs(env);
-    command
+    Ok(command)
 }

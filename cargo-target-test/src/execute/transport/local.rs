@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::{Answer, Ends, Event, Running, Transport, own_command, shell, timed_out};
-use crate::{error::Result, process, provision::platform::LocalUser};
+use crate::{error::Result, process, provision::platform::LocalUser, secret::Bound};
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
@@ -35,7 +35,7 @@ const CHUNK: usize = 128 << 10;
 pub(super) struct Local {
     pub(super) instance: String,
     pub(super) directory: PathBuf,
-    pub(super) env: BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, Bound>,
     /// What else of our environment is seen; `None`: all.
     pub(super) inherit: Option<Vec<String>>,
     pub(super) user: Option<LocalUser>,
@@ -44,6 +44,8 @@ pub(super) struct Local {
 impl Local {
     fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
         shell::check(command, lease)?;
+        let env = self.env.iter().map(|(name, of)| Ok((name, of.value()?)));
+        let env: BTreeMap<_, _> = env.collect::<Result<_>>()?;
         let mut process = process::command("/bin/sh");
         if let Some(inherit) = &self.inherit {
             let seen = inherit
@@ -57,7 +59,7 @@ impl Local {
         process
             .arg("-c")
             .arg(shell::line(command, lease))
-            .envs(&self.env)
+            .envs(&env)
             .envs(&command.env);
         process.env(env::LEASE, lease);
         if lease.is_empty() {

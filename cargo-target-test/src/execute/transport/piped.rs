@@ -35,8 +35,6 @@ const CHUNK: usize = 128 << 10;
 const KILL: Duration = Duration::from_secs(10);
 /// How long the program may outlive its command.
 const LINGER: Duration = Duration::from_secs(2);
-/// In the environment of a user's program: what is known of the instance, as JSON.
-const REQUEST: &str = "TARGET_TEST_REQUEST";
 
 /// How a line is given to the instance's shell.
 #[derive(Clone)]
@@ -56,8 +54,8 @@ pub(super) struct Piped {
 }
 
 impl Call {
-    fn command(&self, line: &str) -> std::process::Command {
-        match self {
+    fn command(&self, line: &str) -> Result<std::process::Command> {
+        Ok(match self {
             Self::Container {
                 engine,
                 container,
@@ -72,16 +70,16 @@ impl Call {
                 command
             }
             Self::Programs(reach) => {
-                let mut command = program(&reach.exec, reach);
+                let mut command = program(&reach.exec, reach)?;
                 command.arg(line);
                 command
             }
-        }
+        })
     }
 }
 
 /// A user's program, in an environment without anything of ours but the request.
-fn program(words: &[String], reach: &ProgramReach) -> std::process::Command {
+fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
     let mut words = words.iter();
     let mut command = process::command(words.next().map_or("", String::as_str));
     command.args(words).current_dir(&reach.directory);
@@ -90,8 +88,8 @@ fn program(words: &[String], reach: &ProgramReach) -> std::process::Command {
             command.env_remove(name);
         }
     }
-    command.env(REQUEST, &reach.request);
-    command
+    command.envs(reach.environment()?);
+    Ok(command)
 }
 
 impl Piped {
@@ -101,7 +99,7 @@ impl Piped {
     }
 
     fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::Group)> {
-        let mut command = self.call.command(line);
+        let mut command = self.call.command(line)?;
         // What an abandoned lease leaves on this host is found by it.
         match lease {
             "" => command.env_remove(env::LEASE),
@@ -162,22 +160,23 @@ impl Transport for Piped {
         running
     }
 
-    fn file_program(&self, access: &FileAccess<'_>) -> Option<std::process::Command> {
+    fn file_program(&self, access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
         let Call::Programs(reach) = &self.call else {
-            return None;
+            return Ok(None);
         };
+        let words = match access {
+            FileAccess::Put { .. } => &reach.put,
+            FileAccess::Get { .. } => &reach.get,
+        };
+        let Some(words) = words else {
+            return Ok(None);
+        };
+        let mut command = program(words, reach)?;
         match access {
-            FileAccess::Put { path, mode } => {
-                let mut command = program(reach.put.as_ref()?, reach);
-                command.arg(path).arg(format!("{mode:04o}"));
-                Some(command)
-            }
-            FileAccess::Get { path } => {
-                let mut command = program(reach.get.as_ref()?, reach);
-                command.arg(path);
-                Some(command)
-            }
-        }
+            FileAccess::Put { path, mode } => command.arg(path).arg(format!("{mode:04o}")),
+            FileAccess::Get { path } => command.arg(path),
+        };
+        Ok(Some(command))
     }
 
     fn probe(&self, deadline: Duration) -> Answer<Duration> {

@@ -51,9 +51,12 @@ use self::{
 };
 use super::{
     Deployed, Found, Order, Platform, ProgramReach, Reach, SshReach,
-    parameters::{self, Limit},
+    parameters::{self, Env, Limit},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::{self, Lookup, Text},
+};
 
 /// Platform `command`.
 #[derive(Debug)]
@@ -83,9 +86,13 @@ struct Parameters {
     /// The program that lists what carries the pool's label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     list: Option<Program>,
-    /// Anything that the programs want to know.
+    /// Anything that the programs want to know. A table in it that is a reference, such as `{ env = "LAB_TOKEN" }`, is
+    /// the value for them, on their standard input.
     #[serde(default, deserialize_with = "params")]
     params: Map<String, Value>,
+    /// Environment variables of the programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: Env,
     /// How long `deploy` (and `restart`) may take.
     #[serde(default = "timeout")]
     timeout: Limit,
@@ -158,18 +165,23 @@ impl Platform for Command {
         parameters::check_file(order, "identity", parameters.identity.as_deref())
     }
 
+    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
+        let parameters: Parameters = parameters::of(order)?;
+        let bind = |key: &str, text: &Text| parameters::bound(order, key, text);
+        let params = secret::in_json("params", &parameters.params, &bind);
+        let env = parameters::bound_env(order, &parameters.env);
+        Ok(parameters::lookups(
+            params.into_iter().chain(env.into_values()),
+        ))
+    }
+
     fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed> {
         let parameters: Parameters = parameters::of(order)?;
         kill_interrupted("deploy", order);
         // A machine made anew has a new host key.
         let _ = fs_err::remove_file(recorded_keys(order));
-        let script = Script {
-            action: "deploy",
-            program: &parameters.deploy,
-            order,
-            timeout: parameters.timeout.0,
-        };
-        let finished = script.run(&parameters.params, None, progress)?;
+        let script = parameters.script("deploy", &parameters.deploy, order);
+        let finished = script.run(None, progress)?;
         let answer = Answer::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
                 "print one JSON object with `host` to standard output, and all else to standard error (`>&2`)",
@@ -191,14 +203,9 @@ impl Platform for Command {
             kill_interrupted("deploy", order);
         }
         kill_interrupted("delete", order);
-        let script = Script {
-            action: "delete",
-            program: &parameters.delete,
-            order,
-            timeout: parameters.delete_timeout.0,
-        };
+        let script = parameters.script("delete", &parameters.delete, order);
         let data = deployed.map(|deployed| &deployed.data);
-        script.run(&parameters.params, data, &|_| {}).map(drop)
+        script.run(data, &|_| {}).map(drop)
     }
 
     fn restart(&self, order: &Order, deployed: &Deployed) -> Result<()> {
@@ -207,15 +214,8 @@ impl Platform for Command {
             let message = format!("target `{}` has no `restart`", order.target);
             return Err(Error::new(ErrorKind::Infra, message));
         };
-        let script = Script {
-            action: "restart",
-            program,
-            order,
-            timeout: parameters.timeout.0,
-        };
-        script
-            .run(&parameters.params, Some(&deployed.data), &|_| {})
-            .map(drop)
+        let script = parameters.script("restart", program, order);
+        script.run(Some(&deployed.data), &|_| {}).map(drop)
     }
 
     fn find(&self, label: &str, like: Option<&Order>) -> Result<Vec<Found>> {
@@ -231,13 +231,8 @@ impl Platform for Command {
             label: label.to_owned(),
             ..order.clone()
         };
-        let script = Script {
-            action: "list",
-            program,
-            order,
-            timeout: parameters.timeout.0,
-        };
-        let finished = script.run(&parameters.params, None, &|_| {})?;
+        let script = parameters.script("list", program, order);
+        let finished = script.run(None, &|_| {})?;
         let found = Listed::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
                 "print a JSON array of objects with `unique` to standard output, and all else to standard error",
@@ -247,6 +242,29 @@ impl Platform for Command {
             .into_iter()
             .map(|one| one.found(&program.to_string()))
             .collect())
+    }
+}
+
+impl Parameters {
+    /// A call of one of the programs.
+    fn script<'a>(
+        &'a self,
+        action: &'static str,
+        program: &'a Program,
+        order: &'a Order,
+    ) -> Script<'a> {
+        let timeout = match action {
+            "delete" => self.delete_timeout,
+            _ => self.timeout,
+        };
+        Script {
+            action,
+            program,
+            order,
+            timeout: timeout.0,
+            params: &self.params,
+            env: &self.env,
+        }
     }
 }
 
@@ -278,7 +296,7 @@ fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Result<Dep
                 Some(written) => from(written),
                 None => recorded_keys(order),
             }),
-            connect_timeout: None,
+            ..SshReach::default()
         }),
     };
     Ok(Deployed {
@@ -304,6 +322,7 @@ fn programs(answer: &Answer, parameters: &Parameters, order: &Order) -> Result<R
         get: words("get", &parameters.get)?,
         directory: order.directory.clone(),
         request: String::from_utf8_lossy(request.trim_ascii_end()).into_owned(),
+        env: parameters::bound_env(order, &parameters.env),
     })))
 }
 

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
+    secret::Lookup,
 };
 
 /// Has the pool's label as its value.
@@ -88,6 +89,12 @@ impl Platform for Container {
             }
         }
         Ok(())
+    }
+
+    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
+        let parameters: Parameters = common::of(order)?;
+        let env = common::bound_env(order, &parameters.env);
+        Ok(common::lookups(env.into_values()))
     }
 
     fn demand(&self, order: &Order) -> Result<Demand> {
@@ -207,7 +214,8 @@ fn state(order: &Order) -> String {
 fn start(engine: &Engine, order: &Order, parameters: Parameters, image: &str) -> Result<Deployed> {
     let arguments = line::arguments(order, &parameters, image);
     let arguments = arguments.iter().map(String::as_str);
-    engine.within(START, arguments, |command| command.envs(&parameters.env))?;
+    let env = common::values(&common::bound_env(order, &parameters.env))?;
+    engine.within(START, arguments, |command| command.envs(env))?;
     let pid = main_process(engine, order)?;
     let reach = match parameters.transport {
         Transport::Exec => Reach::Container {
@@ -337,7 +345,7 @@ fn ssh(engine: &Engine, order: &Order, parameters: &Parameters) -> Result<SshRea
         identity: parameters.identity.as_ref().map(from),
         known_hosts: Some(order.scratch.join("known_hosts")),
         trust_first: true,
-        connect_timeout: None,
+        ..SshReach::default()
     })
 }
 
@@ -358,34 +366,4 @@ fn remove(engine: &Engine, order: &Order) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::parameters::tests::parse, *};
-
-    #[test]
-    fn parameters_are_checked() {
-        assert_eq!(
-            parse(&Container, "image = \"a\"").unwrap()["transport"],
-            "exec"
-        );
-        for (text, expected) in [
-            ("", "a container needs `image` or `rootfs`"),
-            (
-                "image = \"a\"\nrootfs = \"b\"",
-                "`image` and `rootfs` exclude each other",
-            ),
-            (
-                "image = \"a\"\nport = 22",
-                "`port` and `identity` are for `transport = \"ssh\"`",
-            ),
-            (
-                "image = \"a\"\nmounts = [\"/a\"]",
-                "a mount is `host:inside`",
-            ),
-            ("image = \"a\"\npull = \"often\"", "unknown variant `often`"),
-            ("imag = \"a\"", "unknown field `imag`"),
-        ] {
-            let (_, message) = parse(&Container, text).unwrap_err();
-            assert!(message.starts_with(expected), "{text}: {message}");
-        }
-    }
-}
+mod tests;

@@ -8,15 +8,19 @@
 //! language, but no secrets, and nothing of a build under way. They start in an empty folder of the instance's own,
 //! which is also their `TMPDIR`.
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf, thread};
+use std::{io, path::PathBuf, thread};
 
-use serde::{Deserialize, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Deployed, LocalUser, Order, Platform, Reach, parameters};
+use super::{
+    Deployed, LocalUser, Order, Platform, Reach,
+    parameters::{self, Env, Name},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
+    secret::{Bound, Lookup},
 };
 
 /// Platform `local`.
@@ -46,11 +50,9 @@ const INHERITED: &[&str] = &[
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct Parameters {
     /// Environment variables for every command.
-    #[schemars(with = "BTreeMap<String, String>")]
-    env: BTreeMap<Name, Text>,
+    env: Env,
     /// The names of more environment variables that commands see as they are here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
     inherit_env: Vec<Name>,
     /// The user that commands run as; only root can have another one than itself.
     #[serde(
@@ -95,25 +97,30 @@ impl Platform for Local {
         }
     }
 
+    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
+        let parameters: Parameters = parameters::of(order)?;
+        let env = parameters::bound_env(order, &parameters.env);
+        Ok(parameters::lookups(env.into_values()))
+    }
+
     fn deploy(&self, order: &Order, _progress: &dyn Fn(&str)) -> Result<Deployed> {
         let parameters: Parameters = parameters::of(order)?;
         // Of an earlier call that was interrupted.
         self.delete(order, None)?;
-        let mut env: BTreeMap<_, _> = (parameters.env.into_iter())
-            .map(|(name, Text(value))| (name.0, value))
-            .collect();
-        env.insert(MARK.to_owned(), order.unique.clone());
+        let mut env = parameters::bound_env(order, &parameters.env);
+        env.insert(MARK.to_owned(), order.unique.clone().into());
         let directory = folder(order, &parameters.user);
         fs_err::create_dir_all(&directory).map_err(|error| infra(order, "deploy", error))?;
         env.entry("TMPDIR".to_owned())
-            .or_insert_with(|| directory.to_string_lossy().into_owned());
+            .or_insert_with(|| Bound::Plain(directory.to_string_lossy().into_owned()));
         let mut user = None;
         if let Some(name) = &parameters.user {
             let account = account(order, name)?;
             std::os::unix::fs::chown(&directory, Some(account.user.uid), Some(account.user.gid))
                 .map_err(|error| infra(order, "deploy", error))?;
             for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", &account.home)] {
-                env.entry(key.to_owned()).or_insert_with(|| value.clone());
+                env.entry(key.to_owned())
+                    .or_insert_with(|| value.clone().into());
             }
             user = Some(account.user);
         }
@@ -191,48 +198,6 @@ fn infra(order: &Order, verb: &str, error: io::Error) -> Error {
         format!("cannot {verb} `{}`", order.instance),
     )
     .with_source(error)
-}
-
-/// The name of an environment variable.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-struct Name(String);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let problem = format!("{name:?} cannot be the name of an environment variable");
-            return Err(de::Error::custom(problem));
-        }
-        Ok(Self(name))
-    }
-}
-
-/// The value of an environment variable.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-                if text.contains('\0') {
-                    return Err(E::custom("an environment variable cannot contain NUL"));
-                }
-                Ok(Text(text.to_owned()))
-            }
-        }
-        from.deserialize_str(Visitor)
-    }
 }
 
 #[cfg(test)]

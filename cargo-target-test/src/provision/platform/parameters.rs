@@ -11,8 +11,11 @@ use serde::{
 use serde_json::Value;
 
 use super::Order;
-use crate::error::{Error, ErrorKind, Result};
 pub(super) use crate::playbook::{Limit, resolve_path as path};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::{Bound, Lookup, Text},
+};
 
 /// Reads a platform's table and gives it back with its defaults filled in.
 pub(super) fn normalised<'de, P: Deserialize<'de> + Serialize>(
@@ -80,6 +83,56 @@ pub(super) fn check_word(what: &str, text: &str) -> Result<(), String> {
         return Err(format!("the {what} {text:?} contains white space"));
     }
     Ok(())
+}
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Name(pub(super) String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let problem = format!("{name:?} cannot be the name of an environment variable");
+            return Err(D::Error::custom(problem));
+        }
+        Ok(Self(name))
+    }
+}
+
+/// A table of environment variables.
+pub(super) type Env = BTreeMap<Name, Text>;
+
+/// A parameter's string, for use with this order.
+pub(super) fn bound(order: &Order, key: &str, text: &Text) -> Bound {
+    let of = format!("`{key}` of target `{}`", order.target);
+    text.bound(&of, &order.directory)
+}
+
+/// The variables of `env`, for use with this order.
+pub(super) fn bound_env(order: &Order, env: &Env) -> BTreeMap<String, Bound> {
+    let one = |(name, text): (&Name, &Text)| {
+        let key = format!("env.{}", name.0);
+        (name.0.clone(), bound(order, &key, text))
+    };
+    env.iter().map(one).collect()
+}
+
+/// Those among them that are to be looked up.
+pub(super) fn lookups(all: impl IntoIterator<Item = Bound>) -> Vec<Lookup> {
+    let lookup = |bound: Bound| bound.lookup().cloned();
+    all.into_iter().filter_map(lookup).collect()
+}
+
+/// The values of all of them, looked up.
+///
+/// # Errors
+/// As [`Bound::value`].
+pub(super) fn values(all: &BTreeMap<String, Bound>) -> Result<BTreeMap<String, String>> {
+    all.iter()
+        .map(|(name, bound)| Ok((name.clone(), bound.value()?)))
+        .collect()
 }
 
 /// A login name, for `deserialize_with`.

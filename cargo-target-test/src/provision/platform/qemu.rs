@@ -165,7 +165,7 @@ impl Platform for Qemu {
                 identity: Some(identity),
                 known_hosts: Some(order.scratch.join("known_hosts")),
                 trust_first: true,
-                connect_timeout: None,
+                ..SshReach::default()
             }),
         })
     }

@@ -20,7 +20,10 @@ use super::{
     parameters::{self, Limit},
     ssh_config::{self, SshConfig},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::{Lookup, Text},
+};
 
 /// Platform `ssh`.
 #[derive(Debug)]
@@ -44,6 +47,10 @@ struct Parameters {
     /// The private key file, relative to the playbook; by default what `~/.ssh/config` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
+    /// The login's password, for hosts that take it, and for `sudo`: best a reference, such as `{ env = "LAB_PASSWORD" }`.
+    /// Where keys are named (`identity`, `IdentitiesOnly`), these are tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<Text>,
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
@@ -86,6 +93,10 @@ impl Platform for Ssh {
         parameters::check_file(order, "known-hosts", parameters.known_hosts.as_deref())
     }
 
+    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
+        Ok(parameters::lookups(reach(order)?.password))
+    }
+
     fn deploy(&self, order: &Order, _progress: &dyn Fn(&str)) -> Result<Deployed> {
         let reach = reach(order)?;
         let config = ssh_config::resolve(&reach)?;
@@ -122,6 +133,8 @@ fn reach(order: &Order) -> Result<SshReach> {
         port: host.port.or(parameters.port).map(NonZeroU16::get),
         user: host.user.or(parameters.user),
         identity: parameters.identity.map(from),
+        password: (parameters.password.as_ref())
+            .map(|text| parameters::bound(order, "password", text)),
         known_hosts: parameters.known_hosts.map(from),
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),

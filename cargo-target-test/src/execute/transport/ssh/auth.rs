@@ -1,14 +1,17 @@
-//! How we prove who we are: the agent's keys, then key files.
+//! How we prove who we are: the agent's keys, key files, a password that the playbook names.
 //!
 //! Owns the order and the message when nothing was accepted. Must not ask for passwords: a run has nobody
 //! to answer.
 
 use std::{fs, path::Path};
 
-use ssh2::ErrorCode;
+use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 
 use super::connect::Stage;
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::base64,
+};
 
 /// What an unencrypted key in OpenSSH's format starts with, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
@@ -24,10 +27,57 @@ pub(super) fn authenticate(stage: &mut Stage<'_>) -> Result<()> {
         Err(error) => return Err(stage.refused(&error)),
     };
     let mut tried = Vec::new();
-    if agent(stage, &user, &mut tried)? || files(stage, &user, &mut tried)? {
-        return Ok(());
+    let by_keys = |tried: &mut Vec<String>| {
+        Ok::<_, Error>(agent(stage, &user, tried)? || files(stage, &user, tried)?)
+    };
+    let by_password = |tried: &mut Vec<String>| password(stage, &user, &offered, tried);
+    // A server lets only a few keys be tried: those that nobody named come last.
+    let entered = match stage.config.identities_only {
+        true => by_keys(&mut tried)? || by_password(&mut tried)?,
+        false => by_password(&mut tried)? || by_keys(&mut tried)?,
+    };
+    match entered {
+        true => Ok(()),
+        false => Err(denied(stage, &offered, &tried)),
     }
-    Err(denied(stage, &offered, &tried))
+}
+
+/// By the password, or by the one question that a server asks instead.
+fn password(stage: &Stage<'_>, user: &str, offered: &str, tried: &mut Vec<String>) -> Result<bool> {
+    let Some((password, from)) = &stage.password else {
+        return Ok(false);
+    };
+    let offers = |method: &str| offered.split(',').any(|one| one == method);
+    let session = &stage.session;
+    if !offers("password") && !offers("keyboard-interactive") {
+        tried.push(format!("no password from {from} (none is taken)"));
+        return Ok(false);
+    }
+    tried.push(format!("the password from {from}"));
+    if offers("password") {
+        let step = || session.userauth_password(user, password);
+        if accepted(stage, stage.drive(step), tried)? {
+            return Ok(true);
+        }
+    }
+    if offers("keyboard-interactive") {
+        let step = || session.userauth_keyboard_interactive(user, &mut Answers(password));
+        return accepted(stage, stage.drive(step), tried);
+    }
+    Ok(false)
+}
+
+/// Answers a server's questions: those whose answer is not to be shown are for the password.
+struct Answers<'a>(&'a str);
+
+impl KeyboardInteractivePrompt for Answers<'_> {
+    fn prompt(&mut self, _: &str, _: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
+        let answer = |prompt: &Prompt<'_>| match prompt.echo {
+            true => String::new(),
+            false => self.0.to_owned(),
+        };
+        prompts.iter().map(answer).collect()
+    }
 }
 
 fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
@@ -55,7 +105,7 @@ fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
         .iter()
         .filter_map(|file| public_blob(file));
     let named: Vec<String> = named.collect();
-    let is_named = |key: &ssh2::PublicKey| named.contains(&super::host_key::base64(key.blob()));
+    let is_named = |key: &ssh2::PublicKey| named.contains(&base64(key.blob()));
     if stage.config.identities_only {
         keys.retain(is_named);
     } else {
@@ -121,7 +171,7 @@ fn accepted(
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => {
             let text = format!(
-                "{}; it closed the connection after {} keys",
+                "{}; it closed the connection after {} tries",
                 stage.refused(&error),
                 tried.len()
             );

@@ -26,6 +26,7 @@ use crate::{
         SshReach,
         ssh_config::{self, SshConfig},
     },
+    secret::Bound,
 };
 
 /// How long a jump host may take to run `true`.
@@ -92,6 +93,8 @@ pub(super) enum News {
 /// clock too.
 pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Result<Link> {
     let config = ssh_config::resolve(reach)?;
+    let password = reach.password.as_ref();
+    let password = password.map(|bound| bound.value()).transpose()?;
     let _ = news.send(News::Within(config.connect_timeout));
     let deadline = Instant::now() + config.connect_timeout;
     let address = format!("{}:{}", config.hostname, config.port);
@@ -104,6 +107,7 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     let stage = Stage {
         instance,
         config: &config,
+        password: password.zip(reach.password.as_ref().map(Bound::to_string)),
         session,
         fd: &fd,
         deadline,
@@ -266,6 +270,8 @@ fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
 pub(super) struct Stage<'a> {
     pub(super) instance: &'a str,
     pub(super) config: &'a SshConfig,
+    /// And where it comes from.
+    pub(super) password: Option<(String, String)>,
     pub(super) session: Session,
     fd: &'a OwnedFd,
     deadline: Instant,

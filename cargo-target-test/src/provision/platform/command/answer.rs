@@ -1,13 +1,45 @@
 //! What a script is told on its standard input, and what `deploy` answers on its standard output.
 //!
-//! Owns both JSON objects. Must not start anything.
+//! Owns both JSON objects, and that no secret is in what is recorded of them. Must not start anything.
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::{Deployed, Found, Order, Reach, parameters::check_word};
+use super::super::{
+    Deployed, Found, Order, ProgramReach, Reach,
+    parameters::{check_word, values},
+};
+use crate::{
+    error::Result as Answered,
+    secret::{self, Text},
+};
+
+/// In the environment of a program that reaches into an instance: the request, as JSON.
+const REQUEST: &str = "TARGET_TEST_REQUEST";
+
+impl ProgramReach {
+    /// The environment of its programs, secrets looked up.
+    ///
+    /// # Errors
+    /// When a secret cannot be had.
+    pub fn environment(&self) -> Answered<BTreeMap<String, String>> {
+        let mut env = values(&self.env)?;
+        let mut request: Map<String, Value> =
+            serde_json::from_str(&self.request).map_err(std::io::Error::other)?;
+        let target = request.get("target").and_then(Value::as_str);
+        let target = target.unwrap_or_default().to_owned();
+        if let Some(Value::Object(params)) = request.get_mut("params") {
+            let bind = |key: &str, text: &Text| {
+                text.bound(&format!("`{key}` of target `{target}`"), &self.directory)
+            };
+            *params = secret::filled("params", params, &bind)?;
+        }
+        env.insert(REQUEST.to_owned(), Value::Object(request).to_string());
+        Ok(env)
+    }
+}
 
 /// What a script is told.
 #[derive(Debug, Serialize)]
@@ -127,7 +159,7 @@ impl Answer {
         if stdout.trim_ascii().is_empty() {
             return Err("printed nothing to standard output".to_owned());
         }
-        let answer: Self = serde_json::from_slice(stdout).map_err(|error| {
+        let mut answer: Self = serde_json::from_slice(stdout).map_err(|error| {
             let shown = excerpt(stdout);
             format!("printed no valid answer to standard output: {error}; it printed `{shown}`")
         })?;
@@ -135,6 +167,8 @@ impl Answer {
         for (what, text) in user.chain([("host", &answer.host)]) {
             check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
         }
+        // It is recorded, and tests see it.
+        secret::redact_strings(&mut answer.data);
         Ok(answer)
     }
 }
@@ -142,6 +176,8 @@ impl Answer {
 /// The beginning of what a script printed, on one line.
 fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    // Half a secret would not be known as one.
+    let text = secret::redacted(&text);
     let text = text.trim();
     let mut shown: String = text.chars().take(120).collect();
     if shown.len() < text.len() {

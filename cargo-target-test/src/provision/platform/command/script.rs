@@ -6,10 +6,18 @@ use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{super::Order, answer::Request, program::Program};
+use super::{
+    super::{
+        Order,
+        parameters::{self, Env},
+    },
+    answer::Request,
+    program::Program,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     process::{self, Finished},
+    secret::{self, Text},
 };
 
 /// In the environment of every program: the pool's label.
@@ -26,21 +34,22 @@ pub(super) struct Script<'a> {
     pub(super) program: &'a Program,
     pub(super) order: &'a Order,
     pub(super) timeout: Duration,
+    /// What it is told, references and all.
+    pub(super) params: &'a Map<String, Value>,
+    /// What it finds in its environment.
+    pub(super) env: &'a Env,
 }
 
 impl Script<'_> {
     /// Runs the program to its end; `progress` sees what it prints to standard error.
     ///
     /// # Errors
-    /// When it cannot be started, ends with another exit code than 0 or does not end in time.
-    pub(super) fn run(
-        &self,
-        params: &Map<String, Value>,
-        data: Option<&Value>,
-        progress: &dyn Fn(&str),
-    ) -> Result<Finished> {
+    /// When a secret of its cannot be had, it cannot be started, ends with another exit code than 0 or does not end in time.
+    pub(super) fn run(&self, data: Option<&Value>, progress: &dyn Fn(&str)) -> Result<Finished> {
         let command = self.command()?;
-        let input = Request::new(self.action, self.order, params, data).json();
+        let bind = |key: &str, text: &Text| parameters::bound(self.order, key, text);
+        let params = secret::filled("params", self.params, &bind)?;
+        let input = Request::new(self.action, self.order, &params, data).json();
         let last = RefCell::new(VecDeque::new());
         let on_line = |line: &str| {
             progress(line);
@@ -84,7 +93,7 @@ impl Script<'_> {
         Error::new(ErrorKind::Infra, message)
     }
 
-    /// The program, in the user's environment without anything of ours but the two marks.
+    /// The program, in the user's environment its own variables, and of ours only the two marks.
     fn command(&self) -> Result<std::process::Command> {
         let command = self.program.command(self.action, self.order);
         // Seen by `check` it is the playbook that is wrong; now it is a machine that is not to be had.
@@ -100,6 +109,8 @@ impl Script<'_> {
                 command.env_remove(name);
             }
         }
+        let env = parameters::bound_env(self.order, self.env);
+        command.envs(parameters::values(&env)?);
         command.env(LABEL, &self.order.label);
         command.env(SCRIPT, format!("{} {}", self.action, self.order.unique));
         process::dies_with_parent(&mut command);

@@ -112,7 +112,7 @@ fn deploy_is_told_and_answers() {
         identity: Some(directory.path().join("id")),
         known_hosts: Some(order.scratch.join("known_hosts")),
         trust_first: true,
-        connect_timeout: None,
+        ..SshReach::default()
     };
     assert_eq!(deployed.reach, Reach::Ssh(reach));
 }

@@ -47,7 +47,7 @@ pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> 
         .iter()
         .for_each(|one| line.pair("--device", one));
     let names = parameters.env.keys().chain(&parameters.inherit_env);
-    names.for_each(|name| line.pair("--env", name));
+    names.for_each(|name| line.pair("--env", &name.0));
     limits(&mut line, parameters);
     line.0.extend(parameters.args.iter().cloned());
     line.0.push(image.to_owned());

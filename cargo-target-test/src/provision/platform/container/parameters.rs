@@ -2,11 +2,14 @@
 //!
 //! Owns their types, defaults and what is right about them without looking at the disk.
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
+use std::{num::NonZeroU16, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{parameters, size::Size};
+use super::super::{
+    parameters::{self, Env, Name},
+    size::Size,
+};
 
 /// Parameters of platform `container`: containers of docker or podman.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -41,11 +44,11 @@ pub(super) struct Parameters {
     pub(super) devices: Vec<String>,
     /// Environment variables.
     #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    /// The names of more environment variables, whose values are those that this process has. Unlike those of `env`
-    /// they are written to no file of the pool.
+    pub(super) env: Env,
+    /// The names of more environment variables, whose values are those that this process has. Unlike those that stand
+    /// in `env` they are written to no file of the pool.
     #[serde(default)]
-    pub(super) inherit_env: Vec<String>,
+    pub(super) inherit_env: Vec<Name>,
     /// What runs in it for as long as it lives; by default a shell that waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) command: Vec<String>,

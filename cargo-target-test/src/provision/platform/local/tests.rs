@@ -24,7 +24,7 @@ fn parameters_and_their_errors() {
         (
             "env = { A = 1 }",
             "1",
-            "invalid type: integer `1`, expected a string",
+            "invalid type: integer `1`, expected a string or a reference such as `{ env = \"NAME\" }`",
         ),
         (
             "env = { 'a=b' = '' }",
@@ -59,8 +59,11 @@ fn an_instance_is_a_folder() {
     };
     assert!(folder.is_dir());
     assert_eq!(
-        (env["A"].as_str(), env["TMPDIR"].as_ref()),
-        ("b", folder.to_str().unwrap())
+        (&env["A"], &env["TMPDIR"]),
+        (
+            &Bound::Plain("b".to_owned()),
+            &Bound::Plain(folder.to_str().unwrap().to_owned())
+        )
     );
     let inherit = inherit.as_ref().unwrap();
     assert!(

@@ -1,0 +1,165 @@
+//! The test's output on its way to nextest.
+//!
+//! Owns both pipes: what is shown of them, without secrets, and what is kept. Must not know why the test ends.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process::Child,
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    error::Result,
+    process::{self, Watch},
+    secret, ui,
+};
+
+/// How much of each output stream is reported, from its end.
+const TAIL: usize = 64 << 10;
+
+/// What one wait told.
+pub(super) struct Facts {
+    pub(super) parent_gone: bool,
+    pub(super) broker_speaks: bool,
+}
+
+/// A pipe whose bytes go on to nextest without the secrets in them, the last of them kept.
+pub(super) struct Tee {
+    pipe: File,
+    secrets: secret::Stream,
+    to: fn(&[u8]),
+    pub(super) tail: Vec<u8>,
+    open: bool,
+}
+
+impl Tee {
+    fn new(pipe: OwnedFd, to: fn(&[u8])) -> Self {
+        Self {
+            pipe: pipe.into(),
+            secrets: secret::stream(),
+            to,
+            tail: Vec::new(),
+            open: true,
+        }
+    }
+
+    fn pass(&mut self) {
+        let mut piece = [0; 16 << 10];
+        match self.pipe.read(&mut piece) {
+            Ok(0) => self.open = false,
+            Ok(length) => {
+                // nextest may close its end first; the test shall not die of that.
+                let shown = self.secrets.push(&piece[..length]);
+                show(self.to, &mut self.tail, &shown);
+            }
+            Err(error) => self.open = error.kind() == std::io::ErrorKind::Interrupted,
+        }
+    }
+
+    /// What may have been the start of a secret is none, since nothing follows.
+    fn finish(&mut self) {
+        let rest = self.secrets.finish();
+        show(self.to, &mut self.tail, &rest);
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+    }
+}
+
+fn show(to: fn(&[u8]), tail: &mut Vec<u8>, bytes: &[u8]) {
+    to(bytes);
+    tail.extend_from_slice(bytes);
+    if tail.len() > 2 * TAIL {
+        tail.drain(..tail.len() - TAIL);
+    }
+}
+
+/// Both pipes; none where the test has the terminal.
+pub(super) struct Tees {
+    pub(super) stdout: Option<Tee>,
+    pub(super) stderr: Option<Tee>,
+}
+
+impl Tees {
+    pub(super) fn of(child: &mut Child) -> Self {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        Self {
+            stdout: stdout.map(|pipe| Tee::new(pipe.into(), ui::bytes_out)),
+            stderr: stderr.map(|pipe| Tee::new(pipe.into(), ui::bytes)),
+        }
+    }
+
+    /// Waits for output, for the end of the test, of nextest or of the broker.
+    pub(super) fn poll(
+        &mut self,
+        test: &Watch,
+        parent: Option<&Watch>,
+        broker: BorrowedFd<'_>,
+        pause: Option<Duration>,
+    ) -> Result<Facts> {
+        let mut fds = vec![PollFd::from_borrowed_fd(broker, PollFlags::IN)];
+        let watches = [Some(test), parent]
+            .into_iter()
+            .flatten()
+            .filter_map(Watch::fd);
+        fds.extend(watches.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let (out, err) = (open(self.stdout.as_ref()), open(self.stderr.as_ref()));
+        let first = fds.len();
+        let pipes = [out, err].into_iter().flatten().map(|tee| tee.pipe.as_fd());
+        fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let timeout = process::shortest(pause, test.pause());
+        let timeout = timeout.map(|pause| Timespec::try_from(pause).unwrap_or_default());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut pipes = ready[first..].iter();
+        let out = out.is_some() && pipes.next().copied().unwrap_or(false);
+        let err = err.is_some() && pipes.next().copied().unwrap_or(false);
+        self.pass(out, err);
+        Ok(Facts {
+            broker_speaks: ready[0],
+            parent_gone: parent.is_some_and(Watch::ended),
+        })
+    }
+
+    fn pass(&mut self, out: bool, err: bool) {
+        if let (true, Some(tee)) = (out, &mut self.stdout) {
+            tee.pass();
+        }
+        if let (true, Some(tee)) = (err, &mut self.stderr) {
+            tee.pass();
+        }
+    }
+
+    /// What is still in the pipes: their writers are gone, so this ends.
+    pub(super) fn drain(&mut self) {
+        loop {
+            let (out, err) = (
+                readable(self.stdout.as_ref()),
+                readable(self.stderr.as_ref()),
+            );
+            if !out && !err {
+                break;
+            }
+            self.pass(out, err);
+        }
+        let tees = [&mut self.stdout, &mut self.stderr];
+        tees.into_iter().flatten().for_each(Tee::finish);
+    }
+}
+
+fn open(tee: Option<&Tee>) -> Option<&Tee> {
+    tee.filter(|tee| tee.open)
+}
+
+fn readable(tee: Option<&Tee>) -> bool {
+    open(tee).is_some_and(|tee| {
+        let mut fds = [PollFd::new(&tee.pipe, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
+    })
+}

@@ -1,0 +1,31 @@
+//! The parameters of platform `container`; containers themselves are for the contract.
+
+use super::{super::parameters::tests::parse, *};
+
+#[test]
+fn parameters_are_checked() {
+    assert_eq!(
+        parse(&Container, "image = \"a\"").unwrap()["transport"],
+        "exec"
+    );
+    for (text, expected) in [
+        ("", "a container needs `image` or `rootfs`"),
+        (
+            "image = \"a\"\nrootfs = \"b\"",
+            "`image` and `rootfs` exclude each other",
+        ),
+        (
+            "image = \"a\"\nport = 22",
+            "`port` and `identity` are for `transport = \"ssh\"`",
+        ),
+        (
+            "image = \"a\"\nmounts = [\"/a\"]",
+            "a mount is `host:inside`",
+        ),
+        ("image = \"a\"\npull = \"often\"", "unknown variant `often`"),
+        ("imag = \"a\"", "unknown field `imag`"),
+    ] {
+        let (_, message) = parse(&Container, text).unwrap_err();
+        assert!(message.starts_with(expected), "{text}: {message}");
+    }
+}

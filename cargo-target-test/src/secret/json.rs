@@ -1,0 +1,103 @@
+//! References among values of any type.
+//!
+//! Owns which tables are references where any table may stand: those that read as one and as nothing else.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Bound, Text, redact};
+use crate::error::Result;
+
+/// How a reference at this dotted key is to be had.
+pub type Bind<'a> = &'a dyn Fn(&str, &Text) -> Bound;
+
+fn reference(value: &Value) -> Option<Text> {
+    let text = value.is_object().then(|| Text::deserialize(value).ok());
+    text.flatten()
+}
+
+/// The references in a table, each bound by its dotted key below `key`.
+pub fn in_json(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Vec<Bound> {
+    let inside = |(name, value)| in_value(&format!("{key}.{name}"), value, bind);
+    table.iter().flat_map(inside).collect()
+}
+
+fn in_value(key: &str, value: &Value, bind: Bind<'_>) -> Vec<Bound> {
+    match (reference(value), value) {
+        (Some(text), _) => vec![bind(key, &text)],
+        (None, Value::Object(table)) => in_json(key, table, bind),
+        (None, Value::Array(items)) => {
+            let each = items.iter().enumerate();
+            each.flat_map(|(at, item)| in_value(&format!("{key}[{at}]"), item, bind))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The table with values in place of its references.
+///
+/// # Errors
+/// As [`Bound::value`].
+pub fn filled(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Result<Map<String, Value>> {
+    let inside = |(name, value): (&String, _)| {
+        let filled = filled_value(&format!("{key}.{name}"), value, bind)?;
+        Ok((name.clone(), filled))
+    };
+    table.iter().map(inside).collect()
+}
+
+fn filled_value(key: &str, value: &Value, bind: Bind<'_>) -> Result<Value> {
+    if let Some(text) = reference(value) {
+        return bind(key, &text).value().map(Value::String);
+    }
+    Ok(match value {
+        Value::Object(table) => Value::Object(filled(key, table, bind)?),
+        Value::Array(items) => {
+            let each = items.iter().enumerate();
+            let each = each.map(|(at, item)| filled_value(&format!("{key}[{at}]"), item, bind));
+            Value::Array(each.collect::<Result<_>>()?)
+        }
+        plain => plain.clone(),
+    })
+}
+
+/// Takes every value that was looked up out of the strings of a table.
+pub fn redact_strings(table: &mut Map<String, Value>) {
+    table.values_mut().for_each(redact_value);
+}
+
+fn redact_value(value: &mut Value) {
+    match value {
+        Value::String(text) => redact(text),
+        Value::Array(items) => items.iter_mut().for_each(redact_value),
+        Value::Object(table) => redact_strings(table),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_reads_as_a_reference_is_one() {
+        let table = json!({
+            "a": { "file": "f" }, "b": [{ "env": "E" }, 1], "c": { "d": { "command": ["p", "q"] } },
+            "e": { "file": 1 }, "f": { "env": "E", "file": "f" }, "g": {}, "h": "text", "i": { "env": { "A": "b" } },
+        });
+        let bind = |key: &str, text: &Text| text.bound(key, Path::new("/book"));
+        let found = in_json("params", table.as_object().unwrap(), &bind);
+        let found: Vec<_> = found.iter().filter_map(Bound::lookup).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (&*one.of, one.reference.to_string()))
+            .collect();
+        let expected = [("params.a", "f"), ("params.b[0]", "E"), ("params.c.d", "p")];
+        assert_eq!(found, expected.map(|(key, name)| (key, name.to_owned())));
+    }
+}

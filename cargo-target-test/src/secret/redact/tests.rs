@@ -1,0 +1,112 @@
+//! The search: by examples, and by properties over random values, texts and pieces.
+
+use proptest::{prelude::*, sample};
+
+use super::*;
+
+fn in_pieces(redactor: &Redactor, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut stream = Stream::new(Arc::new(redactor.clone()));
+    let mut shown = Vec::new();
+    for piece in pieces {
+        shown.extend_from_slice(&stream.push(piece));
+    }
+    shown.extend(stream.finish());
+    shown
+}
+
+#[test]
+fn the_longest_value_at_a_place() {
+    let redactor = Redactor::new([
+        ("A", "geheim"),
+        ("B", "geheimnis"),
+        ("C", "abc"),
+        ("D", "geheim"),
+        ("E", "   \t "),
+    ]);
+    assert_eq!(
+        redactor.text("geheim, geheimnis, abc, gehe"),
+        "[secret A], [secret B], abc, gehe"
+    );
+    assert!(matches!(redactor.text("   \t  nothing"), Cow::Borrowed(_)));
+    assert!(Redactor::new([("C", "abc")]).is_empty());
+}
+
+#[test]
+fn what_cannot_be_a_value_is_shown_at_once() {
+    let mut stream = Stream::new(Arc::new(Redactor::new([("A", "geheim")])));
+    assert_eq!(*stream.push(b"name: ge"), *b"name: ");
+    assert_eq!(*stream.push(b"org\n"), *b"georg\n");
+    assert_eq!(*stream.push(b"gehei"), *b"");
+    assert_eq!(*stream.push(b"m."), *b"[secret A].");
+    assert_eq!(*stream.push(b"gehei"), *b"");
+    assert_eq!(stream.finish(), b"gehei");
+    assert_eq!(stream.finish(), b"");
+}
+
+#[test]
+fn lines_of_a_value_have_its_name() {
+    let redactor = Redactor::new([("key.pem", "-----BEGIN\nMIIEowIBAAKC\nend")]);
+    assert_eq!(
+        redactor.text("-----BEGIN\nMIIEowIBAAKC\nend"),
+        "[secret key.pem]"
+    );
+    assert_eq!(
+        redactor.text("-----BEGIN\r\nMIIEowIBAAKC\r\nend"),
+        "[secret key.pem]\r\n[secret key.pem]\r\nend"
+    );
+}
+
+/// Values of few letters, so that they overlap and contain each other; none is in a marker.
+fn values() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec("[01\n]{4,12}", 1..4).prop_map(|values| {
+        let values = values.into_iter();
+        values.filter(|value| value.trim().len() >= 4).collect()
+    })
+}
+
+fn names(values: &[String]) -> Redactor {
+    let names = ["X", "Y", "Z"];
+    Redactor::new(names.into_iter().zip(values.iter().map(String::as_str)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// No value comes through, and the pieces make no difference.
+    #[test]
+    fn no_value_comes_through(
+        values in values(),
+        parts in proptest::collection::vec((any::<sample::Index>(), "[01\n ]{0,6}"), 0..8),
+        cuts in proptest::collection::vec(any::<sample::Index>(), 0..12),
+    ) {
+        let mut text = String::new();
+        for (which, between) in &parts {
+            if !values.is_empty() {
+                text.push_str(&values[which.index(values.len())]);
+            }
+            text.push_str(between);
+        }
+        let redactor = names(&values);
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<_> = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
+        let shown = in_pieces(&redactor, &pieces);
+        let whole = redactor.text(&text).into_owned();
+        prop_assert_eq!(&shown, whole.as_bytes());
+        let shown = String::from_utf8(shown).unwrap();
+        for value in &values {
+            prop_assert!(!shown.contains(value.as_str()), "{:?} in {:?}", value, shown);
+        }
+    }
+
+    /// What has no value in it is as it was, any bytes.
+    #[test]
+    fn nothing_else_is_changed(pieces in proptest::collection::vec(
+        proptest::collection::vec(sample::select(b"0Aabc\n\x00\xff".to_vec()), 0..9), 0..9,
+    )) {
+        let redactor = Redactor::new([("X", "01010101"), ("Y", "0Z\n00")]);
+        let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        prop_assert_eq!(in_pieces(&redactor, &pieces), pieces.concat());
+    }
+}
