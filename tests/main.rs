@@ -28,6 +28,8 @@ mod playbook;
 mod pool;
 /// Runs, from end to end.
 mod run;
+/// Secrets: used, and shown nowhere.
+mod secrets;
 /// Many processes, one pool: clones, shards, kept instances.
 mod share;
 /// What the tests share: projects to run the tool in, sshd to run it against.

@@ -12,6 +12,8 @@ mod project;
 mod sshd;
 /// The tool, run to its end or watched while it runs.
 mod tool;
+/// A user of this machine for one test.
+mod user;
 /// What virtual machines are made from.
 pub(crate) mod vm;
 
@@ -26,6 +28,7 @@ pub(crate) use self::{
     project::Project,
     sshd::Sshd,
     tool::{Outcome, Started, Tool},
+    user::User,
 };
 
 /// How long [`eventually`] and a tool's run may take; far beyond what a busy machine needs.

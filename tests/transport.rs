@@ -22,6 +22,7 @@ mod exec;
 mod failures;
 mod files;
 mod login;
+mod password;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);

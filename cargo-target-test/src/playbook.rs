@@ -115,7 +115,8 @@ pub struct Target {
     /// How its instances are brought to serve.
     #[serde(flatten)]
     pub care: Care,
-    /// The platform's answer: an object with the defaults filled in, paths as written.
+    /// The platform's answer: an object with the defaults filled in, paths as written, and references where
+    /// values are secret ([`crate::secret`]).
     pub parameters: Value,
     /// What makes its instances interchangeable.
     pub definition: Definition,

@@ -19,9 +19,15 @@ impl Sshd {
     /// Starts one sshd per name.
     #[track_caller]
     pub(crate) fn start(names: &[&str]) -> Self {
+        Self::with(names, "")
+    }
+
+    /// The same, with lines of configuration that win over the usual ones.
+    #[track_caller]
+    pub(crate) fn with(names: &[&str], config: &str) -> Self {
         let directory = TempDir::new().expect("a temporary folder");
         let this = Self { directory };
-        this.script("start", names);
+        this.script("start", names, config);
         this
     }
 
@@ -85,12 +91,13 @@ impl Sshd {
     }
 
     #[track_caller]
-    fn script(&self, verb: &str, names: &[&str]) {
+    fn script(&self, verb: &str, names: &[&str], config: &str) {
         let script = repository().join("tests/support/sshd");
         let done = Command::new(script)
             .arg(verb)
             .arg(self.directory.path())
             .args(names)
+            .env("TARGET_TEST_SSHD_CONFIG", config)
             .output();
         let done = done.expect("tests/support/sshd");
         let said = String::from_utf8_lossy(&done.stderr);
@@ -111,7 +118,7 @@ impl Drop for Sshd {
                 .arg(self.directory.path())
                 .output();
         } else {
-            self.script("stop", &[]);
+            self.script("stop", &[], "");
         }
     }
 }

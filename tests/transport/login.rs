@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn keygen(file: &Path, phrase: &str) {
+pub(super) fn keygen(file: &Path, phrase: &str) {
     let status = Process::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", phrase, "-f"])
         .arg(file)

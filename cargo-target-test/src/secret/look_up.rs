@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a program may take; a person may have to touch a key or to type a passphrase.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The most bytes of a value: what is longer was named by mistake, and fits into no environment.
+const LONGEST: usize = 64 << 10;
 /// How much of what a program complained of is told, from its end.
 const WORDS: usize = 2000;
 
@@ -72,12 +74,11 @@ fn variable(name: &str) -> Outcome {
         why: format!("the environment variable `{name}` {why}"),
         hint: hint(),
     };
-    match std::env::var(name) {
-        Ok(value) if value.is_empty() => Err(missing("is empty")),
-        Ok(value) => Ok(value),
-        Err(std::env::VarError::NotPresent) => Err(missing("is not set")),
-        Err(std::env::VarError::NotUnicode(_)) => Err(missing("is no UTF-8")),
-    }
+    let value = std::env::var(name).map_err(|error| match error {
+        std::env::VarError::NotPresent => missing("is not set"),
+        std::env::VarError::NotUnicode(_) => missing("is no UTF-8"),
+    })?;
+    usable(value).map_err(missing)
 }
 
 fn file(path: &Path) -> Outcome {
@@ -100,10 +101,15 @@ fn text(bytes: Vec<u8>) -> Result<String, &'static str> {
             text.pop();
         }
     }
-    match text.is_empty() {
-        true => Err("is empty"),
-        false if text.contains('\0') => Err("contains NUL"),
-        false => Ok(text),
+    usable(text)
+}
+
+fn usable(value: String) -> Result<String, &'static str> {
+    match value.len() {
+        0 => Err("is empty"),
+        1..=LONGEST if !value.contains('\0') => Ok(value),
+        1..=LONGEST => Err("contains NUL"),
+        _ => Err("is longer than 64 KiB"),
     }
 }
 
@@ -145,7 +151,7 @@ fn run(words: &[String], directory: &Path) -> Outcome {
         let colon = if words.is_empty() { "" } else { ": " };
         return Err(missing(format!("{how}{colon}{words}")));
     }
-    text(finished.stdout).map_err(|why| missing(format!("printed a value that {why}")))
+    text(finished.stdout).map_err(|why| missing(format!("printed what {why}")))
 }
 
 /// The program, found: relative to the playbook, or in PATH where it has no `/`.
@@ -165,4 +171,101 @@ fn program(words: &[String], directory: &Path) -> Result<Command, Missing> {
     let mut command = process::command(found);
     command.args(arguments).current_dir(directory);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    fn lookup(reference: Reference, directory: &Path) -> Lookup {
+        Lookup {
+            of: "`env.A` of target `alpha`".to_owned(),
+            reference,
+            directory: directory.to_owned(),
+        }
+    }
+
+    fn command(words: &[&str]) -> Reference {
+        Reference::Command(words.iter().map(|&word| word.to_owned()).collect())
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_is_none_of_the_value() {
+        let folder = tempfile::tempdir().unwrap();
+        for (content, value) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            (" a\nb \n\n", " a\nb \n"),
+            ("a", "a"),
+        ] {
+            fs::write(folder.path().join("f"), content).unwrap();
+            let lookup = lookup(Reference::File("f".into()), folder.path());
+            assert_eq!(lookup.value().unwrap(), value);
+            lookup.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f");
+        let long = "x".repeat(LONGEST + 1);
+        for (content, why) in [
+            (&b""[..], "is empty"),
+            (b"\n", "is empty"),
+            (b"a\0b", "contains NUL"),
+            (b"\xff", "is no UTF-8"),
+            (long.as_bytes(), "is longer than 64 KiB"),
+        ] {
+            fs::write(&file, content).unwrap();
+            let error = lookup(Reference::File("f".into()), folder.path())
+                .value()
+                .unwrap_err();
+            let expected = format!(
+                "`env.A` of target `alpha`: the file `{}` {why}",
+                file.display()
+            );
+            assert_eq!(error.chain(), expected);
+            assert_eq!(error.kind(), ErrorKind::Infra);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_program_runs_once_whatever_comes_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("tell");
+        fs::write(
+            &script,
+            "#!/bin/sh\necho run >>runs\necho word; echo why >&2\nexit $1\n",
+        )
+        .unwrap();
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        let (good, bad) = (command(&["./tell", "0"]), command(&["./tell", "3"]));
+        lookup(good.clone(), folder.path()).check().unwrap();
+        let asking: Vec<_> = std::iter::repeat_n([good, bad], 4).flatten().collect();
+        std::thread::scope(|scope| {
+            for reference in asking {
+                scope.spawn(|| match lookup(reference, folder.path()).value() {
+                    Ok(value) => assert_eq!(value, "word"),
+                    Err(error) => assert!(
+                        error
+                            .chain()
+                            .ends_with("`./tell 3` exited with code 3: why"),
+                        "{error:?}"
+                    ),
+                });
+            }
+        });
+        assert_eq!(
+            fs::read_to_string(folder.path().join("runs")).unwrap(),
+            "run\nrun\n"
+        );
+        let none = lookup(command(&["./none"]), folder.path());
+        for error in [none.check().unwrap_err(), none.value().unwrap_err()] {
+            assert!(error.chain().contains("there is no program `"), "{error:?}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub enum Text {
 }
 
 /// Where a value is to be had, at the moment that it is used. The playbook, the pool and reports have this and never
-/// the value, which is shown as `[secret NAME]`.
+/// the value, which is shown as `[secret NAME]`. Instances are the same as long as this is: another value makes none anew.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]

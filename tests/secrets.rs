@@ -1,0 +1,303 @@
+//! Secrets by reference, end to end: they reach what uses them, and nothing that people or other programs see.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use crate::support::{Outcome, Project, Tool, User, container::Engine};
+
+const TOKEN: &str = "geheim-7f3a91c4";
+const PIN: &str = "p\"n 42'\\ x9";
+const KEY: &str = "-----BEGIN KEY-----\nMIIEowIBAAKCAQEA\n-----END KEY-----";
+
+const PLAYBOOK: &str = r#"
+[[targets]]
+name = "here"
+platform = "local"
+count = 2
+env = { TOKEN = { env = "LAB_TOKEN" }, KEY = { file = "lab.key" }, PIN = { command = ["./show-pin", "lab"] } }
+
+[[targets]]
+name = "made"
+platform = "command"
+deploy = "./deploy"
+delete = "./deploy"
+exec = "./exec"
+params = { token = { env = "LAB_TOKEN" } }
+env = { PIN = { command = ["./show-pin", "lab"] } }
+
+[[targets]]
+name = "broken"
+platform = "command"
+deploy = "./broken"
+delete = "./deploy"
+retries = 0
+params = { token = { env = "LAB_TOKEN" } }
+"#;
+
+/// Has the token from its standard input, shows it wherever it can, and makes nothing.
+const DEPLOY: &str = r#"#!/bin/sh
+request=$(cat)
+token=${request#*\"token\":\"}
+token=${token%%\"*}
+[ "$token" = "$LAB_TOKEN" ] || { echo "told $request" >&2; exit 4; }
+case $request in *broken*) ;; *) [ -n "$PIN" ] || exit 5 ;; esac
+echo "log in with $token" >&2
+printf '{"host": "h", "data": {"seen": "it is %s"}}\n' "$token"
+"#;
+const EXEC: &str = r#"#!/bin/sh
+case $TARGET_TEST_REQUEST in *"\"token\":\"$LAB_TOKEN\""*) [ -n "$PIN" ] || exit 5 ;; *) exit 6 ;; esac
+exec sh -c "$1"
+"#;
+const BROKEN: &str = "#!/bin/sh\necho \"cannot log in with $LAB_TOKEN\" >&2\nexit 3\n";
+const SHOW_PIN: &str = "#!/bin/sh\necho run >>pin-runs\ncat pin\n";
+
+fn project() -> Project {
+    let project = Project::new("secrets")
+        .test_file("cases", include_str!("secrets/cases.rs.txt"))
+        .playbook(PLAYBOOK)
+        .file("lab.key", &format!("{KEY}\n"))
+        .file("pin", &format!("{PIN}\n"));
+    for (name, text) in [
+        ("deploy", DEPLOY),
+        ("broken", BROKEN),
+        ("exec", EXEC),
+        ("show-pin", SHOW_PIN),
+    ] {
+        fs::write(project.path(name), text).expect("a script");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(project.path(name), mode).expect("a script");
+    }
+    let _ = fs::remove_file(project.path("pin-runs"));
+    fs::create_dir(project.private("tmp")).expect("a temporary folder");
+    project
+}
+
+fn tool(project: &Project, arguments: &[&str]) -> Tool {
+    project
+        .tool(arguments)
+        .env("LAB_TOKEN", TOKEN)
+        .env("SCANNED", project.private(""))
+        .env("TMPDIR", project.private("tmp"))
+}
+
+/// Nothing of a value is in what was printed.
+#[track_caller]
+fn prints_none(outcome: Outcome) -> Outcome {
+    let forms = [
+        TOKEN,
+        PIN,
+        &format!("{PIN:?}")[1..],
+        "MIIEowIBAAKCAQEA",
+        "-----END KEY-----",
+    ];
+    forms.into_iter().fold(outcome, Outcome::never_says)
+}
+
+/// Nor in any file below the folder.
+#[track_caller]
+fn wrote_none(path: &Path) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder").flatten() {
+            wrote_none(&entry.path());
+        }
+    } else if path.is_file() {
+        let bytes = fs::read(path).unwrap_or_default();
+        for value in [TOKEN, PIN, "MIIEowIBAAKCAQEA"] {
+            let found = bytes
+                .windows(value.len())
+                .any(|part| part == value.as_bytes());
+            assert!(!found, "{} has {value}", path.display());
+        }
+    }
+}
+
+#[track_caller]
+fn wrote_none_anywhere(project: &Project) {
+    wrote_none(&project.private(""));
+    let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds");
+    wrote_none(&builds.join("nextest"));
+}
+
+#[test]
+fn no_value_is_shown_or_written() {
+    let project = project();
+    let report = project.private("report.xml");
+    let junit = report.to_string_lossy().into_owned();
+    let words = [
+        "-v",
+        "--keep-targets",
+        "--no-fail-fast",
+        "--success-output",
+        "immediate",
+        "--junit",
+        &junit,
+    ];
+    let run = prints_none(tool(&project, &words).run().code(100));
+    for said in [
+        "printed [secret LAB_TOKEN]",
+        "complained [secret LAB_TOKEN]",
+        "[secret LAB_TOKEN], geheim-7f3a91c\n",
+        "panicked at [secret LAB_TOKEN]",
+        "returned [secret LAB_TOKEN]",
+        "said [secret LAB_TOKEN]",
+        "skipped for [secret LAB_TOKEN]",
+        "log in with [secret LAB_TOKEN]",
+        "broken-0 could not be deployed: `./broken` for `broken-0` of target `broken` exited with code 3: cannot log in with [secret LAB_TOKEN]",
+        "the key: [secret lab.key]",
+        "the pin: [secret ./show-pin]",
+        "quoted: \"[secret ./show-pin]\"",
+    ] {
+        assert!(
+            run.stdout.contains(said) || run.stderr.contains(said),
+            "{said}: {run:?}"
+        );
+    }
+    for name in ["here", "made"] {
+        assert_eq!(
+            run.lines_with(&["PASS", &format!("sees[{name}]")]),
+            1,
+            "{run:?}"
+        );
+        assert_eq!(
+            run.lines_with(&["PASS", &format!("prints[{name}]")]),
+            1,
+            "{run:?}"
+        );
+        assert!(
+            run.lines_with(&["FAIL", &format!("panics[{name}]")]) > 0,
+            "{run:?}"
+        );
+    }
+    let runs = fs::read_to_string(project.path("pin-runs")).expect("the program ran");
+    assert_eq!(runs, "run\n", "once in the run, whoever asks");
+    let report = fs::read_to_string(report).expect("the report");
+    assert!(
+        report.contains("panicked at [secret LAB_TOKEN]"),
+        "{report}"
+    );
+    wrote_none_anywhere(&project);
+
+    for words in [
+        &["list"][..],
+        &["check"],
+        &["check", "--json"],
+        &["targets"],
+        &["targets", "--json"],
+        &["prints", "sees", "--on", "here", "--keep-targets"],
+    ] {
+        prints_none(tool(&project, words).run().code(0));
+    }
+    wrote_none_anywhere(&project);
+    // Without it a program cannot be told what to delete, and the record stays.
+    let denied = project.tool(["--delete-targets"]).run().code(69);
+    denied.says("`params.token` of target `made`: the environment variable `LAB_TOKEN` is not set");
+    prints_none(tool(&project, &["--delete-targets"]).run().code(0));
+    wrote_none_anywhere(&project);
+}
+
+#[test]
+fn what_cannot_be_had_is_infra_with_a_hint() {
+    let project = Project::new("secrets-missing")
+        .test_file("cases", "#[target_test]\nfn runs(target: &Target) -> Result<()> { target.ping()?; Ok(()) }\n")
+        .playbook(
+            "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 1\nenv.TOKEN.env = \"LAB_TOKEN\"\n\n\
+             [[targets]]\nname = \"there\"\nplatform = \"local\"\ncount = 1\n\
+             env.PIN.command = [\"sh\", \"-c\", \"echo the store is locked >&2; exit 2\"]\n\n\
+             [[targets]]\nname = \"fine\"\nplatform = \"local\"\ncount = 1\nenv.TOKEN = \"plain\"\n",
+        );
+    let missing = "`env.TOKEN` of target `here`: the environment variable `LAB_TOKEN` is not set";
+    let hint = "hint: `export LAB_TOKEN=...` where `cargo target-test` runs";
+    project
+        .run(&["check"])
+        .code(0)
+        .says(&format!("warning: {missing}"))
+        .says(hint);
+    let run = project.run(&["--no-fail-fast"]).code(69);
+    assert_eq!(run.lines_with(&["PASS", "runs[fine]"]), 1, "{run:?}");
+    run.says(&format!("infra: here-0 could not be deployed: {missing}"))
+        .says(hint)
+        .says("`env.PIN` of target `there`: `sh -c echo the store is locked >&2; exit 2` exited with code 2: the store is locked");
+    // As CI has it where a fork has no secrets.
+    let run = project.tool(["--on", "here"]).env("LAB_TOKEN", "").run();
+    run.code(69)
+        .says("the environment variable `LAB_TOKEN` is empty");
+    project
+        .tool(["--on", "here"])
+        .env("LAB_TOKEN", TOKEN)
+        .run()
+        .code(0);
+}
+
+#[test]
+fn a_password_opens_a_machine() {
+    let password = "lab-word 7f3a91c4";
+    let Some(user) = User::new(password) else {
+        return;
+    };
+    let sshd = crate::support::Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
+    let (host, known) = (
+        sshd.address("alpha-0"),
+        sshd.setting("alpha-0", "userknownhostsfile"),
+    );
+    let project = Project::new("secrets-ssh")
+        .test_file("cases", "#[target_test]\nfn who(target: &Target) -> Result<()> { println!(\"it is {}\", target.run(\"id -un\")?.stdout); Ok(()) }\n")
+        .playbook(&format!(
+            "[[targets]]\nname = \"lab\"\nplatform = \"ssh\"\nhosts = [{host:?}]\nuser = {:?}\n\
+             known-hosts = {known:?}\npassword = {{ env = \"LAB_PASSWORD\" }}\n",
+            user.name()
+        ));
+    let words = ["--success-output", "immediate", "--keep-targets", "-v"];
+    let run = project
+        .tool(words)
+        .env("LAB_PASSWORD", password)
+        .run()
+        .code(0);
+    run.says(&format!("it is {}", user.name()))
+        .never_says(password);
+    wrote_none(&project.private(""));
+    let pool = fs::read_to_string(project.private("pool").join("pool.json")).expect("pool.json");
+    assert!(
+        pool.contains("LAB_PASSWORD") && !pool.contains(password),
+        "{pool}"
+    );
+    let run = project
+        .tool(words)
+        .env("LAB_PASSWORD", "wrong word")
+        .run()
+        .code(69);
+    run.says("the password from `LAB_PASSWORD`")
+        .never_says("wrong word");
+}
+
+#[test]
+fn a_container_has_it_in_its_environment() {
+    let engine = match Engine::start() {
+        Ok(engine) => engine,
+        Err(why) => {
+            let must = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
+            assert!(!must, "no container can run here: {why}");
+            eprintln!("skipped, since no container can run here: {why}");
+            return;
+        }
+    };
+    let project = Project::new("secrets-container")
+        .test_file("cases", "#[target_test]\nfn tells(target: &Target) -> Result<()> { println!(\"it is {}\", target.run(\"echo $TOKEN\")?.stdout); Ok(()) }\n")
+        .playbook(&format!("{}env.TOKEN.env = \"LAB_TOKEN\"\n", engine.target("box")));
+    let words = ["--success-output", "immediate", "--keep-targets", "-v"];
+    let _kept = Kept(&project);
+    // The second run made nothing, and has to know what the first put there.
+    for _ in 0..2 {
+        let run = prints_none(project.tool(words).env("LAB_TOKEN", TOKEN).run().code(0));
+        run.says("it is [secret LAB_TOKEN]");
+        wrote_none(&project.private(""));
+    }
+}
+
+/// Instances that go with the test, however it ends.
+struct Kept<'a>(&'a Project);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        let delete = self.0.tool(["--delete-targets"]).env("LAB_TOKEN", TOKEN);
+        delete.run();
+    }
+}
