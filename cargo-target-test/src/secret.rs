@@ -24,6 +24,7 @@ pub(crate) use self::forms::base64;
 pub use self::{
     bound::{Bound, Lookup},
     json::{Bind, filled, in_json, redact_strings},
+    look_up::PATIENCE,
     redact::{Redactor, Stream},
     text::{KEYS, Reference, Text},
 };

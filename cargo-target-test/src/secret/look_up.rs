@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a program may take; a person may have to touch a key or to type a passphrase.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The most bytes of a value: what is longer was named by mistake, and fits into no environment.
 const LONGEST: usize = 64 << 10;
 /// How much of what a program complained of is told, from its end.
@@ -136,10 +136,10 @@ fn run(words: &[String], directory: &Path) -> Outcome {
     };
     let mut command = program(words, directory)?;
     process::dies_with_parent(&mut command);
-    let finished = match process::run_script(command, b"", LIMIT, &|_| {}) {
+    let finished = match process::run_script(command, b"", PATIENCE, &|_| {}) {
         Ok(finished) => finished,
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            let limit = humantime::format_duration(LIMIT);
+            let limit = humantime::format_duration(PATIENCE);
             return Err(missing(format!("did not end within {limit}")));
         }
         Err(error) => return Err(missing(format!("could not be run: {}", error.chain()))),

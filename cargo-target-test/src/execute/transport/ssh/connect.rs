@@ -26,7 +26,7 @@ use crate::{
         SshReach,
         ssh_config::{self, SshConfig},
     },
-    secret::Bound,
+    secret::{self, Bound},
 };
 
 /// How long a jump host may take to run `true`.
@@ -83,8 +83,8 @@ impl Proxy {
 
 /// What the connecting thread tells.
 pub(super) enum News {
-    /// How long it may take from now.
-    Within(Duration),
+    /// From when on, and how long, it may take.
+    Within(Instant, Duration),
     /// How it ended.
     Done(Box<Result<Link>>),
 }
@@ -94,9 +94,10 @@ pub(super) enum News {
 pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Result<Link> {
     let config = ssh_config::resolve(reach)?;
     let password = reach.password.as_ref();
-    let password = password.map(|bound| bound.value()).transpose()?;
-    let _ = news.send(News::Within(config.connect_timeout));
-    let deadline = Instant::now() + config.connect_timeout;
+    let password = password.map(|bound| look_up(bound, news)).transpose()?;
+    let now = Instant::now();
+    let _ = news.send(News::Within(now, config.connect_timeout));
+    let deadline = now + config.connect_timeout;
     let address = format!("{}:{}", config.hostname, config.port);
     let cannot = |error: io::Error| cannot(instance, &address, error);
     let (socket, mut proxy) = dial(&config, deadline).map_err(cannot)?;
@@ -107,7 +108,7 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     let stage = Stage {
         instance,
         config: &config,
-        password: password.zip(reach.password.as_ref().map(Bound::to_string)),
+        password,
         session,
         fd: &fd,
         deadline,
@@ -136,6 +137,12 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
             ))
         }
     }
+}
+
+/// The password and where it comes from; nobody at the other end waits meanwhile.
+fn look_up(password: &Bound, news: &Sender<News>) -> Result<(String, String)> {
+    let _ = news.send(News::Within(Instant::now(), secret::PATIENCE));
+    Ok((password.value()?, password.to_string()))
 }
 
 /// Looks whether a server says hello within `patience`: a machine that boots may take connections long before, and

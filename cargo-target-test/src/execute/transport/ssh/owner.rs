@@ -164,8 +164,8 @@ impl Owner {
             return false;
         };
         match news.try_recv() {
-            Ok(connect::News::Within(limit)) => {
-                *within = limit;
+            Ok(connect::News::Within(from, limit)) => {
+                (*since, *within) = (from, limit);
                 true
             }
             Ok(connect::News::Done(result)) => {
