@@ -83,7 +83,8 @@ impl Target {
         self.instance.user.as_deref()
     }
 
-    /// The target's parameters as the playbook resolved them, an object.
+    /// The target's parameters as the playbook resolved them, an object. A secret is the reference that the playbook has
+    /// to it: `{"env": "LAB_PASSWORD"}`.
     #[must_use]
     pub fn params(&self) -> &Value {
         &self.instance.params

@@ -90,7 +90,7 @@ impl<'de> de::Visitor<'de> for Visitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
         if text.contains('\0') {
-            return Err(E::custom("an environment variable cannot contain NUL"));
+            return Err(E::custom("the string contains NUL"));
         }
         Ok(Text::Plain(text.to_owned()))
     }

@@ -11,8 +11,8 @@
 //!  "unique": "tt-1f3a9c-12", "params": {}, "data": null}
 //! ```
 //!
-//! `deploy` prints one JSON object: `host`, and if it likes `port`, `user`, `data` (an object, for tests
-//! and for `delete`) and `transport` (`"ssh"`, the default, or `"local"` for commands on this machine).
+//! In `params` there are values where the playbook has references to secrets. `deploy` prints one JSON object: `host`,
+//! and if it likes `port`, `user`, `data` (an object, for tests and for `delete`; no secret stays in it) and `transport` (`"ssh"`, the default, or `"local"` for commands on this machine).
 //! What any of them prints to standard error is shown. Exit code 0 is success.
 //!
 //! Any protocol is a transport by three more programs, started in the same folder with the same object in their

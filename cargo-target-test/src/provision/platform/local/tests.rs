@@ -34,7 +34,7 @@ fn parameters_and_their_errors() {
         (
             "env = { A = \"\\u0000\" }",
             "\"\\u0000\"",
-            "an environment variable cannot contain NUL",
+            "the string contains NUL",
         ),
     ] {
         let (found_at, found) = parse(&Local, text).unwrap_err();
