@@ -8,18 +8,18 @@
 //! carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`] or [`Reply::Data`].
 
-use std::{collections::BTreeMap, fmt};
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod command;
 mod frame;
 mod machine;
+mod run;
 
 pub use command::{Command, Exit, Password, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
+pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 2;
@@ -348,64 +348,4 @@ pub enum FailureKind {
     Request,
     /// The other end speaks another protocol.
     Version,
-}
-
-/// How a runner starts a test.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// A runner that the user configured, to put before the binary; usually empty.
-    pub prefix: Vec<String>,
-    /// The test's own name: `smoke`.
-    pub test: String,
-    /// Whether the test is `#[ignore]`d, so that the harness must be told to run it.
-    pub ignored: bool,
-    /// Environment variables for the test process.
-    pub env: BTreeMap<String, String>,
-    /// The lease; none for a test that runs once, on the host.
-    pub lease: Option<String>,
-    /// Milliseconds from the start of the test process after which it is terminated.
-    pub timeout: Option<u64>,
-    /// Why the test is expected to fail; a pass is then a failure.
-    pub expect_fail: Option<String>,
-    /// What the test's output must not show.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
-}
-
-/// A value that nobody may see.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Secret {
-    /// What is shown in its place, as `[secret NAME]`.
-    pub name: String,
-    /// The value.
-    pub value: String,
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[secret {}]", self.name)
-    }
-}
-
-/// What a client knows of one leased instance.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Instance {
-    /// `alpha-0`.
-    pub name: String,
-    /// The target it is an instance of: `alpha`.
-    pub target: String,
-    /// The platform that made it: `ssh`.
-    pub platform: String,
-    /// Host name or address; `localhost` for `local`.
-    pub host: String,
-    /// SSH port, where there is one.
-    pub port: Option<u16>,
-    /// Login name, where there is one.
-    pub user: Option<String>,
-    /// The target's resolved parameters, an object.
-    pub params: Value,
-    /// What the platform said of this instance, an object.
-    pub data: Value,
-    /// The target's features.
-    pub features: Vec<String>,
 }

@@ -98,8 +98,8 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Runs as root: by `sudo` where the login is not root's. It must not ask for a password, unless
-    /// [`password`](Self::password) has one.
+    /// Runs as root: by `sudo` where the login is not root's. It must not ask for a password, unless the target's
+    /// `password` in the playbook names one (platform `ssh`) or [`password`](Self::password) has one.
     pub fn sudo(mut self) -> Self {
         self.command.sudo.get_or_insert_default();
         self

@@ -16,7 +16,7 @@ use std::{
 };
 
 use target_fixtures::wire::{
-    Act, CHUNK, Command, Exit, Failure, FailureKind, Question, Reply, Request,
+    Act, CHUNK, Command, Exit, Failure, FailureKind, Password, Question, Reply, Request,
 };
 use tokio::sync::mpsc;
 
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     execute::transport::{self, Event, Running, files::Piece},
+    provision::platform::Reach,
 };
 use transfer::Way;
 
@@ -217,11 +218,15 @@ async fn exec(
     at: &Reached,
     (command, stdin): (&Command, bool),
 ) -> io::Result<Result<Reply>> {
+    let command = match with_password(at, command).await {
+        Ok(command) => command,
+        Err(error) => return Ok(Err(error)),
+    };
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
-    let content = transport::input(command, stdin.1);
-    let running = at.line.transport().exec(command, &held.id, content);
+    let content = transport::input(&command, stdin.1);
+    let running = at.line.transport().exec(&command, &held.id, content);
     let signals = running.signals();
     let input = stdin.0.map_or(Input::None, Input::Stdin);
     let exit = tokio::select! {
@@ -232,6 +237,20 @@ async fn exec(
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Reply::Exited { exit, millis }
     }))
+}
+
+/// A command as root is told the password that the playbook names for the instance, unless it brings its own.
+async fn with_password(at: &Reached, command: &Command) -> Result<Command> {
+    let mut command = command.clone();
+    let reach = at.record.deployed.as_ref().map(|deployed| &deployed.reach);
+    if let (Some(Reach::Ssh(reach)), Some(sudo)) = (reach, &mut command.sudo)
+        && let (Some(password), None) = (reach.password.clone(), &sudo.password)
+    {
+        let looked_up = tokio::task::spawn_blocking(move || password.value()).await;
+        let other = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
+        sudo.password = Some(Password(looked_up.map_err(other)??));
+    }
+    Ok(command)
 }
 
 /// Passes a command's output on, to its end.
