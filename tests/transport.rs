@@ -18,6 +18,8 @@ use cargo_target_test::{
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
 
+mod config;
+mod crowd;
 mod exec;
 mod failures;
 mod files;
@@ -186,6 +188,30 @@ fn line(line: &str) -> Command {
         line: line.to_owned(),
         ..Command::default()
     }
+}
+
+/// Set for a test that runs itself once more, in a process with another environment.
+const INNER: &str = "TRANSPORT_TEST_INNER";
+
+/// What the test that runs this process as its inner one has said.
+fn inner() -> Option<String> {
+    std::env::var(INNER).ok()
+}
+
+/// Has `program`, which starts what its arguments name, run a test once more, which then finds `word` as [`inner`].
+fn again(mut program: Process, test: &str, word: &str) {
+    let output = program
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("transport::{test}"), "--nocapture"])
+        .env(INNER, word)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 }
 
 /// Runs a test as the broker does: on one thread.

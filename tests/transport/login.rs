@@ -122,76 +122,40 @@ fn what_login_scripts_print_is_no_output() {
     );
 }
 
-/// `ssh` reads the configuration of whoever runs it, so the test runs itself with an `ssh` that reads ours.
+/// Hashed names are found, and a key that is not the one beside them is refused, with the way out.
 #[test]
-fn jump_hosts_and_proxy_commands() {
-    const INNER: &str = "TRANSPORT_TEST_ALIASES";
-    if let Ok(aliases) = std::env::var(INNER) {
-        return block_on(through_aliases(&aliases));
-    }
-    let farm = Farm::new("jump-0 jump-1 behind-0");
-    let config = farm.path().join("ssh_config");
-    let bin = farm.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    let wrapper = format!(
-        "#!/bin/sh\nexec {} -F {} \"$@\"\n",
-        which("ssh"),
-        config.display()
+fn known_hosts_with_hashed_names() {
+    let farm = Farm::new("alpha-0 beta-0");
+    let known = farm.path().join("known_hosts");
+    let hash = |file: &Path| {
+        let mut keygen = Process::new("ssh-keygen");
+        let done = keygen.arg("-H").arg("-f").arg(file).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.lines().all(|line| line.starts_with("|1|")), "{text}");
+    };
+    hash(&known);
+    block_on(async { run(&*farm.transport("alpha-0"), "true").await });
+
+    let key = fs::read_to_string(farm.path().join("beta-0/host_key.pub")).unwrap();
+    let port = farm.port("alpha-0");
+    fs::write(&known, format!("[127.0.0.1]:{port} {key}")).unwrap();
+    hash(&known);
+    let error = block_on(async { lost(&*farm.transport("alpha-0"), "true").await });
+    assert!(
+        error.to_string().contains("another machine answers"),
+        "{error}"
     );
-    fs::write(bin.join("ssh"), wrapper).unwrap();
-    Process::new("chmod")
-        .arg("755")
-        .arg(bin.join("ssh"))
-        .status()
-        .unwrap();
-    let mut text = fs::read_to_string(&config).unwrap();
-    let (port, dir) = (farm.port("behind-0"), farm.path().display());
-    for (alias, way) in [
-        ("one", "ProxyJump jump-0".to_owned()),
-        ("two", "ProxyJump jump-0,jump-1".to_owned()),
-        ("command", "ProxyCommand ssh -W %h:%p jump-0".to_owned()),
-    ] {
-        text.push_str(&format!(
-            "Host {alias}\nHostName 127.0.0.1\nPort {port}\nIdentityFile {dir}/user_key\n\
-             UserKnownHostsFile {dir}/known_hosts\n{way}\n"
-        ));
-    }
-    fs::write(&config, text).unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let output = Process::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "transport::login::jump_hosts_and_proxy_commands",
-            "--nocapture",
-        ])
-        .envs([("PATH", path.as_str()), (INNER, "one two command")])
+    let hint = error.hint().unwrap();
+    let (_, way_out) = hint.split_once("ssh-keygen -R ").unwrap();
+    // What it says helps: the record goes, and the host is only unknown.
+    let mut shell = Process::new("sh");
+    let done = shell
+        .arg("-c")
+        .arg(format!("ssh-keygen -R {way_out}"))
         .output()
         .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success(), "{text}");
-}
-
-async fn through_aliases(aliases: &str) {
-    for alias in aliases.split(' ') {
-        let reach = SshReach {
-            host: alias.to_owned(),
-            ..SshReach::default()
-        };
-        let transport = transport::connect(alias, &Reach::Ssh(reach));
-        for _ in 0..3 {
-            assert_eq!(
-                run(&*transport, "echo $TARGET_IDENTITY").await.text(),
-                "behind-0\n"
-            );
-        }
-    }
-}
-
-fn which(program: &str) -> String {
-    let output = Process::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    assert!(done.status.success(), "{done:?}");
+    let error = block_on(async { lost(&*farm.transport("alpha-0"), "true").await });
+    assert!(error.to_string().contains("is not known"), "{error}");
 }

@@ -1,11 +1,9 @@
 //! Commands over SSH: one thread per session owns the session and everything made from it.
 //!
-//! Owns the transport's outside: its sessions (one, more when many commands run at once) and what is sent
-//! to them. Must not touch libssh2 (`ssh/*` does).
+//! Owns the transport's outside: what is sent to its sessions (one, more when many commands run at once). Must not touch libssh2 (`ssh/*` does).
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,14 +19,16 @@ use crate::{
 mod auth;
 mod bell;
 mod connect;
+mod dial;
 mod host_key;
 mod io;
 mod live;
 mod outbox;
 mod owner;
+mod sessions;
 mod task;
 
-use bell::Bell;
+use sessions::Sessions;
 
 /// The times and numbers of a session.
 #[derive(Clone, Copy, Debug)]
@@ -57,23 +57,11 @@ impl Default for Limits {
     }
 }
 
-/// How many sessions an instance has at most; commands beyond what they can run at once wait.
-const SESSIONS: usize = 8;
-
 /// The way to one instance over SSH.
 pub struct Ssh {
     instance: String,
     reach: SshReach,
-    limits: Limits,
-    sessions: Mutex<Vec<Session>>,
-}
-
-/// The outside of one session's thread.
-struct Session {
-    jobs: std_mpsc::Sender<Job>,
-    bell: Arc<Bell>,
-    /// Held once more by every job that is not over.
-    load: Arc<()>,
+    sessions: Arc<Sessions>,
 }
 
 /// A command on its way to the thread.
@@ -86,6 +74,8 @@ struct Job {
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     events: mpsc::Sender<super::Event>,
     signals: Option<mpsc::Receiver<String>>,
+    /// Whether it is one of the transport's own kills.
+    internal: bool,
     _load: Option<Arc<()>>,
 }
 
@@ -95,32 +85,8 @@ impl Ssh {
         Self {
             instance: instance.to_owned(),
             reach: reach.clone(),
-            limits,
-            sessions: Mutex::default(),
+            sessions: Sessions::new(instance, reach, limits),
         }
-    }
-
-    /// Gives a job to the first session that can run it at once: a command must not wait for others that
-    /// may never end.
-    fn give(&self, mut job: Job) -> bool {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = sessions
-            .iter()
-            .position(|session| session.load() < self.limits.channels);
-        let at = match free {
-            Some(at) => at,
-            None if sessions.len() < SESSIONS => {
-                sessions.push(Session::new(&self.instance, &self.reach, self.limits));
-                sessions.len() - 1
-            }
-            None => (0..SESSIONS)
-                .min_by_key(|at| sessions[*at].load())
-                .unwrap_or(0),
-        };
-        job._load = Some(Arc::clone(&sessions[at].load));
-        let given = sessions[at].jobs.send(job).is_ok();
-        sessions[at].bell.ring();
-        given
     }
 
     fn submit(
@@ -138,9 +104,10 @@ impl Ssh {
             stdin,
             events,
             signals: Some(signals),
+            internal: false,
             _load: None,
         };
-        if self.give(job) {
+        if self.sessions.give(job) {
             return Ok(running);
         }
         let text = format!(
@@ -186,34 +153,5 @@ impl Transport for Ssh {
         let running = self.submit(&command, "", None, Some(deadline));
         let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
         Box::pin(async move { running?.outcome().await?.success(&what).map(drop) })
-    }
-}
-
-impl Session {
-    fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
-        let (jobs, receiver) = std_mpsc::channel();
-        let bell = Arc::new(Bell::new());
-        let owner = owner::Owner::new(instance, reach, limits, receiver, &bell);
-        // Without a thread the receiver is gone, which every command will tell.
-        let _ = thread::Builder::new()
-            .name(format!("ssh {instance}"))
-            .spawn(|| owner.run());
-        Self {
-            jobs,
-            bell,
-            load: Arc::default(),
-        }
-    }
-
-    /// How many of its jobs are not over.
-    fn load(&self) -> usize {
-        Arc::strong_count(&self.load) - 1
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // No job comes any more: the sender goes right after this.
-        self.bell.close();
     }
 }

@@ -58,6 +58,17 @@ pub enum Strict {
     Yes,
 }
 
+impl SshConfig {
+    /// `host:port`, for messages; an IPv6 address in brackets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.hostname.contains(':') {
+            true => format!("[{}]:{}", self.hostname, self.port),
+            false => format!("{}:{}", self.hostname, self.port),
+        }
+    }
+}
+
 /// Asks `ssh -G` and applies what the reach overrides.
 ///
 /// # Errors

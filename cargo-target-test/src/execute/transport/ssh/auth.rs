@@ -196,8 +196,8 @@ fn denied(stage: &Stage<'_>, offered: &str, tried: &[String]) -> Error {
         tried.join(", ")
     };
     let text = format!(
-        "cannot log in to `{instance}` at {}:{} as `{user}`: the server takes {offered}, tried {tried}",
-        config.hostname, config.port
+        "cannot log in to `{instance}` at {} as `{user}`: the server takes {offered}, tried {tried}",
+        config.address()
     );
     Error::new(ErrorKind::Infra, text).with_hint(format!(
         "does `ssh -p {} {user}@{} true` work?",

@@ -4,24 +4,23 @@
 //! and whoever waits gives up at the deadline. Must not run commands.
 
 use std::{
-    io::{self, Read},
-    net::{TcpStream, ToSocketAddrs},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    process::{Child, Command, Stdio},
+    io,
+    os::fd::{AsFd, OwnedFd},
     sync::mpsc::Sender,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use ssh2::{BlockDirections, ErrorCode, Session};
 
-use super::{auth, host_key};
+use super::{
+    auth,
+    dial::{Proxy, dial},
+    host_key,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
-    process,
     provision::platform::{
         SshReach,
         ssh_config::{self, SshConfig},
@@ -29,8 +28,8 @@ use crate::{
     secret::{self, Bound},
 };
 
-/// How long a jump host may take to run `true`.
-const WARM_UP: Duration = Duration::from_secs(3);
+/// How long a server that lets nobody in is left alone at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(1));
 
 /// An authenticated session; dropped, its socket is closed first so that nothing waits for the peer.
 pub(super) struct Link {
@@ -47,40 +46,6 @@ impl Drop for Link {
     }
 }
 
-/// A program whose standard streams are the connection.
-struct Proxy {
-    child: Child,
-    /// A command to run on the jump host, and the folder of the socket by which it joins the connection.
-    warm: Option<(Command, tempfile::TempDir)>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Proxy {
-    /// Has the jump host's server turn off Nagle's algorithm, which it does when a session starts and not
-    /// before: 44 ms per command become 2.5 ms. A jump host that allows no sessions is slow, not wrong.
-    fn warm_up(&mut self) {
-        if let Some((command, _folder)) = self.warm.take() {
-            let _ = process::run(command, b"", WARM_UP, &|_| {});
-        }
-    }
-
-    /// What it said before it ended; it is killed when it has not.
-    fn last_words(&mut self) -> String {
-        let _ = self.child.kill();
-        let mut text = String::new();
-        if let Some(stderr) = &mut self.child.stderr {
-            let _ = stderr.take(2048).read_to_string(&mut text);
-        }
-        text.trim().to_owned()
-    }
-}
-
 /// What the connecting thread tells.
 pub(super) enum News {
     /// From when on, and how long, it may take.
@@ -90,7 +55,8 @@ pub(super) enum News {
 }
 
 /// Connects, within the configured time unless name service or agent hang: who waits must look at the
-/// clock too.
+/// clock too. A server that closes before it says hello has others at its door (sshd's `MaxStartups`): it is
+/// asked again, later each time.
 pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Result<Link> {
     let config = ssh_config::resolve(reach)?;
     let password = reach.password.as_ref();
@@ -98,44 +64,79 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     let now = Instant::now();
     let _ = news.send(News::Within(now, config.connect_timeout));
     let deadline = now + config.connect_timeout;
-    let address = format!("{}:{}", config.hostname, config.port);
-    let cannot = |error: io::Error| cannot(instance, &address, error);
-    let (socket, mut proxy) = dial(&config, deadline).map_err(cannot)?;
+    let (mut pause, most) = PAUSES;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let error = match attempt(instance, &config, password.clone(), deadline) {
+            Ok(link) => return Ok(link),
+            Err(Failure::Told(error)) => return Err(error),
+            Err(Failure::Unheard(error)) => error,
+        };
+        // Not in step with the others.
+        let pause_now = pause.mul_f64(0.5 + fastrand::f64());
+        if Instant::now() + pause_now >= deadline {
+            let limit = humantime::format_duration(config.connect_timeout);
+            let text = format!("{} ({tries} tries within {limit})", error.chain());
+            return Err(Error::new(ErrorKind::Infra, text).with_hint(
+                "it closes connections before it says hello: raise `MaxStartups` in its `sshd_config`, or                  `connect-timeout`; or no SSH server listens there",
+            ));
+        }
+        thread::sleep(pause_now);
+        pause = (pause * 2).min(most);
+    }
+}
+
+/// Why there is no session.
+enum Failure {
+    /// The server, or what leads to it, closed without a word.
+    Unheard(Error),
+    Told(Error),
+}
+
+fn attempt(
+    instance: &str,
+    config: &SshConfig,
+    password: Option<(String, String)>,
+    deadline: Instant,
+) -> Result<Link, Failure> {
+    let address = config.address();
+    let cannot = |error: io::Error| Failure::Told(cannot(instance, &address, error));
+    let (socket, mut proxy) = dial(config, deadline).map_err(cannot)?;
     let fd = socket.as_fd().try_clone_to_owned().map_err(cannot)?;
     let mut session = Session::new().map_err(|error| cannot(error.into()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
-    let stage = Stage {
+    let mut stage = Stage {
         instance,
-        config: &config,
+        config,
         password,
         session,
         fd: &fd,
         deadline,
     };
-    let established = stage.establish();
-    match established {
-        Ok(session) => {
-            if let Some(proxy) = &mut proxy {
-                proxy.warm_up();
-            }
-            Ok(Link {
-                session,
-                socket: fd,
-                address,
-                _proxy: proxy,
-            })
+    let Err(error) = stage.establish() else {
+        let session = stage.session;
+        if let Some(proxy) = &mut proxy {
+            proxy.warm_up();
         }
-        Err(error) => {
-            let words = proxy.as_mut().map(Proxy::last_words).unwrap_or_default();
-            if words.is_empty() || error.hint().is_some() {
-                return Err(error);
-            }
-            Err(Error::new(
-                ErrorKind::Infra,
-                format!("{}: {words}", error.chain()),
-            ))
-        }
+        return Ok(Link {
+            session,
+            socket: fd,
+            address,
+            _proxy: proxy,
+        });
+    };
+    let heard = stage.has_said_hello();
+    let words = proxy.as_mut().map(Proxy::last_words).unwrap_or_default();
+    let crowded = words.is_empty() || words.contains("kex_exchange_identification");
+    let error = match words.is_empty() || error.hint().is_some() {
+        true => error,
+        false => Error::new(ErrorKind::Infra, format!("{}: {words}", error.chain())),
+    };
+    match heard || !crowded {
+        true => Err(Failure::Told(error)),
+        false => Err(Failure::Unheard(error)),
     }
 }
 
@@ -152,7 +153,7 @@ pub(super) fn knock(instance: &str, reach: &SshReach, patience: Duration) -> Res
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
         return Ok(());
     }
-    let address = format!("{}:{}", config.hostname, config.port);
+    let address = config.address();
     let (socket, _) = dial(&config, Instant::now() + patience)
         .map_err(|error| cannot(instance, &address, error))?;
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
@@ -173,106 +174,6 @@ fn cannot(instance: &str, address: &str, error: io::Error) -> Error {
     Error::new(ErrorKind::Infra, text).with_source(error)
 }
 
-/// Any socket.
-enum Socket {
-    Tcp(TcpStream),
-    Pair(UnixStream),
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Pair(socket) => socket.as_fd(),
-        }
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Proxy>)> {
-    if let Some(jumps) = &config.proxy_jump {
-        return jump(config, jumps);
-    }
-    if let Some(line) = &config.proxy_command {
-        let mut command = process::command("/bin/sh");
-        command.arg("-c").arg(format!("exec {line}"));
-        let (socket, proxy) = through(command)?;
-        return Ok((socket, Some(proxy)));
-    }
-    let mut last = io::Error::other("the name has no address");
-    for address in (config.hostname.as_str(), config.port).to_socket_addrs()? {
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                return Ok((Socket::Tcp(socket), None));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Through jump hosts. OpenSSH does all of it: chains, their keys, their agents.
-fn jump(config: &SshConfig, jumps: &str) -> io::Result<(Socket, Option<Proxy>)> {
-    let (before, last) = match jumps.rsplit_once(',') {
-        Some((before, last)) => (Some(before), last),
-        None => (None, jumps),
-    };
-    let last = match last.starts_with("ssh://") {
-        true => last.to_owned(),
-        false => format!("ssh://{last}"),
-    };
-    let folder = tempfile::Builder::new().prefix("tt-jump-").tempdir()?;
-    let control = format!("ControlPath={}", folder.path().join("s").display());
-    let mut command = process::command("ssh");
-    if let Some(before) = before {
-        command.arg("-J").arg(before);
-    }
-    command.args([
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ControlMaster=yes",
-        "-o",
-        "ControlPersist=no",
-    ]);
-    command.args(["-o", &control, "-W"]);
-    command.arg(format!("[{}]:{}", config.hostname, config.port));
-    command.args(["--", &last]);
-    let (socket, mut proxy) = through(command)?;
-    let mut warm = process::command("ssh");
-    warm.args([
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ControlMaster=no",
-        "-o",
-        &control,
-        "--",
-        &last,
-        "true",
-    ]);
-    proxy.warm = Some((warm, folder));
-    Ok((socket, Some(proxy)))
-}
-
-fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
-    command.stdout(Stdio::from(OwnedFd::from(theirs)));
-    command.stderr(Stdio::piped());
-    let child = process::start(command).map_err(io::Error::other)?;
-    Ok((Socket::Pair(ours), Proxy { child, warm: None }))
-}
-
 /// A session on its way.
 pub(super) struct Stage<'a> {
     pub(super) instance: &'a str,
@@ -285,16 +186,20 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn establish(mut self) -> Result<Session> {
+    fn establish(&mut self) -> Result<()> {
         let records = host_key::records(self.config)?;
         host_key::prefer(&self.session, &records);
         let mut session = self.session.clone();
         self.drive(|| session.handshake())
             .map_err(|error| self.refused(&error))?;
-        drop(session);
-        host_key::verify(&self, &records)?;
-        auth::authenticate(&mut self)?;
-        Ok(self.session)
+        host_key::verify(self, &records)?;
+        auth::authenticate(self)
+    }
+
+    /// Whether an SSH server told its version; other lines may come before that.
+    fn has_said_hello(&self) -> bool {
+        let said = self.session.banner();
+        said.is_some_and(|line| line.starts_with("SSH-"))
     }
 
     /// Calls `step` until it does not want to wait any more.
@@ -327,26 +232,14 @@ impl Stage<'_> {
 
     /// An error of the handshake or of authentication, with the host named.
     pub(super) fn refused(&self, error: &ssh2::Error) -> Error {
-        let SshConfig {
-            hostname,
-            port,
-            connect_timeout,
-            ..
-        } = self.config;
+        let address = self.config.address();
         let what = match error.code() {
             ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => {
-                return late(
-                    self.instance,
-                    &format!("{hostname}:{port}"),
-                    *connect_timeout,
-                );
+                return late(self.instance, &address, self.config.connect_timeout);
             }
             _ => error.message(),
         };
-        let text = format!(
-            "cannot connect to `{}` at {hostname}:{port}: {what}",
-            self.instance
-        );
+        let text = format!("cannot connect to `{}` at {address}: {what}", self.instance);
         Error::new(ErrorKind::Infra, text)
     }
 }

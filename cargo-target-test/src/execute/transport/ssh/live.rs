@@ -22,8 +22,13 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// How long a refused channel is waited for before the next try.
+/// How long a refused channel is waited for before the next try, where something waits for it.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same where nothing waits: some servers note every refusal in their log.
+const LAZY: Duration = Duration::from_secs(1);
+/// How long channels are refused while the same commands run before that counts as all there are: one that was just
+/// closed may still count at the server.
+const FULL: Duration = Duration::from_millis(100);
 /// How often a channel is asked for while no other is open, before the session counts as useless.
 const REFUSALS: u32 = 100;
 
@@ -38,9 +43,11 @@ pub(super) struct Live {
     limits: Limits,
     buffer: Vec<u8>,
     /// Kills.
-    urgent: VecDeque<Job>,
-    /// No channel is asked for before this, as one was refused.
-    pause: Option<Instant>,
+    pub(super) urgent: VecDeque<Job>,
+    /// When a channel was refused last, if none was given since.
+    refused: Option<Instant>,
+    /// Since when channels are refused while the same commands run.
+    full: Option<Instant>,
     refusals: u32,
     /// How often the spare channel was closed since a command ran.
     spare_closed: u32,
@@ -80,7 +87,8 @@ impl Live {
             limits,
             buffer: vec![0; 128 << 10],
             urgent: VecDeque::new(),
-            pause: None,
+            refused: None,
+            full: None,
             refusals: 0,
             spare_closed: 0,
             shy,
@@ -108,7 +116,23 @@ impl Live {
 
     fn is_stalled(&self) -> bool {
         let slow = || self.tasks.iter().all(|task| task.outbox.is_full());
-        self.pause.is_some() && self.spare.is_none() && !self.tasks.is_empty() && slow()
+        self.refused.is_some() && self.spare.is_none() && !self.tasks.is_empty() && slow()
+    }
+
+    /// How many commands run, where the server allows no more on this connection.
+    pub(super) fn full(&self) -> Option<usize> {
+        let lasts = self.full.is_some_and(|since| since.elapsed() >= FULL);
+        lasts.then(|| self.running())
+    }
+
+    /// How many commands can run, where a channel is spare.
+    pub(super) fn room(&self) -> Option<usize> {
+        let room = (self.running() + 1).min(self.limits.channels);
+        self.spare.as_ref().map(|_| room)
+    }
+
+    fn running(&self) -> usize {
+        self.tasks.iter().filter(|task| !task.internal).count()
     }
 
     /// The socket had something to read.
@@ -161,8 +185,12 @@ impl Live {
         context: &mut Context<'_>,
     ) -> Result<(bool, bool), Dead> {
         let now = Instant::now();
+        let pause = match wanted || !self.urgent.is_empty() {
+            true => PAUSE,
+            false => LAZY,
+        };
         if self.spare.is_some()
-            || self.pause.is_some_and(|pause| now < pause)
+            || self.refused.is_some_and(|refused| now < refused + pause)
             || self.shy && !self.is_time(wanted)
         {
             return Ok((false, false));
@@ -170,13 +198,18 @@ impl Live {
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         match self.link.session.channel_session() {
             Ok(channel) => {
-                (self.spare, self.pause, self.refusals) = (Some(channel), None, 0);
+                (self.spare, self.refusals) = (Some(channel), 0);
+                (self.refused, self.full) = (None, None);
                 Ok((true, false))
             }
             Err(error) => {
                 if let Trouble::Channel(text) = io.sort(&error)? {
-                    self.pause = Some(now + PAUSE);
-                    self.refusals += u32::from(self.tasks.is_empty());
+                    self.refused = Some(now);
+                    if self.tasks.is_empty() {
+                        self.refusals += 1;
+                    } else if self.closing.is_empty() {
+                        self.full.get_or_insert(now);
+                    }
                     if self.refusals > REFUSALS {
                         return Err(Dead(format!("no command may be run: {text}")));
                     }
@@ -200,17 +233,13 @@ impl Live {
         if self.doubt.is_some() || self.spare.is_none() {
             return false;
         }
-        let running = self.tasks.iter().filter(|task| !task.internal).count();
-        let (job, internal) = match self.urgent.pop_front() {
-            Some(job) => (job, true),
-            None if running < self.limits.channels => match queue.pop_front() {
-                Some(job) => (job, false),
-                None => return false,
-            },
-            None => return false,
+        let job = match self.urgent.pop_front() {
+            None if self.running() < self.limits.channels => queue.pop_front(),
+            urgent => urgent,
         };
+        let Some(job) = job else { return false };
         if let Some(channel) = self.spare.take() {
-            self.tasks.push(Task::new(job, channel, internal));
+            self.tasks.push(Task::new(job, channel));
             (self.used, self.spare_closed) = (true, 0);
         }
         true
@@ -230,6 +259,7 @@ impl Live {
         for at in (0..before).rev() {
             if self.tasks[at].finished {
                 let task = self.tasks.remove(at);
+                self.full = None;
                 self.closing.push(task.channel);
                 leaving.push(task.outbox);
             }
@@ -288,7 +318,6 @@ impl Live {
             due.push(self.heard.max(self.beaten) + self.limits.heartbeat);
         }
         due.extend(self.doubt.map(|since| since + self.limits.answer));
-        due.extend(self.pause.filter(|_| self.spare.is_none()));
         // An answer that another channel's read took off the socket is found by looking again.
         if self.spare.is_none() || self.tasks.iter().any(Task::is_starting) {
             due.push(now + PAUSE);

@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     task::{Context, Waker},
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
     io::Dead,
     live::Live,
     outbox::Outbox,
+    sessions::{Room, Sessions},
     task::overdue,
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct Owner {
     connection: Connection,
     /// Events of ended commands that their readers have not made room for.
     leaving: Vec<Outbox>,
+    sessions: Weak<Sessions>,
+    room: Room,
 }
 
 enum Connection {
@@ -55,11 +58,10 @@ enum Connection {
 
 impl Owner {
     pub(super) fn new(
-        instance: &str,
-        reach: &SshReach,
-        limits: Limits,
+        (instance, reach, limits): (&str, &SshReach, Limits),
         jobs: mpsc::Receiver<Job>,
         bell: &Arc<Bell>,
+        (sessions, room): (Weak<Sessions>, Room),
     ) -> Self {
         Self {
             instance: instance.to_owned(),
@@ -70,6 +72,8 @@ impl Owner {
             queue: VecDeque::new(),
             connection: Connection::None,
             leaving: Vec::new(),
+            sessions,
+            room,
         }
     }
 
@@ -122,10 +126,39 @@ impl Owner {
             Connection::Opening { .. } => self.look_at_opening(),
             Connection::Up(live) => {
                 let round = live.round(&self.instance, &mut self.queue, &mut self.leaving, context);
-                round.unwrap_or_else(|dead| {
-                    self.drop_connection(&dead);
-                    true
-                })
+                match round {
+                    Ok(progress) => {
+                        self.pass_on();
+                        progress
+                    }
+                    Err(dead) => {
+                        self.drop_connection(&dead);
+                        true
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the server allows no further channel, what waits goes to another session: kills above all.
+    fn pass_on(&mut self) {
+        let Connection::Up(live) = &mut self.connection else {
+            return;
+        };
+        if let Some(running) = live.room() {
+            self.room.raise(running);
+        }
+        let Some(running) = live.full() else { return };
+        self.room.set(running.max(1));
+        let Some(sessions) = self.sessions.upgrade() else {
+            return;
+        };
+        for queue in [&mut live.urgent, &mut self.queue] {
+            while let Some(job) = queue.pop_front() {
+                if let Some(job) = sessions.pass_on(job) {
+                    queue.push_front(job);
+                    break;
+                }
             }
         }
     }
@@ -183,7 +216,9 @@ impl Owner {
 
     fn opened(&mut self, result: Result<Link>) {
         match result {
-            Ok(link) => self.connection = Connection::Up(Box::new(Live::new(link, self.limits))),
+            Ok(link) => {
+                self.connection = Connection::Up(Box::new(Live::new(link, self.limits)));
+            }
             Err(error) => {
                 self.connection = Connection::None;
                 self.refuse_all(&error);

@@ -32,7 +32,7 @@ pub(super) struct Task {
     pub(super) outbox: Outbox,
     /// Whether its last event is in the outbox.
     pub(super) finished: bool,
-    /// Whether it is one of the transport's own kills.
+    /// As in its job.
     pub(super) internal: bool,
     _load: Option<Arc<()>>,
     wrapped: shell::Wrapped,
@@ -64,12 +64,12 @@ struct Killing {
 }
 
 impl Task {
-    pub(super) fn new(job: Job, channel: Channel, internal: bool) -> Self {
+    pub(super) fn new(job: Job, channel: Channel) -> Self {
         Self {
             channel,
             outbox: Outbox::new(job.events),
             finished: false,
-            internal,
+            internal: job.internal,
             filter: shell::Filter::new(&job.wrapped.nonce),
             _load: job._load,
             wrapped: job.wrapped,
@@ -379,6 +379,7 @@ fn signal(
         stdin,
         events,
         signals: None,
+        internal: true,
         _load: None,
     };
     Some((job, done))

@@ -1,0 +1,190 @@
+//! The first bytes' way to the server: a TCP connection, jump hosts, or a program.
+//!
+//! Owns the program behind a connection, and what it says when it fails. Must not speak SSH.
+
+use std::{
+    io::{self, Read},
+    net::{TcpStream, ToSocketAddrs},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{process, provision::platform::ssh_config::SshConfig};
+
+/// How long a jump host may take to run `true`.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// A program whose standard streams are the connection.
+pub(super) struct Proxy {
+    child: Child,
+    /// A command to run on the jump host, and the folder of the socket by which it joins the connection.
+    warm: Option<(Command, tempfile::TempDir)>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Proxy {
+    /// Has the jump host's server turn off Nagle's algorithm, which it does when a session starts and not
+    /// before: 44 ms per command become 2.5 ms. A jump host that allows no sessions is slow, not wrong.
+    pub(super) fn warm_up(&mut self) {
+        if let Some((command, _folder)) = self.warm.take() {
+            let _ = process::run(command, b"", WARM_UP, &|_| {});
+        }
+    }
+
+    /// What it said before it ended; it is killed when it has not.
+    pub(super) fn last_words(&mut self) -> String {
+        let _ = self.child.kill();
+        let mut text = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            let _ = stderr.take(2048).read_to_string(&mut text);
+        }
+        text.trim().to_owned()
+    }
+}
+
+/// Any socket.
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Pair(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Pair(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// Connects, by `deadline` where it is us who do so.
+pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Proxy>)> {
+    if let Some(jumps) = &config.proxy_jump {
+        return jump(config, jumps);
+    }
+    if let Some(line) = &config.proxy_command {
+        let mut command = process::command("/bin/sh");
+        command.arg("-c").arg(format!("exec {line}"));
+        let (socket, proxy) = through(command)?;
+        return Ok((socket, Some(proxy)));
+    }
+    let mut last = io::Error::other("the name has no address");
+    for address in (config.hostname.as_str(), config.port).to_socket_addrs()? {
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok((Socket::Tcp(socket), None));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Through jump hosts. OpenSSH does all of it: chains, their keys, their agents.
+fn jump(config: &SshConfig, jumps: &str) -> io::Result<(Socket, Option<Proxy>)> {
+    let (before, last) = match jumps.rsplit_once(',') {
+        Some((before, last)) => (Some(before), last),
+        None => (None, jumps),
+    };
+    let last = destination(last);
+    let folder = tempfile::Builder::new().prefix("tt-jump-").tempdir()?;
+    let control = format!("ControlPath={}", folder.path().join("s").display());
+    let mut command = process::command("ssh");
+    if let Some(before) = before {
+        command.arg("-J").arg(before);
+    }
+    command.args([
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ControlMaster=yes",
+        "-o",
+        "ControlPersist=no",
+    ]);
+    command.args(["-o", &control, "-W"]);
+    command.arg(format!("[{}]:{}", config.hostname, config.port));
+    command.args(&last);
+    let (socket, mut proxy) = through(command)?;
+    let mut warm = process::command("ssh");
+    warm.args([
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ControlMaster=no",
+        "-o",
+        &control,
+    ]);
+    warm.args(&last).arg("true");
+    proxy.warm = Some((warm, folder));
+    Ok((socket, Some(proxy)))
+}
+
+/// A jump host as arguments of `ssh`, which takes no IPv6 address in an `ssh://`: `[user@]host[:port]`.
+fn destination(jump: &str) -> Vec<String> {
+    let jump = jump.strip_prefix("ssh://").unwrap_or(jump);
+    let (user, address) = match jump.rsplit_once('@') {
+        Some((user, address)) => (Some(user), address),
+        None => (None, jump),
+    };
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let options = [("-l", user), ("-p", port)];
+    let options = options
+        .into_iter()
+        .filter_map(|(key, value)| Some([key, value?]));
+    options
+        .flatten()
+        .chain(["--", host])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
+    command.stdout(Stdio::from(OwnedFd::from(theirs)));
+    command.stderr(Stdio::piped());
+    let child = process::start(command).map_err(io::Error::other)?;
+    Ok((Socket::Pair(ours), Proxy { child, warm: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jump_hosts_as_they_may_be_written() {
+        for (jump, arguments) in [
+            ("lab", "-- lab"),
+            ("a@lab:7", "-l a -p 7 -- lab"),
+            ("ssh://a@lab:7", "-l a -p 7 -- lab"),
+            ("[fd00::1]:7", "-p 7 -- fd00::1"),
+            ("a@b@[fd00::1]", "-l a@b -- fd00::1"),
+        ] {
+            assert_eq!(destination(jump).join(" "), arguments, "{jump}");
+        }
+    }
+}

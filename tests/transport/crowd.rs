@@ -1,0 +1,130 @@
+//! More connections and commands at once than a server takes.
+
+use std::net::TcpStream;
+
+use super::*;
+
+/// Takes up all connections that a server with `MaxStartups 2` lets log in at once.
+fn hold(farm: &Farm, server: &str) -> [TcpStream; 2] {
+    use std::io::Read as _;
+    [(); 2].map(|()| {
+        let mut held = TcpStream::connect(("127.0.0.1", farm.port(server))).unwrap();
+        // It has been counted when the server says hello.
+        held.read_exact(&mut [0; 4]).unwrap();
+        held
+    })
+}
+
+fn has_refused(farm: &Farm, server: &str) -> bool {
+    let log = fs::read_to_string(farm.path().join(server).join("log")).unwrap();
+    log.contains("MaxStartups")
+}
+
+#[test]
+fn a_server_that_lets_few_log_in_at_once() {
+    let farm = Farm::with("alpha-0", "MaxStartups 2");
+    block_on(async {
+        let held = hold(&farm, "alpha-0");
+        let transports: Vec<_> = (0..12).map(|_| farm.transport("alpha-0")).collect();
+        let one = line("echo in");
+        let running = transports
+            .iter()
+            .map(|transport| transport.exec(&one, "", None));
+        let running: Vec<_> = running.collect();
+        eventually("somebody is refused", || has_refused(&farm, "alpha-0")).await;
+        drop(held);
+        for running in running {
+            assert_eq!(finish(running).await.unwrap().text(), "in\n");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_never_has_room_is_told_from_a_dead_one() {
+    let farm = Farm::with("alpha-0", "MaxStartups 2");
+    let _held = hold(&farm, "alpha-0");
+    let reach = SshReach {
+        connect_timeout: Some(Duration::from_secs(1)),
+        ..farm.reach("alpha-0")
+    };
+    let transport = transport::connect("alpha-0", &Reach::Ssh(reach));
+    let error = block_on(async { lost(&*transport, "true").await });
+    let text = error.to_string();
+    assert!(
+        text.contains("tries within 1s") && text.contains("`alpha-0`"),
+        "{text}"
+    );
+    assert!(error.hint().unwrap().contains("`MaxStartups`"), "{error}");
+}
+
+/// `ssh -W` is refused by the jump host, or its other end by the server behind it.
+#[test]
+fn jump_hosts_that_let_few_log_in_at_once() {
+    if inner().is_some() {
+        return block_on(async {
+            let transports: Vec<_> = (0..6).map(|_| config::alias("jumped")).collect();
+            let one = line("echo $TARGET_IDENTITY");
+            let running = transports
+                .iter()
+                .map(|transport| transport.exec(&one, "", None));
+            let running: Vec<_> = running.collect();
+            for running in running {
+                assert_eq!(finish(running).await.unwrap().text(), "behind-0\n");
+            }
+        });
+    }
+    let farm = Farm::with("jump-0 behind-0", "MaxStartups 2");
+    let to = config::to(&farm, "behind-0");
+    let config = format!("Host jumped\n{to}ProxyJump jump-0\nConnectTimeout 30\n");
+    config::again_with(
+        &farm,
+        &config,
+        &[],
+        "crowd::jump_hosts_that_let_few_log_in_at_once",
+    );
+    assert!(has_refused(&farm, "jump-0"));
+}
+
+/// What ends or kills a command needs a channel too, though the server has no more on that connection.
+#[test]
+fn a_command_is_killed_where_no_further_channel_is_to_be_had() {
+    for sessions in [1, 2] {
+        let farm = Farm::with("alpha-0", &format!("MaxSessions {sessions}"));
+        block_on(async {
+            let transport = farm.transport("alpha-0");
+            let mut others = Vec::new();
+            for _ in 1..sessions {
+                let mut other = transport.exec(&line("echo $$; sleep 1000"), "", None);
+                first_line(&mut other).await;
+                others.push(other);
+            }
+            let mut command = line("echo $$; sleep 1000");
+            command.timeout = Some(500);
+            let mut running = transport.exec(&command, "", None);
+            let pid: u32 = first_line(&mut running).await.parse().unwrap();
+            let error = finish(running).await.unwrap_err();
+            assert_eq!(error.kind(), cargo_target_test::ErrorKind::Timeout);
+            assert!(
+                !error.to_string().contains("did not confirm"),
+                "{sessions}: {error}"
+            );
+            eventually("it is gone", || !is_alive(pid)).await;
+        });
+    }
+}
+
+/// Commands that never end take all channels of a connection; more must not wait for them.
+#[test]
+fn few_channels_and_commands_that_never_end() {
+    let farm = Farm::with("alpha-0", "MaxSessions 2");
+    block_on(async {
+        let transport = farm.transport("alpha-0");
+        let endless: Vec<_> = (0..5)
+            .map(|_| transport.exec(&line("sleep 1000"), "", None))
+            .collect();
+        for _ in 0..3 {
+            assert_eq!(run(&*transport, "echo through").await.text(), "through\n");
+        }
+        drop(endless);
+    });
+}
