@@ -18,6 +18,7 @@ use cargo_target_test::{
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
 
+mod accounts;
 mod config;
 mod crowd;
 mod exec;
