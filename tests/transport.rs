@@ -24,8 +24,11 @@ mod crowd;
 mod exec;
 mod failures;
 mod files;
+mod links;
 mod login;
 mod password;
+mod lossy;
+mod proxy;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);

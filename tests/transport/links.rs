@@ -1,0 +1,146 @@
+//! Links that are slow, and links that break: how long a command takes, and that none ever runs twice.
+
+use super::{
+    proxy::{Fate, Proxy},
+    *,
+};
+
+/// The farm's server behind a proxy.
+fn behind(farm: &Farm, proxy: &Proxy) -> Arc<dyn Transport> {
+    let reach = SshReach {
+        port: Some(proxy.port()),
+        known_hosts: Some(farm.path().join("known_by_proxy")),
+        trust_first: true,
+        ..farm.reach("alpha-0")
+    };
+    transport::connect("alpha-0", &Reach::Ssh(reach))
+}
+
+/// A command that leaves a mark each time it runs.
+fn marking(file: &Path) -> String {
+    format!("echo ran >>'{}'; echo done", file.display())
+}
+
+fn marks(file: &Path) -> usize {
+    fs::read_to_string(file).unwrap_or_default().lines().count()
+}
+
+/// With 200 ms there and back, a command takes one round trip: its channel is open before it comes.
+#[test]
+fn a_command_takes_one_round_trip() {
+    const COMMANDS: usize = 10;
+    let farm = Farm::new("alpha-0");
+    let proxy = Proxy::new(
+        farm.port("alpha-0"),
+        Duration::from_millis(100),
+        Fate::Lives,
+    );
+    block_on(async {
+        let transport = behind(&farm, &proxy);
+        let started = Instant::now();
+        run(&*transport, ":").await;
+        let (first, connecting) = (proxy.trips(), started.elapsed());
+        let started = Instant::now();
+        for n in 0..COMMANDS {
+            assert_eq!(
+                run(&*transport, &format!("echo {n}")).await.text(),
+                format!("{n}\n")
+            );
+        }
+        let took = started.elapsed();
+        let trips = proxy.trips() - first;
+        let rate = COMMANDS as f64 / took.as_secs_f64();
+        eprintln!(
+            "first command: {first} round trips, {connecting:.2?}; \
+             {COMMANDS} more: {trips} round trips, {took:.2?}, {rate:.1} commands/s"
+        );
+        // One more where a busy machine was late with an answer.
+        assert!(
+            (COMMANDS..=COMMANDS + 2).contains(&trips),
+            "{trips} round trips"
+        );
+        assert!(
+            first <= 12,
+            "{first} round trips until the first command's end"
+        );
+    });
+}
+
+/// What became of a command whose connection was cut: how often it ran, and whether its end was told.
+async fn after_cut(farm: &Farm, fate: Fate) -> Result<Option<String>, String> {
+    let file = farm.path().join("ran");
+    let _ = fs::remove_file(&file);
+    let proxy = Proxy::new(farm.port("alpha-0"), Duration::ZERO, fate);
+    let transport = behind(farm, &proxy);
+    let told = finish(transport.exec(&line(&marking(&file)), "", None)).await;
+    let told = told
+        .map(|output| output.text().to_owned())
+        .map_err(|error| error.chain());
+    // Where the cut came too late for that one, it is this one's; the link is whole after that.
+    let after = finish(transport.exec(&line("echo after"), "", None)).await;
+    if after.is_err() {
+        assert_eq!(
+            run(&*transport, "echo after").await.text(),
+            "after\n",
+            "{fate:?}"
+        );
+    }
+    match (&told, marks(&file)) {
+        (Ok(text), 1) if text == "done\n" => Ok(None),
+        (Err(error), 0 | 1) if error.contains("`alpha-0`") => Ok(Some(error.clone())),
+        (told, marks) => Err(format!("{fate:?}: it ran {marks} times, and said {told:?}")),
+    }
+}
+
+/// The link is cut after so and so many bytes, from the first to the last that a command needs: an error that says so
+/// or the whole result, and never twice.
+#[test]
+fn a_cut_anywhere_never_runs_a_command_twice() {
+    const STEPS: usize = 24;
+    let farm = Farm::new("alpha-0");
+    let proxy = Proxy::new(farm.port("alpha-0"), Duration::ZERO, Fate::Lives);
+    block_on(async {
+        let file = farm.path().join("ran");
+        let transport = behind(&farm, &proxy);
+        run(&*transport, &marking(&file)).await;
+        let [there, back] = proxy.bytes();
+        let mut errors = Vec::new();
+        for step in 0..=STEPS {
+            for fate in [
+                Fate::CutOnTheWay(there * step / STEPS),
+                Fate::CutOnTheWayBack(back * step / STEPS),
+            ] {
+                match after_cut(&farm, fate).await {
+                    Ok(error) => errors.extend(error),
+                    Err(problem) => panic!("{problem}"),
+                }
+            }
+        }
+        let running = "lost the connection to `alpha-0`";
+        assert!(
+            errors.iter().any(|error| error.contains(running)),
+            "{errors:#?}"
+        );
+        assert!(
+            errors.iter().any(|error| error.contains("cannot ")),
+            "{errors:#?}"
+        );
+    });
+}
+
+#[test]
+fn a_cut_of_an_idle_link_is_not_noticed() {
+    let farm = Farm::new("alpha-0");
+    let proxy = Proxy::new(farm.port("alpha-0"), Duration::ZERO, Fate::Lives);
+    block_on(async {
+        let file = farm.path().join("ran");
+        let transport = behind(&farm, &proxy);
+        for n in 1..=5 {
+            run(&*transport, &marking(&file)).await;
+            assert_eq!((marks(&file), proxy.accepted()), (n, n));
+            proxy.cut();
+            // Nothing of the old connection is served any more.
+            eventually("it is gone", || farm.sessions("alpha-0").is_empty()).await;
+        }
+    });
+}

@@ -1,0 +1,226 @@
+//! Links that lose packets or all of them, in a network namespace that is nobody else's.
+//!
+//! A test runs itself in a new namespace, where loopback is the link; that goes with the test's last process.
+
+use super::*;
+
+/// A network namespace of one's own, and what a packet filter needs: done with what follows.
+fn namespace() -> Process {
+    let mut unshare = Process::new("unshare");
+    unshare.arg("--net");
+    if !is_root() {
+        unshare.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    let path = std::env::var("PATH").unwrap();
+    unshare.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    unshare
+}
+
+fn is_root() -> bool {
+    let id = Process::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+/// Runs a test in a namespace; says so where there is none, which is a failure where nothing may be skipped.
+fn alone(test: &str) {
+    let tried = namespace()
+        .args(["sh", "-c", "ip link set lo up && nft add table inet tried"])
+        .output();
+    if let Ok(tried) = &tried
+        && tried.status.success()
+    {
+        return again(namespace(), &format!("lossy::{test}"), "alone");
+    }
+    let must = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
+    assert!(!must, "no network namespace: {tried:?}; .ci/setup --tests");
+    eprintln!("skipped: no network namespace can be had here: {tried:?}");
+}
+
+fn sh(line: &str) {
+    let done = Process::new("sh").args(["-c", line]).output().unwrap();
+    assert!(done.status.success(), "{line}: {done:?}");
+}
+
+/// The namespace's link, which is up.
+struct Link;
+
+impl Link {
+    fn new() -> Self {
+        sh("ip link set lo up; nft add table inet link; \
+            nft 'add chain inet link in { type filter hook input priority 0; }'");
+        Self
+    }
+
+    /// Loses so many of a hundred packets.
+    fn loses(&self, of_100: u32) {
+        sh("nft flush chain inet link in");
+        sh(&format!(
+            "nft add rule inet link in numgen random mod 100 '<' {of_100} counter drop"
+        ));
+    }
+
+    /// Loses all, in silence.
+    fn is_cut(&self) {
+        sh("nft flush chain inet link in; nft add rule inet link in counter drop");
+    }
+
+    /// Heals it; how many packets were lost.
+    fn is_whole(&self) -> usize {
+        let rules = Process::new("nft")
+            .args(["list", "table", "inet", "link"])
+            .output();
+        let text = String::from_utf8(rules.unwrap().stdout).unwrap();
+        let (_, lost) = text.split_once("packets ").unwrap();
+        let lost = lost.split(' ').next().unwrap().parse().unwrap();
+        sh("nft flush chain inet link in");
+        lost
+    }
+}
+
+fn marks(file: &Path) -> usize {
+    fs::read_to_string(file).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn a_link_that_loses_packets_loses_no_command() {
+    if inner().is_none() {
+        return alone("a_link_that_loses_packets_loses_no_command");
+    }
+    let link = Link::new();
+    let farm = Farm::new("alpha-0");
+    let file = farm.path().join("ran");
+    link.loses(10);
+    block_on(async {
+        let transport = farm.transport("alpha-0");
+        let mark = format!("echo ran >>'{}'; seq 1 2000; cat", file.display());
+        let expected: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+        for n in 1..=20 {
+            let sent = noise(20_001);
+            let running = transport.exec(&line(&mark), "", Some(input(vec![sent.clone()])));
+            let output = finish(running).await.unwrap();
+            assert!(
+                output.stdout == [expected.as_bytes(), &sent].concat(),
+                "{n}"
+            );
+            assert_eq!(marks(&file), n);
+        }
+        let lost = link.is_whole();
+        assert!(lost > 20, "{lost} packets were lost");
+    });
+}
+
+/// A link that was gone for a while: the command goes on, and is not started again.
+#[test]
+fn a_short_cut_is_waited_for() {
+    if inner().is_none() {
+        return alone("a_short_cut_is_waited_for");
+    }
+    let link = Link::new();
+    let farm = Farm::new("alpha-0");
+    let (file, go) = (farm.path().join("ran"), farm.path().join("go"));
+    block_on(async {
+        let transport = farm.transport("alpha-0");
+        let wait = "until [ -e \"$GO\" ]; do sleep 0.02; done";
+        let mut command = line(&format!(
+            "echo ran >>\"$RAN\"; echo begun; {wait}; echo done; touch \"$GO-2\""
+        ));
+        for (name, path) in [("RAN", &file), ("GO", &go)] {
+            command
+                .env
+                .insert(name.to_owned(), path.to_str().unwrap().to_owned());
+        }
+        let mut running = transport.exec(&command, "", None);
+        assert_eq!(first_line(&mut running).await, "begun");
+        link.is_cut();
+        fs::write(&go, "").unwrap();
+        // It ends while nobody can hear of it.
+        eventually("it is done", || farm.path().join("go-2").exists()).await;
+        assert!(link.is_whole() > 0);
+        assert_eq!(finish(running).await.unwrap().text(), "done\n");
+        assert_eq!(marks(&file), 1);
+    });
+}
+
+/// A link that stays gone: the command's fate is unknown, which is said in time; what is asked for meanwhile fails,
+/// and what comes after finds its way again.
+#[test]
+fn a_long_cut_is_told_and_healed() {
+    if inner().is_none() {
+        return alone("a_long_cut_is_told_and_healed");
+    }
+    let link = Link::new();
+    let farm = Farm::new("alpha-0");
+    let file = farm.path().join("ran");
+    block_on(async {
+        let transport = ssh::Ssh::new(
+            "alpha-0",
+            &SshReach {
+                connect_timeout: Some(Duration::from_secs(2)),
+                ..farm.reach("alpha-0")
+            },
+            ssh::Limits {
+                heartbeat: Duration::from_secs(2),
+                silence: Duration::from_secs(5),
+                idle: Duration::from_millis(200),
+                answer: Duration::from_secs(2),
+                channels: 8,
+            },
+        );
+        let mark = format!("echo ran >>'{}'; echo $$; sleep 1000", file.display());
+        let mut running = transport.exec(&line(&mark), "cut-off", None);
+        let pid: u32 = first_line(&mut running).await.parse().unwrap();
+        link.is_cut();
+        let error = finish(running).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("lost the connection to `alpha-0`"), "{text}");
+        assert!(text.contains("nothing was heard of it for"), "{text}");
+
+        let error = lost(&transport, &mark).await;
+        assert!(
+            error.chain().contains("cannot connect to `alpha-0`"),
+            "{error:?}"
+        );
+        link.is_whole();
+        assert_eq!(run(&transport, "echo again").await.text(), "again\n");
+        assert_eq!(marks(&file), 1);
+        // What the lost connection left is found by its lease.
+        transport.sweep("cut-off", PATIENCE).await.unwrap();
+        assert!(!is_alive(pid));
+    });
+}
+
+/// An idle link that was cut and healed costs nothing; one that is still cut does not get the command.
+#[test]
+fn a_cut_while_idle_runs_nothing_twice() {
+    if inner().is_none() {
+        return alone("a_cut_while_idle_runs_nothing_twice");
+    }
+    let link = Link::new();
+    let farm = Farm::new("alpha-0");
+    let file = farm.path().join("ran");
+    let mark = format!("echo ran >>'{}'", file.display());
+    block_on(async {
+        let transport = farm.quick("alpha-0");
+        run(&transport, &mark).await;
+        let before = farm.sessions("alpha-0");
+        link.is_cut();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        link.is_whole();
+        run(&transport, &mark).await;
+        assert_eq!((marks(&file), farm.sessions("alpha-0")), (2, before));
+
+        link.is_cut();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let running = transport.exec(&line(&mark), "", None);
+        // The old connection does not prove itself; the new one is made when the link is whole.
+        eventually("a new one is tried", || {
+            let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+            // The state of a socket that has asked.
+            sockets.contains(" 02 ")
+        })
+        .await;
+        link.is_whole();
+        finish(running).await.unwrap();
+        assert_eq!(marks(&file), 3);
+    });
+}
