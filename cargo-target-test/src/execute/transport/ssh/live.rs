@@ -150,6 +150,11 @@ impl Live {
         context: &mut Context<'_>,
     ) -> Result<bool, Dead> {
         self.signs_of_life(!queue.is_empty())?;
+        if self.doubt.is_some() {
+            // Whatever reads now could take the sign of life off the socket, and nobody would know that it came.
+            self.outbound = false;
+            return Ok(false);
+        }
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         if drain(self.spare.as_mut(), &mut io)? {
             // If it is the server that goes, the next one tells.
