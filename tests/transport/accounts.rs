@@ -54,11 +54,11 @@ async fn works(farm: &Farm, what: &str) {
     got.unwrap();
     assert!(all == bytes, "{what}: {} bytes", all.len());
 
-    let mut endless = transport.exec(&line("echo $$; sleep 1000"), "", None);
+    let mut endless = transport.exec(&line("sleep 1000 & echo $!; wait"), "", None);
     let pid: u32 = first_line(&mut endless).await.parse().unwrap();
     drop(endless);
     eventually("the command is gone", || !is_alive(pid)).await;
-    let mut marked = transport.exec(&line("echo $$; sleep 1000"), "a-lease", None);
+    let mut marked = transport.exec(&line("sleep 1000 & echo $!; wait"), "a-lease", None);
     let pid: u32 = first_line(&mut marked).await.parse().unwrap();
     transport.sweep("a-lease", PATIENCE).await.unwrap();
     assert!(!is_alive(pid), "{what}");
@@ -68,7 +68,9 @@ async fn works(farm: &Farm, what: &str) {
 #[test]
 fn start_up_files_that_print() {
     let line = r#"SHLVL=0 exec bash -c "$SSH_ORIGINAL_COMMAND""#;
-    let Some(farm) = through("bash", line) else {
+    // And a banner before the login.
+    let line = format!("{line}\nBanner /etc/passwd");
+    let Some(farm) = through("bash", &line) else {
         return;
     };
     let noise = "echo welcome; printf 'no newline'; echo trouble >&2; seq 1 3000; printf '\\036]\\033[2J'\n";
@@ -130,13 +132,22 @@ fn clocks_that_are_wrong() {
                 "{apart} s apart is not wrong enough"
             );
             works(&farm, offset).await;
-            let mut command = line("sleep 1000");
-            command.timeout = Some(300);
-            let error = finish(transport.exec(&command, "", None))
-                .await
-                .unwrap_err();
+            let mut command = line("sleep 1000 & echo $!; wait");
+            command.timeout = Some(1000);
+            let mut running = transport.exec(&command, "", None);
+            let pid: u32 = first_line(&mut running).await.parse().unwrap();
+            let error = finish(running).await.unwrap_err();
             assert_eq!(error.kind(), cargo_target_test::ErrorKind::Timeout);
+            eventually("the command is gone", || !is_alive(pid)).await;
             transport.probe(PATIENCE).await.unwrap();
         });
     }
+}
+
+/// It stays, the leader of the command's process group, and shows nothing of it: the command is killed all the same.
+#[test]
+fn programs_between_the_login_shell_and_a_command() {
+    let line = r#"sh -c 'sh -c "$SSH_ORIGINAL_COMMAND"; exit $?'"#;
+    let farm = Farm::with("alpha-0", &format!("ForceCommand {line}"));
+    block_on(works(&farm, "a program between"));
 }

@@ -158,23 +158,24 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
     Ok(())
 }
 
-/// The command that sends a signal to one wrapped command: to its process group, or, where that is not known yet, to
-/// the group of whatever process shows its nonce. It is root's where the wrapped one is.
+/// The command that sends a signal to one wrapped command: to its process group; or, where that is not known yet or not
+/// its own (a program stands between the login shell and it), to the groups of whatever processes show its nonce: as an
+/// argument, or in the environment that sshd gives to what its `ForceCommand` runs. It is root's where the wrapped one is.
 pub(crate) fn signal(wrapped: &Wrapped, group: Option<u32>, name: &str) -> Command {
+    // Split, so that the script does not find itself.
+    let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
+    // A group 1 would be everything there is: `kill -1`.
+    let found = format!(
+        "n={head}; n=${{n}}{tail}; \
+         for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do \
+         p=${{p#/proc/}}; p=${{p%/*}}; [ $p -gt 1 ] || continue; \
+         kill -s {name} -- -$p 2>/dev/null || kill -s {name} $p 2>/dev/null; done; :"
+    );
     let line = match group {
         Some(group) if group > 1 => {
-            format!("kill -s {name} -- -{group} 2>/dev/null || kill -s {name} {group}")
+            format!("kill -s {name} -- -{group} 2>/dev/null || {{ {found}; }}")
         }
-        // A group 1 would be everything there is: `kill -1`.
-        _ => {
-            // Split, so that the script does not find itself.
-            let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
-            format!(
-                "n={head}; n=${{n}}{tail}; for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline); do \
-                 p=${{p#/proc/}}; p=${{p%/*}}; [ $p -gt 1 ] || continue; \
-                 kill -s {name} -- -$p 2>/dev/null || kill -s {name} $p 2>/dev/null; done; :"
-            )
-        }
+        _ => found,
     };
     let sudo = wrapped.sudo.clone();
     Command {

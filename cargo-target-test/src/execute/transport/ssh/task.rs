@@ -240,7 +240,9 @@ impl Task {
                 self.end(io, Event::Exited(Exit::Signal(signal)));
             }
             _ if self.filter.started() => {
-                self.end_lost(io, "did not tell how the command ended");
+                let text = "did not tell how the command ended: its shell was killed, or the server closed \
+                     the channel (`ChannelTimeout` in its `sshd_config`)";
+                self.end_lost(io, text);
             }
             _ => {
                 let noise = self.filter.noise();
