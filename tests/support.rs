@@ -8,6 +8,8 @@
 pub(crate) mod container;
 /// A crate of a test's own.
 mod project;
+/// A link that is slow or breaks.
+pub(crate) mod proxy;
 /// sshd on loopback.
 mod sshd;
 /// The tool, run to its end or watched while it runs.

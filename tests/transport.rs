@@ -28,7 +28,6 @@ mod links;
 mod login;
 mod password;
 mod lossy;
-mod proxy;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,9 +1,17 @@
 //! SSH servers that never speak, fall silent in the middle, or die between two leases.
 
-use std::{fs, net::TcpListener, process::Command, time::Instant};
+use std::{
+    fs,
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use super::{Lab, target};
-use crate::support::Sshd;
+use crate::support::{
+    Sshd,
+    proxy::{Fate, Proxy},
+};
 
 /// Signals an sshd and everything that works for it.
 fn signal(sshd: &Sshd, name: &str, signal: &str) {
@@ -101,4 +109,26 @@ fn a_server_that_died_between_two_leases_costs_no_attempt() {
         .line_with(&["PASS", "quick[alpha]"])
         .never_says("infra: quick");
     assert!(lab.path("quick-alpha-1").exists());
+}
+
+/// Behind a slow link, of a case's time most is what it asks its target for: leasing, proving and sweeping cost little.
+#[test]
+fn a_slow_link_costs_a_case_few_round_trips() {
+    let sshd = Sshd::start(&["one"]);
+    let port = sshd.setting("one", "port");
+    let delay = Duration::from_millis(50);
+    let proxy = Proxy::new(port.parse().expect("a port"), delay, Fate::Lives);
+    let known = sshd.directory().join("known_hosts");
+    let text = fs::read_to_string(&known).expect("the known hosts");
+    let line = text.replace(&format!(":{port} "), &format!(":{} ", proxy.port()));
+    fs::write(&known, text + &line).expect("the known hosts");
+    let lab = Lab::new(1);
+    let playbook = sshd.playbook(&[("alpha", &["one"])]);
+    lab.playbook(&playbook.replace(&format!(":{port}"), &format!(":{}", proxy.port())));
+    lab.run(&["quick", "-j1"]).code(0);
+    let one = proxy.trips();
+    lab.run(&["quick", "other", "-j1"]).code(0);
+    let two = proxy.trips() - one;
+    eprintln!("a run of one case: {one} round trips; of two: {two}");
+    assert!(two <= one + 4, "{one} and {two} round trips");
 }

@@ -12,7 +12,7 @@ use std::{
 
 /// What the first connection suffers, once as many bytes have gone as it names.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Lives,
     /// Closed after so many bytes to the server.
     CutOnTheWay(usize),
@@ -31,14 +31,14 @@ struct State {
     accepted: usize,
 }
 
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
 impl Proxy {
     /// In front of a port on 127.0.0.1, each way taking `delay`. Its threads end with the test's process.
-    pub(super) fn new(to: u16, delay: Duration, fate: Fate) -> Self {
+    pub(crate) fn new(to: u16, delay: Duration, fate: Fate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state: Arc<Mutex<State>> = Arc::default();
@@ -70,26 +70,26 @@ impl Proxy {
         Self { port, state }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Round trips that had to be waited for, one after the other, until what the client has got now.
-    pub(super) fn trips(&self) -> usize {
+    pub(crate) fn trips(&self) -> usize {
         self.state.lock().unwrap().trips[0]
     }
 
     /// Bytes so far: to the server, and from it.
-    pub(super) fn bytes(&self) -> [usize; 2] {
+    pub(crate) fn bytes(&self) -> [usize; 2] {
         self.state.lock().unwrap().bytes
     }
 
-    pub(super) fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.state.lock().unwrap().accepted
     }
 
     /// Cuts all connections that there are.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for connection in self.state.lock().unwrap().connections.drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }

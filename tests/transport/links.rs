@@ -1,9 +1,7 @@
 //! Links that are slow, and links that break: how long a command takes, and that none ever runs twice.
 
-use super::{
-    proxy::{Fate, Proxy},
-    *,
-};
+use super::*;
+use crate::support::proxy::{Fate, Proxy};
 
 /// The farm's server behind a proxy.
 fn behind(farm: &Farm, proxy: &Proxy) -> Arc<dyn Transport> {
@@ -142,5 +140,48 @@ fn a_cut_of_an_idle_link_is_not_noticed() {
             // Nothing of the old connection is served any more.
             eventually("it is gone", || farm.sessions("alpha-0").is_empty()).await;
         }
+    });
+}
+
+/// How many round trips other things take, reported; bounds that hold on a busy machine.
+#[test]
+fn files_take_few_round_trips() {
+    use cargo_target_test::execute::transport::files::{self, Piece};
+    let farm = Farm::new("alpha-0");
+    let proxy = Proxy::new(
+        farm.port("alpha-0"),
+        Duration::from_millis(100),
+        Fate::Lives,
+    );
+    block_on(async {
+        let transport = behind(&farm, &proxy);
+        run(&*transport, ":").await;
+        let path = farm.path().join("sent");
+        let path = path.to_str().unwrap();
+        let before = proxy.trips();
+        let (sender, receiver) = mpsc::channel(2);
+        for piece in [Piece::Data(noise(999)), Piece::End] {
+            sender.send(piece).await.unwrap();
+        }
+        files::put(&*transport, "", path, 0o600, receiver)
+            .await
+            .unwrap();
+        let put = proxy.trips() - before;
+        let (sender, mut receiver) = mpsc::channel(2);
+        files::get(&*transport, "", path, sender).await.unwrap();
+        assert!(receiver.recv().await.unwrap() == noise(999));
+        let get = proxy.trips() - before - put;
+        let before = proxy.trips();
+        let commands: Vec<_> = (0..4).map(|n| line(&format!("echo {n}"))).collect();
+        let running = commands
+            .iter()
+            .map(|command| transport.exec(command, "", None));
+        let running: Vec<_> = running.collect();
+        for (n, running) in running.into_iter().enumerate() {
+            assert_eq!(finish(running).await.unwrap().text(), format!("{n}\n"));
+        }
+        let four = proxy.trips() - before;
+        eprintln!("round trips: put {put}, get {get}, four commands at once {four}");
+        assert!(put <= 4 && get <= 2 && four <= 6, "{put}, {get}, {four}");
     });
 }
