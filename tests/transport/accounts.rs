@@ -1,5 +1,10 @@
 //! Accounts as people have them: start-up files that print, other login shells, no file transfer, a wrong clock.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+};
+
 use cargo_target_test::execute::transport::files::{self, Piece};
 
 use super::*;
@@ -105,11 +110,49 @@ fn servers_without_file_transfer() {
     block_on(works(&farm, "without sftp"));
 }
 
+/// A wrong clock, which several programs share. What keeps it must end by itself, or leaves a semaphore.
+struct Clock {
+    keeper: Child,
+    /// Assignments of variables.
+    set: String,
+}
+
+impl Clock {
+    fn new(offset: &str) -> Option<Self> {
+        let names =
+            "LD_PRELOAD='$LD_PRELOAD' FAKETIME='$FAKETIME' FAKETIME_SHARED='$FAKETIME_SHARED'";
+        let mut keeper = Process::new("faketime")
+            .args(["-f", offset, "sh", "-c"])
+            .arg(format!("echo \"{names}\"; exec cat"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut set = String::new();
+        let mut said = BufReader::new(keeper.stdout.take().unwrap());
+        said.read_line(&mut set).unwrap();
+        let set = set.trim().to_owned();
+        Some(Self { keeper, set })
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
 /// Nothing asks a target what time it is: years off, into the past or the future, change nothing.
 #[test]
 fn clocks_that_are_wrong() {
     for offset in ["-20y", "+20y"] {
-        let account = format!(r#"exec faketime -f {offset} /bin/sh -c "$SSH_ORIGINAL_COMMAND""#);
+        let clock = Clock::new(offset);
+        let set = clock.as_ref().map(|clock| clock.set.as_str());
+        let account = format!(
+            "export {}; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
+            set.unwrap_or_default()
+        );
         let Some(farm) = through("faketime", &account) else {
             return;
         };
