@@ -26,8 +26,8 @@ mod failures;
 mod files;
 mod links;
 mod login;
-mod password;
 mod lossy;
+mod password;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -179,6 +179,18 @@ impl Termination for Verdict {
     }
 }
 
+/// Runs an example of the documentation on platform `local`; where the tool is not installed there is none.
+pub fn example(test: impl FnOnce(&Target) -> Result<(), crate::Error>) {
+    match lease::targets("example::example") {
+        Ok((targets, _)) => {
+            let ended = targets.first().map(test);
+            assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+        }
+        Err(error) if std::env::var_os("TARGET_TEST_NO_SKIP").is_some() => panic!("{error:?}"),
+        Err(error) => eprintln!("skip: {error}"),
+    }
+}
+
 /// What an author's function returned.
 pub struct Returned<R>(Option<R>);
 
