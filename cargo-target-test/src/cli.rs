@@ -6,6 +6,7 @@ mod arguments;
 mod choosing;
 mod nextest_args;
 pub mod options;
+mod people;
 mod words;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -19,6 +20,9 @@ use target_fixtures::env;
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
 pub use nextest_args::{Call, NextestArgs};
 use options::Class;
+pub use people::{
+    CpArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
+};
 
 /// Run Cargo's tests on real targets
 ///
@@ -92,7 +96,32 @@ pub enum Verb {
     /// Print the JSON Schema of the playbook, for editors
     Schema,
     /// Show the instances that exist: host, state, holder, age
-    Targets(JsonArgs),
+    Targets(TargetsArgs),
+    /// Open a shell on an instance
+    ///
+    /// It leases the instance, and waits for whoever holds it. TARGET_TEST_NAME, _INSTANCE, _HOST and the like are set as
+    /// for a test. Without a terminal it reads commands from standard input. The exit code is the shell's; 69 when the
+    /// instance cannot be reached.
+    Shell(ShellArgs),
+    /// Run a command on an instance
+    ///
+    /// Standard input, output and error are passed on byte for byte, and so is the exit code (128 + n for signal n); 69
+    /// when the instance cannot be reached, 124 after --timeout.
+    Exec(ExecArgs),
+    /// Copy a file or a folder to an instance, or from one
+    ///
+    /// Modes are kept. Exit code 69 when the instance cannot be reached.
+    Cp(CpArgs),
+    /// Print what an instance says on its console
+    Logs(LogsArgs),
+    /// Hold an instance for yourself, in the background
+    ///
+    /// The lease ends by the clock on the wall, whether or not this machine sleeps, and lives on when the terminal is
+    /// closed. Meanwhile `shell`, `exec` and `cp` of the same user go through without waiting. What they left running is
+    /// killed when it ends.
+    Lease(LeaseArgs),
+    /// End a lease that was made by `lease`
+    Release(InstanceArgs),
     /// Delete what carries the pool's label and no record names
     ///
     /// Everything that is made carries it: processes, containers, and what a playbook's `list` programs find. Exit
@@ -163,14 +192,6 @@ pub struct TestArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub nextest: NextestArgs,
-}
-
-/// Options of verbs that print for people or for programs.
-#[derive(Clone, Debug, Default, Args)]
-pub struct JsonArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `check`.
@@ -305,6 +326,7 @@ Examples:
   cargo target-test --partition count:1/4        one of four shards; all share one pool
   cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
   cargo target-test list --json                  the cases, for programs
+  cargo target-test shell debian-0               a shell on an instance that was kept
 
 Exit codes:
   0    every case that ran passed (or, with --delete-targets, nothing is left)

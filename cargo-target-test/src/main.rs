@@ -41,6 +41,12 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Verb::Check(args) => commands::check::verb(global, args),
         Verb::Schema => commands::schema::verb(),
         Verb::Targets(args) => commands::targets::verb(global, args),
+        Verb::Shell(args) => commands::shell::verb(global, args),
+        Verb::Exec(args) => commands::exec::verb(global, args),
+        Verb::Cp(args) => commands::cp::verb(global, args),
+        Verb::Logs(args) => commands::logs::verb(global, args),
+        Verb::Lease(args) => commands::lease::verb(global, args),
+        Verb::Release(args) => commands::release::verb(global, args),
         Verb::Gc(args) => commands::gc::verb(global, args),
         Verb::Broker(args) => commands::broker::run(global, args),
     }

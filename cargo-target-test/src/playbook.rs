@@ -36,6 +36,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
+pub(crate) use self::diagnostic::did_you_mean;
 pub(crate) use self::files::resolve as resolve_path;
 pub(crate) use self::scenario::{nearest, unknown as unknown_name};
 pub(crate) use self::tables::BUILT_IN as BUILT_IN_MODES;

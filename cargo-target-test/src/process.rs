@@ -190,14 +190,6 @@ pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
         .map_err(|error| cannot_start(&program, error))
 }
 
-/// Runs a program that has this terminal, to its end.
-///
-/// # Errors
-/// When it cannot be started.
-pub async fn in_foreground(command: Command) -> Result<ExitStatus> {
-    Ok(tokio::process::Command::from(command).status().await?)
-}
-
 /// Whether there is a terminal from which we, or what we start, may be stopped.
 pub fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()

@@ -5,6 +5,7 @@ pub mod platform;
 pub mod pool;
 mod provisioner;
 mod stray;
+pub mod visit;
 
 pub(crate) use pool::{FileLock, peek};
 pub use provisioner::{

@@ -66,8 +66,41 @@ pub fn raw(text: &str) {
 /// The bytes of a test, or of its list, as they are and at once, to standard output. Secrets are the caller's affair,
 /// who sees the whole stream.
 pub fn bytes_out(bytes: &[u8]) {
+    pass_on(bytes);
+}
+
+/// The same; whether somebody still reads them.
+pub fn pass_on(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.is_ok()
+}
+
+/// Lines in place of what was shown before, from the top of the terminal; whether somebody still looks. What has no
+/// room is counted.
+pub fn redraw(lines: &[String]) -> bool {
+    let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
+    // The last row stays free for the cursor, and for a `^C`.
+    let room = match rows {
+        0 => usize::MAX,
+        rows => usize::from(rows).saturating_sub(1).max(1),
+    };
+    let more = lines.len().saturating_sub(room);
+    let shown = lines.len() - if more > 0 { more + 1 } else { 0 };
+    let mut text = "\x1b[H\x1b[J".to_owned();
+    for line in &lines[..shown] {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    if more > 0 {
+        text.push_str(&format!("... and {} more\r\n", more + 1));
+    }
+    pass_on(text.as_bytes())
+}
+
+/// Takes everything off the terminal.
+pub fn clear() {
+    pass_on(b"\x1b[2J\x1b[H");
 }
 
 /// The same to standard error.

@@ -61,7 +61,7 @@ fn a_verb_is_found_behind_options() {
         );
     }
     assert!(
-        matches!(parse("x --pool d targets --json"), Ok(Cli { verb: Verb::Targets(JsonArgs { json: true }), global }) if global.pool.is_some())
+        matches!(parse("x --pool d targets --json"), Ok(Cli { verb: Verb::Targets(TargetsArgs { json: true, .. }), global }) if global.pool.is_some())
     );
     assert!(matches!(
         parse("x broker --ensure --pool d"),

@@ -2,12 +2,14 @@
 //!
 //! Owns the columns; must not know how the pool is stored.
 
+mod watch;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::{
-    cli::{Global, JsonArgs},
+    cli::{Global, TargetsArgs},
     commands::setting,
     error::{Error, ErrorKind, Result},
     provision::pool::{Facts, Pool, Process, Seen},
@@ -60,6 +62,8 @@ pub struct HolderRow {
     pub since: u64,
     /// Whether the process is stopped.
     pub stopped: bool,
+    /// Of a lease by hand: when it ends, in seconds since 1970.
+    pub until: Option<u64>,
     /// For people.
     #[serde(skip)]
     text: String,
@@ -69,10 +73,21 @@ pub struct HolderRow {
 ///
 /// # Errors
 /// As [`run`].
-pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
+pub fn verb(global: &Global, args: &TargetsArgs) -> Result<u8> {
     let pool = Pool::open(&setting::pool_directory(global)?)?;
-    run(&pool, args.json)?;
-    Ok(0)
+    match (args.watch, args.json) {
+        (false, json) => run(&pool, json).map(|()| 0),
+        (true, true) => watch::watch(&pool, &|pool| {
+            let text = serde_json::to_string(&rows(pool)?).map_err(unprintable)?;
+            Ok(vec![text])
+        }),
+        (true, false) => watch::watch(&pool, &|pool| {
+            Ok(match rows(pool)? {
+                rows if rows.is_empty() => vec!["no targets".to_owned(), String::new()],
+                rows => [table(&rows), vec![String::new()]].concat(),
+            })
+        }),
+    }
 }
 
 /// Prints the instances in the pool.
@@ -82,16 +97,17 @@ pub fn verb(global: &Global, args: &JsonArgs) -> Result<u8> {
 pub fn run(pool: &Pool, json: bool) -> Result<()> {
     let rows = rows(pool)?;
     if json {
-        let text = serde_json::to_string_pretty(&rows).map_err(|error| {
-            Error::new(ErrorKind::Other, "cannot print the targets").with_source(error)
-        })?;
-        ui::out(text);
+        ui::out(serde_json::to_string_pretty(&rows).map_err(unprintable)?);
     } else if rows.is_empty() {
         ui::note("no targets");
     } else {
         table(&rows).into_iter().for_each(ui::out);
     }
     Ok(())
+}
+
+fn unprintable(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Other, "cannot print the targets").with_source(error)
 }
 
 /// The instances in the pool, in the order of their names.
@@ -120,6 +136,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         case: holder.case.clone(),
         since: now.saturating_sub(holder.since),
         stopped: Process::is_stopped(&holder.process),
+        until: holder.manual.map(|manual| manual.until),
         text: holder.describe(),
     });
     let word = record.state.word();

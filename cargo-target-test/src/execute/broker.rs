@@ -40,7 +40,7 @@ pub mod names;
 mod release;
 mod restore;
 mod session;
-mod ssh_config;
+pub(crate) mod ssh_config;
 pub mod standalone;
 pub mod supply;
 mod usage;

@@ -3,6 +3,7 @@
 //! Owns the runtime and what Ctrl-C means: the first lets nextest finish its way and cleans up within a
 //! bound; the second leaves the pool as it is, for the next start to finish. Must not know what runs.
 
+pub(crate) mod signals;
 mod witness;
 
 use std::{
@@ -13,11 +14,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    time::Instant,
-};
+use tokio::{runtime::Runtime, signal::unix::SignalKind, time::Instant};
 
 use super::broker::{Broker, Names, standalone::Lookup};
 use crate::{
@@ -26,6 +23,7 @@ use crate::{
     provision::{Provisioner, Report},
     ui,
 };
+use signals::Signals;
 use witness::Witness;
 
 /// How long cleaning up may take after an interrupt.
@@ -191,31 +189,6 @@ fn until(interrupts: u32) -> Instant {
     // Long enough for anything, short enough for the arithmetic.
     const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + if interrupts > 0 { CLEAN_UP } else { FOREVER }
-}
-
-/// What ends a run from outside.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hang_up.recv() => SignalKind::hangup(),
-        }
-    }
 }
 
 /// How much a signal adds to so many: a terminal that is closed is told by the kernel and by the shell, and is no

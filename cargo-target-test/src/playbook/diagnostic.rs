@@ -206,7 +206,7 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 /// "did you mean ...?", where one of the known names is near.
-pub(super) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
     let common = |known: &str| {
         let pairs = name.bytes().zip(known.bytes());

@@ -24,7 +24,7 @@ mod state;
 mod ticket;
 
 pub use self::{
-    holder::{Holder, Process},
+    holder::{Holder, Manual, Process},
     lease::{Lease, LeasedInstance},
     queue::{LeaseRequest, TryLease},
     run::LivingRun,
@@ -40,6 +40,9 @@ pub(crate) use self::{
     queue::try_lease,
     run::RunFile,
 };
+
+#[cfg(test)]
+pub(crate) use self::state::tests::record as record_for_tests;
 
 use std::{
     collections::BTreeSet,

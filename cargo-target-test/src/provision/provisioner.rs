@@ -145,6 +145,15 @@ impl Provisioner {
         Ok(unused)
     }
 
+    /// Claims records that exist, as they are: nobody deletes them as long as this run lives, and it may lease them.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub(super) fn claim_existing<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let _locked = self.pool.lock()?;
+        ids.into_iter().try_for_each(|id| self.claim(id))
+    }
+
     /// Claims a record for this run. `pool.lock` is held.
     fn claim(&self, id: &str) -> Result<()> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
+    process::{Command, ExitStatus},
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use super::{
     held::{End, Held},
     lock,
 };
-use crate::{execute::transport::interactive, process, ui};
+use crate::{error::Result, execute::transport::interactive, process, ui};
 
 /// A case that failed, and what it had.
 pub(super) struct Failed {
@@ -72,9 +73,9 @@ impl Broker {
                     "{case} failed: a shell on {name}, whose end goes on"
                 ));
                 let config = self.core.ssh_config();
-                let shell = interactive::shell(&deployed.reach, name, &config, &env);
+                let shell = interactive::shell(&deployed.reach, name, &config, &env, true);
                 let opened = match shell {
-                    Ok(shell) => process::in_foreground(shell).await.map(drop),
+                    Ok(shell) => in_foreground(shell).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = opened {
@@ -84,4 +85,9 @@ impl Broker {
             held.end(&self.core, End::Failed).await;
         }
     }
+}
+
+/// Runs a program that has this terminal, to its end.
+async fn in_foreground(command: Command) -> Result<ExitStatus> {
+    Ok(process::start_with_us_async(command)?.wait().await?)
 }

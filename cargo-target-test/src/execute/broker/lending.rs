@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Failure, FailureKind, Instance};
+use target_fixtures::wire::{Failure, FailureKind};
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,10 +22,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    execute::instance,
     plan::Needs,
-    provision::pool::{
-        Holder, Lease, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease,
-    },
+    provision::pool::{Holder, Lease, LeaseRequest, LeasedInstance, Process, Ticket, TryLease},
 };
 
 /// How often the pool is asked again while instances are being deployed.
@@ -236,7 +235,7 @@ async fn hold(
                 return None;
             }
         };
-        instances.push(core.describe(record));
+        instances.push(instance::describe(record));
     }
     // From here on it is used: one that is dropped without its end counts as a dead holder's.
     lease.set_swept(false);
@@ -258,23 +257,6 @@ async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
         }
     }
     Ok(())
-}
-
-impl Core {
-    fn describe(&self, record: &Record) -> Instance {
-        let deployed = record.deployed.as_ref();
-        Instance {
-            name: record.name().to_owned(),
-            target: record.order.target.clone(),
-            platform: record.platform.clone(),
-            host: deployed.map_or_else(String::new, |deployed| deployed.host.clone()),
-            port: deployed.and_then(|deployed| deployed.port),
-            user: deployed.and_then(|deployed| deployed.user.clone()),
-            params: record.order.parameters.clone(),
-            data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
-            features: record.features.clone(),
-        }
-    }
 }
 
 fn too_few(supply: &Supply, count: u32) -> Failure {

@@ -36,6 +36,11 @@ impl SshHosts {
     }
 }
 
+/// Writes the file with this one host in it. Blocks.
+pub(crate) fn write(file: &Path, name: &str, reach: &SshReach) -> Result<()> {
+    replace(file, &host(name, reach)?)
+}
+
 /// Replaces the file whole: tests read it while other instances are still added.
 fn replace(file: &Path, text: &str) -> Result<()> {
     let new = file.with_extension("new");

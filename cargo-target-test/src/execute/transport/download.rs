@@ -1,9 +1,9 @@
 //! Files and folders of an instance on their way to this host.
 //!
-//! Owns the writing of what comes: a file appears when it is complete, and nothing of an archive leaves its folder. Must
-//! not know protocols or shells.
+//! Owns the writing of what arrives. Must not know protocols or shells: `files` and `shell` do.
 
 use std::{
+    fs::Permissions,
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -16,8 +16,57 @@ use tokio::sync::mpsc;
 use super::{Event, Running, Transport, files, own_command, shell, upload::Moved};
 use crate::error::{Error, ErrorKind, Result};
 
+/// What is at a path of an instance, symbolic links followed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum What {
+    /// Nothing.
+    Nothing,
+    /// A folder.
+    Folder,
+    /// A file, or what can be read like one, with its permission bits.
+    File(u32),
+}
+
+/// Looks what is at an absolute path.
+///
+/// # Errors
+/// When the instance does not say.
+pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<What> {
+    let command = own_command(shell::look(path)?, None);
+    let outcome = transport.exec(&command, lease, None).outcome().await?;
+    if outcome.exit == Exit::Code(shell::MISSING) {
+        return Ok(What::Nothing);
+    }
+    let outcome = outcome.success(&format!("cannot look at `{path}`"))?;
+    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    read(&text).ok_or_else(|| {
+        let text = text.trim();
+        Error::new(ErrorKind::Infra, format!("`ls` says of `{path}`: {text}"))
+    })
+}
+
+/// Of `-rwxr-s--- 1 root ...`.
+fn read(line: &str) -> Option<What> {
+    let letters = line.as_bytes().get(..10)?;
+    if letters[0] == b'd' {
+        return Some(What::Folder);
+    }
+    let mut mode = 0;
+    for (at, letter) in letters[1..].iter().enumerate() {
+        // From the owner's `r` down to the others' `x`; behind each `x` may be one of the three special bits.
+        let (bit, special) = (1 << (8 - at), 0o4000 >> (at / 3));
+        mode |= match letter {
+            b'-' => 0,
+            b's' | b't' => bit | special,
+            b'S' | b'T' => special,
+            _ => bit,
+        };
+    }
+    Some(What::File(mode))
+}
+
 /// Copies a file to a path, or what is in a folder into a folder, which is made; with modes and symbolic links as they
-/// are.
+/// are. `moved` counts bytes.
 ///
 /// # Errors
 /// As [`files::get`], and when it cannot be written here.
@@ -28,130 +77,164 @@ pub(crate) async fn get(
     to: &Path,
     moved: &Moved,
 ) -> Result<()> {
-    let kind = own_command(shell::mode_and_kind(from)?, None);
-    let outcome = transport.exec(&kind, lease, None).outcome().await?;
-    let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    match said.trim().split_once(' ') {
-        Some(("folder", _)) => get_folder(transport, lease, from, to, moved).await,
-        Some((_, mode)) => {
-            let mode = u32::from_str_radix(mode, 8).unwrap_or(0o644);
-            get_file(transport, lease, from, (to, mode), moved).await
-        }
+    match look(transport, lease, from).await? {
+        What::Folder => get_folder(transport, lease, from, to, moved).await,
+        What::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
         // The reading says what is wrong.
-        None => get_file(transport, lease, from, (to, 0o644), moved).await,
+        What::Nothing => get_file(transport, lease, (from, 0o600), to, moved).await,
     }
 }
 
-async fn get_file(
+/// Writes a file of the instance to a path of this host, with this mode: whole, or not at all.
+///
+/// # Errors
+/// When it cannot be written here; and as [`files::get`].
+pub(crate) async fn get_file(
     transport: &dyn Transport,
     lease: &str,
-    from: &str,
-    (to, mode): (&Path, u32),
+    (from, mode): (&str, u32),
+    to: &Path,
     moved: &Moved,
 ) -> Result<()> {
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .prefix(".target-test-")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let moved = Arc::clone(moved);
-    let write = tokio::task::spawn_blocking(move || {
-        while let Some(bytes) = pieces.blocking_recv() {
-            file.write_all(&bytes)?;
-            moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        Ok::<_, io::Error>(file)
-    });
-    let (got, written) = tokio::join!(files::get(transport, lease, from, send), write);
-    let written = written.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-    let file = match (got, written) {
-        // A disk that is full here is why nobody listened.
-        (_, Err(error)) => return Err(cannot_write(to, &error)),
-        (got, Ok(file)) => got.map(|()| file)?,
+    let folder = match to.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     };
-    let mode = std::fs::Permissions::from_mode(mode);
-    file.as_file().set_permissions(mode)?;
-    file.persist(to)
-        .map_err(|error| cannot_write(to, &error.error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".target-test-")
+        .tempfile_in(folder);
+    let mut file = temporary.map_err(|error| cannot(to, &error))?;
+    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+    let write = async {
+        let mut written = Ok(());
+        while let (Ok(()), Some(bytes)) = (&written, pieces.recv().await) {
+            moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            written = file.write_all(&bytes);
+        }
+        // Who sends is to stop, and not to wait.
+        pieces.close();
+        written.and_then(|()| file.as_file().set_permissions(Permissions::from_mode(mode)))
+    };
+    let (got, written) = tokio::join!(files::get(transport, lease, from, send), write);
+    written.map_err(|error| cannot(to, &error))?;
+    got?;
+    file.persist(to).map_err(|error| cannot(to, &error.error))?;
     Ok(())
 }
 
-fn cannot_write(to: &Path, error: &io::Error) -> Error {
-    let text = format!("cannot write `{}`: {error}", to.display());
-    Error::new(ErrorKind::Usage, text)
-}
-
-async fn get_folder(
+/// Writes what is in a folder of the instance into a folder of this host, which is made; as one tar stream, with modes
+/// and symbolic links as they are.
+///
+/// # Errors
+/// When it cannot be written here, what the instance refuses, a lost connection.
+pub(crate) async fn get_folder(
     transport: &dyn Transport,
     lease: &str,
     from: &str,
     to: &Path,
     moved: &Moved,
 ) -> Result<()> {
-    let (send, pieces) = mpsc::channel::<Vec<u8>>(4);
-    let (to, moved) = (to.to_owned(), Arc::clone(moved));
-    let folder = to.clone();
+    std::fs::create_dir_all(to).map_err(|error| cannot(to, &error))?;
+    let running = transport.exec(&own_command(shell::pack(from)?, None), lease, None);
+    let (send, pieces) = mpsc::channel(4);
+    let (folder, moved) = (to.to_owned(), Arc::clone(moved));
     let unpack = tokio::task::spawn_blocking(move || {
-        fs_err::create_dir_all(&folder)?;
-        let mut archive = tar::Archive::new(Receiver {
-            pieces,
-            piece: Vec::new(),
-            at: 0,
-            moved,
-        });
+        let mut archive = tar::Archive::new(Pieces::new(pieces, moved));
         archive.set_preserve_permissions(true);
-        archive.unpack(&folder)
+        archive.unpack(folder)?;
+        // Behind an archive's end there may be more, which who sends it must get rid of.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
     });
-    let command = own_command(shell::pack(from)?, None);
-    let pack = pass_on(transport.exec(&command, lease, None), send);
-    let (packed, unpacked) = tokio::join!(pack, unpack);
-    let (exit, words) = packed?;
-    if exit != Exit::Code(0) {
-        let words = String::from_utf8_lossy(&words).trim().to_owned();
-        return Err(Error::new(ErrorKind::Usage, words));
+    let (sent, unpacked) = tokio::join!(pass_on(running, send, from), unpack);
+    // A stream that ends early is what both complain of: the cause is with who sent it.
+    match (sent, unpacked) {
+        (Err(error), _) if error.kind() != ErrorKind::Other => Err(error),
+        (_, Ok(Err(error))) => Err(cannot(to, &error)),
+        (sent, _) => sent,
     }
-    let unpacked = unpacked.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-    unpacked.map_err(|error| cannot_write(&to, &error))
 }
 
-/// Passes a command's output on; how it ended, and its words.
-async fn pass_on(mut running: Running, to: mpsc::Sender<Vec<u8>>) -> Result<(Exit, Vec<u8>)> {
-    let mut words = Vec::new();
+async fn pass_on(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
+    let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
-            // Who stops listening says why.
-            Event::Output(Stream::Stdout, bytes) => drop(to.send(bytes).await),
-            Event::Output(Stream::Stderr, bytes) => words.extend(bytes),
-            Event::Exited(exit) => return Ok((exit, words)),
+            Event::Output(Stream::Stdout, bytes) => {
+                if send.send(bytes).await.is_err() {
+                    return Err(Error::new(ErrorKind::Other, "it was not unpacked"));
+                }
+            }
+            Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            Event::Exited(Exit::Code(0)) => return Ok(()),
+            Event::Exited(_) => break,
             Event::Lost(error) => return Err(error),
         }
     }
-    Err(Error::new(
-        ErrorKind::Other,
-        "the command's events ended early",
-    ))
+    let said = String::from_utf8_lossy(&stderr);
+    let message = format!("cannot read all of `{from}`: {}", said.trim());
+    Err(Error::new(ErrorKind::Usage, message))
 }
 
-/// What a command prints, for whom wants to read.
-struct Receiver {
+fn cannot(to: &Path, error: &io::Error) -> Error {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    let message = format!(
+        "cannot write `{}`: {error}{}",
+        to.display(),
+        source.unwrap_or_default()
+    );
+    Error::new(ErrorKind::Usage, message)
+}
+
+/// A command's standard output, for whom wants to read.
+struct Pieces {
     pieces: mpsc::Receiver<Vec<u8>>,
-    piece: Vec<u8>,
-    at: usize,
+    piece: io::Cursor<Vec<u8>>,
     moved: Moved,
 }
 
-impl Read for Receiver {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
+impl Pieces {
+    fn new(pieces: mpsc::Receiver<Vec<u8>>, moved: Moved) -> Self {
+        let piece = io::Cursor::default();
+        Self {
+            pieces,
+            piece,
+            moved,
+        }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 {
+                return Ok(read);
+            }
             match self.pieces.blocking_recv() {
-                Some(piece) => (self.piece, self.at) = (piece, 0),
+                Some(piece) => {
+                    self.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    self.piece = io::Cursor::new(piece);
+                }
                 None => return Ok(0),
             }
         }
-        let count = to.len().min(self.piece.len() - self.at);
-        to[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        self.moved.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ls_says() {
+        let mode = |line| match read(line) {
+            Some(What::File(mode)) => format!("{mode:o}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(mode("-rw-r--r-- 1 root root 0 Jan 1 x"), "644");
+        assert_eq!(mode("-rwsr-xr-t+ 1 root root 0 Jan 1 x"), "5755");
+        assert_eq!(mode("-rwxr-S--- 1 root root 0 Jan 1 x"), "2740");
+        assert_eq!(mode("----------"), "0");
+        assert_eq!(mode("drwxr-xr-x 2 root"), "Some(Folder)");
+        assert_eq!(mode(""), "None");
     }
 }

@@ -44,22 +44,14 @@ pub(super) struct Local {
 impl Local {
     fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
         shell::check(command, lease)?;
-        let env = self.env.iter().map(|(name, of)| Ok((name, of.value()?)));
-        let env: BTreeMap<_, _> = env.collect::<Result<_>>()?;
         let mut process = process::command("/bin/sh");
-        if let Some(inherit) = &self.inherit {
-            let seen = inherit
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?)));
-            process.env_clear().envs(seen);
-        }
-        if let Some(LocalUser { uid, gid }) = self.user {
-            process.uid(uid).gid(gid);
-        }
+        as_instance(
+            &mut process,
+            (&self.env, self.inherit.as_deref(), self.user),
+        )?;
         process
             .arg("-c")
             .arg(shell::line(command, lease))
-            .envs(&env)
             .envs(&command.env);
         process.env(env::LEASE, lease);
         if lease.is_empty() {
@@ -79,6 +71,34 @@ impl Local {
         process.stdout(Stdio::piped()).stderr(Stdio::piped());
         start(process)
     }
+}
+
+/// Gives a process the environment, and makes it the user's, that an instance is: its own variables, what else is seen
+/// of ours (`None`: all), its user.
+///
+/// # Errors
+/// When a secret of its cannot be had.
+pub(super) fn as_instance(
+    process: &mut std::process::Command,
+    (env, inherit, user): (
+        &BTreeMap<String, Bound>,
+        Option<&[String]>,
+        Option<LocalUser>,
+    ),
+) -> Result<()> {
+    if let Some(inherit) = inherit {
+        let seen = inherit
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        process.env_clear().envs(seen);
+    }
+    if let Some(LocalUser { uid, gid }) = user {
+        process.uid(uid).gid(gid);
+    }
+    for (name, bound) in env {
+        process.env(name, bound.value()?);
+    }
+    Ok(())
 }
 
 /// Starts a process, with the group that it leads.

@@ -18,14 +18,14 @@ mod machine;
 mod question;
 
 pub(crate) use file::{
-    DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install,
-    mode_and_kind, pack, place, receive, set_mode,
+    DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
+    pack, place, receive, set_mode,
 };
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
-    BOOT_ID, FACTS, as_root, connect_to, install_packages, invocation, listens, reboot, remove,
-    set_clock, temporary, unpack,
+    BOOT_ID, FACTS, as_root, connect_to, for_login, install_packages, invocation, listens, login,
+    reboot, remove, set_clock, temporary, unpack,
 };
 pub(crate) use question::{answer, ask, excuse};
 
@@ -71,7 +71,7 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
         script,
         r#"printf '\036{nonce}]%s\036' "$?" >&2; printf '\036{nonce}]\036'"#
     );
-    let line = format!("exec /bin/sh -c {}", quote_for_any(&script));
+    let line = for_login(&script);
     if line.len() > LONGEST {
         return Err(wrong(format!(
             "the command is too long ({} bytes as sent, at most {LONGEST})",

@@ -41,6 +41,18 @@ pub struct Holder {
     pub record: String,
     /// Marks of dead holders before this one, not swept when it took over; the pool fills it in.
     pub unswept: Vec<String>,
+    /// The person whose it is, of a lease that somebody took by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<Manual>,
+}
+
+/// What a lease by hand is beside a run's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manual {
+    /// The number of the user who took it.
+    pub uid: u32,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
 }
 
 impl Process {

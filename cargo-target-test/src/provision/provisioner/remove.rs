@@ -51,7 +51,7 @@ impl Provisioner {
     /// # Errors
     /// When the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        let mut report = self.end_claims(keep, |_| true)?;
+        let mut report = self.end_claims(&|_| keep, |_| true)?;
         let unused = self.unused_kept()?;
         report.unused = unused
             .iter()
@@ -85,11 +85,25 @@ impl Provisioner {
         };
         match used {
             Some(_) => Ok(None),
-            None => self.end_claims(false, |claimed| claimed == id).map(Some),
+            None => self
+                .end_claims(&|_| false, |claimed| claimed == id)
+                .map(Some),
         }
     }
 
-    fn end_claims(&self, keep: bool, chosen: impl Fn(&str) -> bool) -> Result<Report> {
+    /// Ends the claims of who only borrowed instances: what was kept stays, what nobody wants any more goes.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub(in crate::provision) fn leave(&self) -> Result<Report> {
+        self.end_claims(&|record| record.kept, |_| true)
+    }
+
+    fn end_claims(
+        &self,
+        keep: &dyn Fn(&Record) -> bool,
+        chosen: impl Fn(&str) -> bool,
+    ) -> Result<Report> {
         let mut report = Report::default();
         let remover = self.remover();
         let mut locked = self.pool.lock()?;
@@ -99,8 +113,13 @@ impl Provisioner {
         let (mut events, mut chosen) = (Vec::new(), Vec::new());
         for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
+            let keep = keep(record);
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
+                // Who uses it may not know that it was to stay.
+                if keep && record.state == RecordState::Ready && !record.kept {
+                    events.push((id, Event::Keep));
+                }
             } else if record.stays_dirty() {
                 let cause = record.state.cause().unwrap_or_default().to_owned();
                 let instance = name;

@@ -103,16 +103,15 @@ pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     ))
 }
 
-/// The script that prints `folder` or `file`, and the mode; nothing where there is neither.
+/// The script that prints what is there as `ls -l` does, of what a symbolic link points to, or exits with [`MISSING`].
 ///
 /// # Errors
 /// As [`place`].
-pub(crate) fn mode_and_kind(path: &str) -> Result<String> {
+pub(crate) fn look(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
     Ok(format!(
-        "if [ -d {path} ]; then echo folder -; elif [ -f {path} ]; then \
-         echo file $(stat -L -c %a -- {path} 2>/dev/null || echo 644); fi"
+        "[ -e {path} ] || exit {MISSING}; LC_ALL=C exec ls -ldL -- {path}"
     ))
 }
 

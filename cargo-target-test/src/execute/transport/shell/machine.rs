@@ -2,7 +2,7 @@
 //!
 //! Owns their text, for any POSIX shell on Linux. Must not know who asks.
 
-use super::{nonce, quote};
+use super::{nonce, quote, quote_for_any};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Prints the boot id.
@@ -84,6 +84,20 @@ pub(crate) fn temporary() -> String {
 pub(crate) fn invocation(path: &str, arguments: &[String]) -> String {
     let words = std::iter::once(path).chain(arguments.iter().map(String::as_str));
     words.map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Becomes the user's own shell, with these variables.
+pub(crate) fn login<'a>(env: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let mut script: String = env
+        .map(|(name, value)| format!("export {name}={}; ", quote(value)))
+        .collect();
+    script.push_str("exec \"${SHELL:-/bin/sh}\" -l");
+    script
+}
+
+/// A script of ours as one line for whatever login shell there is.
+pub(crate) fn for_login(script: &str) -> String {
+    format!("exec /bin/sh -c {}", quote_for_any(script))
 }
 
 /// Installs packages, as root, by whatever package manager there is.

@@ -1,0 +1,182 @@
+//! `cp`: files and folders between this machine and an instance.
+//!
+//! Owns what is copied where. Must not know how anything travels.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    cli::{CpArgs, Global, InstanceArgs, Side},
+    commands::people::{self, Ask, Guest, Over},
+    error::{Error, ErrorKind, Result},
+    execute::{
+        session::signals::Signals,
+        transport::{
+            download::{self, What},
+            upload::{self, Moved},
+        },
+    },
+};
+
+/// A copy, its instance's path absolute.
+enum Copy {
+    Up(PathBuf, String),
+    Down(String, PathBuf),
+}
+
+/// The verb.
+///
+/// # Errors
+/// When there is nothing to copy, or not from here to there; when the instance cannot be had or reached.
+pub fn verb(global: &Global, args: &CpArgs) -> Result<u8> {
+    let (instance, copy) = read(args)?;
+    if let Copy::Up(from, _) = &copy {
+        // Before anything is waited for.
+        std::fs::metadata(from).map_err(|error| wrong(&from.display(), &error))?;
+    }
+    let on = InstanceArgs {
+        instance,
+        all: args.all,
+    };
+    people::runtime()?.block_on(async {
+        let ask = Ask {
+            global,
+            on: &on,
+            now: args.now,
+            what: "cp",
+        };
+        let guest = Guest::enter(&ask).await?;
+        let mut signals = Signals::catch()?;
+        let (copied, over) = tokio::select! {
+            copied = copy.run(&guest) => (copied.map(|()| 0), Over::Done),
+            signal = signals.next() => (Ok(people::code_of_signal(signal.as_raw_value())), Over::CutOff),
+        };
+        guest.leave(over).await?;
+        copied
+    })
+}
+
+fn read(args: &CpArgs) -> Result<(String, Copy)> {
+    let usage = |message: &str| {
+        Err(Error::new(ErrorKind::Usage, message)
+            .with_hint("`cp notes.txt ubuntu-0:/tmp/`, or `cp ubuntu-0:/var/log/app logs`"))
+    };
+    let (instance, path, copy) = match (Side::read(&args.from), Side::read(&args.to)) {
+        (Side::Here(_), Side::Here(_)) => {
+            return usage("neither of the two is a path of an instance, `INSTANCE:/path`");
+        }
+        (Side::There { .. }, Side::There { .. }) => {
+            return usage("one of the two must be a path of this machine");
+        }
+        (Side::Here(from), Side::There { instance, path }) => {
+            (instance, path.clone(), Copy::Up(from, path))
+        }
+        (Side::There { instance, path }, Side::Here(to)) => {
+            (instance, path.clone(), Copy::Down(path, to))
+        }
+    };
+    if !path.starts_with('/') {
+        let message = format!("`{instance}:{path}` is no absolute path of an instance");
+        return Err(Error::new(ErrorKind::Usage, message).with_hint(format!(
+            "`{instance}:/...`; a path of this machine that has a colon begins with `./`"
+        )));
+    }
+    Ok((instance, copy))
+}
+
+impl Copy {
+    async fn run(&self, guest: &Guest) -> Result<()> {
+        let name = guest.record.name();
+        match self {
+            Self::Up(from, to) => up(guest, from, to)
+                .await
+                .map_err(|error| failed(error, &from.display(), &format!("{name}:{to}"))),
+            Self::Down(from, to) => down(guest, from, to)
+                .await
+                .map_err(|error| failed(error, &format!("{name}:{from}"), &to.display())),
+        }
+    }
+}
+
+async fn up(guest: &Guest, from: &Path, to: &str) -> Result<()> {
+    let (transport, mark) = (&*guest.transport, &*guest.mark);
+    let there = download::look(transport, mark, to).await?;
+    let to = match there {
+        What::Folder => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
+        _ => to.trim_end_matches('/').to_owned(),
+    };
+    if there == What::Nothing && to.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "it names no file"));
+    }
+    let sent = upload::put(transport, mark, from, &to, &Moved::default()).await;
+    sent.map(drop)
+}
+
+async fn down(guest: &Guest, from: &str, to: &Path) -> Result<()> {
+    let (transport, mark) = (&*guest.transport, &*guest.mark);
+    let there = download::look(transport, mark, from).await?;
+    let to = match to.is_dir() {
+        true => to.join(last_part(Path::new(from))?),
+        false => to.to_owned(),
+    };
+    match there {
+        What::Nothing => Err(Error::new(ErrorKind::Usage, "it does not exist")),
+        _ => download::get(transport, mark, from, &to, &Moved::default()).await,
+    }
+}
+
+/// What a copy is called in a folder that exists.
+fn last_part(path: &Path) -> Result<String> {
+    // `.` and `..` are called what they are.
+    let named = match path.file_name() {
+        Some(name) => Some(name.to_owned()),
+        None => std::fs::canonicalize(path)
+            .ok()
+            .and_then(|path| path.file_name().map(ToOwned::to_owned)),
+    };
+    let named = named.and_then(|name| name.into_string().ok());
+    named.ok_or_else(|| {
+        let message = format!("`{}` has no name that a copy could have", path.display());
+        Error::new(ErrorKind::Usage, message)
+    })
+}
+
+fn failed(error: Error, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display) -> Error {
+    let failed = Error::new(error.kind(), format!("cannot copy `{from}` to `{to}`"));
+    match error.hint().map(str::to_owned) {
+        Some(hint) => failed.with_hint(hint).with_source(error),
+        None => failed.with_source(error),
+    }
+}
+
+fn wrong(path: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Usage, format!("cannot copy `{path}`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(from: &str, to: &str) -> CpArgs {
+        CpArgs {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            ..CpArgs::default()
+        }
+    }
+
+    #[test]
+    fn one_side_is_there() {
+        assert!(matches!(
+            read(&args("a", "x-0:/b")),
+            Ok((name, Copy::Up(from, to))) if name == "x-0" && from == Path::new("a") && to == "/b"
+        ));
+        assert!(matches!(
+            read(&args("x-0:/b:c", "./a:b")),
+            Ok((_, Copy::Down(from, to))) if from == "/b:c" && to == Path::new("./a:b")
+        ));
+        let error = |from, to| read(&args(from, to)).err().unwrap().chain();
+        assert!(error("a", "b").contains("neither of the two"));
+        assert!(error("x-0:/a", "y-0:/b").contains("of this machine"));
+        assert!(error("a", "x-0:b").contains("no absolute path"));
+    }
+}

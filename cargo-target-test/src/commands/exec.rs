@@ -1,0 +1,135 @@
+//! `exec`: one command on an instance, its streams and its exit code passed on.
+//!
+//! Owns the streams of this process. Must not know how an instance is reached.
+
+use std::{io::Read, thread, time::Duration};
+
+use target_fixtures::wire::{Command, Exit, Stream};
+use tokio::sync::mpsc;
+
+use crate::{
+    cli::{ExecArgs, Global},
+    commands::people::{self, Ask, Guest, Over},
+    error::{Error, ErrorKind, Result},
+    execute::{
+        session::signals::Signals,
+        transport::{Event, Running, shell},
+    },
+    process, ui,
+};
+
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+/// The exit code of `timeout`, for the same.
+const TIMED_OUT: i32 = 124;
+/// The signal for who writes what nobody reads.
+const PIPE: i32 = 13;
+
+/// The verb; the exit code is the command's.
+///
+/// # Errors
+/// When the instance cannot be had or reached, and when the command took too long.
+pub fn verb(global: &Global, args: &ExecArgs) -> Result<u8> {
+    people::runtime()?.block_on(async {
+        let ask = Ask {
+            global,
+            on: &args.on,
+            now: args.now,
+            what: "exec",
+        };
+        let guest = Guest::enter(&ask).await?;
+        let mut signals = Signals::catch()?;
+        let ran = run(&guest, &mut signals, line(args), args.timeout).await;
+        let over = match &ran {
+            Ok((_, over)) => *over,
+            Err(_) => Over::CutOff,
+        };
+        guest.leave(over).await?;
+        ran.map(|(code, _)| code)
+    })
+}
+
+/// What the instance's shell is given.
+fn line(args: &ExecArgs) -> String {
+    match (&args.shell, &args.command[..]) {
+        (Some(line), _) => line.clone(),
+        (None, [line]) => line.clone(),
+        (None, [program, arguments @ ..]) => shell::invocation(program, arguments),
+        (None, []) => String::new(),
+    }
+}
+
+async fn run(
+    guest: &Guest,
+    signals: &mut Signals,
+    line: String,
+    timeout: Option<Duration>,
+) -> Result<(u8, Over)> {
+    let command = Command {
+        line,
+        env: guest.environment(),
+        timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        ..Command::default()
+    };
+    let running = guest
+        .transport
+        .exec(&command, &guest.mark, Some(standard_input()));
+    let name = guest.record.name();
+    tokio::select! {
+        ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
+        signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), Over::CutOff)),
+    }
+}
+
+/// Passes output on until the command has ended.
+async fn pass_on(mut running: Running) -> Result<(u8, Over)> {
+    while let Some(event) = running.events.recv().await {
+        match event {
+            Event::Output(Stream::Stdout, bytes) => {
+                if !ui::pass_on(&bytes) {
+                    return Ok((people::code_of_signal(PIPE), Over::CutOff));
+                }
+            }
+            Event::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
+            Event::Exited(exit) => return Ok((code(&exit), Over::Done)),
+            Event::Lost(error) => return Err(error),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Infra,
+        "the command's events ended early",
+    ))
+}
+
+fn code(exit: &Exit) -> u8 {
+    match exit {
+        Exit::Code(code) => u8::try_from(*code).unwrap_or(255),
+        Exit::Signal(name) => people::code_of_signal(process::signal_number(name).unwrap_or(127)),
+    }
+}
+
+fn explained(error: Error, name: &str) -> Error {
+    let message = format!("the command on `{name}` did not come to its end");
+    let explained = Error::new(error.kind(), message);
+    match (error.kind(), error.hint()) {
+        (ErrorKind::Timeout, _) => explained.with_exit_code(TIMED_OUT).with_source(error),
+        (_, Some(hint)) => explained.with_hint(hint.to_owned()).with_source(error),
+        (_, None) => explained.with_source(error),
+    }
+}
+
+/// What is read here, as it comes.
+fn standard_input() -> mpsc::Receiver<Vec<u8>> {
+    let (send, receive) = mpsc::channel(4);
+    // A read cannot be called off: nobody waits for this thread.
+    thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(read @ 1..) = stdin.read(&mut buffer) {
+            if send.blocking_send(buffer[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}

@@ -1,0 +1,135 @@
+//! The process that holds a lease by hand.
+//!
+//! Owns when it ends: by the clock on the wall, when it is told to, or, before it holds anything, when nobody waits for
+//! it. Must not print once it is held: there may be no terminal any more.
+
+use std::{io::Read, path::Path, thread, time::Duration};
+
+use tokio::sync::oneshot;
+
+use super::{HELD, SAYS};
+use crate::{
+    cli::{Global, LeaseArgs},
+    commands::{
+        people::{self, Choice, Guest, Over, Wall},
+        setting,
+    },
+    error::{Error, ErrorKind, Result},
+    execute::session::signals::Signals,
+    process,
+    provision::pool::{Holder, Manual, Pool, Process},
+    ui,
+};
+use tokio::signal::unix::SignalKind;
+
+/// How often the clock is looked at: it can be set, and goes on while the machine sleeps.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits for the instance, holds it for its time, gives it back.
+pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
+    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let directory = pool.directory().to_owned();
+    let choice = not_mine(people::choose(&pool, &args.on.instance, args.on.all)?)?;
+    let (wall, user) = (Wall::here(), user());
+    leave_folder()?;
+    people::runtime()?.block_on(async {
+        let holder = |run: &str, mark: &str| held(run, mark, (args.time, wall, &user));
+        let says = |text: &str| ui::out(format!("{SAYS}{text}"));
+        let guest = tokio::select! {
+            biased;
+            () = left_alone() => return Ok(0),
+            guest = Guest::lease(pool, choice, &holder, &says) => guest?,
+        };
+        let mut signals = Signals::catch()?;
+        let until = people::now().saturating_add(args.time.as_secs().max(1));
+        let (name, host) = (guest.record.name(), &guest.deployed()?.host);
+        let time = wall.time(until, people::now());
+        let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
+        if !ui::pass_on(said.as_bytes()) {
+            return guest.leave(Over::Done).await.map(|()| 0);
+        }
+        tokio::select! {
+            () = over(until, &directory) => {}
+            () = told(&mut signals) => {}
+        }
+        guest.leave(Over::CutOff).await.map(|()| 0)
+    })
+}
+
+/// For hours to come this process would keep a file system from being unmounted.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process is the holder and nothing else"
+)]
+fn leave_folder() -> Result<()> {
+    Ok(std::env::set_current_dir("/")?)
+}
+
+/// What others read of it.
+fn held(run: &str, mark: &str, (time, wall, user): (Duration, Wall, &str)) -> Holder {
+    let now = people::now();
+    let until = now.saturating_add(time.as_secs().max(1));
+    let case = format!("lease of {user} until {}", wall.time(until, now));
+    let mut holder = Holder::new(Process::current(), run, &case, mark);
+    holder.manual = Some(Manual {
+        uid: people::me(),
+        until,
+    });
+    holder
+}
+
+/// Who has an instance need not wait for it.
+fn not_mine(mut choice: Choice) -> Result<Choice> {
+    let mine = choice.mine().map(|seen| {
+        let holder = seen.holder.as_ref().map(Holder::describe);
+        format!(
+            "`{}` is yours ({})",
+            seen.record.name(),
+            holder.unwrap_or_default()
+        )
+    });
+    let is_mine = |holder: &Option<Holder>| holder.as_ref().is_some_and(people::is_mine);
+    choice.all.retain(|seen| !is_mine(&seen.holder));
+    match mine {
+        Some(mine) if choice.all.is_empty() => Err(Error::new(ErrorKind::Usage, mine)
+            .with_hint("`release` gives it back; then it can be leased anew")),
+        _ => Ok(choice),
+    }
+}
+
+/// Done when the one who started us waits no more: then standard input ends.
+async fn left_alone() {
+    let (send, left) = oneshot::channel();
+    thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(std::io::stdin().lock().read(&mut byte), Ok(1)) {}
+        let _ = send.send(());
+    });
+    let _ = left.await;
+}
+
+/// Done at that time, or when there is no pool any more.
+async fn over(until: u64, pool: &Path) {
+    while people::now() < until && pool.join("pool.json").exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Done when it is told to end: not by a terminal that is closed, nor by a Ctrl-C that was somebody else's.
+async fn told(signals: &mut Signals) {
+    while signals.next().await != SignalKind::terminate() {}
+}
+
+/// This user's name.
+fn user() -> String {
+    let mut id = process::command("id");
+    id.arg("-un");
+    let said = process::output(id).map(|output| output.stdout);
+    let name = String::from_utf8_lossy(&said.unwrap_or_default())
+        .trim()
+        .to_owned();
+    match name.is_empty() {
+        true => format!("user {}", people::me()),
+        false => name,
+    }
+}

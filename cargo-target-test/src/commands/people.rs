@@ -1,0 +1,37 @@
+//! What the verbs for people share: which instance is meant, and being on it.
+//!
+//! Owns who a person is and what a time of day looks like. Must not know what a verb does on an instance.
+
+mod choose;
+mod guest;
+mod wall;
+
+use crate::{error::Result, provision::pool::Holder};
+
+pub(super) use self::{
+    choose::{Choice, choose},
+    guest::{Ask, Guest, Over},
+    wall::{Wall, now},
+};
+
+/// The number of the user whose process this is.
+pub(super) fn me() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// Whether this lease was taken by hand by this user, who thus need not wait for it.
+pub(super) fn is_mine(holder: &Holder) -> bool {
+    holder.manual.is_some_and(|manual| manual.uid == me())
+}
+
+/// One thread that waits for everything.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// The exit code that a shell gives for a process that was ended by this signal.
+pub(super) fn code_of_signal(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(255)
+}

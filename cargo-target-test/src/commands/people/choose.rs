@@ -1,0 +1,199 @@
+//! Which instance is meant by what was typed.
+//!
+//! Owns the reading of names against the pool's records. Must not lease anything.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::is_mine;
+use crate::{
+    commands::setting,
+    error::{Error, ErrorKind, Result},
+    playbook,
+    provision::pool::{Pool, RecordState, Seen},
+};
+
+/// The instances that a name stands for: one, or those of a target that are alike.
+#[derive(Debug)]
+pub(in crate::commands) struct Choice {
+    /// At least one; which is the best to take comes first.
+    pub(in crate::commands) all: Vec<Seen>,
+}
+
+impl Choice {
+    /// The first.
+    pub(in crate::commands) fn first(&self) -> &Seen {
+        &self.all[0]
+    }
+
+    /// The one that this user leases by hand.
+    pub(in crate::commands) fn mine(&self) -> Option<&Seen> {
+        let mut all = self.all.iter();
+        all.find(|seen| seen.holder.as_ref().is_some_and(is_mine))
+    }
+}
+
+/// What a name stands for in the pool: of this workspace, or, if it has no such instance, of the only other one that
+/// does; with `all`, of any.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a name that stands for nothing, or for too much.
+pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
+    let workspace = setting::workspace_by_lock_file()?;
+    pick(pool.overview()?, name, (!all).then_some(&*workspace))
+}
+
+fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice> {
+    let (mut found, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| {
+        let record = &seen.record;
+        [record.name(), &record.order.target, &record.id].contains(&name)
+    });
+    if found.is_empty() {
+        return Err(unknown(name, &others));
+    }
+    if let Some(workspace) = workspace {
+        let is_ours = |seen: &Seen| seen.record.workspace == workspace;
+        if found.iter().any(is_ours) {
+            found.retain(is_ours);
+        }
+        let places: BTreeSet<_> = found.iter().map(|seen| &seen.record.workspace).collect();
+        if places.len() > 1 {
+            let places: Vec<_> = places.iter().map(|path| path.display()).collect();
+            let places: Vec<_> = places.iter().map(|path| format!("`{path}`")).collect();
+            let message = format!("`{name}` is an instance of {}", places.join(" and of "));
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(
+                "go there, name it by its id (`targets --json`), or take any: `--all`",
+            ));
+        }
+    }
+    found.sort_by_key(|seen| (rank(seen), std::cmp::Reverse(seen.record.created)));
+    // What is not like the best one does not serve in its place.
+    let hash = found[0].record.hash.clone();
+    found.retain(|seen| seen.record.hash == hash);
+    found.sort_by_key(|seen| (rank(seen), seen.record.order.index));
+    Ok(Choice { all: found })
+}
+
+/// How little an instance can be had: the least first.
+fn rank(seen: &Seen) -> u8 {
+    match (&seen.record.state, &seen.holder) {
+        (_, Some(holder)) if is_mine(holder) => 0,
+        (RecordState::Ready, None) => 1,
+        (RecordState::Ready, Some(_)) => 2,
+        (RecordState::Planned | RecordState::Creating | RecordState::Preparing, _) => 3,
+        (RecordState::Dirty { .. } | RecordState::Deleting { .. }, _) => 4,
+    }
+}
+
+fn unknown(name: &str, others: &[Seen]) -> Error {
+    let message = format!("there is no instance `{name}`");
+    let instances: BTreeSet<&str> = others.iter().map(|seen| seen.record.name()).collect();
+    let targets = others.iter().map(|seen| seen.record.order.target.as_str());
+    let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
+    let listed: Vec<_> = instances.iter().map(|name| format!("`{name}`")).collect();
+    let hint = match (listed.join(", "), playbook::did_you_mean(name, &names)) {
+        (listed, _) if listed.is_empty() => {
+            "the pool is empty; `cargo target-test --keep-targets` leaves instances up".to_owned()
+        }
+        (listed, Some(near)) => format!("{near} There are {listed}"),
+        (listed, None) => format!("there are {listed}"),
+    };
+    Error::new(ErrorKind::Usage, message).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::pool::{Holder, Manual, record_for_tests as record};
+
+    fn seen(name: &str, index: u32, workspace: &str, hash: &str) -> Seen {
+        let mut record = record(&format!("tt-{name}-{index}-{hash}"), name, index, hash);
+        record.state = RecordState::Ready;
+        record.workspace = workspace.into();
+        Seen {
+            record,
+            holder: None,
+            users: Vec::new(),
+        }
+    }
+
+    fn held(mut seen: Seen, manual: Option<Manual>) -> Seen {
+        seen.holder = Some(Holder {
+            manual,
+            ..Holder::default()
+        });
+        seen
+    }
+
+    #[track_caller]
+    fn names(seen: &[Seen], name: &str, workspace: Option<&str>) -> Vec<String> {
+        let choice = pick(seen.to_vec(), name, workspace.map(Path::new)).unwrap();
+        let all = choice.all.iter();
+        all.map(|seen| {
+            format!(
+                "{} of {}",
+                seen.record.name(),
+                seen.record.workspace.display()
+            )
+        })
+        .collect()
+    }
+
+    #[test]
+    fn names_of_this_workspace_go_first() {
+        let all = [
+            seen("a", 0, "/w", "h"),
+            seen("a", 1, "/w", "h"),
+            seen("a", 0, "/v", "h"),
+            seen("b", 0, "/v", "h"),
+            seen("c", 0, "/v", "h"),
+            seen("c", 0, "/u", "h"),
+        ];
+        assert_eq!(names(&all, "a-0", Some("/w")), ["a-0 of /w"]);
+        assert_eq!(names(&all, "a", Some("/w")), ["a-0 of /w", "a-1 of /w"]);
+        assert_eq!(names(&all, "b-0", Some("/w")), ["b-0 of /v"]);
+        assert_eq!(names(&all, "tt-c-0-h", None).len(), 2);
+        let error = pick(all.to_vec(), "c-0", Some(Path::new("/w"))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`c-0` is an instance of `/u` and of `/v`"
+        );
+        assert_eq!(names(&all, "c-0", None).len(), 2);
+    }
+
+    #[test]
+    fn what_is_mine_or_free_goes_first_and_what_differs_not_at_all() {
+        let other = Manual {
+            uid: super::super::me() + 1,
+            until: 0,
+        };
+        let mine = Manual {
+            uid: super::super::me(),
+            until: 0,
+        };
+        let mut all = vec![
+            held(seen("a", 0, "/w", "h"), None),
+            held(seen("a", 1, "/w", "h"), Some(other)),
+            seen("a", 2, "/w", "h"),
+            held(seen("a", 3, "/w", "g"), None),
+        ];
+        let order = ["a-2 of /w", "a-0 of /w", "a-1 of /w"];
+        assert_eq!(names(&all, "a", Some("/w")), order);
+        all[1] = held(all[1].clone(), Some(mine));
+        let choice = pick(all, "a", None).unwrap();
+        assert_eq!(choice.mine().unwrap().record.name(), "a-1");
+        assert_eq!(choice.first().record.name(), "a-1");
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_there_is() {
+        let error = pick(Vec::new(), "a", None).unwrap_err();
+        assert!(error.hint().unwrap().contains("the pool is empty"));
+        let all = [seen("ubuntu", 0, "/w", "h"), seen("lab", 0, "/w", "h")];
+        let error = pick(all.to_vec(), "unbuntu-0", None).unwrap_err();
+        assert_eq!(error.to_string(), "there is no instance `unbuntu-0`");
+        let hint = "did you mean `ubuntu-0`? There are `lab-0`, `ubuntu-0`";
+        assert_eq!(error.hint(), Some(hint));
+        let error = pick(all.to_vec(), "zebra", None).unwrap_err();
+        assert_eq!(error.hint(), Some("there are `lab-0`, `ubuntu-0`"));
+    }
+}

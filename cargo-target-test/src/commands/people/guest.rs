@@ -1,0 +1,301 @@
+//! Being on an instance: the lease, or a place beside its holder, and the way there.
+//!
+//! Owns the wait, what is said of it, and how a visit ends. Must not know what is done on the instance.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::env;
+
+use super::{Choice, choose};
+use crate::{
+    cli::{Global, InstanceArgs},
+    commands::{delete, setting},
+    error::{Error, ErrorKind, Result},
+    execute::{
+        instance,
+        transport::{self, Transport},
+    },
+    provision::{
+        Run,
+        platform::{self, Deployed},
+        pool::{Holder, Pool, Process, Record, RecordState, Seen},
+        visit::{Asked, Stay, Visit},
+    },
+    ui,
+};
+
+/// Waiting for less is not worth a word.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long it is before another is.
+const APART: Duration = Duration::from_secs(5);
+/// How long an instance may take to answer.
+const PROOF: Duration = Duration::from_secs(15);
+/// How long the killing of what is left there may take.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Who wants onto an instance.
+pub(in crate::commands) struct Ask<'a> {
+    pub(in crate::commands) global: &'a Global,
+    pub(in crate::commands) on: &'a InstanceArgs,
+    /// Beside whoever holds it, without a lease.
+    pub(in crate::commands) now: bool,
+    /// What others read while it is held: `shell`.
+    pub(in crate::commands) what: &'a str,
+}
+
+/// Somebody on an instance. To be ended by [`Guest::leave`].
+pub(in crate::commands) struct Guest {
+    pub(in crate::commands) record: Record,
+    pub(in crate::commands) transport: Arc<dyn Transport>,
+    /// On everything that is started there.
+    pub(in crate::commands) mark: String,
+    /// None beside a holder.
+    stay: Option<Box<Stay>>,
+}
+
+/// How a visit ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::commands) enum Over {
+    /// By itself: what runs on there was meant to.
+    Done,
+    /// It was cut off: what it started is killed.
+    CutOff,
+}
+
+impl Guest {
+    /// Comes onto the instance: at once with `now`, or where it is leased by hand by this user; else when its lease is
+    /// free.
+    pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
+        let pool = Pool::open(&setting::pool_directory(ask.global)?)?;
+        let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
+        let beside = match choice.mine() {
+            Some(mine) => Some(mine),
+            None => ask.now.then(|| choice.first()),
+        };
+        if let Some(seen) = beside {
+            check_alive(&seen.record)?;
+            // What is started under a lease by hand goes when that ends.
+            let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
+            let mark = mine.map_or_else(new_mark, |holder| holder.lease.clone());
+            return Self::come(seen.record.clone(), mark, None).await;
+        }
+        let holder = |run: &str, mark: &str| Holder::new(Process::current(), run, ask.what, mark);
+        let now = "; `--now` goes beside it";
+        Self::lease(pool, choice, &holder, &|text| {
+            ui::note(format!("{text}{now}"));
+        })
+        .await
+    }
+
+    /// Leases one of these, waiting for it; `holder` is asked with the run's and the lease's name.
+    pub(in crate::commands) async fn lease(
+        pool: Pool,
+        choice: Choice,
+        holder: &dyn Fn(&str, &str) -> Holder,
+        says: &dyn Fn(&str),
+    ) -> Result<Self> {
+        let wanted = able(&choice)?;
+        let name = match &wanted[..] {
+            [one] => one.name().to_owned(),
+            several => several[0].order.target.clone(),
+        };
+        let run = Run {
+            id: setting::run_id(),
+            workspace: wanted[0].workspace.clone(),
+            playbook: None,
+            platforms: platform::all(),
+        };
+        let (id, mark) = (run.id.clone(), format!("{}-0", run.id));
+        let mut wait = Wait::new(&pool, &wanted)?;
+        let mut visit = Visit::new(pool, run, wanted)?;
+        let stay = loop {
+            let asked = visit.ask(holder(&id, &mark));
+            match asked.map_err(|error| no_use(error, &name))? {
+                Asked::Leased(stay) => break stay,
+                Asked::Wait(again, text, pause) => {
+                    visit = *again;
+                    if let Some(text) = wait.worth_saying(&name, &text)? {
+                        says(&text);
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        };
+        Self::come(stay.record().clone(), mark, Some(stay)).await
+    }
+
+    /// Kills what dead holders left there, and has it answer.
+    async fn come(record: Record, mark: String, stay: Option<Box<Stay>>) -> Result<Self> {
+        let transport = transport::connect(record.name(), &deployed(&record)?.reach);
+        let guest = Self {
+            record,
+            transport,
+            mark,
+            stay,
+        };
+        match guest.prove().await {
+            Ok(()) => Ok(guest),
+            Err(error) => {
+                let error = no_use(error, guest.record.name());
+                if let Some(stay) = guest.stay {
+                    let left = stay.left();
+                    stay.end(left.is_empty())?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn prove(&self) -> Result<()> {
+        for mark in self.stay.iter().flat_map(|stay| stay.left()) {
+            self.transport.sweep(&mark, SWEEP).await?;
+        }
+        self.transport.probe(PROOF).await.map(drop)
+    }
+
+    /// How it is reached.
+    pub(in crate::commands) fn deployed(&self) -> Result<&Deployed> {
+        deployed(&self.record)
+    }
+
+    /// What a test on it would find in its environment.
+    pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
+        let described = instance::describe(&self.record);
+        let mut all = instance::environment(&self.record.order.target, &[described]);
+        all.insert(env::LEASE.to_owned(), self.mark.clone());
+        all
+    }
+
+    /// Ends the visit, and says what becomes of an instance that nobody keeps.
+    pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
+        let clean = match over {
+            Over::Done => Ok(()),
+            Over::CutOff => self.transport.sweep(&self.mark, SWEEP).await,
+        };
+        if let Err(error) = &clean {
+            ui::warn(error.chain());
+        }
+        let Some(stay) = self.stay else {
+            return Ok(());
+        };
+        let report = stay.end(clean.is_ok())?;
+        if !report.deleted.is_empty() || !report.failed.is_empty() {
+            delete::lines(&report).iter().for_each(ui::note);
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a wait: who holds the instance, now and then.
+struct Wait {
+    /// To look into while another handle waits.
+    pool: Pool,
+    /// Where there is only one, it has a holder.
+    record: Option<String>,
+    next: Instant,
+    said: String,
+}
+
+impl Wait {
+    fn new(pool: &Pool, wanted: &[Record]) -> Result<Self> {
+        let record = match wanted {
+            [one] => Some(one.id.clone()),
+            _ => None,
+        };
+        Ok(Self {
+            pool: Pool::open(pool.directory())?,
+            record,
+            next: Instant::now() + QUIET,
+            said: String::new(),
+        })
+    }
+
+    fn worth_saying(&mut self, name: &str, text: &str) -> Result<Option<String>> {
+        if Instant::now() < self.next {
+            return Ok(None);
+        }
+        let seen = self.pool.overview()?;
+        let ours = |seen: &&Seen| Some(&seen.record.id) == self.record.as_ref();
+        let holder = seen.iter().find(ours).and_then(|seen| seen.holder.as_ref());
+        let (key, text) = match holder {
+            Some(holder) => {
+                let key = format!("{} {}", holder.process.pid, holder.case);
+                (key, format!("held by {}", holder.describe()))
+            }
+            None => (text.to_owned(), text.to_owned()),
+        };
+        self.next = Instant::now() + if self.said.is_empty() { QUIET } else { APART };
+        if key == self.said {
+            return Ok(None);
+        }
+        self.said = key;
+        Ok(Some(format!("waiting for {name}: {text}")))
+    }
+}
+
+/// Those that can serve, or will; where none can, why.
+fn able(choice: &Choice) -> Result<Vec<Record>> {
+    let (mut able, mut why) = (Vec::new(), None);
+    for Seen { record, .. } in &choice.all {
+        let checked = match &record.state {
+            RecordState::Dirty { .. } | RecordState::Deleting { .. } => {
+                let message = format!("`{}` is {}", record.name(), record.state);
+                let hint = "`--now` looks at it all the same; the next run replaces it";
+                Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+            }
+            RecordState::Ready => check_alive(record),
+            _ => Ok(()),
+        };
+        match checked {
+            Ok(()) => able.push(record.clone()),
+            Err(error) => drop(why.get_or_insert(error)),
+        }
+    }
+    match why {
+        Some(why) if able.is_empty() => Err(why),
+        _ => Ok(able),
+    }
+}
+
+/// Whether its platform sees it live.
+fn check_alive(record: &Record) -> Result<()> {
+    let platform = platform::by_name(&record.platform);
+    let alive = platform.map_or(Ok(()), |platform| {
+        platform.check_alive(&record.order, deployed(record)?)
+    });
+    alive.map_err(|error| no_use(error, record.name()))
+}
+
+/// The error with what can be done about an instance that is no use.
+fn no_use(error: Error, name: &str) -> Error {
+    match (error.kind(), error.hint()) {
+        (ErrorKind::Infra | ErrorKind::Timeout, None) => {
+            let hint = format!(
+                "the next run replaces `{name}`; `cargo target-test --delete-targets` deletes it"
+            );
+            let message = error.chain();
+            Error::new(ErrorKind::Infra, message).with_hint(hint)
+        }
+        _ => error,
+    }
+}
+
+fn deployed(record: &Record) -> Result<&Deployed> {
+    record.deployed.as_ref().ok_or_else(|| {
+        let message = format!(
+            "`{}` is {}: there is no way to it",
+            record.name(),
+            record.state
+        );
+        Error::new(ErrorKind::Infra, message)
+    })
+}
+
+/// A mark that nobody else has.
+fn new_mark() -> String {
+    format!("{}-0", setting::run_id())
+}

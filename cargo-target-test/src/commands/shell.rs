@@ -1,0 +1,106 @@
+//! `shell`: a person on an instance.
+//!
+//! Owns the terminal until the shell ends. Must not know how an instance is reached.
+
+use std::{
+    io::IsTerminal,
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{process::Child, signal::unix::SignalKind};
+
+use crate::{
+    cli::{Global, ShellArgs},
+    commands::{
+        people::{self, Ask, Guest, Over},
+        setting,
+    },
+    error::Result,
+    execute::{broker::ssh_config, session::signals::Signals, transport::interactive},
+    process,
+    provision::platform::Reach,
+    ui,
+};
+
+/// How long a shell that was told to end may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The verb; the exit code is the shell's.
+///
+/// # Errors
+/// When the instance cannot be had or reached.
+pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
+    people::runtime()?.block_on(async {
+        let ask = Ask {
+            global,
+            on: &args.on,
+            now: args.now,
+            what: "shell",
+        };
+        let guest = Guest::enter(&ask).await?;
+        let mut signals = Signals::catch()?;
+        let opened = open(&guest, &mut signals).await;
+        let over = match &opened {
+            Ok((_, over)) => *over,
+            Err(_) => Over::CutOff,
+        };
+        guest.leave(over).await?;
+        Ok(code(opened?.0))
+    })
+}
+
+/// The shell from its start to its end.
+async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+    let name = guest.record.name();
+    let deployed = guest.deployed()?;
+    let private = setting::private_directory()?;
+    let config = private.path().join("ssh_config");
+    if let Reach::Ssh(reach) = &deployed.reach {
+        ssh_config::write(&config, name, reach)?;
+    }
+    let tty = std::io::stdin().is_terminal();
+    if tty {
+        ui::note(format!("a shell on {name} ({})", deployed.host));
+    }
+    let shell = interactive::shell(&deployed.reach, name, &config, &guest.environment(), tty)?;
+    run(shell, signals).await
+}
+
+/// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.
+async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+    let mut child = process::start_with_us_async(shell)?;
+    loop {
+        let signal = tokio::select! {
+            status = child.wait() => return Ok((status?, Over::Done)),
+            signal = signals.next() => signal,
+        };
+        if signal == SignalKind::interrupt() {
+            continue;
+        }
+        pass_on(&child, Signal::from_named_raw(signal.as_raw_value()));
+        if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
+            child.start_kill()?;
+        }
+        child.wait().await?;
+        // Whatever it made of the signal, that is how this ended.
+        return Ok((ExitStatus::from_raw(signal.as_raw_value()), Over::CutOff));
+    }
+}
+
+fn pass_on(child: &Child, signal: Option<Signal>) {
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if let (Some(pid), Some(signal)) = (pid, signal) {
+        // One that has just ended is what we want.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn code(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(255),
+        (None, signal) => people::code_of_signal(signal.unwrap_or(127)),
+    }
+}

@@ -1,0 +1,38 @@
+//! `targets --watch`: the same again every second.
+//!
+//! Owns when it is shown, and that the terminal is left in order. Must not know what is shown.
+
+use std::{io::IsTerminal, time::Duration};
+
+use crate::{
+    commands::people, error::Result, execute::session::signals::Signals, provision::pool::Pool, ui,
+};
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Shows the lines until Ctrl-C, or until nobody looks; the exit code.
+pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -> Result<u8> {
+    let terminal = std::io::stdout().is_terminal();
+    people::runtime()?.block_on(async {
+        let mut signals = Signals::catch()?;
+        if terminal {
+            ui::clear();
+        }
+        loop {
+            let lines = lines(pool)?;
+            let seen = if terminal {
+                ui::redraw(&lines)
+            } else {
+                ui::pass_on(format!("{}\n", lines.join("\n")).as_bytes())
+            };
+            if !seen {
+                return Ok(0);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                signal = signals.next() => return Ok(people::code_of_signal(signal.as_raw_value())),
+            }
+        }
+    })
+}

@@ -1,0 +1,44 @@
+//! What is told of an instance to who works with it, over the wire and in the environment.
+//!
+//! Owns the values; the names are the pair's (`target_fixtures::env`). Must not know who asks.
+
+use std::collections::BTreeMap;
+
+use target_fixtures::{env, wire::Instance};
+
+use crate::provision::pool::Record;
+
+/// What is known of a deployed instance.
+pub(crate) fn describe(record: &Record) -> Instance {
+    let deployed = record.deployed.as_ref();
+    Instance {
+        name: record.name().to_owned(),
+        target: record.order.target.clone(),
+        platform: record.platform.clone(),
+        host: deployed.map_or_else(String::new, |deployed| deployed.host.clone()),
+        port: deployed.and_then(|deployed| deployed.port),
+        user: deployed.and_then(|deployed| deployed.user.clone()),
+        params: record.order.parameters.clone(),
+        data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
+        features: record.features.clone(),
+    }
+}
+
+/// The variables that tell of a target's instances: of the first, where there can be only one.
+pub(crate) fn environment(target: &str, instances: &[Instance]) -> BTreeMap<String, String> {
+    let names: Vec<_> = instances.iter().map(|one| one.name.as_str()).collect();
+    let mut all = BTreeMap::from([
+        (env::NAME.to_owned(), target.to_owned()),
+        (env::INSTANCE.to_owned(), names.join(" ")),
+    ]);
+    if let Some(first) = instances.first() {
+        all.insert(env::HOST.to_owned(), first.host.clone());
+        all.insert(env::PLATFORM.to_owned(), first.platform.clone());
+        all.insert(env::PARAMS.to_owned(), first.params.to_string());
+        let port = first.port.map(|port| port.to_string());
+        for (name, value) in [(env::PORT, port), (env::USER, first.user.clone())] {
+            all.extend(value.map(|value| (name.to_owned(), value)));
+        }
+    }
+    all
+}
