@@ -20,6 +20,8 @@ mod inventory;
 mod machines;
 /// What a user reads who types something wrong.
 mod messages;
+/// People who look at a target: shells, commands, copies, leases by hand.
+mod people;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.
 mod platform;
 /// Playbooks: every error at its place, against golden files.

@@ -12,6 +12,8 @@ mod project;
 pub(crate) mod proxy;
 /// sshd on loopback.
 mod sshd;
+/// A real terminal.
+mod terminal;
 /// The tool, run to its end or watched while it runs.
 mod tool;
 /// A user of this machine for one test.
@@ -29,6 +31,7 @@ use std::{
 pub(crate) use self::{
     project::Project,
     sshd::Sshd,
+    terminal::Terminal,
     tool::{Outcome, Started, Tool},
     user::User,
 };

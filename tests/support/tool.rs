@@ -73,6 +73,11 @@ impl Tool {
         self
     }
 
+    /// What would be run, for whom starts it elsewhere.
+    pub(super) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Outcome {

@@ -66,7 +66,10 @@ async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)
         ui::note(format!("a shell on {name} ({})", deployed.host));
     }
     let shell = interactive::shell(&deployed.reach, name, &config, &guest.environment(), tty)?;
-    run(shell, signals).await
+    let (status, over) = run(shell, signals).await?;
+    // Whether or not we were told, the shell was, and went with its terminal.
+    let closed = tty && !std::io::stdin().is_terminal();
+    Ok((status, if closed { Over::CutOff } else { over }))
 }
 
 /// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.

@@ -1,0 +1,133 @@
+//! A real terminal, by tmux: what is typed, and what is on the screen.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// As a person's shell does: runs the program, whose Ctrl-C is not its own, and then has its exit code.
+const SHELL: &str = "trap : INT; \"$@\"; echo $? >\"$CODE\"; exec sleep 1000";
+
+use tempfile::TempDir;
+
+use super::{Tool, eventually};
+
+/// A terminal in which one program runs; closed when the test lets go of it.
+pub(crate) struct Terminal {
+    folder: TempDir,
+}
+
+impl Terminal {
+    /// Whether there is tmux; a place without it is a failure only where it must not be.
+    pub(crate) fn is_here() -> bool {
+        let found = Command::new("tmux").arg("-V").output();
+        if let Err(why) = &found {
+            assert!(
+                std::env::var_os("TARGET_TEST_NO_SKIP").is_none(),
+                "no tmux here: {why}"
+            );
+            eprintln!("skipped, since there is no tmux here: {why}");
+        }
+        found.is_ok()
+    }
+
+    /// Opens a terminal of 30 lines for this program.
+    #[track_caller]
+    pub(crate) fn open(tool: Tool) -> Self {
+        let program = tool.into_command();
+        let this = Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        };
+        let mut tmux = this.tmux();
+        tmux.env_clear();
+        for (name, value) in program.get_envs() {
+            tmux.env(name, value.expect("only set"));
+        }
+        tmux.current_dir(program.get_current_dir().expect("a folder"));
+        tmux.env("CODE", this.folder.path().join("code"));
+        tmux.args([
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "130",
+            "-y",
+            "30",
+        ]);
+        tmux.args(["--", "sh", "-c", SHELL, "sh"]);
+        tmux.arg(program.get_program()).args(program.get_args());
+        check(tmux.output().expect("tmux"));
+        this
+    }
+
+    /// What is on the screen.
+    pub(crate) fn screen(&self) -> String {
+        self.ask(&["capture-pane", "-p"])
+    }
+
+    /// Waits until this is on the screen.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        let mut screen = String::new();
+        let what = format!("{text:?} on the screen");
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually(&what, || {
+                screen = self.screen();
+                // A long line is wrapped.
+                screen.contains(text) || screen.replace('\n', "").contains(text)
+            });
+        }));
+        assert!(seen.is_ok(), "{what} never came:\n{screen}");
+    }
+
+    /// Types a line.
+    pub(crate) fn line(&self, text: &str) {
+        self.ask(&["send-keys", "-l", "--", text]);
+        self.key("Enter");
+    }
+
+    /// Presses a key: `C-c`.
+    pub(crate) fn key(&self, key: &str) {
+        self.ask(&["send-keys", key]);
+    }
+
+    /// Waits for the program's end; its exit code.
+    #[track_caller]
+    pub(crate) fn code(&self) -> i32 {
+        let mut code = None;
+        eventually("the exit code of what runs in the terminal", || {
+            let text = std::fs::read_to_string(self.folder.path().join("code"));
+            code = text.ok().and_then(|text| text.trim().parse().ok());
+            code.is_some()
+        });
+        code.unwrap_or(-1)
+    }
+
+    /// Closes the terminal under its program.
+    pub(crate) fn close(self) {}
+
+    fn ask(&self, words: &[&str]) -> String {
+        let mut tmux = self.tmux();
+        check(tmux.args(words).output().expect("tmux"))
+    }
+
+    fn tmux(&self) -> Command {
+        let mut tmux = Command::new("tmux");
+        let socket: PathBuf = self.folder.path().join("socket");
+        tmux.arg("-u").arg("-S").arg(socket);
+        tmux
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.tmux().arg("kill-server").output();
+    }
+}
+
+fn check(output: Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "tmux: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
