@@ -96,3 +96,9 @@ fn target(world: &World, name: &str) -> Value {
 fn sh(world: &World, line: &str) -> Tool {
     world.through(std::path::Path::new("sh"), &["-c", line])
 }
+
+/// Whether this process lives; one that has ended may wait for somebody to ask.
+fn is_running(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}

@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{holding, let_go, quick, sh, target, with_box};
+use super::{holding, is_running, let_go, quick, sh, target, with_box};
 use crate::{
     run::world::World,
     support::{Terminal, eventually},
@@ -47,6 +47,19 @@ fn its_owner_goes_through_and_others_wait() {
     world
         .run(&["cp", file.to_str().expect("UTF-8"), &there])
         .code(0);
+    // What is cut off goes, and nothing else of the same lease.
+    let sleeps = |name: &str| {
+        let file = world.path(name);
+        let line = format!("echo $$ >{}; exec sleep 1000", file.display());
+        let started = world.tool(&["exec", "box", "--shell", &line]).start();
+        eventually("a pid", || world.read(name).ends_with('\n'));
+        started
+    };
+    let (stays, ends) = (sleeps("stays"), sleeps("ends"));
+    ends.signal(Signal::TERM);
+    ends.wait().code(143);
+    assert!(!is_running(&world.read("ends")));
+    assert!(is_running(&world.read("stays")));
     world
         .run(&["lease", "box-0"])
         .code(2)
@@ -61,6 +74,8 @@ fn its_owner_goes_through_and_others_wait() {
         .run(&["release", "box-0"])
         .code(0)
         .says("released box-0");
+    assert!(!is_running(&world.read("stays")));
+    stays.wait().code(137);
     run.wait().code(0).never_says("recycled");
     world
         .run(&["release", "box-0"])
@@ -95,8 +110,7 @@ fn it_ends_by_the_clock_and_takes_what_it_left_with_it() {
         target(&world, "box-0")["holder"].is_null()
     });
     assert_eq!(target(&world, "box-0")["state"], "ready");
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    assert!(!is_running(&pid));
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
 }
@@ -171,5 +185,16 @@ fn it_waits_for_a_run_and_gives_up_with_who_waits_for_it() {
     world.run(&["release", "box"]).code(0);
     assert_eq!(target(&world, "box-0")["state"], "ready");
     world.run(&["--delete-targets"]).code(0);
+    world.is_clean();
+}
+
+#[test]
+fn it_ends_with_its_instance() {
+    let world = kept_box();
+    world.run(&["lease", "box-0"]).code(0);
+    let holder = holder(&world);
+    world.run(&["--delete-targets"]).code(69).says("lease of ");
+    world.run(&["--delete-targets", "--force"]).code(0);
+    eventually("the holder's end", || !is_running(&holder.to_string()));
     world.is_clean();
 }

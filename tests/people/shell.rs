@@ -1,7 +1,10 @@
 //! `shell`: with a terminal and without, and when the terminal goes.
 
-use super::{holding, kept, let_go, quick, sh, target, with_box};
-use crate::support::{Terminal, eventually};
+use super::{holding, is_running, kept, let_go, quick, sh, target, with_box};
+use crate::{
+    run::world::World,
+    support::{Terminal, eventually},
+};
 
 #[test]
 fn without_a_terminal_it_reads_commands() {
@@ -35,8 +38,12 @@ fn in_a_terminal_it_is_one() {
         let held = target(&world, name);
         assert_eq!(held["holder"]["case"], "shell", "{held}");
         // Ctrl-C is the shell's: it ends what runs in it.
-        terminal.line("sleep 1000 || echo was ended");
+        let runs =
+            "sh -c 'trap \"echo was ended; exit\" INT; echo runs; while :; do sleep 0.1; done'";
+        terminal.line(runs);
+        terminal.wait_for("\nruns");
         terminal.key("C-c");
+        terminal.wait_for("was ended\n");
         terminal.line("echo and goes on");
         terminal.wait_for("\nand goes on");
         terminal.line("exit 9");
@@ -79,20 +86,22 @@ fn a_terminal_that_is_closed_gives_the_instance_back() {
     }
     let world = with_box();
     quick(&world);
-    let terminal = Terminal::open(world.tool(&["shell", "box-0"]));
-    terminal.wait_for("a shell on box-0");
-    let pid = world.path("pid");
-    terminal.line(&format!("nohup sleep 1000 & echo $! >{}", pid.display()));
-    eventually("the pid", || world.read("pid").ends_with('\n'));
-    terminal.close();
-    eventually("the instance", || {
-        target(&world, "box-0")["holder"].is_null()
-    });
-    let stat = format!("/proc/{}/stat", world.read("pid").trim());
-    let stat = std::fs::read_to_string(stat).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
-    let run = quick(&world);
-    run.never_says("recycled");
+    is_given_back(&world, "box-0");
+    quick(&world).never_says("recycled");
     assert_eq!(world.read("ledger"), "deploy box-0\n");
     world.run(&["--delete-targets"]).code(0);
+    let (world, _sshd) = kept();
+    is_given_back(&world, "lab-0");
+    world.run(&["--delete-targets"]).code(0);
+}
+
+fn is_given_back(world: &World, name: &str) {
+    let terminal = Terminal::open(world.tool(&["shell", name]));
+    terminal.wait_for(&format!("a shell on {name}"));
+    let file = world.path("pid");
+    terminal.line(&format!("nohup sleep 1000 & echo $! >{}", file.display()));
+    eventually("the pid", || world.read("pid").ends_with('\n'));
+    terminal.close();
+    eventually("the instance", || target(world, name)["holder"].is_null());
+    assert!(!is_running(&world.read("pid")));
 }

@@ -70,7 +70,10 @@ fn end(seen: &Seen, holder: &Holder) -> Result<()> {
         return Err(failed(format!("it is on host `{}`", holder.process.host)));
     };
     let watch = Watch::new(pid);
-    kill_process(pid, Signal::TERM).map_err(|error| failed(error.to_string()))?;
+    // One that is stopped would not hear of it.
+    for signal in [Signal::TERM, Signal::CONT] {
+        kill_process(pid, signal).map_err(|error| failed(error.to_string()))?;
+    }
     let started = Instant::now();
     while !watch.ended() {
         if started.elapsed() > PATIENCE {

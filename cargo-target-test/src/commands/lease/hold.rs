@@ -3,7 +3,7 @@
 //! Owns when it ends: by the clock on the wall, when it is told to, or, before it holds anything, when nobody waits for
 //! it. Must not print once it is held: there may be no terminal any more.
 
-use std::{io::Read, path::Path, thread, time::Duration};
+use std::{io::Read, thread, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Waits for the instance, holds it for its time, gives it back.
 pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
     let pool = Pool::open(&setting::pool_directory(global)?)?;
-    let directory = pool.directory().to_owned();
+    let seen = Pool::open(pool.directory())?;
     let choice = not_mine(people::choose(&pool, &args.on.instance, args.on.all)?)?;
     let (wall, user) = (Wall::here(), user());
     leave_folder()?;
@@ -48,11 +48,11 @@ pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
         if !ui::pass_on(said.as_bytes()) {
             return guest.leave(Over::Done).await.map(|()| 0);
         }
-        tokio::select! {
-            () = over(until, &directory) => {}
-            () = told(&mut signals) => {}
-        }
-        guest.leave(Over::CutOff).await.map(|()| 0)
+        let over = tokio::select! {
+            over = over(until, &seen, &guest.record.id) => over,
+            () = told(&mut signals) => Over::CutOff,
+        };
+        guest.leave(over).await.map(|()| 0)
     })
 }
 
@@ -108,11 +108,16 @@ async fn left_alone() {
     let _ = left.await;
 }
 
-/// Done at that time, or when there is no pool any more.
-async fn over(until: u64, pool: &Path) {
-    while people::now() < until && pool.join("pool.json").exists() {
+/// Done at that time, or when there is no such instance any more: then nothing is left there either.
+async fn over(until: u64, pool: &Pool, id: &str) -> Over {
+    while people::now() < until {
+        let state = pool.state();
+        if !state.is_ok_and(|state| state.records.contains_key(id)) {
+            return Over::Done;
+        }
         tokio::time::sleep(LOOK).await;
     }
+    Over::CutOff
 }
 
 /// Done when it is told to end: not by a terminal that is closed, nor by a Ctrl-C that was somebody else's.

@@ -53,8 +53,17 @@ pub(in crate::commands) struct Guest {
     pub(in crate::commands) transport: Arc<dyn Transport>,
     /// On everything that is started there.
     pub(in crate::commands) mark: String,
-    /// None beside a holder.
-    stay: Option<Box<Stay>>,
+    place: Place,
+}
+
+/// By what right somebody is there.
+enum Place {
+    /// By a lease of their own.
+    Leased(Box<Stay>),
+    /// Beside whoever holds it.
+    Beside,
+    /// Under their lease by hand, whose mark others of their sessions have too.
+    Mine,
 }
 
 /// How a visit ended.
@@ -78,10 +87,13 @@ impl Guest {
         };
         if let Some(seen) = beside {
             check_alive(&seen.record)?;
-            // What is started under a lease by hand goes when that ends.
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
-            let mark = mine.map_or_else(new_mark, |holder| holder.lease.clone());
-            return Self::come(seen.record.clone(), mark, None).await;
+            let (mark, place) = match mine {
+                // What is started under a lease by hand goes when that ends.
+                Some(holder) => (holder.lease.clone(), Place::Mine),
+                None => (new_mark(), Place::Beside),
+            };
+            return Self::come(seen.record.clone(), mark, place).await;
         }
         let holder = |run: &str, mark: &str| Holder::new(Process::current(), run, ask.what, mark);
         let now = "; `--now` goes beside it";
@@ -125,23 +137,23 @@ impl Guest {
                 }
             }
         };
-        Self::come(stay.record().clone(), mark, Some(stay)).await
+        Self::come(stay.record().clone(), mark, Place::Leased(stay)).await
     }
 
     /// Kills what dead holders left there, and has it answer.
-    async fn come(record: Record, mark: String, stay: Option<Box<Stay>>) -> Result<Self> {
+    async fn come(record: Record, mark: String, place: Place) -> Result<Self> {
         let transport = transport::connect(record.name(), &deployed(&record)?.reach);
         let guest = Self {
             record,
             transport,
             mark,
-            stay,
+            place,
         };
         match guest.prove().await {
             Ok(()) => Ok(guest),
             Err(error) => {
                 let error = no_use(error, guest.record.name());
-                if let Some(stay) = guest.stay {
+                if let Place::Leased(stay) = guest.place {
                     let left = stay.left();
                     stay.end(left.is_empty())?;
                 }
@@ -151,7 +163,11 @@ impl Guest {
     }
 
     async fn prove(&self) -> Result<()> {
-        for mark in self.stay.iter().flat_map(|stay| stay.left()) {
+        let left = match &self.place {
+            Place::Leased(stay) => stay.left(),
+            Place::Beside | Place::Mine => Vec::new(),
+        };
+        for mark in left {
             self.transport.sweep(&mark, SWEEP).await?;
         }
         self.transport.probe(PROOF).await.map(drop)
@@ -172,14 +188,16 @@ impl Guest {
 
     /// Ends the visit, and says what becomes of an instance that nobody keeps.
     pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
-        let clean = match over {
-            Over::Done => Ok(()),
-            Over::CutOff => self.transport.sweep(&self.mark, SWEEP).await,
+        let clean = match (over, &self.place) {
+            (Over::Done, _) => Ok(()),
+            // What was cut off is killed by the transport, and that before it answers again.
+            (Over::CutOff, Place::Mine) => self.transport.probe(SWEEP).await.map(drop),
+            (Over::CutOff, _) => self.transport.sweep(&self.mark, SWEEP).await,
         };
         if let Err(error) = &clean {
             ui::warn(error.chain());
         }
-        let Some(stay) = self.stay else {
+        let Place::Leased(stay) = self.place else {
             return Ok(());
         };
         let report = stay.end(clean.is_ok())?;
