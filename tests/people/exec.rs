@@ -90,10 +90,15 @@ fn what_no_run_keeps_goes_with_the_last_who_uses_it() {
     let world = with_box();
     let run = world.tool(&["holds[box]"]).start();
     eventually("the run", || world.path("held").exists());
-    let mut waits = world.tool(&["exec", "box", "--", "echo", "mine"]).start();
+    let line = format!(
+        "until [ -e {} ]; do sleep 0.02; done; echo mine",
+        world.path("ended").display()
+    );
+    let mut waits = world.tool(&["exec", "box", "--shell", &line]).start();
     waits.wait_for("waiting for box-0: held by pid ");
     world.file("go", "");
     run.wait().code(0).says("left to others that use them");
+    world.file("ended", "");
     waits.wait().code(0).says("mine").says("deleted box-0");
     world.is_clean();
 }
