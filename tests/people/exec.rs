@@ -85,6 +85,17 @@ fn who_comes_second_waits_unless_it_is_now() {
     world.is_clean();
 }
 
+/// Who holds an instance need not wait for it: a test that uses the tool, say.
+#[test]
+fn a_test_goes_through_to_its_own_instance() {
+    let world = with_box();
+    world.file("asks", "");
+    world.file("go", "");
+    world.run(&["holds[box]"]).code(0);
+    assert_eq!(world.read("said"), "seen by the test\n");
+    world.is_clean();
+}
+
 #[test]
 fn what_no_run_keeps_goes_with_the_last_who_uses_it() {
     let world = with_box();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{quick, target, world};
+use super::{quick, target, with_box, world};
 use crate::{
     run::world::World,
     support::{Terminal, container::Engine, eventually, vm::Images},
@@ -35,6 +35,43 @@ fn as_after_a_boot(world: &World) {
     fs::write(&path, pool.to_string()).expect("the pool");
 }
 
+/// A run that keeps its instances, in a terminal that is closed after it where there is one.
+fn keep(world: &World) {
+    if !Terminal::is_here() {
+        quick(world);
+        return;
+    }
+    let line = ["--keep-targets", "-E", "test(/^quick/)"];
+    let terminal = Terminal::open(world.tool(&line));
+    assert_eq!(terminal.code(), 0, "{}", terminal.screen());
+    terminal.close();
+}
+
+/// The run ends in order: what it was to keep stays, and is no dead holder's.
+#[test]
+fn a_run_whose_terminal_is_closed_keeps_what_it_should() {
+    if !Terminal::is_here() {
+        return;
+    }
+    let world = with_box();
+    quick(&world);
+    let line = ["--keep-targets", "holds[box]"];
+    let terminal = Terminal::open(world.tool(&line));
+    eventually("the run", || world.path("held").exists());
+    terminal.close();
+    let used = || target(&world, "box-0")["users"] != json!([]);
+    eventually("the run's end", || !used());
+    let left = target(&world, "box-0");
+    assert_eq!(
+        (&left["state"], &left["kept"]),
+        (&json!("ready"), &json!(true))
+    );
+    quick(&world).never_says("recycled");
+    assert_eq!(world.read("ledger"), "deploy box-0\n");
+    world.run(&["--delete-targets"]).code(0);
+    world.is_clean();
+}
+
 #[test]
 fn a_virtual_machine() {
     let Some(images) = here(Images::build()) else {
@@ -42,7 +79,7 @@ fn a_virtual_machine() {
     };
     let world = world();
     world.file("target-test.toml", &images.target("vm"));
-    quick(&world);
+    keep(&world);
     world.run(&["logs", "vm"]).code(0).says("ready: vm-0");
     let follow = world.tool(&["logs", "-f", "vm-0"]).start();
     let said = "echo seen on the console >/dev/console";
@@ -87,7 +124,7 @@ fn a_container() {
     };
     let world = world();
     world.file("target-test.toml", &engine.target("ct"));
-    quick(&world);
+    keep(&world);
     let exec = world.run(&[
         "exec",
         "ct",

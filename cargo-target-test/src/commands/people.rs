@@ -6,6 +6,8 @@ mod choose;
 mod guest;
 mod wall;
 
+use target_fixtures::env;
+
 use crate::{error::Result, provision::pool::Holder};
 
 pub(super) use self::{
@@ -19,9 +21,12 @@ pub(super) fn me() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
-/// Whether this lease was taken by hand by this user, who thus need not wait for it.
+/// Whether this lease is one for which this user need not wait: theirs by hand, or the one that this process was started
+/// under, by a test or in a shell on the instance.
 pub(super) fn is_mine(holder: &Holder) -> bool {
-    holder.manual.is_some_and(|manual| manual.uid == me())
+    let under =
+        std::env::var(env::LEASE).is_ok_and(|lease| !lease.is_empty() && lease == holder.lease);
+    under || holder.manual.is_some_and(|manual| manual.uid == me())
 }
 
 /// One thread that waits for everything.

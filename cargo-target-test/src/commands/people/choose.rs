@@ -25,7 +25,7 @@ impl Choice {
         &self.all[0]
     }
 
-    /// The one that this user leases by hand.
+    /// The one that this user need not wait for.
     pub(in crate::commands) fn mine(&self) -> Option<&Seen> {
         let mut all = self.all.iter();
         all.find(|seen| seen.holder.as_ref().is_some_and(is_mine))

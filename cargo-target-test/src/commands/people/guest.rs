@@ -62,7 +62,7 @@ enum Place {
     Leased(Box<Stay>),
     /// Beside whoever holds it.
     Beside,
-    /// Under their lease by hand, whose mark others of their sessions have too.
+    /// Under a lease that is theirs already, whose mark others of their sessions have too.
     Mine,
 }
 
@@ -76,8 +76,7 @@ pub(in crate::commands) enum Over {
 }
 
 impl Guest {
-    /// Comes onto the instance: at once with `now`, or where it is leased by hand by this user; else when its lease is
-    /// free.
+    /// Comes onto the instance: at once with `now`, or where this user has it already; else when its lease is free.
     pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
         let pool = Pool::open(&setting::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
@@ -89,7 +88,7 @@ impl Guest {
             check_alive(&seen.record)?;
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
-                // What is started under a lease by hand goes when that ends.
+                // What is started under a lease goes when that ends.
                 Some(holder) => (holder.lease.clone(), Place::Mine),
                 None => (new_mark(), Place::Beside),
             };
