@@ -72,6 +72,11 @@ fn values_are_shared_as_far_as_they_say() {
         "{lines:?}"
     );
     assert_eq!(lines.last().map(String::as_str), Some("down token"));
+    assert_eq!(
+        outcome.lines_with(&["target-test: fixtures took "]),
+        1,
+        "{outcome:?}"
+    );
     let at = |line: &str| lines.iter().position(|one| one == line);
     assert!(
         at("down file") < at("down folder")

@@ -12,6 +12,8 @@ use std::{fs, path::PathBuf, sync::OnceLock};
 use crate::support::{Outcome, Project, Tool};
 
 const TESTS: &str = r##"
+use target_fixtures::platform::Qemu;
+
 #[target_test]
 fn quick(target: &Target) -> Result<()> {
     target.run("true")?;
@@ -55,6 +57,44 @@ fn restored_2(target: &Target) -> Result<()> {
 #[target_test(reuse = "snapshot")]
 fn restored_3(target: &Target) -> Result<()> {
     leaves_a_trace(target, "3")
+}
+
+/// Down and up again, by itself and by its power button.
+#[target_test]
+fn comes_up_again(target: &Qemu) -> Result<()> {
+    let before = target.facts()?.boot_id;
+    target.run("touch /run/before; sleep 1000 >/dev/null 2>&1 &")?;
+    let lost = target.command("sleep 1000").spawn()?;
+    target.reboot()?;
+    let after = target.facts()?.boot_id;
+    assert_ne!(before, after);
+    assert_eq!(target.file("/run/before")?, None);
+    assert!(lost.wait().is_err());
+    target.restart()?;
+    assert_ne!(target.facts()?.boot_id, after);
+    assert!(target.console()?.contains("ready: it-0"), "{}", target.console()?);
+    assert!(["kvm", "tcg"].contains(&target.accel()) && target.cores()? >= 1 && !target.memory()?.is_empty());
+    Ok(())
+}
+
+/// Remembered, changed, put back; its link pulled and plugged in.
+#[target_test]
+fn goes_back(target: &Qemu) -> Result<()> {
+    target.run("touch /run/a")?;
+    target.snapshot("first")?;
+    target.run("rm /run/a; touch /run/b")?;
+    target.restore("first")?;
+    assert!(target.file("/run/a")?.is_some() && target.file("/run/b")?.is_none());
+    assert!(target.restore("none").unwrap_err().to_string().contains("none"));
+    assert_eq!(target.snapshot("no name").unwrap_err().kind(), target_fixtures::ErrorKind::Request);
+    let changes = || target.run("cat /sys/class/net/eth0/carrier_changes");
+    let before: u32 = changes()?.stdout.trim().parse()?;
+    target.set_link(0, false)?;
+    target.set_link(0, true)?;
+    target.wait_for_command("true", std::time::Duration::from_secs(30))?;
+    assert!(changes()?.stdout.trim().parse::<u32>()? > before);
+    assert_eq!(target.set_link(7, false).unwrap_err().kind(), target_fixtures::ErrorKind::Request);
+    Ok(())
 }
 
 /// The same, and talks to nobody any more.

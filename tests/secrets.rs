@@ -268,6 +268,62 @@ fn a_password_opens_a_machine() {
         .never_says("wrong word");
 }
 
+/// As root, by the target's password or by one of the test's own; what root runs is killed like anything else.
+const ROOT: &str = r##"
+use target_fixtures::{ErrorKind, Exit};
+
+#[target_test]
+fn becomes_root(target: &Target) -> Result<()> {
+    assert_ne!(target.run("id -u")?.stdout, "0\n");
+    let said = target.command("id -u; echo \"$A $1\"; pwd; cat").arg("x y").env("A", "it's").current_dir("/usr").sudo().stdin("in").run()?;
+    assert_eq!(said.stdout, "0\nit's x y\n/usr\nin");
+    assert_eq!(target.sudo("cat; echo end")?.stdout, "end\n");
+    assert_eq!(target.command("exit 7").sudo().allow_failure().run()?.exit, Exit::Code(7));
+    let own = std::env::var("LAB_PASSWORD")?;
+    assert_eq!(target.command("id -u").password(&own).run()?.stdout, "0\n");
+    let error = target.command("true").password("a wrong one").run().unwrap_err();
+    assert!(error.kind() == ErrorKind::Exit && !error.to_string().contains("a wrong one"), "{error}");
+    assert!(!target.sudo("env; cat /proc/self/environ")?.stdout.contains(&own));
+    assert_eq!(target.run("ls /tmp/tmp.*/ask 2>/dev/null; true")?.stdout, "");
+    let mut sleeper = target.command("echo $$; exec sleep 1000").sudo().spawn()?;
+    let pid = sleeper.next_line(std::time::Duration::from_secs(20))?.ok_or("no line")?.text;
+    target.sudo(format!("kill -0 {pid}"))?;
+    sleeper.kill()?;
+    let gone = format!("i=0; while kill -0 {pid} 2>/dev/null; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done");
+    target.sudo(gone)?;
+    Ok(())
+}
+"##;
+
+#[test]
+fn a_password_makes_root() {
+    let password = "lab 'word' 7f3a91c4";
+    let Some(user) = User::new(password) else {
+        return;
+    };
+    user.may_sudo();
+    let sshd = crate::support::Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
+    let (host, known) = (
+        sshd.address("alpha-0"),
+        sshd.setting("alpha-0", "userknownhostsfile"),
+    );
+    let project = Project::new("secrets-root")
+        .test_file("cases", ROOT)
+        .playbook(&format!(
+            "[[targets]]\nname = \"lab\"\nplatform = \"ssh\"\nhosts = [{host:?}]\nuser = {:?}\n\
+             known-hosts = {known:?}\npassword = {{ env = \"LAB_PASSWORD\" }}\n",
+            user.name()
+        ));
+    let words = ["--success-output", "immediate", "-v"];
+    let run = project
+        .tool(words)
+        .env("LAB_PASSWORD", password)
+        .run()
+        .code(0);
+    run.never_says(password).never_says("a wrong one");
+    wrote_none(&project.private(""));
+}
+
 #[test]
 fn a_container_has_it_in_its_environment() {
     let engine = match Engine::start() {

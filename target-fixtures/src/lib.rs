@@ -213,7 +213,7 @@
 //! value is `Serialize` and `Deserialize` (crate `serde`, a dependency of your tests). One of the run takes no target, and
 //! its tear-down gets the value alone; one of an instance ends when no test needs the instance, or it is to be
 //! made anew. A tear-down that fails makes the instance dirty: no other test gets it. The time that fixtures take
-//! is told apart from the test's. A set-up that fails fails the tests that need it, and is tried once;
+//! is told apart from the test's, but counts for its `timeout`. A set-up that fails fails the tests that need it, and is tried once;
 //! one that [skips](fn@skip) skips them.
 //!
 //! # Errors and skips

@@ -93,6 +93,34 @@ fn time_is_limited(target: &Target) -> Result<()> {
     Ok(())
 }
 
+#[target_test]
+fn folders_and_ports(target: &Target) -> Result<()> {
+    use std::io::{Read as _, Write as _};
+    let (there, here) = (folder(target)?, at(&format!("folder-{}", target.instance())));
+    fs::create_dir_all(here.join("sub")).unwrap();
+    for number in 0..20 {
+        fs::write(here.join(format!("sub/{number}")), vec![number; 3000]).unwrap();
+    }
+    target.put(&here, &there)?;
+    target.write(format!("{there}/sub/0"), "other")?;
+    target.put(&here, &there)?;
+    target.get(&there, here.join("back"))?;
+    assert_eq!(fs::read(here.join("back/sub/0")).unwrap(), vec![0; 3000]);
+    assert_eq!(fs::read_dir(here.join("back/sub")).unwrap().count(), 20);
+    assert!(!target.facts()?.kernel.is_empty());
+    let port = 20000 + (std::process::id() % 12000) as u16;
+    let _server = target.command("exec busybox nc -l -p \"$1\" -e cat").arg(port.to_string()).spawn()?;
+    target.wait_for_port(port, Duration::from_secs(20))?;
+    let forward = target.forward(port)?;
+    let mut stream = std::net::TcpStream::connect(forward.address())?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(b"hello")?;
+    let mut said = [0; 5];
+    stream.read_exact(&mut said)?;
+    assert_eq!(&said, b"hello");
+    Ok(())
+}
+
 /// Writes down what tells the instances apart.
 #[target_test(count = 2)]
 fn are_distinct(targets: &[Target]) -> Result<()> {

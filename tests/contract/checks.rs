@@ -44,6 +44,7 @@ pub(super) fn serves(subject: &impl Subject) {
         "quick",
         "files",
         "commands",
+        "folders_and_ports",
         "time_is_limited",
         "are_distinct",
     ];

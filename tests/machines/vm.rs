@@ -77,6 +77,19 @@ fn a_machine_that_never_answers_shows_its_console() {
     lab.run(&["quick"]).code(69).says("its kernel panicked");
 }
 
+/// What a test does to its machine as a whole; afterwards it serves others.
+#[test]
+fn a_test_reboots_restores_and_unplugs_its_machine() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&images.target("it"));
+    let run = lab
+        .run(&["-E", "test(/^(comes_up_again|goes_back|quick)\\[/)"])
+        .code(0);
+    run.line_with(&["PASS", "comes_up_again[it]"])
+        .line_with(&["PASS", "goes_back[it]"])
+        .line_with(&["PASS", "quick[it]"]);
+}
+
 #[test]
 fn a_reboot_in_a_recipe_is_waited_for() {
     let Some(images) = images() else { return };

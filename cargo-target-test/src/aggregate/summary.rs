@@ -3,7 +3,10 @@
 //! Owns what nextest cannot know: verdicts beyond pass and fail, and instances. Says nothing where there
 //! is nothing to add. Must not know how instances are had or deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     execute::{
@@ -20,6 +23,8 @@ use crate::{
 const TEST_RUN_FAILED: i32 = nextest_metadata::NextestExitCode::TEST_RUN_FAILED;
 const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
+/// Fixtures that take less are not worth a line.
+const WORTH_SAYING: Duration = Duration::from_millis(100);
 /// How many cases are named that the same cause befell.
 const OFTEN: usize = 10;
 
@@ -89,6 +94,7 @@ impl Results<'_> {
                 ui::note(format!("{what}: {}", names.join(", ")));
             }
         }
+        self.print_fixtures();
         if !self.used.is_empty() {
             ui::note(format!("instance-seconds: {}", self.instance_seconds()));
         }
@@ -99,6 +105,19 @@ impl Results<'_> {
         for failure in &self.report.failed {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));
+        }
+    }
+
+    /// How much of the tests' time was not theirs.
+    fn print_fixtures(&self) {
+        let outcomes = self.outcomes.iter();
+        let fixtures: Duration = outcomes.clone().map(|outcome| outcome.fixtures).sum();
+        if fixtures > WORTH_SAYING {
+            let all: Duration = outcomes.map(|outcome| outcome.took).sum();
+            let [fixtures, all] = [fixtures, all].map(|time| time.as_secs_f64());
+            ui::note(format!(
+                "fixtures took {fixtures:.1} s of the tests' {all:.1} s"
+            ));
         }
     }
 

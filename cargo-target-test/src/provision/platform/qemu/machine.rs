@@ -133,7 +133,11 @@ fn tell(order: &Order, command: &str) -> Result<()> {
     let said = monitor.tell(command)?;
     match said.trim() {
         "" => Ok(()),
-        words => Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}"))),
+        words => {
+            // Who cannot go back is left standing still.
+            let _ = monitor.ask("cont", &json!({}));
+            Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}")))
+        }
     }
 }
 
