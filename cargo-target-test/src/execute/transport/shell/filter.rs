@@ -3,6 +3,8 @@
 //! Owns the reading of what `shell::wrap` prints: `RS nonce [ text RS` before and `RS nonce ] text RS`
 //! after the command's own output, where RS is the byte 0x1e. Must not know where bytes come from.
 
+use memchr::memmem;
+
 /// How much of what comes before the start markers is kept for the error message, in bytes.
 const NOISE: usize = 2048;
 /// The longest text in a marker: a process id or an exit code.
@@ -60,6 +62,7 @@ impl Filter {
 struct Strip {
     /// RS and the nonce.
     token: Vec<u8>,
+    finder: memmem::Finder<'static>,
     /// The beginning of what may be a marker.
     held: Vec<u8>,
     noise: Vec<u8>,
@@ -79,6 +82,7 @@ impl Strip {
         let mut token = vec![RS];
         token.extend_from_slice(nonce.as_bytes());
         Self {
+            finder: memmem::Finder::new(&token).into_owned(),
             token,
             held: Vec::new(),
             noise: Vec::new(),
@@ -102,8 +106,8 @@ impl Strip {
     fn scan(&mut self, bytes: &[u8], own: &mut Vec<u8>) {
         // `from` is the first byte not yet passed on, `at` where the search goes on.
         let (mut from, mut at) = (0, 0);
-        while let Some(found) = bytes[at..].iter().position(|byte| *byte == RS) {
-            at += found;
+        while let Some(next) = self.next(bytes, at) {
+            at = next;
             match self.look(&bytes[at..]) {
                 Found::Data => at += 1,
                 Found::Partial => {
@@ -125,6 +129,15 @@ impl Strip {
             }
         }
         self.pass(&bytes[from..], own);
+    }
+
+    /// Where a token, or at the very end the beginning of one, stands next.
+    fn next(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        if let Some(found) = self.finder.find(&bytes[at..]) {
+            return Some(at + found);
+        }
+        let last = bytes.len().saturating_sub(self.token.len() - 1).max(at);
+        (last..bytes.len()).find(|start| self.token.starts_with(&bytes[*start..]))
     }
 
     fn pass(&mut self, bytes: &[u8], own: &mut Vec<u8>) {

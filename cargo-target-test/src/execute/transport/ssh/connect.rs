@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use ssh2::{BlockDirections, ErrorCode, Session};
+use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
 use super::{
     auth,
@@ -189,6 +189,7 @@ impl Stage<'_> {
     fn establish(&mut self) -> Result<()> {
         let records = host_key::records(self.config)?;
         host_key::prefer(&self.session, &records);
+        prefer_quick_ciphers(&self.session);
         let mut session = self.session.clone();
         self.drive(|| session.handshake())
             .map_err(|error| self.refused(&error))?;
@@ -251,6 +252,27 @@ pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
         format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
     Error::new(ErrorKind::Infra, text)
         .with_hint("is an SSH server listening there, and not overloaded?")
+}
+
+/// AES in Galois counter mode first, of which one core does several times as much as of ChaCha20; where the processor has
+/// no instructions for it, libssh2's own order is as good.
+fn prefer_quick_ciphers(session: &Session) {
+    #[cfg(target_arch = "x86_64")]
+    let has_aes = std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    let has_aes = std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let has_aes = false;
+    for kind in [MethodType::CryptCs, MethodType::CryptSc] {
+        let Ok(mut ciphers) = session.supported_algs(kind) else {
+            continue;
+        };
+        ciphers.sort_by_key(|name| !name.contains("-gcm@"));
+        if has_aes {
+            // A refusal leaves the defaults.
+            let _ = session.method_pref(kind, &ciphers.join(","));
+        }
+    }
 }
 
 pub(super) fn would_block(error: &ssh2::Error) -> bool {
