@@ -45,6 +45,17 @@ fn hello_runs_under_plain_cargo_test() {
         .says("3 passed");
 }
 
+/// Fixtures: shared, of one test, and none of either left.
+#[test]
+fn fixtures_are_shared_and_gone() {
+    let project = examples();
+    let mut run = project.run(&["-p", "fixtures"]).code(0);
+    for test in ["greets", "writes_what_it_hears", "is_known_to_fail"] {
+        run = run.line_with(&["PASS", &format!("{test}[local]")]);
+    }
+    run.says("failed as expected: is_known_to_fail[local]: nobody has written it yet");
+}
+
 /// README's second example: every test on both targets, each reaching the machine it was given.
 #[test]
 fn matrix_reaches_the_right_machines() {

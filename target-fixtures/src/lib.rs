@@ -214,7 +214,8 @@
 //! its tear-down gets the value alone; one of an instance ends when no test needs the instance, or it is to be
 //! made anew. A tear-down that fails makes the instance dirty: no other test gets it. The time that fixtures take
 //! is told apart from the test's, but counts for its `timeout`. A set-up that fails fails the tests that need it, and is tried once;
-//! one that [skips](fn@skip) skips them.
+//! one that [skips](fn@skip) skips them. Of a test on several targets, its fixtures are on the first. A run is what one
+//! broker serves: each part of `--partitions` is one, and without `cargo target-test` it lasts until 10 s after the last test.
 //!
 //! # Errors and skips
 //!
