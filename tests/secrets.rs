@@ -284,13 +284,14 @@ fn becomes_root(target: &Target) -> Result<()> {
     let error = target.command("true").password("a wrong one").run().unwrap_err();
     assert!(error.kind() == ErrorKind::Exit && !error.to_string().contains("a wrong one"), "{error}");
     assert!(!target.sudo("env; cat /proc/self/environ")?.stdout.contains(&own));
-    assert_eq!(target.run("ls /tmp/tmp.*/ask 2>/dev/null; true")?.stdout, "");
     let mut sleeper = target.command("echo $$; exec sleep 1000").sudo().spawn()?;
     let pid = sleeper.next_line(std::time::Duration::from_secs(20))?.ok_or("no line")?.text;
     target.sudo(format!("kill -0 {pid}"))?;
     sleeper.kill()?;
     let gone = format!("i=0; while kill -0 {pid} 2>/dev/null; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done");
     target.sudo(gone)?;
+    let left = "find /tmp -maxdepth 2 -name ask -user $(id -u) 2>/dev/null; true";
+    assert_eq!(target.run(left)?.stdout, "");
     Ok(())
 }
 "##;

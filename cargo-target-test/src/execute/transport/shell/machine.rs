@@ -39,13 +39,14 @@ pub(crate) fn as_root(line: &str) -> String {
 /// arguments and in no file.
 pub(crate) fn as_root_by_password(line: &str) -> String {
     let plain = quote(line);
-    let clean = quote(&format!("unset {SECRET}; {line}"));
+    // The program is not needed once it was asked, and a command may be killed.
+    let clean = quote(&format!("rm -rf -- \"$1\"; shift; unset {SECRET}; {line}"));
     let ask = quote(&format!("#!/bin/sh\nprintf \"%s\\n\" \"${SECRET}\"\n"));
     format!(
         "IFS= read -r {SECRET}; \
          if [ \"$(id -u)\" = 0 ]; then unset {SECRET}; exec /bin/sh -c {plain}; fi; \
          d=$(umask 077; mktemp -d) || exit 1; printf %s {ask} >$d/ask; chmod 700 $d/ask; \
-         export {SECRET}; SUDO_ASKPASS=$d/ask sudo -A -- /bin/sh -c {clean}; s=$?; rm -rf $d; exit $s"
+         export {SECRET}; SUDO_ASKPASS=$d/ask sudo -A -- /bin/sh -c {clean} sh $d; s=$?; rm -rf $d; exit $s"
     )
 }
 
