@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf, sync::OnceLock};
 use crate::support::{Outcome, Project, Tool};
 
 const TESTS: &str = r##"
-use target_fixtures::platform::Qemu;
+use target_fixtures::platform::{Container, Qemu};
 
 #[target_test]
 fn quick(target: &Target) -> Result<()> {
@@ -74,6 +74,29 @@ fn comes_up_again(target: &Qemu) -> Result<()> {
     assert_ne!(target.facts()?.boot_id, after);
     assert!(target.console()?.contains("ready: it-0"), "{}", target.console()?);
     assert!(["kvm", "tcg"].contains(&target.accel()) && target.cores()? >= 1 && !target.memory()?.is_empty());
+    Ok(())
+}
+
+/// Several of one platform, typed.
+#[target_test(count = 2)]
+fn are_two(targets: &[Container]) -> Result<()> {
+    assert_ne!(targets[0].container(), targets[1].container());
+    Ok(())
+}
+
+/// Restarted by its engine; it cannot reboot.
+#[target_test]
+fn is_restarted(target: &Container) -> Result<()> {
+    let started = || target.run("cut -d' ' -f22 /proc/1/stat");
+    let before = started()?.stdout;
+    target.run("echo x >/stays; sleep 1000 >/dev/null 2>&1 &")?;
+    target.restart()?;
+    assert_ne!(started()?.stdout, before);
+    assert_eq!(target.cat("/stays")?, "x\n");
+    assert_eq!(target.reboot().unwrap_err().kind(), target_fixtures::ErrorKind::Request);
+    assert!(!target.engine().is_empty() && target.container().starts_with("tt-"));
+    target.restart()?;
+    target.run("true")?;
     Ok(())
 }
 

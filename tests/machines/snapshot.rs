@@ -56,6 +56,19 @@ fn a_container_is_put_back() {
     assert_eq!(engine.labelled(label), [""; 0]);
 }
 
+#[test]
+fn a_test_restarts_its_container() {
+    let Some(engine) = here(Engine::start()) else {
+        return;
+    };
+    let lab = Lab::new(&format!("{}count = 2\n", engine.target("it")));
+    let tests = "test(/^(is_restarted|are_two|quick)\\[/)";
+    let run = lab.run(&["-E", tests]).code(0);
+    run.line_with(&["PASS", "are_two[it]"])
+        .line_with(&["PASS", "is_restarted[it]"])
+        .line_with(&["PASS", "quick[it]"]);
+}
+
 /// An instance that an earlier run kept without a state is made anew, once.
 #[test]
 fn without_a_state_an_instance_is_made_anew() {
