@@ -195,13 +195,13 @@
 //!     Ok("t".to_owned())
 //! }
 //!
-//! fn drop_table(target: &Target, table: &String) -> Result<()> {
+//! fn drop_table(target: &Target, table: &str) -> Result<()> {
 //!     target.run(format!("psql -c 'drop table {table}'"))?;
 //!     Ok(())
 //! }
 //!
 //! #[target_test]
-//! fn inserts(target: &Target, table: &String) -> Result<()> {
+//! fn inserts(target: &Target, table: &str) -> Result<()> {
 //!     target.run(format!("psql -c 'insert into {table} values (1)'"))?;
 //!     Ok(())
 //! }

@@ -73,6 +73,14 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// Whether the instance is down for a while because of it.
+    #[must_use]
+    pub fn goes_down(&self) -> bool {
+        matches!(self, Self::Reboot | Self::Restart | Self::Restore { .. })
+    }
+}
+
 /// Which way a port is forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

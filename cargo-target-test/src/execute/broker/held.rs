@@ -53,6 +53,8 @@ pub(super) struct Held {
     /// Requests under way, and those that were cut off.
     unfinished: AtomicUsize,
     end: watch::Sender<bool>,
+    /// How much is under way for which an instance goes down.
+    going_down: AtomicUsize,
     /// Why an instance is lost, as seen from outside.
     lost: watch::Sender<Option<String>>,
 }
@@ -91,6 +93,15 @@ pub(super) struct Reached {
     pub(super) record: Record,
 }
 
+/// An instance of a lease is down on purpose.
+pub(super) struct GoesDown<'a>(&'a Held);
+
+impl Drop for GoesDown<'_> {
+    fn drop(&mut self) {
+        self.0.going_down.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Held {
     pub(super) fn new(
         asker: &Asker,
@@ -110,6 +121,7 @@ impl Held {
             supply,
             pool: tokio::sync::Mutex::new(Some(lease)),
             unfinished: AtomicUsize::new(0),
+            going_down: AtomicUsize::new(0),
             end: watch::Sender::new(false),
             lost: watch::Sender::new(None),
         }
@@ -212,6 +224,12 @@ impl Held {
         self.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Until this is dropped, an instance may be down.
+    pub(super) fn goes_down(&self) -> GoesDown<'_> {
+        self.going_down.fetch_add(1, Ordering::Relaxed);
+        GoesDown(self)
+    }
+
     /// Done when the lease has ended.
     pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
         let mut end = self.end.subscribe();
@@ -252,7 +270,9 @@ impl Held {
             loop {
                 tokio::time::sleep(LOOK).await;
                 for Reached { record, .. } in self.reached.values() {
-                    if let Err(error) = core.check_alive(record).await {
+                    let seen = core.check_alive(record).await;
+                    // Down on purpose is not lost; who brought it down sees it come up.
+                    if let (Err(error), 0) = (seen, self.going_down.load(Ordering::Relaxed)) {
                         return error.chain();
                     }
                 }

@@ -74,6 +74,7 @@ pub(super) async fn act(
     act: &Act,
     limit: Duration,
 ) -> Result<()> {
+    let _down = act.goes_down().then(|| held.goes_down());
     match act {
         Act::Reboot => reboot(core, held, at, limit).await,
         Act::Restart => {
