@@ -57,6 +57,20 @@ fn quick(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// More than a slow link takes in a moment.
+#[target_test]
+fn sends_much(target: &Target) -> Result<()> {
+    let at = std::env::temp_dir().join(format!("much-{}", std::process::id()));
+    let much: Vec<u8> = (0_u32..12 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(&at, &much)?;
+    let there = target.run("mktemp")?.stdout.trim().to_owned();
+    let put = target.put(&at, &there);
+    std::fs::remove_file(at)?;
+    put?;
+    assert_eq!(target.run(format!("wc -c <{there}; rm {there}"))?.stdout.trim(), much.len().to_string());
+    Ok(())
+}
+
 #[target_test]
 fn other(target: &Target) -> Result<()> {
     target.run("true")?;

@@ -111,12 +111,10 @@ fn a_server_that_died_between_two_leases_costs_no_attempt() {
     assert!(lab.path("quick-alpha-1").exists());
 }
 
-/// Behind a slow link, of a case's time most is what it asks its target for: leasing, proving and sweeping cost little.
-#[test]
-fn a_slow_link_costs_a_case_few_round_trips() {
+/// A server behind a link with this delay each way, and a playbook that reaches it by that.
+fn behind(delay: Duration) -> (Lab, Sshd, Proxy) {
     let sshd = Sshd::start(&["one"]);
     let port = sshd.setting("one", "port");
-    let delay = Duration::from_millis(50);
     let proxy = Proxy::new(port.parse().expect("a port"), delay, Fate::Lives);
     let known = sshd.directory().join("known_hosts");
     let text = fs::read_to_string(&known).expect("the known hosts");
@@ -125,10 +123,27 @@ fn a_slow_link_costs_a_case_few_round_trips() {
     let lab = Lab::new(1);
     let playbook = sshd.playbook(&[("alpha", &["one"])]);
     lab.playbook(&playbook.replace(&format!(":{port}"), &format!(":{}", proxy.port())));
+    (lab, sshd, proxy)
+}
+
+/// Behind a slow link, of a case's time most is what it asks its target for: leasing, proving and sweeping cost little.
+#[test]
+fn a_slow_link_costs_a_case_few_round_trips() {
+    let (lab, _sshd, proxy) = behind(Duration::from_millis(50));
     lab.run(&["quick", "-j1"]).code(0);
     let one = proxy.trips();
     lab.run(&["quick", "other", "-j1"]).code(0);
     let two = proxy.trips() - one;
     eprintln!("a run of one case: {one} round trips; of two: {two}");
     assert!(two <= one + 4, "{one} and {two} round trips");
+}
+
+/// Who waits for a large file hears how far it is.
+#[test]
+fn a_long_transfer_tells_how_far_it_is() {
+    let (lab, _sshd, _proxy) = behind(Duration::from_millis(200));
+    let run = lab
+        .run(&["sends_much", "--success-output", "final"])
+        .code(0);
+    run.line_with(&["alpha-0: put `", "MiB so far"]);
 }
