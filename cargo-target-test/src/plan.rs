@@ -17,7 +17,7 @@ pub use criteria::is_named;
 pub use durations::Durations;
 pub use matrix::build;
 pub use needs::{Needs, asked, met};
-pub use notes::{ON_HOST, skipped, unmatched};
+pub use notes::{ON_HOST, SEE_LIST, skipped, unmatched};
 pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;

@@ -86,7 +86,10 @@ pub fn run(
     }
     let dim = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     ui::out(listing.table(dim));
-    plan.notes.iter().for_each(ui::note);
+    // As for a run: what a filter leaves out was not asked for.
+    if chosen.is_none() || listing.cases.is_empty() {
+        listing.notes.iter().for_each(ui::note);
+    }
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use crate::{inventory::Inventory, playbook::Target};
 
 /// What the note says that is about tests which run on no target, and about nothing where none of them was chosen.
 pub const ON_HOST: &str = "once, on the host";
+/// What the note about tests without a target ends with, for who does not look at the list already.
+pub const SEE_LIST: &str = " (`cargo target-test list` shows all)";
 
 /// What a user should know of a plan.
 pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
@@ -25,7 +27,7 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let homeless = homeless(plan);
     if let [first, ..] = homeless.as_slice() {
         notes.push(format!(
-            "{} on no target, such as `{}`: {} (`cargo target-test list` shows all)",
+            "{} on no target, such as `{}`: {}{SEE_LIST}",
             tests(homeless.len(), ""),
             inventory.tests[first.test].name,
             first.reason

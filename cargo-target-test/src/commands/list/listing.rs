@@ -10,7 +10,7 @@ use target_fixtures::metadata::{Metadata, RetryOn, Reuse};
 use super::Chosen;
 use crate::{
     inventory::{Inventory, Test},
-    plan::{Case, Exclusion, Plan},
+    plan::{self, Case, Exclusion, Plan},
     playbook::Target,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Listing<'a> {
     pub(super) cases: Vec<CaseLine<'a>>,
     pub(super) excluded: Vec<ExcludedLine<'a>>,
     pub(super) plain: Vec<PlainLine<'a>>,
-    pub(super) notes: &'a [String],
+    pub(super) notes: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -138,9 +138,17 @@ impl<'a> Listing<'a> {
             cases,
             excluded,
             plain,
-            notes: &plan.notes,
+            notes: notes(plan),
         }
     }
+}
+
+/// What the plan has to say, to who is looking at the list.
+fn notes(plan: &Plan) -> Vec<&str> {
+    let notes = plan.notes.iter();
+    notes
+        .map(|note| note.trim_end_matches(plan::SEE_LIST))
+        .collect()
 }
 
 /// What a plan's numbers stand for.
