@@ -13,6 +13,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use target_fixtures::env;
@@ -145,9 +146,9 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Target options", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub delete_targets: bool,
     /// With --delete-targets: also instances that a living process holds
-    #[arg(long, help_heading = "Target options", requires = "delete_targets")]
+    #[arg(long, help_heading = "Target options", requires = "delete_targets", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub force: bool,
-    /// Stop at the first failure and open a shell on the failed case's instance, as the test left it
+    /// Stop at the first failure and open a shell on the failed case's instance, as the test and its tear-downs left it
     #[arg(long, help_heading = "Target options", hide_short_help = true)]
     pub shell_on_failure: bool,
     /// So many runs side by side on one pool, each with its part of the cases
@@ -256,12 +257,12 @@ impl Cli {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
-        let forwards = words
-            .get(1)
-            .is_some_and(|verb| verb == "run" || verb == "list");
+        let verb = words.get(1).and_then(|verb| verb.to_str());
+        let forwards = matches!(verb, Some("run" | "list"));
+        let usage = verb.and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
         let matches = command
             .try_get_matches_from_mut(words)
-            .map_err(|error| with_our_tip(error, forwards))?;
+            .map_err(|error| with_our_tip(with_usage(error, usage), forwards))?;
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
@@ -269,6 +270,14 @@ impl Cli {
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
     }
+}
+
+/// clap's own usage for a slip names what the environment gives, as if it had to be typed.
+fn with_usage(mut error: clap::Error, usage: Option<StyledStr>) -> clap::Error {
+    if let (Some(_), Some(usage)) = (error.get(ContextKind::Usage), usage) {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    error
 }
 
 /// clap's tip for an unknown option, to put it after `--`, would make a filter of it.

@@ -83,6 +83,8 @@ fn deleting_takes_no_filters_and_all_is_ours_then() {
         "x --delete-targets smoke",
         "x --delete-targets --keep-targets",
         "x --force",
+        "x --force smoke",
+        "x --force --keep-targets",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -94,6 +96,15 @@ fn an_unknown_option_names_the_nearest() {
     assert!(error.contains("--release"), "{error}");
     let error = parse("x list --jsn").unwrap_err();
     assert!(error.contains("--json"), "{error}");
+}
+
+#[test]
+fn a_slip_shows_what_there_is_to_type() {
+    for line in ["x lease", "x lease --pool d", "x lease --hlod"] {
+        let error = parse(line).unwrap_err();
+        let usage = "Usage: cargo target-test lease [OPTIONS] <INSTANCE>\n";
+        assert!(error.contains(usage), "{error}");
+    }
 }
 
 #[test]

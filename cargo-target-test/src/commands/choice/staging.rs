@@ -41,6 +41,9 @@ pub(super) fn choosing<'a>(
 /// Which cases start first. A seed that chance decides is said, so that the order can be had again.
 fn order(choosing: &ChoosingArgs) -> Order {
     if choosing.order != Some(OrderArg::Random) {
+        if choosing.seed.is_some() {
+            ui::warn("`--seed` changes nothing without `--order random`");
+        }
         return Order::Planned;
     }
     let seed = choosing.seed.unwrap_or_else(|| {
