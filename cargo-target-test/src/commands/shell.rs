@@ -63,7 +63,7 @@ async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)
     }
     let tty = std::io::stdin().is_terminal();
     if tty {
-        ui::note(format!("a shell on {name} ({})", deployed.host));
+        ui::note(format!("a shell on {name} ({})", deployed.address()));
     }
     let shell = interactive::shell(&deployed.reach, name, &config, &guest.environment(), tty)?;
     let (status, over) = run(shell, signals).await?;

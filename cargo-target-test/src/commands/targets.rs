@@ -123,13 +123,7 @@ pub fn rows(pool: &Pool) -> Result<Vec<Row>> {
 
 fn row(seen: &Seen, now: u64) -> Row {
     let record = &seen.record;
-    let host = record
-        .deployed
-        .as_ref()
-        .map(|deployed| match deployed.port {
-            Some(port) => format!("{}:{port}", deployed.host),
-            None => deployed.host.clone(),
-        });
+    let host = record.deployed.as_ref().map(|deployed| deployed.address());
     let holder = seen.holder.as_ref().map(|holder| HolderRow {
         pid: holder.process.pid,
         run: holder.run.clone(),

@@ -271,6 +271,16 @@ pub struct Deployed {
     pub reach: Reach,
 }
 
+impl Deployed {
+    /// Where it is, for people: the host, and the port where there is one.
+    pub fn address(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+}
+
 /// How an instance is reached: what a transport needs to connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -42,7 +42,7 @@ pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
         };
         let mut signals = Signals::catch()?;
         let until = people::now().saturating_add(args.time.as_secs().max(1));
-        let (name, host) = (guest.record.name(), &guest.deployed()?.host);
+        let (name, host) = (guest.record.name(), guest.deployed()?.address());
         let time = wall.time(until, people::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
         if !ui::pass_on(said.as_bytes()) {

@@ -22,7 +22,7 @@ use crate::{
     provision::{
         Run,
         platform::{self, Deployed},
-        pool::{Holder, Pool, Process, Record, RecordState, Seen},
+        pool::{Holder, Pool, Process, Record, RecordState, Seen, WhenDirty},
         visit::{Asked, Stay, Visit},
     },
     ui,
@@ -261,7 +261,12 @@ fn able(choice: &Choice) -> Result<Vec<Record>> {
         let checked = match &record.state {
             RecordState::Dirty { .. } | RecordState::Deleting { .. } => {
                 let message = format!("`{}` is {}", record.name(), record.state);
-                let hint = "`--now` looks at it all the same; the next run replaces it";
+                let then = match record.when_dirty {
+                    WhenDirty::Hold => "`cargo target-test --delete-targets` frees it",
+                    WhenDirty::Mend => "the next run mends it",
+                    WhenDirty::Forget => "the next run replaces it",
+                };
+                let hint = format!("`--now` looks at it all the same; {then}");
                 Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
             }
             RecordState::Ready => check_alive(record),

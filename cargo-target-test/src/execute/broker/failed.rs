@@ -69,9 +69,7 @@ impl Broker {
                     ));
                     continue;
                 }
-                ui::note(format!(
-                    "{case} failed: a shell on {name}, whose end goes on"
-                ));
+                ui::note(format!("{case} failed: a shell on {name}; `exit` goes on"));
                 let config = self.core.ssh_config();
                 let shell = interactive::shell(&deployed.reach, name, &config, &env, true);
                 let opened = match shell {
