@@ -23,7 +23,7 @@ use crate::{
 const TEST_RUN_FAILED: i32 = nextest_metadata::NextestExitCode::TEST_RUN_FAILED;
 const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
-/// Fixtures that take less are not worth a line.
+/// Fixtures, and machines that could not be had, that take less are not worth a line.
 const WORTH_SAYING: Duration = Duration::from_millis(100);
 /// How many cases are named that the same cause befell.
 const OFTEN: usize = 10;
@@ -95,8 +95,9 @@ impl Results<'_> {
             }
         }
         self.print_fixtures();
-        if !self.used.is_empty() {
-            ui::note(format!("instance-seconds: {}", self.instance_seconds()));
+        let used = self.instance_seconds();
+        if !used.is_empty() {
+            ui::note(format!("instance-seconds: {used}"));
         }
         for held in &self.report.dirty {
             let (instance, cause) = (&held.instance, &held.cause);
@@ -135,7 +136,7 @@ impl Results<'_> {
         }
     }
 
-    /// `debian 12.3 (2 instances), fedora 4.0`, with costs where they differ.
+    /// `debian 12.3 (2 instances), fedora 4.0`, with costs where they differ; without those of which nothing came.
     fn instance_seconds(&self) -> String {
         let costs = self.used.iter().any(|used| used.cost != self.used[0].cost);
         let one = |used: &Used| {
@@ -150,7 +151,9 @@ impl Results<'_> {
             };
             format!("{} {seconds:.1}{several}{cost}", used.target)
         };
-        self.used.iter().map(one).collect::<Vec<_>>().join(", ")
+        let used = self.used.iter();
+        let used = used.filter(|used| used.instances > 0 || used.time > WORTH_SAYING);
+        used.map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// What could not be had or was lost: deploys first, each cause in full once, and no cause more often than
