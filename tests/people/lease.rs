@@ -76,7 +76,10 @@ fn its_owner_goes_through_and_others_wait() {
         .code(0)
         .says("released box-0");
     assert!(!is_running(&world.read("stays")));
-    stays.wait().code(137);
+    stays
+        .wait()
+        .code(137)
+        .says("the lease of box-0 ended, and with it what ran there");
     run.wait().code(0).never_says("recycled");
     world
         .run(&["release", "box-0"])

@@ -44,6 +44,9 @@ pub fn verb(global: &Global, args: &ExecArgs) -> Result<u8> {
             Ok((_, over)) => *over,
             Err(_) => Over::CutOff,
         };
+        if let Ok((code, _)) = &ran {
+            guest.explain(*code).await;
+        }
         guest.leave(over).await?;
         ran.map(|(code, _)| code)
     })

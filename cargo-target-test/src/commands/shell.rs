@@ -47,6 +47,9 @@ pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
             Ok((_, over)) => *over,
             Err(_) => Over::CutOff,
         };
+        if let Ok((status, _)) = &opened {
+            guest.explain(code(*status)).await;
+        }
         guest.leave(over).await?;
         Ok(code(opened?.0))
     })

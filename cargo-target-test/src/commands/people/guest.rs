@@ -36,6 +36,11 @@ const APART: Duration = Duration::from_secs(5);
 const PROOF: Duration = Duration::from_secs(15);
 /// How long the killing of what is left there may take.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long the end of a lease may take, and how often it is looked for.
+const ENDING: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
+/// The exit codes of what was killed, and of an `ssh` whose session was.
+const KILLED: [u8; 2] = [128 + 9, 255];
 
 /// Who wants onto an instance.
 pub(in crate::commands) struct Ask<'a> {
@@ -63,7 +68,7 @@ enum Place {
     /// Beside whoever holds it.
     Beside,
     /// Under a lease that is theirs already, whose mark others of their sessions have too.
-    Mine,
+    Mine(Box<Pool>),
 }
 
 /// How a visit ended.
@@ -89,7 +94,7 @@ impl Guest {
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
                 // What is started under a lease goes when that ends.
-                Some(holder) => (holder.lease.clone(), Place::Mine),
+                Some(holder) => (holder.lease.clone(), Place::Mine(Box::new(pool))),
                 None => (new_mark(), Place::Beside),
             };
             return Self::come(seen.record.clone(), mark, place).await;
@@ -164,7 +169,7 @@ impl Guest {
     async fn prove(&self) -> Result<()> {
         let left = match &self.place {
             Place::Leased(stay) => stay.left(),
-            Place::Beside | Place::Mine => Vec::new(),
+            Place::Beside | Place::Mine(_) => Vec::new(),
         };
         for mark in left {
             self.transport.sweep(&mark, SWEEP).await?;
@@ -185,12 +190,32 @@ impl Guest {
         all
     }
 
+    /// Says that what ran here under a lease of theirs was killed because that ended, if so.
+    pub(in crate::commands) async fn explain(&self, code: u8) {
+        let Place::Mine(pool) = &self.place else {
+            return;
+        };
+        let since = Instant::now();
+        while KILLED.contains(&code) && since.elapsed() < ENDING {
+            let seen = pool.overview().unwrap_or_default();
+            let mut holders = seen.iter().filter_map(|seen| seen.holder.as_ref());
+            if !holders.any(|holder| holder.lease == self.mark) {
+                let name = self.record.name();
+                return ui::note(format!(
+                    "the lease of {name} ended, and with it what ran there"
+                ));
+            }
+            // It ends once all that it left is killed.
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Ends the visit, and says what becomes of an instance that nobody keeps.
     pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
         let clean = match (over, &self.place) {
             (Over::Done, _) => Ok(()),
             // What was cut off is killed by the transport, and that before it answers again.
-            (Over::CutOff, Place::Mine) => self.transport.probe(SWEEP).await.map(drop),
+            (Over::CutOff, Place::Mine(_)) => self.transport.probe(SWEEP).await.map(drop),
             (Over::CutOff, _) => self.transport.sweep(&self.mark, SWEEP).await,
         };
         if let Err(error) = &clean {
