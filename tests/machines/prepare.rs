@@ -125,7 +125,8 @@ fn a_spent_host_is_cleaned_or_held() {
     let said = fs::read_to_string(&done).unwrap();
     assert!(said.starts_with("prepared\ncleaned\nprepared\n"), "{said}");
 
-    let held = lab(&sshd, "{ run = \"true\" }", "on-dirty = \"hold\"");
+    let held = lab(&sshd, "{ script = \"step\" }", "on-dirty = \"hold\"");
+    held.write("step", "#!/bin/sh\ntrue\n");
     held.run(&["spends"])
         .code(0)
         .says("warning: it-0 is dirty: `spends[it]` declares `reuse = false`");
@@ -133,7 +134,12 @@ fn a_spent_host_is_cleaned_or_held() {
         .code(69)
         .says("`it-0` is held, since it is dirty");
     held.run(&["--delete-targets"]).code(0);
-    held.run(&["quick"]).code(0);
+    held.run(&["quick", "--keep-targets"]).code(0);
+    // A recipe that changed makes it no dirty one.
+    held.write("step", "#!/bin/sh\ntrue again\n");
+    held.run(&["quick"])
+        .code(0)
+        .says("it-0: recycled: key `recipe.files` changed");
 }
 
 #[test]

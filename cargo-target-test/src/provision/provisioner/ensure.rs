@@ -200,8 +200,12 @@ impl Provisioner {
             if remover.in_use(&locked, &record)?.is_none()
                 && let Some(work) = locked.work(&record.id)?
             {
-                let why = record.changed(&draft.keys);
-                return end_or_hold(&mut locked, record, work, Some(why));
+                let why = Some(record.changed(&draft.keys));
+                let dead = matches!(pool::tenant(&locked, &record)?, Tenant::Dead(_));
+                return match record.state {
+                    RecordState::Ready if !dead => end(&mut locked, record, work, why),
+                    _ => end_or_hold(&mut locked, record, work, why),
+                };
             }
         }
         self.plan(&mut locked, draft)
@@ -218,6 +222,7 @@ impl Provisioner {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
         let tenant = pool::tenant(locked, &record)?;
+        let dead = matches!(tenant, Tenant::Dead(_));
         let why = match (&record.state, &tenant) {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
             // A host that nothing is to be done to is only swept.
@@ -247,7 +252,10 @@ impl Provisioner {
                 "`{name}` is {state} and leased ({holder})"
             )));
         }
-        end_or_hold(locked, record, work, why)
+        match record.state {
+            RecordState::Ready if !dead => end(locked, record, work, why),
+            _ => end_or_hold(locked, record, work, why),
+        }
     }
 
     fn plan(&self, locked: &mut Locked<'_>, draft: &Record) -> Result<Next> {
@@ -294,6 +302,16 @@ fn end_or_hold(
         return Err(Error::new(ErrorKind::Infra, message)
             .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
     }
+    end(locked, record, work, why)
+}
+
+/// An instance that is not wanted as it is goes. That the playbook changed makes it no dirty one.
+fn end(
+    locked: &mut Locked<'_>,
+    record: Record,
+    work: FileLock,
+    why: Option<String>,
+) -> Result<Next> {
     locked.commit([(record.id.clone(), Event::Delete)])?;
     fault::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))
