@@ -118,6 +118,21 @@ fn the_end_comes_whatever_happens() {
     }
 }
 
+/// What somebody wants to look at stays until then, and not longer.
+#[test]
+fn they_stay_for_the_shell_on_a_failure() {
+    let project = project();
+    let test = ["--test", "scopes", "dying::panics", "--shell-on-failure"];
+    let (outcome, lines) = run(&project, &test, 100);
+    assert!(outcome.stderr.contains("no shell on here-"), "{outcome:?}");
+    assert_eq!(
+        (count(&lines, "down file"), count(&lines, "down folder")),
+        (1, 1),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("down token"));
+}
+
 /// A tear-down that fails fails its test, and no other test gets the instance; a set-up that fails is tried once.
 #[test]
 fn what_goes_wrong_is_told_once() {

@@ -148,7 +148,7 @@ pub struct RunArgs {
     /// With --delete-targets: also instances that a living process holds
     #[arg(long, help_heading = "Target options", requires = "delete_targets", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub force: bool,
-    /// Stop at the first failure and open a shell on the failed case's instance, as the test and its tear-downs left it
+    /// Stop at the first failure and open a shell on the failed case's instance, as the test left it: its fixtures are torn down after
     #[arg(long, help_heading = "Target options", hide_short_help = true)]
     pub shell_on_failure: bool,
     /// So many runs side by side on one pool, each with its part of the cases

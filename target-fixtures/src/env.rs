@@ -25,6 +25,9 @@ pub const LEASED_BINARY: &str = "TARGET_TEST_LEASED_BINARY";
 /// In a process of a test binary that is to tear a fixture down instead of running its test: `1`. What, comes by standard
 /// input.
 pub const TEAR_DOWN: &str = "TARGET_TEST_TEAR_DOWN";
+/// In a case whose instances stay when it fails, for somebody to look at: `1`. Then its fixtures stay too, until the
+/// broker tears them down.
+pub const STAYS: &str = "TARGET_TEST_STAYS";
 /// In a case: the target's name.
 pub const NAME: &str = "TARGET_TEST_NAME";
 /// In a case: the instance's name; several are separated by spaces.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Target,
+    Target, env,
     error::{ErrorKind, TargetError, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
@@ -49,8 +49,10 @@ pub fn run(
     };
     let fixtures = Fixtures::new(Some(first.clone()));
     let ended = caught(|| test(&fixtures, &targets));
-    // Also after a panic.
-    let torn = fixtures.tear_down();
+    // Also after a panic; unless somebody is to see what failed as it is.
+    let failed = !matches!(&ended, Ok(Verdict::Skip(_))) && !is_success(&ended);
+    let stays = failed && std::env::var_os(env::STAYS).is_some();
+    let torn = if stays { None } else { fixtures.tear_down() };
     let said = verdict::expected();
     let ended = match (declared, &said) {
         (Some(reason), _) => expected_to_fail(&reason, ended),
@@ -93,6 +95,10 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
         Ok(()) => Verdict::Exit(ExitCode::SUCCESS),
         Err(failure) => failure.verdict(),
     }
+}
+
+fn is_success(ended: &Result<Verdict, Panic>) -> bool {
+    matches!(ended, Ok(Verdict::Exit(code)) if *code == ExitCode::SUCCESS)
 }
 
 type Panic = Box<dyn Any + Send>;

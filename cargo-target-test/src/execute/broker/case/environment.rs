@@ -28,6 +28,9 @@ pub(in super::super) fn environment(
             core.ssh_config().to_string_lossy().into_owned(),
         ),
     ]);
+    if core.names.holds_failed() {
+        all.insert(env::STAYS.to_owned(), "1".to_owned());
+    }
     all.extend(instance::environment(
         held.supply().target(),
         &held.instances,
