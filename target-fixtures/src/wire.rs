@@ -22,7 +22,7 @@ pub use machine::{Act, Direction, Question};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// How many bytes of a file or of a command's output travel in one frame.
 pub const CHUNK: usize = 128 << 10;
@@ -89,8 +89,8 @@ pub enum Request {
     },
     /// Runs a command on an instance of the connection's lease; answered by any number of
     /// [`Reply::Data`], then [`Reply::Exited`] or [`Reply::Failed`]. Where `stdin` is true the
-    /// client sends [`Request::Data`] frames, then [`Request::End`]. At any time it may send
-    /// [`Request::Signal`].
+    /// client sends [`Request::Data`] frames, then [`Request::End`]. One with a name is first answered
+    /// by [`Reply::Done`]: from then on [`Request::Signal`] finds it.
     Exec {
         /// The instance: `alpha-0`.
         instance: String,
@@ -98,6 +98,9 @@ pub enum Request {
         command: Command,
         /// Whether standard input follows; `/dev/null` otherwise.
         stdin: bool,
+        /// What no other command of the lease is named.
+        #[serde(default)]
+        name: Option<String>,
     },
     /// Writes a file on an instance, atomically; the content follows as [`Request::Data`] frames and
     /// [`Request::End`]; answered by [`Reply::Done`] or [`Reply::Failed`].
@@ -176,11 +179,14 @@ pub enum Request {
         /// Why, for people.
         reason: String,
     },
-    /// Sends a signal to the process group of the command that runs; not answered. After `KILL` the command's end
-    /// is told when nothing of the group is left.
+    /// Sends a signal to the process group of a command that another connection of the lease runs, whose input may wait
+    /// there for its reader; answered by [`Reply::Done`], also where it has ended. After `KILL` the command's end is
+    /// told when nothing of the group is left.
     Signal {
-        /// Its name: `TERM`.
-        name: String,
+        /// The command's name.
+        command: String,
+        /// The signal's: `TERM`.
+        signal: String,
     },
     /// The test is expected to fail, and did; answered by [`Reply::Done`].
     ExpectFail {

@@ -165,7 +165,7 @@ impl<'a> Command<'a> {
         let mut streams = Streams::new(self.keep, self.log());
         let mut stdin = self.input()?;
         let reply = self.target.client.call(Call {
-            request: self.request(stdin.is_some()),
+            request: self.request(stdin.is_some(), None),
             upload: stdin.as_mut().map(|input| input as _),
             piece: &mut |stream, piece| {
                 streams.push(stream, piece);
@@ -216,11 +216,12 @@ impl<'a> Command<'a> {
         process.wait_within(limit)
     }
 
-    pub(super) fn request(&self, stdin: bool) -> Request {
+    pub(super) fn request(&self, stdin: bool, name: Option<String>) -> Request {
         Request::Exec {
             instance: self.target.instance().to_owned(),
             command: self.command.clone(),
             stdin,
+            name,
         }
     }
 

@@ -7,7 +7,10 @@ use std::{
     io::Read,
     net::Shutdown,
     os::unix::net::UnixStream,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +21,7 @@ use super::{
     output::{Output, Streams, text},
 };
 use crate::{
-    client::{Connection, broken, unexpected},
+    client::{Client, Connection, broken, unexpected},
     error::{ErrorKind, TargetError},
     wire::{CHUNK, Exit, Reply, Request, Stream, write_frame},
 };
@@ -29,6 +32,9 @@ pub(super) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// A command that was started by [`Command::spawn`]. Dropped, its whole process group is killed.
 #[must_use = "dropping it kills the command"]
 pub struct Process {
+    client: Arc<Client>,
+    /// By which the broker knows it.
+    name: String,
     stream: UnixStream,
     shared: Arc<Shared>,
     judgement: Judgement,
@@ -55,6 +61,8 @@ struct Shared {
 
 struct State {
     streams: Streams,
+    /// Whether signals reach it.
+    reached: bool,
     end: Option<std::result::Result<(Exit, u64), TargetError>>,
 }
 
@@ -82,10 +90,16 @@ impl Process {
     pub(super) fn start(command: Command<'_>) -> Result<Self> {
         let input = command.input()?;
         let streams = Streams::new(command.keep, command.log());
-        let connection = command.target.client.start(&command.request(true))?;
+        let client = Arc::clone(&command.target.client);
+        let name = new_name();
+        let connection = client.start(&command.request(true, Some(name.clone())))?;
         let stream = connection.stream()?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { streams, end: None }),
+            state: Mutex::new(State {
+                streams,
+                reached: false,
+                end: None,
+            }),
             changed: Condvar::new(),
         });
         let listener = Arc::clone(&shared);
@@ -96,6 +110,8 @@ impl Process {
             thread::spawn(move || feed(input, &stream));
         }
         Ok(Self {
+            client,
+            name,
             stream,
             shared,
             judgement: command.judgement(),
@@ -188,10 +204,18 @@ impl Process {
     /// Sends a signal to its whole process group, by name: `TERM`.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when the broker is gone.
+    /// [`ErrorKind::Request`] for what is no signal's name, [`ErrorKind::Infra`] when the broker is gone.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let name = name.strip_prefix("SIG").unwrap_or(name).to_owned();
-        self.send(&Request::Signal { name }, &[])
+        let ready = |state: &mut State| (state.reached || state.end.is_some()).then_some(());
+        self.shared.wait(FOREVER, ready);
+        let sent = self.client.ask(Request::Signal {
+            command: self.name.clone(),
+            signal: name.strip_prefix("SIG").unwrap_or(name).to_owned(),
+        });
+        match sent {
+            Err(error) if self.is_running() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Kills its whole process group, and waits until that is done; the output until then. One that had ended before is
@@ -262,7 +286,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The broker kills what nobody listens to.
+        // The broker kills what nobody listens to; but it may not see that, behind what the command does not read.
+        let reached = self.shared.state().reached;
+        if reached {
+            let _ = self.signal("KILL");
+        }
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
@@ -313,6 +341,13 @@ impl State {
     }
 }
 
+/// A name that no other command of a lease has, whichever process of the test starts it.
+fn new_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", std::process::id())
+}
+
 /// Reads what comes, to the end.
 fn listen(mut connection: Connection, shared: &Shared) {
     loop {
@@ -320,6 +355,7 @@ fn listen(mut connection: Connection, shared: &Shared) {
         let mut state = shared.state();
         match received {
             Ok((Reply::Data { stream }, piece)) => state.streams.push(stream, &piece),
+            Ok((Reply::Done, _)) => state.reached = true,
             Ok((Reply::Exited { exit, millis }, _)) => state.end = Some(Ok((exit, millis))),
             Ok((Reply::Note { .. }, _)) => {}
             Ok((other, _)) => state.end = Some(Err(unexpected(other))),
@@ -327,6 +363,7 @@ fn listen(mut connection: Connection, shared: &Shared) {
         }
         shared.changed.notify_all();
         if state.end.is_some() {
+            state.reached = false;
             return;
         }
     }

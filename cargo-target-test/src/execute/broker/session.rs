@@ -86,7 +86,14 @@ async fn answer(
             fixture::share(core, (requests, replies), held, (&name, &scope)).await?
         }
         // What a command was sent after it had ended, without reading it all.
-        Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
+        Request::Data | Request::End => return Ok(()),
+        Request::Signal { command, signal } => match is_signal(&signal) {
+            true => {
+                held.signal(&command, signal).await;
+                Reply::Done
+            }
+            false => Reply::Failed(request_failure(format!("send signal {signal:?}: no such"))),
+        },
         request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
             Some((instance, None)) => unknown(instance),
@@ -124,9 +131,12 @@ async fn on_instance(
 ) -> io::Result<Reply> {
     let done = |done: Result<()>| done.map(|()| Reply::Done);
     let answered = match request {
-        Request::Exec { command, stdin, .. } => {
-            exec(requests, replies, held, at, (command, *stdin)).await?
-        }
+        Request::Exec {
+            command,
+            stdin,
+            name,
+            ..
+        } => exec(requests, replies, held, at, (command, *stdin, name)).await?,
         Request::Put { path, mode, .. } => {
             done(transfer::put(requests, held, at, path, *mode).await?)
         }
@@ -144,7 +154,7 @@ async fn on_instance(
             let answer = held.unless_lost(ask(core, held, at, request));
             tokio::select! {
                 answer = answer => answer,
-                gone = forward(requests, Input::None, None) => return Err(gone),
+                gone = forward(requests, Input::None) => return Err(gone),
             }
         }
     };
@@ -216,7 +226,7 @@ async fn exec(
     replies: &mut Replies,
     held: &Held,
     at: &Reached,
-    (command, stdin): (&Command, bool),
+    (command, stdin, name): (&Command, bool, &Option<String>),
 ) -> io::Result<Result<Reply>> {
     let command = match with_password(at, command).await {
         Ok(command) => command,
@@ -227,11 +237,18 @@ async fn exec(
     let stdin = stdin.then_some((send, receive)).unzip();
     let content = transport::input(&command, stdin.1);
     let running = at.line.transport().exec(&command, &held.id, content);
-    let signals = running.signals();
+    let _named = match name {
+        Some(name) => {
+            let named = held.named(name.clone(), running.signals());
+            replies.send(&Reply::Done).await?;
+            Some(named)
+        }
+        None => None,
+    };
     let input = stdin.0.map_or(Input::None, Input::Stdin);
     let exit = tokio::select! {
         exit = pass_on(running, replies, held) => exit?,
-        gone = forward(requests, input, Some(signals)) => return Err(gone),
+        gone = forward(requests, input) => return Err(gone),
     };
     Ok(exit.map(|exit| {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -291,18 +308,9 @@ enum Input {
 
 /// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
 /// A receiver may stop listening earlier: a command need not read all its input.
-async fn forward(
-    requests: &mut Requests,
-    mut to: Input,
-    signals: Option<mpsc::Sender<String>>,
-) -> io::Error {
+async fn forward(requests: &mut Requests, mut to: Input) -> io::Error {
     loop {
         match (requests.recv().await, &to) {
-            (Some((Request::Signal { name }, _)), _) if is_signal(&name) => {
-                if let Some(signals) = &signals {
-                    drop(signals.send(name).await);
-                }
-            }
             (Some((Request::Data, bytes)), Input::Stdin(send)) => drop(send.send(bytes).await),
             (Some((Request::Data, bytes)), Input::File(send)) => {
                 drop(send.send(Piece::Data(bytes)).await);

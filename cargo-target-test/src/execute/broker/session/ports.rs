@@ -61,7 +61,7 @@ pub(super) async fn forward(
     let transport = at.line.transport();
     let socket = folder.path().join(SOCKET);
     tokio::select! {
-        gone = until_gone(requests, Input::None, None) => Err(gone),
+        gone = until_gone(requests, Input::None) => Err(gone),
         () = started.serve(&transport, &held.id, &socket, port) => Err(io::ErrorKind::BrokenPipe.into()),
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn put(
     let put = files::put(&*transport, &held.id, path, mode, pieces);
     tokio::select! {
         put = held.unless_lost(put) => Ok(put),
-        gone = forward(requests, Input::File(send), None) => Err(gone),
+        gone = forward(requests, Input::File(send)) => Err(gone),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn get(
     };
     tokio::select! {
         got = both => got,
-        gone = forward(requests, Input::None, None) => Err(gone),
+        gone = forward(requests, Input::None) => Err(gone),
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn copy(
     loop {
         tokio::select! {
             copied = &mut copy => return Ok(copied),
-            gone = forward(requests, Input::None, None) => return Err(gone),
+            gone = forward(requests, Input::None) => return Err(gone),
             () = time::sleep(APART) => {
                 let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
                 let (name, verb) = (at.record.name(), if way == Way::Up { "put" } else { "get" });
