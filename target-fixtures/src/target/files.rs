@@ -17,8 +17,9 @@ use crate::{
 
 impl Target {
     /// Copies a file or a folder of this side to an absolute path on the instance, with permissions and symbolic links as
-    /// they are. A file appears at once, when it is complete; a folder is made, and what is in it already stays. Content
-    /// that is there already is not sent again. A path with a newline or a NUL is refused.
+    /// they are. A file appears at once, when it is complete; a folder is made, and one that is there
+    /// keeps its permissions and what is in it. Content that is there already is not sent again. A path with a newline or
+    /// a NUL is refused.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;

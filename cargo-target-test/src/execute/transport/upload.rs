@@ -148,13 +148,13 @@ async fn send_folder(
     to: &str,
     moved: &Moved,
 ) -> Result<()> {
+    let command = own_command(shell::unpack(to, folder.mode()?), None);
     let (send, stdin) = mpsc::channel(4);
     let counted = Arc::clone(moved);
     let pack = tokio::task::spawn_blocking(move || {
         let sender = Sender(send, counted);
         folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
     });
-    let command = own_command(shell::unpack(to), None);
     let unpack = transport.exec(&command, lease, Some(stdin)).outcome();
     let (unpacked, packed) = tokio::join!(unpack, pack);
     // An archive that ends early is what both complain of, and here is why.

@@ -142,11 +142,17 @@ pub(crate) fn remove(path: &str) -> String {
     format!("rm -f -- {}", quote(path))
 }
 
-/// Unpacks a tar archive on standard input into a folder, which is made.
-pub(crate) fn unpack(folder: &str) -> String {
+/// Unpacks a tar archive on standard input into a folder, which is made with this mode. One that is there keeps its own,
+/// and what leads to a folder in it stays a symbolic link.
+pub(crate) fn unpack(folder: &str, mode: u32) -> String {
     let folder = quote(folder);
-    // Whose the files are here means nothing there.
-    format!("mkdir -p -- {folder} && exec tar -x -o -f - -C {folder}")
+    // Whose the files are here means nothing there. What is to be private is so from the start.
+    format!(
+        "m=; [ -d {folder} ] || {{ mkdir -p -- {folder} && chmod 700 {folder} && m={mode:o}; }} || exit; \
+         k=; case $(tar --version </dev/null 2>/dev/null) in *GNU*) k=--keep-directory-symlink ;; esac; \
+         tar -x -o $k -f - -C {folder} || exit; [ -z \"$m\" ] || chmod $m {folder}",
+        mode = mode & 0o7777,
+    )
 }
 
 #[cfg(test)]
@@ -219,6 +225,34 @@ mod tests {
         for name in ["", "-y", "a b", "$(x)", "a;b"] {
             assert!(install_packages(&[name.to_owned()]).is_err(), "{name}");
         }
+    }
+
+    /// An overlay must neither open nor close the root of a machine, nor part it from its libraries.
+    #[test]
+    fn a_folder_that_is_there_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        let unpack = |to: &str| {
+            sh(&format!(
+                "tar -c -f - -C {at}/from lib | ({})",
+                unpack(to, 0o750)
+            ))
+        };
+        let made = sh(&format!(
+            "cd {at} && mkdir -p from/lib to/usr/lib && ln -s usr/lib to/lib && chmod 1777 to && echo x >from/lib/x"
+        ));
+        assert!(made.status.success(), "{made:?}");
+        for to in ["to", "a b/new"] {
+            let said = unpack(&format!("{at}/{to}"));
+            assert!(said.status.success(), "{said:?}");
+        }
+        let said = sh(&format!(
+            "cd {at} && stat -c %a to 'a b/new' && cat to/usr/lib/x 'a b/new/lib/x' && readlink to/lib"
+        ));
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout),
+            "1777\n750\nx\nx\nusr/lib\n"
+        );
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Its own mode.
+    pub(super) fn mode(&self) -> Result<u32> {
+        Ok(super::mode_of(&fs_err::metadata(&self.root)?))
+    }
+
     /// How many files it sends.
     pub(super) fn count(&self) -> u64 {
         self.files
@@ -62,7 +67,6 @@ impl Folder {
     pub(super) fn pack<W: Write>(self, to: W) -> io::Result<()> {
         let mut archive = tar::Builder::new(to);
         archive.follow_symlinks(false);
-        archive.append_dir(".", &self.root)?;
         for path in &self.entries {
             archive.append_path_with_name(self.root.join(path), path)?;
         }
