@@ -168,7 +168,19 @@ fn what_goes_wrong_is_told_once() {
         1,
         "{said}"
     );
-    assert_eq!(count(&lines, "broken"), 1);
+    for once in ["broken", "exploding", "down bomb", "down under"] {
+        assert_eq!(count(&lines, once), 1, "{once}: {said}");
+    }
+    assert!(
+        said.contains("failed to tear down fixture `failing::bomb`: it panicked: tick"),
+        "{said}"
+    );
+    // A test that is to panic ends its fixtures as any other.
+    assert!(count(&lines, "down shared") > 0, "{said}");
+    assert!(
+        !said.contains("tear down fixture `failing::shared`"),
+        "{said}"
+    );
 }
 
 /// Without the tool the broker that is started sees to it.

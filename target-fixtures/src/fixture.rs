@@ -2,7 +2,7 @@
 //!
 //! Owns what the code that `#[target_fixture]` writes implements. Must not know when any of it happens (`live` does).
 
-use std::{fmt, marker::PhantomData};
+use std::{any::Any, fmt, marker::PhantomData};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,6 +11,7 @@ use crate::{
     error::{TargetError, skipped},
     harness::Verdict,
     platform::{Platform, all_of},
+    verdict::SkipNow,
 };
 
 mod live;
@@ -140,6 +141,16 @@ impl Failure {
             Some(reason) => Self::Skip(reason),
             None => Self::Error(format!("{error:?}")),
         }
+    }
+
+    /// Of a panic, which has been told, or a [`skip!`](crate::skip!).
+    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        if let Some(SkipNow(reason)) = panic.downcast_ref() {
+            return Self::Skip(reason.clone());
+        }
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Error(format!("it panicked: {}", text.unwrap_or("no text")))
     }
 
     /// What becomes of a test because of it.

@@ -54,11 +54,15 @@ pub(crate) struct TearDown {
     pub(crate) state: serde_json::Value,
 }
 
-/// The fixture that this process is to tear down, if a broker started it for that and it is the test at `path`.
-pub(crate) fn tear_down(path: &str) -> Option<TearDown> {
+/// The fixture that this process is to tear down, if a broker started it for that: then no test is to run in it, whatever
+/// the test at `path` is.
+pub(crate) fn tear_down(path: &str) -> Option<std::result::Result<TearDown, String>> {
     env::var_os(name::TEAR_DOWN)?;
-    is_of(path, &env::var(name::LEASED_TEST).ok()?).then_some(())?;
-    serde_json::from_reader(std::io::stdin()).ok()
+    let ours = env::var(name::LEASED_TEST).is_ok_and(|test| is_of(path, &test));
+    Some(match ours {
+        true => serde_json::from_reader(std::io::stdin()).map_err(|error| error.to_string()),
+        false => Err(format!("nothing of `{path}` is to be torn down")),
+    })
 }
 
 /// Socket and lease, if a runner started this process for this very test.

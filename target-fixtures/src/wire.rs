@@ -24,6 +24,9 @@ pub use run::{Instance, Run, Secret};
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 3;
 
+/// What a process exits with that has torn a fixture down: a test harness also exits with 0 where it found no test.
+pub const TORN_DOWN: i32 = 84;
+
 /// How many bytes of a file or of a command's output travel in one frame.
 pub const CHUNK: usize = 128 << 10;
 

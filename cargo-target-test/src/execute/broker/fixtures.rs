@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use target_fixtures::{
     env,
-    wire::{Failure, FailureKind},
+    wire::{Failure, FailureKind, TORN_DOWN},
 };
 use tokio::sync::mpsc;
 
@@ -313,10 +313,14 @@ impl Core {
         command.env(env::TEAR_DOWN, "1");
         let order = json!({ "name": up.name, "instance": up.instance, "state": up.state });
         let input = order.to_string().into_bytes();
-        let ended =
-            tokio::task::spawn_blocking(move || process::run(command, &input, LIMIT, &|_| {}));
+        let ended = tokio::task::spawn_blocking(move || {
+            // Without us it cannot reach anything, and nobody would end it.
+            process::dies_with_parent(&mut command);
+            process::run(command, &input, LIMIT, &|_| {})
+        });
         let why = match ended.await {
-            Ok(Ok(ended)) if ended.status.success() => return None,
+            Ok(Ok(ended)) if ended.status.code() == Some(TORN_DOWN) => return None,
+            Ok(Ok(ended)) if ended.status.success() => "its process did not come to it".to_owned(),
             Ok(Ok(ended)) => {
                 let said = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
                 let said = String::from_utf8_lossy(&said).into_owned();
