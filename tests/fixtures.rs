@@ -1,6 +1,8 @@
 //! Fixtures: shared where they say so, torn down in reverse order whatever becomes of the test; verdicts at run time.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use rustix::process::Signal;
 
 use crate::support::{Outcome, Project, eventually, repository};
 
@@ -139,7 +141,12 @@ fn what_goes_wrong_is_told_once() {
     let project = project();
     let (outcome, lines) = run(
         &project,
-        &["--test", "failing", "-j1", "--set", "targets.here.count=1"],
+        &[
+            &["--test", "failing", "-j1"][..],
+            &["--set", "targets.here.count=1"],
+            &["-E", "not test(/^endless_ends/)"],
+        ]
+        .concat(),
         100,
     );
     let said = format!("{outcome:?}");
@@ -168,11 +175,15 @@ fn what_goes_wrong_is_told_once() {
         1,
         "{said}"
     );
-    for once in ["broken", "exploding", "down bomb", "down under"] {
+    for once in ["broken", "exploding", "down bomb", "down under", "down odd"] {
         assert_eq!(count(&lines, once), 1, "{once}: {said}");
     }
     assert!(
         said.contains("failed to tear down fixture `failing::bomb`: it panicked: tick"),
+        "{said}"
+    );
+    assert!(
+        said.contains("fixture `failing::large`: it cannot be kept: it has more than 32 MiB"),
         "{said}"
     );
     // A test that is to panic ends its fixtures as any other.
@@ -180,6 +191,57 @@ fn what_goes_wrong_is_told_once() {
     assert!(
         !said.contains("tear down fixture `failing::shared`"),
         "{said}"
+    );
+}
+
+/// A tear-down that hangs does not outlive the tool, which would have ended it.
+#[test]
+fn a_tear_down_dies_with_the_tool() {
+    let project = project();
+    let ledger = project.private("ledger");
+    let tool = project.tool(["--test", "failing", "endless_ends::"]);
+    let started = tool.env("LEDGER", &ledger).start();
+    eventually("the tear-down", || !lines(&project).is_empty());
+    started.signal(Signal::KILL);
+    let line = lines(&project).remove(0);
+    let pid = line.strip_prefix("down endless ").expect("its process");
+    eventually("its end", || !Path::new("/proc").join(pid).exists());
+}
+
+/// Fixtures of two packages may have the same path: they are two.
+#[test]
+fn packages_share_nothing_by_name() {
+    let fixtures = repository().join("target-fixtures");
+    let package = |name: &str| {
+        format!(
+            "[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [dev-dependencies]\ntarget-fixtures.path = {fixtures:?}\n"
+        )
+    };
+    let test = |ty: &str, value: &str| {
+        format!(
+            "use target_fixtures::prelude::*;\n\
+             #[target_fixture(scope = \"run\")]\nfn db() -> {ty} {{ {value}.into() }}\n\
+             #[target_test]\nfn uses(_target: &Target, db: &{ty}) {{ assert_eq!(*db, {value}); }}\n"
+        )
+    };
+    let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"one\", \"two\"]\n\n\
+                     [profile.dev]\ndebug = false\n";
+    let outcome = Project::new("fixed-twice")
+        .file("Cargo.toml", workspace)
+        .file("one/Cargo.toml", &package("fixed-one"))
+        .file("one/src/lib.rs", "")
+        .file("one/tests/it.rs", &test("u32", "7_u32"))
+        .file("two/Cargo.toml", &package("fixed-two"))
+        .file("two/src/lib.rs", "")
+        .file("two/tests/it.rs", &test("String", "\"seven\""))
+        .playbook(PLAYBOOK)
+        .run(&["--workspace"])
+        .code(0);
+    assert_eq!(
+        outcome.lines_with(&["PASS", "uses[here]"]),
+        2,
+        "{outcome:?}"
     );
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     error::{ErrorKind, TargetError},
-    wire::{self, CHUNK, Instance, PROTOCOL, Reply, Request, Stream},
+    wire::{self, CHUNK, Instance, LONGEST, PROTOCOL, Reply, Request, Stream},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
@@ -288,6 +288,10 @@ pub(crate) fn broken(error: &io::Error) -> TargetError {
                 format!("broker not understood: {error}"),
             )
             .with_hint(UPDATE);
+        }
+        io::ErrorKind::InvalidInput => {
+            let message = format!("send that: it has more than {} MiB", LONGEST >> 20);
+            return TargetError::new(ErrorKind::Request, message);
         }
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::BrokenPipe

@@ -12,6 +12,7 @@ use crate::{
     harness::Verdict,
     platform::{Platform, all_of},
     verdict::SkipNow,
+    wire::LONGEST,
 };
 
 mod live;
@@ -39,6 +40,8 @@ pub trait Fixture: 'static {
     type Value: Send + Sync + 'static;
     /// Its path: `hello::db`.
     const NAME: &'static str;
+    /// The file it is in: test files of two packages, and fixtures in them, may have the same names.
+    const SOURCE: &'static str;
     /// For how long it serves.
     const SCOPE: Scope;
     /// Whether there is something to do at its end.
@@ -179,11 +182,18 @@ impl From<TargetError> for Failure {
 /// A value for other processes.
 ///
 /// # Errors
-/// When it cannot be serialised.
+/// When it cannot be serialised, or not be sent.
 pub fn save(value: &impl Serialize) -> Result<State, Failure> {
-    serde_json::to_value(value)
-        .map_err(|error| Failure::Error(format!("it cannot be kept: {error}")))
+    let cannot = |why| Failure::Error(format!("it cannot be kept: {why}"));
+    let state = serde_json::to_value(value).map_err(|error| cannot(error.to_string()))?;
+    match state.to_string().len() <= MOST {
+        true => Ok(state),
+        false => Err(cannot(format!("it has more than {} MiB", MOST >> 20))),
+    }
 }
+
+/// The longest value that is kept, in bytes: what is said beside it goes into a frame too.
+const MOST: usize = (LONGEST as usize) / 2;
 
 /// A value of another process.
 ///

@@ -202,6 +202,8 @@ pub enum Request {
     Fixture {
         /// Its path: `hello::db`.
         name: String,
+        /// The file it is in, which tells it from those of other packages with that path.
+        source: String,
         /// With whom it is shared.
         scope: Shared,
     },

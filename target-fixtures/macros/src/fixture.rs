@@ -55,6 +55,7 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
         impl ::target_fixtures::__private::Fixture for #name {
             type Value = #value;
             const NAME: &'static ::core::primitive::str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
+            const SOURCE: &'static ::core::primitive::str = ::core::file!();
             const SCOPE: ::target_fixtures::__private::Scope = ::target_fixtures::__private::Scope::#scope;
             const TEARS_DOWN: ::core::primitive::bool = #has_tear_down;
 

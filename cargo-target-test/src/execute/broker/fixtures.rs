@@ -65,9 +65,18 @@ impl Up {
     }
 }
 
+/// Which one of the author's fixtures.
+#[derive(Clone, PartialEq)]
+pub(super) struct Which {
+    /// Its path: `hello::db`.
+    pub(super) name: String,
+    /// The file it is in.
+    pub(super) source: String,
+}
+
 /// A fixture that tests share, in the order in which they were set up.
 pub(super) struct Entry {
-    name: String,
+    which: Which,
     at: At,
     value: Shared,
 }
@@ -109,11 +118,11 @@ pub(super) enum Claim {
 
 impl Core {
     /// Looks for a shared fixture; who is to make it must say how that ended.
-    pub(super) fn claim(&self, at: &At, name: &str, again: bool) -> Claim {
+    pub(super) fn claim(&self, at: &At, which: &Which, again: bool) -> Claim {
         let mut all = lock(&self.fixtures);
         let found = all
             .iter()
-            .position(|entry| entry.name == name && entry.at.is(at));
+            .position(|entry| entry.which == *which && entry.at.is(at));
         let claim = match found.map(|found| (&all[found].value, found)) {
             None => Claim::Make,
             Some((Shared::Making, _)) => Claim::Wait,
@@ -125,8 +134,8 @@ impl Core {
             Some((Shared::Failed(failure), _)) => Claim::Failed(failure.clone()),
         };
         if let Claim::Make = claim {
-            let (name, at, value) = (name.to_owned(), at.clone(), Shared::Making);
-            all.push(Entry { name, at, value });
+            let (which, at, value) = (which.clone(), at.clone(), Shared::Making);
+            all.push(Entry { which, at, value });
         }
         claim
     }
@@ -135,13 +144,13 @@ impl Core {
     pub(super) fn made(
         &self,
         held: &Held,
-        (at, name): (&At, &str),
+        (at, which): (&At, &Which),
         made: Option<Result<(Value, bool), (bool, String)>>,
     ) {
         let mut all = lock(&self.fixtures);
         let found = all
             .iter()
-            .position(|entry| entry.name == name && entry.at.is(at));
+            .position(|entry| entry.which == *which && entry.at.is(at));
         let Some(found) = found else { return };
         // It counts from its end on: what it took was up before.
         let mut entry = all.remove(found);
@@ -155,7 +164,7 @@ impl Core {
                     At::Run => None,
                     At::Instance(record, _) => Some(record.name().to_owned()),
                 };
-                let (name, maker) = (name.to_owned(), held.maker.clone());
+                let (name, maker) = (which.name.clone(), held.maker.clone());
                 let up = Up {
                     name,
                     state,
@@ -173,7 +182,7 @@ impl Core {
                 message: if skips {
                     message
                 } else {
-                    format!("set up fixture `{name}`, as before: {message}")
+                    format!("set up fixture `{}`, as before: {message}", which.name)
                 },
                 hint: None,
             }),

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     Core,
     connection::{Connection, Replies, Requests, request_failure},
+    fixtures::Which,
     held::{Held, Reached},
     line::Line,
 };
@@ -82,8 +83,13 @@ async fn answer(
         request @ (Request::FixtureOfTest { .. }
         | Request::FixtureDown { .. }
         | Request::FixturesTook { .. }) => fixture::of_test(held, request),
-        Request::Fixture { name, scope } => {
-            fixture::share(core, (requests, replies), held, (&name, &scope)).await?
+        Request::Fixture {
+            name,
+            source,
+            scope,
+        } => {
+            let which = Which { name, source };
+            fixture::share(core, (requests, replies), held, (&which, &scope)).await?
         }
         // What a command was sent after it had ended, without reading it all.
         Request::Data | Request::End => return Ok(()),

@@ -10,7 +10,7 @@ use super::{
     super::{
         Core,
         connection::{Replies, Requests, request_failure},
-        fixtures::{At, Claim, Up},
+        fixtures::{At, Claim, Up, Which},
         held::Held,
     },
     unknown,
@@ -38,7 +38,7 @@ pub(super) async fn share(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
     held: &Held,
-    (name, scope): (&str, &Shared),
+    (which, scope): (&Which, &Shared),
 ) -> io::Result<Reply> {
     let at = match scope {
         Shared::Run => At::Run,
@@ -51,7 +51,7 @@ pub(super) async fn share(
         let changed = core.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        match core.claim(&at, name, held.maker.again) {
+        match core.claim(&at, which, held.maker.again) {
             Claim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
             Claim::Failed(failure) => return Ok(Reply::Failed(failure)),
             Claim::Make => break,
@@ -65,7 +65,7 @@ pub(super) async fn share(
         core,
         held,
         at: &at,
-        name,
+        which,
         over: false,
     };
     replies.send(&Reply::Fixture { state: None }).await?;
@@ -76,7 +76,7 @@ pub(super) async fn share(
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     };
     making.over = true;
-    core.made(held, (&at, name), Some(made));
+    core.made(held, (&at, which), Some(made));
     Ok(Reply::Done)
 }
 
@@ -89,14 +89,14 @@ struct Making<'a> {
     core: &'a Core,
     held: &'a Held,
     at: &'a At,
-    name: &'a str,
+    which: &'a Which,
     over: bool,
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.core.made(self.held, (self.at, self.name), None);
+            self.core.made(self.held, (self.at, self.which), None);
         }
     }
 }
