@@ -8,7 +8,7 @@ use super::{
     Result, Target,
     files::file,
     output::{Log, Output, Streams, tails},
-    process::Process,
+    process::{FOREVER, Process},
 };
 use crate::{
     client::{Call, unexpected},
@@ -204,16 +204,13 @@ impl<'a> Command<'a> {
     }
 
     fn converse(mut self) -> Result<Output> {
-        let limit = self.command.timeout.take();
-        let limit = limit.map_or(super::process::FOREVER, Duration::from_millis);
         let answers = std::mem::take(&mut self.answers);
         let mut process = self.spawn()?;
         for (question, answer) in answers {
-            process.wait_for_text(&question, limit)?;
+            process.wait_for_text(&question, FOREVER)?;
             process.write(format!("{answer}\n"))?;
         }
-        process.close_stdin();
-        process.wait_within(limit)
+        process.wait()
     }
 
     pub(super) fn request(&self, stdin: bool, name: Option<String>) -> Request {

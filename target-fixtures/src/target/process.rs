@@ -168,8 +168,8 @@ impl Process {
     /// Reads lines until one contains `part`, and returns it.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when there is none within `limit`, [`ErrorKind::Exit`] when the command ends without it;
-    /// the last lines are shown.
+    /// [`ErrorKind::Timeout`] when there is none within `limit`, [`ErrorKind::Exit`] when the command ends without it, or
+    /// why it is lost; the last lines are shown.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
         let deadline = Instant::now() + limit.min(FOREVER);
         loop {
@@ -188,15 +188,17 @@ impl Process {
     /// # Errors
     /// As [`wait_for_line`](Self::wait_for_line).
     pub fn wait_for_text(&mut self, part: &str, limit: Duration) -> Result<()> {
-        let mut heard = self.heard;
+        let mut searched = self.heard;
         let found = self.shared.wait(limit, |state| {
-            let found = state.find(part, &mut heard);
-            (found || state.end.is_some()).then_some(found)
+            let found = state.find(part, &mut searched);
+            (found.is_some() || state.end.is_some()).then_some(found)
         });
-        self.heard = heard;
         match found {
-            Some(true) => Ok(()),
-            Some(false) => Err(self.ended(part)),
+            Some(Some((stream, end))) => {
+                self.heard[stream] = end;
+                Ok(())
+            }
+            Some(None) => Err(self.ended(part)),
             None => Err(self.late(&format!("`{part}`"), limit)),
         }
     }
@@ -226,7 +228,7 @@ impl Process {
     pub fn kill(mut self) -> Result<Output> {
         self.signal("KILL")?;
         self.judgement.allow_failure = true;
-        self.wait_within(FOREVER)
+        self.end()
     }
 
     /// Waits for its end, its standard input closed.
@@ -235,11 +237,11 @@ impl Process {
     /// As [`Command::run`].
     pub fn wait(mut self) -> Result<Output> {
         self.close_stdin();
-        self.wait_within(FOREVER)
+        self.end()
     }
 
-    pub(super) fn wait_within(self, limit: Duration) -> Result<Output> {
-        let ended = self.shared.wait(limit, |state| {
+    fn end(self) -> Result<Output> {
+        let ended = self.shared.wait(FOREVER, |state| {
             let end = state.end.take()?;
             Some(match end {
                 Ok((exit, millis)) => Ok(state.streams.output(exit, millis)),
@@ -248,7 +250,7 @@ impl Process {
         });
         match ended {
             Some(output) => self.judgement.judge(output?),
-            None => Err(self.late("its end", limit)),
+            None => Err(self.late("its end", FOREVER)),
         }
     }
 
@@ -274,13 +276,13 @@ impl Process {
             command, instance, ..
         } = &self.judgement;
         let state = self.shared.state();
-        let how = match &state.end {
-            Some(Ok((exit, _))) => exit.to_string(),
-            Some(Err(error)) => error.to_string(),
-            None => String::new(),
+        let (kind, how) = match &state.end {
+            Some(Err(error)) => (error.kind(), error.to_string()),
+            Some(Ok((exit, _))) => (ErrorKind::Exit, exit.to_string()),
+            None => (ErrorKind::Exit, String::new()),
         };
         let what = format!("wait for `{part}` of `{command}` on `{instance}`: it ended: {how}");
-        TargetError::new(ErrorKind::Exit, what).with_more(&state.streams.tails())
+        TargetError::new(kind, what).with_more(&state.streams.tails())
     }
 }
 
@@ -324,20 +326,24 @@ impl State {
         None
     }
 
-    fn find(&self, part: &str, heard: &mut [u64; 2]) -> bool {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let at = &mut heard[usize::from(stream == Stream::Stderr)];
-            let bytes = self.streams.since(stream, *at);
-            let before = self.streams.length(stream) - bytes.len() as u64;
-            let found = bytes
-                .windows(part.len().max(1))
-                .position(|window| window == part.as_bytes());
-            if let Some(found) = found {
-                *at = before + (found + part.len()) as u64;
-                return true;
-            }
+    /// The stream in which `part` stands, and where it ends there; `searched` is up to where it was looked for.
+    fn find(&self, part: &str, searched: &mut [u64; 2]) -> Option<(usize, u64)> {
+        if part.is_empty() {
+            return Some((0, searched[0]));
         }
-        part.is_empty()
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let index = usize::from(stream == Stream::Stderr);
+            let bytes = self.streams.since(stream, searched[index]);
+            let before = self.streams.length(stream) - bytes.len() as u64;
+            let mut places = bytes.windows(part.len());
+            if let Some(found) = places.position(|window| window == part.as_bytes()) {
+                return Some((index, before + (found + part.len()) as u64));
+            }
+            // The beginning of it may stand there.
+            let new = (bytes.len() + 1).saturating_sub(part.len());
+            searched[index] = before + new as u64;
+        }
+        None
     }
 }
 

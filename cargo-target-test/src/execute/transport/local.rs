@@ -51,7 +51,7 @@ impl Local {
         )?;
         process
             .arg("-c")
-            .arg(shell::line(command, lease))
+            .arg(shell::line(command, lease)?)
             .envs(&command.env);
         process.env(env::LEASE, lease);
         if lease.is_empty() {

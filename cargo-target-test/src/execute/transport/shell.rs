@@ -31,6 +31,8 @@ pub(crate) use question::{answer, ask, excuse};
 
 /// The longest wrapped command, in bytes: an SSH packet holds no more.
 const LONGEST: usize = 32_000;
+/// The longest argument of a program on Linux, without the zero at its end.
+const ARGUMENT: usize = (128 << 10) - 1;
 
 /// A command as it travels.
 #[derive(Clone, Debug)]
@@ -73,22 +75,30 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
     );
     let line = for_login(&script);
     if line.len() > LONGEST {
-        return Err(wrong(format!(
-            "the command is too long ({} bytes as sent, at most {LONGEST})",
-            line.len()
-        ))
-        .with_hint("put it into a file on the instance and run that"));
+        return Err(too_long(line.len(), LONGEST));
     }
     let sudo = command.sudo.clone();
     Ok(Wrapped { line, nonce, sudo })
 }
 
+fn too_long(length: usize, most: usize) -> Error {
+    let text = format!("the command is too long ({length} bytes as sent, at most {most})");
+    wrong(text).with_hint("put it into a file on the instance and run that")
+}
+
 /// What a command is to a shell that has its environment and folder already.
-pub(crate) fn line(command: &Command, lease: &str) -> String {
-    match command.sudo {
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for one that is longer than any argument of a program.
+pub(crate) fn line(command: &Command, lease: &str) -> Result<String> {
+    let line = match command.sudo {
         None => bare(command),
         // `sudo` keeps neither.
         Some(_) => privileged(command, &body(command, lease)),
+    };
+    match line.len() <= ARGUMENT {
+        true => Ok(line),
+        false => Err(too_long(line.len(), ARGUMENT)),
     }
 }
 
