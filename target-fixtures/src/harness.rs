@@ -37,13 +37,7 @@ pub fn run(
     // Linkers keep what code refers to.
     black_box(record);
     if let Some(order) = lease::tear_down(path) {
-        let torn = order.map(|order| tear_down(&order, path, fixtures));
-        let torn = torn.unwrap_or_else(Verdict::Fail);
-        if matches!(torn, Verdict::Exit(code) if code == ExitCode::SUCCESS) {
-            // The harness may expect a panic.
-            std::process::exit(TORN_DOWN);
-        }
-        return torn;
+        return order.map_or_else(Verdict::Fail, |order| tear_down(&order, path, fixtures));
     }
     let (targets, declared) = match lease::targets(path) {
         Ok(leased) => leased,
@@ -98,7 +92,8 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
         },
     };
     match fixture.tear_down(&Fixtures::new(target), &order.state) {
-        Ok(()) => Verdict::Exit(ExitCode::SUCCESS),
+        // At once: the harness may expect a panic.
+        Ok(()) => std::process::exit(TORN_DOWN),
         Err(failure) => failure.verdict(),
     }
 }
