@@ -111,6 +111,24 @@ fn a_server_that_died_between_two_leases_costs_no_attempt() {
     assert!(lab.path("quick-alpha-1").exists());
 }
 
+/// Two hosts, two terminals with one case each: the second takes the host that is free.
+#[test]
+fn a_run_takes_a_free_host_rather_than_wait() {
+    let sshd = Sshd::start(&["one", "two"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
+    let run = lab.start(&["holds"]);
+    let [_, _, instance, _] = lab.said("held");
+    assert_eq!(instance, "alpha-0");
+    lab.run(&["quick"])
+        .code(0)
+        .line_with(&["PASS", "deploy[alpha-1]"])
+        .line_with(&["PASS", "quick[alpha]"]);
+    assert!(lab.path("quick-alpha-1").exists());
+    lab.let_go();
+    run.wait().code(0);
+}
+
 /// A server behind a link with this delay each way, and a playbook that reaches it by that.
 fn behind(delay: Duration) -> (Lab, Sshd, Proxy) {
     let sshd = Sshd::start(&["one"]);

@@ -304,5 +304,5 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
 }
 
 fn deploy_name(supply: &Supply, index: usize) -> String {
-    format!("deploy[{}-{index}]", supply.target())
+    format!("deploy[{}]", supply.wanted[index].instance())
 }

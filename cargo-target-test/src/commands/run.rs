@@ -51,7 +51,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     }
     let pool = Pool::open(&setting::pool_directory(global)?)?;
     let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
-    let supplies = choice.supplies()?;
+    let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(names(&choice, &supplies, args)?)?;

@@ -7,20 +7,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use target_fixtures::metadata::Reuse;
 
 use super::{Choice, Supplies};
-use crate::{error::Result, execute::broker::Supply, plan};
+use crate::{error::Result, execute::broker::Supply, plan, provision::Provisioner};
 
 impl Choice {
     /// The supplies that the chosen cases need: as many instances as they can use at once.
     ///
     /// # Errors
-    /// When a platform cannot tell what an instance excludes.
-    pub fn supplies(&self) -> Result<Supplies> {
+    /// When the pool cannot be read, or a platform cannot tell what an instance excludes.
+    pub fn supplies(&self, provisioner: &Provisioner) -> Result<Supplies> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
             needs.entry(case.target).or_default().push(case);
         }
         let supply = |(target, cases): (usize, Vec<&plan::Case>)| {
-            let supply = self.supply(target, &cases)?;
+            let supply = self.supply(provisioner, target, &cases)?;
             for one in supply.wanted.iter().take(1) {
                 one.platform.check(&one.order(""))?;
             }
@@ -30,7 +30,12 @@ impl Choice {
     }
 
     /// The instances of a target that these cases of it need.
-    fn supply(&self, number: usize, cases: &[&plan::Case]) -> Result<Supply> {
+    fn supply(
+        &self,
+        provisioner: &Provisioner,
+        number: usize,
+        cases: &[&plan::Case],
+    ) -> Result<Supply> {
         let target = &self.setting.playbook.targets[number];
         let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
         let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
@@ -39,7 +44,13 @@ impl Choice {
         let need = target.count.min(sum(&mut cases.iter()));
         let spent = sum(&mut cases.iter().filter(|case| spends(case)));
         let spares = target.max_spares.min(spent.saturating_sub(need));
-        let mut wanted = self.setting.wanted(number, need + spares)?;
+        let mut wanted = self
+            .setting
+            .wanted(number, target.count.max(need + spares))?;
+        if wanted.len() > (need + spares) as usize {
+            wanted = provisioner.free_first(wanted)?;
+            wanted.truncate((need + spares) as usize);
+        }
         if cases
             .iter()
             .any(|case| self.reuse(case.test) == Reuse::Snapshot)

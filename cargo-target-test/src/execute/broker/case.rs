@@ -90,7 +90,7 @@ async fn show_deploy(
     let made = tokio::select! {
         made = supply.ready(core, index) => made,
         _ = connection.requests.recv() => {
-            Err(gave_up(core, started, &format!("{}-{index}", supply.target())))
+            Err(gave_up(core, started, &supply.wanted[index].instance()))
         }
     };
     let (text, code, verdict) = match made {

@@ -2,7 +2,13 @@
 //!
 //! Owns that decision ([`Provisioner::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -141,6 +147,26 @@ impl Provisioner {
                 }
             }
         }
+    }
+
+    /// The same instances, those on machines that stay and that somebody holds last: who needs but one takes a free one.
+    ///
+    /// # Errors
+    /// When the pool cannot be read.
+    pub fn free_first(&self, mut wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+        if wanted.iter().any(|one| one.platform.makes_machines()) {
+            return Ok(wanted);
+        }
+        let seen = self.pool.overview()?.into_iter();
+        let held = seen.filter(|seen| seen.holder.is_some());
+        let held: BTreeSet<String> = held.map(|seen| seen.record.lease).collect();
+        // A host that is not to be found is nobody's; its deploy says so.
+        let is_held = |one: &Wanted| {
+            let draft = self.draft(one);
+            draft.is_ok_and(|draft| !draft.lease.is_empty() && held.contains(&draft.lease))
+        };
+        wanted.sort_by_cached_key(is_held);
+        Ok(wanted)
     }
 
     /// The record as it would be planned; only its id is missing.

@@ -42,6 +42,9 @@ pub(super) async fn forward(
     at: &Reached,
     (direction, port): (Direction, u16),
 ) -> io::Result<Result<Reply>> {
+    if port == 0 {
+        return Ok(Err(Error::new(ErrorKind::Usage, "there is no port 0")));
+    }
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
     let reach = at.record.deployed.as_ref().map(|deployed| &deployed.reach);
     let started = match (reach, direction) {
