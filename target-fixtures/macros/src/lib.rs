@@ -23,21 +23,9 @@ use syn::ItemFn;
 /// See the [guide](https://docs.rs/target-fixtures) for the arguments and the forms a test may have.
 #[proc_macro_attribute]
 pub fn target_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match syn::parse::<ItemFn>(item.clone()) {
-        Ok(function) => function,
-        Err(_) => {
-            let item = proc_macro2::TokenStream::from(item);
-            let message = "`#[target_test]` belongs on a function with a body";
-            let error = syn::Error::new_spanned(item.clone(), message).to_compile_error();
-            return quote!(#error #item).into();
-        }
-    };
-    let expanded = expand::test(arguments.into(), &function).unwrap_or_else(|error| {
-        // The function stays, so that the author sees this error and no second one that follows from it.
-        let error = error.to_compile_error();
-        quote!(#error #[allow(unused)] #function)
-    });
-    expanded.into()
+    on_function("target_test", item, |function| {
+        expand::test(arguments.into(), function)
+    })
 }
 
 /// Makes a function a fixture: a value that tests take as an argument of the function's name.
@@ -45,16 +33,25 @@ pub fn target_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// See the [guide](https://docs.rs/target-fixtures) for scopes and tear-down.
 #[proc_macro_attribute]
 pub fn target_fixture(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match syn::parse::<ItemFn>(item.clone()) {
-        Ok(function) => function,
-        Err(_) => {
-            let item = proc_macro2::TokenStream::from(item);
-            let message = "`#[target_fixture]` belongs on a function with a body";
-            let error = syn::Error::new_spanned(item.clone(), message).to_compile_error();
-            return quote!(#error #item).into();
-        }
+    on_function("target_fixture", item, |function| {
+        fixture::fixture(arguments.into(), function)
+    })
+}
+
+/// What an attribute makes of a function. Where that fails the function stays, so that the author sees this error and no
+/// second one that follows from it.
+fn on_function(
+    attribute: &str,
+    item: TokenStream,
+    expand: impl FnOnce(&ItemFn) -> syn::Result<proc_macro2::TokenStream>,
+) -> TokenStream {
+    let Ok(function) = syn::parse::<ItemFn>(item.clone()) else {
+        let item = proc_macro2::TokenStream::from(item);
+        let message = format!("`#[{attribute}]` belongs on a function with a body");
+        let error = syn::Error::new_spanned(item.clone(), message).to_compile_error();
+        return quote!(#error #item).into();
     };
-    let expanded = fixture::fixture(arguments.into(), &function).unwrap_or_else(|error| {
+    let expanded = expand(&function).unwrap_or_else(|error| {
         let error = error.to_compile_error();
         quote!(#error #[allow(unused)] #function)
     });
