@@ -2,8 +2,6 @@
 //!
 //! Owns the proof: a reboot is over when the instance answers with another boot id.
 
-use target_fixtures::wire::Exit;
-
 use super::{
     Preparation,
     run::{SHORT, Shell},
@@ -31,7 +29,7 @@ impl Preparation<'_> {
         match at.run(&shell::reboot(), SHORT).await {
             // It may end the connection before it says so.
             Err(error) if error.kind() == ErrorKind::Infra => {}
-            Ok(ended) if ended.exit == Exit::Signal("SIGTERM".to_owned()) => {}
+            Ok(ended) if shell::goes_down(&ended.exit) => {}
             Ok(ended) => drop(ended.success()?),
             Err(error) => return Err(error),
         }

@@ -24,8 +24,8 @@ pub(crate) use file::{
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
-    BOOT_ID, FACTS, as_root, connect_to, for_login, install_packages, invocation, listens, login,
-    reboot, remove, set_clock, temporary, unpack,
+    BOOT_ID, FACTS, as_root, connect_to, for_login, goes_down, install_packages, invocation,
+    listens, login, reboot, remove, set_clock, temporary, unpack,
 };
 pub(crate) use question::{answer, ask, excuse};
 

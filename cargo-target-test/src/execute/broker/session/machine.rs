@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use target_fixtures::wire::{Act, Exit, Question};
+use target_fixtures::wire::{Act, Question};
 use tokio::time;
 
 use super::super::{
@@ -161,9 +161,9 @@ async fn reboot(core: &Arc<Core>, held: &Held, at: &Reached, limit: Duration) ->
     let transport = at.line.transport();
     let before = boot_id(&*transport, &held.id).await?;
     match run(&*transport, &held.id, shell::reboot(), ANSWER).await {
-        Ok(outcome) if outcome.exit != Exit::Signal("TERM".to_owned()) => drop(outcome.accepted()?),
+        Ok(outcome) if shell::goes_down(&outcome.exit) => {}
+        Ok(outcome) => drop(outcome.accepted()?),
         // It may end the connection before it says so.
-        Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::Infra => {}
         Err(error) => return Err(error),
     }

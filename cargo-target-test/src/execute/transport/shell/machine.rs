@@ -2,6 +2,8 @@
 //!
 //! Owns their text, for any POSIX shell on Linux. Must not know who asks.
 
+use target_fixtures::wire::Exit;
+
 use super::{nonce, quote, quote_for_any};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,6 +22,14 @@ pub(crate) const FACTS: &str = "echo cores=$(nproc 2>/dev/null || grep -c ^proce
 /// Has the machine reboot by its own way.
 pub(crate) fn reboot() -> String {
     as_root("PATH=$PATH:/sbin:/usr/sbin; exec reboot")
+}
+
+/// Whether that was taken: it ended well, or by what goes down ending everything, which the wrapper may outlive to tell.
+pub(crate) fn goes_down(exit: &Exit) -> bool {
+    match exit {
+        Exit::Code(code) => [0, 128 + 15].contains(code),
+        Exit::Signal(signal) => signal == "TERM",
+    }
 }
 
 /// Sets the machine's clock, where that is allowed.
@@ -253,6 +263,17 @@ mod tests {
             String::from_utf8_lossy(&said.stdout),
             "1777\n750\nx\nx\nusr/lib\n"
         );
+    }
+
+    #[test]
+    fn a_reboot_that_ends_its_own_command_is_one() {
+        let term = |name: &str| Exit::Signal(name.to_owned());
+        for taken in [Exit::Code(0), Exit::Code(143), term("TERM")] {
+            assert!(goes_down(&taken), "{taken}");
+        }
+        for refused in [Exit::Code(1), Exit::Code(127), term("KILL")] {
+            assert!(!goes_down(&refused), "{refused}");
+        }
     }
 
     #[test]

@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use target_fixtures::wire::{Exit, Question};
 
-use super::{FACTS, check_path, quote};
+use super::{FACTS, MISSING, check_path, quote};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Exit code: there is none such.
-const NONE: i32 = 41;
 /// Exit code: this machine has nothing that would know.
 const UNKNOWN: i32 = 44;
 
@@ -52,11 +50,11 @@ fn has(program: &str) -> String {
 
 fn package(name: &str) -> String {
     format!(
-        "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name} 2>/dev/null) || exit {NONE}; \
-           case $s in *' installed/'*) echo \"${{s##*/}}\" ;; *) exit {NONE} ;; esac; \
-         elif {rpm}; then rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name} || exit {NONE}; \
-         elif {apk}; then s=$(apk info -e -v {name}) || exit {NONE}; [ -n \"$s\" ] || exit {NONE}; echo \"${{s#{name}-}}\"; \
-         elif {pacman}; then s=$(pacman -Q {name} 2>/dev/null) || exit {NONE}; echo \"${{s#* }}\"; \
+        "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name} 2>/dev/null) || exit {MISSING}; \
+           case $s in *' installed/'*) echo \"${{s##*/}}\" ;; *) exit {MISSING} ;; esac; \
+         elif {rpm}; then rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name} || exit {MISSING}; \
+         elif {apk}; then s=$(apk info -e -v {name}) || exit {MISSING}; [ -n \"$s\" ] || exit {MISSING}; echo \"${{s#{name}-}}\"; \
+         elif {pacman}; then s=$(pacman -Q {name} 2>/dev/null) || exit {MISSING}; echo \"${{s#* }}\"; \
          else exit {UNKNOWN}; fi",
         dpkg = has("dpkg-query"),
         rpm = has("rpm"),
@@ -68,10 +66,10 @@ fn package(name: &str) -> String {
 fn service(name: &str) -> String {
     format!(
         "if [ -d /run/systemd/system ]; then systemctl show -p LoadState -p ActiveState -p UnitFileState {name}; \
-         elif {rc}; then rc-service -e {name} || exit {NONE}; \
+         elif {rc}; then rc-service -e {name} || exit {MISSING}; \
            rc-service {name} status >/dev/null 2>&1 && echo ActiveState=active; \
            rc-update show 2>/dev/null | grep -q \"^ *{name} |\" && echo UnitFileState=enabled; :; \
-         elif [ -d /etc/init.d ]; then [ -x /etc/init.d/{name} ] || exit {NONE}; \
+         elif [ -d /etc/init.d ]; then [ -x /etc/init.d/{name} ] || exit {MISSING}; \
            /etc/init.d/{name} status >/dev/null 2>&1 && echo ActiveState=active; \
            ls /etc/rc[2-5].d/S*{name} >/dev/null 2>&1 && echo UnitFileState=enabled; :; \
          else exit {UNKNOWN}; fi",
@@ -81,8 +79,8 @@ fn service(name: &str) -> String {
 
 fn user(name: &str) -> String {
     format!(
-        "if {getent}; then getent passwd {name} || exit {NONE}; \
-         else grep -E '^({name}:|[^:]*:[^:]*:{name}:)' /etc/passwd || exit {NONE}; fi",
+        "if {getent}; then getent passwd {name} || exit {MISSING}; \
+         else grep -E '^({name}:|[^:]*:[^:]*:{name}:)' /etc/passwd || exit {MISSING}; fi",
         getent = has("getent"),
     )
 }
@@ -91,7 +89,7 @@ fn file(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
     Ok(format!(
-        "[ -e {path} ] || [ -L {path} ] || exit {NONE}; stat -c '%a %s %Y %U %G %F' -- {path} && \
+        "[ -e {path} ] || [ -L {path} ] || exit {MISSING}; stat -c '%a %s %Y %U %G %F' -- {path} && \
          if [ -L {path} ]; then readlink -n -- {path}; fi"
     ))
 }
@@ -100,7 +98,7 @@ fn file(path: &str) -> Result<String> {
 pub(crate) fn answer(question: &Question, exit: &Exit, text: &str) -> Option<Value> {
     match (question, exit) {
         (Question::Listens { .. }, Exit::Code(code)) => Some(json!(*code == 0)),
-        (_, Exit::Code(NONE)) => Some(Value::Null),
+        (_, Exit::Code(MISSING)) => Some(Value::Null),
         (_, Exit::Code(0)) => match question {
             Question::Facts => Some(facts(text)),
             Question::Package { .. } => Some(json!(text.trim())),
