@@ -89,7 +89,7 @@ pub(crate) async fn get(
 ///
 /// # Errors
 /// When it cannot be written here; and as [`files::get`].
-pub(crate) async fn get_file(
+async fn get_file(
     transport: &dyn Transport,
     lease: &str,
     (from, mode): (&str, u32),
@@ -127,7 +127,7 @@ pub(crate) async fn get_file(
 ///
 /// # Errors
 /// When it cannot be written here, what the instance refuses, a lost connection.
-pub(crate) async fn get_folder(
+async fn get_folder(
     transport: &dyn Transport,
     lease: &str,
     from: &str,
