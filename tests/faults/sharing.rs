@@ -11,7 +11,9 @@ use crate::support::eventually;
 fn a_run_waits_for_another_and_says_for_whom() {
     let lab = Lab::new(2);
     let first = lab.start(&["holds", "idle"]);
-    let _: [String; 1] = lab.said("held");
+    eventually("both to be held", || {
+        lab.run(&["targets"]).lines_with(&["alpha-", "[alpha]"]) == 2
+    });
     let mut second = lab.start(&["quick", "other", "--no-capture"]);
     second.wait_for("waiting for alpha: 2 of 2 leased (pid ");
     lab.let_go();
