@@ -22,6 +22,27 @@ fn a_run_waits_for_another_and_says_for_whom() {
     assert!(lab.ledger().is_empty());
 }
 
+/// Two terminals with one case each: the second does not wait for the first's instance, but makes one; the third finds
+/// that kept, and neither waits nor makes another.
+#[test]
+fn who_needs_one_takes_what_is_free() {
+    let lab = Lab::new(3);
+    let first = lab.start(&["holds"]);
+    let [_, _, instance, _] = lab.said("held");
+    assert_eq!(instance, "alpha-0");
+    lab.run(&["quick", "--keep-targets"])
+        .code(0)
+        .line_with(&["PASS", "deploy[alpha-1]"])
+        .line_with(&["PASS", "quick[alpha]"]);
+    assert_eq!(lab.ledger(), ["alpha-0", "alpha-1"]);
+    lab.run(&["other", "--no-capture"])
+        .code(0)
+        .says("alpha-1: kept from an earlier run")
+        .line_with(&["PASS", "other[alpha]"]);
+    lab.let_go();
+    first.wait().code(0);
+}
+
 /// The place in the queue of a runner that was killed while it waited holds nobody up.
 #[test]
 fn a_waiter_that_dies_gives_its_place_away() {

@@ -2,13 +2,7 @@
 //!
 //! Owns that decision ([`Provisioner::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use serde_json::Value;
 
@@ -19,7 +13,9 @@ use crate::{
     playbook::{Care, OnDirty},
     provision::{
         platform::{Order, Platform},
-        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState, Tenant, WhenDirty},
+        pool::{
+            self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
+        },
         provisioner::remove::Remover,
     },
 };
@@ -88,6 +84,14 @@ pub struct Ensured {
     pub recycled: Option<String>,
 }
 
+/// How soon an instance is to be had.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Free,
+    Missing,
+    Held,
+}
+
 /// What to do for a wanted instance.
 enum Next {
     Use(Box<Record>),
@@ -149,24 +153,33 @@ impl Provisioner {
         }
     }
 
-    /// The same instances, those on machines that stay and that somebody holds last: who needs but one takes a free one.
+    /// The same instances: those that are there and free, then those that are not there, last those that somebody
+    /// holds. Who needs but one does not wait for one that is in use, and does not deploy where one is kept.
     ///
     /// # Errors
     /// When the pool cannot be read.
     pub fn free_first(&self, mut wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
-        if wanted.iter().any(|one| one.platform.makes_machines()) {
-            return Ok(wanted);
-        }
-        let seen = self.pool.overview()?.into_iter();
-        let held = seen.filter(|seen| seen.holder.is_some());
-        let held: BTreeSet<String> = held.map(|seen| seen.record.lease).collect();
-        // A host that is not to be found is nobody's; its deploy says so.
-        let is_held = |one: &Wanted| {
-            let draft = self.draft(one);
-            draft.is_ok_and(|draft| !draft.lease.is_empty() && held.contains(&draft.lease))
-        };
-        wanted.sort_by_cached_key(is_held);
+        let seen = self.pool.overview()?;
+        wanted.sort_by_cached_key(|one| self.place(one, &seen));
         Ok(wanted)
+    }
+
+    fn place(&self, one: &Wanted, seen: &[Seen]) -> Place {
+        let held = || seen.iter().filter(|seen| seen.holder.is_some());
+        let is_held = |lease: &str| held().any(|seen| seen.record.lease == lease);
+        let is_it = |record: &&Record| {
+            let order = &record.order;
+            (&order.target, order.index, &record.hash) == (&one.target, one.index, &one.hash)
+        };
+        // A machine that stays may be held under another name. One that is not to be found is nobody's.
+        let stays = held().next().is_some() && !one.platform.makes_machines();
+        let host = stays.then(|| self.draft(one).ok()).flatten();
+        match seen.iter().map(|seen| &seen.record).find(is_it) {
+            _ if host.is_some_and(|host| is_held(&host.lease)) => Place::Held,
+            Some(record) if is_held(&record.lease) => Place::Held,
+            Some(record) if !matches!(record.state, RecordState::Dirty { .. }) => Place::Free,
+            _ => Place::Missing,
+        }
     }
 
     /// The record as it would be planned; only its id is missing.
