@@ -1,84 +1,149 @@
 //! JUnit reports of several runs as one.
 //!
-//! Owns how nextest's reports are put together. Must not know what is in them beside counts.
+//! Owns how nextest's reports are put together. Must not know what its cases are.
 
-use std::path::Path;
+use std::{fmt::Display, path::Path};
 
-use regex::Regex;
+use quick_junit::{Report, TestSuite};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     secret::redacted,
 };
 
-/// The counts of a report, which add up.
-const COUNTS: [&str; 3] = ["tests", "failures", "errors"];
-
 /// Puts nextest's reports together into `file`; the parts are removed. One that is missing had no case.
 ///
 /// # Errors
-/// When a file cannot be read or written, or is none of nextest's.
+/// When a file cannot be read or written, or is no report.
 pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<()> {
-    let mut texts = Vec::new();
+    let mut whole = None;
     for part in parts.filter(|part| part.exists()) {
-        texts.push(fs_err::read_to_string(part)?);
+        let text = fs_err::read_to_string(part)?;
+        let report = Report::deserialize_from_str(&text).map_err(|error| bad(part, &error))?;
         fs_err::remove_file(part)?;
+        whole = Some(match whole {
+            Some(whole) => both(whole, report),
+            None => report,
+        });
     }
-    match merged(&texts) {
-        Some(text) => Ok(fs_err::write(file, &*redacted(&text))?),
-        None if texts.is_empty() => Ok(()),
-        None => {
-            let message = format!("cannot put the parts of `{}` together", file.display());
-            Err(Error::new(ErrorKind::Other, message))
-        }
-    }
+    let Some(whole) = whole else {
+        return Ok(());
+    };
+    let text = whole.to_string().map_err(|error| bad(file, &error))?;
+    Ok(fs_err::write(file, &*redacted(&text))?)
 }
 
-/// The first report with everybody's suites in it, its counts and its time those of all.
-fn merged(texts: &[String]) -> Option<String> {
-    let whole = Regex::new(r"(?s)^(.*<testsuites\b[^>]*>)(.*)</testsuites>\s*$").ok()?;
-    let parts: Vec<_> = texts
-        .iter()
-        .map(|text| whole.captures(text))
-        .collect::<Option<_>>()?;
-    let mut head = parts.first()?[1].to_owned();
-    for count in COUNTS {
-        let number = Regex::new(&format!(r#"\b{count}="(\d+)""#)).ok()?;
-        let of = |text: &str| number.captures(text)?[1].parse::<u64>().ok();
-        let sum: u64 = parts.iter().filter_map(|part| of(&part[1])).sum();
-        head = number
-            .replace(&head, format!("{count}=\"{sum}\""))
-            .into_owned();
+fn bad(file: &Path, error: &dyn Display) -> Error {
+    let message = format!("the JUnit report `{}`: {error}", file.display());
+    Error::new(ErrorKind::Other, message)
+}
+
+/// The reports of two runs that ran side by side: their counts add up, their times do not.
+fn both(mut one: Report, other: Report) -> Report {
+    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
+    one.time = one.time.max(other.time);
+    one.tests += other.tests;
+    one.failures += other.failures;
+    one.errors += other.errors;
+    one.skipped += other.skipped;
+    for suite in other.test_suites {
+        let mut suites = one.test_suites.iter_mut();
+        match suites.find(|same| same.name == suite.name) {
+            Some(same) => extend(same, suite),
+            None => one.test_suites.push(suite),
+        }
     }
-    // They ran side by side.
-    let time = Regex::new(r#"\btime="([0-9.]+)""#).ok()?;
-    let of = |text: &str| time.captures(text)?[1].parse::<f64>().ok();
-    let longest = parts
-        .iter()
-        .filter_map(|part| of(&part[1]))
-        .fold(0.0, f64::max);
-    let head = time.replace(&head, format!("time=\"{longest:.3}\""));
-    let suites: String = parts.iter().map(|part| part[2].trim_end()).collect();
-    Some(format!("{head}{suites}\n</testsuites>\n"))
+    one
+}
+
+/// A binary whose tests both ran is one suite.
+fn extend(one: &mut TestSuite, other: TestSuite) {
+    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
+    one.time = one.time.max(other.time);
+    one.tests += other.tests;
+    one.failures += other.failures;
+    one.errors += other.errors;
+    one.skipped += other.skipped;
+    one.test_cases.extend(other.test_cases);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// As nextest writes it: one suite `same`, one of the part's own.
+    fn report(case: &str, failures: u32, time: &str) -> String {
+        format!(
+            r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="nextest-run" tests="3" failures="{failures}" errors="0" uuid="3286ead8-08a6-4035-8735-af41b4c994e6" timestamp="2026-01-02T03:04:05.678+00:00" time="{time}">
+    <testsuite name="same" tests="2" disabled="0" errors="0" failures="{failures}">
+        <testcase name="{case}" classname="same" timestamp="2026-01-02T03:04:05.678+00:00" time="0.5">
+            <failure type="test failure">a &lt; b &amp; &quot;c&quot;</failure>
+            <system-out>one
+two</system-out>
+        </testcase>
+        <testcase name="good" classname="same" time="0.1"/>
+    </testsuite>
+    <testsuite name="only-{case}" tests="1" disabled="0" errors="0" failures="0">
+        <testcase name="alone" classname="only" time="0.1"/>
+    </testsuite>
+</testsuites>
+"#
+        )
+    }
+
     #[test]
-    fn counts_add_up_and_time_does_not() {
-        let report = |tests: u32, failures: u32, time: &str, case: &str| {
+    fn counts_add_up_times_do_not_and_a_binary_is_one_suite() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let parts: Vec<_> = [("x", 1, "0.5"), ("y", 0, "1.25")]
+            .into_iter()
+            .map(|(case, failures, time)| {
+                let part = folder.path().join(case);
+                fs_err::write(&part, report(case, failures, time)).expect("a part");
+                part
+            })
+            .collect();
+        let (file, missing) = (folder.path().join("all.xml"), folder.path().join("none"));
+        let all = parts.iter().chain([&missing]).map(|part| part.as_path());
+        merge(&file, all).expect("merged");
+        assert!(parts.iter().all(|part| !part.exists()));
+        let text = fs_err::read_to_string(&file).expect("a report");
+        let merged = Report::deserialize_from_str(&text).expect("a report");
+        assert_eq!((merged.tests, merged.failures, merged.errors), (6, 1, 0));
+        assert_eq!(merged.time.map(|time| time.as_millis()), Some(1250));
+        let cases = |suite: &TestSuite| {
+            let cases = suite.test_cases.iter();
+            let names: Vec<_> = cases.map(|case| case.name.as_str().to_owned()).collect();
             format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"nextest-run\" tests=\"{tests}\" failures=\"{failures}\" \
-                 errors=\"0\" uuid=\"u\" time=\"{time}\">\n    <testsuite name=\"a\" tests=\"{tests}\">{case}</testsuite>\n</testsuites>\n"
+                "{} {} {}: {}",
+                suite.name.as_str(),
+                suite.tests,
+                suite.failures,
+                names.join(" ")
             )
         };
-        let text =
-            merged(&[report(3, 1, "0.5", "x"), report(2, 2, "1.25", "y")]).expect("a report");
-        assert!(text.contains("<testsuites name=\"nextest-run\" tests=\"5\" failures=\"3\" errors=\"0\" uuid=\"u\" time=\"1.250\">"), "{text}");
-        assert_eq!(text.matches("<testsuite ").count(), 2);
-        assert!(text.ends_with("y</testsuite>\n</testsuites>\n"), "{text}");
-        assert_eq!(merged(&["<html>".to_owned()]), None);
+        let suites: Vec<_> = merged.test_suites.iter().map(cases).collect();
+        assert_eq!(
+            suites,
+            [
+                "same 4 1: x good y good",
+                "only-x 1 0: alone",
+                "only-y 1 0: alone"
+            ]
+        );
+        assert!(
+            text.contains("a &lt; b &amp; ") && text.contains("one\ntwo"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_report_is_named_and_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, part) = (folder.path().join("all.xml"), folder.path().join("part"));
+        fs_err::write(&part, "<html>").expect("a part");
+        let error = merge(&file, [part.as_path()].into_iter()).expect_err("no report");
+        assert!(error.to_string().contains("part`"), "{error}");
+        assert!(part.exists() && !file.exists());
     }
 }
