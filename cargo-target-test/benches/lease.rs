@@ -1,4 +1,5 @@
-//! How many leases a second 64 processes get from one pool of 16, and how long the unluckiest waits.
+//! How long a lease takes that nobody else wants; how many leases a second 64 processes get from one pool of 16, and how
+//! long the unluckiest waits.
 //!
 //! Owns the processes and their witness; the pool is the real one, its machines are files. It ends with an error where
 //! two had one instance at once, or where somebody waited more than ten times as long as others. `benches/run` calls it.
@@ -28,6 +29,8 @@ use fake::{World, ensure, request};
 const PROCESSES: usize = 64;
 const INSTANCES: u32 = 16;
 const LASTS: Duration = Duration::from_secs(10);
+/// Leases that nobody else wants.
+const FREE: usize = 1000;
 /// For how long each lease is used.
 const USE: Duration = Duration::from_millis(5);
 const FOLDER: &str = "LEASE_BENCH_FOLDER";
@@ -38,8 +41,32 @@ fn main() -> ExitCode {
             child(&World::at(Path::new(&folder)));
             ExitCode::SUCCESS
         }
-        None => parent(),
+        None => {
+            alone();
+            parent()
+        }
     }
+}
+
+/// Leases one free instance, and gives it back, over and over.
+fn alone() {
+    let world = World::new();
+    let run = world.run("run-alone", "/bench");
+    let wanted = world.found("bench", 0, "host");
+    ensure(&run, &wanted);
+    let once = |_| {
+        let asked = Instant::now();
+        lease(&run, &wanted).release();
+        asked.elapsed().as_secs_f64() * 1e3
+    };
+    let mut times: Vec<f64> = (0..FREE).map(once).collect();
+    times.sort_by(f64::total_cmp);
+    let (median, longest) = (times[FREE / 2], times[FREE - 1]);
+    println!(
+        "| one process, one instance that is free, leased and given back | {:.0} | {median:.2} | {longest:.2} | {:.1} |",
+        1e3 / median,
+        longest / median
+    );
 }
 
 /// Starts the others, and adds up what they write down: how long each lease was waited for, in microseconds.

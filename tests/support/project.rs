@@ -164,6 +164,16 @@ impl Project {
     }
 }
 
+impl Drop for Project {
+    /// A test that fails leaves no machine behind, which would slow down all others.
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.private("pool/pool.json").exists() {
+            let delete = self.tool(["--delete-targets", "--force"]);
+            let _ = delete.into_command().output();
+        }
+    }
+}
+
 /// A clone of a project: see [`Project::cloned`].
 pub(crate) struct Clone<'a> {
     root: PathBuf,

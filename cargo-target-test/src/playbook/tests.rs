@@ -340,13 +340,11 @@ fn deep_nesting_is_refused_or_read() {
 }
 
 #[test]
-fn a_thousand_targets_take_no_time() {
+fn a_thousand_targets_are_read() {
     let target =
         |i: u32| format!("[[targets]]\nname = \"t{i}\"\nplatform = \"qemu\"\nkernel = \"k\"\n");
     let text: String = (0..1000).map(target).collect();
-    let start = std::time::Instant::now();
     assert_eq!(load_text(&text, &[]).unwrap().targets.len(), 1000);
-    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
 fn never_panics(text: &[u8], sets: &[&str]) -> std::result::Result<(), TestCaseError> {
