@@ -78,6 +78,7 @@ fn one_place_each() {
             "prints",
         ),
     ];
+    let rules = rules.map(|(text, places, what)| (pattern(text), places, what));
     let mut offences = Vec::new();
     for source in engine() {
         for (pattern, places, what) in &rules {
@@ -102,7 +103,7 @@ fn one_place_each() {
 #[test]
 fn two_files_speak_to_nextest() {
     let command = r"^(nextest|cargo-nextest|NEXTEST\w*|--(tool-config-file|binaries-metadata))$";
-    let command = Regex::new(command).expect("a pattern");
+    let command = pattern(command);
     let mut offences = Vec::new();
     for source in engine() {
         let places = ["execute/nextest", "execute/runner"];
@@ -123,6 +124,7 @@ fn two_files_speak_to_nextest() {
 fn files_open_with_a_sentence_and_stay_small() {
     let mut offences = Vec::new();
     let mut lengths = Vec::new();
+    let start = pattern(r"^( *)((pub(\([^)]*\))?|const|async|unsafe|extern \S+) )*fn (\w+)");
     for source in source::all(&repository()) {
         let length = source.text.lines().count();
         if !source.text.starts_with("//! ") {
@@ -139,7 +141,7 @@ fn files_open_with_a_sentence_and_stay_small() {
         }
         if source.path.contains("src/") {
             lengths.push(length);
-            offences.extend(long_functions(&source));
+            offences.extend(long_functions(&source, &start));
         }
     }
     lengths.sort_unstable();
@@ -154,8 +156,10 @@ fn files_open_with_a_sentence_and_stay_small() {
 fn nothing_is_left_over() {
     let root = repository();
     let mut offences = Vec::new();
+    let unfinished = pattern(r"\b(todo|unimplemented|dbg)!");
+    let ignored = pattern(r"#\[ignore");
     for source in source::all(&root) {
-        for line in lines_with(&source.code, r"\b(todo|unimplemented|dbg)!") {
+        for line in lines_with(&source.code, &unfinished) {
             offences.push(format!("{}:{line}: unfinished", source.path));
         }
         // No offence where tests start the ignored ones by themselves, nor where attributes are data.
@@ -164,17 +168,18 @@ fn nothing_is_left_over() {
         let data =
             source.path.starts_with("target-fixtures/macros/") || source.path.contains("/crate/");
         if !started && !data {
-            for line in lines_with(&source.code, r"#\[ignore") {
+            for line in lines_with(&source.code, &ignored) {
                 offences.push(format!("{}:{line}: a test that nobody runs", source.path));
             }
         }
     }
-    let machine =
-        r"(^|[^\w.$}])/(work|root|home/\w+)/(\.cargo|main|shared|\.library|src)\b|/tmp/wt/";
+    let machine = pattern(
+        r"(^|[^\w.$}])/(work|root|home/\w+)/(\.cargo|main|shared|\.library|src)\b|/tmp/wt/",
+    );
     for path in source::files(&root) {
         let text = fs::read_to_string(root.join(&path)).unwrap_or_default();
         if !path.ends_with("tests/tidy.rs") {
-            for line in lines_with(&text, machine) {
+            for line in lines_with(&text, &machine) {
                 offences.push(format!("{}:{line}: a path of one machine", path.display()));
             }
         }
@@ -233,7 +238,7 @@ fn promised_packages_are_in_use() {
             offences.push(format!("`{package}` is no direct dependency"));
         }
         let used = format!(r"(^|[^\w:])(::)?{}::", package.replace('-', "_"));
-        if lines_with(&code, &used).is_empty() {
+        if lines_with(&code, &pattern(&used)).is_empty() {
             offences.push(format!("`{package}` is not used in product code"));
         }
     }
@@ -306,9 +311,13 @@ fn manifest(path: &str) -> toml::Table {
     text.parse().expect("a manifest's TOML")
 }
 
+/// Made once for all files: this takes longer than to look through one.
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a pattern")
+}
+
 /// The line numbers of a pattern's matches.
-fn lines_with(code: &str, pattern: &str) -> Vec<usize> {
-    let pattern = Regex::new(pattern).expect("a pattern");
+fn lines_with(code: &str, pattern: &Regex) -> Vec<usize> {
     let numbered = code.lines().enumerate();
     numbered
         .filter(|(_, line)| pattern.is_match(line))
@@ -348,9 +357,7 @@ fn leading_name(text: &str) -> String {
 }
 
 /// Functions over 50 lines: from `fn` to the brace with the same indentation, signature included.
-fn long_functions(source: &Source) -> Vec<String> {
-    let start = Regex::new(r"^( *)((pub(\([^)]*\))?|const|async|unsafe|extern \S+) )*fn (\w+)");
-    let start = start.expect("a pattern");
+fn long_functions(source: &Source, start: &Regex) -> Vec<String> {
     let mut offences = Vec::new();
     let lines: Vec<&str> = source.product().lines().collect();
     for (number, line) in lines.iter().enumerate() {
