@@ -62,7 +62,8 @@ impl Choice {
         let (label, cost) = (target.label.clone(), target.cost);
         let supply = Supply::new(wanted, spares as usize, label, cost);
         for case in cases {
-            supply.expect(&case.name, case.count, spends(case));
+            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
+            supply.expect((binary.path.as_str(), &case.name), case.count, spends(case));
         }
         Ok(supply)
     }

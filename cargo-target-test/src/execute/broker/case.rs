@@ -47,6 +47,10 @@ impl Start {
     fn outcome(&self) -> Outcome {
         Outcome::of_case(&self.binary, &self.name, self.attempt)
     }
+
+    fn case(&self) -> (&str, &str) {
+        (&self.binary, &self.name)
+    }
 }
 
 /// Serves one runner.
@@ -64,10 +68,10 @@ pub(super) async fn serve(
         Some(Entry::Case(case)) => {
             // It may be run again, by a stress run say.
             case.supply
-                .expect(&start.name, case.count, case.reuse == Reuse::No);
+                .expect(start.case(), case.count, case.reuse == Reuse::No);
             let ran = run_case(core, connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.supply.demand.done(&start.name);
+                case.supply.demand.done(start.case());
                 core.let_go(&case.supply);
             }
             ran.map(|_| ())
@@ -170,7 +174,7 @@ async fn run_case(
     };
     // Before its instances are replaced, which nobody may need.
     if start.last || end == End::Done {
-        case.supply.demand.done(&start.name);
+        case.supply.demand.done(start.case());
     }
     let (expected, fixtures) = held.said();
     let lost = match core.stays(case, start, end) {

@@ -10,8 +10,8 @@ use std::{
 /// The cases that are still to be run on a target.
 #[derive(Default)]
 pub(super) struct Demand {
-    /// By name; `None`: nobody knows what will come.
-    cases: Mutex<Option<HashMap<String, Need>>>,
+    /// By binary and name; `None`: nobody knows what will come.
+    cases: Mutex<Option<HashMap<(String, String), Need>>>,
 }
 
 /// What one case needs.
@@ -24,16 +24,16 @@ struct Need {
 
 impl Demand {
     /// The case is still to be run.
-    pub(super) fn expect(&self, case: &str, count: u32, spends: bool) {
+    pub(super) fn expect(&self, case: (&str, &str), count: u32, spends: bool) {
         let mut cases = self.cases();
         let cases = cases.get_or_insert_default();
-        cases.insert(case.to_owned(), Need { count, spends });
+        cases.insert(owned(case), Need { count, spends });
     }
 
     /// The case need not be run again.
-    pub(super) fn done(&self, case: &str) {
+    pub(super) fn done(&self, case: (&str, &str)) {
         if let Some(cases) = self.cases().as_mut() {
-            cases.remove(case);
+            cases.remove(&owned(case));
         }
     }
 
@@ -50,9 +50,13 @@ impl Demand {
         most.min(sum(true) + at_once.min(sum(false)))
     }
 
-    fn cases(&self) -> MutexGuard<'_, Option<HashMap<String, Need>>> {
+    fn cases(&self) -> MutexGuard<'_, Option<HashMap<(String, String), Need>>> {
         self.cases.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn owned((binary, name): (&str, &str)) -> (String, String) {
+    (binary.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]
@@ -60,23 +64,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cases_of_one_name_in_two_binaries_are_two() {
+        let demand = Demand::default();
+        demand.expect(("/x", "same"), 1, false);
+        demand.expect(("/y", "same"), 1, false);
+        assert_eq!(demand.instances(2, 2), 2);
+        demand.done(("/x", "same"));
+        assert_eq!(demand.instances(2, 2), 1, "the other is still to be run");
+    }
+
+    #[test]
     fn spent_instances_are_needed_beside_those_that_serve() {
         let demand = Demand::default();
         assert_eq!(demand.instances(3, 4), 3, "nothing is known");
-        demand.expect("a", 1, false);
+        demand.expect(("/x", "a"), 1, false);
         assert_eq!(demand.instances(3, 4), 1);
-        demand.expect("b", 2, false);
-        demand.expect("c", 2, false);
+        demand.expect(("/x", "b"), 2, false);
+        demand.expect(("/x", "c"), 2, false);
         assert_eq!(demand.instances(3, 4), 3);
-        demand.expect("d", 1, true);
+        demand.expect(("/x", "d"), 1, true);
         assert_eq!(demand.instances(3, 4), 4, "one spare");
-        demand.expect("e", 9, true);
+        demand.expect(("/x", "e"), 9, true);
         assert_eq!(demand.instances(3, 4), 4);
         for case in ["a", "b", "c", "e", "e", "none"] {
-            demand.done(case);
+            demand.done(("/x", case));
         }
         assert_eq!(demand.instances(3, 4), 1);
-        demand.done("d");
+        demand.done(("/x", "d"));
         assert_eq!(demand.instances(3, 4), 0);
     }
 }

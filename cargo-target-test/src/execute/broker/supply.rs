@@ -88,8 +88,8 @@ impl Supply {
         }
     }
 
-    /// A case that will need so many instances, and whether it spends them.
-    pub fn expect(&self, case: &str, count: u32, spends: bool) {
+    /// A case (its binary's path, its name) that will need so many instances, and whether it spends them.
+    pub fn expect(&self, case: (&str, &str), count: u32, spends: bool) {
         self.demand.expect(case, count, spends);
     }
 
@@ -204,7 +204,8 @@ impl Supply {
         let (mut possible, mut why) = (0, None);
         for slot in self.slots().iter() {
             match slot {
-                Slot::Ready(supplied) => {
+                // What is made again is the same again.
+                Slot::Ready(supplied) | Slot::Gone(supplied) => {
                     let record = &supplied.record;
                     match plan::met(needs, record.name(), &record.facts) {
                         Ok(()) => possible += 1,
@@ -212,7 +213,7 @@ impl Supply {
                     }
                 }
                 Slot::Failed(failure, _) => why = Some(failure.clone()),
-                Slot::Idle | Slot::Working | Slot::Leaving | Slot::Gone(_) => possible += 1,
+                Slot::Idle | Slot::Working | Slot::Leaving => possible += 1,
             }
         }
         why.filter(|_| possible < count)
