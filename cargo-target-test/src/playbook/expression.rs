@@ -242,7 +242,12 @@ fn rule(field: &str, sign: &str, value: &str) -> Result<(Rule, bool), (String, b
             "!=" => ("=", true),
             sign => (sign, false),
         };
-        rule.priority = Some(Priorities::new(&format!("{sign} {value}")).map_err(wrong_value)?);
+        // As in a playbook: `priority = "<= 1"`.
+        let text = match sign == "=" && value.starts_with(['<', '>', '!']) {
+            true => value.to_owned(),
+            false => format!("{sign} {value}"),
+        };
+        rule.priority = Some(Priorities::new(&text).map_err(wrong_value)?);
         return Ok((rule, negated));
     }
     let negated = match sign {
@@ -310,6 +315,7 @@ mod tests {
             ),
             ("not not owner == \"and or\"", "!!owner = \"and or\""),
             ("priority != 2", "!priority = \"= 2\""),
+            ("priority = '<= 1'", "priority = \"<= 1\""),
         ] {
             assert_eq!(shown(&parse(text).expect(text)), expected);
         }
