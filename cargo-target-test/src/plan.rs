@@ -21,7 +21,7 @@ pub use notes::{ON_HOST, SEE_LIST, skipped, unmatched};
 pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;
-pub use select::{exact_names, expected_failure, fits, missed, skip_reason};
+pub use select::{everywhere, exact_names, expected_failure, fits, missed, skip_reason};
 
 use crate::playbook::{Expression, Rule, Select};
 

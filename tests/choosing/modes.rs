@@ -130,6 +130,50 @@ fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
     world.is_clean();
 }
 
+/// What one scenario leaves out of a test that does not care may be what another one is for.
+#[test]
+fn a_test_that_does_not_care_runs_in_each_scenario() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let scenario = |name: &str, targets: &str, filterset: &str| {
+        format!(
+            "[[scenarios]]\nname = \"{name}\"\ntargets = {targets}\nfilterset = \"{filterset}\"\n"
+        )
+    };
+    let scenarios = scenario("quick", "\"east\"", "test(smoke)")
+        + &scenario("full", "[\"west\", \"east\"]", "test(anywhere)")
+        + &scenario("exact", "\"east\"", "test(=seed::smoke) | test(verify)")
+        + &scenario("wrong", "\"east\"", "tset(smoke)");
+    world.file("target-test.toml", &format!("{targets}{scenarios}"));
+    let list = cases(&world, &["--scenario", "quick,full", "any::"]);
+    assert_eq!(list, ["any::anywhere[full/east]"]);
+    let list = world.run(&["list", "--scenario", "exact"]).code(0);
+    list.says("seed::verify_xdp[east]")
+        .says("warning: `seed::smoke` is a test, and matches none of its cases: write `seed::smoke[east]`");
+    let wrong = world.run(&["--scenario", "wrong"]);
+    wrong.says("hint: a part of the filterset is `tset(smoke)` of scenario `wrong`");
+}
+
+/// `a` with `b.c`, and `a.b` with `c`.
+#[test]
+fn scenarios_do_not_share_the_name_of_an_instance() {
+    let world = world();
+    let target = |name: &str| format!("[[targets]]\nname = \"{name}\"\nplatform = \"local\"\n");
+    let scenario = |name: &str, targets: &str| {
+        format!("[[scenarios]]\nname = \"{name}\"\ntargets = {targets}\n")
+    };
+    let text = target("east")
+        + &target("quick.east")
+        + &scenario("quick", "\"east\"")
+        + &scenario("full", "[\"east\", \"quick.east\"]");
+    world.file("target-test.toml", &text);
+    world
+        .run(&["list", "--scenario", "full,quick"])
+        .code(2)
+        .says("instances of `quick/east` and of `quick.east` would both be named `quick.east-0`");
+    world.run(&["list", "--scenario", "full"]).code(0);
+}
+
 #[test]
 fn tests_are_counted_by_any_key() {
     let world = world();

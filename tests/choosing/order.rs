@@ -110,6 +110,12 @@ fn partitions_side_by_side_are_one_run() {
     assert!(!world.path("all.xml.part-1").exists() && !world.path("all.xml.part-2").exists());
     world.is_clean();
 
+    let run = world
+        .run(&["timed::", "--partitions", "2", "--order", "random"])
+        .code(0);
+    assert_eq!(run.lines_with(&["the order is random"]), 1, "{run:?}");
+    world.is_clean();
+
     let some = [
         "mess::",
         "seed::smoke",

@@ -177,3 +177,80 @@ fn an_instance_that_is_too_little_skips_the_case() {
         );
     }
 }
+
+/// That an instance went which the rest does not need is no reason to wait for a better one.
+#[test]
+fn what_no_instance_is_skips_the_case_also_when_some_have_gone() {
+    let world = world();
+    world
+        .run(&["needs::huge", "needs::vast", "--on", "east", "-j1"])
+        .code(0)
+        .says("target-test: skip: needs::huge[east]: needs memory >= 1 PiB, `east-")
+        .says("target-test: skip: needs::vast[east]: needs memory >= 2 PiB, `east-");
+}
+
+/// Also of a test that runs on no target.
+#[test]
+fn overrides_of_plain_tests_count() {
+    let world = world();
+    let change =
+        |name: &str, what: &str| format!("[[overrides]]\nname = \"/^plain::{name}$/\"\n{what}\n");
+    let overrides = change("fails_again", "skip = \"bug 9\"")
+        + &change("fails_first", "retries = 1")
+        + &change("fails", "expect-fail = \"bug 8\"")
+        + &change("hangs", "timeout = \"100ms\"");
+    world.file("target-test.toml", &format!("{TARGET}{overrides}"));
+    let run = world.run(&["plain::", "--run-ignored", "all"]).code(100);
+    assert_eq!(
+        run.lines_with(&["TRY 2 PASS", "plain::fails_first"]),
+        1,
+        "{run:?}"
+    );
+    assert_eq!(run.lines_with(&["PASS", "plain::fails"]), 2, "{run:?}");
+    run.says("timed out after 100ms")
+        .says("target-test: skip: plain::fails_again: bug 9");
+}
+
+/// A filter that means only what can run nowhere, and one that means more, are no passes in silence.
+#[test]
+fn what_a_filter_means_and_no_target_can_run_is_told() {
+    let world = world();
+    let skip =
+        "target-test: skip: needs::impossible: needs cores > 8, < 2: nothing can be `> 8, < 2`";
+    world.run(&["needs::"]).code(0).says(skip);
+    world
+        .run(&["needs::impossible", "needs::modest"])
+        .code(0)
+        .says("`needs::impossible[east]` is left out: needs cores")
+        .says(skip)
+        .never_says("needs::fpga");
+    let list = world.run(&["list", "any::anywhere[west]"]).code(0);
+    list.says("`any::anywhere[west]` is left out: any target will do, and runs on `east`");
+    world.file(
+        "target-test.toml",
+        &format!("{TARGET}[[criteria]]\nname = \"seed::\"\ntimes = 2\n"),
+    );
+    world
+        .run(&["list", "seed::smoke[east]"])
+        .code(0)
+        .says("`seed::smoke[east]` matches no case: it is run several times, first as `seed::smoke[east#1]`");
+    world
+        .run(&["list", "--", "--exact", "seed::smoke[east]"])
+        .code(0)
+        .says("warning: `seed::smoke[east]` is run several times: write `seed::smoke[east#1]`");
+}
+
+#[test]
+fn rules_for_plain_tests_that_change_nothing_are_named() {
+    let world = world();
+    let rules = "[[criteria]]\nname = \"plain::\"\ntarget = \"east\"\n\
+                 [[criteria]]\nname = \"plain::\"\ntimes = 3\n\
+                 [[criteria]]\nname = \"plain::hangs\"\n";
+    world.file("target-test.toml", &format!("{TARGET}{rules}"));
+    world
+        .run(&["list"])
+        .code(0)
+        .says("warning: criteria `name = \"plain::\", target = \"east\"` match no test")
+        .says("warning: criteria `name = \"plain::\", times = 3` match only tests that run once")
+        .never_says("`name = \"plain::hangs\"` match");
+}

@@ -162,6 +162,16 @@ impl NextestArgs {
         if exact { names } else { Vec::new() }
     }
 
+    /// Whether nothing but [`filters`](Self::filters) selects among names.
+    pub fn selects_by_words(&self) -> bool {
+        let selects = |given: &Given| {
+            given.option.class == Class::Selection && given.option.long != "run-ignored"
+        };
+        !self.filters.is_empty()
+            && self.after_dashes.is_empty()
+            && !self.options.iter().any(selects)
+    }
+
     /// Every value or file given with `--config`.
     pub fn configs(&self) -> impl Iterator<Item = &OsStr> {
         self.given("config")

@@ -36,6 +36,8 @@ use crate::{
 };
 use nextest_metadata::TestListSummary;
 
+pub use staging::seed;
+
 /// The chosen cases and everything they come from.
 pub struct Choice {
     /// Where this runs.
@@ -124,12 +126,26 @@ impl Choice {
     fn choose(&mut self) -> Result<()> {
         self.chosen = if self.nextest.may_leave_out(&self.setting.workspace) {
             self.stage.list_all(&self.listing())?;
-            self.nextest.choose(&self.stage)?
+            self.nextest
+                .choose(&self.stage)
+                .map_err(|error| self.with_scenarios(error))?
         } else {
             self.unignored()
         };
         self.keep();
         Ok(())
+    }
+
+    /// nextest shows the filtersets of scenarios as a part of a whole.
+    fn with_scenarios(&self, error: Error) -> Error {
+        let sets = self.scenario_filtersets();
+        let sets: Vec<_> = sets
+            .map(|(name, set)| format!("`{set}` of scenario `{name}`"))
+            .collect();
+        match sets.is_empty() {
+            true => error,
+            false => error.with_hint(format!("a part of the filterset is {}", sets.join(", "))),
+        }
     }
 
     fn keep(&mut self) {

@@ -61,6 +61,7 @@ pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
         args.json,
         chosen.as_ref(),
     )?;
+    choice.say_unmatched(&args.tests.nextest.filters);
     choice.say_warnings();
     Ok(0)
 }

@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     aggregate::junit,
     cli::{Global, RunArgs},
-    commands::choice::Choice,
+    commands::choice::{self, Choice},
     error::{Error, ErrorKind, Result},
     process, ui,
 };
@@ -34,11 +34,15 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// What keeps every part from starting: it is said once.
 pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
-    if args.tests.nextest.has("partition") || args.shell_on_failure {
-        let message = "`--partitions` excludes `--partition` and `--shell-on-failure`";
-        return Err(Error::new(ErrorKind::Usage, message));
-    }
-    let choice = Choice::make(global, &args.tests)?;
+    refuse_what_is_one_run(args)?;
+    let mut tests = args.tests.clone();
+    tests.choosing.seed = choice::seed(&tests.choosing);
+    // What was typed, every part is told anyway.
+    let seed = tests
+        .choosing
+        .seed
+        .filter(|_| args.tests.choosing.seed.is_none());
+    let choice = Choice::make(global, &tests)?;
     if choice.count() == 0 {
         return Ok(None);
     }
@@ -53,7 +57,7 @@ pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
     let junit = args.junit.as_deref();
-    let runs = (1..=parts).map(|part| Part::start(part, parts, junit));
+    let runs = (1..=parts).map(|part| Part::start((part, parts), junit, seed));
     let mut runs = runs.collect::<Result<Vec<_>>>()?;
     let code = loop {
         // Ctrl-C reaches them from the terminal, all else only us.
@@ -76,6 +80,20 @@ pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
     Ok(Some(code))
 }
 
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes sense in one run only.
+fn refuse_what_is_one_run(args: &RunArgs) -> Result<()> {
+    let alone = ["partition", "debugger", "tracer"]
+        .into_iter()
+        .find(|option| args.tests.nextest.has(option))
+        .or(args.shell_on_failure.then_some("shell-on-failure"));
+    if let Some(option) = alone {
+        let message = format!("`--partitions` and `--{option}` exclude each other");
+        return Err(Error::new(ErrorKind::Usage, message));
+    }
+    Ok(())
+}
+
 /// One of the runs.
 struct Part {
     child: Child,
@@ -84,7 +102,7 @@ struct Part {
 }
 
 impl Part {
-    fn start(part: u16, parts: u16, junit: Option<&Path>) -> Result<Self> {
+    fn start((part, parts): (u16, u16), junit: Option<&Path>, seed: Option<u64>) -> Result<Self> {
         let junit = junit.map(|file| {
             let mut name = file.as_os_str().to_owned();
             name.push(format!(".part-{part}"));
@@ -93,6 +111,7 @@ impl Part {
         let mut command = process::command(std::env::current_exe()?);
         command.arg(format!("--partition=slice:{part}/{parts}"));
         command.arg("--no-tests=pass");
+        command.args(seed.map(|seed| format!("--seed={seed}")));
         if let Some(file) = &junit {
             command.arg("--junit").arg(file);
         }

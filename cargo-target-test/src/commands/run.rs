@@ -44,8 +44,8 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     choice.say_notes();
     if choice.chosen().is_empty() {
         say_what_was_meant(&args.tests.nextest.filters);
-        choice.say_unmatched(&args.tests.nextest.filters);
     }
+    choice.say_unmatched(&args.tests.nextest.filters);
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
@@ -70,7 +70,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         ended: &ended,
         outcomes: &outcomes,
         cases: &choice.case_names(),
-        skipped: &choice.skipped(),
+        skipped: &choice.skipped(&args.tests.nextest),
         used: &supplies
             .values()
             .map(|supply| supply.used())

@@ -85,13 +85,23 @@ impl<'a> Criteria<'a> {
         }
     }
 
-    /// The rules that no test meets on any target.
-    pub(super) fn idle(&self) -> impl Iterator<Item = &Rule> {
+    /// The rules that change nothing, a sentence each; `plain` are the tests that run on no target.
+    pub(super) fn idle(&self, plain: &[(usize, &Test)]) -> Vec<String> {
         let rules = self.choosing.criteria.iter().enumerate();
-        let any = |list: &Vec<bool>| list.iter().any(|met| *met);
-        rules
-            .filter(move |(rule, _)| !any(&self.tests[*rule]) || !any(&self.targets[*rule]))
-            .map(|(_, rule)| rule)
+        let sentence = |(number, rule): (usize, &Rule)| {
+            let met = self.tests[number].iter().filter(|met| **met).count();
+            let on_host = plain.iter().filter(|(test, _)| self.tests[number][*test]);
+            let on_host = on_host.count();
+            let on_targets = met > on_host && self.targets[number].contains(&true);
+            match (on_targets, on_host > 0 && !names_target(rule)) {
+                (true, _) => None,
+                (false, false) => Some(format!("criteria `{rule}` match no test")),
+                (false, true) => rule.times.map(|_| {
+                    format!("criteria `{rule}` match only tests that run once, on the host")
+                }),
+            }
+        };
+        rules.filter_map(sentence).collect()
     }
 }
 

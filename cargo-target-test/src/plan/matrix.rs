@@ -12,7 +12,7 @@ use super::{
     criteria::{Criteria, Said},
     notes, order,
     prefer::Loads,
-    select::{expected_failure, fits, skip_reason},
+    select::{everywhere, expected_failure, fits, skip_reason},
 };
 use crate::{
     inventory::{Inventory, Test},
@@ -33,6 +33,7 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     let (multiplied, plain): (Vec<_>, Vec<_>) =
         tests.partition(|(_, test)| on_targets(test) && (all || test.attribute));
     let criteria = Criteria::new(choosing, inventory, targets);
+    let warnings = criteria.idle(&plain);
     let mut matrix = Matrix {
         inventory,
         targets,
@@ -58,10 +59,7 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     );
     plan.notes = notes::notes(&plan, inventory);
     plan.impossible = notes::impossible(&plan, inventory);
-    let idle = criteria.idle();
-    plan.warnings = idle
-        .map(|rule| format!("criteria `{rule}` match no test"))
-        .collect();
+    plan.warnings = warnings;
     plan
 }
 
@@ -86,6 +84,9 @@ struct Matrix<'a> {
 
 impl Matrix<'_> {
     fn add_plain(&mut self, number: usize, test: &Test) {
+        if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
+            return self.leave(number, None, reason, true);
+        }
         match self.criteria.of(number, test, None) {
             Said::Run(_) => self.plan.plain.push(number),
             Said::Leave(reason) => self.leave(number, None, reason, false),
@@ -107,7 +108,9 @@ impl Matrix<'_> {
                 }
             }
         }
-        for fitting in careless.chunk_by(|a, b| a.0 == b.0) {
+        // Each scenario has its own choice: its filterset may leave out what another one has.
+        let scenario = |target: usize| &self.targets[target].scenario;
+        for fitting in careless.chunk_by(|a, b| a.0 == b.0 && scenario(a.1) == scenario(b.1)) {
             let number = fitting[0].0;
             let among: Vec<_> = fitting.iter().map(|one| one.1).collect();
             let Some(best) = loads.best(choosing.prefer, number, &among) else {
@@ -209,10 +212,7 @@ fn nowhere(metadata: &Metadata) -> Option<String> {
     if !metadata.roles.is_empty() {
         return Some("environments are not supported by this version".to_owned());
     }
-    let everywhere = metadata.skip.iter().find(|condition| {
-        condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
-    });
-    everywhere.map(|condition| format!("skip: {}", condition.reason))
+    everywhere(&metadata.skip).map(|reason| format!("skip: {reason}"))
 }
 
 #[cfg(test)]

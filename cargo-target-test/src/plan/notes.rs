@@ -57,12 +57,28 @@ pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     impossible.iter().map(sentence).collect()
 }
 
-/// The tests that are asked for and can run on no target, with the reason of the first.
-pub fn skipped(plan: &Plan) -> Vec<&Exclusion> {
-    homeless(plan)
+/// The tests that are asked for and can run on no target, with the reason of the first; where there are filters, those
+/// that one of them means.
+pub fn skipped<'p>(
+    plan: &'p Plan,
+    inventory: &Inventory,
+    targets: &[Target],
+    filters: &[String],
+) -> Vec<&'p Exclusion> {
+    let mut skipped = homeless(plan);
+    skipped.retain(|exclusion| {
+        let test = &inventory.tests[exclusion.test].name;
+        let cases = targets
+            .iter()
+            .map(|target| format!("{test}[{}]", target.label));
+        let mut names = cases.chain([test.clone()]);
+        filters.is_empty() || names.any(|name| filters.iter().any(|filter| name.contains(filter)))
+    });
+    skipped
 }
 
-/// Why filters match no case, where the plan knows: what they mean is left out, or names no target.
+/// Why filters match no case, where the plan knows: what they mean is left out, is run several times, or names no
+/// target.
 pub fn unmatched(
     plan: &Plan,
     inventory: &Inventory,
@@ -71,15 +87,33 @@ pub fn unmatched(
 ) -> Vec<String> {
     filters
         .iter()
+        .filter(|filter| !matches(plan, inventory, filter))
         .flat_map(|filter| {
             let left_out = left_out(plan, inventory, targets, filter);
             if left_out.is_empty() {
-                no_target(targets, filter).into_iter().collect()
+                let why = repeated(plan, filter).or_else(|| no_target(targets, filter));
+                why.into_iter().collect()
             } else {
                 left_out
             }
         })
         .collect()
+}
+
+fn matches(plan: &Plan, inventory: &Inventory, filter: &str) -> bool {
+    let cases = plan.cases.iter().map(|case| &case.name);
+    let plain = plan.plain.iter().map(|test| &inventory.tests[*test].name);
+    cases.chain(plain).any(|name| name.contains(filter))
+}
+
+/// That what the filter names is run several times.
+fn repeated(plan: &Plan, filter: &str) -> Option<String> {
+    let numbered = format!("{}#", filter.strip_suffix(']')?);
+    let mut cases = plan.cases.iter();
+    let first = &cases.find(|case| case.name.contains(&numbered))?.name;
+    Some(format!(
+        "`{filter}` matches no case: it is run several times, first as `{first}`; `{numbered}` matches all of them"
+    ))
 }
 
 /// What is left out and would match the filter otherwise, a few of it.
@@ -150,8 +184,15 @@ mod tests {
         let inventory = inventory(&[
             ("here", Some(json!({}))),
             ("pair", Some(json!({"count": 2}))),
+            ("some", Some(json!({"targets": ["alpha"]}))),
         ]);
-        let plan = build(&inventory, &targets, &Choosing::default());
+        let twice = toml::from_str("name = \"some\"\ntimes = 2").expect("a rule");
+        let all = toml::from_str("times = 1").expect("a rule");
+        let choosing = Choosing {
+            criteria: &[twice, all],
+            ..Choosing::default()
+        };
+        let plan = build(&inventory, &targets, &choosing);
         for (filter, expected) in [
             (
                 "pair[beta]",
@@ -162,10 +203,41 @@ mod tests {
                 &["`here[betta]` matches no case: there is no target `betta`, but `alpha`, `beta`"],
             ),
             ("her[alpha]e", &[]),
+            // What matches something needs no word.
+            ("some", &[]),
+            (
+                "some[alpha]",
+                &[
+                    "`some[alpha]` matches no case: it is run several times, first as `some[alpha#1]`; \
+                   `some[alpha#` matches all of them",
+                ],
+            ),
             ("nothing", &[]),
         ] {
             let said = unmatched(&plan, &inventory, &targets, &[filter.to_owned()]);
             assert_eq!(said, expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn of_what_can_run_nowhere_a_filter_leaves_what_it_means() {
+        let targets = [target("alpha"), target("beta")];
+        let inventory = inventory(&[
+            ("net::huge", Some(json!({"requirements": {"gpu": "1"}}))),
+            ("pair", Some(json!({"count": 2}))),
+            ("here", Some(json!({}))),
+        ]);
+        let plan = build(&inventory, &targets, &Choosing::default());
+        for (filters, expected) in [
+            (&[][..], &[0, 1][..]),
+            (&["net::", "here"], &[0]),
+            (&["pair[beta]"], &[1]),
+            (&["here"], &[]),
+        ] {
+            let filters: Vec<_> = filters.iter().map(|one: &&str| (*one).to_owned()).collect();
+            let skipped = skipped(&plan, &inventory, &targets, &filters);
+            let tests: Vec<_> = skipped.iter().map(|exclusion| exclusion.test).collect();
+            assert_eq!(tests, expected, "{filters:?}");
         }
     }
 }

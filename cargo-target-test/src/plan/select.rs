@@ -54,6 +54,14 @@ pub fn skip_reason<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a st
     reason(&metadata.skip, target)
 }
 
+/// The reason that holds wherever a test runs, if there is one.
+pub fn everywhere(conditions: &[Condition]) -> Option<&str> {
+    let everywhere = conditions.iter().find(|condition| {
+        condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
+    });
+    everywhere.map(|condition| condition.reason.as_str())
+}
+
 /// Why a test is expected to fail on a target.
 pub fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
     reason(&metadata.expect_fail, target)
@@ -103,9 +111,18 @@ pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<S
     let warnings = names.filter_map(|name| {
             let of_test = |case: &&super::Case| inventory.tests[case.test].name == *name;
         let mut cases = plan.cases.iter().filter(of_test);
-        let (first, all) = (&cases.next()?.name, regex::escape(name));
+        if let Some(first) = cases.next() {
+            let (first, all) = (&first.name, regex::escape(name));
+            return Some(format!(
+                "`{name}` is a test, and matches none of its cases: write `{first}`, or for all of them `test(/^{all}\\[/)`"
+            ));
+        }
+        let numbered = format!("{}#", name.strip_suffix(']')?);
+        let mut cases = plan.cases.iter();
+        let first = &cases.find(|case| case.name.starts_with(&numbered))?.name;
+        let all = regex::escape(&numbered);
         Some(format!(
-            "`{name}` is a test, and matches none of its cases: write `{first}`, or for all of them `test(/^{all}\\[/)`"
+            "`{name}` is run several times: write `{first}`, or for all of them `test(/^{all}/)`"
         ))
     });
     warnings.collect()

@@ -86,12 +86,15 @@ pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
 
 /// The targets that scenarios make of these: each with the scenario's recipe, and named after the scenario too
 /// where several have it.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where that is the name of another one.
 pub fn staged(
     targets: &[Target],
     recipes: &BTreeMap<String, Recipe>,
     scenarios: &[&Scenario],
-) -> Vec<Target> {
-    let mut staged = Vec::new();
+) -> Result<Vec<Target>> {
+    let mut staged: Vec<Target> = Vec::new();
     for scenario in scenarios {
         for target in targets.iter().filter(|target| scenario.has(&target.name)) {
             let others = scenarios.iter().filter(|other| other.has(&target.name));
@@ -106,10 +109,18 @@ pub fn staged(
                 target.care.recipe = Some(Arc::new(recipe.clone()));
                 target.definition = Definition::of(&target);
             }
+            if let Some(other) = staged.iter().find(|other| other.name == target.name) {
+                let (this, other, name) = (&target.label, &other.label, &target.name);
+                let message = format!(
+                    "instances of `{this}` and of `{other}` would both be named `{name}-0`"
+                );
+                let hint = "rename a scenario or a target, or run the scenarios apart";
+                return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
+            }
             staged.push(target);
         }
     }
-    staged
+    Ok(staged)
 }
 
 /// Whether a name matches a pattern, in which `*` stands for any number of characters.

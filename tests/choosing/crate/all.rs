@@ -64,6 +64,11 @@ mod needs {
         panic!("no machine has that");
     }
 
+    #[target_test(memory = ">= 2 PiB")]
+    fn vast() {
+        panic!("no machine has that");
+    }
+
     #[target_test(cores = "> 8, < 2")]
     fn impossible() {
         panic!("no machine can be that");
@@ -150,6 +155,36 @@ mod early {
     #[target_test(targets = ["patient"])]
     fn sees_the_other_go() {
         wait_for(|| read("ledger").contains("delete quick-0"));
+    }
+}
+
+/// Not ours, and not to be run with the rest.
+mod plain {
+    use super::*;
+
+    #[test]
+    #[ignore = "it fails"]
+    fn fails() {
+        panic!("on purpose");
+    }
+
+    #[test]
+    #[ignore = "it fails"]
+    fn fails_again() {
+        panic!("on purpose");
+    }
+
+    #[test]
+    #[ignore = "it fails"]
+    fn fails_first() {
+        note("plain", "once");
+        assert!(read("plain").lines().count() >= 2);
+    }
+
+    #[test]
+    #[ignore = "it takes long"]
+    fn hangs() {
+        thread::sleep(Duration::from_secs(60));
     }
 }
 

@@ -45,15 +45,14 @@ impl Choice {
 
     fn declared(&self) -> Declared {
         let mut all = BTreeMap::new();
-        for case in self.chosen_cases() {
-            let test = &self.inventory.tests[case.test];
+        let cases = self.chosen_cases().map(|case| (case.test, case.count));
+        let plain = self.plain.iter().map(|test| (*test, 1));
+        for (test, count) in cases.chain(plain) {
+            let test = &self.inventory.tests[test];
             let retries = test.metadata.as_ref().and_then(|metadata| metadata.retries);
             let values = [
                 ("retries", retries.map(|count| count.to_string())),
-                (
-                    "threads-required",
-                    (case.count > 1).then(|| case.count.to_string()),
-                ),
+                ("threads-required", (count > 1).then(|| count.to_string())),
             ];
             for (key, value) in values {
                 let Some(value) = value else { continue };

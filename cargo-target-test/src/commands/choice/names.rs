@@ -25,7 +25,10 @@ impl Choice {
             names.insert(path, case.name.clone(), entry);
         }
         for test in &self.plain {
-            let (path, run) = self.how_to_run(*test, prefix);
+            let (path, mut run) = self.how_to_run(*test, prefix);
+            let metadata = self.inventory.tests[*test].metadata.as_ref();
+            let expected = metadata.and_then(|metadata| plan::everywhere(&metadata.expect_fail));
+            run.expect_fail = expected.map(str::to_owned);
             names.insert(path, run.test.clone(), Entry::Plain { run });
         }
         if !self.is_debugged() {
@@ -55,7 +58,6 @@ impl Choice {
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
         let metadata = metadata.unwrap_or(&nothing);
         run.expect_fail.clone_from(&case.expect_fail);
-        run.timeout = metadata.timeout.as_deref().and_then(millis);
         let target = &self.setting.playbook.targets[case.target];
         let entry = Case {
             supply: Arc::clone(supply),
@@ -75,6 +77,11 @@ impl Choice {
             .path
             .clone()
             .into_std_path_buf();
+        let timeout = test
+            .metadata
+            .as_ref()
+            .and_then(|one| one.timeout.as_deref());
+        let timeout = timeout.and_then(millis);
         let (test, ignored) = (test.name.clone(), test.ignored);
         (
             path,
@@ -82,6 +89,7 @@ impl Choice {
                 prefix: prefix.to_vec(),
                 test,
                 ignored,
+                timeout,
                 ..Run::default()
             },
         )

@@ -40,21 +40,28 @@ pub(super) fn choosing<'a>(
 
 /// Which cases start first. A seed that chance decides is said, so that the order can be had again.
 fn order(choosing: &ChoosingArgs) -> Order {
-    if choosing.order != Some(OrderArg::Random) {
-        if choosing.seed.is_some() {
-            ui::warn("`--seed` changes nothing without `--order random`");
+    match (choosing.order, seed(choosing)) {
+        (Some(OrderArg::Random), Some(seed)) => Order::Random(seed),
+        (_, seed) => {
+            if seed.is_some() {
+                ui::warn("`--seed` changes nothing without `--order random`");
+            }
+            Order::Planned
         }
-        return Order::Planned;
     }
-    let seed = choosing.seed.unwrap_or_else(|| {
-        // Short enough to be typed.
-        let seed = fastrand::u64(..1_000_000);
-        ui::note(format!(
-            "the order is random: `--order random --seed {seed}` has it again"
-        ));
-        seed
-    });
-    Order::Random(seed)
+}
+
+/// The seed that is given, or that chance decides where the order is random.
+pub fn seed(choosing: &ChoosingArgs) -> Option<u64> {
+    if choosing.seed.is_some() || choosing.order != Some(OrderArg::Random) {
+        return choosing.seed;
+    }
+    // Short enough to be typed.
+    let seed = fastrand::u64(..1_000_000);
+    ui::note(format!(
+        "the order is random: `--order random --seed {seed}` has it again"
+    ));
+    Some(seed)
 }
 
 /// Has overrides change what tests declare; returns what is odd about them.
@@ -88,7 +95,7 @@ impl Setting {
         let all = playbook.rules.scenarios.clone();
         let scenarios = playbook::chosen_scenarios(&all, &choosing.scenario)?;
         if !scenarios.is_empty() {
-            playbook.targets = playbook::staged(&playbook.targets, &playbook.recipes, &scenarios);
+            playbook.targets = playbook::staged(&playbook.targets, &playbook.recipes, &scenarios)?;
         }
         let names: Vec<_> = playbook
             .targets

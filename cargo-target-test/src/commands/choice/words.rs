@@ -15,10 +15,11 @@ impl Choice {
         let given = args
             .filtersets()
             .map(|words| words.to_string_lossy().into_owned());
-        let in_sets = given
-            .chain(users)
-            .flat_map(|set| plan::exact_names(&set))
-            .collect::<Vec<_>>();
+        let in_sets = given.chain(users).flat_map(|set| plan::exact_names(&set));
+        let of_scenarios = self
+            .scenario_filtersets()
+            .flat_map(|(_, set)| plan::exact_names(set));
+        let in_sets = of_scenarios.chain(in_sets).collect::<Vec<_>>();
         let mut names = args.exact_names();
         names.extend(in_sets.iter().map(String::as_str));
         self.warnings.extend(self.plan.warnings.iter().cloned());
@@ -43,12 +44,29 @@ impl Choice {
         self.say_warnings();
     }
 
-    /// The tests that were asked for and run on no target, each with a reason; none where something was filtered.
-    pub fn skipped(&self) -> Vec<String> {
-        if self.is_filtered() {
-            return Vec::new();
-        }
-        let skipped = plan::skipped(&self.plan).into_iter();
+    /// The names and filtersets of the scenarios that are run.
+    pub(super) fn scenario_filtersets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let playbook = &self.setting.playbook;
+        let is_run = |name: &String| {
+            let mut targets = playbook.targets.iter();
+            targets.any(|target| target.scenario.as_ref() == Some(name))
+        };
+        let scenarios = playbook.rules.scenarios.iter();
+        scenarios
+            .filter(move |scenario| is_run(&scenario.name))
+            .filter_map(|scenario| Some((scenario.name.as_str(), scenario.filterset.as_deref()?)))
+    }
+
+    /// The tests that were asked for and run on no target, each with a reason; none where only nextest knows what was
+    /// asked for.
+    pub fn skipped(&self, args: &NextestArgs) -> Vec<String> {
+        let filters = match self.is_filtered() {
+            false => &[][..],
+            true if args.selects_by_words() => &args.filters,
+            true => return Vec::new(),
+        };
+        let targets = &self.setting.playbook.targets;
+        let skipped = plan::skipped(&self.plan, &self.inventory, targets, filters).into_iter();
         let sentence = |exclusion: &plan::Exclusion| {
             let reason = exclusion.reason.trim_start_matches("skip: ");
             format!("{}: {reason}", self.inventory.tests[exclusion.test].name)

@@ -30,7 +30,7 @@ pub struct ToolConfig {
 /// Cases by nextest's priority, the binary's id, and the test's name: what stands in their brackets.
 pub type Order = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
 
-/// Names of tests (their cases' names without the bracket) by what they declare: nextest's key, its value,
+/// Names of tests (their own, or their cases' names without the bracket) by what they declare: nextest's key, its value,
 /// and their binary's id.
 pub type Declared = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
 
@@ -119,7 +119,7 @@ fn group(number: usize) -> String {
 /// One anchored expression for many tests: exact-name terms would be quadratic.
 fn beginning(tests: &BTreeSet<String>) -> String {
     let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
-    format!(r"^({})\[", names.join("|"))
+    format!(r"^({})(\[|$)", names.join("|"))
 }
 
 /// One anchored expression for many cases.
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(order["priority"].as_integer(), Some(-3));
         assert_eq!(
             declared["filter"].as_str(),
-            Some(r"binary_id(=hello::it) & test(/^(dir\/a\.txt|x::y)\[/)")
+            Some(r"binary_id(=hello::it) & test(/^(dir\/a\.txt|x::y)(\[|$)/)")
         );
         assert_eq!(declared["retries"].as_integer(), Some(3));
     }
