@@ -38,6 +38,8 @@ pub struct Choosing<'a> {
     pub prefer: Prefer,
     /// How long cases took earlier.
     pub durations: &'a Durations,
+    /// Whether shards share the cases: all have to plan the same ones, whatever each remembers of earlier runs.
+    pub shared: bool,
     /// Which start first.
     pub order: Order,
 }
@@ -52,6 +54,7 @@ impl Default for Choosing<'_> {
             expressions: &[],
             prefer: Prefer::default(),
             durations: &NOTHING,
+            shared: false,
             order: Order::default(),
         }
     }

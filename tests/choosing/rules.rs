@@ -224,6 +224,9 @@ fn what_a_filter_means_and_no_target_can_run_is_told() {
         .says("`needs::impossible[east]` is left out: needs cores")
         .says(skip)
         .never_says("needs::fpga");
+    let shard = |part: &str| world.run(&["needs::", "--partition", part]).code(0);
+    shard("slice:1/2").says(skip);
+    shard("slice:2/2").never_says(skip);
     let list = world.run(&["list", "any::anywhere[west]"]).code(0);
     list.says("`any::anywhere[west]` is left out: any target will do, and runs on `east`");
     world.file(

@@ -60,7 +60,7 @@ impl ChoosingArgs {
 pub enum PreferArg {
     /// On the target of the lowest cost (the default)
     Cheapest,
-    /// Where it is likely to end first, by the durations of earlier runs
+    /// Where it is likely to end first, by the durations of earlier runs (with `--partition` by the number of cases)
     Fastest,
 }
 

@@ -162,14 +162,19 @@ impl NextestArgs {
         if exact { names } else { Vec::new() }
     }
 
-    /// Whether nothing but [`filters`](Self::filters) selects among names.
-    pub fn selects_by_words(&self) -> bool {
-        let selects = |given: &Given| {
-            given.option.class == Class::Selection && given.option.long != "run-ignored"
+    /// Whether nothing but [`filters`](Self::filters) says which tests are meant, of which there may be shards: then
+    /// the first one has to tell of those that none of them has.
+    pub fn means_by_words(&self) -> bool {
+        const NO_NAMES: &[&str] = &["run-ignored", "partition"];
+        let says = |given: &Given| {
+            given.option.class == Class::Selection && !NO_NAMES.contains(&given.option.long)
         };
-        !self.filters.is_empty()
+        let shard = self.value("partition").map(OsStr::to_string_lossy);
+        let first = shard.as_ref().is_none_or(|shard| shard.contains(":1/"));
+        first
+            && (shard.is_some() || !self.filters.is_empty())
             && self.after_dashes.is_empty()
-            && !self.options.iter().any(selects)
+            && !self.options.iter().any(says)
     }
 
     /// Every value or file given with `--config`.

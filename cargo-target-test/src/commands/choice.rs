@@ -93,7 +93,7 @@ impl Choice {
                 false => setting.playbook.select,
             },
             durations: &durations,
-            ..staging::choosing(&tests.choosing, &rules.criteria, &expressions)
+            ..staging::choosing(tests, &rules.criteria, &expressions)
         };
         let plan = plan::build(&inventory, &setting.playbook.targets, &choosing);
         let directory = setting::private_directory()?;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use target_fixtures::metadata::Metadata;
 
 use super::{
-    Case, Choosing, Exclusion, Plan,
+    Case, Choosing, Durations, Exclusion, Plan,
     criteria::{Criteria, Said},
     notes, order,
     prefer::Loads,
@@ -96,7 +96,13 @@ impl Matrix<'_> {
     /// Tests that do not care come last: by then it is known what else is run where.
     fn multiply(&mut self, tests: Vec<(usize, &Test)>, choosing: &Choosing<'_>) {
         let mut careless = Vec::new();
-        let mut loads = Loads::new(self.inventory, self.targets, choosing.durations);
+        let nothing = Durations::default();
+        let durations = if choosing.shared {
+            &nothing
+        } else {
+            choosing.durations
+        };
+        let mut loads = Loads::new(self.inventory, self.targets, durations);
         for (number, test) in tests {
             for (target, times) in self.fitting(number, test) {
                 match test.metadata.as_ref().and_then(|metadata| metadata.any) {

@@ -3,7 +3,7 @@
 //! Owns the way from options to what the plan takes. Must not plan.
 
 use crate::{
-    cli::{ChoosingArgs, OrderArg, PreferArg},
+    cli::{ChoosingArgs, OrderArg, PreferArg, TestArgs},
     commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
@@ -22,18 +22,19 @@ pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
 
 /// What options and criteria come to.
 pub(super) fn choosing<'a>(
-    options: &ChoosingArgs,
+    tests: &TestArgs,
     criteria: &'a [Rule],
     expressions: &'a [Expression],
 ) -> Choosing<'a> {
     Choosing {
         criteria,
         expressions,
-        prefer: match options.prefer {
+        prefer: match tests.choosing.prefer {
             Some(PreferArg::Fastest) => Prefer::Fastest,
             Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
         },
-        order: order(options),
+        order: order(&tests.choosing),
+        shared: tests.nextest.has("partition"),
         ..Choosing::default()
     }
 }

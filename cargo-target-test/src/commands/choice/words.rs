@@ -62,7 +62,7 @@ impl Choice {
     pub fn skipped(&self, args: &NextestArgs) -> Vec<String> {
         let filters = match self.is_filtered() {
             false => &[][..],
-            true if args.selects_by_words() => &args.filters,
+            true if args.means_by_words() => &args.filters,
             true => return Vec::new(),
         };
         let targets = &self.setting.playbook.targets;

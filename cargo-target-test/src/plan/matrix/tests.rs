@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::{missed, testing};
+use super::super::{Prefer, missed, testing};
 use super::*;
 
 fn selected(select: Select) -> Choosing<'static> {
@@ -19,6 +19,25 @@ fn names(plan: &Plan) -> Vec<&str> {
 
 fn targets(names: &[&str]) -> Vec<Target> {
     names.iter().map(|name| testing::target(name)).collect()
+}
+
+/// Shards remember different runs; a test that does not care has to be in one of them.
+#[test]
+fn shards_plan_the_same_cases() {
+    let here = Some(json!({"targets": ["x"]}));
+    let inventory = testing::inventory(&[("busy", here), ("any", Some(json!({"any": true})))]);
+    let mut durations = Durations::default();
+    durations.note("hello", "any", "y", 100.0);
+    for (shared, expected) in [(false, "any[x]"), (true, "any[y]")] {
+        let choosing = Choosing {
+            prefer: Prefer::Fastest,
+            durations: &durations,
+            shared,
+            ..Choosing::default()
+        };
+        let plan = build(&inventory, &targets(&["x", "y"]), &choosing);
+        assert_eq!(names(&plan), ["busy[x]", expected]);
+    }
 }
 
 #[test]
