@@ -17,7 +17,7 @@ use super::{
     diagnostic::{Problem, Problems, did_you_mean},
     overlay::Layers,
     parameters,
-    schema::{Common, MOST_SPARES, NAME_LENGTH},
+    schema::{Common, MOST_INSTANCES, MOST_SPARES, NAME_LENGTH},
     set::Override,
     written::{Entry, Written},
 };
@@ -285,11 +285,11 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
 fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32> {
     let value = u32::try_from(*count.get_ref())
         .ok()
-        .filter(|&count| count > 0);
+        .filter(|count| (1..=MOST_INSTANCES).contains(count));
     if value.is_none() {
         let message = format!("bad count `{}`", count.get_ref());
-        problems
-            .add(Problem::new(message, count.span()).label("must be a whole number, 1 or more"));
+        let label = format!("must be a whole number, 1 to {MOST_INSTANCES}");
+        problems.add(Problem::new(message, count.span()).label(label));
     }
     value
 }

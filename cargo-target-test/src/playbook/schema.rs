@@ -40,6 +40,8 @@ pub(super) const LATER_TABLES: [&str; 1] = ["environments"];
 /// Keys that only a target itself can have; the others may stand in `[platforms.X]` too.
 pub(super) const OWN_KEYS: [&str; 2] = ["name", "platform"];
 
+/// The most instances of a target that make sense: each is thought of by every run.
+pub(super) const MOST_INSTANCES: u32 = 10_000;
 /// The most retries of a deploy that make sense.
 pub(super) const MOST_RETRIES: u32 = 10;
 
@@ -74,7 +76,7 @@ pub(super) struct Common {
     #[schemars(with = "String")]
     pub(super) platform: Option<Spanned<String>>,
     /// The most instances there may be at once; the platform decides where it is absent.
-    #[schemars(with = "u32", range(min = 1))]
+    #[schemars(with = "u32", range(min = 1, max = MOST_INSTANCES))]
     pub(super) count: Option<Spanned<i64>>,
     /// Named capabilities with no quantity: `gpu`, `nested-virt`.
     #[schemars(with = "Vec<String>")]
