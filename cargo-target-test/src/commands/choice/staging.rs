@@ -125,17 +125,49 @@ impl Setting {
 
 /// What leaves the cases of each scenario that its own filterset matches.
 fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
-    let of_one = |scenario: &&Scenario| {
-        let own = targets
-            .iter()
-            .filter(|one| one.scenario.as_ref() == Some(&scenario.name));
-        let labels: Vec<_> = own
+    let cases = |is: &dyn Fn(&Target) -> bool| {
+        let labels = targets.iter().filter(|target| is(target));
+        let labels: Vec<_> = labels
             .map(|target| regex::escape(&target.label).replace('/', "\\/"))
             .collect();
+        match labels.is_empty() {
+            true => "none()".to_owned(),
+            false => format!(r"test(/\[({})(#\d+)?\]$/)", labels.join("|")),
+        }
+    };
+    let of_one = |scenario: &&Scenario| {
         let filterset = scenario.filterset.as_deref().unwrap_or("all()");
+        let is_other = |target: &Target| target.scenario.as_ref() != Some(&scenario.name);
         // Tests without a target are anybody's.
-        let cases = format!(r"(\[({})(#\d+)?\]|[^\]])$", labels.join("|"));
-        format!("(test(/{cases}/) & ({filterset}))")
+        format!("(not {} & ({filterset}))", cases(&is_other))
     };
     scenarios.iter().map(of_one).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    /// A test on the host may be named `x[y]`.
+    #[test]
+    fn a_scenario_leaves_out_what_is_on_targets_of_others() {
+        let of = |name: &str, scenario: &str| Target {
+            scenario: Some(scenario.to_owned()),
+            ..testing::target(name)
+        };
+        let scenario = |name: &str| -> Scenario {
+            toml::from_str(&format!("name = \"{name}\"\nfilterset = \"test({name})\"")).unwrap()
+        };
+        let (one, two) = (scenario("one"), scenario("two"));
+        let targets = [of("a.b", "one"), of("c", "two")];
+        assert_eq!(
+            filterset(&[&one, &two], &targets),
+            r"(not test(/\[(c)(#\d+)?\]$/) & (test(one))) | (not test(/\[(a\.b)(#\d+)?\]$/) & (test(two)))"
+        );
+        assert_eq!(
+            filterset(&[&one], &targets[..1]),
+            "(not none() & (test(one)))"
+        );
+    }
 }
