@@ -7,15 +7,19 @@ use std::{
     io::{self, BufReader, Read, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
+    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Mutex, PoisonError},
     thread,
-    time::Duration,
 };
+
+mod window;
+
+pub(crate) use window::{Upload, Window};
 
 use crate::{
     error::{ErrorKind, TargetError},
-    wire::{self, CHUNK, Instance, LONGEST, PROTOCOL, Reply, Request, Stream},
+    wire::{self, Instance, LONGEST, PROTOCOL, Reply, Request, Stream},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
@@ -163,7 +167,10 @@ impl Client {
         let mut connection = self.connection()?;
         connection.send(&call.request, &[])?;
         let (reply, reusable) = match call.upload {
-            None => (answer(&mut connection, call.piece)?, true),
+            None => (
+                answer(&mut connection, call.piece, &Window::default())?,
+                true,
+            ),
             Some(upload) => answer_beside(&mut connection, upload, call.piece)?,
         };
         if reusable {
@@ -201,6 +208,7 @@ fn note(text: &str) {
 fn answer(
     connection: &mut Connection,
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+    window: &Window,
 ) -> Result<Reply> {
     loop {
         match connection.receive()? {
@@ -208,75 +216,39 @@ fn answer(
                 TargetError::new(ErrorKind::File, format!("write what came: {error}"))
             })?,
             (Reply::Note { text }, _) => note(&text),
+            (Reply::Took { bytes }, _) => window.widen(bytes),
             (reply, _) => return Ok(reply),
         }
     }
 }
 
 /// Uploads on a thread while this one reads: a command may answer while it is still being fed, and may
-/// end without having read everything. Returns whether the upload came to its end.
+/// end without having read everything. Returns whether the connection can be used again.
 fn answer_beside(
     connection: &mut Connection,
     upload: &mut (dyn Read + Send),
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> Result<(Reply, bool)> {
-    let stream = connection
-        .0
-        .get_ref()
-        .try_clone()
-        .map_err(|error| broken(&error))?;
-    let (tell, told) = mpsc::channel();
+    let (stream, window) = (connection.stream()?, Window::default());
     thread::scope(|scope| {
-        scope.spawn(move || tell.send(send_all(upload, &stream)));
-        let reply = answer(connection, piece);
-        let sent = match &reply {
-            Ok(_) => told.recv_timeout(LATE).ok(),
-            Err(_) => None,
-        };
-        let reusable = matches!(sent, Some(Ok(())));
-        if !reusable {
-            // The upload may wait for a reader that is not there any more.
-            let _ = connection.0.get_ref().shutdown(Shutdown::Both);
-        }
-        match sent.or_else(|| told.recv().ok()) {
-            Some(Err(Upload::Source(error))) => Err(TargetError::new(
+        let sending = scope.spawn(|| {
+            let send =
+                |request: &Request, body: &[u8]| wire::write_frame(&mut &stream, request, body);
+            // Without an end the broker would wait, and so would the answer.
+            let ended = window.send_all(upload, send);
+            ended.inspect_err(|_| drop(stream.shutdown(Shutdown::Both)))
+        });
+        let reply = answer(connection, piece, &window);
+        window.close();
+        match sending.join() {
+            Ok(Err(Upload::Source(error))) => Err(TargetError::new(
                 ErrorKind::File,
                 format!("read what to send: {error}"),
             )),
-            _ => Ok((reply?, reusable)),
+            Ok(sent) => Ok((reply?, sent.is_ok())),
+            Err(panic) => resume_unwind(panic),
         }
     })
-}
-
-/// How long an upload may go on after the answer: what is left is thrown away over there, and that is quick.
-const LATE: Duration = Duration::from_millis(200);
-
-/// Why an upload ended early.
-enum Upload {
-    Source(io::Error),
-    Socket,
-}
-
-fn send_all(
-    source: &mut (dyn Read + Send),
-    mut stream: &UnixStream,
-) -> std::result::Result<(), Upload> {
-    let mut send = |request: &Request, body: &[u8]| {
-        wire::write_frame(&mut stream, request, body).map_err(|_| Upload::Socket)
-    };
-    let mut piece = vec![0; CHUNK];
-    loop {
-        match source.read(&mut piece) {
-            Ok(0) => return send(&Request::End, &[]),
-            Ok(read) => send(&Request::Data, &piece[..read])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                // Without an end the broker would wait, and so would the answer.
-                let _ = stream.shutdown(Shutdown::Both);
-                return Err(Upload::Source(error));
-            }
-        }
-    }
 }
 
 /// The broker does not answer any more, or answers nonsense.

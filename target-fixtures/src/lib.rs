@@ -273,7 +273,8 @@ pub use target_fixtures_macros::target_fixture;
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
     target::{
-        Command, Facts, File, FileKind, Forward, Line, Output, Process, Service, Target, User,
+        Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
+        Target, User,
     },
     verdict::expect_fail,
     wire::{Exit, Stream},

@@ -24,7 +24,7 @@ pub use forward::Forward;
 pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, Service, User};
 pub use output::Output;
-pub use process::{Line, Process};
+pub use process::{Line, Process, ProcessInput};
 
 type Result<T> = std::result::Result<T, TargetError>;
 

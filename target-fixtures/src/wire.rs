@@ -6,7 +6,7 @@
 //! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`Request`] or
 //! [`Reply`]) and a raw body. Only [`Request::Data`], [`Reply::Data`] and [`Request::Finished`]
 //! carry a body. A connection is used for one request at a time; a request may have several
-//! replies, of which the last is not a [`Reply::Note`] or [`Reply::Data`].
+//! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`] or [`Reply::Took`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,13 +22,17 @@ pub use machine::{Act, Direction, Question};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// What a process exits with that has torn a fixture down: a test harness also exits with 0 where it found no test.
 pub const TORN_DOWN: i32 = 84;
 
 /// How many bytes of a file or of a command's output travel in one frame.
 pub const CHUNK: usize = 128 << 10;
+
+/// How many bytes of [`Request::Data`] a client may have sent that no [`Reply::Took`] has told of yet. The broker holds as
+/// many, and always reads on.
+pub const WINDOW: usize = 1 << 20;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,8 +96,7 @@ pub enum Request {
     },
     /// Runs a command on an instance of the connection's lease; answered by any number of
     /// [`Reply::Data`], then [`Reply::Exited`] or [`Reply::Failed`]. Where `stdin` is true the
-    /// client sends [`Request::Data`] frames, then [`Request::End`]. One with a name is first answered
-    /// by [`Reply::Done`]: from then on [`Request::Signal`] finds it.
+    /// client sends [`Request::Data`] frames, then [`Request::End`]; meanwhile any number of [`Request::Signal`].
     Exec {
         /// The instance: `alpha-0`.
         instance: String,
@@ -101,9 +104,6 @@ pub enum Request {
         command: Command,
         /// Whether standard input follows; `/dev/null` otherwise.
         stdin: bool,
-        /// What no other command of the lease is named.
-        #[serde(default)]
-        name: Option<String>,
     },
     /// Writes a file on an instance, atomically; the content follows as [`Request::Data`] frames and
     /// [`Request::End`]; answered by [`Reply::Done`] or [`Reply::Failed`].
@@ -182,13 +182,10 @@ pub enum Request {
         /// Why, for people.
         reason: String,
     },
-    /// Sends a signal to the process group of a command that another connection of the lease runs, whose input may wait
-    /// there for its reader; answered by [`Reply::Done`], also where it has ended. After `KILL` the command's end is
-    /// told when nothing of the group is left.
+    /// Sends a signal to the process group of the command that the connection runs, ahead of the input that waits for its
+    /// reader; not answered. After `KILL` the command's end is told when nothing of the group is left.
     Signal {
-        /// The command's name.
-        command: String,
-        /// The signal's: `TERM`.
+        /// Its name: `TERM`.
         signal: String,
     },
     /// The test is expected to fail, and did; answered by [`Reply::Done`].
@@ -242,7 +239,7 @@ pub enum Request {
         /// In milliseconds.
         millis: u64,
     },
-    /// A piece of standard input or of a file, in the body; not answered.
+    /// A piece of standard input or of a file, in the body; answered by [`Reply::Took`] while the request lasts.
     Data,
     /// No more [`Request::Data`]; not answered.
     End,
@@ -287,6 +284,11 @@ pub enum Reply {
     Data {
         /// Which stream it belongs to.
         stream: Stream,
+    },
+    /// So much of what the client sent has found its reader, or never will.
+    Took {
+        /// How many bytes of [`Request::Data`].
+        bytes: usize,
     },
     /// A command ended by itself.
     Exited {

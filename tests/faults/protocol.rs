@@ -106,7 +106,6 @@ fn many(lab: &Lab, instance: &str, lease: &str) {
                 ..Command::default()
             },
             stdin: false,
-            name: None,
         };
         let Reply::Exited { exit, .. } = ask(&mut stream, &exec) else {
             panic!("no exit")

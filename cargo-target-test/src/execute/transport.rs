@@ -122,14 +122,14 @@ pub struct Running {
     /// What happens, in order; closed after [`Event::Exited`] or [`Event::Lost`]. Bounded: who
     /// does not read slows the command down and loses nothing.
     pub events: mpsc::Receiver<Event>,
-    signals: mpsc::Sender<String>,
+    signals: mpsc::UnboundedSender<String>,
 }
 
 /// The other end of [`Running`].
 struct Ends {
     events: mpsc::Sender<Event>,
     /// Signals for the command's process group, by name. After `KILL` its end is told when that is done.
-    signals: mpsc::Receiver<String>,
+    signals: mpsc::UnboundedReceiver<String>,
 }
 
 /// What happens to a command.
@@ -184,7 +184,7 @@ impl Running {
     /// A command's both ends.
     fn new() -> (Self, Ends) {
         let (event, events) = mpsc::channel(EVENTS);
-        let (signal, signals) = mpsc::channel(4);
+        let (signal, signals) = mpsc::unbounded_channel();
         let ends = Ends {
             events: event,
             signals,
@@ -206,10 +206,11 @@ impl Running {
         running
     }
 
-    /// What sends signals to its process group, by name (`TERM`); after `KILL` its end is told when nothing of the
-    /// group is left.
-    pub fn signals(&self) -> mpsc::Sender<String> {
-        self.signals.clone()
+    /// Sends a signal to its process group, by name (`TERM`); after `KILL` its end is told when nothing of the group is
+    /// left.
+    pub fn signal(&self, name: String) {
+        // One that has ended needs none.
+        let _ = self.signals.send(name);
     }
 
     /// Waits for the end and keeps the output, which must be small.

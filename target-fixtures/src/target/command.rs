@@ -165,7 +165,7 @@ impl<'a> Command<'a> {
         let mut streams = Streams::new(self.keep, self.log());
         let mut stdin = self.input()?;
         let reply = self.target.client.call(Call {
-            request: self.request(stdin.is_some(), None),
+            request: self.request(stdin.is_some()),
             upload: stdin.as_mut().map(|input| input as _),
             piece: &mut |stream, piece| {
                 streams.push(stream, piece);
@@ -182,7 +182,8 @@ impl<'a> Command<'a> {
     }
 
     /// Starts it, and returns at once. It reads what it is [written](Process::write) until that is
-    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once.
+    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once; one that does
+    /// not read, or whose output is not read, holds up no other.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -213,12 +214,11 @@ impl<'a> Command<'a> {
         process.wait()
     }
 
-    pub(super) fn request(&self, stdin: bool, name: Option<String>) -> Request {
+    pub(super) fn request(&self, stdin: bool) -> Request {
         Request::Exec {
             instance: self.target.instance().to_owned(),
             command: self.command.clone(),
             stdin,
-            name,
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use target_fixtures::{env, wire::Instance};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{
     Core,
@@ -50,8 +50,6 @@ pub(super) struct Held {
     said: Mutex<Said>,
     /// Whoever ends it has this until it has ended.
     pool: tokio::sync::Mutex<Option<Lease>>,
-    /// The commands that have a name, and what sends them signals.
-    named: Mutex<BTreeMap<String, mpsc::Sender<String>>>,
     /// Requests under way, and those that were cut off.
     unfinished: AtomicUsize,
     end: watch::Sender<bool>,
@@ -104,18 +102,6 @@ impl Drop for GoesDown<'_> {
     }
 }
 
-/// A command that is known by its name.
-pub(super) struct Named<'a> {
-    held: &'a Held,
-    name: String,
-}
-
-impl Drop for Named<'_> {
-    fn drop(&mut self) {
-        lock(&self.held.named).remove(&self.name);
-    }
-}
-
 impl Held {
     pub(super) fn new(
         asker: &Asker,
@@ -134,7 +120,6 @@ impl Held {
             reached,
             supply,
             pool: tokio::sync::Mutex::new(Some(lease)),
-            named: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             going_down: AtomicUsize::new(0),
             end: watch::Sender::new(false),
@@ -243,20 +228,6 @@ impl Held {
     pub(super) fn goes_down(&self) -> GoesDown<'_> {
         self.going_down.fetch_add(1, Ordering::Relaxed);
         GoesDown(self)
-    }
-
-    /// Makes a command known by a name, until what is returned is dropped.
-    pub(super) fn named(&self, name: String, signals: mpsc::Sender<String>) -> Named<'_> {
-        lock(&self.named).insert(name.clone(), signals);
-        Named { held: self, name }
-    }
-
-    /// Sends a command a signal; one that has ended is unknown.
-    pub(super) async fn signal(&self, command: &str, signal: String) {
-        let signals = lock(&self.named).get(command).cloned();
-        if let Some(signals) = signals {
-            let _ = signals.send(signal).await;
-        }
     }
 
     /// Done when the lease has ended.

@@ -3,6 +3,7 @@
 //! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
 //! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
 
+mod feed;
 mod fixture;
 mod machine;
 mod ping;
@@ -29,9 +30,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::transport::{self, Event, Running, files::Piece},
+    execute::transport::{self, Event, Running},
     provision::platform::Reach,
 };
+use feed::{Fed, Feed};
 use transfer::Way;
 
 /// Serves one client of a lease until it is gone or the lease ends.
@@ -91,15 +93,8 @@ async fn answer(
             let which = Which { name, source };
             fixture::share(core, (requests, replies), held, (&which, &scope)).await?
         }
-        // What a command was sent after it had ended, without reading it all.
-        Request::Data | Request::End => return Ok(()),
-        Request::Signal { command, signal } => match is_signal(&signal) {
-            true => {
-                held.signal(&command, signal).await;
-                Reply::Done
-            }
-            false => Reply::Failed(request_failure(format!("send signal {signal:?}: no such"))),
-        },
+        // What a command was sent after it had ended.
+        Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
         request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
             Some((instance, None)) => unknown(instance),
@@ -137,14 +132,11 @@ async fn on_instance(
 ) -> io::Result<Reply> {
     let done = |done: Result<()>| done.map(|()| Reply::Done);
     let answered = match request {
-        Request::Exec {
-            command,
-            stdin,
-            name,
-            ..
-        } => exec(requests, replies, held, at, (command, *stdin, name)).await?,
+        Request::Exec { command, stdin, .. } => {
+            exec(requests, replies, held, at, (command, *stdin)).await?
+        }
         Request::Put { path, mode, .. } => {
-            done(transfer::put(requests, held, at, path, *mode).await?)
+            done(transfer::put(requests, replies, held, at, (path, *mode)).await?)
         }
         Request::Get { path, .. } => done(transfer::get(requests, replies, held, at, path).await?),
         Request::Upload { from, to, .. } => {
@@ -160,7 +152,7 @@ async fn on_instance(
             let answer = held.unless_lost(ask(core, held, at, request));
             tokio::select! {
                 answer = answer => answer,
-                gone = forward(requests, Input::None) => return Err(gone),
+                gone = feed::gone(requests) => return Err(gone),
             }
         }
     };
@@ -232,7 +224,7 @@ async fn exec(
     replies: &mut Replies,
     held: &Held,
     at: &Reached,
-    (command, stdin, name): (&Command, bool, &Option<String>),
+    (command, stdin): (&Command, bool),
 ) -> io::Result<Result<Reply>> {
     let command = match with_password(at, command).await {
         Ok(command) => command,
@@ -243,19 +235,8 @@ async fn exec(
     let stdin = stdin.then_some((send, receive)).unzip();
     let content = transport::input(&command, stdin.1);
     let running = at.line.transport().exec(&command, &held.id, content);
-    let _named = match name {
-        Some(name) => {
-            let named = held.named(name.clone(), running.signals());
-            replies.send(&Reply::Done).await?;
-            Some(named)
-        }
-        None => None,
-    };
-    let input = stdin.0.map_or(Input::None, Input::Stdin);
-    let exit = tokio::select! {
-        exit = pass_on(running, replies, held) => exit?,
-        gone = forward(requests, input) => return Err(gone),
-    };
+    let feed = stdin.0.map_or_else(Feed::none, Feed::command);
+    let exit = follow(running, feed, requests, replies, held).await?;
     Ok(exit.map(|exit| {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Reply::Exited { exit, millis }
@@ -276,67 +257,37 @@ async fn with_password(at: &Reached, command: &Command) -> Result<Command> {
     Ok(command)
 }
 
-/// Passes a command's output on, to its end.
-async fn pass_on(
+/// Passes a command's output on, and to it what the client sends, to its end.
+async fn follow(
     mut running: Running,
+    mut feed: Feed,
+    requests: &mut Requests,
     replies: &mut Replies,
     held: &Held,
 ) -> io::Result<Result<Exit>> {
     loop {
-        let next = async { Ok(running.events.recv().await) };
-        let event = match held.unless_lost(next).await {
-            Ok(Some(event)) => event,
-            Ok(None) => break,
-            Err(lost) => return Ok(Err(lost)),
+        let next = tokio::select! {
+            event = held.unless_lost(async { Ok(running.events.recv().await) }) => event,
+            fed = feed.next(requests) => {
+                match fed? {
+                    Fed::Took(bytes) => replies.send(&Reply::Took { bytes }).await?,
+                    Fed::Signal(name) => running.signal(name),
+                }
+                continue;
+            }
         };
-        match event {
-            Event::Output(stream, bytes) => {
+        match next {
+            Ok(Some(Event::Output(stream, bytes))) => {
                 for piece in bytes.chunks(CHUNK) {
                     replies.send_with(&Reply::Data { stream }, piece).await?;
                 }
             }
-            Event::Exited(exit) => return Ok(Ok(exit)),
-            Event::Lost(error) => return Ok(Err(error)),
+            Ok(Some(Event::Exited(exit))) => return Ok(Ok(exit)),
+            Ok(Some(Event::Lost(error))) | Err(error) => return Ok(Err(error)),
+            Ok(None) => break,
         }
     }
     Ok(Err(Error::new(ErrorKind::Other, "it ended without a word")))
-}
-
-/// Where the client's pieces go.
-enum Input {
-    /// Nowhere: none are expected.
-    None,
-    /// To a command.
-    Stdin(mpsc::Sender<Vec<u8>>),
-    /// To a file.
-    File(mpsc::Sender<Piece>),
-}
-
-/// Passes pieces on up to the client's end mark; ends only when the client is gone or out of turn.
-/// A receiver may stop listening earlier: a command need not read all its input.
-async fn forward(requests: &mut Requests, mut to: Input) -> io::Error {
-    loop {
-        match (requests.recv().await, &to) {
-            (Some((Request::Data, bytes)), Input::Stdin(send)) => drop(send.send(bytes).await),
-            (Some((Request::Data, bytes)), Input::File(send)) => {
-                drop(send.send(Piece::Data(bytes)).await);
-            }
-            (Some((Request::End, _)), _) => {
-                if let Input::File(send) = &to {
-                    drop(send.send(Piece::End).await);
-                }
-                to = Input::None;
-            }
-            (Some((Request::Data, _)), Input::None) => {}
-            (Some(_), _) => return io::ErrorKind::InvalidData.into(),
-            (None, _) => return io::ErrorKind::UnexpectedEof.into(),
-        }
-    }
-}
-
-/// Whether this may stand in a command line as a signal's name.
-fn is_signal(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// A failure for its reader, who knows what was asked but not by which means.

@@ -243,7 +243,7 @@ async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
     group: &Group,
-    mut signals: mpsc::Receiver<String>,
+    mut signals: mpsc::UnboundedReceiver<String>,
 ) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);
     let mut fed = false;

@@ -111,7 +111,11 @@ impl Piped {
     }
 
     /// Sends a command signals as they come; done when it is killed.
-    async fn pass_on(&self, wrapped: &shell::Wrapped, mut signals: mpsc::Receiver<String>) {
+    async fn pass_on(
+        &self,
+        wrapped: &shell::Wrapped,
+        mut signals: mpsc::UnboundedReceiver<String>,
+    ) {
         while let Some(name) = signals.recv().await {
             self.signal(wrapped, None, &name).await;
             if name == "KILL" {
@@ -211,7 +215,7 @@ impl Follower {
         (mut child, group): (Child, local::Group),
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         timeout: Option<Duration>,
-        signals: mpsc::Receiver<String>,
+        signals: mpsc::UnboundedReceiver<String>,
     ) {
         let feed = tokio::spawn(local::feed(child.stdin.take(), stdin));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -73,7 +73,7 @@ struct Job {
     expires: Option<Instant>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     events: mpsc::Sender<super::Event>,
-    signals: Option<mpsc::Receiver<String>>,
+    signals: Option<mpsc::UnboundedReceiver<String>>,
     /// Whether it is one of the transport's own kills.
     internal: bool,
     _load: Option<Arc<()>>,

@@ -177,6 +177,7 @@ impl Play {
             "cat" => {
                 assert!(stdin);
                 while let (Request::Data, piece) = self.read()? {
+                    self.took(&piece)?;
                     self.out(Stream::Stdout, &piece)?;
                 }
                 Exit::Code(0)
@@ -205,9 +206,15 @@ impl Play {
     fn upload(&mut self) -> Option<Vec<u8>> {
         let mut content = Vec::new();
         while let (Request::Data, piece) = self.read()? {
+            self.took(&piece)?;
             content.extend_from_slice(&piece);
         }
         Some(content)
+    }
+
+    fn took(&mut self, piece: &[u8]) -> Option<()> {
+        let bytes = piece.len();
+        self.say(&Reply::Took { bytes }, &[])
     }
 
     fn read(&mut self) -> Option<(Request, Vec<u8>)> {

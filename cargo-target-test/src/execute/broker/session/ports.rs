@@ -20,7 +20,7 @@ use super::{
         connection::{Replies, Requests},
         held::{Held, Reached},
     },
-    Input, forward as until_gone,
+    feed,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -64,7 +64,7 @@ pub(super) async fn forward(
     let transport = at.line.transport();
     let socket = folder.path().join(SOCKET);
     tokio::select! {
-        gone = until_gone(requests, Input::None) => Err(gone),
+        gone = feed::gone(requests) => Err(gone),
         () = started.serve(&transport, &held.id, &socket, port) => Err(io::ErrorKind::BrokenPipe.into()),
     }
 }

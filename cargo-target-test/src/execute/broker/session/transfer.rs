@@ -13,7 +13,7 @@ use super::{
         connection::{Replies, Requests},
         held::{Held, Reached},
     },
-    Input, forward,
+    feed::{self, Fed, Feed},
 };
 use crate::{
     error::Result,
@@ -29,17 +29,25 @@ const APART: Duration = Duration::from_secs(2);
 /// Writes what the client sends to a file.
 pub(super) async fn put(
     requests: &mut Requests,
+    replies: &mut Replies,
     held: &Held,
     at: &Reached,
-    path: &str,
-    mode: u32,
+    (path, mode): (&str, u32),
 ) -> io::Result<Result<()>> {
     let (send, pieces) = mpsc::channel(4);
     let transport = at.line.transport();
-    let put = files::put(&*transport, &held.id, path, mode, pieces);
-    tokio::select! {
-        put = held.unless_lost(put) => Ok(put),
-        gone = forward(requests, Input::File(send)) => Err(gone),
+    let mut feed = Feed::file(send);
+    let put = held.unless_lost(files::put(&*transport, &held.id, path, mode, pieces));
+    tokio::pin!(put);
+    loop {
+        tokio::select! {
+            put = &mut put => return Ok(put),
+            fed = feed.next(requests) => {
+                if let Fed::Took(bytes) = fed? {
+                    replies.send(&Reply::Took { bytes }).await?;
+                }
+            }
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub(super) async fn get(
     };
     tokio::select! {
         got = both => got,
-        gone = forward(requests, Input::None) => Err(gone),
+        gone = feed::gone(requests) => Err(gone),
     }
 }
 
@@ -106,7 +114,7 @@ pub(super) async fn copy(
     loop {
         tokio::select! {
             copied = &mut copy => return Ok(copied),
-            gone = forward(requests, Input::None) => return Err(gone),
+            gone = feed::gone(requests) => return Err(gone),
             () = time::sleep(APART) => {
                 let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
                 let (name, verb) = (at.record.name(), if way == Way::Up { "put" } else { "get" });

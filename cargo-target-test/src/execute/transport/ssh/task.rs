@@ -43,7 +43,7 @@ pub(super) struct Task {
     filter: shell::Filter,
     input: Input,
     killing: Option<Killing>,
-    signals: Option<mpsc::Receiver<String>>,
+    signals: Option<mpsc::UnboundedReceiver<String>>,
     /// Signals on their way, whose arrival nobody waits for.
     signalling: Vec<mpsc::Receiver<Event>>,
 }

@@ -1,0 +1,132 @@
+//! What goes to a running command: its standard input, and signals.
+//!
+//! Owns who may write, and for how long that waits. Must not know what comes back.
+
+use std::{
+    fmt, io,
+    io::Read,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{Result, Shared};
+use crate::{
+    client::{Window, broken},
+    error::{ErrorKind, TargetError},
+    wire::{CHUNK, Request, write_frame},
+};
+
+/// The standard input of a [`Process`](super::Process), from [`Process::input`](super::Process::input): for a thread that
+/// writes while another one reads, or kills.
+#[derive(Clone)]
+pub struct ProcessInput(Arc<Shared>);
+
+/// The way to a command.
+pub(super) struct Sending {
+    stream: Mutex<UnixStream>,
+    window: Window,
+    /// Whether an author may write.
+    open: AtomicBool,
+}
+
+impl Sending {
+    pub(super) fn new(stream: UnixStream, open: bool) -> Self {
+        Self {
+            stream: Mutex::new(stream),
+            window: Window::default(),
+            open: AtomicBool::new(open),
+        }
+    }
+
+    /// So much of what was sent has been read.
+    pub(super) fn widen(&self, bytes: usize) {
+        self.window.widen(bytes);
+    }
+
+    /// Nobody waits here any more, and the broker ends what still runs.
+    pub(super) fn close(&self) {
+        self.window.close();
+        let _ = self.stream().shutdown(Shutdown::Both);
+    }
+
+    /// The broker always reads on: nobody has this for long.
+    fn stream(&self) -> std::sync::MutexGuard<'_, UnixStream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, request: &Request, body: &[u8]) -> io::Result<()> {
+        write_frame(&mut *self.stream(), request, body)
+    }
+}
+
+impl Shared {
+    /// Whoever is gone does not mind.
+    pub(super) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
+        match self.sending.send(request, body) {
+            Err(error) if self.is_running() => Err(broken(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what the command is to read, to its end or the command's.
+    pub(super) fn feed(&self, mut input: Box<dyn Read + Send>) {
+        let send = |request: &Request, body: &[u8]| self.sending.send(request, body);
+        if self.sending.window.send_all(&mut *input, send).is_err() {
+            // The end of what could be read is the end of its input.
+            let _ = self.sending.send(&Request::End, &[]);
+        }
+    }
+}
+
+impl ProcessInput {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Writes. What the command has not read yet is kept, 1 MiB of it here and some more on the way; beyond that this
+    /// waits, and nothing else does: other commands, this one's output and signals to it go their way. The wait ends when
+    /// the command reads, or ends: by itself, by its [`timeout`](crate::Command::timeout), by
+    /// [`kill`](super::Process::kill), or because its [`Process`](super::Process) is dropped.
+    ///
+    /// # Errors
+    /// When it ended while this waited: how, as [`Process::wait`](super::Process::wait) tells it ([`ErrorKind::Exit`],
+    /// [`ErrorKind::Timeout`], ...). [`ErrorKind::Request`] after [`close`](Self::close), [`ErrorKind::Infra`] when the
+    /// broker is gone. What need not wait is no error, whoever reads it.
+    pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
+        if !self.0.sending.open.load(Ordering::Relaxed) {
+            let what = format!(
+                "write to `{}`: its input is closed",
+                self.0.judgement.command
+            );
+            return Err(TargetError::new(ErrorKind::Request, what));
+        }
+        for piece in bytes.as_ref().chunks(CHUNK) {
+            if !self.0.sending.window.take(piece.len()) {
+                let what =
+                    |names| format!("write to {names}: it does not read its input, and ended");
+                return Err(self.0.told(what));
+            }
+            self.0.send(&Request::Data, piece)?;
+        }
+        Ok(())
+    }
+
+    /// Ends it: the command reads what was written, then no more.
+    pub fn close(&self) {
+        if self.0.sending.open.swap(false, Ordering::Relaxed) {
+            // Whoever is gone does not read.
+            let _ = self.0.send(&Request::End, &[]);
+        }
+    }
+}
+
+impl fmt::Debug for ProcessInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = &self.0.judgement.command;
+        f.debug_tuple("ProcessInput").field(command).finish()
+    }
+}
