@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::support::{Outcome, Project, eventually, repository};
 
 const SCOPES: &str = include_str!("fixtures/scopes.rs.txt");
+const BESIDE: &str = include_str!("fixtures/beside.rs.txt");
 const FAILING: &str = include_str!("fixtures/failing.rs.txt");
 const VERDICTS: &str = include_str!("fixtures/verdicts.rs.txt");
 
@@ -25,6 +26,7 @@ fn project() -> Project {
     Project::new("fixed")
         .file("Cargo.toml", &manifest)
         .test_file("scopes", SCOPES)
+        .test_file("beside", BESIDE)
         .test_file("failing", FAILING)
         .test_file("verdicts", VERDICTS)
         .playbook(PLAYBOOK)
@@ -192,6 +194,45 @@ fn what_goes_wrong_is_told_once() {
         !said.contains("tear down fixture `failing::shared`"),
         "{said}"
     );
+}
+
+/// Instances are torn down side by side, each in reverse order, before what all of them used: at the end of a run and of a
+/// lease on both.
+#[test]
+fn instances_are_torn_down_side_by_side() {
+    for tests in ["one|two", "one|two|pair"] {
+        let project = project();
+        let filter = format!("test(/^({tests})\\[/)");
+        let (outcome, lines) = run(&project, &["--test", "beside", "-E", &filter], 0);
+        assert!(!outcome.stderr.contains("tear down"), "{outcome:?}");
+        let mut expected = vec!["test", "test"];
+        expected.extend(tests.contains("pair").then_some("pair"));
+        expected.extend([
+            "down cup",
+            "down cup",
+            "down table",
+            "down table",
+            "down house",
+        ]);
+        assert_eq!(lines, expected, "{outcome:?}");
+    }
+}
+
+/// Who has no patience does not wait for a tear-down that hangs.
+#[test]
+fn two_interrupts_leave_a_tear_down_behind() {
+    let project = project();
+    let ledger = project.private("ledger");
+    let tool = project.tool(["--test", "failing", "endless_ends::"]);
+    let mut started = tool.env("LEDGER", &ledger).start();
+    eventually("the tear-down", || !lines(&project).is_empty());
+    started.signal(Signal::INT);
+    started.wait_for("once more to leave instances behind");
+    started.signal(Signal::INT);
+    started.wait().code(130);
+    let line = lines(&project).remove(0);
+    let pid = line.strip_prefix("down endless ").expect("its process");
+    eventually("its end", || !Path::new("/proc").join(pid).exists());
 }
 
 /// A tear-down that hangs does not outlive the tool, which would have ended it.

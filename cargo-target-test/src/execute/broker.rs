@@ -18,6 +18,7 @@ use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::Notify,
+    task::JoinSet,
 };
 
 use crate::{
@@ -182,9 +183,13 @@ impl Broker {
     pub async fn end_leases(&self) {
         self.all_served().await;
         let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
+        // Each may have much to tear down, and none waits for another.
+        let mut ends = JoinSet::new();
         for held in leases {
-            held.end(&self.core, End::Abandoned).await;
+            let core = Arc::clone(&self.core);
+            ends.spawn(async move { held.end(&core, End::Abandoned).await });
         }
+        ends.join_all().await;
         self.core.end_all_fixtures().await;
         lock(&self.core.lines).clear();
     }

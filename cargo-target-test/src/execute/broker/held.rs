@@ -12,7 +12,7 @@ use std::{
 };
 
 use target_fixtures::{env, wire::Instance};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Core,
@@ -190,9 +190,9 @@ impl Held {
         lock(&self.said).soiled.get_or_insert(cause);
     }
 
-    /// Tears down what its test did not, and what others share on an instance that will not be as it is; while the lease
-    /// still serves.
-    async fn tear_down(&self, core: &Core, end: End) {
+    /// Tears down what its test did not, then, on all its instances at once, what others share where it will not be as it
+    /// is; while the lease still serves.
+    async fn tear_down(self: &Arc<Self>, core: &Arc<Core>, end: End) {
         let is_lost = self.lost.borrow().is_some();
         while let Some(up) = { lock(&self.said).fixtures.pop() } {
             if is_lost {
@@ -205,13 +205,16 @@ impl Held {
         let changes = end == End::Spoilt
             || !matches!(self.after, After::Reuse)
             || lock(&self.said).soiled.is_some();
+        let mut ends = JoinSet::new();
         for Reached { record, .. } in self.reached.values() {
             if is_lost {
                 core.forget_fixtures_on(record);
             } else if changes {
-                core.end_fixtures_on(self, record).await;
+                let (core, held, record) = (Arc::clone(core), Arc::clone(self), record.clone());
+                ends.spawn(async move { core.end_fixtures_on(&held, &record).await });
             }
         }
+        ends.join_all().await;
     }
 
     /// A request is under way; one that never comes to [`Held::finish`] may have left something running.
@@ -289,7 +292,7 @@ impl Held {
     /// ended by itself has left nothing running but what it meant to.
     ///
     /// Returns why an instance was lost meanwhile; that one is not lent again.
-    pub(super) async fn end(&self, core: &Arc<Core>, end: End) -> Option<String> {
+    pub(super) async fn end(self: &Arc<Self>, core: &Arc<Core>, end: End) -> Option<String> {
         self.tear_down(core, end).await;
         self.end.send_replace(true);
         let mut pool = self.pool.lock().await;
