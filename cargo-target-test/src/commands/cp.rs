@@ -101,7 +101,7 @@ async fn up(guest: &Guest, from: &Path, to: &str) -> Result<()> {
     let (transport, mark) = (&*guest.transport, &*guest.mark);
     let there = download::look(transport, mark, to).await?;
     let to = match there {
-        What::Folder => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
+        What::Folder(_) => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
         _ => to.trim_end_matches('/').to_owned(),
     };
     if there == What::Nothing && to.is_empty() {

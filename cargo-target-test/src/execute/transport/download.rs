@@ -3,9 +3,9 @@
 //! Owns the writing of what arrives. Must not know protocols or shells: `files` and `shell` do.
 
 use std::{
-    fs::Permissions,
+    fs::{DirBuilder, Permissions, create_dir_all, set_permissions},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::{Arc, atomic::Ordering},
 };
@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) enum What {
     /// Nothing.
     Nothing,
-    /// A folder.
-    Folder,
+    /// A folder, with its permission bits.
+    Folder(u32),
     /// A file, or what can be read like one, with its permission bits.
     File(u32),
 }
@@ -48,9 +48,6 @@ pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> 
 /// Of `-rwxr-s--- 1 root ...`.
 fn read(line: &str) -> Option<What> {
     let letters = line.as_bytes().get(..10)?;
-    if letters[0] == b'd' {
-        return Some(What::Folder);
-    }
     let mut mode = 0;
     for (at, letter) in letters[1..].iter().enumerate() {
         // From the owner's `r` down to the others' `x`; behind each `x` may be one of the three special bits.
@@ -62,7 +59,10 @@ fn read(line: &str) -> Option<What> {
             _ => bit,
         };
     }
-    Some(What::File(mode))
+    Some(match letters[0] {
+        b'd' => What::Folder(mode),
+        _ => What::File(mode),
+    })
 }
 
 /// Copies a file to a path, or what is in a folder into a folder, which is made; with modes and symbolic links as they
@@ -78,7 +78,7 @@ pub(crate) async fn get(
     moved: &Moved,
 ) -> Result<()> {
     match look(transport, lease, from).await? {
-        What::Folder => get_folder(transport, lease, from, to, moved).await,
+        What::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
         What::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
         // The reading says what is wrong.
         What::Nothing => get_file(transport, lease, (from, 0o600), to, moved).await,
@@ -122,19 +122,19 @@ async fn get_file(
     Ok(())
 }
 
-/// Writes what is in a folder of the instance into a folder of this host, which is made; as one tar stream, with modes
-/// and symbolic links as they are.
+/// Writes what is in a folder of the instance into a folder of this host, which is made with this mode where there is
+/// none; as one tar stream, with modes and symbolic links as they are.
 ///
 /// # Errors
 /// When it cannot be written here, what the instance refuses, a lost connection.
 async fn get_folder(
     transport: &dyn Transport,
     lease: &str,
-    from: &str,
+    (from, mode): (&str, u32),
     to: &Path,
     moved: &Moved,
 ) -> Result<()> {
-    std::fs::create_dir_all(to).map_err(|error| cannot(to, &error))?;
+    let made = make_folder(to).map_err(|error| cannot(to, &error))?;
     let running = transport.exec(&own_command(shell::pack(from)?, None), lease, None);
     let (send, pieces) = mpsc::channel(4);
     let (folder, moved) = (to.to_owned(), Arc::clone(moved));
@@ -148,10 +148,25 @@ async fn get_folder(
     let (sent, unpacked) = tokio::join!(pass_on(running, send, from), unpack);
     // A stream that ends early is what both complain of: the cause is with who sent it.
     match (sent, unpacked) {
-        (Err(error), _) if error.kind() != ErrorKind::Other => Err(error),
-        (_, Ok(Err(error))) => Err(cannot(to, &error)),
-        (sent, _) => sent,
+        (Err(error), _) if error.kind() != ErrorKind::Other => return Err(error),
+        (_, Ok(Err(error))) => return Err(cannot(to, &error)),
+        (sent, _) => sent?,
     }
+    match made {
+        true => {
+            set_permissions(to, Permissions::from_mode(mode)).map_err(|error| cannot(to, &error))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Makes a folder, private until it is complete; whether there was none.
+fn make_folder(path: &Path) -> io::Result<bool> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    path.parent().map_or(Ok(()), create_dir_all)?;
+    DirBuilder::new().mode(0o700).create(path).map(|()| true)
 }
 
 async fn pass_on(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
@@ -234,7 +249,7 @@ mod tests {
         assert_eq!(mode("-rwsr-xr-t+ 1 root root 0 Jan 1 x"), "5755");
         assert_eq!(mode("-rwxr-S--- 1 root root 0 Jan 1 x"), "2740");
         assert_eq!(mode("----------"), "0");
-        assert_eq!(mode("drwxr-xr-x 2 root"), "Some(Folder)");
+        assert_eq!(read("drwxr-xr-t 2 root"), Some(What::Folder(0o1755)));
         assert_eq!(mode(""), "None");
     }
 }
