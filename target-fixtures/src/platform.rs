@@ -117,7 +117,8 @@ impl Qemu {
     }
 
     /// Remembers the machine's state, memory and disks, under a name of letters, digits, `-`, `_` and `.`; an older state
-    /// of that name is forgotten.
+    /// of that name is forgotten. States that a test names are this platform's alone; `reuse = "snapshot"` works for
+    /// containers too.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] when QEMU cannot.
@@ -125,7 +126,7 @@ impl Qemu {
         self.act(Act::Snapshot { name: name.into() }, UP)
     }
 
-    /// Puts the machine back to a remembered state, with its clock set to now, and waits until it answers. What runs on it is
+    /// Puts the machine back to a state that [`snapshot`](Self::snapshot) remembered, with its clock set to now, and waits until it answers. What runs on it is
     /// lost.
     ///
     /// # Errors
@@ -151,7 +152,8 @@ struct OfContainer {
 }
 
 platform! {
-    /// A container of platform `container`.
+    /// A container of platform `container`. It has no states that a test can name, as [`Qemu`] has; `reuse = "snapshot"` puts
+    /// it back to how it was before its first test: its file system, without what ran.
     Container(OfContainer), "container"
 }
 
