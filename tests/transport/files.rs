@@ -122,3 +122,20 @@ fn an_aborted_transfer_leaves_the_old_file() {
         fs::remove_file(path).unwrap();
     }));
 }
+
+/// Whoever gives up, or is killed, in the midst of it leaves no part of the file.
+#[test]
+fn a_transfer_that_nobody_waits_for_leaves_nothing() {
+    block_on(on_both(async |transport, folder| {
+        let path = folder.join("file");
+        let files = || fs::read_dir(&folder).unwrap().count();
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Piece::Data(noise(1000))).await.unwrap();
+        let put = files::put(&*transport, "", path.to_str().unwrap(), 0o640, receiver);
+        tokio::select! {
+            put = put => panic!("{put:?}"),
+            () = eventually("a part of it", || files() == 1) => {}
+        }
+        eventually("the end of it", || files() == 0).await;
+    }));
+}

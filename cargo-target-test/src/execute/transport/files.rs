@@ -3,11 +3,16 @@
 //! Owns atomic writing and the telling apart of a missing file from a lost connection. Must not know
 //! protocols or shells: the scripts are `shell`'s.
 
+use std::time::Duration;
+
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
 use super::{Event, FileAccess, Outcome, Transport, local, own_command, shell};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long the removal of a part of a file may take that nobody waits for.
+const DISCARD: Duration = Duration::from_secs(10);
 
 /// A piece of a file on its way to an instance.
 #[derive(Debug)]
@@ -45,6 +50,7 @@ pub async fn put(
         }
     };
     let send = send(content, stdin);
+    let mut part = Part(transport, (!own).then(|| shell::discard(&place)));
     let received = match tokio::join!(send, running.outcome()) {
         (_, Err(error)) => Err(error),
         (None, Ok(_)) => Err(wrong("the transfer was aborted")),
@@ -62,8 +68,22 @@ pub async fn put(
         .exec(&own_command(finish, None), lease, None)
         .outcome()
         .await;
+    part.1 = None;
     received?;
     said_no(finished?)
+}
+
+/// A part of a file, which goes when nobody waits for the rest any more.
+struct Part<'a>(&'a dyn Transport, Option<String>);
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if let Some(discard) = self.1.take() {
+            // Of no lease: the end of one is what may be the cause.
+            let discard = own_command(discard, Some(DISCARD));
+            tokio::spawn(self.0.exec(&discard, "", None).outcome());
+        }
+    }
 }
 
 /// Passes a file's pieces on; how many bytes they were, unless the sender gave up.
