@@ -182,8 +182,8 @@ impl<'a> Command<'a> {
     }
 
     /// Starts it, and returns at once. It reads what it is [written](Process::write) until that is
-    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once; one that does
-    /// not read, or whose output is not read, holds up no other.
+    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once (by SSH 256 on an
+    /// instance, 32 connections with 8 channels each: what comes beyond waits); one that does not read holds up no other.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;

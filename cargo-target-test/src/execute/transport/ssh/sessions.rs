@@ -15,7 +15,7 @@ use super::{Job, Limits, bell::Bell, owner::Owner};
 use crate::provision::platform::SshReach;
 
 /// How many sessions an instance has at most; commands beyond what they can run at once wait.
-const SESSIONS: usize = 8;
+const SESSIONS: usize = 32;
 
 pub(super) struct Sessions {
     instance: String,
