@@ -16,6 +16,8 @@ const API: &str = include_str!("author/api.rs.txt");
 const COMMANDS: &str = include_str!("author/commands.rs.txt");
 /// Machines, folders and ports; runs on each transport.
 const MACHINE: &str = include_str!("author/machine.rs.txt");
+/// What nobody in their right mind does; runs on each transport.
+const HOSTILE: &str = include_str!("author/hostile.rs.txt");
 /// Tests that fail, each in its own way.
 const FAILS: &str = include_str!("author/fails.rs.txt");
 /// Everything that a test can declare.
@@ -29,6 +31,7 @@ fn project() -> Project {
         .test_file("api", API)
         .test_file("commands", COMMANDS)
         .test_file("machine", MACHINE)
+        .test_file("hostile", HOSTILE)
         .test_file("fails", FAILS)
         .test_file("declared", DECLARED)
         .test_file("plain", PLAIN)
@@ -82,7 +85,9 @@ fn every_method_on_every_transport() {
     let project = project();
     let sshd = Sshd::start(&["real", "made"]);
     let playbook = playbook(&project, &everywhere(&project, &sshd));
-    let files = ["--test", "api", "--test", "commands", "--test", "machine"];
+    let files = ["api", "commands", "machine"]
+        .map(|file| ["--test", file])
+        .concat();
     let run = project
         .run(&[&files[..], &["--playbook", &playbook]].concat())
         .code(0);
@@ -96,6 +101,19 @@ fn every_method_on_every_transport() {
         let passed = run.lines_with(&["PASS", &format!("author::{file}")]);
         assert_eq!(passed, cases, "{run:?}");
     }
+}
+
+/// Floods, odd names, odd files, odd times: on here and by SSH, the two ways in which streams travel.
+#[test]
+fn hostile_use_harms_nobody() {
+    let project = project();
+    let sshd = Sshd::start(&["real", "made"]);
+    let playbook = playbook(&project, &everywhere(&project, &sshd));
+    let on = ["--on", "here", "--on", "real"];
+    let run = project.run(&[&["--test", "hostile", "--playbook", &playbook][..], &on].concat());
+    let cases = HOSTILE.matches("#[target_test").count() * 2;
+    let passed = run.code(0).lines_with(&["PASS", "author::hostile"]);
+    assert_eq!(passed, cases);
 }
 
 /// What a failed test prints, as its author reads it.

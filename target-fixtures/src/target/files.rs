@@ -18,8 +18,8 @@ use crate::{
 impl Target {
     /// Copies a file or a folder of this side to an absolute path on the instance, with permissions and symbolic links as
     /// they are. A file appears at once, when it is complete. A folder that is not there is made, with the permissions of the
-    /// one here; one that is there keeps its own, and what is in it. Content that is there already is not sent again. A path with a newline or
-    /// a NUL is refused.
+    /// one here; one that is there keeps its own, and what is in it; what is no file, folder or symbolic link is left out. Content that is there already is
+    /// not sent again. A path with a newline or a NUL is refused.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -80,7 +80,8 @@ impl Target {
 
     /// Copies a file or a folder of the instance to a path of this side, with permissions and symbolic links as they are.
     /// A file appears at once, when it is complete. A folder that is not there is made, with the permissions of the
-    /// instance's; one that is there keeps its own, and what is in it. Nothing of it is written outside.
+    /// instance's; one that is there keeps its own, and what is in it; what is no file, folder or symbolic link is left out. Nothing of it
+    /// is written outside.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] when it cannot be read, [`ErrorKind::File`] when there is no folder for it here.

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tar::EntryType;
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
@@ -141,7 +142,7 @@ async fn get_folder(
     let unpack = tokio::task::spawn_blocking(move || {
         let mut archive = tar::Archive::new(Pieces::new(pieces, moved));
         archive.set_preserve_permissions(true);
-        archive.unpack(folder)?;
+        unpack(&mut archive, &folder)?;
         // Behind an archive's end there may be more, which who sends it must get rid of.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
     });
@@ -158,6 +159,25 @@ async fn get_folder(
         }
         false => Ok(()),
     }
+}
+
+/// Writes folders, files and symbolic links; what is none of these is left out.
+fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    let mut folders = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        match entry.header().entry_type() {
+            EntryType::Directory => folders.push(entry),
+            EntryType::Fifo | EntryType::Char | EntryType::Block => {}
+            _ => drop(entry.unpack_in(&folder)?),
+        }
+    }
+    // A folder's mode may forbid to write there, so what is in it comes first.
+    folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
+    folders
+        .into_iter()
+        .try_for_each(|mut entry| entry.unpack_in(&folder).map(drop))
 }
 
 /// Makes a folder, private until it is complete; whether there was none.

@@ -158,10 +158,7 @@ async fn send_folder(
     let unpack = transport.exec(&command, lease, Some(stdin)).outcome();
     let (unpacked, packed) = tokio::join!(unpack, pack);
     // An archive that ends early is what both complain of, and here is why.
-    match (
-        unpacked?.success("cannot unpack the folder"),
-        finished(packed),
-    ) {
+    match (unpacked?.accepted(), finished(packed)) {
         (Err(refused), Err(error)) if error.kind() == ErrorKind::Other => Err(refused),
         (_, Err(error)) => Err(error),
         (unpacked, Ok(())) => unpacked.map(drop),

@@ -4,12 +4,16 @@
 //! where the archive goes.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::same::{self, Known};
 use crate::error::Result;
+
+/// How much of a file is sent that says it is empty.
+const MOST: u64 = 1 << 20;
 
 /// A folder to be sent.
 pub(super) struct Folder {
@@ -68,8 +72,37 @@ impl Folder {
         let mut archive = tar::Builder::new(to);
         archive.follow_symlinks(false);
         for path in &self.entries {
-            archive.append_path_with_name(self.root.join(path), path)?;
+            append(&mut archive, &self.root.join(path), path)?;
         }
         archive.into_inner()?.flush()
+    }
+}
+
+/// Adds an entry. A file that is written to meanwhile travels with the length that it had when it was opened.
+fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(file)?;
+    let has_holes = metadata.blocks() * 512 < metadata.len();
+    if !metadata.is_file() || has_holes {
+        return archive.append_path_with_name(file, name);
+    }
+    let content = fs_err::File::open(file)?;
+    let metadata = content.metadata()?;
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&metadata);
+    if metadata.len() == 0 {
+        // Those of /proc only say so.
+        let mut bytes = Vec::new();
+        content.take(MOST).read_to_end(&mut bytes)?;
+        header.set_size(bytes.len() as u64);
+        return archive.append_data(&mut header, name, bytes.as_slice());
+    }
+    let mut content = content.take(metadata.len());
+    archive.append_data(&mut header, name, &mut content)?;
+    match content.limit() {
+        0 => Ok(()),
+        _ => {
+            let text = format!("`{}` became shorter while it was read", file.display());
+            Err(io::Error::other(text))
+        }
     }
 }
