@@ -17,6 +17,7 @@ mod limit;
 mod overlay;
 mod overrides;
 mod parameters;
+mod reading;
 mod recipe;
 mod resolve;
 mod scenario;
@@ -177,10 +178,13 @@ pub fn load(
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 
     let mut problems = Problems::new(&sources);
-    found.into_iter().for_each(|problem| problems.add(problem));
+    found.into_iter().for_each(|problem| problems.lose(problem));
     let mut written = written::parse(&sources, &files, &mut problems);
-    problems.check()?;
-    let overrides = set::parse(&sources, &sets, &written)?;
+    if problems.lost() {
+        problems.check()?;
+    }
+    let overrides =
+        set::parse(&sources, &sets, &written).or_else(|error| problems.check().and(Err(error)))?;
     let path = path.map(std::path::absolute).transpose()?;
     let directory = match path.as_deref().and_then(Path::parent) {
         Some(parent) => parent.to_owned(),
@@ -189,8 +193,8 @@ pub fn load(
     let (select, pool) = (written.select, written.pool.clone());
     let recipes = written.recipes.clone();
     let rules = std::mem::take(&mut written.rules);
+    rules.check(&recipes, written.target_names().as_deref(), &mut problems);
     let targets = resolve::resolve(written, overrides, platforms, &mut problems);
-    tables::check(&rules, &recipes, &targets, &mut problems);
     problems.check()?;
     Ok(Playbook {
         path,

@@ -125,6 +125,7 @@ impl Problem {
 pub(super) struct Problems<'s> {
     sources: &'s Sources,
     list: Vec<Problem>,
+    lost: bool,
 }
 
 impl<'s> Problems<'s> {
@@ -132,6 +133,7 @@ impl<'s> Problems<'s> {
         Self {
             sources,
             list: Vec::new(),
+            lost: false,
         }
     }
 
@@ -143,9 +145,15 @@ impl<'s> Problems<'s> {
         }
     }
 
-    /// Whether nothing was found.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// Adds a problem that hides a part of the playbook: what refers to that part cannot be judged.
+    pub(super) fn lose(&mut self, problem: Problem) {
+        self.lost = true;
+        self.add(problem);
+    }
+
+    /// Whether a part of the playbook is hidden.
+    pub(super) fn lost(&self) -> bool {
+        self.lost
     }
 
     /// # Errors
@@ -191,6 +199,7 @@ fn in_toml_words(message: &str) -> String {
         "f32" | "f64" => "a number",
         "a sequence" => "an array",
         "a map" => "a table",
+        "path string" => "a string",
         other => other,
     };
     format!("{head}expected {words}")
@@ -207,6 +216,11 @@ pub(super) fn list(names: &[&str]) -> String {
 
 /// "did you mean ...?", where one of the known names is near.
 pub(crate) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
+    meant(name, known).map(|nearest| format!("did you mean `{nearest}`?"))
+}
+
+/// The known name that is nearest, where one is near.
+pub(crate) fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
     let common = |known: &str| {
         let pairs = name.bytes().zip(known.bytes());
@@ -216,7 +230,7 @@ pub(crate) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
         .iter()
         .min_by_key(|known| (distance(known), Reverse(common(known))))?;
     let near = distance(nearest) <= (name.chars().count() / 3).max(1);
-    near.then(|| format!("did you mean `{nearest}`?"))
+    near.then_some(*nearest)
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::ops::Range;
 use serde_json::Value;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{DeTable, DeValue},
 };
 
 use super::{
     PlatformSyntax,
     diagnostic::{Problem, Problems},
+    reading::attempt,
     schema::{self, Common, OWN_KEYS},
 };
 
@@ -55,18 +56,16 @@ pub(super) fn read(
     problems: &mut Problems<'_>,
 ) -> Option<Value> {
     let table = Spanned::new(target.span(), DeValue::Table(table));
-    match (platform.parameters)(ValueDeserializer::from(table)) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            problems.add(problem(
-                &error,
-                platform.name,
-                target.get_ref(),
-                target.span(),
-            ));
-            None
-        }
+    let (value, mistakes) = attempt(table, &platform.parameters);
+    for error in &mistakes {
+        problems.add(problem(
+            error,
+            platform.name,
+            target.get_ref(),
+            target.span(),
+        ));
     }
+    value.filter(|_| mistakes.is_empty())
 }
 
 /// Checks what `[platforms.X]` says by itself: nobody may use it yet. What is missing is for targets
@@ -78,10 +77,11 @@ pub(super) fn check_defaults(
     problems: &mut Problems<'_>,
 ) {
     let table = Spanned::new(header.clone(), DeValue::Table(table));
-    if let Err(error) = (platform.parameters)(ValueDeserializer::from(table))
-        && error.span().is_some_and(|span| span != header)
-    {
-        problems.add(Problem::toml(&error, header));
+    let (_, mistakes) = attempt(table, &platform.parameters);
+    for error in &mistakes {
+        if error.span().is_some_and(|span| span != header) {
+            problems.add(Problem::toml(error, header.clone()));
+        }
     }
 }
 

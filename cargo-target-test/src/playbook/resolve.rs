@@ -14,7 +14,7 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     Care, Definition, Origin, PlatformSyntax, Recipe, Target, care,
-    diagnostic::{Problem, Problems, did_you_mean},
+    diagnostic::{Problem, Problems, did_you_mean, meant},
     overlay::Layers,
     parameters,
     schema::{Common, MOST_INSTANCES, MOST_SPARES, NAME_LENGTH},
@@ -24,36 +24,24 @@ use super::{
 
 /// Resolves and checks all targets. When there are problems, targets are missing from the result.
 pub(super) fn resolve(
-    mut written: Written<'_>,
+    written: Written<'_>,
     mut overrides: Vec<Override<'_>>,
     platforms: &[PlatformSyntax<'_>],
     problems: &mut Problems<'_>,
 ) -> Vec<Target> {
-    let recipes: Recipes = std::mem::take(&mut written.recipes)
+    let recipes: Recipes = written
+        .recipes
         .into_iter()
         .map(|(name, recipe)| (name, Arc::new(recipe)))
         .collect();
-    for (name, section) in &mut written.platforms {
-        let platform = find(platforms, name, section.header.clone(), problems);
-        if let Some(platform) = platform {
-            parameters::refuse_unknown(&mut section.table, platform, false, problems);
-            let mut table = section.table.clone();
-            check(
-                Common::take(&mut table, problems),
-                platform,
-                &recipes,
-                problems,
-            );
-            parameters::check_defaults(table, platform, section.header.clone(), problems);
-        }
-    }
+    let sections = sections(written.platforms, platforms, &recipes, problems);
     let mut names = BTreeMap::new();
     let mut targets = Vec::new();
     for (index, entry) in written.targets.into_iter().enumerate() {
         let on_top = overrides
             .extract_if(.., |one| one.target == index)
             .collect();
-        let draft = layer(entry, on_top, &written.platforms, platforms, problems);
+        let draft = layer(entry, on_top, &sections, platforms, problems);
         check_name(&draft, &mut names, problems);
         targets.extend(finish(draft, &recipes, problems));
     }
@@ -62,6 +50,29 @@ pub(super) fn resolve(
 
 /// By name.
 type Recipes = BTreeMap<String, Arc<Recipe>>;
+
+/// What `[platforms.X]` say, checked, by platform.
+fn sections<'s>(
+    written: BTreeMap<String, Entry<'s>>,
+    platforms: &[PlatformSyntax<'_>],
+    recipes: &Recipes,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<&'static str, Entry<'s>> {
+    let mut sections = BTreeMap::new();
+    for (name, mut section) in written {
+        let header = section.header.clone();
+        let Some(platform) = find(platforms, &name, header.clone(), problems) else {
+            continue;
+        };
+        parameters::refuse_unknown(&mut section.table, platform, false, problems);
+        let mut table = section.table.clone();
+        let common = Common::take(&mut table, problems);
+        check(common, platform, recipes, problems);
+        parameters::check_defaults(table, platform, header, problems);
+        sections.insert(platform.name, section);
+    }
+    sections
+}
 
 /// A target with its layers merged and its own keys taken out.
 struct Draft<'s, 'p> {
@@ -77,7 +88,7 @@ struct Draft<'s, 'p> {
 fn layer<'s, 'p>(
     entry: Entry<'s>,
     on_top: Vec<Override<'s>>,
-    sections: &BTreeMap<String, Entry<'s>>,
+    sections: &BTreeMap<&'static str, Entry<'s>>,
     platforms: &'p [PlatformSyntax<'p>],
     problems: &mut Problems<'_>,
 ) -> Draft<'s, 'p> {
@@ -229,18 +240,19 @@ fn check(
     }
 }
 
+/// The platform of this name, or, with a problem, the one that was meant: the rest may have mistakes too.
 fn find<'p>(
     platforms: &'p [PlatformSyntax<'p>],
     name: &str,
     span: Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<&'p PlatformSyntax<'p>> {
-    let found = platforms.iter().find(|platform| platform.name == name);
-    if found.is_none() {
+    let called = |name: &str| platforms.iter().find(|platform| platform.name == name);
+    called(name).or_else(|| {
         let known: Vec<&str> = platforms.iter().map(|platform| platform.name).collect();
         problems.add(Problem::unknown("platform", name, span, &known));
-    }
-    found
+        called(meant(name, &known)?)
+    })
 }
 
 fn check_name(

@@ -34,7 +34,7 @@ pub struct Scenario {
 }
 
 /// A mode of `[modes.NAME]`: options that could be typed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Mode {
     /// The words: `["--keep-targets", "--retries", "2"]`.

@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{DeTable, DeValue},
 };
 
 use super::{
     diagnostic::{Problem, Problems},
     limit::Limit,
+    reading,
     wait::{self, Wait},
 };
 
@@ -179,28 +180,19 @@ impl Common {
     /// Takes the common keys out of a target's table. A value of the wrong type is a problem, and
     /// absent from the result.
     pub(super) fn take(table: &mut DeTable<'_>, problems: &mut Problems<'_>) -> Self {
-        let mut good = DeTable::new();
+        let mut own = DeTable::new();
         for name in properties(&schemars::schema_for!(Self)) {
-            let Some((key, value)) = table.remove_entry(name.as_str()) else {
-                continue;
-            };
-            let mut alone = DeTable::new();
-            let span = value.span();
-            alone.insert(key.clone(), value.clone());
-            match read::<Self>(Spanned::new(span.clone(), DeValue::Table(alone))) {
-                Ok(_) => drop(good.insert(key, value)),
-                Err(error) => problems.add(Problem::toml(&error, span)),
+            if let Some((key, value)) = table.remove_entry(name.as_str()) {
+                own.insert(key, value);
             }
         }
-        read(Spanned::new(0..0, DeValue::Table(good))).unwrap_or_default()
+        let own = Spanned::new(0..0, DeValue::Table(own));
+        let (common, mistakes) = reading::attempt(own, |value| Self::deserialize(value));
+        for mistake in &mistakes {
+            problems.add(Problem::toml(mistake, 0..0));
+        }
+        common.unwrap_or_default()
     }
-}
-
-/// Reads one value of the parsed document into its type; errors carry the position.
-pub(super) fn read<T: for<'de> Deserialize<'de>>(
-    value: Spanned<DeValue<'_>>,
-) -> Result<T, toml::de::Error> {
-    T::deserialize(ValueDeserializer::from(value))
 }
 
 /// The keys that an object's schema knows.

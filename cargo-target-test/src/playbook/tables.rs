@@ -13,13 +13,13 @@ use target_fixtures::metadata::{CATEGORIES, Metadata};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Recipe, Target,
+    Recipe,
     criteria::Rule,
     diagnostic::{Problem, Problems},
     overrides::Override,
+    reading::read,
     resolve::wrong_name,
     scenario::{Mode, Scenario, matches},
-    schema,
     written::{a, table},
 };
 
@@ -107,85 +107,144 @@ pub(super) struct Read {
     metadata: MetadataSettings,
     criteria: Vec<Rule>,
     overrides: Vec<Override>,
-    modes: Vec<(Spanned<String>, Mode)>,
-    scenarios: Vec<Spanned<Scenario>>,
+    modes: BTreeMap<String, Mode>,
+    scenarios: Vec<Item<Scenario>>,
+}
+
+/// One table of an array of tables.
+struct Item<T> {
+    span: Range<usize>,
+    /// The values of its keys.
+    places: BTreeMap<String, Range<usize>>,
+    read: T,
+}
+
+impl<T> Item<T> {
+    /// Where a key's value stands.
+    fn place(&self, key: &str) -> Range<usize> {
+        self.places.get(key).unwrap_or(&self.span).clone()
+    }
 }
 
 impl Read {
     /// Reads one of these tables.
     pub(super) fn take(
         &mut self,
-        key: &Spanned<Cow<'_, str>>,
+        name: &str,
         value: Spanned<DeValue<'_>>,
         problems: &mut Problems<'_>,
     ) {
-        match key.get_ref().as_ref() {
-            "metadata" => match schema::read(value) {
-                Ok(metadata) => self.metadata = metadata,
-                Err(error) => problems.add(Problem::toml(&error, key.span())),
-            },
+        match name {
+            "metadata" => self.metadata = read(value, problems).unwrap_or_default(),
             "criteria" => {
-                let rules: Vec<Spanned<Rule>> = several(key, value, problems);
+                let rules: Vec<Item<Rule>> = several(name, value, problems);
                 for rule in &rules {
-                    if let Some(why) = rule.get_ref().wrong() {
-                        problems.add(Problem::new(why, rule.span()));
+                    if let Some(why) = rule.read.wrong() {
+                        problems.add(Problem::new(why, rule.span.clone()));
                     }
                 }
                 self.criteria
-                    .extend(rules.into_iter().map(Spanned::into_inner));
+                    .extend(rules.into_iter().map(|item| item.read));
             }
             "overrides" => {
-                let overrides: Vec<Spanned<Override>> = several(key, value, problems);
-                for change in overrides.iter().filter(|one| one.get_ref().is_empty()) {
+                let overrides: Vec<Item<Override>> = several(name, value, problems);
+                for change in overrides.iter().filter(|one| one.read.is_empty()) {
                     problems.add(Problem::new(
                         "an override that changes nothing",
-                        change.span(),
+                        change.span.clone(),
                     ));
                 }
                 self.overrides
-                    .extend(overrides.into_iter().map(Spanned::into_inner));
+                    .extend(overrides.into_iter().map(|item| item.read));
             }
-            "scenarios" => self.scenarios.append(&mut several(key, value, problems)),
+            "scenarios" => self.scenarios.append(&mut several(name, value, problems)),
             _ => {
                 for (name, mode) in table(value, "`modes`", problems).unwrap_or_default() {
-                    let span = name.span();
-                    match schema::read(mode) {
-                        Ok(mode) => {
-                            let name = Spanned::new(span, name.into_inner().into_owned());
-                            self.modes.push((name, mode));
-                        }
-                        Err(error) => problems.add(Problem::toml(&error, span)),
-                    }
+                    // One with mistakes is one that scenarios may name.
+                    let mode = read(mode, problems).unwrap_or_default();
+                    self.modes.insert(name.into_inner().into_owned(), mode);
                 }
             }
         }
     }
 
     pub(super) fn without_places(self) -> Rules {
-        let modes = self.modes.into_iter();
         Rules {
             metadata: self.metadata,
             criteria: self.criteria,
             overrides: self.overrides,
-            modes: modes
-                .map(|(name, mode)| (name.into_inner(), mode))
-                .collect(),
-            scenarios: self
-                .scenarios
-                .into_iter()
-                .map(Spanned::into_inner)
-                .collect(),
+            modes: self.modes,
+            scenarios: self.scenarios.into_iter().map(|item| item.read).collect(),
+        }
+    }
+
+    /// Checks what scenarios refer to. `targets`: their names, where all are known.
+    pub(super) fn check(
+        &self,
+        recipes: &BTreeMap<String, Recipe>,
+        targets: Option<&[&str]>,
+        problems: &mut Problems<'_>,
+    ) {
+        let mut names = BTreeSet::new();
+        for item in &self.scenarios {
+            let name = &item.read.name;
+            if let Some(why) = wrong_name(name) {
+                let problem =
+                    Problem::new(format!("bad scenario name `{name}`"), item.place("name"));
+                problems.add(problem.label(why));
+            }
+            if !names.insert(name) {
+                let message = format!("two scenarios are named `{name}`");
+                problems.add(Problem::new(message, item.place("name")));
+            }
+            self.check_names(item, recipes, targets, problems);
+        }
+    }
+
+    fn check_names(
+        &self,
+        item: &Item<Scenario>,
+        recipes: &BTreeMap<String, Recipe>,
+        targets: Option<&[&str]>,
+        problems: &mut Problems<'_>,
+    ) {
+        let scenario = &item.read;
+        let mut unknown = |what: &str, key: &str, name: &str, known: &[&str]| {
+            problems.add(Problem::unknown(what, name, item.place(key), known));
+        };
+        if let Some(known) = targets {
+            for pattern in scenario.targets.iter().flat_map(|texts| &texts.0) {
+                if !known.iter().any(|name| matches(pattern, name)) {
+                    unknown("target", "targets", pattern, known);
+                }
+            }
+        }
+        if let Some(recipe) = &scenario.recipe
+            && !recipes.contains_key(recipe)
+        {
+            let known: Vec<_> = recipes.keys().map(String::as_str).collect();
+            unknown("recipe", "recipe", recipe, &known);
+        }
+        let modes = self.modes.keys().map(String::as_str).chain(BUILT_IN);
+        let known: Vec<_> = modes.collect();
+        if let Some(mode) = &scenario.mode
+            && !known.contains(&mode.as_str())
+        {
+            unknown("mode", "mode", mode, &known);
         }
     }
 }
 
+/// The modes that need no playbook.
+pub(crate) const BUILT_IN: [&str; 4] = ["dev", "debug", "ci", "demo"];
+
 /// An array of tables, each with its place.
 fn several<T: for<'de> Deserialize<'de>>(
-    key: &Spanned<Cow<'_, str>>,
+    name: &str,
     value: Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
-) -> Vec<Spanned<T>> {
-    let (name, span) = (key.get_ref(), value.span());
+) -> Vec<Item<T>> {
+    let span = value.span();
     let items = match value.into_inner() {
         DeValue::Array(items) => items,
         other => {
@@ -195,74 +254,16 @@ fn several<T: for<'de> Deserialize<'de>>(
             return Vec::new();
         }
     };
-    let read = |item: Spanned<DeValue<'_>>| {
-        let span = item.span();
-        let read = schema::read(item).map(|read| Spanned::new(span.clone(), read));
-        read.map_err(|error| problems.add(Problem::toml(&error, span)))
-            .ok()
+    let item = |item: Spanned<DeValue<'_>>| {
+        let keys = item.get_ref().as_table().into_iter().flatten();
+        let place = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<_>)| {
+            (key.get_ref().clone().into_owned(), value.span())
+        };
+        Some(Item {
+            span: item.span(),
+            places: keys.map(place).collect(),
+            read: read(item, problems)?,
+        })
     };
-    items.into_iter().filter_map(read).collect()
-}
-
-/// Checks what scenarios refer to.
-pub(super) fn check(
-    read: &Read,
-    recipes: &BTreeMap<String, Recipe>,
-    targets: &[Target],
-    problems: &mut Problems<'_>,
-) {
-    let mut names = BTreeSet::new();
-    for scenario in &read.scenarios {
-        let (span, scenario) = (scenario.span(), scenario.get_ref());
-        let name = &scenario.name;
-        if let Some(why) = wrong_name(name) {
-            problems
-                .add(Problem::new(format!("bad scenario name `{name}`"), span.clone()).label(why));
-        }
-        if !names.insert(name) {
-            problems.add(Problem::new(
-                format!("two scenarios are named `{name}`"),
-                span.clone(),
-            ));
-        }
-        // Where a target has problems of its own, it is not there to be named.
-        if problems.is_empty() {
-            check_scenario(scenario, &span, (recipes, targets), problems);
-        }
-        let known: Vec<_> = (read.modes.iter().map(|(name, _)| name.get_ref().as_str()))
-            .chain(BUILT_IN)
-            .collect();
-        if let Some(mode) = scenario
-            .mode
-            .as_deref()
-            .filter(|mode| !known.contains(mode))
-        {
-            problems.add(Problem::unknown("mode", mode, span, &known));
-        }
-    }
-}
-
-/// The modes that need no playbook.
-pub(crate) const BUILT_IN: [&str; 4] = ["dev", "debug", "ci", "demo"];
-
-fn check_scenario(
-    scenario: &Scenario,
-    span: &Range<usize>,
-    (recipes, targets): (&BTreeMap<String, Recipe>, &[Target]),
-    problems: &mut Problems<'_>,
-) {
-    let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
-    for pattern in scenario.targets.iter().flat_map(|texts| &texts.0) {
-        if !names.iter().any(|name| matches(pattern, name)) {
-            problems.add(Problem::unknown("target", pattern, span.clone(), &names));
-        }
-    }
-    if let Some(recipe) = scenario
-        .recipe
-        .as_deref()
-        .filter(|name| !recipes.contains_key(*name))
-    {
-        let known: Vec<_> = recipes.keys().map(String::as_str).collect();
-        problems.add(Problem::unknown("recipe", recipe, span.clone(), &known));
-    }
+    items.into_iter().filter_map(item).collect()
 }

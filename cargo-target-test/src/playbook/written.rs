@@ -16,8 +16,9 @@ use toml::{
 };
 
 use super::{
-    diagnostic::{Problem, Problems},
+    diagnostic::{Problem, Problems, meant},
     include::File,
+    reading::read,
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},
     source::Sources,
@@ -71,25 +72,20 @@ pub(super) fn parse<'s>(
     problems: &mut Problems<'_>,
 ) -> Written<'s> {
     let mut written = Written::default();
-    let mut whole = true;
     for file in files {
         let text = sources.padded(file.part);
         let (document, errors) = DeTable::parse_recoverable(text);
         syntax(text, &errors, problems);
         if errors.is_empty() {
             for (key, value) in document.into_inner() {
-                whole &= written.take(&key, value, &file.directory, problems);
+                let name = key.get_ref().clone();
+                written.take(&name, &key, value, &file.directory, problems);
             }
         }
     }
-    match schema::read(Spanned::new(
-        0..0,
-        DeValue::Table(std::mem::take(&mut written.pool_table)),
-    )) {
-        Ok(pool) => written.pool = pool,
-        Err(error) => problems.add(Problem::toml(&error, 0..0)),
-    }
-    if whole && written.targets.is_empty() && problems.is_empty() {
+    let pool = DeValue::Table(std::mem::take(&mut written.pool_table));
+    written.pool = read(Spanned::new(0..0, pool), problems).unwrap_or_default();
+    if written.targets.is_empty() && !problems.lost() {
         let end = sources.padded(0).trim_end().len();
         let at = written.targets_at.clone().unwrap_or(end..end);
         problems.add(
@@ -102,21 +98,19 @@ pub(super) fn parse<'s>(
 }
 
 impl<'s> Written<'s> {
-    /// Takes what stands under one key at the top of a file in this folder. `false`: targets may be missing.
+    /// Takes what stands under one key at the top of a file in this folder. `name`: what the key is taken for.
     fn take(
         &mut self,
+        name: &str,
         key: &Spanned<Cow<'s, str>>,
         value: Spanned<DeValue<'s>>,
         directory: &Path,
         problems: &mut Problems<'_>,
-    ) -> bool {
-        match key.get_ref().as_ref() {
+    ) {
+        match name {
             // Read before anything else.
             "include" => {}
-            "select" => match schema::read(value) {
-                Ok(select) => self.select = select,
-                Err(error) => problems.add(Problem::toml(&error, key.span())),
-            },
+            "select" => self.select = read(value, problems).unwrap_or_default(),
             "platforms" => {
                 for (name, section) in platforms(value, directory, problems) {
                     match self.platforms.entry(name) {
@@ -133,21 +127,26 @@ impl<'s> Written<'s> {
             }
             "targets" => {
                 self.targets_at = Some(value.span());
-                let targets = targets(value, directory, problems);
-                let whole = targets.is_some();
-                self.targets.extend(targets.into_iter().flatten());
-                return whole;
+                self.targets.extend(targets(value, directory, problems));
             }
             "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
-                self.rules.take(key, value, problems);
+                self.rules.take(name, value, problems);
             }
             later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
             unknown => {
                 let known = &schema::TABLES;
                 problems.add(Problem::unknown("key", unknown, key.span(), known));
+                // What stands there may have mistakes too, and names that are used elsewhere.
+                if let Some(meant) = meant(unknown, known) {
+                    self.take(meant, key, value, directory, problems);
+                }
             }
         }
-        true
+    }
+
+    /// The targets' names, right or wrong. `None`: one has none, so that any other name may be its.
+    pub(super) fn target_names(&self) -> Option<Vec<&str>> {
+        self.targets.iter().map(Entry::name).collect()
     }
 }
 
@@ -164,7 +163,7 @@ fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems<'_>) {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.bytes().take(at);
         if lines.insert(before.filter(|&byte| byte == b'\n').count()) {
-            problems.add(Problem::toml(error, 0..0));
+            problems.lose(Problem::toml(error, 0..0));
         }
     }
 }
@@ -217,28 +216,24 @@ fn recipes(
     let tables = table(value, "`recipes`", problems).unwrap_or_default();
     let recipe = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
         let name = key.get_ref().clone().into_owned();
-        let table = table(value, &format!("`recipes.{name}`"), problems)?;
-        let steps = steps(&name, key.span(), table, problems)?;
-        let directory = directory.to_owned();
-        Some((
-            name.clone(),
-            Recipe {
-                name,
-                steps,
-                directory,
-            },
-        ))
+        let table = table(value, &format!("`recipes.{name}`"), problems).unwrap_or_default();
+        let recipe = Recipe {
+            steps: steps(&name, key.span(), table, problems),
+            name: name.clone(),
+            directory: directory.to_owned(),
+        };
+        (name, recipe)
     };
-    tables.into_iter().filter_map(recipe).collect()
+    tables.into_iter().map(recipe).collect()
 }
 
-/// A recipe's one key. `None`: there are problems.
+/// A recipe's one key. When there are problems, steps are missing.
 fn steps(
     name: &str,
     header: Range<usize>,
     mut table: DeTable<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Vec<Step>> {
+) -> Vec<Step> {
     let steps = table.remove("steps");
     for (key, _) in &table {
         problems.add(Problem::unknown(
@@ -253,32 +248,26 @@ fn steps(
             format!("recipe `{name}` has no `steps`"),
             header,
         ));
-        return None;
+        return Vec::new();
     };
     let span = steps.span();
     let DeValue::Array(steps) = steps.into_inner() else {
         problems.add(Problem::new("`steps` must be an array of tables", span));
-        return None;
+        return Vec::new();
     };
     if steps.is_empty() {
         let problem = Problem::new(format!("recipe `{name}` has no steps"), span);
         problems.add(problem.hint("a step is a table such as { run = \"true\" }"));
     }
-    let read = |step: Spanned<DeValue<'_>>| {
-        let span = step.span();
-        let step = schema::read(step);
-        step.map_err(|error| problems.add(Problem::toml(&error, span)))
-            .ok()
-    };
-    Some(steps.into_iter().filter_map(read).collect())
+    let steps = steps.into_iter();
+    steps.filter_map(|step| read(step, problems)).collect()
 }
 
-/// `None`: there are problems already.
 fn targets<'s>(
     value: Spanned<DeValue<'s>>,
     directory: &Path,
     problems: &mut Problems<'_>,
-) -> Option<Vec<Entry<'s>>> {
+) -> Vec<Entry<'s>> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(items) => {
@@ -290,18 +279,18 @@ fn targets<'s>(
                     directory: directory.to_owned(),
                 })
             };
-            let entries: Vec<_> = items.into_iter().map(entry).collect();
-            entries.into_iter().collect()
+            items.into_iter().filter_map(entry).collect()
         }
         other => {
             let message = format!("`targets` must be an array of tables, not {}", a(&other));
             let hint = "write each target under a header `[[targets]]` of its own";
-            problems.add(Problem::new(message, span).hint(hint));
-            None
+            problems.lose(Problem::new(message, span).hint(hint));
+            Vec::new()
         }
     }
 }
 
+/// A value that must be a table; what is in it is lost where it is none.
 pub(super) fn table<'s>(
     value: Spanned<DeValue<'s>>,
     what: &str,
@@ -311,7 +300,7 @@ pub(super) fn table<'s>(
     match value.into_inner() {
         DeValue::Table(table) => Some(table),
         other => {
-            problems.add(Problem::new(
+            problems.lose(Problem::new(
                 format!("{what} must be a table, not {}", a(&other)),
                 span,
             ));

@@ -1,0 +1,79 @@
+//! Parsed values as their types, with every mistake in them: a type's reader stops at the first.
+//!
+//! Owns finding the others: the key that is wrong is left out, and the rest is read again. Must not know the types.
+
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeValue, Error, ValueDeserializer},
+};
+
+use super::diagnostic::{Problem, Problems, meant};
+
+/// Reads one value of the parsed document into its type. `None`: there are problems.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(
+    value: Spanned<DeValue<'_>>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let span = value.span();
+    let (read, mistakes) = attempt(value, |value| T::deserialize(value));
+    for mistake in &mistakes {
+        problems.add(Problem::toml(mistake, span.clone()));
+    }
+    read.filter(|_| mistakes.is_empty())
+}
+
+/// What a reader makes of a value without the keys that are wrong, and what it says of those, each with its position.
+pub(super) fn attempt<T>(
+    mut value: Spanned<DeValue<'_>>,
+    read: impl Fn(ValueDeserializer<'_>) -> Result<T, Error>,
+) -> (Option<T>, Vec<Error>) {
+    let (mut mistakes, mut left_out) = (Vec::new(), Vec::new());
+    loop {
+        let error = match read(ValueDeserializer::from(value.clone())) {
+            Ok(read) => return (Some(read), mistakes),
+            Err(error) => error,
+        };
+        match take_out(&mut value, &error) {
+            Some(key) => left_out.push(key),
+            None if is_new(&error, &left_out) => {
+                mistakes.push(error);
+                return (None, mistakes);
+            }
+            None => return (None, mistakes),
+        }
+        mistakes.push(error);
+    }
+}
+
+/// Takes out the key that an error points at or into.
+fn take_out(value: &mut Spanned<DeValue<'_>>, error: &Error) -> Option<String> {
+    let at = error.span()?.start;
+    let DeValue::Table(table) = value.get_mut() else {
+        return None;
+    };
+    let wrong = |(key, value): &(&Spanned<_>, &_)| key.span().contains(&at) || holds(value, at);
+    let key = table.iter().find(wrong)?.0.get_ref().clone().into_owned();
+    table.remove(key.as_str());
+    Some(key)
+}
+
+/// Whether a position lies in a value. What stands under a header of its own lies outside of its table's span.
+fn holds(value: &Spanned<DeValue<'_>>, at: usize) -> bool {
+    value.span().contains(&at)
+        || match value.get_ref() {
+            DeValue::Table(table) => table
+                .iter()
+                .any(|(key, value)| key.span().contains(&at) || holds(value, at)),
+            DeValue::Array(items) => items.iter().any(|item| holds(item, at)),
+            _ => false,
+        }
+}
+
+/// Whether what is said of the whole table is no consequence of what was left out of it.
+fn is_new(error: &Error, left_out: &[String]) -> bool {
+    let missing = error.message().strip_prefix("missing field `");
+    let missing = missing.and_then(|rest| rest.split('`').next());
+    let meant = |key: &str| left_out.iter().any(|wrong| meant(wrong, &[key]).is_some());
+    left_out.is_empty() || missing.is_some_and(|key| !meant(key))
+}
