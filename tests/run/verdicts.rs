@@ -39,15 +39,70 @@ fn a_target_that_cannot_be_had_is_infra() {
         .line_with(&["FAIL", "verdict::passes[bad]"])
         .line_with(&["infra: bad-0 could not be deployed: ", "exited with code 3"])
         .line_with(&["hint: "])
+        .line_with(&["hint: `deploy[bad-0]` says more"])
         .line_with(&["no such flavour"])
-        .line_with(&["exit code 69"])
-        .line_with(&["target-test: infra: verdict::passes[bad]: bad-0 could not be deployed"]);
+        .line_with(&["exit code 69"]);
     assert!(
         run.lines_with(&["TRY 2 FAIL", "verdict::passes[bad]"]) > 0,
         "{run:?}"
     );
     let deploys = world.read("ledger").matches("deploy bad-0").count();
     assert_eq!(deploys, 2, "{}", world.read("ledger"));
+    world.is_clean();
+}
+
+/// Why a machine could not be had is told in full by its deploy, on one line by each case, and on one line at the end.
+#[test]
+fn a_cause_is_told_once() {
+    let world = World::on_machines(BAD);
+    let up = "echo no quota >&2; echo no such flavour >&2; exit 3\n";
+    world.program("up", &format!("read -r order; {up}"));
+    let four = ["passes", "fails_as_known", "quick", "skips"];
+    for (cases, count) in [(&four[..1], 1), (&four[..], 4)] {
+        let junit = world.path("junit.xml");
+        let report = format!("--junit={}", junit.display());
+        let run = world.run(&[cases, &[&report]].concat()).code(69);
+        let lines = |parts: &[&str]| run.lines_with(parts);
+        assert_eq!(
+            lines(&["target-test: infra: ", "bad-0 could not", "no such flavour"]),
+            1,
+            "{run:?}"
+        );
+        for case in cases {
+            assert_eq!(
+                lines(&["target-test: infra: ", &format!("verdict::{case}[bad]")]),
+                1,
+                "{run:?}"
+            );
+        }
+        assert_eq!(
+            lines(&[
+                "    infra: bad-0 could not",
+                "exited with code 3: no such flavour"
+            ]),
+            count,
+            "{run:?}"
+        );
+        assert_eq!(
+            lines(&["    infra: bad-0 could not", "exited with code 3:"]),
+            count + 1,
+            "{run:?}"
+        );
+        // Twice as the deploy says it, and once where that failed.
+        assert_eq!(lines(&["no quota"]), 3, "{run:?}");
+        let report = std::fs::read_to_string(junit).unwrap();
+        assert!(
+            report.contains("exited with code 3:\nno quota\nno such flavour\n"),
+            "{report}"
+        );
+        assert_eq!(
+            report
+                .matches("code 3: no such flavour\nhint: `deploy[bad-0]` says more")
+                .count(),
+            count,
+            "{report}"
+        );
+    }
     world.is_clean();
 }
 

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     execute::{
         broker::Used,
-        outcome::{Outcome, Verdict},
+        outcome::{Outcome, Verdict, gist},
         session::Ended,
     },
     process,
@@ -25,12 +25,18 @@ const INFRA: u8 = 69;
 const INTERRUPTED: u8 = 130;
 /// Fixtures, and machines that could not be had, that take less are not worth a line.
 const WORTH_SAYING: Duration = Duration::from_millis(100);
-/// How many cases are named that the same cause befell.
+/// How many names of a kind are worth saying.
 const OFTEN: usize = 10;
 
-/// The first line of a cause that is shown in full elsewhere.
-fn brief(cause: &str) -> &str {
-    cause.lines().next().unwrap_or(cause).trim_end_matches(':')
+/// These names, or the first of them and how many more there are.
+fn few(names: &[&str]) -> String {
+    let shown = names.len().min(OFTEN);
+    let more = names.len() - shown;
+    let end = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names[..shown].join(", ") + &end
 }
 
 /// The last attempt of every case, by binary and name.
@@ -156,38 +162,35 @@ impl Results<'_> {
         used.map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// What could not be had or was lost: deploys first, each cause in full once, and no cause more often than
-    /// [`OFTEN`].
+    /// What could not be had or was lost: each cause once, on one line after the cases that it befell. A deploy that no
+    /// case waited for is named itself. What nextest shows of them has it in full.
     fn infra(&self) -> Vec<String> {
         let cases: BTreeSet<_> = self
             .cases
             .iter()
             .map(|(binary, case)| (binary.as_str(), case.as_str()))
             .collect();
-        let mut infra: Vec<_> = last(self.outcomes)
-            .into_iter()
-            .filter_map(|(key, outcome)| match &outcome.verdict {
-                Verdict::Infra(cause) => Some((cases.contains(&key), key.1, cause.as_str())),
-                _ => None,
-            })
-            .collect();
-        infra.sort_by_key(|(is_case, ..)| *is_case);
-        let mut lines = Vec::new();
-        let mut said = BTreeMap::<&str, usize>::new();
-        for (_, case, cause) in infra {
-            let times = said.entry(cause).or_default();
-            *times += 1;
-            match *times {
-                1 => lines.push(format!("infra: {case}: {cause}")),
-                2..=OFTEN => lines.push(format!("infra: {case}: {}", brief(cause))),
-                _ => {}
+        let mut causes = BTreeMap::<&str, (Vec<&str>, Vec<&str>)>::new();
+        for (key, outcome) in last(self.outcomes) {
+            if let Verdict::Infra(cause) = &outcome.verdict {
+                let (befallen, deploys) = causes.entry(cause).or_default();
+                let names = if cases.contains(&key) {
+                    befallen
+                } else {
+                    deploys
+                };
+                names.push(key.1);
             }
         }
-        for (cause, times) in said.into_iter().filter(|(_, times)| *times > OFTEN) {
-            let more = times - OFTEN;
-            lines.push(format!("infra: and {more} more: {}", brief(cause)));
-        }
-        lines
+        let line = |(cause, (befallen, deploys)): (&str, (Vec<&str>, Vec<&str>))| {
+            let names = if befallen.is_empty() {
+                deploys
+            } else {
+                befallen
+            };
+            format!("infra: {}: {}", few(&names), gist(cause))
+        };
+        causes.into_iter().map(line).collect()
     }
 
     /// nextest's own exit code, except that all failures being infra is 69, and an interrupt is 130.
@@ -257,12 +260,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_in_full_once() {
+    fn a_cause_is_told_once() {
         let cause = || Verdict::Infra("a-0 could not be deployed: code 3:\nno quota".to_owned());
-        let mut outcomes = vec![Outcome {
-            verdict: cause(),
-            ..Outcome::of_case("z", "deploy[a-0]", 1)
-        }];
+        let deploy = |name: &str, verdict: Verdict| Outcome {
+            verdict,
+            ..Outcome::of_case("z", name, 1)
+        };
+        let mut outcomes = vec![
+            deploy("deploy[a-0]", cause()),
+            deploy("deploy[b-0]", Verdict::Infra("no such image".to_owned())),
+        ];
         let mut cases = Vec::new();
         for number in 100..112 {
             let case = format!("t{number}[a]");
@@ -284,18 +291,13 @@ mod tests {
             report: &Report::default(),
         };
         let lines = results.infra();
-        assert_eq!(lines.len(), OFTEN + 1);
         assert_eq!(
-            lines[0],
-            "infra: deploy[a-0]: a-0 could not be deployed: code 3:\nno quota"
-        );
-        assert_eq!(
-            lines[1],
-            "infra: t100[a]: a-0 could not be deployed: code 3"
-        );
-        assert_eq!(
-            lines[OFTEN],
-            "infra: and 3 more: a-0 could not be deployed: code 3"
+            lines,
+            [
+                "infra: t100[a], t101[a], t102[a], t103[a], t104[a], t105[a], t106[a], t107[a], t108[a], t109[a] \
+                 and 2 more: a-0 could not be deployed: code 3: no quota",
+                "infra: deploy[b-0]: no such image",
+            ]
         );
     }
 

@@ -158,7 +158,8 @@ async fn run_case(
         Ok(held) => held,
         Err(failure) => {
             outcome.waited = asked.elapsed();
-            return refuse(core, connection, outcome, failure, start.last).await;
+            let told = case.supply.told(core, &failure);
+            return refuse(core, connection, (outcome, failure, told), start.last).await;
         }
     };
     outcome.waited = asked.elapsed();
@@ -231,12 +232,12 @@ async fn run_on(
     (ended, skipped)
 }
 
-/// A case that gets no instance: it is `infra`, or skipped where none of them is what it needs.
+/// A case that gets no instance: it is `infra`, or skipped where none of them is what it needs. `told`: what its log
+/// has of the failure.
 async fn refuse(
     core: &Core,
     connection: &mut Connection,
-    mut outcome: Outcome,
-    failure: Failure,
+    (mut outcome, failure, told): (Outcome, Failure, Failure),
     last: bool,
 ) -> io::Result<bool> {
     let skips = failure.kind == FailureKind::Skip;
@@ -245,7 +246,7 @@ async fn refuse(
             text: format!("skip: {}\n", failure.message),
             code: 0,
         },
-        false => Reply::Refused(failure.clone()),
+        false => Reply::Refused(told),
     };
     outcome.verdict = match skips {
         true => Verdict::Skip(failure.message),

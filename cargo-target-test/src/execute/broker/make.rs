@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::{Core, Supply, infra, line::Line, supply::Supplied};
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::{prepare::Preparation, transport},
+    execute::{outcome::gist, prepare::Preparation, transport},
     provision::{
         Caller, Ensured, Wanted,
         platform::Deployed,
@@ -51,7 +51,7 @@ impl Supply {
             let after = humantime::format_duration(pause);
             core.progress(&format!(
                 "{instance}: {}; is tried again in {after}",
-                error.chain()
+                gist(&error.chain())
             ));
             tokio::time::sleep(pause).await;
             (pause, left) = (pause * 2, left - 1);

@@ -64,6 +64,8 @@ impl Case {
 #[derive(Default)]
 pub struct Names {
     entries: HashMap<PathBuf, HashMap<String, Entry>>,
+    /// What shows the deploy of an instance.
+    deploys: HashMap<String, String>,
     captured: bool,
     releases: bool,
     holds_failed: bool,
@@ -99,7 +101,16 @@ impl Names {
 
     /// Gives a binary's name a meaning.
     pub fn insert(&mut self, binary: PathBuf, name: String, entry: Entry) {
+        if let Entry::Deploy { supply, index } = &entry {
+            let instance = supply.wanted[*index].instance();
+            self.deploys.insert(instance, name.clone());
+        }
         self.entries.entry(binary).or_default().insert(name, entry);
+    }
+
+    /// The name that shows the deploy of an instance, if one does.
+    pub(super) fn deploy_of(&self, instance: &str) -> Option<&str> {
+        self.deploys.get(instance).map(String::as_str)
     }
 
     pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Entry> {

@@ -17,6 +17,7 @@ use super::{
     usage::{Usage, Used},
 };
 use crate::{
+    execute::outcome::gist,
     plan::{self, Needs},
     provision::{Wanted, pool::Record},
 };
@@ -217,6 +218,21 @@ impl Supply {
             }
         }
         why.filter(|_| possible < count)
+    }
+
+    /// What a case says of a failure that befell it: of a deploy only the gist, where an entry of the run tells all.
+    pub(super) fn told(&self, core: &Core, failure: &Failure) -> Failure {
+        let same = |slot: &Slot| matches!(slot, Slot::Failed(known, _) if known.message == failure.message);
+        let failed = self.slots().iter().position(same);
+        let entry = failed.and_then(|index| core.names.deploy_of(&self.wanted[index].instance()));
+        match entry {
+            Some(entry) => Failure {
+                message: gist(&failure.message),
+                hint: Some(format!("`{entry}` says more")),
+                ..failure.clone()
+            },
+            None => failure.clone(),
+        }
     }
 
     /// The instance must not serve again: the next who asks has it replaced.
