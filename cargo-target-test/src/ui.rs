@@ -76,6 +76,12 @@ pub fn pass_on(bytes: &[u8]) -> bool {
     written.is_ok()
 }
 
+/// How many columns a terminal on standard output has.
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Lines in place of what was shown before, from the top of the terminal; whether somebody still looks. What has no
 /// room is counted.
 pub fn redraw(lines: &[String]) -> bool {

@@ -34,7 +34,10 @@ fn its_owner_goes_through_and_others_wait() {
         case.starts_with("lease of ") && case.contains(" until "),
         "{case}"
     );
-    world.run(&["targets"]).code(0).line_with(&["box-0", case]);
+    world
+        .run(&["targets"])
+        .code(0)
+        .line_with(&["box-0", case, ", for ", " more"]);
     let through = world.run(&["exec", "box", "--", "echo", "mine"]).code(0);
     assert_eq!(
         (through.stdout.as_str(), through.stderr.as_str()),

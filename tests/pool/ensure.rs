@@ -148,7 +148,7 @@ fn a_wait_can_be_cancelled() {
     assert_eq!(
         asks.said.into_inner().unwrap(),
         [format!(
-            "`alpha-0` is dirty (broken) and leased (pid {pid} case, 0 s)"
+            "`alpha-0` is dirty (broken) and leased (pid {pid} case, for 0 s)"
         )]
     );
 }

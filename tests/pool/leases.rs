@@ -30,11 +30,11 @@ fn waiting_says_for_whom() {
     let (mut first, mut second) = (None, None);
     assert_eq!(
         text(&mut first),
-        format!("2 of 2 leased (pid {pid} smoke[alpha], 0 s)")
+        format!("2 of 2 leased (pid {pid} smoke[alpha], for 0 s)")
     );
     assert_eq!(
         text(&mut second),
-        format!("2 of 2 leased (pid {pid} smoke[alpha], 0 s), 1 before us")
+        format!("2 of 2 leased (pid {pid} smoke[alpha], for 0 s), 1 before us")
     );
     drop(both);
     assert_eq!(text(&mut second), "0 of 2 leased, 1 before us");

@@ -2,9 +2,8 @@
 //!
 //! Owns the columns; must not know how the pool is stored.
 
+mod table;
 mod watch;
-
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,7 +11,7 @@ use crate::{
     cli::{Global, TargetsArgs},
     commands::setting,
     error::{Error, ErrorKind, Result},
-    provision::pool::{Facts, Pool, Process, Seen},
+    provision::pool::{Facts, Pool, Process, Seen, time},
     ui,
 };
 
@@ -84,7 +83,7 @@ pub fn verb(global: &Global, args: &TargetsArgs) -> Result<u8> {
         (true, false) => watch::watch(&pool, &|pool| {
             Ok(match rows(pool)? {
                 rows if rows.is_empty() => vec!["no targets".to_owned(), String::new()],
-                rows => [table(&rows), vec![String::new()]].concat(),
+                rows => [table(&rows, ui::columns()), vec![String::new()]].concat(),
             })
         }),
     }
@@ -101,7 +100,7 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
     } else if rows.is_empty() {
         ui::note("no targets");
     } else {
-        table(&rows).into_iter().for_each(ui::out);
+        table(&rows, ui::columns()).into_iter().for_each(ui::out);
     }
     Ok(())
 }
@@ -159,8 +158,8 @@ fn row(seen: &Seen, now: u64) -> Row {
     }
 }
 
-/// The lines of the table, its header first; columns as wide as their widest cell.
-fn table(rows: &[Row]) -> Vec<String> {
+/// The lines of the table, its header first.
+fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
     let header = [
         "NAME",
         "PLATFORM",
@@ -176,31 +175,18 @@ fn table(rows: &[Row]) -> Vec<String> {
             Some(cause) => format!("{} ({})", row.state, one_line(cause)),
             None => row.state.to_owned(),
         };
+        let holder = row.holder.as_ref();
         cells.push([
             row.name.clone(),
             row.platform.clone(),
             row.host.clone().unwrap_or_else(|| "-".to_owned()),
             state,
-            row.holder
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |holder| holder.text.clone()),
-            humantime::format_duration(Duration::from_secs(row.age)).to_string(),
+            holder.map_or_else(|| "-".to_owned(), |holder| holder.text.clone()),
+            time(row.age),
             row.workspace.clone(),
         ]);
     }
-    let width = |column: usize| {
-        let widths = cells.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let padded = row.iter().zip(&widths);
-        let padded: Vec<String> = padded
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    cells.iter().map(line).collect()
+    table::lines(&cells, room)
 }
 
 /// A cause can be a program's whole output: its first line, shortened.
@@ -236,10 +222,10 @@ mod tests {
             playbook: None,
         };
         assert_eq!(
-            table(&[row]),
+            table(&[row], None),
             [
-                "NAME     PLATFORM  HOST  STATE                 HOLDER  AGE    WORKSPACE",
-                "alpha-0  ssh       -     dirty (no answer...)  -       1m 1s  /w",
+                "NAME     PLATFORM  HOST  STATE                 HOLDER  AGE        WORKSPACE",
+                "alpha-0  ssh       -     dirty (no answer...)  -       1 min 1 s  /w",
             ]
         );
     }

@@ -24,7 +24,7 @@ mod state;
 mod ticket;
 
 pub use self::{
-    holder::{Holder, Manual, Process},
+    holder::{Holder, Manual, Process, time},
     lease::{Lease, LeasedInstance},
     queue::{LeaseRequest, TryLease},
     run::LivingRun,

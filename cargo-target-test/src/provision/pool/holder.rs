@@ -118,8 +118,8 @@ impl Holder {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// `pid 4711 smoke[alpha], 12 s`.
-    pub fn describe(&self) -> String {
+    /// Who it is: `pid 4711 smoke[alpha]`.
+    pub fn who(&self) -> String {
         if self.process.pid == 0 {
             return "a process that is letting it go".to_owned();
         }
@@ -128,13 +128,41 @@ impl Holder {
         } else {
             ""
         };
-        format!(
-            "pid {} {}{stopped}, {} s",
-            self.process.pid,
-            self.case,
-            now().saturating_sub(self.since)
-        )
+        format!("pid {} {}{stopped}", self.process.pid, self.case)
     }
+
+    /// Who it is, and for how long it has been so: `pid 4711 smoke[alpha], for 12 s`; of a lease by hand how long that
+    /// will be so: `pid 4711 lease of ann until 17:30, for 1 h 59 min more`.
+    pub fn describe(&self) -> String {
+        let who = self.who();
+        match self.manual {
+            _ if self.process.pid == 0 => who,
+            Some(manual) => format!(
+                "{who}, for {} more",
+                time(manual.until.saturating_sub(now()))
+            ),
+            None => format!("{who}, for {}", time(now().saturating_sub(self.since))),
+        }
+    }
+}
+
+/// A time in its two largest units: `3 s`, `1 h 59 min`.
+pub fn time(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown = parts[first..].iter().take(2);
+    let shown = shown
+        .enumerate()
+        .filter(|(at, part)| *at == 0 || part.0 > 0);
+    let words: Vec<_> = shown
+        .map(|(_, (count, unit))| format!("{count} {unit}"))
+        .collect();
+    words.join(" ")
 }
 
 /// Seconds since 1970.
@@ -190,6 +218,32 @@ mod tests {
         let mut holder = Holder::new(Process::current(), "r", "smoke[alpha]", "l");
         holder.since -= 12;
         let pid = std::process::id();
-        assert_eq!(holder.describe(), format!("pid {pid} smoke[alpha], 12 s"));
+        assert_eq!(
+            holder.describe(),
+            format!("pid {pid} smoke[alpha], for 12 s")
+        );
+        holder.manual = Some(Manual {
+            uid: 0,
+            until: now() + 7190,
+        });
+        let said = holder.describe();
+        assert_eq!(said, format!("pid {pid} smoke[alpha], for 1 h 59 min more"));
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        let times = [0, 59, 60, 61, 3600, 3661, 86_399, 86_400, 90_061].map(time);
+        let expected = [
+            "0 s",
+            "59 s",
+            "1 min",
+            "1 min 1 s",
+            "1 h",
+            "1 h 1 min",
+            "23 h 59 min",
+            "1 d",
+            "1 d 1 h",
+        ];
+        assert_eq!(times, expected);
     }
 }

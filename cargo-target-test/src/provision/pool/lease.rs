@@ -165,7 +165,7 @@ pub(crate) fn holder(locked: &Locked<'_>, record: &Record) -> Result<Option<Hold
 
 /// Why a machine whose holder died must not serve again.
 pub(crate) fn cause_of_death(holder: &Holder) -> String {
-    format!("its holder died ({})", holder.describe())
+    format!("its holder died ({})", holder.who())
 }
 
 /// The name of the lock that all records of one host share, whatever they call it.

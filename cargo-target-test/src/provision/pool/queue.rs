@@ -46,7 +46,7 @@ pub enum TryLease {
     Leased(Lease),
     /// Ask again, with the same ticket: others wait behind us.
     Wait {
-        /// For whom: `2 of 2 leased (pid 4711 smoke[alpha], 12 s)`.
+        /// For whom: `2 of 2 leased (pid 4711 smoke[alpha], for 12 s)`.
         text: String,
         /// When. The more wait before us, the later: who asks has the pool's lock, which those need first.
         again: Duration,
@@ -229,7 +229,7 @@ impl Search {
         self.dirty.into_values().try_for_each(Free::clear)
     }
 
-    /// `2 of 2 leased (pid 4711 smoke[alpha], 12 s)`: of several holders, the one that has it longest.
+    /// `2 of 2 leased (pid 4711 smoke[alpha], for 12 s)`: of several holders, the one that has it longest.
     fn describe(&self, total: usize, ahead: usize) -> String {
         let mut text = format!("{} of {total} leased", self.busy.len());
         if let Some(holder) = self.busy.iter().min_by_key(|holder| holder.since) {

@@ -1,0 +1,117 @@
+//! A table on a terminal: columns side by side, in the room that there is.
+//!
+//! Owns the widths. Must not know what the cells say.
+
+/// The space between two columns.
+const GAP: usize = 2;
+/// What a column keeps, however little room there is.
+const LEAST: usize = 10;
+
+/// The lines of a table, its header first. Columns are as wide as their widest cell; where that is more than `room`
+/// has, the widest give way, and what does not fit goes on in the next line of its column.
+pub(super) fn lines<const N: usize>(cells: &[[String; N]], room: Option<usize>) -> Vec<String> {
+    let widths = fit(natural(cells), room);
+    let mut lines = Vec::new();
+    for row in cells {
+        let wrapped: Vec<Vec<String>> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| wrap(cell, *width))
+            .collect();
+        let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+        for at in 0..height {
+            let parts = wrapped.iter().zip(&widths).map(|(parts, width)| {
+                let part = parts.get(at).map_or("", String::as_str);
+                format!("{part:width$}")
+            });
+            let line = parts.collect::<Vec<_>>().join(&" ".repeat(GAP));
+            lines.push(line.trim_end().to_owned());
+        }
+    }
+    lines
+}
+
+fn natural<const N: usize>(cells: &[[String; N]]) -> Vec<usize> {
+    let width = |column: usize| {
+        let widths = cells.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    (0..N).map(width).collect()
+}
+
+/// Takes from the widest, step by step, until all of them have room or are as narrow as they may be.
+fn fit(mut widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    let room = room.map_or(usize::MAX, |room| room.saturating_sub(gaps));
+    while widths.iter().sum::<usize>() > room {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > LEAST => *widest -= 1,
+            _ => break,
+        }
+    }
+    widths
+}
+
+/// A cell's lines: broken between words, and within one that is wider than the column.
+fn wrap(cell: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in cell.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        let used = line.chars().count();
+        if used > 0 && used + 1 + word.len() > width {
+            lines.push(std::mem::take(&mut line));
+        } else if used > 0 {
+            line.push(' ');
+        }
+        while word.len() > width {
+            lines.push(word.drain(..width).collect());
+        }
+        line.extend(word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(room: Option<usize>) -> Vec<String> {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned);
+        let rows = [
+            row(["NAME", "HOLDER", "AGE", "WORKSPACE"]),
+            row([
+                "alpha-0",
+                "pid 4711 lease of ann until 00:11, for 1 h 59 min more",
+                "2 min",
+                "/srv/ann/some/project",
+            ]),
+            row(["beta-0", "-", "3 s", "/w"]),
+        ];
+        lines(&rows, room)
+    }
+
+    #[test]
+    fn what_has_no_room_goes_on_in_its_column() {
+        let wide = table(None);
+        assert_eq!(wide.len(), 3);
+        assert_eq!(wide, table(Some(100)));
+        assert_eq!(
+            table(Some(60)),
+            [
+                "NAME     HOLDER                 AGE    WORKSPACE",
+                "alpha-0  pid 4711 lease of ann  2 min  /srv/ann/some/project",
+                "         until 00:11, for 1 h",
+                "         59 min more",
+                "beta-0   -                      3 s    /w",
+            ]
+        );
+        for room in [40, 60, 80] {
+            for line in table(Some(room)) {
+                assert!(line.chars().count() <= room, "{line}");
+            }
+        }
+        // What cannot be had is not asked for.
+        assert!(table(Some(1)).len() > 4);
+    }
+}
