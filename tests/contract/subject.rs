@@ -23,6 +23,11 @@ pub(super) trait Subject {
     /// Removes every instance without the tool; whether there is a way to.
     fn remove_behind_our_back(&self, pool: &Path) -> bool;
 
+    /// Whether an instance is on a machine that outlives it.
+    fn machines_stay(&self) -> bool {
+        false
+    }
+
     /// Whether instances are made, so that a kept one exists.
     fn makes_machines(&self) -> bool {
         true

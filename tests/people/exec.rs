@@ -176,5 +176,9 @@ fn a_machine_that_is_gone_is_named_with_what_to_do() {
             .says("the next run replaces `lab-0`")
             .says("--delete-targets");
     }
-    world.run(&["--delete-targets"]).code(0);
+    world
+        .run(&["--delete-targets"])
+        .code(0)
+        .says("deleted here-0")
+        .says("released lab-0: the machine stays");
 }

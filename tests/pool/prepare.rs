@@ -65,7 +65,7 @@ fn a_host_on_hold_stays_until_somebody_frees_it() {
     run.spoil(&record.id, "it smokes").unwrap();
     let report = run.finish_and_reconcile(false).unwrap();
     assert_eq!(report.dirty[0].cause, "it smokes");
-    assert!(report.deleted.is_empty(), "{report:?}");
+    assert!(report.released.is_empty(), "{report:?}");
     drop(run);
 
     let error = world
@@ -76,7 +76,7 @@ fn a_host_on_hold_stays_until_somebody_frees_it() {
         error.chain(),
         "`alpha-0` is held, since it is dirty: it smokes"
     );
-    assert_eq!(world.delete_all().deleted, ["alpha-0"]);
+    assert_eq!(world.delete_all().released, ["alpha-0"]);
     assert!(ensure(&world.run("3", "/one"), &wanted).fresh);
 }
 

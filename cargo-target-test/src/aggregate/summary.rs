@@ -94,7 +94,7 @@ impl Results<'_> {
             ("kept", &self.report.kept),
             ("left to others that use them", &self.held()),
             ("kept earlier and not used by this run", &self.report.unused),
-            ("deleted what an interrupted run left", &self.report.left),
+            ("cleaned up what an interrupted run left", &self.report.left),
         ] {
             if !names.is_empty() {
                 ui::note(format!("{what}: {}", names.join(", ")));

@@ -53,6 +53,14 @@ pub fn lines(report: &Report) -> Vec<String> {
     if !report.deleted.is_empty() {
         lines.push(format!("deleted {}", report.deleted.join(", ")));
     }
+    if !report.released.is_empty() {
+        let names = report.released.join(", ");
+        let stays = match report.released.len() {
+            1 => "the machine stays",
+            _ => "the machines stay",
+        };
+        lines.push(format!("released {names}: {stays}"));
+    }
     for failure in &report.failed {
         lines.push(format!(
             "failed to delete `{}`: {}",
@@ -61,7 +69,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     }
     for held in &report.held {
         lines.push(format!(
-            "`{}` is in use ({}); `--force` deletes it all the same",
+            "`{}` is in use ({}); `--force` takes it all the same",
             held.instance, held.by
         ));
     }
@@ -81,13 +89,14 @@ mod tests {
         assert_eq!(lines(&Report::default()), ["nothing to delete"]);
         let report = Report {
             deleted: vec!["a-0".to_owned(), "a-1".to_owned()],
+            released: vec!["lab-0".to_owned()],
             failed: vec![Failure {
                 instance: "b-0".to_owned(),
                 cause: "no answer".to_owned(),
             }],
             held: vec![Held {
                 instance: "c-0".to_owned(),
-                by: "pid 1 shell, 3 s".to_owned(),
+                by: "pid 1 shell, for 3 s".to_owned(),
             }],
             ..Report::default()
         };
@@ -95,8 +104,9 @@ mod tests {
             lines(&report),
             [
                 "deleted a-0, a-1",
+                "released lab-0: the machine stays",
                 "failed to delete `b-0`: no answer",
-                "`c-0` is in use (pid 1 shell, 3 s); `--force` deletes it all the same",
+                "`c-0` is in use (pid 1 shell, for 3 s); `--force` takes it all the same",
             ]
         );
     }

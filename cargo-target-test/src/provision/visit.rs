@@ -91,7 +91,7 @@ impl Visit {
         for wanted in &self.wanted {
             let name = wanted.name();
             let Some(record) = locked.state().records.get(&wanted.id) else {
-                why.get_or_insert(format!("`{name}` was deleted meanwhile"));
+                why.get_or_insert(format!("`{name}` left the pool meanwhile"));
                 continue;
             };
             let state = &record.state;

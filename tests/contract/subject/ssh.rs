@@ -41,6 +41,10 @@ impl Subject for Ssh {
         false
     }
 
+    fn machines_stay(&self) -> bool {
+        true
+    }
+
     fn makes_machines(&self) -> bool {
         false
     }

@@ -225,7 +225,12 @@ impl Guest {
             return Ok(());
         };
         let report = stay.end(clean.is_ok())?;
-        if !report.deleted.is_empty() || !report.failed.is_empty() {
+        let gone = [
+            report.deleted.len(),
+            report.released.len(),
+            report.failed.len(),
+        ];
+        if gone.iter().any(|count| *count > 0) {
             delete::lines(&report).iter().for_each(ui::note);
         }
         Ok(())

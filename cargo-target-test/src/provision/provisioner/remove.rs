@@ -67,7 +67,8 @@ impl Provisioner {
     pub fn finish_and_reconcile(&self, keep: bool) -> Result<Report> {
         let mut left = self.reconcile()?;
         let mut report = self.finish(keep)?;
-        report.left = left.deleted;
+        report.left = [left.deleted, left.released].concat();
+        report.left.sort();
         report.failed.append(&mut left.failed);
         Ok(report)
     }
@@ -253,6 +254,7 @@ impl Remover<'_> {
                         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                         let instance = record.name().to_owned();
                         match outcome {
+                            Ok(()) if self.stays(record) => report.released.push(instance),
                             Ok(()) => report.deleted.push(instance),
                             Err(error) => report.failed.push(Failure {
                                 instance,
@@ -265,6 +267,7 @@ impl Remover<'_> {
         });
         let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.deleted.sort();
+        report.released.sort();
         report.failed.sort_by(|a, b| a.instance.cmp(&b.instance));
     }
 
@@ -333,19 +336,24 @@ impl Remover<'_> {
         Ok(())
     }
 
+    fn platform(&self, record: &Record) -> Option<&Arc<dyn Platform>> {
+        let mut platforms = self.platforms.iter();
+        platforms.find(|platform| platform.name() == record.platform)
+    }
+
+    /// Whether it is on a machine that stays.
+    fn stays(&self, record: &Record) -> bool {
+        let platform = self.platform(record);
+        platform.is_some_and(|platform| platform.machines_stay())
+    }
+
     fn delete(&self, record: &Record) -> Result<()> {
-        let platform = self
-            .platforms
-            .iter()
-            .find(|platform| platform.name() == record.platform)
-            .ok_or_else(|| {
-                let name = &record.platform;
-                Error::new(
-                    ErrorKind::Infra,
-                    format!("its platform `{name}` is unknown"),
-                )
+        let platform = self.platform(record).ok_or_else(|| {
+            let name = &record.platform;
+            let message = format!("its platform `{name}` is unknown");
+            Error::new(ErrorKind::Infra, message)
                 .with_hint("another version of cargo-target-test made it, which can delete it")
-            })?;
+        })?;
         let mut pauses = PAUSES.iter();
         loop {
             let error = match platform.delete(&record.order, record.deployed.as_ref()) {

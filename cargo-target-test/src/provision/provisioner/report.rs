@@ -7,11 +7,13 @@
 pub struct Report {
     /// They do not exist any more.
     pub deleted: Vec<String>,
+    /// They are no instances any more; their machines, which the platform did not make, stay.
+    pub released: Vec<String>,
     /// They stay, as asked.
     pub kept: Vec<String>,
     /// They were kept earlier and stay, since this run did not use them: a renamed target's, for instance.
     pub unused: Vec<String>,
-    /// Dead runs had left them; they do not exist any more.
+    /// Dead runs had left them; they were deleted or released.
     pub left: Vec<String>,
     /// They may exist, and are in the pool until a delete succeeds.
     pub failed: Vec<Failure>,
@@ -35,7 +37,7 @@ pub struct Failure {
 pub struct Held {
     /// Its name.
     pub instance: String,
-    /// By whom: `pid 4711 smoke[alpha], 12 s`.
+    /// By whom: `pid 4711 smoke[alpha], for 12 s`.
     pub by: String,
 }
 
@@ -43,6 +45,7 @@ impl Report {
     /// Adds what became of others.
     pub fn add(&mut self, mut other: Self) {
         self.deleted.append(&mut other.deleted);
+        self.released.append(&mut other.released);
         self.failed.append(&mut other.failed);
     }
 }
