@@ -10,10 +10,34 @@ fn project(name: &str) -> Project {
 
 #[test]
 fn a_misspelt_verb_is_not_only_a_filter_that_matches_nothing() {
-    project("misspelt-verb")
-        .run(&["lst"])
-        .code(4)
-        .says("`lst` is no verb, so it was taken as a filter: did you mean `list`?");
+    let project = project("misspelt-verb").test_file("lists", "#[test]\nfn lits() {}\n");
+    let meant = [
+        ("lst", "list"),
+        ("targtes", "targets"),
+        ("shel", "shell"),
+        ("realese", "release"),
+    ];
+    for (word, verb) in meant {
+        project
+            .run(&[word])
+            .code(4)
+            .says(&format!(
+                "`{word}` is no verb, and no test's name contains it"
+            ))
+            .says(&format!("did you mean `{verb}`?"))
+            .never_says("Nextest run");
+    }
+    // Where other words are filters, nothing is run that was not meant.
+    let other = project.run(&["shel", "smoke"]).code(4);
+    other.says("did you mean `shell`?").never_says("smoke");
+    project.run(&["smoke", "shel"]).code(0).says("smoke[local]");
+    // A filter is a filter, and who says what comes of none is obeyed.
+    project.run(&["lits"]).code(0).says("lits[local]");
+    project.run(&["locla"]).code(4).never_says("did you mean");
+    project
+        .run(&["lst", "--no-tests=pass"])
+        .code(0)
+        .never_says("is no verb");
 }
 
 #[test]

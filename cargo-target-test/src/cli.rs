@@ -300,12 +300,14 @@ fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
     error
 }
 
-/// The verb that a filter looks like: `lst` is near `list`.
-pub fn meant_verb(filter: &str) -> Option<String> {
+/// The verb that a word looks like: `lst` is near `list`, `tagrest` is near `targets`.
+pub fn meant_verb(word: &str) -> Option<String> {
     let command = command();
-    let mut verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-    let near = |verb: &&Command| strsim::damerau_levenshtein(filter, verb.get_name()) == 1;
-    Some(verbs.find(near)?.get_name().to_owned())
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let far = |verb: &Command| strsim::damerau_levenshtein(word, verb.get_name());
+    let (far, verb) = verbs.map(|verb| (far(verb), verb.get_name())).min()?;
+    let most = if word.chars().count() > 4 { 2 } else { 1 };
+    (1..=most).contains(&far).then(|| verb.to_owned())
 }
 
 /// The whole command, as the help shows it.

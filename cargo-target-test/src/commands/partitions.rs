@@ -46,6 +46,9 @@ pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
     if choice.count() == 0 {
         return Ok(None);
     }
+    if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
+        return Err(error);
+    }
     choice.say_notes();
     drop(choice);
     let (told, ended) = (

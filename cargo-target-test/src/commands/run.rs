@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     aggregate::summary::Results,
-    cli::{self, Global, NextestArgs, RunArgs},
+    cli::{Global, NextestArgs, RunArgs},
     commands::{
         choice::{Choice, Supplies},
         partitions, setting,
@@ -41,10 +41,10 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     }
     let mut choice = Choice::make(global, &tests)?;
     choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
-    choice.say_notes();
-    if choice.chosen().is_empty() {
-        say_what_was_meant(&args.tests.nextest.filters);
+    if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
+        return Err(error);
     }
+    choice.say_notes();
     choice.say_unmatched(&args.tests.nextest.filters);
     if args.tests.nextest.has("no-run") {
         return Ok(0);
@@ -113,14 +113,4 @@ fn run_nextest(
     let ended = session.run(broker, nextest);
     ui::let_go();
     ended
-}
-
-fn say_what_was_meant(filters: &[String]) {
-    for filter in filters {
-        if let Some(verb) = cli::meant_verb(filter) {
-            ui::note(format!(
-                "`{filter}` is no verb, so it was taken as a filter: did you mean `{verb}`?"
-            ));
-        }
-    }
 }

@@ -5,7 +5,15 @@
 use std::path::PathBuf;
 
 use super::Choice;
-use crate::{cli::NextestArgs, execute::nextest::users_filtersets, plan, ui};
+use crate::{
+    cli::{self, NextestArgs},
+    error::{Error, ErrorKind},
+    execute::nextest::users_filtersets,
+    plan, ui,
+};
+
+/// nextest's exit code where no test was selected.
+const NO_TESTS: i32 = nextest_metadata::NextestExitCode::NO_TESTS_RUN;
 
 impl Choice {
     /// Filters and overrides that name a test where only its cases have names here.
@@ -79,6 +87,33 @@ impl Choice {
         let targets = &self.setting.playbook.targets;
         let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
         why.iter().for_each(ui::note);
+    }
+
+    /// The error for a filter that no test's name has in it, and that is a verb misspelt: the first word, or any where
+    /// no case is chosen. `--no-tests` says what comes of a run of nothing.
+    pub fn misspelt_verb(&self, args: &NextestArgs) -> Option<Error> {
+        let words = match self.count() {
+            0 => args.filters.len(),
+            _ => args.filters.len().min(1),
+        };
+        let verb = |word: &String| Some((word.clone(), cli::meant_verb(word)?));
+        let mut meant = args.filters[..words].iter().filter_map(verb);
+        let (word, verb) = meant.find(|(word, _)| !self.is_in_a_name(word))?;
+        let message = format!("`{word}` is no verb, and no test's name contains it");
+        let error = Error::new(ErrorKind::Usage, message);
+        let error = error.with_hint(format!("did you mean `{verb}`?"));
+        (!args.has("no-tests")).then(|| error.with_exit_code(NO_TESTS))
+    }
+
+    /// Whether a test, or a case that there could be, has this in its name.
+    fn is_in_a_name(&self, word: &str) -> bool {
+        let tests = self.inventory.tests.iter().map(|test| &test.name);
+        let cases = self.plan.cases.iter().map(|case| &case.name);
+        let targets = self.setting.playbook.targets.iter();
+        let mut names = tests
+            .chain(targets.map(|target| &target.label))
+            .chain(cases);
+        names.any(|name| name.contains(word))
     }
 
     /// Says what in the selection cannot be meant.
