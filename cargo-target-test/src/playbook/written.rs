@@ -135,10 +135,15 @@ impl<'s> Written<'s> {
             later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
             unknown => {
                 let known = &schema::TABLES;
-                problems.add(Problem::unknown("key", unknown, key.span(), known));
-                // What stands there may have mistakes too, and names that are used elsewhere.
-                if let Some(meant) = meant(unknown, known) {
-                    self.take(meant, key, value, directory, problems);
+                let problem = Problem::unknown("key", unknown, key.span(), known);
+                match meant(unknown, known) {
+                    Some("include") => problems.lose(problem),
+                    // What stands there may have mistakes too, and names that are used elsewhere.
+                    Some(meant) => {
+                        problems.add(problem);
+                        self.take(meant, key, value, directory, problems);
+                    }
+                    None => problems.add(problem),
                 }
             }
         }
@@ -216,9 +221,10 @@ fn recipes(
     let tables = table(value, "`recipes`", problems).unwrap_or_default();
     let recipe = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
         let name = key.get_ref().clone().into_owned();
-        let table = table(value, &format!("`recipes.{name}`"), problems).unwrap_or_default();
+        let table = table(value, &format!("`recipes.{name}`"), problems);
+        let steps = table.map(|table| steps(&name, key.span(), table, problems));
         let recipe = Recipe {
-            steps: steps(&name, key.span(), table, problems),
+            steps: steps.unwrap_or_default(),
             name: name.clone(),
             directory: directory.to_owned(),
         };
