@@ -1,6 +1,6 @@
 //! The examples, as a reader of README runs them.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::support::{Project, Sshd, Tool, examples, repository};
 
@@ -146,14 +146,53 @@ fn an_untouched_crate_is_multiplied() {
     }
 }
 
+/// Packages that only other platforms need may not be here: Cargo is asked about as many as by nextest.
+#[test]
+fn cargo_is_asked_as_nextest_asks() {
+    let project = examples();
+    let (asked, cargo) = (project.private("asked"), project.private("a-cargo"));
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>{}\nexec cargo \"$@\"\n",
+        asked.display()
+    );
+    fs::write(&cargo, script).expect("a script");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("a script");
+    let list = ["list", "-p", "hello"];
+    let ours = project.tool(list);
+    let theirs = project
+        .through("cargo-nextest")
+        .args(["nextest"])
+        .args(list);
+    for tool in [ours, theirs] {
+        tool.env("CARGO", &cargo).run().code(0);
+    }
+    let asked = fs::read_to_string(asked).expect("what Cargo was asked");
+    let whole = |line: &&str| line.contains("metadata") && !line.contains("--no-deps");
+    let platforms: Vec<_> = asked
+        .lines()
+        .filter(whole)
+        .filter_map(|line| line.split_once("--filter-platform"))
+        .map(|(_, rest)| rest[1..].split(' ').next())
+        .collect();
+    assert!(platforms.len() > 1, "{asked}");
+    assert!(platforms.iter().all(|one| *one == platforms[0]), "{asked}");
+    assert_eq!(
+        platforms.len(),
+        asked.lines().filter(whole).count(),
+        "{asked}"
+    );
+}
+
 /// The same with a crate as its authors published it, from Cargo's own cache: a dependency of ours
 /// (`shlex`) that has tests and no dev-dependencies.
 #[test]
 fn a_published_crate_is_multiplied() {
     let project = Project::new("published").playbook(TWO_LOCAL);
+    let config = cargo_config2::Config::load().expect("Cargo's configuration");
+    let platform = format!("--filter-platform={}", config.host_triple().expect("rustc"));
     let metadata = cargo_metadata::MetadataCommand::new()
         .manifest_path(repository().join("Cargo.toml"))
-        .other_options(vec!["--offline".to_owned()])
+        .other_options(["--offline".to_owned(), platform])
         .exec()
         .expect("cargo metadata");
     let package = metadata

@@ -45,7 +45,7 @@ impl Setting {
         if let Some(path) = &global.playbook {
             load(Some(path), &global.set)?;
         }
-        let mut command = metadata_command(nextest);
+        let mut command = metadata_command(nextest, None);
         command.no_deps();
         Self::of(global, &output(command)?)
     }
@@ -184,9 +184,24 @@ fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
 /// All that Cargo says of the workspace and its dependencies, asked while the caller does something else: to be
 /// joined.
 pub fn cargo_metadata(nextest: &NextestArgs) -> thread::JoinHandle<Result<Vec<u8>>> {
-    let mut command = metadata_command(nextest);
-    command.features(cargo_metadata::CargoOpt::AllFeatures);
-    thread::spawn(|| output(command))
+    let nextest = nextest.clone();
+    thread::spawn(move || {
+        let mut command = metadata_command(&nextest, triple(&nextest));
+        command.features(cargo_metadata::CargoOpt::AllFeatures);
+        output(command)
+    })
+}
+
+/// For which nextest asks too: packages that only others need may not be here. `None`: it is not easily told.
+fn triple(nextest: &NextestArgs) -> Option<String> {
+    if nextest.has("config") {
+        return None;
+    }
+    let target = nextest.value("target").and_then(|target| target.to_str());
+    let config = cargo_config2::Config::load().ok()?;
+    let triples = config.build_target_for_config(target).ok()?;
+    let triple = triples.first().filter(|one| one.spec_path().is_none())?;
+    Some(triple.triple().to_owned())
 }
 
 /// What [`cargo_metadata()`] came to.
@@ -198,12 +213,17 @@ pub fn joined(asked: thread::JoinHandle<Result<Vec<u8>>>) -> Result<Vec<u8>> {
     asked.join().map_err(ended)?
 }
 
-fn metadata_command(nextest: &NextestArgs) -> cargo_metadata::MetadataCommand {
+fn metadata_command(
+    nextest: &NextestArgs,
+    triple: Option<String>,
+) -> cargo_metadata::MetadataCommand {
     let mut command = cargo_metadata::MetadataCommand::new();
     let flags = ["locked", "offline", "frozen"]
         .into_iter()
-        .filter(|flag| nextest.has(flag));
-    command.other_options(flags.map(|flag| format!("--{flag}")).collect::<Vec<_>>());
+        .filter(|flag| nextest.has(flag))
+        .map(|flag| format!("--{flag}"));
+    let filter = triple.map(|triple| format!("--filter-platform={triple}"));
+    command.other_options(flags.chain(filter).collect::<Vec<_>>());
     if let Some(path) = nextest.value("manifest-path") {
         command.manifest_path(path);
     }
