@@ -61,14 +61,19 @@ impl Program {
         if !written.contains('/') {
             return which::which(written).map_err(|_| Problem {
                 message: format!("there is no `{written}` in PATH"),
-                hint: directory
-                    .join(written)
-                    .exists()
-                    .then(|| format!("for the file beside the playbook write `./{written}`")),
+                hint: match directory.join(written).exists() {
+                    true => Some(format!(
+                        "for the file beside the playbook write `./{written}`"
+                    )),
+                    false => no_line(written),
+                },
             });
         }
         let path = parameters::path(directory, Path::new(written));
-        check(&path)?;
+        check(&path).map_err(|problem| Problem {
+            hint: problem.hint.or_else(|| no_line(written)),
+            ..problem
+        })?;
         // A relative path would be looked for from the folder the program starts in.
         std::path::absolute(&path).map_err(|error| Problem {
             message: format!("`{}`: {error}", path.display()),
@@ -125,6 +130,14 @@ fn check(path: &Path) -> Result<(), Problem> {
         ),
         Start::Script(_) | Start::Other => Ok(()),
     }
+}
+
+/// For who wrote a line for a shell.
+fn no_line(written: &str) -> Option<String> {
+    let hint = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
+    written
+        .contains(char::is_whitespace)
+        .then(|| hint.to_owned())
 }
 
 enum Start<'a> {
@@ -237,8 +250,15 @@ mod tests {
             here.join("./good")
         );
         assert_eq!(start(&["sh", "-c"]).unwrap().get_args().count(), 1);
+        let line = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
         for (name, problem, hint) in [
             ("./none", "there is no file `{}`", None),
+            ("./good -x", "there is no file `{}`", Some(line)),
+            (
+                "true && true",
+                "there is no `true && true` in PATH",
+                Some(line),
+            ),
             ("./folder", "`{}` is a folder", None),
             ("./plain", "`{}` is not executable", Some("chmod +x {}")),
             (
