@@ -70,6 +70,27 @@ fn an_attempt_after_a_failed_one_gets_a_fresh_instance_where_it_asks() {
     assert!(machines.len() == 2 && machines[0] == machines[1], "{tried}");
 }
 
+/// Four cases that try three times, each time on two machines. Those that spend them need 24, and one is spare. Of the
+/// others each has four replaced; where a third one is there, a machine of an earlier case may be one more.
+#[test]
+fn only_what_a_test_has_used_is_replaced_by_fresh_instances() {
+    for (test, instances, most) in [
+        ("fresh::pair_spends", "count = 2\nmax-spares = 1", 25),
+        ("fresh::pair_passes_on", "count = 2", 18),
+        ("fresh::pair_passes_on", "count = 3", 22),
+    ] {
+        let world = on_machines(&format!(
+            "[[targets]]\nname = \"east\"\nplatform = \"command\"\n{instances}\n[[criteria]]\ntimes = 4\n",
+        ));
+        world.run(&[test]).code(0);
+        let tried = world.read("tried");
+        assert_eq!(tried.lines().count(), 24, "{tried}");
+        let made = count(&world, "deploy");
+        assert!(made <= most, "{test} with {instances}: {made} instances");
+        world.is_clean();
+    }
+}
+
 /// A machine that is there to stay has to be told what "fresh" means.
 #[test]
 fn fresh_instances_of_machines_that_stay_are_refused() {

@@ -2,7 +2,10 @@
 
 use std::{fs, time::Instant};
 
-use cargo_target_test::{commands::targets, provision::pool::TryLease};
+use cargo_target_test::{
+    commands::targets,
+    provision::pool::{Lease, TryLease},
+};
 use rustix::process::Signal;
 
 use super::{
@@ -86,6 +89,36 @@ fn a_lease_of_a_certain_instance() {
         panic!("not leased")
     };
     assert!(lease.instances[0].idle.is_some());
+}
+
+/// Neither who looks whether it is free has used an instance, nor who gives it back unused.
+#[test]
+fn what_nobody_has_used_stays_unused() {
+    let world = World::new();
+    let run = world.run("1", "/one");
+    let wanted = world.wanted("alpha", 0, 22);
+    ensure(&run, &wanted);
+    ensure(&run, &world.wanted("alpha", 1, 22));
+    let lease = |count| match run.try_lease(&request(&wanted, count, "c"), &mut None) {
+        Ok(TryLease::Leased(lease)) => Some(lease),
+        _ => None,
+    };
+    let first = lease(1).expect("a lease");
+    assert!(lease(2).is_none(), "one is free");
+    drop(first);
+    let mut both = lease(2).expect("a lease");
+    let used = |lease: &Lease| {
+        lease
+            .instances
+            .iter()
+            .map(|one| one.idle.is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(used(&both), [true, false]);
+    both.set_unused(both.instances[1].record.id.clone());
+    drop(both);
+    assert_eq!(used(&lease(2).expect("a lease")), [true, false]);
+    assert_eq!(used(&lease(2).expect("a lease")), [true, true]);
 }
 
 /// Of instances that are not alike one is leased that is what the test needs, and who waits for it holds up nobody else.

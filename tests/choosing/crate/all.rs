@@ -119,6 +119,23 @@ mod fresh {
         assert!(read("tried").lines().count() >= 3);
     }
 
+    fn pair(targets: &[Target]) {
+        for target in targets {
+            note("tried", &machine(target));
+        }
+        assert_eq!(env::var("NEXTEST_ATTEMPT").as_deref(), Ok("3"));
+    }
+
+    #[target_test(count = 2, reuse = false, retries = 2, retry_on = "fresh")]
+    fn pair_spends(targets: &[Target]) {
+        pair(targets);
+    }
+
+    #[target_test(count = 2, retries = 2, retry_on = "fresh")]
+    fn pair_passes_on(targets: &[Target]) {
+        pair(targets);
+    }
+
     #[target_test(retries = 1)]
     fn second_attempt_passes(target: &Target) {
         note("tried", &machine(target));

@@ -43,8 +43,6 @@ pub(super) struct Held {
     supply: Arc<Supply>,
     /// What becomes of its instances after it.
     after: After,
-    /// Whether no test had its instances before.
-    unused: bool,
     /// How what its test sets up is torn down.
     pub(super) maker: Maker,
     said: Mutex<Said>,
@@ -83,6 +81,8 @@ pub(super) enum End {
     Failed,
     /// Its instances must not serve again: somebody needs fresh ones.
     Spoilt,
+    /// No test ran: those of its instances that one had before must not serve again, the others are as they were.
+    Refused,
     /// Its holder died without a word.
     Abandoned,
 }
@@ -91,6 +91,15 @@ pub(super) enum End {
 pub(super) struct Reached {
     pub(super) line: Arc<Line>,
     pub(super) record: Record,
+    /// Whether no test had it before.
+    pub(super) unused: bool,
+}
+
+impl Reached {
+    /// Whether it must not serve again since somebody needs a fresh one.
+    fn is_spoilt(&self, end: End) -> bool {
+        end == End::Spoilt || end == End::Refused && !self.unused
+    }
 }
 
 /// An instance of a lease is down on purpose.
@@ -105,7 +114,7 @@ impl Drop for GoesDown<'_> {
 impl Held {
     pub(super) fn new(
         asker: &Asker,
-        (instances, unused): (Vec<Instance>, bool),
+        instances: Vec<Instance>,
         reached: BTreeMap<String, Reached>,
         supply: Arc<Supply>,
         lease: Lease,
@@ -113,7 +122,6 @@ impl Held {
         Self {
             id: asker.lease.clone(),
             after: asker.after.clone(),
-            unused,
             maker: asker.maker.clone(),
             said: Mutex::default(),
             instances,
@@ -129,7 +137,7 @@ impl Held {
 
     /// Whether a test had one of its instances before.
     pub(super) fn is_used(&self) -> bool {
-        !self.unused
+        self.reached.values().any(|reached| !reached.unused)
     }
 
     /// Its instances' records.
@@ -202,14 +210,14 @@ impl Held {
                 self.soil(cause);
             }
         }
-        let changes = end == End::Spoilt
-            || !matches!(self.after, After::Reuse)
-            || lock(&self.said).soiled.is_some();
+        let changes = end != End::Refused
+            && (!matches!(self.after, After::Reuse) || lock(&self.said).soiled.is_some());
         let mut ends = JoinSet::new();
-        for Reached { record, .. } in self.reached.values() {
+        for reached in self.reached.values() {
+            let record = &reached.record;
             if is_lost {
                 core.forget_fixtures_on(record);
-            } else if changes {
+            } else if changes || reached.is_spoilt(end) {
                 let (core, held, record) = (Arc::clone(core), Arc::clone(self), record.clone());
                 ends.spawn(async move { core.end_fixtures_on(&held, &record).await });
             }
@@ -298,7 +306,8 @@ impl Held {
         let mut pool = self.pool.lock().await;
         let mut lease = pool.take()?;
         let mut lost = None;
-        for Reached { line, record } in self.reached.values() {
+        for reached in self.reached.values() {
+            let Reached { line, record, .. } = reached;
             // One that is seen to be dead need not be asked.
             let is_lost = self.lost.borrow().is_some();
             let well = match is_lost {
@@ -314,7 +323,10 @@ impl Held {
                     lost.get_or_insert(error.chain());
                     Some(error.chain())
                 }
-                Ok(()) => self.renew(core, record, end).await,
+                Ok(()) if end == End::Refused && reached.unused => {
+                    self.give_back(record, &mut lease)
+                }
+                Ok(()) => self.renew(core, reached, end).await,
             };
             if let Some(cause) = cause {
                 core.forget_fixtures_on(record);
@@ -338,15 +350,22 @@ impl Held {
         lost
     }
 
+    /// An instance that no test had serves on as one that none had.
+    fn give_back(&self, record: &Record, lease: &mut Lease) -> Option<String> {
+        self.supply.end_unused(&record.id);
+        lease.set_unused(record.id.clone());
+        None
+    }
+
     /// Makes an instance ready for others, as the test asked for; why it cannot serve them, if so.
-    async fn renew(&self, core: &Arc<Core>, record: &Record, end: End) -> Option<String> {
+    async fn renew(&self, core: &Arc<Core>, reached: &Reached, end: End) -> Option<String> {
         let soiled = lock(&self.said).soiled.clone();
         match &self.after {
             _ if soiled.is_some() => soiled,
-            _ if end == End::Spoilt => Some("a fresh instance is asked for".to_owned()),
+            _ if reached.is_spoilt(end) => Some("a fresh instance is asked for".to_owned()),
             After::Reuse => None,
             After::Spend(cause) => Some(cause.clone()),
-            After::Restore(cause) => match core.restore(record).await {
+            After::Restore(cause) => match core.restore(&reached.record).await {
                 Ok(true) => None,
                 Ok(false) => Some(cause.clone()),
                 Err(error) => Some(format!("{cause}; {}", error.chain())),

@@ -87,8 +87,7 @@ pub(super) async fn lease(
         let waits_for = match answer {
             TryLease::Leased(lease) => match hold(core, supply, lease, asker).await {
                 Some(held) if asker.fresh && held.is_used() => {
-                    // Its replacement is ours: we have a ticket by then, or nobody waits.
-                    held.end(core, End::Spoilt).await;
+                    held.end(core, End::Refused).await;
                     continue;
                 }
                 Some(held) => return Ok(held),
@@ -207,26 +206,26 @@ async fn hold(
     asker: &Asker,
 ) -> Option<Arc<Held>> {
     let (mut reached, mut instances) = (BTreeMap::new(), Vec::new());
-    let mut unused = true;
     for leased in &lease.instances {
         let record = &leased.record;
-        let proved = match core.line(record) {
-            Ok(line) => {
-                let swept = sweep(&line, leased).await;
-                let proved = match swept {
-                    Ok(()) => line.prove().await,
-                    Err(error) => Err(error),
-                };
-                proved.map(|()| line)
-            }
-            Err(error) => Err(error),
-        };
-        match proved {
+        match prove(core, leased).await {
             Ok(line) => {
                 let record = record.clone();
                 let first = supply.begin_use(&record.id);
-                unused &= first && (leased.idle.is_none() || !record.made);
-                reached.insert(record.name().to_owned(), Reached { line, record })
+                // The lease of a machine that stays is older than what it was prepared for.
+                let unused = match record.made {
+                    true => leased.idle.is_none(),
+                    false => first,
+                };
+                let name = record.name().to_owned();
+                reached.insert(
+                    name,
+                    Reached {
+                        line,
+                        record,
+                        unused,
+                    },
+                )
             }
             Err(error) => {
                 core.progress(&format!("{}: {}", record.name(), error.chain()));
@@ -240,11 +239,19 @@ async fn hold(
     // From here on it is used: one that is dropped without its end counts as a dead holder's.
     lease.set_swept(false);
     let supply = Arc::clone(supply);
-    let held = Held::new(asker, (instances, unused), reached, supply, lease);
+    let held = Held::new(asker, instances, reached, supply, lease);
     let held = Arc::new(held);
     core.remember(&held);
     tokio::spawn(Arc::clone(&held).watch(Arc::clone(core)));
     Some(held)
+}
+
+/// The line to an instance, swept and alive.
+async fn prove(core: &Core, leased: &LeasedInstance) -> Result<Arc<Line>> {
+    let line = core.line(&leased.record)?;
+    sweep(&line, leased).await?;
+    line.prove().await?;
+    Ok(line)
 }
 
 /// Kills what dead holders left.

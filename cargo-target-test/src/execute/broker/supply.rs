@@ -256,6 +256,15 @@ impl Supply {
         })
     }
 
+    /// Who got the instance gave it back without a test.
+    pub(super) fn end_unused(&self, record: &str) {
+        let slots = self.slots();
+        let mut ready = slots.iter().filter_map(Slot::ready);
+        if let Some(one) = ready.find(|one| one.record.id == record) {
+            *one.unused.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+    }
+
     /// Has the pool asked again for every instance, unless one is on its way; says whether it is.
     pub(super) fn look_again(&self) -> bool {
         let mut slots = self.slots();

@@ -3,7 +3,7 @@
 //! Owns `leases/<lease>.lock`: the lock is the lease, the text in the file says who holds it, and a text without a
 //! lock is a holder that died. Must not know who gets which lease next.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use sha2::Digest;
 
@@ -25,6 +25,8 @@ pub struct Lease {
     pub instances: Vec<LeasedInstance>,
     locks: Vec<FileLock>,
     swept: bool,
+    /// The records of those that are given back as if nobody had had them.
+    unused: BTreeSet<String>,
 }
 
 /// A leased instance.
@@ -47,14 +49,22 @@ impl Lease {
     pub fn set_swept(&mut self, swept: bool) {
         self.swept = swept;
     }
+
+    /// Gives this record's instance back, in the end, as one that nobody has used since the lease before.
+    pub fn set_unused(&mut self, record: String) {
+        self.unused.insert(record);
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        for lock in self.locks.drain(..) {
+        for (leased, lock) in self.instances.iter().zip(self.locks.drain(..)) {
             // Otherwise, and after a failure, the text stays: the next holder takes us for dead, which is safe.
             if self.swept {
                 let _ = lock.write("");
+                if self.unused.contains(&leased.record.id) {
+                    let _ = lock.untouch();
+                }
             }
             fault::point("lease-cleared");
         }
@@ -81,10 +91,14 @@ pub(crate) fn take(locked: &Locked<'_>, record: &Record) -> Result<Taken> {
     let Some(lock) = FileLock::try_take(&path)? else {
         return Ok(Taken::Busy(Holder::read(&peek(&path)?)));
     };
+    if !known {
+        // To look whether it is free is not to use it.
+        lock.untouch()?;
+    }
     let text = lock.text()?;
     Ok(Taken::Free(Free {
         died: (!text.is_empty()).then(|| Holder::read(&text)),
-        idle: known.then(|| lock.touched()?.elapsed().ok()).flatten(),
+        idle: lock.touched().and_then(|at| at.elapsed().ok()),
         lock,
     }))
 }
@@ -102,6 +116,7 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
         instances: Vec::new(),
         locks: Vec::new(),
         swept: picked.iter().all(|(_, free)| free.died.is_none()),
+        unused: BTreeSet::new(),
     };
     for (record, free) in picked {
         fault::point("lease-locked");

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -106,9 +106,17 @@ impl FileLock {
             .map_err(|error| cannot("write", &self.path, error))
     }
 
-    /// When the text was last written or cleared.
-    pub(crate) fn touched(&self) -> Option<std::time::SystemTime> {
-        self.file.metadata().and_then(|data| data.modified()).ok()
+    /// When the text was last written or cleared; `None`: what is locked counts as never used.
+    pub(crate) fn touched(&self) -> Option<SystemTime> {
+        let modified = self.file.metadata().and_then(|data| data.modified()).ok();
+        modified.filter(|at| *at != SystemTime::UNIX_EPOCH)
+    }
+
+    /// What is locked counts as never used, until the text is written again.
+    pub(crate) fn untouch(&self) -> Result<()> {
+        self.file
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .map_err(|error| cannot("write", &self.path, error))
     }
 
     /// Unlinks the file and lets the lock go, in this order: the name may belong to another file after.
@@ -211,6 +219,11 @@ mod tests {
         drop(lock);
         let again = FileLock::try_take(&path).unwrap().unwrap();
         assert_eq!(again.text().unwrap(), "held");
+        assert!(again.touched().is_some());
+        again.untouch().unwrap();
+        assert_eq!(again.touched(), None);
+        again.write("").unwrap();
+        assert!(again.touched().is_some());
         again.remove();
         assert!(!path.exists());
     }
