@@ -40,7 +40,7 @@ pub(crate) use self::definition::toml_key;
 pub(crate) use self::diagnostic::did_you_mean;
 pub(crate) use self::files::resolve as resolve_path;
 pub(crate) use self::scenario::{nearest, unknown as unknown_name};
-pub(crate) use self::tables::BUILT_IN as BUILT_IN_MODES;
+pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
     care::{Care, OnDirty},
     criteria::{Priorities, Rule, Texts, Times},

@@ -33,6 +33,10 @@ fn a_mode_is_options_that_could_be_typed() {
         ]
     );
     assert_eq!(cases(&world, &["--mode", "mine", "--on", "east"]).len(), 3);
+    world
+        .run(&["--mode", "zebra"])
+        .code(2)
+        .says("there are `dev`, `mine`, `debug`, `ci`, `demo`");
     let wrong = world.run(&["--mode", "mien"]).code(2);
     wrong
         .says("the playbook has no mode `mien`")
@@ -66,6 +70,33 @@ fn ci_is_quiet_and_writes_everything_down_and_demo_says_the_sum() {
     let run = world.run(&["--mode", "dev", "seed::smoke[east]"]).code(0);
     run.says("cargo-nextest").says("target-test: kept: east-0");
     world.run(&["--delete-targets"]).code(0);
+}
+
+/// As in a playbook: what is written in a file does not depend on where somebody stands.
+#[test]
+fn paths_of_a_mode_start_at_the_workspaces_root() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let mode = "[modes.mine]\noptions = [\"--junit=target/of-mode.xml\"]\n";
+    world.file("target-test.toml", &format!("{targets}{mode}"));
+    let in_folder = |args: &[&str]| {
+        let program = world.program("in-folder", "cd tests && exec \"$@\"\n");
+        let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+        let args = [&[tool, "seed::smoke[east]"], args].concat();
+        world.through(&program, &args).run().code(0);
+    };
+    let root = |path: &str| {
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("projects/choosing-world")
+            .join(path)
+    };
+    in_folder(&["--mode", "mine"]);
+    assert!(root("target/of-mode.xml").exists());
+    assert!(!root("tests/target").exists());
+    std::fs::remove_file(root("target/of-mode.xml")).expect("the report");
+    in_folder(&["--mode", "mine", "--junit", "typed.xml"]);
+    assert!(!root("target/of-mode.xml").exists());
+    std::fs::remove_file(root("tests/typed.xml")).expect("the report");
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //!
 //! Owns how they are written again, in the order given, for each of nextest's calls. Must not run anything.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
-use super::options::{Class, NextestOption, find};
+use super::options::{Class, NextestOption, Value, find};
 use crate::error::{Error, ErrorKind, Result};
 
 /// nextest's options and filters, as given.
@@ -101,6 +104,24 @@ impl NextestArgs {
         let mut words = vec![format!("--filterset={whole}").into()];
         words.append(&mut others.words(Call::Select));
         words
+    }
+
+    /// Has relative paths start at this folder.
+    pub fn start_paths_at(&mut self, folder: &Path) {
+        for given in &mut self.options {
+            let (Some(value), Value::One(kind)) = (&mut given.value, given.option.value) else {
+                continue;
+            };
+            match (kind, value.to_str().and_then(|text| text.split_once(':'))) {
+                // nextest's word for no file.
+                ("PATH", _) if value == "none" => {}
+                ("PATH" | "DIR", _) => *value = folder.join(&value).into(),
+                ("TOOL:PATH", Some((tool, path))) => {
+                    *value = format!("{tool}:{}", folder.join(path).display()).into();
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Goes before others: an option that is given, or its opposite, takes the place of theirs.

@@ -2,7 +2,7 @@
 //!
 //! Owns the names that need no playbook, and how what is typed goes before a mode's. Must not know what options do.
 
-use std::{borrow::Cow, ffi::OsString};
+use std::{borrow::Cow, ffi::OsString, path::Path};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
@@ -44,7 +44,10 @@ pub fn apply(cli: Cli) -> Result<Option<Cli>> {
     if choosing.mode.is_none() && choosing.scenario.is_empty() {
         return Ok(Some(cli));
     }
-    let playbook = Setting::find(&cli.global, &tests.nextest)?.playbook;
+    let Setting {
+        workspace,
+        playbook,
+    } = Setting::find(&cli.global, &tests.nextest)?;
     let Some(name) = name(tests, &playbook)? else {
         return Ok(Some(cli));
     };
@@ -54,7 +57,9 @@ pub fn apply(cli: Cli) -> Result<Option<Cli>> {
         ui::out(shown.join(" "));
         return Ok(None);
     }
-    Ok(Some(below(cli, parse(&name, &words)?)))
+    let (global, mut run) = parse(&name, &words)?;
+    start_paths_at(&mut run, &workspace);
+    Ok(Some(below(cli, (global, run))))
 }
 
 /// Reads the options of every mode that a playbook has.
@@ -99,7 +104,7 @@ fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
     own.map(|at| BUILT_IN[at].iter().map(|word| (*word).to_owned()).collect())
         .ok_or_else(|| {
             let names = playbook.rules.modes.keys().map(String::as_str);
-            let known: Vec<_> = names.chain(BUILT_IN_MODES).collect();
+            let known = playbook::known_modes(names.collect());
             playbook::unknown_name("mode", name, &known)
         })
 }
@@ -137,6 +142,12 @@ fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
         )),
         false => Ok((cli.global, *run)),
     }
+}
+
+/// A mode is not typed: its relative paths start at the workspace's root, wherever somebody stands.
+fn start_paths_at(run: &mut RunArgs, folder: &Path) {
+    run.junit = run.junit.take().map(|path| folder.join(path));
+    run.tests.nextest.start_paths_at(folder);
 }
 
 /// A mode's options below those that were typed.
@@ -224,6 +235,30 @@ mod tests {
             both.tests.choosing.order,
             Some(crate::cli::OrderArg::Random)
         );
+    }
+
+    #[test]
+    fn paths_start_at_the_workspace() {
+        let mut mode = run(&[
+            "--junit=a.xml",
+            "--config-file=b.toml",
+            "--tool-config-file=c:d.toml",
+            "--user-config-file=none",
+            "--target-dir=/e",
+            "--retries=2",
+        ]);
+        start_paths_at(&mut mode, Path::new("/w"));
+        assert_eq!(mode.junit.as_deref(), Some(Path::new("/w/a.xml")));
+        for (option, expected) in [
+            ("config-file", "/w/b.toml"),
+            ("tool-config-file", "c:/w/d.toml"),
+            ("user-config-file", "none"),
+            ("target-dir", "/e"),
+            ("retries", "2"),
+        ] {
+            let value = mode.tests.nextest.value(option);
+            assert_eq!(value.and_then(|value| value.to_str()), Some(expected));
+        }
     }
 
     #[test]

@@ -225,14 +225,21 @@ impl Read {
             let known: Vec<_> = recipes.keys().map(String::as_str).collect();
             unknown("recipe", "recipe", recipe, &known);
         }
-        let modes = self.modes.keys().map(String::as_str).chain(BUILT_IN);
-        let known: Vec<_> = modes.collect();
+        let known = known_modes(self.modes.keys().map(String::as_str).collect());
         if let Some(mode) = &scenario.mode
             && !known.contains(&mode.as_str())
         {
             unknown("mode", "mode", mode, &known);
         }
     }
+}
+
+/// These modes of a playbook, and those that need none.
+pub(crate) fn known_modes(mut own: Vec<&str>) -> Vec<&str> {
+    let others = BUILT_IN.into_iter().filter(|name| !own.contains(name));
+    let mut others: Vec<_> = others.collect();
+    own.append(&mut others);
+    own
 }
 
 /// The modes that need no playbook.
