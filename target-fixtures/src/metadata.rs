@@ -136,6 +136,9 @@ pub enum RetryOn {
     Fresh,
 }
 
+/// The capabilities that are sizes: a number with a unit.
+pub const SIZES: [&str; 2] = ["disk", "memory"];
+
 /// The categories that there are unless a playbook says others.
 pub const CATEGORIES: [&str; 5] = [
     "functional",

@@ -28,7 +28,7 @@ mod term;
 use std::{fmt, str::FromStr};
 
 use span::{kind_of, numbers, within};
-use term::{Operator, Term, conjunction, exact};
+use term::{Operator, Term, UNIT_NAMES, Value, conjunction, exact};
 
 /// Whether `capability` (what a target declares: `16 GiB`) meets `requirement` (`>= 8 GiB`).
 ///
@@ -106,6 +106,17 @@ impl Requirement {
         };
         let none = !self.any.iter().any(possible);
         none.then(|| format!("nothing can be `{self}`"))
+    }
+
+    /// Why it says nothing of a size, if so: a fragment. A pattern looks at the text, and may be any.
+    #[must_use]
+    pub fn no_size(&self) -> Option<String> {
+        let is_other = |term: &Term| {
+            let pattern = matches!(term.operator, Operator::Like | Operator::NotLike);
+            !pattern && !matches!(term.value, Value::Size(_))
+        };
+        let other = self.any.iter().flatten().any(is_other);
+        other.then(|| format!("a size has one of the units {UNIT_NAMES}"))
     }
 
     /// Whether all that is described by these terms meets the requirement.

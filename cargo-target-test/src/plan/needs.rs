@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use target_fixtures::requirement::{Misfit, Requirement};
+use target_fixtures::{
+    metadata::SIZES,
+    requirement::{Misfit, Requirement},
+};
 
 use crate::playbook::Target;
 
@@ -23,7 +26,7 @@ pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), String> {
     let name = &target.name;
     for (capability, wanted) in needs {
         let requirement: Requirement = wanted.parse()?;
-        if let Some(why) = requirement.impossible() {
+        if let Some(why) = impossible(capability, &requirement) {
             return Err(format!("needs {}: {why}", needed(capability, wanted)));
         }
         match target.capabilities.get(capability) {
@@ -44,6 +47,14 @@ pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Why nothing can meet a requirement, if so.
+fn impossible(capability: &str, requirement: &Requirement) -> Option<String> {
+    let no_size = SIZES.contains(&capability).then(|| requirement.no_size());
+    let no_size = no_size.flatten();
+    let no_size = no_size.map(|why| format!("nothing can be `{requirement}`: {why}"));
+    no_size.or_else(|| requirement.impossible())
 }
 
 /// What has to be asked of an instance of the target: all but what its platform sees to.
@@ -74,7 +85,7 @@ pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> R
             continue;
         };
         let other = match capability.as_str() {
-            "memory" | "disk" => whole(fact),
+            size if SIZES.contains(&size) => whole(fact),
             "os" => fact.split_once(' ').map(|(name, _)| name.to_owned()),
             _ => None,
         };
@@ -135,7 +146,13 @@ mod tests {
             ),
             (
                 &[("memory", "> 2")],
-                "needs memory > 2, `alpha` offers 2 GiB, which is no number or version",
+                "needs memory > 2: nothing can be `> 2`: a size has one of the units B, kB, MB, GB, TB, PB, KiB, \
+                 MiB, GiB, TiB or PiB",
+            ),
+            (
+                &[("disk", "8 gib")],
+                "needs disk = 8 gib: nothing can be `8 gib`: a size has one of the units B, kB, MB, GB, TB, PB, KiB, \
+                 MiB, GiB, TiB or PiB",
             ),
             (
                 &[("fpga", ">= 1")],

@@ -10,7 +10,7 @@ use target_fixtures::{
     requirement::Requirement,
 };
 
-use super::{limit::Limit, wait::Pattern};
+use super::{limit::Limit, resolve::wrong_size, wait::Pattern};
 
 /// Changes of `[[overrides]]`: what it gives takes the place of what a test and its modules declare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -44,7 +44,11 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<String>>,
     /// Requirements by capability: `requires = { memory = ">= 1 GiB" }`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "requirements"
+    )]
     pub requires: Option<BTreeMap<String, Required>>,
     /// `true`, `false` or `"snapshot"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,17 @@ impl Override {
     pub(super) fn is_empty(&self) -> bool {
         let table = toml::Table::try_from(self).unwrap_or_default();
         table.len() == 1
+    }
+
+    /// Its keys that say which targets and instances a test needs.
+    pub fn of_targets(&self) -> Vec<String> {
+        const OF_TARGETS: [&str; 8] = [
+            "any", "count", "features", "platform", "requires", "retry-on", "reuse", "targets",
+        ];
+        let table = toml::Table::try_from(self).unwrap_or_default();
+        let keys = table.into_iter().map(|(key, _)| key);
+        keys.filter(|key| OF_TARGETS.contains(&key.as_str()))
+            .collect()
     }
 
     /// Changes what a test declares.
@@ -189,6 +204,19 @@ impl<'de> Deserialize<'de> for Required {
         let text = String::deserialize(from)?;
         text.parse().map(Self).map_err(serde::de::Error::custom)
     }
+}
+
+fn requirements<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<BTreeMap<String, Required>>, D::Error> {
+    let all = BTreeMap::<String, Required>::deserialize(from)?;
+    for (capability, Required(wanted)) in &all {
+        if let Some(why) = wrong_size(capability, &wanted.to_string()) {
+            let message = format!("`{capability}` cannot be `{wanted}`: {why}");
+            return Err(serde::de::Error::custom(message));
+        }
+    }
+    Ok(Some(all))
 }
 
 impl schemars::JsonSchema for Required {

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use target_fixtures::{metadata::SIZES, requirement::Requirement};
 use toml::{Spanned, de::DeTable};
 
 use super::{
@@ -343,15 +344,28 @@ fn check_capabilities(
             }
             _ => None,
         };
-        match text {
-            Some(text) => drop(checked.insert(key.into_inner(), text)),
-            None => problems.add(
-                Problem::new(format!("bad capability `{}`", key.get_ref()), value.span())
-                    .label("must be text or a number, 0 or more"),
-            ),
+        let wrong = match &text {
+            Some(text) => wrong_size(key.get_ref(), text),
+            None => Some("must be text or a number, 0 or more".to_owned()),
+        };
+        if let Some(why) = wrong {
+            let message = format!("bad capability `{}`", key.get_ref());
+            problems.add(Problem::new(message, value.span()).label(why));
         }
+        checked.extend(text.map(|text| (key.into_inner(), text)));
     }
     checked
+}
+
+/// Why this is no size, where the capability is one.
+pub(super) fn wrong_size(capability: &str, text: &str) -> Option<String> {
+    if !SIZES.contains(&capability) {
+        return None;
+    }
+    match text.parse::<Requirement>() {
+        Ok(size) => size.no_size(),
+        Err(why) => Some(why),
+    }
 }
 
 #[cfg(test)]

@@ -180,6 +180,9 @@ impl TryFrom<String> for Pattern {
         let inside = text
             .strip_prefix('/')
             .and_then(|rest| rest.strip_suffix('/'));
+        if inside.unwrap_or(&text).trim().is_empty() {
+            return Err("an empty pattern matches everything".to_owned());
+        }
         let regex = inside
             .map(|inside| regex::RegexBuilder::new(inside).multi_line(true).build())
             .transpose()
@@ -229,6 +232,8 @@ mod tests {
                 "`timeout` means nothing",
             ),
             ("console = \"/(/\"", "`/(/` is no regular expression"),
+            ("console = \"\"", "an empty pattern matches everything"),
+            ("console = \"//\"", "an empty pattern matches everything"),
         ] {
             let error = wait(text).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");

@@ -12,7 +12,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::{json::Json, value};
+use crate::{json::Json, requirement::Requirement, value};
 
 /// What kind of value a key takes.
 #[derive(Clone, Copy)]
@@ -197,6 +197,12 @@ impl Arguments {
     }
 
     fn require(&mut self, key: String, span: Span, text: String) -> Result<()> {
+        let size = matches!(key.as_str(), "disk" | "memory");
+        let parsed = text.parse::<Requirement>().ok().filter(|_| size);
+        if let Some(why) = parsed.and_then(|parsed| parsed.no_size()) {
+            let message = format!("`{key}` cannot be `{text}`: {why}");
+            return Err(syn::Error::new(span, message));
+        }
         match self.requirements.insert(key.clone(), Json::Text(text)) {
             Some(_) => Err(syn::Error::new(
                 span,

@@ -49,6 +49,9 @@ pub(super) enum Value {
     Text(String),
 }
 
+/// The units of sizes, for people.
+pub(super) const UNIT_NAMES: &str = "B, kB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB";
+
 const UNITS: [(&str, f64); 12] = [
     ("B", 1.0),
     ("kB", 1e3),
@@ -120,7 +123,7 @@ impl Term {
         if sign.orders() && matches!(value, Value::Text(_)) {
             return Err(format!(
                 "the requirement `{whole}` compares, but `{written}` is neither a number nor a version \
-                 nor a size in B, kB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB"
+                 nor a size in {UNIT_NAMES}"
             ));
         }
         let written = written.to_owned();

@@ -10,6 +10,9 @@ fn numbers(_: &[Target]) {}
 #[target_test(timeout = "0s", memory = ">= 1 GiX", cores = 4, disk = "=> 1 GB", requires(cores = "> 1", "gpu.memory" = ">="))]
 fn requirements(_: &Target) {}
 
+#[target_test(memory = ">= 8", requires(disk = "8 gib", cores = "8"))]
+fn sizes(_: &Target) {}
+
 #[target_test(skip, skip(platform = "ssh"), skip(""), expect_fail("bug 7", targets = "x", feature = "a", feature = "b"))]
 fn conditions(_: &Target) {}
 
