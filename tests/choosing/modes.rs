@@ -99,6 +99,32 @@ fn paths_of_a_mode_start_at_the_workspaces_root() {
     std::fs::remove_file(root("tests/typed.xml")).expect("the report");
 }
 
+/// What a scenario refers to is looked at before it is run.
+#[test]
+fn check_finds_what_is_wrong_with_a_scenario() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let check = |rest: &str| {
+        world.file("target-test.toml", &format!("{targets}{rest}"));
+        world.run(&["check"])
+    };
+    let recipe = "[recipes.only]\nsteps = [{ put = \"nowhere\", to = \"/tmp/x\" }]\n";
+    check(recipe).code(0);
+    let scenario = "[[scenarios]]\nname = \"quick\"\n";
+    check(&format!("{recipe}{scenario}recipe = \"only\"\n"))
+        .code(78)
+        .says("scenario `quick`: recipe `only`: there is no file or folder `");
+    let filterset = |set: &str| check(&format!("{scenario}filterset = {set:?}\n"));
+    filterset("test(smoke) & package(choosing-world) | binary_id(choosing-world::all)").code(0);
+    filterset("tset(smoke)")
+        .code(78)
+        .says("unparsed input")
+        .says("scenario `quick`: nextest cannot read its filterset `tset(smoke)`");
+    filterset("package(nobody)")
+        .code(78)
+        .says("no packages matched this");
+}
+
 #[test]
 fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
     let world = world();

@@ -11,8 +11,13 @@ use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, TestArgs},
-    commands::{choice::Choice, mode, setting::Setting},
-    error::Result,
+    commands::{
+        choice::Choice,
+        mode,
+        setting::{self, Setting},
+    },
+    error::{Error, ErrorKind, Result},
+    execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
     ui,
 };
@@ -24,6 +29,8 @@ use crate::{
 pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     let setting = Setting::find(global, &NextestArgs::default())?;
     setting.check_on_disk()?;
+    setting.check_scenarios()?;
+    check_filtersets(&setting)?;
     mode::check(&setting.playbook)?;
     if args.tests {
         Choice::make(global, &TestArgs::default())?;
@@ -31,6 +38,27 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;
     Ok(0)
+}
+
+/// Scenarios' filtersets are nextest's language: it is asked.
+fn check_filtersets(setting: &Setting) -> Result<()> {
+    let scenarios = setting.playbook.rules.scenarios.iter();
+    let sets =
+        scenarios.filter_map(|scenario| Some((&scenario.name, scenario.filterset.as_ref()?)));
+    let sets: Vec<_> = sets.collect();
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let nextest = Nextest::find(Words::default(), false)?;
+    let metadata = setting::joined(setting::cargo_metadata(&NextestArgs::default()))?;
+    for (name, set) in sets {
+        if let Some(why) = nextest.refuses(set, &metadata)? {
+            ui::raw(&why);
+            let message = format!("scenario `{name}`: nextest cannot read its filterset `{set}`");
+            return Err(Error::new(ErrorKind::Playbook, message));
+        }
+    }
+    Ok(())
 }
 
 /// References that have no value here: they may have one where the tests run.

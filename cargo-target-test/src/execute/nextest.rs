@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nextest_metadata::TestListSummary;
+use nextest_metadata::{NextestExitCode, TestListSummary};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -31,6 +31,10 @@ pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
 /// Makes nextest start tests directly. Otherwise it starts itself first, once for each test, lest a Ctrl-Z in the
 /// wrong moment stop a child whose start it waits for: a third of all work on a short test.
 pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
+
+/// What Cargo built, where it built nothing.
+const NO_BINARIES: &str = r#"{"rust-build-meta": {"target-directory": "/", "base-output-directories": [],
+"non-test-binaries": {}, "linked-paths": []}, "rust-binaries": {}}"#;
 
 /// The command that installs it.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
@@ -115,6 +119,29 @@ impl Nextest {
         serde_json::from_slice(&output.stdout).map_err(|error| {
             Error::new(ErrorKind::Nextest, "cannot read cargo-nextest's list").with_source(error)
         })
+    }
+
+    /// What nextest has against a filterset, if anything, in its own words: asked over no binaries, so nothing is built.
+    /// Which binaries there are is known only after a build: of a filterset that names some this says nothing.
+    ///
+    /// # Errors
+    /// When nextest cannot be asked.
+    pub fn refuses(&self, filterset: &str, cargo_metadata: &[u8]) -> Result<Option<String>> {
+        if filterset.contains("binary") {
+            return Ok(None);
+        }
+        let directory = tempfile::tempdir()?;
+        let [workspace, binaries] =
+            ["workspace", "binaries"].map(|name| directory.path().join(name));
+        fs_err::write(&workspace, cargo_metadata)?;
+        fs_err::write(&binaries, NO_BINARIES)?;
+        let mut command = self.command("list");
+        command.arg("--cargo-metadata").arg(&workspace);
+        command.arg("--binaries-metadata").arg(&binaries);
+        command.args(["--color=never", "--filterset", filterset]);
+        let output = process::output(command)?;
+        let refused = output.status.code() == Some(NextestExitCode::INVALID_FILTERSET);
+        Ok(refused.then(|| String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
     /// Whether the user's selection or configuration may leave out more than what is ignored: only then

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Setting, run_id};
 use crate::{
     error::{Error, ErrorKind, Result},
-    playbook::{self, OnDirty, Step},
+    playbook::{self, OnDirty, Recipe, Step},
     provision::{
         self, Wanted,
         platform::{Order, Platform},
@@ -54,23 +54,31 @@ impl Setting {
         Ok(orders)
     }
 
+    /// Whether the files are there that scenarios' recipes take along: no target needs them before one is run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`], the scenario named.
+    pub fn check_scenarios(&self) -> Result<()> {
+        for scenario in &self.playbook.rules.scenarios {
+            let recipe = scenario.recipe.as_ref();
+            let recipe = recipe.and_then(|name| self.playbook.recipes.get(name));
+            if let Some(why) = recipe.and_then(missing) {
+                let message = format!("scenario `{}`: {why}", scenario.name);
+                return Err(Error::new(ErrorKind::Playbook, message));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the files are there that its recipes take along.
     fn check_recipe(&self, wanted: &Wanted) -> Result<()> {
         let clean = match &wanted.care.on_dirty {
             Some(OnDirty::Clean(recipe)) => Some(recipe),
             _ => None,
         };
-        for recipe in wanted.care.recipe.iter().chain(clean) {
-            for source in recipe.steps.iter().filter_map(Step::source) {
-                let path = playbook::resolve_path(&recipe.directory, source);
-                if !path.exists() {
-                    let (recipe, path) = (&recipe.name, path.display());
-                    let message = format!("recipe `{recipe}`: there is no file or folder `{path}`");
-                    return Err(Error::new(ErrorKind::Playbook, message));
-                }
-            }
-        }
-        Ok(())
+        let mut recipes = wanted.care.recipe.iter().chain(clean);
+        let missing = recipes.find_map(|recipe| missing(recipe));
+        missing.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Playbook, why)))
     }
 
     /// What the pool is asked for, for `need` instances of a target at once and for spares beyond its count.
@@ -101,4 +109,15 @@ impl Setting {
         };
         Ok((0..need).map(wanted).collect())
     }
+}
+
+/// What a recipe takes along that is not there.
+fn missing(recipe: &Recipe) -> Option<String> {
+    let sources = recipe.steps.iter().filter_map(Step::source);
+    let mut paths = sources.map(|source| playbook::resolve_path(&recipe.directory, source));
+    let path = paths.find(|path| !path.exists())?;
+    let (recipe, path) = (&recipe.name, path.display());
+    Some(format!(
+        "recipe `{recipe}`: there is no file or folder `{path}`"
+    ))
 }
