@@ -23,7 +23,7 @@ pub use overrides::{change, demands};
 pub use prefer::Prefer;
 pub use select::{everywhere, exact_names, expected_failure, fits, missed, skip_reason};
 
-use crate::playbook::{Expression, Rule, Select};
+use crate::playbook::{Expression, Override, Rule, Select};
 
 /// What decides which cases there are and when they start.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct Choosing<'a> {
     pub criteria: &'a [Rule],
     /// The command line's: all have to hold.
     pub expressions: &'a [Expression],
+    /// The playbook's, which have changed what tests declare.
+    pub overrides: &'a [Override],
     /// Which target a test gets that does not care.
     pub prefer: Prefer,
     /// How long cases took earlier.
@@ -52,6 +54,7 @@ impl Default for Choosing<'_> {
             select: Select::default(),
             criteria: &[],
             expressions: &[],
+            overrides: &[],
             prefer: Prefer::default(),
             durations: &NOTHING,
             shared: false,

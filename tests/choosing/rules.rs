@@ -73,6 +73,20 @@ fn the_command_line_chooses_beside_the_playbook() {
     wrong
         .says("the playbook has no target `esat`")
         .says("did you mean `east`?");
+    let wrong = world
+        .run(&["--criteria", "not (area = xdp and target = esat)"])
+        .code(2);
+    wrong
+        .says("the playbook has no target `esat`")
+        .says("did you mean `east`?");
+    let none = [
+        "--criteria",
+        "not target = none* and not target = west",
+        "--on",
+        "east",
+        "seed::smoke",
+    ];
+    assert_eq!(cases(&world, &none).len(), 3);
 }
 
 #[test]
@@ -209,6 +223,24 @@ fn overrides_of_plain_tests_count() {
     assert_eq!(run.lines_with(&["PASS", "plain::fails"]), 2, "{run:?}");
     run.says("timed out after 100ms")
         .says("target-test: skip: plain::fails_again: bug 9");
+}
+
+/// What is said of targets means nothing where there is none.
+#[test]
+fn overrides_of_plain_tests_that_say_what_targets_they_need_are_told() {
+    let world = world();
+    let overrides = "[[overrides]]\nname = \"/^plain::/\"\ncount = 2\nreuse = false\npriority = 1\n\
+                     [[overrides]]\nname = \"plain::fails_first\"\nretries = 1\n\
+                     [[overrides]]\nname = \"s\"\ncount = 1\n";
+    world.file("target-test.toml", &format!("{TARGET}{overrides}"));
+    let list = world.run(&["list"]).code(0);
+    let said = "`count`, `reuse` of the override for `/^plain::/` change nothing";
+    assert_eq!(list.lines_with(&["warning: ", said]), 1, "{list:?}");
+    assert_eq!(list.lines_with(&["change nothing"]), 1, "{list:?}");
+    world
+        .run(&["list", "--all-tests"])
+        .code(0)
+        .never_says("change nothing");
 }
 
 /// A filter that means only what can run nowhere, and one that means more, are no passes in silence.

@@ -76,7 +76,7 @@ impl Choice {
         args.refuse_unsupported()?;
         let expressions = staging::expressions(&tests.choosing)?;
         let mut setting = Setting::find(global, args)?;
-        let scenes = setting.stage(&tests.choosing)?;
+        let scenes = setting.stage(&tests.choosing, &expressions)?;
         setting.check_on_disk()?;
         let cargo_metadata = setting::cargo_metadata(args);
         let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
@@ -93,9 +93,9 @@ impl Choice {
                 false => setting.playbook.select,
             },
             durations: &durations,
-            ..staging::choosing(tests, &rules.criteria, &expressions)
+            ..staging::choosing(tests, rules, &expressions)
         };
-        let plan = plan::build(&inventory, &setting.playbook.targets, &choosing);
+        let plan = plan::build(&inventory, &setting.playbook.targets, &choosing)?;
         let directory = setting::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;

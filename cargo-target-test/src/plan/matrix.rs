@@ -10,11 +10,12 @@ use target_fixtures::metadata::Metadata;
 use super::{
     Case, Choosing, Durations, Exclusion, Plan,
     criteria::{Criteria, Said},
-    notes, order,
+    notes, order, overrides,
     prefer::Loads,
     select::{everywhere, expected_failure, fits, skip_reason},
 };
 use crate::{
+    error::{Error, ErrorKind, Result},
     inventory::{Inventory, Test},
     playbook::{Select, Target},
 };
@@ -24,7 +25,10 @@ use crate::{
 /// Tests of host binaries run once, on the host. Of the others, those with `#[target_test]` are multiplied;
 /// those without are where `select` is [`Select::All`] or no test has the attribute, else they run once, on the host.
 /// Of both kinds only what criteria include.
-pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>) -> Plan {
+///
+/// # Errors
+/// [`ErrorKind::Playbook`] for more than a million cases.
+pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>) -> Result<Plan> {
     let on_targets = |test: &Test| !inventory.binaries[test.binary].host;
     let mut attributes = inventory.tests.iter().filter(|test| test.attribute);
     let all = choosing.select == Select::All || !attributes.any(on_targets);
@@ -33,18 +37,23 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     let (multiplied, plain): (Vec<_>, Vec<_>) =
         tests.partition(|(_, test)| on_targets(test) && (all || test.attribute));
     let criteria = Criteria::new(choosing, inventory, targets);
-    let warnings = criteria.idle(&plain);
+    let mut warnings = criteria.idle(&plain);
+    warnings.extend(overrides::on_host(choosing.overrides, inventory, &plain));
     let mut matrix = Matrix {
         inventory,
         targets,
         criteria: &criteria,
         taken: bracketed(&plain),
+        planned: 0,
         plan: Plan::default(),
     };
     for (number, test) in plain {
         matrix.add_plain(number, test);
     }
     matrix.multiply(multiplied, choosing);
+    if matrix.planned > MOST_CASES {
+        return Err(too_many(matrix.planned));
+    }
     let mut plan = matrix.plan;
     // Those that do not care came last.
     plan.cases.sort_by_key(|case| (case.test, case.target));
@@ -60,7 +69,16 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     plan.notes = notes::notes(&plan, inventory);
     plan.impossible = notes::impossible(&plan, inventory);
     plan.warnings = warnings;
-    plan
+    Ok(plan)
+}
+
+/// The most cases of a plan: each takes memory, here and in nextest.
+const MOST_CASES: u64 = 1_000_000;
+
+fn too_many(planned: u64) -> Error {
+    let message = format!("{planned} cases are too many: a plan has at most {MOST_CASES}");
+    Error::new(ErrorKind::Playbook, message)
+        .with_hint("cases are tests x targets x `times` of criteria; `--on` leaves some targets")
 }
 
 /// Names that a plain test took and a case could have: binary and name.
@@ -79,6 +97,8 @@ struct Matrix<'a> {
     targets: &'a [Target],
     criteria: &'a Criteria<'a>,
     taken: Taken<'a>,
+    /// How many cases there are, also beyond the most.
+    planned: u64,
     plan: Plan,
 }
 
@@ -159,7 +179,7 @@ impl Matrix<'_> {
     }
 
     /// Whether a test can run so often on a target.
-    fn times(&self, test: &Test, target: &Target, times: u32) -> Result<(), String> {
+    fn times(&self, test: &Test, target: &Target, times: u32) -> std::result::Result<(), String> {
         let metadata = test.metadata.as_ref();
         if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
             return Err(format!("skip: {reason}"));
@@ -176,6 +196,10 @@ impl Matrix<'_> {
 
     /// The cases of a test on a target.
     fn add(&mut self, number: usize, at: usize, times: u32) {
+        self.planned += u64::from(times);
+        if self.planned > MOST_CASES {
+            return;
+        }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
         let metadata = test.metadata.as_ref();
         let expected = metadata.and_then(|metadata| expected_failure(metadata, target));

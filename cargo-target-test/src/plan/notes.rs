@@ -192,7 +192,7 @@ mod tests {
             criteria: &[twice, all],
             ..Choosing::default()
         };
-        let plan = build(&inventory, &targets, &choosing);
+        let plan = build(&inventory, &targets, &choosing).unwrap();
         for (filter, expected) in [
             (
                 "pair[beta]",
@@ -227,7 +227,7 @@ mod tests {
             ("pair", Some(json!({"count": 2}))),
             ("here", Some(json!({}))),
         ]);
-        let plan = build(&inventory, &targets, &Choosing::default());
+        let plan = build(&inventory, &targets, &Choosing::default()).unwrap();
         for (filters, expected) in [
             (&[][..], &[0, 1][..]),
             (&["net::", "here"], &[0]),

@@ -3,7 +3,7 @@
 //! Owns which tests an override means. Must not know what is made of a declaration.
 
 use crate::{
-    inventory::Inventory,
+    inventory::{Inventory, Test},
     playbook::{Override, Rules},
 };
 
@@ -26,6 +26,26 @@ pub fn change<'a>(inventory: &mut Inventory, overrides: &'a [Override]) -> Vec<&
         }
     }
     idle
+}
+
+/// Overrides that say which targets and instances tests need, and mean only tests that run once, on the host; a
+/// sentence each.
+pub(super) fn on_host(
+    overrides: &[Override],
+    inventory: &Inventory,
+    plain: &[(usize, &Test)],
+) -> Vec<String> {
+    let sentence = |change: &Override| {
+        let is_meant = |test: &Test| change.name.is_match(&test.name);
+        let meant = inventory.tests.iter().filter(|test| is_meant(test)).count();
+        let on_host = plain.iter().filter(|(_, test)| is_meant(test)).count();
+        let keys = change.of_targets();
+        (meant > 0 && meant == on_host && !keys.is_empty()).then(|| {
+            let (keys, name) = (keys.join("`, `"), String::from(change.name.clone()));
+            format!("`{keys}` of the override for `{name}` change nothing: it matches only tests that run once, on the host")
+        })
+    };
+    overrides.iter().filter_map(sentence).collect()
 }
 
 /// What a playbook demands that tests with the attribute do not declare, and categories that it does not know; a

@@ -25,6 +25,21 @@ pub enum Expression {
     Is(Box<Rule>),
 }
 
+impl Expression {
+    /// The targets that it names, without patterns.
+    pub fn targets(&self) -> Vec<&str> {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().flat_map(Self::targets).collect(),
+            Self::Not(one) => one.targets(),
+            Self::Is(rule) => {
+                let names = rule.target.iter().flat_map(|texts| &texts.0);
+                let names = names.map(String::as_str);
+                names.filter(|name| !name.contains('*')).collect()
+            }
+        }
+    }
+}
+
 /// The fields of a comparison.
 const FIELDS: [&str; 9] = [
     "name", "area", "category", "priority", "tag", "owner", "feature", "platform", "target",

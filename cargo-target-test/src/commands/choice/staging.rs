@@ -8,7 +8,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::{self, Choosing, Order, Prefer},
-    playbook::{self, Expression, Rule, Rules, Scenario, Target},
+    playbook::{self, Expression, Playbook, Rules, Scenario, Target},
     ui,
 };
 
@@ -20,15 +20,29 @@ pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
         .collect()
 }
 
+/// Whether the playbook has the targets that `--criteria` names: alone or, where a scenario may be before it, after a
+/// slash.
+fn check_targets(playbook: &Playbook, expressions: &[Expression]) -> Result<()> {
+    let names = playbook.targets.iter().map(|target| target.name.as_str());
+    let names: Vec<_> = names.collect();
+    let mut named = expressions.iter().flat_map(Expression::targets);
+    let is_unknown = |name: &&str| !names.contains(&name.rsplit('/').next().unwrap_or(name));
+    match named.find(is_unknown) {
+        Some(name) => Err(playbook::unknown_name("target", name, &names)),
+        None => Ok(()),
+    }
+}
+
 /// What options and criteria come to.
 pub(super) fn choosing<'a>(
     tests: &TestArgs,
-    criteria: &'a [Rule],
+    rules: &'a Rules,
     expressions: &'a [Expression],
 ) -> Choosing<'a> {
     Choosing {
-        criteria,
+        criteria: &rules.criteria,
         expressions,
+        overrides: &rules.overrides,
         prefer: match tests.choosing.prefer {
             Some(PreferArg::Fastest) => Prefer::Fastest,
             Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
@@ -91,7 +105,12 @@ impl Setting {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for a name that the playbook does not have.
-    pub(super) fn stage(&mut self, choosing: &ChoosingArgs) -> Result<Option<String>> {
+    pub(super) fn stage(
+        &mut self,
+        choosing: &ChoosingArgs,
+        expressions: &[Expression],
+    ) -> Result<Option<String>> {
+        check_targets(&self.playbook, expressions)?;
         let playbook = &mut self.playbook;
         let all = playbook.rules.scenarios.clone();
         let scenarios = playbook::chosen_scenarios(&all, &choosing.scenario)?;

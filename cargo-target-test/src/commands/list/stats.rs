@@ -208,7 +208,7 @@ mod tests {
             ("plain", None),
         ]);
         let targets = [testing::target("s"), testing::target("t")];
-        let plan = build(&inventory, &targets, &Choosing::default());
+        let plan = build(&inventory, &targets, &Choosing::default()).unwrap();
         let stats = |key| Stats::new(&inventory, &plan, &targets, |_, _| true, key);
         let json = stats("").expect("stats").json();
         assert_eq!(

@@ -20,7 +20,7 @@ fn world() -> (Inventory, Vec<Target>, Plan) {
     inventory.tests[2].ignored = true;
     let mut targets = ["alpha", "beta", "gamma"].map(testing::target).to_vec();
     targets[2].count = 2;
-    let plan = plan::build(&inventory, &targets, &plan::Choosing::default());
+    let plan = plan::build(&inventory, &targets, &plan::Choosing::default()).unwrap();
     (inventory, targets, plan)
 }
 

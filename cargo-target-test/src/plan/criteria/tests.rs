@@ -27,7 +27,7 @@ fn planned(tests: &[(&str, Option<Value>)], criteria: &[Rule], expressions: &[Ex
         ..Choosing::default()
     };
     let targets = [testing::target("debian"), testing::target("ubuntu")];
-    build(&testing::inventory(tests), &targets, &choosing)
+    build(&testing::inventory(tests), &targets, &choosing).unwrap()
 }
 
 fn names(plan: &Plan) -> Vec<&str> {

@@ -35,9 +35,31 @@ fn shards_plan_the_same_cases() {
             shared,
             ..Choosing::default()
         };
-        let plan = build(&inventory, &targets(&["x", "y"]), &choosing);
+        let plan = build(&inventory, &targets(&["x", "y"]), &choosing).unwrap();
         assert_eq!(names(&plan), ["busy[x]", expected]);
     }
+}
+
+/// What is too much is refused before it takes memory.
+#[test]
+fn a_plan_has_at_most_a_million_cases() {
+    let many = toml::from_str("times = 10000").expect("a rule");
+    let choosing = Choosing {
+        criteria: &[many],
+        ..Choosing::default()
+    };
+    let of = |count: usize| {
+        let targets: Vec<_> = (0..count)
+            .map(|at| testing::target(&format!("x{at}")))
+            .collect();
+        build(&testing::inventory(&[("smoke", None)]), &targets, &choosing)
+    };
+    assert_eq!(of(3).unwrap().cases.len(), 30_000);
+    let error = of(101).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "1010000 cases are too many: a plan has at most 1000000"
+    );
 }
 
 #[test]
@@ -63,7 +85,8 @@ fn which_tests_are_multiplied() {
             &testing::inventory(tests),
             &targets(&["x", "y"]),
             &selected(select),
-        );
+        )
+        .unwrap();
         assert_eq!((names(&plan), plan.plain.clone()), (cases, plain));
     }
     assert_eq!(
@@ -71,7 +94,8 @@ fn which_tests_are_multiplied() {
             &Inventory::default(),
             &targets(&["x"]),
             &selected(Select::Auto)
-        ),
+        )
+        .unwrap(),
         Plan::default()
     );
 }
@@ -82,7 +106,7 @@ fn tests_of_host_binaries_run_once_and_decide_nothing() {
     inventory.binaries.push(testing::binary("macros", true));
     inventory.tests[1].binary = 1;
     for select in [Select::Auto, Select::All] {
-        let plan = build(&inventory, &targets(&["x"]), &selected(select));
+        let plan = build(&inventory, &targets(&["x"]), &selected(select)).unwrap();
         assert_eq!(
             (names(&plan), &plan.plain, &plan.notes),
             (vec!["smoke[x]"], &vec![1], &vec![])
@@ -97,7 +121,7 @@ fn a_case_carries_what_its_test_declares() {
     let inventory = testing::inventory(&[("pair", Some(declared))]);
     let mut targets = targets(&["x", "y"]);
     targets.iter_mut().for_each(|target| target.count = 2);
-    let plan = build(&inventory, &targets, &selected(Select::Auto));
+    let plan = build(&inventory, &targets, &selected(Select::Auto)).unwrap();
     let [x, y] = plan.cases.as_slice() else {
         panic!("{plan:?}")
     };
@@ -119,7 +143,7 @@ fn every_exclusion_has_its_reason() {
         ),
         ("pair", Some(json!({"count": 2}))),
     ]);
-    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto)).unwrap();
     assert_eq!(names(&plan), ["not_x[y]"]);
     let excluded: Vec<_> = plan
         .excluded
@@ -147,7 +171,7 @@ fn every_exclusion_has_its_reason() {
 #[test]
 fn a_name_that_is_taken_is_said() {
     let inventory = testing::inventory(&[("smoke", Some(json!({}))), ("smoke[x]", None)]);
-    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto)).unwrap();
     assert_eq!(names(&plan), ["smoke[y]"]);
     assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
     assert!(
@@ -155,7 +179,7 @@ fn a_name_that_is_taken_is_said() {
         "{:?}",
         plan.notes
     );
-    let all = build(&inventory, &targets(&["x", "y"]), &selected(Select::All));
+    let all = build(&inventory, &targets(&["x", "y"]), &selected(Select::All)).unwrap();
     assert_eq!(
         names(&all),
         ["smoke[x]", "smoke[y]", "smoke[x][x]", "smoke[x][y]"]
@@ -165,7 +189,7 @@ fn a_name_that_is_taken_is_said() {
 #[test]
 fn exact_names_that_miss_are_corrected() {
     let inventory = testing::inventory(&[("a::smoke", Some(json!({}))), ("plain", None)]);
-    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto));
+    let plan = build(&inventory, &targets(&["x", "y"]), &selected(Select::Auto)).unwrap();
     assert_eq!(
         missed(
             &plan,
@@ -194,6 +218,7 @@ fn a_hundred_thousand_cases_are_planned() {
     let inventory = testing::inventory(&tests);
     assert_eq!(
         build(&inventory, &targets, &selected(Select::Auto))
+            .unwrap()
             .cases
             .len(),
         100_000
@@ -229,7 +254,7 @@ proptest! {
     ) {
         let tests: Vec<_> = tests.iter().map(|(name, json)| (name.as_str(), json.clone())).collect();
         let (inventory, targets) = (testing::inventory(&tests), targets(&["x", "y", "x.1"]));
-        let plan = build(&inventory, &targets, &selected(if all { Select::All } else { Select::Auto }));
+        let plan = build(&inventory, &targets, &selected(if all { Select::All } else { Select::Auto })).unwrap();
         for number in 0..inventory.tests.len() {
             let plain = plan.plain.contains(&number);
             let cases: Vec<_> =

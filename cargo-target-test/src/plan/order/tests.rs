@@ -17,7 +17,7 @@ fn started(tests: &[(&str, Value)], durations: &Durations, order: Order) -> Vec<
         order,
         ..Choosing::default()
     };
-    let plan = build(&inventory, &[testing::target("t")], &choosing);
+    let plan = build(&inventory, &[testing::target("t")], &choosing).unwrap();
     let mut cases: Vec<_> = plan
         .cases
         .into_iter()
