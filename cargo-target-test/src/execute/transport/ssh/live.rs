@@ -58,6 +58,8 @@ pub(super) struct Live {
     beaten: Instant,
     /// Since when the session has to prove itself before it gets a command.
     doubt: Option<Instant>,
+    /// When it was asked for a sign of life that may still come.
+    asked: Option<Instant>,
     outbound: bool,
     /// Whether it ever ran a command.
     pub(super) used: bool,
@@ -95,6 +97,7 @@ impl Live {
             heard: now,
             beaten: now,
             doubt: None,
+            asked: None,
             outbound: false,
             used: false,
         }
@@ -138,7 +141,7 @@ impl Live {
     /// The socket had something to read.
     pub(super) fn hears(&mut self) {
         self.heard = Instant::now();
-        self.doubt = None;
+        (self.doubt, self.asked) = (None, None);
     }
 
     /// One round over all channels; whether something happened.
@@ -150,8 +153,9 @@ impl Live {
         context: &mut Context<'_>,
     ) -> Result<bool, Dead> {
         self.signs_of_life(!queue.is_empty())?;
-        if self.doubt.is_some() {
-            // Whatever reads now could take the sign of life off the socket, and nobody would know that it came.
+        if self.doubt.is_some() || self.asked.is_some() {
+            // Whatever reads or writes now could take the sign of life off the socket, and nobody would know that it
+            // came. There is nothing to read before the socket says so.
             self.outbound = false;
             return Ok(false);
         }
@@ -279,8 +283,10 @@ impl Live {
             self.heard = now;
         }
         let quiet = now.saturating_duration_since(self.heard);
+        let late = |asked: &Instant| now.saturating_duration_since(*asked) >= limits.answer;
+        self.asked = self.asked.filter(|asked| !late(asked));
         if let Some(since) = self.doubt {
-            if now.saturating_duration_since(since) >= limits.answer {
+            if late(&since) {
                 return Err(Dead("it did not answer after a pause".to_owned()));
             }
         } else if self.tasks.is_empty() {
@@ -310,6 +316,7 @@ impl Live {
                 .session
                 .keepalive_send()
                 .map_err(|error| Dead(error.message().to_owned()))?;
+            self.asked = Some(now);
         }
         Ok(())
     }
@@ -322,7 +329,8 @@ impl Live {
             due.push(self.heard + self.limits.silence);
             due.push(self.heard.max(self.beaten) + self.limits.heartbeat);
         }
-        due.extend(self.doubt.map(|since| since + self.limits.answer));
+        let asked = self.doubt.into_iter().chain(self.asked);
+        due.extend(asked.map(|since| since + self.limits.answer));
         // An answer that another channel's read took off the socket is found by looking again.
         if self.spare.is_none() || self.tasks.iter().any(Task::is_starting) {
             due.push(now + PAUSE);
