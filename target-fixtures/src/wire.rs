@@ -239,7 +239,7 @@ pub enum Request {
         /// In milliseconds.
         millis: u64,
     },
-    /// A piece of standard input or of a file, in the body; answered by [`Reply::Took`] while the request lasts.
+    /// A piece of standard input or of a file, in the body; answered by [`Reply::Took`] once somebody reads it.
     Data,
     /// No more [`Request::Data`]; not answered.
     End,
@@ -285,7 +285,7 @@ pub enum Reply {
         /// Which stream it belongs to.
         stream: Stream,
     },
-    /// So much of what the client sent has found its reader, or never will.
+    /// So much of what the client sent has found its reader.
     Took {
         /// How many bytes of [`Request::Data`].
         bytes: usize,

@@ -3,14 +3,12 @@
 //! Owns who may write, and for how long that waits. Must not know what comes back.
 
 use std::{
-    fmt, io,
-    io::Read,
+    fmt,
+    io::{self, Read},
+    mem,
     net::Shutdown,
     os::unix::net::UnixStream,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Result, Shared};
@@ -27,18 +25,18 @@ pub struct ProcessInput(Arc<Shared>);
 
 /// The way to a command.
 pub(super) struct Sending {
-    stream: Mutex<UnixStream>,
+    stream: UnixStream,
     window: Window,
-    /// Whether an author may write.
-    open: AtomicBool,
+    /// Whether an author may write. Whoever sends has it: frames stay whole, and nothing follows the end of the input.
+    open: Mutex<bool>,
 }
 
 impl Sending {
     pub(super) fn new(stream: UnixStream, open: bool) -> Self {
         Self {
-            stream: Mutex::new(stream),
+            stream,
             window: Window::default(),
-            open: AtomicBool::new(open),
+            open: Mutex::new(open),
         }
     }
 
@@ -50,25 +48,50 @@ impl Sending {
     /// Nobody waits here any more, and the broker ends what still runs.
     pub(super) fn close(&self) {
         self.window.close();
-        let _ = self.stream().shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// The broker always reads on: nobody has this for long.
-    fn stream(&self) -> std::sync::MutexGuard<'_, UnixStream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, bool> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, request: &Request, body: &[u8]) -> io::Result<()> {
-        write_frame(&mut *self.stream(), request, body)
+        let _turn = self.open();
+        write_frame(&mut &self.stream, request, body)
+    }
+
+    /// Sends a piece of an author's; false when the input has ended.
+    fn send_piece(&self, piece: &[u8]) -> io::Result<bool> {
+        let open = self.open();
+        if *open {
+            write_frame(&mut &self.stream, &Request::Data, piece)?;
+        }
+        Ok(*open)
+    }
+
+    /// Ends the input; a write that waits ends, too.
+    fn end_input(&self) {
+        let mut open = self.open();
+        if mem::take(&mut *open) {
+            // Whoever is gone does not read.
+            let _ = write_frame(&mut &self.stream, &Request::End, &[]);
+            self.window.close();
+        }
     }
 }
 
 impl Shared {
     /// Whoever is gone does not mind.
     pub(super) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
-        match self.sending.send(request, body) {
+        self.unless_over(self.sending.send(request, body), ())
+    }
+
+    /// What came of sending; this, where nobody is there any more to mind.
+    fn unless_over<T>(&self, sent: io::Result<T>, over: T) -> Result<T> {
+        match sent {
             Err(error) if self.is_running() => Err(broken(&error)),
-            _ => Ok(()),
+            sent => Ok(sent.unwrap_or(over)),
         }
     }
 
@@ -97,30 +120,31 @@ impl ProcessInput {
     /// [`ErrorKind::Timeout`], ...). [`ErrorKind::Request`] after [`close`](Self::close), [`ErrorKind::Infra`] when the
     /// broker is gone. What need not wait is no error, whoever reads it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
-        if !self.0.sending.open.load(Ordering::Relaxed) {
-            let what = format!(
-                "write to `{}`: its input is closed",
-                self.0.judgement.command
-            );
-            return Err(TargetError::new(ErrorKind::Request, what));
-        }
+        let Shared { sending, .. } = &*self.0;
         for piece in bytes.as_ref().chunks(CHUNK) {
-            if !self.0.sending.window.take(piece.len()) {
+            let fits = sending.window.take(piece.len());
+            if !fits && *sending.open() {
                 let what =
                     |names| format!("write to {names}: it does not read its input, and ended");
                 return Err(self.0.told(what));
             }
-            self.0.send(&Request::Data, piece)?;
+            if !fits || !self.0.unless_over(sending.send_piece(piece), true)? {
+                return Err(self.closed());
+            }
         }
         Ok(())
     }
 
-    /// Ends it: the command reads what was written, then no more.
+    fn closed(&self) -> TargetError {
+        let command = &self.0.judgement.command;
+        let what = format!("write to `{command}`: its input is closed");
+        TargetError::new(ErrorKind::Request, what)
+    }
+
+    /// Ends it: the command reads what was written, then no more. A [`write`](Self::write) that another thread is in the
+    /// midst of ends as one that comes after.
     pub fn close(&self) {
-        if self.0.sending.open.swap(false, Ordering::Relaxed) {
-            // Whoever is gone does not read.
-            let _ = self.0.send(&Request::End, &[]);
-        }
+        self.0.sending.end_input();
     }
 }
 

@@ -29,7 +29,7 @@ enum To {
 
 /// What came of it.
 pub(super) enum Fed {
-    /// So many bytes wait no more.
+    /// So many bytes have found their reader.
     Took(usize),
     /// A signal for the command, by name.
     Signal(String),
@@ -76,25 +76,26 @@ impl Feed {
                     Some(_) => return Err(io::ErrorKind::InvalidData.into()),
                     None => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },
-                bytes = self.pass_on(), if waits => {
-                    self.bytes -= bytes;
-                    if bytes > 0 {
-                        return Ok(Fed::Took(bytes));
-                    }
-                }
+                bytes = self.pass_on(), if waits => if bytes > 0 {
+                    return Ok(Fed::Took(bytes));
+                },
             }
         }
     }
 
-    /// Gives the first of what waits to its reader, when there is room; how many bytes it was. A receiver may stop
-    /// listening earlier: a command need not read all its input.
+    /// Gives the first of what waits to its reader, when there is room; how many bytes it took. A receiver may stop
+    /// listening earlier: a command need not read all its input. What is left then is dropped, and nobody took it: who
+    /// sends more waits for the command's end, on every transport.
     async fn pass_on(&mut self) -> usize {
         let bytes = match self.waiting.front() {
             Some(Piece::Data(bytes)) => bytes.len(),
             Some(Piece::End) | None => 0,
         };
         let reads = match &self.to {
-            To::None => self.waiting.pop_front().is_some(),
+            To::None => {
+                self.waiting.pop_front();
+                false
+            }
             To::Command(to) => {
                 let room = to.reserve().await;
                 match (room, self.waiting.pop_front()) {
@@ -116,10 +117,12 @@ impl Feed {
                 }
             }
         };
-        if !reads {
-            self.to = To::None;
+        self.bytes -= bytes;
+        if reads {
+            return bytes;
         }
-        bytes
+        self.to = To::None;
+        0
     }
 }
 
