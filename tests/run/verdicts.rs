@@ -106,6 +106,25 @@ fn a_cause_is_told_once() {
     world.is_clean();
 }
 
+/// The deploy of the first instance passed, and says nothing of why it could not be replaced: the case does.
+#[test]
+fn a_replacement_that_cannot_be_had_is_told_in_full() {
+    let spends = "[[overrides]]\nname = \"/./\"\nreuse = false\n";
+    let world = World::on_machines(&format!("{GOOD}{spends}"));
+    let up = std::fs::read_to_string(world.path("up")).unwrap();
+    let once = "[ -e once ] && { read -r order; echo no quota >&2; echo call 4711 >&2; exit 3; }; : >once\n";
+    world.program("up", &up.replacen("#!/bin/sh\n", once, 1));
+    let run = world
+        .run(&["passes", "quick", "skips"])
+        .code(69)
+        .line_with(&["PASS", "deploy[good-0]"])
+        .line_with(&["infra: good-0 could not be deployed: ", "code 3:"])
+        .never_says("says more");
+    let told = run.lines_with(&["    no quota"]);
+    assert!(told > 0, "{run:?}");
+    world.is_clean();
+}
+
 /// One real failure, of a case or of a plain test, is a failure.
 #[test]
 fn infra_does_not_hide_failures() {

@@ -220,11 +220,13 @@ impl Supply {
         why.filter(|_| possible < count)
     }
 
-    /// What a case says of a failure that befell it: of a deploy only the gist, where an entry of the run tells all.
+    /// What a case says of a failure that befell it: of a deploy only the gist, where an entry of the run tells all. An
+    /// entry tells of the first instance, and nothing of why that could not be replaced.
     pub(super) fn told(&self, core: &Core, failure: &Failure) -> Failure {
         let same = |slot: &Slot| matches!(slot, Slot::Failed(known, _) if known.message == failure.message);
         let failed = self.slots().iter().position(same);
-        let entry = failed.and_then(|index| core.names.deploy_of(&self.wanted[index].instance()));
+        let first = failed.filter(|index| !self.usage().was_ready(*index));
+        let entry = first.and_then(|index| core.names.deploy_of(&self.wanted[index].instance()));
         match entry {
             Some(entry) => Failure {
                 message: gist(&failure.message),
@@ -314,7 +316,7 @@ impl Supply {
 
     fn set(&self, index: usize, slot: Slot) {
         match slot.ready() {
-            Some(supplied) => self.usage().ready(&supplied.record.id),
+            Some(supplied) => self.usage().ready(index, &supplied.record.id),
             None => self.usage().ended(index),
         }
         self.slots()[index] = slot;

@@ -3,7 +3,7 @@
 //! Owns the clock of each. Must not know what they did.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -24,8 +24,8 @@ pub struct Used {
 pub(super) struct Usage {
     since: Vec<Option<Instant>>,
     before: Duration,
-    /// The records of all that were ready.
-    seen: BTreeSet<String>,
+    /// The records of all that were ready, and the slot of each.
+    seen: BTreeMap<String, usize>,
 }
 
 impl Usage {
@@ -33,7 +33,7 @@ impl Usage {
         Self {
             since: vec![None; slots],
             before: Duration::ZERO,
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -43,8 +43,13 @@ impl Usage {
     }
 
     /// It is ready, under this record.
-    pub(super) fn ready(&mut self, record: &str) {
-        self.seen.insert(record.to_owned());
+    pub(super) fn ready(&mut self, slot: usize, record: &str) {
+        self.seen.insert(record.to_owned(), slot);
+    }
+
+    /// Whether one was ready there.
+    pub(super) fn was_ready(&self, slot: usize) -> bool {
+        self.seen.values().any(|seen| *seen == slot)
     }
 
     /// It is not any more.
