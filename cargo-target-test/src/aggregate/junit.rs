@@ -11,16 +11,16 @@ use crate::{
     secret::redacted,
 };
 
-/// Puts nextest's reports together into `file`; the parts are removed. One that is missing had no case.
+/// Puts nextest's reports together into `file`; then the parts are removed. One that is missing had no case.
 ///
 /// # Errors
 /// When a file cannot be read or written, or is no report.
 pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let parts: Vec<_> = parts.filter(|part| part.exists()).collect();
     let mut whole = None;
-    for part in parts.filter(|part| part.exists()) {
+    for part in &parts {
         let text = fs_err::read_to_string(part)?;
         let report = Report::deserialize_from_str(&text).map_err(|error| bad(part, &error))?;
-        fs_err::remove_file(part)?;
         whole = Some(match whole {
             Some(whole) => both(whole, report),
             None => report,
@@ -30,7 +30,8 @@ pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<(
         return Ok(());
     };
     let text = whole.to_string().map_err(|error| bad(file, &error))?;
-    Ok(fs_err::write(file, &*redacted(&text))?)
+    fs_err::write(file, &*redacted(&text))?;
+    Ok(parts.into_iter().try_for_each(fs_err::remove_file)?)
 }
 
 fn bad(file: &Path, error: &dyn Display) -> Error {
@@ -135,6 +136,22 @@ two</system-out>
             text.contains("a &lt; b &amp; ") && text.contains("one\ntwo"),
             "{text}"
         );
+    }
+
+    /// What cannot be put together is still to be had.
+    #[test]
+    fn parts_stay_until_the_whole_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [good, bad] = ["good", "bad"].map(|name| folder.path().join(name));
+        fs_err::write(&good, report("x", 1, "0.5")).expect("a part");
+        fs_err::write(&bad, "<testsuites").expect("a part");
+        let (file, nowhere) = (
+            folder.path().join("all.xml"),
+            folder.path().join("none/all.xml"),
+        );
+        merge(&file, [good.as_path(), &bad].into_iter()).expect_err("no report");
+        merge(&nowhere, [good.as_path()].into_iter()).expect_err("no folder");
+        assert!(good.exists() && bad.exists() && !file.exists());
     }
 
     #[test]

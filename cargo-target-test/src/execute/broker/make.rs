@@ -227,8 +227,7 @@ fn could_not(instance: &str, error: &Error) -> Failure {
     let target = instance
         .rsplit_once('-')
         .map_or(instance, |(target, _)| target);
-    let alone =
-        || format!("once that is mended, `cargo target-test '[{target}]'` runs its cases alone");
+    let alone = || format!("once that is mended, the filter `'[{target}]'` runs its cases alone");
     failure.hint.get_or_insert_with(alone);
     failure
 }
