@@ -180,13 +180,13 @@ fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
         .try_for_each(|mut entry| entry.unpack_in(&folder).map(drop))
 }
 
-/// Makes a folder, private until it is complete; whether there was none.
+/// Makes a folder, private until it is complete; whether there was none. Another may make it at the same time.
 fn make_folder(path: &Path) -> io::Result<bool> {
-    if path.is_dir() {
-        return Ok(false);
-    }
     path.parent().map_or(Ok(()), create_dir_all)?;
-    DirBuilder::new().mode(0o700).create(path).map(|()| true)
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(_) if path.is_dir() => Ok(false),
+        made => made.map(|()| true),
+    }
 }
 
 async fn pass_on(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
@@ -258,6 +258,28 @@ impl Read for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tests on several instances may fetch into one folder.
+    #[test]
+    fn a_folder_is_made_by_one_of_many() {
+        let root = tempfile::tempdir().expect("a folder");
+        for round in 0..50 {
+            let path = root.path().join(format!("{round}/logs"));
+            let (barrier, path) = (&std::sync::Barrier::new(8), path.as_path());
+            let made = std::thread::scope(|scope| {
+                let make = || {
+                    barrier.wait();
+                    make_folder(path).expect("a folder")
+                };
+                let makers: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+                let made = makers
+                    .into_iter()
+                    .map(|maker| maker.join().expect("a maker"));
+                made.filter(|made| *made).count()
+            });
+            assert_eq!(made, 1);
+        }
+    }
 
     #[test]
     fn what_ls_says() {
