@@ -113,7 +113,8 @@ impl ProcessInput {
     /// Writes. What the command has not read yet is kept, 1 MiB of it here and some more on the way; beyond that this
     /// waits, and nothing else does: other commands, this one's output and signals to it go their way. The wait ends when
     /// the command reads, or ends: by itself, by its [`timeout`](crate::Command::timeout), by
-    /// [`kill`](super::Process::kill), or because its [`Process`](super::Process) is dropped.
+    /// [`kill`](super::Process::kill), or because its [`Process`](super::Process) is dropped; or another thread
+    /// [closes](Self::close) its input, as [`Process::wait`](super::Process::wait) does.
     ///
     /// # Errors
     /// When it ended while this waited: how, as [`Process::wait`](super::Process::wait) tells it ([`ErrorKind::Exit`],
