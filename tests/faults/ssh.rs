@@ -46,6 +46,25 @@ fn a_host_that_never_speaks_is_infra_and_spares_the_others() {
         .line_with(&["infra: other[mute], quick[mute]: mute-0 could not be deployed"]);
 }
 
+/// One case, two hosts, the first of them dead: the case runs on the other, and the dead one is told.
+#[test]
+fn a_dead_host_is_told_and_another_serves() {
+    let sshd = Sshd::start(&["one", "two"]);
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one", "two"])]));
+    signal(&sshd, "one", "KILL");
+    lab.run(&["quick"])
+        .code(69)
+        .line_with(&["FAIL", "deploy[alpha-0]"])
+        .line_with(&["PASS", "quick[alpha]"])
+        .never_says("infra: quick");
+    assert!(lab.path("quick-alpha-1").exists());
+    signal(&sshd, "two", "KILL");
+    lab.run(&["quick"])
+        .code(69)
+        .line_with(&["infra: quick[alpha]: ", "could not be deployed"]);
+}
+
 /// The command's end is never heard of: an error within 30 s, and the next case gets the other machine.
 #[test]
 fn a_server_that_falls_silent_is_lost_and_not_lent_again() {

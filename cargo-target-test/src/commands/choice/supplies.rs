@@ -49,7 +49,10 @@ impl Choice {
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.free_first(wanted)?;
-            wanted.truncate((need + spares) as usize);
+            // A machine that is there anyway may serve where another cannot be had.
+            let made = wanted.iter().any(|one| one.platform.makes_machines());
+            let most = if made { need + spares } else { target.count };
+            wanted.truncate(most as usize);
         }
         if cases
             .iter()
@@ -60,7 +63,8 @@ impl Choice {
             }
         }
         let (label, cost) = (target.label.clone(), target.cost);
-        let supply = Supply::new(wanted, spares as usize, label, cost);
+        let spares = wanted.len().saturating_sub(need as usize);
+        let supply = Supply::new(wanted, spares, label, cost);
         for case in cases {
             let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
             supply.expect((binary.path.as_str(), &case.name), case.count, spends(case));

@@ -132,6 +132,25 @@ impl Supply {
         }
     }
 
+    /// Has one more made where those that are there, or on their way, are not what is needed.
+    pub(super) fn ask_for_another(self: &Arc<Self>, core: &Arc<Core>, count: usize, needs: &Needs) {
+        let (mut fit, mut idle) = (0, None);
+        for (index, slot) in self.slots().iter().enumerate() {
+            match slot {
+                Slot::Ready(one) => {
+                    let met = plan::met(needs, one.record.name(), &one.record.facts);
+                    fit += usize::from(met.is_ok());
+                }
+                Slot::Working | Slot::Leaving => fit += 1,
+                Slot::Idle => idle = idle.or(Some(index)),
+                Slot::Failed(..) | Slot::Gone(_) => {}
+            }
+        }
+        if let Some(index) = idle.filter(|_| fit < count) {
+            self.ask_for(core, index);
+        }
+    }
+
     /// How many instances what remains can use.
     fn needed(&self) -> usize {
         self.demand.instances(self.at_once, self.wanted.len())
