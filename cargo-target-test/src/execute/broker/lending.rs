@@ -132,7 +132,8 @@ struct Says<'a> {
     notes: &'a mpsc::UnboundedSender<String>,
     started: Instant,
     quiet: Duration,
-    said: String,
+    /// What was said last, and whether to all.
+    said: (String, bool),
 }
 
 impl<'a> Says<'a> {
@@ -141,22 +142,23 @@ impl<'a> Says<'a> {
             notes,
             started: Instant::now(),
             quiet: QUIET,
-            said: String::new(),
+            said: (String::new(), false),
         }
     }
 
     fn maybe(&mut self, core: &Core, supply: &Supply, waits_for: String) {
         let waited = self.started.elapsed();
-        if waits_for == self.said || waited <= self.quiet {
+        let text = format!("waiting for {}: {waits_for}", supply.target());
+        let says = (text, waited > LONG && waits_for != DEPLOYED);
+        if says == self.said || waited <= self.quiet {
             return;
         }
         self.quiet = waited * 2;
-        let text = format!("waiting for {}: {waits_for}", supply.target());
-        if waited > LONG && waits_for != DEPLOYED {
-            core.waiting(supply.target(), &text);
+        if says.1 {
+            core.waiting(supply.target(), &says.0);
         }
-        let _ = self.notes.send(text);
-        self.said = waits_for;
+        let _ = self.notes.send(says.0.clone());
+        self.said = says;
     }
 }
 
