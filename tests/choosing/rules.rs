@@ -59,6 +59,8 @@ fn the_command_line_chooses_beside_the_playbook() {
     world
         .run(&["--criteria", "category = none"])
         .code(4)
+        .says("no case is left: `")
+        .says("`--criteria` does not hold for it")
         .says("no tests to run");
 
     let wrong = world.run(&["--criteria", "aera = xdp"]).code(2);

@@ -33,6 +33,17 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
             first.reason
         ));
     }
+    if let (true, true, Some(first)) = (
+        plan.cases.is_empty(),
+        homeless.is_empty(),
+        plan.excluded.first(),
+    ) {
+        let name = &inventory.tests[first.test].name;
+        notes.push(format!(
+            "no case is left: `{name}`: {}{SEE_LIST}",
+            first.reason
+        ));
+    }
     let twice = plan
         .excluded
         .iter()
