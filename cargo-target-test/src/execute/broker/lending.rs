@@ -101,7 +101,9 @@ pub(super) async fn lease(
                 Some(failure) => return Err(failure),
                 None if rounds > ROUNDS => return Err(too_few(supply, count)),
                 None => {
-                    supply.ask_for_another(core, count as usize, needs);
+                    if asker.only.is_none() {
+                        supply.ask_for_another(core, count as usize, needs);
+                    }
                     // One that was ready may have become dirty since: its holder died, elsewhere perhaps.
                     rounds += u32::from(supply.look_again());
                     DEPLOYED.to_owned()

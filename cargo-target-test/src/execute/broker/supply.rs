@@ -27,9 +27,9 @@ const MEMORY: Duration = Duration::from_secs(2);
 
 /// The instances of one target.
 pub struct Supply {
-    /// What the pool is asked for, by index; spares come last.
+    /// What the pool is asked for, by index; last come spares, and machines that stay and may serve in another's place.
     pub wanted: Vec<Wanted>,
-    /// How many of them serve at once; the others are spares.
+    /// How many of them serve at once.
     pub at_once: usize,
     /// One certain instance, where only that will do.
     pub instance: Option<String>,
@@ -75,7 +75,7 @@ pub(super) struct Supplied {
 }
 
 impl Supply {
-    /// Nothing is asked for yet. The last `spares` of `wanted` are spares.
+    /// Nothing is asked for yet. The last `spares` of `wanted` serve only where others do not.
     pub fn new(wanted: Vec<Wanted>, spares: usize, label: String, cost: f64) -> Self {
         Self {
             slots: Mutex::new(vec![Slot::Idle; wanted.len()]),
