@@ -12,8 +12,9 @@ use std::{
 
 use cargo_target_test::{
     ErrorKind,
+    connect::Reach,
     process::kill_scripts,
-    provision::platform::{self, Order, Reach},
+    provision::platform::{self, Order},
 };
 use serde_json::{Value, json};
 

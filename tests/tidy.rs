@@ -17,6 +17,7 @@ const ROOMS: &[&str] = &[
     "playbook",
     "inventory",
     "plan",
+    "connect",
     "provision",
     "execute",
     "aggregate",
@@ -24,7 +25,7 @@ const ROOMS: &[&str] = &[
 ];
 
 /// What every room may use, and what uses none; `cli` may name what a room's flags mean.
-const SHARED: &[&str] = &["error", "fault", "process", "secret", "ui"];
+const SHARED: &[&str] = &["error", "failpoint", "process", "secret", "ui"];
 
 /// The packages that the project promises to build on.
 const PROMISED: &[&str] = &[

@@ -11,8 +11,8 @@ use std::{
 
 use cargo_target_test::{
     Error,
-    execute::transport::{self, Event, Running, Transport, ssh},
-    provision::platform::{Reach, SshReach},
+    connect::{self, Event, Running, Transport, ssh},
+    connect::{Reach, SshReach},
     secret::Bound,
 };
 use target_fixtures::wire::{Command, Exit, Stream};
@@ -85,7 +85,7 @@ impl Farm {
     }
 
     fn transport(&self, name: &str) -> Arc<dyn Transport> {
-        transport::connect(name, &Reach::Ssh(self.reach(name)))
+        connect::connect(name, &Reach::Ssh(self.reach(name)))
     }
 
     /// With times for the impatient.
@@ -172,7 +172,7 @@ fn kill_group(pid: u32) {
 
 fn local(directory: &Path) -> Arc<dyn Transport> {
     let env = BTreeMap::from([("TARGET_IDENTITY".to_owned(), "local-0".to_owned())]);
-    transport::connect(
+    connect::connect(
         "local-0",
         &Reach::Local {
             directory: directory.to_owned(),

@@ -1,11 +1,8 @@
 //! The engine's one error: what failed, why, what to do, and which exit code that is.
 //!
-//! Owns the kinds and their exit codes, and that no secret is in any text of an error: it may be printed, recorded or
-//! sent anywhere. Must not print.
+//! Owns the kinds and their exit codes. Must not print; secrets are taken out where a text leaves the process.
 
 use std::fmt;
-
-use crate::secret::{redact, redacted};
 
 /// What went wrong, in one of a few kinds.
 ///
@@ -63,11 +60,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        redact(&mut message);
         Self(Box::new(Inner {
             kind,
-            message,
+            message: message.into(),
             hint: None,
             exit_code: None,
             source: None,
@@ -77,7 +72,7 @@ impl Error {
     /// Adds what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(redacted(&hint.into()).into_owned());
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -122,8 +117,18 @@ impl Error {
             text.push_str(&error.to_string());
             cause = error.source();
         }
-        redact(&mut text);
         text
+    }
+}
+
+/// Returns a cause on one line: the first line, and after a colon the last one, which usually says why a program failed.
+#[must_use]
+pub(crate) fn one_line(cause: &str) -> String {
+    let mut lines = cause.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or(cause);
+    match lines.next_back().filter(|_| first.ends_with(':')) {
+        Some(last) => format!("{first} {}", last.trim()),
+        None => first.to_owned(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): targets as they are meant |
 //! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and what they declare |
 //! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
+//! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
 //! | [`provision`] | targets that cases need | instances, with their account in a [`Pool`](provision::pool::Pool) |
 //! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
 //! | [`aggregate`] | outcomes | the summary and the exit code |
@@ -21,18 +22,18 @@
 //!   [`platform::all`](provision::platform::all) add one.
 //! - [`Provisioner`](provision::Provisioner): gets, keeps and deletes instances in a pool, together with all
 //!   other processes that use the pool.
-//! - [`Transport`](execute::transport::Transport): runs commands on an instance, whatever the protocol.
-//!   [`connect`](execute::transport::connect) wants no pool and no provisioner, so a machine that you already
+//! - [`Transport`](connect::Transport): runs commands on an instance, whatever the protocol.
+//!   [`connect`](connect::connect) wants no pool and no provisioner, so a machine that you already
 //!   have will do:
 //!
 //! ```
-//! use cargo_target_test::{execute::transport::{self, Event}, provision::platform::Reach};
+//! use cargo_target_test::{connect::{self, Event}, connect::Reach};
 //! use target_fixtures::wire::{Command, Exit};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
 //! let here = Reach::Local { directory: std::env::temp_dir(), env: Default::default(), inherit: None, user: None };
-//! let machine = transport::connect("here", &here);
+//! let machine = connect::connect("here", &here);
 //! let command = Command { line: "uname -s; exit 3".to_owned(), ..Command::default() };
 //! let mut running = machine.exec(&command, "my-lease", None);
 //! while let Some(event) = running.events.recv().await {
@@ -54,9 +55,10 @@
 pub mod aggregate;
 pub mod cli;
 pub mod commands;
+pub mod connect;
 pub mod error;
 pub mod execute;
-pub mod fault;
+pub mod failpoint;
 pub mod inventory;
 pub mod plan;
 pub mod playbook;

@@ -123,8 +123,8 @@ pub fn warn(text: impl std::fmt::Display) {
 /// An error with its causes and its hint.
 pub fn error(error: &Error) {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {}", error.chain());
+    let _ = writeln!(stderr, "error: {}", redacted(&error.chain()));
     if let Some(hint) = error.hint() {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", redacted(hint));
     }
 }

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use cargo_target_test::{
-    execute::transport::{self, Event},
-    fault,
+    connect::{self, Event},
+    failpoint,
     provision::{
         platform,
         pool::{Pool, Record},
@@ -141,7 +141,7 @@ fn only(place: &Place) -> Record {
 /// Between every two durable steps of deploying, preparing and deleting.
 pub(super) fn survives_a_death_at_every_point(subject: &impl Subject) {
     let of_leases = ["pool-", "lease-", "record-dirty"];
-    let points = fault::POINTS
+    let points = failpoint::POINTS
         .iter()
         .filter(|point| !of_leases.iter().any(|of| point.starts_with(of)));
     for (number, point) in points.enumerate() {
@@ -208,7 +208,7 @@ pub(super) fn restarts(subject: &impl Subject) {
 /// What a command prints, by a connection of our own; `None` where it does not answer.
 async fn ask(record: &Record, line: &str) -> Option<String> {
     let reach = &record.deployed.as_ref()?.reach;
-    let transport = transport::connect(record.name(), reach);
+    let transport = connect::connect(record.name(), reach);
     transport.knock(Duration::from_secs(1)).await.ok()?;
     let command = Command {
         line: line.to_owned(),

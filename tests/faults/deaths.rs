@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use cargo_target_test::fault;
+use cargo_target_test::failpoint;
 use rustix::process::Signal;
 
 use super::{DOWN, Lab, UP, alive, kill, target};
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 3;
 
 /// Has a run die at the first and the third meeting of every point, and something clean up after it.
 fn at_every_point(keep: bool, after: impl Fn(&Lab, &str) + Sync) {
-    let faults: Vec<String> = (fault::POINTS.iter())
+    let faults: Vec<String> = (failpoint::POINTS.iter())
         .flat_map(|point| [(*point).to_owned(), format!("{point}#3")])
         .collect();
     let next = AtomicUsize::new(0);

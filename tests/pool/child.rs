@@ -48,7 +48,7 @@ fn main() {
 
 pub(crate) struct Process(Child);
 
-/// Starts another process; with a fault, it dies there.
+/// Starts another process; with a failpoint, it dies there.
 pub(crate) fn start(world: &World, mode: &str, fault: Option<&str>) -> Process {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command

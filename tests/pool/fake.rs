@@ -13,10 +13,11 @@ use std::{
 
 use cargo_target_test::{
     Error, ErrorKind, Result,
+    connect::Reach,
     playbook::Care,
     provision::{
         Caller, Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
-        platform::{Demand, Deployed, Order, Platform, Reach},
+        platform::{Demand, Deployed, Order, Platform},
         pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease},
     },
 };

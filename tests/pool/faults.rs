@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use cargo_target_test::fault;
+use cargo_target_test::failpoint;
 
 use super::{child::start, fake::World};
 
@@ -14,7 +14,7 @@ fn at_every_death(keep: &str, mut after: impl FnMut(&World, &str)) {
             .iter()
             .any(|room| point.starts_with(room))
     };
-    for point in fault::POINTS.iter().filter(ours) {
+    for point in failpoint::POINTS.iter().filter(ours) {
         for time in 1.. {
             let world = World::new();
             let fault = format!("{point}#{time}");

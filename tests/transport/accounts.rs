@@ -5,7 +5,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use cargo_target_test::execute::transport::files::{self, Piece};
+use cargo_target_test::connect::files::{self, Piece};
 
 use super::*;
 

@@ -49,7 +49,7 @@ pub(super) fn alias(name: &str) -> Arc<dyn Transport> {
         host: name.to_owned(),
         ..SshReach::default()
     };
-    transport::connect(name, &Reach::Ssh(reach))
+    connect::connect(name, &Reach::Ssh(reach))
 }
 
 async fn identity(name: &str) -> String {
@@ -270,20 +270,20 @@ fn addresses_of_version_6() {
                 known_hosts: Some(known.clone()),
                 ..SshReach::default()
             };
-            let transport = transport::connect("six-0", &Reach::Ssh(reach(port)));
+            let transport = connect::connect("six-0", &Reach::Ssh(reach(port)));
             transport.knock(PATIENCE).await.unwrap();
             assert_eq!(
                 run(&*transport, "echo $TARGET_IDENTITY").await.text(),
                 "alpha-0\n"
             );
             fs::write(&known, "").unwrap();
-            let refused = transport::connect("six-0", &Reach::Ssh(reach(port)));
+            let refused = connect::connect("six-0", &Reach::Ssh(reach(port)));
             let error = lost(&*refused, "true").await;
             assert!(
                 error.to_string().contains(&format!("([::1]:{port})")),
                 "{error}"
             );
-            let closed = transport::connect("six-0", &Reach::Ssh(reach(1)));
+            let closed = connect::connect("six-0", &Reach::Ssh(reach(1)));
             let error = lost(&*closed, "true").await;
             assert!(error.to_string().contains("`six-0` at [::1]:1"), "{error}");
         });

@@ -47,7 +47,7 @@ fn a_server_that_never_has_room_is_told_from_a_dead_one() {
         connect_timeout: Some(Duration::from_secs(1)),
         ..farm.reach("alpha-0")
     };
-    let transport = transport::connect("alpha-0", &Reach::Ssh(reach));
+    let transport = connect::connect("alpha-0", &Reach::Ssh(reach));
     let error = block_on(async { lost(&*transport, "true").await });
     let text = error.to_string();
     assert!(

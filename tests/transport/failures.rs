@@ -174,7 +174,7 @@ fn a_port_that_accepts_and_never_speaks() {
         ..SshReach::default()
     };
     block_on(async {
-        let transport = transport::connect("mute-0", &Reach::Ssh(reach));
+        let transport = connect::connect("mute-0", &Reach::Ssh(reach));
         let started = Instant::now();
         let error = lost(&*transport, "true").await;
         assert_eq!(error.kind(), ErrorKind::Infra);
@@ -205,7 +205,7 @@ fn a_port_where_nobody_listens() {
         ..SshReach::default()
     };
     block_on(async {
-        let transport = transport::connect("gone-0", &Reach::Ssh(reach));
+        let transport = connect::connect("gone-0", &Reach::Ssh(reach));
         let error = lost(&*transport, "true").await;
         assert!(
             error.chain().contains("`gone-0`") && error.chain().contains("refused"),

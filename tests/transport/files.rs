@@ -2,7 +2,7 @@
 
 use cargo_target_test::{
     ErrorKind, Result,
-    execute::transport::files::{self, Piece},
+    connect::files::{self, Piece},
 };
 
 use super::*;

@@ -11,7 +11,7 @@ fn behind(farm: &Farm, proxy: &Proxy) -> Arc<dyn Transport> {
         trust_first: true,
         ..farm.reach("alpha-0")
     };
-    transport::connect("alpha-0", &Reach::Ssh(reach))
+    connect::connect("alpha-0", &Reach::Ssh(reach))
 }
 
 /// A command that leaves a mark each time it runs.
@@ -146,7 +146,7 @@ fn a_cut_of_an_idle_link_is_not_noticed() {
 /// How many round trips other things take, reported; bounds that hold on a busy machine.
 #[test]
 fn files_take_few_round_trips() {
-    use cargo_target_test::execute::transport::files::{self, Piece};
+    use cargo_target_test::connect::files::{self, Piece};
     let farm = Farm::new("alpha-0");
     let proxy = Proxy::new(
         farm.port("alpha-0"),

@@ -11,7 +11,7 @@ pub(super) fn keygen(file: &Path, phrase: &str) {
 }
 
 fn ssh(reach: SshReach) -> Arc<dyn Transport> {
-    transport::connect("alpha-0", &Reach::Ssh(reach))
+    connect::connect("alpha-0", &Reach::Ssh(reach))
 }
 
 #[test]

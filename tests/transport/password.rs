@@ -20,7 +20,7 @@ fn reach(farm: &Farm, user: &User, password: &str) -> SshReach {
 }
 
 fn ssh(reach: SshReach) -> Arc<dyn Transport> {
-    transport::connect("alpha-0", &Reach::Ssh(reach))
+    connect::connect("alpha-0", &Reach::Ssh(reach))
 }
 
 /// The password as such, and as the answer to a question.

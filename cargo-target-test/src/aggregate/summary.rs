@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
+    error::one_line,
     execute::{
         broker::Used,
-        outcome::{Outcome, Verdict, gist},
+        outcome::{Outcome, Verdict},
         session::Ended,
     },
     process,
@@ -188,7 +189,7 @@ impl Results<'_> {
             } else {
                 befallen
             };
-            format!("infra: {}: {}", few(&names), gist(cause))
+            format!("infra: {}: {}", few(&names), one_line(cause))
         };
         causes.into_iter().map(line).collect()
     }

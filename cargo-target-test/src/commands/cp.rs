@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
     commands::people::{self, Ask, Guest, Over},
-    error::{Error, ErrorKind, Result},
-    execute::{
-        session::signals::Signals,
-        transport::{
-            download::{self, What},
-            upload::{self, Moved},
-        },
+    connect::{
+        download::{self, What},
+        upload::{self, Moved},
     },
+    error::{Error, ErrorKind, Result},
+    execute::session::signals::Signals,
 };
 
 /// A copy, its instance's path absolute.

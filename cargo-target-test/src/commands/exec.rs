@@ -10,11 +10,9 @@ use tokio::sync::mpsc;
 use crate::{
     cli::{ExecArgs, Global},
     commands::people::{self, Ask, Guest, Over},
+    connect::{Event, Running, shell},
     error::{Error, ErrorKind, Result},
-    execute::{
-        session::signals::Signals,
-        transport::{Event, Running, shell},
-    },
+    execute::session::signals::Signals,
     process, ui,
 };
 

@@ -9,7 +9,7 @@ use crate::{
     commands::setting::{self, Setting},
     error::{Error, ErrorKind, Result},
     provision::{
-        Stray, find_strays,
+        Orphan, find_orphans,
         platform::{self, Order, Platform},
         pool::Pool,
     },
@@ -28,15 +28,15 @@ pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
         Err(_) => Vec::new(),
     };
-    let (strays, problems) = find_strays(&pool, &places(orders))?;
+    let (orphans, problems) = find_orphans(&pool, &places(orders))?;
     for problem in &problems {
         ui::warn(problem.chain());
     }
-    let failed = strays
+    let failed = orphans
         .iter()
-        .filter(|stray| !end(&pool, stray, args.dry_run))
+        .filter(|orphan| !end(&pool, orphan, args.dry_run))
         .count();
-    if strays.is_empty() && problems.is_empty() {
+    if orphans.is_empty() && problems.is_empty() {
         ui::note("nothing carries the label that no record names");
     }
     let clean = failed == 0 && problems.is_empty();
@@ -57,18 +57,18 @@ fn places(orders: Vec<(Arc<dyn Platform>, Order)>) -> Vec<(Arc<dyn Platform>, Op
 }
 
 /// Deletes one, unless it is only to be named; whether that went well.
-fn end(pool: &Pool, stray: &Stray, dry_run: bool) -> bool {
+fn end(pool: &Pool, orphan: &Orphan, dry_run: bool) -> bool {
     if dry_run {
-        ui::out(format!("{}: would be deleted", stray.what()));
+        ui::out(format!("{}: would be deleted", orphan.what()));
         return true;
     }
-    match stray.delete(pool) {
+    match orphan.delete(pool) {
         Ok(()) => {
-            ui::out(format!("{}: deleted", stray.what()));
+            ui::out(format!("{}: deleted", orphan.what()));
             true
         }
         Err(error) => {
-            let message = format!("{} could not be deleted", stray.what());
+            let message = format!("{} could not be deleted", orphan.what());
             ui::error(&Error::new(ErrorKind::Infra, message).with_source(error));
             false
         }

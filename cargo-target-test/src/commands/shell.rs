@@ -18,11 +18,10 @@ use crate::{
         people::{self, Ask, Guest, Over},
         setting,
     },
+    connect::{Reach, interactive, ssh_file},
     error::Result,
-    execute::{broker::ssh_config, session::signals::Signals, transport::interactive},
-    process,
-    provision::platform::Reach,
-    ui,
+    execute::session::signals::Signals,
+    process, ui,
 };
 
 /// How long a shell that was told to end may take.
@@ -62,7 +61,7 @@ async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)
     let private = setting::private_directory()?;
     let config = private.path().join("ssh_config");
     if let Reach::Ssh(reach) = &deployed.reach {
-        ssh_config::write(&config, name, reach)?;
+        ssh_file::write(&config, name, reach)?;
     }
     let tty = std::io::stdin().is_terminal();
     if tty {

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    connect::{LiveConnection, ssh_file::SshHosts},
     error::{Error, ErrorKind, Result},
     execute::outcome::Outcome,
     provision::{Provisioner, Report},
@@ -35,13 +36,11 @@ mod failed;
 mod fixtures;
 mod held;
 mod lending;
-mod line;
 mod make;
 pub mod names;
 mod release;
 mod restore;
 mod session;
-pub(crate) mod ssh_config;
 pub mod standalone;
 pub mod supply;
 mod usage;
@@ -50,9 +49,7 @@ use case::Start;
 use connection::{Connection, request_failure};
 use failed::Failed;
 use held::{End, Held};
-use line::Line;
 pub use names::{Case, Entry, Names};
-use ssh_config::SshHosts;
 pub use supply::Supply;
 pub use usage::Used;
 
@@ -85,7 +82,7 @@ pub(crate) struct Core {
     run: String,
     names: Names,
     lookup: Option<Box<standalone::Lookup>>,
-    lines: Mutex<HashMap<String, Arc<Line>>>,
+    lines: Mutex<HashMap<String, Arc<LiveConnection>>>,
     leases: Mutex<HashMap<String, Arc<Held>>>,
     outcomes: Mutex<Vec<Outcome>>,
     /// When it is next worth a word that cases wait for a target.

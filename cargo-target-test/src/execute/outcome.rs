@@ -35,17 +35,6 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// A cause on one line: where it ends with what a program said, the last line of that, which mostly says why.
-#[must_use]
-pub(crate) fn gist(cause: &str) -> String {
-    let mut lines = cause.lines().filter(|line| !line.trim().is_empty());
-    let first = lines.next().unwrap_or(cause);
-    match lines.next_back().filter(|_| first.ends_with(':')) {
-        Some(last) => format!("{first} {}", last.trim()),
-        None => first.to_owned(),
-    }
-}
-
 /// What an attempt means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

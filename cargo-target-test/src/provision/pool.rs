@@ -57,7 +57,7 @@ use std::{
 use self::file::Store;
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
 };
 
 /// How long `pool.lock` may be held by others: they hold it for milliseconds.
@@ -108,7 +108,7 @@ impl Pool {
                 .save(file::recover(&pool.instances(), label())?)?,
         };
         pool.remove_unrecorded(&state)?;
-        fault::point("pool-opened");
+        failpoint::point("pool-opened");
         drop(lock);
         Ok(pool)
     }

@@ -26,7 +26,7 @@ use super::{
     platform::{Deployed, Platform},
     pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
 };
-use crate::{error::Result, fault};
+use crate::{error::Result, failpoint};
 
 /// The run that a [`Provisioner`] works for.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Provisioner {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
             locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;
-            fault::point("record-dirty");
+            failpoint::point("record-dirty");
         }
         Ok(())
     }

@@ -14,13 +14,10 @@ use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
     commands::{delete, setting},
+    connect::{self, Transport},
     error::{Error, ErrorKind, Result},
-    execute::{
-        instance,
-        transport::{self, Transport},
-    },
     provision::{
-        Run,
+        Run, describe,
         platform::{self, Deployed},
         pool::{Holder, Pool, Process, Record, RecordState, Seen, WhenDirty},
         visit::{Asked, Stay, Visit},
@@ -146,7 +143,7 @@ impl Guest {
 
     /// Kills what dead holders left there, and has it answer.
     async fn come(record: Record, mark: String, place: Place) -> Result<Self> {
-        let transport = transport::connect(record.name(), &deployed(&record)?.reach);
+        let transport = connect::connect(record.name(), &deployed(&record)?.reach);
         let guest = Self {
             record,
             transport,
@@ -184,8 +181,8 @@ impl Guest {
 
     /// What a test on it would find in its environment.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
-        let described = instance::describe(&self.record);
-        let mut all = instance::environment(&self.record.order.target, &[described]);
+        let described = describe::describe(&self.record);
+        let mut all = describe::environment(&self.record.order.target, &[described]);
         all.insert(env::LEASE.to_owned(), self.mark.clone());
         all
     }

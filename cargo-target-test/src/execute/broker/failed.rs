@@ -15,7 +15,7 @@ use super::{
     held::{End, Held},
     lock,
 };
-use crate::{error::Result, execute::transport::interactive, process, ui};
+use crate::{connect::interactive, error::Result, process, ui};
 
 /// A case that failed, and what it had.
 pub(super) struct Failed {

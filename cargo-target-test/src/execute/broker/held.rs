@@ -18,11 +18,11 @@ use super::{
     Core,
     fixtures::{Maker, Up},
     lending::{After, Asker},
-    line::Line,
     lock,
     supply::Supply,
 };
 use crate::{
+    connect::LiveConnection,
     error::{Error, ErrorKind, Result},
     process,
     provision::pool::{Lease, Record},
@@ -89,7 +89,7 @@ pub(super) enum End {
 
 /// An instance of the lease.
 pub(super) struct Reached {
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<LiveConnection>,
     pub(super) record: Record,
     /// Whether no test had it before.
     pub(super) unused: bool,
@@ -373,7 +373,7 @@ impl Held {
         }
     }
 
-    async fn clean(&self, line: &Line, end: End) -> Result<()> {
+    async fn clean(&self, line: &LiveConnection, end: End) -> Result<()> {
         if end == End::Abandoned || self.unfinished.load(Ordering::Relaxed) > 0 {
             line.transport().sweep(&self.id, SWEEP).await?;
         }

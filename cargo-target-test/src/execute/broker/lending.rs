@@ -17,13 +17,13 @@ use super::{
     fixtures::Maker,
     held::{End, Held, Reached},
     infra,
-    line::Line,
     supply::Supply,
 };
 use crate::{
+    connect::LiveConnection,
     error::{Error, Result},
-    execute::instance,
     plan::Needs,
+    provision::describe,
     provision::pool::{Holder, Lease, LeaseRequest, LeasedInstance, Process, Ticket, TryLease},
 };
 
@@ -239,7 +239,7 @@ async fn hold(
                 return None;
             }
         };
-        instances.push(instance::describe(record));
+        instances.push(describe::describe(record));
     }
     // From here on it is used: one that is dropped without its end counts as a dead holder's.
     lease.set_swept(false);
@@ -252,7 +252,7 @@ async fn hold(
 }
 
 /// The line to an instance, swept and alive.
-async fn prove(core: &Core, leased: &LeasedInstance) -> Result<Arc<Line>> {
+async fn prove(core: &Core, leased: &LeasedInstance) -> Result<Arc<LiveConnection>> {
     let line = core.line(&leased.record)?;
     sweep(&line, leased).await?;
     line.prove().await?;
@@ -260,7 +260,7 @@ async fn prove(core: &Core, leased: &LeasedInstance) -> Result<Arc<Line>> {
 }
 
 /// Kills what dead holders left.
-async fn sweep(line: &Line, leased: &LeasedInstance) -> Result<()> {
+async fn sweep(line: &LiveConnection, leased: &LeasedInstance) -> Result<()> {
     if let Some(holder) = &leased.died {
         for mark in holder.marks() {
             line.transport()

@@ -10,15 +10,17 @@ use std::{
 use target_fixtures::wire::Failure;
 use tokio::runtime::Handle;
 
-use super::{Core, Supply, infra, line::Line, supply::Supplied};
+use super::{Core, Supply, infra, supply::Supplied};
 use crate::{
-    error::{Error, ErrorKind, Result},
-    execute::{outcome::gist, prepare::Preparation, transport},
+    connect,
+    connect::LiveConnection,
+    error::{Error, ErrorKind, Result, one_line},
     provision::{
         Caller, Ensured, Wanted,
         platform::Deployed,
         platform::FIRST_STATE,
         pool::{Facts, Record},
+        prepare::Preparation,
     },
 };
 
@@ -51,7 +53,7 @@ impl Supply {
             let after = humantime::format_duration(pause);
             core.progress(&format!(
                 "{instance}: {}; is tried again in {after}",
-                gist(&error.chain())
+                one_line(&error.chain())
             ));
             tokio::time::sleep(pause).await;
             (pause, left) = (pause * 2, left - 1);
@@ -103,7 +105,10 @@ impl Supply {
                 runtime,
             };
             let ensured = core.provisioner.ensure(&wanted, &asking)?;
-            core.ssh_hosts.add(&core.ssh_config(), &ensured.record)?;
+            let record = &ensured.record;
+            let reach = &deployed(record)?.reach;
+            core.ssh_hosts
+                .add(&core.ssh_config(), record.name(), reach)?;
             Ok(ensured)
         });
         ensured
@@ -157,7 +162,7 @@ impl Caller for Asking<'_> {
                 .platform
                 .snapshot(&record.order, deployed(record)?, FIRST_STATE)?;
         }
-        let line = Line::new(transport);
+        let line = LiveConnection::new(transport);
         line.heard();
         let lines = &self.core.lines;
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,13 +173,13 @@ impl Caller for Asking<'_> {
 
 impl Core {
     /// The live way to an instance; made on first use.
-    pub(super) fn line(&self, record: &Record) -> Result<Arc<Line>> {
+    pub(super) fn line(&self, record: &Record) -> Result<Arc<LiveConnection>> {
         let deployed = deployed(record)?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let connect = || transport::connect(record.name(), &deployed.reach);
+        let connect = || connect::connect(record.name(), &deployed.reach);
         let line = lines
             .entry(record.id.clone())
-            .or_insert_with(|| Arc::new(Line::new(connect())));
+            .or_insert_with(|| Arc::new(LiveConnection::new(connect())));
         Ok(Arc::clone(line))
     }
 

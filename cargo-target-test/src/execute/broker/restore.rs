@@ -11,7 +11,7 @@ use std::{
 use super::{Core, lock};
 use crate::{
     error::{Error, Result},
-    execute::prepare,
+    provision::prepare,
     provision::{
         platform::{self, FIRST_STATE},
         pool::Record,

@@ -26,12 +26,11 @@ use super::{
     connection::{Connection, Replies, Requests, request_failure},
     fixtures::Which,
     held::{Held, Reached},
-    line::Line,
+    infra,
 };
 use crate::{
+    connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
-    execute::transport::{self, Event, Running},
-    provision::platform::Reach,
 };
 use feed::{Fed, Feed};
 use transfer::Way;
@@ -233,7 +232,7 @@ async fn exec(
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
-    let content = transport::input(&command, stdin.1);
+    let content = connect::input(&command, stdin.1);
     let running = at.line.transport().exec(&command, &held.id, content);
     let feed = stdin.0.map_or_else(Feed::none, Feed::command);
     let exit = follow(running, feed, requests, replies, held).await?;
@@ -291,8 +290,11 @@ async fn follow(
 }
 
 /// A failure for its reader, who knows what was asked but not by which means.
-fn failed(line: &Line, error: &Error, what: &str, instance: &str) -> Reply {
-    let mut failure = line.failed(error);
+fn failed(line: &LiveConnection, error: &Error, what: &str, instance: &str) -> Reply {
+    let mut failure = infra(error);
+    if failure.kind != FailureKind::Request {
+        line.doubt();
+    }
     // A lost instance is told of as such, whatever it was asked for.
     if failure.kind != FailureKind::Infra {
         failure.message = format!("{what} on `{instance}`: {}", failure.message);

@@ -17,7 +17,7 @@ use super::{
     usage::{Usage, Used},
 };
 use crate::{
-    execute::outcome::gist,
+    error::one_line,
     plan::{self, Needs},
     provision::{Wanted, pool::Record},
 };
@@ -248,7 +248,7 @@ impl Supply {
         let entry = first.and_then(|index| core.names.deploy_of(&self.wanted[index].instance()));
         match entry {
             Some(entry) => Failure {
-                message: gist(&failure.message),
+                message: one_line(&failure.message),
                 hint: Some(format!("`{entry}` says more")),
                 ..failure.clone()
             },

@@ -50,10 +50,11 @@ use self::{
     script::{Script, kill_interrupted},
 };
 use super::{
-    Deployed, Found, Order, Platform, ProgramReach, Reach, SshReach,
+    Deployed, Found, Order, Platform,
     parameters::{self, Env, Limit},
 };
 use crate::{
+    connect::{ProgramReach, Reach, SshReach},
     error::{Error, ErrorKind, Result},
     secret::{self, Lookup, Text},
 };

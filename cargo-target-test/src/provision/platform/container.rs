@@ -24,10 +24,11 @@ use self::{
     parameters::{Parameters, Pull, Transport},
 };
 use super::{
-    Demand, Deployed, Found, Order, Platform, Reach, SshReach, only_first,
+    Demand, Deployed, Found, Order, Platform, only_first,
     parameters::{self as common, path, wrong},
 };
 use crate::{
+    connect::{Reach, SshReach},
     error::{Error, ErrorKind, Result},
     process,
     secret::Lookup,

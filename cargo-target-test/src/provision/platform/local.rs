@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Deployed, LocalUser, Order, Platform, Reach,
+    Deployed, Order, Platform,
     parameters::{self, Env, Name},
 };
 use crate::{
+    connect::{LocalUser, Reach},
     error::{Error, ErrorKind, Result},
     process,
     secret::{Bound, Lookup},

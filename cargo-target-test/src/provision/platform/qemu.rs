@@ -31,11 +31,12 @@ use self::{
     qmp::Monitor,
 };
 use super::{
-    Demand, Deployed, Found, Order, Platform, Reach, SshReach,
+    Demand, Deployed, Found, Order, Platform,
     parameters::{self as common, path, wrong},
     size::Size,
 };
 use crate::{
+    connect::{Reach, SshReach},
     error::{Error, ErrorKind, Result},
     process,
 };

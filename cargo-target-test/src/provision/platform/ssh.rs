@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 
 use self::host::Host;
 use super::{
-    Deployed, Order, Platform, Reach, SshReach,
+    Deployed, Order, Platform,
     parameters::{self, Limit},
-    ssh_config::{self, SshConfig},
 };
 use crate::{
+    connect::{
+        Reach, SshReach,
+        ssh_config::{self, SshConfig},
+    },
     error::{Error, ErrorKind, Result},
     secret::{Lookup, Text},
 };

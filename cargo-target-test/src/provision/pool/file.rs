@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
 };
 
 /// How the names of temporary files start.
@@ -92,11 +92,11 @@ impl Store {
             .map_err(cannot)?;
         file.write_all(&text).map_err(cannot)?;
         file.as_file().sync_all().map_err(cannot)?;
-        fault::point("pool-written-not-renamed");
+        failpoint::point("pool-written-not-renamed");
         let file = file
             .persist(&self.path)
             .map_err(|error| cannot(error.error))?;
-        fault::point("pool-renamed");
+        failpoint::point("pool-renamed");
         sync_folder(folder)?;
         let stamp = stamp(&file.metadata().map_err(cannot)?);
         let state = Arc::new(state);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
 };
 
 /// The exclusive right to use these instances. Ends when it is dropped, and when the process does.
@@ -66,7 +66,7 @@ impl Drop for Lease {
                     let _ = lock.untouch();
                 }
             }
-            fault::point("lease-cleared");
+            failpoint::point("lease-cleared");
         }
     }
 }
@@ -119,7 +119,7 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
         unused: BTreeSet::new(),
     };
     for (record, free) in picked {
-        fault::point("lease-locked");
+        failpoint::point("lease-locked");
         let mut holder = by.clone();
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
@@ -137,7 +137,7 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
             idle: free.idle,
         });
     }
-    fault::point("lease-held");
+    failpoint::point("lease-held");
     Ok(lease)
 }
 

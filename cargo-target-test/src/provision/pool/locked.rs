@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
+    secret::redact,
 };
 
 /// The pool while this process alone may change it.
@@ -35,7 +36,11 @@ impl Locked<'_> {
         events: impl IntoIterator<Item = (String, Event)>,
     ) -> Result<()> {
         let mut state = State::clone(&self.state);
-        for (id, event) in events {
+        for (id, mut event) in events {
+            // Causes quote what programs printed, and the file is plain text.
+            if let Event::Spoil(cause) | Event::DeleteFailed(cause) = &mut event {
+                redact(cause);
+            }
             state.step(&id, event).map_err(|refused| {
                 Error::new(
                     ErrorKind::Pool,
@@ -58,7 +63,7 @@ impl Locked<'_> {
         })?;
         private_folder(&record.order.scratch)?;
         file::note(&self.pool.note(&id), &record)?;
-        fault::point("record-noted");
+        failpoint::point("record-noted");
         self.commit([(id, Event::Plan(Box::new(record)))])?;
         Ok(work)
     }
@@ -66,7 +71,7 @@ impl Locked<'_> {
     /// Ends a record that is being deleted, and all its files.
     pub(crate) fn forget(&mut self, record: &Record, work: FileLock) -> Result<()> {
         self.commit([(record.id.clone(), Event::Gone)])?;
-        fault::point("record-gone");
+        failpoint::point("record-gone");
         // What cannot be removed now is removed when the pool is opened next.
         let _ = fs::remove_file(self.pool.note(&record.id));
         if record.lease == record.id {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
     plan::{self, Needs},
 };
 
@@ -225,7 +225,7 @@ impl Search {
             .map(|(id, free)| (id.clone(), Event::Spoil(cause(free))))
             .collect();
         locked.commit(events)?;
-        fault::point("record-dirty");
+        failpoint::point("record-dirty");
         self.dirty.into_values().try_for_each(Free::clear)
     }
 

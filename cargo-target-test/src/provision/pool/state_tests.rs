@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::provision::platform::Reach;
+use crate::connect::Reach;
 
 pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
     Record {

@@ -11,7 +11,7 @@ use std::{
 use super::{Provisioner, Wanted};
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
     provision::{
         capacity::{self, Host, Room},
         platform::{Demand, Deployed},
@@ -68,11 +68,11 @@ impl Provisioner {
                 return Err(error);
             }
         };
-        fault::point("platform-deployed");
+        failpoint::point("platform-deployed");
         let (record, from) = self.note_deployed(record, deployed)?;
-        fault::point("prepare-started");
+        failpoint::point("prepare-started");
         let prepared = caller.prepare(&record, recycled);
-        fault::point("prepare-done");
+        failpoint::point("prepare-done");
         let mut events = Vec::new();
         if from == RecordState::Creating {
             events.extend(
@@ -86,7 +86,7 @@ impl Provisioner {
             Err(error) => Event::Spoil(error.chain()),
         });
         let record = self.advance(&id, &from, events)?;
-        fault::point(match &prepared {
+        failpoint::point(match &prepared {
             Ok(_) => "record-ready",
             Err(_) => "record-dirty",
         });
@@ -127,7 +127,7 @@ impl Provisioner {
                         &RecordState::Planned,
                         [Event::Create],
                     )?;
-                    fault::point("record-creating");
+                    failpoint::point("record-creating");
                     return Ok(());
                 }
                 Room::Never(error) => return Err(error),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Caller, Provisioner, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
-    fault,
+    failpoint,
     playbook::{Care, OnDirty},
     provision::{
         platform::{Order, Platform},
@@ -309,7 +309,7 @@ impl Provisioner {
         record.id = id;
         let work = locked.plan(record.clone())?;
         self.claim(&record.id)?;
-        fault::point("record-planned");
+        failpoint::point("record-planned");
         Ok(Next::Deploy(Box::new(record), work))
     }
 
@@ -352,7 +352,7 @@ fn end(
     why: Option<String>,
 ) -> Result<Next> {
     locked.commit([(record.id.clone(), Event::Delete)])?;
-    fault::point("record-deleting");
+    failpoint::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))
 }
 

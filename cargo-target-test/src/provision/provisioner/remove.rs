@@ -18,10 +18,11 @@ use target_fixtures::env;
 
 use super::{Failure, Held, Provisioner, Report};
 use crate::{
+    connect::Reach,
     error::{Error, ErrorKind, Result},
-    fault, process,
+    failpoint, process,
     provision::{
-        platform::{Platform, Reach},
+        platform::Platform,
         pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, Tenant, cannot},
     },
 };
@@ -137,7 +138,7 @@ impl Provisioner {
         }
         if !events.is_empty() {
             locked.commit(events)?;
-            fault::point("record-deleting");
+            failpoint::point("record-deleting");
         }
         file.set_uses(claims)?;
         drop((file, locked));
@@ -236,7 +237,7 @@ impl Remover<'_> {
         if !chosen.is_empty() {
             let ids = chosen.iter().map(|record| record.id.clone());
             locked.commit(ids.map(|id| (id, Event::Delete)).collect::<Vec<_>>())?;
-            fault::point("record-deleting");
+            failpoint::point("record-deleting");
         }
         drop(locked);
         self.remove_all(&chosen, &mut report);
@@ -304,7 +305,7 @@ impl Remover<'_> {
         self.pool
             .lock()?
             .commit([(record.id.clone(), Event::Delete)])?;
-        fault::point("record-deleting");
+        failpoint::point("record-deleting");
         self.remove(record, work)
     }
 
@@ -312,7 +313,7 @@ impl Remover<'_> {
     pub(super) fn remove(&self, record: &Record, work: FileLock) -> Result<()> {
         self.kill_left(record)?;
         let deleted = self.delete(record);
-        fault::point("platform-deleted");
+        failpoint::point("platform-deleted");
         let mut locked = self.pool.lock()?;
         match deleted {
             Ok(()) => locked.forget(record, work),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use target_fixtures::env;
 
 use super::super::{Core, fixtures::file_name, held::Held};
-use crate::execute::instance;
+use crate::provision::describe;
 
 /// What every case finds in its environment.
 pub(in super::super) fn environment(
@@ -31,7 +31,7 @@ pub(in super::super) fn environment(
     if core.names.holds_failed() {
         all.insert(env::STAYS.to_owned(), "1".to_owned());
     }
-    all.extend(instance::environment(
+    all.extend(describe::environment(
         held.supply().target(),
         &held.instances,
     ));

@@ -9,7 +9,7 @@ use target_fixtures::wire::{Request, WINDOW};
 use tokio::sync::mpsc;
 
 use super::Requests;
-use crate::execute::transport::files::Piece;
+use crate::connect::files::Piece;
 
 /// The input of one request.
 pub(super) struct Feed {

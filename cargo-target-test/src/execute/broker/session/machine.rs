@@ -17,12 +17,12 @@ use super::super::{
     held::{Held, Reached},
 };
 use crate::{
+    connect::{self, Outcome, Reach, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
-    execute::{
+    provision::{
+        platform::{self, Deployed, Order, Platform},
         prepare,
-        transport::{self, Outcome, Transport, own_command, shell},
     },
-    provision::platform::{self, Deployed, Order, Platform, Reach},
 };
 
 /// How long an answer to a question may take.
@@ -206,7 +206,7 @@ async fn fresh(held: &Held, at: &Reached, before: Option<&str>) -> Result<Arc<dy
         .deployed
         .as_ref()
         .ok_or_else(|| Error::new(ErrorKind::Infra, "gone"))?;
-    let transport = transport::connect(at.record.name(), &deployed.reach);
+    let transport = connect::connect(at.record.name(), &deployed.reach);
     transport.knock(KNOCK).await?;
     match (boot_id(&*transport, &held.id).await?, before) {
         (now, Some(before)) if now == before => {

@@ -18,8 +18,8 @@ use tokio::time;
 
 use super::super::held::Reached;
 use crate::{
+    connect::{Reach, ssh_config},
     error::{Error, ErrorKind, Result},
-    provision::platform::{Reach, ssh_config},
 };
 
 /// The first pause between two tries, and the longest.

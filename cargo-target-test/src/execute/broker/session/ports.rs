@@ -23,10 +23,10 @@ use super::{
     feed,
 };
 use crate::{
+    connect::Reach,
+    connect::{Event, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
-    execute::transport::{Event, Transport, own_command, shell},
     process,
-    provision::platform::Reach,
 };
 
 /// How long SSH may take to forward a port.

@@ -16,11 +16,11 @@ use super::{
     feed::{self, Fed, Feed},
 };
 use crate::{
-    error::Result,
-    execute::transport::{
+    connect::{
         download, files,
         upload::{self, Moved},
     },
+    error::Result,
 };
 
 /// How often the progress of a transfer is told.

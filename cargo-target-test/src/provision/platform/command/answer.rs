@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::{
-    Deployed, Found, Order, ProgramReach, Reach,
+    Deployed, Found, Order,
     parameters::{check_word, values},
 };
 use crate::{
+    connect::{ProgramReach, Reach},
     error::Result as Answered,
     secret::{self, Text},
 };

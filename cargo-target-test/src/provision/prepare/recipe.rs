@@ -9,8 +9,8 @@ use super::{
     run::{SHORT, Shell},
 };
 use crate::{
+    connect::{shell, upload},
     error::{Error, ErrorKind, Result},
-    execute::transport::{shell, upload},
     playbook::{self, Recipe, Step},
 };
 

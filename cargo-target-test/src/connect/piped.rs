@@ -24,9 +24,9 @@ use super::{
     timed_out,
 };
 use crate::{
+    connect::ProgramReach,
     error::{Error, ErrorKind, Result},
     process,
-    provision::platform::ProgramReach,
 };
 
 /// How much is read at once.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{process, provision::platform::ssh_config::SshConfig};
+use crate::{connect::ssh_config::SshConfig, process};
 
 /// How long a jump host may take to run `true`.
 const WARM_UP: Duration = Duration::from_secs(3);

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::execute::transport::Event;
+use crate::connect::Event;
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -9,28 +9,22 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
-    error::Result,
-    provision::{
-        platform::{Reach, SshReach, ssh_config},
-        pool::Record,
-    },
-};
+use super::{Reach, SshReach, ssh_config};
+use crate::error::Result;
 
 /// The hosts, by instance.
 #[derive(Default)]
-pub(super) struct SshHosts(Mutex<BTreeMap<String, String>>);
+pub(crate) struct SshHosts(Mutex<BTreeMap<String, String>>);
 
 impl SshHosts {
     /// Adds an instance, if SSH reaches it, and writes the file anew. Blocks.
-    pub(super) fn add(&self, file: &Path, record: &Record) -> Result<()> {
-        let Some(Reach::Ssh(reach)) = record.deployed.as_ref().map(|deployed| &deployed.reach)
-        else {
+    pub(crate) fn add(&self, file: &Path, instance: &str, reach: &Reach) -> Result<()> {
+        let Reach::Ssh(reach) = reach else {
             return Ok(());
         };
-        let text = host(record.name(), reach)?;
+        let text = host(instance, reach)?;
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(record.name().to_owned(), text);
+        hosts.insert(instance.to_owned(), text);
         let text: String = hosts.values().map(String::as_str).collect();
         replace(file, &text)
     }

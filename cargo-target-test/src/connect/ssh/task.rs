@@ -20,8 +20,8 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
+    connect::{Event, input, shell, timed_out},
     error::{Error, ErrorKind},
-    execute::transport::{Event, input, shell, timed_out},
 };
 
 /// How many pieces a command is fed before others have their turn.

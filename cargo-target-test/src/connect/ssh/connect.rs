@@ -20,11 +20,11 @@ use super::{
     host_key,
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
-    provision::platform::{
+    connect::{
         SshReach,
         ssh_config::{self, SshConfig},
     },
+    error::{Error, ErrorKind, Result},
     secret::{self, Bound},
 };
 

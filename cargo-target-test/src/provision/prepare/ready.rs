@@ -14,8 +14,8 @@ use super::{
     run::{SHORT, Shell},
 };
 use crate::{
+    connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
-    execute::transport::{Transport, shell},
     playbook::{Condition, Wait},
 };
 

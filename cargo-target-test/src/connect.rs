@@ -8,19 +8,23 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
 
-use crate::{
-    error::{Error, ErrorKind, Result},
-    provision::platform::Reach,
-};
+use crate::error::{Error, ErrorKind, Result};
 
+mod connection;
 pub(crate) mod download;
 pub mod files;
 pub(crate) mod interactive;
 mod local;
 mod piped;
+mod reach;
 pub(crate) mod shell;
 pub mod ssh;
+pub mod ssh_config;
+pub(crate) mod ssh_file;
 pub(crate) mod upload;
+
+pub(crate) use connection::LiveConnection;
+pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
 
 /// How many events wait for who reads them, before the command is slowed down.
 const EVENTS: usize = 16;

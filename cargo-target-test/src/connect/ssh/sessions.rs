@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Job, Limits, bell::Bell, owner::Owner};
-use crate::provision::platform::SshReach;
+use crate::connect::SshReach;
 
 /// How many sessions an instance has at most; commands beyond what they can run at once wait.
 const SESSIONS: usize = 32;

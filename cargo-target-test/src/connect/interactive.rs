@@ -8,9 +8,9 @@ use target_fixtures::env;
 
 use super::{local, shell};
 use crate::{
+    connect::{ProgramReach, Reach},
     error::Result,
     process,
-    provision::platform::{ProgramReach, Reach},
 };
 
 /// What is about this host only, and would mislead elsewhere.

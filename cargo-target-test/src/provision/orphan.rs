@@ -13,7 +13,7 @@ use super::{
 use crate::error::{Error, Result};
 
 /// Something to delete.
-pub struct Stray {
+pub struct Orphan {
     platform: Arc<dyn Platform>,
     found: Found,
     parameters: Value,
@@ -24,17 +24,17 @@ pub struct Stray {
 ///
 /// # Errors
 /// When the pool cannot be used.
-pub fn find_strays(
+pub fn find_orphans(
     pool: &Pool,
     places: &[(Arc<dyn Platform>, Option<Order>)],
-) -> Result<(Vec<Stray>, Vec<Error>)> {
+) -> Result<(Vec<Orphan>, Vec<Error>)> {
     let label = pool.state()?.label.clone();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for (platform, like) in places {
         match platform.find(&label, like.as_ref()) {
             Ok(all) => found.extend(
                 all.into_iter()
-                    .map(|one| Stray::new(platform, like.as_ref(), one)),
+                    .map(|one| Orphan::new(platform, like.as_ref(), one)),
             ),
             Err(error) => problems.push(error),
         }
@@ -42,14 +42,14 @@ pub fn find_strays(
     // After the search: what was made meanwhile has a record by now.
     let state = pool.state()?;
     let mut seen = BTreeSet::new();
-    found.retain(|stray| {
-        let unique = &stray.found.unique;
-        !state.records.contains_key(unique) && seen.insert((stray.platform.name(), unique.clone()))
+    found.retain(|orphan| {
+        let unique = &orphan.found.unique;
+        !state.records.contains_key(unique) && seen.insert((orphan.platform.name(), unique.clone()))
     });
     Ok((found, problems))
 }
 
-impl Stray {
+impl Orphan {
     fn new(platform: &Arc<dyn Platform>, like: Option<&Order>, mut found: Found) -> Self {
         let own = std::mem::take(&mut found.parameters);
         let parameters = match (own, like) {

@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use target_fixtures::wire::{Command, Exit};
 
 use crate::{
+    connect::{Event, Transport},
     error::{Error, ErrorKind, Result},
-    execute::transport::{Event, Transport},
 };
 
 /// How much of a failing command's output is repeated, in bytes from its end.

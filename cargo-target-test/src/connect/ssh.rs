@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use super::{Answer, Ends, Running, Transport, own_command, shell};
 use crate::{
+    connect::SshReach,
     error::{Error, ErrorKind, Result},
-    provision::platform::SshReach,
 };
 
 mod auth;

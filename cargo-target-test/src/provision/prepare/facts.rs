@@ -3,7 +3,7 @@
 //! Owns the words for it. What cannot be known is left out.
 
 use super::run::{SHORT, Shell};
-use crate::{error::Result, execute::transport::shell, provision::pool::Facts};
+use crate::{connect::shell, error::Result, provision::pool::Facts};
 
 /// Asks for everything in one command.
 pub(super) async fn probe(shell: &Shell) -> Result<Facts> {

@@ -16,9 +16,9 @@ use std::{
 
 use self::run::Shell;
 use crate::{
+    connect::{self, Transport, shell},
     error::{Error, ErrorKind, Result},
-    execute::transport::{self, Transport, shell},
-    fault,
+    failpoint,
     playbook::OnDirty,
     provision::{
         Wanted,
@@ -102,7 +102,7 @@ impl Preparation<'_> {
 
     /// A new way to the instance.
     fn connect(&self) -> Arc<dyn Transport> {
-        transport::connect(self.record.name(), &self.deployed.reach)
+        connect::connect(self.record.name(), &self.deployed.reach)
     }
 
     /// What marks the commands of a preparation, so that a later one can end them.
@@ -140,7 +140,7 @@ impl Preparation<'_> {
 
     /// A fault point between two steps.
     fn between(&self) -> Result<()> {
-        fault::point("prepare-step");
+        failpoint::point("prepare-step");
         self.check_cancelled()
     }
 }

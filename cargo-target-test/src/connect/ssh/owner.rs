@@ -23,9 +23,9 @@ use super::{
     task::overdue,
 };
 use crate::{
+    connect::Event,
+    connect::{SshReach, ssh_config::CONNECT_TIMEOUT},
     error::{Error, Result},
-    execute::transport::Event,
-    provision::platform::{SshReach, ssh_config::CONNECT_TIMEOUT},
 };
 
 /// How much longer than the connecting itself its thread is waited for.

@@ -7,9 +7,9 @@ use super::{
     run::{SHORT, Shell},
 };
 use crate::{
+    connect::Reach,
+    connect::shell,
     error::{Error, ErrorKind, Result},
-    execute::transport::shell,
-    provision::platform::Reach,
 };
 
 impl Preparation<'_> {

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::{Answer, Ends, Event, Running, Transport, own_command, shell, timed_out};
-use crate::{error::Result, process, provision::platform::LocalUser, secret::Bound};
+use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;

@@ -14,9 +14,9 @@ use ssh2::{MethodType, Session};
 
 use super::connect::Stage;
 use crate::{
+    connect::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
     error::{Error, ErrorKind, Result},
     process,
-    provision::platform::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
     secret::base64,
 };
 
