@@ -20,7 +20,6 @@ use std::{
 
 use target_fixtures::wire::Secret;
 
-pub(crate) use self::forms::base64;
 pub use self::{
     bound::{Bound, Lookup},
     json::{Bind, filled, in_json, redact_strings},

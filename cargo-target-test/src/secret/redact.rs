@@ -1,103 +1,124 @@
-//! Values taken out of text and out of streams.
+//! Takes values out of text and out of streams.
 //!
-//! Owns the search, which gives the same whatever the pieces that a stream comes in. Must not know where values come
+//! Owns the search, whose result does not depend on how a stream is cut into pieces. Must not know where values come
 //! from. Pure.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
+
+use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{SHORTEST, forms};
 
-/// Knows values, and what to show in their places.
+/// Knows values, and the markers that replace them.
 #[derive(Clone, Default)]
-pub struct Redactor {
-    /// By their first byte; the longest first.
-    patterns: Vec<Vec<Pattern>>,
+pub struct Redactor(Option<Arc<Search>>);
+
+struct Search {
+    automaton: AhoCorasick,
+    /// By the automaton's pattern number.
+    patterns: Vec<Pattern>,
+    /// Bytes of the longest pattern.
+    longest: usize,
 }
 
-#[derive(Clone)]
 struct Pattern {
     bytes: Vec<u8>,
     marker: Arc<str>,
 }
 
 impl Redactor {
-    /// Of these names and values. Of two names for one value the first is shown.
+    /// Creates a redactor of these names and values. Of two names for one value the first is shown.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut patterns: Vec<Vec<Pattern>> = vec![Vec::new(); 256];
+        let mut markers = BTreeMap::new();
         for (name, value) in secrets {
             let marker: Arc<str> = format!("[secret {name}]").into();
             for form in forms::of(value) {
-                let Some(&first) = form.as_bytes().first() else {
-                    continue;
-                };
-                let same_start = &mut patterns[usize::from(first)];
-                let is_new = same_start.iter().all(|one| one.bytes != form.as_bytes());
-                // White space at its ends makes nothing rare.
-                if is_new && form.trim().len() >= SHORTEST {
-                    same_start.push(Pattern {
-                        bytes: form.into_bytes(),
-                        marker: Arc::clone(&marker),
-                    });
+                // White space at both ends makes no value rare.
+                let is_long = form.trim().len() >= SHORTEST;
+                if let (true, Entry::Vacant(free)) = (is_long, markers.entry(form.into_bytes())) {
+                    free.insert(Arc::clone(&marker));
                 }
             }
         }
-        for same_start in &mut patterns {
-            same_start.sort_by_key(|one| std::cmp::Reverse(one.bytes.len()));
-        }
-        if patterns.iter().all(Vec::is_empty) {
-            patterns.clear();
-        }
-        Self { patterns }
+        let patterns: Vec<_> = markers
+            .into_iter()
+            .map(|(bytes, marker)| Pattern { bytes, marker })
+            .collect();
+        let longest = patterns.iter().map(|one| one.bytes.len()).max();
+        // Building fails only past the automaton's own limits, which no set of secrets reaches.
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|one| &one.bytes));
+        Self(longest.zip(automaton.ok()).map(|(longest, automaton)| {
+            Arc::new(Search {
+                automaton,
+                patterns,
+                longest,
+            })
+        }))
     }
 
-    /// Whether there is nothing to look for.
+    /// True if there is nothing to look for.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+        self.0.is_none()
     }
 
-    /// The text with `[secret NAME]` for each value.
+    /// Returns the text with `[secret NAME]` for each value.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.scan(text.as_bytes(), true) {
-            // Values are whole characters, and so is what is between them.
+            // Values are whole characters, and so is the text between them.
             (Some(bytes), _) => String::from_utf8_lossy(&bytes).into_owned().into(),
             (None, _) => Cow::Borrowed(text),
         }
     }
 
-    /// What the bytes become, where that is something else, and how many of them are through: the others may be the
-    /// start of a value, unless these are the `last`.
+    /// Returns the replaced bytes (`None`: unchanged) and how many input bytes were consumed. The rest may be the
+    /// start of a value, unless these bytes are the `last`.
     fn scan(&self, bytes: &[u8], last: bool) -> (Option<Vec<u8>>, usize) {
-        if self.is_empty() {
+        let Some(search) = &self.0 else {
             return (None, bytes.len());
-        }
-        let (mut shown, mut copied, mut at) = (None, 0, 0);
-        while let Some(&first) = bytes.get(at) {
-            let (rest, patterns) = (&bytes[at..], &self.patterns[usize::from(first)]);
-            // A longer value may begin here, even where a shorter one is complete.
-            if !last && patterns.iter().any(|one| one.may_become(rest)) {
+        };
+        let end_from = |at: usize| match last {
+            true => bytes.len(),
+            false => search.open_end(bytes, at),
+        };
+        let (mut shown, mut at) = (None, 0);
+        let mut end = end_from(0);
+        for found in search.automaton.find_iter(bytes) {
+            if found.start() >= end {
                 break;
             }
-            let Some(found) = patterns.iter().find(|one| rest.starts_with(&one.bytes)) else {
-                at += 1;
-                continue;
-            };
             let shown = shown.get_or_insert_with(Vec::new);
-            shown.extend_from_slice(&bytes[copied..at]);
-            shown.extend_from_slice(found.marker.as_bytes());
-            at += found.bytes.len();
-            copied = at;
+            shown.extend_from_slice(&bytes[at..found.start()]);
+            shown.extend_from_slice(search.patterns[found.pattern()].marker.as_bytes());
+            at = found.end();
+            if at > end {
+                end = end_from(at);
+            }
         }
         if let Some(shown) = &mut shown {
-            shown.extend_from_slice(&bytes[copied..at]);
+            shown.extend_from_slice(&bytes[at..end]);
         }
-        (shown, at)
+        (shown, end)
     }
 }
 
-impl Pattern {
-    /// Whether these bytes are the start of it, and more would have to come.
-    fn may_become(&self, rest: &[u8]) -> bool {
-        rest.len() < self.bytes.len() && self.bytes.starts_with(rest)
+impl Search {
+    /// The first place from `at` on where the rest of the bytes is the start of a pattern that needs more.
+    fn open_end(&self, bytes: &[u8], at: usize) -> usize {
+        let first = at.max((bytes.len() + 1).saturating_sub(self.longest));
+        (first..bytes.len())
+            .find(|&place| {
+                let rest = &bytes[place..];
+                let needs_more =
+                    |one: &Pattern| rest.len() < one.bytes.len() && one.bytes.starts_with(rest);
+                self.patterns.iter().any(needs_more)
+            })
+            .unwrap_or(bytes.len())
     }
 }
 

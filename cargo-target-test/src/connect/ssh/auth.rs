@@ -5,13 +5,11 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 
 use super::connect::Stage;
-use crate::{
-    error::{Error, ErrorKind, Result},
-    secret::base64,
-};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What an unencrypted key in OpenSSH's format starts with, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
@@ -105,7 +103,7 @@ fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
         .iter()
         .filter_map(|file| public_blob(file));
     let named: Vec<String> = named.collect();
-    let is_named = |key: &ssh2::PublicKey| named.contains(&base64(key.blob()));
+    let is_named = |key: &ssh2::PublicKey| named.contains(&BASE64_STANDARD.encode(key.blob()));
     if stage.config.identities_only {
         keys.retain(is_named);
     } else {

@@ -10,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{MethodType, Session};
 
 use super::connect::Stage;
@@ -17,7 +18,6 @@ use crate::{
     connect::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
     error::{Error, ErrorKind, Result},
     process,
-    secret::base64,
 };
 
 /// One recorded key of a host.
@@ -97,7 +97,7 @@ pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
         let text = format!("`{}` showed no host key", stage.instance);
         return Err(Error::new(ErrorKind::Infra, text));
     };
-    let (config, key) = (stage.config, base64(blob));
+    let (config, key) = (stage.config, BASE64_STANDARD.encode(blob));
     let same = |record: &&Record| record.key == key;
     if records
         .iter()
