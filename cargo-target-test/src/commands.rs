@@ -4,7 +4,6 @@
 
 pub mod broker;
 pub mod check;
-pub mod choice;
 pub mod cp;
 pub mod delete;
 pub mod exec;
@@ -12,27 +11,10 @@ pub mod gc;
 pub mod lease;
 pub mod list;
 pub mod logs;
-pub mod mode;
 pub mod partitions;
 mod people;
 pub mod release;
 pub mod run;
 pub mod schema;
-pub mod setting;
 pub mod shell;
 pub mod targets;
-
-use crate::{playbook::PlatformSyntax, provision::platform::Platform};
-
-/// What the playbook must know of a platform.
-pub fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
-    PlatformSyntax {
-        name: platform.name(),
-        version: platform.version(),
-        parameters: Box::new(|table| platform.parameters(table)),
-        machines_stay: platform.machines_stay(),
-        capabilities: Box::new(|parameters| platform.capabilities(parameters)),
-        count: Box::new(|parameters| platform.count(parameters)),
-        schema: Box::new(|| platform.schema()),
-    }
-}

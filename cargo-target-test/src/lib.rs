@@ -64,6 +64,7 @@ pub mod plan;
 pub mod playbook;
 pub mod process;
 pub mod provision;
+pub mod run;
 pub mod secret;
 pub mod ui;
 

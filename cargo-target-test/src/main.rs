@@ -7,7 +7,7 @@ use cargo_target_test::{
     cli::{Cli, Verb},
     commands,
     execute::runner,
-    ui,
+    run, ui,
 };
 
 fn main() -> ExitCode {
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let code = commands::mode::apply(cli)
+    let code = run::mode::apply(cli)
         .and_then(|cli| cli.as_ref().map_or(Ok(0), dispatch))
         .unwrap_or_else(|error| {
             ui::error(&error);

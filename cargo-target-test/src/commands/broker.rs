@@ -17,11 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{BrokerArgs, Global},
-    commands::setting,
     error::{Error, ErrorKind, Result},
     execute::{broker::Broker, session::Session},
     process,
     provision::{self, FileLock, Provisioner, pool::Pool},
+    run::{private, workspace},
     ui,
 };
 use known::Known;
@@ -43,7 +43,7 @@ const LONG: u64 = 1 << 20;
 /// # Errors
 /// When the pool cannot be used, or no broker came up.
 pub fn run(global: &Global, args: &BrokerArgs) -> Result<u8> {
-    let pool = setting::pool_directory(global)?;
+    let pool = workspace::pool_directory(global)?;
     if args.ensure {
         ensure(&pool)
     } else {
@@ -142,9 +142,9 @@ fn serve(directory: &Path) -> Result<u8> {
     let Some(lock) = FileLock::try_take(&lock_file(directory))? else {
         return Ok(0);
     };
-    let private = setting::private_directory()?;
+    let private = private::private_directory()?;
     let run = provision::Run {
-        id: setting::run_id(),
+        id: workspace::run_id(),
         workspace: PathBuf::new(),
         playbook: None,
         platforms: provision::platform::all(),

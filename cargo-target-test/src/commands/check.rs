@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, TestArgs},
-    commands::{
-        choice::Choice,
-        mode,
-        setting::{self, Setting},
-    },
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    run::{
+        mode,
+        selection::Selection,
+        workspace::{self, Workspace},
+    },
     ui,
 };
 
@@ -27,13 +27,13 @@ use crate::{
 /// # Errors
 /// Whatever is wrong with the playbook.
 pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
-    let setting = Setting::find(global, &NextestArgs::default())?;
+    let setting = Workspace::find(global, &NextestArgs::default())?;
     setting.check_on_disk()?;
     setting.check_scenarios()?;
     check_filtersets(&setting)?;
     mode::check(&setting.playbook)?;
     if args.tests {
-        Choice::make(global, &TestArgs::default())?;
+        Selection::make(global, &TestArgs::default())?;
     }
     warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;
@@ -41,7 +41,7 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
 }
 
 /// Scenarios' filtersets are nextest's language: it is asked.
-fn check_filtersets(setting: &Setting) -> Result<()> {
+fn check_filtersets(setting: &Workspace) -> Result<()> {
     let scenarios = setting.playbook.rules.scenarios.iter();
     let sets =
         scenarios.filter_map(|scenario| Some((&scenario.name, scenario.filterset.as_ref()?)));
@@ -50,7 +50,7 @@ fn check_filtersets(setting: &Setting) -> Result<()> {
         return Ok(());
     }
     let nextest = Nextest::find(Words::default(), false)?;
-    let metadata = setting::joined(setting::cargo_metadata(&NextestArgs::default()))?;
+    let metadata = workspace::joined(workspace::cargo_metadata(&NextestArgs::default()))?;
     for (name, set) in sets {
         if let Some(why) = nextest.refuses(set, &metadata)? {
             ui::raw(&why);
@@ -62,7 +62,7 @@ fn check_filtersets(setting: &Setting) -> Result<()> {
 }
 
 /// References that have no value here: they may have one where the tests run.
-fn warn_of_missing_secrets(setting: &Setting) -> Result<()> {
+fn warn_of_missing_secrets(setting: &Workspace) -> Result<()> {
     for (platform, order) in setting.orders()? {
         for lookup in platform.secrets(&order)? {
             if let Err(error) = lookup.check() {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::{
     cli::{Global, RunArgs},
-    commands::setting,
     error::{ErrorKind, Result},
     provision::{
         Report, Scope, delete_all,
         platform::{self, Platform},
         pool::Pool,
     },
+    run::workspace,
     ui,
 };
 
@@ -21,11 +21,11 @@ use crate::{
 /// # Errors
 /// When the pool cannot be used.
 pub fn verb(global: &Global, args: &RunArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let scope = if args.delete_all() {
         Scope::All
     } else {
-        Scope::Workspace(setting::workspace_by_lock_file()?)
+        Scope::Workspace(workspace::workspace_by_lock_file()?)
     };
     run(&pool, &platform::all(), &scope, args.force)
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::{
     cli::{GcArgs, Global, NextestArgs},
-    commands::setting::{self, Setting},
     error::{Error, ErrorKind, Result},
     provision::{
         Orphan, find_orphans,
         platform::{self, Order, Platform},
         pool::Pool,
     },
+    run::workspace::{self, Workspace},
     ui,
 };
 
@@ -21,9 +21,9 @@ use crate::{
 /// # Errors
 /// When the pool cannot be used, or the playbook is wrong.
 pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     // A playbook adds places to look at. Without a workspace there is none.
-    let orders = match Setting::find(global, &NextestArgs::default()) {
+    let orders = match Workspace::find(global, &NextestArgs::default()) {
         Ok(setting) => setting.orders()?,
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
         Err(_) => Vec::new(),

@@ -14,9 +14,10 @@ use target_fixtures::env;
 
 use crate::{
     cli::{Global, LeaseArgs},
-    commands::setting,
     error::{Error, ErrorKind, Result},
-    process, ui,
+    process,
+    run::workspace,
+    ui,
 };
 
 /// How the holder begins a line that is only to be shown.
@@ -57,7 +58,9 @@ pub fn verb(global: &Global, args: &LeaseArgs) -> Result<u8> {
 fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
     let mut command = process::command(std::env::current_exe()?);
     command.args(["lease", "--hold"]);
-    command.arg("--pool").arg(setting::pool_directory(global)?);
+    command
+        .arg("--pool")
+        .arg(workspace::pool_directory(global)?);
     command
         .arg("--for")
         .arg(humantime::format_duration(args.time).to_string());

@@ -19,11 +19,11 @@ use std::{collections::HashSet, fmt::Write, io::IsTerminal};
 
 use crate::{
     cli::{Global, ListArgs},
-    commands::choice::Choice,
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::Plan,
     playbook::Target,
+    run::selection::Selection,
     ui,
 };
 use listing::{CaseLine, Listing};
@@ -37,7 +37,7 @@ pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
 /// # Errors
 /// As for a run that ends before anything is deployed.
 pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
-    let choice = Choice::make(global, &args.tests)?;
+    let choice = Selection::make(global, &args.tests)?;
     let targets = &choice.setting.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
     if let Some(key) = &args.stats {

@@ -6,9 +6,10 @@ use std::{io::Read, path::Path, thread, time::Duration};
 
 use crate::{
     cli::{Global, LogsArgs},
-    commands::{people, setting},
+    commands::people,
     error::{Error, ErrorKind, Result},
     provision::{platform, pool::Pool},
+    run::workspace,
     ui,
 };
 
@@ -22,7 +23,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// # Errors
 /// When there is no such instance, or it has no console.
 pub fn verb(global: &Global, args: &LogsArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = people::choose(&pool, &args.on.instance, args.on.all)?;
     let record = &choice.first().record;
     let (name, platform) = (record.name(), &record.platform);

@@ -21,9 +21,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     aggregate::junit,
     cli::{Global, RunArgs},
-    commands::choice::{self, Choice},
     error::{Error, ErrorKind, Result},
-    process, ui,
+    process,
+    run::selection::{self, Selection},
+    ui,
 };
 
 /// How often the runs are looked at.
@@ -36,13 +37,13 @@ const POLL: Duration = Duration::from_millis(20);
 pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
     refuse_what_is_one_run(args)?;
     let mut tests = args.tests.clone();
-    tests.choosing.seed = choice::seed(&tests.choosing);
+    tests.choosing.seed = selection::seed(&tests.choosing);
     // What was typed, every part is told anyway.
     let seed = tests
         .choosing
         .seed
         .filter(|_| args.tests.choosing.seed.is_none());
-    let choice = Choice::make(global, &tests)?;
+    let choice = Selection::make(global, &tests)?;
     if choice.count() == 0 {
         return Ok(None);
     }

@@ -11,10 +11,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::{people, setting},
+    commands::people,
     error::{Error, ErrorKind, Result},
     process::Watch,
     provision::pool::{Holder, Pool, Process, Seen},
+    run::workspace,
     ui,
 };
 
@@ -27,7 +28,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// When a run holds the instance, or the lease does not end.
 pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = people::choose(&pool, &on.instance, on.all)?;
     let held: Vec<_> = choice.all.iter().filter_map(manual).collect();
     for (seen, holder) in &held {

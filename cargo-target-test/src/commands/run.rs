@@ -7,16 +7,17 @@ use std::sync::Arc;
 use crate::{
     aggregate::summary::Results,
     cli::{Global, NextestArgs, RunArgs},
-    commands::{
-        choice::{Choice, Supplies},
-        partitions, setting,
-    },
+    commands::partitions,
     error::Result,
     execute::{
         broker::{Broker, Names},
         session::{Ended, Session},
     },
     provision::{Provisioner, pool::Pool},
+    run::{
+        selection::{Selection, Supplies},
+        workspace,
+    },
     ui,
 };
 
@@ -39,7 +40,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.shell_on_failure {
         tests.nextest.fail_fast()?;
     }
-    let mut choice = Choice::make(global, &tests)?;
+    let mut choice = Selection::make(global, &tests)?;
     choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
     if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
         return Err(error);
@@ -49,7 +50,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
@@ -78,12 +79,12 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         report: &report,
     };
     results.print();
-    choice.remember(&setting::pool_directory(global)?, &outcomes);
+    choice.remember(&workspace::pool_directory(global)?, &outcomes);
     Ok(results.exit_code())
 }
 
 /// What the broker is told.
-fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
+fn names(choice: &Selection, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
     let mut names = choice.names(supplies, &choice.users_runner()?)?;
     names.set_captured(!args.tests.nextest.has("no-capture"));
     names.set_holds_failed(args.shell_on_failure);
@@ -93,7 +94,7 @@ fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> 
 
 /// A case that is debugged has its instances before.
 fn run_nextest(
-    choice: &Choice,
+    choice: &Selection,
     supplies: &Supplies,
     session: &Session,
     broker: &Broker,

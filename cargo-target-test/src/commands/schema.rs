@@ -4,6 +4,7 @@ use crate::{
     error::Result,
     playbook::{self, PlatformSyntax},
     provision::platform,
+    run::workspace,
     ui,
 };
 
@@ -15,7 +16,7 @@ pub fn verb() -> Result<u8> {
     let platforms = platform::all();
     let syntax: Vec<_> = platforms
         .iter()
-        .map(|platform| super::syntax(platform.as_ref()))
+        .map(|platform| workspace::syntax(platform.as_ref()))
         .collect();
     run(&syntax);
     Ok(0)

@@ -14,14 +14,13 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::{
-        people::{self, Ask, Guest, Over},
-        setting,
-    },
+    commands::people::{self, Ask, Guest, Over},
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
-    process, ui,
+    process,
+    run::private,
+    ui,
 };
 
 /// How long a shell that was told to end may take.
@@ -58,7 +57,7 @@ pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
 async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
     let name = guest.record.name();
     let deployed = guest.deployed()?;
-    let private = setting::private_directory()?;
+    let private = private::private_directory()?;
     let config = private.path().join("ssh_config");
     if let Reach::Ssh(reach) = &deployed.reach {
         ssh_file::write(&config, name, reach)?;

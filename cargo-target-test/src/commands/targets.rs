@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, TargetsArgs},
-    commands::setting,
     error::{Error, ErrorKind, Result},
     provision::pool::{Facts, Pool, Process, Seen, time},
+    run::workspace,
     ui,
 };
 
@@ -73,7 +73,7 @@ pub struct HolderRow {
 /// # Errors
 /// As [`run`].
 pub fn verb(global: &Global, args: &TargetsArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     match (args.watch, args.json) {
         (false, json) => run(&pool, json).map(|()| 0),
         (true, true) => watch::watch(&pool, &|pool| {

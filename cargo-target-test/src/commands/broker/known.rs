@@ -12,7 +12,6 @@ use target_fixtures::{env, metadata::Metadata, wire::Run};
 
 use crate::{
     cli::Global,
-    commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     execute::broker::{
         Case, Supply,
@@ -20,6 +19,7 @@ use crate::{
     },
     inventory, plan,
     playbook::Target,
+    run::workspace::Workspace,
 };
 
 /// A target's name, its definition's hash, and the one instance that was asked for.
@@ -37,7 +37,7 @@ impl Known {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
         };
-        let setting = Setting::of_package(&global, Path::new(&ask.directory))?;
+        let setting = Workspace::of_package(&global, Path::new(&ask.directory))?;
         let records = inventory::metadata_of(Path::new(&ask.binary))?;
         let metadata = declared(
             &setting,
@@ -72,7 +72,7 @@ impl Known {
 
     fn supply(
         &self,
-        setting: &Setting,
+        setting: &Workspace,
         target: usize,
         instance: Option<String>,
     ) -> Result<Arc<Supply>> {
@@ -101,7 +101,7 @@ impl Known {
 }
 
 /// What a test declares, as the playbook changes it.
-fn declared(setting: &Setting, own: Option<Metadata>, test: &str) -> Option<Metadata> {
+fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Metadata> {
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let overrides = setting.playbook.rules.overrides.iter();
     let mut metadata = own;

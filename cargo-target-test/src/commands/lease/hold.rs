@@ -10,14 +10,12 @@ use tokio::sync::oneshot;
 use super::{HELD, SAYS};
 use crate::{
     cli::{Global, LeaseArgs},
-    commands::{
-        people::{self, Choice, Guest, Over, Wall},
-        setting,
-    },
+    commands::people::{self, Choice, Guest, Over, Wall},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
     provision::pool::{Holder, Manual, Pool, Process},
+    run::workspace,
     ui,
 };
 use tokio::signal::unix::SignalKind;
@@ -27,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Waits for the instance, holds it for its time, gives it back.
 pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let seen = Pool::open(pool.directory())?;
     let choice = not_mine(people::choose(&pool, &args.on.instance, args.on.all)?)?;
     let (wall, user) = (Wall::here(), user());

@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::is_mine;
 use crate::{
-    commands::setting,
     error::{Error, ErrorKind, Result},
     playbook,
     provision::pool::{Pool, RecordState, Seen},
+    run::workspace,
 };
 
 /// The instances that a name stands for: one, or those of a target that are alike.
@@ -38,7 +38,7 @@ impl Choice {
 /// # Errors
 /// [`ErrorKind::Usage`] for a name that stands for nothing, or for too much.
 pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
-    let workspace = setting::workspace_by_lock_file()?;
+    let workspace = workspace::workspace_by_lock_file()?;
     pick(pool.overview()?, name, (!all).then_some(&*workspace))
 }
 

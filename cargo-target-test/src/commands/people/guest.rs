@@ -13,7 +13,7 @@ use target_fixtures::env;
 use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::{delete, setting},
+    commands::delete,
     connect::{self, Transport},
     error::{Error, ErrorKind, Result},
     provision::{
@@ -22,6 +22,7 @@ use crate::{
         pool::{Holder, Pool, Process, Record, RecordState, Seen, WhenDirty},
         visit::{Asked, Stay, Visit},
     },
+    run::workspace,
     ui,
 };
 
@@ -80,7 +81,7 @@ pub(in crate::commands) enum Over {
 impl Guest {
     /// Comes onto the instance: at once with `now`, or where this user has it already; else when its lease is free.
     pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
-        let pool = Pool::open(&setting::pool_directory(ask.global)?)?;
+        let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
         let beside = match choice.mine() {
             Some(mine) => Some(mine),
@@ -117,7 +118,7 @@ impl Guest {
             several => several[0].order.target.clone(),
         };
         let run = Run {
-            id: setting::run_id(),
+            id: workspace::run_id(),
             workspace: wanted[0].workspace.clone(),
             playbook: None,
             platforms: platform::all(),
@@ -346,5 +347,5 @@ fn deployed(record: &Record) -> Result<&Deployed> {
 
 /// A mark that nobody else has.
 fn new_mark() -> String {
-    format!("{}-0", setting::run_id())
+    format!("{}-0", workspace::run_id())
 }

@@ -4,13 +4,13 @@
 
 use target_fixtures::metadata::{RetryOn, Reuse};
 
-use super::Choice;
+use super::Selection;
 use crate::{
     error::{Error, ErrorKind, Result},
     provision::platform,
 };
 
-impl Choice {
+impl Selection {
     /// What becomes of the instances of a test.
     pub(super) fn reuse(&self, test: usize) -> Reuse {
         let metadata = self.inventory.tests[test].metadata.as_ref();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Setting, run_id};
+use super::{Workspace, run_id};
 use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, OnDirty, Recipe, Step},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-impl Setting {
+impl Workspace {
     /// This run, for the pool.
     pub fn run_info(&self) -> provision::Run {
         provision::Run {

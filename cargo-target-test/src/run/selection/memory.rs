@@ -4,14 +4,14 @@
 
 use std::{collections::HashMap, path::Path};
 
-use super::Choice;
+use super::Selection;
 use crate::{
     aggregate::history::{self, Timed},
     cli::RunArgs,
     execute::outcome::Outcome,
 };
 
-impl Choice {
+impl Selection {
     /// Whether instances that no remaining case needs may go at once: not where they are kept, and not where all cases
     /// are run again and again.
     pub fn may_release(&self, args: &RunArgs) -> bool {

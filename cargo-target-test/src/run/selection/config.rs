@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choice, Supplies};
+use super::{Selection, Supplies};
 use crate::execute::nextest::{
     ToolConfig,
     config::{Declared, Order},
 };
 
-impl Choice {
+impl Selection {
     pub(super) fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let instances: usize = supplies.values().map(|supply| supply.at_once).sum();

@@ -6,9 +6,9 @@ use std::{borrow::Cow, ffi::OsString, path::Path};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
-    commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     playbook::{self, BUILT_IN_MODES, Playbook},
+    run::workspace::Workspace,
     ui,
 };
 
@@ -44,10 +44,10 @@ pub fn apply(cli: Cli) -> Result<Option<Cli>> {
     if choosing.mode.is_none() && choosing.scenario.is_empty() {
         return Ok(Some(cli));
     }
-    let Setting {
+    let Workspace {
         workspace,
         playbook,
-    } = Setting::find(&cli.global, &tests.nextest)?;
+    } = Workspace::find(&cli.global, &tests.nextest)?;
     let Some(name) = name(tests, &playbook)? else {
         return Ok(Some(cli));
     };

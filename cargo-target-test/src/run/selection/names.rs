@@ -9,14 +9,14 @@ use target_fixtures::{
     wire::Run,
 };
 
-use super::{Choice, Supplies, deploy_name};
+use super::{Selection, Supplies, deploy_name};
 use crate::{
     error::Result,
     execute::broker::{Case, Entry, Names, Supply},
     inventory, plan,
 };
 
-impl Choice {
+impl Selection {
     /// What the broker has to know of every name that nextest will give to a runner.
     pub fn names(&self, supplies: &Supplies, prefix: &[String]) -> Result<Names> {
         let mut names = Names::default();

@@ -1,4 +1,4 @@
-//! Where a command runs: the workspace, its playbook, the platforms and the pool's folder.
+//! The workspace that a command runs in: its root, its playbook and the pool's folder.
 //!
 //! Owns how these are found. Must not build, lock or deploy anything: a mistake in the playbook shows
 //! before any of that.
@@ -6,35 +6,30 @@
 mod wanted;
 
 use std::{
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
 };
 
-use tempfile::TempDir;
-
 use crate::{
     cli::{Global, NextestArgs},
     error::{Error, ErrorKind, Result},
-    playbook::{self, Playbook},
+    playbook::{self, PlatformSyntax, Playbook},
     process,
-    provision::{platform, pool},
+    provision::{
+        platform::{self, Platform},
+        pool,
+    },
 };
 
-/// How the names of private folders start.
-const PRIVATE: &str = "target-test-";
-/// How many letters follow.
-const RANDOM: usize = 6;
-
 /// A workspace and its resolved playbook.
-pub struct Setting {
+pub struct Workspace {
     /// The workspace's root folder.
     pub workspace: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
 }
 
-impl Setting {
+impl Workspace {
     /// Finds the workspace, finds and reads the playbook.
     ///
     /// # Errors
@@ -53,7 +48,7 @@ impl Setting {
     /// The same, for a package's folder.
     ///
     /// # Errors
-    /// As [`Setting::find`].
+    /// As [`Workspace::find`].
     pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
@@ -100,70 +95,6 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// The folder of one run's own files; gone with this value, or, where a run was killed, when a later one
-/// starts.
-pub struct Private {
-    directory: TempDir,
-    /// Held for as long as the run lives.
-    _lock: std::fs::File,
-}
-
-impl Private {
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        self.directory.path()
-    }
-}
-
-/// A private folder with a short path: a socket's path has at most 108 bytes.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn private_directory() -> Result<Private> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
-    let parent = runtime
-        .filter(fits)
-        .unwrap_or_else(|| PathBuf::from("/tmp"));
-    sweep_private(&parent);
-    let directory = tempfile::Builder::new()
-        .prefix(PRIVATE)
-        .rand_bytes(RANDOM)
-        .tempdir_in(parent)?;
-    let new = directory.path().join("lock.new");
-    let lock = fs_err::File::create(&new)?.into_parts().0;
-    lock.lock()?;
-    // Only now may others find it: it is never seen unlocked while its run lives.
-    fs_err::rename(new, directory.path().join("lock"))?;
-    Ok(Private {
-        directory,
-        _lock: lock,
-    })
-}
-
-/// Removes the private folders of runs that were killed.
-fn sweep_private(parent: &Path) {
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if !is_private(&entry) {
-            continue;
-        }
-        let lock = std::fs::File::open(entry.path().join("lock"));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// Whether this is a folder of ours: anybody can put anything into `/tmp`, a pipe that never opens too.
-fn is_private(entry: &std::fs::DirEntry) -> bool {
-    let name = entry.file_name();
-    let random = name.to_str().and_then(|name| name.strip_prefix(PRIVATE));
-    random.is_some_and(|random| random.len() == RANDOM)
-        && entry
-            .metadata()
-            .is_ok_and(|data| data.is_dir() && data.uid() == rustix::process::geteuid().as_raw())
-}
-
 /// Short, since it is part of every lease's mark, and unlike any other's.
 pub fn run_id() -> String {
     let now = std::time::SystemTime::now()
@@ -176,7 +107,7 @@ fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
     let platforms = platform::all();
     let syntax: Vec<_> = platforms
         .iter()
-        .map(|platform| super::syntax(platform.as_ref()))
+        .map(|platform| syntax(platform.as_ref()))
         .collect();
     playbook::load(path, sets, &syntax)
 }
@@ -241,4 +172,17 @@ fn output(command: cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
         ErrorKind::Build,
         format!("failed to read the workspace: {text}"),
     ))
+}
+
+/// What the playbook must know of a platform.
+pub(crate) fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
+    PlatformSyntax {
+        name: platform.name(),
+        version: platform.version(),
+        parameters: Box::new(|table| platform.parameters(table)),
+        machines_stay: platform.machines_stay(),
+        capabilities: Box::new(|parameters| platform.capabilities(parameters)),
+        count: Box::new(|parameters| platform.count(parameters)),
+        schema: Box::new(|| platform.schema()),
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::Choice;
+use super::Selection;
 use crate::{
     cli::{self, NextestArgs},
     error::{Error, ErrorKind},
@@ -15,7 +15,7 @@ use crate::{
 /// nextest's exit code where no test was selected.
 const NO_TESTS: i32 = nextest_metadata::NextestExitCode::NO_TESTS_RUN;
 
-impl Choice {
+impl Selection {
     /// Filters and overrides that name a test where only its cases have names here.
     pub(super) fn warn_of_missed(&mut self, args: &NextestArgs) {
         let config = args.value("config-file").map(PathBuf::from);

@@ -4,11 +4,11 @@
 
 use crate::{
     cli::{ChoosingArgs, OrderArg, PreferArg, TestArgs},
-    commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::{self, Choosing, Order, Prefer},
     playbook::{self, Expression, Playbook, Rules, Scenario, Target},
+    run::workspace::Workspace,
     ui,
 };
 
@@ -100,7 +100,7 @@ pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<St
     }
 }
 
-impl Setting {
+impl Workspace {
     /// Leaves the targets that scenarios and `--on` have; returns the filterset that leaves the scenarios' cases.
     ///
     /// # Errors

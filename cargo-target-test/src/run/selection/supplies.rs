@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use target_fixtures::metadata::Reuse;
 
-use super::{Choice, Supplies};
+use super::{Selection, Supplies};
 use crate::{error::Result, execute::broker::Supply, plan, provision::Provisioner};
 
-impl Choice {
+impl Selection {
     /// The supplies that the chosen cases need: as many instances as they can use at once.
     ///
     /// # Errors

@@ -23,7 +23,6 @@ use std::{
 use crate::{
     aggregate::history,
     cli::{Call, Global, NextestArgs, TestArgs},
-    commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Supply},
@@ -33,21 +32,25 @@ use crate::{
     inventory::{self, Inventory},
     plan::{self, Choosing, Plan},
     playbook::Select,
+    run::{
+        private::{self, PrivateFolder},
+        workspace::{self, Workspace},
+    },
 };
 use nextest_metadata::TestListSummary;
 
 pub use staging::seed;
 
 /// The chosen cases and everything they come from.
-pub struct Choice {
+pub struct Selection {
     /// Where this runs.
-    pub setting: Setting,
+    pub setting: Workspace,
     /// Which tests exist.
     pub inventory: Inventory,
     /// All cases.
     pub plan: Plan,
     /// The run's private folder; gone with this value.
-    pub directory: Private,
+    pub directory: PrivateFolder,
     chosen: HashSet<(String, String)>,
     /// Indices into the plan's cases.
     cases: Vec<usize>,
@@ -66,7 +69,7 @@ pub struct Choice {
 /// The instances of the targets that the chosen cases need, by target.
 pub type Supplies = BTreeMap<usize, Arc<Supply>>;
 
-impl Choice {
+impl Selection {
     /// Reads the playbook, builds, plans, and has nextest choose.
     ///
     /// # Errors
@@ -75,17 +78,17 @@ impl Choice {
         let args = &tests.nextest;
         args.refuse_unsupported()?;
         let expressions = staging::expressions(&tests.choosing)?;
-        let mut setting = Setting::find(global, args)?;
+        let mut setting = Workspace::find(global, args)?;
         let scenes = setting.stage(&tests.choosing, &expressions)?;
         setting.check_on_disk()?;
-        let cargo_metadata = setting::cargo_metadata(args);
+        let cargo_metadata = workspace::cargo_metadata(args);
         let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
         // Not beside nextest's list, which would wait for Cargo's lock, and say so.
-        let cargo_metadata = setting::joined(cargo_metadata)?;
+        let cargo_metadata = workspace::joined(cargo_metadata)?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
-        let durations = history::read(&setting::pool_directory(global)?, &setting.workspace);
+        let durations = history::read(&workspace::pool_directory(global)?, &setting.workspace);
         let rules = &setting.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
@@ -96,7 +99,7 @@ impl Choice {
             ..staging::choosing(tests, rules, &expressions)
         };
         let plan = plan::build(&inventory, &setting.playbook.targets, &choosing)?;
-        let directory = setting::private_directory()?;
+        let directory = private::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
