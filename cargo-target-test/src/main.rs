@@ -7,7 +7,7 @@ use cargo_target_test::{
     cli::{Cli, Verb},
     commands,
     execute::runner,
-    run, ui,
+    ui,
 };
 
 fn main() -> ExitCode {
@@ -23,12 +23,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let code = run::mode::apply(cli)
-        .and_then(|cli| cli.as_ref().map_or(Ok(0), dispatch))
-        .unwrap_or_else(|error| {
-            ui::error(&error);
-            error.exit_code()
-        });
+    let code = dispatch(&cli).unwrap_or_else(|error| {
+        ui::error(&error);
+        error.exit_code()
+    });
     ExitCode::from(code)
 }
 

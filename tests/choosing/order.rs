@@ -27,7 +27,7 @@ fn chance_can_be_had_again_by_its_seed() {
     let note = run
         .stderr
         .lines()
-        .find(|line| line.contains("the order is random"));
+        .find(|line| line.contains("random order"));
     let note = note.expect("the seed is said");
     let seed = note
         .split("--seed ")
@@ -113,7 +113,7 @@ fn partitions_side_by_side_are_one_run() {
     let run = world
         .run(&["timed::", "--partitions", "2", "--order", "random"])
         .code(0);
-    assert_eq!(run.lines_with(&["the order is random"]), 1, "{run:?}");
+    assert_eq!(run.lines_with(&["random order"]), 1, "{run:?}");
     world.is_clean();
 
     let some = [

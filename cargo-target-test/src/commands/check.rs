@@ -10,15 +10,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    cli::{CheckArgs, Global, NextestArgs, TestArgs},
+    cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
-    run::{
-        mode,
-        selection::Selection,
-        workspace::{self, Workspace},
-    },
+    run::{mode, options::Options, selection::Selection, workspace::Workspace},
     ui,
 };
 
@@ -27,13 +23,15 @@ use crate::{
 /// # Errors
 /// Whatever is wrong with the playbook.
 pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
-    let setting = Workspace::find(global, &NextestArgs::default())?;
+    let setting = Workspace::find(global)?;
     setting.check_on_disk()?;
     setting.check_scenarios()?;
-    check_filtersets(&setting)?;
+    check_filtersets(global, &setting)?;
     mode::check(&setting.playbook)?;
     if args.tests {
-        Selection::make(global, &TestArgs::default())?;
+        if let Some(options) = Options::resolve(global, RunArgs::default())? {
+            Selection::make(options)?;
+        }
     }
     warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;
@@ -41,7 +39,7 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
 }
 
 /// Scenarios' filtersets are nextest's language: it is asked.
-fn check_filtersets(setting: &Workspace) -> Result<()> {
+fn check_filtersets(global: &Global, setting: &Workspace) -> Result<()> {
     let scenarios = setting.playbook.rules.scenarios.iter();
     let sets =
         scenarios.filter_map(|scenario| Some((&scenario.name, scenario.filterset.as_ref()?)));
@@ -50,7 +48,7 @@ fn check_filtersets(setting: &Workspace) -> Result<()> {
         return Ok(());
     }
     let nextest = Nextest::find(Words::default(), false)?;
-    let metadata = workspace::joined(workspace::cargo_metadata(&NextestArgs::default()))?;
+    let metadata = Workspace::with_dependencies(global, &NextestArgs::default())?.cargo_metadata;
     for (name, set) in sets {
         if let Some(why) = nextest.refuses(set, &metadata)? {
             ui::raw(&why);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cli::{GcArgs, Global, NextestArgs},
+    cli::{GcArgs, Global},
     error::{Error, ErrorKind, Result},
     provision::{
         Orphan, find_orphans,
@@ -23,7 +23,7 @@ use crate::{
 pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     // A playbook adds places to look at. Without a workspace there is none.
-    let orders = match Workspace::find(global, &NextestArgs::default()) {
+    let orders = match Workspace::find(global) {
         Ok(setting) => setting.orders()?,
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
         Err(_) => Vec::new(),

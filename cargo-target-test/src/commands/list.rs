@@ -18,12 +18,12 @@ mod stats;
 use std::{collections::HashSet, fmt::Write, io::IsTerminal};
 
 use crate::{
-    cli::{Global, ListArgs},
+    cli::{Global, ListArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::Plan,
     playbook::Target,
-    run::selection::Selection,
+    run::{options::Options, selection::Selection},
     ui,
 };
 use listing::{CaseLine, Listing};
@@ -37,7 +37,14 @@ pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
 /// # Errors
 /// As for a run that ends before anything is deployed.
 pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
-    let choice = Selection::make(global, &args.tests)?;
+    let typed = RunArgs {
+        tests: args.tests.clone(),
+        ..RunArgs::default()
+    };
+    let Some(options) = Options::resolve(global, typed)? else {
+        return Ok(0);
+    };
+    let choice = Selection::make(options)?;
     let targets = &choice.setting.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
     if let Some(key) = &args.stats {
@@ -61,7 +68,7 @@ pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
         args.json,
         chosen.as_ref(),
     )?;
-    choice.say_unmatched(&args.tests.nextest.filters);
+    choice.say_unmatched();
     choice.say_warnings();
     Ok(0)
 }

@@ -20,38 +20,21 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     aggregate::junit,
-    cli::{Global, RunArgs},
+    cli::RunArgs,
     error::{Error, ErrorKind, Result},
-    process,
-    run::selection::{self, Selection},
-    ui,
+    process, ui,
 };
 
 /// How often the runs are looked at.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Runs the parts; `None`: there is nothing to part, since no case was chosen. Returns the worst exit code.
+/// Runs the parts; returns the worst exit code.
 ///
 /// # Errors
 /// What keeps every part from starting: it is said once.
-pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
+pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
     refuse_what_is_one_run(args)?;
-    let mut tests = args.tests.clone();
-    tests.choosing.seed = selection::seed(&tests.choosing);
-    // What was typed, every part is told anyway.
-    let seed = tests
-        .choosing
-        .seed
-        .filter(|_| args.tests.choosing.seed.is_none());
-    let choice = Selection::make(global, &tests)?;
-    if choice.count() == 0 {
-        return Ok(None);
-    }
-    if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
-        return Err(error);
-    }
-    choice.say_notes();
-    drop(choice);
+    let seed = args.tests.choosing.seed;
     let (told, ended) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
@@ -81,7 +64,7 @@ pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
     if let Some(file) = junit {
         junit::merge(file, runs.iter().filter_map(|run| run.junit.as_deref()))?;
     }
-    Ok(Some(code))
+    Ok(code)
 }
 
 /// # Errors
@@ -168,7 +151,7 @@ fn own_words(words: Vec<OsString>) -> Vec<OsString> {
         if text == "--" {
             own.push(word);
             own.extend(words.by_ref().map(|(_, word)| word));
-        } else if ["--partitions", "--junit", "--no-tests"]
+        } else if ["--partitions", "--junit", "--no-tests", "--seed"]
             .into_iter()
             .any(ours)
         {

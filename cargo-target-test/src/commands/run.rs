@@ -15,8 +15,8 @@ use crate::{
     },
     provision::{Provisioner, pool::Pool},
     run::{
+        options::Options,
         selection::{Selection, Supplies},
-        workspace,
     },
     ui,
 };
@@ -26,36 +26,31 @@ use crate::{
 /// # Errors
 /// Whatever keeps the run from starting.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
-    if let Some(parts) = args.partitions.filter(|parts| *parts > 1)
-        && let Some(code) = partitions::run(global, args, parts)?
-    {
-        return Ok(code);
-    }
-    run_alone(global, args)
-}
-
-/// The run itself.
-fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
-    let mut tests = args.tests.clone();
-    if args.shell_on_failure {
-        tests.nextest.fail_fast()?;
-    }
-    let mut choice = Selection::make(global, &tests)?;
-    choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
-    if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
+    let Some(options) = Options::resolve(global, args.clone())? else {
+        return Ok(0);
+    };
+    let choice = Selection::make(options)?;
+    if let Some(error) = choice.misspelt_verb() {
         return Err(error);
     }
     choice.say_notes();
-    choice.say_unmatched(&args.tests.nextest.filters);
+    let args = &choice.run;
+    if let Some(parts) = args
+        .partitions
+        .filter(|parts| *parts > 1 && choice.count() > 0)
+    {
+        return partitions::run(args, parts);
+    }
+    choice.say_unmatched();
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool = Pool::open(&workspace::pool_directory(global)?)?;
+    let pool = Pool::open(&choice.pool)?;
     let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(names(&choice, &supplies, args)?)?;
+    let broker = session.broker(names(&choice, &supplies)?)?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
@@ -71,7 +66,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         ended: &ended,
         outcomes: &outcomes,
         cases: &choice.case_names(),
-        skipped: &choice.skipped(&args.tests.nextest),
+        skipped: &choice.skipped(),
         used: &supplies
             .values()
             .map(|supply| supply.used())
@@ -79,16 +74,17 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         report: &report,
     };
     results.print();
-    choice.remember(&workspace::pool_directory(global)?, &outcomes);
+    choice.remember(&outcomes);
     Ok(results.exit_code())
 }
 
 /// What the broker is told.
-fn names(choice: &Selection, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
+fn names(choice: &Selection, supplies: &Supplies) -> Result<Names> {
+    let args = &choice.run;
     let mut names = choice.names(supplies, &choice.users_runner()?)?;
     names.set_captured(!args.tests.nextest.has("no-capture"));
     names.set_holds_failed(args.shell_on_failure);
-    names.set_releases(choice.may_release(args));
+    names.set_releases(choice.may_release());
     Ok(names)
 }
 

@@ -1,15 +1,13 @@
 //! Modes: options under one name, as if they had been typed.
 //!
-//! Owns the names that need no playbook, and how what is typed goes before a mode's. Must not know what options do.
+//! Owns the built-in modes and how a mode's options are read. Must not know what the options do.
 
-use std::{borrow::Cow, ffi::OsString, path::Path};
+use std::{borrow::Cow, ffi::OsString};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
     error::{Error, ErrorKind, Result},
     playbook::{self, BUILT_IN_MODES, Playbook},
-    run::workspace::Workspace,
-    ui,
 };
 
 /// What the modes stand for that need no playbook, in the order of their names there.
@@ -31,37 +29,6 @@ const BUILT_IN: [&[&str]; 4] = [
     ],
 ];
 
-/// Puts the options of the mode that is asked for, or of the chosen scenarios' mode, below those that were typed.
-/// `None`: the mode was only to be explained.
-///
-/// # Errors
-/// [`ErrorKind::Usage`] for a mode that there is not, [`ErrorKind::Playbook`] for one whose options are wrong.
-pub fn apply(cli: Cli) -> Result<Option<Cli>> {
-    let Some(tests) = cli.verb.tests() else {
-        return Ok(Some(cli));
-    };
-    let choosing = &tests.choosing;
-    if choosing.mode.is_none() && choosing.scenario.is_empty() {
-        return Ok(Some(cli));
-    }
-    let Workspace {
-        workspace,
-        playbook,
-    } = Workspace::find(&cli.global, &tests.nextest)?;
-    let Some(name) = name(tests, &playbook)? else {
-        return Ok(Some(cli));
-    };
-    let words = words(&name, &playbook)?;
-    if choosing.explain {
-        let shown: Vec<_> = words.iter().map(|word| typed(word)).collect();
-        ui::out(shown.join(" "));
-        return Ok(None);
-    }
-    let (global, mut run) = parse(&name, &words)?;
-    start_paths_at(&mut run, &workspace);
-    Ok(Some(below(cli, (global, run))))
-}
-
 /// Reads the options of every mode that a playbook has.
 ///
 /// # Errors
@@ -73,8 +40,11 @@ pub fn check(playbook: &Playbook) -> Result<()> {
         .try_for_each(|parsed| parsed.map(drop))
 }
 
-/// The mode that is typed, else that of the scenarios.
-fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<String>> {
+/// Returns the mode that is typed, else that of the chosen scenarios.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where scenarios have different modes.
+pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<String>> {
     let choosing = &tests.choosing;
     if choosing.mode.is_some() {
         return Ok(choosing.mode.clone());
@@ -95,8 +65,11 @@ fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<String>> {
     }
 }
 
-/// A playbook's mode goes before one of the same name that needs none.
-fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
+/// Returns the options of a mode, as typed. A mode of the playbook hides the built-in mode of the same name.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for an unknown mode.
+pub(super) fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
     if let Some(mode) = playbook.rules.modes.get(name) {
         return Ok(mode.options.clone());
     }
@@ -109,8 +82,8 @@ fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
         })
 }
 
-/// A word as it is typed in a shell.
-fn typed(word: &str) -> Cow<'_, str> {
+/// Quotes a word for a shell, where it needs that.
+pub(super) fn typed(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),
@@ -118,8 +91,11 @@ fn typed(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a mode's options are as a command line.
-fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
+/// Parses a mode's options like a command line.
+///
+/// # Errors
+/// [`ErrorKind::Playbook`] for options that no mode may have.
+pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
     let wrong = |why: &str| Error::new(ErrorKind::Playbook, format!("mode `{name}`: {why}"));
     let line = ["cargo-target-test", "run"].into_iter().map(OsString::from);
     let line = line.chain(words.iter().map(OsString::from));
@@ -144,120 +120,15 @@ fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
     }
 }
 
-/// A mode is not typed: its relative paths start at the workspace's root, wherever somebody stands.
-fn start_paths_at(run: &mut RunArgs, folder: &Path) {
-    run.junit = run.junit.take().map(|path| folder.join(path));
-    run.tests.nextest.start_paths_at(folder);
-}
-
-/// A mode's options below those that were typed.
-fn below(mut cli: Cli, (global, run): (Global, RunArgs)) -> Cli {
-    cli.global.verbose = cli.global.verbose.max(global.verbose);
-    cli.global.set.splice(0..0, global.set);
-    if let Verb::Run(typed) = &mut cli.verb {
-        typed.keep_targets |= run.keep_targets;
-        typed.shell_on_failure |= run.shell_on_failure;
-        if !typed.tests.nextest.has("partition") {
-            typed.partitions = typed.partitions.or(run.partitions);
-        }
-        typed.junit = typed.junit.take().or(run.junit);
-    }
-    if let Some(typed) = cli.verb.tests_mut() {
-        typed.all_tests |= run.tests.all_tests;
-        typed.choosing.go_before(run.tests.choosing);
-        typed.nextest.go_before(run.tests.nextest);
-    }
-    cli
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn run(line: &[&str]) -> RunArgs {
-        let line = [&["x", "run"], line].concat();
-        match Cli::parse(line.into_iter().map(OsString::from))
-            .expect("a line")
-            .verb
-        {
-            Verb::Run(run) => *run,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn merged(typed: &[&str], mode: &[&str]) -> RunArgs {
-        let line = [&["x", "run"], typed].concat();
-        let cli = Cli::parse(line.into_iter().map(OsString::from)).expect("a line");
-        match below(cli, (Global::default(), run(mode))).verb {
-            Verb::Run(run) => *run,
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
     fn every_built_in_mode_can_be_typed() {
         for (name, words) in BUILT_IN_MODES.into_iter().zip(BUILT_IN) {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
             parse(name, &words).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-    }
-
-    #[test]
-    fn what_is_typed_goes_before() {
-        let both = merged(
-            &["--retries", "1", "--fail-fast", "--order", "random", "a"],
-            &[
-                "--keep-targets",
-                "--retries=2",
-                "--no-fail-fast",
-                "-j2",
-                "--on=x",
-                "--order=planned",
-                "b",
-            ],
-        );
-        assert!(both.keep_targets);
-        let nextest = &both.tests.nextest;
-        assert_eq!(
-            nextest.value("retries").and_then(|value| value.to_str()),
-            Some("1")
-        );
-        assert!(nextest.has("fail-fast") && !nextest.has("no-fail-fast"));
-        assert_eq!(
-            nextest
-                .value("test-threads")
-                .and_then(|value| value.to_str()),
-            Some("2")
-        );
-        assert_eq!(nextest.filters, ["b", "a"]);
-        assert_eq!(both.tests.choosing.on, ["x"]);
-        assert_eq!(
-            both.tests.choosing.order,
-            Some(crate::cli::OrderArg::Random)
-        );
-    }
-
-    #[test]
-    fn paths_start_at_the_workspace() {
-        let mut mode = run(&[
-            "--junit=a.xml",
-            "--config-file=b.toml",
-            "--tool-config-file=c:d.toml",
-            "--user-config-file=none",
-            "--target-dir=/e",
-            "--retries=2",
-        ]);
-        start_paths_at(&mut mode, Path::new("/w"));
-        assert_eq!(mode.junit.as_deref(), Some(Path::new("/w/a.xml")));
-        for (option, expected) in [
-            ("config-file", "/w/b.toml"),
-            ("tool-config-file", "c:/w/d.toml"),
-            ("user-config-file", "none"),
-            ("target-dir", "/e"),
-            ("retries", "2"),
-        ] {
-            let value = mode.tests.nextest.value(option);
-            assert_eq!(value.and_then(|value| value.to_str()), Some(expected));
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     aggregate::history,
-    cli::{Call, Global, NextestArgs, TestArgs},
+    cli::{Call, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Supply},
@@ -33,13 +33,12 @@ use crate::{
     plan::{self, Choosing, Plan},
     playbook::Select,
     run::{
+        options::Options,
         private::{self, PrivateFolder},
-        workspace::{self, Workspace},
+        workspace::Workspace,
     },
 };
 use nextest_metadata::TestListSummary;
-
-pub use staging::seed;
 
 /// The chosen cases and everything they come from.
 pub struct Selection {
@@ -60,8 +59,10 @@ pub struct Selection {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
-    /// Where the JUnit report goes.
-    pub junit: Option<PathBuf>,
+    /// The options of the run.
+    pub run: RunArgs,
+    /// The pool's folder.
+    pub pool: PathBuf,
     /// Cargo's configuration, as given on the command line.
     configs: Vec<OsString>,
 }
@@ -74,21 +75,22 @@ impl Selection {
     ///
     /// # Errors
     /// What is wrong with the command line, the playbook, the build or the selection.
-    pub fn make(global: &Global, tests: &TestArgs) -> Result<Self> {
-        let args = &tests.nextest;
-        args.refuse_unsupported()?;
+    pub fn make(options: Options) -> Result<Self> {
+        let Options {
+            global,
+            run,
+            workspace: mut setting,
+            pool,
+        } = options;
+        let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
-        let mut setting = Workspace::find(global, args)?;
         let scenes = setting.stage(&tests.choosing, &expressions)?;
         setting.check_on_disk()?;
-        let cargo_metadata = workspace::cargo_metadata(args);
         let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
-        // Not beside nextest's list, which would wait for Cargo's lock, and say so.
-        let cargo_metadata = workspace::joined(cargo_metadata)?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
-        let durations = history::read(&workspace::pool_directory(global)?, &setting.workspace);
+        let durations = history::read(&pool, &setting.root);
         let rules = &setting.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
@@ -103,7 +105,12 @@ impl Selection {
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
-        let stage = Stage::new(directory.path(), &cargo_metadata, &summary, runner.into())?;
+        let stage = Stage::new(
+            directory.path(),
+            &setting.cargo_metadata,
+            &summary,
+            runner.into(),
+        )?;
         let mut choice = Self {
             cases: (0..plan.cases.len()).collect(),
             plain: plan.plain.clone(),
@@ -116,18 +123,19 @@ impl Selection {
             summary,
             stage,
             warnings,
-            junit: None,
+            pool,
             configs: args.configs().map(OsStr::to_owned).collect(),
+            run,
         };
         choice.choose()?;
         choice.check_reuse()?;
-        choice.warn_of_missed(args);
+        choice.warn_of_missed();
         Ok(choice)
     }
 
     /// Has nextest choose, where that is not known without.
     fn choose(&mut self) -> Result<()> {
-        self.chosen = if self.nextest.may_leave_out(&self.setting.workspace) {
+        self.chosen = if self.nextest.may_leave_out(&self.setting.root) {
             self.stage.list_all(&self.listing())?;
             self.nextest
                 .choose(&self.stage)

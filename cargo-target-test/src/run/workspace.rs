@@ -5,10 +5,7 @@
 
 mod wanted;
 
-use std::{
-    path::{Path, PathBuf},
-    thread,
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{Global, NextestArgs},
@@ -24,53 +21,69 @@ use crate::{
 /// A workspace and its resolved playbook.
 pub struct Workspace {
     /// The workspace's root folder.
-    pub workspace: PathBuf,
+    pub root: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
+    /// The answer of `cargo metadata`, as Cargo wrote it.
+    pub cargo_metadata: Vec<u8>,
 }
 
 impl Workspace {
-    /// Finds the workspace, finds and reads the playbook.
+    /// Finds the workspace without looking at its dependencies, and reads its playbook.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] for whatever is wrong with the playbook, [`ErrorKind::Build`] for what Cargo
-    /// refuses.
-    pub fn find(global: &Global, nextest: &NextestArgs) -> Result<Self> {
-        // An explicit playbook that is wrong is refused even where there is no workspace.
-        if let Some(path) = &global.playbook {
-            load(Some(path), &global.set)?;
-        }
-        let mut command = metadata_command(nextest, None);
+    /// [`ErrorKind::Playbook`] for a wrong playbook, [`ErrorKind::Build`] for a workspace that Cargo refuses.
+    pub fn find(global: &Global) -> Result<Self> {
+        let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
-        Self::of(global, &output(command)?)
+        Self::of(global, &command)
     }
 
-    /// The same, for a package's folder.
+    /// Finds the workspace for a build with these options: `cargo_metadata` includes its dependencies.
+    ///
+    /// # Errors
+    /// As [`Workspace::find`].
+    pub fn with_dependencies(global: &Global, nextest: &NextestArgs) -> Result<Self> {
+        Self::of(global, &metadata_command(nextest))
+    }
+
+    /// Finds the workspace of a package's folder, without looking at its dependencies.
     ///
     /// # Errors
     /// As [`Workspace::find`].
     pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(global, &output(command)?)
+        Self::of(global, &command)
     }
 
-    fn of(global: &Global, cargo_metadata: &[u8]) -> Result<Self> {
-        let text = String::from_utf8_lossy(cargo_metadata);
+    fn of(global: &Global, command: &cargo_metadata::MetadataCommand) -> Result<Self> {
+        // An explicit playbook that is wrong is refused even outside a workspace.
+        let explicit = global.playbook.as_deref();
+        let explicit = explicit
+            .map(|path| load(Some(path), &global.set))
+            .transpose()?;
+        let cargo_metadata = output(command)?;
+        let text = String::from_utf8_lossy(&cargo_metadata);
         let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
-            Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says")
-                .with_source(error)
+            Error::new(
+                ErrorKind::Build,
+                "failed to read the output of `cargo metadata`",
+            )
+            .with_source(error)
         })?;
-        let workspace = metadata.workspace_root.into_std_path_buf();
-        let path = playbook::find(
-            global.playbook.as_deref(),
-            &workspace,
-            &metadata.workspace_metadata,
-        )?;
-        let playbook = load(path.as_deref(), &global.set)?;
+        let root = metadata.workspace_root.into_std_path_buf();
+        let playbook = match explicit {
+            Some(playbook) => playbook,
+            None => {
+                let path = playbook::find(None, &root, &metadata.workspace_metadata)?;
+                load(path.as_deref(), &global.set)?
+            }
+        };
         Ok(Self {
-            workspace,
+            root,
             playbook,
+            cargo_metadata,
         })
     }
 }
@@ -112,17 +125,6 @@ fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
     playbook::load(path, sets, &syntax)
 }
 
-/// All that Cargo says of the workspace and its dependencies, asked while the caller does something else: to be
-/// joined.
-pub fn cargo_metadata(nextest: &NextestArgs) -> thread::JoinHandle<Result<Vec<u8>>> {
-    let nextest = nextest.clone();
-    thread::spawn(move || {
-        let mut command = metadata_command(&nextest, triple(&nextest));
-        command.features(cargo_metadata::CargoOpt::AllFeatures);
-        output(command)
-    })
-}
-
 /// For which nextest asks too: packages that only others need may not be here. `None`: it is not easily told.
 fn triple(nextest: &NextestArgs) -> Option<String> {
     if nextest.has("config") {
@@ -135,33 +137,22 @@ fn triple(nextest: &NextestArgs) -> Option<String> {
     Some(triple.triple().to_owned())
 }
 
-/// What [`cargo_metadata()`] came to.
-///
-/// # Errors
-/// [`ErrorKind::Build`] for what Cargo refuses.
-pub fn joined(asked: thread::JoinHandle<Result<Vec<u8>>>) -> Result<Vec<u8>> {
-    let ended = |_| Error::new(ErrorKind::Other, "asking `cargo metadata` ended early");
-    asked.join().map_err(ended)?
-}
-
-fn metadata_command(
-    nextest: &NextestArgs,
-    triple: Option<String>,
-) -> cargo_metadata::MetadataCommand {
+fn metadata_command(nextest: &NextestArgs) -> cargo_metadata::MetadataCommand {
     let mut command = cargo_metadata::MetadataCommand::new();
     let flags = ["locked", "offline", "frozen"]
         .into_iter()
         .filter(|flag| nextest.has(flag))
         .map(|flag| format!("--{flag}"));
-    let filter = triple.map(|triple| format!("--filter-platform={triple}"));
+    let filter = triple(nextest).map(|triple| format!("--filter-platform={triple}"));
     command.other_options(flags.chain(filter).collect::<Vec<_>>());
+    command.features(cargo_metadata::CargoOpt::AllFeatures);
     if let Some(path) = nextest.value("manifest-path") {
         command.manifest_path(path);
     }
     command
 }
 
-fn output(command: cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
+fn output(command: &cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
     let output = process::output(command.cargo_command())?;
     if output.status.success() {
         return Ok(output.stdout);

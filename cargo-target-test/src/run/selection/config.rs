@@ -24,7 +24,7 @@ impl Selection {
             ordinary,
             declared: self.declared(),
             order: self.order(),
-            junit: self.junit.clone(),
+            junit: self.run.junit.clone(),
         }
     }
 

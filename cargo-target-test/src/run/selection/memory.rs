@@ -2,19 +2,19 @@
 //!
 //! Owns when that is worth it. Must not know where it is kept.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use super::Selection;
 use crate::{
     aggregate::history::{self, Timed},
-    cli::RunArgs,
     execute::outcome::Outcome,
 };
 
 impl Selection {
     /// Whether instances that no remaining case needs may go at once: not where they are kept, and not where all cases
     /// are run again and again.
-    pub fn may_release(&self, args: &RunArgs) -> bool {
+    pub fn may_release(&self) -> bool {
+        let args = &self.run;
         let again = ["stress-count", "stress-duration"];
         let again = again
             .into_iter()
@@ -23,7 +23,7 @@ impl Selection {
     }
 
     /// Notes how long cases took. A pool on a full disk is no reason to fail a run that is over.
-    pub fn remember(&self, pool: &Path, outcomes: &[Outcome]) {
+    pub fn remember(&self, outcomes: &[Outcome]) {
         let cases: HashMap<_, _> = self
             .chosen_cases()
             .map(|case| {
@@ -47,6 +47,6 @@ impl Selection {
                 seconds: outcome.took.as_secs_f64(),
             })
         });
-        let _ = history::note(pool, &self.setting.workspace, timed);
+        let _ = history::note(&self.pool, &self.setting.root, timed);
     }
 }

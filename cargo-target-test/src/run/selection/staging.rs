@@ -53,9 +53,9 @@ pub(super) fn choosing<'a>(
     }
 }
 
-/// Which cases start first. A seed that chance decides is said, so that the order can be had again.
+/// Which cases start first.
 fn order(choosing: &ChoosingArgs) -> Order {
-    match (choosing.order, seed(choosing)) {
+    match (choosing.order, choosing.seed) {
         (Some(OrderArg::Random), Some(seed)) => Order::Random(seed),
         (_, seed) => {
             if seed.is_some() {
@@ -64,19 +64,6 @@ fn order(choosing: &ChoosingArgs) -> Order {
             Order::Planned
         }
     }
-}
-
-/// The seed that is given, or that chance decides where the order is random.
-pub fn seed(choosing: &ChoosingArgs) -> Option<u64> {
-    if choosing.seed.is_some() || choosing.order != Some(OrderArg::Random) {
-        return choosing.seed;
-    }
-    // Short enough to be typed.
-    let seed = fastrand::u64(..1_000_000);
-    ui::note(format!(
-        "the order is random: `--order random --seed {seed}` has it again"
-    ));
-    Some(seed)
 }
 
 /// Has overrides change what tests declare; returns what is odd about them.

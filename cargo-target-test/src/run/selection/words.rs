@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Selection;
 use crate::{
-    cli::{self, NextestArgs},
+    cli,
     error::{Error, ErrorKind},
     execute::nextest::users_filtersets,
     plan, ui,
@@ -17,9 +17,10 @@ const NO_TESTS: i32 = nextest_metadata::NextestExitCode::NO_TESTS_RUN;
 
 impl Selection {
     /// Filters and overrides that name a test where only its cases have names here.
-    pub(super) fn warn_of_missed(&mut self, args: &NextestArgs) {
+    pub(super) fn warn_of_missed(&mut self) {
+        let args = &self.run.tests.nextest;
         let config = args.value("config-file").map(PathBuf::from);
-        let users = users_filtersets(&self.setting.workspace, config);
+        let users = users_filtersets(&self.setting.root, config);
         let given = args
             .filtersets()
             .map(|words| words.to_string_lossy().into_owned());
@@ -67,7 +68,8 @@ impl Selection {
 
     /// The tests that were asked for and run on no target, each with a reason; none where only nextest knows what was
     /// asked for.
-    pub fn skipped(&self, args: &NextestArgs) -> Vec<String> {
+    pub fn skipped(&self) -> Vec<String> {
+        let args = &self.run.tests.nextest;
         let filters = match self.is_filtered() {
             false => &[][..],
             true if args.means_by_words() => &args.filters,
@@ -83,7 +85,8 @@ impl Selection {
     }
 
     /// Says why these filters match no case, where it is known.
-    pub fn say_unmatched(&self, filters: &[String]) {
+    pub fn say_unmatched(&self) {
+        let filters = &self.run.tests.nextest.filters;
         let targets = &self.setting.playbook.targets;
         let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
         why.iter().for_each(ui::note);
@@ -91,7 +94,8 @@ impl Selection {
 
     /// The error for a filter that no test's name has in it, and that is a verb misspelt: the first word, or any where
     /// no case is chosen. `--no-tests` says what comes of a run of nothing.
-    pub fn misspelt_verb(&self, args: &NextestArgs) -> Option<Error> {
+    pub fn misspelt_verb(&self) -> Option<Error> {
+        let args = &self.run.tests.nextest;
         let words = match self.count() {
             0 => args.filters.len(),
             _ => args.filters.len().min(1),

@@ -19,7 +19,7 @@ impl Workspace {
     pub fn run_info(&self) -> provision::Run {
         provision::Run {
             id: run_id(),
-            workspace: self.workspace.clone(),
+            workspace: self.root.clone(),
             playbook: self.playbook.path.clone(),
             platforms: provision::platform::all(),
         }
@@ -105,7 +105,7 @@ impl Workspace {
             care: target.care.clone(),
             snapshot: false,
             max_parallel_deploys: self.playbook.pool.max_parallel_deploys.get(),
-            origin: Some((self.workspace.clone(), self.playbook.path.clone())),
+            origin: Some((self.root.clone(), self.playbook.path.clone())),
         };
         Ok((0..need).map(wanted).collect())
     }

@@ -1,0 +1,199 @@
+//! The options of `run` and `list`: as typed -> as meant, once.
+//!
+//! Owns what a mode adds to a command line and the defaults that need the workspace. Must not act on any option.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    mode,
+    workspace::{self, Workspace},
+};
+use crate::{
+    cli::{ChoosingArgs, Global, OrderArg, RunArgs},
+    error::Result,
+    ui,
+};
+
+/// Nextest options that change what `cargo metadata` says.
+const OF_METADATA: [&str; 6] = [
+    "manifest-path",
+    "target",
+    "config",
+    "locked",
+    "offline",
+    "frozen",
+];
+
+/// Options as meant: a mode's below those that were typed, paths absolute, in the workspace that they are for.
+pub struct Options {
+    /// The options of every verb.
+    pub global: Global,
+    /// The options of `run`; those of `list` are a part of them.
+    pub run: RunArgs,
+    /// The workspace, its playbook read.
+    pub workspace: Workspace,
+    /// The pool's folder, absolute.
+    pub pool: PathBuf,
+}
+
+impl Options {
+    /// Finds the workspace, reads its playbook, and adds the options of the mode that is typed or that the chosen
+    /// scenarios name. `None`: the mode was only to be printed, which is done.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for options that exclude each other or an unknown mode,
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a wrong playbook.
+    pub fn resolve(global: &Global, typed: RunArgs) -> Result<Option<Self>> {
+        typed.tests.nextest.refuse_unsupported()?;
+        let mut workspace = Workspace::with_dependencies(global, &typed.tests.nextest)?;
+        let (mut global, mut run) = (global.clone(), typed);
+        if let Some(name) = mode::name(&run.tests, &workspace.playbook)? {
+            let words = mode::words(&name, &workspace.playbook)?;
+            if run.tests.choosing.explain {
+                let shown: Vec<_> = words.iter().map(|word| mode::typed(word)).collect();
+                ui::out(shown.join(" "));
+                return Ok(None);
+            }
+            let (mode_global, mut mode_run) = mode::parse(&name, &words)?;
+            start_paths_at(&mut mode_run, &workspace.root);
+            let reads_anew = !mode_global.set.is_empty()
+                || OF_METADATA
+                    .iter()
+                    .any(|option| mode_run.tests.nextest.has(option));
+            add_mode(&mut global, &mut run, mode_global, mode_run);
+            run.tests.nextest.refuse_unsupported()?;
+            if reads_anew {
+                workspace = Workspace::with_dependencies(&global, &run.tests.nextest)?;
+            }
+        }
+        run.tests.choosing.seed = seed(&run.tests.choosing);
+        if run.shell_on_failure {
+            run.tests.nextest.fail_fast()?;
+        }
+        run.junit = run.junit.map(std::path::absolute).transpose()?;
+        Ok(Some(Self {
+            pool: workspace::pool_directory(&global)?,
+            global,
+            run,
+            workspace,
+        }))
+    }
+}
+
+/// Returns the seed that is given or, where the order is random, one by chance.
+fn seed(choosing: &ChoosingArgs) -> Option<u64> {
+    if choosing.seed.is_some() || choosing.order != Some(OrderArg::Random) {
+        return choosing.seed;
+    }
+    // Short enough to be typed.
+    let seed = fastrand::u64(..1_000_000);
+    ui::note(format!(
+        "random order; repeat it with `--order random --seed {seed}`"
+    ));
+    Some(seed)
+}
+
+/// Starts the relative paths of a mode at the workspace's root, wherever the command runs.
+fn start_paths_at(run: &mut RunArgs, folder: &Path) {
+    run.junit = run.junit.take().map(|path| folder.join(path));
+    run.tests.nextest.start_paths_at(folder);
+}
+
+/// Adds a mode's options below those that were typed.
+fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, run: RunArgs) {
+    global.verbose = global.verbose.max(mode.verbose);
+    global.set.splice(0..0, mode.set);
+    typed.keep_targets |= run.keep_targets;
+    typed.shell_on_failure |= run.shell_on_failure;
+    if !typed.tests.nextest.has("partition") {
+        typed.partitions = typed.partitions.or(run.partitions);
+    }
+    typed.junit = typed.junit.take().or(run.junit);
+    typed.tests.all_tests |= run.tests.all_tests;
+    typed.tests.choosing.go_before(run.tests.choosing);
+    typed.tests.nextest.go_before(run.tests.nextest);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn run(line: &[&str]) -> RunArgs {
+        let line = [&["x", "run"], line].concat();
+        match Cli::parse(line.into_iter().map(OsString::from))
+            .expect("a line")
+            .verb
+        {
+            Verb::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn merged(typed: &[&str], mode: &[&str]) -> RunArgs {
+        let (mut global, mut typed) = (Global::default(), run(typed));
+        add_mode(&mut global, &mut typed, Global::default(), run(mode));
+        typed
+    }
+
+    #[test]
+    fn what_is_typed_goes_before() {
+        let both = merged(
+            &["--retries", "1", "--fail-fast", "--order", "random", "a"],
+            &[
+                "--keep-targets",
+                "--retries=2",
+                "--no-fail-fast",
+                "-j2",
+                "--on=x",
+                "--order=planned",
+                "b",
+            ],
+        );
+        assert!(both.keep_targets);
+        let nextest = &both.tests.nextest;
+        assert_eq!(
+            nextest.value("retries").and_then(|value| value.to_str()),
+            Some("1")
+        );
+        assert!(nextest.has("fail-fast") && !nextest.has("no-fail-fast"));
+        assert_eq!(
+            nextest
+                .value("test-threads")
+                .and_then(|value| value.to_str()),
+            Some("2")
+        );
+        assert_eq!(nextest.filters, ["b", "a"]);
+        assert_eq!(both.tests.choosing.on, ["x"]);
+        assert_eq!(
+            both.tests.choosing.order,
+            Some(crate::cli::OrderArg::Random)
+        );
+    }
+
+    #[test]
+    fn paths_start_at_the_workspace() {
+        let mut mode = run(&[
+            "--junit=a.xml",
+            "--config-file=b.toml",
+            "--tool-config-file=c:d.toml",
+            "--user-config-file=none",
+            "--target-dir=/e",
+            "--retries=2",
+        ]);
+        start_paths_at(&mut mode, Path::new("/w"));
+        assert_eq!(mode.junit.as_deref(), Some(Path::new("/w/a.xml")));
+        for (option, expected) in [
+            ("config-file", "/w/b.toml"),
+            ("tool-config-file", "c:/w/d.toml"),
+            ("user-config-file", "none"),
+            ("target-dir", "/e"),
+            ("retries", "2"),
+        ] {
+            let value = mode.tests.nextest.value(option);
+            assert_eq!(value.and_then(|value| value.to_str()), Some(expected));
+        }
+    }
+}
