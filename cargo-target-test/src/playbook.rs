@@ -14,6 +14,7 @@ mod find;
 mod include;
 mod json_schema;
 mod limit;
+mod names;
 mod overlay;
 mod overrides;
 mod parameters;

@@ -10,7 +10,7 @@ use target_fixtures::{
     requirement::Requirement,
 };
 
-use super::{limit::Limit, resolve::wrong_size, wait::Pattern};
+use super::{limit::Limit, names::wrong_size, wait::Pattern};
 
 /// Changes of `[[overrides]]`: what it gives takes the place of what a test and its modules declare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use toml::{
     Spanned,
-    de::{DeValue, Error, ValueDeserializer},
+    de::{DeTable, DeValue, Error, ValueDeserializer},
 };
 
 use super::diagnostic::{Problem, Problems, meant};
@@ -76,4 +76,34 @@ fn is_new(error: &Error, left_out: &[String]) -> bool {
     let missing = missing.and_then(|rest| rest.split('`').next());
     let meant = |key: &str| left_out.iter().any(|wrong| meant(wrong, &[key]).is_some());
     left_out.is_empty() || missing.is_some_and(|key| !meant(key))
+}
+
+/// Returns a value that must be a table; the keys of any other value are lost.
+pub(super) fn table<'s>(
+    value: Spanned<DeValue<'s>>,
+    what: &str,
+    problems: &mut Problems<'_>,
+) -> Option<DeTable<'s>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => Some(table),
+        other => {
+            problems.lose(Problem::new(
+                format!("{what} must be a table, not {}", a(&other)),
+                span,
+            ));
+            None
+        }
+    }
+}
+
+/// Returns the name of a value's type with its article: `an array`.
+pub(super) fn a(value: &DeValue<'_>) -> String {
+    let name = value.type_str();
+    let article = if name.starts_with(['a', 'i']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {name}")
 }

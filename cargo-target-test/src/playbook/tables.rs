@@ -16,11 +16,11 @@ use super::{
     Recipe,
     criteria::Rule,
     diagnostic::{Problem, Problems},
+    names::wrong_name,
     overrides::Override,
     reading::read,
-    resolve::wrong_name,
+    reading::{a, table},
     scenario::{Mode, Scenario, matches},
-    written::{a, table},
 };
 
 /// What a playbook says of tests.

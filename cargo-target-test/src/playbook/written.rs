@@ -19,6 +19,7 @@ use super::{
     diagnostic::{Problem, Problems, meant},
     include::File,
     reading::read,
+    reading::{a, table},
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},
     source::Sources,
@@ -294,34 +295,4 @@ fn targets<'s>(
             Vec::new()
         }
     }
-}
-
-/// A value that must be a table; what is in it is lost where it is none.
-pub(super) fn table<'s>(
-    value: Spanned<DeValue<'s>>,
-    what: &str,
-    problems: &mut Problems<'_>,
-) -> Option<DeTable<'s>> {
-    let span = value.span();
-    match value.into_inner() {
-        DeValue::Table(table) => Some(table),
-        other => {
-            problems.lose(Problem::new(
-                format!("{what} must be a table, not {}", a(&other)),
-                span,
-            ));
-            None
-        }
-    }
-}
-
-/// "an array"
-pub(super) fn a(value: &DeValue<'_>) -> String {
-    let name = value.type_str();
-    let article = if name.starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {name}")
 }
