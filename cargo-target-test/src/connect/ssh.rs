@@ -17,14 +17,15 @@ use crate::{
 };
 
 mod auth;
-mod bell;
 mod connect;
 mod dial;
+mod handshake;
 mod host_key;
 mod io;
 mod live;
 mod outbox;
 mod owner;
+mod poll_waker;
 mod sessions;
 mod task;
 

@@ -8,45 +8,50 @@ use std::{fs, path::Path};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 
-use super::connect::Stage;
+use super::handshake::Handshake;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an unencrypted key in OpenSSH's format starts with, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
 /// Authenticates the session.
-pub(super) fn authenticate(stage: &mut Stage<'_>) -> Result<()> {
-    let user = stage.config.user.clone();
-    let session = stage.session.clone();
-    let offered = match stage.drive(|| session.auth_methods(&user).map(str::to_owned)) {
+pub(super) fn authenticate(handshake: &mut Handshake<'_>) -> Result<()> {
+    let user = handshake.config.user.clone();
+    let session = handshake.session.clone();
+    let offered = match handshake.drive(|| session.auth_methods(&user).map(str::to_owned)) {
         Ok(methods) => methods,
         // The server wanted no proof at all.
         Err(_) if session.authenticated() => return Ok(()),
-        Err(error) => return Err(stage.refused(&error)),
+        Err(error) => return Err(handshake.refused(&error)),
     };
     let mut tried = Vec::new();
     let by_keys = |tried: &mut Vec<String>| {
-        Ok::<_, Error>(agent(stage, &user, tried)? || files(stage, &user, tried)?)
+        Ok::<_, Error>(agent(handshake, &user, tried)? || files(handshake, &user, tried)?)
     };
-    let by_password = |tried: &mut Vec<String>| password(stage, &user, &offered, tried);
+    let by_password = |tried: &mut Vec<String>| password(handshake, &user, &offered, tried);
     // A server lets only a few keys be tried: those that nobody named come last.
-    let entered = match stage.config.identities_only {
+    let entered = match handshake.config.identities_only {
         true => by_keys(&mut tried)? || by_password(&mut tried)?,
         false => by_password(&mut tried)? || by_keys(&mut tried)?,
     };
     match entered {
         true => Ok(()),
-        false => Err(denied(stage, &offered, &tried)),
+        false => Err(denied(handshake, &offered, &tried)),
     }
 }
 
 /// By the password, or by the one question that a server asks instead.
-fn password(stage: &Stage<'_>, user: &str, offered: &str, tried: &mut Vec<String>) -> Result<bool> {
-    let Some((password, from)) = &stage.password else {
+fn password(
+    handshake: &Handshake<'_>,
+    user: &str,
+    offered: &str,
+    tried: &mut Vec<String>,
+) -> Result<bool> {
+    let Some((password, from)) = &handshake.password else {
         return Ok(false);
     };
     let offers = |method: &str| offered.split(',').any(|one| one == method);
-    let session = &stage.session;
+    let session = &handshake.session;
     if !offers("password") && !offers("keyboard-interactive") {
         tried.push(format!("no password from {from} (none is taken)"));
         return Ok(false);
@@ -54,13 +59,13 @@ fn password(stage: &Stage<'_>, user: &str, offered: &str, tried: &mut Vec<String
     tried.push(format!("the password from {from}"));
     if offers("password") {
         let step = || session.userauth_password(user, password);
-        if accepted(stage, stage.drive(step), tried)? {
+        if accepted(handshake, handshake.drive(step), tried)? {
             return Ok(true);
         }
     }
     if offers("keyboard-interactive") {
         let step = || session.userauth_keyboard_interactive(user, &mut Answers(password));
-        return accepted(stage, stage.drive(step), tried);
+        return accepted(handshake, handshake.drive(step), tried);
     }
     Ok(false)
 }
@@ -78,11 +83,11 @@ impl KeyboardInteractivePrompt for Answers<'_> {
     }
 }
 
-fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
-    let Some(socket) = &stage.config.agent else {
+fn agent(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
+    let Some(socket) = &handshake.config.agent else {
         return Ok(false);
     };
-    let Ok(mut agent) = stage.session.agent() else {
+    let Ok(mut agent) = handshake.session.agent() else {
         return Ok(false);
     };
     let listed = agent
@@ -97,32 +102,38 @@ fn agent(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
         ));
         return Ok(false);
     };
-    let named = stage
+    let named = handshake
         .config
         .identities
         .iter()
         .filter_map(|file| public_blob(file));
     let named: Vec<String> = named.collect();
     let is_named = |key: &ssh2::PublicKey| named.contains(&BASE64_STANDARD.encode(key.blob()));
-    if stage.config.identities_only {
+    if handshake.config.identities_only {
         keys.retain(is_named);
     } else {
         keys.sort_by_key(|key| !is_named(key));
     }
     for key in &keys {
         tried.push(format!("the agent's key `{}`", key.comment()));
-        if accepted(stage, stage.drive(|| agent.userauth(user, key)), tried)? {
+        if accepted(
+            handshake,
+            handshake.drive(|| agent.userauth(user, key)),
+            tried,
+        )? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn files(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
-    for file in stage.config.identities.iter() {
+fn files(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
+    for file in handshake.config.identities.iter() {
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !only(stage) => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !only(handshake) => {
+                continue;
+            }
             Err(error) => {
                 tried.push(format!("`{}` ({error})", file.display()));
                 continue;
@@ -136,9 +147,9 @@ fn files(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
             continue;
         }
         tried.push(format!("`{}`", file.display()));
-        let session = &stage.session;
+        let session = &handshake.session;
         let step = || session.userauth_pubkey_file(user, None, file, None);
-        if accepted(stage, stage.drive(step), tried)? {
+        if accepted(handshake, handshake.drive(step), tried)? {
             return Ok(true);
         }
     }
@@ -146,13 +157,13 @@ fn files(stage: &Stage<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool>
 }
 
 /// Whether the identity was named for this host, so that its absence is worth a word.
-fn only(stage: &Stage<'_>) -> bool {
-    stage.config.identities.len() == 1
+fn only(handshake: &Handshake<'_>) -> bool {
+    handshake.config.identities.len() == 1
 }
 
 /// Whether this key was the right one; an error when there is nobody left to ask.
 fn accepted(
-    stage: &Stage<'_>,
+    handshake: &Handshake<'_>,
     step: Result<(), ssh2::Error>,
     tried: &mut [String],
 ) -> Result<bool> {
@@ -162,7 +173,7 @@ fn accepted(
         ErrorCode::Session(
             raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
         ) => {}
-        ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT) => return Err(stage.refused(&error)),
+        ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT) => return Err(handshake.refused(&error)),
         ErrorCode::Session(
             raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
             | raw::LIBSSH2_ERROR_SOCKET_RECV
@@ -170,7 +181,7 @@ fn accepted(
         ) => {
             let text = format!(
                 "{}; it closed the connection after {} tries",
-                stage.refused(&error),
+                handshake.refused(&error),
                 tried.len()
             );
             return Err(Error::new(ErrorKind::Infra, text)
@@ -185,9 +196,9 @@ fn accepted(
     Ok(false)
 }
 
-fn denied(stage: &Stage<'_>, offered: &str, tried: &[String]) -> Error {
-    let config = stage.config;
-    let (instance, user) = (stage.instance, &config.user);
+fn denied(handshake: &Handshake<'_>, offered: &str, tried: &[String]) -> Error {
+    let config = handshake.config;
+    let (instance, user) = (handshake.instance, &config.user);
     let tried = if tried.is_empty() {
         "nothing: there is no key".to_owned()
     } else {

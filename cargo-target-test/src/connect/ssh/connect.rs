@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
+use rustix::event::{PollFd, PollFlags};
+use ssh2::{MethodType, Session};
 
 use super::{
     auth,
     dial::{Proxy, dial},
+    handshake::{Handshake, timespec},
     host_key,
 };
 use crate::{
@@ -107,7 +108,7 @@ fn attempt(
     let mut session = Session::new().map_err(|error| cannot(error.into()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
-    let mut stage = Stage {
+    let mut handshake = Handshake {
         instance,
         config,
         password,
@@ -115,8 +116,8 @@ fn attempt(
         fd: &fd,
         deadline,
     };
-    let Err(error) = stage.establish() else {
-        let session = stage.session;
+    let Err(error) = establish(&mut handshake) else {
+        let session = handshake.session;
         if let Some(proxy) = &mut proxy {
             proxy.warm_up();
         }
@@ -127,7 +128,7 @@ fn attempt(
             _proxy: proxy,
         });
     };
-    let heard = stage.has_said_hello();
+    let heard = handshake.has_said_hello();
     let words = proxy.as_mut().map(Proxy::last_words).unwrap_or_default();
     let crowded = words.is_empty() || words.contains("kex_exchange_identification");
     let error = match words.is_empty() || error.hint().is_some() {
@@ -174,84 +175,16 @@ fn cannot(instance: &str, address: &str, error: io::Error) -> Error {
     Error::new(ErrorKind::Infra, text).with_source(error)
 }
 
-/// A session on its way.
-pub(super) struct Stage<'a> {
-    pub(super) instance: &'a str,
-    pub(super) config: &'a SshConfig,
-    /// And where it comes from.
-    pub(super) password: Option<(String, String)>,
-    pub(super) session: Session,
-    fd: &'a OwnedFd,
-    deadline: Instant,
-}
-
-impl Stage<'_> {
-    fn establish(&mut self) -> Result<()> {
-        let records = host_key::records(self.config)?;
-        host_key::prefer(&self.session, &records);
-        prefer_quick_ciphers(&self.session);
-        let mut session = self.session.clone();
-        self.drive(|| session.handshake())
-            .map_err(|error| self.refused(&error))?;
-        host_key::verify(self, &records)?;
-        auth::authenticate(self)
-    }
-
-    /// Whether an SSH server told its version; other lines may come before that.
-    fn has_said_hello(&self) -> bool {
-        let said = self.session.banner();
-        said.is_some_and(|line| line.starts_with("SSH-"))
-    }
-
-    /// Calls `step` until it does not want to wait any more.
-    pub(super) fn drive<T>(
-        &self,
-        mut step: impl FnMut() -> Result<T, ssh2::Error>,
-    ) -> Result<T, ssh2::Error> {
-        loop {
-            match step() {
-                Err(error) if would_block(&error) => {}
-                result => return result,
-            }
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ssh2::Error::new(
-                    ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT),
-                    "no answer",
-                ));
-            }
-            let mut flags = PollFlags::IN;
-            if matches!(
-                self.session.block_directions(),
-                BlockDirections::Outbound | BlockDirections::Both
-            ) {
-                flags |= PollFlags::OUT;
-            }
-            let _ = rustix::event::poll(&mut [PollFd::new(self.fd, flags)], Some(&timespec(left)));
-        }
-    }
-
-    /// An error of the handshake or of authentication, with the host named.
-    pub(super) fn refused(&self, error: &ssh2::Error) -> Error {
-        let address = self.config.address();
-        let what = match error.code() {
-            ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => {
-                return late(self.instance, &address, self.config.connect_timeout);
-            }
-            _ => error.message(),
-        };
-        let text = format!("cannot connect to `{}` at {address}: {what}", self.instance);
-        Error::new(ErrorKind::Infra, text)
-    }
-}
-
-/// Nobody spoke SSH in time.
-pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
-    let limit = humantime::format_duration(limit);
-    let text =
-        format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
-    Error::new(ErrorKind::Infra, text)
-        .with_hint("is an SSH server listening there, and not overloaded?")
+fn establish(handshake: &mut Handshake<'_>) -> Result<()> {
+    let records = host_key::records(handshake.config)?;
+    host_key::prefer(&handshake.session, &records);
+    prefer_quick_ciphers(&handshake.session);
+    let mut session = handshake.session.clone();
+    handshake
+        .drive(|| session.handshake())
+        .map_err(|error| handshake.refused(&error))?;
+    host_key::verify(handshake, &records)?;
+    auth::authenticate(handshake)
 }
 
 /// AES in Galois counter mode first, of which one core does several times as much as of ChaCha20; where the processor has
@@ -272,16 +205,5 @@ fn prefer_quick_ciphers(session: &Session) {
             // A refusal leaves the defaults.
             let _ = session.method_pref(kind, &ciphers.join(","));
         }
-    }
-}
-
-pub(super) fn would_block(error: &ssh2::Error) -> bool {
-    error.code() == ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN)
-}
-
-pub(super) fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs() as _,
-        tv_nsec: duration.subsec_nanos() as _,
     }
 }

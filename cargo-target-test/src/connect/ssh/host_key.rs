@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{MethodType, Session};
 
-use super::connect::Stage;
+use super::handshake::Handshake;
 use crate::{
     connect::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
     error::{Error, ErrorKind, Result},
@@ -92,12 +92,12 @@ pub(super) fn prefer(session: &Session, records: &[Record]) {
 }
 
 /// Checks the key that the host showed, and records it where that is wanted.
-pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
-    let Some((blob, _)) = stage.session.host_key() else {
-        let text = format!("`{}` showed no host key", stage.instance);
+pub(super) fn verify(handshake: &Handshake<'_>, records: &[Record]) -> Result<()> {
+    let Some((blob, _)) = handshake.session.host_key() else {
+        let text = format!("`{}` showed no host key", handshake.instance);
         return Err(Error::new(ErrorKind::Infra, text));
     };
-    let (config, key) = (stage.config, BASE64_STANDARD.encode(blob));
+    let (config, key) = (handshake.config, BASE64_STANDARD.encode(blob));
     let same = |record: &&Record| record.key == key;
     if records
         .iter()
@@ -106,7 +106,7 @@ pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
     {
         let text = format!(
             "the host key of `{}` ({}) is revoked",
-            stage.instance, config.known_as
+            handshake.instance, config.known_as
         );
         return Err(Error::new(ErrorKind::Infra, text));
     }
@@ -118,29 +118,29 @@ pub(super) fn verify(stage: &Stage<'_>, records: &[Record]) -> Result<()> {
     match (first, config.strict) {
         (_, Strict::No) => Ok(()),
         (Some(_), _) if plain.any(|record| same(&record)) => Ok(()),
-        (Some(record), _) => Err(changed(stage, record)),
+        (Some(record), _) => Err(changed(handshake, record)),
         (None, Strict::AcceptNew) => record(config, blob, &key),
-        (None, Strict::Yes) => Err(unknown(stage)),
+        (None, Strict::Yes) => Err(unknown(handshake)),
     }
 }
 
-fn changed(stage: &Stage<'_>, record: &Record) -> Error {
-    let (name, file) = (&stage.config.known_as, &record.file);
+fn changed(handshake: &Handshake<'_>, record: &Record) -> Error {
+    let (name, file) = (&handshake.config.known_as, &record.file);
     let text = format!(
         "the host key of `{}` ({name}) is not the one in `{file}`: another machine answers there, or \
          it was installed again",
-        stage.instance
+        handshake.instance
     );
     Error::new(ErrorKind::Infra, text).with_hint(format!(
         "if that is expected: ssh-keygen -R '{name}' -f '{file}'"
     ))
 }
 
-fn unknown(stage: &Stage<'_>) -> Error {
-    let config = stage.config;
+fn unknown(handshake: &Handshake<'_>) -> Error {
+    let config = handshake.config;
     let text = format!(
         "the host key of `{}` ({}) is not known",
-        stage.instance, config.known_as
+        handshake.instance, config.known_as
     );
     let file = config
         .known_hosts

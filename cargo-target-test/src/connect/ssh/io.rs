@@ -6,7 +6,7 @@ use std::task::Context;
 
 use ssh2::{BlockDirections, ErrorCode, Session};
 
-use super::connect::would_block;
+use super::handshake::would_block;
 
 /// Why the session cannot be used any more.
 #[derive(Debug)]

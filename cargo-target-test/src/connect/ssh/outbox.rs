@@ -95,13 +95,13 @@ impl Outbox {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::bell::Bell;
+    use super::super::poll_waker::PollWaker;
     use super::*;
     use target_fixtures::wire::Exit;
 
     #[test]
     fn loses_nothing_and_notices_who_leaves() {
-        let waker = Arc::new(Bell::new()).into();
+        let waker = Arc::new(PollWaker::new()).into();
         let mut context = Context::from_waker(&waker);
         let (sender, mut receiver) = mpsc::channel(2);
         let mut outbox = Outbox::new(sender);

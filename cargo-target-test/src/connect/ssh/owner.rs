@@ -14,11 +14,12 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::{
     Job, Limits,
-    bell::Bell,
-    connect::{self, Link, late, timespec},
+    connect::{self, Link},
+    handshake::{late, timespec},
     io::Dead,
     live::Live,
     outbox::Outbox,
+    poll_waker::PollWaker,
     sessions::{Room, Sessions},
     task::overdue,
 };
@@ -36,7 +37,7 @@ pub(super) struct Owner {
     reach: SshReach,
     limits: Limits,
     jobs: mpsc::Receiver<Job>,
-    bell: Arc<Bell>,
+    poll_waker: Arc<PollWaker>,
     queue: VecDeque<Job>,
     connection: Connection,
     /// Events of ended commands that their readers have not made room for.
@@ -60,7 +61,7 @@ impl Owner {
     pub(super) fn new(
         (instance, reach, limits): (&str, &SshReach, Limits),
         jobs: mpsc::Receiver<Job>,
-        bell: &Arc<Bell>,
+        poll_waker: &Arc<PollWaker>,
         (sessions, room): (Weak<Sessions>, Room),
     ) -> Self {
         Self {
@@ -68,7 +69,7 @@ impl Owner {
             reach: reach.clone(),
             limits,
             jobs,
-            bell: Arc::clone(bell),
+            poll_waker: Arc::clone(poll_waker),
             queue: VecDeque::new(),
             connection: Connection::None,
             leaving: Vec::new(),
@@ -79,11 +80,11 @@ impl Owner {
 
     /// Works until the transport is dropped and its last command has ended.
     pub(super) fn run(mut self) {
-        let waker = Waker::from(Arc::clone(&self.bell));
+        let waker = Waker::from(Arc::clone(&self.poll_waker));
         let mut context = Context::from_waker(&waker);
         loop {
-            self.bell.hush();
-            let closed = self.bell.is_closed();
+            self.poll_waker.clear();
+            let closed = self.poll_waker.is_closed();
             self.queue.extend(self.jobs.try_iter());
             self.prune();
             let progress = self.step(&mut context);
@@ -166,12 +167,12 @@ impl Owner {
     fn connect(&mut self) {
         let (sender, news) = mpsc::channel();
         let (instance, reach) = (self.instance.clone(), self.reach.clone());
-        let bell = Arc::clone(&self.bell);
+        let poll_waker = Arc::clone(&self.poll_waker);
         let open = move || {
             let result = connect::open(&instance, &reach, &sender);
             // Nobody there: too late, and the connection is closed.
             let _ = sender.send(connect::News::Done(Box::new(result)));
-            bell.ring();
+            poll_waker.notify();
         };
         let name = format!("connect {}", self.instance);
         match thread::Builder::new().name(name).spawn(open) {
@@ -254,7 +255,7 @@ impl Owner {
         }
     }
 
-    /// Waits for the socket, the bell, or the next thing due.
+    /// Waits for the socket, the waker, or the next thing due.
     fn wait(&mut self, progress: bool) {
         let now = Instant::now();
         let left = |due: Instant| due.saturating_duration_since(now);
@@ -271,15 +272,17 @@ impl Owner {
             .map(left)
             .min();
         let next = next.into_iter().chain(expiring).min();
-        // Without a bell (no file descriptors left) the thread has to look.
-        let next = if self.bell.fd().is_none() {
+        // Without a waker (no file descriptors left) the thread has to look.
+        let next = if self.poll_waker.fd().is_none() {
             Some(Duration::from_millis(5))
         } else {
             next
         };
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
-        let bell = self.bell.fd();
-        fds.extend(bell.map(|bell| PollFd::from_borrowed_fd(bell, PollFlags::IN)));
+        let poll_waker = self.poll_waker.fd();
+        fds.extend(
+            poll_waker.map(|poll_waker| PollFd::from_borrowed_fd(poll_waker, PollFlags::IN)),
+        );
         if let Connection::Up(live) = &self.connection {
             fds.extend(
                 live.flags()
@@ -287,7 +290,7 @@ impl Owner {
             );
         }
         let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
-        let socket = fds.get(usize::from(bell.is_some()));
+        let socket = fds.get(usize::from(poll_waker.is_some()));
         let heard =
             polled.is_ok() && socket.is_some_and(|fd| !(fd.revents() - PollFlags::OUT).is_empty());
         drop(fds);

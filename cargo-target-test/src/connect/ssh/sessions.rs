@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use super::{Job, Limits, bell::Bell, owner::Owner};
+use super::{Job, Limits, owner::Owner, poll_waker::PollWaker};
 use crate::connect::SshReach;
 
 /// How many sessions an instance has at most; commands beyond what they can run at once wait.
@@ -29,7 +29,7 @@ pub(super) struct Sessions {
 /// The outside of one session's thread.
 struct Session {
     jobs: mpsc::Sender<Job>,
-    bell: Arc<Bell>,
+    waker: Arc<PollWaker>,
     /// Held once more by every job that is not over.
     load: Arc<()>,
     room: Room,
@@ -108,12 +108,12 @@ impl Sessions {
 impl Session {
     fn new(sessions: &Sessions, room: usize) -> Self {
         let (jobs, receiver) = mpsc::channel();
-        let bell = Arc::new(Bell::new());
+        let waker = Arc::new(PollWaker::new());
         let room = Room(Arc::new(AtomicUsize::new(room)));
         let owner = Owner::new(
             (&sessions.instance, &sessions.reach, sessions.limits),
             receiver,
-            &bell,
+            &waker,
             (sessions.this.clone(), room.clone()),
         );
         // Without a thread the receiver is gone, which every command will tell.
@@ -122,7 +122,7 @@ impl Session {
             .spawn(|| owner.run());
         Self {
             jobs,
-            bell,
+            waker,
             load: Arc::default(),
             room,
         }
@@ -131,7 +131,7 @@ impl Session {
     fn take(&self, mut job: Job) -> bool {
         job._load = Some(Arc::clone(&self.load));
         let taken = self.jobs.send(job).is_ok();
-        self.bell.ring();
+        self.waker.notify();
         taken
     }
 
@@ -144,6 +144,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // No job comes any more: the sender goes right after this.
-        self.bell.close();
+        self.waker.close();
     }
 }

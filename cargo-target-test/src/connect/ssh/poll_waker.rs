@@ -1,7 +1,7 @@
-//! What wakes a session's thread out of its `poll`.
+//! Wakes a session's thread out of its `poll`.
 //!
-//! Owns a pair of sockets. Also a [`Waker`](std::task::Waker), so that the thread can wait for tokio's
-//! channels and for its socket at once.
+//! Owns a pair of sockets. It makes a [`Waker`](std::task::Waker), so that the thread waits for tokio's channels and
+//! for its socket at once.
 
 use std::{
     io::{Read, Write},
@@ -13,64 +13,64 @@ use std::{
     task::Wake,
 };
 
-pub(super) struct Bell {
-    /// None when the process has no file descriptors left: the thread then looks every now and then.
+pub(super) struct PollWaker {
+    /// `None` when the process has no file descriptors left; the thread then polls with a timeout.
     ends: Option<(UnixStream, UnixStream)>,
-    rung: AtomicBool,
+    pending: AtomicBool,
     closed: AtomicBool,
 }
 
-impl Bell {
+impl PollWaker {
     pub(super) fn new() -> Self {
         let ends = UnixStream::pair().ok().filter(|(ours, theirs)| {
             ours.set_nonblocking(true).is_ok() && theirs.set_nonblocking(true).is_ok()
         });
         Self {
             ends,
-            rung: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
+    pub(super) fn notify(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel)
             && let Some((_, theirs)) = &self.ends
         {
-            // Full means that it rings already.
+            // A full socket wakes the thread too.
             let _ = (&*theirs).write(&[1]);
         }
     }
 
-    /// Rings, for the last time: nobody will send a job any more.
+    /// Wakes the thread for the last time: no more jobs will come.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.ring();
+        self.notify();
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Stops ringing; to be called before looking at what it rang for.
-    pub(super) fn hush(&self) {
+    /// Clears the notification; call it before looking for work.
+    pub(super) fn clear(&self) {
         if let Some((ours, _)) = &self.ends {
             let _ = (&*ours).read(&mut [0; 64]);
         }
-        self.rung.store(false, Ordering::Release);
+        self.pending.store(false, Ordering::Release);
     }
 
-    /// What to poll for reading.
+    /// The descriptor to poll for reading.
     pub(super) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         self.ends.as_ref().map(|(ours, _)| ours.as_fd())
     }
 }
 
-impl Wake for Bell {
+impl Wake for PollWaker {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }

@@ -1,0 +1,96 @@
+//! One step of a handshake after another, each within the deadline.
+//!
+//! Owns waiting for the socket of a session that is not yet authenticated. Must not know which steps there are.
+
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use ssh2::{BlockDirections, ErrorCode, Session};
+
+use crate::{
+    connect::ssh_config::SshConfig,
+    error::{Error, ErrorKind, Result},
+};
+
+/// A session before its first command: what is known of it, and until when it may take.
+pub(super) struct Handshake<'a> {
+    pub(super) instance: &'a str,
+    pub(super) config: &'a SshConfig,
+    /// The password, and its source for messages.
+    pub(super) password: Option<(String, String)>,
+    pub(super) session: Session,
+    pub(super) fd: &'a OwnedFd,
+    pub(super) deadline: Instant,
+}
+
+impl Handshake<'_> {
+    /// True if an SSH server has told its version; other lines may come before that.
+    pub(super) fn has_said_hello(&self) -> bool {
+        let said = self.session.banner();
+        said.is_some_and(|line| line.starts_with("SSH-"))
+    }
+
+    /// Calls `step` until it no longer wants to wait, at most until the deadline.
+    pub(super) fn drive<T>(
+        &self,
+        mut step: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, ssh2::Error> {
+        loop {
+            match step() {
+                Err(error) if would_block(&error) => {}
+                result => return result,
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ssh2::Error::new(
+                    ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT),
+                    "no answer",
+                ));
+            }
+            let mut flags = PollFlags::IN;
+            if matches!(
+                self.session.block_directions(),
+                BlockDirections::Outbound | BlockDirections::Both
+            ) {
+                flags |= PollFlags::OUT;
+            }
+            let _ = rustix::event::poll(&mut [PollFd::new(self.fd, flags)], Some(&timespec(left)));
+        }
+    }
+
+    /// An error of the handshake or of authentication, with the host named.
+    pub(super) fn refused(&self, error: &ssh2::Error) -> Error {
+        let address = self.config.address();
+        let what = match error.code() {
+            ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => {
+                return late(self.instance, &address, self.config.connect_timeout);
+            }
+            _ => error.message(),
+        };
+        let text = format!("cannot connect to `{}` at {address}: {what}", self.instance);
+        Error::new(ErrorKind::Infra, text)
+    }
+}
+
+/// The error of a server that did not speak SSH in time.
+pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
+    let limit = humantime::format_duration(limit);
+    let text =
+        format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
+    Error::new(ErrorKind::Infra, text)
+        .with_hint("is an SSH server listening there, and not overloaded?")
+}
+
+pub(super) fn would_block(error: &ssh2::Error) -> bool {
+    error.code() == ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN)
+}
+
+pub(super) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs() as _,
+        tv_nsec: duration.subsec_nanos() as _,
+    }
+}
