@@ -48,146 +48,134 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
-    /// Whether a process that it left behind still holds its output: that one gets SIGPIPE when it
-    /// writes there again.
+    /// True if a background process still holds the output pipe; its next write gets SIGPIPE.
     pub held: bool,
 }
 
-/// Runs a program in a session of its own, with `input` on its standard input, to its end or to the
-/// deadline, when its whole process group is killed. `on_stderr` sees each line of standard error as it
-/// comes (without its newline). A process that it leaves behind is not waited for.
+/// A program about to be started: the one builder of processes.
 ///
-/// # Errors
-/// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
-pub fn run(
+/// `start` and `start_async` leave the standard streams to the caller; `run` feeds the program and collects its output.
+#[must_use]
+pub struct Spawn {
     command: Command,
-    input: &[u8],
-    deadline: Duration,
-    on_stderr: &dyn Fn(&str),
-) -> Result<Finished> {
-    run_as(Kind::Ours, command, input, deadline, on_stderr)
-}
-
-/// As [`run`], for a user's program, which may take long: [`kill_scripts`] ends it.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_script(
-    command: Command,
-    input: &[u8],
-    deadline: Duration,
-    on_stderr: &dyn Fn(&str),
-) -> Result<Finished> {
-    run_as(Kind::Script, command, input, deadline, on_stderr)
-}
-
-fn run_as(
     kind: Kind,
-    mut command: Command,
-    input: &[u8],
-    deadline: Duration,
-    on_stderr: &dyn Fn(&str),
-) -> Result<Finished> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let started = Instant::now();
-    let group = Group::spawn(&mut command, kind);
-    let mut group = group.map_err(|error| cannot_start(&program, error))?;
-    let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
-    let mut ended: Option<(ExitStatus, Instant)> = None;
-    loop {
-        let left = match ended {
-            Some(_) if pump.closed() => break,
-            Some((_, at)) => QUIET
-                .saturating_sub(pump.last().max(at).elapsed())
-                .min(DRAIN.saturating_sub(at.elapsed())),
-            None => deadline.saturating_sub(started.elapsed()),
-        };
-        if left.is_zero() {
-            break;
-        }
-        match ended {
-            Some(_) => pump.step(None, left)?,
-            None => pump.step(group.pidfd.as_ref(), left)?,
-        }
-        if ended.is_none() {
-            ended = group.try_wait()?.map(|status| (status, Instant::now()));
+}
+
+impl Spawn {
+    /// Prepares a command; nothing is started yet.
+    pub fn new(command: Command) -> Self {
+        Self {
+            command,
+            kind: Kind::Ours,
         }
     }
-    let Some((status, _)) = ended else {
-        let limit = humantime::format_duration(deadline);
-        let message = format!("`{program}` did not end within {limit}");
-        return Err(Error::new(ErrorKind::Timeout, message));
-    };
-    let held = !pump.closed();
-    let (stdout, stderr) = pump.finish();
-    Ok(Finished {
-        status,
-        stdout,
-        stderr,
-        held,
-    })
-}
 
-/// Runs a program that is ours to wait for, in our own session, its standard error and output kept.
-///
-/// # Errors
-/// When it cannot be started (the program named).
-pub fn output(mut command: Command) -> Result<std::process::Output> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .output()
-        .map_err(|error| cannot_start(&program, error))
-}
+    /// Starts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
+    pub fn own_session(mut self) -> Self {
+        set_session(&mut self.command);
+        self
+    }
 
-/// Starts a program in a session of its own; the caller set its standard streams, and waits for it.
-///
-/// # Errors
-/// When it cannot be started (the program named).
-pub fn start(mut command: Command) -> Result<Child> {
-    own_session(&mut command);
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))
-}
+    /// Has the kernel kill the program when the thread that starts it ends, so that thread must outlast the program.
+    pub fn dies_with_parent(mut self) -> Self {
+        die_with_parent(&mut self.command);
+        self
+    }
 
-/// Starts a program in our own session and process group, where Ctrl-C reaches it too; the kernel kills it
-/// when the thread that starts it ends, so that thread must outlast it.
-///
-/// # Errors
-/// When it cannot be started (the program named).
-pub fn start_with_us(mut command: Command) -> Result<Child> {
-    dies_with_parent(&mut command);
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))
-}
+    /// Marks a user's program, which may take long: [`kill_scripts`] ends it.
+    pub fn script(mut self) -> Self {
+        self.kind = Kind::Script;
+        self
+    }
 
-/// As [`start_with_us`], for a tokio runtime of one thread to wait for.
-///
-/// # Errors
-/// When it cannot be started (the program named).
-pub fn start_with_us_async(mut command: Command) -> Result<tokio::process::Child> {
-    dies_with_parent(&mut command);
-    let program = command.get_program().to_string_lossy().into_owned();
-    tokio::process::Command::from(command)
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))
-}
+    /// Starts the program; the caller waits for it.
+    ///
+    /// # Errors
+    /// When it cannot be started (the program named).
+    pub fn start(mut self) -> Result<Child> {
+        let program = self.program();
+        let started = self.command.spawn();
+        started.map_err(|error| cannot_start(&program, error))
+    }
 
-/// As [`start`], for a tokio runtime to wait for; no stream of it is kept open elsewhere.
-///
-/// # Errors
-/// When it cannot be started (the program named), or outside a runtime.
-pub fn start_async(mut command: Command) -> Result<tokio::process::Child> {
-    tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-    own_session(&mut command);
-    let program = command.get_program().to_string_lossy().into_owned();
-    let mut command = tokio::process::Command::from(command);
-    command
-        .spawn()
-        .map_err(|error| cannot_start(&program, error))
+    /// Starts the program for a tokio runtime to wait for.
+    ///
+    /// # Errors
+    /// When it cannot be started (the program named), or outside a runtime.
+    pub fn start_async(self) -> Result<tokio::process::Child> {
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        let program = self.program();
+        // Dropped with this function: it would keep the streams open that it passes on.
+        let mut command = tokio::process::Command::from(self.command);
+        let started = command.spawn();
+        started.map_err(|error| cannot_start(&program, error))
+    }
+
+    /// Runs the program to its end in this session and collects both outputs.
+    ///
+    /// # Errors
+    /// When it cannot be started (the program named).
+    pub fn output(mut self) -> Result<std::process::Output> {
+        let program = self.program();
+        let output = self.command.output();
+        output.map_err(|error| cannot_start(&program, error))
+    }
+
+    /// Runs the program in a session of its own, with `input` on its standard input, to its end or to the deadline, when
+    /// its whole process group is killed. `on_stderr` gets each line of standard error as it comes, without its newline.
+    /// Background processes of the program are not waited for.
+    ///
+    /// # Errors
+    /// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
+    pub fn run(
+        mut self,
+        input: &[u8],
+        deadline: Duration,
+        on_stderr: &dyn Fn(&str),
+    ) -> Result<Finished> {
+        let program = self.program();
+        let started = Instant::now();
+        let group = Group::spawn(&mut self.command, self.kind);
+        let mut group = group.map_err(|error| cannot_start(&program, error))?;
+        let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        loop {
+            let left = match ended {
+                Some(_) if pump.closed() => break,
+                Some((_, at)) => QUIET
+                    .saturating_sub(pump.last().max(at).elapsed())
+                    .min(DRAIN.saturating_sub(at.elapsed())),
+                None => deadline.saturating_sub(started.elapsed()),
+            };
+            if left.is_zero() {
+                break;
+            }
+            match ended {
+                Some(_) => pump.step(None, left)?,
+                None => pump.step(group.pidfd.as_ref(), left)?,
+            }
+            if ended.is_none() {
+                ended = group.try_wait()?.map(|status| (status, Instant::now()));
+            }
+        }
+        let Some((status, _)) = ended else {
+            let limit = humantime::format_duration(deadline);
+            let message = format!("`{program}` did not end within {limit}");
+            return Err(Error::new(ErrorKind::Timeout, message));
+        };
+        let held = !pump.closed();
+        let (stdout, stderr) = pump.finish();
+        Ok(Finished {
+            status,
+            stdout,
+            stderr,
+            held,
+        })
+    }
+
+    fn program(&self) -> String {
+        self.command.get_program().to_string_lossy().into_owned()
+    }
 }
 
 /// Whether there is a terminal from which we, or what we start, may be stopped.
@@ -204,17 +192,16 @@ pub fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Kills the process group of every program that [`run_script`] is waiting for; their callers see them
-/// killed by signal 9.
+/// Kills the process group of every program that [`Spawn::script`] marked and [`Spawn::run`] waits for;
+/// their callers see them killed by signal 9.
 pub fn kill_scripts() {
     for (pid, _) in running().iter().filter(|(_, kind)| *kind == Kind::Script) {
         kill_group(*pid);
     }
 }
 
-/// Puts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
 #[expect(unsafe_code, reason = "setsid must run between fork and exec")]
-pub fn own_session(command: &mut Command) {
+fn set_session(command: &mut Command) {
     // SAFETY: setsid is async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| {
@@ -224,10 +211,8 @@ pub fn own_session(command: &mut Command) {
     }
 }
 
-/// Has the kernel kill the program when the thread that starts it ends: call it, and spawn, only on a
-/// thread that outlives the program (one that waits for it in [`run`], for instance).
 #[expect(unsafe_code, reason = "prctl must run between fork and exec")]
-pub fn dies_with_parent(command: &mut Command) {
+fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
     unsafe {
@@ -267,7 +252,7 @@ impl Group {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        own_session(command);
+        set_session(command);
         let mut running = running();
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);

@@ -134,7 +134,7 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
     for name in [env::PLAYBOOK, env::TARGET, env::LEASE, env::BROKER] {
         command.env_remove(name);
     }
-    process::start(command)
+    process::Spawn::new(command).own_session().start()
 }
 
 fn serve(directory: &Path) -> Result<u8> {

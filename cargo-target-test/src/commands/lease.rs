@@ -74,7 +74,7 @@ fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
     for name in [env::LEASE, env::BROKER] {
         command.env_remove(name);
     }
-    process::start(command)
+    process::Spawn::new(command).own_session().start()
 }
 
 /// The holder gave up; says what it said.

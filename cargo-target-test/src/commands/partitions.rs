@@ -107,7 +107,7 @@ impl Part {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = process::start_with_us(command)?;
+        let mut child = process::Spawn::new(command).dies_with_parent().start()?;
         let name = format!("[{part}/{parts}] ");
         let mut readers = Vec::new();
         if let Some(out) = child.stdout.take() {

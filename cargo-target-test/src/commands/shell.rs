@@ -75,7 +75,9 @@ async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)
 
 /// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.
 async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
-    let mut child = process::start_with_us_async(shell)?;
+    let mut child = process::Spawn::new(shell)
+        .dies_with_parent()
+        .start_async()?;
     loop {
         let signal = tokio::select! {
             status = child.wait() => return Ok((status?, Over::Done)),

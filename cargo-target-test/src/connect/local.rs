@@ -103,7 +103,7 @@ pub(super) fn as_instance(
 
 /// Starts a process, with the group that it leads.
 pub(super) fn start(command: std::process::Command) -> Result<(Child, Group)> {
-    let child = process::start_async(command)?;
+    let child = process::Spawn::new(command).own_session().start_async()?;
     let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     Ok((child, group))
 }

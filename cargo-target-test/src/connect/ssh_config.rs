@@ -95,7 +95,7 @@ fn ask(reach: &SshReach) -> Result<SshConfig> {
         command.arg("-l").arg(user);
     }
     command.arg("--").arg(&reach.host);
-    let finished = process::run(command, b"", CONNECT_TIMEOUT, &|_| {})?;
+    let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
     if !finished.status.success() {
         let stderr = String::from_utf8_lossy(&finished.stderr);
         return Err(Error::new(

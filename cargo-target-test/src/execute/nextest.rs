@@ -139,7 +139,7 @@ impl Nextest {
         command.arg("--cargo-metadata").arg(&workspace);
         command.arg("--binaries-metadata").arg(&binaries);
         command.args(["--color=never", "--filterset", filterset]);
-        let output = process::output(command)?;
+        let output = process::Spawn::new(command).output()?;
         let refused = output.status.code() == Some(NextestExitCode::INVALID_FILTERSET);
         Ok(refused.then(|| String::from_utf8_lossy(&output.stderr).into_owned()))
     }
@@ -163,7 +163,7 @@ impl Nextest {
         let words = self.words.select.iter().filter(|word| !colour(word));
         command.args(stage.arguments(Listing::All)).args(words);
         self.show(&command);
-        let output = process::output(command)?;
+        let output = process::Spawn::new(command).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             ui::raw(&said);

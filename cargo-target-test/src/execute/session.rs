@@ -98,7 +98,9 @@ impl Session {
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let mut witness = Witness::new();
-            let mut child = process::start_with_us_async(command)?;
+            let mut child = process::Spawn::new(command)
+                .dies_with_parent()
+                .start_async()?;
             let mut interrupts = 0;
             loop {
                 tokio::select! {

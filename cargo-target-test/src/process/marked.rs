@@ -66,7 +66,7 @@ fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
 mod tests {
     use super::{
         super::{
-            run,
+            Spawn,
             tests::{LONG, alive, await_gone, kill, sh},
         },
         *,
@@ -77,7 +77,7 @@ mod tests {
         let mut marked = sh("sleep 1000 & echo $!");
         marked.env("TARGET_TEST_MARK", "a");
         let pid_of = |command| {
-            let finished = run(command, b"", LONG, &|_| {}).unwrap();
+            let finished = Spawn::new(command).run(b"", LONG, &|_| {}).unwrap();
             String::from_utf8(finished.stdout)
                 .unwrap()
                 .trim()

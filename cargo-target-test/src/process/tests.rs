@@ -17,10 +17,11 @@ fn input_output_and_lines() {
     let lines = RefCell::new(Vec::new());
     let script = "cat; echo one >&2; printf 'two' >&2; exit 3";
     let input = vec![b'x'; 1 << 20];
-    let finished = run(sh(script), &input, LONG, &|line| {
-        lines.borrow_mut().push(line.to_owned());
-    })
-    .unwrap();
+    let finished = Spawn::new(sh(script))
+        .run(&input, LONG, &|line| {
+            lines.borrow_mut().push(line.to_owned());
+        })
+        .unwrap();
     assert_eq!(ending(finished.status), "exited with code 3");
     assert_eq!(finished.stdout, input);
     assert_eq!(finished.stderr, b"one\ntwo");
@@ -30,27 +31,27 @@ fn input_output_and_lines() {
 
 #[test]
 fn input_that_nobody_reads_is_no_error() {
-    let finished = run(sh("exit 0"), &vec![b'x'; 1 << 20], LONG, &|_| {}).unwrap();
+    let finished = Spawn::new(sh("exit 0"))
+        .run(&vec![b'x'; 1 << 20], LONG, &|_| {})
+        .unwrap();
     assert!(finished.status.success());
 }
 
 #[test]
 fn output_closed_early_is_not_the_end() {
     let script = "exec >&- 2>&-; sleep 0.05; exit 4";
-    let finished = run(sh(script), b"", LONG, &|_| {}).unwrap();
+    let finished = Spawn::new(sh(script)).run(b"", LONG, &|_| {}).unwrap();
     assert_eq!(finished.status.code(), Some(4));
 }
 
 #[test]
 fn the_group_dies_at_the_deadline() {
     let pid = RefCell::new(String::new());
-    let error = run(
-        sh("sleep 1000 & echo $! >&2; wait"),
-        b"",
-        Duration::from_millis(300),
-        &|line| *pid.borrow_mut() = line.to_owned(),
-    )
-    .unwrap_err();
+    let error = Spawn::new(sh("sleep 1000 & echo $! >&2; wait"))
+        .run(b"", Duration::from_millis(300), &|line| {
+            *pid.borrow_mut() = line.to_owned()
+        })
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.to_string(), "`sh` did not end within 300ms");
     await_gone(&pid.borrow());
@@ -59,7 +60,9 @@ fn the_group_dies_at_the_deadline() {
 #[test]
 fn what_holds_the_output_is_left_alone() {
     let started = Instant::now();
-    let finished = run(sh("sleep 1000 & echo $!"), b"", LONG, &|_| {}).unwrap();
+    let finished = Spawn::new(sh("sleep 1000 & echo $!"))
+        .run(b"", LONG, &|_| {})
+        .unwrap();
     assert!(finished.held);
     assert!(started.elapsed() < Duration::from_secs(30));
     let pid = String::from_utf8(finished.stdout).unwrap();
@@ -69,7 +72,9 @@ fn what_holds_the_output_is_left_alone() {
 
 #[test]
 fn a_missing_program_is_named() {
-    let error = run(command("no-such-program"), b"", LONG, &|_| {}).unwrap_err();
+    let error = Spawn::new(command("no-such-program"))
+        .run(b"", LONG, &|_| {})
+        .unwrap_err();
     assert_eq!(error.to_string(), "cannot start `no-such-program`");
     assert!(error.hint().is_some());
 }

@@ -153,7 +153,7 @@ fn metadata_command(nextest: &NextestArgs) -> cargo_metadata::MetadataCommand {
 }
 
 fn output(command: &cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
-    let output = process::output(command.cargo_command())?;
+    let output = process::Spawn::new(command.cargo_command()).output()?;
     if output.status.success() {
         return Ok(output.stdout);
     }

@@ -134,9 +134,12 @@ fn run(words: &[String], directory: &Path) -> Outcome {
             directory.display()
         ),
     };
-    let mut command = program(words, directory)?;
-    process::dies_with_parent(&mut command);
-    let finished = match process::run_script(command, b"", PATIENCE, &|_| {}) {
+    let command = program(words, directory)?;
+    let finished = match process::Spawn::new(command)
+        .dies_with_parent()
+        .script()
+        .run(b"", PATIENCE, &|_| {})
+    {
         Ok(finished) => finished,
         Err(error) if error.kind() == ErrorKind::Timeout => {
             let limit = humantime::format_duration(PATIENCE);

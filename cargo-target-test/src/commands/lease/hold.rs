@@ -127,7 +127,7 @@ async fn told(signals: &mut Signals) {
 fn user() -> String {
     let mut id = process::command("id");
     id.arg("-un");
-    let said = process::output(id).map(|output| output.stdout);
+    let said = process::Spawn::new(id).output().map(|output| output.stdout);
     let name = String::from_utf8_lossy(&said.unwrap_or_default())
         .trim()
         .to_owned();

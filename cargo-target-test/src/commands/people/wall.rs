@@ -22,7 +22,9 @@ impl Wall {
     pub(in crate::commands) fn here() -> Self {
         let mut date = process::command("date");
         date.arg("+%z");
-        let said = process::output(date).map(|output| output.stdout);
+        let said = process::Spawn::new(date)
+            .output()
+            .map(|output| output.stdout);
         let said = said.unwrap_or_default();
         Self(offset(String::from_utf8_lossy(&said).trim()).unwrap_or(0))
     }

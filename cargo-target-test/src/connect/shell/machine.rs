@@ -173,7 +173,7 @@ mod tests {
     fn sh(line: &str) -> std::process::Output {
         let mut command = process::command("/bin/sh");
         command.arg("-c").arg(line);
-        process::output(command).unwrap()
+        process::Spawn::new(command).output().unwrap()
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
             std::os::unix::fs::symlink("/usr/bin/id", folder.path().join("id")).unwrap();
             let mut command = process::command("/bin/sh");
             command.arg("-c").arg(&script).env("PATH", folder.path());
-            let output = process::output(command).unwrap();
+            let output = process::Spawn::new(command).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(said, format!("{words} fio libaio1=0.3+x\n"), "{program}");
         }

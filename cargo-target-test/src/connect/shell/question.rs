@@ -193,7 +193,7 @@ mod tests {
     fn here(question: &Question) -> Option<Value> {
         let mut command = process::command("/bin/sh");
         command.arg("-c").arg(ask(question).unwrap().unwrap());
-        let output = process::output(command).unwrap();
+        let output = process::Spawn::new(command).output().unwrap();
         let exit = Exit::Code(output.status.code().unwrap());
         answer(question, &exit, &String::from_utf8(output.stdout).unwrap())
     }

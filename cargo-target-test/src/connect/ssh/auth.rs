@@ -243,8 +243,11 @@ mod tests {
             command
                 .args(["-q", "-t", "ed25519", "-N", phrase, "-f"])
                 .arg(&file);
-            let finished =
-                crate::process::run(command, b"", std::time::Duration::from_secs(20), &|_| {});
+            let finished = crate::process::Spawn::new(command).run(
+                b"",
+                std::time::Duration::from_secs(20),
+                &|_| {},
+            );
             assert!(finished.unwrap().status.success());
             assert_eq!(
                 is_encrypted(&fs::read_to_string(&file).unwrap()),

@@ -37,7 +37,7 @@ impl Proxy {
     /// before: 44 ms per command become 2.5 ms. A jump host that allows no sessions is slow, not wrong.
     pub(super) fn warm_up(&mut self) {
         if let Some((command, _folder)) = self.warm.take() {
-            let _ = process::run(command, b"", WARM_UP, &|_| {});
+            let _ = process::Spawn::new(command).run(b"", WARM_UP, &|_| {});
         }
     }
 
@@ -167,7 +167,10 @@ fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
     command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
     command.stdout(Stdio::from(OwnedFd::from(theirs)));
     command.stderr(Stdio::piped());
-    let child = process::start(command).map_err(io::Error::other)?;
+    let child = process::Spawn::new(command)
+        .own_session()
+        .start()
+        .map_err(io::Error::other)?;
     Ok((Socket::Pair(ours), Proxy { child, warm: None }))
 }
 

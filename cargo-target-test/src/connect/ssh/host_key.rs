@@ -38,7 +38,7 @@ pub(super) fn records(config: &SshConfig) -> Result<Vec<Record>> {
     for file in config.known_hosts.iter().filter(|file| file.is_file()) {
         let mut command = process::command("ssh-keygen");
         command.arg("-F").arg(&config.known_as).arg("-f").arg(file);
-        let found = process::run(command, b"", CONNECT_TIMEOUT, &|_| {})?;
+        let found = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
         records.extend(parse(
             &String::from_utf8_lossy(&found.stdout),
             &file.to_string_lossy(),

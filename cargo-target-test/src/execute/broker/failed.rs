@@ -87,5 +87,9 @@ impl Broker {
 
 /// Runs a program that has this terminal, to its end.
 async fn in_foreground(command: Command) -> Result<ExitStatus> {
-    Ok(process::start_with_us_async(command)?.wait().await?)
+    Ok(process::Spawn::new(command)
+        .dies_with_parent()
+        .start_async()?
+        .wait()
+        .await?)
 }

@@ -324,8 +324,9 @@ impl Core {
         let input = order.to_string().into_bytes();
         let ended = tokio::task::spawn_blocking(move || {
             // Without us it cannot reach anything, and nobody would end it.
-            process::dies_with_parent(&mut command);
-            process::run(command, &input, LIMIT, &|_| {})
+            process::Spawn::new(command)
+                .dies_with_parent()
+                .run(&input, LIMIT, &|_| {})
         });
         let why = match ended.await {
             Ok(Ok(ended)) if ended.status.code() == Some(TORN_DOWN) => return None,

@@ -104,7 +104,7 @@ pub(super) fn run(
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();
-    let mut child = process::start_with_us(command)?;
+    let mut child = process::Spawn::new(command).dies_with_parent().start()?;
     broker.started(child.id())?;
     let mut tees = Tees::of(&mut child);
     let mut guard = Guard {

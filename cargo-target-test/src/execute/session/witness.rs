@@ -22,7 +22,7 @@ impl Witness {
         // It ends with its owner, who holds the other end of its standard input.
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
-        let cat = process::start_with_us_async(cat);
+        let cat = process::Spawn::new(cat).dies_with_parent().start_async();
         // Waiting for a child closes the standard input that it still owns.
         Self(cat.ok().map(|mut cat| {
             let stdin = cat.stdin.take();

@@ -180,7 +180,7 @@ fn account(order: &Order, name: &str) -> Result<Account> {
     }
     let mut command = process::command("getent");
     command.args(["passwd", "--", name]);
-    let entry = process::output(command)?.stdout;
+    let entry = process::Spawn::new(command).output()?.stdout;
     let entry = String::from_utf8_lossy(&entry);
     let fields: Vec<_> = entry.trim().split(':').collect();
     let number = |at: usize| fields.get(at)?.parse().ok();

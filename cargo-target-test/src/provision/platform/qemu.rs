@@ -256,7 +256,7 @@ fn start(order: &Order, program: &str, line: &Line<'_>) -> Result<Machine> {
         .arg(&pid_file);
     command.current_dir(&order.scratch);
     machine::mark(&mut command, order);
-    let finished = process::run(command, b"", START, &|_| {})?;
+    let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     if !finished.status.success() {
         let words = String::from_utf8_lossy(&finished.stderr);
         let message = format!(

@@ -130,7 +130,7 @@ mod tests {
                 .1;
             command.args(["--exact", name, "--ignored", "--nocapture"]);
             command.env("ECHO_ALLOWED", allowed);
-            let output = process::output(command).unwrap();
+            let output = process::Spawn::new(command).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(
                 output.status.success() && said.contains("1 passed"),

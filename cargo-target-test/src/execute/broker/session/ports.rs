@@ -161,7 +161,10 @@ fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Tunnel> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    process::start_with_us_async(command).map(Tunnel)
+    process::Spawn::new(command)
+        .dies_with_parent()
+        .start_async()
+        .map(Tunnel)
 }
 
 async fn to_ssh(core: &Core, at: &Reached, folder: &Path, port: u16) -> Result<Forward> {

@@ -59,7 +59,10 @@ impl Script<'_> {
             }
             last.push_back(line.to_owned());
         };
-        let finished = process::run_script(command, &input, self.timeout, &on_line);
+        let finished = process::Spawn::new(command)
+            .dies_with_parent()
+            .script()
+            .run(&input, self.timeout, &on_line);
         let last = last.take().make_contiguous().join("\n");
         match finished {
             Ok(finished) if finished.status.success() => Ok(finished),
@@ -113,7 +116,6 @@ impl Script<'_> {
         command.envs(parameters::values(&env)?);
         command.env(LABEL, &self.order.label);
         command.env(SCRIPT, format!("{} {}", self.action, self.order.unique));
-        process::dies_with_parent(&mut command);
         Ok(command)
     }
 }

@@ -80,8 +80,9 @@ impl Engine {
         let mut command = process::command(&self.0);
         command.args(arguments);
         change(&mut command);
-        process::dies_with_parent(&mut command);
-        let finished = process::run(command, b"", limit, &|_| {})?;
+        let finished = process::Spawn::new(command)
+            .dies_with_parent()
+            .run(b"", limit, &|_| {})?;
         if finished.status.success() {
             return Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned());
         }

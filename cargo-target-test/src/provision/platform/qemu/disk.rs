@@ -65,7 +65,7 @@ pub(super) fn make(order: &Order, number: usize, disk: &Disk) -> Result<PathBuf>
     if let Disk::Empty(size) = disk {
         command.arg(size.0.to_string());
     }
-    let finished = process::run(command, b"", LIMIT, &|_| {})?;
+    let finished = process::Spawn::new(command).run(b"", LIMIT, &|_| {})?;
     match finished.status.success() {
         true => Ok(layer),
         false => {

@@ -65,7 +65,7 @@ fn user_data(user: &str, key: &str) -> String {
 }
 
 fn keygen(command: std::process::Command) -> Result<String> {
-    let finished = process::run(command, b"", LIMIT, &|_| {})?;
+    let finished = process::Spawn::new(command).run(b"", LIMIT, &|_| {})?;
     if finished.status.success() {
         return Ok(String::from_utf8_lossy(&finished.stdout).into_owned());
     }
