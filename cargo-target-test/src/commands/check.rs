@@ -28,10 +28,10 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
     setting.check_scenarios()?;
     check_filtersets(global, &setting)?;
     mode::check(&setting.playbook)?;
-    if args.tests {
-        if let Some(options) = Options::resolve(global, RunArgs::default())? {
-            Selection::make(options)?;
-        }
+    if args.tests
+        && let Some(options) = Options::resolve(global, RunArgs::default())?
+    {
+        Selection::make(options)?;
     }
     warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;
