@@ -3,7 +3,7 @@
 //! Owns the rules that no compiler knows. Must not run the tool, but for its help.
 
 /// Rust files as the checks read them.
-mod source;
+pub(crate) mod source;
 
 use std::fs;
 
