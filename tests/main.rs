@@ -38,7 +38,7 @@ mod share;
 mod support;
 /// Verbs, flags, exit codes, error kinds, playbook keys, variables: none may vanish.
 mod surface;
-/// The project's habits: layers, sizes, dependencies, documents.
+/// The project's habits: layers, words, dependencies, documents.
 mod tidy;
 /// Transports against real SSH servers.
 mod transport;
