@@ -36,7 +36,9 @@ mod secrets;
 mod share;
 /// What the tests share: projects to run the tool in, sshd to run it against.
 mod support;
-/// The project's habits: layers, sizes, dependencies, documents.
+/// Verbs, flags, exit codes, error kinds, playbook keys, variables: none may vanish.
+mod surface;
+/// The project's habits: layers, words, dependencies, documents.
 mod tidy;
 /// Transports against real SSH servers.
 mod transport;

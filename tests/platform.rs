@@ -7,7 +7,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use cargo_target_test::{
@@ -17,6 +16,8 @@ use cargo_target_test::{
     provision::platform::{self, Order},
 };
 use serde_json::{Value, json};
+
+use crate::support::eventually;
 
 /// Tells the helper below which folder to deploy in.
 const DIRECTORY: &str = "PLATFORM_TEST_DIRECTORY";
@@ -106,7 +107,7 @@ fn a_script_dies_with_the_process_that_waits_for_it() {
     let [script, child] = pids(directory.path());
     waiting.0.kill().unwrap();
     waiting.0.wait().unwrap();
-    until(|| !alive(&script));
+    eventually("the script's end", || !alive(&script));
     // Its child lives on, until the next process that has to do with the instance.
     assert!(alive(&child));
     platform::by_name("command")
@@ -122,7 +123,7 @@ fn all_running_scripts_can_be_killed() {
     let mut killing = helper("platform::kills_its_deploy", directory.path());
     assert!(killing.0.wait().unwrap().success());
     for pid in pids(directory.path()) {
-        until(|| !alive(&pid));
+        eventually("its child's end", || !alive(&pid));
     }
 }
 
@@ -221,21 +222,10 @@ fn helper(test: &str, directory: &Path) -> Helper {
 /// What the script that hangs says.
 fn pids(directory: &Path) -> [String; 2] {
     let file = directory.join("pids");
-    until(|| file.exists());
+    eventually("the script that hangs", || file.exists());
     let text = fs::read_to_string(file).unwrap();
     let mut pids = text.split_whitespace().map(str::to_owned);
     std::array::from_fn(|_| pids.next().unwrap())
-}
-
-fn until(done: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "waited too long"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn signal(pid: &str, name: &str) {

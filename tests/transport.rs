@@ -18,6 +18,8 @@ use cargo_target_test::{
 use target_fixtures::wire::{Command, Exit, Stream};
 use tokio::sync::mpsc;
 
+use crate::support::PATIENCE;
+
 mod accounts;
 mod config;
 mod crowd;
@@ -29,8 +31,8 @@ mod login;
 mod lossy;
 mod password;
 
-/// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The age of the last sign of life from which on a connection of [`Farm::quick`] counts as idle.
+const IDLE: Duration = Duration::from_millis(200);
 
 /// SSH servers of one test.
 struct Farm {
@@ -97,7 +99,7 @@ impl Farm {
         let limits = ssh::Limits {
             heartbeat: Duration::from_secs(3),
             silence,
-            idle: Duration::from_millis(200),
+            idle: IDLE,
             answer: Duration::from_secs(2),
             channels: 8,
         };

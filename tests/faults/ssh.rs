@@ -1,11 +1,6 @@
 //! SSH servers that never speak, fall silent in the middle, or die between two leases.
 
-use std::{
-    fs,
-    net::TcpListener,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use super::{Lab, target};
 use crate::support::{
@@ -38,10 +33,9 @@ fn a_host_that_never_speaks_is_infra_and_spares_the_others() {
         "[[targets]]\nname = \"mute\"\nplatform = \"ssh\"\nhosts = [\"{address}\"]\nconnect-timeout = \"1s\"\n"
     );
     lab.playbook(&(target("alpha", 1, "") + &mute));
-    let started = Instant::now();
     let run = lab.run(&["quick", "other"]).code(69);
-    assert!(started.elapsed().as_secs() < 30, "{run:?}");
-    run.line_with(&["PASS", "quick[alpha]"])
+    run.says("within 1s")
+        .line_with(&["PASS", "quick[alpha]"])
         .line_with(&["PASS", "other[alpha]"])
         .line_with(&["infra: other[mute], quick[mute]: mute-0 could not be deployed"]);
 }
@@ -65,7 +59,7 @@ fn a_dead_host_is_told_and_another_serves() {
         .line_with(&["infra: quick[alpha]: ", "could not be deployed"]);
 }
 
-/// The command's end is never heard of: an error within 30 s, and the next case gets the other machine.
+/// The command's end is never heard of: an error after a time of silence, and the next case gets the other machine.
 #[test]
 fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     let sshd = Sshd::start(&["one", "two"]);
@@ -74,16 +68,16 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     let run = lab.start(&["endless_alone", "quick", "-j1"]);
     let [remote] = lab.said("remote");
     signal(&sshd, "one", "STOP");
-    let started = Instant::now();
     let run = run.wait();
-    let took = started.elapsed();
     signal(&sshd, "one", "CONT");
     // Nobody leases this machine again, who would end what runs there.
     tree(&remote, "KILL");
     let run = run.code(69);
-    assert!(took.as_secs() < 50, "{took:?}: {run:?}");
     run.line_with(&["FAIL", "endless_alone[alpha]"])
-        .line_with(&["lost the connection to `alpha-0`"])
+        .line_with(&[
+            "lost the connection to `alpha-0`",
+            "nothing was heard of it for",
+        ])
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);
     assert!(lab.path("quick-alpha-1").exists());

@@ -15,6 +15,7 @@ use cargo_target_test::provision::{
 };
 
 use super::fake::{Asks, World, ensure, lease, request};
+use crate::support::PATIENCE;
 
 const MODE: &str = "POOL_CHILD";
 const FOLDER: &str = "POOL_CHILD_FOLDER";
@@ -91,14 +92,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(30), "never {what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -241,10 +234,7 @@ fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {
             TryLease::Leased(lease) => return lease,
             TryLease::NoneReady => wanted.iter().for_each(|wanted| drop(ensure(run, wanted))),
             TryLease::Wait { text, again } => {
-                assert!(
-                    started.elapsed() < Duration::from_secs(30),
-                    "starved: {text}"
-                );
+                assert!(started.elapsed() < PATIENCE, "starved: {text}");
                 thread::sleep(again);
             }
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use cargo_target_test::provision::{Scope, delete_all, pool::RecordState};
 
 use super::{
-    child::{start, until},
+    child::start,
     fake::{World, ensure, lease},
 };
+use crate::support::eventually;
 
 #[test]
 fn the_last_run_decides() {
@@ -126,7 +127,7 @@ fn deleting_on_request_spares_the_living_unless_forced() {
 fn force_waits_for_a_deploy_to_notice() {
     let world = World::new();
     let mut child = start(&world, "deploy 300", None);
-    until("deploys", || !world.machines().is_empty());
+    eventually("deploys", || !world.machines().is_empty());
     let report = world.delete_all();
     assert_eq!(
         report.held[0].by,

@@ -5,9 +5,10 @@ use std::{fs, sync::Barrier, thread};
 use cargo_target_test::provision::pool::Pool;
 
 use super::{
-    child::{start, until},
+    child::start,
     fake::{Asks, World, ensure, lease},
 };
+use crate::support::eventually;
 
 #[test]
 fn two_clones_share_what_is_defined_equally() {
@@ -108,14 +109,14 @@ fn an_older_one_that_cannot_be_deleted_is_in_the_way() {
 fn a_dead_deployer_is_waited_for_only_while_it_lives() {
     let world = World::new();
     let mut child = start(&world, "deploy 60000", None);
-    until("deploys", || !world.machines().is_empty());
+    eventually("deploys", || !world.machines().is_empty());
     let run = world.run("1", "/child");
     let mut wanted = world.wanted("alpha", 0, 22);
     wanted.parameters = serde_json::json!({ "pause": 0 });
     let asks = Asks::default();
     let ensured = thread::scope(|scope| {
         let ensured = scope.spawn(|| run.ensure(&wanted, &asks));
-        until("waits", || !asks.said.lock().unwrap().is_empty());
+        eventually("waits", || !asks.said.lock().unwrap().is_empty());
         child.kill();
         ensured.join().unwrap().unwrap()
     });

@@ -9,9 +9,10 @@ use cargo_target_test::{
 use rustix::process::Signal;
 
 use super::{
-    child::{Process, start, until},
+    child::{Process, start},
     fake::{World, ensure, lease, request},
 };
+use crate::support::{PATIENCE, eventually};
 
 #[test]
 fn waiting_says_for_whom() {
@@ -155,7 +156,7 @@ fn what_a_test_needs_decides_which_instance_it_gets() {
 fn a_killed_holder_frees_and_its_machine_is_recycled() {
     let world = World::new();
     let mut child = start(&world, "hold alpha made", None);
-    until("held", || world.folder.join("held").exists());
+    eventually("held", || world.folder.join("held").exists());
     let run = world.run("1", "/one");
     let wanted = world.wanted("alpha", 0, 22);
     ensure(&run, &wanted);
@@ -167,7 +168,7 @@ fn a_killed_holder_frees_and_its_machine_is_recycled() {
     assert!(matches!(ask(), TryLease::Wait { .. }));
     child.signal(Signal::STOP);
     let stopped = format!("pid {} held[x] (stopped)", child.id());
-    until(
+    eventually(
         "stopped",
         || matches!(ask(), TryLease::Wait { text, .. } if text.contains(&stopped)),
     );
@@ -182,7 +183,7 @@ fn a_killed_holder_frees_and_its_machine_is_recycled() {
 fn two_aliases_of_a_host_exclude_each_other_and_the_dead_are_told() {
     let world = World::new();
     let mut child = start(&world, "hold alias found", None);
-    until("held", || world.folder.join("held").exists());
+    eventually("held", || world.folder.join("held").exists());
     let run = world.run("1", "/one");
     let wanted = world.found("alpha", 0, "host:22");
     ensure(&run, &wanted);
@@ -229,14 +230,14 @@ fn dead_and_stopped_waiters_hold_nobody_up() {
     ensure(&run, &wanted);
     let held = lease(&run, &wanted, 1, "first");
     let mut child = start(&world, "wait alpha", None);
-    until("waits", || world.folder.join("waiting").exists());
+    eventually("waits", || world.folder.join("waiting").exists());
     drop(held);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
     assert!(matches!(ask(), TryLease::Wait { text, .. } if text == "0 of 1 leased, 1 before us"));
     child.signal(Signal::STOP);
-    until("passed by", || matches!(ask(), TryLease::Leased(_)));
+    eventually("passed by", || matches!(ask(), TryLease::Leased(_)));
     child.signal(Signal::CONT);
-    until("respected", || matches!(ask(), TryLease::Wait { .. }));
+    eventually("respected", || matches!(ask(), TryLease::Wait { .. }));
     child.kill();
     assert!(matches!(ask(), TryLease::Leased(_)));
 }
@@ -272,7 +273,7 @@ fn five_hundred_leases_of_two_processes() {
 fn kill_at_random(world: &World, modes: &[&str], children: &mut [Process]) {
     let mut random = u64::from(std::process::id());
     let mut deaths = 0;
-    until("done", || {
+    eventually("done", || {
         random = random
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
@@ -361,7 +362,7 @@ fn a_hundred_processes_of_which_some_die() {
                 next = done + 3;
             }
         }
-        assert!(started.elapsed().as_secs() < 60, "{done} of 100 have ended");
+        assert!(started.elapsed() < PATIENCE, "{done} of 100 have ended");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     for (number, child) in children.iter_mut().enumerate() {

@@ -4,10 +4,8 @@ use std::thread;
 
 use cargo_target_test::{playbook::OnDirty, provision::pool::RecordState};
 
-use super::{
-    child::until,
-    fake::{Asks, World, ensure, lease},
-};
+use super::fake::{Asks, World, ensure, lease};
+use crate::support::eventually;
 
 #[test]
 fn what_was_found_out_is_kept_with_the_record() {
@@ -121,7 +119,7 @@ fn more_than_the_host_has_is_refused_and_what_is_left_is_waited_for() {
     let asks = Asks::default();
     thread::scope(|scope| {
         scope.spawn(|| ensure(&one, &first));
-        until("deploys", || !world.machines().is_empty());
+        eventually("deploys", || !world.machines().is_empty());
         two.ensure(&second, &asks).unwrap();
     });
     let said = asks.said.into_inner().unwrap();

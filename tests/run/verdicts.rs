@@ -1,5 +1,7 @@
 //! pass, fail, skip and infra, and the exit codes that they come to.
 
+use std::{thread, time::Duration};
+
 use super::world::{World, summary};
 use crate::support::eventually;
 
@@ -160,9 +162,19 @@ fn a_declared_timeout_leaves_nothing() {
 /// Waiting for a machine is not the test's time.
 #[test]
 fn a_declared_timeout_counts_from_the_lease_on() {
-    let world = World::on_machines("[[targets]]\nname = \"late\"\nplatform = \"command\"\n");
-    let run = world.run(&["verdict::quick"]).code(0);
-    run.line_with(&["PASS", "verdict::quick[late]"]);
+    let world = World::on_machines("[[targets]]\nname = \"box\"\nplatform = \"command\"\n");
+    let first = world.tool(&["around::waits"]).start();
+    eventually("the machine to be leased", || {
+        !world.read("waiting").is_empty()
+    });
+    let mut second = world.tool(&["verdict::quick", "--no-capture"]).start();
+    second.wait_for("waiting for box: 1 of 1 leased (pid ");
+    // Longer than it may take, however much of it has passed before this was said.
+    thread::sleep(Duration::from_secs(2));
+    world.file("go", "");
+    first.wait().code(0);
+    let second = second.wait().code(0);
+    second.line_with(&["PASS", "verdict::quick[box]"]);
 }
 
 /// nextest's own limit, while the case still waits, is nobody's failure.

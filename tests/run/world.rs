@@ -85,7 +85,6 @@ impl World {
              case $name in\n\
              bad-*) echo 'no such flavour' >&2; exit 3;;\n\
              slow-*) sleep 1000;;\n\
-             late-*) sleep 2.5;;\n\
              esac\n\
              echo '{\"host\": \"localhost\", \"transport\": \"local\"}'\n",
         );

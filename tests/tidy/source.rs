@@ -8,20 +8,20 @@ use std::{
 };
 
 /// A Rust file of the project.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// From the repository's root: `cargo-target-test/src/main.rs`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// As it is.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Without comments, and with empty string literals; lines stay where they are.
-    pub(super) code: String,
+    pub(crate) code: String,
     /// The string literals' contents, as written.
-    pub(super) literals: Vec<String>,
+    pub(crate) literals: Vec<String>,
 }
 
 impl Source {
     /// Its code up to its unit tests; nothing where it holds nothing else (`foo/tests.rs`).
-    pub(super) fn product(&self) -> &str {
+    pub(crate) fn product(&self) -> &str {
         if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
             return "";
         }
@@ -29,13 +29,13 @@ impl Source {
     }
 
     /// Whether it is this file, or in the folder of the same name.
-    pub(super) fn is(&self, module: &str) -> bool {
+    pub(crate) fn is(&self, module: &str) -> bool {
         self.path == format!("{module}.rs") || self.path.starts_with(&format!("{module}/"))
     }
 }
 
 /// All Rust files of the project, except inputs of compile-fail tests (`ui/`), sorted.
-pub(super) fn all(root: &Path) -> Vec<Source> {
+pub(crate) fn all(root: &Path) -> Vec<Source> {
     let rust = files(root)
         .into_iter()
         .filter(|path| path.extension().is_some_and(|e| e == "rs"));
@@ -54,7 +54,7 @@ pub(super) fn all(root: &Path) -> Vec<Source> {
 }
 
 /// All files of the project, from its root, without what builds and version control keep there.
-pub(super) fn files(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {

@@ -6,6 +6,9 @@ use cargo_target_test::ErrorKind;
 
 use super::*;
 
+/// Said of a connection that is given up after the limit for silence.
+pub(super) const SILENT: &str = "nothing was heard of it for";
+
 #[test]
 fn a_timeout_kills_the_whole_group() {
     block_on(on_both(async |transport, _| {
@@ -50,14 +53,14 @@ fn a_server_killed_during_a_command_loses_it_at_once() {
         let transport = farm.transport("alpha-0");
         let mut running = transport.exec(&line("echo $$; sleep 1000"), "", None);
         let pid: u32 = first_line(&mut running).await.parse().unwrap();
-        let started = Instant::now();
         for pid in farm.sessions("alpha-0") {
             signal(pid, "-KILL");
         }
         let error = finish(running).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Infra);
-        assert!(error.to_string().contains("`alpha-0`"), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(5));
+        let text = error.to_string();
+        assert!(text.contains("`alpha-0`"), "{text}");
+        assert!(!text.contains(SILENT), "it was waited for: {text}");
         kill_group(pid);
         // The next command gets a new connection.
         assert_eq!(run(&*transport, "echo again").await.text(), "again\n");
@@ -94,7 +97,7 @@ fn a_connection_that_went_silent_idle_is_made_again() {
         for pid in &stopped {
             signal(*pid, "-STOP");
         }
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(IDLE).await;
         assert_eq!(run(&transport, "echo again").await.text(), "again\n");
         for pid in stopped {
             signal(pid, "-KILL");
@@ -110,18 +113,17 @@ fn silence_during_a_command_is_an_error_in_time() {
         let mut running = transport.exec(&line("echo $$; sleep 1000"), "", None);
         let pid: u32 = first_line(&mut running).await.parse().unwrap();
         let stopped = farm.sessions("alpha-0");
-        let started = Instant::now();
         for pid in &stopped {
             signal(*pid, "-STOP");
         }
         let error = finish(running).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Infra);
-        assert!(error.to_string().contains("`alpha-0`"), "{error}");
+        let text = error.to_string();
         assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "{:?}",
-            started.elapsed()
+            text.contains("`alpha-0`") && text.contains(SILENT),
+            "{text}"
         );
+        assert!(ssh::Limits::default().silence < Duration::from_secs(30));
         kill_group(pid);
         for pid in stopped {
             signal(pid, "-KILL");
@@ -175,7 +177,6 @@ fn a_port_that_accepts_and_never_speaks() {
     };
     block_on(async {
         let transport = connect::connect("mute-0", &Reach::Ssh(reach));
-        let started = Instant::now();
         let error = lost(&*transport, "true").await;
         assert_eq!(error.kind(), ErrorKind::Infra);
         let text = error.to_string();
@@ -183,7 +184,7 @@ fn a_port_that_accepts_and_never_speaks() {
             text.contains("`mute-0`") && text.contains("within 1s"),
             "{text}"
         );
-        assert!(error.hint().is_some() && started.elapsed() < Duration::from_secs(6));
+        assert!(error.hint().is_some());
         let error = transport
             .probe(Duration::from_millis(200))
             .await
