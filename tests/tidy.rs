@@ -14,6 +14,8 @@ use crate::support::{Project, repository};
 
 /// From left to right: a room may use those before it.
 const ROOMS: &[&str] = &[
+    "case",
+    "run_event",
     "playbook",
     "inventory",
     "plan",

@@ -42,7 +42,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The process exit code for this kind.
-    pub fn exit_code(self) -> u8 {
+    pub const fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
             Self::Infra | Self::Timeout => 69,

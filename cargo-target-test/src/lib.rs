@@ -7,6 +7,8 @@
 //!
 //! | room | takes | gives |
 //! |---|---|---|
+//! | [`case`] | | [`CaseInfo`](case::CaseInfo), reasons, verdicts and exit codes; no I/O |
+//! | [`run_event`] | | [`RunEvent`](run_event::RunEvent): what happens in a run, as data; no I/O |
 //! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): targets as they are meant |
 //! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and what they declare |
 //! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
@@ -53,6 +55,7 @@
 //! changes with the command, whose words, exit codes and JSON are what is kept stable.
 
 pub mod aggregate;
+pub mod case;
 pub mod cli;
 pub mod commands;
 pub mod connect;
@@ -65,6 +68,7 @@ pub mod playbook;
 pub mod process;
 pub mod provision;
 pub mod run;
+pub mod run_event;
 pub mod secret;
 pub mod ui;
 

@@ -14,11 +14,13 @@ use serde_json::Value;
 mod command;
 mod frame;
 mod machine;
+mod result;
 mod run;
 
 pub use command::{Command, Exit, Password, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
+pub use result::{Measurement, SubResult, SubVerdict};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.

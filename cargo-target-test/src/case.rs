@@ -1,0 +1,203 @@
+//! One test in one place: the identity that plan, broker and reports share.
+//!
+//! Owns case names, which are made here and parsed nowhere. Pure: touches no disk, clock or process.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use target_fixtures::metadata::Metadata;
+
+pub mod reason;
+pub mod verdict;
+
+/// One test in one place. The plan makes it; everything after the plan shares it by [`Arc`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct CaseInfo {
+    /// nextest's id of the test binary: `hello`, `hello::net`.
+    pub binary_id: String,
+    /// The case's name, unique within its binary: `smoke[ubuntu]`, `smoke[ubuntu#2]`.
+    pub name: String,
+    /// The test's name within its binary: `net::smoke`.
+    pub test: String,
+    /// Where it runs.
+    pub runs_on: RunsOn,
+    /// The number of this repetition, from 1; `None` if the case runs once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition: Option<u32>,
+    /// The test's declaration; `None` if it declares nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "declared")]
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+/// Where a case runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RunsOn {
+    /// This host, without a lease.
+    Host,
+    /// Any target that fits; the orchestrator chooses.
+    Any,
+    /// Instances of one target.
+    Target {
+        /// The target's name in the playbook: `ubuntu`.
+        name: String,
+        /// The text in the brackets of case names: `ubuntu`, `nightly/ubuntu`.
+        label: String,
+    },
+    /// All instances of one environment.
+    Environment {
+        /// The environment's name in the playbook.
+        name: String,
+        /// The text in the brackets of case names.
+        label: String,
+    },
+}
+
+impl RunsOn {
+    /// The text in the brackets of case names, without a repetition; `None` where names have no brackets.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Self::Host | Self::Any => None,
+            Self::Target { label, .. } | Self::Environment { label, .. } => Some(label),
+        }
+    }
+}
+
+impl CaseInfo {
+    /// A case; its name is the test's, followed by label and repetition in brackets.
+    pub fn new(
+        binary_id: impl Into<String>,
+        test: impl Into<String>,
+        runs_on: RunsOn,
+        repetition: Option<u32>,
+        metadata: Option<Arc<Metadata>>,
+    ) -> Self {
+        let test = test.into();
+        let name = match (runs_on.label(), repetition) {
+            (None, _) => test.clone(),
+            (Some(label), None) => format!("{test}[{label}]"),
+            (Some(label), Some(number)) => format!("{test}[{label}#{number}]"),
+        };
+        Self {
+            binary_id: binary_id.into(),
+            name,
+            test,
+            runs_on,
+            repetition,
+            metadata,
+        }
+    }
+
+    /// A test that runs once, on this host.
+    pub fn on_host(binary_id: impl Into<String>, test: impl Into<String>) -> Self {
+        Self::new(binary_id, test, RunsOn::Host, None, None)
+    }
+
+    /// The text in the name's brackets: `ubuntu#2`; `None` where the name has no brackets.
+    pub fn bracket(&self) -> Option<String> {
+        let label = self.runs_on.label()?;
+        Some(match self.repetition {
+            None => label.to_owned(),
+            Some(number) => format!("{label}#{number}"),
+        })
+    }
+}
+
+impl fmt::Display for CaseInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// A declaration, written without what it does not declare.
+mod declared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};
+    use serde_json::Value;
+    use target_fixtures::metadata::Metadata;
+
+    pub(super) fn serialize<S: Serializer>(
+        metadata: &Option<Arc<Metadata>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(metadata.as_deref()).map_err(S::Error::custom)?;
+        if let Value::Object(object) = &mut value {
+            object.retain(|_, value| match value {
+                Value::Null => false,
+                Value::Array(list) => !list.is_empty(),
+                Value::Object(object) => !object.is_empty(),
+                _ => true,
+            });
+        }
+        value.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Arc<Metadata>>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Arc::new))
+    }
+}
+
+/// A case behind an [`Arc`]; reading one makes a new one.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::CaseInfo;
+
+    pub(crate) fn serialize<S: Serializer>(case: &Arc<CaseInfo>, to: S) -> Result<S::Ok, S::Error> {
+        case.as_ref().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<CaseInfo>, D::Error> {
+        CaseInfo::deserialize(from).map(Arc::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(label: &str) -> RunsOn {
+        RunsOn::Target {
+            name: "alpha".to_owned(),
+            label: label.to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_are_made_of_test_label_and_repetition() {
+        for (runs_on, repetition, name) in [
+            (target("alpha"), None, "smoke[alpha]"),
+            (target("a/alpha"), Some(2), "smoke[a/alpha#2]"),
+            (RunsOn::Any, Some(2), "smoke"),
+            (RunsOn::Host, None, "smoke"),
+        ] {
+            let case = CaseInfo::new("hello", "smoke", runs_on, repetition, None);
+            assert_eq!(case.name, name);
+            let bracket = case.bracket().map(|bracket| format!("smoke[{bracket}]"));
+            assert_eq!(bracket.unwrap_or("smoke".to_owned()), name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_declared_is_not_written() {
+        let metadata = Metadata {
+            area: Some("xdp".to_owned()),
+            ..Metadata::default()
+        };
+        let case = CaseInfo::new("b", "t", target("x"), None, Some(Arc::new(metadata)));
+        let text = serde_json::to_string(&case).expect("JSON");
+        assert!(text.ends_with(r#""metadata":{"area":"xdp"}}"#), "{text}");
+        let read: CaseInfo = serde_json::from_str(&text).expect("a case");
+        assert_eq!(read, case);
+    }
+}

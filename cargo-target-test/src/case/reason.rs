@@ -1,0 +1,204 @@
+//! Reasons: why a pair is excluded, a test is skipped, an instance is dirty.
+//!
+//! Owns their wording, which is rendered here once and read by no code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a test does not run on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ExclusionReason {
+    /// A `skip` of the test's declaration applies; its text.
+    Declared(String),
+    /// The test asks for roles.
+    Roles,
+    /// Another test of the binary has the name that the case would have.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The test runs on any one target, and another one was chosen.
+    OtherTarget {
+        /// The label of the chosen target.
+        chosen: String,
+    },
+    /// The target has too few instances.
+    Instances {
+        /// Needed by the test.
+        needed: u32,
+        /// The target's name.
+        target: String,
+        /// Instances of the target.
+        available: u32,
+    },
+    /// The target lacks a feature.
+    Feature {
+        /// The feature.
+        feature: String,
+        /// The target's name.
+        target: String,
+    },
+    /// The test is for another platform.
+    Platform {
+        /// Named by the test.
+        wanted: String,
+        /// The target's name.
+        target: String,
+        /// The target's platform.
+        platform: String,
+    },
+    /// The test is for other targets; the patterns that it names.
+    Targets(Vec<String>),
+    /// The target does not offer what the test requires.
+    Requirement {
+        /// `memory >= 8 GiB`.
+        needed: String,
+        /// The rest of the sentence: `` `debian` offers 2 GiB ``.
+        found: String,
+    },
+    /// No machine can meet the requirement.
+    Impossible {
+        /// `cores > 8, < 2`.
+        needed: String,
+        /// The reason no machine can.
+        why: String,
+    },
+    /// The requirement cannot be read; the parser's message.
+    Unreadable(String),
+    /// A rule of the playbook excludes the case; the rule.
+    ExcludedBy(String),
+    /// No rule of the playbook includes the case.
+    NotIncluded,
+    /// `--criteria` does not hold for the case.
+    Criteria,
+}
+
+impl ExclusionReason {
+    /// True if the test cannot run there or says that it is skipped; false if it was not asked for.
+    pub fn is_unfit(&self) -> bool {
+        !matches!(
+            self,
+            Self::OtherTarget { .. } | Self::ExcludedBy(_) | Self::NotIncluded | Self::Criteria
+        )
+    }
+}
+
+impl fmt::Display for ExclusionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declared(text) => write!(f, "skip: {text}"),
+            Self::Roles => f.write_str("environments are not supported by this version"),
+            Self::NameTaken { name } => {
+                write!(f, "another test of the binary is itself named `{name}`")
+            }
+            Self::OtherTarget { chosen } => {
+                write!(f, "any target will do, and runs on `{chosen}`")
+            }
+            Self::Instances {
+                needed,
+                target,
+                available,
+            } => write!(f, "needs {needed} instances, `{target}` has {available}"),
+            Self::Feature { feature, target } => {
+                write!(f, "needs feature `{feature}`, which `{target}` lacks")
+            }
+            Self::Platform {
+                wanted,
+                target,
+                platform,
+            } => write!(
+                f,
+                "only on platform `{wanted}`, `{target}` is on `{platform}`"
+            ),
+            Self::Targets(patterns) => write!(f, "only on `{}`", patterns.join("`, `")),
+            Self::Requirement { needed, found } => write!(f, "needs {needed}, {found}"),
+            Self::Impossible { needed, why } => write!(f, "needs {needed}: {why}"),
+            Self::Unreadable(message) => f.write_str(message),
+            Self::ExcludedBy(rule) => write!(f, "excluded by criteria `{rule}`"),
+            Self::NotIncluded => f.write_str("no criteria include it"),
+            Self::Criteria => f.write_str("`--criteria` does not hold for it"),
+        }
+    }
+}
+
+/// Why a test or one of its cases is skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The test skipped itself while it ran; its text.
+    Test(String),
+    /// The plan has no place for the test.
+    Plan(ExclusionReason),
+    /// No instance is what the case needs.
+    Instances(String),
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(ExclusionReason::Declared(text))
+            | Self::Test(text)
+            | Self::Instances(text) => f.write_str(text),
+            Self::Plan(reason) => reason.fmt(f),
+        }
+    }
+}
+
+/// Why an instance must not serve again before it is recycled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DirtyReason {
+    /// The process that held the lease died; who it was.
+    HolderDied(String),
+    /// A test declares `reuse = false`; the case.
+    Spent(String),
+    /// A test declares `reuse = "snapshot"`, and the instance was not restored.
+    NotRestored {
+        /// The case.
+        case: String,
+        /// The error, where restoring was tried.
+        error: Option<String>,
+    },
+    /// A test failed, and its next attempt wants a fresh instance.
+    FreshWanted,
+    /// A fixture could not be torn down; the message.
+    Fixture(String),
+    /// The system crashed under a test; what was seen.
+    Crashed(String),
+    /// The instance does not answer or could not be cleaned after a lease; the message.
+    Lost(String),
+    /// Deploying or preparing it failed; the message.
+    Prepare(String),
+    /// The process that deployed it ended before it was ready.
+    DeployInterrupted,
+    /// Its name stands for another host now.
+    HostChanged,
+    /// `pool.json` was lost, and the instance was found again.
+    PoolLost,
+}
+
+impl fmt::Display for DirtyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HolderDied(who) => write!(f, "its holder died ({who})"),
+            Self::Spent(case) => write!(f, "`{case}` declares `reuse = false`"),
+            Self::NotRestored { case, error } => {
+                write!(f, "`{case}` declares `reuse = \"snapshot\"`")?;
+                error.iter().try_for_each(|error| write!(f, "; {error}"))
+            }
+            Self::FreshWanted => f.write_str("a fresh instance is asked for"),
+            Self::Fixture(message)
+            | Self::Crashed(message)
+            | Self::Lost(message)
+            | Self::Prepare(message) => f.write_str(message),
+            Self::DeployInterrupted => f.write_str("its deploy was interrupted"),
+            Self::HostChanged => f.write_str("its host is another one now"),
+            Self::PoolLost => f.write_str("`pool.json` was lost"),
+        }
+    }
+}

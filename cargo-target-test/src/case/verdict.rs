@@ -1,0 +1,341 @@
+//! Verdicts, and the exit codes of cases and runs.
+//!
+//! Owns every rule about them: runner, broker, aggregators and orchestrators ask here. Pure.
+
+use serde::{Deserialize, Serialize};
+use target_fixtures::wire::Exit;
+
+use super::reason::SkipReason;
+use crate::error::ErrorKind;
+
+/// Exit code of a case without a usable instance, and of a run in which only such cases failed.
+pub const EXIT_INFRA: u8 = ErrorKind::Infra.exit_code();
+/// Exit code of a failed test.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of an interrupted run.
+pub const EXIT_INTERRUPTED: u8 = 130;
+/// nextest's exit code of a run with failed tests.
+pub const EXIT_RUN_FAILED: u8 = 100;
+/// nextest's exit code of a run without tests.
+pub const EXIT_NO_TESTS: u8 = 4;
+
+/// The result of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The test passed, or failed as expected.
+    Pass,
+    /// The test failed.
+    Fail,
+    /// The system under test died under the test; what was seen. Counts as a failure.
+    Crash(String),
+    /// The test does not apply.
+    Skip(SkipReason),
+    /// An instance could not be had or was lost; the cause. Never a test's failure.
+    Infra(String),
+}
+
+impl Verdict {
+    /// True if it counts as a test's failure.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Fail | Self::Crash(_))
+    }
+
+    /// True if it is infra.
+    pub fn is_infra(&self) -> bool {
+        matches!(self, Self::Infra(_))
+    }
+
+    /// True if nextest makes no further attempt after it.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Pass | Self::Skip(_))
+    }
+}
+
+/// All that is known of how an attempt ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence<'a> {
+    /// The end of the test process; `None` if the runner was killed before it could report.
+    pub exit: Option<&'a Exit>,
+    /// True if there was a test process.
+    pub started: bool,
+    /// True if the declared timeout ended it.
+    pub timed_out: bool,
+    /// True if nextest or a user ended it.
+    pub interrupted: bool,
+    /// The reason the test is expected to fail.
+    pub expect_fail: Option<&'a str>,
+    /// The reason the test gave for skipping itself.
+    pub skipped: Option<&'a str>,
+    /// The reason an instance of its lease does not answer any more.
+    pub lost: Option<&'a str>,
+    /// Signs that the system under test died by itself.
+    pub crashed: Option<&'a str>,
+}
+
+/// Decides the verdict of one attempt.
+pub fn judge(evidence: &Evidence<'_>) -> Verdict {
+    if let Some(crash) = evidence.crashed {
+        return Verdict::Crash(crash.to_owned());
+    }
+    let infra = |cause: &str| Verdict::Infra(cause.to_owned());
+    let Some(exit) = evidence.exit else {
+        return match evidence.lost {
+            Some(cause) => infra(cause),
+            None if evidence.started => Verdict::Fail,
+            None => infra("the runner ended before the test started"),
+        };
+    };
+    let succeeded = exit.success() && !evidence.timed_out;
+    match (succeeded, evidence.skipped, evidence.expect_fail) {
+        (true, Some(reason), _) => Verdict::Skip(SkipReason::Test(reason.to_owned())),
+        (true, None, None) => Verdict::Pass,
+        _ if evidence.lost.is_some() => infra(evidence.lost.unwrap_or_default()),
+        (false, _, Some(_)) if !evidence.timed_out && !evidence.interrupted => Verdict::Pass,
+        _ => Verdict::Fail,
+    }
+}
+
+/// All that decides the exit code of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunCounts {
+    /// nextest's exit code; `None` if a signal ended it.
+    pub nextest: Option<i32>,
+    /// True if a user interrupted the run.
+    pub interrupted: bool,
+    /// Entries that nextest counted as failed and that are not infra. Without nextest's report: failures that we saw.
+    pub failed: usize,
+    /// Entries whose last attempt was infra.
+    pub infra: usize,
+    /// Iterations of a stress run that failed.
+    pub failed_iterations: usize,
+    /// True if instances could not be deleted, or cases passed that were never seen.
+    pub unaccounted: bool,
+}
+
+impl RunCounts {
+    /// The run's exit code: nextest's own, except that failures which are all infra are 69, a failed iteration that
+    /// nextest forgave is 100, and an interrupt is 130.
+    pub fn exit_code(&self) -> u8 {
+        let Some(code) = self.nextest.filter(|_| !self.interrupted) else {
+            return EXIT_INTERRUPTED;
+        };
+        let Ok(code) = u8::try_from(code) else {
+            return EXIT_INFRA;
+        };
+        match code {
+            EXIT_RUN_FAILED if self.failed == 0 && self.infra > 0 => EXIT_INFRA,
+            0 if self.failed_iterations > 0 => EXIT_RUN_FAILED,
+            0 if self.unaccounted => EXIT_INFRA,
+            code => code,
+        }
+    }
+}
+
+/// The worst of several runs' exit codes: an interrupt, then what kept a run from its end, failures, infra.
+pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
+    let rank = |code: &u8| match *code {
+        0 => 0,
+        EXIT_NO_TESTS => 1,
+        EXIT_INFRA => 2,
+        EXIT_RUN_FAILED => 3,
+        EXIT_INTERRUPTED => 5,
+        _ => 4,
+    };
+    codes.into_iter().max_by_key(rank).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_judged() {
+        let (zero, one) = (Exit::Code(0), Exit::Code(1));
+        let ended = |exit| Evidence {
+            exit: Some(exit),
+            started: true,
+            ..Evidence::default()
+        };
+        let silent = Evidence::default();
+        let infra = |cause: &str| Verdict::Infra(cause.to_owned());
+        let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
+        let (expect_fail, skipped, lost) = (Some("bug 7"), Some("no gpu"), Some("a-0 is gone"));
+        let unstarted = infra("the runner ended before the test started");
+        for (evidence, verdict) in [
+            (ended(&zero), Verdict::Pass),
+            (ended(&one), Verdict::Fail),
+            (
+                Evidence {
+                    timed_out: true,
+                    ..ended(&zero)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    skipped,
+                    ..ended(&zero)
+                },
+                skip.clone(),
+            ),
+            (
+                Evidence {
+                    skipped,
+                    lost,
+                    ..ended(&zero)
+                },
+                skip,
+            ),
+            (
+                Evidence {
+                    skipped,
+                    ..ended(&one)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    expect_fail,
+                    ..ended(&one)
+                },
+                Verdict::Pass,
+            ),
+            (
+                Evidence {
+                    expect_fail,
+                    ..ended(&zero)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    expect_fail,
+                    timed_out: true,
+                    ..ended(&one)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    expect_fail,
+                    interrupted: true,
+                    ..ended(&one)
+                },
+                Verdict::Fail,
+            ),
+            // A test that passed is not undone by what came after it.
+            (
+                Evidence {
+                    lost,
+                    ..ended(&zero)
+                },
+                Verdict::Pass,
+            ),
+            (
+                Evidence {
+                    lost,
+                    ..ended(&one)
+                },
+                infra("a-0 is gone"),
+            ),
+            // The expected failure is another one.
+            (
+                Evidence {
+                    lost,
+                    expect_fail,
+                    ..ended(&one)
+                },
+                infra("a-0 is gone"),
+            ),
+            (
+                Evidence {
+                    crashed: Some("panic"),
+                    ..ended(&zero)
+                },
+                Verdict::Crash("panic".to_owned()),
+            ),
+            (silent, unstarted),
+            (
+                Evidence {
+                    started: true,
+                    ..silent
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    started: true,
+                    lost,
+                    ..silent
+                },
+                infra("a-0 is gone"),
+            ),
+        ] {
+            assert_eq!(judge(&evidence), verdict, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_exits_with_nextests_code_but_for_infra_and_interrupts() {
+        let run = |code, failed, infra| RunCounts {
+            nextest: Some(code),
+            failed,
+            infra,
+            ..RunCounts::default()
+        };
+        for (counts, code) in [
+            (run(0, 0, 0), 0),
+            (run(100, 0, 1), 69),
+            (run(100, 1, 1), 100),
+            // What nextest calls a failure, and nobody calls infra, is one.
+            (run(100, 0, 0), 100),
+            (run(4, 0, 0), 4),
+            (run(105, 0, 1), 105),
+            (
+                RunCounts {
+                    unaccounted: true,
+                    ..run(0, 0, 0)
+                },
+                69,
+            ),
+            (
+                RunCounts {
+                    failed_iterations: 1,
+                    ..run(0, 0, 0)
+                },
+                100,
+            ),
+            (
+                RunCounts {
+                    interrupted: true,
+                    ..run(100, 0, 1)
+                },
+                130,
+            ),
+            (
+                RunCounts {
+                    nextest: None,
+                    ..run(0, 0, 0)
+                },
+                130,
+            ),
+        ] {
+            assert_eq!(counts.exit_code(), code, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_code_counts() {
+        for (codes, expected) in [
+            (&[0, 0][..], 0),
+            (&[69, 0], 69),
+            (&[69, 100], 100),
+            (&[100, 101], 101),
+            (&[130, 78], 130),
+        ] {
+            assert_eq!(worst(codes.iter().copied()), expected);
+        }
+    }
+}

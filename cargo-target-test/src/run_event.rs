@@ -1,0 +1,440 @@
+//! Run events: what happens in a run, as data.
+//!
+//! Owns their format, version 1, and the sink that they are emitted into. Pure: whoever makes a sink stamps and
+//! delivers the events.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
+
+use crate::case::{
+    CaseInfo,
+    reason::{DirtyReason, SkipReason},
+    verdict::Verdict,
+};
+
+mod micros;
+
+/// The version of the format that this code writes.
+pub const RUN_EVENT_VERSION: u32 = 1;
+
+/// One event of a run. Times are in microseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct RunEvent {
+    /// The format's version: [`RUN_EVENT_VERSION`].
+    pub version: u32,
+    /// The number of this event in its run, from 0, without gaps before events are dropped.
+    pub seq: u64,
+    /// The time since the run began, by a clock that never jumps.
+    #[serde(with = "micros")]
+    pub monotonic: Duration,
+    /// The time since 1970.
+    #[serde(with = "micros")]
+    pub wall: Duration,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: RunEventKind,
+}
+
+impl RunEvent {
+    /// An event of the current version.
+    pub fn new(seq: u64, monotonic: Duration, wall: Duration, kind: RunEventKind) -> Self {
+        Self {
+            version: RUN_EVENT_VERSION,
+            seq,
+            monotonic,
+            wall,
+            kind,
+        }
+    }
+}
+
+/// Kinds of [`RunEvent`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
+#[non_exhaustive]
+pub enum RunEventKind {
+    /// The run began.
+    RunStarted {
+        /// The run's id.
+        run: String,
+        /// Version of the tool.
+        tool: String,
+        /// The workspace's folder.
+        workspace: PathBuf,
+        /// The playbook; `None`: the embedded one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        playbook: Option<PathBuf>,
+        /// Chosen cases.
+        cases: usize,
+        /// Chosen tests that run once, on the host.
+        on_host: usize,
+    },
+    /// The run ended. The last event.
+    RunEnded {
+        /// The run's exit code.
+        exit_code: u8,
+        /// True if a user interrupted it.
+        interrupted: bool,
+    },
+    /// The platform is asked for an instance.
+    DeployStarted {
+        /// The instance.
+        instance: String,
+    },
+    /// The platform has answered, or an instance that was there before serves.
+    DeployEnded {
+        /// The instance.
+        instance: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// True if the instance was there before.
+        reused: bool,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// nextest has shown what came of a deploy.
+    DeployShown {
+        /// The entry: `deploy[ubuntu-0]` of the binary `@target-test`.
+        attempt: Attempt,
+        /// The instance.
+        instance: String,
+        /// How long the entry waited.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// `Pass` or `Infra`.
+        verdict: Verdict,
+    },
+    /// A deployed instance is made ready.
+    PrepareStarted {
+        /// The instance.
+        instance: String,
+    },
+    /// It is ready, or cannot be.
+    PrepareEnded {
+        /// The instance.
+        instance: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A step of a recipe has run.
+    RecipeStep {
+        /// The instance.
+        instance: String,
+        /// The step, as the playbook writes it.
+        step: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// Facts were collected.
+    Facts {
+        /// The instance.
+        instance: String,
+        /// The facts, by name.
+        facts: BTreeMap<String, String>,
+    },
+    /// A case asks for its lease.
+    LeaseWaiting {
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// A case has its lease.
+    LeaseGranted {
+        /// The lease.
+        lease: String,
+        /// The attempt.
+        attempt: Attempt,
+        /// The leased instances.
+        instances: Vec<String>,
+        /// How long it waited.
+        #[serde(with = "micros")]
+        waited: Duration,
+    },
+    /// A lease has ended.
+    LeaseEnded {
+        /// The lease.
+        lease: String,
+        /// Its instances.
+        instances: Vec<String>,
+        /// How long it lasted.
+        #[serde(with = "micros")]
+        held: Duration,
+    },
+    /// A test process was started.
+    AttemptStarted {
+        /// The attempt.
+        attempt: Attempt,
+        /// Its instances.
+        instances: Vec<String>,
+    },
+    /// A test wrote something. May be dropped.
+    AttemptOutput {
+        /// The attempt.
+        attempt: Attempt,
+        /// The stream.
+        stream: Stream,
+        /// The text, without secrets.
+        text: String,
+    },
+    /// An attempt has ended, also one that got no instance.
+    AttemptEnded {
+        /// The attempt.
+        attempt: Attempt,
+        /// The result.
+        result: Box<AttemptResult>,
+    },
+    /// A test measured something.
+    Record {
+        /// The attempt.
+        attempt: Attempt,
+        /// The measurement.
+        #[serde(flatten)]
+        measurement: Measurement,
+    },
+    /// A test reports one of many results.
+    SubResult {
+        /// The attempt.
+        attempt: Attempt,
+        /// The result.
+        result: SubResult,
+    },
+    /// A shared fixture was set up or torn down.
+    Fixture {
+        /// Its path: `hello::db`.
+        name: String,
+        /// Its instance; `None` if all tests of the run share it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
+        /// True if it was torn down.
+        torn_down: bool,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The plan skips a test, or a case of it.
+    Skipped {
+        /// The test or case.
+        #[serde(with = "crate::case::shared")]
+        case: Arc<CaseInfo>,
+        /// The reason.
+        reason: SkipReason,
+    },
+    /// An instance was put back to a snapshot.
+    Restored {
+        /// The instance.
+        instance: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// An instance must not serve again before it is recycled.
+    Dirty {
+        /// The instance.
+        instance: String,
+        /// The reason.
+        reason: DirtyReason,
+    },
+    /// An instance was deleted.
+    Deleted {
+        /// The instance.
+        instance: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// The error, if it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A command ran on an instance.
+    RemoteCommand {
+        /// The instance.
+        instance: String,
+        /// The lease.
+        lease: String,
+        /// The command, without secrets.
+        command: String,
+        /// How long it took.
+        #[serde(with = "micros")]
+        took: Duration,
+        /// Its end.
+        exit: Exit,
+    },
+    /// An instance wrote to its console. May be dropped.
+    Console {
+        /// The instance.
+        instance: String,
+        /// The text, without secrets.
+        text: String,
+    },
+    /// An orchestration broke something on purpose.
+    FaultStarted {
+        /// The fault's name.
+        name: String,
+        /// The instances it is on.
+        instances: Vec<String>,
+    },
+    /// The fault is over.
+    FaultEnded {
+        /// The fault's name.
+        name: String,
+        /// The error, if it could not be ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A user was warned.
+    Warning {
+        /// The message.
+        message: String,
+    },
+    /// Something goes on. May be dropped.
+    Progress {
+        /// The message.
+        message: String,
+    },
+}
+
+impl RunEventKind {
+    /// True for output and progress, which a slow aggregator may miss.
+    pub fn may_be_dropped(&self) -> bool {
+        matches!(
+            self,
+            Self::AttemptOutput { .. } | Self::Console { .. } | Self::Progress { .. }
+        )
+    }
+}
+
+/// One attempt of one case: with these, nextest's own report names a test exactly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attempt {
+    /// The case, deploy entry, or test that runs on the host.
+    #[serde(with = "crate::case::shared")]
+    pub case: Arc<CaseInfo>,
+    /// The iteration of a stress run, from 0; `None` in any other run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress_index: Option<u32>,
+    /// nextest's number of the attempt, from 1.
+    pub number: u32,
+}
+
+/// The result of one attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttemptResult {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The instances it had.
+    pub instances: Vec<String>,
+    /// How long it waited for its lease.
+    #[serde(with = "micros")]
+    pub waited: Duration,
+    /// How long the test process lived.
+    #[serde(with = "micros")]
+    pub took: Duration,
+    /// How much of that setting up and tearing down fixtures took.
+    #[serde(with = "micros")]
+    pub fixtures: Duration,
+    /// The end of the test process; `None` if there was none, or nobody saw it end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// The reason it failed as expected, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Its standard output; `None` where nextest or a terminal has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<OutputFile>,
+    /// Its standard error, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<OutputFile>,
+}
+
+impl AttemptResult {
+    /// The result of an attempt that has had nothing yet.
+    pub fn new(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            instances: Vec::new(),
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
+            fixtures: Duration::ZERO,
+            exit: None,
+            expected: None,
+            stdout: None,
+            stderr: None,
+        }
+    }
+}
+
+/// The file in the run's folder that holds what an attempt wrote to one stream, without secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutputFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its end, at most [`TAIL`] bytes.
+    pub tail: String,
+}
+
+/// How many bytes of an output file an event carries, from its end.
+pub const TAIL: usize = 64 << 10;
+
+/// Takes the events of a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Sink(Arc<dyn Fn(RunEventKind) + Send + Sync>);
+
+impl Sink {
+    /// A sink that gives every event to `deliver`, which must return at once.
+    pub fn new(deliver: impl Fn(RunEventKind) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(deliver))
+    }
+
+    /// A sink that discards everything.
+    pub fn discard() -> Self {
+        Self::new(drop)
+    }
+
+    /// Emits an event. Never blocks.
+    pub fn emit(&self, kind: RunEventKind) {
+        (self.0)(kind);
+    }
+}
+
+impl Default for Sink {
+    fn default() -> Self {
+        Self::discard()
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Version 1 of the format, held against a file of events that were written once.
+//!
+//! Owns one event of each kind.
+
+use target_fixtures::{metadata::Metadata, wire::SubVerdict};
+
+use super::*;
+use crate::case::RunsOn;
+
+/// Written by the first version: a later one reads it, and writes the same.
+const VERSION_1: &str = include_str!("version-1.jsonl");
+
+const MS: Duration = Duration::from_millis(1);
+
+fn attempt() -> Attempt {
+    let metadata = Metadata {
+        area: Some("xdp".to_owned()),
+        ..Metadata::default()
+    };
+    let runs_on = RunsOn::Target {
+        name: "ubuntu".to_owned(),
+        label: "nightly/ubuntu".to_owned(),
+    };
+    let metadata = Some(Arc::new(metadata));
+    let case = CaseInfo::new("hello::net", "smoke", runs_on, Some(2), metadata);
+    Attempt {
+        case: Arc::new(case),
+        stress_index: Some(1),
+        number: 3,
+    }
+}
+
+fn instance() -> String {
+    "ubuntu-0".to_owned()
+}
+
+fn instances() -> Vec<String> {
+    vec![instance()]
+}
+
+fn error() -> Option<String> {
+    Some("no quota".to_owned())
+}
+
+fn lease() -> String {
+    "run-7".to_owned()
+}
+
+/// One of each kind, and each verdict.
+fn kinds() -> Vec<RunEventKind> {
+    use RunEventKind as Kind;
+    let mut kinds = vec![
+        Kind::RunStarted {
+            run: "r1".to_owned(),
+            tool: "0.1.0".to_owned(),
+            workspace: "/w".into(),
+            playbook: Some("/w/x.toml".into()),
+            cases: 2,
+            on_host: 1,
+        },
+        Kind::DeployStarted {
+            instance: instance(),
+        },
+        Kind::DeployEnded {
+            instance: instance(),
+            took: MS,
+            reused: false,
+            error: error(),
+        },
+        Kind::PrepareStarted {
+            instance: instance(),
+        },
+        Kind::RecipeStep {
+            instance: instance(),
+            step: "run true".to_owned(),
+            took: MS,
+            error: None,
+        },
+        Kind::Facts {
+            instance: instance(),
+            facts: BTreeMap::from([("cores".to_owned(), "2".to_owned())]),
+        },
+        Kind::PrepareEnded {
+            instance: instance(),
+            took: MS,
+            error: None,
+        },
+        Kind::DeployShown {
+            attempt: attempt(),
+            instance: instance(),
+            took: MS,
+            verdict: Verdict::Infra("no quota".to_owned()),
+        },
+        Kind::Console {
+            instance: instance(),
+            text: "booting\n".to_owned(),
+        },
+        Kind::LeaseWaiting { attempt: attempt() },
+        Kind::LeaseGranted {
+            lease: lease(),
+            attempt: attempt(),
+            instances: instances(),
+            waited: MS,
+        },
+        Kind::AttemptStarted {
+            attempt: attempt(),
+            instances: instances(),
+        },
+        Kind::AttemptOutput {
+            attempt: attempt(),
+            stream: Stream::Stderr,
+            text: "oh\n".to_owned(),
+        },
+        Kind::RemoteCommand {
+            instance: instance(),
+            lease: lease(),
+            command: "uname -r".to_owned(),
+            took: MS,
+            exit: Exit::Code(3),
+        },
+        Kind::Record {
+            attempt: attempt(),
+            measurement: Measurement {
+                name: "throughput".to_owned(),
+                value: 9.5,
+                unit: Some("Gbit/s".to_owned()),
+            },
+        },
+        Kind::SubResult {
+            attempt: attempt(),
+            result: SubResult {
+                path: vec!["suite".to_owned(), "one".to_owned()],
+                lane: Some(instance()),
+                verdict: SubVerdict::Skip,
+                started: 1_700_000_000_000_000,
+                took: 5,
+                message: Some("no gpu".to_owned()),
+            },
+        },
+        Kind::FaultStarted {
+            name: "cut".to_owned(),
+            instances: instances(),
+        },
+        Kind::FaultEnded {
+            name: "cut".to_owned(),
+            error: error(),
+        },
+        Kind::Fixture {
+            name: "hello::db".to_owned(),
+            instance: Some(instance()),
+            torn_down: true,
+            took: MS,
+            error: error(),
+        },
+        Kind::Warning {
+            message: "late".to_owned(),
+        },
+        Kind::Progress {
+            message: "pulling".to_owned(),
+        },
+        Kind::Skipped {
+            case: attempt().case,
+            reason: SkipReason::Plan(crate::case::reason::ExclusionReason::NotIncluded),
+        },
+        Kind::LeaseEnded {
+            lease: lease(),
+            instances: instances(),
+            held: MS,
+        },
+        Kind::Restored {
+            instance: instance(),
+            took: MS,
+            error: None,
+        },
+        Kind::Dirty {
+            instance: instance(),
+            reason: DirtyReason::FreshWanted,
+        },
+        Kind::Deleted {
+            instance: instance(),
+            took: MS,
+            error: error(),
+        },
+    ];
+    let output = OutputFile {
+        path: "/w/target/target-test/r1/smoke.stdout".into(),
+        length: 70_000,
+        tail: "the end\n".to_owned(),
+    };
+    let result = AttemptResult {
+        verdict: Verdict::Fail,
+        instances: instances(),
+        waited: MS,
+        took: 2 * MS,
+        fixtures: MS,
+        exit: Some(Exit::Signal("ABRT".to_owned())),
+        expected: Some("bug 7".to_owned()),
+        stdout: Some(output),
+        stderr: None,
+    };
+    let ended = |result| Kind::AttemptEnded {
+        attempt: attempt(),
+        result: Box::new(result),
+    };
+    kinds.push(ended(result));
+    let verdicts = [
+        Verdict::Pass,
+        Verdict::Crash("panic".to_owned()),
+        Verdict::Skip(SkipReason::Test("no gpu".to_owned())),
+        Verdict::Infra("gone".to_owned()),
+    ];
+    kinds.extend(verdicts.map(|verdict| ended(AttemptResult::new(verdict))));
+    kinds.push(Kind::RunEnded {
+        exit_code: 69,
+        interrupted: false,
+    });
+    kinds
+}
+
+fn events() -> Vec<RunEvent> {
+    let wall = Duration::from_micros(1_700_000_000_000_001);
+    let event = |(seq, kind)| RunEvent::new(seq, seq as u32 * MS, wall, kind);
+    (0_u64..).zip(kinds()).map(event).collect()
+}
+
+#[test]
+fn version_1_is_read_and_written() {
+    let events = events();
+    let lines = events
+        .iter()
+        .map(|event| serde_json::to_string(event).expect("JSON"));
+    let lines: Vec<_> = lines.collect();
+    if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/run_event/version-1.jsonl");
+        std::fs::write(path, lines.join("\n") + "\n").expect("written");
+        return;
+    }
+    let golden: Vec<_> = VERSION_1.lines().collect();
+    assert_eq!(golden.len(), lines.len());
+    for ((golden, line), event) in golden.iter().zip(lines).zip(events) {
+        let read: RunEvent = serde_json::from_str(golden).expect(golden);
+        assert_eq!(read, event);
+        assert_eq!(line, *golden);
+    }
+}
+
+#[test]
+fn only_output_and_progress_may_be_dropped() {
+    let kinds = kinds();
+    let dropped = kinds.iter().filter(|kind| kind.may_be_dropped());
+    let names: Vec<_> = dropped
+        .map(|kind| serde_json::to_value(kind).expect("JSON")["event"].clone())
+        .collect();
+    assert_eq!(names, ["console", "attempt-output", "progress"]);
+}
