@@ -11,30 +11,30 @@ use crate::support::{Outcome, Project, Sshd};
 mod without;
 
 /// Every method of `Target`; runs on each transport.
-const API: &str = include_str!("author/api.rs.txt");
+const API: &str = include_str!("crates/author/api.rs");
 /// Commands and processes; runs on each transport.
-const COMMANDS: &str = include_str!("author/commands.rs.txt");
+const COMMANDS: &str = include_str!("crates/author/commands.rs");
 /// Machines, folders and ports; runs on each transport.
-const MACHINE: &str = include_str!("author/machine.rs.txt");
+const MACHINE: &str = include_str!("crates/author/machine.rs");
 /// What nobody in their right mind does; runs on each transport.
-const HOSTILE: &str = include_str!("author/hostile.rs.txt");
+const HOSTILE: &str = include_str!("crates/author/hostile.rs");
 /// Tests that fail, each in its own way.
-const FAILS: &str = include_str!("author/fails.rs.txt");
+const FAILS: &str = include_str!("crates/author/fails.rs");
 /// Everything that a test can declare.
-const DECLARED: &str = include_str!("author/declared.rs.txt");
+const DECLARED: &str = include_str!("crates/author/declared.rs");
 /// For runs without the tool.
-const PLAIN: &str = include_str!("author/plain.rs.txt");
+const PLAIN: &str = include_str!("crates/author/plain.rs");
 
 /// The project of all tests here.
 fn project() -> Project {
     Project::new("author")
-        .test_file("api", API)
-        .test_file("commands", COMMANDS)
-        .test_file("machine", MACHINE)
-        .test_file("hostile", HOSTILE)
-        .test_file("fails", FAILS)
-        .test_file("declared", DECLARED)
-        .test_file("plain", PLAIN)
+        .file("tests/api.rs", API)
+        .file("tests/commands.rs", COMMANDS)
+        .file("tests/machine.rs", MACHINE)
+        .file("tests/hostile.rs", HOSTILE)
+        .file("tests/fails.rs", FAILS)
+        .file("tests/declared.rs", DECLARED)
+        .file("tests/plain.rs", PLAIN)
 }
 
 /// A program in the project's private folder.
@@ -160,7 +160,7 @@ local_file
 Error: failed to read `/none/here`: No such file or directory (os error 2)
 
 panics
-panicked at tests/fails.rs:43:5:
+panicked at tests/fails.rs:51:5:
 an old kernel: 5.10
 note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 

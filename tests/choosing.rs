@@ -13,7 +13,7 @@ use crate::{run::world::World, support::Outcome};
 
 /// The crate, on two targets of this machine.
 fn world() -> World {
-    let files = [("tests/all.rs", include_str!("choosing/crate/all.rs"))];
+    let files = [("tests/all.rs", include_str!("crates/choosing/all.rs"))];
     World::of("choosing-world", "\n[workspace]\n", &files)
 }
 

@@ -6,10 +6,10 @@ use rustix::process::Signal;
 
 use crate::support::{Outcome, Project, eventually, repository};
 
-const SCOPES: &str = include_str!("fixtures/scopes.rs.txt");
-const BESIDE: &str = include_str!("fixtures/beside.rs.txt");
-const FAILING: &str = include_str!("fixtures/failing.rs.txt");
-const VERDICTS: &str = include_str!("fixtures/verdicts.rs.txt");
+const SCOPES: &str = include_str!("crates/fixtures/scopes.rs");
+const BESIDE: &str = include_str!("crates/fixtures/beside.rs");
+const FAILING: &str = include_str!("crates/fixtures/failing.rs");
+const VERDICTS: &str = include_str!("crates/fixtures/verdicts.rs");
 
 /// Two instances.
 const PLAYBOOK: &str = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 2\n";
@@ -25,10 +25,10 @@ fn project() -> Project {
     );
     Project::new("fixed")
         .file("Cargo.toml", &manifest)
-        .test_file("scopes", SCOPES)
-        .test_file("beside", BESIDE)
-        .test_file("failing", FAILING)
-        .test_file("verdicts", VERDICTS)
+        .file("tests/scopes.rs", SCOPES)
+        .file("tests/beside.rs", BESIDE)
+        .file("tests/failing.rs", FAILING)
+        .file("tests/verdicts.rs", VERDICTS)
         .playbook(PLAYBOOK)
 }
 

@@ -11,125 +11,7 @@ use std::{fs, path::PathBuf, sync::OnceLock};
 
 use crate::support::{Outcome, Project, Tool};
 
-const TESTS: &str = r##"
-use target_fixtures::platform::{Container, Qemu};
-
-#[target_test]
-fn quick(target: &Target) -> Result<()> {
-    target.run("true")?;
-    Ok(())
-}
-
-#[target_test(reuse = false)]
-fn spends(target: &Target) -> Result<()> {
-    target.run("true")?;
-    Ok(())
-}
-
-/// Has the kernel panic, and waits for a command meanwhile.
-#[target_test]
-fn panics(target: &Target) -> Result<()> {
-    target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 & sleep 1000")?;
-    Ok(())
-}
-
-/// Finds the machine as its recipe left it, and leaves it otherwise.
-fn leaves_a_trace(target: &Target, me: &str) -> Result<()> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-    let there: u64 = target.run("date +%s")?.stdout.trim().parse()?;
-    assert!(there.abs_diff(now) < 10, "its clock says {there}, it is {now}");
-    let seen = target.run("cat /etc/prepared; ls /etc/trace* 2>/dev/null; true")?.stdout;
-    assert_eq!(seen.trim(), "prepared");
-    target.run(&format!("touch /etc/trace-{me}; rm /etc/prepared; sleep 1000 >/dev/null 2>&1 &"))?;
-    Ok(())
-}
-
-#[target_test(reuse = "snapshot")]
-fn restored_1(target: &Target) -> Result<()> {
-    leaves_a_trace(target, "1")
-}
-
-#[target_test(reuse = "snapshot")]
-fn restored_2(target: &Target) -> Result<()> {
-    leaves_a_trace(target, "2")
-}
-
-#[target_test(reuse = "snapshot")]
-fn restored_3(target: &Target) -> Result<()> {
-    leaves_a_trace(target, "3")
-}
-
-/// Down and up again, by itself and by its power button.
-#[target_test]
-fn comes_up_again(target: &Qemu) -> Result<()> {
-    let before = target.facts()?.boot_id;
-    target.run("touch /run/before; sleep 1000 >/dev/null 2>&1 &")?;
-    let lost = target.command("sleep 1000").spawn()?;
-    target.reboot()?;
-    let after = target.facts()?.boot_id;
-    assert_ne!(before, after);
-    assert_eq!(target.file("/run/before")?, None);
-    assert!(lost.wait().is_err());
-    target.restart()?;
-    assert_ne!(target.facts()?.boot_id, after);
-    assert!(target.console()?.contains("ready: it-0"), "{}", target.console()?);
-    assert!(["kvm", "tcg"].contains(&target.accel()) && target.cores()? >= 1 && !target.memory()?.is_empty());
-    Ok(())
-}
-
-/// Several of one platform, typed.
-#[target_test(count = 2)]
-fn are_two(targets: &[Container]) -> Result<()> {
-    assert_ne!(targets[0].container(), targets[1].container());
-    Ok(())
-}
-
-/// Restarted by its engine; it cannot reboot.
-#[target_test]
-fn is_restarted(target: &Container) -> Result<()> {
-    let started = || target.run("cut -d' ' -f22 /proc/1/stat");
-    let before = started()?.stdout;
-    target.run("echo x >/stays; sleep 1000 >/dev/null 2>&1 &")?;
-    target.restart()?;
-    assert_ne!(started()?.stdout, before);
-    assert_eq!(target.cat("/stays")?, "x\n");
-    assert_eq!(target.reboot().unwrap_err().kind(), target_fixtures::ErrorKind::Request);
-    assert!(!target.engine().is_empty() && target.container().starts_with("tt-"));
-    target.restart()?;
-    target.run("true")?;
-    Ok(())
-}
-
-/// Remembered, changed, put back; its link pulled and plugged in.
-#[target_test]
-fn goes_back(target: &Qemu) -> Result<()> {
-    target.run("touch /run/a")?;
-    target.snapshot("first")?;
-    target.run("rm /run/a; touch /run/b")?;
-    target.restore("first")?;
-    assert!(target.file("/run/a")?.is_some() && target.file("/run/b")?.is_none());
-    assert!(target.restore("none").unwrap_err().to_string().contains("none"));
-    assert_eq!(target.snapshot("no name").unwrap_err().kind(), target_fixtures::ErrorKind::Request);
-    target.run("(while [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.05; done; echo carrier lost >/dev/console) >/dev/null 2>&1 &")?;
-    target.set_link(0, false)?;
-    // While it is down, only the console tells.
-    while !target.console()?.contains("carrier lost") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    target.set_link(0, true)?;
-    target.wait_for_command("true", std::time::Duration::from_secs(60))?;
-    assert_eq!(target.set_link(7, false).unwrap_err().kind(), target_fixtures::ErrorKind::Request);
-    Ok(())
-}
-
-/// The same, and talks to nobody any more.
-#[target_test]
-fn panics_and_idles(target: &Target) -> Result<()> {
-    target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
-    std::thread::sleep(std::time::Duration::from_secs(1000));
-    Ok(())
-}
-"##;
+const TESTS: &str = include_str!("crates/machines/machines.rs");
 
 /// A project and a playbook of one test's own.
 struct Lab {
@@ -140,7 +22,7 @@ impl Lab {
     fn new(playbook: &str) -> Self {
         static ROOT: OnceLock<PathBuf> = OnceLock::new();
         let root = ROOT.get_or_init(|| {
-            let project = Project::new("machines").test_file("machines", TESTS);
+            let project = Project::new("machines").file("tests/machines.rs", TESTS);
             let built = project.cargo(["test", "--no-run", "--test", "machines"]);
             built.run().code(0);
             project.path("")

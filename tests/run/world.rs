@@ -46,8 +46,8 @@ impl World {
             &[
                 ("macros/Cargo.toml", macros),
                 ("macros/src/lib.rs", unit),
-                ("tests/cases.rs", include_str!("crate/cases.rs")),
-                ("tests/odd.rs", include_str!("crate/odd.rs")),
+                ("tests/cases.rs", include_str!("../crates/run/cases.rs")),
+                ("tests/odd.rs", include_str!("../crates/run/odd.rs")),
             ],
         )
     }

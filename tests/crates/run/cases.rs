@@ -16,24 +16,38 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn note(file: &str, line: &str) {
-    let file = fs::File::options().append(true).create(true).open(scratch(file));
-    file.and_then(|mut file| writeln!(file, "{line}")).expect("a note");
+    let file = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(scratch(file));
+    file.and_then(|mut file| writeln!(file, "{line}"))
+        .expect("a note");
 }
 
 fn wait_for(what: impl Fn() -> bool) {
     let started = Instant::now();
     while !what() {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "waited in vain"
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
 /// Each waits until the other has started too, on another instance.
 fn meet(target: &Target, me: &str, other: &str) {
-    fs::write(scratch(&format!("{me}-{}", target.name())), target.instance()).expect("a file");
+    fs::write(
+        scratch(&format!("{me}-{}", target.name())),
+        target.instance(),
+    )
+    .expect("a file");
     let other = scratch(&format!("{other}-{}", target.name()));
     wait_for(|| fs::read_to_string(&other).is_ok_and(|text| !text.is_empty()));
-    assert_ne!(fs::read_to_string(other).expect("a file"), target.instance());
+    assert_ne!(
+        fs::read_to_string(other).expect("a file"),
+        target.instance()
+    );
 }
 
 mod good {
@@ -98,10 +112,13 @@ mod verdict {
     fn works_again() {}
 
     #[target_test(timeout = "300ms")]
+    #[allow(clippy::zombie_processes, reason = "it is killed with the test")]
     fn hangs(target: &Target) {
         let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
         note("pids", &child.id().to_string());
-        target.run("echo $$ >>\"$SCRATCH/pids\"; exec sleep 1000").expect("sleep");
+        target
+            .run("echo $$ >>\"$SCRATCH/pids\"; exec sleep 1000")
+            .expect("sleep");
     }
 
     #[target_test(timeout = "2s")]
@@ -146,7 +163,11 @@ mod around {
         let mut ssh = Command::new("ssh");
         let ssh = ssh.args(["-F", &config, &instance, "echo $TARGET_IDENTITY"]);
         let output = ssh.output().expect("ssh");
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), instance, "{output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            instance,
+            "{output:?}"
+        );
     }
 
     /// Runs cargo, nextest and the tool on this crate again, from within a case.
@@ -161,7 +182,9 @@ mod around {
             "cargo test --test cases passes",
         ] {
             let mut shell = Command::new("sh");
-            shell.args(["-c", line]).env("TARGET_TEST_POOL", scratch("nested"));
+            shell
+                .args(["-c", line])
+                .env("TARGET_TEST_POOL", scratch("nested"));
             let output = shell.output().expect("sh");
             let said = [output.stderr, output.stdout].concat();
             let said = String::from_utf8_lossy(&said);

@@ -2,7 +2,15 @@
 
 fn names() -> Vec<String> {
     let long = format!("long::{}", "x".repeat(194));
-    let names = ["dir/a.txt", "with some spaces", "a[1]", "größe::中文", "a::b::c", "re.g(e)x*", &long];
+    let names = [
+        "dir/a.txt",
+        "with some spaces",
+        "a[1]",
+        "größe::中文",
+        "a::b::c",
+        "re.g(e)x*",
+        &long,
+    ];
     names.map(str::to_owned).to_vec()
 }
 
@@ -16,7 +24,10 @@ fn main() {
         return;
     }
     let wanted = words.iter().find(|word| !word.starts_with("--"));
-    let run: Vec<_> = names().into_iter().filter(|name| wanted.is_none_or(|wanted| wanted == name)).collect();
+    let run: Vec<_> = names()
+        .into_iter()
+        .filter(|name| wanted.is_none_or(|wanted| wanted == name))
+        .collect();
     println!("{} passed: {run:?}", run.len());
     std::process::exit(i32::from(run.is_empty()));
 }

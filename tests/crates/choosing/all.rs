@@ -15,9 +15,13 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn note(file: &str, line: &str) {
-    let file = fs::File::options().append(true).create(true).open(scratch(file));
+    let file = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(scratch(file));
     // In one write: others write too.
-    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("a note");
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .expect("a note");
 }
 
 fn read(file: &str) -> String {
@@ -27,7 +31,10 @@ fn read(file: &str) -> String {
 fn wait_for(what: impl Fn() -> bool) {
     let started = Instant::now();
     while !what() {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "waited in vain"
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -79,7 +86,13 @@ mod needs {
         panic!("no target says so");
     }
 
-    #[target_test(cores = ">= 1", memory = ">= 1 MiB", os = "~ *", nics = ">= 0", disk = ">= 1 MiB")]
+    #[target_test(
+        cores = ">= 1",
+        memory = ">= 1 MiB",
+        os = "~ *",
+        nics = ">= 0",
+        disk = ">= 1 MiB"
+    )]
     fn modest() {}
 }
 
@@ -256,9 +269,14 @@ mod shards {
     fn lets_go(target: &Target, me: &str, others: [&str; 2]) {
         runs(target, me);
         wait_for(|| {
-            let runs = fs::read_dir(scratch("pool/runs")).expect("the runs").flatten();
+            let runs = fs::read_dir(scratch("pool/runs"))
+                .expect("the runs")
+                .flatten();
             let claims = runs.map(|run| fs::read_to_string(run.path()).unwrap_or_default());
-            let both = claims.filter(|claims| claims.matches("\"tt-").count() == 2).count() == 2;
+            let both = claims
+                .filter(|claims| claims.matches("\"tt-").count() == 2)
+                .count()
+                == 2;
             both || others.iter().all(|case| read("ran").contains(case))
         });
     }

@@ -1,4 +1,8 @@
+//! Tests that fail, each in its own way.
+
 use std::time::Duration;
+
+use target_fixtures::prelude::*;
 
 #[target_test]
 fn command(target: &Target) -> Result<()> {
@@ -8,7 +12,10 @@ fn command(target: &Target) -> Result<()> {
 
 #[target_test]
 fn timeout(target: &Target) -> Result<()> {
-    target.command("echo started; sleep 1000").timeout(Duration::from_millis(300)).run()?;
+    target
+        .command("echo started; sleep 1000")
+        .timeout(Duration::from_millis(300))
+        .run()?;
     Ok(())
 }
 
@@ -37,6 +44,9 @@ fn text(_: &Target) -> Result<()> {
 
 #[target_test]
 fn panics(target: &Target) {
-    let kernel = target.run("echo 5.10").map(|output| output.stdout).unwrap_or_default();
+    let kernel = target
+        .run("echo 5.10")
+        .map(|output| output.stdout)
+        .unwrap_or_default();
     assert!(kernel.starts_with("6."), "an old kernel: {kernel}");
 }

@@ -1,5 +1,15 @@
-use std::{fs, io::{Read as _, Write as _}, net::{TcpListener, TcpStream}, os::unix::fs::{PermissionsExt as _, symlink}, path::PathBuf, time::Duration};
-use target_fixtures::{ErrorKind, FileKind, Stream};
+//! Machines, folders and ports, on each transport.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+    time::Duration,
+};
+
+use target_fixtures::{ErrorKind, FileKind, prelude::*};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -12,7 +22,11 @@ struct Here(PathBuf);
 
 impl Here {
     fn new(name: &str, target: &Target) -> Self {
-        let path = std::env::temp_dir().join(format!("author-{name}-{}-{}", target.instance(), std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "author-{name}-{}-{}",
+            target.instance(),
+            std::process::id()
+        ));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -36,31 +50,58 @@ fn what_it_is(target: &Target) -> Result<()> {
     let facts = target.facts()?;
     assert_eq!(facts.kernel, target.run("uname -r")?.stdout.trim());
     assert_eq!(facts.arch, target.run("uname -m")?.stdout.trim());
-    assert!(facts.cores >= Some(1) && facts.memory > Some(1 << 20) && facts.disk > Some(1 << 20), "{facts:?}");
-    assert!(facts.uptime > Some(Duration::ZERO) && facts.boot_id.len() == 36 && !facts.os.is_empty());
+    assert!(
+        facts.cores >= Some(1) && facts.memory > Some(1 << 20) && facts.disk > Some(1 << 20),
+        "{facts:?}"
+    );
+    assert!(
+        facts.uptime > Some(Duration::ZERO) && facts.boot_id.len() == 36 && !facts.os.is_empty()
+    );
     let root = target.user_named("root")?.ok_or("no root")?;
     assert_eq!((root.uid, root.gid, root.name.as_str()), (0, 0, "root"));
     assert_eq!(target.user_named("0")?, Some(root));
     assert_eq!(target.user_named("no-such-user")?, None);
-    assert_eq!(target.user_named("a; rm -rf /").unwrap_err().kind(), ErrorKind::Request);
+    assert_eq!(
+        target.user_named("a; rm -rf /").unwrap_err().kind(),
+        ErrorKind::Request
+    );
     let folder = folder(target)?;
     target.write_with_mode(format!("{folder}/a b"), "12345", 0o640)?;
     target.run(format!("ln -s 'a b' {folder}/link"))?;
     let file = target.file(format!("{folder}/a b"))?.ok_or("no file")?;
-    assert_eq!((file.kind, file.size, file.mode), (FileKind::File, 5, 0o640));
+    assert_eq!(
+        (file.kind, file.size, file.mode),
+        (FileKind::File, 5, 0o640)
+    );
     assert!(file.modified().elapsed()? < SOON * 100);
     let link = target.file(format!("{folder}/link"))?.ok_or("no link")?;
-    assert_eq!((link.kind, link.link.as_deref()), (FileKind::Link, Some("a b")));
-    assert_eq!(target.file(&folder)?.map(|file| file.kind), Some(FileKind::Folder));
+    assert_eq!(
+        (link.kind, link.link.as_deref()),
+        (FileKind::Link, Some("a b"))
+    );
+    assert_eq!(
+        target.file(&folder)?.map(|file| file.kind),
+        Some(FileKind::Folder)
+    );
     assert_eq!(target.file(format!("{folder}/none"))?, None);
-    assert_eq!(target.file("relative").unwrap_err().kind(), ErrorKind::Request);
+    assert_eq!(
+        target.file("relative").unwrap_err().kind(),
+        ErrorKind::Request
+    );
     if target.run("command -v dpkg-query").is_ok() {
-        assert!(target.package("coreutils")?.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())));
+        assert!(
+            target
+                .package("coreutils")?
+                .is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+        );
         assert_eq!(target.package("no-such-package")?, None);
     }
     match target.service("no-such-service") {
         Ok(found) => assert_eq!(found, None),
-        Err(error) => assert!(error.to_string().contains("nothing on the instance knows"), "{error}"),
+        Err(error) => assert!(
+            error.to_string().contains("nothing on the instance knows"),
+            "{error}"
+        ),
     }
     assert_eq!(target.console().unwrap_err().kind(), ErrorKind::Request);
     Ok(())
@@ -70,19 +111,38 @@ fn what_it_is(target: &Target) -> Result<()> {
 fn waits(target: &Target) -> Result<()> {
     let folder = folder(target)?;
     let path = format!("{folder}/it");
-    let error = target.wait_for_file(&path, Duration::from_millis(100)).unwrap_err();
-    assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains(&path), "{error}");
-    let later = target.command("sleep 0.2; echo 1 >it; sleep 0.2; echo 2 >it").current_dir(&folder).spawn()?;
+    let error = target
+        .wait_for_file(&path, Duration::from_millis(100))
+        .unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Timeout && error.to_string().contains(&path),
+        "{error}"
+    );
+    let later = target
+        .command("sleep 0.2; echo 1 >it; sleep 0.2; echo 2 >it")
+        .current_dir(&folder)
+        .spawn()?;
     target.wait_for_file(&path, SOON)?;
     target.wait_for_command(format!("grep 2 {path}"), SOON)?;
     later.wait()?;
-    let error = target.wait_for_command("echo why >&2; exit 3", Duration::from_millis(100)).unwrap_err();
-    assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains("why"), "{error}");
+    let error = target
+        .wait_for_command("echo why >&2; exit 3", Duration::from_millis(100))
+        .unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Timeout && error.to_string().contains("why"),
+        "{error}"
+    );
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     target.wait_for_port(port, SOON)?;
     drop(listener);
-    assert_eq!(target.wait_for_port(port, Duration::from_millis(50)).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(
+        target
+            .wait_for_port(port, Duration::from_millis(50))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Timeout
+    );
     Ok(())
 }
 
@@ -92,17 +152,38 @@ fn folders_travel(target: &Target) -> Result<()> {
     let source = here.0.join("source");
     fs::create_dir_all(source.join("sub/empty"))?;
     for number in 0..100 {
-        fs::write(source.join(format!("sub/file {number}")), format!("content {number}"))?;
+        fs::write(
+            source.join(format!("sub/file {number}")),
+            format!("content {number}"),
+        )?;
     }
     fs::write(source.join("program"), "#!/bin/sh\necho ran \"$1\"\n")?;
     fs::set_permissions(source.join("program"), fs::Permissions::from_mode(0o755))?;
     symlink("sub/file 7", source.join("link"))?;
     let to = format!("{there}/new/folder");
     target.put(&source, &to)?;
-    assert_eq!(target.program(format!("{to}/program")).arg("x").run()?.stdout, "ran x\n");
+    assert_eq!(
+        target
+            .program(format!("{to}/program"))
+            .arg("x")
+            .run()?
+            .stdout,
+        "ran x\n"
+    );
     assert_eq!(target.cat(format!("{to}/link"))?, "content 7");
-    assert_eq!(target.file(format!("{to}/link"))?.and_then(|file| file.link).as_deref(), Some("sub/file 7"));
-    assert_eq!(target.file(format!("{to}/sub/empty"))?.map(|file| file.kind), Some(FileKind::Folder));
+    assert_eq!(
+        target
+            .file(format!("{to}/link"))?
+            .and_then(|file| file.link)
+            .as_deref(),
+        Some("sub/file 7")
+    );
+    assert_eq!(
+        target
+            .file(format!("{to}/sub/empty"))?
+            .map(|file| file.kind),
+        Some(FileKind::Folder)
+    );
     // What is there already stays as it is; what differs does not.
     let stamp = |name: &str| target.run(format!("stat -c %y '{to}/sub/{name}'"));
     target.run(format!("touch -d '2001-02-03' '{to}/sub/file 1' '{to}/sub/file 2'; echo other >'{to}/sub/file 2'; echo mine >{to}/mine"))?;
@@ -113,11 +194,18 @@ fn folders_travel(target: &Target) -> Result<()> {
     let back = here.0.join("back");
     target.get(&to, &back)?;
     assert_eq!(fs::read_to_string(back.join("sub/file 99"))?, "content 99");
-    assert_eq!(fs::read_link(back.join("link"))?, PathBuf::from("sub/file 7"));
-    assert_eq!(fs::metadata(back.join("program"))?.permissions().mode() & 0o777, 0o755);
+    assert_eq!(
+        fs::read_link(back.join("link"))?,
+        PathBuf::from("sub/file 7")
+    );
+    assert_eq!(
+        fs::metadata(back.join("program"))?.permissions().mode() & 0o777,
+        0o755
+    );
     assert!(back.join("sub/empty").is_dir() && back.join("mine").is_file());
     // A folder that is made gets its mode, one that is there keeps its own; both ways.
-    let mode_here = |path: &PathBuf| fs::metadata(path).map(|data| data.permissions().mode() & 0o7777);
+    let mode_here =
+        |path: &PathBuf| fs::metadata(path).map(|data| data.permissions().mode() & 0o7777);
     let mode_there = |path: &str| target.file(path).map(|file| file.map(|file| file.mode));
     for (mode, made) in [(0o555, "first"), (0o1750, "second")] {
         let (new, got) = (format!("{there}/{made}"), here.0.join(made));
@@ -135,10 +223,17 @@ fn folders_travel(target: &Target) -> Result<()> {
     let large = here.0.join("large");
     fs::write(&large, vec![7; 300_000])?;
     target.put(&large, format!("{there}/large"))?;
-    target.run(format!("touch -d '2001-02-03' {there}/large; chmod 600 {there}/large"))?;
+    target.run(format!(
+        "touch -d '2001-02-03' {there}/large; chmod 600 {there}/large"
+    ))?;
     target.put(&large, format!("{there}/large"))?;
     let file = target.file(format!("{there}/large"))?.ok_or("gone")?;
-    assert!(file.mode == 0o644 && file.modified() < std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000), "it was sent again: {file:?}");
+    assert!(
+        file.mode == 0o644
+            && file.modified()
+                < std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000),
+        "it was sent again: {file:?}"
+    );
     fs::write(&large, vec![8; 300_000])?;
     target.put(&large, format!("{there}/large"))?;
     assert_eq!(target.read(format!("{there}/large"))?, vec![8; 300_000]);
@@ -151,23 +246,44 @@ fn folders_travel(target: &Target) -> Result<()> {
 fn paths_that_are_none(target: &Target) -> Result<()> {
     let here = Here::new("paths", target);
     for path in ["a\nb", "a\0b", "relative", ""] {
-        for error in [target.put(&here.0, path), target.get(path, here.0.join("x")), target.write(path, "")] {
+        for error in [
+            target.put(&here.0, path),
+            target.get(path, here.0.join("x")),
+            target.write(path, ""),
+        ] {
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Request, "{path:?}: {error}");
         }
     }
-    assert_eq!(target.get("/etc/passwd", "/no such/folder/x").unwrap_err().kind(), ErrorKind::File);
-    assert_eq!(target.get("/no such", here.0.join("x")).unwrap_err().kind(), ErrorKind::Request);
+    assert_eq!(
+        target
+            .get("/etc/passwd", "/no such/folder/x")
+            .unwrap_err()
+            .kind(),
+        ErrorKind::File
+    );
+    assert_eq!(
+        target.get("/no such", here.0.join("x")).unwrap_err().kind(),
+        ErrorKind::Request
+    );
     assert!(!here.0.join("x").exists());
     // An archive does not leave its folder, wherever its links lead.
     let there = folder(target)?;
     let outside = here.0.join("outside");
     fs::create_dir(&outside)?;
-    target.run(format!("mkdir {there}/evil && ln -s {} {there}/evil/link", outside.display()))?;
+    target.run(format!(
+        "mkdir {there}/evil && ln -s {} {there}/evil/link",
+        outside.display()
+    ))?;
     target.get(format!("{there}/evil"), here.0.join("got"))?;
-    target.run(format!("rm {there}/evil/link && mkdir {there}/evil/link && echo x >{there}/evil/link/x"))?;
+    target.run(format!(
+        "rm {there}/evil/link && mkdir {there}/evil/link && echo x >{there}/evil/link/x"
+    ))?;
     let _ = target.get(format!("{there}/evil"), here.0.join("got"));
-    assert!(fs::read_dir(&outside)?.next().is_none(), "a file was written outside");
+    assert!(
+        fs::read_dir(&outside)?.next().is_none(),
+        "a file was written outside"
+    );
     Ok(())
 }
 
@@ -202,7 +318,12 @@ fn ports_are_forwarded(target: &Target) -> Result<()> {
     drop(forward);
     if address.port() != port {
         let gone = || TcpStream::connect(address).is_err();
-        for _ in 0..400 { if gone() { break } std::thread::sleep(Duration::from_millis(10)); }
+        for _ in 0..400 {
+            if gone() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         assert!(gone(), "it is forwarded for ever");
     }
     Ok(())
@@ -212,9 +333,15 @@ fn ports_are_forwarded(target: &Target) -> Result<()> {
 fn ports_are_forwarded_back(target: &Target) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let forward = target.forward_back(listener.local_addr()?.port())?;
-    let hello = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello\n").unwrap());
+    let hello =
+        std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello\n").unwrap());
     let line = "exec 3<>/dev/tcp/127.0.0.1/$1; head -n1 <&3";
-    let said = target.program("bash").args(["-c", line, "bash"]).arg(forward.port().to_string()).timeout(SOON).run()?;
+    let said = target
+        .program("bash")
+        .args(["-c", line, "bash"])
+        .arg(forward.port().to_string())
+        .timeout(SOON)
+        .run()?;
     assert_eq!(said.stdout, "hello\n");
     hello.join().unwrap();
     Ok(())
@@ -224,7 +351,10 @@ fn ports_are_forwarded_back(target: &Target) -> Result<()> {
 fn it_is_not_rebooted(target: &Target) -> Result<()> {
     if target.platform() == "local" {
         let error = target.reboot().unwrap_err();
-        assert!(error.kind() == ErrorKind::Request && error.to_string().contains("kernel"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Request && error.to_string().contains("kernel"),
+            "{error}"
+        );
         assert!(target.restart().is_err());
     }
     Ok(())
@@ -232,9 +362,17 @@ fn it_is_not_rebooted(target: &Target) -> Result<()> {
 
 #[target_test]
 fn packages_are_installed(target: &Target) -> Result<()> {
-    assert_eq!(target.install(&["a b"]).unwrap_err().kind(), ErrorKind::Request);
-    assert_eq!(target.install(&["--yes"]).unwrap_err().kind(), ErrorKind::Request);
-    if target.command("id -u").run()?.stdout.trim() != "0" || target.run("command -v apt-get").is_err() {
+    assert_eq!(
+        target.install(&["a b"]).unwrap_err().kind(),
+        ErrorKind::Request
+    );
+    assert_eq!(
+        target.install(&["--yes"]).unwrap_err().kind(),
+        ErrorKind::Request
+    );
+    if target.command("id -u").run()?.stdout.trim() != "0"
+        || target.run("command -v apt-get").is_err()
+    {
         return Err(skip("no root, or no apt-get"));
     }
     // It is there, so that no network is needed.

@@ -1,3 +1,6 @@
+//! Tests that declare everything that can be declared.
+
+use target_fixtures::prelude::*;
 /// Everything that can be said.
 ///
 /// With a second paragraph.
@@ -32,7 +35,11 @@ fn never(_: &Target) {
 
 #[target_test]
 fn at_run_time(target: &Target) -> Result<()> {
-    if target.has_feature("x") { Err(skip("has an x")) } else { Ok(()) }
+    if target.has_feature("x") {
+        Err(skip("has an x"))
+    } else {
+        Ok(())
+    }
 }
 
 mod net {

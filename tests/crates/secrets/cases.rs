@@ -1,4 +1,8 @@
+//! Tests that see secrets, and show them wherever they can.
+
 use std::{fs, io::Write, path::Path};
+
+use target_fixtures::prelude::*;
 
 fn token() -> String {
     std::env::var("LAB_TOKEN").unwrap()
@@ -12,7 +16,9 @@ fn written(folder: &Path) -> Option<String> {
             written(&path)
         } else if kind.is_file() {
             let bytes = fs::read(&path).unwrap_or_default();
-            let has = bytes.windows(token().len()).any(|window| window == token().as_bytes());
+            let has = bytes
+                .windows(token().len())
+                .any(|window| window == token().as_bytes());
             has.then(|| path.display().to_string())
         } else {
             None
@@ -45,7 +51,7 @@ fn sees(target: &Target) -> Result<()> {
 }
 
 #[target_test]
-fn prints(target: &Target) {
+fn prints(_: &Target) {
     println!("printed {}", token());
     eprintln!("complained {}", token());
     for byte in token().bytes() {
@@ -57,22 +63,24 @@ fn prints(target: &Target) {
 }
 
 #[target_test]
-fn panics(target: &Target) {
+fn panics(_: &Target) {
     panic!("panicked at {}", token());
 }
 
 #[target_test]
-fn returns(target: &Target) -> Result<()> {
+fn returns(_: &Target) -> Result<()> {
     Err(format!("returned {}", token()).into())
 }
 
 #[target_test]
 fn command_fails(target: &Target) -> Result<()> {
-    target.command(format!("echo said {} >&2; exit 3", token())).run()?;
+    target
+        .command(format!("echo said {} >&2; exit 3", token()))
+        .run()?;
     Ok(())
 }
 
 #[target_test]
-fn skips(target: &Target) -> Result<()> {
+fn skips(_: &Target) -> Result<()> {
     Err(skip(format!("skipped for {}", token())))
 }

@@ -1,0 +1,165 @@
+//! Tests that hold their lease, hang, die, and leave processes behind; what they say is in `FAULTS_AT`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::prelude::*;
+
+fn at(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os("FAULTS_AT").expect("FAULTS_AT")).join(name)
+}
+
+/// Says something, whole, in a file.
+fn say(name: &str, text: String) {
+    fs::write(at(&format!("{name}.new")), text).unwrap();
+    fs::rename(at(&format!("{name}.new")), at(name)).unwrap();
+}
+
+fn wait_for(name: &str) {
+    while !at(name).exists() {
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[target_test]
+fn quick(target: &Target) -> Result<()> {
+    target.run("true")?;
+    say(&format!("quick-{}", target.instance()), String::new());
+    Ok(())
+}
+
+/// More than a slow link takes in a moment.
+#[target_test]
+fn sends_much(target: &Target) -> Result<()> {
+    let at = std::env::temp_dir().join(format!("much-{}", std::process::id()));
+    let much: Vec<u8> = (0_u32..12 << 18)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    std::fs::write(&at, &much)?;
+    let there = target.run("mktemp")?.stdout.trim().to_owned();
+    let put = target.put(&at, &there);
+    std::fs::remove_file(at)?;
+    put?;
+    assert_eq!(
+        target
+            .run(format!("wc -c <{there}; rm {there}"))?
+            .stdout
+            .trim(),
+        much.len().to_string()
+    );
+    Ok(())
+}
+
+#[target_test]
+fn other(target: &Target) -> Result<()> {
+    target.run("true")?;
+    Ok(())
+}
+
+/// Its runner's and its own number, until it may go on.
+#[target_test]
+fn holds(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let lease = std::env::var("TARGET_TEST_LEASE").unwrap_or_default();
+    say(
+        "held",
+        format!(
+            "{} {} {} {lease}",
+            parent(),
+            std::process::id(),
+            target.instance()
+        ),
+    );
+    wait_for("go");
+    target.run("true")?;
+    Ok(())
+}
+
+/// Holds its lease without a word to its target, for so long that the next one to lease it proves it alive before.
+#[target_test]
+fn idle(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let heard = Instant::now();
+    say(
+        "held",
+        format!("{} {} {}", parent(), std::process::id(), target.instance()),
+    );
+    wait_for("go");
+    thread::sleep(Duration::from_secs(2).saturating_sub(heard.elapsed()));
+    Ok(())
+}
+
+/// Fails without a word to its target, whose fault it may be.
+#[target_test]
+fn fails(target: &Target) -> Result<()> {
+    say(
+        "held",
+        format!("{} {} {}", parent(), std::process::id(), target.instance()),
+    );
+    wait_for("go");
+    panic!("by its own means");
+}
+
+/// A remote command that does not end, which says its number.
+fn endless(target: &Target) -> Result<()> {
+    let file = at("remote");
+    let file = file.display();
+    target.run(format!(
+        "echo $$ >{file}.new; mv {file}.new {file}; sleep 1000; true"
+    ))?;
+    Ok(())
+}
+
+#[target_test]
+fn endless_alone(target: &Target) -> Result<()> {
+    say(
+        "held",
+        format!("{} {} {}", parent(), std::process::id(), target.instance()),
+    );
+    endless(target)
+}
+
+#[target_test]
+fn endless_behind(target: &Target) {
+    thread::scope(|scope| {
+        scope.spawn(|| endless(target));
+        wait_for("remote");
+        std::process::exit(1);
+    });
+}
+
+/// Also leaves local children: one in its group, one in a session of its own.
+#[target_test]
+fn children(target: &Target) -> Result<()> {
+    let script = "sleep 1000 & a=$!; setsid sleep 1000 & echo $a $! >$FAULTS_AT/children.new; \
+                  mv $FAULTS_AT/children.new $FAULTS_AT/children";
+    Command::new("sh").args(["-c", script]).status()?;
+    endless_alone_body(target)
+}
+
+fn endless_alone_body(target: &Target) -> Result<()> {
+    say(
+        "held",
+        format!("{} {} {}", parent(), std::process::id(), target.instance()),
+    );
+    endless(target)
+}
+
+/// Leaves a daemon as daemons are: forked twice, its own session, our output still in its hands.
+#[target_test]
+fn daemon(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let script = "setsid sh -c 'sleep 1000 & echo $! >$FAULTS_AT/daemon' & wait";
+    Command::new("sh").args(["-c", script]).status()?;
+    wait_for("daemon");
+    Ok(())
+}
