@@ -12,5 +12,7 @@ mod names;
 mod selection;
 /// Verdicts and exit codes.
 mod verdicts;
+/// All that a run prints.
+mod whole;
 /// The crate that they run.
 pub(crate) mod world;
