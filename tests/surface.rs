@@ -216,14 +216,14 @@ impl<'a> Keys<'a> {
         if !node.is_object() {
             return;
         }
-        if let Some(reference) = node["$ref"].as_str() {
-            if !self.open.contains(&reference) {
-                let pointer = reference.trim_start_matches('#');
-                let node = self.schema.pointer(pointer);
-                self.open.push(reference);
-                self.walk(node.unwrap_or_else(|| panic!("no {reference}")), path);
-                self.open.pop();
-            }
+        if let Some(reference) = node["$ref"].as_str()
+            && !self.open.contains(&reference)
+        {
+            let pointer = reference.trim_start_matches('#');
+            let node = self.schema.pointer(pointer);
+            self.open.push(reference);
+            self.walk(node.unwrap_or_else(|| panic!("no {reference}")), path);
+            self.open.pop();
         }
         for (key, node) in node["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{key}");

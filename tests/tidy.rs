@@ -2,17 +2,19 @@
 //!
 //! Owns the rules that no compiler knows. Must not run the tool, but for its help.
 
+/// Counts that may only shrink.
+mod baseline;
 /// Rust files as the checks read them.
 pub(crate) mod source;
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use regex::Regex;
 
 use self::source::Source;
 use crate::support::{Project, repository};
 
-/// From left to right: a room may use those before it.
+/// The engine's rooms from left to right: a room may use those before it.
 const ROOMS: &[&str] = &[
     "case",
     "run_event",
@@ -42,7 +44,24 @@ const PROMISED: &[&str] = &[
     "fs4",
 ];
 
+/// The only place that starts processes.
+const SPAWNER: &str = "process";
+
+/// The only place that prints.
+const PRINTER: &str = "ui";
+
+/// The only places that know nextest's command line, files and variables.
+const NEXTEST: &[&str] = &["execute/nextest", "execute/runner"];
+
+/// The engine's sources; rooms are files or folders in it.
 const ENGINE: &str = "cargo-target-test/src";
+
+/// The sources of the packages that are published.
+const PUBLISHED: &[&str] = &[
+    "cargo-target-test/src/",
+    "target-fixtures/src/",
+    "target-fixtures/macros/src/",
+];
 
 #[test]
 fn rooms_use_only_rooms_to_their_left() {
@@ -70,31 +89,20 @@ fn rooms_use_only_rooms_to_their_left() {
 #[test]
 fn one_place_each() {
     let rules = [
-        (
-            r"\bCommand::new\(|\.spawn\(\)",
-            vec!["process"],
-            "starts a process",
-        ),
-        (
-            r"\be?print(ln)?!|\bio::std(out|err)\(\)",
-            vec!["ui"],
-            "prints",
-        ),
+        (r"\bCommand::new\(|\.spawn\(\)", SPAWNER, "starts a process"),
+        (r"\be?print(ln)?!|\bio::std(out|err)\(\)", PRINTER, "prints"),
     ];
-    let rules = rules.map(|(text, places, what)| (pattern(text), places, what));
+    let rules = rules.map(|(text, place, what)| (pattern(text), place, what));
     let mut offences = Vec::new();
     for source in engine() {
-        for (pattern, places, what) in &rules {
-            if places
-                .iter()
-                .any(|place| source.is(&format!("{ENGINE}/{place}")))
-            {
+        for (pattern, place, what) in &rules {
+            if source.is(&format!("{ENGINE}/{place}")) {
                 continue;
             }
             let code = source.product().replace("io::stdout().is_terminal", "");
             for line in lines_with(&code, pattern) {
                 offences.push(format!(
-                    "{}:{line}: {what}; only {places:?} may",
+                    "{}:{line}: {what}; only `{place}` may",
                     source.path
                 ));
             }
@@ -109,8 +117,7 @@ fn two_files_speak_to_nextest() {
     let command = pattern(command);
     let mut offences = Vec::new();
     for source in engine() {
-        let places = ["execute/nextest", "execute/runner"];
-        if places
+        if NEXTEST
             .iter()
             .any(|place| source.is(&format!("{ENGINE}/{place}")))
         {
@@ -138,6 +145,53 @@ fn files_open_with_a_sentence() {
         }
     }
     report(offences);
+}
+
+/// Doc comments open with a verb or a noun; those of old that do not are counted for each file.
+#[test]
+fn doc_comments_open_with_a_verb_or_a_noun() {
+    let opening = pattern(r"^ *//[/!] (What|Whether|Why|How|Whose|So many|Has)\b");
+    let mut found = BTreeMap::new();
+    for source in source::all(&repository()) {
+        let mut before = "";
+        for (number, line) in source.text.lines().enumerate() {
+            let begins = !is_doc_comment(before);
+            before = line;
+            if begins && opening.is_match(line) {
+                let places: &mut Vec<String> = found.entry(source.path.clone()).or_default();
+                places.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    baseline::compare("tests/tidy/openings.txt", found);
+}
+
+fn is_doc_comment(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("///") || line.starts_with("//!")
+}
+
+/// A type's name means one thing in the workspace; those of old that mean more are counted.
+#[test]
+fn type_names_mean_one_thing() {
+    let start = pattern(r"^ *pub(?:\([^)]*\))? (?:unsafe )?(?:struct|enum|union|trait|type) (\w+)");
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in source::all(&repository()) {
+        if !PUBLISHED
+            .iter()
+            .any(|folder| source.path.starts_with(folder))
+        {
+            continue;
+        }
+        for (number, line) in source.product().lines().enumerate() {
+            if let Some(name) = start.captures(line) {
+                let place = format!("{}:{}: `{}`", source.path, number + 1, &name[1]);
+                found.entry(name[1].to_owned()).or_default().push(place);
+            }
+        }
+    }
+    found.retain(|_, places| places.len() > 1);
+    baseline::compare("tests/tidy/types.txt", found);
 }
 
 #[test]

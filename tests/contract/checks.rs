@@ -242,14 +242,14 @@ pub(super) fn shares_the_host_with_another_tool(subject: &impl Subject) {
 
 pub(super) fn names_a_wrong_parameter(subject: &impl Subject) {
     let place = Place::new(subject);
-    let (playbook, caret) = subject.wrong_playbook(&place.path(""));
-    place.write("target-test.toml", &playbook);
+    let caret = subject.wrong_line();
+    place.write("target-test.toml", &subject.wrong_playbook(&place.path("")));
     place
         .run(subject, &["check"])
         .code(78)
-        .says(&caret)
+        .says(caret)
         .says("^");
-    place.run(subject, &["quick"]).code(78).says(&caret);
+    place.run(subject, &["quick"]).code(78).says(caret);
     assert_nothing(subject, &place, "after a wrong playbook");
 }
 

@@ -14,11 +14,31 @@ pub(super) trait Subject {
     /// A playbook with one target `it` of two instances, for a check whose folder this is.
     fn playbook(&self, folder: &Path) -> String;
 
-    /// The same with a mistake, and the line of it that the error shows.
-    fn wrong_playbook(&self, folder: &Path) -> (String, String);
+    /// A line of the target's that is wrong, which the error shows.
+    fn wrong_line(&self) -> &'static str;
 
-    /// What of instances exists, looked at without the tool.
-    fn exists(&self, pool: &Path) -> Vec<String>;
+    /// The playbook with the wrong line, in place of the right one if there is one.
+    fn wrong_playbook(&self, folder: &Path) -> String {
+        let wrong = self.wrong_line();
+        let key = wrong.split('=').next();
+        let mut playbook = String::new();
+        for line in self.playbook(folder).lines() {
+            if line.split('=').next() != key {
+                playbook = playbook + line + "\n";
+            }
+        }
+        playbook + wrong + "\n"
+    }
+
+    /// The machines that exist, looked at without the tool.
+    fn machines(&self, pool: &Path) -> Vec<String>;
+
+    /// Machines and folders of instances, looked at without the tool.
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        let mut all = self.machines(pool);
+        all.extend(names(&pool.join("instances")));
+        all
+    }
 
     /// Removes every instance without the tool; whether there is a way to.
     fn remove_behind_our_back(&self, pool: &Path) -> bool;
@@ -52,8 +72,14 @@ pub(super) trait Subject {
     }
 }
 
-/// The processes that carry this in their environment, for all of a pool's instances.
-fn marked(name: &str, label: &str) -> Vec<String> {
+/// The recipe of each playbook, which has two steps.
+const RECIPE: &str = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
+
+/// The processes that carry the pool's label in this variable of their environment.
+fn marked(name: &str, pool: &Path) -> Vec<String> {
+    let Some(label) = label(pool) else {
+        return Vec::new();
+    };
     let mark = format!("{name}={label}");
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let is_marked = |environment: Vec<u8>| {

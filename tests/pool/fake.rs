@@ -198,6 +198,16 @@ impl World {
         }
     }
 
+    /// Deletes everything, after which nothing is left.
+    pub(crate) fn clean(&self, why: &str) {
+        let report = self.delete_all();
+        assert!(
+            report.failed.is_empty() && report.held.is_empty(),
+            "{why}: {report:?}"
+        );
+        self.assert_empty();
+    }
+
     /// Nothing exists, nothing is recorded, and no file of an instance is left.
     pub(crate) fn assert_empty(&self) {
         assert_eq!(self.machines(), [""; 0]);

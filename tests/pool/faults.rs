@@ -34,12 +34,7 @@ fn at_every_death(keep: &str, mut after: impl FnMut(&World, &str)) {
 #[test]
 fn deleting_cleans_up_after_every_death() {
     at_every_death("keep", |world, fault| {
-        let report = world.delete_all();
-        assert!(
-            report.failed.is_empty() && report.held.is_empty(),
-            "{fault}: {report:?}"
-        );
-        world.assert_empty();
+        world.clean(fault);
     });
 }
 

@@ -264,13 +264,13 @@ fn five_hundred_leases_of_two_processes() {
         assert!(child.wait().success());
     }
     assert_eq!(log(&world)[1], 500);
-    let report = world.delete_all();
-    assert!(report.failed.is_empty() && report.held.is_empty());
-    world.assert_empty();
+    world.clean("after 500 leases");
 }
 
-/// Kills and replaces the processes now and then, until all have done what they should.
-fn kill_at_random(world: &World, modes: &[&str], children: &mut [Process]) {
+/// Starts processes, kills and replaces them now and then, until all have done what they should.
+fn run_and_kill_at_random(world: &World, modes: &[&str]) {
+    let starts = modes.iter().map(|mode| start(world, mode, None));
+    let mut children: Vec<Process> = starts.collect();
     let mut random = u64::from(std::process::id());
     let mut deaths = 0;
     eventually("done", || {
@@ -296,14 +296,8 @@ fn kill_at_random(world: &World, modes: &[&str], children: &mut [Process]) {
 fn machines_come_and_go_with_runs_that_die() {
     let world = World::new();
     let modes = ["churn 15"; 3];
-    let mut children = modes.map(|mode| start(&world, mode, None));
-    kill_at_random(&world, &modes, &mut children);
-    let report = world.delete_all();
-    assert!(
-        report.failed.is_empty() && report.held.is_empty(),
-        "{report:?}"
-    );
-    world.assert_empty();
+    run_and_kill_at_random(&world, &modes);
+    world.clean("after deaths");
 }
 
 #[test]
@@ -315,19 +309,13 @@ fn all_or_none_without_starving_anybody_while_processes_die() {
         "leases alpha 3 60 1",
         "leases alias 4,1 60 1",
     ];
-    let mut children = modes.map(|mode| start(&world, mode, None));
-    kill_at_random(&world, &modes, &mut children);
+    run_and_kill_at_random(&world, &modes);
     let log = log(&world);
     assert!(
         log[1] >= 60 && log[2] >= 30 && log[3] >= 60 && log[4] >= 30,
         "{log:?}"
     );
-    let report = world.delete_all();
-    assert!(
-        report.failed.is_empty() && report.held.is_empty(),
-        "{report:?}"
-    );
-    world.assert_empty();
+    world.clean("after deaths");
 }
 
 /// Two targets, which are four hosts under two names each; from one to four of them at once.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{Subject, names};
+use super::{RECIPE, Subject, names};
 
 const SCRIPT: &str = r#"#!/bin/sh
 read -r line
@@ -40,24 +40,17 @@ pub(super) fn ledger(pool: &Path) -> Vec<String> {
 impl Subject for Command {
     fn playbook(&self, folder: &Path) -> String {
         script(folder, "lab", SCRIPT);
-        "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
-         [[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
+        RECIPE.to_owned()
+            + "[[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
          deploy = \"./lab\"\ndelete = \"./lab\"\n"
-            .to_owned()
     }
 
-    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
-        let line = "timeout = \"soon\"";
-        (
-            format!("{}{line}\n", self.playbook(folder)),
-            line.to_owned(),
-        )
+    fn wrong_line(&self) -> &'static str {
+        "timeout = \"soon\""
     }
 
-    fn exists(&self, pool: &Path) -> Vec<String> {
-        let mut all = ledger(pool);
-        all.extend(names(&pool.join("instances")));
-        all
+    fn machines(&self, pool: &Path) -> Vec<String> {
+        ledger(pool)
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Subject, label, names};
+use super::{RECIPE, Subject, label};
 use crate::support::container::Engine;
 
 pub(crate) struct Container {
@@ -18,28 +18,20 @@ pub(crate) fn new() -> Result<Container, String> {
 
 impl Subject for Container {
     fn playbook(&self, _: &Path) -> String {
-        let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let target = self.engine.target("it");
         format!(
-            "{recipe}{target}count = 2\nrecipe = \"two\"\ninherit-env = [\"CONTRACT_SECRET\"]\n"
+            "{RECIPE}{target}count = 2\nrecipe = \"two\"\ninherit-env = [\"CONTRACT_SECRET\"]\n"
         )
     }
 
-    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
-        let line = "pull = \"often\"";
-        (
-            format!("{}{line}\n", self.playbook(folder)),
-            line.to_owned(),
-        )
+    fn wrong_line(&self) -> &'static str {
+        "pull = \"often\""
     }
 
-    fn exists(&self, pool: &Path) -> Vec<String> {
+    fn machines(&self, pool: &Path) -> Vec<String> {
         let label = label(pool);
-        let mut all = label
-            .map(|label| self.engine.labelled(&label))
-            .unwrap_or_default();
-        all.extend(names(&pool.join("instances")));
-        all
+        let labelled = label.map(|label| self.engine.labelled(&label));
+        labelled.unwrap_or_default()
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {

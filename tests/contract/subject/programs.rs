@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Subject,
+    RECIPE, Subject,
     command::{ledger, script},
-    label, marked, names,
+    marked,
 };
 
 /// A machine is a process that keeps a host name and a process table of its own.
@@ -67,26 +67,19 @@ impl Subject for Programs {
         for (name, text) in [("lab", SCRIPT), ("exec", EXEC), ("put", PUT), ("get", GET)] {
             script(folder, name, text);
         }
-        "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
-         [[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
+        RECIPE.to_owned()
+            + "[[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
          deploy = \"./lab\"\ndelete = \"./lab\"\nrestart = \"./lab\"\nlist = \"./lab\"\n\
          exec = \"./exec\"\nput = \"./put\"\nget = \"./get\"\n"
-            .to_owned()
     }
 
-    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
-        let line = "exec = []";
-        (
-            self.playbook(folder).replace("exec = \"./exec\"", line),
-            line.to_owned(),
-        )
+    fn wrong_line(&self) -> &'static str {
+        "exec = []"
     }
 
-    fn exists(&self, pool: &Path) -> Vec<String> {
-        let processes = label(pool).map(|label| marked("TARGET_TEST_LABEL", &label));
-        let mut all = processes.unwrap_or_default();
+    fn machines(&self, pool: &Path) -> Vec<String> {
+        let mut all = marked("TARGET_TEST_LABEL", pool);
         all.extend(ledger(pool));
-        all.extend(names(&pool.join("instances")));
         all
     }
 

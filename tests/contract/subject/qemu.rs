@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use super::{Subject, label, marked, names};
+use super::{RECIPE, Subject, marked};
 use crate::support::vm::Images;
 
 pub(crate) struct Qemu {
@@ -18,31 +18,22 @@ pub(crate) fn new() -> Result<Qemu, String> {
 
 impl Subject for Qemu {
     fn playbook(&self, _: &Path) -> String {
-        let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         format!(
-            "{recipe}{}count = 2\nrecipe = \"two\"\n",
+            "{RECIPE}{}count = 2\nrecipe = \"two\"\n",
             self.images.target("it")
         )
     }
 
-    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
-        let line = "accel = \"warp\"";
-        (
-            format!("{}{line}\n", self.playbook(folder)),
-            line.to_owned(),
-        )
+    fn wrong_line(&self) -> &'static str {
+        "accel = \"warp\""
     }
 
-    fn exists(&self, pool: &Path) -> Vec<String> {
-        let processes = label(pool).map(|label| marked("TARGET_TEST_LABEL", &label));
-        let mut all = processes.unwrap_or_default();
-        all.extend(names(&pool.join("instances")));
-        all
+    fn machines(&self, pool: &Path) -> Vec<String> {
+        marked("TARGET_TEST_LABEL", pool)
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
-        let label = label(pool).expect("a label");
-        for process in marked("TARGET_TEST_LABEL", &label) {
+        for process in marked("TARGET_TEST_LABEL", pool) {
             let pid = process.trim_start_matches("/proc/");
             let _ = Command::new("kill").args(["-s", "KILL", pid]).output();
         }
