@@ -21,18 +21,3 @@ pub mod schema;
 pub mod setting;
 pub mod shell;
 pub mod targets;
-
-use crate::{playbook::PlatformSyntax, provision::platform::Platform};
-
-/// What the playbook must know of a platform.
-pub fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
-    PlatformSyntax {
-        name: platform.name(),
-        version: platform.version(),
-        parameters: Box::new(|table| platform.parameters(table)),
-        machines_stay: platform.machines_stay(),
-        capabilities: Box::new(|parameters| platform.capabilities(parameters)),
-        count: Box::new(|parameters| platform.count(parameters)),
-        schema: Box::new(|| platform.schema()),
-    }
-}

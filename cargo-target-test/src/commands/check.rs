@@ -19,6 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    provision::platform::Platforms,
     ui,
 };
 
@@ -26,14 +27,14 @@ use crate::{
 ///
 /// # Errors
 /// Whatever is wrong with the playbook.
-pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
-    let setting = Setting::find(global, &NextestArgs::default())?;
+pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<u8> {
+    let setting = Setting::find(platforms, global, &NextestArgs::default())?;
     setting.check_on_disk()?;
     setting.check_scenarios()?;
     check_filtersets(&setting)?;
     mode::check(&setting.playbook)?;
     if args.tests {
-        Choice::make(global, &TestArgs::default())?;
+        Choice::make(platforms, global, &TestArgs::default())?;
     }
     warn_of_missing_secrets(&setting)?;
     run(&setting.playbook, args.json)?;

@@ -33,6 +33,7 @@ use crate::{
     inventory::{self, Inventory},
     plan::{self, Choosing, Plan},
     playbook::Select,
+    provision::platform::Platforms,
 };
 use nextest_metadata::TestListSummary;
 
@@ -71,11 +72,11 @@ impl Choice {
     ///
     /// # Errors
     /// What is wrong with the command line, the playbook, the build or the selection.
-    pub fn make(global: &Global, tests: &TestArgs) -> Result<Self> {
+    pub fn make(platforms: &Platforms, global: &Global, tests: &TestArgs) -> Result<Self> {
         let args = &tests.nextest;
         args.refuse_unsupported()?;
         let expressions = staging::expressions(&tests.choosing)?;
-        let mut setting = Setting::find(global, args)?;
+        let mut setting = Setting::find(platforms, global, args)?;
         let scenes = setting.stage(&tests.choosing, &expressions)?;
         setting.check_on_disk()?;
         let cargo_metadata = setting::cargo_metadata(args);

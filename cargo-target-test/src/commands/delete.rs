@@ -2,17 +2,11 @@
 //!
 //! Owns what is said of it and its exit code; `provision` does the work.
 
-use std::sync::Arc;
-
 use crate::{
     cli::{Global, RunArgs},
     commands::setting,
     error::{ErrorKind, Result},
-    provision::{
-        Report, Scope, delete_all,
-        platform::{self, Platform},
-        pool::Pool,
-    },
+    provision::{Report, Scope, delete_all, platform::Platforms, pool::Pool},
     ui,
 };
 
@@ -20,21 +14,21 @@ use crate::{
 ///
 /// # Errors
 /// When the pool cannot be used.
-pub fn verb(global: &Global, args: &RunArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let pool = Pool::open(&setting::pool_directory(global)?)?;
     let scope = if args.delete_all() {
         Scope::All
     } else {
         Scope::Workspace(setting::workspace_by_lock_file()?)
     };
-    run(&pool, &platform::all(), &scope, args.force)
+    run(&pool, platforms, &scope, args.force)
 }
 
 /// Deletes the scope's instances; 0 when nothing remains, 69 when something does.
 ///
 /// # Errors
 /// When the pool cannot be used.
-pub fn run(pool: &Pool, platforms: &[Arc<dyn Platform>], scope: &Scope, force: bool) -> Result<u8> {
+pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Result<u8> {
     let report = delete_all(pool, platforms, scope, force)?;
     for line in lines(&report) {
         ui::note(line);

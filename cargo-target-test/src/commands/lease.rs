@@ -16,7 +16,9 @@ use crate::{
     cli::{Global, LeaseArgs},
     commands::setting,
     error::{Error, ErrorKind, Result},
-    process, ui,
+    process,
+    provision::platform::Platforms,
+    ui,
 };
 
 /// How the holder begins a line that is only to be shown.
@@ -28,9 +30,9 @@ const HELD: &str = "held ";
 ///
 /// # Errors
 /// When it cannot be had.
-pub fn verb(global: &Global, args: &LeaseArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     if args.hold {
-        return hold::hold(global, args);
+        return hold::hold(platforms, global, args);
     }
     let mut holder = start(global, args)?;
     // For as long as we have the other end, somebody waits for it.

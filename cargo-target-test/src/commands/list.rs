@@ -24,6 +24,7 @@ use crate::{
     inventory::Inventory,
     plan::Plan,
     playbook::Target,
+    provision::platform::Platforms,
     ui,
 };
 use listing::{CaseLine, Listing};
@@ -36,8 +37,8 @@ pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
 ///
 /// # Errors
 /// As for a run that ends before anything is deployed.
-pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
-    let choice = Choice::make(global, &args.tests)?;
+pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u8> {
+    let choice = Choice::make(platforms, global, &args.tests)?;
     let targets = &choice.setting.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
     if let Some(key) = &args.stats {

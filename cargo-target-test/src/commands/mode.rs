@@ -9,6 +9,7 @@ use crate::{
     commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     playbook::{self, BUILT_IN_MODES, Playbook},
+    provision::platform::Platforms,
     ui,
 };
 
@@ -36,7 +37,7 @@ const BUILT_IN: [&[&str]; 4] = [
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for a mode that there is not, [`ErrorKind::Playbook`] for one whose options are wrong.
-pub fn apply(cli: Cli) -> Result<Option<Cli>> {
+pub fn apply(platforms: &Platforms, cli: Cli) -> Result<Option<Cli>> {
     let Some(tests) = cli.verb.tests() else {
         return Ok(Some(cli));
     };
@@ -47,7 +48,8 @@ pub fn apply(cli: Cli) -> Result<Option<Cli>> {
     let Setting {
         workspace,
         playbook,
-    } = Setting::find(&cli.global, &tests.nextest)?;
+        ..
+    } = Setting::find(platforms, &cli.global, &tests.nextest)?;
     let Some(name) = name(tests, &playbook)? else {
         return Ok(Some(cli));
     };

@@ -20,10 +20,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     aggregate::junit,
-    cli::{Global, RunArgs},
+    cli::{self, Global, RunArgs},
     commands::choice::{self, Choice},
     error::{Error, ErrorKind, Result},
-    process, ui,
+    process,
+    provision::platform::Platforms,
+    ui,
 };
 
 /// How often the runs are looked at.
@@ -33,7 +35,12 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What keeps every part from starting: it is said once.
-pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
+pub fn run(
+    platforms: &Platforms,
+    global: &Global,
+    args: &RunArgs,
+    parts: u16,
+) -> Result<Option<u8>> {
     refuse_what_is_one_run(args)?;
     let mut tests = args.tests.clone();
     tests.choosing.seed = choice::seed(&tests.choosing);
@@ -42,7 +49,7 @@ pub fn run(global: &Global, args: &RunArgs, parts: u16) -> Result<Option<u8>> {
         .choosing
         .seed
         .filter(|_| args.tests.choosing.seed.is_none());
-    let choice = Choice::make(global, &tests)?;
+    let choice = Choice::make(platforms, global, &tests)?;
     if choice.count() == 0 {
         return Ok(None);
     }
@@ -174,7 +181,7 @@ fn own_words(words: Vec<OsString>) -> Vec<OsString> {
             if !text.contains('=') {
                 words.next();
             }
-        } else if at > 0 || text != "target-test" {
+        } else if at > 0 || text != cli::subcommand() {
             own.push(word);
         }
     }

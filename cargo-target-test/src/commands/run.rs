@@ -16,7 +16,7 @@ use crate::{
         broker::{Broker, Names},
         session::{Ended, Session},
     },
-    provision::{Provisioner, pool::Pool},
+    provision::{Provisioner, platform::Platforms, pool::Pool},
     ui,
 };
 
@@ -24,22 +24,22 @@ use crate::{
 ///
 /// # Errors
 /// Whatever keeps the run from starting.
-pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     if let Some(parts) = args.partitions.filter(|parts| *parts > 1)
-        && let Some(code) = partitions::run(global, args, parts)?
+        && let Some(code) = partitions::run(platforms, global, args, parts)?
     {
         return Ok(code);
     }
-    run_alone(global, args)
+    run_alone(platforms, global, args)
 }
 
 /// The run itself.
-fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
+fn run_alone(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let mut tests = args.tests.clone();
     if args.shell_on_failure {
         tests.nextest.fail_fast()?;
     }
-    let mut choice = Choice::make(global, &tests)?;
+    let mut choice = Choice::make(platforms, global, &tests)?;
     choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
     if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
         return Err(error);

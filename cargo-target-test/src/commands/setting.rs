@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, Playbook},
     process,
-    provision::{platform, pool},
+    provision::{platform::Platforms, pool},
 };
 
 /// How the names of private folders start.
@@ -32,6 +32,8 @@ pub struct Setting {
     pub workspace: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
+    /// The tool's platforms.
+    pub platforms: Platforms,
 }
 
 impl Setting {
@@ -40,27 +42,27 @@ impl Setting {
     /// # Errors
     /// [`ErrorKind::Playbook`] for whatever is wrong with the playbook, [`ErrorKind::Build`] for what Cargo
     /// refuses.
-    pub fn find(global: &Global, nextest: &NextestArgs) -> Result<Self> {
+    pub fn find(platforms: &Platforms, global: &Global, nextest: &NextestArgs) -> Result<Self> {
         // An explicit playbook that is wrong is refused even where there is no workspace.
         if let Some(path) = &global.playbook {
-            load(Some(path), &global.set)?;
+            playbook::load(Some(path), &global.set, &platforms.syntax())?;
         }
         let mut command = metadata_command(nextest, None);
         command.no_deps();
-        Self::of(global, &output(command)?)
+        Self::of(platforms, global, &output(command)?)
     }
 
     /// The same, for a package's folder.
     ///
     /// # Errors
     /// As [`Setting::find`].
-    pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
+    pub fn of_package(platforms: &Platforms, global: &Global, directory: &Path) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(global, &output(command)?)
+        Self::of(platforms, global, &output(command)?)
     }
 
-    fn of(global: &Global, cargo_metadata: &[u8]) -> Result<Self> {
+    fn of(platforms: &Platforms, global: &Global, cargo_metadata: &[u8]) -> Result<Self> {
         let text = String::from_utf8_lossy(cargo_metadata);
         let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
             Error::new(ErrorKind::Build, "cannot read what `cargo metadata` says")
@@ -72,10 +74,11 @@ impl Setting {
             &workspace,
             &metadata.workspace_metadata,
         )?;
-        let playbook = load(path.as_deref(), &global.set)?;
+        let playbook = playbook::load(path.as_deref(), &global.set, &platforms.syntax())?;
         Ok(Self {
             workspace,
             playbook,
+            platforms: platforms.clone(),
         })
     }
 }
@@ -170,15 +173,6 @@ pub fn run_id() -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
-}
-
-fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
-    let platforms = platform::all();
-    let syntax: Vec<_> = platforms
-        .iter()
-        .map(|platform| super::syntax(platform.as_ref()))
-        .collect();
-    playbook::load(path, sets, &syntax)
 }
 
 /// All that Cargo says of the workspace and its dependencies, asked while the caller does something else: to be

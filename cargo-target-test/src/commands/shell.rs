@@ -21,7 +21,9 @@ use crate::{
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
-    process, ui,
+    process,
+    provision::platform::Platforms,
+    ui,
 };
 
 /// How long a shell that was told to end may take.
@@ -31,9 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the instance cannot be had or reached.
-pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
         let ask = Ask {
+            platforms,
             global,
             on: &args.on,
             now: args.now,

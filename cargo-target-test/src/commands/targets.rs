@@ -11,7 +11,11 @@ use crate::{
     cli::{Global, TargetsArgs},
     commands::setting,
     error::{Error, ErrorKind, Result},
-    provision::pool::{Facts, Pool, Process, Seen, time},
+    provision::{
+        self,
+        platform::Platforms,
+        pool::{Facts, Pool, Process, Seen, time},
+    },
     ui,
 };
 
@@ -32,6 +36,8 @@ pub struct Row {
     pub state: &'static str,
     /// Why it is dirty, or still not deleted.
     pub cause: Option<String>,
+    /// The path of the tool that made it.
+    pub tool: Option<String>,
     /// Who leases it.
     pub holder: Option<HolderRow>,
     /// Ids of the living runs that use it.
@@ -72,10 +78,14 @@ pub struct HolderRow {
 ///
 /// # Errors
 /// As [`run`].
-pub fn verb(global: &Global, args: &TargetsArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Result<u8> {
     let pool = Pool::open(&setting::pool_directory(global)?)?;
     match (args.watch, args.json) {
-        (false, json) => run(&pool, json).map(|()| 0),
+        (false, json) => {
+            run(&pool, json)?;
+            say_unknown(platforms, &pool)?;
+            Ok(0)
+        }
         (true, true) => watch::watch(&pool, &|pool| {
             let text = serde_json::to_string(&rows(pool)?).map_err(unprintable)?;
             Ok(vec![text])
@@ -101,6 +111,19 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
         ui::note("no targets");
     } else {
         table(&rows, ui::columns()).into_iter().for_each(ui::out);
+    }
+    Ok(())
+}
+
+/// Says which tools to use for instances of platforms that this tool does not know.
+fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
+    for seen in pool.overview()? {
+        if let Err(error) = provision::platform_of(platforms, &seen.record) {
+            ui::warn(format!(
+                "{error}\nhint: {}",
+                error.hint().unwrap_or_default()
+            ));
+        }
     }
     Ok(())
 }
@@ -145,6 +168,7 @@ fn row(seen: &Seen, now: u64) -> Row {
             word
         },
         cause: record.state.cause().map(str::to_owned),
+        tool: record.tool.clone(),
         holder,
         users: seen.users.iter().map(|run| run.id.clone()).collect(),
         kept: record.kept,
@@ -213,6 +237,7 @@ mod tests {
             host: None,
             state: "dirty",
             cause: Some("no answer\nfor long".to_owned()),
+            tool: None,
             holder: None,
             users: Vec::new(),
             kept: false,

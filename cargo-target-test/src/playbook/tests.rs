@@ -1,5 +1,7 @@
 //! What `load` makes of whole playbooks, with platforms made up for it.
 
+use std::marker::PhantomData;
+
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,30 +38,57 @@ fn memory() -> String {
     "512 MiB".to_owned()
 }
 
-fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
+/// A platform with parameters of this type.
+struct Syntax<T> {
     name: &'static str,
     count: Option<u32>,
-) -> PlatformSyntax<'static> {
-    PlatformSyntax {
-        capabilities: Box::new(|_| Default::default()),
-        machines_stay: true,
-        name,
-        version: 1,
-        parameters: Box::new(|table| {
-            let parameters = T::deserialize(table)?;
-            serde_json::to_value(parameters).map_err(serde::de::Error::custom)
-        }),
-        count: Box::new(move |_| count),
-        schema: Box::new(|| schemars::schema_for!(T)),
+    parameters: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + for<'de> Deserialize<'de> + JsonSchema> PlatformSyntax for Syntax<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
+        let parameters = T::deserialize(table)?;
+        serde_json::to_value(parameters).map_err(serde::de::Error::custom)
+    }
+
+    fn capabilities(&self, _: &Value) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn machines_stay(&self) -> bool {
+        true
+    }
+
+    fn count(&self, _: &Value) -> Option<u32> {
+        self.count
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::schema_for!(T)
     }
 }
 
-fn platforms() -> [PlatformSyntax<'static>; 2] {
-    [
-        syntax::<Local>("local", Some(7)),
-        syntax::<Qemu>("qemu", None),
-    ]
-}
+const LOCAL: Syntax<Local> = Syntax {
+    name: "local",
+    count: Some(7),
+    parameters: PhantomData,
+};
+
+const QEMU: Syntax<Qemu> = Syntax {
+    name: "qemu",
+    count: None,
+    parameters: PhantomData,
+};
+
+const PLATFORMS: [&dyn PlatformSyntax; 2] = [&LOCAL, &QEMU];
 
 /// Loads this text from a file `playbook.toml`.
 fn load_text(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
@@ -67,7 +96,7 @@ fn load_text(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
     let path = folder.path().join("playbook.toml");
     std::fs::write(&path, text).unwrap();
     let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
-    load(Some(&path), &sets, &platforms())
+    load(Some(&path), &sets, &PLATFORMS)
 }
 
 const LAYERS: &str = r#"
@@ -96,7 +125,7 @@ platform = "qemu"
 
 #[test]
 fn without_a_file_there_is_the_embedded_target() {
-    let playbook = load(None, &[], &platforms()).unwrap();
+    let playbook = load(None, &[], &PLATFORMS).unwrap();
     assert_eq!((playbook.path, playbook.select), (None, Select::Auto));
     assert_eq!(playbook.directory, std::env::current_dir().unwrap());
     let [target] = playbook.targets.as_slice() else {
@@ -270,7 +299,7 @@ fn all_problems_at_once_in_order() {
 
 #[test]
 fn the_schema_has_every_platform() {
-    let schema = schema(&platforms());
+    let schema = schema(&PLATFORMS);
     let cases = schema["properties"]["targets"]["items"]["allOf"]
         .as_array()
         .unwrap();

@@ -20,24 +20,32 @@ use crate::{
     },
     inventory, plan,
     playbook::Target,
+    provision::platform::Platforms,
 };
 
 /// A target's name, its definition's hash, and the one instance that was asked for.
 type Key = (String, String, Option<String>);
 
 /// Targets that tests asked for before.
-#[derive(Default)]
 pub(super) struct Known {
+    platforms: Platforms,
     supplies: Mutex<HashMap<Key, Arc<Supply>>>,
 }
 
 impl Known {
+    pub(super) fn new(platforms: Platforms) -> Self {
+        Self {
+            platforms,
+            supplies: Mutex::default(),
+        }
+    }
+
     pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
         };
-        let setting = Setting::of_package(&global, Path::new(&ask.directory))?;
+        let setting = Setting::of_package(&self.platforms, &global, Path::new(&ask.directory))?;
         let records = inventory::metadata_of(Path::new(&ask.binary))?;
         let metadata = declared(
             &setting,

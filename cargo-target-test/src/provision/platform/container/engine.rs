@@ -1,6 +1,6 @@
 //! The container engine, by its command line.
 //!
-//! Owns which engine is used and how its complaints are told. Must not know parameters.
+//! Owns the choice of the engine and its errors. Must not know parameters.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     process,
 };
 
-/// In this order.
+/// Engines to try, in this order.
 const KNOWN: [&str; 2] = ["podman", "docker"];
-/// How long an engine may take to say that it is there.
+/// The time limit for a probe.
 const PROBE: Duration = Duration::from_secs(10);
-/// How long anything else may take; images can be large.
+/// The time limit for all other calls; images can be large.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// An engine that answers.
@@ -23,10 +23,10 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Engine(pub(super) String);
 
 impl Engine {
-    /// The engine that is asked for, or the first that answers.
+    /// Returns the engine that is asked for, or the first that answers.
     ///
     /// # Errors
-    /// What each of them says.
+    /// The error of each engine that was tried.
     pub(super) fn choose(asked: Option<&str>) -> Result<Self> {
         let mut said = Vec::new();
         for name in asked.map_or(KNOWN.to_vec(), |name| vec![name]) {
@@ -42,7 +42,7 @@ impl Engine {
         Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
     }
 
-    /// Every known engine that answers.
+    /// Returns every known engine that answers.
     pub(super) fn all() -> Vec<Self> {
         let known = KNOWN.map(|name| Self(name.to_owned()));
         known
@@ -62,15 +62,15 @@ impl Engine {
         .map(drop)
     }
 
-    /// Runs the engine to its end; returns what it printed, trimmed.
+    /// Runs the engine to its end; returns its trimmed output.
     ///
     /// # Errors
-    /// Its last words.
+    /// The engine's own message.
     pub(super) fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         self.within(LIMIT, arguments, |command| command)
     }
 
-    /// The same, with its command changed before.
+    /// As [`Engine::run`], with a time limit and a changed command.
     pub(super) fn within<'a>(
         &self,
         limit: Duration,
@@ -100,20 +100,20 @@ impl Engine {
         ))
     }
 
-    /// Whether there is a container of this name.
+    /// True if there is a container of this name.
     pub(super) fn has(&self, container: &str) -> Result<bool> {
         let filter = format!("name=^{container}$");
         let found = self.run(["ps", "--all", "--quiet", "--filter", &filter])?;
         Ok(!found.is_empty())
     }
 
-    /// Whether there is an image of this name.
+    /// True if there is an image of this name.
     pub(super) fn has_image(&self, image: &str) -> bool {
         let inspect = ["image", "inspect", "--format", "x", image];
         self.run(inspect).is_ok()
     }
 
-    /// The image of this archive, imported unless it is here already.
+    /// Returns the image of this archive, imported unless it exists.
     pub(super) fn import(&self, archive: &Path) -> Result<String> {
         let mut file = fs_err::File::open(archive)?;
         let mut hasher = Sha256::new();
