@@ -142,7 +142,7 @@ fn an_unknown_platform_is_a_named_failure() {
     ensure(&world.run("1", "/one"), &world.wanted("alpha", 0, 22));
     let before = world.pool().state().unwrap();
     let report = delete_all(&world.pool(), &world.other_platforms(), &Scope::All, true).unwrap();
-    let cause = &report.failed[0].cause;
+    let cause = &report.unknown[0].cause;
     let tool = std::env::current_exe().unwrap();
     assert!(
         cause.contains("`made` is unknown") && cause.contains(tool.to_str().unwrap()),

@@ -132,6 +132,7 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
         .open(&log.path)?;
     let mut command = process::command(std::env::current_exe()?);
     command.arg("broker").arg("--pool").arg(pool);
+    command.env(env::SERVES, pool);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

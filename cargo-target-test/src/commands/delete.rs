@@ -33,7 +33,10 @@ pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Re
     for line in lines(&report) {
         ui::note(line);
     }
-    let remains = !report.failed.is_empty() || !report.held.is_empty();
+    let remains = [&report.failed, &report.unknown]
+        .iter()
+        .any(|left| !left.is_empty())
+        || !report.held.is_empty();
     Ok(if remains {
         ErrorKind::Infra.exit_code()
     } else {
@@ -55,7 +58,7 @@ pub fn lines(report: &Report) -> Vec<String> {
         };
         lines.push(format!("released {names}: {stays}"));
     }
-    for failure in &report.failed {
+    for failure in report.failed.iter().chain(&report.unknown) {
         lines.push(format!(
             "failed to delete `{}`: {}",
             failure.instance, failure.cause

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use crate::{
     cli::{GcArgs, Global, NextestArgs},
-    commands::setting::{self, Setting},
+    commands::{
+        people,
+        setting::{self, Setting},
+    },
     error::{Error, ErrorKind, Result},
     provision::{
         Orphan, find_orphans,
@@ -29,6 +32,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8>
         Err(_) => Vec::new(),
     };
     let (orphans, problems) = find_orphans(&pool, &places(platforms, orders))?;
+    people::say_unknown(platforms, &pool)?;
     for problem in &problems {
         ui::warn(problem.chain());
     }

@@ -58,10 +58,7 @@ pub fn run(
     }
     choice.say_notes();
     drop(choice);
-    let (told, ended) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicBool::new(false)),
-    );
+    let [told, ended] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     signal_hook::flag::register(SIGINT, Arc::clone(&told))?;
     for signal in [SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;

@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, TargetsArgs},
-    commands::setting,
+    commands::{people, setting},
     error::{Error, ErrorKind, Result},
     provision::{
-        self,
         platform::Platforms,
         pool::{Facts, Pool, Process, Seen, time},
     },
@@ -83,7 +82,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Resul
     match (args.watch, args.json) {
         (false, json) => {
             run(&pool, json)?;
-            say_unknown(platforms, &pool)?;
+            people::say_unknown(platforms, &pool)?;
             Ok(0)
         }
         (true, true) => watch::watch(&pool, &|pool| {
@@ -111,19 +110,6 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
         ui::note("no targets");
     } else {
         table(&rows, ui::columns()).into_iter().for_each(ui::out);
-    }
-    Ok(())
-}
-
-/// Says which tools to use for instances of platforms that this tool does not know.
-fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
-    for seen in pool.overview()? {
-        if let Err(error) = provision::platform_of(platforms, &seen.record) {
-            ui::warn(format!(
-                "{error}\nhint: {}",
-                error.hint().unwrap_or_default()
-            ));
-        }
     }
     Ok(())
 }

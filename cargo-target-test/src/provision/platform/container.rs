@@ -184,7 +184,7 @@ impl Platform for ContainerPlatform {
             return Ok(());
         }
         // It was restarted, or has ended.
-        main_process(&engine_of(deployed)?, spec).map(drop)
+        engine_of(deployed)?.main_process(spec).map(drop)
     }
 
     fn find(
@@ -251,7 +251,7 @@ fn start(
     let arguments = arguments.iter().map(String::as_str);
     let env = values::values(&values::bound_env(spec, &parameters.env))?;
     engine.within(START, arguments, |command| command.envs(env))?;
-    let pid = main_process(engine, spec)?;
+    let pid = engine.main_process(spec)?;
     let reach = match parameters.transport {
         ContainerTransport::Exec => Reach::Container {
             engine: engine.0.clone(),
@@ -306,52 +306,6 @@ fn image(
             .with_hint("fetch it, or name a root file system by `rootfs`"));
     }
     Ok(image)
-}
-
-/// The pid of the container's first process.
-///
-/// # Errors
-/// How it ended, with its last output.
-fn main_process(engine: &Engine, spec: &InstanceSpec) -> Result<i32> {
-    let name = &spec.instance;
-    let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
-    let state = engine
-        .run([
-            "inspect",
-            "--type",
-            "container",
-            "--format",
-            format,
-            &spec.unique,
-        ])
-        .map_err(|error| {
-            let message = format!("the container of `{name}` is gone");
-            Error::new(ErrorKind::Infra, message).with_source(error)
-        })?;
-    let words: Vec<_> = state.split_whitespace().collect();
-    if let ["true", pid, ..] = words.as_slice() {
-        return pid.parse().map_err(|_| {
-            let message = format!("`{}` tells no process of `{name}`", engine.0);
-            Error::new(ErrorKind::Infra, message)
-        });
-    }
-    let why = match words.as_slice() {
-        [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
-        [_, _, code, ..] => format!("ended with exit code {code}"),
-        _ => "does not run".to_owned(),
-    };
-    let last = engine
-        .run(["logs", "--tail", "15", &spec.unique])
-        .unwrap_or_default();
-    let last = if last.is_empty() {
-        last
-    } else {
-        format!("; its last words:\n{last}")
-    };
-    Err(Error::new(
-        ErrorKind::Infra,
-        format!("the container of `{name}` {why}{last}"),
-    ))
 }
 
 fn engine_of(deployed: &Deployed) -> Result<Engine> {

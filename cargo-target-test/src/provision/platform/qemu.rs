@@ -116,10 +116,8 @@ impl Platform for QemuPlatform {
         let identity = seed::identity(spec, parameters)?;
         seed::write(spec, &parameters.user, &identity)?;
         let disks = disks(parameters);
-        let disks = disks
-            .iter()
-            .enumerate()
-            .map(|(number, one)| disk::make(spec, number, one));
+        let disks = disks.iter().enumerate();
+        let disks = disks.map(|(number, one)| disk::make(spec, number, one));
         let disks = disks.collect::<Result<Vec<PathBuf>>>()?;
         // A machine's state is remembered in a disk: a machine without disks gets one for that.
         let state = match disks.is_empty() {

@@ -71,6 +71,7 @@ impl Provisioner {
         report.left = [left.deleted, left.released].concat();
         report.left.sort();
         report.failed.append(&mut left.failed);
+        report.unknown.append(&mut left.unknown);
         Ok(report)
     }
 
@@ -131,6 +132,8 @@ impl Provisioner {
                 if !record.kept {
                     events.push((id, Event::Keep));
                 }
+            } else if let Some(unknown) = remover.of_another_tool(record) {
+                report.unknown.push(unknown);
             } else {
                 chosen.push(record.clone());
                 events.push((id, Event::Delete));
@@ -221,10 +224,6 @@ impl Remover<'_> {
             if !ours || own || !unwanted(record) {
                 continue;
             }
-            if let Some(failure) = self.of_another_tool(record) {
-                report.failed.push(failure);
-                continue;
-            }
             let held = match self.in_use(&locked, record)? {
                 None if matches!(record.state, RecordState::Deleting { .. }) => None,
                 None if locked.work(&record.id)?.is_none() => Some(locked.worker(&record.id)?),
@@ -235,7 +234,10 @@ impl Remover<'_> {
                     instance: record.name().to_owned(),
                     by,
                 }),
-                _ => chosen.push(record.clone()),
+                _ => match self.of_another_tool(record) {
+                    Some(unknown) => report.unknown.push(unknown),
+                    None => chosen.push(record.clone()),
+                },
             }
         }
         if !chosen.is_empty() {

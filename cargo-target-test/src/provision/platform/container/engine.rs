@@ -6,6 +6,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use sha2::{Digest, Sha256};
 
+use super::InstanceSpec;
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
@@ -136,5 +137,51 @@ impl Engine {
             self.run(["import", &archive, &image])?;
         }
         Ok(image)
+    }
+
+    /// The pid of the container's first process.
+    ///
+    /// # Errors
+    /// How it ended, with its last output.
+    pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
+        let name = &spec.instance;
+        let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
+        let state = self
+            .run([
+                "inspect",
+                "--type",
+                "container",
+                "--format",
+                format,
+                &spec.unique,
+            ])
+            .map_err(|error| {
+                let message = format!("the container of `{name}` is gone");
+                Error::new(ErrorKind::Infra, message).with_source(error)
+            })?;
+        let words: Vec<_> = state.split_whitespace().collect();
+        if let ["true", pid, ..] = words.as_slice() {
+            return pid.parse().map_err(|_| {
+                let message = format!("`{}` tells no process of `{name}`", self.0);
+                Error::new(ErrorKind::Infra, message)
+            });
+        }
+        let why = match words.as_slice() {
+            [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
+            [_, _, code, ..] => format!("ended with exit code {code}"),
+            _ => "does not run".to_owned(),
+        };
+        let last = self
+            .run(["logs", "--tail", "15", &spec.unique])
+            .unwrap_or_default();
+        let last = if last.is_empty() {
+            last
+        } else {
+            format!("; its last words:\n{last}")
+        };
+        Err(Error::new(
+            ErrorKind::Infra,
+            format!("the container of `{name}` {why}{last}"),
+        ))
     }
 }

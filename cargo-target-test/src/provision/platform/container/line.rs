@@ -23,14 +23,8 @@ pub(super) fn arguments(
     line.pair("--hostname", &spec.instance);
     line.pair("--label", format!("{LABEL}={}", spec.label));
     line.pair("--label", format!("{UNIQUE}={}", spec.unique));
-    line.pair(
-        "--pull",
-        if parameters.pull == Pull::Always {
-            "always"
-        } else {
-            "never"
-        },
-    );
+    let always = parameters.pull == Pull::Always;
+    line.pair("--pull", if always { "always" } else { "never" });
     if let Some(network) = &parameters.network {
         line.pair("--network", network);
     }
