@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
 };
 
@@ -13,7 +14,7 @@ use cargo_target_test::{
     ErrorKind,
     connect::Reach,
     process::kill_scripts,
-    provision::platform::{self, Order},
+    provision::platform::{DynPlatform, InstanceSpec, Platforms},
 };
 use serde_json::{Value, json};
 
@@ -27,11 +28,12 @@ const HANGS: &str = "#!/bin/sh\nsleep 1000 &\necho $$ $! >pids.new\nmv pids.new 
 
 #[test]
 fn every_parameter_is_described() {
-    let names: Vec<_> = platform::all().iter().map(|one| one.name()).collect();
+    let platforms = Platforms::default();
+    let names: Vec<_> = platforms.all().iter().map(|one| one.name()).collect();
     assert_eq!(names, ["local", "ssh", "command", "qemu", "container"]);
-    assert!(platform::by_name("shh").is_none());
-    for one in platform::all() {
-        assert_eq!(platform::by_name(one.name()).unwrap().name(), one.name());
+    assert!(platforms.get("shh").is_none());
+    for one in platforms.all() {
+        assert_eq!(platforms.get(one.name()).unwrap().name(), one.name());
         let schema = one.schema().to_value();
         assert_eq!(schema["additionalProperties"], false, "{schema:#}");
         assert!(schema["description"].is_string(), "{schema:#}");
@@ -55,7 +57,7 @@ fn programs_beside_the_playbook() {
     );
     program(directory.path(), "down", &format!("#!/bin/sh\n{ledger}\n"));
     let order = order(directory.path());
-    let platform = platform::by_name("command").unwrap();
+    let platform = command();
     platform.check(&order).unwrap();
     let deployed = platform
         .deploy(&order, &|line| assert_eq!(line, "up"))
@@ -83,7 +85,7 @@ fn programs_beside_the_playbook() {
 #[test]
 fn a_killed_script_is_an_error_and_delete_clears_up() {
     let (directory, order) = hanging();
-    let platform = platform::by_name("command").unwrap();
+    let platform = command();
     thread::scope(|scope| {
         let deploy = scope.spawn(|| platform.deploy(&order, &|_| {}).unwrap_err());
         let [script, child] = pids(directory.path());
@@ -110,10 +112,7 @@ fn a_script_dies_with_the_process_that_waits_for_it() {
     eventually("the script's end", || !alive(&script));
     // Its child lives on, until the next process that has to do with the instance.
     assert!(alive(&child));
-    platform::by_name("command")
-        .unwrap()
-        .delete(&order, None)
-        .unwrap();
+    command().delete(&order, None).unwrap();
     assert!(!alive(&child));
 }
 
@@ -134,9 +133,7 @@ fn waits_for_a_deploy() {
         return;
     };
     let order = order(Path::new(&directory));
-    let _ = platform::by_name("command")
-        .unwrap()
-        .deploy(&order, &|_| {});
+    let _ = command().deploy(&order, &|_| {});
 }
 
 /// In a process of its own, since this concerns every running program of the process.
@@ -148,11 +145,7 @@ fn kills_its_deploy() {
     };
     let order = order(Path::new(&directory));
     thread::scope(|scope| {
-        let deploy = scope.spawn(|| {
-            platform::by_name("command")
-                .unwrap()
-                .deploy(&order, &|_| {})
-        });
+        let deploy = scope.spawn(|| command().deploy(&order, &|_| {}));
         pids(Path::new(&directory));
         kill_scripts();
         let error = deploy.join().unwrap().unwrap_err();
@@ -163,8 +156,12 @@ fn kills_its_deploy() {
     });
 }
 
+fn command() -> Arc<dyn DynPlatform> {
+    Arc::clone(Platforms::default().get("command").unwrap())
+}
+
 /// A playbook's folder whose `deploy` hangs.
-fn hanging() -> (tempfile::TempDir, Order) {
+fn hanging() -> (tempfile::TempDir, InstanceSpec) {
     let directory = tempfile::tempdir().unwrap();
     program(directory.path(), "up", HANGS);
     program(directory.path(), "down", "#!/bin/sh\n");
@@ -172,10 +169,10 @@ fn hanging() -> (tempfile::TempDir, Order) {
     (directory, order)
 }
 
-fn order(directory: &Path) -> Order {
+fn order(directory: &Path) -> InstanceSpec {
     let scratch = directory.join("scratch");
     fs::create_dir_all(&scratch).unwrap();
-    Order {
+    InstanceSpec {
         instance: "alpha-0".into(),
         target: "alpha".into(),
         index: 0,

@@ -21,6 +21,9 @@ use target_fixtures::env;
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
 pub use nextest_args::{Call, NextestArgs};
 use options::Class;
+use words::OURS;
+pub use words::{set_subcommand, subcommand};
+
 pub use people::{
     CpArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
 };
@@ -37,10 +40,7 @@ pub use people::{
     subcommand_help_heading = "Verbs",
     subcommand_precedence_over_arg = true
 )]
-#[command(
-    override_usage = "cargo target-test [run] [OPTIONS] [FILTERS]... [-- <FILTERS_AND_ARGS>...]
-       cargo target-test <VERB> [OPTIONS]"
-)]
+#[command(override_usage = USAGE)]
 struct CommandLine {
     #[command(flatten)]
     run: RunArgs,
@@ -318,9 +318,32 @@ pub fn command() -> Command {
             arg.hide(runs)
         })
     });
+    if subcommand() != OURS {
+        command = renamed(command).mut_subcommand("run", with_help);
+    }
     command.build();
     command
 }
+
+/// The help of another program than `cargo target-test`.
+fn renamed(command: Command) -> Command {
+    let command = command
+        .bin_name(format!("cargo {}", subcommand()))
+        .override_usage(in_our_name(USAGE));
+    with_help(command)
+}
+
+fn with_help(command: Command) -> Command {
+    command.after_long_help(in_our_name(LONG_AFTER))
+}
+
+fn in_our_name(text: &str) -> String {
+    text.replace(OURS, subcommand())
+}
+
+const USAGE: &str = "\
+cargo target-test [run] [OPTIONS] [FILTERS]... [-- <FILTERS_AND_ARGS>...]
+       cargo target-test <VERB> [OPTIONS]";
 
 const SHORT_AFTER: &str =
     "nextest's own options are taken too; `--help` shows them, examples and exit codes.";

@@ -17,11 +17,12 @@
 //! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
 //! | [`aggregate`] | outcomes | the summary and the exit code |
 //! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
+//! | [`tool`] | platforms | a program with a command line, [`Tool`] |
 //!
 //! # Building blocks
 //!
-//! - [`Platform`](provision::platform::Platform): a way of making instances. One file and one line in
-//!   [`platform::all`](provision::platform::all) add one.
+//! - [`Platform`](provision::platform::Platform): a way of creating instances. [`Tool::platform`] adds one to a
+//!   program of your own; `examples/platform` is a crate to copy.
 //! - [`Provisioner`](provision::Provisioner): gets, keeps and deletes instances in a pool, together with all
 //!   other processes that use the pool.
 //! - [`Transport`](connect::Transport): runs commands on an instance, whatever the protocol.
@@ -34,7 +35,7 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let here = Reach::Local { directory: std::env::temp_dir(), env: Default::default(), inherit: None, user: None };
+//! let here = Reach::local(std::env::temp_dir());
 //! let machine = connect::connect("here", &here);
 //! let command = Command { line: "uname -s; exit 3".to_owned(), ..Command::default() };
 //! let mut running = machine.exec(&command, "my-lease", None);
@@ -70,6 +71,10 @@ pub mod provision;
 pub mod run;
 pub mod run_event;
 pub mod secret;
+pub mod tool;
 pub mod ui;
 
 pub use error::{Error, ErrorKind, Result};
+pub use tool::Tool;
+/// The crates whose traits a platform's parameters implement, in the versions that this crate uses.
+pub use {schemars, serde, serde_json};

@@ -17,7 +17,7 @@ mod limit;
 mod names;
 mod overlay;
 mod overrides;
-mod parameters;
+mod platform_keys;
 mod reading;
 mod recipe;
 mod resolve;
@@ -127,33 +127,33 @@ pub struct Target {
     pub origins: BTreeMap<String, Origin>,
 }
 
-/// What the playbook must know of a platform; the caller makes it from the platform itself.
-pub struct PlatformSyntax<'a> {
+/// A platform as the playbook sees it.
+pub trait PlatformSyntax: Send + Sync {
     /// The name in playbooks: `ssh`.
-    pub name: &'static str,
+    fn name(&self) -> &'static str;
+
     /// Part of every definition.
-    pub version: u32,
-    /// Checks the parameters and returns them as an object with the defaults filled in.
-    pub parameters: ParametersFn<'a>,
-    /// What parameters come to, in the words of requirements.
-    pub capabilities: CapabilitiesFn<'a>,
-    /// Whether a dirty instance stays as it is unless something is done about it.
-    pub machines_stay: bool,
-    /// How many instances these parameters give when the target has no `count`; `None`: 1.
-    pub count: CountFn<'a>,
+    fn version(&self) -> u32;
+
+    /// Checks a target's parameters (all layers merged, common keys taken out). Returns an object with the defaults
+    /// filled in; paths stay as written.
+    ///
+    /// # Errors
+    /// The error with its span.
+    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error>;
+
+    /// Capabilities of every instance with these parameters, by requirement.
+    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String>;
+
+    /// True if machines outlive their instances, so that a target may say what happens to a dirty one.
+    fn machines_stay(&self) -> bool;
+
+    /// The number of instances of a target without `count`; `None`: 1.
+    fn count(&self, parameters: &Value) -> Option<u32>;
+
     /// The JSON Schema of the parameters; its `properties` are the known keys.
-    pub schema: Box<dyn Fn() -> schemars::Schema + 'a>,
+    fn schema(&self) -> schemars::Schema;
 }
-
-/// How a platform reads its parameters.
-pub type ParametersFn<'a> =
-    Box<dyn Fn(toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> + 'a>;
-
-/// What an instance with these parameters has.
-pub type CapabilitiesFn<'a> = Box<dyn Fn(&Value) -> BTreeMap<String, String> + 'a>;
-
-/// How many instances parameters give.
-pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
 
 /// Reads and resolves the playbook at `path` and all that it includes (`None`: the embedded one, a single target
 /// `local`), with `sets` (`targets.NAME.key=value`, later ones win) on top.
@@ -165,7 +165,7 @@ pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
 pub fn load(
     path: Option<&Path>,
     sets: &[String],
-    platforms: &[PlatformSyntax<'_>],
+    platforms: &[&dyn PlatformSyntax],
 ) -> Result<Playbook> {
     let Gathered {
         mut sources,

@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal};
 
 use self::pump::Pump;
 pub use self::{
-    marked::{kill_marked, marked_values},
+    marked::{has_variable, kill_marked, marked_values},
     signal::{signal_name, signal_number},
     watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
 };

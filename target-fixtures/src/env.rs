@@ -10,8 +10,12 @@ pub const POOL: &str = "TARGET_TEST_POOL";
 pub const TARGET: &str = "TARGET_TEST_TARGET";
 /// Without a parent: `1` keeps the instances when the broker goes.
 pub const KEEP: &str = "TARGET_TEST_KEEP";
-/// Without a parent: the `cargo-target-test` binary to start as the broker.
+/// Without a parent: the tool to start as the broker. Without it, the `tool` of `[workspace.metadata.target-test]`, else
+/// `cargo-target-test`.
 pub const TOOL: &str = "TARGET_TEST_TOOL";
+
+/// In a broker without a parent: the folder of the pool that it serves.
+pub const SERVES: &str = "TARGET_TEST_SERVES";
 
 /// In a case: the broker's socket.
 pub const BROKER: &str = "TARGET_TEST_BROKER";

@@ -154,20 +154,27 @@ fn broker() -> Result<PathBuf> {
     }
 }
 
-/// The tool: as told, on the search path, or where Cargo installs.
+/// The tool: `TARGET_TEST_TOOL`, else the workspace's, else `cargo-target-test`. A name is looked up on the search path
+/// and where Cargo installs.
 fn tool() -> Result<PathBuf> {
     if let Some(told) = env::var_os(name::TOOL).filter(|told| !told.is_empty()) {
         return Ok(told.into());
     }
+    let workspace = Workspace::of_this_package();
+    let named = workspace.and_then(|workspace| Some((workspace.tool()?, workspace.root)));
+    let (tool, root) = named.unwrap_or_else(|| (TOOL.to_owned(), PathBuf::new()));
+    if tool.contains(std::path::MAIN_SEPARATOR) {
+        return Ok(root.join(tool));
+    }
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    find(env::var_os("PATH"), home.as_deref()).ok_or_else(|| {
+    find(&tool, env::var_os("PATH"), home.as_deref()).ok_or_else(|| {
         TargetError::new(
             ErrorKind::Infra,
-            format!("no broker: `{TOOL}` is not installed"),
+            format!("no broker: `{tool}` is not installed"),
         )
         .with_hint(format!(
-            "`cargo install {TOOL}`, or set `{}` to its path",
+            "`cargo install {tool}`, or set `{}` to its path",
             name::TOOL
         ))
     })
@@ -175,10 +182,48 @@ fn tool() -> Result<PathBuf> {
 
 const TOOL: &str = "cargo-target-test";
 
-fn find(search: Option<OsString>, cargo_home: Option<&Path>) -> Option<PathBuf> {
+/// The workspace that may name a tool of its own.
+struct Workspace {
+    root: PathBuf,
+    metadata: serde_json::Value,
+}
+
+impl Workspace {
+    /// Asks Cargo about this package's workspace; `None` if no manifest there has metadata for us.
+    fn of_this_package() -> Option<Self> {
+        let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
+        let mut manifests = package.ancestors().map(|folder| folder.join("Cargo.toml"));
+        let names_us = |path: PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.contains("target-test") && text.contains("metadata")
+        };
+        if !manifests.any(names_us) {
+            return None;
+        }
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let asked = Command::new(cargo)
+            .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+            .current_dir(package)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        let mut answer: serde_json::Value = serde_json::from_slice(&asked.ok()?.stdout).ok()?;
+        Some(Self {
+            root: answer["workspace_root"].as_str()?.into(),
+            metadata: answer["metadata"]["target-test"].take(),
+        })
+    }
+
+    /// `tool` in `[workspace.metadata.target-test]`: a program's name, or a path relative to the workspace.
+    fn tool(&self) -> Option<String> {
+        Some(self.metadata["tool"].as_str()?.to_owned())
+    }
+}
+
+fn find(tool: &str, search: Option<OsString>, cargo_home: Option<&Path>) -> Option<PathBuf> {
     let folders = search.iter().flat_map(env::split_paths);
     let folders = folders.chain(cargo_home.map(|home| home.join("bin")));
-    let name = format!("{TOOL}{}", env::consts::EXE_SUFFIX);
+    let name = format!("{tool}{}", env::consts::EXE_SUFFIX);
     folders
         .map(|folder| folder.join(&name))
         .find(|path| path.is_file())
@@ -205,11 +250,14 @@ mod tests {
         fs::create_dir_all(&bin).unwrap();
         fs::write(bin.join(TOOL), "").unwrap();
         assert_eq!(
-            find(Some("/nowhere".into()), Some(&folder)),
+            find(TOOL, Some("/nowhere".into()), Some(&folder)),
             Some(bin.join(TOOL))
         );
-        assert_eq!(find(Some(bin.clone().into()), None), Some(bin.join(TOOL)));
-        assert_eq!(find(None, Some(Path::new("/nowhere"))), None);
+        assert_eq!(
+            find(TOOL, Some(bin.clone().into()), None),
+            Some(bin.join(TOOL))
+        );
+        assert_eq!(find(TOOL, None, Some(Path::new("/nowhere"))), None);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use cargo_target_test::{
     connect::{self, Event},
     failpoint,
     provision::{
-        platform,
+        platform::Platforms,
         pool::{Pool, Record},
     },
 };
@@ -176,7 +176,8 @@ pub(super) fn restarts(subject: &impl Subject) {
     let place = Place::new(subject);
     place.run(subject, &["quick", "--keep-targets"]).code(0);
     let record = only(&place);
-    let platform = platform::by_name(&record.platform).expect("the platform");
+    let platforms = Platforms::default();
+    let platform = platforms.get(&record.platform).expect("the platform");
     let deployed = record.deployed.as_ref().expect("a deployed instance");
     let Some(line) = subject.boot_id() else {
         let error = platform

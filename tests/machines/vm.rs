@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use cargo_target_test::provision::platform::{self, Order};
+use cargo_target_test::provision::platform::{InstanceSpec, Platforms};
 use serde_json::json;
 
 use super::Lab;
@@ -159,7 +159,8 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         .says("`it-0` needs 256 MiB of disk");
 
     // Who does not ask for room beforehand is told by the disk.
-    let qemu = platform::by_name("qemu").unwrap();
+    let platforms = Platforms::default();
+    let qemu = platforms.get("qemu").unwrap();
     let order = order(small.0.path(), &images);
     let error = qemu.deploy(&order, &|_| {}).unwrap_err();
     assert!(
@@ -169,12 +170,12 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     qemu.delete(&order, None).unwrap();
 }
 
-fn order(folder: &Path, images: &Images) -> Order {
+fn order(folder: &Path, images: &Images) -> InstanceSpec {
     let scratch = folder.join("scratch");
     fs::create_dir(&scratch).unwrap();
     // It fills the rest.
     let _ = fs::write(folder.join("ballast"), vec![0; 80 << 10]);
-    Order {
+    InstanceSpec {
         instance: "it-0".to_owned(),
         target: "it".to_owned(),
         index: 0,

@@ -1,7 +1,5 @@
 //! The end of instances: of a run, of what dead runs left, and on request.
 
-use std::sync::Arc;
-
 use cargo_target_test::provision::{Scope, delete_all, pool::RecordState};
 
 use super::{
@@ -143,11 +141,15 @@ fn force_waits_for_a_deploy_to_notice() {
 fn an_unknown_platform_is_a_named_failure() {
     let world = World::new();
     ensure(&world.run("1", "/one"), &world.wanted("alpha", 0, 22));
-    let only = [Arc::clone(&world.platforms()[1])];
-    let report = delete_all(&world.pool(), &only, &Scope::All, false).unwrap();
+    let before = world.pool().state().unwrap();
+    let report = delete_all(&world.pool(), &world.other_platforms(), &Scope::All, true).unwrap();
+    let cause = &report.unknown[0].cause;
+    let tool = std::env::current_exe().unwrap();
     assert!(
-        report.failed[0].cause.contains("`made` is unknown"),
+        cause.contains("`made` is unknown") && cause.contains(tool.to_str().unwrap()),
         "{report:?}"
     );
+    // Its own tool finds it as it was.
+    assert_eq!(world.pool().state().unwrap(), before);
     assert_eq!(world.delete_all().deleted, ["alpha-0"]);
 }

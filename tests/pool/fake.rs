@@ -17,17 +17,32 @@ use cargo_target_test::{
     playbook::Care,
     provision::{
         Caller, Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
-        platform::{Demand, Deployed, Order, Platform},
+        platform::{
+            Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
+        },
         pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease},
     },
 };
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-/// What its parameters can say: `host` (then it is not made, and exclusive by it), `pause` (milliseconds), `memory`
-/// (bytes).
+/// A platform that creates machines (`made`), or finds hosts (`found`).
 pub(crate) struct Fake {
     name: &'static str,
     folder: PathBuf,
+}
+
+/// Parameters of both.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct FakeParameters {
+    /// The host that a lease excludes others from.
+    host: Option<String>,
+    /// How long a deploy takes, in milliseconds.
+    pause: u64,
+    /// Memory in bytes.
+    memory: u64,
 }
 
 impl Fake {
@@ -37,61 +52,50 @@ impl Fake {
 }
 
 impl Platform for Fake {
+    type Parameters = FakeParameters;
+
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn parameters(&self, _: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        Ok(Value::Null)
+    fn exclusive(&self, _: &InstanceSpec, parameters: &FakeParameters) -> Result<Option<String>> {
+        Ok(parameters.host.clone())
     }
 
-    fn schema(&self) -> schemars::Schema {
-        schemars::json_schema!({})
+    fn ownership(&self) -> Ownership {
+        match self.name {
+            "made" => Ownership::Created,
+            _ => Ownership::Existing,
+        }
     }
 
-    fn exclusive(&self, instance: &Order) -> Result<Option<String>> {
-        Ok(instance.parameters["host"].as_str().map(str::to_owned))
+    fn footprint(&self, parameters: &FakeParameters) -> Footprint {
+        Footprint {
+            memory: parameters.memory,
+            ..Footprint::default()
+        }
     }
 
-    fn makes_machines(&self) -> bool {
-        self.name == "made"
-    }
-
-    fn demand(&self, order: &Order) -> Result<Demand> {
-        let memory = order.parameters["memory"].as_u64().unwrap_or(0);
-        Ok(Demand {
-            memory,
-            ..Demand::default()
-        })
-    }
-
-    fn deploy(&self, order: &Order, _: &dyn Fn(&str)) -> Result<Deployed> {
-        fs::write(self.folder.join("machines").join(&order.unique), "")?;
-        fs::write(order.scratch.join("key"), "")?;
-        let pause = order.parameters["pause"].as_u64().unwrap_or(0);
-        thread::sleep(Duration::from_millis(pause));
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &FakeParameters,
+        _: &dyn Fn(&str),
+    ) -> Result<Deployed> {
+        fs::write(self.folder.join("machines").join(&spec.unique), "")?;
+        fs::write(spec.scratch.join("key"), "")?;
+        thread::sleep(Duration::from_millis(parameters.pause));
         if self.ask("deploys-fail") {
             return Err(Error::new(ErrorKind::Infra, "no machines left"));
         }
-        Ok(Deployed {
-            host: "localhost".to_owned(),
-            port: None,
-            user: None,
-            data: json!({}),
-            reach: Reach::Local {
-                directory: order.scratch.clone(),
-                env: BTreeMap::new(),
-                inherit: None,
-                user: None,
-            },
-        })
+        Ok(Deployed::new("localhost", Reach::local(&spec.scratch)))
     }
 
-    fn delete(&self, order: &Order, _: Option<&Deployed>) -> Result<()> {
+    fn delete(&self, spec: &InstanceSpec, _: &FakeParameters, _: Option<&Deployed>) -> Result<()> {
         if self.ask("deletes-fail") {
             return Err(Error::new(ErrorKind::Infra, "no answer"));
         }
-        let _ = fs::remove_file(self.folder.join("machines").join(&order.unique));
+        let _ = fs::remove_file(self.folder.join("machines").join(&spec.unique));
         Ok(())
     }
 }
@@ -126,15 +130,25 @@ impl World {
         Pool::open(&self.folder.join("pool")).unwrap()
     }
 
-    pub(crate) fn platform(&self, name: &'static str) -> Arc<dyn Platform> {
-        Arc::new(Fake {
+    fn fake(&self, name: &'static str) -> Fake {
+        Fake {
             name,
             folder: self.folder.clone(),
-        })
+        }
     }
 
-    pub(crate) fn platforms(&self) -> Vec<Arc<dyn Platform>> {
-        vec![self.platform("made"), self.platform("found")]
+    pub(crate) fn platforms(&self) -> Platforms {
+        let made = Platforms::none().with(self.fake("made"));
+        made.with(self.fake("found"))
+    }
+
+    /// The platforms of a tool that does not know `made`.
+    pub(crate) fn other_platforms(&self) -> Platforms {
+        Platforms::none().with(self.fake("found"))
+    }
+
+    fn platform(&self, name: &str) -> Arc<dyn DynPlatform> {
+        Arc::clone(self.platforms().get(name).unwrap())
     }
 
     /// A run in this workspace.

@@ -110,6 +110,10 @@ impl Results<'_> {
             let (instance, cause) = (&held.instance, &held.cause);
             ui::warn(format!("{instance} is dirty: {cause}"));
         }
+        for unknown in &self.report.unknown {
+            let (instance, cause) = (&unknown.instance, &unknown.cause);
+            ui::warn(format!("{instance} is left as it is: {cause}"));
+        }
         for failure in &self.report.failed {
             let (instance, cause) = (&failure.instance, &failure.cause);
             ui::warn(format!("{instance} could not be deleted: {cause}"));

@@ -2,16 +2,32 @@
 //!
 //! Owns where the verb may stand. Must not know what verbs do.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::OnceLock};
 
 use clap::Command;
 
 use super::options::{OPTIONS, Value};
 
+/// The word after `cargo` of our own program.
+pub(super) const OURS: &str = "target-test";
+
+static SUBCOMMAND: OnceLock<&'static str> = OnceLock::new();
+
+/// Sets the word after `cargo` of another program, once and before anything is parsed.
+pub fn set_subcommand(name: &'static str) {
+    // A second name would be a second program in this process.
+    let _ = SUBCOMMAND.set(name);
+}
+
+/// The word after `cargo`, which Cargo passes on as the first argument.
+pub fn subcommand() -> &'static str {
+    SUBCOMMAND.get().unwrap_or(&OURS)
+}
+
 /// Brings the words into the one order that clap reads: verb, then everything else. Cargo's own
-/// `target-test` is dropped, and `run` is added where no verb stands.
+/// word ([`subcommand`]) is dropped, and `run` is added where no verb stands.
 pub(super) fn verb_first(command: &Command, mut words: Vec<OsString>) -> Vec<OsString> {
-    if words.get(1).is_some_and(|word| word == "target-test") {
+    if words.get(1).is_some_and(|word| word == subcommand()) {
         words.remove(1);
     }
     let options_end = words

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{broker::Broker, session::Session},
     process,
-    provision::{self, FileLock, Provisioner, pool::Pool},
+    provision::{self, FileLock, Provisioner, platform::Platforms, pool::Pool},
     run::{private, workspace},
     ui,
 };
@@ -42,21 +42,26 @@ const LONG: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the pool cannot be used, or no broker came up.
-pub fn run(global: &Global, args: &BrokerArgs) -> Result<u8> {
+pub fn run(platforms: &Platforms, global: &Global, args: &BrokerArgs) -> Result<u8> {
     let pool = workspace::pool_directory(global)?;
     if args.ensure {
-        ensure(&pool)
+        ensure(platforms, &pool)
     } else {
-        serve(&pool)
+        serve(platforms, &pool)
     }
 }
 
-/// The lock that the one broker of a pool holds; its text is the socket's path.
-fn lock_file(pool: &Path) -> PathBuf {
-    pool.join("broker.lock")
+/// The lock that the one broker of a pool holds; its text is the socket's path. A tool with platforms of its own has a
+/// broker of its own: another's would not know them.
+fn lock_file(platforms: &Platforms, pool: &Path) -> PathBuf {
+    let names = platforms.added();
+    match names.is_empty() {
+        true => pool.join("broker.lock"),
+        false => pool.join(format!("broker-{}.lock", names.join("+"))),
+    }
 }
 
-fn ensure(pool: &Path) -> Result<u8> {
+fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
     // Opening reports a pool that cannot be used here, where somebody reads it.
     drop(Pool::open(pool)?);
     let log = Log::of(pool);
@@ -64,7 +69,7 @@ fn ensure(pool: &Path) -> Result<u8> {
     let mut child: Option<Child> = None;
     loop {
         // The lock is the broker's: who only looked at it would keep one from coming up.
-        let socket = provision::peek(&lock_file(pool))?;
+        let socket = provision::peek(&lock_file(platforms, pool))?;
         if UnixStream::connect(&socket).is_ok() {
             ui::out(socket);
             return Ok(0);
@@ -127,6 +132,7 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
         .open(&log.path)?;
     let mut command = process::command(std::env::current_exe()?);
     command.arg("broker").arg("--pool").arg(pool);
+    command.env(env::SERVES, pool);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -137,9 +143,9 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
     process::Spawn::new(command).own_session().start()
 }
 
-fn serve(directory: &Path) -> Result<u8> {
+fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     let pool = Pool::open(directory)?;
-    let Some(lock) = FileLock::try_take(&lock_file(directory))? else {
+    let Some(lock) = FileLock::try_take(&lock_file(platforms, directory))? else {
         return Ok(0);
     };
     let private = private::private_directory()?;
@@ -147,14 +153,14 @@ fn serve(directory: &Path) -> Result<u8> {
         id: workspace::run_id(),
         workspace: PathBuf::new(),
         playbook: None,
-        platforms: provision::platform::all(),
+        platforms: platforms.clone(),
     };
     let provisioner = Arc::new(Provisioner::new(pool, run)?);
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
-    let known = Known::default();
+    let known = Known::new(platforms.clone());
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
     let socket = Broker::socket_in(private.path());
-    let found = lock_file(directory);
+    let found = lock_file(platforms, directory);
     session.wait_for(async {
         let mut told_to_end = signal(SignalKind::terminate())?;
         loop {

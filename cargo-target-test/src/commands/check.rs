@@ -14,6 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    provision::platform::Platforms,
     run::{mode, options::Options, selection::Selection, workspace::Workspace},
     ui,
 };
@@ -22,14 +23,14 @@ use crate::{
 ///
 /// # Errors
 /// Whatever is wrong with the playbook.
-pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
-    let setting = Workspace::find(global)?;
+pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<u8> {
+    let setting = Workspace::find(platforms, global)?;
     setting.check_on_disk()?;
     setting.check_scenarios()?;
-    check_filtersets(global, &setting)?;
+    check_filtersets(platforms, global, &setting)?;
     mode::check(&setting.playbook)?;
     if args.tests
-        && let Some(options) = Options::resolve(global, RunArgs::default())?
+        && let Some(options) = Options::resolve(platforms, global, RunArgs::default())?
     {
         Selection::make(options)?;
     }
@@ -39,7 +40,7 @@ pub fn verb(global: &Global, args: &CheckArgs) -> Result<u8> {
 }
 
 /// Scenarios' filtersets are nextest's language: it is asked.
-fn check_filtersets(global: &Global, setting: &Workspace) -> Result<()> {
+fn check_filtersets(platforms: &Platforms, global: &Global, setting: &Workspace) -> Result<()> {
     let scenarios = setting.playbook.rules.scenarios.iter();
     let sets =
         scenarios.filter_map(|scenario| Some((&scenario.name, scenario.filterset.as_ref()?)));
@@ -48,7 +49,8 @@ fn check_filtersets(global: &Global, setting: &Workspace) -> Result<()> {
         return Ok(());
     }
     let nextest = Nextest::find(Words::default(), false)?;
-    let metadata = Workspace::with_dependencies(global, &NextestArgs::default())?.cargo_metadata;
+    let metadata =
+        Workspace::with_dependencies(platforms, global, &NextestArgs::default())?.cargo_metadata;
     for (name, set) in sets {
         if let Some(why) = nextest.refuses(set, &metadata)? {
             ui::raw(&why);

@@ -13,6 +13,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
+    provision::platform::Platforms,
 };
 
 /// A copy, its instance's path absolute.
@@ -25,7 +26,7 @@ enum Copy {
 ///
 /// # Errors
 /// When there is nothing to copy, or not from here to there; when the instance cannot be had or reached.
-pub fn verb(global: &Global, args: &CpArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8> {
     let (instance, copy) = read(args)?;
     if let Copy::Up(from, _) = &copy {
         // Before anything is waited for.
@@ -37,6 +38,7 @@ pub fn verb(global: &Global, args: &CpArgs) -> Result<u8> {
     };
     people::runtime()?.block_on(async {
         let ask = Ask {
+            platforms,
             global,
             on: &on,
             now: args.now,

@@ -2,16 +2,10 @@
 //!
 //! Owns what is said of it and its exit code; `provision` does the work.
 
-use std::sync::Arc;
-
 use crate::{
     cli::{Global, RunArgs},
     error::{ErrorKind, Result},
-    provision::{
-        Report, Scope, delete_all,
-        platform::{self, Platform},
-        pool::Pool,
-    },
+    provision::{Report, Scope, delete_all, platform::Platforms, pool::Pool},
     run::workspace,
     ui,
 };
@@ -20,26 +14,29 @@ use crate::{
 ///
 /// # Errors
 /// When the pool cannot be used.
-pub fn verb(global: &Global, args: &RunArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let scope = if args.delete_all() {
         Scope::All
     } else {
         Scope::Workspace(workspace::workspace_by_lock_file()?)
     };
-    run(&pool, &platform::all(), &scope, args.force)
+    run(&pool, platforms, &scope, args.force)
 }
 
 /// Deletes the scope's instances; 0 when nothing remains, 69 when something does.
 ///
 /// # Errors
 /// When the pool cannot be used.
-pub fn run(pool: &Pool, platforms: &[Arc<dyn Platform>], scope: &Scope, force: bool) -> Result<u8> {
+pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Result<u8> {
     let report = delete_all(pool, platforms, scope, force)?;
     for line in lines(&report) {
         ui::note(line);
     }
-    let remains = !report.failed.is_empty() || !report.held.is_empty();
+    let remains = [&report.failed, &report.unknown]
+        .iter()
+        .any(|left| !left.is_empty())
+        || !report.held.is_empty();
     Ok(if remains {
         ErrorKind::Infra.exit_code()
     } else {
@@ -61,7 +58,7 @@ pub fn lines(report: &Report) -> Vec<String> {
         };
         lines.push(format!("released {names}: {stays}"));
     }
-    for failure in &report.failed {
+    for failure in report.failed.iter().chain(&report.unknown) {
         lines.push(format!(
             "failed to delete `{}`: {}",
             failure.instance, failure.cause

@@ -13,7 +13,9 @@ use crate::{
     connect::{Event, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
-    process, ui,
+    process,
+    provision::platform::Platforms,
+    ui,
 };
 
 /// How much is read at once.
@@ -27,9 +29,10 @@ const PIPE: i32 = 13;
 ///
 /// # Errors
 /// When the instance cannot be had or reached, and when the command took too long.
-pub fn verb(global: &Global, args: &ExecArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
         let ask = Ask {
+            platforms,
             global,
             on: &args.on,
             now: args.now,

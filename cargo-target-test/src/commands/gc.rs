@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::{
     cli::{GcArgs, Global},
+    commands::people,
     error::{Error, ErrorKind, Result},
     provision::{
         Orphan, find_orphans,
-        platform::{self, Order, Platform},
+        platform::{DynPlatform, InstanceSpec, Platforms},
         pool::Pool,
     },
     run::workspace::{self, Workspace},
@@ -20,15 +21,16 @@ use crate::{
 ///
 /// # Errors
 /// When the pool cannot be used, or the playbook is wrong.
-pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     // A playbook adds places to look at. Without a workspace there is none.
-    let orders = match Workspace::find(global) {
+    let orders = match Workspace::find(platforms, global) {
         Ok(setting) => setting.orders()?,
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
         Err(_) => Vec::new(),
     };
-    let (orphans, problems) = find_orphans(&pool, &places(orders))?;
+    let (orphans, problems) = find_orphans(&pool, &places(platforms, orders))?;
+    people::say_unknown(platforms, &pool)?;
     for problem in &problems {
         ui::warn(problem.chain());
     }
@@ -48,8 +50,12 @@ pub fn verb(global: &Global, args: &GcArgs) -> Result<u8> {
 }
 
 /// Every platform by itself, then as each target has it.
-fn places(orders: Vec<(Arc<dyn Platform>, Order)>) -> Vec<(Arc<dyn Platform>, Option<Order>)> {
-    let all = platform::all().into_iter().map(|platform| (platform, None));
+fn places(
+    platforms: &Platforms,
+    orders: Vec<(Arc<dyn DynPlatform>, InstanceSpec)>,
+) -> Vec<(Arc<dyn DynPlatform>, Option<InstanceSpec>)> {
+    let all = platforms.all().iter();
+    let all = all.map(|platform| (Arc::clone(platform), None));
     let targets = orders
         .into_iter()
         .map(|(platform, order)| (platform, Some(order)));

@@ -16,6 +16,7 @@ use crate::{
     cli::{Global, LeaseArgs},
     error::{Error, ErrorKind, Result},
     process,
+    provision::platform::Platforms,
     run::workspace,
     ui,
 };
@@ -29,9 +30,9 @@ const HELD: &str = "held ";
 ///
 /// # Errors
 /// When it cannot be had.
-pub fn verb(global: &Global, args: &LeaseArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     if args.hold {
-        return hold::hold(global, args);
+        return hold::hold(platforms, global, args);
     }
     let mut holder = start(global, args)?;
     // For as long as we have the other end, somebody waits for it.

@@ -23,6 +23,7 @@ use crate::{
     inventory::Inventory,
     plan::Plan,
     playbook::Target,
+    provision::platform::Platforms,
     run::{options::Options, selection::Selection},
     ui,
 };
@@ -36,12 +37,12 @@ pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
 ///
 /// # Errors
 /// As for a run that ends before anything is deployed.
-pub fn verb(global: &Global, args: &ListArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u8> {
     let typed = RunArgs {
         tests: args.tests.clone(),
         ..RunArgs::default()
     };
-    let Some(options) = Options::resolve(global, typed)? else {
+    let Some(options) = Options::resolve(platforms, global, typed)? else {
         return Ok(0);
     };
     let choice = Selection::make(options)?;

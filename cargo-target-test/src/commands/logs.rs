@@ -8,7 +8,7 @@ use crate::{
     cli::{Global, LogsArgs},
     commands::people,
     error::{Error, ErrorKind, Result},
-    provision::{platform, pool::Pool},
+    provision::{self, platform::Platforms, pool::Pool},
     run::workspace,
     ui,
 };
@@ -22,12 +22,12 @@ const POLL: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When there is no such instance, or it has no console.
-pub fn verb(global: &Global, args: &LogsArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = people::choose(&pool, &args.on.instance, args.on.all)?;
     let record = &choice.first().record;
     let (name, platform) = (record.name(), &record.platform);
-    let console = platform::by_name(platform).and_then(|known| known.console(&record.order));
+    let console = provision::platform_of(platforms, record)?.console(&record.order);
     let Some(console) = console else {
         let message = format!("`{name}` has no console: platform `{platform}` records none");
         let hint = format!("`cargo target-test shell {name}` looks at it from inside");

@@ -20,7 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     aggregate::junit,
-    cli::RunArgs,
+    cli::{self, RunArgs},
     error::{Error, ErrorKind, Result},
     process, ui,
 };
@@ -35,10 +35,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
     refuse_what_is_one_run(args)?;
     let seed = args.tests.choosing.seed;
-    let (told, ended) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicBool::new(false)),
-    );
+    let [told, ended] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     signal_hook::flag::register(SIGINT, Arc::clone(&told))?;
     for signal in [SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
@@ -158,7 +155,7 @@ fn own_words(words: Vec<OsString>) -> Vec<OsString> {
             if !text.contains('=') {
                 words.next();
             }
-        } else if at > 0 || text != "target-test" {
+        } else if at > 0 || text != cli::subcommand() {
             own.push(word);
         }
     }

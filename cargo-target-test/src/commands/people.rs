@@ -8,7 +8,15 @@ mod wall;
 
 use target_fixtures::env;
 
-use crate::{error::Result, provision::pool::Holder};
+use crate::{
+    error::Result,
+    provision::{
+        self,
+        platform::Platforms,
+        pool::{Holder, Pool},
+    },
+    ui,
+};
 
 pub(super) use self::{
     choose::{Choice, choose},
@@ -27,6 +35,19 @@ pub(super) fn is_mine(holder: &Holder) -> bool {
     let under =
         std::env::var(env::LEASE).is_ok_and(|lease| !lease.is_empty() && lease == holder.lease);
     under || holder.manual.is_some_and(|manual| manual.uid == me())
+}
+
+/// Says which tools to use for instances of platforms that this tool does not know.
+pub(super) fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
+    for seen in pool.overview()? {
+        if let Err(error) = provision::platform_of(platforms, &seen.record) {
+            ui::warn(format!(
+                "{error}\nhint: {}",
+                error.hint().unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// One thread that waits for everything.

@@ -13,7 +13,7 @@ use crate::{
         broker::{Broker, Names},
         session::{Ended, Session},
     },
-    provision::{Provisioner, pool::Pool},
+    provision::{Provisioner, platform::Platforms, pool::Pool},
     run::{
         options::Options,
         selection::{Selection, Supplies},
@@ -25,8 +25,8 @@ use crate::{
 ///
 /// # Errors
 /// Whatever keeps the run from starting.
-pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
-    let Some(options) = Options::resolve(global, args.clone())? else {
+pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
+    let Some(options) = Options::resolve(platforms, global, args.clone())? else {
         return Ok(0);
     };
     let choice = Selection::make(options)?;

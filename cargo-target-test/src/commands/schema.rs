@@ -1,28 +1,13 @@
 //! `cargo target-test schema`: the JSON Schema of playbooks, for editors.
 
-use crate::{
-    error::Result,
-    playbook::{self, PlatformSyntax},
-    provision::platform,
-    run::workspace,
-    ui,
-};
+use crate::{error::Result, playbook, provision::platform::Platforms, ui};
 
-/// The verb.
+/// The verb: prints the schema.
 ///
 /// # Errors
 /// None.
-pub fn verb() -> Result<u8> {
-    let platforms = platform::all();
-    let syntax: Vec<_> = platforms
-        .iter()
-        .map(|platform| workspace::syntax(platform.as_ref()))
-        .collect();
-    run(&syntax);
+pub fn verb(platforms: &Platforms) -> Result<u8> {
+    let schema = playbook::schema(&platforms.syntax());
+    ui::out(format_args!("{schema:#}"));
     Ok(0)
-}
-
-/// Prints the schema.
-pub fn run(platforms: &[PlatformSyntax<'_>]) {
-    ui::out(format_args!("{:#}", playbook::schema(platforms)));
 }

@@ -19,6 +19,7 @@ use crate::{
     error::Result,
     execute::session::signals::Signals,
     process,
+    provision::platform::Platforms,
     run::private,
     ui,
 };
@@ -30,9 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the instance cannot be had or reached.
-pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
         let ask = Ask {
+            platforms,
             global,
             on: &args.on,
             now: args.now,

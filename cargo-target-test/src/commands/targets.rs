@@ -9,8 +9,12 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, TargetsArgs},
+    commands::people,
     error::{Error, ErrorKind, Result},
-    provision::pool::{Facts, Pool, Process, Seen, time},
+    provision::{
+        platform::Platforms,
+        pool::{Facts, Pool, Process, Seen, time},
+    },
     run::workspace,
     ui,
 };
@@ -32,6 +36,8 @@ pub struct Row {
     pub state: &'static str,
     /// Why it is dirty, or still not deleted.
     pub cause: Option<String>,
+    /// The path of the tool that made it.
+    pub tool: Option<String>,
     /// Who leases it.
     pub holder: Option<HolderRow>,
     /// Ids of the living runs that use it.
@@ -72,10 +78,14 @@ pub struct HolderRow {
 ///
 /// # Errors
 /// As [`run`].
-pub fn verb(global: &Global, args: &TargetsArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     match (args.watch, args.json) {
-        (false, json) => run(&pool, json).map(|()| 0),
+        (false, json) => {
+            run(&pool, json)?;
+            people::say_unknown(platforms, &pool)?;
+            Ok(0)
+        }
         (true, true) => watch::watch(&pool, &|pool| {
             let text = serde_json::to_string(&rows(pool)?).map_err(unprintable)?;
             Ok(vec![text])
@@ -145,6 +155,7 @@ fn row(seen: &Seen, now: u64) -> Row {
             word
         },
         cause: record.state.cause().map(str::to_owned),
+        tool: record.tool.clone(),
         holder,
         users: seen.users.iter().map(|run| run.id.clone()).collect(),
         kept: record.kept,
@@ -213,6 +224,7 @@ mod tests {
             host: None,
             state: "dirty",
             cause: Some("no answer\nfor long".to_owned()),
+            tool: None,
             holder: None,
             users: Vec::new(),
             kept: false,

@@ -40,6 +40,18 @@ pub enum Reach {
     Programs(Box<ProgramReach>),
 }
 
+impl Reach {
+    /// Processes of this machine that start in this folder, with the tool's environment.
+    pub fn local(directory: impl Into<PathBuf>) -> Self {
+        Self::Local {
+            directory: directory.into(),
+            env: BTreeMap::new(),
+            inherit: None,
+            user: None,
+        }
+    }
+}
+
 /// A user of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LocalUser {

@@ -6,7 +6,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
@@ -30,16 +30,19 @@ pub const VERB: &str = "runner";
 /// What the hidden verb before a user's debugger is called.
 pub const DEBUG_VERB: &str = "debug-runner";
 
-/// The runner as a program of its own: it starts once for each case, and is loaded in a fraction of the time.
-const PROGRAM: &str = "cargo-target-test-runner";
+/// Ends the name of a program's runner: a program of its own, which is loaded in a fraction of the time.
+const SUFFIX: &str = "-runner";
 
-/// The program that nextest is to start: the small one beside us, or ourselves where only we were installed.
+/// The program that nextest is to start: the small one beside us (`cargo-target-test-runner`), or ourselves where there
+/// is none.
 ///
 /// # Errors
 /// When our own path is unknown.
 pub fn program() -> Result<PathBuf> {
     let ourselves = std::env::current_exe()?;
-    let beside = ourselves.with_file_name(PROGRAM);
+    let mut beside = ourselves.clone().into_os_string();
+    beside.push(SUFFIX);
+    let beside = PathBuf::from(beside);
     Ok(if beside.is_file() { beside } else { ourselves })
 }
 
@@ -80,11 +83,10 @@ impl Call {
         let mut debugger = Vec::new();
         if debug {
             // nextest puts `DEBUGGER... OURSELVES runner` before what it always says.
-            let ourselves = words.windows(2).position(|pair| {
-                let program = Path::new(&pair[0]).file_name();
-                let ours = [Some(PROGRAM.as_ref()), Some("cargo-target-test".as_ref())];
-                pair[1] == VERB && ours.contains(&program)
-            });
+            let program = program()?;
+            let ourselves = words
+                .windows(2)
+                .position(|pair| pair[1] == VERB && pair[0] == *program.as_os_str());
             let at = ourselves.ok_or_else(wrong_call)?;
             debugger = words.drain(..at + 2).take(at).collect();
         }
@@ -239,10 +241,13 @@ mod tests {
 
     #[test]
     fn a_debugger_stands_before_ourselves() {
-        let said = "gdb --args /bin/cargo-target-test runner /s /l /bin/t --exact x --nocapture";
-        let call = Call::parse(true, words(said)).expect("call");
+        let before = words("gdb --args");
+        let after = words("runner /s /l /bin/t --exact x --nocapture");
+        let ourselves = program().expect("ourselves").into_os_string();
+        let said = [before, vec![ourselves], after].concat();
+        let call = Call::parse(true, said).expect("call");
         assert_eq!(call.debugger, words("gdb --args"));
-        assert_eq!(call.binary, Path::new("/bin/t"));
+        assert_eq!(call.binary, PathBuf::from("/bin/t"));
         assert_eq!(call.arguments, words("--exact x --nocapture"));
     }
 

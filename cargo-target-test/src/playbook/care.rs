@@ -86,7 +86,7 @@ impl Care {
 /// Takes these keys out of the common ones.
 pub(super) fn check(
     common: &mut Common,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     recipes: &BTreeMap<String, Arc<Recipe>>,
     problems: &mut Problems<'_>,
 ) -> Care {
@@ -153,12 +153,12 @@ fn check_retries(retries: Option<Spanned<i64>>, problems: &mut Problems<'_>) -> 
 fn check_on_dirty(
     written: Option<Spanned<OnDirtyWritten>>,
     clean: Option<Option<Arc<Recipe>>>,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     problems: &mut Problems<'_>,
 ) -> Option<OnDirty> {
     let written = written?;
-    if !platform.machines_stay {
-        let name = platform.name;
+    if !platform.machines_stay() {
+        let name = platform.name();
         let problem = Problem::new(
             format!("`on-dirty` means nothing on platform `{name}`"),
             written.span(),

@@ -19,18 +19,18 @@ use super::{
 /// The JSON Schema (draft 2020-12) of a playbook for these platforms.
 ///
 /// Required parameters are not required in a target: `[platforms.X]` may give them.
-pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
+pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
     let common = local(root::<Common>(), "target");
     let select = local(root::<Select>(), "select");
     let (mut definitions, mut sections, mut cases) = (Map::new(), Map::new(), Vec::new());
     for platform in platforms {
-        let own = local((platform.schema)(), platform.name);
+        let own = local(platform.schema(), platform.name());
         sections.insert(
-            platform.name.to_owned(),
-            section(platform.name, &common, &own),
+            platform.name().to_owned(),
+            section(platform.name(), &common, &own),
         );
-        cases.push(case(platform.name, &common, &own));
-        definitions.insert(platform.name.to_owned(), own);
+        cases.push(case(platform.name(), &common, &own));
+        definitions.insert(platform.name().to_owned(), own);
     }
     let mut target = properties(&common);
     if let Some(platform) = target.get_mut("platform") {

@@ -17,7 +17,7 @@ use super::{
     diagnostic::{Problem, Problems, did_you_mean, meant},
     names::{wrong_name, wrong_size},
     overlay::Layers,
-    parameters,
+    platform_keys,
     schema::{Common, MOST_INSTANCES, MOST_SPARES},
     set::Override,
     written::{Entry, Written},
@@ -27,7 +27,7 @@ use super::{
 pub(super) fn resolve(
     written: Written<'_>,
     mut overrides: Vec<Override<'_>>,
-    platforms: &[PlatformSyntax<'_>],
+    platforms: &[&dyn PlatformSyntax],
     problems: &mut Problems<'_>,
 ) -> Vec<Target> {
     let recipes: Recipes = written
@@ -55,7 +55,7 @@ type Recipes = BTreeMap<String, Arc<Recipe>>;
 /// What `[platforms.X]` say, checked, by platform.
 fn sections<'s>(
     written: BTreeMap<String, Entry<'s>>,
-    platforms: &[PlatformSyntax<'_>],
+    platforms: &[&dyn PlatformSyntax],
     recipes: &Recipes,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<&'static str, Entry<'s>> {
@@ -65,12 +65,12 @@ fn sections<'s>(
         let Some(platform) = find(platforms, &name, header.clone(), problems) else {
             continue;
         };
-        parameters::refuse_unknown(&mut section.table, platform, false, problems);
+        platform_keys::refuse_unknown(&mut section.table, platform, false, problems);
         let mut table = section.table.clone();
         let common = Common::take(&mut table, problems);
         check(common, platform, recipes, problems);
-        parameters::check_defaults(table, platform, header, problems);
-        sections.insert(platform.name, section);
+        platform_keys::check_defaults(table, platform, header, problems);
+        sections.insert(platform.name(), section);
     }
     sections
 }
@@ -81,7 +81,7 @@ struct Draft<'s, 'p> {
     directory: PathBuf,
     name: Option<Spanned<String>>,
     common: Common,
-    platform: Option<&'p PlatformSyntax<'p>>,
+    platform: Option<&'p dyn PlatformSyntax>,
     /// What is left: the platform's keys.
     layers: Layers<'s>,
 }
@@ -90,7 +90,7 @@ fn layer<'s, 'p>(
     entry: Entry<'s>,
     on_top: Vec<Override<'s>>,
     sections: &BTreeMap<&'static str, Entry<'s>>,
-    platforms: &'p [PlatformSyntax<'p>],
+    platforms: &'p [&'p dyn PlatformSyntax],
     problems: &mut Problems<'_>,
 ) -> Draft<'s, 'p> {
     let Entry {
@@ -116,7 +116,7 @@ fn layer<'s, 'p>(
     let platform = named.and_then(|(name, span)| find(platforms, &name, span, problems));
 
     let mut layers = Layers::default();
-    if let Some(section) = platform.and_then(|platform| sections.get(platform.name)) {
+    if let Some(section) = platform.and_then(|platform| sections.get(platform.name())) {
         layers.add(section.table.clone(), Origin::Platform);
     }
     layers.add(table, Origin::Target);
@@ -124,7 +124,7 @@ fn layer<'s, 'p>(
         layers.add(one.table, Origin::Set);
     }
     if let Some(platform) = platform {
-        parameters::refuse_unknown(&mut layers.table, platform, true, problems);
+        platform_keys::refuse_unknown(&mut layers.table, platform, true, problems);
     }
     let mut common = Common::take(&mut layers.table, problems);
     Draft {
@@ -165,13 +165,13 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         care,
     } = check(common, platform, recipes, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
-    let parameters = parameters::read(layers.table, platform, &shown, problems)?;
+    let parameters = platform_keys::read(layers.table, platform, &shown, problems)?;
     let count = count
-        .or_else(|| (platform.count)(&parameters))
+        .or_else(|| platform.count(&parameters))
         .unwrap_or(1)
         .max(1);
     let (capabilities, assured) = offered(platform, &parameters, declared);
-    let (kind, version, keys) = (platform.name, platform.version, care.keys());
+    let (kind, version, keys) = (platform.name(), platform.version(), care.keys());
     let definition = Definition::new(kind, version, &features, keys, &parameters);
     let name = shown.into_inner();
     Some(Target {
@@ -179,7 +179,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         scenario: None,
         name,
         directory,
-        platform: platform.name,
+        platform: platform.name(),
         count,
         features,
         cost,
@@ -195,11 +195,11 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
 
 /// What a target offers, and what of it the platform sees to: all that is not declared.
 fn offered(
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     parameters: &serde_json::Value,
     declared: BTreeMap<String, String>,
 ) -> (BTreeMap<String, String>, BTreeSet<String>) {
-    let mut offered = (platform.capabilities)(parameters);
+    let mut offered = platform.capabilities(parameters);
     let assured = offered.keys().filter(|key| !declared.contains_key(*key));
     let assured = assured.cloned().collect();
     offered.extend(declared);
@@ -218,7 +218,7 @@ struct Checked {
 
 fn check(
     mut common: Common,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     recipes: &Recipes,
     problems: &mut Problems<'_>,
 ) -> Checked {
@@ -243,14 +243,17 @@ fn check(
 
 /// The platform of this name, or, with a problem, the one that was meant: the rest may have mistakes too.
 fn find<'p>(
-    platforms: &'p [PlatformSyntax<'p>],
+    platforms: &'p [&'p dyn PlatformSyntax],
     name: &str,
     span: Range<usize>,
     problems: &mut Problems<'_>,
-) -> Option<&'p PlatformSyntax<'p>> {
-    let called = |name: &str| platforms.iter().find(|platform| platform.name == name);
+) -> Option<&'p dyn PlatformSyntax> {
+    let called = |name: &str| {
+        let mut all = platforms.iter().copied();
+        all.find(|platform| platform.name() == name)
+    };
     called(name).or_else(|| {
-        let known: Vec<&str> = platforms.iter().map(|platform| platform.name).collect();
+        let known: Vec<&str> = platforms.iter().map(|platform| platform.name()).collect();
         problems.add(Problem::unknown("platform", name, span, &known));
         called(meant(name, &known)?)
     })

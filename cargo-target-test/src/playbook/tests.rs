@@ -1,65 +1,13 @@
 //! What `load` makes of whole playbooks, with platforms made up for it.
 
+mod platforms;
+
 use proptest::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use self::platforms::PLATFORMS;
 use super::*;
 use crate::{ErrorKind, commands::check};
-
-/// Its parameters have everything that matters here: a default, one required, one nested.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Qemu {
-    kernel: String,
-    #[serde(default = "memory")]
-    memory: String,
-    port: Option<u16>,
-    #[serde(default)]
-    params: BTreeMap<String, Value>,
-    #[serde(default)]
-    disk: Disk,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Disk {
-    size: Option<u32>,
-}
-
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Local {}
-
-fn memory() -> String {
-    "512 MiB".to_owned()
-}
-
-fn syntax<T: Serialize + for<'de> Deserialize<'de> + JsonSchema>(
-    name: &'static str,
-    count: Option<u32>,
-) -> PlatformSyntax<'static> {
-    PlatformSyntax {
-        capabilities: Box::new(|_| Default::default()),
-        machines_stay: true,
-        name,
-        version: 1,
-        parameters: Box::new(|table| {
-            let parameters = T::deserialize(table)?;
-            serde_json::to_value(parameters).map_err(serde::de::Error::custom)
-        }),
-        count: Box::new(move |_| count),
-        schema: Box::new(|| schemars::schema_for!(T)),
-    }
-}
-
-fn platforms() -> [PlatformSyntax<'static>; 2] {
-    [
-        syntax::<Local>("local", Some(7)),
-        syntax::<Qemu>("qemu", None),
-    ]
-}
 
 /// Loads this text from a file `playbook.toml`.
 fn load_text(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
@@ -67,7 +15,7 @@ fn load_text(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
     let path = folder.path().join("playbook.toml");
     std::fs::write(&path, text).unwrap();
     let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
-    load(Some(&path), &sets, &platforms())
+    load(Some(&path), &sets, &PLATFORMS)
 }
 
 const LAYERS: &str = r#"
@@ -96,7 +44,7 @@ platform = "qemu"
 
 #[test]
 fn without_a_file_there_is_the_embedded_target() {
-    let playbook = load(None, &[], &platforms()).unwrap();
+    let playbook = load(None, &[], &PLATFORMS).unwrap();
     assert_eq!((playbook.path, playbook.select), (None, Select::Auto));
     assert_eq!(playbook.directory, std::env::current_dir().unwrap());
     let [target] = playbook.targets.as_slice() else {
@@ -270,7 +218,7 @@ fn all_problems_at_once_in_order() {
 
 #[test]
 fn the_schema_has_every_platform() {
-    let schema = schema(&platforms());
+    let schema = schema(&PLATFORMS);
     let cases = schema["properties"]["targets"]["items"]["allOf"]
         .as_array()
         .unwrap();

@@ -30,6 +30,16 @@ pub fn kill_marked(name: &str, value: &str) {
     }
 }
 
+/// True if the process has this variable in its environment.
+pub fn has_variable(pid: Pid, name: &str) -> bool {
+    let prefix = format!("{name}=");
+    let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+    let mut all = environment
+        .iter()
+        .flat_map(|all| all.split(|byte| *byte == 0));
+    all.any(|one| one.starts_with(prefix.as_bytes()))
+}
+
 /// What this variable is, for every process that has it and also the other one with this value; sorted, each once.
 pub fn marked_values(name: &str, (other, value): (&str, &str)) -> Vec<String> {
     let mark = format!("{other}={value}");

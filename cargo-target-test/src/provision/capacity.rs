@@ -6,7 +6,7 @@ use std::{fs, path::Path, thread};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    provision::platform::Demand,
+    provision::platform::Footprint,
 };
 
 /// Memory that is left to the host, in bytes.
@@ -69,12 +69,13 @@ pub(super) enum Room {
 pub(super) fn room(
     host: &Host,
     at_once: usize,
-    (name, own): (&str, Demand),
-    (deploying, standing): (&[Demand], &[Demand]),
+    (name, own): (&str, Footprint),
+    (deploying, standing): (&[Footprint], &[Footprint]),
 ) -> Room {
-    let sum =
-        |all: &[Demand], of: fn(&Demand) -> u64| all.iter().map(of).fold(0, u64::saturating_add);
-    let takes = |demand: &Demand| demand.memory > 0 || demand.disk > 0;
+    let sum = |all: &[Footprint], of: fn(&Footprint) -> u64| {
+        all.iter().map(of).fold(0, u64::saturating_add)
+    };
+    let takes = |demand: &Footprint| demand.memory > 0 || demand.disk > 0;
     let alone = !deploying.iter().chain(standing).any(takes);
     let wait = |text: String| Room::Wait(format!("waits for {text}"));
     let short = |text: String| match alone {
@@ -129,15 +130,15 @@ mod tests {
         cores: 2,
     };
 
-    fn vm(gib: u64) -> Demand {
-        Demand {
+    fn vm(gib: u64) -> Footprint {
+        Footprint {
             memory: gib << 30,
             disk: gib << 30,
             cores: 1,
         }
     }
 
-    fn said(own: Demand, deploying: &[Demand], standing: &[Demand]) -> String {
+    fn said(own: Footprint, deploying: &[Footprint], standing: &[Footprint]) -> String {
         match room(&HOST, 5, ("a-0", own), (deploying, standing)) {
             Room::Enough => "enough".to_owned(),
             Room::Wait(text) => text,
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_it_waits_for() {
-        let nothing = Demand::default();
+        let nothing = Footprint::default();
         for (own, deploying, standing, expected) in [
             (vm(1), vec![], vec![], "enough"),
             (nothing, vec![vm(3); 3], vec![vm(3); 9], "enough"),
@@ -183,7 +184,7 @@ mod tests {
                 "waits for 5 other deploys, at most 5 run at once",
             ),
             (
-                Demand {
+                Footprint {
                     disk: 11 << 30,
                     ..nothing
                 },
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn one_always_starts_however_many_cores_it_wants() {
-        let big = Demand { cores: 64, ..vm(1) };
+        let big = Footprint { cores: 64, ..vm(1) };
         assert_eq!(said(big, &[], &[vm(1)]), "enough");
     }
 

@@ -7,14 +7,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    platform::{Found, Order, Platform},
+    platform::{DynPlatform, Found, InstanceSpec},
     pool::Pool,
 };
 use crate::error::{Error, Result};
 
 /// Something to delete.
 pub struct Orphan {
-    platform: Arc<dyn Platform>,
+    platform: Arc<dyn DynPlatform>,
     found: Found,
     parameters: Value,
     directory: std::path::PathBuf,
@@ -26,7 +26,7 @@ pub struct Orphan {
 /// When the pool cannot be used.
 pub fn find_orphans(
     pool: &Pool,
-    places: &[(Arc<dyn Platform>, Option<Order>)],
+    places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
 ) -> Result<(Vec<Orphan>, Vec<Error>)> {
     let label = pool.state()?.label.clone();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -50,7 +50,7 @@ pub fn find_orphans(
 }
 
 impl Orphan {
-    fn new(platform: &Arc<dyn Platform>, like: Option<&Order>, mut found: Found) -> Self {
+    fn new(platform: &Arc<dyn DynPlatform>, like: Option<&InstanceSpec>, mut found: Found) -> Self {
         let own = std::mem::take(&mut found.parameters);
         let parameters = match (own, like) {
             (Value::Null, Some(order)) => order.parameters.clone(),
@@ -77,7 +77,7 @@ impl Orphan {
     /// The platform's.
     pub fn delete(&self, pool: &Pool) -> Result<()> {
         let unique = &self.found.unique;
-        let order = Order {
+        let order = InstanceSpec {
             instance: unique.clone(),
             target: unique.clone(),
             index: 0,

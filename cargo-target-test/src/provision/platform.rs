@@ -1,278 +1,367 @@
-//! What a platform is: a way of making instances of a target.
+//! The platforms: ways of creating instances of a target.
 //!
-//! Owns the seam between the pool and the ways machines are made. A platform knows neither pool nor
-//! playbook: it gets parameters and names, and returns how to reach what it made. One file under
-//! `platform/` and one line in [`all`] add a platform.
+//! Owns the trait [`Platform`] and the data that a platform receives and returns. Must not know pools or playbooks.
 
 pub mod command;
 pub mod container;
+mod erased;
 pub mod local;
-mod parameters;
 pub mod qemu;
+mod registry;
 mod size;
 pub mod ssh;
+mod values;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
+pub use self::{erased::DynPlatform, registry::Platforms};
 use crate::{
-    connect::Reach,
+    connect::{self, Reach, Transport},
     error::{Error, ErrorKind, Result},
     secret::Lookup,
 };
 
-/// Every platform.
-pub fn all() -> Vec<Arc<dyn Platform>> {
-    vec![
-        Arc::new(local::Local),
-        Arc::new(ssh::Ssh),
-        Arc::new(command::Command),
-        Arc::new(qemu::Qemu),
-        Arc::new(container::Container),
-    ]
-}
+/// The keys of a platform in playbooks: any type with serde's traits and a JSON Schema.
+///
+/// The doc comments of its fields are the reference that `cargo target-test schema` prints. Keys are kebab-case, and
+/// `#[serde(deny_unknown_fields)]` makes a misspelt key an error with a suggestion.
+pub trait Parameters: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
-/// The platform of this name.
-pub fn by_name(name: &str) -> Option<Arc<dyn Platform>> {
-    all().into_iter().find(|platform| platform.name() == name)
-}
+impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Parameters for T {}
 
-/// A way of making instances. Calls block; the broker makes them on threads of their own.
-pub trait Platform: Send + Sync {
+/// A way of creating instances.
+///
+/// Calls block; the tool makes them on threads of their own. A platform keeps no state between calls: another process
+/// may delete what this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
+///
+/// [`Tool::platform`](crate::Tool::platform) adds a platform to a tool.
+pub trait Platform: Send + Sync + 'static {
+    /// The platform's keys in a target's table.
+    type Parameters: Parameters;
+
     /// The name in playbooks: `ssh`.
     fn name(&self) -> &'static str;
 
-    /// Part of every definition's hash: raised when instances made by an older version of this
-    /// platform must not serve any more.
+    /// Creates the instance, or finds it, and returns how to reach it. `progress` shows a line to the user.
+    ///
+    /// Called again with the same `spec` after an interruption, it must not create a second machine.
+    ///
+    /// # Errors
+    /// The reason there is no instance. [`Platform::delete`] is called next, for whatever was created.
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &Self::Parameters,
+        progress: &dyn Fn(&str),
+    ) -> Result<Deployed>;
+
+    /// Deletes the instance. An instance that does not exist is a success. `deployed` is `None` if
+    /// [`Platform::deploy`] never returned.
+    ///
+    /// # Errors
+    /// The reason the instance may still exist.
+    fn delete(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &Self::Parameters,
+        deployed: Option<&Deployed>,
+    ) -> Result<()>;
+
+    /// Part of every definition's hash. Raise it when instances of an older version must not serve any more.
     fn version(&self) -> u32 {
         1
     }
 
-    /// Checks a target's parameters (the platform's defaults, `[platforms.X]` and the target merged,
-    /// common keys taken out) and returns them normalised, an object with the defaults filled in.
-    /// Paths stay as written.
+    /// Who owns the machines. [`Ownership::Created`] by default.
+    fn ownership(&self) -> Ownership {
+        Ownership::Created
+    }
+
+    /// Checks what serde cannot check in one key alone: keys that exclude or require each other.
     ///
     /// # Errors
-    /// What toml says, with its span.
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error>;
+    /// The message of the playbook's error.
+    fn validate(&self, _parameters: &Self::Parameters) -> Result<(), String> {
+        Ok(())
+    }
 
-    /// The JSON Schema of the parameters (an object schema, kebab-case keys).
-    fn schema(&self) -> schemars::Schema;
-
-    /// How many instances these parameters give when the target has no `count`; `None`: 1.
-    /// `ssh` has one per host, `local` one per core.
-    fn count(&self, _parameters: &Value) -> Option<u32> {
+    /// The number of instances of a target without `count`; `None`: 1. `ssh` has one per host, `local` one per core.
+    fn count(&self, _parameters: &Self::Parameters) -> Option<u32> {
         None
     }
 
-    /// What an instance with these parameters is sure to have, in the words of requirements: `memory` -> `512 MiB`.
-    fn capabilities(&self, _parameters: &Value) -> BTreeMap<String, String> {
+    /// Capabilities that every instance has, by requirement: `memory` -> `512 MiB`. None by default.
+    fn capabilities(&self, _parameters: &Self::Parameters) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 
-    /// What the lease of this instance excludes, for machines that we did not make: `host:port`.
-    /// `None`: the record's own lock.
+    /// Finds what would make a deploy fail and can be seen without a machine: missing files, programs not in PATH.
+    /// [`InstanceSpec::scratch`] need not exist. Finds nothing by default.
     ///
     /// # Errors
-    /// When the name cannot be resolved.
-    fn exclusive(&self, _instance: &Order) -> Result<Option<String>> {
+    /// [`ErrorKind::Playbook`], the parameter named.
+    fn check(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
+        Ok(())
+    }
+
+    /// The machine that a lease excludes others from, for machines that exist already: `host:port`. `None` (the
+    /// default): the instance is its own.
+    ///
+    /// # Errors
+    /// When the machine's name cannot be resolved.
+    fn exclusive(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+    ) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// Whether a dirty instance is deleted and deployed again; machines that we did not make are
-    /// only cleaned of what the last lease left.
-    fn makes_machines(&self) -> bool;
-
-    /// Whether an instance is on a machine that stays as it was left: then a playbook says what happens to a dirty one.
-    fn machines_stay(&self) -> bool {
-        !self.makes_machines()
-    }
-
-    /// Looks for what a deploy would stumble over and that needs no machine to see: files that
-    /// are missing, scripts that are not executable. [`Order::scratch`] need not exist.
-    ///
-    /// # Errors
-    /// What is wrong ([`ErrorKind::Playbook`]), the parameter named.
-    fn check(&self, _order: &Order) -> Result<()> {
-        Ok(())
-    }
-
-    /// The values that its parameters only refer to. All are looked up before an instance is deployed or lent, so that
-    /// whoever shows something of it knows them.
-    ///
-    /// # Errors
-    /// When a release with other parameters wrote the order.
-    fn secrets(&self, _order: &Order) -> Result<Vec<Lookup>> {
+    /// The secrets that the parameters refer to. They are looked up before an instance is deployed or leased, so that
+    /// they are redacted from then on. None by default.
+    fn secrets(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<Vec<Lookup>> {
         Ok(Vec::new())
     }
 
-    /// Makes (or finds) the instance and returns how it is reached. Called again after an
-    /// interrupted call with the same order, it must not make a second machine.
-    ///
-    /// # Errors
-    /// Why there is no such instance; whatever was made is then removed by [`Platform::delete`].
-    fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed>;
-
-    /// Deletes the instance; one that does not exist (any more, or not yet) is a success.
-    ///
-    /// # Errors
-    /// Why it may still exist.
-    fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()>;
-
-    /// What one instance takes of this host while it exists: what the capacity guard counts.
-    ///
-    /// # Errors
-    /// When a release with other parameters wrote the order.
-    fn demand(&self, _order: &Order) -> Result<Demand> {
-        Ok(Demand::default())
+    /// What an instance occupies on this host while it exists. Nothing by default.
+    fn footprint(&self, _parameters: &Self::Parameters) -> Footprint {
+        Footprint::default()
     }
 
-    /// Looks from outside whether a deployed instance still lives: its process, its container, its console. Costs
-    /// milliseconds and needs no answer of the instance, so that it can be asked every second.
+    /// Connects to the instance, lazily. The default covers every kind of [`Reach`].
+    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
+        connect::connect(&spec.instance, &deployed.reach)
+    }
+
+    /// Looks from outside whether a deployed instance is alive: its process, its container, its console. Called every
+    /// second, so it must take milliseconds and need no answer of the instance. Finds it alive by default.
     ///
     /// # Errors
-    /// Why it cannot serve any more, for people; the end of its console included.
-    fn check_alive(&self, _order: &Order, _deployed: &Deployed) -> Result<()> {
+    /// The reason it cannot serve any more, with the end of its console.
+    fn check_alive(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+    ) -> Result<()> {
         Ok(())
     }
 
-    /// The file that gets what the instance says on its console, where there is one.
-    fn console(&self, _order: &Order) -> Option<PathBuf> {
+    /// The file that the instance's console is written to; `None` (the default) if there is none.
+    fn console(&self, _spec: &InstanceSpec) -> Option<PathBuf> {
         None
     }
 
     /// Finds everything that carries the pool's label and that this platform could delete, whether or not a record
-    /// names it. `like` is an order of a playbook's target (without `unique`), whose parameters may say where to
-    /// look; without it, wherever this platform looks by itself.
+    /// names it: what `gc` looks for. `like` is a target of the playbook, whose parameters may say where to look;
+    /// its `unique` is empty. Finds nothing by default.
     ///
     /// # Errors
     /// When it could not look everywhere.
-    fn find(&self, _label: &str, _like: Option<&Order>) -> Result<Vec<Found>> {
+    fn find(
+        &self,
+        _label: &str,
+        _like: Option<(&InstanceSpec, &Self::Parameters)>,
+    ) -> Result<Vec<Found>> {
         Ok(Vec::new())
     }
 
-    /// Whether instances can be put back quickly to how they were: [`Platform::snapshot`] and [`Platform::restore`].
+    /// True if [`Platform::snapshot`] and [`Platform::restore`] work, and take less time than a new deploy.
     fn can_restore(&self) -> bool {
         false
     }
 
-    /// Remembers the state of an instance under a name. Called again it remembers the newer one.
+    /// Remembers the state of the instance under a name, in place of an earlier state of that name.
     ///
     /// # Errors
-    /// When the platform has no such way (the default), or it failed.
-    fn snapshot(&self, order: &Order, _deployed: &Deployed, _name: &str) -> Result<()> {
-        Err(cannot(self.name(), "remember the state of", order))
+    /// When it failed. By default: the platform cannot.
+    fn snapshot(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+        _name: &str,
+    ) -> Result<()> {
+        Err(cannot(self.name(), "remember the state of", spec))
     }
 
-    /// Puts an instance back to its remembered state, and returns how it is reached then. After a
-    /// death in the midst of it the instance is whatever it is: its lease then tells that its holder died.
+    /// Puts the instance back to a remembered state, and returns how to reach it. An interrupted call may leave the
+    /// instance in any state; its lease then tells that the holder died.
     ///
     /// # Errors
-    /// When nothing is remembered, the platform has no such way (the default), or it failed.
-    fn restore(&self, order: &Order, _deployed: &Deployed, _name: &str) -> Result<Deployed> {
-        Err(cannot(self.name(), "restore", order))
+    /// When there is no such state, or it failed. By default: the platform cannot.
+    fn restore(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+        _name: &str,
+    ) -> Result<Deployed> {
+        Err(cannot(self.name(), "restore", spec))
     }
 
-    /// Takes one of the instance's network links down, or up again.
+    /// Takes network link number `nic` of the instance down or up.
     ///
     /// # Errors
-    /// When the platform has no such way (the default), there is no such link, or it failed.
-    fn link(&self, order: &Order, _deployed: &Deployed, _nic: u32, _up: bool) -> Result<()> {
-        Err(cannot(self.name(), "take down a link of", order))
+    /// When there is no such link, or it failed. By default: the platform cannot.
+    fn link(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+        _nic: u32,
+        _up: bool,
+    ) -> Result<()> {
+        Err(cannot(self.name(), "take down a link of", spec))
     }
 
-    /// Restarts the instance from outside, as by its power button.
+    /// Restarts the instance from outside, as its power button would.
     ///
     /// # Errors
-    /// When the platform has no such way (the default), or it failed.
-    fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
-        Err(cannot(self.name(), "restart", order))
+    /// When it failed. By default: the platform cannot.
+    fn restart(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+    ) -> Result<()> {
+        Err(cannot(self.name(), "restart", spec))
+    }
+}
+
+/// Who owns the machine of an instance, and so what happens to a dirty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", from = "WrittenOwnership")]
+pub enum Ownership {
+    /// The platform creates machines: a dirty one is deleted and deployed again.
+    Created,
+    /// Machines exist before and after: a dirty one is swept, and the playbook may say what else (`on-dirty`).
+    Existing,
+    /// An instance is nothing but files and processes of this host, which end with it.
+    Ephemeral,
+}
+
+impl Ownership {
+    /// True if the platform creates the machines.
+    pub fn is_created(self) -> bool {
+        self == Self::Created
+    }
+}
+
+/// An [`Ownership`] in `pool.json`, where it was once a flag.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenOwnership {
+    Created,
+    Existing,
+    Ephemeral,
+    #[serde(untagged)]
+    Made(bool),
+}
+
+impl From<WrittenOwnership> for Ownership {
+    fn from(written: WrittenOwnership) -> Self {
+        match written {
+            WrittenOwnership::Created | WrittenOwnership::Made(true) => Self::Created,
+            WrittenOwnership::Existing | WrittenOwnership::Made(false) => Self::Existing,
+            WrittenOwnership::Ephemeral => Self::Ephemeral,
+        }
     }
 }
 
 /// The name of the state in which an instance is before its first test.
 pub const FIRST_STATE: &str = "prepared";
 
-/// For a platform that makes another machine of a state: who is in the midst of a test would go on with the old one.
-fn only_first(platform: &dyn Platform, order: &Order, name: &str) -> Result<()> {
-    let what = "remember more than the first state of";
-    let other = || cannot(platform.name(), what, order);
-    (name == FIRST_STATE).then_some(()).ok_or_else(other)
-}
-
-fn cannot(platform: &str, what: &str, order: &Order) -> Error {
-    let instance = &order.instance;
+fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
+    let instance = &spec.instance;
     Error::new(
         ErrorKind::Infra,
         format!("platform `{platform}` cannot {what} `{instance}`"),
     )
 }
 
-/// Everything a platform needs to make or delete one instance; durable before the first create call.
+/// One instance to create or delete: durable before a platform is first asked to create it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    /// `alpha-0`.
+pub struct InstanceSpec {
+    /// The instance's name: `alpha-0`.
     pub instance: String,
-    /// `alpha`.
+    /// The target's name: `alpha`.
     pub target: String,
-    /// 0, 1, ... within the target.
+    /// The instance's number within the target, from 0.
     pub index: u32,
-    /// The pool's label, for everything made: `tt-1f3a9c`.
+    /// The pool's label, which everything that is created must carry: `tt-1f3a9c`.
     pub label: String,
-    /// A name that no other instance of this pool ever had: `tt-1f3a9c-12`.
+    /// A name that no other instance of the pool ever had; it starts with the label: `tt-1f3a9c-12`.
     pub unique: String,
-    /// [`Platform::parameters`]' answer.
+    /// The platform's parameters as JSON, defaults filled in.
     pub parameters: Value,
-    /// The folder that relative paths in the parameters start from (the playbook's).
+    /// The playbook's folder, where relative paths in the parameters start.
     pub directory: PathBuf,
-    /// A private folder for this instance's files; made by the pool, removed with the record.
+    /// A private folder for the instance's files. The pool creates it, and removes it with the record.
     pub scratch: PathBuf,
 }
 
-/// What an instance takes of this host.
+/// Memory, disk and cores that an instance occupies on this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Demand {
-    /// Bytes of memory.
+pub struct Footprint {
+    /// Memory in bytes.
     pub memory: u64,
-    /// Bytes of disk in the pool's folder.
+    /// Disk space in the pool's folder, in bytes.
     pub disk: u64,
-    /// Cores.
+    /// Number of cores.
     pub cores: u32,
 }
 
-/// Something that carries a pool's label.
+/// Something that carries the pool's label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// The `unique` of the order it was made by.
+    /// [`InstanceSpec::unique`] of the instance it belongs to.
     pub unique: String,
-    /// What it is, for people: ``container `tt-1f3a9c-12` ``.
+    /// A description for the user: ``container `tt-1f3a9c-12` ``.
     pub what: String,
-    /// The parameters with which it can be deleted; null: those of the order that was looked with.
+    /// The parameters to delete it with. Null: those of the target it was found with, else the defaults.
     pub parameters: Value,
-    /// What [`Platform::delete`] needs beside the order, where it was told.
+    /// What [`Platform::delete`] is given, if anything is known.
     pub deployed: Option<Deployed>,
 }
 
-/// An instance that exists.
+/// A deployed instance, as the pool records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deployed {
-    /// Host name or address, for people and tests.
+    /// Host name or address, for the user and for tests.
     pub host: String,
-    /// SSH port, where there is one.
+    /// SSH port, if there is one.
     pub port: Option<u16>,
-    /// Login name, where it is known.
+    /// Login name, if it is known.
     pub user: Option<String>,
-    /// What the platform says of the instance, an object.
+    /// The platform's own data about the instance, an object. Tests can read it; secrets must not be in it.
     pub data: Value,
-    /// How commands and files reach it.
+    /// How commands and files reach the instance.
     pub reach: Reach,
 }
 
 impl Deployed {
-    /// Where it is, for people: the host, and the port where there is one.
+    /// An instance without data; port and login name are those of `reach`.
+    pub fn new(host: impl Into<String>, reach: Reach) -> Self {
+        let (port, user) = match &reach {
+            Reach::Ssh(ssh) => (ssh.port, ssh.user.clone()),
+            _ => (None, None),
+        };
+        Self {
+            host: host.into(),
+            port,
+            user,
+            data: json!({}),
+            reach,
+        }
+    }
+
+    /// Returns the host, and the port if there is one.
     pub fn address(&self) -> String {
         match self.port {
             Some(port) => format!("{}:{port}", self.host),
@@ -280,3 +369,6 @@ impl Deployed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

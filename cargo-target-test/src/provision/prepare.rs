@@ -16,7 +16,7 @@ use std::{
 
 use self::run::Shell;
 use crate::{
-    connect::{self, Transport, shell},
+    connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
     failpoint,
     playbook::OnDirty,
@@ -64,7 +64,7 @@ impl Preparation<'_> {
     /// [`ErrorKind::Infra`] with what failed, its output or the end of the console.
     pub(crate) async fn run(&self, recycled: Option<&str>) -> Result<(Arc<dyn Transport>, Facts)> {
         let mut shell = Shell::new(self.answer().await?, self.mark());
-        if !self.record.made {
+        if !self.record.ownership.is_created() {
             // Of an earlier preparation whose process died.
             shell.sweep().await?;
             if let (Some(on_dirty), Some(cause)) = (&self.wanted.care.on_dirty, recycled) {
@@ -102,7 +102,9 @@ impl Preparation<'_> {
 
     /// A new way to the instance.
     fn connect(&self) -> Arc<dyn Transport> {
-        connect::connect(self.record.name(), &self.deployed.reach)
+        self.wanted
+            .platform
+            .connect(&self.record.order, self.deployed)
     }
 
     /// What marks the commands of a preparation, so that a later one can end them.
@@ -112,7 +114,7 @@ impl Preparation<'_> {
 
     /// How long the instance may take to answer.
     fn patience(&self) -> Duration {
-        match self.record.made {
+        match self.record.ownership.is_created() {
             true => self.wanted.care.ready_timeout,
             false => self.wanted.care.ready_timeout.min(STANDING),
         }

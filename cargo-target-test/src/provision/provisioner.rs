@@ -19,11 +19,11 @@ pub use self::{
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
-    platform::{Deployed, Platform},
+    platform::{Deployed, Platforms},
     pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
 };
 use crate::{error::Result, failpoint};
@@ -37,8 +37,8 @@ pub struct Run {
     pub workspace: PathBuf,
     /// The playbook; `None`: the embedded one.
     pub playbook: Option<PathBuf>,
-    /// All platforms: what has to be deleted need not be of a platform that the playbook names.
-    pub platforms: Vec<Arc<dyn Platform>>,
+    /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
+    pub platforms: Platforms,
 }
 
 /// Gets, leases and returns instances for one run. What it uses stays its own until [`Provisioner::finish`], or until

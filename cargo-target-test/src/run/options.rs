@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cli::{ChoosingArgs, Global, OrderArg, RunArgs},
     error::Result,
+    provision::platform::Platforms,
     ui,
 };
 
@@ -43,9 +44,9 @@ impl Options {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for options that exclude each other or an unknown mode,
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a wrong playbook.
-    pub fn resolve(global: &Global, typed: RunArgs) -> Result<Option<Self>> {
+    pub fn resolve(platforms: &Platforms, global: &Global, typed: RunArgs) -> Result<Option<Self>> {
         typed.tests.nextest.refuse_unsupported()?;
-        let mut workspace = Workspace::with_dependencies(global, &typed.tests.nextest)?;
+        let mut workspace = Workspace::with_dependencies(platforms, global, &typed.tests.nextest)?;
         let (mut global, mut run) = (global.clone(), typed);
         if let Some(name) = mode::name(&run.tests, &workspace.playbook)? {
             let words = mode::words(&name, &workspace.playbook)?;
@@ -63,7 +64,7 @@ impl Options {
             add_mode(&mut global, &mut run, mode_global, mode_run);
             run.tests.nextest.refuse_unsupported()?;
             if reads_anew {
-                workspace = Workspace::with_dependencies(&global, &run.tests.nextest)?;
+                workspace = Workspace::with_dependencies(platforms, &global, &run.tests.nextest)?;
             }
         }
         run.tests.choosing.seed = seed(&run.tests.choosing);

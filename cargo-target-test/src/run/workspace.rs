@@ -10,12 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{Global, NextestArgs},
     error::{Error, ErrorKind, Result},
-    playbook::{self, PlatformSyntax, Playbook},
+    playbook::{self, Playbook},
     process,
-    provision::{
-        platform::{self, Platform},
-        pool,
-    },
+    provision::{platform::Platforms, pool},
 };
 
 /// A workspace and its resolved playbook.
@@ -26,6 +23,8 @@ pub struct Workspace {
     pub playbook: Playbook,
     /// The answer of `cargo metadata`, as Cargo wrote it.
     pub cargo_metadata: Vec<u8>,
+    /// The tool's platforms.
+    pub platforms: Platforms,
 }
 
 impl Workspace {
@@ -33,36 +32,43 @@ impl Workspace {
     ///
     /// # Errors
     /// [`ErrorKind::Playbook`] for a wrong playbook, [`ErrorKind::Build`] for a workspace that Cargo refuses.
-    pub fn find(global: &Global) -> Result<Self> {
+    pub fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
-        Self::of(global, &command)
+        Self::of(platforms, global, &command)
     }
 
     /// Finds the workspace for a build with these options: `cargo_metadata` includes its dependencies.
     ///
     /// # Errors
     /// As [`Workspace::find`].
-    pub fn with_dependencies(global: &Global, nextest: &NextestArgs) -> Result<Self> {
-        Self::of(global, &metadata_command(nextest))
+    pub fn with_dependencies(
+        platforms: &Platforms,
+        global: &Global,
+        nextest: &NextestArgs,
+    ) -> Result<Self> {
+        Self::of(platforms, global, &metadata_command(nextest))
     }
 
     /// Finds the workspace of a package's folder, without looking at its dependencies.
     ///
     /// # Errors
     /// As [`Workspace::find`].
-    pub fn of_package(global: &Global, directory: &Path) -> Result<Self> {
+    pub fn of_package(platforms: &Platforms, global: &Global, directory: &Path) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(global, &command)
+        Self::of(platforms, global, &command)
     }
 
-    fn of(global: &Global, command: &cargo_metadata::MetadataCommand) -> Result<Self> {
+    fn of(
+        platforms: &Platforms,
+        global: &Global,
+        command: &cargo_metadata::MetadataCommand,
+    ) -> Result<Self> {
+        let load = |path: Option<&Path>| playbook::load(path, &global.set, &platforms.syntax());
         // An explicit playbook that is wrong is refused even outside a workspace.
         let explicit = global.playbook.as_deref();
-        let explicit = explicit
-            .map(|path| load(Some(path), &global.set))
-            .transpose()?;
+        let explicit = explicit.map(|path| load(Some(path))).transpose()?;
         let cargo_metadata = output(command)?;
         let text = String::from_utf8_lossy(&cargo_metadata);
         let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
@@ -77,13 +83,14 @@ impl Workspace {
             Some(playbook) => playbook,
             None => {
                 let path = playbook::find(None, &root, &metadata.workspace_metadata)?;
-                load(path.as_deref(), &global.set)?
+                load(path.as_deref())?
             }
         };
         Ok(Self {
             root,
             playbook,
             cargo_metadata,
+            platforms: platforms.clone(),
         })
     }
 }
@@ -114,15 +121,6 @@ pub fn run_id() -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
-}
-
-fn load(path: Option<&Path>, sets: &[String]) -> Result<Playbook> {
-    let platforms = platform::all();
-    let syntax: Vec<_> = platforms
-        .iter()
-        .map(|platform| syntax(platform.as_ref()))
-        .collect();
-    playbook::load(path, sets, &syntax)
 }
 
 /// For which nextest asks too: packages that only others need may not be here. `None`: it is not easily told.
@@ -163,17 +161,4 @@ fn output(command: &cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
         ErrorKind::Build,
         format!("failed to read the workspace: {text}"),
     ))
-}
-
-/// What the playbook must know of a platform.
-pub(crate) fn syntax(platform: &dyn Platform) -> PlatformSyntax<'_> {
-    PlatformSyntax {
-        name: platform.name(),
-        version: platform.version(),
-        parameters: Box::new(|table| platform.parameters(table)),
-        machines_stay: platform.machines_stay(),
-        capabilities: Box::new(|parameters| platform.capabilities(parameters)),
-        count: Box::new(|parameters| platform.count(parameters)),
-        schema: Box::new(|| platform.schema()),
-    }
 }

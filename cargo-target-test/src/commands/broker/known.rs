@@ -19,6 +19,7 @@ use crate::{
     },
     inventory, plan,
     playbook::Target,
+    provision::platform::Platforms,
     run::workspace::Workspace,
 };
 
@@ -26,18 +27,25 @@ use crate::{
 type Key = (String, String, Option<String>);
 
 /// Targets that tests asked for before.
-#[derive(Default)]
 pub(super) struct Known {
+    platforms: Platforms,
     supplies: Mutex<HashMap<Key, Arc<Supply>>>,
 }
 
 impl Known {
+    pub(super) fn new(platforms: Platforms) -> Self {
+        Self {
+            platforms,
+            supplies: Mutex::default(),
+        }
+    }
+
     pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
         };
-        let setting = Workspace::of_package(&global, Path::new(&ask.directory))?;
+        let setting = Workspace::of_package(&self.platforms, &global, Path::new(&ask.directory))?;
         let records = inventory::metadata_of(Path::new(&ask.binary))?;
         let metadata = declared(
             &setting,

@@ -14,7 +14,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
-    provision::pool::{Holder, Manual, Pool, Process},
+    provision::{
+        platform::Platforms,
+        pool::{Holder, Manual, Pool, Process},
+    },
     run::workspace,
     ui,
 };
@@ -24,7 +27,7 @@ use tokio::signal::unix::SignalKind;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Waits for the instance, holds it for its time, gives it back.
-pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
+pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let seen = Pool::open(pool.directory())?;
     let choice = not_mine(people::choose(&pool, &args.on.instance, args.on.all)?)?;
@@ -36,7 +39,7 @@ pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
         let guest = tokio::select! {
             biased;
             () = left_alone() => return Ok(0),
-            guest = Guest::lease(pool, choice, &holder, &says) => guest?,
+            guest = Guest::lease(platforms, pool, choice, &holder, &says) => guest?,
         };
         let mut signals = Signals::catch()?;
         let until = people::now().saturating_add(args.time.as_secs().max(1));

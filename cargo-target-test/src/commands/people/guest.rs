@@ -14,11 +14,11 @@ use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
     commands::delete,
-    connect::{self, Transport},
+    connect::Transport,
     error::{Error, ErrorKind, Result},
     provision::{
-        Run, describe,
-        platform::{self, Deployed},
+        self, Run, describe,
+        platform::{Deployed, Platforms},
         pool::{Holder, Pool, Process, Record, RecordState, Seen, WhenDirty},
         visit::{Asked, Stay, Visit},
     },
@@ -42,6 +42,7 @@ const KILLED: [u8; 2] = [128 + 9, 255];
 
 /// Who wants onto an instance.
 pub(in crate::commands) struct Ask<'a> {
+    pub(in crate::commands) platforms: &'a Platforms,
     pub(in crate::commands) global: &'a Global,
     pub(in crate::commands) on: &'a InstanceArgs,
     /// Beside whoever holds it, without a lease.
@@ -88,18 +89,18 @@ impl Guest {
             None => ask.now.then(|| choice.first()),
         };
         if let Some(seen) = beside {
-            check_alive(&seen.record)?;
+            check_alive(ask.platforms, &seen.record)?;
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
                 // What is started under a lease goes when that ends.
                 Some(holder) => (holder.lease.clone(), Place::Mine(Box::new(pool))),
                 None => (new_mark(), Place::Beside),
             };
-            return Self::come(seen.record.clone(), mark, place).await;
+            return Self::come(ask.platforms, seen.record.clone(), mark, place).await;
         }
         let holder = |run: &str, mark: &str| Holder::new(Process::current(), run, ask.what, mark);
         let now = "; `--now` goes beside it";
-        Self::lease(pool, choice, &holder, &|text| {
+        Self::lease(ask.platforms, pool, choice, &holder, &|text| {
             ui::note(format!("{text}{now}"));
         })
         .await
@@ -107,12 +108,13 @@ impl Guest {
 
     /// Leases one of these, waiting for it; `holder` is asked with the run's and the lease's name.
     pub(in crate::commands) async fn lease(
+        platforms: &Platforms,
         pool: Pool,
         choice: Choice,
         holder: &dyn Fn(&str, &str) -> Holder,
         says: &dyn Fn(&str),
     ) -> Result<Self> {
-        let wanted = able(&choice)?;
+        let wanted = able(platforms, &choice)?;
         let name = match &wanted[..] {
             [one] => one.name().to_owned(),
             several => several[0].order.target.clone(),
@@ -121,7 +123,7 @@ impl Guest {
             id: workspace::run_id(),
             workspace: wanted[0].workspace.clone(),
             playbook: None,
-            platforms: platform::all(),
+            platforms: platforms.clone(),
         };
         let (id, mark) = (run.id.clone(), format!("{}-0", run.id));
         let mut wait = Wait::new(&pool, &wanted)?;
@@ -139,12 +141,18 @@ impl Guest {
                 }
             }
         };
-        Self::come(stay.record().clone(), mark, Place::Leased(stay)).await
+        Self::come(platforms, stay.record().clone(), mark, Place::Leased(stay)).await
     }
 
     /// Kills what dead holders left there, and has it answer.
-    async fn come(record: Record, mark: String, place: Place) -> Result<Self> {
-        let transport = connect::connect(record.name(), &deployed(&record)?.reach);
+    async fn come(
+        platforms: &Platforms,
+        record: Record,
+        mark: String,
+        place: Place,
+    ) -> Result<Self> {
+        let platform = provision::platform_of(platforms, &record)?;
+        let transport = platform.connect(&record.order, deployed(&record)?);
         let guest = Self {
             record,
             transport,
@@ -283,7 +291,7 @@ impl Wait {
 }
 
 /// Those that can serve, or will; where none can, why.
-fn able(choice: &Choice) -> Result<Vec<Record>> {
+fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
     let (mut able, mut why) = (Vec::new(), None);
     for Seen { record, .. } in &choice.all {
         let checked = match &record.state {
@@ -297,7 +305,7 @@ fn able(choice: &Choice) -> Result<Vec<Record>> {
                 let hint = format!("`--now` looks at it all the same; {then}");
                 Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
             }
-            RecordState::Ready => check_alive(record),
+            RecordState::Ready => check_alive(platforms, record),
             _ => Ok(()),
         };
         match checked {
@@ -312,11 +320,9 @@ fn able(choice: &Choice) -> Result<Vec<Record>> {
 }
 
 /// Whether its platform sees it live.
-fn check_alive(record: &Record) -> Result<()> {
-    let platform = platform::by_name(&record.platform);
-    let alive = platform.map_or(Ok(()), |platform| {
-        platform.check_alive(&record.order, deployed(record)?)
-    });
+fn check_alive(platforms: &Platforms, record: &Record) -> Result<()> {
+    let platform = provision::platform_of(platforms, record)?;
+    let alive = platform.check_alive(&record.order, deployed(record)?);
     alive.map_err(|error| no_use(error, record.name()))
 }
 

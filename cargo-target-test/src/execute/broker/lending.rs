@@ -218,7 +218,7 @@ async fn hold(
                 let record = record.clone();
                 let first = supply.begin_use(&record.id);
                 // The lease of a machine that stays is older than what it was prepared for.
-                let unused = match record.made {
+                let unused = match record.ownership.is_created() {
                     true => leased.idle.is_none(),
                     false => first,
                 };

@@ -12,11 +12,10 @@ use tokio::runtime::Handle;
 
 use super::{Core, Supply, infra, supply::Supplied};
 use crate::{
-    connect,
     connect::LiveConnection,
     error::{Error, ErrorKind, Result, one_line},
     provision::{
-        Caller, Ensured, Wanted,
+        self, Caller, Ensured, Wanted,
         platform::Deployed,
         platform::FIRST_STATE,
         pool::{Facts, Record},
@@ -37,7 +36,7 @@ impl Supply {
         let looked_up = look_up(wanted.clone()).await;
         looked_up.map_err(|error| could_not(&instance, &error))?;
         let mut pause = PAUSE;
-        let mut left = if wanted.platform.makes_machines() {
+        let mut left = if wanted.platform.ownership().is_created() {
             wanted.care.retries
         } else {
             0
@@ -176,7 +175,8 @@ impl Core {
     pub(super) fn line(&self, record: &Record) -> Result<Arc<LiveConnection>> {
         let deployed = deployed(record)?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let connect = || connect::connect(record.name(), &deployed.reach);
+        let platform = provision::platform_of(&self.provisioner.run().platforms, record)?;
+        let connect = || platform.connect(&record.order, deployed);
         let line = lines
             .entry(record.id.clone())
             .or_insert_with(|| Arc::new(LiveConnection::new(connect())));
@@ -193,10 +193,7 @@ impl Core {
     pub(super) async fn check_alive(self: &Arc<Self>, record: &Record) -> Result<()> {
         let (core, record) = (Arc::clone(self), record.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let platforms = &core.provisioner.run().platforms;
-            let platform = platforms
-                .iter()
-                .find(|platform| platform.name() == record.platform);
+            let platform = core.provisioner.run().platforms.get(&record.platform);
             match (platform, &record.deployed) {
                 (Some(platform), Some(deployed)) => platform.check_alive(&record.order, deployed),
                 _ => Ok(()),

@@ -12,10 +12,7 @@ use super::{Core, lock};
 use crate::{
     error::{Error, Result},
     provision::prepare,
-    provision::{
-        platform::{self, FIRST_STATE},
-        pool::Record,
-    },
+    provision::{platform::FIRST_STATE, pool::Record},
 };
 
 /// How long an instance may take to answer after it was put back.
@@ -29,7 +26,8 @@ impl Core {
     /// # Errors
     /// Why it is not as it was: it must not serve again.
     pub(super) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
-        let platform = platform::by_name(&record.platform);
+        let platforms = &self.provisioner.run().platforms;
+        let platform = platforms.get(&record.platform).cloned();
         let Some((platform, deployed)) = platform.zip(record.deployed.clone()) else {
             return Ok(false);
         };

@@ -168,7 +168,7 @@ async fn on_instance(
 async fn ask(core: &Arc<Core>, held: &Held, at: &Reached, request: &Request) -> Result<Reply> {
     match request {
         Request::Ask { question, .. } => {
-            let value = machine::ask(held, at, question).await?;
+            let value = machine::ask(core, held, at, question).await?;
             Ok(Reply::Answer { value })
         }
         Request::Act { act, limit, .. } => {

@@ -102,7 +102,7 @@ impl Supply {
     /// Whether its instances are made, which can take long.
     pub fn makes_machines(&self) -> bool {
         let platform = self.wanted.first().map(|wanted| &wanted.platform);
-        platform.is_some_and(|platform| platform.makes_machines())
+        platform.is_some_and(|platform| platform.ownership().is_created())
     }
 
     /// For how long instances existed in this run, added up, and how many there were.

@@ -19,7 +19,10 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, WaitOptions};
-use target_fixtures::wire::{Exit, Failure};
+use target_fixtures::{
+    env,
+    wire::{Exit, Failure},
+};
 
 use super::{
     broker::{Broker, gone},
@@ -235,12 +238,12 @@ fn kill_descendants() -> Vec<String> {
     }
 }
 
-/// A broker that the test's own `cargo test` started serves the whole pool, and ends by itself.
+/// True for a broker that the test's own `cargo test` started, by whatever tool: it serves the whole pool, and ends by
+/// itself. What a broker starts has its variable too, but not its verb.
 fn is_broker(pid: Pid) -> bool {
     let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-    let mut words = line.split(|byte| *byte == 0);
-    let program = words.next().unwrap_or_default();
-    program.ends_with(b"cargo-target-test") && words.next() == Some(b"broker")
+    let verb = line.split(|byte| *byte == 0).nth(1);
+    verb == Some(b"broker") && process::has_variable(pid, env::SERVES)
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

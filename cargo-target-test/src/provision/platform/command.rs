@@ -1,39 +1,36 @@
-//! Platform `command`: the user's own programs make and delete the machines.
+//! Platform `command`: the user's own programs create and delete the machines.
 //!
-//! Owns what those programs are told, what they may answer, and what is said when they do not. Must not
-//! know how machines are made.
+//! Owns the protocol between the tool and those programs. Must not know how machines are made.
 //!
-//! Each program starts in the playbook's folder, in a session of its own, with one JSON object on its
-//! standard input:
+//! Each program starts in the playbook's folder, in a session of its own, with one JSON object on its standard input:
 //!
 //! ```json
 //! {"action": "deploy", "instance": "alpha-0", "target": "alpha", "index": 0, "label": "tt-1f3a9c",
 //!  "unique": "tt-1f3a9c-12", "params": {}, "data": null}
 //! ```
 //!
-//! In `params` there are values where the playbook has references to secrets. `deploy` prints one JSON object: `host`,
-//! and if it likes `port`, `user`, `data` (an object, for tests and for `delete`; no secret stays in it) and `transport` (`"ssh"`, the default, or `"local"` for commands on this machine).
-//! What any of them prints to standard error is shown. Exit code 0 is success.
+//! References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
+//! optionally `port`, `user`, `data` (an object, for tests and for `delete`; secrets are removed from it) and
+//! `transport` (`"ssh"`, the default, or `"local"` for commands on this machine). Standard error is shown to the user.
+//! Exit code 0 is success.
 //!
-//! Any protocol is a transport by three more programs, started in the same folder with the same object in their
-//! environment, as `TARGET_TEST_REQUEST` (its `data` is `deploy`'s answer). `exec` has one more argument, a line for
-//! the instance's POSIX shell, and its standard streams are that shell's; how the line ended is told by marks within
-//! them, never by the program's exit code. The least is an array: `exec = ["ssh", "-T", "box"]`, or
-//! `["lxc-attach", "-n", "box", "--", "/bin/sh", "-c"]`. Files travel as such lines too, unless `put` (two more
-//! arguments: a path and octal permissions; the content is its standard input) and `get` (a path; its standard output)
-//! know better; their exit code 0 is success.
+//! Three more programs make a transport of any protocol. They start in the same folder, with the same object in the
+//! environment variable `TARGET_TEST_REQUEST` (its `data` is `deploy`'s answer). `exec` gets one more argument, a line
+//! for the instance's POSIX shell, and its standard streams are that shell's. Marks in the streams tell how the line
+//! ended; the program's exit code is ignored. An array is enough: `exec = ["ssh", "-T", "box"]`, or
+//! `["lxc-attach", "-n", "box", "--", "/bin/sh", "-c"]`. Files travel as such lines too, unless there are `put` (two
+//! more arguments: a path and octal permissions; the content is its standard input) and `get` (one more argument: a
+//! path; the content is its standard output). Their exit code 0 is success.
 //!
-//! `list` finds what carries the label, for `gc`: it prints a JSON array of objects with `unique`, and if it likes
-//! `what` (for people) and `data` (for `delete`).
+//! `list` finds everything that carries the label, for `gc`: it prints a JSON array of objects with `unique`, and
+//! optionally `what` (a description) and `data` (for `delete`).
 //!
-//! `deploy` and `delete` are idempotent: after an interruption they are called again with the same
-//! `unique`, which no other instance ever has. `delete` is also called when `deploy` never answered
-//! (`data` is `null` then) or made nothing; that there is nothing to delete is a success. What a
-//! `deploy` that was interrupted still runs is killed before.
+//! `deploy` and `delete` are idempotent: after an interruption they are called again with the same `unique`, which no
+//! other instance ever has. `delete` is also called when `deploy` never answered (`data` is `null`) or created
+//! nothing; that there is nothing to delete is a success. Processes of an interrupted `deploy` are killed before.
 //!
-//! The version goes up only when what the programs are told or answer changes so that instances
-//! made before cannot be used or deleted; scripts that changed are the playbook's affair (`params`
-//! can carry a number of their own, which is then part of the definition).
+//! The platform's version is raised only when the protocol changes so that earlier instances cannot be used or
+//! deleted. Changed programs are the playbook's concern: a number in `params` is part of the definition.
 
 mod answer;
 mod program;
@@ -45,13 +42,13 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use self::{
-    answer::{Answer, Listed, Request, Transport},
+    answer::{AnswerTransport, DeployAnswer, Listed, ProgramRequest},
     program::Program,
     script::{Script, kill_interrupted},
 };
 use super::{
-    Deployed, Found, Order, Platform,
-    parameters::{self, Env, Limit},
+    Deployed, Found, InstanceSpec, Platform,
+    values::{self, Env, Limit},
 };
 use crate::{
     connect::{ProgramReach, Reach, SshReach},
@@ -61,21 +58,21 @@ use crate::{
 
 /// Platform `command`.
 #[derive(Debug)]
-pub struct Command;
+pub struct CommandPlatform;
 
-/// Parameters of platform `command`: programs of your own make and delete the machines.
+/// Parameters of platform `command`: programs of your own create and delete the machines.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Parameters {
-    /// The program that makes an instance: a path relative to the playbook (a name without `/` is
+pub struct CommandParameters {
+    /// The program that creates an instance: a path relative to the playbook (a name without `/` is
     /// looked up in PATH), or an array of it and its arguments.
     deploy: Program,
     /// The program that deletes an instance, also one that does not exist (any more).
     delete: Program,
-    /// The program that restarts an instance, where there is one.
+    /// The program that restarts an instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restart: Option<Program>,
-    /// The program that runs a line in an instance's shell, where that is not reached by SSH.
+    /// The program that runs a line in an instance's shell, instead of SSH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Program>,
     /// The program that writes a file of an instance; without it `exec` does.
@@ -84,11 +81,11 @@ struct Parameters {
     /// The program that prints a file of an instance; without it `exec` does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     get: Option<Program>,
-    /// The program that lists what carries the pool's label.
+    /// The program that lists everything that carries the pool's label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     list: Option<Program>,
-    /// Anything that the programs want to know. A table in it that is a reference, such as `{ env = "LAB_TOKEN" }`, is
-    /// the value for them, on their standard input.
+    /// Any values for the programs. A reference in it, such as `{ env = "LAB_TOKEN" }`, is replaced by its value on
+    /// their standard input.
     #[serde(default, deserialize_with = "params")]
     params: Map<String, Value>,
     /// Environment variables of the programs.
@@ -100,11 +97,11 @@ struct Parameters {
     /// How long `delete` may take.
     #[serde(default = "delete_timeout")]
     delete_timeout: Limit,
-    /// The login name, where `deploy` answers none.
-    #[serde(default, deserialize_with = "parameters::user")]
+    /// The login name, unless `deploy` answers one.
+    #[serde(default, deserialize_with = "values::user")]
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// The SSH port, where `deploy` answers none.
+    /// The SSH port, unless `deploy` answers one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
     /// The private key file, relative to the playbook.
@@ -124,34 +121,24 @@ fn delete_timeout() -> Limit {
     Limit(Duration::from_secs(5 * 60))
 }
 
-impl Platform for Command {
+impl Platform for CommandPlatform {
+    type Parameters = CommandParameters;
+
     fn name(&self) -> &'static str {
         "command"
     }
 
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        let value = parameters::normalised::<Parameters>(table)?;
-        let has = |key: &str| value.get(key).is_some();
-        if (has("put") || has("get")) && !has("exec") {
-            return Err(toml::de::Error::custom(
-                "`put` and `get` are for targets with `exec`",
-            ));
+    fn validate(&self, parameters: &CommandParameters) -> Result<(), String> {
+        let files = parameters.put.is_some() || parameters.get.is_some();
+        match files && parameters.exec.is_none() {
+            true => Err("`put` and `get` are for targets with `exec`".to_owned()),
+            false => Ok(()),
         }
-        Ok(value)
     }
 
-    fn schema(&self) -> schemars::Schema {
-        schemars::schema_for!(Parameters)
-    }
-
-    fn makes_machines(&self) -> bool {
-        true
-    }
-
-    fn check(&self, order: &Order) -> Result<()> {
-        let parameters: Parameters = parameters::of(order)?;
-        parameters.deploy.command("deploy", order)?;
-        parameters.delete.command("delete", order)?;
+    fn check(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<()> {
+        parameters.deploy.command("deploy", spec)?;
+        parameters.delete.command("delete", spec)?;
         for (key, program) in [
             ("restart", &parameters.restart),
             ("exec", &parameters.exec),
@@ -160,30 +147,31 @@ impl Platform for Command {
             ("list", &parameters.list),
         ] {
             if let Some(program) = program {
-                program.command(key, order)?;
+                program.command(key, spec)?;
             }
         }
-        parameters::check_file(order, "identity", parameters.identity.as_deref())
+        values::check_file(spec, "identity", parameters.identity.as_deref())
     }
 
-    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
-        let parameters: Parameters = parameters::of(order)?;
-        let bind = |key: &str, text: &Text| parameters::bound(order, key, text);
+    fn secrets(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<Vec<Lookup>> {
+        let bind = |key: &str, text: &Text| values::bound(spec, key, text);
         let params = secret::in_json("params", &parameters.params, &bind);
-        let env = parameters::bound_env(order, &parameters.env);
-        Ok(parameters::lookups(
-            params.into_iter().chain(env.into_values()),
-        ))
+        let env = values::bound_env(spec, &parameters.env);
+        Ok(values::lookups(params.into_iter().chain(env.into_values())))
     }
 
-    fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed> {
-        let parameters: Parameters = parameters::of(order)?;
-        kill_interrupted("deploy", order);
-        // A machine made anew has a new host key.
-        let _ = fs_err::remove_file(recorded_keys(order));
-        let script = parameters.script("deploy", &parameters.deploy, order);
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &CommandParameters,
+        progress: &dyn Fn(&str),
+    ) -> Result<Deployed> {
+        kill_interrupted("deploy", spec);
+        // A new machine has a new host key.
+        let _ = fs_err::remove_file(recorded_keys(spec));
+        let script = parameters.script("deploy", &parameters.deploy, spec);
         let finished = script.run(None, progress)?;
-        let answer = Answer::read(&finished.stdout).map_err(|problem| {
+        let answer = DeployAnswer::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
                 "print one JSON object with `host` to standard output, and all else to standard error (`>&2`)",
             )
@@ -195,44 +183,56 @@ impl Platform for Command {
                 parameters.deploy
             ));
         }
-        deployed(answer, parameters, order)
+        deployed(answer, parameters, spec)
     }
 
-    fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()> {
-        let parameters: Parameters = parameters::of(order)?;
+    fn delete(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &CommandParameters,
+        deployed: Option<&Deployed>,
+    ) -> Result<()> {
         if deployed.is_none() {
-            kill_interrupted("deploy", order);
+            kill_interrupted("deploy", spec);
         }
-        kill_interrupted("delete", order);
-        let script = parameters.script("delete", &parameters.delete, order);
+        kill_interrupted("delete", spec);
+        let script = parameters.script("delete", &parameters.delete, spec);
         let data = deployed.map(|deployed| &deployed.data);
         script.run(data, &|_| {}).map(drop)
     }
 
-    fn restart(&self, order: &Order, deployed: &Deployed) -> Result<()> {
-        let parameters: Parameters = parameters::of(order)?;
+    fn restart(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &CommandParameters,
+        deployed: &Deployed,
+    ) -> Result<()> {
         let Some(program) = &parameters.restart else {
-            let message = format!("target `{}` has no `restart`", order.target);
+            let message = format!("target `{}` has no `restart`", spec.target);
             return Err(Error::new(ErrorKind::Infra, message));
         };
-        let script = parameters.script("restart", program, order);
+        let script = parameters.script("restart", program, spec);
         script.run(Some(&deployed.data), &|_| {}).map(drop)
     }
 
-    fn find(&self, label: &str, like: Option<&Order>) -> Result<Vec<Found>> {
+    fn find(
+        &self,
+        label: &str,
+        like: Option<(&InstanceSpec, &CommandParameters)>,
+    ) -> Result<Vec<Found>> {
         // Only a playbook knows the program.
-        let Some(order) = like else {
+        let program = like.and_then(|(spec, parameters)| {
+            let program = parameters.list.as_ref()?;
+            Some((spec, parameters, program))
+        });
+        let Some((spec, parameters, program)) = program else {
             return Ok(Vec::new());
         };
-        let parameters: Parameters = parameters::of(order)?;
-        let Some(program) = &parameters.list else {
-            return Ok(Vec::new());
-        };
-        let order = &Order {
+        let spec = &InstanceSpec {
             label: label.to_owned(),
-            ..order.clone()
+            ..spec.clone()
         };
-        let script = parameters.script("list", program, order);
+        let script = parameters.script("list", program, spec);
         let finished = script.run(None, &|_| {})?;
         let found = Listed::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
@@ -246,13 +246,13 @@ impl Platform for Command {
     }
 }
 
-impl Parameters {
+impl CommandParameters {
     /// A call of one of the programs.
     fn script<'a>(
         &'a self,
         action: &'static str,
         program: &'a Program,
-        order: &'a Order,
+        spec: &'a InstanceSpec,
     ) -> Script<'a> {
         let timeout = match action {
             "delete" => self.delete_timeout,
@@ -261,7 +261,7 @@ impl Parameters {
         Script {
             action,
             program,
-            order,
+            spec,
             timeout: timeout.0,
             params: &self.params,
             env: &self.env,
@@ -269,33 +269,37 @@ impl Parameters {
     }
 }
 
-/// Where the host key of a machine is recorded when it is first reached.
-fn recorded_keys(order: &Order) -> PathBuf {
-    order.scratch.join("known_hosts")
+/// The file in which the host key of a machine is recorded at the first connection.
+fn recorded_keys(spec: &InstanceSpec) -> PathBuf {
+    spec.scratch.join("known_hosts")
 }
 
-/// What an answer means, the parameters filling in.
-fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Result<Deployed> {
+/// The instance that an answer describes; parameters fill in for absent keys.
+fn deployed(
+    answer: DeployAnswer,
+    parameters: &CommandParameters,
+    spec: &InstanceSpec,
+) -> Result<Deployed> {
     let port = answer.port.or(parameters.port).map(NonZeroU16::get);
     let user = answer.user.clone().or_else(|| parameters.user.clone());
-    let from = |path: PathBuf| parameters::path(&order.directory, &path);
+    let from = |path: &PathBuf| values::path(&spec.directory, path);
     let reach = match answer.transport {
-        _ if parameters.exec.is_some() => programs(&answer, &parameters, order)?,
-        Transport::Local => Reach::Local {
-            directory: order.scratch.clone(),
+        _ if parameters.exec.is_some() => programs(&answer, parameters, spec)?,
+        AnswerTransport::Local => Reach::Local {
+            directory: spec.scratch.clone(),
             env: BTreeMap::new(),
             inherit: None,
             user: None,
         },
-        Transport::Ssh => Reach::Ssh(SshReach {
+        AnswerTransport::Ssh => Reach::Ssh(SshReach {
             host: answer.host.clone(),
             port,
             user: user.clone(),
-            identity: parameters.identity.map(from),
+            identity: parameters.identity.as_ref().map(from),
             trust_first: parameters.known_hosts.is_none(),
-            known_hosts: Some(match parameters.known_hosts {
+            known_hosts: Some(match &parameters.known_hosts {
                 Some(written) => from(written),
-                None => recorded_keys(order),
+                None => recorded_keys(spec),
             }),
             ..SshReach::default()
         }),
@@ -309,21 +313,25 @@ fn deployed(answer: Answer, parameters: Parameters, order: &Order) -> Result<Dep
     })
 }
 
-/// The programs by which an instance is reached.
-fn programs(answer: &Answer, parameters: &Parameters, order: &Order) -> Result<Reach> {
+/// The programs that reach an instance.
+fn programs(
+    answer: &DeployAnswer,
+    parameters: &CommandParameters,
+    spec: &InstanceSpec,
+) -> Result<Reach> {
     let words = |key, program: &Option<Program>| {
-        let program = program.as_ref().map(|program| program.words(key, order));
+        let program = program.as_ref().map(|program| program.words(key, spec));
         program.transpose()
     };
     let data = Value::Object(answer.data.clone());
-    let request = Request::new("exec", order, &parameters.params, Some(&data)).json();
+    let request = ProgramRequest::new("exec", spec, &parameters.params, Some(&data)).json();
     Ok(Reach::Programs(Box::new(ProgramReach {
         exec: words("exec", &parameters.exec)?.unwrap_or_default(),
         put: words("put", &parameters.put)?,
         get: words("get", &parameters.get)?,
-        directory: order.directory.clone(),
+        directory: spec.directory.clone(),
         request: String::from_utf8_lossy(request.trim_ascii_end()).into_owned(),
-        env: parameters::bound_env(order, &parameters.env),
+        env: values::bound_env(spec, &parameters.env),
     })))
 }
 

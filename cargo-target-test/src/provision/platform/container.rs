@@ -1,11 +1,10 @@
 //! Platform `container`: containers of docker or podman.
 //!
-//! Owns what a container is made of and the engine's calls. Must not know how commands run in one (the transport
-//! does).
+//! Owns the calls of the engine. Must not know how commands run in a container (the transport does).
 //!
-//! A container is named by its instance's unique name and carries the pool's label. Nothing need run in it: commands
-//! come by the engine's `exec`, unless SSH is asked for. It shares its host's kernel, and so `/proc`'s boot id: what a
-//! restart changes is the start time of its first process.
+//! A container has its instance's unique name and carries the pool's label. It needs no server: commands run by the
+//! engine's `exec`, unless SSH is asked for. It shares the kernel and the boot id of its host: a restart changes the
+//! start time of its first process.
 //!
 //! An imported root file system stays as an image, named by its content, for the next instance.
 
@@ -16,16 +15,15 @@ mod parameters;
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 use rustix::process::Pid;
-use serde::de::Error as _;
 use serde_json::{Value, json};
 
 use self::{
     engine::Engine,
-    parameters::{Parameters, Pull, Transport},
+    parameters::{ContainerParameters, ContainerTransport, Pull},
 };
 use super::{
-    Demand, Deployed, Found, Order, Platform, only_first,
-    parameters::{self as common, path, wrong},
+    Deployed, FIRST_STATE, Footprint, Found, InstanceSpec, Platform, cannot,
+    values::{self, path, wrong},
 };
 use crate::{
     connect::{Reach, SshReach},
@@ -34,56 +32,43 @@ use crate::{
     secret::Lookup,
 };
 
-/// Has the pool's label as its value.
+/// The label whose value is the pool's label.
 const LABEL: &str = "cargo-target-test";
-/// Has the instance's unique name as its value.
+/// The label whose value is the instance's unique name.
 const UNIQUE: &str = "cargo-target-test.unique";
 
-/// The images of remembered states; their tags are the instances' unique names.
+/// The name of images of remembered states; the tag is the instance's unique name.
 const STATES: &str = "localhost/cargo-target-test-state";
 
 /// Platform `container`.
 #[derive(Debug)]
-pub struct Container;
+pub struct ContainerPlatform;
 
-impl Platform for Container {
+impl Platform for ContainerPlatform {
+    type Parameters = ContainerParameters;
+
     fn name(&self) -> &'static str {
         "container"
     }
 
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        let value = common::normalised::<Parameters>(table)?;
-        let parameters: Parameters =
-            serde_json::from_value(value.clone()).map_err(toml::de::Error::custom)?;
-        match parameters.problem() {
-            Some(problem) => Err(toml::de::Error::custom(problem)),
-            None => Ok(value),
-        }
+    fn validate(&self, parameters: &ContainerParameters) -> Result<(), String> {
+        parameters.validate().map_err(str::to_owned)
     }
 
-    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
-        common::sizes(parameters)
+    fn capabilities(&self, parameters: &ContainerParameters) -> BTreeMap<String, String> {
+        values::sizes(parameters)
     }
 
-    fn schema(&self) -> schemars::Schema {
-        schemars::schema_for!(Parameters)
-    }
-
-    fn makes_machines(&self) -> bool {
-        true
-    }
-
-    fn check(&self, order: &Order) -> Result<()> {
-        let parameters: Parameters = common::of(order)?;
-        common::check_file(order, "rootfs", parameters.rootfs.as_deref())?;
-        common::check_file(order, "identity", parameters.identity.as_deref())?;
+    fn check(&self, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<()> {
+        values::check_file(spec, "rootfs", parameters.rootfs.as_deref())?;
+        values::check_file(spec, "identity", parameters.identity.as_deref())?;
         for mount in &parameters.mounts {
             let host = path(
-                &order.directory,
+                &spec.directory,
                 mount.split(':').next().unwrap_or_default().as_ref(),
             );
             if !host.exists() {
-                let (target, host) = (&order.target, host.display());
+                let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
                     "`mounts` of target `{target}`: there is no `{host}`"
                 )));
@@ -92,89 +77,124 @@ impl Platform for Container {
         Ok(())
     }
 
-    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
-        let parameters: Parameters = common::of(order)?;
-        let env = common::bound_env(order, &parameters.env);
-        Ok(common::lookups(env.into_values()))
+    fn secrets(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+    ) -> Result<Vec<Lookup>> {
+        let env = values::bound_env(spec, &parameters.env);
+        Ok(values::lookups(env.into_values()))
     }
 
-    fn demand(&self, order: &Order) -> Result<Demand> {
-        let parameters: Parameters = common::of(order)?;
-        Ok(Demand {
+    fn footprint(&self, parameters: &ContainerParameters) -> Footprint {
+        Footprint {
             memory: parameters.memory.map_or(0, |size| size.0),
-            ..Demand::default()
-        })
+            ..Footprint::default()
+        }
     }
 
-    fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed> {
-        let parameters: Parameters = common::of(order)?;
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+        progress: &dyn Fn(&str),
+    ) -> Result<Deployed> {
         let engine = Engine::choose(parameters.engine.as_deref())?;
-        // Of an earlier call that was interrupted.
-        remove(&engine, order)?;
-        let image = image(&engine, order, &parameters, progress)?;
-        start(&engine, order, parameters, &image)
+        // An earlier call may have been interrupted.
+        remove(&engine, spec)?;
+        let image = image(&engine, spec, parameters, progress)?;
+        start(&engine, spec, parameters, &image)
     }
 
     fn can_restore(&self) -> bool {
         true
     }
 
-    /// The state is an image of its own.
-    fn snapshot(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<()> {
-        only_first(self, order, name)?;
-        let label = format!("LABEL {LABEL}={}", order.label);
-        let commit = ["commit", "--change", &label, &order.unique, &state(order)];
+    /// Commits the container to an image.
+    fn snapshot(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &ContainerParameters,
+        deployed: &Deployed,
+        name: &str,
+    ) -> Result<()> {
+        only_first(self, spec, name)?;
+        let label = format!("LABEL {LABEL}={}", spec.label);
+        let commit = ["commit", "--change", &label, &spec.unique, &state(spec)];
         engine_of(deployed)?.run(commit).map(drop)
     }
 
-    /// A new container of that image.
-    fn restore(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<Deployed> {
-        only_first(self, order, name)?;
-        let mut parameters: Parameters = common::of(order)?;
-        let (engine, state) = (engine_of(deployed)?, state(order));
+    /// Replaces the container by one of the committed image.
+    fn restore(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+        deployed: &Deployed,
+        name: &str,
+    ) -> Result<Deployed> {
+        only_first(self, spec, name)?;
+        let (engine, state) = (engine_of(deployed)?, state(spec));
         if !engine.has_image(&state) {
-            let message = format!("no state of `{}` is remembered", order.instance);
+            let message = format!("no state of `{}` is remembered", spec.instance);
             return Err(Error::new(ErrorKind::Infra, message));
         }
-        remove(&engine, order)?;
-        parameters.pull = Pull::Never;
-        start(&engine, order, parameters, &state)
+        remove(&engine, spec)?;
+        let parameters = ContainerParameters {
+            pull: Pull::Never,
+            ..parameters.clone()
+        };
+        start(&engine, spec, &parameters, &state)
     }
 
-    fn delete(&self, order: &Order, _deployed: Option<&Deployed>) -> Result<()> {
-        let parameters: Parameters = common::of(order)?;
+    fn delete(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+        _deployed: Option<&Deployed>,
+    ) -> Result<()> {
         let engine = Engine::choose(parameters.engine.as_deref())?;
-        remove(&engine, order)?;
-        match engine.has_image(&state(order)) {
-            true => engine.run(["rmi", "--force", &state(order)]).map(drop),
+        remove(&engine, spec)?;
+        match engine.has_image(&state(spec)) {
+            true => engine.run(["rmi", "--force", &state(spec)]).map(drop),
             false => Ok(()),
         }
     }
 
-    fn restart(&self, order: &Order, deployed: &Deployed) -> Result<()> {
+    fn restart(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &ContainerParameters,
+        deployed: &Deployed,
+    ) -> Result<()> {
         let engine = engine_of(deployed)?;
         engine
-            .run(["restart", "--time", "1", &order.unique])
+            .run(["restart", "--time", "1", &spec.unique])
             .map(drop)
     }
 
-    fn check_alive(&self, order: &Order, deployed: &Deployed) -> Result<()> {
+    fn check_alive(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &ContainerParameters,
+        deployed: &Deployed,
+    ) -> Result<()> {
         let number = |key: &str| deployed.data.get(key).and_then(Value::as_u64);
         let pid = number("pid").and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if pid.is_some_and(|pid| process::start_time(pid) == number("started")) {
             return Ok(());
         }
         // It was restarted, or has ended.
-        main_process(&engine_of(deployed)?, order).map(drop)
+        engine_of(deployed)?.main_process(spec).map(drop)
     }
 
-    fn find(&self, label: &str, like: Option<&Order>) -> Result<Vec<Found>> {
+    fn find(
+        &self,
+        label: &str,
+        like: Option<(&InstanceSpec, &ContainerParameters)>,
+    ) -> Result<Vec<Found>> {
         let engines = match like {
             None => Engine::all(),
-            Some(order) => {
-                let parameters: Parameters = common::of(order)?;
-                vec![Engine::choose(parameters.engine.as_deref())?]
-            }
+            Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
         };
         let mut found = Vec::new();
         for engine in engines {
@@ -198,7 +218,7 @@ impl Platform for Container {
                 deployed: None,
             };
             found.extend(names.lines().map(|name| one("container", name)));
-            // A container of the same name takes its state along when it is deleted.
+            // The state of a container is deleted with the container.
             let alone = states.filter(|state| !names.lines().any(|name| name == *state));
             found.extend(alone.map(|state| one("the remembered state of container", state)));
         }
@@ -206,25 +226,39 @@ impl Platform for Container {
     }
 }
 
-/// The image that an instance's state is remembered in.
-fn state(order: &Order) -> String {
-    format!("{STATES}:{}", order.unique)
+/// Refuses names of states other than the first: restoring replaces the container, under the commands of a test.
+fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> Result<()> {
+    let other = || {
+        let what = "remember more than the first state of";
+        cannot(platform.name(), what, spec)
+    };
+    (name == FIRST_STATE).then_some(()).ok_or_else(other)
+}
+
+/// The image with the instance's remembered state.
+fn state(spec: &InstanceSpec) -> String {
+    format!("{STATES}:{}", spec.unique)
 }
 
 /// Starts the container.
-fn start(engine: &Engine, order: &Order, parameters: Parameters, image: &str) -> Result<Deployed> {
-    let arguments = line::arguments(order, &parameters, image);
+fn start(
+    engine: &Engine,
+    spec: &InstanceSpec,
+    parameters: &ContainerParameters,
+    image: &str,
+) -> Result<Deployed> {
+    let arguments = line::arguments(spec, parameters, image);
     let arguments = arguments.iter().map(String::as_str);
-    let env = common::values(&common::bound_env(order, &parameters.env))?;
+    let env = values::values(&values::bound_env(spec, &parameters.env))?;
     engine.within(START, arguments, |command| command.envs(env))?;
-    let pid = main_process(engine, order)?;
+    let pid = engine.main_process(spec)?;
     let reach = match parameters.transport {
-        Transport::Exec => Reach::Container {
+        ContainerTransport::Exec => Reach::Container {
             engine: engine.0.clone(),
-            container: order.unique.clone(),
+            container: spec.unique.clone(),
             user: parameters.user.clone(),
         },
-        Transport::Ssh => Reach::Ssh(ssh(engine, order, &parameters)?),
+        ContainerTransport::Ssh => Reach::Ssh(ssh(engine, spec, parameters)?),
     };
     let port = match &reach {
         Reach::Ssh(reach) => reach.port,
@@ -235,28 +269,28 @@ fn start(engine: &Engine, order: &Order, parameters: Parameters, image: &str) ->
         host: if port.is_some() {
             "127.0.0.1"
         } else {
-            &order.unique
+            &spec.unique
         }
         .to_owned(),
         port,
-        user: parameters.user,
-        data: json!({ "engine": engine.0, "container": order.unique, "pid": pid, "started": started }),
+        user: parameters.user.clone(),
+        data: json!({ "engine": engine.0, "container": spec.unique, "pid": pid, "started": started }),
         reach,
     })
 }
 
-/// How long a container may take to start.
+/// The time limit for the start of a container.
 const START: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// The image, fetched or imported where that has to be.
+/// Returns the image, fetched or imported if it is missing.
 fn image(
     engine: &Engine,
-    order: &Order,
-    parameters: &Parameters,
+    spec: &InstanceSpec,
+    parameters: &ContainerParameters,
     progress: &dyn Fn(&str),
 ) -> Result<String> {
     if let Some(rootfs) = &parameters.rootfs {
-        return engine.import(&path(&order.directory, rootfs));
+        return engine.import(&path(&spec.directory, rootfs));
     }
     let image = parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);
@@ -274,52 +308,6 @@ fn image(
     Ok(image)
 }
 
-/// The number of the container's first process.
-///
-/// # Errors
-/// How it ended, with its last words.
-fn main_process(engine: &Engine, order: &Order) -> Result<i32> {
-    let name = &order.instance;
-    let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
-    let state = engine
-        .run([
-            "inspect",
-            "--type",
-            "container",
-            "--format",
-            format,
-            &order.unique,
-        ])
-        .map_err(|error| {
-            let message = format!("the container of `{name}` is gone");
-            Error::new(ErrorKind::Infra, message).with_source(error)
-        })?;
-    let words: Vec<_> = state.split_whitespace().collect();
-    if let ["true", pid, ..] = words.as_slice() {
-        return pid.parse().map_err(|_| {
-            let message = format!("`{}` tells no process of `{name}`", engine.0);
-            Error::new(ErrorKind::Infra, message)
-        });
-    }
-    let why = match words.as_slice() {
-        [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
-        [_, _, code, ..] => format!("ended with exit code {code}"),
-        _ => "does not run".to_owned(),
-    };
-    let last = engine
-        .run(["logs", "--tail", "15", &order.unique])
-        .unwrap_or_default();
-    let last = if last.is_empty() {
-        last
-    } else {
-        format!("; its last words:\n{last}")
-    };
-    Err(Error::new(
-        ErrorKind::Infra,
-        format!("the container of `{name}` {why}{last}"),
-    ))
-}
-
 fn engine_of(deployed: &Deployed) -> Result<Engine> {
     let engine = deployed.data.get("engine").and_then(Value::as_str);
     engine
@@ -332,36 +320,36 @@ fn engine_of(deployed: &Deployed) -> Result<Engine> {
         })
 }
 
-fn ssh(engine: &Engine, order: &Order, parameters: &Parameters) -> Result<SshReach> {
+fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<SshReach> {
     let port = parameters.port.map_or(22, NonZeroU16::get).to_string();
-    let published = engine.run(["port", &order.unique, &port])?;
+    let published = engine.run(["port", &spec.unique, &port])?;
     let port = published
         .lines()
         .find_map(|line| line.rsplit(':').next()?.trim().parse().ok());
-    let from = |written: &PathBuf| path(&order.directory, written);
+    let from = |written: &PathBuf| path(&spec.directory, written);
     Ok(SshReach {
         host: "127.0.0.1".to_owned(),
         port,
         user: parameters.user.clone(),
         identity: parameters.identity.as_ref().map(from),
-        known_hosts: Some(order.scratch.join("known_hosts")),
+        known_hosts: Some(spec.scratch.join("known_hosts")),
         trust_first: true,
         ..SshReach::default()
     })
 }
 
-/// Removes the container; that there is none is what we want.
-fn remove(engine: &Engine, order: &Order) -> Result<()> {
-    if !engine.has(&order.unique)? {
+/// Removes the container, if there is one.
+fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
+    if !engine.has(&spec.unique)? {
         return Ok(());
     }
-    let removed = engine.run(["rm", "--force", "--volumes", &order.unique]);
-    match (removed, engine.has(&order.unique)?) {
+    let removed = engine.run(["rm", "--force", "--volumes", &spec.unique]);
+    match (removed, engine.has(&spec.unique)?) {
         (_, false) => Ok(()),
         (Err(error), true) => Err(error),
         (Ok(_), true) => Err(Error::new(
             ErrorKind::Infra,
-            format!("the container of `{}` is still there", order.instance),
+            format!("the container of `{}` is still there", spec.instance),
         )),
     }
 }

@@ -1,21 +1,18 @@
 //! Platform `local`: processes of this machine.
 //!
-//! Owns its parameters and each instance's working folder. What a lease leaves running is swept by
-//! whoever ends the lease, so an instance that is dirty needs no new deploy; what a command left running on purpose
-//! ends with the instance.
+//! Owns each instance's working folder. The end of a lease sweeps what the lease left running, so a dirty instance
+//! needs no new deploy; background processes end with the instance.
 //!
-//! Commands see little of this process's environment: what programs need to be found and to speak the user's
-//! language, but no secrets, and nothing of a build under way. They start in an empty folder of the instance's own,
-//! which is also their `TMPDIR`.
+//! Commands inherit few environment variables: programs are found and speak the user's language, but secrets and the
+//! variables of a running build stay out. They start in an empty folder of the instance, which is also their `TMPDIR`.
 
 use std::{io, path::PathBuf, thread};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{
-    Deployed, Order, Platform,
-    parameters::{self, Env, Name},
+    Deployed, InstanceSpec, Ownership, Platform,
+    values::{self, Env, EnvName},
 };
 use crate::{
     connect::{LocalUser, Reach},
@@ -26,11 +23,11 @@ use crate::{
 
 /// Platform `local`.
 #[derive(Debug)]
-pub struct Local;
+pub struct LocalPlatform;
 
-/// In the environment of everything that an instance runs: its unique name.
+/// The variable that marks every process of an instance with its unique name.
 const MARK: &str = "TARGET_TEST_LOCAL";
-/// What of this process's environment every command sees.
+/// Environment variables that every command inherits.
 const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
@@ -49,130 +46,122 @@ const INHERITED: &[&str] = &[
 /// Parameters of platform `local`: commands run on this machine.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Parameters {
+pub struct LocalParameters {
     /// Environment variables for every command.
     env: Env,
-    /// The names of more environment variables that commands see as they are here.
+    /// Names of more environment variables that commands inherit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    inherit_env: Vec<Name>,
+    inherit_env: Vec<EnvName>,
     /// The user that commands run as; only root can have another one than itself.
     #[serde(
-        deserialize_with = "parameters::user",
+        deserialize_with = "values::user",
         skip_serializing_if = "Option::is_none"
     )]
     user: Option<String>,
 }
 
-impl Platform for Local {
+impl Platform for LocalPlatform {
+    type Parameters = LocalParameters;
+
     fn name(&self) -> &'static str {
         "local"
     }
 
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        parameters::normalised::<Parameters>(table)
-    }
-
-    fn schema(&self) -> schemars::Schema {
-        schemars::schema_for!(Parameters)
-    }
-
-    fn count(&self, _parameters: &Value) -> Option<u32> {
+    fn count(&self, _parameters: &LocalParameters) -> Option<u32> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Some(u32::try_from(cores).unwrap_or(u32::MAX))
     }
 
-    fn makes_machines(&self) -> bool {
-        false
+    fn ownership(&self) -> Ownership {
+        Ownership::Ephemeral
     }
 
-    /// Its folder and processes end with it.
-    fn machines_stay(&self) -> bool {
-        false
-    }
-
-    fn check(&self, order: &Order) -> Result<()> {
-        let parameters: Parameters = parameters::of(order)?;
+    fn check(&self, spec: &InstanceSpec, parameters: &LocalParameters) -> Result<()> {
         match &parameters.user {
-            Some(name) => account(order, name).map(drop),
+            Some(name) => account(spec, name).map(drop),
             None => Ok(()),
         }
     }
 
-    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
-        let parameters: Parameters = parameters::of(order)?;
-        let env = parameters::bound_env(order, &parameters.env);
-        Ok(parameters::lookups(env.into_values()))
+    fn secrets(&self, spec: &InstanceSpec, parameters: &LocalParameters) -> Result<Vec<Lookup>> {
+        let env = values::bound_env(spec, &parameters.env);
+        Ok(values::lookups(env.into_values()))
     }
 
-    fn deploy(&self, order: &Order, _progress: &dyn Fn(&str)) -> Result<Deployed> {
-        let parameters: Parameters = parameters::of(order)?;
-        // Of an earlier call that was interrupted.
-        self.delete(order, None)?;
-        let mut env = parameters::bound_env(order, &parameters.env);
-        env.insert(MARK.to_owned(), order.unique.clone().into());
-        let directory = folder(order, &parameters.user);
-        fs_err::create_dir_all(&directory).map_err(|error| infra(order, "deploy", error))?;
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &LocalParameters,
+        _progress: &dyn Fn(&str),
+    ) -> Result<Deployed> {
+        // An earlier call may have been interrupted.
+        self.delete(spec, parameters, None)?;
+        let mut env = values::bound_env(spec, &parameters.env);
+        env.insert(MARK.to_owned(), spec.unique.clone().into());
+        let directory = folder(spec, &parameters.user);
+        fs_err::create_dir_all(&directory).map_err(|error| infra(spec, "deploy", error))?;
         env.entry("TMPDIR".to_owned())
             .or_insert_with(|| Bound::Plain(directory.to_string_lossy().into_owned()));
         let mut user = None;
         if let Some(name) = &parameters.user {
-            let account = account(order, name)?;
+            let account = account(spec, name)?;
             std::os::unix::fs::chown(&directory, Some(account.user.uid), Some(account.user.gid))
-                .map_err(|error| infra(order, "deploy", error))?;
+                .map_err(|error| infra(spec, "deploy", error))?;
             for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", &account.home)] {
                 env.entry(key.to_owned())
                     .or_insert_with(|| value.clone().into());
             }
             user = Some(account.user);
         }
-        let more = parameters.inherit_env.into_iter().map(|name| name.0);
+        let more = parameters.inherit_env.iter().map(|name| name.0.clone());
         let inherited = INHERITED.iter().map(|name| (*name).to_owned());
+        let reach = Reach::Local {
+            directory,
+            env,
+            inherit: Some(inherited.chain(more).collect()),
+            user,
+        };
+        let ourselves = || std::env::var("USER").ok().filter(|user| !user.is_empty());
         Ok(Deployed {
-            host: "localhost".to_owned(),
-            port: None,
-            user: parameters
-                .user
-                .or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty())),
-            data: json!({}),
-            reach: Reach::Local {
-                directory,
-                env,
-                inherit: Some(inherited.chain(more).collect()),
-                user,
-            },
+            user: parameters.user.clone().or_else(ourselves),
+            ..Deployed::new("localhost", reach)
         })
     }
 
-    fn delete(&self, order: &Order, _deployed: Option<&Deployed>) -> Result<()> {
-        process::kill_marked(MARK, &order.unique);
-        let parameters: Parameters = parameters::of(order)?;
-        match fs_err::remove_dir_all(folder(order, &parameters.user)) {
+    fn delete(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &LocalParameters,
+        _deployed: Option<&Deployed>,
+    ) -> Result<()> {
+        process::kill_marked(MARK, &spec.unique);
+        match fs_err::remove_dir_all(folder(spec, &parameters.user)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(infra(order, "delete", error))
+                Err(infra(spec, "delete", error))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Where an instance's commands start: other users cannot get into the pool.
-fn folder(order: &Order, user: &Option<String>) -> PathBuf {
+/// The folder in which an instance's commands start. Another user cannot enter the pool, so its folder is elsewhere.
+fn folder(spec: &InstanceSpec, user: &Option<String>) -> PathBuf {
     match user {
-        Some(_) => std::env::temp_dir().join(format!("target-test-{}", order.unique)),
-        None => order.scratch.clone(),
+        Some(_) => std::env::temp_dir().join(format!("target-test-{}", spec.unique)),
+        None => spec.scratch.clone(),
     }
 }
 
-/// A user's numbers and home.
+/// A user's ids and home folder.
 struct Account {
     user: LocalUser,
     home: String,
 }
 
-fn account(order: &Order, name: &str) -> Result<Account> {
+fn account(spec: &InstanceSpec, name: &str) -> Result<Account> {
     let wrong = |why: String| {
-        let target = &order.target;
-        parameters::wrong(format!("`user` of target `{target}`: {why}"))
+        let target = &spec.target;
+        values::wrong(format!("`user` of target `{target}`: {why}"))
     };
     if !rustix::process::geteuid().is_root() {
         let hint = format!("run as root, or use platform `ssh` with `user = \"{name}\"`");
@@ -193,10 +182,10 @@ fn account(order: &Order, name: &str) -> Result<Account> {
     }
 }
 
-fn infra(order: &Order, verb: &str, error: io::Error) -> Error {
+fn infra(spec: &InstanceSpec, verb: &str, error: io::Error) -> Error {
     Error::new(
         ErrorKind::Infra,
-        format!("cannot {verb} `{}`", order.instance),
+        format!("cannot {verb} `{}`", spec.instance),
     )
     .with_source(error)
 }

@@ -1,15 +1,13 @@
 //! Platform `qemu`: virtual machines on this host.
 //!
-//! Owns what a machine is made of and the order in which it is. Must not know who waits for it: a deploy is done when
-//! the machine runs, not when it answers.
+//! Owns the steps of a deploy, which ends when the machine runs, not when it answers.
 //!
-//! A machine starts from a kernel or from a disk image, to which it writes in a layer of its own. It has user-mode
-//! networking with its SSH port forwarded to a free port of this host's loopback, its serial console in `console.log`,
-//! and a NoCloud seed that tells it its name and who may log in. It is a process in a session of its own, which
-//! outlives this one; it is found again by its number and start time, and by its environment.
+//! A machine starts from a kernel or from a disk image, and writes to a layer of its own. It has user-mode networking
+//! with its SSH port forwarded to a free port of this host's loopback, its serial console in `console.log`, and a
+//! NoCloud seed with its name and its login. It is a process in a session of its own, which outlives the tool and is
+//! found again by its pid and start time, and by its environment.
 //!
-//! Deleting switches it off: what was in it is not wanted any more. A machine that has something to say when it powers
-//! down gets the time by `shutdown`.
+//! Deleting switches the machine off. `shutdown` gives it time to power down.
 
 mod accel;
 mod disk;
@@ -21,19 +19,18 @@ mod seed;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use serde::de::Error as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::{
-    line::Machine as Line,
-    machine::Machine,
-    parameters::{Disk, Parameters},
+    line::QemuCommand,
+    machine::QemuProcess,
+    parameters::{Disk, QemuParameters},
     qmp::Monitor,
 };
 use super::{
-    Demand, Deployed, Found, Order, Platform,
-    parameters::{self as common, path, wrong},
+    Deployed, Footprint, Found, InstanceSpec, Platform,
     size::Size,
+    values::{self, path, wrong},
 };
 use crate::{
     connect::{Reach, SshReach},
@@ -43,60 +40,47 @@ use crate::{
 
 /// The console's file in a machine's folder.
 const CONSOLE: &str = "console.log";
-/// How long QEMU may take to have a machine running.
+/// The time limit for QEMU to start a machine.
 const START: Duration = Duration::from_secs(60);
-/// What QEMU itself needs beside the machine's memory, in bytes.
+/// Memory of QEMU itself beside the machine's, in bytes.
 const OVERHEAD: u64 = 96 << 20;
-/// What a machine writes to its layers, at a guess, in bytes.
+/// Estimated bytes that a machine writes to each of its layers.
 const WRITES: u64 = 256 << 20;
 
-/// The size of a disk that holds nothing but a remembered state, which lies beyond what the machine could see.
+/// The size of a disk for a remembered state alone, which is stored beyond the part that the machine sees.
 const STATE_DISK: Size = Size(1 << 20);
 
 /// Platform `qemu`.
 #[derive(Debug)]
-pub struct Qemu;
+pub struct QemuPlatform;
 
-impl Platform for Qemu {
+impl Platform for QemuPlatform {
+    type Parameters = QemuParameters;
+
     fn name(&self) -> &'static str {
         "qemu"
     }
 
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        let value = common::normalised::<Parameters>(table)?;
-        let parameters: Parameters =
-            serde_json::from_value(value.clone()).map_err(toml::de::Error::custom)?;
-        match parameters.problem() {
-            Some(problem) => Err(toml::de::Error::custom(problem)),
-            None => Ok(value),
-        }
+    fn validate(&self, parameters: &QemuParameters) -> Result<(), String> {
+        parameters.validate().map_err(str::to_owned)
     }
 
-    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
-        common::sizes(parameters)
+    fn capabilities(&self, parameters: &QemuParameters) -> BTreeMap<String, String> {
+        values::sizes(parameters)
     }
 
-    fn schema(&self) -> schemars::Schema {
-        schemars::schema_for!(Parameters)
-    }
-
-    fn makes_machines(&self) -> bool {
-        true
-    }
-
-    fn check(&self, order: &Order) -> Result<()> {
-        let parameters: Parameters = common::of(order)?;
-        common::check_file(order, "kernel", parameters.kernel.as_deref())?;
-        common::check_file(order, "initrd", parameters.initrd.as_deref())?;
-        common::check_file(order, "identity", parameters.identity.as_deref())?;
-        for (number, disk) in disks(&parameters).iter().enumerate() {
+    fn check(&self, spec: &InstanceSpec, parameters: &QemuParameters) -> Result<()> {
+        values::check_file(spec, "kernel", parameters.kernel.as_deref())?;
+        values::check_file(spec, "initrd", parameters.initrd.as_deref())?;
+        values::check_file(spec, "identity", parameters.identity.as_deref())?;
+        for (number, disk) in disks(parameters).iter().enumerate() {
             if let Disk::Image(written) = disk {
                 let key = if number == 0 && parameters.image.is_some() {
                     "image"
                 } else {
                     "disks"
                 };
-                disk::format(order, key, written)?;
+                disk::format(spec, key, written)?;
             }
         }
         let hint = "Debian and Ubuntu have it in `qemu-system-x86` and `qemu-utils`";
@@ -104,7 +88,7 @@ impl Platform for Qemu {
             which::which(program).map_err(|_| {
                 wrong(format!(
                     "target `{}` needs `{program}`, which is not in PATH",
-                    order.target
+                    spec.target
                 ))
                 .with_hint(hint)
             })?;
@@ -112,113 +96,149 @@ impl Platform for Qemu {
         accel::choose(parameters.accel).map(drop)
     }
 
-    fn demand(&self, order: &Order) -> Result<Demand> {
-        let parameters: Parameters = common::of(order)?;
-        Ok(Demand {
+    fn footprint(&self, parameters: &QemuParameters) -> Footprint {
+        Footprint {
             memory: parameters.memory.0.saturating_add(OVERHEAD),
-            disk: disks(&parameters).len() as u64 * WRITES,
+            disk: disks(parameters).len() as u64 * WRITES,
             cores: parameters.cores.get(),
-        })
+        }
     }
 
-    fn deploy(&self, order: &Order, progress: &dyn Fn(&str)) -> Result<Deployed> {
-        let parameters: Parameters = common::of(order)?;
-        // Of an earlier call that was interrupted.
-        machine::kill(order);
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &QemuParameters,
+        progress: &dyn Fn(&str),
+    ) -> Result<Deployed> {
+        // An earlier call may have been interrupted.
+        machine::kill(spec);
         let accel = accel::choose(parameters.accel)?;
-        let identity = seed::identity(order, &parameters)?;
-        seed::write(order, &parameters.user, &identity)?;
-        let disks = disks(&parameters);
-        let disks = disks
-            .iter()
-            .enumerate()
-            .map(|(number, one)| disk::make(order, number, one));
+        let identity = seed::identity(spec, parameters)?;
+        seed::write(spec, &parameters.user, &identity)?;
+        let disks = disks(parameters);
+        let disks = disks.iter().enumerate();
+        let disks = disks.map(|(number, one)| disk::make(spec, number, one));
         let disks = disks.collect::<Result<Vec<PathBuf>>>()?;
-        // A machine's state is remembered in a disk; one without any gets one for that.
+        // A machine's state is remembered in a disk: a machine without disks gets one for that.
         let state = match disks.is_empty() {
-            true => Some(disk::make(order, 0, &Disk::Empty(STATE_DISK))?),
+            true => Some(disk::make(spec, 0, &Disk::Empty(STATE_DISK))?),
             false => None,
         };
-        let line = Line {
-            name: &order.instance,
-            parameters: &parameters,
+        let command = QemuCommand {
+            name: &spec.instance,
+            parameters,
             accel,
-            directory: &order.directory,
-            folder: &order.scratch,
+            directory: &spec.directory,
+            folder: &spec.scratch,
             disks: &disks,
             state: state.as_deref(),
         };
-        let machine = start(order, &parameters.qemu, &line)?;
-        let port = forwarded_port(order)?;
+        let machine = start(spec, &parameters.qemu, &command)?;
+        let port = forwarded_port(spec)?;
         progress(&format!(
             "boots ({accel}), its console is in {}",
-            console(order).display()
+            console(spec).display()
         ));
-        Ok(Deployed {
+        let reach = Reach::Ssh(SshReach {
             host: "127.0.0.1".to_owned(),
             port: Some(port),
             user: Some(parameters.user.clone()),
-            data: json!({ "accel": accel, "console": console(order), "machine": machine }),
-            reach: Reach::Ssh(SshReach {
-                host: "127.0.0.1".to_owned(),
-                port: Some(port),
-                user: Some(parameters.user),
-                identity: Some(identity),
-                known_hosts: Some(order.scratch.join("known_hosts")),
-                trust_first: true,
-                ..SshReach::default()
-            }),
+            identity: Some(identity),
+            known_hosts: Some(spec.scratch.join("known_hosts")),
+            trust_first: true,
+            ..SshReach::default()
+        });
+        Ok(Deployed {
+            data: json!({ "accel": accel, "console": console(spec), "machine": machine }),
+            ..Deployed::new("127.0.0.1", reach)
         })
     }
 
-    fn delete(&self, order: &Order, deployed: Option<&Deployed>) -> Result<()> {
-        let parameters: Parameters = common::of(order)?;
+    fn delete(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &QemuParameters,
+        deployed: Option<&Deployed>,
+    ) -> Result<()> {
         if let (Some(limit), Some(machine)) = (parameters.shutdown, deployed.and_then(machine_of)) {
-            machine.power_down(order, limit.0);
+            machine.power_down(spec, limit.0);
         }
-        machine::kill(order);
-        match machine::labelled(&order.label).contains(&order.unique) {
+        machine::kill(spec);
+        match machine::labelled(&spec.label).contains(&spec.unique) {
             true => Err(Error::new(
                 ErrorKind::Infra,
-                format!("the virtual machine of `{}` does not end", order.instance),
+                format!("the virtual machine of `{}` does not end", spec.instance),
             )),
             false => Ok(()),
         }
     }
 
-    fn restart(&self, order: &Order, _deployed: &Deployed) -> Result<()> {
-        machine::reset(order)
+    fn restart(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &QemuParameters,
+        _deployed: &Deployed,
+    ) -> Result<()> {
+        machine::reset(spec)
     }
 
     fn can_restore(&self) -> bool {
         true
     }
 
-    fn snapshot(&self, order: &Order, _deployed: &Deployed, name: &str) -> Result<()> {
-        machine::remember(order, name)
+    fn snapshot(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &QemuParameters,
+        _deployed: &Deployed,
+        name: &str,
+    ) -> Result<()> {
+        machine::remember(spec, name)
     }
 
-    fn restore(&self, order: &Order, deployed: &Deployed, name: &str) -> Result<Deployed> {
-        machine::go_back(order, name)?;
+    fn restore(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &QemuParameters,
+        deployed: &Deployed,
+        name: &str,
+    ) -> Result<Deployed> {
+        machine::go_back(spec, name)?;
         Ok(deployed.clone())
     }
 
-    fn link(&self, order: &Order, _deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
-        machine::link(order, nic, up)
+    fn link(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &QemuParameters,
+        _deployed: &Deployed,
+        nic: u32,
+        up: bool,
+    ) -> Result<()> {
+        machine::link(spec, nic, up)
     }
 
-    fn check_alive(&self, order: &Order, deployed: &Deployed) -> Result<()> {
+    fn check_alive(
+        &self,
+        spec: &InstanceSpec,
+        _parameters: &QemuParameters,
+        deployed: &Deployed,
+    ) -> Result<()> {
         match machine_of(deployed) {
-            Some(machine) => machine.check(order),
+            Some(machine) => machine.check(spec),
             None => Ok(()),
         }
     }
 
-    fn console(&self, order: &Order) -> Option<PathBuf> {
-        Some(console(order))
+    fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
+        Some(console(spec))
     }
 
-    fn find(&self, label: &str, _like: Option<&Order>) -> Result<Vec<Found>> {
+    fn find(
+        &self,
+        label: &str,
+        _like: Option<(&InstanceSpec, &QemuParameters)>,
+    ) -> Result<Vec<Found>> {
         let found = |unique: String| Found {
             what: format!("virtual machine `{unique}`"),
             unique,
@@ -229,12 +249,12 @@ impl Platform for Qemu {
     }
 }
 
-fn console(order: &Order) -> PathBuf {
-    order.scratch.join(CONSOLE)
+fn console(spec: &InstanceSpec) -> PathBuf {
+    spec.scratch.join(CONSOLE)
 }
 
-/// The image first.
-fn disks(parameters: &Parameters) -> Vec<Disk> {
+/// All disks, the image first.
+fn disks(parameters: &QemuParameters) -> Vec<Disk> {
     let image = parameters.image.clone().map(Disk::Image);
     image
         .into_iter()
@@ -242,45 +262,41 @@ fn disks(parameters: &Parameters) -> Vec<Disk> {
         .collect()
 }
 
-fn machine_of(deployed: &Deployed) -> Option<Machine> {
+fn machine_of(deployed: &Deployed) -> Option<QemuProcess> {
     serde_json::from_value(deployed.data.get("machine")?.clone()).ok()
 }
 
 /// Starts QEMU, which goes into the background once the machine runs.
-fn start(order: &Order, program: &str, line: &Line<'_>) -> Result<Machine> {
-    let pid_file = order.scratch.join("pid");
+fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<QemuProcess> {
+    let pid_file = spec.scratch.join("pid");
     let mut command = process::command(program);
     command
         .args(line.arguments())
         .arg("-pidfile")
         .arg(&pid_file);
-    command.current_dir(&order.scratch);
-    machine::mark(&mut command, order);
+    command.current_dir(&spec.scratch);
+    machine::mark(&mut command, spec);
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     if !finished.status.success() {
         let words = String::from_utf8_lossy(&finished.stderr);
-        let message = format!(
-            "QEMU would not start `{}`: {}",
-            order.instance,
-            words.trim()
-        );
+        let message = format!("QEMU would not start `{}`: {}", spec.instance, words.trim());
         return Err(Error::new(ErrorKind::Infra, message));
     }
     let pid = fs_err::read_to_string(pid_file)?;
     let pid = pid.trim().parse().map_err(|_| {
         Error::new(
             ErrorKind::Infra,
-            format!("QEMU left no process for `{}`", order.instance),
+            format!("QEMU left no process for `{}`", spec.instance),
         )
     })?;
-    Ok(Machine::of(pid))
+    Ok(QemuProcess::of(pid))
 }
 
-/// The port of this host that QEMU found free and forwards.
-fn forwarded_port(order: &Order) -> Result<u16> {
-    let text = Monitor::connect(&order.scratch)?.tell("info usernet")?;
+/// The port of this host that QEMU chose and forwards.
+fn forwarded_port(spec: &InstanceSpec) -> Result<u16> {
+    let text = Monitor::connect(&spec.scratch)?.tell("info usernet")?;
     read_port(&text).ok_or_else(|| {
-        let message = format!("QEMU forwards no port to `{}`: {text}", order.instance);
+        let message = format!("QEMU forwards no port to `{}`: {text}", spec.instance);
         Error::new(ErrorKind::Infra, message)
     })
 }

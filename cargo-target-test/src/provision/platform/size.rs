@@ -1,6 +1,6 @@
 //! Sizes in parameters: `512 MiB`.
 //!
-//! Owns their syntax, which is that of requirements.
+//! Owns their syntax, the same as in requirements.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Size(pub(super) u64);
 
-/// The first that divides a size is how it is written.
+/// Units with their number of bytes. A size is written in the first that divides it.
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -33,7 +33,7 @@ impl Size {
         (bytes >= 1.0 && bytes < u64::MAX as f64).then_some(Self(bytes as u64))
     }
 
-    /// Whole MiB, rounded up.
+    /// Returns the size in MiB, rounded up.
     pub(super) fn mib(self) -> u64 {
         self.0.div_ceil(1 << 20)
     }
@@ -57,13 +57,13 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(Visitor)
+        from.deserialize_str(SizeVisitor)
     }
 }
 
-struct Visitor;
+struct SizeVisitor;
 
-impl de::Visitor<'_> for Visitor {
+impl de::Visitor<'_> for SizeVisitor {
     type Value = Size;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

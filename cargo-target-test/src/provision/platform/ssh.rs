@@ -1,7 +1,7 @@
 //! Platform `ssh`: machines that exist already and answer SSH.
 //!
-//! Owns the list of hosts and what makes two of them one machine. Makes nothing, deletes nothing and
-//! connects to nothing: whether a host answers is for those who use it to find out.
+//! Owns the list of hosts, and which of them are one machine. Must not connect: whether a host answers shows when the
+//! instance is prepared.
 
 mod host;
 
@@ -12,12 +12,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use self::host::Host;
+use self::host::SshHost;
 use super::{
-    Deployed, Order, Platform,
-    parameters::{self, Limit},
+    Deployed, InstanceSpec, Ownership, Platform,
+    values::{self, Limit},
 };
 use crate::{
     connect::{
@@ -30,18 +29,18 @@ use crate::{
 
 /// Platform `ssh`.
 #[derive(Debug)]
-pub struct Ssh;
+pub struct SshPlatform;
 
 /// Parameters of platform `ssh`: existing machines, one instance each.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Parameters {
+pub struct SshParameters {
     /// The machines: aliases of `~/.ssh/config`, `host`, `user@host`, `user@host:port`, `[v6]:port`.
     #[serde(deserialize_with = "host::list")]
     #[schemars(length(min = 1))]
     hosts: Vec<String>,
     /// The login name for hosts written without one; by default what `~/.ssh/config` says.
-    #[serde(default, deserialize_with = "parameters::user")]
+    #[serde(default, deserialize_with = "values::user")]
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// The port for hosts written without one; by default what `~/.ssh/config` says.
@@ -50,8 +49,8 @@ struct Parameters {
     /// The private key file, relative to the playbook; by default what `~/.ssh/config` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
-    /// The login's password, for hosts that take it, and for `sudo`: best a reference, such as `{ env = "LAB_PASSWORD" }`.
-    /// Where keys are named (`identity`, `IdentitiesOnly`), these are tried first.
+    /// The login's password, for hosts that accept one, and for `sudo`: best a reference, such as `{ env = "LAB_PASSWORD" }`.
+    /// Named keys (`identity`, `IdentitiesOnly`) are tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<Text>,
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
@@ -62,90 +61,88 @@ struct Parameters {
     connect_timeout: Option<Limit>,
 }
 
-impl Platform for Ssh {
+impl Platform for SshPlatform {
+    type Parameters = SshParameters;
+
     fn name(&self) -> &'static str {
         "ssh"
     }
 
-    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
-        parameters::normalised::<Parameters>(table)
+    fn ownership(&self) -> Ownership {
+        Ownership::Existing
     }
 
-    fn schema(&self) -> schemars::Schema {
-        schemars::schema_for!(Parameters)
+    fn count(&self, parameters: &SshParameters) -> Option<u32> {
+        u32::try_from(parameters.hosts.len()).ok()
     }
 
-    fn count(&self, parameters: &Value) -> Option<u32> {
-        let hosts = parameters.get("hosts")?.as_array()?;
-        u32::try_from(hosts.len()).ok()
-    }
-
-    fn exclusive(&self, order: &Order) -> Result<Option<String>> {
-        let config = ssh_config::resolve(&reach(order)?)?;
+    fn exclusive(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<Option<String>> {
+        let config = ssh_config::resolve(&reach(spec, parameters)?)?;
         machine(&config).map(Some)
     }
 
-    fn makes_machines(&self) -> bool {
-        false
+    fn check(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<()> {
+        reach(spec, parameters)?;
+        values::check_file(spec, "identity", parameters.identity.as_deref())?;
+        values::check_file(spec, "known-hosts", parameters.known_hosts.as_deref())
     }
 
-    fn check(&self, order: &Order) -> Result<()> {
-        let parameters: Parameters = parameters::of(order)?;
-        reach(order)?;
-        parameters::check_file(order, "identity", parameters.identity.as_deref())?;
-        parameters::check_file(order, "known-hosts", parameters.known_hosts.as_deref())
+    fn secrets(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<Vec<Lookup>> {
+        Ok(values::lookups(reach(spec, parameters)?.password))
     }
 
-    fn secrets(&self, order: &Order) -> Result<Vec<Lookup>> {
-        Ok(parameters::lookups(reach(order)?.password))
-    }
-
-    fn deploy(&self, order: &Order, _progress: &dyn Fn(&str)) -> Result<Deployed> {
-        let reach = reach(order)?;
+    fn deploy(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &SshParameters,
+        _progress: &dyn Fn(&str),
+    ) -> Result<Deployed> {
+        let reach = reach(spec, parameters)?;
         let config = ssh_config::resolve(&reach)?;
         Ok(Deployed {
-            host: config.hostname,
             port: Some(config.port),
             user: Some(config.user),
-            data: json!({}),
-            reach: Reach::Ssh(reach),
+            ..Deployed::new(config.hostname, Reach::Ssh(reach))
         })
     }
 
-    fn delete(&self, _order: &Order, _deployed: Option<&Deployed>) -> Result<()> {
+    fn delete(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &SshParameters,
+        _deployed: Option<&Deployed>,
+    ) -> Result<()> {
         Ok(())
     }
 }
 
-/// How the order's host is reached.
-fn reach(order: &Order) -> Result<SshReach> {
-    let parameters: Parameters = parameters::of(order)?;
-    let Some(written) = parameters.hosts.get(order.index as usize) else {
-        let (target, hosts) = (&order.target, parameters.hosts.len());
+/// The address of the instance's host.
+fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
+    let Some(written) = parameters.hosts.get(spec.index as usize) else {
+        let (target, hosts) = (&spec.target, parameters.hosts.len());
         let message = format!(
             "target `{target}` has {hosts} host(s), none for `{}`",
-            order.instance
+            spec.instance
         );
-        return Err(parameters::wrong(message)
+        return Err(values::wrong(message)
             .with_hint("lower its `count`, or leave that out: each host is one instance"));
     };
-    let host: Host = written.parse().map_err(parameters::wrong)?;
-    let from = |path: PathBuf| parameters::path(&order.directory, &path);
+    let host: SshHost = written.parse().map_err(values::wrong)?;
+    let from = |path: &PathBuf| values::path(&spec.directory, path);
     Ok(SshReach {
         host: host.name,
         port: host.port.or(parameters.port).map(NonZeroU16::get),
-        user: host.user.or(parameters.user),
-        identity: parameters.identity.map(from),
-        password: (parameters.password.as_ref())
-            .map(|text| parameters::bound(order, "password", text)),
-        known_hosts: parameters.known_hosts.map(from),
+        user: host.user.or_else(|| parameters.user.clone()),
+        identity: parameters.identity.as_ref().map(from),
+        password: (parameters.password.as_ref()).map(|text| values::bound(spec, "password", text)),
+        known_hosts: parameters.known_hosts.as_ref().map(from),
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
     })
 }
 
-/// The one name of a machine under all its names: `10.0.0.7:22`, `[fd00::7]:22`. Behind a jump host
-/// names mean what they mean there, so the jump is part of it: `jump>inner:22`.
+/// Returns one name for a machine that has several: `10.0.0.7:22`, `[fd00::7]:22`. Behind a jump host a name is the
+/// jump host's to resolve, so the jump is part of it: `jump>inner:22`.
 fn machine(config: &SshConfig) -> Result<String> {
     let (name, port) = (config.hostname.as_str(), config.port);
     let via = config.proxy_jump.as_ref().or(config.proxy_command.as_ref());

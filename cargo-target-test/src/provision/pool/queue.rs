@@ -207,7 +207,7 @@ impl Search {
             match lease::take(locked, record)? {
                 Taken::Busy(holder) if ours => self.busy.push(holder),
                 Taken::Busy(_) => {}
-                Taken::Free(free) if record.made && free.died.is_some() => {
+                Taken::Free(free) if record.ownership.is_created() && free.died.is_some() => {
                     self.dirty.insert(record.id.clone(), free);
                 }
                 Taken::Free(free) => {

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::provision::platform::{Demand, Deployed, Order};
+use crate::provision::platform::{Deployed, Footprint, InstanceSpec, Ownership};
 
 /// The version of `pool.json` that this code writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -51,11 +51,15 @@ pub struct Record {
     /// The same as its order's `unique`: `tt-1f3a9c-12`.
     pub id: String,
     /// What makes and deletes it; names the instance, its target and its index.
-    pub order: Order,
+    pub order: InstanceSpec,
     /// The platform's name.
     pub platform: String,
-    /// Whether the platform makes machines: then a dirty one is deleted, else only forgotten.
-    pub made: bool,
+    /// The path of the tool that made the record: only that tool may know the platform. `None` in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Who owns the machine. A flag `made` in older records.
+    #[serde(alias = "made")]
+    pub ownership: Ownership,
     /// What the hash is made of, for saying what changed.
     pub keys: BTreeMap<String, String>,
     /// Instances of one target with equal hashes serve each other's tests.
@@ -74,7 +78,7 @@ pub struct Record {
     pub deployed: Option<Deployed>,
     /// What it takes of this host.
     #[serde(default)]
-    pub demand: Demand,
+    pub demand: Footprint,
     /// What is to happen when it is dirty, which must not be forgotten at the end of a run.
     #[serde(default)]
     pub when_dirty: WhenDirty,

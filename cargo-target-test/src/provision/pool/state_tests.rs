@@ -9,7 +9,7 @@ use crate::connect::Reach;
 pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
     Record {
         id: id.to_owned(),
-        order: Order {
+        order: InstanceSpec {
             instance: format!("{target}-{index}"),
             target: target.to_owned(),
             index,
@@ -20,7 +20,8 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
             scratch: PathBuf::new(),
         },
         platform: "fake".to_owned(),
-        made: true,
+        tool: None,
+        ownership: Ownership::Created,
         keys: BTreeMap::new(),
         hash: hash.to_owned(),
         features: Vec::new(),
@@ -29,7 +30,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
         lease: id.to_owned(),
         state: RecordState::Planned,
         deployed: None,
-        demand: Demand::default(),
+        demand: Footprint::default(),
         when_dirty: WhenDirty::Forget,
         facts: Facts::new(),
         kept: false,

@@ -42,7 +42,7 @@ impl Preparation<'_> {
     /// Waits until the instance answers; returns the way to it.
     pub(super) async fn answer(&self) -> Result<Arc<dyn Transport>> {
         let transport = self.connect();
-        if !self.record.made {
+        if !self.record.ownership.is_created() {
             transport.probe(self.patience()).await?;
             return Ok(transport);
         }

@@ -14,7 +14,7 @@ use crate::{
     failpoint,
     provision::{
         capacity::{self, Host, Room},
-        platform::{Demand, Deployed},
+        platform::{Deployed, Footprint},
         pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
     },
 };
@@ -101,7 +101,7 @@ impl Provisioner {
         mut record: Record,
         deployed: Deployed,
     ) -> Result<(Record, RecordState)> {
-        if !record.made {
+        if !record.ownership.is_created() {
             record.deployed = Some(deployed);
             return Ok((record, RecordState::Creating));
         }
@@ -115,7 +115,8 @@ impl Provisioner {
         let (started, mut said) = (Instant::now(), String::new());
         loop {
             let mut locked = self.pool.lock()?;
-            let room = match record.demand == Demand::default() && !record.made {
+            let free = record.demand == Footprint::default();
+            let room = match free && !record.ownership.is_created() {
                 true => Room::Enough,
                 false => self.room(wanted, record, &locked)?,
             };
@@ -156,7 +157,7 @@ impl Provisioner {
         for other in locked.state().records.values() {
             let on_its_way = matches!(other.state, RecordState::Creating | RecordState::Preparing);
             // Without a living process at it there is nothing on its way.
-            if on_its_way && other.made && locked.work(&other.id)?.is_none() {
+            if on_its_way && other.ownership.is_created() && locked.work(&other.id)?.is_none() {
                 deploying.push(other.demand);
             } else if other.id != record.id && !matches!(other.state, RecordState::Planned) {
                 standing.push(other.demand);

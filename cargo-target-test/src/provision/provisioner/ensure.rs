@@ -12,7 +12,7 @@ use crate::{
     failpoint,
     playbook::{Care, OnDirty},
     provision::{
-        platform::{Order, Platform},
+        platform::{DynPlatform, InstanceSpec},
         pool::{
             self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
         },
@@ -31,7 +31,7 @@ pub struct Wanted {
     /// Which of the target's instances: 0, 1, ...
     pub index: u32,
     /// What makes it.
-    pub platform: Arc<dyn Platform>,
+    pub platform: Arc<dyn DynPlatform>,
     /// The platform's parameters.
     pub parameters: Value,
     /// Where relative paths in the parameters start.
@@ -59,8 +59,8 @@ impl Wanted {
     }
 
     /// What the platform is told, before the pool has given it a name of its own and a folder.
-    pub fn order(&self, label: &str) -> Order {
-        Order {
+    pub fn order(&self, label: &str) -> InstanceSpec {
+        InstanceSpec {
             instance: self.instance(),
             target: self.target.clone(),
             index: self.index,
@@ -172,7 +172,7 @@ impl Provisioner {
             (&order.target, order.index, &record.hash) == (&one.target, one.index, &one.hash)
         };
         // A machine that stays may be held under another name. One that is not to be found is nobody's.
-        let stays = held().next().is_some() && !one.platform.makes_machines();
+        let stays = held().next().is_some() && !one.platform.ownership().is_created();
         let host = stays.then(|| self.draft(one).ok()).flatten();
         match seen.iter().map(|seen| &seen.record).find(is_it) {
             _ if host.is_some_and(|host| is_held(&host.lease)) => Place::Held,
@@ -193,10 +193,11 @@ impl Provisioner {
         };
         Ok(Record {
             id: String::new(),
-            demand: wanted.platform.demand(&order)?,
+            demand: wanted.platform.footprint(&order)?,
             order,
             platform: wanted.platform.name().to_owned(),
-            made: wanted.platform.makes_machines(),
+            tool: self.run.platforms.tool(),
+            ownership: wanted.platform.ownership(),
             keys: wanted.keys.clone(),
             hash: wanted.hash.clone(),
             features: wanted.features.clone(),
@@ -229,6 +230,7 @@ impl Provisioner {
             .filter(|record| {
                 record.order.instance == draft.order.instance
                     && record.workspace == draft.workspace
+                    && self.run.platforms.get(&record.platform).is_some()
                     && !matches!(record.state, RecordState::Deleting { .. })
             })
             .cloned()
@@ -266,7 +268,7 @@ impl Provisioner {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
             // A host that nothing is to be done to is only swept.
             (RecordState::Ready, Tenant::Dead(holder))
-                if record.made || wanted.care.on_dirty.is_some() =>
+                if record.ownership.is_created() || wanted.care.on_dirty.is_some() =>
             {
                 Some(pool::cause_of_death(holder))
             }

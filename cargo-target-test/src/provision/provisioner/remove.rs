@@ -7,7 +7,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -22,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     failpoint, process,
     provision::{
-        platform::Platform,
+        platform::{Ownership, Platforms},
         pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, Tenant, cannot},
     },
 };
@@ -71,6 +71,7 @@ impl Provisioner {
         report.left = [left.deleted, left.released].concat();
         report.left.sort();
         report.failed.append(&mut left.failed);
+        report.unknown.append(&mut left.unknown);
         Ok(report)
     }
 
@@ -131,6 +132,8 @@ impl Provisioner {
                 if !record.kept {
                     events.push((id, Event::Keep));
                 }
+            } else if let Some(unknown) = remover.of_another_tool(record) {
+                report.unknown.push(unknown);
             } else {
                 chosen.push(record.clone());
                 events.push((id, Event::Delete));
@@ -167,7 +170,7 @@ impl Provisioner {
 /// When the pool cannot be used.
 pub fn delete_all(
     pool: &Pool,
-    platforms: &[Arc<dyn Platform>],
+    platforms: &Platforms,
     scope: &Scope,
     force: bool,
 ) -> Result<Report> {
@@ -182,7 +185,7 @@ pub fn delete_all(
 /// Deletes records, for a run or for nobody.
 pub(super) struct Remover<'a> {
     pub(super) pool: &'a Pool,
-    pub(super) platforms: &'a [Arc<dyn Platform>],
+    pub(super) platforms: &'a Platforms,
     /// The run whose own use does not count.
     pub(super) run: Option<&'a str>,
 }
@@ -231,7 +234,10 @@ impl Remover<'_> {
                     instance: record.name().to_owned(),
                     by,
                 }),
-                _ => chosen.push(record.clone()),
+                _ => match self.of_another_tool(record) {
+                    Some(unknown) => report.unknown.push(unknown),
+                    None => chosen.push(record.clone()),
+                },
             }
         }
         if !chosen.is_empty() {
@@ -337,24 +343,27 @@ impl Remover<'_> {
         Ok(())
     }
 
-    fn platform(&self, record: &Record) -> Option<&Arc<dyn Platform>> {
-        let mut platforms = self.platforms.iter();
-        platforms.find(|platform| platform.name() == record.platform)
-    }
-
     /// Whether it is on a machine that stays.
     fn stays(&self, record: &Record) -> bool {
-        let platform = self.platform(record);
-        platform.is_some_and(|platform| platform.machines_stay())
+        let platform = self.platforms.get(&record.platform);
+        platform.is_some_and(|platform| platform.ownership() == Ownership::Existing)
+    }
+
+    /// Why the record is another tool's to delete, if it is: it is left as it is.
+    fn of_another_tool(&self, record: &Record) -> Option<Failure> {
+        let known = self
+            .platforms
+            .known(&record.platform, record.tool.as_deref());
+        Some(Failure {
+            instance: record.name().to_owned(),
+            cause: with_hint(&known.err()?),
+        })
     }
 
     fn delete(&self, record: &Record) -> Result<()> {
-        let platform = self.platform(record).ok_or_else(|| {
-            let name = &record.platform;
-            let message = format!("its platform `{name}` is unknown");
-            Error::new(ErrorKind::Infra, message)
-                .with_hint("another version of cargo-target-test made it, which can delete it")
-        })?;
+        let platform = self
+            .platforms
+            .known(&record.platform, record.tool.as_deref())?;
         let mut pauses = PAUSES.iter();
         loop {
             let error = match platform.delete(&record.order, record.deployed.as_ref()) {

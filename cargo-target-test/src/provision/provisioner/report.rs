@@ -19,6 +19,8 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// They are dirty and stay so until something is done about it, as their targets say.
     pub dirty: Vec<Failure>,
+    /// They stay, since this tool does not know their platforms.
+    pub unknown: Vec<Failure>,
     /// They stay, since a living process uses them.
     pub held: Vec<Held>,
 }
@@ -47,5 +49,6 @@ impl Report {
         self.deleted.append(&mut other.deleted);
         self.released.append(&mut other.released);
         self.failed.append(&mut other.failed);
+        self.unknown.append(&mut other.unknown);
     }
 }

@@ -5,10 +5,7 @@
 use target_fixtures::metadata::{RetryOn, Reuse};
 
 use super::Selection;
-use crate::{
-    error::{Error, ErrorKind, Result},
-    provision::platform,
-};
+use crate::error::{Error, ErrorKind, Result};
 
 impl Selection {
     /// What becomes of the instances of a test.
@@ -36,7 +33,8 @@ impl Selection {
     pub(super) fn check_reuse(&self) -> Result<()> {
         for case in self.cases.iter().map(|case| &self.plan.cases[*case]) {
             let target = &self.setting.playbook.targets[case.target];
-            let stays = platform::by_name(target.platform).is_some_and(|one| one.machines_stay());
+            let platform = self.setting.platforms.get(target.platform);
+            let stays = platform.is_some_and(|one| one.machines_stay());
             let declared = self.asks_for_fresh(case.test);
             if let Some(declared) = declared.filter(|_| stays && target.care.on_dirty.is_none()) {
                 let (test, name) = (&self.inventory.tests[case.test].name, &target.name);

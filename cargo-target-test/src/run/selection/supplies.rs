@@ -50,7 +50,9 @@ impl Selection {
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.free_first(wanted)?;
             // A machine that is there anyway may serve where another cannot be had.
-            let made = wanted.iter().any(|one| one.platform.makes_machines());
+            let made = wanted
+                .iter()
+                .any(|one| one.platform.ownership().is_created());
             let most = if made { need + spares } else { target.count };
             wanted.truncate(most as usize);
         }

@@ -10,7 +10,7 @@ use crate::{
     playbook::{self, OnDirty, Recipe, Step},
     provision::{
         self, Wanted,
-        platform::{Order, Platform},
+        platform::{DynPlatform, InstanceSpec},
     },
 };
 
@@ -21,7 +21,7 @@ impl Workspace {
             id: run_id(),
             workspace: self.root.clone(),
             playbook: self.playbook.path.clone(),
-            platforms: provision::platform::all(),
+            platforms: self.platforms.clone(),
         }
     }
 
@@ -43,7 +43,7 @@ impl Workspace {
     ///
     /// # Errors
     /// When a platform is unknown.
-    pub fn orders(&self) -> Result<Vec<(Arc<dyn Platform>, Order)>> {
+    pub fn orders(&self) -> Result<Vec<(Arc<dyn DynPlatform>, InstanceSpec)>> {
         let mut orders = Vec::new();
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
@@ -87,7 +87,7 @@ impl Workspace {
     /// When the platform is unknown.
     pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
         let target = &self.playbook.targets[target];
-        let platform = provision::platform::by_name(target.platform).ok_or_else(|| {
+        let platform = self.platforms.get(target.platform).ok_or_else(|| {
             Error::new(
                 ErrorKind::Other,
                 format!("no platform `{}`", target.platform),
@@ -95,7 +95,7 @@ impl Workspace {
         })?;
         let wanted = |index| Wanted {
             target: target.name.clone(),
-            platform: Arc::clone(&platform),
+            platform: Arc::clone(platform),
             index,
             keys: target.definition.keys.clone(),
             hash: target.definition.hash.clone(),

@@ -17,10 +17,11 @@ use super::super::{
     held::{Held, Reached},
 };
 use crate::{
-    connect::{self, Outcome, Reach, Transport, own_command, shell},
+    connect::{Outcome, Reach, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     provision::{
-        platform::{self, Deployed, Order, Platform},
+        self,
+        platform::{Deployed, DynPlatform, InstanceSpec},
         prepare,
     },
 };
@@ -35,9 +36,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const KNOCK: Duration = Duration::from_secs(1);
 
 /// Answers a question.
-pub(super) async fn ask(held: &Held, at: &Reached, question: &Question) -> Result<Value> {
+pub(super) async fn ask(
+    core: &Core,
+    held: &Held,
+    at: &Reached,
+    question: &Question,
+) -> Result<Value> {
     let Some(line) = shell::ask(question)? else {
-        return console(at);
+        return console(core, at);
     };
     let outcome = run(&*at.line.transport(), &held.id, line, ANSWER).await?;
     let text = String::from_utf8_lossy(&outcome.stdout);
@@ -51,8 +57,8 @@ pub(super) async fn ask(held: &Held, at: &Reached, question: &Question) -> Resul
     }
 }
 
-fn console(at: &Reached) -> Result<Value> {
-    let (platform, order, _) = parts(at)?;
+fn console(core: &Core, at: &Reached) -> Result<Value> {
+    let (platform, order, _) = parts(core, at)?;
     let file = platform.console(&order).ok_or_else(|| {
         let name = platform.name();
         Error::new(
@@ -78,7 +84,7 @@ pub(super) async fn act(
     match act {
         Act::Reboot => reboot(core, held, at, limit).await,
         Act::Restart => {
-            by_platform(at, |platform, order, deployed| {
+            by_platform(core, at, |platform, order, deployed| {
                 platform.restart(order, deployed)
             })
             .await?;
@@ -87,14 +93,14 @@ pub(super) async fn act(
         }
         Act::Snapshot { name } => {
             let state = state(name)?;
-            by_platform(at, move |platform, order, deployed| {
+            by_platform(core, at, move |platform, order, deployed| {
                 platform.snapshot(order, deployed, &state)
             })
             .await
         }
         Act::Restore { name } => {
             let state = state(name)?;
-            by_platform(at, move |platform, order, deployed| {
+            by_platform(core, at, move |platform, order, deployed| {
                 platform.restore(order, deployed, &state).map(drop)
             })
             .await?;
@@ -104,7 +110,7 @@ pub(super) async fn act(
         }
         Act::Link { nic, up } => {
             let (nic, up) = (*nic, *up);
-            by_platform(at, move |platform, order, deployed| {
+            by_platform(core, at, move |platform, order, deployed| {
                 platform.link(order, deployed, nic, up)
             })
             .await
@@ -119,24 +125,25 @@ pub(super) async fn act(
 
 /// Has the platform do something, which blocks.
 async fn by_platform(
+    core: &Core,
     at: &Reached,
-    act: impl FnOnce(&dyn Platform, &Order, &Deployed) -> Result<()> + Send + 'static,
+    act: impl FnOnce(&dyn DynPlatform, &InstanceSpec, &Deployed) -> Result<()> + Send + 'static,
 ) -> Result<()> {
-    let (platform, order, deployed) = parts(at)?;
+    let (platform, order, deployed) = parts(core, at)?;
     let acted = tokio::task::spawn_blocking(move || act(&*platform, &order, &deployed)).await;
     acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
 }
 
-fn parts(at: &Reached) -> Result<(Arc<dyn Platform>, Order, Deployed)> {
+fn parts(core: &Core, at: &Reached) -> Result<(Arc<dyn DynPlatform>, InstanceSpec, Deployed)> {
     let record = &at.record;
-    let found = platform::by_name(&record.platform).zip(record.deployed.clone());
-    let (platform, deployed) = found.ok_or_else(|| {
+    let platform = provision::platform_of(&core.provisioner.run().platforms, record)?;
+    let deployed = record.deployed.clone().ok_or_else(|| {
         Error::new(
             ErrorKind::Infra,
             format!("`{}` is not deployed", record.name()),
         )
     })?;
-    Ok((platform, record.order.clone(), deployed))
+    Ok((Arc::clone(platform), record.order.clone(), deployed))
 }
 
 /// The platform's name for a state that a test remembers: its own first state is not in its way.
@@ -181,7 +188,7 @@ async fn up_again(
     let (name, started) = (at.record.name(), Instant::now());
     let mut pause = PAUSES.0;
     loop {
-        let cause = match fresh(held, at, before).await {
+        let cause = match fresh(core, held, at, before).await {
             Ok(transport) => {
                 at.line.replace(transport);
                 return Ok(());
@@ -200,13 +207,14 @@ async fn up_again(
 }
 
 /// A new way to the machine, if it has come up.
-async fn fresh(held: &Held, at: &Reached, before: Option<&str>) -> Result<Arc<dyn Transport>> {
-    let deployed = at
-        .record
-        .deployed
-        .as_ref()
-        .ok_or_else(|| Error::new(ErrorKind::Infra, "gone"))?;
-    let transport = connect::connect(at.record.name(), &deployed.reach);
+async fn fresh(
+    core: &Core,
+    held: &Held,
+    at: &Reached,
+    before: Option<&str>,
+) -> Result<Arc<dyn Transport>> {
+    let (platform, order, deployed) = parts(core, at)?;
+    let transport = platform.connect(&order, &deployed);
     transport.knock(KNOCK).await?;
     match (boot_id(&*transport, &held.id).await?, before) {
         (now, Some(before)) if now == before => {

@@ -1,6 +1,6 @@
-//! What a script is told on its standard input, and what `deploy` answers on its standard output.
+//! The JSON objects on the standard streams of a platform's programs: requests and answers.
 //!
-//! Owns both JSON objects, and that no secret is in what is recorded of them. Must not start anything.
+//! Owns their syntax, and the removal of secrets from what is recorded. Must not start anything.
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::{
-    Deployed, Found, Order,
-    parameters::{check_word, values},
+    Deployed, Found, InstanceSpec,
+    values::{check_word, values},
 };
 use crate::{
     connect::{ProgramReach, Reach},
@@ -17,14 +17,14 @@ use crate::{
     secret::{self, Text},
 };
 
-/// In the environment of a program that reaches into an instance: the request, as JSON.
+/// The variable with the request as JSON, for programs that reach an instance.
 const REQUEST: &str = "TARGET_TEST_REQUEST";
 
 impl ProgramReach {
-    /// The environment of its programs, secrets looked up.
+    /// The environment of the programs, secrets looked up.
     ///
     /// # Errors
-    /// When a secret cannot be had.
+    /// When a secret cannot be looked up.
     pub fn environment(&self) -> Answered<BTreeMap<String, String>> {
         let mut env = values(&self.env)?;
         let mut request: Map<String, Value> =
@@ -42,10 +42,10 @@ impl ProgramReach {
     }
 }
 
-/// What a script is told.
+/// A request, on a program's standard input.
 #[derive(Debug, Serialize)]
-pub(super) struct Request<'a> {
-    /// `deploy`, `delete` or `restart`, so that one script can be all three.
+pub(super) struct ProgramRequest<'a> {
+    /// `deploy`, `delete`, `restart` or `list`, so that one program can be all of them.
     pub(super) action: &'static str,
     pub(super) instance: &'a str,
     pub(super) target: &'a str,
@@ -53,24 +53,24 @@ pub(super) struct Request<'a> {
     pub(super) label: &'a str,
     pub(super) unique: &'a str,
     pub(super) params: &'a Map<String, Value>,
-    /// `deploy`'s answer; `null` where it never answered.
+    /// The `data` of `deploy`'s answer; `None` if it never answered.
     pub(super) data: Option<&'a Value>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> ProgramRequest<'a> {
     pub(super) fn new(
         action: &'static str,
-        order: &'a Order,
+        spec: &'a InstanceSpec,
         params: &'a Map<String, Value>,
         data: Option<&'a Value>,
     ) -> Self {
         Self {
             action,
-            instance: &order.instance,
-            target: &order.target,
-            index: order.index,
-            label: &order.label,
-            unique: &order.unique,
+            instance: &spec.instance,
+            target: &spec.target,
+            index: spec.index,
+            label: &spec.label,
+            unique: &spec.unique,
             params,
             data,
         }
@@ -85,10 +85,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What `deploy` answers.
+/// The answer of `deploy`.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Answer {
+pub(super) struct DeployAnswer {
     /// Host name or address.
     pub(super) host: String,
     pub(super) port: Option<NonZeroU16>,
@@ -97,10 +97,10 @@ pub(super) struct Answer {
     #[serde(default)]
     pub(super) data: Map<String, Value>,
     #[serde(default)]
-    pub(super) transport: Transport,
+    pub(super) transport: AnswerTransport,
 }
 
-/// One of what `list` prints.
+/// One element of the answer of `list`.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listed {
@@ -110,7 +110,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Reads a script's standard output, which must be the JSON array and nothing else.
+    /// Reads a program's standard output, which must be the JSON array alone.
     pub(super) fn read(stdout: &[u8]) -> Result<Vec<Self>, String> {
         serde_json::from_slice(stdout).map_err(|error| {
             let shown = excerpt(stdout);
@@ -118,7 +118,7 @@ impl Listed {
         })
     }
 
-    /// For `gc`; `by` names the program.
+    /// The result for `gc`; `by` names the program.
     pub(super) fn found(self, by: &str) -> Found {
         let unique = self.unique;
         let deployed = self.data.map(|data| Deployed {
@@ -144,18 +144,18 @@ impl Listed {
     }
 }
 
-/// How the machine is reached.
+/// The way to the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Transport {
+pub(super) enum AnswerTransport {
     #[default]
     Ssh,
     /// Commands run on this machine.
     Local,
 }
 
-impl Answer {
-    /// Reads a script's standard output, which must be the JSON object and nothing else.
+impl DeployAnswer {
+    /// Reads a program's standard output, which must be the JSON object alone.
     pub(super) fn read(stdout: &[u8]) -> Result<Self, String> {
         if stdout.trim_ascii().is_empty() {
             return Err("printed nothing to standard output".to_owned());
@@ -174,7 +174,7 @@ impl Answer {
     }
 }
 
-/// The beginning of what a script printed, on one line.
+/// The beginning of a program's output, on one line.
 fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     // Half a secret would not be known as one.

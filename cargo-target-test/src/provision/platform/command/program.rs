@@ -1,7 +1,6 @@
 //! A program of the playbook: `"./deploy.sh"`, `["python3", "deploy.py", "--fast"]`.
 //!
-//! Owns how it is written, found and, when it cannot start, what is wrong with it. Must not know what
-//! it is told or answers.
+//! Owns its syntax, its lookup, and the reason it cannot start. Must not know requests or answers.
 
 use std::{
     borrow::Cow,
@@ -13,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de};
 
-use super::super::{Order, parameters};
+use super::super::{InstanceSpec, values};
 use crate::{error::Result, process};
 
 /// A program and its arguments, never empty.
@@ -21,45 +20,45 @@ use crate::{error::Result, process};
 pub(super) struct Program(Vec<String>);
 
 impl Program {
-    /// The program ready to start, in the playbook's folder.
+    /// Returns the command, which starts in the playbook's folder.
     ///
     /// # Errors
-    /// Why it could not start, the parameter `key` named.
-    pub(super) fn command(&self, key: &str, order: &Order) -> Result<std::process::Command> {
-        let path = self.find(&order.directory).map_err(|problem| {
-            let message = format!("`{key}` of target `{}`: {}", order.target, problem.message);
+    /// The reason it could not start, the parameter `key` named.
+    pub(super) fn command(&self, key: &str, spec: &InstanceSpec) -> Result<std::process::Command> {
+        let path = self.find(&spec.directory).map_err(|problem| {
+            let message = format!("`{key}` of target `{}`: {}", spec.target, problem.message);
             match problem.hint {
-                Some(hint) => parameters::wrong(message).with_hint(hint),
-                None => parameters::wrong(message),
+                Some(hint) => values::wrong(message).with_hint(hint),
+                None => values::wrong(message),
             }
         })?;
         let mut command = process::command(path);
-        command.args(&self.0[1..]).current_dir(&order.directory);
+        command.args(&self.0[1..]).current_dir(&spec.directory);
         Ok(command)
     }
 
-    /// The program's path and its arguments.
+    /// Returns the program's path and its arguments.
     ///
     /// # Errors
     /// As [`Program::command`].
-    pub(super) fn words(&self, key: &str, order: &Order) -> Result<Vec<String>> {
-        let command = self.command(key, order)?;
+    pub(super) fn words(&self, key: &str, spec: &InstanceSpec) -> Result<Vec<String>> {
+        let command = self.command(key, spec)?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         Ok(words
             .map(|word| word.to_string_lossy().into_owned())
             .collect())
     }
 
-    fn find(&self, directory: &Path) -> Result<PathBuf, Problem> {
+    fn find(&self, directory: &Path) -> Result<PathBuf, CannotStart> {
         let written = &self.0[0];
         if !directory.is_dir() {
-            return Err(Problem {
+            return Err(CannotStart {
                 message: format!("its folder `{}` does not exist", directory.display()),
                 hint: None,
             });
         }
         if !written.contains('/') {
-            return which::which(written).map_err(|_| Problem {
+            return which::which(written).map_err(|_| CannotStart {
                 message: format!("there is no `{written}` in PATH"),
                 hint: match directory.join(written).exists() {
                     true => Some(format!(
@@ -69,13 +68,13 @@ impl Program {
                 },
             });
         }
-        let path = parameters::path(directory, Path::new(written));
-        check(&path).map_err(|problem| Problem {
+        let path = values::path(directory, Path::new(written));
+        check(&path).map_err(|problem| CannotStart {
             hint: problem.hint.or_else(|| no_line(written)),
             ..problem
         })?;
         // A relative path would be looked for from the folder the program starts in.
-        std::path::absolute(&path).map_err(|error| Problem {
+        std::path::absolute(&path).map_err(|error| CannotStart {
             message: format!("`{}`: {error}", path.display()),
             hint: None,
         })
@@ -89,16 +88,15 @@ impl fmt::Display for Program {
     }
 }
 
-struct Problem {
+struct CannotStart {
     message: String,
     hint: Option<String>,
 }
 
-/// Looks for what the kernel would refuse, since its own words for it mislead ("no such file" for a
-/// missing interpreter).
-fn check(path: &Path) -> Result<(), Problem> {
+/// Finds what the kernel would refuse, whose own error misleads ("no such file" for a missing interpreter).
+fn check(path: &Path) -> Result<(), CannotStart> {
     let shown = path.display();
-    let problem = |message: String, hint: Option<String>| Err(Problem { message, hint });
+    let problem = |message: String, hint: Option<String>| Err(CannotStart { message, hint });
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -120,19 +118,19 @@ fn check(path: &Path) -> Result<(), Problem> {
         return Ok(());
     }
     match interpreter(&start) {
-        Start::Script(name) if !Path::new(&*name).exists() => problem(
+        ProgramStart::Script(name) if !Path::new(&*name).exists() => problem(
             format!("`{shown}` wants the interpreter `{name}`, which does not exist"),
             Some(format!("correct its first line, `#!{name}`")),
         ),
-        Start::Text => problem(
+        ProgramStart::Text => problem(
             format!("`{shown}` does not say which program runs it"),
             Some("put `#!/bin/sh` or the like on its first line".to_owned()),
         ),
-        Start::Script(_) | Start::Other => Ok(()),
+        ProgramStart::Script(_) | ProgramStart::Other => Ok(()),
     }
 }
 
-/// For who wrote a line for a shell.
+/// The hint for a program that is written as a shell line.
 fn no_line(written: &str) -> Option<String> {
     let hint = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
     written
@@ -140,22 +138,26 @@ fn no_line(written: &str) -> Option<String> {
         .then(|| hint.to_owned())
 }
 
-enum Start<'a> {
+enum ProgramStart<'a> {
     Script(Cow<'a, str>),
     Text,
     Other,
 }
 
-fn interpreter(start: &[u8]) -> Start<'_> {
+fn interpreter(start: &[u8]) -> ProgramStart<'_> {
     let Some(line) = start.strip_prefix(b"#!") else {
         let text = !start.contains(&0) && std::str::from_utf8(start).is_ok();
-        return if text { Start::Text } else { Start::Other };
+        return if text {
+            ProgramStart::Text
+        } else {
+            ProgramStart::Other
+        };
     };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or(line);
     // `\r` stays: with it in the file, the interpreter's name really ends in it.
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t'));
     let name = words.find(|word| !word.is_empty()).unwrap_or_default();
-    Start::Script(String::from_utf8_lossy(name))
+    ProgramStart::Script(String::from_utf8_lossy(name))
 }
 
 impl Serialize for Program {
@@ -166,13 +168,13 @@ impl Serialize for Program {
 
 impl<'de> Deserialize<'de> for Program {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Visitor)
+        from.deserialize_any(ProgramVisitor)
     }
 }
 
-struct Visitor;
+struct ProgramVisitor;
 
-impl<'de> de::Visitor<'de> for Visitor {
+impl<'de> de::Visitor<'de> for ProgramVisitor {
     type Value = Program;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,7 +225,7 @@ impl schemars::JsonSchema for Program {
 mod tests {
     use serde_json::json;
 
-    use super::{super::super::parameters::tests::order, *};
+    use super::{super::super::values::tests::spec, *};
 
     fn file(directory: &Path, name: &str, content: &str, mode: u32) {
         let path = directory.join(name);
@@ -241,9 +243,9 @@ mod tests {
         file(here, "dos", "#!/bin/sh\r\n", 0o755);
         file(here, "bare", "echo\n", 0o755);
         std::fs::create_dir(here.join("folder")).unwrap();
-        let order = order(here, json!({}));
+        let spec = spec(here, json!({}));
         let start = |words: &[&str]| {
-            Program(words.iter().map(|&word| word.into()).collect()).command("deploy", &order)
+            Program(words.iter().map(|&word| word.into()).collect()).command("deploy", &spec)
         };
         assert_eq!(
             start(&["./good"]).unwrap().get_program(),

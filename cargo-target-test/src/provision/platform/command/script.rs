@@ -1,6 +1,6 @@
 //! One call of one of the user's programs.
 //!
-//! Owns its environment, its limits and the error when it fails. Must not know what its answer means.
+//! Owns its environment, its time limit and the error when it fails. Must not interpret its answer.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        Order,
-        parameters::{self, Env},
+        InstanceSpec,
+        values::{self, Env},
     },
-    answer::Request,
+    answer::ProgramRequest,
     program::Program,
 };
 use crate::{
@@ -20,11 +20,11 @@ use crate::{
     secret::{self, Text},
 };
 
-/// In the environment of every program: the pool's label.
+/// The variable with the pool's label.
 const LABEL: &str = "TARGET_TEST_LABEL";
-/// In the environment of every program and all that it starts: `deploy tt-1f3a9c-12`.
+/// The variable that marks a program and its children: `deploy tt-1f3a9c-12`.
 const SCRIPT: &str = "TARGET_TEST_SCRIPT";
-/// How many of the last lines of standard error an error repeats.
+/// Number of last lines of standard error that an error repeats.
 const LINES: usize = 10;
 
 /// A call to make.
@@ -32,24 +32,25 @@ pub(super) struct Script<'a> {
     /// `deploy`, `delete` or `restart`.
     pub(super) action: &'static str,
     pub(super) program: &'a Program,
-    pub(super) order: &'a Order,
+    pub(super) spec: &'a InstanceSpec,
     pub(super) timeout: Duration,
-    /// What it is told, references and all.
+    /// `params` of the request, with references to secrets.
     pub(super) params: &'a Map<String, Value>,
-    /// What it finds in its environment.
+    /// More environment variables.
     pub(super) env: &'a Env,
 }
 
 impl Script<'_> {
-    /// Runs the program to its end; `progress` sees what it prints to standard error.
+    /// Runs the program to its end; `progress` gets the lines of its standard error.
     ///
     /// # Errors
-    /// When a secret of its cannot be had, it cannot be started, ends with another exit code than 0 or does not end in time.
+    /// When a secret cannot be looked up, or the program cannot be started, exits with a code other than 0, or does not
+    /// end in time.
     pub(super) fn run(&self, data: Option<&Value>, progress: &dyn Fn(&str)) -> Result<Finished> {
         let command = self.command()?;
-        let bind = |key: &str, text: &Text| parameters::bound(self.order, key, text);
+        let bind = |key: &str, text: &Text| values::bound(self.spec, key, text);
         let params = secret::filled("params", self.params, &bind)?;
-        let input = Request::new(self.action, self.order, &params, data).json();
+        let input = ProgramRequest::new(self.action, self.spec, &params, data).json();
         let last = RefCell::new(VecDeque::new());
         let on_line = |line: &str| {
             progress(line);
@@ -82,10 +83,10 @@ impl Script<'_> {
         }
     }
 
-    /// What went wrong with the program:
-    /// `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last words ``.
+    /// The error of a failed program:
+    /// `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last lines ``.
     pub(super) fn failed(&self, problem: &str, last: &str) -> Error {
-        let (program, instance, target) = (self.program, &self.order.instance, &self.order.target);
+        let (program, instance, target) = (self.program, &self.spec.instance, &self.spec.target);
         let separator = match last {
             "" => "",
             lines if lines.contains('\n') => ":\n",
@@ -96,10 +97,10 @@ impl Script<'_> {
         Error::new(ErrorKind::Infra, message)
     }
 
-    /// The program, in the user's environment its own variables, and of ours only the two marks.
+    /// The command: the user's environment, the playbook's variables, and of our own variables only the two marks.
     fn command(&self) -> Result<std::process::Command> {
-        let command = self.program.command(self.action, self.order);
-        // Seen by `check` it is the playbook that is wrong; now it is a machine that is not to be had.
+        let command = self.program.command(self.action, self.spec);
+        // In `check` it is a playbook error, here a machine that is not available.
         let mut command = command.map_err(|error| {
             let infra = Error::new(ErrorKind::Infra, error.to_string());
             match error.hint() {
@@ -112,16 +113,15 @@ impl Script<'_> {
                 command.env_remove(name);
             }
         }
-        let env = parameters::bound_env(self.order, self.env);
-        command.envs(parameters::values(&env)?);
-        command.env(LABEL, &self.order.label);
-        command.env(SCRIPT, format!("{} {}", self.action, self.order.unique));
+        let env = values::bound_env(self.spec, self.env);
+        command.envs(values::values(&env)?);
+        command.env(LABEL, &self.spec.label);
+        command.env(SCRIPT, format!("{} {}", self.action, self.spec.unique));
         Ok(command)
     }
 }
 
-/// Kills what an interrupted call (this process or an earlier one was killed) still runs, lest it
-/// makes machines behind our back.
-pub(super) fn kill_interrupted(action: &str, order: &Order) {
-    process::kill_marked(SCRIPT, &format!("{action} {}", order.unique));
+/// Kills the processes of an interrupted call, which could still create machines.
+pub(super) fn kill_interrupted(action: &str, spec: &InstanceSpec) {
+    process::kill_marked(SCRIPT, &format!("{action} {}", spec.unique));
 }

@@ -6,24 +6,27 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    super::parameters::tests::{order, parse},
+    super::{
+        erased::{DynPlatform, Erased},
+        values::tests::{parse, spec},
+    },
     *,
 };
 
 const DELETE: &str = "delete = ['sh', '-c', 'rm -f made']\n";
 
 /// A playbook's folder whose `deploy` is this shell script.
-fn book(deploy: &str, more: &str) -> (TempDir, Order) {
+fn book(deploy: &str, more: &str) -> (TempDir, InstanceSpec) {
     let directory = tempfile::tempdir().unwrap();
     let text = format!("deploy = ['sh', '-c', '''{deploy}''']\n{DELETE}{more}");
-    let parameters = parse(&Command, &text).unwrap();
-    let order = order(directory.path(), parameters);
-    (directory, order)
+    let parameters = parse(CommandPlatform, &text).unwrap();
+    let spec = spec(directory.path(), parameters);
+    (directory, spec)
 }
 
 fn deploy(deploy: &str, more: &str) -> Result<Deployed> {
-    let (_directory, order) = book(deploy, more);
-    Command.deploy(&order, &|_| {})
+    let (_directory, spec) = book(deploy, more);
+    Erased(CommandPlatform).deploy(&spec, &|_| {})
 }
 
 #[test]
@@ -31,11 +34,11 @@ fn parameters_with_defaults() {
     let text = "deploy = './up'\ndelete = ['sh', 'down']\n[params]\na = [1, 2.5, true]\nb.c = 2020-01-02\n";
     let expected = json!({"deploy": ["./up"], "delete": ["sh", "down"], "timeout": "10m",
         "delete-timeout": "5m", "params": {"a": [1, 2.5, true], "b": {"c": "2020-01-02"}}});
-    let parameters = parse(&Command, text).unwrap();
+    let parameters = parse(CommandPlatform, text).unwrap();
     assert_eq!(parameters, expected);
     // What is recorded can be read back.
-    let order = order(Path::new("/book"), parameters);
-    let read: Parameters = parameters::of(&order).unwrap();
+    let spec = spec(Path::new("/book"), parameters);
+    let read = CommandParameters::deserialize(&spec.parameters).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), expected);
 }
 
@@ -84,7 +87,7 @@ fn errors_point_at_their_place() {
             "JSON, in which the programs get this, has no `inf` and no `nan`",
         ),
     ] {
-        let (found_at, found) = parse(&Command, &text).unwrap_err();
+        let (found_at, found) = parse(CommandPlatform, &text).unwrap_err();
         assert_eq!((found_at.as_str(), found.as_str()), (at, message), "{text}");
     }
 }
@@ -94,23 +97,23 @@ fn deploy_is_told_and_answers() {
     let script = r#"pwd >&2; echo "$TARGET_TEST_LABEL" >&2; env | grep -c ^TARGET_TEST_ >&2
         printf '{"host": "h", "port": 7, "data": {"told": %s}}' "$(cat)""#;
     let more = "user = 'u'\nport = 8\nidentity = 'id'\nparams = { size = 'big' }";
-    let (directory, order) = book(script, more);
+    let (directory, spec) = book(script, more);
     let lines = RefCell::new(Vec::new());
-    let deployed = Command
-        .deploy(&order, &|line| lines.borrow_mut().push(line.to_owned()))
+    let deployed = Erased(CommandPlatform)
+        .deploy(&spec, &|line| lines.borrow_mut().push(line.to_owned()))
         .unwrap();
     let here = directory.path().canonicalize().unwrap();
     assert_eq!(*lines.borrow(), [here.to_str().unwrap(), "tt-1f3a9c", "2"]);
     assert_eq!(deployed.host, "h");
     let told = json!({"action": "deploy", "instance": "alpha-0", "target": "alpha", "index": 0,
-        "label": "tt-1f3a9c", "unique": order.unique, "params": {"size": "big"}, "data": null});
+        "label": "tt-1f3a9c", "unique": spec.unique, "params": {"size": "big"}, "data": null});
     assert_eq!(deployed.data["told"], told);
     let reach = SshReach {
         host: "h".into(),
         port: Some(7),
         user: Some("u".into()),
         identity: Some(directory.path().join("id")),
-        known_hosts: Some(order.scratch.join("known_hosts")),
+        known_hosts: Some(spec.scratch.join("known_hosts")),
         trust_first: true,
         ..SshReach::default()
     };
@@ -173,45 +176,49 @@ fn a_deploy_that_hangs_is_killed() {
 #[test]
 fn a_server_may_stay_and_goes_with_an_unfinished_deploy() {
     let script = "sleep 1000 & echo \"{\\\"host\\\": \\\"h\\\", \\\"data\\\": {\\\"pid\\\": $!}}\"";
-    let (_directory, order) = book(script, "");
+    let (_directory, spec) = book(script, "");
     let warned = RefCell::new(String::new());
-    let deployed = Command
-        .deploy(&order, &|line| *warned.borrow_mut() = line.to_owned())
+    let deployed = Erased(CommandPlatform)
+        .deploy(&spec, &|line| *warned.borrow_mut() = line.to_owned())
         .unwrap();
     assert!(warned.borrow().contains("holds its output"), "{warned:?}");
     let alive = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", deployed.data["pid"]));
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     };
-    Command.delete(&order, Some(&deployed)).unwrap();
+    Erased(CommandPlatform)
+        .delete(&spec, Some(&deployed))
+        .unwrap();
     assert!(alive());
     // As after `kill -9` of the process that had it deployed, before it could note the answer.
-    Command.delete(&order, None).unwrap();
+    Erased(CommandPlatform).delete(&spec, None).unwrap();
     assert!(!alive());
 }
 
 #[test]
 fn delete_is_told_and_may_be_called_again() {
-    let (directory, mut order) = book(
+    let (directory, mut spec) = book(
         "touch made; echo '{\"host\": \"h\", \"data\": {\"id\": 7}}'",
         "",
     );
-    let deployed = Command.deploy(&order, &|_| {}).unwrap();
+    let deployed = Erased(CommandPlatform).deploy(&spec, &|_| {}).unwrap();
     assert!(directory.path().join("made").exists());
     for deployed in [Some(&deployed), Some(&deployed), None] {
-        Command.delete(&order, deployed).unwrap();
+        Erased(CommandPlatform).delete(&spec, deployed).unwrap();
         assert!(!directory.path().join("made").exists());
     }
-    order.parameters["delete"] = json!(["sh", "-c", "cat >told"]);
-    Command.delete(&order, Some(&deployed)).unwrap();
+    spec.parameters["delete"] = json!(["sh", "-c", "cat >told"]);
+    Erased(CommandPlatform)
+        .delete(&spec, Some(&deployed))
+        .unwrap();
     let told = std::fs::read(directory.path().join("told")).unwrap();
     let told: Value = serde_json::from_slice(&told).unwrap();
     assert_eq!(
         (&told["action"], &told["data"]),
         (&json!("delete"), &json!({"id": 7}))
     );
-    order.parameters["delete"] = json!(["sh", "-c", "echo busy >&2; exit 1"]);
-    let error = Command.delete(&order, None).unwrap_err();
+    spec.parameters["delete"] = json!(["sh", "-c", "echo busy >&2; exit 1"]);
+    let error = Erased(CommandPlatform).delete(&spec, None).unwrap_err();
     assert!(
         error.to_string().ends_with("exited with code 1: busy"),
         "{error}"
@@ -220,20 +227,22 @@ fn delete_is_told_and_may_be_called_again() {
 
 #[test]
 fn restart_is_optional() {
-    let (_directory, mut order) = book("echo '{\"host\": \"h\"}'", "");
-    let deployed = Command.deploy(&order, &|_| {}).unwrap();
-    let error = Command.restart(&order, &deployed).unwrap_err();
+    let (_directory, mut spec) = book("echo '{\"host\": \"h\"}'", "");
+    let deployed = Erased(CommandPlatform).deploy(&spec, &|_| {}).unwrap();
+    let error = Erased(CommandPlatform)
+        .restart(&spec, &deployed)
+        .unwrap_err();
     assert_eq!(error.to_string(), "target `alpha` has no `restart`");
-    order.parameters["restart"] = json!(["sh", "-c", "grep -q restart"]);
-    Command.restart(&order, &deployed).unwrap();
+    spec.parameters["restart"] = json!(["sh", "-c", "grep -q restart"]);
+    Erased(CommandPlatform).restart(&spec, &deployed).unwrap();
 }
 
 #[test]
 fn missing_scripts_are_found_without_a_machine() {
     let directory = tempfile::tempdir().unwrap();
-    let parameters = parse(&Command, "deploy = ['sh']\ndelete = './none'").unwrap();
-    let mut order = order(directory.path(), parameters);
-    let error = Command.check(&order).unwrap_err();
+    let parameters = parse(CommandPlatform, "deploy = ['sh']\ndelete = './none'").unwrap();
+    let mut spec = spec(directory.path(), parameters);
+    let error = Erased(CommandPlatform).check(&spec).unwrap_err();
     let path = directory.path().join("./none");
     let expected = format!(
         "`delete` of target `alpha`: there is no file `{}`",
@@ -241,13 +250,13 @@ fn missing_scripts_are_found_without_a_machine() {
     );
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.kind(), ErrorKind::Playbook);
-    let error = Command.delete(&order, None).unwrap_err();
+    let error = Erased(CommandPlatform).delete(&spec, None).unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string()),
         (ErrorKind::Infra, expected)
     );
-    order.directory = "/no/such/book".into();
-    let error = Command.check(&order).unwrap_err();
+    spec.directory = "/no/such/book".into();
+    let error = Erased(CommandPlatform).check(&spec).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`deploy` of target `alpha`: its folder `/no/such/book` does not exist"

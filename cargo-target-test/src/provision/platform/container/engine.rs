@@ -1,21 +1,22 @@
 //! The container engine, by its command line.
 //!
-//! Owns which engine is used and how its complaints are told. Must not know parameters.
+//! Owns the choice of the engine and its errors. Must not know parameters.
 
 use std::{path::Path, process::Command, time::Duration};
 
 use sha2::{Digest, Sha256};
 
+use super::InstanceSpec;
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
 };
 
-/// In this order.
+/// Engines to try, in this order.
 const KNOWN: [&str; 2] = ["podman", "docker"];
-/// How long an engine may take to say that it is there.
+/// The time limit for a probe.
 const PROBE: Duration = Duration::from_secs(10);
-/// How long anything else may take; images can be large.
+/// The time limit for all other calls; images can be large.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// An engine that answers.
@@ -23,10 +24,10 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Engine(pub(super) String);
 
 impl Engine {
-    /// The engine that is asked for, or the first that answers.
+    /// Returns the engine that is asked for, or the first that answers.
     ///
     /// # Errors
-    /// What each of them says.
+    /// The error of each engine that was tried.
     pub(super) fn choose(asked: Option<&str>) -> Result<Self> {
         let mut said = Vec::new();
         for name in asked.map_or(KNOWN.to_vec(), |name| vec![name]) {
@@ -42,7 +43,7 @@ impl Engine {
         Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
     }
 
-    /// Every known engine that answers.
+    /// Returns every known engine that answers.
     pub(super) fn all() -> Vec<Self> {
         let known = KNOWN.map(|name| Self(name.to_owned()));
         known
@@ -62,15 +63,15 @@ impl Engine {
         .map(drop)
     }
 
-    /// Runs the engine to its end; returns what it printed, trimmed.
+    /// Runs the engine to its end; returns its trimmed output.
     ///
     /// # Errors
-    /// Its last words.
+    /// The engine's own message.
     pub(super) fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         self.within(LIMIT, arguments, |command| command)
     }
 
-    /// The same, with its command changed before.
+    /// As [`Engine::run`], with a time limit and a changed command.
     pub(super) fn within<'a>(
         &self,
         limit: Duration,
@@ -101,20 +102,20 @@ impl Engine {
         ))
     }
 
-    /// Whether there is a container of this name.
+    /// True if there is a container of this name.
     pub(super) fn has(&self, container: &str) -> Result<bool> {
         let filter = format!("name=^{container}$");
         let found = self.run(["ps", "--all", "--quiet", "--filter", &filter])?;
         Ok(!found.is_empty())
     }
 
-    /// Whether there is an image of this name.
+    /// True if there is an image of this name.
     pub(super) fn has_image(&self, image: &str) -> bool {
         let inspect = ["image", "inspect", "--format", "x", image];
         self.run(inspect).is_ok()
     }
 
-    /// The image of this archive, imported unless it is here already.
+    /// Returns the image of this archive, imported unless it exists.
     pub(super) fn import(&self, archive: &Path) -> Result<String> {
         let mut file = fs_err::File::open(archive)?;
         let mut hasher = Sha256::new();
@@ -137,5 +138,51 @@ impl Engine {
             self.run(["import", &archive, &image])?;
         }
         Ok(image)
+    }
+
+    /// The pid of the container's first process.
+    ///
+    /// # Errors
+    /// How it ended, with its last output.
+    pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
+        let name = &spec.instance;
+        let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
+        let state = self
+            .run([
+                "inspect",
+                "--type",
+                "container",
+                "--format",
+                format,
+                &spec.unique,
+            ])
+            .map_err(|error| {
+                let message = format!("the container of `{name}` is gone");
+                Error::new(ErrorKind::Infra, message).with_source(error)
+            })?;
+        let words: Vec<_> = state.split_whitespace().collect();
+        if let ["true", pid, ..] = words.as_slice() {
+            return pid.parse().map_err(|_| {
+                let message = format!("`{}` tells no process of `{name}`", self.0);
+                Error::new(ErrorKind::Infra, message)
+            });
+        }
+        let why = match words.as_slice() {
+            [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
+            [_, _, code, ..] => format!("ended with exit code {code}"),
+            _ => "does not run".to_owned(),
+        };
+        let last = self
+            .run(["logs", "--tail", "15", &spec.unique])
+            .unwrap_or_default();
+        let last = if last.is_empty() {
+            last
+        } else {
+            format!("; its last words:\n{last}")
+        };
+        Err(Error::new(
+            ErrorKind::Infra,
+            format!("the container of `{name}` {why}{last}"),
+        ))
     }
 }

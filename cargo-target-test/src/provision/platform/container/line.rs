@@ -2,37 +2,35 @@
 //!
 //! Owns every argument. Must not start anything.
 
-use super::{LABEL, Order, UNIQUE, parameters::*};
-use crate::provision::platform::parameters::path;
+use super::{InstanceSpec, LABEL, UNIQUE, parameters::*};
+use crate::provision::platform::values::path;
 
-/// What runs in a container that nothing is said of: it ends when it is told to, and buries orphans.
+/// The default command: it ends on SIGTERM, and reaps orphans.
 const WAIT: [&str; 3] = [
     "/bin/sh",
     "-c",
     "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done",
 ];
 
-/// The arguments of `run`. Values of environment variables are not among them: they would be seen by everybody.
-pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> Vec<String> {
-    let mut line = Line(vec!["run".to_owned(), "--detach".to_owned()]);
-    line.pair("--name", &order.unique);
-    line.pair("--hostname", &order.instance);
-    line.pair("--label", format!("{LABEL}={}", order.label));
-    line.pair("--label", format!("{UNIQUE}={}", order.unique));
-    line.pair(
-        "--pull",
-        if parameters.pull == Pull::Always {
-            "always"
-        } else {
-            "never"
-        },
-    );
+/// The arguments of `run`, without the values of environment variables: every user could read them.
+pub(super) fn arguments(
+    spec: &InstanceSpec,
+    parameters: &ContainerParameters,
+    image: &str,
+) -> Vec<String> {
+    let mut line = Arguments(vec!["run".to_owned(), "--detach".to_owned()]);
+    line.pair("--name", &spec.unique);
+    line.pair("--hostname", &spec.instance);
+    line.pair("--label", format!("{LABEL}={}", spec.label));
+    line.pair("--label", format!("{UNIQUE}={}", spec.unique));
+    let always = parameters.pull == Pull::Always;
+    line.pair("--pull", if always { "always" } else { "never" });
     if let Some(network) = &parameters.network {
         line.pair("--network", network);
     }
     for mount in &parameters.mounts {
         let (host, inside) = mount.split_once(':').unwrap_or((mount, mount));
-        let host = path(&order.directory, host.as_ref());
+        let host = path(&spec.directory, host.as_ref());
         line.pair("--volume", format!("{}:{inside}", host.display()));
     }
     if parameters.privileged {
@@ -52,29 +50,31 @@ pub(super) fn arguments(order: &Order, parameters: &Parameters, image: &str) -> 
     line.0.extend(parameters.args.iter().cloned());
     line.0.push(image.to_owned());
     match parameters.command.as_slice() {
-        // An image that is reached by SSH starts its server by itself.
-        [] if parameters.transport == Transport::Exec => line.0.extend(WAIT.map(str::to_owned)),
+        // An image with an SSH server starts the server by itself.
+        [] if parameters.transport == ContainerTransport::Exec => {
+            line.0.extend(WAIT.map(str::to_owned))
+        }
         command => line.0.extend(command.iter().cloned()),
     }
     line.0
 }
 
-fn limits(line: &mut Line, parameters: &Parameters) {
+fn limits(line: &mut Arguments, parameters: &ContainerParameters) {
     if let Some(memory) = parameters.memory {
         line.pair("--memory", memory.0.to_string());
     }
     if let Some(cores) = parameters.cores {
         line.pair("--cpus", cores.to_string());
     }
-    if parameters.transport == Transport::Ssh {
+    if parameters.transport == ContainerTransport::Ssh {
         let port = parameters.port.map_or(22, u16::from);
         line.pair("--publish", format!("127.0.0.1::{port}"));
     }
 }
 
-struct Line(Vec<String>);
+struct Arguments(Vec<String>);
 
-impl Line {
+impl Arguments {
     fn pair(&mut self, option: &str, value: impl Into<String>) {
         self.0.extend([option.to_owned(), value.into()]);
     }
@@ -86,13 +86,13 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{super::super::parameters::tests::order, *};
+    use super::{super::super::values::tests::spec, *};
 
     fn line(parameters: serde_json::Value) -> String {
-        let mut order = order(Path::new("/book"), serde_json::Value::Null);
-        order.unique = "tt-1f3a9c-12".to_owned();
+        let mut spec = spec(Path::new("/book"), serde_json::Value::Null);
+        spec.unique = "tt-1f3a9c-12".to_owned();
         let parameters = serde_json::from_value(parameters).unwrap();
-        arguments(&order, &parameters, "img")
+        arguments(&spec, &parameters, "img")
             .join(" ")
             .replace(" --", "\n--")
     }

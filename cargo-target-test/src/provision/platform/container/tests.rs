@@ -1,11 +1,11 @@
 //! The parameters of platform `container`; containers themselves are for the contract.
 
-use super::{super::parameters::tests::parse, *};
+use super::{super::values::tests::parse, *};
 
 #[test]
 fn parameters_are_checked() {
     assert_eq!(
-        parse(&Container, "image = \"a\"").unwrap()["transport"],
+        parse(ContainerPlatform, "image = \"a\"").unwrap()["transport"],
         "exec"
     );
     for (text, expected) in [
@@ -25,7 +25,7 @@ fn parameters_are_checked() {
         ("image = \"a\"\npull = \"often\"", "unknown variant `often`"),
         ("imag = \"a\"", "unknown field `imag`"),
     ] {
-        let (_, message) = parse(&Container, text).unwrap_err();
+        let (_, message) = parse(ContainerPlatform, text).unwrap_err();
         assert!(message.starts_with(expected), "{text}: {message}");
     }
 }

@@ -1,14 +1,20 @@
 //! Platform `local`: parameters, and instances that cost nothing.
 
+use serde_json::json;
+
 use super::{
-    super::parameters::tests::{order, parse},
+    super::{
+        erased::{DynPlatform, Erased},
+        values::tests::{parse, spec},
+    },
     *,
 };
+use crate::playbook::PlatformSyntax;
 
 #[test]
 fn parameters_and_their_errors() {
-    assert_eq!(parse(&Local, "").unwrap(), json!({"env": {}}));
-    let written = parse(&Local, "env = { A = 'b=c' }").unwrap();
+    assert_eq!(parse(LocalPlatform, "").unwrap(), json!({"env": {}}));
+    let written = parse(LocalPlatform, "env = { A = 'b=c' }").unwrap();
     assert_eq!(written, json!({"env": {"A": "b=c"}}));
     for (text, at, message) in [
         (
@@ -37,7 +43,7 @@ fn parameters_and_their_errors() {
             "the string contains NUL",
         ),
     ] {
-        let (found_at, found) = parse(&Local, text).unwrap_err();
+        let (found_at, found) = parse(LocalPlatform, text).unwrap_err();
         assert_eq!((found_at.as_str(), found.as_str()), (at, message));
     }
 }
@@ -45,9 +51,10 @@ fn parameters_and_their_errors() {
 #[test]
 fn an_instance_is_a_folder() {
     let directory = tempfile::tempdir().unwrap();
-    let order = order(directory.path(), json!({"env": {"A": "b"}}));
-    let deployed = Local.deploy(&order, &|_| {}).unwrap();
-    assert_eq!(deployed, Local.deploy(&order, &|_| {}).unwrap());
+    let platform = Erased(LocalPlatform);
+    let spec = spec(directory.path(), json!({"env": {"A": "b"}}));
+    let deployed = platform.deploy(&spec, &|_| {}).unwrap();
+    assert_eq!(deployed, platform.deploy(&spec, &|_| {}).unwrap());
     let Reach::Local {
         directory: folder,
         env,
@@ -70,10 +77,10 @@ fn an_instance_is_a_folder() {
         inherit.iter().any(|name| name == "PATH") && inherit.iter().all(|name| name != "RUSTFLAGS")
     );
     std::fs::write(folder.join("left"), "").unwrap();
-    Local.delete(&order, Some(&deployed)).unwrap();
+    platform.delete(&spec, Some(&deployed)).unwrap();
     assert!(!folder.exists());
-    Local.delete(&order, None).unwrap();
+    platform.delete(&spec, None).unwrap();
     assert!(directory.path().is_dir());
-    assert_eq!(Local.exclusive(&order).unwrap(), None);
-    assert!(Local.count(&json!({})).unwrap() >= 1);
+    assert_eq!(platform.exclusive(&spec).unwrap(), None);
+    assert!(platform.count(&json!({})).unwrap() >= 1);
 }

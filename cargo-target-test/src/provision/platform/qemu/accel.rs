@@ -1,16 +1,16 @@
-//! Which accelerator an instance gets.
+//! The accelerator of an instance.
 //!
-//! Owns what counts as a usable KVM. Must not start anything.
+//! Owns the test for a usable KVM. Must not start anything.
 
 use std::fs;
 
 use super::parameters::Accel;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The accelerator's name for QEMU.
+/// Returns the accelerator's name for QEMU.
 ///
 /// # Errors
-/// Why KVM, which was asked for, would not do.
+/// The reason KVM is unusable, if it is asked for.
 pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
     match (wanted, kvm_problem()) {
         (Accel::Tcg, _) | (Accel::Auto, Some(_)) => Ok("tcg"),
@@ -23,8 +23,8 @@ pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
     }
 }
 
-/// Why guests would not run on KVM here. That the device opens, and even makes machines, is not enough: a KVM without
-/// the processor's own virtualisation emulates every privileged instruction, at which common kernels stop.
+/// The reason guests cannot run on KVM here, if any. A device that opens, and even creates machines, is not enough: a
+/// KVM without the processor's virtualisation emulates every privileged instruction, and common kernels stop there.
 fn kvm_problem() -> Option<String> {
     if let Err(error) = fs::OpenOptions::new()
         .read(true)

@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-use super::{super::Order, parameters::Disk};
+use super::{super::InstanceSpec, parameters::Disk};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
-    provision::platform::parameters::{path, wrong},
+    provision::platform::values::{path, wrong},
 };
 
-/// How long making a layer may take.
+/// The time limit for creating a layer.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The format of an image.
+/// Returns the format of an image.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] where it is missing, or is none that QEMU could start from.
-pub(super) fn format(order: &Order, key: &str, written: &Path) -> Result<&'static str> {
-    let image = path(&order.directory, written);
-    let target = &order.target;
+/// [`ErrorKind::Playbook`] if it is missing, or QEMU cannot start from it.
+pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&'static str> {
+    let image = path(&spec.directory, written);
+    let target = &spec.target;
     let shown = image.display();
     let mut head = [0; 512];
     let read = File::open(&image).and_then(|mut file| file.read(&mut head));
@@ -51,15 +51,15 @@ pub(super) fn format(order: &Order, key: &str, written: &Path) -> Result<&'stati
     }
 }
 
-/// Makes a layer in the instance's folder; returns its path.
-pub(super) fn make(order: &Order, number: usize, disk: &Disk) -> Result<PathBuf> {
-    let layer = order.scratch.join(format!("disk{number}.qcow2"));
+/// Creates a layer in the instance's folder; returns its path.
+pub(super) fn make(spec: &InstanceSpec, number: usize, disk: &Disk) -> Result<PathBuf> {
+    let layer = spec.scratch.join(format!("disk{number}.qcow2"));
     let mut command = process::command("qemu-img");
     command.args(["create", "-q", "-f", "qcow2"]);
     if let Disk::Image(written) = disk {
         let key = if number == 0 { "image" } else { "disks" };
-        command.args(["-F", format(order, key, written)?, "-b"]);
-        command.arg(path(&order.directory, written));
+        command.args(["-F", format(spec, key, written)?, "-b"]);
+        command.arg(path(&spec.directory, written));
     }
     command.arg(&layer);
     if let Disk::Empty(size) = disk {
@@ -71,7 +71,7 @@ pub(super) fn make(order: &Order, number: usize, disk: &Disk) -> Result<PathBuf>
         false => {
             let words = String::from_utf8_lossy(&finished.stderr);
             let words = words.trim().trim_start_matches("qemu-img: ");
-            let message = format!("cannot make a disk of `{}`: {words}", order.instance);
+            let message = format!("cannot make a disk of `{}`: {words}", spec.instance);
             Err(Error::new(ErrorKind::Infra, message))
         }
     }

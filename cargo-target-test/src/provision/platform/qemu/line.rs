@@ -1,36 +1,36 @@
-//! The command line of a machine.
+//! The command line of QEMU.
 //!
-//! Owns every argument. Must not start anything, nor look at the disk.
+//! Owns every argument. Must not start anything, nor read the disk.
 
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
-use super::{CONSOLE, parameters::Parameters, qmp, seed};
+use super::{CONSOLE, parameters::QemuParameters, qmp, seed};
 
-/// What is decided for one machine.
-pub(super) struct Machine<'a> {
+/// The choices for one machine.
+pub(super) struct QemuCommand<'a> {
     pub(super) name: &'a str,
-    pub(super) parameters: &'a Parameters,
+    pub(super) parameters: &'a QemuParameters,
     pub(super) accel: &'a str,
-    /// Where the playbook is.
+    /// The playbook's folder.
     pub(super) directory: &'a Path,
-    /// The machine's own folder.
+    /// The machine's folder.
     pub(super) folder: &'a Path,
-    /// Its disks, the first one boots where there is no kernel.
+    /// The machine's disks. Without a kernel the first one boots.
     pub(super) disks: &'a [PathBuf],
-    /// Where its state is remembered, if not in its first disk; it does not see it.
+    /// The disk for remembered states, which the machine does not see; `None`: the first disk.
     pub(super) state: Option<&'a Path>,
 }
 
-impl Machine<'_> {
+impl QemuCommand<'_> {
     /// The arguments.
     pub(super) fn arguments(&self) -> Vec<OsString> {
         let Self {
             parameters, accel, ..
         } = self;
-        let mut line = Line(Vec::new());
+        let mut line = Arguments(Vec::new());
         line.pair(
             "-name",
             format!("{},process={}", escape(self.name), escape(self.name)),
@@ -65,7 +65,7 @@ impl Machine<'_> {
             format!("file,id=console,path={console},append=on"),
         );
         line.pair("-serial", "chardev:console");
-        // Relative, for its length: it starts in its folder.
+        // A relative path, for its length: QEMU starts in the machine's folder.
         line.pair("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
         self.network(&mut line);
         line.pair("-device", "virtio-rng-pci");
@@ -73,7 +73,7 @@ impl Machine<'_> {
         line.0
     }
 
-    fn network(&self, line: &mut Line) {
+    fn network(&self, line: &mut Arguments) {
         let port = self.parameters.port;
         line.pair(
             "-netdev",
@@ -82,7 +82,7 @@ impl Machine<'_> {
         line.pair("-device", "virtio-net-pci,netdev=net");
     }
 
-    fn boot(&self, line: &mut Line) {
+    fn boot(&self, line: &mut Arguments) {
         let file = |written: &PathBuf| super::path(self.directory, written).into_os_string();
         if let Some(kernel) = &self.parameters.kernel {
             line.pair("-kernel", file(kernel));
@@ -94,9 +94,9 @@ impl Machine<'_> {
     }
 }
 
-struct Line(Vec<OsString>);
+struct Arguments(Vec<OsString>);
 
-impl Line {
+impl Arguments {
     fn pair(&mut self, option: &str, value: impl Into<OsString> + AsRef<std::ffi::OsStr>) {
         self.0.extend([option.into(), value.into()]);
     }
@@ -121,7 +121,7 @@ fn text(path: &Path) -> String {
     escape(&path.to_string_lossy())
 }
 
-/// A comma ends an option's value, unless there are two.
+/// Doubles commas: a single comma ends an option's value.
 fn escape(text: &str) -> String {
     text.replace(',', ",,")
 }
@@ -134,7 +134,7 @@ mod tests {
 
     fn line(parameters: serde_json::Value, accel: &str, disks: &[PathBuf]) -> String {
         let parameters = serde_json::from_value(parameters).unwrap();
-        let machine = Machine {
+        let machine = QemuCommand {
             name: "debian-0",
             parameters: &parameters,
             accel,

@@ -1,7 +1,7 @@
 //! A running machine, as seen from this host.
 //!
-//! Owns the process, found by its mark or by number and start time, and what its console says of the kernel. Must not
-//! know how it was made.
+//! Owns the process, found by its mark or by pid and start time, and the reading of its console. Must not know how it
+//! was started.
 
 use std::{
     fs,
@@ -15,47 +15,47 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CONSOLE, Order, qmp::Monitor};
+use super::{CONSOLE, InstanceSpec, qmp::Monitor};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
 };
 
-/// In the environment of every machine: its `unique`.
+/// The variable that marks a machine's process with its unique name.
 const MARK: &str = "TARGET_TEST_MACHINE";
-/// In the environment of everything that a platform starts: the pool's label.
+/// The variable that marks every process of a platform with the pool's label.
 const LABEL: &str = "TARGET_TEST_LABEL";
-/// Where the console of a machine that was reset begins to count.
+/// The file with the console's length at the last reset: older output is ignored.
 const FROM: &str = "console.from";
-/// How much of a console's end is looked at, in bytes.
+/// Bytes that are read of a console's end.
 const END: u64 = 64 << 10;
-/// How many lines of it an error repeats.
+/// Number of last console lines that an error repeats.
 const LINES: usize = 15;
 
 /// The process of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Machine {
+pub(super) struct QemuProcess {
     pub(super) pid: i32,
     /// In clock ticks since the host's boot.
     pub(super) started: Option<u64>,
 }
 
-/// Marks a program that becomes a machine.
-pub(super) fn mark(command: &mut std::process::Command, order: &Order) {
-    command.env(LABEL, &order.label).env(MARK, &order.unique);
+/// Marks the process that becomes a machine.
+pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
+    command.env(LABEL, &spec.label).env(MARK, &spec.unique);
 }
 
-/// Kills the machine of this order, if there is one, whoever made it.
-pub(super) fn kill(order: &Order) {
-    process::kill_marked(MARK, &order.unique);
+/// Kills the machine of this instance, if there is one.
+pub(super) fn kill(spec: &InstanceSpec) {
+    process::kill_marked(MARK, &spec.unique);
 }
 
-/// The `unique` of every machine that carries the label.
+/// Returns the unique names of all machines that carry the label.
 pub(super) fn labelled(label: &str) -> Vec<String> {
     process::marked_values(MARK, (LABEL, label))
 }
 
-impl Machine {
+impl QemuProcess {
     pub(super) fn of(pid: i32) -> Self {
         let started = Pid::from_raw(pid).and_then(process::start_time);
         Self { pid, started }
@@ -67,20 +67,20 @@ impl Machine {
         })
     }
 
-    /// Whether it runs, and its kernel does.
-    pub(super) fn check(self, order: &Order) -> Result<()> {
-        let name = &order.instance;
+    /// Checks that the process and its kernel run.
+    pub(super) fn check(self, spec: &InstanceSpec) -> Result<()> {
+        let name = &spec.instance;
         let gone = |what: &str| {
-            let message = format!("`{name}`: {what}{}", console_end(order));
+            let message = format!("`{name}`: {what}{}", console_end(spec));
             Err(Error::new(ErrorKind::Infra, message))
         };
         if !self.lives() {
             return gone("its virtual machine has ended");
         }
-        if console(order).contains("Kernel panic - not syncing") {
+        if console(spec).contains("Kernel panic - not syncing") {
             return gone("its kernel panicked");
         }
-        let status = Monitor::connect(&order.scratch)
+        let status = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("query-status", &json!({})));
         match status
             .as_ref()
@@ -91,14 +91,14 @@ impl Machine {
             Some(status @ ("internal-error" | "io-error" | "shutdown")) => {
                 gone(&format!("its virtual machine stopped ({status})"))
             }
-            // A monitor that is busy with somebody else says nothing about the machine.
+            // A monitor that serves another client does not answer; the machine may be fine.
             _ => Ok(()),
         }
     }
 
-    /// Lets it power down, for at most this long.
-    pub(super) fn power_down(self, order: &Order, limit: Duration) {
-        let asked = Monitor::connect(&order.scratch)
+    /// Asks the machine to power down, and waits for at most `limit`.
+    pub(super) fn power_down(self, spec: &InstanceSpec, limit: Duration) {
+        let asked = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("system_powerdown", &json!({})));
         let started = Instant::now();
         while asked.is_ok() && self.lives() && started.elapsed() < limit {
@@ -107,71 +107,71 @@ impl Machine {
     }
 }
 
-/// How long remembering a state, or going back to it, may take: it is as large as the memory in use.
+/// The time limit for saving or loading a state, which is as large as the memory in use.
 const STATE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Remembers the state of the whole machine, its memory included, in its first disk.
-pub(super) fn remember(order: &Order, name: &str) -> Result<()> {
-    tell(order, &format!("savevm {name}")).map_err(|error| {
-        let message = format!("cannot remember the state of `{}`", order.instance);
+/// Saves the state of the machine, memory included, in its first disk.
+pub(super) fn remember(spec: &InstanceSpec, name: &str) -> Result<()> {
+    tell(spec, &format!("savevm {name}")).map_err(|error| {
+        let message = format!("cannot remember the state of `{}`", spec.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
 
-/// Goes back to that; what its console said since counts no more.
-pub(super) fn go_back(order: &Order, name: &str) -> Result<()> {
-    forget_console(order)?;
-    tell(order, &format!("loadvm {name}")).map_err(|error| {
-        let message = format!("cannot put `{}` back to state `{name}`", order.instance);
+/// Loads a saved state; earlier console output is ignored from then on.
+pub(super) fn go_back(spec: &InstanceSpec, name: &str) -> Result<()> {
+    forget_console(spec)?;
+    tell(spec, &format!("loadvm {name}")).map_err(|error| {
+        let message = format!("cannot put `{}` back to state `{name}`", spec.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
 
-/// These commands of the monitor print nothing unless they fail.
-fn tell(order: &Order, command: &str) -> Result<()> {
-    let mut monitor = Monitor::connect(&order.scratch)?.patient(STATE_LIMIT)?;
+/// Runs a command of the human monitor that prints nothing unless it fails.
+fn tell(spec: &InstanceSpec, command: &str) -> Result<()> {
+    let mut monitor = Monitor::connect(&spec.scratch)?.patient(STATE_LIMIT)?;
     let said = monitor.tell(command)?;
     match said.trim() {
         "" => Ok(()),
         words => {
-            // Who cannot go back is left standing still.
+            // A failed `loadvm` leaves the machine stopped.
             let _ = monitor.ask("cont", &json!({}));
             Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}")))
         }
     }
 }
 
-/// Takes the network link down, or up again.
-pub(super) fn link(order: &Order, nic: u32, up: bool) -> Result<()> {
+/// Takes the network link down or up.
+pub(super) fn link(spec: &InstanceSpec, nic: u32, up: bool) -> Result<()> {
     if nic != 0 {
-        let message = format!("`{}` has one network link, number 0", order.instance);
+        let message = format!("`{}` has one network link, number 0", spec.instance);
         return Err(Error::new(ErrorKind::Usage, message));
     }
-    let mut monitor = Monitor::connect(&order.scratch)?;
+    let mut monitor = Monitor::connect(&spec.scratch)?;
     let link = json!({ "name": "net", "up": up });
     monitor.ask("set_link", &link).map(drop)
 }
 
-fn forget_console(order: &Order) -> Result<()> {
-    let length = fs::metadata(order.scratch.join(CONSOLE)).map_or(0, |data| data.len());
-    Ok(fs_err::write(order.scratch.join(FROM), length.to_string())?)
+fn forget_console(spec: &InstanceSpec) -> Result<()> {
+    let length = fs::metadata(spec.scratch.join(CONSOLE)).map_or(0, |data| data.len());
+    Ok(fs_err::write(spec.scratch.join(FROM), length.to_string())?)
 }
 
-/// Resets it; what its console said before counts no more.
-pub(super) fn reset(order: &Order) -> Result<()> {
-    let mut monitor = Monitor::connect(&order.scratch)?;
-    forget_console(order)?;
+/// Resets the machine; earlier console output is ignored from then on.
+pub(super) fn reset(spec: &InstanceSpec) -> Result<()> {
+    let mut monitor = Monitor::connect(&spec.scratch)?;
+    forget_console(spec)?;
     monitor.ask("system_reset", &json!({}))?;
-    // Where a panic stopped it.
+    // A panic may have stopped the machine.
     let _ = monitor.ask("cont", &json!({}));
     Ok(())
 }
 
-/// The end of what the console said since the last reset.
-fn console(order: &Order) -> String {
-    let from = fs::read_to_string(order.scratch.join(FROM));
+/// The end of the console's output since the last reset.
+fn console(spec: &InstanceSpec) -> String {
+    let from = fs::read_to_string(spec.scratch.join(FROM));
     let from = from.ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    read_end(&order.scratch.join(CONSOLE), from).unwrap_or_default()
+    read_end(&spec.scratch.join(CONSOLE), from).unwrap_or_default()
 }
 
 fn read_end(path: &Path, from: u64) -> std::io::Result<String> {
@@ -183,8 +183,8 @@ fn read_end(path: &Path, from: u64) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn console_end(order: &Order) -> String {
-    let text = console(order);
+fn console_end(spec: &InstanceSpec) -> String {
+    let text = console(spec);
     let lines: Vec<_> = text
         .lines()
         .map(str::trim_end)

@@ -1,21 +1,21 @@
 //! The parameters of platform `qemu`.
 //!
-//! Owns their types, defaults and what is right about them without looking at the disk.
+//! Owns their types and defaults, and the checks that need no disk.
 
 use std::{num::NonZeroU16, num::NonZeroU32, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    parameters::{self, Limit},
     size::Size,
+    values::{self, Limit},
 };
 
 /// Parameters of platform `qemu`: virtual machines on this host.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Parameters {
-    /// A kernel that is started directly, relative to the playbook.
+pub struct QemuParameters {
+    /// A kernel to start directly, relative to the playbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kernel: Option<PathBuf>,
     /// The kernel's initial file system, relative to the playbook.
@@ -24,43 +24,43 @@ pub(super) struct Parameters {
     /// The kernel's command line.
     #[serde(default = "append")]
     pub(super) append: String,
-    /// A disk image, qcow2 or raw, relative to the playbook; each instance writes to a layer of its own.
+    /// A disk image, qcow2 or raw, relative to the playbook. Each instance writes to a layer of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image: Option<PathBuf>,
-    /// How much memory an instance has.
+    /// Memory of an instance.
     #[serde(default = "memory")]
     pub(super) memory: Size,
-    /// How many processors an instance has.
+    /// Number of processors of an instance.
     #[serde(default = "cores")]
     pub(super) cores: NonZeroU32,
-    /// More disks: a size (`"1 GiB"`: an empty one) or an image like `image`.
+    /// More disks: a size (`"1 GiB"`) for an empty disk, or an image as for `image`.
     #[serde(default)]
     pub(super) disks: Vec<Disk>,
     /// The login name.
     #[serde(default = "user", deserialize_with = "login")]
     pub(super) user: String,
-    /// The private key file for the login, relative to the playbook; its public key is handed to the instance by a
-    /// NoCloud seed. Without it each instance gets a key of its own.
+    /// The private key file for the login, relative to the playbook. The instance gets the public key from a NoCloud
+    /// seed. Without it each instance gets a key of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<PathBuf>,
-    /// The instance's SSH port, which is forwarded to a free port of this host's loopback.
+    /// The instance's SSH port. A free port of this host's loopback is forwarded to it.
     #[serde(default = "port")]
     pub(super) port: NonZeroU16,
-    /// The accelerator: `kvm` where it works, else `tcg` (emulation), unless one is named.
+    /// The accelerator: `auto` is `kvm` if it works, else `tcg` (emulation).
     #[serde(default)]
     pub(super) accel: Accel,
-    /// The program; by default `qemu-system-` and this host's architecture.
+    /// The program; by default `qemu-system-` with this host's architecture.
     #[serde(default = "program")]
     pub(super) qemu: String,
     /// More arguments for the program.
     #[serde(default)]
     pub(super) args: Vec<String>,
-    /// How long a deleted instance may take to power down by itself; without it, it is switched off at once.
+    /// The time that a deleted instance gets to power down by itself; without it, it is switched off at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shutdown: Option<Limit>,
 }
 
-/// A disk as written.
+/// A disk as written: a size or an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -69,7 +69,7 @@ pub(super) enum Disk {
     Image(PathBuf),
 }
 
-/// How the processor is run.
+/// The accelerator of the processor.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -81,13 +81,13 @@ pub(super) enum Accel {
     Tcg,
 }
 
-impl Parameters {
-    /// What is missing, if something is.
-    pub(super) fn problem(&self) -> Option<&'static str> {
+impl QemuParameters {
+    /// Checks keys that exclude or require each other.
+    pub(super) fn validate(&self) -> Result<(), &'static str> {
         match (&self.kernel, &self.image, &self.initrd) {
-            (None, None, _) => Some("a virtual machine needs `kernel` or `image`"),
-            (None, _, Some(_)) => Some("`initrd` means nothing without `kernel`"),
-            _ => None,
+            (None, None, _) => Err("a virtual machine needs `kernel` or `image`"),
+            (None, _, Some(_)) => Err("`initrd` means nothing without `kernel`"),
+            _ => Ok(()),
         }
     }
 }
@@ -133,5 +133,5 @@ fn program() -> String {
 }
 
 fn login<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Ok(parameters::user(from)?.unwrap_or_else(user))
+    Ok(values::user(from)?.unwrap_or_else(user))
 }

@@ -1,6 +1,6 @@
 //! QEMU's monitor: one command, one answer.
 //!
-//! Owns the protocol (QMP over a Unix socket). Must not know what commands are for.
+//! Owns the protocol, QMP over a Unix socket. Must not know the purpose of a command.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a machine's monitor may take to answer.
+/// The time limit for an answer of the monitor.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The socket's name in a machine's folder.
 pub(super) const SOCKET: &str = "qmp";
@@ -25,7 +25,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Connects to the monitor of the machine whose folder this is.
+    /// Connects to the monitor of the machine with this folder.
     pub(super) fn connect(folder: &Path) -> Result<Self> {
         // A socket's path has at most 108 bytes; through a descriptor it is short.
         let folder = File::open(folder).map_err(lost)?;
@@ -41,7 +41,7 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Has a command executed; returns its answer.
+    /// Executes a command; returns its answer.
     pub(super) fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
         line.push('\n');
@@ -55,21 +55,21 @@ impl Monitor {
                 let text = error["desc"].as_str().unwrap_or_default();
                 return Err(other(format!("QEMU refuses `{command}`: {text}")));
             }
-            // What is neither is an event.
+            // Anything else is an event.
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
             }
         }
     }
 
-    /// Gives the machine more time for an answer.
+    /// Replaces the time limit for answers.
     pub(super) fn patient(self, limit: Duration) -> Result<Self> {
         let stream = self.stream.get_ref();
         stream.set_read_timeout(Some(limit)).map_err(lost)?;
         Ok(self)
     }
 
-    /// Has a command of the human monitor executed; returns what it prints.
+    /// Executes a command of the human monitor; returns its output.
     pub(super) fn tell(&mut self, line: &str) -> Result<String> {
         let answer = self.ask("human-monitor-command", &json!({ "command-line": line }))?;
         Ok(answer.as_str().unwrap_or_default().to_owned())

@@ -1,4 +1,4 @@
-//! How an instance learns its name and who may log in.
+//! The name and the login of an instance, for its first boot.
 //!
 //! Owns the login key and the NoCloud seed, a folder that QEMU shows to the guest as a small disk with the label
 //! `CIDATA`; cloud-init reads it, and any other init can. See
@@ -10,42 +10,42 @@ use std::{
     time::Duration,
 };
 
-use super::{super::Order, parameters::Parameters};
+use super::{super::InstanceSpec, parameters::QemuParameters};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
-    provision::platform::parameters::path,
+    provision::platform::values::path,
 };
 
 /// The seed's folder in the instance's.
 pub(super) const FOLDER: &str = "seed";
-/// How long `ssh-keygen` may take.
+/// The time limit for `ssh-keygen`.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The private key for the login: the playbook's, or one of the instance's own, made here.
-pub(super) fn identity(order: &Order, parameters: &Parameters) -> Result<PathBuf> {
+/// Returns the private key for the login: the playbook's, or a new one of the instance.
+pub(super) fn identity(spec: &InstanceSpec, parameters: &QemuParameters) -> Result<PathBuf> {
     if let Some(written) = &parameters.identity {
-        return Ok(path(&order.directory, written));
+        return Ok(path(&spec.directory, written));
     }
-    let file = order.scratch.join("key");
+    let file = spec.scratch.join("key");
     if !file.exists() {
         let mut command = process::command("ssh-keygen");
-        command.args(["-q", "-t", "ed25519", "-N", "", "-C", &order.unique, "-f"]);
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", &spec.unique, "-f"]);
         command.arg(&file);
         keygen(command)?;
     }
     Ok(file)
 }
 
-/// Writes the seed.
-pub(super) fn write(order: &Order, user: &str, identity: &Path) -> Result<()> {
+/// Writes the seed into the instance's folder.
+pub(super) fn write(spec: &InstanceSpec, user: &str, identity: &Path) -> Result<()> {
     let mut command = process::command("ssh-keygen");
     command.arg("-y").arg("-P").arg("").arg("-f").arg(identity);
     let key = keygen(command)?;
-    let folder = order.scratch.join(FOLDER);
+    let folder = spec.scratch.join(FOLDER);
     fs_err::create_dir_all(&folder)?;
     fs_err::write(folder.join("user-data"), user_data(user, key.trim()))?;
-    let (unique, name) = (&order.unique, &order.instance);
+    let (unique, name) = (&spec.unique, &spec.instance);
     let meta = format!("instance-id: {unique}\nlocal-hostname: {name}\n");
     fs_err::write(folder.join("meta-data"), meta)?;
     Ok(())

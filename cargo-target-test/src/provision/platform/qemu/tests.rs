@@ -1,11 +1,11 @@
 //! What playbooks may say, and what is read from QEMU's answers.
 
-use super::{super::parameters::tests::parse, *};
+use super::{super::values::tests::parse, *};
 
 #[test]
 fn parameters_have_defaults_and_are_checked() {
     let read = parse(
-        &Qemu,
+        QemuPlatform,
         "kernel = \"k\"\nmemory = \"1 GiB\"\ndisks = [\"2 GiB\", \"a.img\"]",
     )
     .unwrap();
@@ -31,7 +31,7 @@ fn parameters_have_defaults_and_are_checked() {
         ("kernel = \"a\"\ncores = 0", "invalid value: integer `0`"),
         ("kernl = \"a\"", "unknown field `kernl`"),
     ] {
-        let (_, message) = parse(&Qemu, text).unwrap_err();
+        let (_, message) = parse(QemuPlatform, text).unwrap_err();
         assert!(message.starts_with(expected), "{text}: {message}");
     }
 }

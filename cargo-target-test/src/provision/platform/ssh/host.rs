@@ -1,4 +1,4 @@
-//! How a host of platform `ssh` is written: `lab7`, `root@rack:2222`, `[fe80::1%eth0]:22`.
+//! Hosts of platform `ssh` as written: `lab7`, `root@rack:2222`, `[fe80::1%eth0]:22`.
 //!
 //! Owns the syntax. Must not resolve anything.
 
@@ -6,25 +6,25 @@ use std::{fmt, net::Ipv6Addr, num::NonZeroU16, str::FromStr};
 
 use serde::de;
 
-use super::super::parameters::check_word;
+use super::super::values::check_word;
 
 /// A host as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct SshHost {
     pub(super) user: Option<String>,
     /// An alias of `~/.ssh/config`, a name or an address (without brackets).
     pub(super) name: String,
     pub(super) port: Option<NonZeroU16>,
 }
 
-impl Host {
-    /// Whether both are one machine as far as the text tells.
+impl SshHost {
+    /// True if both are one machine as far as the text tells.
     pub(super) fn same_machine(&self, other: &Self) -> bool {
         self.name.eq_ignore_ascii_case(&other.name) && self.port == other.port
     }
 }
 
-impl FromStr for Host {
+impl FromStr for SshHost {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -112,11 +112,11 @@ impl<'de> de::Visitor<'de> for Hosts {
     }
 }
 
-/// Reads one host, which must be none of the earlier ones.
-struct NextHost<'a>(&'a [(String, Host)]);
+/// Reads one host, and refuses one that was listed before.
+struct NextHost<'a>(&'a [(String, SshHost)]);
 
 impl<'de> de::DeserializeSeed<'de> for NextHost<'_> {
-    type Value = (String, Host);
+    type Value = (String, SshHost);
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_str(self)
@@ -124,14 +124,14 @@ impl<'de> de::DeserializeSeed<'de> for NextHost<'_> {
 }
 
 impl de::Visitor<'_> for NextHost<'_> {
-    type Value = (String, Host);
+    type Value = (String, SshHost);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a host such as \"lab7\" or \"root@rack:2222\"")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        let host: Host = text.parse().map_err(E::custom)?;
+        let host: SshHost = text.parse().map_err(E::custom)?;
         match self.0.iter().find(|(_, other)| other.same_machine(&host)) {
             Some((other, _)) if other == text => {
                 Err(E::custom(format!("`{text}` is listed twice")))

@@ -2,20 +2,26 @@
 
 use std::{path::Path, time::Duration};
 
+use serde_json::json;
+
 use super::{
-    super::parameters::tests::{order, parse},
+    super::{
+        erased::{DynPlatform, Erased},
+        values::tests::{parse, spec},
+    },
     *,
 };
+use crate::playbook::PlatformSyntax;
 
 #[test]
 fn parameters_with_defaults() {
-    let short = parse(&Ssh, "hosts = ['lab7', 'root@rack:2222']").unwrap();
+    let short = parse(SshPlatform, "hosts = ['lab7', 'root@rack:2222']").unwrap();
     assert_eq!(short, json!({"hosts": ["lab7", "root@rack:2222"]}));
-    assert_eq!(Ssh.count(&short), Some(2));
+    assert_eq!(Erased(SshPlatform).count(&short), Some(2));
     let text = "hosts = ['a']\nuser = 'u'\nport = 2\nidentity = 'id'\nknown-hosts = 'k'\nconnect-timeout = '1m 30s'";
     let full = json!({"hosts": ["a"], "user": "u", "port": 2, "identity": "id",
         "known-hosts": "k", "connect-timeout": "1m 30s"});
-    assert_eq!(parse(&Ssh, text).unwrap(), full);
+    assert_eq!(parse(SshPlatform, text).unwrap(), full);
 }
 
 #[test]
@@ -61,17 +67,17 @@ fn errors_point_at_their_place() {
             "`0s` is no time at all".to_owned(),
         ),
     ] {
-        let (found_at, found) = parse(&Ssh, text).unwrap_err();
+        let (found_at, found) = parse(SshPlatform, text).unwrap_err();
         assert_eq!((found_at.as_str(), found), (at, message), "{text}");
     }
-    let (at, message) = parse(&Ssh, "hosts = ['a']\nknown_hosts = 'k'").unwrap_err();
+    let (at, message) = parse(SshPlatform, "hosts = ['a']\nknown_hosts = 'k'").unwrap_err();
     assert_eq!(at, "known_hosts");
     assert!(message.contains("`known-hosts`"), "{message}");
 }
 
-fn one(host: &str) -> Order {
-    let parameters = parse(&Ssh, &format!("hosts = ['{host}']\nport = 2222")).unwrap();
-    order(Path::new("/book"), parameters)
+fn one(host: &str) -> InstanceSpec {
+    let parameters = parse(SshPlatform, &format!("hosts = ['{host}']\nport = 2222")).unwrap();
+    spec(Path::new("/book"), parameters)
 }
 
 #[test]
@@ -85,12 +91,14 @@ fn one_machine_has_one_name() {
         ("fd00::7", "[fd00::7]:2222"),
     ] {
         assert_eq!(
-            Ssh.exclusive(&one(host)).unwrap().unwrap(),
+            Erased(SshPlatform).exclusive(&one(host)).unwrap().unwrap(),
             machine,
             "{host}"
         );
     }
-    let error = Ssh.exclusive(&one("no-such-host.invalid")).unwrap_err();
+    let error = Erased(SshPlatform)
+        .exclusive(&one("no-such-host.invalid"))
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot resolve host `no-such-host.invalid`"
@@ -113,9 +121,9 @@ fn behind_a_jump_names_are_not_resolved() {
 #[test]
 fn deploy_only_looks_up() {
     let text = "hosts = ['a', 'root@127.0.0.1:7']\nidentity = 'id'\nuser = 'u'\nconnect-timeout = '1m 30s'";
-    let mut order = order(Path::new("/book"), parse(&Ssh, text).unwrap());
-    order.index = 1;
-    let deployed = Ssh.deploy(&order, &|_| {}).unwrap();
+    let mut spec = spec(Path::new("/book"), parse(SshPlatform, text).unwrap());
+    spec.index = 1;
+    let deployed = Erased(SshPlatform).deploy(&spec, &|_| {}).unwrap();
     assert_eq!(
         (deployed.host.as_str(), deployed.port),
         ("127.0.0.1", Some(7))
@@ -126,16 +134,16 @@ fn deploy_only_looks_up() {
     };
     assert_eq!(reach.identity.as_deref(), Some(Path::new("/book/id")));
     assert_eq!(reach.connect_timeout, Some(Duration::from_secs(90)));
-    let error = Ssh.check(&order).unwrap_err();
+    let error = Erased(SshPlatform).check(&spec).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`identity` of target `alpha`: there is no file `/book/id`"
     );
-    order.index = 2;
-    let error = Ssh.check(&order).unwrap_err();
+    spec.index = 2;
+    let error = Erased(SshPlatform).check(&spec).unwrap_err();
     assert_eq!(
         error.to_string(),
         "target `alpha` has 2 host(s), none for `alpha-0`"
     );
-    Ssh.delete(&order, None).unwrap();
+    Erased(SshPlatform).delete(&spec, None).unwrap();
 }

@@ -6,14 +6,14 @@ use super::*;
 
 #[test]
 fn answers() {
-    let answer = Answer::read(b"{\"host\": \"a\"}\n").unwrap();
+    let answer = DeployAnswer::read(b"{\"host\": \"a\"}\n").unwrap();
     assert_eq!((answer.host.as_str(), answer.port), ("a", None));
-    assert_eq!(answer.transport, Transport::Ssh);
+    assert_eq!(answer.transport, AnswerTransport::Ssh);
     let full = json!({"host": "a", "port": 22, "user": "u", "data": {"id": 7},
         "transport": "local"});
-    let answer = Answer::read(full.to_string().as_bytes()).unwrap();
+    let answer = DeployAnswer::read(full.to_string().as_bytes()).unwrap();
     assert_eq!(answer.data["id"], 7);
-    assert_eq!(answer.transport, Transport::Local);
+    assert_eq!(answer.transport, AnswerTransport::Local);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn what_is_no_answer() {
             "gave a wrong answer: the user is empty",
         ),
     ] {
-        assert_eq!(Answer::read(printed.as_bytes()).unwrap_err(), problem);
+        assert_eq!(DeployAnswer::read(printed.as_bytes()).unwrap_err(), problem);
     }
     for printed in [
         r#"{"host":"a","hsot":"b"}"#,
@@ -49,8 +49,8 @@ fn what_is_no_answer() {
         r#"["a"]"#,
         "\u{fffd}\u{0}",
     ] {
-        assert!(Answer::read(printed.as_bytes()).is_err(), "{printed}");
+        assert!(DeployAnswer::read(printed.as_bytes()).is_err(), "{printed}");
     }
     let long = "x".repeat(1000);
-    assert!(Answer::read(long.as_bytes()).unwrap_err().len() < 300);
+    assert!(DeployAnswer::read(long.as_bytes()).unwrap_err().len() < 300);
 }

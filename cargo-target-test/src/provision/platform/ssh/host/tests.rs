@@ -23,7 +23,7 @@ fn every_form() {
         ("fe80::1", None, "fe80::1", None),
         ("größe", None, "größe", None),
     ] {
-        let host: Host = text.parse().unwrap();
+        let host: SshHost = text.parse().unwrap();
         assert_eq!(host.user.as_deref(), user, "{text}");
         assert_eq!(host.name, name, "{text}");
         assert_eq!(host.port.map(NonZeroU16::get), port, "{text}");
@@ -62,20 +62,20 @@ fn what_is_no_host() {
         ),
         ("[::1]22", "`[::1]22` goes on after its `]`"),
     ] {
-        assert_eq!(text.parse::<Host>().unwrap_err(), problem);
+        assert_eq!(text.parse::<SshHost>().unwrap_err(), problem);
     }
-    assert!("ssh://lab7".parse::<Host>().is_err());
+    assert!("ssh://lab7".parse::<SshHost>().is_err());
 }
 
 proptest! {
     #[test]
     fn never_panics(text in ".*") {
-        let _ = text.parse::<Host>();
+        let _ = text.parse::<SshHost>();
     }
 
     #[test]
     fn near_misses_never_panic(text in r"[-a@:\[\]%/0-9é ]{0,12}") {
-        if let Ok(host) = text.parse::<Host>() {
+        if let Ok(host) = text.parse::<SshHost>() {
             prop_assert!(!host.name.is_empty() && !host.name.starts_with('-'));
         }
     }

@@ -22,11 +22,11 @@ use super::{
 /// target's and not `[platforms.X]`.
 pub(super) fn refuse_unknown(
     table: &mut DeTable<'_>,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     own: bool,
     problems: &mut Problems<'_>,
 ) {
-    let schema = (platform.schema)();
+    let schema = platform.schema();
     let mut known = schema::properties(&schemars::schema_for!(Common));
     known.retain(|key| own || !OWN_KEYS.contains(&key.as_str()));
     known.extend(schema::properties(&schema));
@@ -41,7 +41,7 @@ pub(super) fn refuse_unknown(
         .collect();
     for key in keys {
         let name = key.get_ref().as_ref();
-        let label = format!("not a key of platform `{}`", platform.name);
+        let label = format!("not a key of platform `{}`", platform.name());
         problems.add(Problem::unknown("key", name, key.span(), &known).label(label));
         table.remove(name);
     }
@@ -51,16 +51,16 @@ pub(super) fn refuse_unknown(
 /// `None`: there are problems.
 pub(super) fn read(
     table: DeTable<'_>,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     target: &Spanned<String>,
     problems: &mut Problems<'_>,
 ) -> Option<Value> {
     let table = Spanned::new(target.span(), DeValue::Table(table));
-    let (value, mistakes) = attempt(table, &platform.parameters);
+    let (value, mistakes) = attempt(table, |table| platform.parameters(table));
     for error in &mistakes {
         problems.add(problem(
             error,
-            platform.name,
+            platform.name(),
             target.get_ref(),
             target.span(),
         ));
@@ -72,12 +72,12 @@ pub(super) fn read(
 /// to add, and what the platform says of the whole table is for whole tables.
 pub(super) fn check_defaults(
     table: DeTable<'_>,
-    platform: &PlatformSyntax<'_>,
+    platform: &dyn PlatformSyntax,
     header: Range<usize>,
     problems: &mut Problems<'_>,
 ) {
     let table = Spanned::new(header.clone(), DeValue::Table(table));
-    let (_, mistakes) = attempt(table, &platform.parameters);
+    let (_, mistakes) = attempt(table, |table| platform.parameters(table));
     for error in &mistakes {
         if error.span().is_some_and(|span| span != header) {
             problems.add(Problem::toml(error, header.clone()));

@@ -1,0 +1,161 @@
+//! Platforms without their type: parameters are JSON, which is parsed here and nowhere else.
+//!
+//! Owns the object-safe interface that pool, broker and playbook use.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use schemars::generate::SchemaSettings;
+use serde::{Deserialize, de::Error as _};
+use serde_json::{Value, json};
+
+use super::{Deployed, Footprint, Found, InstanceSpec, Ownership, Platform};
+use crate::{
+    connect::Transport,
+    error::{Error, ErrorKind, Result},
+    playbook::PlatformSyntax,
+    secret::Lookup,
+};
+
+/// A platform of any type. Each method is that of [`Platform`]; all fail where [`InstanceSpec::parameters`] are of
+/// another release and cannot be read.
+#[allow(missing_docs, reason = "documented by `Platform`")]
+pub trait DynPlatform: PlatformSyntax {
+    fn ownership(&self) -> Ownership;
+    fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>>;
+    fn check(&self, spec: &InstanceSpec) -> Result<()>;
+    fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>>;
+    fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed>;
+    fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
+    fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint>;
+    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
+    fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
+    fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
+    fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
+    fn can_restore(&self) -> bool;
+    fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()>;
+    fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed>;
+    fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()>;
+    fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
+}
+
+/// The adapter from the typed to the object-safe interface.
+pub(super) struct Erased<P>(pub(super) P);
+
+impl<P: Platform> PlatformSyntax for Erased<P> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn version(&self) -> u32 {
+        self.0.version()
+    }
+
+    fn parameters(&self, table: toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> {
+        let parameters = P::Parameters::deserialize(table)?;
+        self.0
+            .validate(&parameters)
+            .map_err(toml::de::Error::custom)?;
+        serde_json::to_value(&parameters).map_err(toml::de::Error::custom)
+    }
+
+    fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
+        let parameters = P::Parameters::deserialize(parameters);
+        parameters.map_or_else(|_| BTreeMap::new(), |read| self.0.capabilities(&read))
+    }
+
+    fn machines_stay(&self) -> bool {
+        self.0.ownership() == Ownership::Existing
+    }
+
+    fn count(&self, parameters: &Value) -> Option<u32> {
+        self.0.count(&P::Parameters::deserialize(parameters).ok()?)
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        let settings = SchemaSettings::draft2020_12();
+        settings
+            .into_generator()
+            .into_root_schema_for::<P::Parameters>()
+    }
+}
+
+impl<P: Platform> DynPlatform for Erased<P> {
+    fn ownership(&self) -> Ownership {
+        self.0.ownership()
+    }
+
+    fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>> {
+        self.0.exclusive(spec, &parsed::<P>(spec)?)
+    }
+
+    fn check(&self, spec: &InstanceSpec) -> Result<()> {
+        self.0.check(spec, &parsed::<P>(spec)?)
+    }
+
+    fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>> {
+        self.0.secrets(spec, &parsed::<P>(spec)?)
+    }
+
+    fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed> {
+        self.0.deploy(spec, &parsed::<P>(spec)?, progress)
+    }
+
+    fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
+        self.0.delete(spec, &parsed::<P>(spec)?, deployed)
+    }
+
+    fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint> {
+        Ok(self.0.footprint(&parsed::<P>(spec)?))
+    }
+
+    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
+        self.0.connect(spec, deployed)
+    }
+
+    fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
+        self.0.check_alive(spec, &parsed::<P>(spec)?, deployed)
+    }
+
+    fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
+        self.0.console(spec)
+    }
+
+    fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
+        let parameters = like.map(parsed::<P>).transpose()?;
+        self.0.find(label, like.zip(parameters.as_ref()))
+    }
+
+    fn can_restore(&self) -> bool {
+        self.0.can_restore()
+    }
+
+    fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()> {
+        self.0.snapshot(spec, &parsed::<P>(spec)?, deployed, name)
+    }
+
+    fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed> {
+        self.0.restore(spec, &parsed::<P>(spec)?, deployed, name)
+    }
+
+    fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
+        self.0.link(spec, &parsed::<P>(spec)?, deployed, nic, up)
+    }
+
+    fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
+        self.0.restart(spec, &parsed::<P>(spec)?, deployed)
+    }
+}
+
+/// The parameters of a recorded instance. Null, as of something found by its label, stands for the defaults.
+fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
+    let parsed = match &spec.parameters {
+        Value::Null => P::Parameters::deserialize(json!({})),
+        parameters => P::Parameters::deserialize(parameters),
+    };
+    parsed.map_err(|error| {
+        let message = format!("cannot use the parameters of `{}`", spec.instance);
+        Error::new(ErrorKind::Infra, message)
+            .with_source(error)
+            .with_hint("was it deployed by another release of cargo-target-test? use that one")
+    })
+}

@@ -1,0 +1,98 @@
+//! The platforms of one tool.
+//!
+//! Owns the lookup by name, and the error for a platform that another tool has.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    DynPlatform, Platform, command::CommandPlatform, container::ContainerPlatform, erased::Erased,
+    local::LocalPlatform, qemu::QemuPlatform, ssh::SshPlatform,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    playbook::PlatformSyntax,
+};
+
+/// The platforms that a tool knows, and the path of that tool. Cheap to clone.
+#[derive(Clone)]
+pub struct Platforms {
+    all: Vec<Arc<dyn DynPlatform>>,
+    tool: Option<PathBuf>,
+}
+
+impl Default for Platforms {
+    /// The built-in platforms.
+    fn default() -> Self {
+        Self::none()
+            .with(LocalPlatform)
+            .with(SshPlatform)
+            .with(CommandPlatform)
+            .with(QemuPlatform)
+            .with(ContainerPlatform)
+    }
+}
+
+impl Platforms {
+    /// No platform.
+    pub fn none() -> Self {
+        Self {
+            all: Vec::new(),
+            tool: std::env::current_exe().ok(),
+        }
+    }
+
+    /// Adds a platform, in place of one of the same name.
+    #[must_use]
+    pub fn with(mut self, platform: impl Platform) -> Self {
+        self.all.retain(|other| other.name() != platform.name());
+        self.all.push(Arc::new(Erased(platform)));
+        self
+    }
+
+    /// The names of platforms that are not built in, sorted.
+    pub fn added(&self) -> Vec<&'static str> {
+        let built_in = Self::default();
+        let names = self.all.iter().map(|platform| platform.name());
+        let mut added: Vec<_> = names.filter(|name| built_in.get(name).is_none()).collect();
+        added.sort_unstable();
+        added
+    }
+
+    /// All platforms, in the order in which they were added.
+    pub fn all(&self) -> &[Arc<dyn DynPlatform>] {
+        &self.all
+    }
+
+    /// The platform of this name; `None` if the tool does not know it.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn DynPlatform>> {
+        self.all.iter().find(|platform| platform.name() == name)
+    }
+
+    /// The platform of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`] if the tool does not know it; the hint names `maker`, the tool that made the instance.
+    pub fn known(&self, name: &str, maker: Option<&str>) -> Result<&Arc<dyn DynPlatform>> {
+        self.get(name).ok_or_else(|| {
+            let message = format!("its platform `{name}` is unknown to this tool");
+            let hint = match maker {
+                Some(maker) => format!("`{maker}` made it: use that tool"),
+                None => "another version of cargo-target-test made it: use that one".to_owned(),
+            };
+            Error::new(ErrorKind::Infra, message).with_hint(hint)
+        })
+    }
+
+    /// The platforms as the playbook sees them.
+    pub fn syntax(&self) -> Vec<&dyn PlatformSyntax> {
+        let all = self.all.iter();
+        all.map(|platform| &**platform as &dyn PlatformSyntax)
+            .collect()
+    }
+
+    /// The path of the tool's program, for the records of what it makes; `None` if it is unknown.
+    pub fn tool(&self) -> Option<String> {
+        let tool = self.tool.as_ref()?;
+        Some(tool.to_string_lossy().into_owned())
+    }
+}

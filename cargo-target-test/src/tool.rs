@@ -1,0 +1,107 @@
+//! A program: its platforms and its `main`.
+//!
+//! Owns the way from the command line to the verbs. [`Tool::default`] is `cargo target-test`; another program adds
+//! platforms of its own.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use crate::{
+    cli::{self, Cli, Verb},
+    commands,
+    error::Result,
+    execute::runner,
+    provision::platform::{Platform, Platforms},
+    ui,
+};
+
+/// A program like `cargo target-test`.
+///
+/// ```no_run
+/// # use cargo_target_test::{Result, connect::Reach, schemars::{self, JsonSchema}, serde::{Deserialize, Serialize}};
+/// # use cargo_target_test::provision::platform::{Deployed, InstanceSpec, Platform};
+/// # #[derive(Serialize, Deserialize, JsonSchema)]
+/// # struct LabParameters {}
+/// # struct Lab;
+/// # impl Platform for Lab {
+/// #     type Parameters = LabParameters;
+/// #     fn name(&self) -> &'static str { "lab" }
+/// #     fn deploy(&self, spec: &InstanceSpec, _: &LabParameters, _: &dyn Fn(&str)) -> Result<Deployed> {
+/// #         Ok(Deployed::new("localhost", Reach::local(&spec.scratch)))
+/// #     }
+/// #     fn delete(&self, _: &InstanceSpec, _: &LabParameters, _: Option<&Deployed>) -> Result<()> { Ok(()) }
+/// # }
+/// use cargo_target_test::Tool;
+///
+/// /// `cargo lab-test`, a binary named `cargo-lab-test`.
+/// fn main() -> std::process::ExitCode {
+///     Tool::default().subcommand("lab-test").platform(Lab).main()
+/// }
+/// ```
+#[derive(Default)]
+pub struct Tool {
+    platforms: Platforms,
+    subcommand: Option<&'static str>,
+}
+
+impl Tool {
+    /// Adds a platform, in place of a built-in one of the same name.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Platform) -> Self {
+        self.platforms = self.platforms.with(platform);
+        self
+    }
+
+    /// The word after `cargo`, if it is not `target-test`: Cargo passes it on as the first argument, and the help
+    /// shows it.
+    #[must_use]
+    pub fn subcommand(mut self, name: &'static str) -> Self {
+        self.subcommand = Some(name);
+        self
+    }
+
+    /// Runs the program with its command line; returns its exit code.
+    pub fn main(self) -> ExitCode {
+        if let Some(name) = self.subcommand {
+            cli::set_subcommand(name);
+        }
+        ExitCode::from(self.run(std::env::args_os().collect()))
+    }
+
+    fn run(&self, words: Vec<OsString>) -> u8 {
+        // nextest starts a runner for each case, which must be fast.
+        if let Some(verb) = words
+            .get(1)
+            .filter(|verb| *verb == runner::VERB || *verb == runner::DEBUG_VERB)
+        {
+            return runner::main(&verb.clone(), words[2..].to_vec());
+        }
+        let cli = match Cli::parse(words) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        };
+        self.dispatch(&cli).unwrap_or_else(|error| {
+            ui::error(&error);
+            error.exit_code()
+        })
+    }
+
+    fn dispatch(&self, cli: &Cli) -> Result<u8> {
+        let (all, global) = (&self.platforms, &cli.global);
+        match &cli.verb {
+            Verb::Run(args) if args.delete_targets => commands::delete::verb(all, global, args),
+            Verb::Run(args) => commands::run::run(all, global, args),
+            Verb::List(args) => commands::list::verb(all, global, args),
+            Verb::Check(args) => commands::check::verb(all, global, args),
+            Verb::Schema => commands::schema::verb(all),
+            Verb::Targets(args) => commands::targets::verb(all, global, args),
+            Verb::Shell(args) => commands::shell::verb(all, global, args),
+            Verb::Exec(args) => commands::exec::verb(all, global, args),
+            Verb::Cp(args) => commands::cp::verb(all, global, args),
+            Verb::Logs(args) => commands::logs::verb(all, global, args),
+            Verb::Lease(args) => commands::lease::verb(all, global, args),
+            Verb::Release(args) => commands::release::verb(global, args),
+            Verb::Gc(args) => commands::gc::verb(all, global, args),
+            Verb::Broker(args) => commands::broker::run(all, global, args),
+        }
+    }
+}
