@@ -5,12 +5,12 @@ pub(crate) mod describe;
 mod orphan;
 pub mod platform;
 pub mod pool;
+mod pool_run;
 pub(crate) mod prepare;
-mod provisioner;
 pub mod visit;
 
 pub use orphan::{Orphan, find_orphans};
 pub(crate) use pool::{FileLock, peek};
-pub use provisioner::{
-    Caller, Ensured, Failure, Held, Provisioner, Report, Run, Scope, Wanted, delete_all,
+pub use pool_run::{
+    Ensured, Failure, Held, PoolRun, Preparer, Report, Run, Scope, Wanted, delete_all,
 };

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{broker::Broker, session::Session},
     process,
-    provision::{self, FileLock, Provisioner, pool::Pool},
+    provision::{self, FileLock, PoolRun, pool::Pool},
     ui,
 };
 use known::Known;
@@ -149,7 +149,7 @@ fn serve(directory: &Path) -> Result<u8> {
         playbook: None,
         platforms: provision::platform::all(),
     };
-    let provisioner = Arc::new(Provisioner::new(pool, run)?);
+    let provisioner = Arc::new(PoolRun::new(pool, run)?);
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
     let known = Known::default();
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;

@@ -16,7 +16,7 @@ use crate::{
         broker::{Broker, Names},
         session::{Ended, Session},
     },
-    provision::{Provisioner, pool::Pool},
+    provision::{PoolRun, pool::Pool},
     ui,
 };
 
@@ -50,7 +50,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         return Ok(0);
     }
     let pool = Pool::open(&setting::pool_directory(global)?)?;
-    let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
+    let provisioner = Arc::new(PoolRun::new(pool, choice.setting.run_info())?);
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;

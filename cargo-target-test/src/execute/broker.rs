@@ -25,7 +25,7 @@ use crate::{
     connect::{LiveConnection, ssh_file::SshHosts},
     error::{Error, ErrorKind, Result},
     execute::outcome::Outcome,
-    provision::{Provisioner, Report},
+    provision::{PoolRun, Report},
     ui,
 };
 
@@ -77,7 +77,7 @@ impl Drop for Serving {
 
 /// What its tasks share.
 pub(crate) struct Core {
-    provisioner: Arc<Provisioner>,
+    provisioner: Arc<PoolRun>,
     directory: PathBuf,
     run: String,
     names: Names,
@@ -111,7 +111,7 @@ impl Broker {
     /// When the socket cannot be bound.
     pub fn start(
         directory: &Path,
-        provisioner: Arc<Provisioner>,
+        provisioner: Arc<PoolRun>,
         names: Names,
         lookup: Option<Box<standalone::Lookup>>,
     ) -> Result<Self> {

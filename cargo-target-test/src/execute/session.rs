@@ -20,7 +20,7 @@ use super::broker::{Broker, Names, standalone::Lookup};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
-    provision::{Provisioner, Report},
+    provision::{PoolRun, Report},
     ui,
 };
 use signals::Signals;
@@ -35,7 +35,7 @@ pub struct Session {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     directory: PathBuf,
-    provisioner: Arc<Provisioner>,
+    provisioner: Arc<PoolRun>,
 }
 
 /// How nextest ended.
@@ -51,7 +51,7 @@ impl Session {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn start(directory: &Path, provisioner: Arc<Provisioner>) -> Result<Self> {
+    pub fn start(directory: &Path, provisioner: Arc<PoolRun>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

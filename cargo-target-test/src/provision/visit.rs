@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{
-    Provisioner, Report, Run,
+    PoolRun, Report, Run,
     pool::{Holder, Lease, LeaseRequest, Pool, Record, RecordState, Ticket, TryLease},
 };
 use crate::{
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Instances that are claimed, of which one is to be leased.
 pub struct Visit {
-    provisioner: Provisioner,
+    provisioner: PoolRun,
     /// Of one target and one definition.
     wanted: Vec<Record>,
     ticket: Option<Ticket>,
@@ -44,7 +44,7 @@ impl Visit {
     /// # Errors
     /// When the pool cannot be used.
     pub fn new(pool: Pool, run: Run, wanted: Vec<Record>) -> Result<Self> {
-        let provisioner = Provisioner::new(pool, run)?;
+        let provisioner = PoolRun::new(pool, run)?;
         provisioner.claim_existing(wanted.iter().map(|record| record.id.as_str()))?;
         Ok(Self {
             provisioner,

@@ -7,14 +7,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use target_fixtures::metadata::Reuse;
 
 use super::{Choice, Supplies};
-use crate::{error::Result, execute::broker::Supply, plan, provision::Provisioner};
+use crate::{error::Result, execute::broker::Supply, plan, provision::PoolRun};
 
 impl Choice {
     /// The supplies that the chosen cases need: as many instances as they can use at once.
     ///
     /// # Errors
     /// When the pool cannot be read, or a platform cannot tell what an instance excludes.
-    pub fn supplies(&self, provisioner: &Provisioner) -> Result<Supplies> {
+    pub fn supplies(&self, provisioner: &PoolRun) -> Result<Supplies> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
             needs.entry(case.target).or_default().push(case);
@@ -32,7 +32,7 @@ impl Choice {
     /// The instances of a target that these cases of it need.
     fn supply(
         &self,
-        provisioner: &Provisioner,
+        provisioner: &PoolRun,
         number: usize,
         cases: &[&plan::Case],
     ) -> Result<Supply> {

@@ -16,7 +16,7 @@ use crate::{
     connect::LiveConnection,
     error::{Error, ErrorKind, Result, one_line},
     provision::{
-        Caller, Ensured, Wanted,
+        Ensured, Preparer, Wanted,
         platform::Deployed,
         platform::FIRST_STATE,
         pool::{Facts, Record},
@@ -138,7 +138,7 @@ struct Asking<'a> {
     runtime: Handle,
 }
 
-impl Caller for Asking<'_> {
+impl Preparer for Asking<'_> {
     fn progress(&self, line: &str) {
         self.core.progress(&format!("{}: {line}", self.instance));
     }

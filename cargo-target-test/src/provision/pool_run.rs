@@ -10,7 +10,7 @@ mod remove;
 mod report;
 
 pub use self::{
-    deploy::Caller,
+    deploy::Preparer,
     ensure::{Ensured, Wanted},
     remove::{Scope, delete_all},
     report::{Failure, Held, Report},
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{error::Result, failpoint};
 
-/// The run that a [`Provisioner`] works for.
+/// The run that a [`PoolRun`] works for.
 #[derive(Clone)]
 pub struct Run {
     /// Unlike that of any other living run; becomes a file name.
@@ -41,9 +41,9 @@ pub struct Run {
     pub platforms: Vec<Arc<dyn Platform>>,
 }
 
-/// Gets, leases and returns instances for one run. What it uses stays its own until [`Provisioner::finish`], or until
+/// Gets, leases and returns instances for one run. What it uses stays its own until [`PoolRun::finish`], or until
 /// the process ends in any way.
-pub struct Provisioner {
+pub struct PoolRun {
     pool: Pool,
     run: Run,
     file: Mutex<RunFile>,
@@ -51,7 +51,7 @@ pub struct Provisioner {
     used: Mutex<BTreeSet<String>>,
 }
 
-impl Provisioner {
+impl PoolRun {
     /// Starts a run.
     ///
     /// # Errors
@@ -93,10 +93,10 @@ impl Provisioner {
         pool::try_lease(&mut locked, &self.file(), request, ticket)
     }
 
-    /// As [`Provisioner::try_lease`], without waiting for the pool; `None`: another has its lock.
+    /// As [`PoolRun::try_lease`], without waiting for the pool; `None`: another has its lock.
     ///
     /// # Errors
-    /// As [`Provisioner::try_lease`].
+    /// As [`PoolRun::try_lease`].
     pub fn try_lease_at_once(
         &self,
         request: &LeaseRequest,
@@ -108,7 +108,7 @@ impl Provisioner {
         pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
     }
 
-    /// Has an instance serve nobody again, for this cause. [`Provisioner::ensure`] then recycles it.
+    /// Has an instance serve nobody again, for this cause. [`PoolRun::ensure`] then recycles it.
     ///
     /// # Errors
     /// When the pool cannot be used. A record that is gone, or not ready, is no error.
