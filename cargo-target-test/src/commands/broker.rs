@@ -21,7 +21,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{broker::Broker, session::Session},
     process,
-    provision::{self, FileLock, PoolRun, pool::Pool},
+    provision::{self, FileLock, PoolProvisioner, PoolRun, pool::Pool},
     ui,
 };
 use known::Known;
@@ -149,9 +149,11 @@ fn serve(directory: &Path) -> Result<u8> {
         playbook: None,
         platforms: provision::platform::all(),
     };
-    let provisioner = Arc::new(PoolRun::new(pool, run)?);
+    let ssh_config = Broker::ssh_config_in(private.path());
+    let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
+    let provisioner = Arc::new(provisioner);
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
-    let known = Known::default();
+    let known = Known::new(&provisioner);
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
     let socket = Broker::socket_in(private.path());
     let found = lock_file(directory);

@@ -26,13 +26,14 @@ use crate::{
     commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
-        broker::{Broker, Supply},
+        broker::Broker,
         nextest::{Nextest, Stage, Words, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
     plan::{self, Choosing, Plan},
     playbook::Select,
+    provision::InstanceSet,
 };
 use nextest_metadata::TestListSummary;
 
@@ -64,7 +65,7 @@ pub struct Choice {
 }
 
 /// The instances of the targets that the chosen cases need, by target.
-pub type Supplies = BTreeMap<usize, Arc<Supply>>;
+pub type Supplies = BTreeMap<usize, Arc<InstanceSet>>;
 
 impl Choice {
     /// Reads the playbook, builds, plans, and has nextest choose.
@@ -225,7 +226,7 @@ impl Choice {
     ///
     /// # Errors
     /// When a debugger is asked for and not exactly one case was chosen.
-    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<Supply>, u32)>> {
+    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
         }
@@ -319,6 +320,6 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
     }
 }
 
-fn deploy_name(supply: &Supply, index: usize) -> String {
+fn deploy_name(supply: &InstanceSet, index: usize) -> String {
     format!("deploy[{}]", supply.wanted[index].instance())
 }

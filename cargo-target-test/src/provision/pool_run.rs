@@ -145,6 +145,20 @@ impl PoolRun {
         Ok(unused)
     }
 
+    /// The ids of the records that this run may lease.
+    ///
+    /// # Errors
+    /// When the pool cannot be read.
+    pub(super) fn serving(&self) -> Result<BTreeSet<String>> {
+        let state = self.pool.state()?;
+        let file = self.file();
+        let ready = |id: &&String| {
+            let record = state.records.get(*id);
+            record.is_some_and(|record| record.state == RecordState::Ready)
+        };
+        Ok(file.uses().iter().filter(ready).cloned().collect())
+    }
+
     /// Claims records that exist, as they are: nobody deletes them as long as this run lives, and it may lease them.
     ///
     /// # Errors

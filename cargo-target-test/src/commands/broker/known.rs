@@ -15,23 +15,31 @@ use crate::{
     commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        Case, Supply,
+        Case,
         standalone::{Ask, Found},
     },
     inventory, plan,
     playbook::Target,
+    provision::{InstanceSet, PoolProvisioner},
 };
 
 /// A target's name, its definition's hash, and the one instance that was asked for.
 type Key = (String, String, Option<String>);
 
 /// Targets that tests asked for before.
-#[derive(Default)]
 pub(super) struct Known {
-    supplies: Mutex<HashMap<Key, Arc<Supply>>>,
+    provisioner: Arc<PoolProvisioner>,
+    supplies: Mutex<HashMap<Key, Arc<InstanceSet>>>,
 }
 
 impl Known {
+    pub(super) fn new(provisioner: &Arc<PoolProvisioner>) -> Self {
+        Self {
+            provisioner: Arc::clone(provisioner),
+            supplies: Mutex::default(),
+        }
+    }
+
     pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
@@ -75,7 +83,7 @@ impl Known {
         setting: &Setting,
         target: usize,
         instance: Option<String>,
-    ) -> Result<Arc<Supply>> {
+    ) -> Result<Arc<InstanceSet>> {
         let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
         let of = &setting.playbook.targets[target];
         let key = (
@@ -92,9 +100,9 @@ impl Known {
             // The others are not deployed for it.
             wanted.retain(|one| one.instance() == *instance);
         }
-        let mut supply = Supply::new(wanted, 0, of.label.clone(), of.cost);
+        let mut supply = InstanceSet::new(wanted, 0, of.label.clone(), of.cost);
         supply.instance = instance;
-        let supply = Arc::new(supply);
+        let supply = self.provisioner.add(supply);
         supplies.insert(key, Arc::clone(&supply));
         Ok(supply)
     }
@@ -112,7 +120,7 @@ fn declared(setting: &Setting, own: Option<Metadata>, test: &str) -> Option<Meta
 }
 
 /// The one case of a test that asks for itself.
-fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<Supply>) -> Case {
+fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<InstanceSet>) -> Case {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
     Case {

@@ -2,19 +2,23 @@
 //!
 //! Owns how many, and which of them are spares. Must not have any made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use target_fixtures::metadata::Reuse;
 
 use super::{Choice, Supplies};
-use crate::{error::Result, execute::broker::Supply, plan, provision::PoolRun};
+use crate::{
+    error::Result,
+    plan,
+    provision::{InstanceSet, Need, PoolProvisioner},
+};
 
 impl Choice {
     /// The supplies that the chosen cases need: as many instances as they can use at once.
     ///
     /// # Errors
     /// When the pool cannot be read, or a platform cannot tell what an instance excludes.
-    pub fn supplies(&self, provisioner: &PoolRun) -> Result<Supplies> {
+    pub fn supplies(&self, provisioner: &PoolProvisioner) -> Result<Supplies> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
             needs.entry(case.target).or_default().push(case);
@@ -24,7 +28,7 @@ impl Choice {
             for one in supply.wanted.iter().take(1) {
                 one.platform.check(&one.order(""))?;
             }
-            Ok((target, Arc::new(supply)))
+            Ok((target, provisioner.add(supply)))
         };
         needs.into_iter().map(supply).collect()
     }
@@ -32,10 +36,10 @@ impl Choice {
     /// The instances of a target that these cases of it need.
     fn supply(
         &self,
-        provisioner: &PoolRun,
+        provisioner: &PoolProvisioner,
         number: usize,
         cases: &[&plan::Case],
-    ) -> Result<Supply> {
+    ) -> Result<InstanceSet> {
         let target = &self.setting.playbook.targets[number];
         let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
         let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
@@ -48,7 +52,7 @@ impl Choice {
             .setting
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
-            wanted = provisioner.free_first(wanted)?;
+            wanted = provisioner.run().free_first(wanted)?;
             // A machine that is there anyway may serve where another cannot be had.
             let made = wanted.iter().any(|one| one.platform.makes_machines());
             let most = if made { need + spares } else { target.count };
@@ -64,10 +68,14 @@ impl Choice {
         }
         let (label, cost) = (target.label.clone(), target.cost);
         let spares = wanted.len().saturating_sub(need as usize);
-        let supply = Supply::new(wanted, spares, label, cost);
+        let supply = InstanceSet::new(wanted, spares, label, cost);
         for case in cases {
             let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            supply.expect((binary.path.as_str(), &case.name), case.count, spends(case));
+            let need = Need {
+                count: case.count,
+                spends: spends(case),
+            };
+            supply.expect((binary.path.as_str(), &case.name), need);
         }
         Ok(supply)
     }

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
     provision::{
+        WaitNotice,
         capacity::{self, Host, Room},
         platform::{Demand, Deployed},
         pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
@@ -85,7 +86,15 @@ impl PoolRun {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
             Err(error) => Event::Spoil(error.chain()),
         });
-        let record = self.advance(&id, &from, events)?;
+        let record = {
+            let mut locked = self.pool.lock()?;
+            let record = self.advance_in(&mut locked, &id, &from, events)?;
+            if !record.made && prepared.is_ok() {
+                // Its lease may be older than what it was prepared for.
+                pool::mark_unused(&locked, &record)?;
+            }
+            record
+        };
         failpoint::point(match &prepared {
             Ok(_) => "record-ready",
             Err(_) => "record-dirty",
@@ -112,7 +121,7 @@ impl PoolRun {
 
     /// Waits until the host has room for the instance, and takes it.
     fn begin(&self, wanted: &Wanted, record: &Record, preparer: &dyn Preparer) -> Result<()> {
-        let (started, mut said) = (Instant::now(), String::new());
+        let (started, mut notice) = (Instant::now(), WaitNotice::on_change());
         loop {
             let mut locked = self.pool.lock()?;
             let room = match record.demand == Demand::default() && !record.made {
@@ -135,11 +144,11 @@ impl PoolRun {
                     let message = format!("`{}` needs {text}", record.name());
                     return Err(Error::new(ErrorKind::Infra, message));
                 }
-                Room::Wait(text) | Room::Short(text) if said != text => {
-                    preparer.progress(&text);
-                    said = text;
+                Room::Wait(text) | Room::Short(text) => {
+                    if notice.is_due(&text) {
+                        preparer.progress(&text);
+                    }
                 }
-                Room::Wait(_) | Room::Short(_) => {}
             }
             drop(locked);
             if preparer.cancelled() {

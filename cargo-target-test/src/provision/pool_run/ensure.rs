@@ -12,6 +12,7 @@ use crate::{
     failpoint,
     playbook::{Care, OnDirty},
     provision::{
+        WaitNotice,
         platform::{Order, Platform},
         pool::{
             self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
@@ -115,7 +116,7 @@ impl PoolRun {
     pub fn ensure(&self, wanted: &Wanted, preparer: &dyn Preparer) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
         let mut recycled = None;
-        let mut said = String::new();
+        let mut notice = WaitNotice::on_change();
         loop {
             if preparer.cancelled() {
                 return Err(cancelled());
@@ -129,9 +130,8 @@ impl PoolRun {
                     });
                 }
                 Next::Wait(text) => {
-                    if text != said {
+                    if notice.is_due(&text) {
                         preparer.progress(&text);
-                        said = text;
                     }
                     thread::sleep(POLL);
                 }
