@@ -148,16 +148,23 @@ pub enum Event {
     Lost(Error),
 }
 
-/// What a command left that ended by itself.
-pub(crate) struct Outcome {
-    pub(crate) exit: Exit,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
+/// A command that ended by itself, with everything it printed.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code or signal.
+    pub exit: Exit,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
 }
 
-impl Outcome {
-    /// An error with the command's own words, where it failed.
-    pub(crate) fn success(self, what: &str) -> Result<Self> {
+impl Finished {
+    /// Fails unless the exit code is 0: `what`, then the command's own standard error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`].
+    pub fn success(self, what: &str) -> Result<Self> {
         match self.complaint() {
             Some(words) => Err(Error::new(ErrorKind::Infra, format!("{what}: {words}"))),
             None => Ok(self),
@@ -218,14 +225,14 @@ impl Running {
     }
 
     /// Waits for the end and keeps the output, which must be small.
-    pub(crate) async fn outcome(mut self) -> Result<Outcome> {
+    pub(crate) async fn finished(mut self) -> Result<Finished> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
                 Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
                 Event::Exited(exit) => {
-                    return Ok(Outcome {
+                    return Ok(Finished {
                         exit,
                         stdout,
                         stderr,

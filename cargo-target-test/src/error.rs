@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Playbook,
     /// A target could not be had, reached or deleted: exit code 69.
     Infra,
+    /// No instance is what was asked for, which is no failure of any of them: exit code 69.
+    Unfit,
     /// A command on an instance took longer than its timeout: exit code 69.
     Timeout,
     /// The pool cannot be used (damaged, newer, on a network file system, read-only): exit code 73.
@@ -45,7 +47,7 @@ impl ErrorKind {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
-            Self::Infra | Self::Timeout => 69,
+            Self::Infra | Self::Unfit | Self::Timeout => 69,
             Self::Nextest | Self::Other => 70,
             Self::Pool => 73,
             Self::Playbook => 78,

@@ -23,7 +23,7 @@
 //!
 //! - [`Platform`](provision::platform::Platform): a way of creating instances. [`Tool::platform`] adds one to a
 //!   program of your own; `examples/platform` is a crate to copy.
-//! - [`Provisioner`](provision::Provisioner): gets, keeps and deletes instances in a pool, together with all
+//! - [`PoolRun`](provision::PoolRun): gets, keeps and deletes instances in a pool, together with all
 //!   other processes that use the pool.
 //! - [`Transport`](connect::Transport): runs commands on an instance, whatever the protocol.
 //!   [`connect`](connect::connect) wants no pool and no provisioner, so a machine that you already

@@ -10,7 +10,7 @@ use std::{
 };
 
 use cargo_target_test::provision::{
-    Provisioner, Wanted,
+    PoolRun, Wanted,
     pool::{Lease, Ticket, TryLease},
 };
 
@@ -95,7 +95,7 @@ impl Drop for Process {
     }
 }
 
-fn run(world: &World) -> Provisioner {
+fn run(world: &World) -> PoolRun {
     world.run(&format!("run-{}", std::process::id()), "/child")
 }
 
@@ -200,7 +200,7 @@ fn leases(world: &World, target: &str, counts: &str, turns: usize, threads: usiz
     });
 }
 
-fn lease_once(world: &World, run: &Provisioner, wanted: &[Wanted], count: usize) {
+fn lease_once(world: &World, run: &PoolRun, wanted: &[Wanted], count: usize) {
     let lease = wait_for(run, wanted, count);
     let witness = lease.instances.iter().map(|instance| {
         let file = world.folder.join("witness").join(&instance.record.lease);
@@ -223,7 +223,7 @@ fn lease_once(world: &World, run: &Provisioner, wanted: &[Wanted], count: usize)
     lease.release();
 }
 
-fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {
+fn wait_for(run: &PoolRun, wanted: &[Wanted], count: usize) -> Lease {
     let mut ticket: Option<Ticket> = None;
     let started = Instant::now();
     loop {

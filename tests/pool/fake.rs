@@ -16,7 +16,7 @@ use cargo_target_test::{
     connect::Reach,
     playbook::Care,
     provision::{
-        Caller, Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
+        Ensured, PoolRun, Preparer, Report, Run, Scope, Wanted, delete_all,
         platform::{
             Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
         },
@@ -152,14 +152,14 @@ impl World {
     }
 
     /// A run in this workspace.
-    pub(crate) fn run(&self, id: &str, workspace: &str) -> Provisioner {
+    pub(crate) fn run(&self, id: &str, workspace: &str) -> PoolRun {
         let run = Run {
             id: id.to_owned(),
             workspace: workspace.into(),
             playbook: None,
             platforms: self.platforms(),
         };
-        Provisioner::new(self.pool(), run).unwrap()
+        PoolRun::new(self.pool(), run).unwrap()
     }
 
     pub(crate) fn delete_all(&self) -> Report {
@@ -234,7 +234,7 @@ impl World {
     }
 }
 
-pub(crate) fn ensure(run: &Provisioner, wanted: &Wanted) -> Ensured {
+pub(crate) fn ensure(run: &PoolRun, wanted: &Wanted) -> Ensured {
     run.ensure(wanted, &Asks::default()).unwrap()
 }
 
@@ -249,7 +249,7 @@ pub(crate) struct Asks {
     pub(crate) prepared: Mutex<Vec<Option<String>>>,
 }
 
-impl Caller for Asks {
+impl Preparer for Asks {
     fn progress(&self, line: &str) {
         self.said.lock().unwrap().push(line.to_owned());
     }
@@ -286,7 +286,7 @@ pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest
 }
 
 /// A lease that has to be had at once.
-pub(crate) fn lease(run: &Provisioner, wanted: &Wanted, count: usize, case: &str) -> Lease {
+pub(crate) fn lease(run: &PoolRun, wanted: &Wanted, count: usize, case: &str) -> Lease {
     match run
         .try_lease(&request(wanted, count, case), &mut None)
         .unwrap()

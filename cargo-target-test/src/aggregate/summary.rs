@@ -11,12 +11,11 @@ use std::{
 use crate::{
     error::one_line,
     execute::{
-        broker::Used,
         outcome::{Outcome, Verdict},
         session::Ended,
     },
     process,
-    provision::Report,
+    provision::{Report, Used},
     ui,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{broker::Broker, session::Session},
     process,
-    provision::{self, FileLock, Provisioner, platform::Platforms, pool::Pool},
+    provision::{self, FileLock, PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{private, workspace},
     ui,
 };
@@ -155,9 +155,11 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         playbook: None,
         platforms: platforms.clone(),
     };
-    let provisioner = Arc::new(Provisioner::new(pool, run)?);
+    let ssh_config = Broker::ssh_config_in(private.path());
+    let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
+    let provisioner = Arc::new(provisioner);
     let session = Session::start(private.path(), Arc::clone(&provisioner))?;
-    let known = Known::new(platforms.clone());
+    let known = Known::new(&provisioner);
     let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
     let socket = Broker::socket_in(private.path());
     let found = lock_file(platforms, directory);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
-    commands::people::{self, Ask, Guest, Over},
+    commands::people::{self, Ask, MachineGuard, Over},
     connect::{
         download::{self, What},
         upload::{self, Moved},
@@ -44,13 +44,13 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
             now: args.now,
             what: "cp",
         };
-        let guest = Guest::enter(&ask).await?;
+        let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
         let (copied, over) = tokio::select! {
-            copied = copy.run(&guest) => (copied.map(|()| 0), Over::Done),
+            copied = copy.run(&guard) => (copied.map(|()| 0), Over::Done),
             signal = signals.next() => (Ok(people::code_of_signal(signal.as_raw_value())), Over::CutOff),
         };
-        guest.leave(over).await?;
+        guard.leave(over).await?;
         copied
     })
 }
@@ -84,21 +84,21 @@ fn read(args: &CpArgs) -> Result<(String, Copy)> {
 }
 
 impl Copy {
-    async fn run(&self, guest: &Guest) -> Result<()> {
-        let name = guest.record.name();
+    async fn run(&self, guard: &MachineGuard) -> Result<()> {
+        let name = guard.machine.name();
         match self {
-            Self::Up(from, to) => up(guest, from, to)
+            Self::Up(from, to) => up(guard, from, to)
                 .await
                 .map_err(|error| failed(error, &from.display(), &format!("{name}:{to}"))),
-            Self::Down(from, to) => down(guest, from, to)
+            Self::Down(from, to) => down(guard, from, to)
                 .await
                 .map_err(|error| failed(error, &format!("{name}:{from}"), &to.display())),
         }
     }
 }
 
-async fn up(guest: &Guest, from: &Path, to: &str) -> Result<()> {
-    let (transport, mark) = (&*guest.transport, &*guest.mark);
+async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
+    let (transport, mark) = (&*guard.machine.transport(), guard.machine.mark());
     let there = download::look(transport, mark, to).await?;
     let to = match there {
         What::Folder(_) => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
@@ -111,8 +111,8 @@ async fn up(guest: &Guest, from: &Path, to: &str) -> Result<()> {
     sent.map(drop)
 }
 
-async fn down(guest: &Guest, from: &str, to: &Path) -> Result<()> {
-    let (transport, mark) = (&*guest.transport, &*guest.mark);
+async fn down(guard: &MachineGuard, from: &str, to: &Path) -> Result<()> {
+    let (transport, mark) = (&*guard.machine.transport(), guard.machine.mark());
     let there = download::look(transport, mark, from).await?;
     let to = match to.is_dir() {
         true => to.join(last_part(Path::new(from))?),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::{ExecArgs, Global},
-    commands::people::{self, Ask, Guest, Over},
+    commands::people::{self, Ask, MachineGuard, Over},
     connect::{Event, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
@@ -38,17 +38,17 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u
             now: args.now,
             what: "exec",
         };
-        let guest = Guest::enter(&ask).await?;
+        let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
-        let ran = run(&guest, &mut signals, line(args), args.timeout).await;
+        let ran = run(&guard, &mut signals, line(args), args.timeout).await;
         let over = match &ran {
             Ok((_, over)) => *over,
             Err(_) => Over::CutOff,
         };
         if let Ok((code, _)) = &ran {
-            guest.explain(*code).await;
+            guard.explain(*code).await;
         }
-        guest.leave(over).await?;
+        guard.leave(over).await?;
         ran.map(|(code, _)| code)
     })
 }
@@ -64,21 +64,19 @@ fn line(args: &ExecArgs) -> String {
 }
 
 async fn run(
-    guest: &Guest,
+    guard: &MachineGuard,
     signals: &mut Signals,
     line: String,
     timeout: Option<Duration>,
 ) -> Result<(u8, Over)> {
     let command = Command {
         line,
-        env: guest.environment(),
+        env: guard.environment(),
         timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         ..Command::default()
     };
-    let running = guest
-        .transport
-        .exec(&command, &guest.mark, Some(standard_input()));
-    let name = guest.record.name();
+    let running = guard.machine.start(&command, Some(standard_input()));
+    let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
         signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), Over::CutOff)),

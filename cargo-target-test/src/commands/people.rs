@@ -3,7 +3,7 @@
 //! Owns who a person is and what a time of day looks like. Must not know what a verb does on an instance.
 
 mod choose;
-mod guest;
+mod guard;
 mod wall;
 
 use target_fixtures::env;
@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) use self::{
     choose::{Choice, choose},
-    guest::{Ask, Guest, Over},
+    guard::{Ask, MachineGuard, Over},
     wall::{Wall, now},
 };
 

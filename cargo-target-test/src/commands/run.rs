@@ -8,12 +8,12 @@ use crate::{
     aggregate::summary::Results,
     cli::{Global, NextestArgs, RunArgs},
     commands::partitions,
-    error::Result,
+    error::{Error, Result},
     execute::{
         broker::{Broker, Names},
         session::{Ended, Session},
     },
-    provision::{Provisioner, platform::Platforms, pool::Pool},
+    provision::{PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{
         options::Options,
         selection::{Selection, Supplies},
@@ -45,21 +45,27 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool = Pool::open(&choice.pool)?;
-    let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
+    let pool_run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
+    let ssh_config = Broker::ssh_config_in(choice.directory.path());
+    let provisioner = Arc::new(PoolProvisioner::new(pool_run, &ssh_config, ui::live));
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(names(&choice, &supplies)?)?;
-    let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
+    let ran = run_nextest(
+        &choice,
+        &supplies,
+        (&session, &provisioner),
+        &broker,
+        &args.tests.nextest,
+    );
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     if interrupts == 0 && args.shell_on_failure {
         session.wait_for(broker.open_shells());
     }
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
-    let (status, mut report) = (ran?.status, report?);
-    report.add(broker.take_released());
+    let (status, report) = (ran?.status, report?);
     let ended = Ended { status, interrupts };
     let outcomes = broker.take_outcomes();
     let results = Results {
@@ -92,18 +98,27 @@ fn names(choice: &Selection, supplies: &Supplies) -> Result<Names> {
 fn run_nextest(
     choice: &Selection,
     supplies: &Supplies,
-    session: &Session,
+    (session, provisioner): (&Session, &PoolProvisioner),
     broker: &Broker,
     args: &NextestArgs,
 ) -> Result<Ended> {
-    if let Some((supply, count)) = choice.debugged(supplies)? {
-        session.wait_for(broker.prepare(&supply, count))?;
+    if let Some((set, count)) = choice.debugged(supplies)? {
+        session.wait_for(async {
+            for index in 0..count as usize {
+                provisioner.ready(&set, index).await?;
+            }
+            Ok::<_, Error>(())
+        })?;
     }
     // What a long deploy says is worth more than a bar, which leaves it no place.
     let makes = supplies.values().any(|supply| supply.makes_machines());
     let without_bar = makes && args.draws_bar() && !args.has("show-progress");
     let nextest = choice.nextest_run(without_bar)?;
-    session.wait_for(async { broker.deploy_ahead(supplies.values()) });
+    // nextest needs a while to come to its first entry.
+    session.wait_for(async {
+        let sets = supplies.values();
+        sets.for_each(|set| provisioner.begin_missing(set));
+    });
     if args.draws_bar() && !without_bar {
         ui::hold();
     }

@@ -14,7 +14,7 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::people::{self, Ask, Guest, Over},
+    commands::people::{self, Ask, MachineGuard, Over},
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
@@ -40,25 +40,25 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
             now: args.now,
             what: "shell",
         };
-        let guest = Guest::enter(&ask).await?;
+        let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
-        let opened = open(&guest, &mut signals).await;
+        let opened = open(&guard, &mut signals).await;
         let over = match &opened {
             Ok((_, over)) => *over,
             Err(_) => Over::CutOff,
         };
         if let Ok((status, _)) = &opened {
-            guest.explain(code(*status)).await;
+            guard.explain(code(*status)).await;
         }
-        guest.leave(over).await?;
+        guard.leave(over).await?;
         Ok(code(opened?.0))
     })
 }
 
 /// The shell from its start to its end.
-async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
-    let name = guest.record.name();
-    let deployed = guest.deployed()?;
+async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+    let name = guard.machine.name();
+    let deployed = guard.deployed()?;
     let private = private::private_directory()?;
     let config = private.path().join("ssh_config");
     if let Reach::Ssh(reach) = &deployed.reach {
@@ -68,7 +68,7 @@ async fn open(guest: &Guest, signals: &mut Signals) -> Result<(ExitStatus, Over)
     if tty {
         ui::note(format!("a shell on {name} ({})", deployed.address()));
     }
-    let shell = interactive::shell(&deployed.reach, name, &config, &guest.environment(), tty)?;
+    let shell = interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
     let (status, over) = run(shell, signals).await?;
     // Whether or not we were told, the shell was, and went with its terminal.
     let closed = tty && !std::io::stdin().is_terminal();

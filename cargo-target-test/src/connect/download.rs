@@ -34,7 +34,7 @@ pub(crate) enum What {
 /// When the instance does not say.
 pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<What> {
     let command = own_command(shell::look(path)?, None);
-    let outcome = transport.exec(&command, lease, None).outcome().await?;
+    let outcome = transport.exec(&command, lease, None).finished().await?;
     if outcome.exit == Exit::Code(shell::MISSING) {
         return Ok(What::Nothing);
     }

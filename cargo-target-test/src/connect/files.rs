@@ -8,7 +8,7 @@ use std::time::Duration;
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{Event, FileAccess, Outcome, Transport, local, own_command, shell};
+use super::{Event, FileAccess, Finished, Transport, local, own_command, shell};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long the removal of a part of a file may take that nobody waits for.
@@ -51,7 +51,7 @@ pub async fn put(
     };
     let send = send(content, stdin);
     let mut part = Part(transport, (!own).then(|| shell::discard(&place)));
-    let received = match tokio::join!(send, running.outcome()) {
+    let received = match tokio::join!(send, running.finished()) {
         (_, Err(error)) => Err(error),
         (None, Ok(_)) => Err(wrong("the transfer was aborted")),
         (Some(_), Ok(outcome)) if own => return said_no(outcome),
@@ -66,7 +66,7 @@ pub async fn put(
     };
     let finished = transport
         .exec(&own_command(finish, None), lease, None)
-        .outcome()
+        .finished()
         .await;
     part.1 = None;
     received?;
@@ -81,7 +81,7 @@ impl Drop for Part<'_> {
         if let Some(discard) = self.1.take() {
             // Of no lease: the end of one is what may be the cause.
             let discard = own_command(discard, Some(DISCARD));
-            tokio::spawn(self.0.exec(&discard, "", None).outcome());
+            tokio::spawn(self.0.exec(&discard, "", None).finished());
         }
     }
 }
@@ -103,7 +103,7 @@ async fn send(mut content: mpsc::Receiver<Piece>, stdin: mpsc::Sender<Vec<u8>>) 
     }
 }
 
-fn complete(path: &str, sent: u64, outcome: Outcome) -> Result<()> {
+fn complete(path: &str, sent: u64, outcome: Finished) -> Result<()> {
     match outcome.exit {
         Exit::Code(shell::DIRECTORY) => return Err(wrong("it is a directory")),
         Exit::Code(shell::MISSING) => return Err(wrong("its folder does not exist")),
@@ -158,7 +158,7 @@ fn read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
         Exit::Code(shell::MISSING) => Err(wrong("it does not exist")),
         Exit::Code(shell::DIRECTORY) => Err(wrong("it is a directory")),
         Exit::Code(shell::UNREADABLE) => Err(wrong("it may not be read")),
-        exit => said_no(Outcome {
+        exit => said_no(Finished {
             exit,
             stdout: Vec::new(),
             stderr,
@@ -167,7 +167,7 @@ fn read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
 }
 
 /// The instance's own words, where it refused: it works, and the request does not.
-fn said_no(outcome: Outcome) -> Result<()> {
+fn said_no(outcome: Finished) -> Result<()> {
     match outcome.complaint() {
         Some(words) => Err(wrong(words)),
         None => Ok(()),

@@ -168,7 +168,7 @@ impl Transport for Local {
         let command = own_command(shell::sweep(lease), Some(deadline));
         let running = self.exec(&command, "", None);
         let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
-        Box::pin(async move { running.outcome().await?.success(&what).map(drop) })
+        Box::pin(async move { running.finished().await?.success(&what).map(drop) })
     }
 }
 

@@ -130,7 +130,7 @@ impl Piped {
         let mut command = shell::signal(wrapped, group, name);
         command.timeout = u64::try_from(KILL.as_millis()).ok();
         let stdin = input(&command, None);
-        let _ = self.exec(&command, "", stdin).outcome().await;
+        let _ = self.exec(&command, "", stdin).finished().await;
     }
 
     fn lost(&self, what: &str) -> Event {
@@ -188,7 +188,7 @@ impl Transport for Piped {
         let running = self.exec(&own_command(":".to_owned(), Some(deadline)), "", None);
         let what = format!("`{}` does not answer", self.instance);
         Box::pin(async move {
-            running.outcome().await?.success(&what)?;
+            running.finished().await?.success(&what)?;
             Ok(started.elapsed())
         })
     }
@@ -197,7 +197,7 @@ impl Transport for Piped {
         let command = own_command(shell::sweep(lease), Some(deadline));
         let running = self.exec(&command, "", None);
         let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
-        Box::pin(async move { running.outcome().await?.success(&what).map(drop) })
+        Box::pin(async move { running.finished().await?.success(&what).map(drop) })
     }
 }
 

@@ -144,7 +144,7 @@ impl Transport for Ssh {
         let running = self.submit(&own_command(":".to_owned(), None), "", None, Some(deadline));
         let what = format!("`{}` does not answer", self.instance);
         Box::pin(async move {
-            running?.outcome().await?.success(&what)?;
+            running?.finished().await?.success(&what)?;
             Ok(started.elapsed())
         })
     }
@@ -153,6 +153,6 @@ impl Transport for Ssh {
         let command = own_command(shell::sweep(lease), None);
         let running = self.submit(&command, "", None, Some(deadline));
         let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
-        Box::pin(async move { running?.outcome().await?.success(&what).map(drop) })
+        Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
     }
 }

@@ -155,7 +155,7 @@ async fn send_folder(
         let sender = Sender(send, counted);
         folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
     });
-    let unpack = transport.exec(&command, lease, Some(stdin)).outcome();
+    let unpack = transport.exec(&command, lease, Some(stdin)).finished();
     let (unpacked, packed) = tokio::join!(unpack, pack);
     // An archive that ends early is what both complain of, and here is why.
     match (unpacked?.accepted(), finished(packed)) {

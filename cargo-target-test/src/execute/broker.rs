@@ -9,9 +9,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
@@ -22,36 +22,26 @@ use tokio::{
 };
 
 use crate::{
-    connect::{LiveConnection, ssh_file::SshHosts},
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, one_line},
     execute::outcome::Outcome,
-    provision::{Provisioner, Report},
+    provision::{InstanceSet, LeaseEnd, Notice, PoolProvisioner, WaitNotice},
     ui,
 };
 
+mod active_lease;
 mod case;
 mod connection;
-mod demand;
 mod failed;
 mod fixtures;
-mod held;
-mod lending;
-mod make;
 pub mod names;
-mod release;
-mod restore;
 mod session;
 pub mod standalone;
-pub mod supply;
-mod usage;
 
+use active_lease::ActiveLease;
 use case::Start;
 use connection::{Connection, request_failure};
 use failed::Failed;
-use held::{End, Held};
 pub use names::{Case, Entry, Names};
-pub use supply::Supply;
-pub use usage::Used;
 
 /// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
 const SOCKET: &str = "s";
@@ -77,27 +67,18 @@ impl Drop for Serving {
 
 /// What its tasks share.
 pub(crate) struct Core {
-    provisioner: Arc<Provisioner>,
+    provisioner: Arc<PoolProvisioner>,
     directory: PathBuf,
-    run: String,
     names: Names,
     lookup: Option<Box<standalone::Lookup>>,
-    lines: Mutex<HashMap<String, Arc<LiveConnection>>>,
-    leases: Mutex<HashMap<String, Arc<Held>>>,
+    leases: Mutex<HashMap<String, Arc<ActiveLease>>>,
     outcomes: Mutex<Vec<Outcome>>,
-    /// When it is next worth a word that cases wait for a target.
-    waiting: Mutex<HashMap<String, Instant>>,
-    ssh_hosts: SshHosts,
-    counter: AtomicU64,
+    /// Notices that cases wait for a target, to all who look at the run.
+    waiting: Mutex<HashMap<String, WaitNotice>>,
     /// How much is under way that may have, or get, a lease.
     serving: AtomicU64,
     /// A lease ended, an instance came up or not, something is not under way any more.
-    changed: Notify,
-    cancelled: AtomicBool,
-    /// Whether instances that no remaining case needs go at once.
-    releases: bool,
-    /// What became of those.
-    released: Mutex<Report>,
+    changed: Arc<Notify>,
     /// Cases whose instances stay for somebody to look at.
     failed: Mutex<Vec<Failed>>,
     /// What tests share, in the order in which it was set up.
@@ -111,28 +92,20 @@ impl Broker {
     /// When the socket cannot be bound.
     pub fn start(
         directory: &Path,
-        provisioner: Arc<Provisioner>,
+        provisioner: Arc<PoolProvisioner>,
         names: Names,
         lookup: Option<Box<standalone::Lookup>>,
     ) -> Result<Self> {
-        let releases = names.releases();
         let core = Arc::new(Core {
-            run: provisioner.run().id.clone(),
+            changed: Arc::clone(provisioner.changed()),
             provisioner,
             directory: directory.to_owned(),
             names,
             lookup,
-            lines: Mutex::default(),
             leases: Mutex::default(),
             outcomes: Mutex::default(),
             waiting: Mutex::default(),
-            ssh_hosts: SshHosts::default(),
-            counter: AtomicU64::new(0),
             serving: AtomicU64::new(0),
-            changed: Notify::new(),
-            cancelled: AtomicBool::new(false),
-            releases,
-            released: Mutex::default(),
             failed: Mutex::default(),
             fixtures: Mutex::default(),
         });
@@ -149,30 +122,14 @@ impl Broker {
         directory.join(SOCKET)
     }
 
-    /// Starts deploying now what would otherwise be asked for first by a case, and waits for it.
-    ///
-    /// # Errors
-    /// Why an instance could not be had.
-    pub async fn prepare(&self, supply: &Arc<Supply>, count: u32) -> Result<()> {
-        for index in 0..count as usize {
-            let ready = supply.ready(&self.core, index).await;
-            ready.map_err(|failure| Error::new(ErrorKind::Infra, failure.message))?;
-        }
-        Ok(())
-    }
-
-    /// Has everything deployed without waiting for it: nextest needs a while to come to its first entry.
-    /// Within a tokio runtime.
-    pub fn deploy_ahead<'a>(&self, supplies: impl IntoIterator<Item = &'a Arc<Supply>>) {
-        for supply in supplies {
-            supply.ask_for_all(&self.core);
-        }
+    /// The file for `ssh -F` in a broker's folder.
+    pub fn ssh_config_in(directory: &Path) -> PathBuf {
+        directory.join("ssh_config")
     }
 
     /// Deploys and waits give up: the run is over.
     pub fn cancel(&self) {
-        self.core.cancelled.store(true, Ordering::Relaxed);
-        self.core.changed.notify_waiters();
+        self.core.provisioner.cancel();
     }
 
     /// Waits until the leases have ended (of tests that were killed a moment ago), so that nothing is in
@@ -184,11 +141,11 @@ impl Broker {
         let mut ends = JoinSet::new();
         for held in leases {
             let core = Arc::clone(&self.core);
-            ends.spawn(async move { held.end(&core, End::Abandoned).await });
+            ends.spawn(async move { core.end_lease(&held, LeaseEnd::Abandoned).await });
         }
         ends.join_all().await;
         self.core.end_all_fixtures().await;
-        lock(&self.core.lines).clear();
+        self.core.provisioner.disconnect();
     }
 
     /// Waits, within a bound, until what is under way is over: who ended nextest's last case may not have been heard.
@@ -205,14 +162,10 @@ impl Broker {
         let _ = tokio::time::timeout(PATIENCE, served).await;
     }
 
-    /// How many clients are being served.
+    /// How many clients are being served, or things under way that they began.
     pub fn clients(&self) -> u64 {
-        self.core.serving.load(Ordering::Relaxed)
-    }
-
-    /// What became of the instances that no case needed any more; taken.
-    pub fn take_released(&self) -> Report {
-        std::mem::take(&mut lock(&self.core.released))
+        let busy = u64::from(self.core.provisioner.is_busy());
+        self.core.serving.load(Ordering::Relaxed) + busy
     }
 
     /// What came of each attempt so far; taken.
@@ -227,35 +180,12 @@ impl Core {
     }
 
     fn ssh_config(&self) -> PathBuf {
-        self.directory.join("ssh_config")
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// A mark that no other lease ever had.
-    fn new_lease(&self) -> String {
-        format!(
-            "{}-{}",
-            self.run,
-            self.counter.fetch_add(1, Ordering::Relaxed)
-        )
+        Broker::ssh_config_in(&self.directory)
     }
 
     fn serving(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
         Serving(Arc::clone(self))
-    }
-
-    fn remember(&self, held: &Arc<Held>) {
-        lock(&self.leases).insert(held.id.clone(), Arc::clone(held));
-    }
-
-    /// The lease has ended: whoever waits may look again.
-    fn forget(&self, held: &Held) {
-        lock(&self.leases).remove(&held.id);
-        self.changed.notify_waiters();
     }
 
     fn record(&self, mut outcome: Outcome) {
@@ -265,18 +195,32 @@ impl Core {
     }
 
     /// What a case waits for, once in a while for each target.
-    fn waiting(&self, target: &str, text: &str) {
-        let mut said = lock(&self.waiting);
-        let now = Instant::now();
-        if self.names.captured() && said.get(target).is_none_or(|next| now >= *next) {
-            said.insert(target.to_owned(), now + WAITS_APART);
-            ui::passing(text);
+    fn waiting(&self, notice: &Notice) {
+        if !notice.is_long || !self.names.captured() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let apart = waiting
+            .entry(notice.target.clone())
+            .or_insert_with(|| WaitNotice::even(Duration::ZERO, WAITS_APART));
+        if apart.is_due(&notice.text) {
+            ui::passing(&notice.text);
         }
     }
 
-    /// What long deploys say while they go on.
-    fn progress(&self, line: &str) {
-        ui::live(line);
+    /// What a case says of a failure that befell it: of a deploy only the gist, where an entry of the run tells all. An
+    /// entry tells of the first instance, and nothing of why that could not be replaced.
+    fn told(&self, set: &InstanceSet, failure: &Failure) -> Failure {
+        let first = set.failed_at_first(&failure.message);
+        let entry = first.and_then(|instance| self.names.deploy_of(&instance));
+        match entry {
+            Some(entry) => Failure {
+                message: one_line(&failure.message),
+                hint: Some(format!("`{entry}` says more")),
+                ..failure.clone()
+            },
+            None => failure.clone(),
+        }
     }
 }
 
@@ -350,6 +294,7 @@ fn infra(error: &Error) -> Failure {
     let kind = match error.kind() {
         ErrorKind::Timeout => FailureKind::Timeout,
         ErrorKind::Usage => FailureKind::Request,
+        ErrorKind::Unfit => FailureKind::Skip,
         _ => FailureKind::Infra,
     };
     Failure {

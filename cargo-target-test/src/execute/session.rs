@@ -20,7 +20,7 @@ use super::broker::{Broker, Names, standalone::Lookup};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
-    provision::{Provisioner, Report},
+    provision::{PoolProvisioner, Report},
     ui,
 };
 use signals::Signals;
@@ -35,7 +35,7 @@ pub struct Session {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     directory: PathBuf,
-    provisioner: Arc<Provisioner>,
+    provisioner: Arc<PoolProvisioner>,
 }
 
 /// How nextest ended.
@@ -51,7 +51,7 @@ impl Session {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn start(directory: &Path, provisioner: Arc<Provisioner>) -> Result<Self> {
+    pub fn start(directory: &Path, provisioner: Arc<PoolProvisioner>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -158,16 +158,7 @@ impl Session {
 
     async fn delete(&self, broker: &Broker, keep: bool, reconcile: bool) -> Result<Report> {
         broker.end_leases().await;
-        let provisioner = Arc::clone(&self.provisioner);
-        let work = tokio::task::spawn_blocking(move || {
-            if reconcile {
-                provisioner.finish_and_reconcile(keep)
-            } else {
-                provisioner.finish(keep)
-            }
-        });
-        work.await
-            .unwrap_or_else(|error| Err(other(&error.to_string())))
+        self.provisioner.clean_up(keep, reconcile).await
     }
 
     #[expect(clippy::expect_used, reason = "it is there until the drop")]
@@ -205,8 +196,4 @@ fn pass_on(child: Option<u32>, signal: SignalKind) {
     if let (Some(pid), Some(signal)) = (pid, signal) {
         let _ = rustix::process::kill_process(pid, signal);
     }
-}
-
-fn other(message: &str) -> Error {
-    Error::new(ErrorKind::Other, message)
 }

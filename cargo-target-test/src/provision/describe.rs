@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use target_fixtures::{env, wire::Instance};
 
-use crate::provision::pool::Record;
+use crate::{connect::Reach, provision::pool::Record};
 
 /// What is known of a deployed instance.
 pub(crate) fn describe(record: &Record) -> Instance {
@@ -21,6 +21,27 @@ pub(crate) fn describe(record: &Record) -> Instance {
         params: record.order.parameters.clone(),
         data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
         features: record.features.clone(),
+    }
+}
+
+/// What is known of a machine that is in no pool.
+pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
+    let (platform, ssh) = match reach {
+        Reach::Local { .. } => ("local", None),
+        Reach::Ssh(ssh) => ("ssh", Some(ssh)),
+        Reach::Container { .. } => ("container", None),
+        Reach::Programs(_) => ("command", None),
+    };
+    Instance {
+        name: name.to_owned(),
+        target: name.to_owned(),
+        platform: platform.to_owned(),
+        host: ssh.map_or_else(|| "localhost".to_owned(), |ssh| ssh.host.clone()),
+        port: ssh.and_then(|ssh| ssh.port),
+        user: ssh.and_then(|ssh| ssh.user.clone()),
+        params: serde_json::Value::Null,
+        data: serde_json::Value::Null,
+        features: Vec::new(),
     }
 }
 

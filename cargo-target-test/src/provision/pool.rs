@@ -34,7 +34,7 @@ pub use self::{
 
 pub(crate) use self::{
     holder::now,
-    lease::{Tenant, cause_of_death, holder, shared_lease, tenant},
+    lease::{Tenant, cause_of_death, holder, mark_unused, shared_lease, tenant},
     lock::{FileLock, cannot, peek},
     locked::Locked,
     queue::try_lease,

@@ -3,9 +3,9 @@
 //! Owns the order of these steps and the words for what fails. Must not know the pool, nor who waits: progress and
 //! the wish to give up come in.
 
+mod bring_up;
 mod facts;
 mod ready;
-mod reboot;
 mod recipe;
 mod run;
 
@@ -14,23 +14,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::run::Shell;
+pub(crate) use self::{
+    bring_up::{BringUp, DeployedInstance, Origin},
+    run::Shell,
+};
 use crate::{
     connect::{Transport, shell},
-    error::{Error, ErrorKind, Result},
+    error::Result,
     failpoint,
     playbook::OnDirty,
     provision::{
         Wanted,
-        platform::Deployed,
         pool::{Facts, Record},
     },
 };
 
 /// How long a machine that we did not make may take to answer: it should be up.
 const STANDING: Duration = Duration::from_secs(15);
-/// How many of a console's last lines are repeated.
-const LINES: usize = 12;
 
 /// Tells a machine what time it is, which was put back together with its clock; one that will not hear of it, a
 /// container say, has that of its host.
@@ -47,8 +47,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) wanted: &'a Wanted,
     /// Its record.
     pub(crate) record: &'a Record,
-    /// How it is reached.
-    pub(crate) deployed: &'a Deployed,
+    /// The same, as its platform knows it.
+    pub(crate) instance: &'a DeployedInstance,
     /// Hears what takes long.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
     /// Whether nobody waits any more.
@@ -100,13 +100,6 @@ impl Preparation<'_> {
         }
     }
 
-    /// A new way to the instance.
-    fn connect(&self) -> Arc<dyn Transport> {
-        self.wanted
-            .platform
-            .connect(&self.record.order, self.deployed)
-    }
-
     /// What marks the commands of a preparation, so that a later one can end them.
     fn mark(&self) -> String {
         format!("prepare-{}", self.record.lease)
@@ -120,29 +113,19 @@ impl Preparation<'_> {
         }
     }
 
-    fn check_cancelled(&self) -> Result<()> {
-        match (self.cancelled)() {
-            true => Err(Error::new(ErrorKind::Infra, "cancelled")),
-            false => Ok(()),
-        }
-    }
-
-    /// The end of the console, to be put after an error; empty where there is none.
-    fn console_tail(&self) -> String {
-        let console = self.wanted.platform.console(&self.record.order);
-        let text = console.and_then(|path| std::fs::read(path).ok());
-        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let lines: Vec<_> = text.iter().flat_map(|text| text.lines()).collect();
-        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        match last.trim() {
-            "" => String::new(),
-            last => format!("; its console ends:\n{last}"),
+    /// A wait for this instance.
+    fn bring_up(&self, limit: Duration) -> BringUp<'_> {
+        BringUp {
+            instance: self.instance,
+            limit,
+            progress: self.progress,
+            cancelled: self.cancelled,
         }
     }
 
     /// A fault point between two steps.
     fn between(&self) -> Result<()> {
         failpoint::point("prepare-step");
-        self.check_cancelled()
+        self.bring_up(self.patience()).check_cancelled()
     }
 }

@@ -1,167 +1,30 @@
-//! Has instances made, shared and deleted, for one run.
+//! The one question that this room answers: machines that satisfy a request.
 //!
-//! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
-//! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
-//! broker does). Every call blocks and can be made from any thread.
+//! Owns the trait. Must not know pools or platforms.
 
-mod deploy;
-mod ensure;
-mod remove;
-mod report;
+use std::{future::Future, pin::Pin};
 
-pub use self::{
-    deploy::Caller,
-    ensure::{Ensured, Wanted},
-    remove::{Scope, delete_all},
-    report::{Failure, Held, Report},
-};
+use super::{Lease, Report, Request};
+use crate::error::Result;
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+/// A future that can be sent to another thread.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-use super::{
-    platform::{Deployed, Platforms},
-    pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
-};
-use crate::{error::Result, failpoint};
-
-/// The run that a [`Provisioner`] works for.
-#[derive(Clone)]
-pub struct Run {
-    /// Unlike that of any other living run; becomes a file name.
-    pub id: String,
-    /// The workspace's root.
-    pub workspace: PathBuf,
-    /// The playbook; `None`: the embedded one.
-    pub playbook: Option<PathBuf>,
-    /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
-    pub platforms: Platforms,
-}
-
-/// Gets, leases and returns instances for one run. What it uses stays its own until [`Provisioner::finish`], or until
-/// the process ends in any way.
-pub struct Provisioner {
-    pool: Pool,
-    run: Run,
-    file: Mutex<RunFile>,
-    /// Every record that this run ever used.
-    used: Mutex<BTreeSet<String>>,
-}
-
-impl Provisioner {
-    /// Starts a run.
+/// A source of machines. Called within a tokio runtime.
+pub trait Provisioner: Send + Sync {
+    /// Leases what is asked for: all of it or none, fair to everybody who asked before. Waits for as long as that can
+    /// come true. Dropped early it gives up its place in the queue and leases nothing; a deploy that it began goes on.
     ///
     /// # Errors
-    /// When the pool cannot be used, or a living run has this id.
-    pub fn new(pool: Pool, run: Run) -> Result<Self> {
-        let file = {
-            let _locked = pool.lock()?;
-            Mutex::new(RunFile::create(&pool.runs(), &run.id)?)
-        };
-        Ok(Self {
-            pool,
-            run,
-            file,
-            used: Mutex::default(),
-        })
-    }
+    /// [`ErrorKind::Unfit`](crate::ErrorKind::Unfit) when no instance is what is needed,
+    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra) when the instances cannot be had: deploys failed, say, or the
+    /// provisioner was told to stop.
+    fn acquire(&self, request: Request) -> BoxFuture<'_, Result<Lease>>;
 
-    /// The pool.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// The run.
-    pub fn run(&self) -> &Run {
-        &self.run
-    }
-
-    /// Leases instances that this run has ensured, all or none, if nobody asked before; fast and never waits.
-    /// A caller that waits keeps `ticket` between calls; it is its place in the queue, until dropped.
+    /// Ends the use of everything that was leased, whose leases should have ended; with `keep` instances that are well
+    /// stay for a later run, otherwise they are deleted.
     ///
     /// # Errors
-    /// When the pool cannot be used.
-    pub fn try_lease(
-        &self,
-        request: &LeaseRequest,
-        ticket: &mut Option<Ticket>,
-    ) -> Result<TryLease> {
-        let mut locked = self.pool.lock()?;
-        pool::try_lease(&mut locked, &self.file(), request, ticket)
-    }
-
-    /// As [`Provisioner::try_lease`], without waiting for the pool; `None`: another has its lock.
-    ///
-    /// # Errors
-    /// As [`Provisioner::try_lease`].
-    pub fn try_lease_at_once(
-        &self,
-        request: &LeaseRequest,
-        ticket: &mut Option<Ticket>,
-    ) -> Result<Option<TryLease>> {
-        let Some(mut locked) = self.pool.try_lock()? else {
-            return Ok(None);
-        };
-        pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
-    }
-
-    /// Has an instance serve nobody again, for this cause. [`Provisioner::ensure`] then recycles it.
-    ///
-    /// # Errors
-    /// When the pool cannot be used. A record that is gone, or not ready, is no error.
-    pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
-        let mut locked = self.pool.lock()?;
-        if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
-            locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;
-            failpoint::point("record-dirty");
-        }
-        Ok(())
-    }
-
-    /// Notes how a ready instance is reached now.
-    ///
-    /// # Errors
-    /// When the pool cannot be used, or the instance is not ready.
-    pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
-        let event = Event::Moved(Box::new(deployed));
-        self.pool.lock()?.commit([(id.to_owned(), event)])
-    }
-
-    /// Kept instances of this workspace that this run never used: a renamed target's, for instance.
-    ///
-    /// # Errors
-    /// When the pool cannot be used.
-    pub fn unused_kept(&self) -> Result<Vec<Record>> {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.pool.state()?;
-        let unused = state.records.values().filter(|record| {
-            record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
-        });
-        let mut unused: Vec<_> = unused.cloned().collect();
-        unused.sort_by_key(|record| (record.order.target.clone(), record.order.index));
-        Ok(unused)
-    }
-
-    /// Claims records that exist, as they are: nobody deletes them as long as this run lives, and it may lease them.
-    ///
-    /// # Errors
-    /// When the pool cannot be used.
-    pub(super) fn claim_existing<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let _locked = self.pool.lock()?;
-        ids.into_iter().try_for_each(|id| self.claim(id))
-    }
-
-    /// Claims a record for this run. `pool.lock` is held.
-    fn claim(&self, id: &str) -> Result<()> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.insert(id.to_owned());
-        self.file().add(id)
-    }
-
-    fn file(&self) -> MutexGuard<'_, RunFile> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// When the record of the instances cannot be used. What cannot be deleted is in the report.
+    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>>;
 }

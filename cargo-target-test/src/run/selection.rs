@@ -25,13 +25,14 @@ use crate::{
     cli::{Call, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::{
-        broker::{Broker, Supply},
+        broker::Broker,
         nextest::{Nextest, Stage, Words, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
     plan::{self, Choosing, Plan},
     playbook::Select,
+    provision::InstanceSet,
     run::{
         options::Options,
         private::{self, PrivateFolder},
@@ -68,7 +69,7 @@ pub struct Selection {
 }
 
 /// The instances of the targets that the chosen cases need, by target.
-pub type Supplies = BTreeMap<usize, Arc<Supply>>;
+pub type Supplies = BTreeMap<usize, Arc<InstanceSet>>;
 
 impl Selection {
     /// Reads the playbook, builds, plans, and has nextest choose.
@@ -236,7 +237,7 @@ impl Selection {
     ///
     /// # Errors
     /// When a debugger is asked for and not exactly one case was chosen.
-    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<Supply>, u32)>> {
+    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
         }
@@ -330,6 +331,6 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
     }
 }
 
-fn deploy_name(supply: &Supply, index: usize) -> String {
+fn deploy_name(supply: &InstanceSet, index: usize) -> String {
     format!("deploy[{}]", supply.wanted[index].instance())
 }

@@ -14,12 +14,12 @@ use crate::{
     cli::Global,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        Case, Supply,
+        Case,
         standalone::{Ask, Found},
     },
     inventory, plan,
     playbook::Target,
-    provision::platform::Platforms,
+    provision::{InstanceSet, PoolProvisioner, platform::Platforms},
     run::workspace::Workspace,
 };
 
@@ -29,13 +29,15 @@ type Key = (String, String, Option<String>);
 /// Targets that tests asked for before.
 pub(super) struct Known {
     platforms: Platforms,
-    supplies: Mutex<HashMap<Key, Arc<Supply>>>,
+    provisioner: Arc<PoolProvisioner>,
+    supplies: Mutex<HashMap<Key, Arc<InstanceSet>>>,
 }
 
 impl Known {
-    pub(super) fn new(platforms: Platforms) -> Self {
+    pub(super) fn new(provisioner: &Arc<PoolProvisioner>) -> Self {
         Self {
-            platforms,
+            platforms: provisioner.run().run().platforms.clone(),
+            provisioner: Arc::clone(provisioner),
             supplies: Mutex::default(),
         }
     }
@@ -83,7 +85,7 @@ impl Known {
         setting: &Workspace,
         target: usize,
         instance: Option<String>,
-    ) -> Result<Arc<Supply>> {
+    ) -> Result<Arc<InstanceSet>> {
         let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
         let of = &setting.playbook.targets[target];
         let key = (
@@ -100,9 +102,9 @@ impl Known {
             // The others are not deployed for it.
             wanted.retain(|one| one.instance() == *instance);
         }
-        let mut supply = Supply::new(wanted, 0, of.label.clone(), of.cost);
+        let mut supply = InstanceSet::new(wanted, 0, of.label.clone(), of.cost);
         supply.instance = instance;
-        let supply = Arc::new(supply);
+        let supply = self.provisioner.add(supply);
         supplies.insert(key, Arc::clone(&supply));
         Ok(supply)
     }
@@ -120,7 +122,7 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
 }
 
 /// The one case of a test that asks for itself.
-fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<Supply>) -> Case {
+fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<InstanceSet>) -> Case {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
     Case {

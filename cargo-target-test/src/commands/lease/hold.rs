@@ -3,20 +3,21 @@
 //! Owns when it ends: by the clock on the wall, when it is told to, or, before it holds anything, when nobody waits for
 //! it. Must not print once it is held: there may be no terminal any more.
 
-use std::{io::Read, thread, time::Duration};
+use std::{io::Read, sync::Arc, thread, time::Duration};
 
 use tokio::sync::oneshot;
 
 use super::{HELD, SAYS};
 use crate::{
     cli::{Global, LeaseArgs},
-    commands::people::{self, Choice, Guest, Over, Wall},
+    commands::people::{self, Choice, MachineGuard, Over, Wall},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
     provision::{
+        ByHand, Notices, Requester,
         platform::Platforms,
-        pool::{Holder, Manual, Pool, Process},
+        pool::{Holder, Manual, Pool},
     },
     run::workspace,
     ui,
@@ -34,26 +35,30 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
     let (wall, user) = (Wall::here(), user());
     leave_folder()?;
     people::runtime()?.block_on(async {
-        let holder = |run: &str, mark: &str| held(run, mark, (args.time, wall, &user));
-        let says = |text: &str| ui::out(format!("{SAYS}{text}"));
-        let guest = tokio::select! {
+        let time = args.time;
+        let requester = Requester {
+            by_hand: Some(Arc::new(move || held(time, wall, &user))),
+            ..Requester::default()
+        };
+        let notices = Notices::new(|notice| ui::out(format!("{SAYS}{}", notice.text)));
+        let guard = tokio::select! {
             biased;
             () = left_alone() => return Ok(0),
-            guest = Guest::lease(platforms, pool, choice, &holder, &says) => guest?,
+            guard = MachineGuard::lease(platforms, pool, choice, requester, notices) => guard?,
         };
         let mut signals = Signals::catch()?;
         let until = people::now().saturating_add(args.time.as_secs().max(1));
-        let (name, host) = (guest.record.name(), guest.deployed()?.address());
+        let (name, host) = (guard.machine.name(), guard.deployed()?.address());
         let time = wall.time(until, people::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
         if !ui::pass_on(said.as_bytes()) {
-            return guest.leave(Over::Done).await.map(|()| 0);
+            return guard.leave(Over::Done).await.map(|()| 0);
         }
         let over = tokio::select! {
-            over = over(until, &seen, &guest.record.id) => over,
+            over = over(until, &seen, &guard.record.id) => over,
             () = told(&mut signals) => Over::CutOff,
         };
-        guest.leave(over).await.map(|()| 0)
+        guard.leave(over).await.map(|()| 0)
     })
 }
 
@@ -67,16 +72,16 @@ fn leave_folder() -> Result<()> {
 }
 
 /// What others read of it.
-fn held(run: &str, mark: &str, (time, wall, user): (Duration, Wall, &str)) -> Holder {
+fn held(time: Duration, wall: Wall, user: &str) -> ByHand {
     let now = people::now();
     let until = now.saturating_add(time.as_secs().max(1));
-    let case = format!("lease of {user} until {}", wall.time(until, now));
-    let mut holder = Holder::new(Process::current(), run, &case, mark);
-    holder.manual = Some(Manual {
-        uid: people::me(),
-        until,
-    });
-    holder
+    ByHand {
+        case: format!("lease of {user} until {}", wall.time(until, now)),
+        manual: Manual {
+            uid: people::me(),
+            until,
+        },
+    }
 }
 
 /// Who has an instance need not wait for it.

@@ -27,7 +27,7 @@ pub(super) async fn is_file(
     mode: u32,
 ) -> Result<bool> {
     let asked = own_command(shell::hash_of_file(to, length)?, None);
-    let outcome = transport.exec(&asked, lease, None).outcome().await?;
+    let outcome = transport.exec(&asked, lease, None).finished().await?;
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
     let Some(theirs) = said.split_whitespace().next() else {
         return Ok(false);
@@ -39,14 +39,14 @@ pub(super) async fn is_file(
         return Ok(false);
     }
     let command = own_command(shell::set_mode(to, mode), None);
-    let outcome = transport.exec(&command, lease, None).outcome().await?;
+    let outcome = transport.exec(&command, lease, None).finished().await?;
     Ok(outcome.exit == Exit::Code(0))
 }
 
 /// What is in a folder of the instance.
 pub(super) async fn in_folder(transport: &dyn Transport, lease: &str, to: &str) -> Result<Known> {
     let asked = own_command(shell::hashes_in_folder(to)?, None);
-    let outcome = transport.exec(&asked, lease, None).outcome().await?;
+    let outcome = transport.exec(&asked, lease, None).finished().await?;
     Ok(read(&outcome.stdout))
 }
 

@@ -16,16 +16,16 @@ use target_fixtures::{
 use tokio::sync::mpsc;
 
 use super::{
-    Core, Entry, Supply,
+    ActiveLease, Core, Entry,
     connection::{Connection, request_failure},
     fixtures::Maker,
-    held::{End, Held},
-    lending::{self, Asker},
+    infra,
     names::Case,
 };
 use crate::{
     execute::outcome::{Outcome, Verdict},
     process::Watch,
+    provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
     secret,
 };
 pub(super) use environment::environment;
@@ -67,11 +67,11 @@ pub(super) async fn serve(
         }
         Some(Entry::Case(case)) => {
             // It may be run again, by a stress run say.
-            case.supply
-                .expect(start.case(), case.count, case.reuse == Reuse::No);
+            let (count, spends) = (case.count, case.reuse == Reuse::No);
+            case.supply.expect(start.case(), Need { count, spends });
             let ran = run_case(core, connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.supply.demand.done(start.case());
+                case.supply.done(start.case());
                 core.let_go(&case.supply);
             }
             ran.map(|_| ())
@@ -87,12 +87,12 @@ pub(super) async fn serve(
 async fn show_deploy(
     core: &Arc<Core>,
     connection: &mut Connection,
-    (supply, index): (&Arc<Supply>, usize),
+    (supply, index): (&Arc<InstanceSet>, usize),
     start: &Start,
 ) -> io::Result<()> {
     let started = Instant::now();
     let made = tokio::select! {
-        made = supply.ready(core, index) => made,
+        made = core.provisioner.ready(supply, index) => made.map_err(|error| infra(&error)),
         _ = connection.requests.recv() => {
             Err(gave_up(core, started, &supply.wanted[index].instance()))
         }
@@ -152,13 +152,13 @@ async fn run_case(
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
-    let asker = asker(core, pid, case, start);
+    let (request, maker) = request(pid, case, start);
     let mut outcome = start.outcome();
-    let held = match wait_for_lease(core, connection, case, &asker).await {
+    let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
         Ok(held) => held,
         Err(failure) => {
             outcome.waited = asked.elapsed();
-            let told = case.supply.told(core, &failure);
+            let told = core.told(&case.supply, &failure);
             return refuse(core, connection, (outcome, failure, told), start.last).await;
         }
     };
@@ -170,17 +170,17 @@ async fn run_case(
         runner.gone().await;
     }
     let end = match end_of(&ended) {
-        End::Failed if case.retry_fresh && !start.last => End::Spoilt,
+        LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
         end => end,
     };
     // Before its instances are replaced, which nobody may need.
-    if start.last || end == End::Done {
-        case.supply.demand.done(start.case());
+    if start.last || end == LeaseEnd::Done {
+        case.supply.done(start.case());
     }
     let (expected, fixtures) = held.said();
     let lost = match core.stays(case, start, end) {
         true => core.keep_failed(case, start, held),
-        false => held.end(core, end).await,
+        false => core.end_lease(&held, end).await,
     };
     judge(&mut outcome, ended, lost, skipped, &case.run);
     outcome.add_said(expected, fixtures);
@@ -189,22 +189,29 @@ async fn run_case(
     Ok(!over)
 }
 
-fn asker(core: &Core, pid: u32, case: &Case, start: &Start) -> Asker {
-    Asker {
-        pid,
-        case: start.name.clone(),
-        lease: core.new_lease(),
-        after: case.after(&start.name),
+/// What a case asks for, and how what it sets up is torn down.
+fn request(pid: u32, case: &Case, start: &Start) -> (Request, Maker) {
+    let want = Want {
         fresh: case.retry_fresh && start.attempt > 1,
-        only: None,
-        maker: Maker {
-            binary: start.binary.clone(),
-            prefix: case.run.prefix.clone(),
-            test: case.run.test.clone(),
-            full_name: case.full_name.clone(),
-            again: start.attempt > 1,
+        ..case.want()
+    };
+    let request = Request {
+        wants: vec![want],
+        requester: Requester {
+            pid,
+            ..Requester::this_process(&start.name)
         },
-    }
+        after: case.after(&start.name),
+        ..Request::default()
+    };
+    let maker = Maker {
+        binary: start.binary.clone(),
+        prefix: case.run.prefix.clone(),
+        test: case.run.test.clone(),
+        full_name: case.full_name.clone(),
+        again: start.attempt > 1,
+    };
+    (request, maker)
 }
 
 /// Has the runner run the test on the instances of a lease, to its end; what it reports, and why the test skipped
@@ -214,7 +221,7 @@ async fn run_on(
     connection: &mut Connection,
     case: &Case,
     start: &Start,
-    held: &Held,
+    held: &ActiveLease,
 ) -> (Result<Report, Silence>, Option<String>) {
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
@@ -262,35 +269,45 @@ async fn refuse(
 pub(super) async fn wait_for_lease(
     core: &Arc<Core>,
     connection: &mut Connection,
-    case: &Case,
-    asker: &Asker,
-) -> Result<Arc<Held>, Failure> {
+    set: &Arc<InstanceSet>,
+    request: Request,
+    maker: Maker,
+) -> Result<Arc<ActiveLease>, Failure> {
     let (send, mut notes) = mpsc::unbounded_channel();
     let started = Instant::now();
-    let lease = lending::lease(core, (&case.supply, case.count, &case.needs), asker, &send);
+    let says = Arc::clone(core);
+    let notices = Notices::new(move |notice| {
+        says.waiting(notice);
+        let _ = send.send(notice.text.clone());
+    });
+    let lease = core.lease(set, Request { notices, ..request }, maker);
     tokio::pin!(lease);
     let Connection {
         requests, replies, ..
     } = connection;
     loop {
         tokio::select! {
-            held = &mut lease => return held,
+            held = &mut lease => return held.map_err(|error| infra(&error)),
             Some(text) = notes.recv() => { let _ = replies.send(&Reply::Note { text }).await; }
-            _ = requests.recv() => {
-                return Err(gave_up(core, started, case.supply.target()));
-            }
+            _ = requests.recv() => return Err(gave_up(core, started, set.target())),
         }
     }
 }
 
 /// Why a runner stopped waiting: nextest's own limit, or the end of the run.
 fn gave_up(core: &Core, started: Instant, what: &str) -> Failure {
-    let mut failure = lending::interrupted();
-    if !core.is_cancelled() {
-        let waited = started.elapsed().as_secs_f32();
-        failure.message = format!("waited {waited:.1} s for `{what}`");
+    let message = match core.provisioner.is_cancelled() {
+        true => "the run was interrupted".to_owned(),
+        false => {
+            let waited = started.elapsed().as_secs_f32();
+            format!("waited {waited:.1} s for `{what}`")
+        }
+    };
+    Failure {
+        kind: FailureKind::Infra,
+        message,
+        hint: None,
     }
-    failure
 }
 
 fn infra_block(failure: &Failure) -> String {

@@ -10,24 +10,23 @@ use std::{
 };
 
 use super::{
-    Broker, Case, Core,
+    ActiveLease, Broker, Case, Core,
     case::{Start, environment},
-    held::{End, Held},
     lock,
 };
-use crate::{connect::interactive, error::Result, process, ui};
+use crate::{connect::interactive, error::Result, process, provision::LeaseEnd, ui};
 
 /// A case that failed, and what it had.
 pub(super) struct Failed {
     case: String,
     env: BTreeMap<String, String>,
-    held: Arc<Held>,
+    held: Arc<ActiveLease>,
 }
 
 impl Core {
     /// Whether the instances of a case that failed for good are to stay.
-    pub(super) fn stays(&self, case: &Case, start: &Start, end: End) -> bool {
-        let failed = end == End::Failed && start.last && case.run.expect_fail.is_none();
+    pub(super) fn stays(&self, case: &Case, start: &Start, end: LeaseEnd) -> bool {
+        let failed = end == LeaseEnd::Failed && start.last && case.run.expect_fail.is_none();
         self.names.holds_failed() && failed
     }
 
@@ -36,18 +35,14 @@ impl Core {
         &self,
         case: &Case,
         start: &Start,
-        held: Arc<Held>,
+        held: Arc<ActiveLease>,
     ) -> Option<String> {
         let env = environment(self, (&start.binary, &case.full_name), &held);
         let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
-        self.changed.notify_waiters();
+        // Who waits for an instance would wait for a person.
+        self.provisioner.close();
         None
-    }
-
-    /// Whether instances stay with a failed case: who waits for them would wait for a person.
-    pub(super) fn has_failed(&self) -> bool {
-        !lock(&self.failed).is_empty()
     }
 }
 
@@ -58,11 +53,8 @@ impl Broker {
         self.all_served().await;
         let failed = std::mem::take(&mut *lock(&self.core.failed));
         for Failed { case, env, held } in failed {
-            for record in held.records() {
-                let Some(deployed) = &record.deployed else {
-                    continue;
-                };
-                let name = record.name();
+            for machine in held.machines() {
+                let name = machine.name();
                 if !io::stdin().is_terminal() {
                     ui::note(format!(
                         "no shell on {name} for {case}: this is no terminal"
@@ -71,7 +63,7 @@ impl Broker {
                 }
                 ui::note(format!("{case} failed: a shell on {name}; `exit` goes on"));
                 let config = self.core.ssh_config();
-                let shell = interactive::shell(&deployed.reach, name, &config, &env, true);
+                let shell = interactive::shell(machine.reach(), name, &config, &env, true);
                 let opened = match shell {
                     Ok(shell) => in_foreground(shell).await,
                     Err(error) => Err(error),
@@ -80,7 +72,7 @@ impl Broker {
                     ui::warn(format!("no shell on {name}: {}", error.chain()));
                 }
             }
-            held.end(&self.core, End::Failed).await;
+            self.core.end_lease(&held, LeaseEnd::Failed).await;
         }
     }
 }

@@ -5,21 +5,18 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use super::{ActiveLease, Core, case::environment, lock};
+use crate::{
+    plan::Needs,
+    process,
+    provision::{InstanceSet, LeaseEnd, Missing, Request, Requester, Want, pool::Record},
+    ui,
+};
 use serde_json::{Value, json};
 use target_fixtures::{
     env,
     wire::{Failure, FailureKind, TORN_DOWN},
 };
-use tokio::sync::mpsc;
-
-use super::{
-    Core, Supply,
-    case::environment,
-    held::{End, Held},
-    lending::{self, After, Asker},
-    lock,
-};
-use crate::{plan::Needs, process, provision::pool::Record, ui};
 
 /// How long a tear-down may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -54,7 +51,12 @@ pub(super) struct Up {
 
 impl Up {
     /// Of a test: set up on an instance of its lease.
-    pub(super) fn of_test(held: &Held, name: String, instance: String, state: Value) -> Self {
+    pub(super) fn of_test(
+        held: &ActiveLease,
+        name: String,
+        instance: String,
+        state: Value,
+    ) -> Self {
         let (instance, maker) = (Some(instance), held.maker.clone());
         Self {
             name,
@@ -85,7 +87,7 @@ pub(super) struct Entry {
 #[derive(Clone)]
 pub(super) enum At {
     Run,
-    Instance(Box<Record>, Arc<Supply>),
+    Instance(Box<Record>, Arc<InstanceSet>),
 }
 
 impl At {
@@ -143,7 +145,7 @@ impl Core {
     /// How the making of a fixture ended; `None`: its maker is gone, and the next who needs it is to try.
     pub(super) fn made(
         &self,
-        held: &Held,
+        held: &ActiveLease,
         (at, which): (&At, &Which),
         made: Option<Result<(Value, bool), (bool, String)>>,
     ) {
@@ -192,7 +194,11 @@ impl Core {
     }
 
     /// Tears down what tests share on an instance that will not be as it is any more; within a lease on it.
-    pub(super) async fn end_fixtures_on(&self, held: &Held, record: &Record) -> Option<String> {
+    pub(super) async fn end_fixtures_on(
+        &self,
+        held: &ActiveLease,
+        record: &Record,
+    ) -> Option<String> {
         let ends = self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
         let mut wrong = None;
         for up in ends {
@@ -221,32 +227,30 @@ impl Core {
     }
 
     /// Leases an instance that no test needs now, to tear down what is on it.
-    pub(super) async fn end_fixtures_of(self: &Arc<Self>, supply: &Arc<Supply>, record: &Record) {
+    pub(super) async fn end_fixtures_of(self: &Arc<Self>, set: &Arc<InstanceSet>, record: &Record) {
         let name = record.name();
-        let asker = Asker {
-            pid: std::process::id(),
-            case: format!("tear-down on {name}"),
-            lease: self.new_lease(),
-            after: After::Reuse,
-            fresh: false,
-            only: Some(name.to_owned()),
-            maker: Maker::default(),
+        let want = Want {
+            instance: Some(name.to_owned()),
+            ..set.want(1, &Needs::default())
         };
-        let (send, _notes) = mpsc::unbounded_channel();
-        let needs = Needs::default();
-        let leased = lending::lease(self, (supply, 1, &needs), &asker, &send);
+        let request = Request {
+            wants: vec![want],
+            requester: Requester::this_process(&format!("tear-down on {name}")),
+            // Also when the run is over, and on what is there.
+            missing: Missing::Refuse,
+            ..Request::default()
+        };
+        let leased = self.lease(set, request, Maker::default());
         match tokio::time::timeout(PATIENCE, leased).await {
             Ok(Ok(held)) => {
                 if let Some(cause) = self.end_fixtures_on(&held, record).await {
-                    held.soil(cause);
+                    held.mark_dirty(cause);
                 }
-                held.end(self, End::Done).await;
+                self.free(&held, LeaseEnd::Done).await;
             }
-            Ok(Err(failure)) => {
-                ui::warn(format!(
-                    "fixtures on {name} are not torn down: {}",
-                    failure.message
-                ));
+            Ok(Err(error)) => {
+                let why = error.chain();
+                ui::warn(format!("fixtures on {name} are not torn down: {why}"));
                 self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
             }
             Err(_) => {
@@ -259,7 +263,7 @@ impl Core {
 
     /// Tears down everything that tests share, at the end of a run: on all instances at once, then what is nowhere.
     pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
-        let mut instances: Vec<(Record, Arc<Supply>)> = Vec::new();
+        let mut instances: Vec<(Record, Arc<InstanceSet>)> = Vec::new();
         for entry in lock(&self.fixtures).iter() {
             if let At::Instance(record, supply) = &entry.at
                 && instances.iter().all(|(known, _)| known.id != record.id)
@@ -299,7 +303,7 @@ impl Core {
     }
 
     /// Tears one down in a process of its maker's binary; why that failed.
-    pub(super) async fn tear_down(&self, up: &Up, held: Option<&Held>) -> Option<String> {
+    pub(super) async fn tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Option<String> {
         let Maker {
             binary,
             prefix,

@@ -10,8 +10,10 @@ use std::{
 
 use target_fixtures::{metadata::Reuse, wire::Run};
 
-use super::{lending::After, supply::Supply};
-use crate::plan::Needs;
+use crate::{
+    plan::Needs,
+    provision::{After, InstanceSet, Want},
+};
 
 /// What one name means.
 pub enum Entry {
@@ -25,7 +27,7 @@ pub enum Entry {
     /// Shows a deploy.
     Deploy {
         /// Of this target.
-        supply: Arc<Supply>,
+        supply: Arc<InstanceSet>,
         /// The instance's index.
         index: usize,
     },
@@ -34,7 +36,7 @@ pub enum Entry {
 /// A case, ready to run once it has its lease.
 pub struct Case {
     /// Where its instances come from.
-    pub supply: Arc<Supply>,
+    pub supply: Arc<InstanceSet>,
     /// How many it needs.
     pub count: u32,
     /// What it needs of an instance that only the instance can tell.
@@ -50,6 +52,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// What it asks for.
+    pub(super) fn want(&self) -> Want {
+        self.supply.want(self.count, &self.needs)
+    }
+
     /// What becomes of its instances after it, as this case of it was named.
     pub(super) fn after(&self, name: &str) -> After {
         match self.reuse {

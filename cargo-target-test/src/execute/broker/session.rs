@@ -5,8 +5,6 @@
 
 mod feed;
 mod fixture;
-mod machine;
-mod ping;
 mod ports;
 mod transfer;
 
@@ -22,15 +20,15 @@ use target_fixtures::wire::{
 use tokio::sync::mpsc;
 
 use super::{
-    Core,
+    ActiveLease, Core,
     connection::{Connection, Replies, Requests, request_failure},
     fixtures::Which,
-    held::{Held, Reached},
     infra,
 };
 use crate::{
     connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
+    provision::Machine,
 };
 use feed::{Fed, Feed};
 use transfer::Way;
@@ -39,7 +37,7 @@ use transfer::Way;
 pub(super) async fn serve(
     core: &Arc<Core>,
     connection: &mut Connection,
-    held: &Arc<Held>,
+    held: &Arc<ActiveLease>,
 ) -> io::Result<()> {
     let ended = held.ended();
     tokio::pin!(ended);
@@ -66,7 +64,7 @@ pub(super) async fn serve(
 async fn answer(
     core: &Arc<Core>,
     connection: &mut Connection,
-    held: &Held,
+    held: &ActiveLease,
     request: Request,
 ) -> io::Result<()> {
     let Connection {
@@ -125,8 +123,8 @@ fn instance_of(request: &Request) -> Option<&str> {
 async fn on_instance(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     request: &Request,
 ) -> io::Result<Reply> {
     let done = |done: Result<()>| done.map(|()| Reply::Done);
@@ -148,7 +146,7 @@ async fn on_instance(
             direction, port, ..
         } => ports::forward(core, (requests, replies), held, at, (*direction, *port)).await?,
         request => {
-            let answer = held.unless_lost(ask(core, held, at, request));
+            let answer = held.unless_lost(ask(at, request));
             tokio::select! {
                 answer = answer => answer,
                 gone = feed::gone(requests) => return Err(gone),
@@ -157,27 +155,27 @@ async fn on_instance(
     };
     Ok(match answered {
         Ok(reply) => {
-            at.line.heard();
+            at.connection().heard();
             reply
         }
-        Err(error) => failed(&at.line, &error, &told(request), at.record.name()),
+        Err(error) => failed(at.connection(), &error, &told(request), at.name()),
     })
 }
 
 /// What needs nothing but an answer.
-async fn ask(core: &Arc<Core>, held: &Held, at: &Reached, request: &Request) -> Result<Reply> {
+async fn ask(at: &Machine, request: &Request) -> Result<Reply> {
     match request {
         Request::Ask { question, .. } => {
-            let value = machine::ask(core, held, at, question).await?;
+            let value = at.ask(question).await?;
             Ok(Reply::Answer { value })
         }
         Request::Act { act, limit, .. } => {
             let limit = Duration::from_millis(*limit);
-            machine::act(core, held, at, act, limit).await?;
+            at.act(act, limit).await?;
             Ok(Reply::Done)
         }
         Request::Ping { limit, .. } => {
-            let took = ping::ping(at, Duration::from_millis(*limit)).await?;
+            let took = at.ping(Duration::from_millis(*limit)).await?;
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             Ok(Reply::Pong { micros })
         }
@@ -221,8 +219,8 @@ fn told(request: &Request) -> String {
 async fn exec(
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     (command, stdin): (&Command, bool),
 ) -> io::Result<Result<Reply>> {
     let command = match with_password(at, command).await {
@@ -233,7 +231,7 @@ async fn exec(
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
     let content = connect::input(&command, stdin.1);
-    let running = at.line.transport().exec(&command, &held.id, content);
+    let running = at.transport().exec(&command, &held.id, content);
     let feed = stdin.0.map_or_else(Feed::none, Feed::command);
     let exit = follow(running, feed, requests, replies, held).await?;
     Ok(exit.map(|exit| {
@@ -243,10 +241,9 @@ async fn exec(
 }
 
 /// A command as root is told the password that the playbook names for the instance, unless it brings its own.
-async fn with_password(at: &Reached, command: &Command) -> Result<Command> {
+async fn with_password(at: &Machine, command: &Command) -> Result<Command> {
     let mut command = command.clone();
-    let reach = at.record.deployed.as_ref().map(|deployed| &deployed.reach);
-    if let (Some(Reach::Ssh(reach)), Some(sudo)) = (reach, &mut command.sudo)
+    if let (Reach::Ssh(reach), Some(sudo)) = (at.reach(), &mut command.sudo)
         && let (Some(password), None) = (reach.password.clone(), &sudo.password)
     {
         let looked_up = tokio::task::spawn_blocking(move || password.value()).await;
@@ -262,7 +259,7 @@ async fn follow(
     mut feed: Feed,
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &Held,
+    held: &ActiveLease,
 ) -> io::Result<Result<Exit>> {
     loop {
         let next = tokio::select! {

@@ -12,12 +12,12 @@ use super::{
     case::wait_for_lease,
     connection::{Connection, request_failure},
     fixtures::Maker,
-    held::End,
-    infra,
-    lending::Asker,
-    session,
+    infra, session,
 };
-use crate::error::Result;
+use crate::{
+    error::Result,
+    provision::{LeaseEnd, Request as LeaseRequest, Requester},
+};
 
 /// A test that asks for its lease itself.
 #[derive(Clone, Debug)]
@@ -91,16 +91,16 @@ pub(super) async fn serve(
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
-    let asker = Asker {
-        pid,
+    let request = LeaseRequest {
+        wants: vec![case.want()],
+        requester: Requester {
+            pid,
+            ..Requester::this_process(&case.full_name)
+        },
         after: case.after(&case.full_name),
-        fresh: false,
-        case: case.full_name.clone(),
-        lease: core.new_lease(),
-        only: None,
-        maker,
+        ..LeaseRequest::default()
     };
-    let held = match wait_for_lease(core, connection, &case, &asker).await {
+    let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
         Ok(held) => held,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
@@ -113,8 +113,10 @@ pub(super) async fn serve(
         Ok(()) => session::serve(core, connection, &held).await,
         Err(error) => Err(error),
     };
-    let end = served.as_ref().map_or(End::Abandoned, |()| End::Done);
-    held.end(core, end).await;
+    let end = served
+        .as_ref()
+        .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
+    core.end_lease(&held, end).await;
     served
 }
 

@@ -110,6 +110,14 @@ impl Free {
     }
 }
 
+/// Notes that no test has had the record's instance, unless somebody has its lease now.
+pub(crate) fn mark_unused(locked: &Locked<'_>, record: &Record) -> Result<()> {
+    match FileLock::try_take(&lease_file(locked, record))? {
+        Some(lock) => lock.untouch(),
+        None => Ok(()),
+    }
+}
+
 /// Writes down who holds the locks from now on.
 pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
     let mut lease = Lease {

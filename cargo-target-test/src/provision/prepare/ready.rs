@@ -1,11 +1,8 @@
-//! Waiting for an instance: until it answers, and for what a playbook's `wait` asks.
+//! Waiting for what a playbook's `wait` asks, once the instance answers.
 //!
-//! Owns the pauses and deadlines. Must not know protocols or platforms: both are only asked.
+//! Owns the questions. Must not know protocols.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use tokio::time;
 
@@ -19,72 +16,22 @@ use crate::{
     playbook::{Condition, Wait},
 };
 
-/// The first pause between two looks, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// How long the first knock waits for an answer, and the longest. One that came too early may never be answered, so
-/// its patience is lost when the machine is up a moment later.
-const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
-/// How often it is said that something is still waited for.
-const APART: Duration = Duration::from_secs(5);
-
-/// Something that grows to its limit.
-struct Growing(Duration, Duration);
-
-impl Growing {
-    fn next(&mut self) -> Duration {
-        let now = self.0;
-        self.0 = (now * 3 / 2).min(self.1);
-        now
-    }
-}
-
 impl Preparation<'_> {
-    /// Waits until the instance answers; returns the way to it.
+    /// Waits until the instance answers; returns a connection to it.
     pub(super) async fn answer(&self) -> Result<Arc<dyn Transport>> {
-        let transport = self.connect();
-        if !self.record.ownership.is_created() {
-            transport.probe(self.patience()).await?;
-            return Ok(transport);
+        if self.record.ownership.is_created() {
+            return self.bring_up(self.patience()).answer().await;
         }
-        self.until(self.patience(), "an answer", async |knock| {
-            transport.knock(knock).await?;
-            transport.probe(self.patience()).await
-        })
-        .await?;
+        let transport = self.instance.connect();
+        transport.probe(self.patience()).await?;
         Ok(transport)
     }
 
-    /// Asks until it is so, at most for `limit`; the instance must live meanwhile.
-    pub(super) async fn until<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        mut ask: impl AsyncFnMut(Duration) -> Result<T>,
-    ) -> Result<T> {
-        let (mut pause, mut knock) = (Growing(PAUSES.0, PAUSES.1), Growing(KNOCKS.0, KNOCKS.1));
-        let started = Instant::now();
-        let mut said = started;
-        loop {
-            let error = match ask(knock.next()).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            self.check_cancelled()?;
-            self.check_alive().await?;
-            if started.elapsed() >= limit {
-                let (name, limit) = (self.record.name(), humantime::format_duration(limit));
-                let (cause, console) = (error.chain(), self.console_tail());
-                let message =
-                    format!("waited {limit} for {what} of `{name}`, in vain: {cause}{console}");
-                return Err(Error::new(ErrorKind::Infra, message));
-            }
-            if said.elapsed() >= APART {
-                said = Instant::now();
-                let waited = started.elapsed().as_secs();
-                (self.progress)(&format!("waits for {what} ({waited} s)"));
-            }
-            time::sleep(pause.next()).await;
-        }
+    /// Reboots the instance; `at` has a new connection then.
+    pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
+        let bring_up = self.bring_up(self.wanted.care.ready_timeout);
+        *at = bring_up.reboot(at, ErrorKind::Infra).await?;
+        Ok(())
     }
 
     /// Waits for what the playbook asks.
@@ -93,42 +40,34 @@ impl Preparation<'_> {
             time::sleep(*duration).await;
             return Ok(());
         }
-        self.until(wait.timeout, &wait.to_string(), async |_| {
-            match &wait.condition {
-                Condition::Port(port) => {
-                    let line = shell::listens(*port);
-                    shell.run(&line, SHORT).await?.success().map(drop)
-                }
-                Condition::Command(line) => {
-                    shell.run(line, wait.timeout).await?.success().map(drop)
-                }
-                Condition::Console(pattern) => self.console_says(pattern),
-                Condition::Duration(_) => Ok(()),
+        let (bring_up, what) = (self.bring_up(wait.timeout), wait.to_string());
+        let mut tries = bring_up.tries(&what);
+        while let Err(error) = self.is_met(shell, wait).await {
+            tries.failed(error).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_met(&self, shell: &Shell, wait: &Wait) -> Result<()> {
+        match &wait.condition {
+            Condition::Port(port) => {
+                let line = shell::listens(*port);
+                shell.run(&line, SHORT).await?.success().map(drop)
             }
-        })
-        .await
+            Condition::Command(line) => shell.run(line, wait.timeout).await?.success().map(drop),
+            Condition::Console(pattern) => self.console_says(pattern),
+            Condition::Duration(_) => Ok(()),
+        }
     }
 
     fn console_says(&self, pattern: &crate::playbook::Pattern) -> Result<()> {
         let name = self.record.name();
-        let console = self
-            .wanted
-            .platform
-            .console(&self.record.order)
-            .ok_or_else(|| Error::new(ErrorKind::Infra, format!("`{name}` has no console")))?;
-        let text = std::fs::read(console).unwrap_or_default();
-        match pattern.is_match(&String::from_utf8_lossy(&text)) {
+        let infra = |message: String| Error::new(ErrorKind::Infra, message);
+        let text = self.instance.console();
+        let text = text.ok_or_else(|| infra(format!("`{name}` has no console")))?;
+        match pattern.is_match(&text) {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Infra, "it was not said yet")),
+            false => Err(infra("it was not said yet".to_owned())),
         }
-    }
-
-    /// Whether the platform still sees it live.
-    pub(super) async fn check_alive(&self) -> Result<()> {
-        let platform = Arc::clone(&self.wanted.platform);
-        let (order, deployed) = (self.record.order.clone(), self.deployed.clone());
-        tokio::task::spawn_blocking(move || platform.check_alive(&order, &deployed))
-            .await
-            .unwrap_or(Ok(()))
     }
 }

@@ -17,13 +17,13 @@ const TAIL: usize = 4096;
 pub(super) const SHORT: Duration = Duration::from_secs(30);
 
 /// The way to an instance that is being prepared.
-pub(super) struct Shell {
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) mark: String,
+pub(crate) struct Shell {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) mark: String,
 }
 
 /// How a command ended, and the end of what it printed, both streams as they came.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     pub(super) exit: Exit,
     pub(super) tail: String,
 }
@@ -41,7 +41,7 @@ impl Ended {
 }
 
 impl Shell {
-    pub(super) fn new(transport: Arc<dyn Transport>, mark: String) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, mark: String) -> Self {
         Self { transport, mark }
     }
 

@@ -12,8 +12,9 @@ use target_fixtures::{
 use super::{Selection, Supplies, deploy_name};
 use crate::{
     error::Result,
-    execute::broker::{Case, Entry, Names, Supply},
+    execute::broker::{Case, Entry, Names},
     inventory, plan,
+    provision::InstanceSet,
 };
 
 impl Selection {
@@ -50,7 +51,7 @@ impl Selection {
     fn entry(
         &self,
         case: &plan::Case,
-        supply: &Arc<Supply>,
+        supply: &Arc<InstanceSet>,
         prefix: &[String],
     ) -> (PathBuf, Entry) {
         let (path, mut run) = self.how_to_run(case.test, prefix);

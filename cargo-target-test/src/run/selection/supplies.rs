@@ -2,19 +2,23 @@
 //!
 //! Owns how many, and which of them are spares. Must not have any made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use target_fixtures::metadata::Reuse;
 
 use super::{Selection, Supplies};
-use crate::{error::Result, execute::broker::Supply, plan, provision::Provisioner};
+use crate::{
+    error::Result,
+    plan,
+    provision::{InstanceSet, Need, PoolProvisioner},
+};
 
 impl Selection {
     /// The supplies that the chosen cases need: as many instances as they can use at once.
     ///
     /// # Errors
     /// When the pool cannot be read, or a platform cannot tell what an instance excludes.
-    pub fn supplies(&self, provisioner: &Provisioner) -> Result<Supplies> {
+    pub fn supplies(&self, provisioner: &PoolProvisioner) -> Result<Supplies> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
             needs.entry(case.target).or_default().push(case);
@@ -24,7 +28,7 @@ impl Selection {
             for one in supply.wanted.iter().take(1) {
                 one.platform.check(&one.order(""))?;
             }
-            Ok((target, Arc::new(supply)))
+            Ok((target, provisioner.add(supply)))
         };
         needs.into_iter().map(supply).collect()
     }
@@ -32,10 +36,10 @@ impl Selection {
     /// The instances of a target that these cases of it need.
     fn supply(
         &self,
-        provisioner: &Provisioner,
+        provisioner: &PoolProvisioner,
         number: usize,
         cases: &[&plan::Case],
-    ) -> Result<Supply> {
+    ) -> Result<InstanceSet> {
         let target = &self.setting.playbook.targets[number];
         let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
         let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
@@ -48,7 +52,7 @@ impl Selection {
             .setting
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
-            wanted = provisioner.free_first(wanted)?;
+            wanted = provisioner.run().free_first(wanted)?;
             // A machine that is there anyway may serve where another cannot be had.
             let made = wanted
                 .iter()
@@ -66,10 +70,14 @@ impl Selection {
         }
         let (label, cost) = (target.label.clone(), target.cost);
         let spares = wanted.len().saturating_sub(need as usize);
-        let supply = Supply::new(wanted, spares, label, cost);
+        let supply = InstanceSet::new(wanted, spares, label, cost);
         for case in cases {
             let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            supply.expect((binary.path.as_str(), &case.name), case.count, spends(case));
+            let need = Need {
+                count: case.count,
+                spends: spends(case),
+            };
+            supply.expect((binary.path.as_str(), &case.name), need);
         }
         Ok(supply)
     }

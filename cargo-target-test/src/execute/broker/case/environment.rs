@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use target_fixtures::env;
 
-use super::super::{Core, fixtures::file_name, held::Held};
+use super::super::{ActiveLease, Core, fixtures::file_name};
 use crate::provision::describe;
 
 /// What every case finds in its environment.
 pub(in super::super) fn environment(
     core: &Core,
     (binary, full_name): (&str, &str),
-    held: &Held,
+    held: &ActiveLease,
 ) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
         (
@@ -31,9 +31,6 @@ pub(in super::super) fn environment(
     if core.names.holds_failed() {
         all.insert(env::STAYS.to_owned(), "1".to_owned());
     }
-    all.extend(describe::environment(
-        held.supply().target(),
-        &held.instances,
-    ));
+    all.extend(describe::environment(held.set().target(), &held.instances));
     all
 }

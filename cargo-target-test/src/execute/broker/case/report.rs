@@ -7,11 +7,14 @@ use std::time::Duration;
 use target_fixtures::wire::{Exit, Reply, Request, Run};
 
 use super::super::{
+    ActiveLease,
     connection::{Connection, Requests},
-    held::{End, Held},
     infra,
 };
-use crate::execute::outcome::{Outcome, Verdict};
+use crate::{
+    execute::outcome::{Outcome, Verdict},
+    provision::LeaseEnd,
+};
 
 /// How long a test may take to end by itself once an instance of its is lost.
 const LOST: Duration = Duration::from_secs(3);
@@ -25,11 +28,11 @@ pub(super) struct Report {
     stderr: String,
 }
 
-pub(super) fn end_of(ended: &Result<Report, Silence>) -> End {
+pub(super) fn end_of(ended: &Result<Report, Silence>) -> LeaseEnd {
     match ended {
-        Ok(report) if report.exit == Exit::Code(0) => End::Done,
-        Ok(_) => End::Failed,
-        Err(_) => End::Abandoned,
+        Ok(report) if report.exit == Exit::Code(0) => LeaseEnd::Done,
+        Ok(_) => LeaseEnd::Failed,
+        Err(_) => LeaseEnd::Abandoned,
     }
 }
 
@@ -50,7 +53,7 @@ pub(super) struct Silence {
 /// ended.
 pub(super) async fn report_unless_lost(
     connection: &mut Connection,
-    held: &Held,
+    held: &ActiveLease,
 ) -> Result<Report, Silence> {
     let Connection {
         requests, replies, ..

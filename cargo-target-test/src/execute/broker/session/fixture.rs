@@ -8,16 +8,16 @@ use target_fixtures::wire::{Failure, Reply, Request, Shared};
 
 use super::{
     super::{
-        Core,
+        ActiveLease, Core,
         connection::{Replies, Requests, request_failure},
         fixtures::{At, Claim, Up, Which},
-        held::Held,
     },
     unknown,
 };
+use crate::provision::Machine;
 
 /// Answers what is said of the fixtures of one test alone.
-pub(super) fn of_test(held: &Held, request: Request) -> Reply {
+pub(super) fn of_test(held: &ActiveLease, request: Request) -> Reply {
     match request {
         Request::FixtureOfTest {
             name,
@@ -37,13 +37,13 @@ pub(super) fn of_test(held: &Held, request: Request) -> Reply {
 pub(super) async fn share(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
-    held: &Held,
+    held: &ActiveLease,
     (which, scope): (&Which, &Shared),
 ) -> io::Result<Reply> {
     let at = match scope {
         Shared::Run => At::Run,
-        Shared::Instance { instance } => match held.at(instance) {
-            Some(at) => At::Instance(Box::new(at.record.clone()), held.supply()),
+        Shared::Instance { instance } => match held.at(instance).and_then(Machine::record) {
+            Some(record) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
             None => return Ok(unknown(instance)),
         },
     };
@@ -87,7 +87,7 @@ fn out_of_turn(request: &Request) -> Failure {
 /// A fixture that is being set up; who goes away in the midst of it leaves it to the next.
 struct Making<'a> {
     core: &'a Core,
-    held: &'a Held,
+    held: &'a ActiveLease,
     at: &'a At,
     which: &'a Which,
     over: bool,

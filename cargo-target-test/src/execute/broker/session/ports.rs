@@ -16,9 +16,8 @@ use tokio::{
 
 use super::{
     super::{
-        Core,
+        ActiveLease, Core,
         connection::{Replies, Requests},
-        held::{Held, Reached},
     },
     feed,
 };
@@ -27,6 +26,7 @@ use crate::{
     connect::{Event, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     process,
+    provision::Machine,
 };
 
 /// How long SSH may take to forward a port.
@@ -38,20 +38,19 @@ const CHUNK: usize = 64 << 10;
 pub(super) async fn forward(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     (direction, port): (Direction, u16),
 ) -> io::Result<Result<Reply>> {
     if port == 0 {
         return Ok(Err(Error::new(ErrorKind::Usage, "there is no port 0")));
     }
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
-    let reach = at.record.deployed.as_ref().map(|deployed| &deployed.reach);
-    let started = match (reach, direction) {
+    let started = match (at.reach(), direction) {
         // It has this host's own ports.
-        (Some(Reach::Local { .. }), _) => Ok(Forward::None(port)),
-        (Some(Reach::Ssh(_)), Direction::ToTarget) => to_ssh(core, at, folder.path(), port).await,
-        (Some(Reach::Ssh(_)), Direction::FromTarget) => from_ssh(core, at, port).await,
+        (Reach::Local { .. }, _) => Ok(Forward::None(port)),
+        (Reach::Ssh(_), Direction::ToTarget) => to_ssh(core, at, folder.path(), port).await,
+        (Reach::Ssh(_), Direction::FromTarget) => from_ssh(core, at, port).await,
         (_, Direction::ToTarget) => listen().await.map(Forward::Relay),
         (_, Direction::FromTarget) => Err(cannot(at)),
     };
@@ -61,7 +60,7 @@ pub(super) async fn forward(
     };
     let taken = started.port()?;
     replies.send(&Reply::Forwarded { port: taken }).await?;
-    let transport = at.line.transport();
+    let transport = at.transport();
     let socket = folder.path().join(SOCKET);
     tokio::select! {
         gone = feed::gone(requests) => Err(gone),
@@ -133,8 +132,8 @@ async fn listen() -> Result<TcpListener> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await?)
 }
 
-fn cannot(at: &Reached) -> Error {
-    let platform = &at.record.platform;
+fn cannot(at: &Machine) -> Error {
+    let platform = at.describe().platform;
     let text = format!("platform `{platform}` cannot let its instances reach this host's ports");
     Error::new(ErrorKind::Usage, text).with_hint("it can where they are reached by SSH")
 }
@@ -146,7 +145,7 @@ async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
 }
 
 /// OpenSSH, about to forward.
-fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Tunnel> {
+fn ssh(core: &Core, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
     let mut command = process::command("ssh");
     command.arg("-F").arg(core.ssh_config());
     command.args(["-N", "-T", "-v", "-o", "BatchMode=yes"]);
@@ -156,7 +155,7 @@ fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Tunnel> {
         "-o",
         "ServerAliveInterval=15",
     ]);
-    command.args(forward).args(["--", at.record.name()]);
+    command.args(forward).args(["--", at.name()]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -167,7 +166,7 @@ fn ssh(core: &Core, at: &Reached, forward: [&str; 2]) -> Result<Tunnel> {
         .map(Tunnel)
 }
 
-async fn to_ssh(core: &Core, at: &Reached, folder: &Path, port: u16) -> Result<Forward> {
+async fn to_ssh(core: &Core, at: &Machine, folder: &Path, port: u16) -> Result<Forward> {
     let socket = folder.join(SOCKET);
     let what = format!("{}:127.0.0.1:{port}", socket.display());
     let mut tunnel = ssh(core, at, ["-L", &what])?;
@@ -176,7 +175,7 @@ async fn to_ssh(core: &Core, at: &Reached, folder: &Path, port: u16) -> Result<F
     Ok(Forward::Socket(listen().await?, tunnel))
 }
 
-async fn from_ssh(core: &Core, at: &Reached, port: u16) -> Result<Forward> {
+async fn from_ssh(core: &Core, at: &Machine, port: u16) -> Result<Forward> {
     let mut tunnel = ssh(core, at, ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")])?;
     let allocated = |line: &str| {
         let rest = line.trim().strip_prefix("Allocated port ")?;

@@ -10,8 +10,8 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     super::{
+        ActiveLease,
         connection::{Replies, Requests},
-        held::{Held, Reached},
     },
     feed::{self, Fed, Feed},
 };
@@ -21,6 +21,7 @@ use crate::{
         upload::{self, Moved},
     },
     error::Result,
+    provision::Machine,
 };
 
 /// How often the progress of a transfer is told.
@@ -30,12 +31,12 @@ const APART: Duration = Duration::from_secs(2);
 pub(super) async fn put(
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     (path, mode): (&str, u32),
 ) -> io::Result<Result<()>> {
     let (send, pieces) = mpsc::channel(4);
-    let transport = at.line.transport();
+    let transport = at.transport();
     let mut feed = Feed::file(send);
     let put = held.unless_lost(files::put(&*transport, &held.id, path, mode, pieces));
     tokio::pin!(put);
@@ -55,12 +56,12 @@ pub(super) async fn put(
 pub(super) async fn get(
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     path: &str,
 ) -> io::Result<Result<()>> {
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let transport = at.line.transport();
+    let transport = at.transport();
     let pass_on = async {
         while let Some(bytes) = pieces.recv().await {
             for piece in bytes.chunks(CHUNK) {
@@ -94,11 +95,11 @@ pub(super) enum Way {
 pub(super) async fn copy(
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &Held,
-    at: &Reached,
+    held: &ActiveLease,
+    at: &Machine,
     (way, from, to): (Way, &str, &str),
 ) -> io::Result<Result<Reply>> {
-    let (transport, moved) = (at.line.transport(), Moved::default());
+    let (transport, moved) = (at.transport(), Moved::default());
     let copy = async {
         match way {
             Way::Up => upload::put(&*transport, &held.id, Path::new(from), to, &moved)
@@ -117,7 +118,7 @@ pub(super) async fn copy(
             gone = feed::gone(requests) => return Err(gone),
             () = time::sleep(APART) => {
                 let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
-                let (name, verb) = (at.record.name(), if way == Way::Up { "put" } else { "get" });
+                let (name, verb) = (at.name(), if way == Way::Up { "put" } else { "get" });
                 let text = format!("{name}: {verb} `{from}`: {mib:.1} MiB so far");
                 replies.send(&Reply::Note { text }).await?;
             }

@@ -1,10 +1,9 @@
 //! Being on an instance: the lease, or a place beside its holder, and the way there.
 //!
-//! Owns the wait, what is said of it, and how a visit ends. Must not know what is done on the instance.
+//! Owns what is said of the wait, and how a visit ends. Must not know what is done on the instance.
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,22 +13,17 @@ use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
     commands::delete,
-    connect::Transport,
     error::{Error, ErrorKind, Result},
     provision::{
-        self, Run, describe,
+        self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester, Run,
+        Want, describe,
         platform::{Deployed, Platforms},
-        pool::{Holder, Pool, Process, Record, RecordState, Seen, WhenDirty},
-        visit::{Asked, Stay, Visit},
+        pool::{Pool, Record, RecordState, Seen, WhenDirty},
     },
     run::workspace,
     ui,
 };
 
-/// Waiting for less is not worth a word.
-const QUIET: Duration = Duration::from_millis(300);
-/// How long it is before another is.
-const APART: Duration = Duration::from_secs(5);
 /// How long an instance may take to answer.
 const PROOF: Duration = Duration::from_secs(15);
 /// How long the killing of what is left there may take.
@@ -51,19 +45,17 @@ pub(in crate::commands) struct Ask<'a> {
     pub(in crate::commands) what: &'a str,
 }
 
-/// Somebody on an instance. To be ended by [`Guest::leave`].
-pub(in crate::commands) struct Guest {
+/// A machine that somebody is on. To be ended by [`MachineGuard::leave`].
+pub(in crate::commands) struct MachineGuard {
+    pub(in crate::commands) machine: Machine,
     pub(in crate::commands) record: Record,
-    pub(in crate::commands) transport: Arc<dyn Transport>,
-    /// On everything that is started there.
-    pub(in crate::commands) mark: String,
     place: Place,
 }
 
 /// By what right somebody is there.
 enum Place {
     /// By a lease of their own.
-    Leased(Box<Stay>),
+    Leased(Box<(Lease, Existing)>),
     /// Beside whoever holds it.
     Beside,
     /// Under a lease that is theirs already, whose mark others of their sessions have too.
@@ -79,7 +71,7 @@ pub(in crate::commands) enum Over {
     CutOff,
 }
 
-impl Guest {
+impl MachineGuard {
     /// Comes onto the instance: at once with `now`, or where this user has it already; else when its lease is free.
     pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
@@ -96,23 +88,22 @@ impl Guest {
                 Some(holder) => (holder.lease.clone(), Place::Mine(Box::new(pool))),
                 None => (new_mark(), Place::Beside),
             };
-            return Self::come(ask.platforms, seen.record.clone(), mark, place).await;
+            return Self::beside(ask.platforms, &seen.record, &mark, place).await;
         }
-        let holder = |run: &str, mark: &str| Holder::new(Process::current(), run, ask.what, mark);
-        let now = "; `--now` goes beside it";
-        Self::lease(ask.platforms, pool, choice, &holder, &|text| {
-            ui::note(format!("{text}{now}"));
-        })
-        .await
+        let notices = Notices::new(|notice| {
+            ui::note(format!("{}; `--now` goes beside it", notice.text));
+        });
+        let requester = Requester::this_process(ask.what);
+        Self::lease(ask.platforms, pool, choice, requester, notices).await
     }
 
-    /// Leases one of these, waiting for it; `holder` is asked with the run's and the lease's name.
+    /// Leases one of these, waiting for it.
     pub(in crate::commands) async fn lease(
         platforms: &Platforms,
         pool: Pool,
         choice: Choice,
-        holder: &dyn Fn(&str, &str) -> Holder,
-        says: &dyn Fn(&str),
+        requester: Requester,
+        notices: Notices,
     ) -> Result<Self> {
         let wanted = able(platforms, &choice)?;
         let name = match &wanted[..] {
@@ -125,62 +116,40 @@ impl Guest {
             playbook: None,
             platforms: platforms.clone(),
         };
-        let (id, mark) = (run.id.clone(), format!("{}-0", run.id));
-        let mut wait = Wait::new(&pool, &wanted)?;
-        let mut visit = Visit::new(pool, run, wanted)?;
-        let stay = loop {
-            let asked = visit.ask(holder(&id, &mark));
-            match asked.map_err(|error| no_use(error, &name))? {
-                Asked::Leased(stay) => break stay,
-                Asked::Wait(again, text, pause) => {
-                    visit = *again;
-                    if let Some(text) = wait.worth_saying(&name, &text)? {
-                        says(&text);
-                    }
-                    tokio::time::sleep(pause).await;
-                }
-            }
+        let provisioner = Existing::new(pool, run, wanted)?;
+        let request = Request {
+            wants: vec![Want::of(&name)],
+            requester,
+            notices,
+            ..Request::default()
         };
-        Self::come(platforms, stay.record().clone(), mark, Place::Leased(stay)).await
+        let lease = provisioner.acquire(request).await;
+        let lease = lease.map_err(|error| no_use(error, &name))?;
+        let machine = lease.machines()[0].clone();
+        let record = machine.record().cloned();
+        let gone = || Error::new(ErrorKind::Other, "a leased instance has no record");
+        Ok(Self {
+            record: record.ok_or_else(gone)?,
+            machine,
+            place: Place::Leased(Box::new((lease, provisioner))),
+        })
     }
 
-    /// Kills what dead holders left there, and has it answer.
-    async fn come(
+    /// Beside whoever holds it, once it answers.
+    async fn beside(
         platforms: &Platforms,
-        record: Record,
-        mark: String,
+        record: &Record,
+        mark: &str,
         place: Place,
     ) -> Result<Self> {
-        let platform = provision::platform_of(platforms, &record)?;
-        let transport = platform.connect(&record.order, deployed(&record)?);
-        let guest = Self {
-            record,
-            transport,
-            mark,
+        let machine = Machine::beside(record, platforms)?.marked(mark, None);
+        let answers = machine.probe(PROOF).await;
+        answers.map_err(|error| no_use(error, record.name()))?;
+        Ok(Self {
+            machine,
+            record: record.clone(),
             place,
-        };
-        match guest.prove().await {
-            Ok(()) => Ok(guest),
-            Err(error) => {
-                let error = no_use(error, guest.record.name());
-                if let Place::Leased(stay) = guest.place {
-                    let left = stay.left();
-                    stay.end(left.is_empty())?;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn prove(&self) -> Result<()> {
-        let left = match &self.place {
-            Place::Leased(stay) => stay.left(),
-            Place::Beside | Place::Mine(_) => Vec::new(),
-        };
-        for mark in left {
-            self.transport.sweep(&mark, SWEEP).await?;
-        }
-        self.transport.probe(PROOF).await.map(drop)
+        })
     }
 
     /// How it is reached.
@@ -192,7 +161,7 @@ impl Guest {
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
         let mut all = describe::environment(&self.record.order.target, &[described]);
-        all.insert(env::LEASE.to_owned(), self.mark.clone());
+        all.insert(env::LEASE.to_owned(), self.machine.mark().to_owned());
         all
     }
 
@@ -205,7 +174,7 @@ impl Guest {
         while KILLED.contains(&code) && since.elapsed() < ENDING {
             let seen = pool.overview().unwrap_or_default();
             let mut holders = seen.iter().filter_map(|seen| seen.holder.as_ref());
-            if !holders.any(|holder| holder.lease == self.mark) {
+            if !holders.any(|holder| holder.lease == self.machine.mark()) {
                 let name = self.record.name();
                 return ui::note(format!(
                     "the lease of {name} ended, and with it what ran there"
@@ -218,19 +187,25 @@ impl Guest {
 
     /// Ends the visit, and says what becomes of an instance that nobody keeps.
     pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
-        let clean = match (over, &self.place) {
-            (Over::Done, _) => Ok(()),
-            // What was cut off is killed by the transport, and that before it answers again.
-            (Over::CutOff, Place::Mine(_)) => self.transport.probe(SWEEP).await.map(drop),
-            (Over::CutOff, _) => self.transport.sweep(&self.mark, SWEEP).await,
+        let (lease, provisioner) = match (self.place, over) {
+            (Place::Leased(leased), _) => *leased,
+            (_, Over::Done) => return Ok(()),
+            (place, Over::CutOff) => {
+                let clean = match place {
+                    // What was cut off is killed by the transport, and that before it answers again.
+                    Place::Mine(_) => self.machine.probe(SWEEP).await,
+                    _ => self.machine.sweep(SWEEP).await,
+                };
+                clean.unwrap_or_else(|error| ui::warn(error.chain()));
+                return Ok(());
+            }
         };
-        if let Err(error) = &clean {
-            ui::warn(error.chain());
-        }
-        let Place::Leased(stay) = self.place else {
-            return Ok(());
-        };
-        let report = stay.end(clean.is_ok())?;
+        let ended = lease.end(match over {
+            Over::Done => LeaseEnd::Done,
+            Over::CutOff => LeaseEnd::CutOff,
+        });
+        ended.await.lost.iter().for_each(ui::warn);
+        let report = provisioner.finish(true).await?;
         let gone = [
             report.deleted.len(),
             report.released.len(),
@@ -240,53 +215,6 @@ impl Guest {
             delete::lines(&report).iter().for_each(ui::note);
         }
         Ok(())
-    }
-}
-
-/// What is said of a wait: who holds the instance, now and then.
-struct Wait {
-    /// To look into while another handle waits.
-    pool: Pool,
-    /// Where there is only one, it has a holder.
-    record: Option<String>,
-    next: Instant,
-    said: String,
-}
-
-impl Wait {
-    fn new(pool: &Pool, wanted: &[Record]) -> Result<Self> {
-        let record = match wanted {
-            [one] => Some(one.id.clone()),
-            _ => None,
-        };
-        Ok(Self {
-            pool: Pool::open(pool.directory())?,
-            record,
-            next: Instant::now() + QUIET,
-            said: String::new(),
-        })
-    }
-
-    fn worth_saying(&mut self, name: &str, text: &str) -> Result<Option<String>> {
-        if Instant::now() < self.next {
-            return Ok(None);
-        }
-        let seen = self.pool.overview()?;
-        let ours = |seen: &&Seen| Some(&seen.record.id) == self.record.as_ref();
-        let holder = seen.iter().find(ours).and_then(|seen| seen.holder.as_ref());
-        let (key, text) = match holder {
-            Some(holder) => {
-                let key = format!("{} {}", holder.process.pid, holder.case);
-                (key, format!("held by {}", holder.describe()))
-            }
-            None => (text.to_owned(), text.to_owned()),
-        };
-        self.next = Instant::now() + if self.said.is_empty() { QUIET } else { APART };
-        if key == self.said {
-            return Ok(None);
-        }
-        self.said = key;
-        Ok(Some(format!("waiting for {name}: {text}")))
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use target_fixtures::env;
 
-use super::{Failure, Held, Provisioner, Report};
+use super::{Failure, Held, PoolRun, Report};
 use crate::{
     connect::Reach,
     error::{Error, ErrorKind, Result},
@@ -44,7 +44,7 @@ pub enum Scope {
     All,
 }
 
-impl Provisioner {
+impl PoolRun {
     /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
     /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
     /// last one decides. The run's own leases should have ended. Deletes are bounded by what the platforms take, in parallel, and tried three times.

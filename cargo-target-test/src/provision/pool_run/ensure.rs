@@ -1,22 +1,23 @@
 //! Getting one instance: reused, waited for, recycled, or deployed.
 //!
-//! Owns that decision ([`Provisioner::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
+//! Owns that decision ([`PoolRun::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use serde_json::Value;
 
-use super::{Caller, Provisioner, deploy::cancelled};
+use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
     playbook::{Care, OnDirty},
     provision::{
+        WaitNotice,
         platform::{DynPlatform, InstanceSpec},
         pool::{
             self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
         },
-        provisioner::remove::Remover,
+        pool_run::remove::Remover,
     },
 };
 
@@ -103,7 +104,7 @@ enum Next {
     Deploy(Box<Record>, FileLock),
 }
 
-impl Provisioner {
+impl PoolRun {
     /// Gets the instance ready: one that serves as it is taken, whoever made it; else one is deployed. While
     /// another living process deploys, deletes or still leases it, this waits, and says so; when
     /// such a process dies, its work is taken over. The caller must not itself hold its lease.
@@ -112,12 +113,12 @@ impl Provisioner {
     /// The platform's, when it cannot be deployed or an older one not be deleted; what was made is deleted then.
     /// What failed while it was prepared: then it is dirty, and stays until it is asked for again or the run ends.
     /// [`ErrorKind::Infra`] when the caller gave up during a wait.
-    pub fn ensure(&self, wanted: &Wanted, caller: &dyn Caller) -> Result<Ensured> {
+    pub fn ensure(&self, wanted: &Wanted, preparer: &dyn Preparer) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
         let mut recycled = None;
-        let mut said = String::new();
+        let mut notice = WaitNotice::on_change();
         loop {
-            if caller.cancelled() {
+            if preparer.cancelled() {
                 return Err(cancelled());
             }
             match self.next(wanted, &draft)? {
@@ -129,9 +130,8 @@ impl Provisioner {
                     });
                 }
                 Next::Wait(text) => {
-                    if text != said {
-                        caller.progress(&text);
-                        said = text;
+                    if notice.is_due(&text) {
+                        preparer.progress(&text);
                     }
                     thread::sleep(POLL);
                 }
@@ -142,7 +142,7 @@ impl Provisioner {
                 }
                 Next::Deploy(record, work) => {
                     let why = recycled.as_deref();
-                    let record = self.deploy(wanted, *record, work, (caller, why))?;
+                    let record = self.deploy(wanted, *record, work, (preparer, why))?;
                     return Ok(Ensured {
                         record,
                         fresh: true,

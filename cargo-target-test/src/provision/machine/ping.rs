@@ -16,7 +16,7 @@ use rustix::{
 };
 use tokio::time;
 
-use super::super::held::Reached;
+use super::Machine;
 use crate::{
     connect::{Reach, ssh_config},
     error::{Error, ErrorKind, Result},
@@ -27,32 +27,33 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(1);
 
-/// Tries until there is an answer; how long that answer took.
-pub(super) async fn ping(at: &Reached, limit: Duration) -> Result<Duration> {
-    let (started, mut pause) = (Instant::now(), PAUSES.0);
-    loop {
-        let error = match once(at).await {
-            Ok(took) => return Ok(took),
-            Err(error) => error,
-        };
-        if started.elapsed() + pause >= limit {
-            let tried = humantime::format_duration(limit);
-            let text = format!("{} (tried for {tried})", error.chain());
-            return Err(Error::new(ErrorKind::Infra, text));
+impl Machine {
+    /// Tries until it answers, at most for `limit`; the time that the answer took.
+    ///
+    /// # Errors
+    /// Why the last try failed.
+    pub async fn ping(&self, limit: Duration) -> Result<Duration> {
+        let (started, mut pause) = (Instant::now(), PAUSES.0);
+        loop {
+            let error = match once(self).await {
+                Ok(took) => return Ok(took),
+                Err(error) => error,
+            };
+            if started.elapsed() + pause >= limit {
+                let tried = humantime::format_duration(limit);
+                let text = format!("{} (tried for {tried})", error.chain());
+                return Err(Error::new(ErrorKind::Infra, text));
+            }
+            time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
         }
-        time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
     }
 }
 
-async fn once(at: &Reached) -> Result<Duration> {
-    let transport = at.line.transport();
-    let reach = at
-        .record
-        .deployed
-        .as_ref()
-        .map(|deployed| deployed.reach.clone());
-    let Some(Reach::Ssh(reach)) = reach else {
+async fn once(machine: &Machine) -> Result<Duration> {
+    let transport = machine.transport();
+    let reach = machine.reach().clone();
+    let Reach::Ssh(reach) = reach else {
         return transport.probe(TRY).await;
     };
     let config = tokio::task::spawn_blocking(move || ssh_config::resolve(&reach)).await;

@@ -1,6 +1,6 @@
 //! Making one instance: room for it, the platform's call, its preparation, in an order that survives a death.
 //!
-//! Owns the durable steps of a deploy. Must not know how an instance is prepared (the [`Caller`] does) nor whether
+//! Owns the durable steps of a deploy. Must not know how an instance is prepared (the [`Preparer`] does) nor whether
 //! one is needed (`ensure` does).
 
 use std::{
@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Provisioner, Wanted};
+use super::{PoolRun, Wanted};
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
     provision::{
+        WaitNotice,
         capacity::{self, Host, Room},
         platform::{Deployed, Footprint},
         pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
@@ -24,17 +25,17 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long room is waited for that no instance of ours takes: the host may be busy with something else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who asks for an instance. Called from whatever thread the asking is done on.
-pub trait Caller {
-    /// Hears what takes long.
+/// Prepares what a [`PoolRun`] deploys. Called from the thread that asks for the instance.
+pub trait Preparer {
+    /// Receives a line about something that takes long.
     fn progress(&self, line: &str);
 
-    /// Whether nobody waits any more.
+    /// True if the instance is not wanted any more.
     fn cancelled(&self) -> bool;
 
-    /// Makes an instance that the platform has just deployed able to serve: waits until it answers, runs its recipe,
-    /// looks what it is. `recycled` says why an older one had to end, whose traces a machine that we did not make
-    /// still has.
+    /// Prepares an instance that its platform has just deployed: waits until it answers, runs its recipe, collects its
+    /// facts. `recycled` is the reason an older instance had to end; a machine that we did not make still has the
+    /// traces of that one.
     ///
     /// # Errors
     /// Why it cannot serve: the cause of its being dirty.
@@ -45,20 +46,20 @@ pub(super) fn cancelled() -> Error {
     Error::new(ErrorKind::Infra, "cancelled")
 }
 
-impl Provisioner {
+impl PoolRun {
     /// Deploys a planned record. One that failed is gone if the platform failed, and dirty if its preparation did.
     pub(super) fn deploy(
         &self,
         wanted: &Wanted,
         record: Record,
         work: FileLock,
-        (caller, recycled): (&dyn Caller, Option<&str>),
+        (preparer, recycled): (&dyn Preparer, Option<&str>),
     ) -> Result<Record> {
         let id = record.id.clone();
-        let deployed = self.begin(wanted, &record, caller).and_then(|()| {
+        let deployed = self.begin(wanted, &record, preparer).and_then(|()| {
             wanted
                 .platform
-                .deploy(&record.order, &|line| caller.progress(line))
+                .deploy(&record.order, &|line| preparer.progress(line))
         });
         let deployed = match deployed {
             Ok(deployed) => deployed,
@@ -71,7 +72,7 @@ impl Provisioner {
         failpoint::point("platform-deployed");
         let (record, from) = self.note_deployed(record, deployed)?;
         failpoint::point("prepare-started");
-        let prepared = caller.prepare(&record, recycled);
+        let prepared = preparer.prepare(&record, recycled);
         failpoint::point("prepare-done");
         let mut events = Vec::new();
         if from == RecordState::Creating {
@@ -85,7 +86,15 @@ impl Provisioner {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
             Err(error) => Event::Spoil(error.chain()),
         });
-        let record = self.advance(&id, &from, events)?;
+        let record = {
+            let mut locked = self.pool.lock()?;
+            let record = self.advance_in(&mut locked, &id, &from, events)?;
+            if !record.ownership.is_created() && prepared.is_ok() {
+                // Its lease may be older than what it was prepared for.
+                pool::mark_unused(&locked, &record)?;
+            }
+            record
+        };
         failpoint::point(match &prepared {
             Ok(_) => "record-ready",
             Err(_) => "record-dirty",
@@ -111,8 +120,8 @@ impl Provisioner {
     }
 
     /// Waits until the host has room for the instance, and takes it.
-    fn begin(&self, wanted: &Wanted, record: &Record, caller: &dyn Caller) -> Result<()> {
-        let (started, mut said) = (Instant::now(), String::new());
+    fn begin(&self, wanted: &Wanted, record: &Record, preparer: &dyn Preparer) -> Result<()> {
+        let (started, mut notice) = (Instant::now(), WaitNotice::on_change());
         loop {
             let mut locked = self.pool.lock()?;
             let free = record.demand == Footprint::default();
@@ -136,14 +145,14 @@ impl Provisioner {
                     let message = format!("`{}` needs {text}", record.name());
                     return Err(Error::new(ErrorKind::Infra, message));
                 }
-                Room::Wait(text) | Room::Short(text) if said != text => {
-                    caller.progress(&text);
-                    said = text;
+                Room::Wait(text) | Room::Short(text) => {
+                    if notice.is_due(&text) {
+                        preparer.progress(&text);
+                    }
                 }
-                Room::Wait(_) | Room::Short(_) => {}
             }
             drop(locked);
-            if caller.cancelled() {
+            if preparer.cancelled() {
                 return Err(cancelled());
             }
             thread::sleep(POLL);

@@ -1,0 +1,122 @@
+//! Instances that exist, for somebody who deploys none: leased as they are, and given back to whoever keeps them.
+//!
+//! Owns what is said while one is waited for. Must not know what is done with it, and never prints.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{
+    BoxFuture, Lease, PoolRun, Provisioner, Report, Request, Run, WaitNotice,
+    instances::{Context, Source, Waits},
+    pool::{Pool, Record, RecordState},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a deploy by somebody else is looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// Waiting for less is not worth a notice, and how far notices are apart.
+const QUIET: Duration = Duration::from_millis(300);
+const APART: Duration = Duration::from_secs(5);
+
+/// Instances of one target and one definition that are in the pool. A request gets any of them, whatever target it
+/// names; the others of the target are none of them.
+pub struct Existing {
+    context: Arc<Context>,
+    source: Source,
+}
+
+impl Existing {
+    /// Claims these records: nobody deletes them as long as this lives.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn new(pool: Pool, run: Run, records: Vec<Record>) -> Result<Self> {
+        let run = PoolRun::new(pool, run)?;
+        run.claim_existing(records.iter().map(|record| record.id.as_str()))?;
+        let context = Context::new(run, Path::new(""), Box::new(|_| {}));
+        Ok(Self {
+            context: Arc::new(context),
+            source: Source::Existing(records),
+        })
+    }
+}
+
+impl Provisioner for Existing {
+    fn acquire(&self, request: Request) -> BoxFuture<'_, Result<Lease>> {
+        Box::pin(async move { self.context.acquire(&self.source, &request).await })
+    }
+
+    /// Instances that a run keeps stay, whatever is asked here; those that nobody wants any more go.
+    fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<Report>> {
+        Box::pin(leave(&self.context))
+    }
+}
+
+/// Ends all claims.
+pub(super) async fn leave(context: &Arc<Context>) -> Result<Report> {
+    let context = Arc::clone(context);
+    let left = tokio::task::spawn_blocking(move || context.run.leave()).await;
+    left.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+}
+
+/// When a wait for an existing instance is spoken of.
+pub(super) fn notice() -> WaitNotice {
+    WaitNotice::even(QUIET, APART)
+}
+
+/// What is waited for: the one instance, or the target of several.
+pub(super) fn name(records: &[Record]) -> String {
+    match records {
+        [one] => one.name().to_owned(),
+        [first, ..] => first.order.target.clone(),
+        [] => String::new(),
+    }
+}
+
+/// Says who holds an instance: in words that stay the same while the same process holds it, and for people. Where there
+/// is only one, it has a holder; otherwise the pool's own text.
+pub(super) fn words(run: &PoolRun, records: &[Record], text: &str) -> Result<(String, String)> {
+    let seen = match records {
+        [one] => {
+            let mut seen = run.pool().overview()?.into_iter();
+            seen.find(|seen| seen.record.id == one.id)
+        }
+        _ => None,
+    };
+    Ok(match seen.and_then(|seen| seen.holder) {
+        Some(holder) => (
+            format!("{} {}", holder.process.pid, holder.case),
+            format!("held by {}", holder.describe()),
+        ),
+        None => (text.to_owned(), text.to_owned()),
+    })
+}
+
+/// Who deploys one of the records.
+///
+/// # Errors
+/// When none of them can serve any more.
+pub(super) fn coming(run: &PoolRun, records: &[Record]) -> Result<Waits> {
+    let locked = run.pool().lock()?;
+    let mut why = None;
+    for wanted in records {
+        let name = wanted.name();
+        let Some(record) = locked.state().records.get(&wanted.id) else {
+            why.get_or_insert(format!("`{name}` left the pool meanwhile"));
+            continue;
+        };
+        let state = &record.state;
+        let coming = !matches!(
+            state,
+            RecordState::Dirty { .. } | RecordState::Deleting { .. }
+        );
+        if coming && locked.work(&record.id)?.is_none() {
+            let worker = locked.worker(&record.id)?;
+            return Ok(Waits {
+                text: format!("`{name}` is {state} ({worker})"),
+                again: POLL,
+            });
+        }
+        why.get_or_insert(format!("`{name}` is {state}"));
+    }
+    Err(Error::new(ErrorKind::Infra, why.unwrap_or_default()))
+}

@@ -1,0 +1,208 @@
+//! The instances of one target in one run: asked for any number of times, deployed once, let go when no case needs them.
+//!
+//! Owns the driver over [`state`], which decides. The pool knows what exists; this only spares asking it twice.
+
+mod acquire;
+mod backlog;
+mod bring;
+mod context;
+mod release;
+mod restore;
+mod state;
+mod usage;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use self::state::{Shortage, Slot, State};
+pub(super) use self::{
+    acquire::{Source, Waits},
+    context::{Busy, Context, Leased},
+};
+pub use self::{backlog::Need, release::Surplus, state::ReadyInstance, usage::Used};
+use super::{Want, Wanted};
+use crate::{
+    error::{Error, Result},
+    plan::Needs,
+};
+
+/// The instances of one target.
+pub struct InstanceSet {
+    /// What the pool is asked for, by index; last come spares, and machines that stay and may serve in another's place.
+    pub wanted: Vec<Wanted>,
+    /// The number of them that serve at once.
+    pub at_once: usize,
+    /// The name of the only instance that will do, if any.
+    pub instance: Option<String>,
+    /// What stands in the brackets of its cases.
+    pub label: String,
+    /// The target's `cost`.
+    pub cost: f64,
+    state: Mutex<State>,
+}
+
+impl InstanceSet {
+    /// Nothing is asked for yet. The last `spares` of `wanted` serve only where others do not.
+    pub fn new(wanted: Vec<Wanted>, spares: usize, label: String, cost: f64) -> Self {
+        let at_once = wanted.len().saturating_sub(spares);
+        let target = wanted.first().map_or("", |wanted| &wanted.target);
+        Self {
+            state: Mutex::new(State::new(target, wanted.len(), at_once)),
+            at_once,
+            instance: None,
+            wanted,
+            label,
+            cost,
+        }
+    }
+
+    /// The target's name.
+    pub fn target(&self) -> &str {
+        self.wanted.first().map_or("", |wanted| &wanted.target)
+    }
+
+    /// True if its instances are made, which can take long.
+    pub fn makes_machines(&self) -> bool {
+        let platform = self.wanted.first().map(|wanted| &wanted.platform);
+        platform.is_some_and(|platform| platform.ownership().is_created())
+    }
+
+    /// A want for so many of these instances.
+    pub fn want(&self, count: u32, needs: &Needs) -> Want {
+        Want {
+            hash: self.wanted.first().map(|wanted| wanted.hash.clone()),
+            count: count as usize,
+            needs: needs.clone(),
+            instance: self.instance.clone(),
+            ..Want::of(self.target())
+        }
+    }
+
+    /// A case (its binary's path, its name) is still to be run, and will need this.
+    pub fn expect(&self, case: (&str, &str), need: Need) {
+        self.state().expect(case, need);
+    }
+
+    /// A case need not be run again.
+    pub fn done(&self, case: (&str, &str)) {
+        self.state().done(case);
+    }
+
+    /// The time for which instances existed in this run, added up, and their number.
+    pub fn used(&self) -> Used {
+        let (time, instances) = self.state().used(Instant::now());
+        Used {
+            target: self.label.clone(),
+            instances,
+            time,
+            cost: self.cost,
+        }
+    }
+
+    /// Failures of an earlier run of the tests are tried again, where one set serves several runs.
+    pub fn forgive(&self) {
+        self.state().forgive(Instant::now());
+    }
+
+    /// The name of the instance whose first deploy failed with this message.
+    pub fn failed_at_first(&self, message: &str) -> Option<String> {
+        let index = self.state().failed_at_first(message)?;
+        Some(self.wanted[index].instance())
+    }
+
+    /// True if a want can be served by these instances.
+    pub(super) fn serves(&self, want: &Want) -> bool {
+        let Some(first) = self.wanted.first() else {
+            return false;
+        };
+        first.target == want.target && want.hash.as_ref().is_none_or(|hash| *hash == first.hash)
+    }
+
+    /// The target's name and the hash of its definition.
+    fn definition(&self) -> Option<(String, String)> {
+        let first = self.wanted.first()?;
+        Some((first.target.clone(), first.hash.clone()))
+    }
+
+    /// Begins to deploy what cases need and nobody asked for yet.
+    pub(super) fn begin_missing(self: &Arc<Self>, context: &Arc<Context>) {
+        let begun = self.state().begin_missing(Instant::now());
+        for index in begun {
+            self.bring_in(context, index);
+        }
+    }
+
+    /// Waits for an instance; has it deployed where nobody did.
+    pub(super) async fn ready(
+        self: &Arc<Self>,
+        context: &Arc<Context>,
+        index: usize,
+    ) -> Result<Arc<ReadyInstance>> {
+        loop {
+            let changed = context.changed.notified();
+            // An entry that comes late shows what was, and has nothing deployed that nobody needs. In every round: what
+            // was ready a moment ago may have been lost.
+            let begun = {
+                let mut state = self.state();
+                match state.slot(index) {
+                    Slot::Ready(ready) | Slot::Gone(ready) => return Ok(Arc::clone(ready)),
+                    Slot::Failed(failed, _) => return Err(failed.clone().into()),
+                    Slot::Idle | Slot::Working | Slot::Leaving(_) => {}
+                }
+                state.begin(index, Instant::now())
+            };
+            if begun {
+                self.bring_in(context, index);
+            }
+            changed.await;
+        }
+    }
+
+    /// Does what can be done where fewer than `count` instances are ready.
+    ///
+    /// # Errors
+    /// When there will never be enough.
+    fn resolve_shortage(
+        self: &Arc<Self>,
+        context: &Arc<Context>,
+        (count, needs): (usize, &Needs),
+    ) -> Result<()> {
+        let serving = context.run.serving()?;
+        let shortage = self
+            .state()
+            .shortage((count, needs), &serving, Instant::now());
+        match shortage {
+            Shortage::Begin(index) => self.bring_in(context, index),
+            Shortage::Coming => {}
+            Shortage::Never(failed) => return Err(failed.into()),
+        }
+        Ok(())
+    }
+
+    /// The instance must not serve again.
+    pub(super) fn lost(&self, record: &str) {
+        self.state().lost(record, Instant::now());
+    }
+
+    /// Deploys what was begun, beside whatever runs.
+    fn bring_in(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
+        let (set, context) = (Arc::clone(self), Arc::clone(context));
+        tokio::spawn(async move {
+            let made = context.bring(&set.wanted[index]).await;
+            let made = made.map_err(|error| (&error).into());
+            set.state().ended(index, made, Instant::now());
+            context.changed.notify_waiters();
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What could not be had since the run is over.
+pub(super) fn interrupted() -> Error {
+    Error::new(crate::error::ErrorKind::Infra, "the run was interrupted")
+}

@@ -1,0 +1,282 @@
+//! From asking for instances to holding them: wait, lease, prove alive.
+//!
+//! Owns the loop in which a request gets its lease. Must not know who asks.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use super::{Context, InstanceSet};
+use crate::{
+    connect::LiveConnection,
+    error::{Error, ErrorKind, Result},
+    provision::{
+        Lease, Machine, Missing, Notice, Request, WaitNotice, Want, existing,
+        lease::PoolHold,
+        pool::{self, Holder, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
+    },
+};
+
+/// How often the pool is asked again while instances are being deployed.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Waiting for less is not worth a notice; the next is worth one after twice the time.
+const QUIET: Duration = Duration::from_secs(1);
+/// What is waited for has a deploy entry of its own.
+const DEPLOYED: &str = "being deployed";
+/// Waiting for more is worth a notice to everybody.
+const LONG: Duration = Duration::from_secs(3);
+/// How long the killing of what dead holders left may take.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Where the instances of a request come from.
+pub(in crate::provision) enum Source {
+    /// From sets that have missing ones deployed: one for each want.
+    Sets(Vec<Arc<InstanceSet>>),
+    /// From records that are there, of one target and one definition.
+    Existing(Vec<Record>),
+}
+
+/// What a request waits for.
+pub(in crate::provision) struct Waits {
+    pub(in crate::provision) text: String,
+    /// When it is worth to ask again.
+    pub(in crate::provision) again: Duration,
+}
+
+/// A request on its way to its lease.
+struct Acquiring<'a> {
+    context: &'a Arc<Context>,
+    source: &'a Source,
+    request: &'a Request,
+    mark: String,
+}
+
+impl Context {
+    /// Leases what is asked for.
+    pub(in crate::provision) async fn acquire(
+        self: &Arc<Self>,
+        source: &Source,
+        request: &Request,
+    ) -> Result<Lease> {
+        let acquiring = Acquiring {
+            context: self,
+            source,
+            request,
+            mark: self.new_mark(),
+        };
+        let mut notice = match source {
+            Source::Sets(_) => WaitNotice::doubling(QUIET),
+            Source::Existing(_) => existing::notice(),
+        };
+        let mut ticket = None;
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            acquiring.attend()?;
+            let (answer, kept) = acquiring.try_lease(ticket.take()).await?;
+            ticket = kept;
+            let waits = match answer {
+                TryLease::Leased(lease) => match acquiring.grant(lease).await? {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+                TryLease::Wait { text, again } => Waits { text, again },
+                TryLease::NoneReady => acquiring.shortage()?,
+            };
+            acquiring.tell(&mut notice, &waits)?;
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(waits.again) => {}
+            }
+        }
+    }
+}
+
+impl Acquiring<'_> {
+    /// Has missing instances deployed, unless the run is over. Who wants none deployed is served also then.
+    fn attend(&self) -> Result<()> {
+        if self.request.missing == Missing::Refuse {
+            return Ok(());
+        }
+        if self.context.is_closed() {
+            return Err(super::interrupted());
+        }
+        if let Source::Sets(sets) = self.source {
+            sets.iter().for_each(|set| set.begin_missing(self.context));
+        }
+        Ok(())
+    }
+
+    /// Leasing is a few system calls, less work than having another thread make them. Where somebody has `pool.lock`,
+    /// which may take long, another thread waits for it.
+    async fn try_lease(&self, mut ticket: Option<Ticket>) -> Result<(TryLease, Option<Ticket>)> {
+        let request = self.lease_request()?;
+        let run = &self.context.run;
+        if let Some(answer) = run.try_lease_at_once(&request, &mut ticket)? {
+            return Ok((answer, ticket));
+        }
+        // Whoever asked may be gone when the answer comes: then it is dropped here, still counted.
+        let (context, busy) = (Arc::clone(self.context), self.context.busy());
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = context.run.try_lease(&request, &mut ticket)?;
+            Ok((answer, ticket, busy))
+        });
+        match asked.await {
+            Ok(answer) => answer.map(|(answer, ticket, _)| (answer, ticket)),
+            Err(_) => Err(super::interrupted()),
+        }
+    }
+
+    /// The request in the pool's words.
+    fn lease_request(&self) -> Result<LeaseRequest> {
+        let want = self.want()?;
+        let (target, hash) = match self.source {
+            Source::Sets(sets) => sets[0].definition(),
+            Source::Existing(records) => {
+                let first = records.first();
+                first.map(|first| (first.order.target.clone(), first.hash.clone()))
+            }
+        }
+        .ok_or_else(|| Error::new(ErrorKind::Other, "a request needs an instance"))?;
+        let requester = &self.request.requester;
+        let by_hand = requester.by_hand.as_ref().map(|ask| ask());
+        let case = by_hand.as_ref().map_or(&requester.case, |one| &one.case);
+        let process = Process::of(requester.pid);
+        let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
+        holder.manual = by_hand.map(|one| one.manual);
+        Ok(LeaseRequest {
+            target,
+            hash,
+            instance: want.instance.clone(),
+            needs: want.needs.clone(),
+            count: want.count,
+            holder,
+        })
+    }
+
+    /// The one want: the pool leases instances of one target at a time.
+    fn want(&self) -> Result<&Want> {
+        match &self.request.wants[..] {
+            [want] => Ok(want),
+            wants => {
+                let message = format!("a request of {} wants cannot be leased", wants.len());
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+        }
+    }
+
+    /// Fewer instances are ready than are asked for.
+    fn shortage(&self) -> Result<Waits> {
+        let want = self.want()?;
+        match self.source {
+            Source::Existing(records) => existing::coming(&self.context.run, records),
+            Source::Sets(sets) if self.request.missing == Missing::Refuse => {
+                let name = want.instance.as_deref().unwrap_or(sets[0].target());
+                let message = format!("`{name}` is not ready");
+                Err(Error::new(ErrorKind::Infra, message))
+            }
+            Source::Sets(sets) => {
+                sets[0].resolve_shortage(self.context, (want.count, &want.needs))?;
+                Ok(Waits {
+                    text: DEPLOYED.to_owned(),
+                    again: PAUSE,
+                })
+            }
+        }
+    }
+
+    /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and proved alive.
+    /// `None`: one was not, or not fresh, and is not leased again.
+    async fn grant(&self, lease: pool::Lease) -> Result<Option<Lease>> {
+        let mut machines = Vec::new();
+        for leased in &lease.instances {
+            match self.prove(leased).await {
+                Ok(machine) => machines.push(machine),
+                Err(error) => {
+                    let Source::Sets(sets) = self.source else {
+                        drop(lease);
+                        existing::leave(self.context).await?;
+                        return Err(error);
+                    };
+                    let record = &leased.record;
+                    self.context
+                        .progress(&format!("{}: {}", record.name(), error.chain()));
+                    self.context.mark_dirty(record, &error.chain()).await;
+                    sets.iter().for_each(|set| set.lost(&record.id));
+                    return Ok(None);
+                }
+            }
+        }
+        let used = machines.iter().any(|machine| !machine.is_unused());
+        let lease = self.hold(lease, machines);
+        if self.want()?.fresh && used {
+            // Also where nobody waits for it any more: its instances are given back as they are.
+            let ending = lease.end(crate::provision::LeaseEnd::Unused);
+            let _ = tokio::spawn(ending).await;
+            return Ok(None);
+        }
+        Ok(Some(lease))
+    }
+
+    fn hold(&self, mut lease: pool::Lease, machines: Vec<Machine>) -> Lease {
+        // From here on it is used: one that is dropped without its end counts as a dead holder's.
+        lease.set_swept(false);
+        let records = lease.instances.iter().map(|one| one.record.id.clone());
+        let hold = PoolHold {
+            context: Arc::clone(self.context),
+            sets: match self.source {
+                Source::Sets(sets) => sets.clone(),
+                Source::Existing(_) => Vec::new(),
+            },
+            leased: self.context.lease(records.collect()),
+            lease,
+            after: self.request.after.clone(),
+        };
+        Lease::of_pool(self.mark.clone(), machines, hold)
+    }
+
+    /// The machine of a leased instance, swept and alive.
+    async fn prove(&self, leased: &LeasedInstance) -> Result<Machine> {
+        let record = &leased.record;
+        let instance = self.context.instance(record)?;
+        let connection = self.context.connection(record)?;
+        sweep(&connection, leased).await?;
+        connection.prove().await?;
+        // The lock file is the one place that knows whether a test had the instance.
+        let unused = leased.idle.is_none();
+        let machine = Machine::of_record(instance, connection, record.clone(), unused);
+        Ok(machine.marked(&self.mark, self.want()?.role.as_deref()))
+    }
+
+    /// Says what is waited for, now and then.
+    fn tell(&self, notice: &mut WaitNotice, waits: &Waits) -> Result<()> {
+        let (target, key, text) = match self.source {
+            Source::Sets(sets) => (sets[0].target().to_owned(), None, waits.text.clone()),
+            Source::Existing(_) if !notice.is_time() => return Ok(()),
+            Source::Existing(records) => {
+                let name = existing::name(records);
+                let (key, text) = existing::words(&self.context.run, records, &waits.text)?;
+                (name, Some(key), text)
+            }
+        };
+        let is_long = notice.waited() > LONG && waits.text != DEPLOYED;
+        let text = format!("waiting for {target}: {text}");
+        if notice.is_due(&key.unwrap_or_else(|| format!("{is_long} {text}"))) {
+            let notice = Notice {
+                target,
+                text,
+                is_long,
+            };
+            self.request.notices.hear(&notice);
+        }
+        Ok(())
+    }
+}
+
+/// Kills what dead holders left.
+async fn sweep(connection: &LiveConnection, leased: &LeasedInstance) -> Result<()> {
+    if let Some(holder) = &leased.died {
+        for mark in holder.marks() {
+            connection.transport().sweep(mark, SWEEP).await?;
+        }
+    }
+    Ok(())
+}

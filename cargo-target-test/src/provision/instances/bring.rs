@@ -1,0 +1,188 @@
+//! One instance from asking the pool to its answering: deployed, prepared, and tried again where that is worth it.
+//!
+//! Owns what counts as failed and how it is told. Must not know who asked.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+use super::{Context, ReadyInstance};
+use crate::{
+    connect::LiveConnection,
+    error::{Error, ErrorKind, Result, one_line},
+    provision::{
+        Ensured, Preparer, Wanted,
+        platform::FIRST_STATE,
+        pool::{Facts, Record},
+        prepare::Preparation,
+    },
+};
+
+/// How long a kept instance may take to show that it is well.
+const HEALTH: Duration = Duration::from_secs(5);
+/// The pause before a deploy is tried again; twice as long each time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Context {
+    /// Has the pool make the instance; a deploy that failed is tried again as often as the playbook says.
+    pub(super) async fn bring(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+        let instance = wanted.instance();
+        let looked_up = look_up(wanted.clone()).await;
+        looked_up.map_err(|error| could_not(&instance, &error))?;
+        let mut pause = PAUSE;
+        let mut left = if wanted.platform.ownership().is_created() {
+            wanted.care.retries
+        } else {
+            0
+        };
+        loop {
+            let error = match self.attempt(wanted).await {
+                Ok(ready) => return Ok(ready),
+                Err(error) => error,
+            };
+            if left == 0 || self.is_cancelled() || error.kind() == ErrorKind::Pool {
+                return Err(could_not(&instance, &error));
+            }
+            let after = humantime::format_duration(pause);
+            let why = one_line(&error.chain());
+            self.progress(&format!("{instance}: {why}; is tried again in {after}"));
+            tokio::time::sleep(pause).await;
+            (pause, left) = (pause * 2, left - 1);
+        }
+    }
+
+    /// A kept instance that is not well is replaced, once.
+    async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+        let (started, mut replaced) = (Instant::now(), None);
+        loop {
+            let ensured = self.ensure(wanted).await?;
+            if let Some(reason) = &ensured.recycled {
+                self.progress(&format!("{}: recycled: {reason}", wanted.instance()));
+            }
+            let health = match ensured.fresh {
+                true => Ok(()),
+                false => self.check_health(&ensured.record).await,
+            };
+            match health {
+                Ok(()) => {
+                    let story = story(&ensured, replaced.as_deref(), started.elapsed());
+                    let record = ensured.record;
+                    return Ok(ReadyInstance { record, story });
+                }
+                Err(error) => {
+                    self.mark_dirty(&ensured.record, &error.chain()).await;
+                    if replaced.is_some() {
+                        return Err(error);
+                    }
+                    replaced = Some(error.chain());
+                }
+            }
+        }
+    }
+
+    async fn ensure(self: &Arc<Self>, wanted: &Wanted) -> Result<Ensured> {
+        let (wanted, context) = (wanted.clone(), Arc::clone(self));
+        let runtime = Handle::current();
+        let ensured = tokio::task::spawn_blocking(move || {
+            let deploying = Deploying {
+                context: &context,
+                wanted: &wanted,
+                instance: wanted.instance(),
+                runtime,
+            };
+            let ensured = context.run.ensure(&wanted, &deploying)?;
+            context.add_ssh_host(&ensured.record)?;
+            Ok(ensured)
+        });
+        ensured
+            .await
+            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
+    }
+
+    /// Fails if an instance of an earlier run cannot serve.
+    async fn check_health(&self, record: &Record) -> Result<()> {
+        self.instance(record)?.check_alive().await?;
+        self.connection(record)?.prove_within(HEALTH).await
+    }
+}
+
+/// Looks up what the instance's parameters refer to, also where that has long been in a kept instance: what shows its
+/// output has to know.
+async fn look_up(wanted: Wanted) -> Result<()> {
+    let look_up = tokio::task::spawn_blocking(move || {
+        for lookup in wanted.platform.secrets(&wanted.order(""))? {
+            lookup.value()?;
+        }
+        Ok(())
+    });
+    let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
+    look_up.await.map_err(ended)?
+}
+
+/// A deploy by the pool, on a thread that may block.
+struct Deploying<'a> {
+    context: &'a Arc<Context>,
+    wanted: &'a Wanted,
+    instance: String,
+    runtime: Handle,
+}
+
+impl Preparer for Deploying<'_> {
+    fn progress(&self, line: &str) {
+        self.context.progress(&format!("{}: {line}", self.instance));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.context.is_cancelled()
+    }
+
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+        let instance = self.context.instance(record)?;
+        let preparation = Preparation {
+            wanted: self.wanted,
+            record,
+            instance: &instance,
+            progress: &|line| self.progress(line),
+            cancelled: &|| self.cancelled(),
+        };
+        let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
+        if self.wanted.snapshot {
+            self.progress("remembering its state");
+            let origin = instance.origin()?;
+            origin
+                .platform
+                .snapshot(&origin.order, &origin.deployed, FIRST_STATE)?;
+        }
+        let connection = LiveConnection::new(transport);
+        connection.heard();
+        self.context.keep_connection(record, connection);
+        Ok(facts)
+    }
+}
+
+fn could_not(instance: &str, error: &Error) -> Error {
+    let message = format!("{instance} could not be deployed: {}", error.chain());
+    let target = instance
+        .rsplit_once('-')
+        .map_or(instance, |(target, _)| target);
+    let alone = || format!("once that is mended, the filter `'[{target}]'` runs its cases alone");
+    let hint = error.hint().map_or_else(alone, str::to_owned);
+    Error::new(error.kind(), message).with_hint(hint)
+}
+
+fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
+    let name = ensured.record.name();
+    let took = took.as_secs_f32();
+    let what = if ensured.fresh {
+        format!("{name}: deployed in {took:.1} s")
+    } else {
+        format!("{name}: kept from an earlier run, answers")
+    };
+    match replaced.or(ensured.recycled.as_deref()) {
+        Some(reason) => format!("{what} (the one before was recycled: {reason})"),
+        None => what,
+    }
+}

@@ -1,0 +1,210 @@
+//! What all instance sets of a run share: the pool, live connections, and how far the run is.
+//!
+//! Owns these. Must not decide anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    connect::{LiveConnection, ssh_file::SshHosts},
+    error::Result,
+    provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
+};
+
+/// What all instance sets of a run share.
+pub(in crate::provision) struct Context {
+    pub(in crate::provision) run: PoolRun,
+    /// The file for `ssh -F` in which every ready instance is a host, and what is in it.
+    ssh_config: PathBuf,
+    ssh_hosts: SshHosts,
+    connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
+    /// The records that leases of this run have, and how many.
+    leased: Mutex<BTreeMap<String, usize>>,
+    /// What became of instances that no case needed any more.
+    pub(in crate::provision) released: Mutex<Report>,
+    progress: Box<dyn Fn(&str) + Send + Sync>,
+    /// A lease ended, an instance came up or not, something is not under way any more.
+    pub(in crate::provision) changed: Arc<Notify>,
+    /// Deploys and waits give up.
+    cancelled: AtomicBool,
+    /// Waits give up.
+    closed: AtomicBool,
+    marks: AtomicU64,
+    /// The number of things under way that nobody waits for.
+    busy: AtomicU64,
+}
+
+/// Something under way that nobody waits for, until it is dropped.
+pub(in crate::provision) struct Busy(Arc<Context>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// The records of a lease, until it is dropped.
+pub(in crate::provision) struct Leased {
+    context: Arc<Context>,
+    records: Vec<String>,
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let mut leased = self.context.leased();
+        for record in &self.records {
+            if let Some(count) = leased.get_mut(record) {
+                *count -= 1;
+            }
+        }
+        leased.retain(|_, count| *count > 0);
+        drop(leased);
+        self.context.changed.notify_waiters();
+    }
+}
+
+impl Context {
+    pub(in crate::provision) fn new(
+        run: PoolRun,
+        ssh_config: &Path,
+        progress: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        Self {
+            run,
+            ssh_config: ssh_config.to_owned(),
+            ssh_hosts: SshHosts::default(),
+            connections: Mutex::default(),
+            leased: Mutex::default(),
+            released: Mutex::default(),
+            progress,
+            changed: Arc::default(),
+            cancelled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            marks: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+        }
+    }
+
+    /// Reports something that takes long, or went wrong on the way.
+    pub(in crate::provision) fn progress(&self, line: &str) {
+        (self.progress)(line);
+    }
+
+    /// Deploys and waits give up.
+    pub(in crate::provision) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits give up.
+    pub(in crate::provision) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    pub(in crate::provision) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::provision) fn is_closed(&self) -> bool {
+        self.is_cancelled() || self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A mark that no other lease ever had.
+    pub(in crate::provision) fn new_mark(&self) -> String {
+        let number = self.marks.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", self.run.run().id)
+    }
+
+    pub(in crate::provision) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    pub(in crate::provision) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that a lease has these records.
+    pub(super) fn lease(self: &Arc<Self>, records: Vec<String>) -> Leased {
+        let mut leased = self.leased();
+        for record in &records {
+            *leased.entry(record.clone()).or_default() += 1;
+        }
+        drop(leased);
+        let context = Arc::clone(self);
+        Leased { context, records }
+    }
+
+    /// The records that leases of this run have.
+    pub(super) fn leased_records(&self) -> BTreeSet<String> {
+        self.leased().keys().cloned().collect()
+    }
+
+    /// Makes an instance a host of the file for `ssh -F`. Blocks.
+    pub(super) fn add_ssh_host(&self, record: &Record) -> Result<()> {
+        let instance = self.instance(record)?;
+        self.ssh_hosts
+            .add(&self.ssh_config, &instance.name, &instance.reach)
+    }
+
+    /// The live connection to an instance; made on first use.
+    pub(in crate::provision) fn connection(&self, record: &Record) -> Result<Arc<LiveConnection>> {
+        let instance = self.instance(record)?;
+        let mut connections = self.connections();
+        let connection = connections
+            .entry(record.id.clone())
+            .or_insert_with(|| Arc::new(LiveConnection::new(instance.connect())));
+        Ok(Arc::clone(connection))
+    }
+
+    /// Keeps a connection that was made to prepare an instance.
+    pub(super) fn keep_connection(&self, record: &Record, connection: LiveConnection) {
+        self.connections()
+            .insert(record.id.clone(), Arc::new(connection));
+    }
+
+    /// Closes the connection to an instance.
+    pub(super) fn disconnect(&self, record: &str) {
+        self.connections().remove(record);
+    }
+
+    /// Closes all connections.
+    pub(in crate::provision) fn disconnect_all(&self) {
+        self.connections().clear();
+    }
+
+    /// The instance of a record, with its platform.
+    pub(in crate::provision) fn instance(&self, record: &Record) -> Result<DeployedInstance> {
+        let platform = self.run.run().platforms.get(&record.platform);
+        DeployedInstance::of(record, platform)
+    }
+
+    /// The instance must not serve again, for this cause.
+    pub(in crate::provision) async fn mark_dirty(self: &Arc<Self>, record: &Record, cause: &str) {
+        self.disconnect(&record.id);
+        let (context, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
+        let marked = tokio::task::spawn_blocking(move || context.run.spoil(&id, &cause));
+        if let Ok(Err(error)) = marked.await {
+            self.progress(&error.chain());
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<String, Arc<LiveConnection>>> {
+        let connections = self.connections.lock();
+        connections.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leased(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,67 @@
+//! Putting an instance back to the state in which its first test found it.
+//!
+//! Owns the order of it: nobody talks to the instance meanwhile, and it has to answer after. Must not know how a
+//! platform does it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Context;
+use crate::{
+    connect::LiveConnection,
+    error::{Error, ErrorKind, Result},
+    provision::{
+        platform::FIRST_STATE,
+        pool::Record,
+        prepare::{self, BringUp},
+    },
+};
+
+/// How long an instance may take to answer after it was put back.
+const ANSWER: Duration = Duration::from_secs(30);
+
+impl Context {
+    /// Puts back an instance that is leased by us; false where its platform has no such way.
+    ///
+    /// # Errors
+    /// Why it is not as it was: it must not serve again.
+    pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
+        let mut instance = self.instance(record)?;
+        let can = |one: &prepare::Origin| one.platform.can_restore();
+        if !instance.origin.as_ref().is_some_and(can) {
+            return Ok(false);
+        }
+        // Its connection knows of a session that the instance will know nothing of.
+        self.disconnect(&record.id);
+        let restore = |origin: &prepare::Origin| {
+            origin
+                .platform
+                .restore(&origin.order, &origin.deployed, FIRST_STATE)
+        };
+        let restored = instance.act(restore).await?;
+        if let Some(origin) = instance
+            .origin
+            .as_mut()
+            .filter(|one| one.deployed != restored)
+        {
+            instance.reach.clone_from(&restored.reach);
+            origin.deployed = restored.clone();
+            let (context, id) = (Arc::clone(self), record.id.clone());
+            let noted = tokio::task::spawn_blocking(move || context.run.note_reach(&id, restored));
+            let ended =
+                |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
+            noted.await.map_err(ended)??;
+        }
+        let bring_up = BringUp {
+            instance: &instance,
+            limit: ANSWER,
+            progress: &|_| {},
+            cancelled: &|| false,
+        };
+        let transport = bring_up.answer().await?;
+        prepare::set_clock(Arc::clone(&transport)).await;
+        let connection = LiveConnection::new(transport);
+        connection.heard();
+        self.keep_connection(record, connection);
+        Ok(true)
+    }
+}

@@ -1,0 +1,300 @@
+//! A lease: machines that are somebody's until it ends.
+//!
+//! Owns the end of a lease: what still runs is killed, then the instances are restored, marked dirty or returned. Must
+//! not know why it was given, nor what was done under it.
+
+use std::{sync::Arc, time::Duration};
+
+use target_fixtures::env;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    After, Machine,
+    instances::{Context, InstanceSet, Leased},
+    pool::{self, Record},
+    wrapped::Seat,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+};
+
+/// How long the killing of what a lease left may take.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often machines are looked at from outside while they are leased.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
+pub struct Lease {
+    id: String,
+    machines: Vec<Machine>,
+    lost: watch::Receiver<Option<String>>,
+    watch: Option<Watch>,
+    dirty: Option<String>,
+    unfinished: bool,
+    hold: Hold,
+}
+
+/// What is known of the work on a lease when it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LeaseEnd {
+    /// It came to its end. What a command left running that ended by itself was meant to run on.
+    Done,
+    /// It failed, of which a machine may be the cause.
+    Failed,
+    /// It failed, and is tried again on machines that no test has used: these are recycled.
+    WantFresh,
+    /// Nothing was done. Machines that a test used before are recycled, the others returned as they were.
+    Unused,
+    /// It was cut off: what it started on the machines is killed.
+    CutOff,
+    /// Its holder died: what it started on the machines and on this host is killed.
+    Abandoned,
+}
+
+/// What became of a lease's machines.
+#[derive(Clone, Debug, Default)]
+pub struct Ended {
+    /// The reason a machine was lost, or could not be cleaned, if any. It does not serve again.
+    pub lost: Option<String>,
+    /// The records of machines that must not serve again.
+    pub dirty: Vec<Record>,
+}
+
+/// By what right the machines are leased.
+enum Hold {
+    Pool(Box<PoolHold>),
+    #[expect(dead_code, reason = "frees the machines when it is dropped")]
+    Wrapped(Seat),
+}
+
+/// Instances of a pool.
+pub(super) struct PoolHold {
+    pub(super) context: Arc<Context>,
+    /// Where the instances are from; empty: from nothing that would replace them.
+    pub(super) sets: Vec<Arc<InstanceSet>>,
+    pub(super) lease: pool::Lease,
+    pub(super) after: After,
+    pub(super) leased: Leased,
+}
+
+/// The task that looks at machines from outside; ends with this.
+struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells when a machine of a lease is lost. Outlives the lease.
+#[derive(Clone)]
+pub struct Lost(watch::Receiver<Option<String>>);
+
+impl Lost {
+    /// The reason, if a machine is lost.
+    pub fn cause(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    /// Done, with the reason, when a machine is lost; never otherwise.
+    pub fn wait(&self) -> impl Future<Output = Error> + Send + use<> {
+        let mut lost = self.0.clone();
+        async move {
+            let cause = lost.wait_for(Option::is_some).await;
+            let cause = cause.ok().and_then(|cause| cause.clone());
+            match cause {
+                Some(cause) => Error::new(ErrorKind::Infra, cause),
+                // The lease has ended.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// A lease of instances of a pool. Within a tokio runtime.
+    pub(super) fn of_pool(id: String, machines: Vec<Machine>, hold: PoolHold) -> Self {
+        Self::new(id, machines, Hold::Pool(Box::new(hold)))
+    }
+
+    /// A lease of wrapped machines. Within a tokio runtime.
+    pub(super) fn of_wrapped(id: String, machines: Vec<Machine>, seat: Seat) -> Self {
+        Self::new(id, machines, Hold::Wrapped(seat))
+    }
+
+    fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
+        let (send, lost) = watch::channel(None);
+        // Who deployed a machine wants to know; looking may start a program each time.
+        let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
+        let watch = watched.then(|| Watch(tokio::spawn(look(machines.clone(), send))));
+        Self {
+            id,
+            machines,
+            lost,
+            watch,
+            dirty: None,
+            unfinished: false,
+            hold,
+        }
+    }
+
+    /// The mark on everything that the lease starts anywhere.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The machines, in the order of the wants.
+    pub fn machines(&self) -> &[Machine] {
+        &self.machines
+    }
+
+    /// The machines in a role.
+    pub fn role(&self, role: &str) -> impl Iterator<Item = &Machine> {
+        let machines = self.machines.iter();
+        machines.filter(move |machine| machine.role() == Some(role))
+    }
+
+    /// Tells when a machine is lost.
+    pub fn lost(&self) -> Lost {
+        Lost(self.lost.clone())
+    }
+
+    /// The machines must not serve others, for this cause.
+    pub fn mark_dirty(&mut self, cause: String) {
+        self.dirty.get_or_insert(cause);
+    }
+
+    /// Something that was started there may still run: it is killed when the lease ends.
+    pub fn leave_unfinished(&mut self) {
+        self.unfinished = true;
+    }
+
+    /// Ends the lease: kills what it still runs, and only then frees the machines. Of an abandoned one everything that
+    /// carries its mark is looked for, on this host too.
+    pub async fn end(mut self, end: LeaseEnd) -> Ended {
+        let mut ended = Ended::default();
+        drop(self.watch.take());
+        let is_lost = self.lost.borrow().is_some();
+        for machine in &self.machines {
+            // One that is seen to be dead need not be asked.
+            let well = match is_lost {
+                true => machine.check_alive().await,
+                false => Ok(()),
+            };
+            let clean = match well {
+                Ok(()) => self.clean(machine, end).await,
+                dead => dead,
+            };
+            let error = clean.err().map(|error| error.chain());
+            ended.lost = ended.lost.take().or_else(|| error.clone());
+            if let Hold::Pool(hold) = &mut self.hold {
+                let dirty = hold.give_back(machine, end, (error, self.dirty.as_deref()));
+                ended.dirty.extend(dirty.await);
+            }
+        }
+        if end == LeaseEnd::Abandoned {
+            let mark = self.id.clone();
+            let sweep = move || process::kill_marked(env::LEASE, &mark);
+            let _ = tokio::task::spawn_blocking(sweep).await;
+        }
+        if let Hold::Pool(hold) = self.hold {
+            // Otherwise what may still run there is for the next holder to kill.
+            hold.free(ended.lost.is_none());
+        }
+        ended
+    }
+
+    /// Kills what the lease may have left on a machine, and proves that this one is well where that is in doubt.
+    async fn clean(&self, machine: &Machine, end: LeaseEnd) -> Result<()> {
+        let cut_off = matches!(end, LeaseEnd::Abandoned | LeaseEnd::CutOff);
+        if cut_off || self.unfinished {
+            machine.sweep(SWEEP).await?;
+        }
+        if end == LeaseEnd::Failed {
+            machine.connection().doubt();
+        }
+        if machine.connection().is_in_doubt() {
+            machine.connection().prove().await?;
+        }
+        Ok(())
+    }
+}
+
+impl PoolHold {
+    /// Makes an instance ready for others, or dirty, as the lease ended; its record if it is dirty.
+    async fn give_back(
+        &mut self,
+        machine: &Machine,
+        end: LeaseEnd,
+        (error, dirty): (Option<String>, Option<&str>),
+    ) -> Option<Record> {
+        let record = machine.record()?;
+        if self.sets.is_empty() {
+            // What is wrong with it is for the next holder to find out: it may be kept.
+            return None;
+        }
+        let wants_fresh = match end {
+            LeaseEnd::WantFresh => true,
+            LeaseEnd::Unused => !machine.is_unused(),
+            _ => false,
+        };
+        let cause = match (error, dirty) {
+            (Some(error), _) => Some(error),
+            (None, Some(dirty)) => Some(dirty.to_owned()),
+            (None, None) if wants_fresh => Some("a fresh instance is asked for".to_owned()),
+            (None, None) if end == LeaseEnd::Unused => {
+                self.lease.set_unused(record.id.clone());
+                None
+            }
+            (None, None) => self.renew(record).await,
+        };
+        self.context.mark_dirty(record, cause.as_deref()?).await;
+        self.sets.iter().for_each(|set| set.lost(&record.id));
+        Some(record.clone())
+    }
+
+    /// Makes an instance ready for others, as the request asked for; the reason it cannot serve them, if any.
+    async fn renew(&self, record: &Record) -> Option<String> {
+        match &self.after {
+            After::Reuse => None,
+            After::Spend(cause) => Some(cause.clone()),
+            After::Restore(cause) => match self.context.restore(record).await {
+                Ok(true) => None,
+                Ok(false) => Some(cause.clone()),
+                Err(error) => Some(format!("{cause}; {}", error.chain())),
+            },
+        }
+    }
+
+    /// Frees the instances; `swept`: nothing that should be killed runs there.
+    fn free(self, swept: bool) {
+        let Self {
+            context,
+            sets,
+            mut lease,
+            leased,
+            ..
+        } = self;
+        lease.set_swept(swept);
+        // Letting go is a few writes; the runtime's one thread can wait for those.
+        drop(lease);
+        drop(leased);
+        // What was spent is replaced beside the tests that run.
+        sets.iter().for_each(|set| set.begin_missing(&context));
+    }
+}
+
+/// Looks from outside, for as long as the lease lasts, whether its machines live.
+async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<String>>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        for machine in &machines {
+            // Down on purpose is not lost; who brought it down sees it come up.
+            if let (Err(error), false) = (machine.check_alive().await, machine.is_going_down()) {
+                lost.send_replace(Some(error.chain()));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is done with an instance as a machine: questions, reboots, states.
+//!
+//! Owns the answers. Must not know how a platform does what it can. A machine that goes down on purpose gets a new
+//! connection when it is up again; what else is running on it then is lost, and told so.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use target_fixtures::wire::{Act, Question};
+
+use super::Machine;
+use crate::{
+    connect::{Transport, shell},
+    error::{Error, ErrorKind, Result},
+    provision::prepare::{self, BringUp, Origin, Shell},
+};
+
+/// How long an answer to a question may take.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How much of a console is told, in bytes from its end.
+const CONSOLE: usize = 1 << 20;
+
+impl Machine {
+    /// Answers a question.
+    pub(crate) async fn ask(&self, question: &Question) -> Result<Value> {
+        let Some(line) = shell::ask(question)? else {
+            return self.console().map(|text| json!(text));
+        };
+        let ended = self.run_within(&line, Some(ANSWER)).await?;
+        let text = String::from_utf8_lossy(&ended.stdout);
+        match shell::answer(question, &ended.exit, &text) {
+            Some(value) => Ok(value),
+            None => {
+                let words = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+                let cause = shell::excuse(&ended.exit).map_or(words, str::to_owned);
+                Err(Error::new(ErrorKind::Usage, cause))
+            }
+        }
+    }
+
+    /// The end of what it has said on its console.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it has none.
+    pub fn console(&self) -> Result<String> {
+        let instance = &self.shared.instance;
+        let mut text = instance.console().ok_or_else(|| {
+            let platform = instance.origin.as_ref().map(|one| one.platform.name());
+            let message = match platform {
+                Some(platform) => format!("platform `{platform}` has no console"),
+                None => format!("`{}` has no console", self.name()),
+            };
+            Error::new(ErrorKind::Usage, message)
+        })?;
+        let from = text.len().saturating_sub(CONSOLE);
+        let from = (from..).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        Ok(text.split_off(from))
+    }
+
+    /// Does something with the machine, within this time.
+    pub(crate) async fn act(&self, act: &Act, limit: Duration) -> Result<()> {
+        match act {
+            Act::Reboot => self.reboot(limit).await,
+            Act::Restart => self.restart(limit).await,
+            Act::Snapshot { name } => self.snapshot(name).await,
+            Act::Restore { name } => self.restore(name, limit).await,
+            Act::Link { nic, up } => self.link(*nic, *up).await,
+            Act::Install { packages } => {
+                let line = shell::install_packages(packages)?;
+                let ended = self.run_within(&line, Some(limit)).await?;
+                ended.accepted().map(drop)
+            }
+        }
+    }
+
+    /// Reboots it from inside, and waits until it answers with another boot id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it cannot reboot, [`ErrorKind::Infra`] when it is not up again in time.
+    pub async fn reboot(&self, limit: Duration) -> Result<()> {
+        let _down = self.goes_down();
+        let at = Shell::new(self.transport(), self.mark.to_string());
+        let fresh = self.bring_up(limit).reboot(&at, ErrorKind::Usage).await?;
+        self.connection().replace(fresh.transport);
+        Ok(())
+    }
+
+    /// Has its platform restart it from outside, as by its power button, and waits until it answers.
+    ///
+    /// # Errors
+    /// When its platform cannot, or it is not up again in time.
+    pub async fn restart(&self, limit: Duration) -> Result<()> {
+        let _down = self.goes_down();
+        let restart = |one: &Origin| one.platform.restart(&one.order, &one.deployed);
+        self.shared.instance.act(restart).await?;
+        // The platform has seen to it: a container has its host's boot id, before and after.
+        self.up_again(limit).await.map(drop)
+    }
+
+    /// Has its platform remember its state under a name.
+    ///
+    /// # Errors
+    /// When its platform cannot, or the name is none.
+    pub async fn snapshot(&self, name: &str) -> Result<()> {
+        let state = state(name)?;
+        let snapshot = move |one: &Origin| one.platform.snapshot(&one.order, &one.deployed, &state);
+        self.shared.instance.act(snapshot).await
+    }
+
+    /// Puts it back to a remembered state, and waits until it answers.
+    ///
+    /// # Errors
+    /// When its platform cannot, there is no such state, or it does not answer in time.
+    pub async fn restore(&self, name: &str, limit: Duration) -> Result<()> {
+        let _down = self.goes_down();
+        let state = state(name)?;
+        let restore = move |one: &Origin| {
+            let restored = one.platform.restore(&one.order, &one.deployed, &state);
+            restored.map(drop)
+        };
+        self.shared.instance.act(restore).await?;
+        prepare::set_clock(self.up_again(limit).await?).await;
+        Ok(())
+    }
+
+    /// Takes one of its network links down, or up again.
+    ///
+    /// # Errors
+    /// When its platform cannot.
+    pub async fn link(&self, nic: u32, up: bool) -> Result<()> {
+        let link = move |one: &Origin| one.platform.link(&one.order, &one.deployed, nic, up);
+        self.shared.instance.act(link).await
+    }
+
+    /// Waits until it answers on a new connection, which is its own from then on.
+    async fn up_again(&self, limit: Duration) -> Result<Arc<dyn Transport>> {
+        let transport = self.bring_up(limit).answer().await?;
+        self.connection().replace(Arc::clone(&transport));
+        Ok(transport)
+    }
+
+    fn bring_up(&self, limit: Duration) -> BringUp<'_> {
+        BringUp {
+            instance: &self.shared.instance,
+            limit,
+            progress: &|_| {},
+            cancelled: &|| false,
+        }
+    }
+}
+
+/// The platform's name for a state that a test remembers: its own first state is not in its way.
+fn state(name: &str) -> Result<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
+        true => Ok(format!("test-{name}")),
+        false => Err(Error::new(
+            ErrorKind::Usage,
+            format!("{name:?} is no state's name: letters, digits, `-`, `_` and `.`"),
+        )),
+    }
+}

@@ -1,0 +1,148 @@
+//! The instances of a run's targets, from the pool that all processes of the machine share.
+//!
+//! Owns which sets there are, and how far the run is. Must not know who asks.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    BoxFuture, InstanceSet, Lease, PoolRun, Provisioner, ReadyInstance, Report, Request, Surplus,
+    instances::{Context, Source},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Deploys, leases and deletes the instances of one run. Used within a tokio runtime.
+pub struct PoolProvisioner {
+    context: Arc<Context>,
+    sets: Mutex<Vec<Arc<InstanceSet>>>,
+}
+
+impl PoolProvisioner {
+    /// No targets yet. Every instance that SSH reaches becomes a host in the file `ssh_config`; `progress` receives what
+    /// takes long.
+    pub fn new(
+        run: PoolRun,
+        ssh_config: &Path,
+        progress: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            context: Arc::new(Context::new(run, ssh_config, Box::new(progress))),
+            sets: Mutex::default(),
+        }
+    }
+
+    /// Adds the instances of a target.
+    pub fn add(&self, set: InstanceSet) -> Arc<InstanceSet> {
+        let set = Arc::new(set);
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.push(Arc::clone(&set));
+        set
+    }
+
+    /// The run, for the pool.
+    pub fn run(&self) -> &PoolRun {
+        &self.context.run
+    }
+
+    /// Begins to deploy what cases need and nobody asked for yet, without waiting for it.
+    pub fn begin_missing(&self, set: &Arc<InstanceSet>) {
+        set.begin_missing(&self.context);
+    }
+
+    /// Waits for one instance of a set; has it deployed where nobody did.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn ready(&self, set: &Arc<InstanceSet>, index: usize) -> Result<Arc<ReadyInstance>> {
+        set.ready(&self.context, index).await
+    }
+
+    /// Takes out the instances of a set that no remaining case needs and no lease has; none once the run is over.
+    pub fn take_surplus(&self, set: &Arc<InstanceSet>) -> Vec<Surplus> {
+        match self.context.is_cancelled() {
+            true => Vec::new(),
+            false => set.take_surplus(&self.context),
+        }
+    }
+
+    /// Deploys and waits give up: the run is over.
+    pub fn cancel(&self) {
+        self.context.cancel();
+    }
+
+    /// True if the run is over.
+    pub fn is_cancelled(&self) -> bool {
+        self.context.is_cancelled()
+    }
+
+    /// Waits give up: no more leases are given, but those of instances that are there and are asked for as such.
+    pub fn close(&self) {
+        self.context.close();
+    }
+
+    /// True while something is under way that nobody waits for: an instance is being deleted, say.
+    pub fn is_busy(&self) -> bool {
+        self.context.is_busy()
+    }
+
+    /// Notified when a lease ended, an instance came up or not, or something is not under way any more.
+    pub fn changed(&self) -> &Arc<Notify> {
+        &self.context.changed
+    }
+
+    /// Closes all connections.
+    pub fn disconnect(&self) {
+        self.context.disconnect_all();
+    }
+
+    /// As [`Provisioner::finish`]; with `reconcile` what dead runs left goes too.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub async fn clean_up(&self, keep: bool, reconcile: bool) -> Result<Report> {
+        let context = Arc::clone(&self.context);
+        let work = tokio::task::spawn_blocking(move || match reconcile {
+            true => context.run.finish_and_reconcile(keep),
+            false => context.run.finish(keep),
+        });
+        let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
+        let mut report = work.await.map_err(ended)??;
+        let released = self.context.released.lock();
+        report.add(std::mem::take(
+            &mut *released.unwrap_or_else(PoisonError::into_inner),
+        ));
+        Ok(report)
+    }
+
+    /// The sets that the wants of a request are served from.
+    fn sets_of(&self, request: &Request) -> Result<Vec<Arc<InstanceSet>>> {
+        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |want: &super::Want| {
+            let mut all = sets.iter().filter(|set| set.serves(want));
+            let same = all.clone().find(|set| set.instance == want.instance);
+            let set = same.or_else(|| all.next()).cloned();
+            set.ok_or_else(|| {
+                let message = format!("there is no target `{}`", want.target);
+                Error::new(ErrorKind::Unfit, message)
+            })
+        };
+        request.wants.iter().map(of).collect()
+    }
+}
+
+impl Provisioner for PoolProvisioner {
+    fn acquire(&self, request: Request) -> BoxFuture<'_, Result<Lease>> {
+        Box::pin(async move {
+            let source = Source::Sets(self.sets_of(&request)?);
+            self.context.acquire(&source, &request).await
+        })
+    }
+
+    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
+        Box::pin(self.clean_up(keep, true))
+    }
+}

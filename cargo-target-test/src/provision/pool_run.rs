@@ -1,0 +1,181 @@
+//! Has instances made, shared and deleted, for one run.
+//!
+//! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
+//! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
+//! broker does). Every call blocks and can be made from any thread.
+
+mod deploy;
+mod ensure;
+mod remove;
+mod report;
+
+pub use self::{
+    deploy::Preparer,
+    ensure::{Ensured, Wanted},
+    remove::{Scope, delete_all},
+    report::{Failure, Held, Report},
+};
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    platform::{Deployed, Platforms},
+    pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
+};
+use crate::{error::Result, failpoint};
+
+/// The run that a [`PoolRun`] works for.
+#[derive(Clone)]
+pub struct Run {
+    /// Unlike that of any other living run; becomes a file name.
+    pub id: String,
+    /// The workspace's root.
+    pub workspace: PathBuf,
+    /// The playbook; `None`: the embedded one.
+    pub playbook: Option<PathBuf>,
+    /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
+    pub platforms: Platforms,
+}
+
+/// Gets, leases and returns instances for one run. What it uses stays its own until [`PoolRun::finish`], or until
+/// the process ends in any way.
+pub struct PoolRun {
+    pool: Pool,
+    run: Run,
+    file: Mutex<RunFile>,
+    /// Every record that this run ever used.
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl PoolRun {
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// When the pool cannot be used, or a living run has this id.
+    pub fn new(pool: Pool, run: Run) -> Result<Self> {
+        let file = {
+            let _locked = pool.lock()?;
+            Mutex::new(RunFile::create(&pool.runs(), &run.id)?)
+        };
+        Ok(Self {
+            pool,
+            run,
+            file,
+            used: Mutex::default(),
+        })
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Leases instances that this run has ensured, all or none, if nobody asked before; fast and never waits.
+    /// A caller that waits keeps `ticket` between calls; it is its place in the queue, until dropped.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn try_lease(
+        &self,
+        request: &LeaseRequest,
+        ticket: &mut Option<Ticket>,
+    ) -> Result<TryLease> {
+        let mut locked = self.pool.lock()?;
+        pool::try_lease(&mut locked, &self.file(), request, ticket)
+    }
+
+    /// As [`PoolRun::try_lease`], without waiting for the pool; `None`: another has its lock.
+    ///
+    /// # Errors
+    /// As [`PoolRun::try_lease`].
+    pub fn try_lease_at_once(
+        &self,
+        request: &LeaseRequest,
+        ticket: &mut Option<Ticket>,
+    ) -> Result<Option<TryLease>> {
+        let Some(mut locked) = self.pool.try_lock()? else {
+            return Ok(None);
+        };
+        pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
+    }
+
+    /// Has an instance serve nobody again, for this cause. [`PoolRun::ensure`] then recycles it.
+    ///
+    /// # Errors
+    /// When the pool cannot be used. A record that is gone, or not ready, is no error.
+    pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
+        let mut locked = self.pool.lock()?;
+        if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
+            locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;
+            failpoint::point("record-dirty");
+        }
+        Ok(())
+    }
+
+    /// Notes how a ready instance is reached now.
+    ///
+    /// # Errors
+    /// When the pool cannot be used, or the instance is not ready.
+    pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
+        let event = Event::Moved(Box::new(deployed));
+        self.pool.lock()?.commit([(id.to_owned(), event)])
+    }
+
+    /// Kept instances of this workspace that this run never used: a renamed target's, for instance.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub fn unused_kept(&self) -> Result<Vec<Record>> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.pool.state()?;
+        let unused = state.records.values().filter(|record| {
+            record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
+        });
+        let mut unused: Vec<_> = unused.cloned().collect();
+        unused.sort_by_key(|record| (record.order.target.clone(), record.order.index));
+        Ok(unused)
+    }
+
+    /// The ids of the records that this run may lease.
+    ///
+    /// # Errors
+    /// When the pool cannot be read.
+    pub(super) fn serving(&self) -> Result<BTreeSet<String>> {
+        let state = self.pool.state()?;
+        let file = self.file();
+        let ready = |id: &&String| {
+            let record = state.records.get(*id);
+            record.is_some_and(|record| record.state == RecordState::Ready)
+        };
+        Ok(file.uses().iter().filter(ready).cloned().collect())
+    }
+
+    /// Claims records that exist, as they are: nobody deletes them as long as this run lives, and it may lease them.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub(super) fn claim_existing<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let _locked = self.pool.lock()?;
+        ids.into_iter().try_for_each(|id| self.claim(id))
+    }
+
+    /// Claims a record for this run. `pool.lock` is held.
+    fn claim(&self, id: &str) -> Result<()> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(id.to_owned());
+        self.file().add(id)
+    }
+
+    fn file(&self) -> MutexGuard<'_, RunFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

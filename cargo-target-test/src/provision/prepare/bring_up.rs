@@ -1,0 +1,271 @@
+//! Waiting for an instance to come up: after a boot, a reboot, a restart from outside, or a restore.
+//!
+//! Owns the pauses, the deadline and the proof of a reboot, another boot id. Must not know protocols or platforms: both
+//! are only asked.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time;
+
+use super::run::{SHORT, Shell};
+use crate::{
+    connect::{self, Reach, Transport, shell},
+    error::{Error, ErrorKind, Result},
+    provision::{
+        WaitNotice,
+        platform::{Deployed, DynPlatform, InstanceSpec},
+        pool::Record,
+    },
+};
+
+/// The first pause between two looks, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+/// How long the first knock waits for an answer, and the longest. One that came too early may never be answered, so
+/// its patience is lost when the machine is up a moment later.
+const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
+/// How often it is said that something is still waited for.
+const APART: Duration = Duration::from_secs(5);
+/// How many of a console's last lines are repeated.
+const LINES: usize = 12;
+
+/// A deployed instance: how it is reached, and what its platform knows it by.
+#[derive(Clone)]
+pub(crate) struct DeployedInstance {
+    pub(crate) name: String,
+    pub(crate) reach: Reach,
+    /// `None`: no platform of ours deployed it.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What a platform knows an instance by.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) platform: Arc<dyn DynPlatform>,
+    pub(crate) order: InstanceSpec,
+    pub(crate) deployed: Deployed,
+}
+
+impl DeployedInstance {
+    /// The instance of a record; `platform` is `None` where it is unknown.
+    pub(crate) fn of(record: &Record, platform: Option<&Arc<dyn DynPlatform>>) -> Result<Self> {
+        let deployed = record.deployed.as_ref().ok_or_else(|| {
+            let (name, state) = (record.name(), &record.state);
+            let message = format!("`{name}` is {state}: there is no way to it");
+            Error::new(ErrorKind::Infra, message)
+        })?;
+        let origin = platform.map(|platform| Origin {
+            platform: Arc::clone(platform),
+            order: record.order.clone(),
+            deployed: deployed.clone(),
+        });
+        Ok(Self {
+            name: record.name().to_owned(),
+            reach: deployed.reach.clone(),
+            origin,
+        })
+    }
+
+    /// A new connection to the instance.
+    pub(crate) fn connect(&self) -> Arc<dyn Transport> {
+        match &self.origin {
+            Some(origin) => origin.platform.connect(&origin.order, &origin.deployed),
+            None => connect::connect(&self.name, &self.reach),
+        }
+    }
+
+    /// The platform and what it knows the instance by.
+    pub(crate) fn origin(&self) -> Result<&Origin> {
+        self.origin.as_ref().ok_or_else(|| {
+            let message = format!("`{}` is of no platform that could do this", self.name);
+            Error::new(ErrorKind::Usage, message)
+        })
+    }
+
+    /// Has the platform do something, which blocks.
+    pub(crate) async fn act<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Origin) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let origin = self.origin()?.clone();
+        let acted = tokio::task::spawn_blocking(move || act(&origin)).await;
+        acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+    }
+
+    /// Fails if the platform sees that the instance does not live.
+    pub(crate) async fn check_alive(&self) -> Result<()> {
+        let Some(origin) = self.origin.clone() else {
+            return Ok(());
+        };
+        let alive = move || origin.platform.check_alive(&origin.order, &origin.deployed);
+        tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
+    }
+
+    /// The text on the console until now; `None` where there is none.
+    pub(crate) fn console(&self) -> Option<String> {
+        let origin = self.origin.as_ref()?;
+        let console = origin.platform.console(&origin.order)?;
+        // It is written when the machine first says something.
+        let text = std::fs::read(console).unwrap_or_default();
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The end of the console, to be put after an error; empty where there is none.
+    fn console_tail(&self) -> String {
+        let text = self.console().unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        match last.trim() {
+            "" => String::new(),
+            last => format!("; its console ends:\n{last}"),
+        }
+    }
+}
+
+/// A wait for an instance.
+pub(crate) struct BringUp<'a> {
+    /// The instance.
+    pub(crate) instance: &'a DeployedInstance,
+    /// How long the wait may take.
+    pub(crate) limit: Duration,
+    /// Receives what takes long.
+    pub(crate) progress: &'a (dyn Fn(&str) + Sync),
+    /// True if the instance is not wanted any more.
+    pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl BringUp<'_> {
+    /// Waits until the instance answers; returns a connection to it.
+    pub(crate) async fn answer(&self) -> Result<Arc<dyn Transport>> {
+        let mut tries = self.tries("an answer");
+        loop {
+            match self.knock(tries.knock()).await {
+                Ok(transport) => return Ok(transport),
+                Err(error) => tries.failed(error).await?,
+            }
+        }
+    }
+
+    async fn knock(&self, patience: Duration) -> Result<Arc<dyn Transport>> {
+        let transport = self.instance.connect();
+        transport.knock(patience).await?;
+        transport.probe(self.limit).await?;
+        Ok(transport)
+    }
+
+    /// Reboots the instance from inside and waits until it answers with another boot id; returns a shell with a new
+    /// connection. `refused` is the kind of the error where the instance cannot, or will not, reboot.
+    pub(crate) async fn reboot(&self, at: &Shell, refused: ErrorKind) -> Result<Shell> {
+        let reach = &self.instance.reach;
+        if let Reach::Local { .. } | Reach::Container { .. } = reach {
+            let name = &self.instance.name;
+            let message = format!("`{name}` shares this host's kernel, which is not rebooted");
+            return Err(Error::new(refused, message));
+        }
+        let before = boot_id(at).await?;
+        match at.run(&shell::reboot(), SHORT).await {
+            // It may end the connection before it says so.
+            Err(error) if error.kind() == ErrorKind::Infra => {}
+            Ok(ended) if shell::goes_down(&ended.exit) => {}
+            Ok(ended) => {
+                let accepted = ended.success().map(drop);
+                accepted.map_err(|error| Error::new(refused, error.chain()))?;
+            }
+            Err(error) => return Err(error),
+        }
+        let mut tries = self.tries("the end of the reboot");
+        loop {
+            match self.rebooted(at, &before, tries.knock()).await {
+                Ok(fresh) => return Ok(fresh),
+                Err(error) => tries.failed(error).await?,
+            }
+        }
+    }
+
+    async fn rebooted(&self, at: &Shell, before: &str, patience: Duration) -> Result<Shell> {
+        let transport = self.instance.connect();
+        transport.knock(patience).await?;
+        let fresh = Shell::new(transport, at.mark.clone());
+        match boot_id(&fresh).await? == before {
+            true => Err(Error::new(ErrorKind::Infra, "it is still up as it was")),
+            false => Ok(fresh),
+        }
+    }
+
+    /// Tries that end with the limit; the instance must live meanwhile.
+    pub(super) fn tries<'a>(&'a self, what: &'a str) -> Tries<'a> {
+        Tries {
+            bring_up: self,
+            what,
+            pause: Growing(PAUSES.0, PAUSES.1),
+            knock: Growing(KNOCKS.0, KNOCKS.1),
+            notice: WaitNotice::even(APART, APART),
+        }
+    }
+
+    pub(super) fn check_cancelled(&self) -> Result<()> {
+        match (self.cancelled)() {
+            true => Err(Error::new(ErrorKind::Infra, "cancelled")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Tries until it is so.
+pub(super) struct Tries<'a> {
+    bring_up: &'a BringUp<'a>,
+    what: &'a str,
+    pause: Growing,
+    knock: Growing,
+    notice: WaitNotice,
+}
+
+impl Tries<'_> {
+    /// How long the next knock waits for an answer.
+    fn knock(&mut self) -> Duration {
+        self.knock.next()
+    }
+
+    /// A try failed: pauses until the next one.
+    ///
+    /// # Errors
+    /// When it was the last one.
+    pub(super) async fn failed(&mut self, error: Error) -> Result<()> {
+        let BringUp {
+            instance,
+            limit,
+            progress,
+            ..
+        } = self.bring_up;
+        self.bring_up.check_cancelled()?;
+        instance.check_alive().await?;
+        let (what, waited) = (self.what, self.notice.waited());
+        if waited >= *limit {
+            let (name, limit) = (&instance.name, humantime::format_duration(*limit));
+            let (cause, console) = (error.chain(), instance.console_tail());
+            let message =
+                format!("waited {limit} for {what} of `{name}`, in vain: {cause}{console}");
+            return Err(Error::new(ErrorKind::Infra, message));
+        }
+        let words = format!("waits for {what} ({} s)", waited.as_secs());
+        if self.notice.is_due(&words) {
+            progress(&words);
+        }
+        time::sleep(self.pause.next()).await;
+        Ok(())
+    }
+}
+
+/// A time that grows to its limit.
+struct Growing(Duration, Duration);
+
+impl Growing {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 3 / 2).min(self.1);
+        now
+    }
+}
+
+async fn boot_id(at: &Shell) -> Result<String> {
+    at.run(shell::BOOT_ID, SHORT).await?.success()
+}

@@ -1,0 +1,267 @@
+//! What a provisioner is asked for: which machines, for whom, and what becomes of them after.
+//!
+//! Owns these words, and how often a wait is spoken of. Must not know how anything is provided.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::pool::Manual;
+use crate::plan::Needs;
+
+/// A request for machines, granted whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The machines; at least one want.
+    pub wants: Vec<Want>,
+    /// Who asks.
+    pub requester: Requester,
+    /// What becomes of the instances when the lease ends.
+    pub after: After,
+    /// What is done to have instances that are not there.
+    pub missing: Missing,
+    /// Receives what the request waits for.
+    pub notices: Notices,
+}
+
+impl Request {
+    /// Asks for one machine of a target, for this process.
+    #[must_use]
+    pub fn one(target: &str) -> Self {
+        Self {
+            wants: vec![Want::of(target)],
+            ..Self::default()
+        }
+    }
+}
+
+/// Instances of one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    /// The target's name.
+    pub target: String,
+    /// The hash of its definition, where a provisioner has several targets of that name.
+    pub hash: Option<String>,
+    /// The role in which the machines are leased.
+    pub role: Option<String>,
+    /// How many machines; at least 1.
+    pub count: usize,
+    /// Requirements that only an instance's facts can meet.
+    pub needs: Needs,
+    /// The name of the only instance that will do.
+    pub instance: Option<String>,
+    /// True if only instances will do that no test has used.
+    pub fresh: bool,
+    /// True if others may use the machines at the same time. Provisioners without shared leases give exclusive ones.
+    pub shared: bool,
+}
+
+impl Want {
+    /// One machine of a target.
+    #[must_use]
+    pub fn of(target: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            hash: None,
+            role: None,
+            count: 1,
+            needs: Needs::new(),
+            instance: None,
+            fresh: false,
+            shared: false,
+        }
+    }
+}
+
+/// The process that a lease is for.
+#[derive(Clone)]
+pub struct Requester {
+    /// Its id.
+    pub pid: u32,
+    /// What others read while it holds the lease: `smoke[alpha]`.
+    pub case: String,
+    /// Where a person holds the lease: asked whenever the lease might be granted, since its end counts from then.
+    pub by_hand: Option<Arc<dyn Fn() -> ByHand + Send + Sync>>,
+}
+
+/// A lease that a person holds for some time.
+#[derive(Clone, Debug)]
+pub struct ByHand {
+    /// As [`Requester::case`]: `lease of ann until 17:30`.
+    pub case: String,
+    /// Whose it is, and until when.
+    pub manual: Manual,
+}
+
+impl Requester {
+    /// This process.
+    #[must_use]
+    pub fn this_process(case: &str) -> Self {
+        Self {
+            pid: std::process::id(),
+            case: case.to_owned(),
+            by_hand: None,
+        }
+    }
+}
+
+impl Default for Requester {
+    fn default() -> Self {
+        Self::this_process("")
+    }
+}
+
+impl fmt::Debug for Requester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} {}", self.pid, self.case)
+    }
+}
+
+/// What becomes of instances before others get them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum After {
+    /// Nothing.
+    #[default]
+    Reuse,
+    /// They are recycled, for this cause.
+    Spend(String),
+    /// They are restored to the state before their first test; recycled for this cause where that is not possible.
+    Restore(String),
+}
+
+/// What is done to have instances that are not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Missing {
+    /// They are deployed, unless the provisioner was told to stop.
+    #[default]
+    Deploy,
+    /// Nothing: only those that are there will do, also when the provisioner was told to stop.
+    Refuse,
+}
+
+/// Receives what a request waits for.
+#[derive(Clone, Default)]
+pub struct Notices(Option<Arc<dyn Fn(&Notice) + Send + Sync>>);
+
+/// What a request waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// The target's name.
+    pub target: String,
+    /// `waiting for alpha: 2 of 2 leased (pid 4711 smoke[alpha], for 12 s)`.
+    pub text: String,
+    /// True if the wait is long, and nothing else tells of it.
+    pub is_long: bool,
+}
+
+impl Notices {
+    /// Passes every notice to `hear`.
+    pub fn new(hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    pub(super) fn hear(&self, notice: &Notice) {
+        if let Some(hear) = &self.0 {
+            hear(notice);
+        }
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "heard" } else { "unheard" })
+    }
+}
+
+/// Decides when a wait is worth a notice: not at once, not too often, and not twice in the same words.
+pub(crate) struct WaitNotice {
+    started: Instant,
+    /// When the next notice may come, counted from `started`.
+    next: Duration,
+    pace: Pace,
+    said: Option<String>,
+}
+
+/// How far notices are apart.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// By this time.
+    Even(Duration),
+    /// The next one comes after twice the time of this one.
+    Doubling,
+}
+
+impl WaitNotice {
+    /// The first notice comes after `first`, each further one after twice the time.
+    pub(crate) fn doubling(first: Duration) -> Self {
+        Self::new(first, Pace::Doubling)
+    }
+
+    /// The first notice comes after `first`, further ones `apart`.
+    pub(crate) fn even(first: Duration, apart: Duration) -> Self {
+        Self::new(first, Pace::Even(apart))
+    }
+
+    /// A notice comes whenever the words change.
+    pub(crate) fn on_change() -> Self {
+        Self::even(Duration::ZERO, Duration::ZERO)
+    }
+
+    fn new(first: Duration, pace: Pace) -> Self {
+        Self {
+            started: Instant::now(),
+            next: first,
+            pace,
+            said: None,
+        }
+    }
+
+    /// The time since the wait began.
+    pub(crate) fn waited(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// True if a notice may come now.
+    pub(crate) fn is_time(&self) -> bool {
+        self.waited() >= self.next
+    }
+
+    /// True if a notice is to come now: it may, and its words are new.
+    pub(crate) fn is_due(&mut self, words: &str) -> bool {
+        if !self.is_time() || self.said.as_deref() == Some(words) {
+            return false;
+        }
+        let waited = self.waited();
+        self.next = match self.pace {
+            Pace::Even(apart) => waited + apart,
+            Pace::Doubling => waited * 2,
+        };
+        self.said = Some(words.to_owned());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_notice_comes_when_its_words_change() {
+        let mut notice = WaitNotice::on_change();
+        let due = ["a", "a", "b", "a"].map(|words| notice.is_due(words));
+        assert_eq!(due, [true, false, true, true]);
+    }
+
+    #[test]
+    fn notices_are_apart() {
+        assert!(!WaitNotice::doubling(LONG).is_due("a"));
+        let mut notice = WaitNotice::even(Duration::ZERO, LONG);
+        assert_eq!([notice.is_due("a"), notice.is_due("b")], [true, false]);
+        let mut notice = WaitNotice::doubling(Duration::ZERO);
+        assert!(notice.is_due("a") && notice.next >= notice.started.elapsed() / 2);
+    }
+}
