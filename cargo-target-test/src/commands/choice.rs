@@ -155,7 +155,7 @@ impl Choice {
             chosen.contains(&(binary.id.clone(), name.to_owned()))
         };
         self.cases
-            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
+            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].info.name));
         self.plain
             .retain(|test| has(*test, &inventory.tests[*test].name));
     }
@@ -163,7 +163,7 @@ impl Choice {
     /// All that nextest chooses where nothing was asked for.
     fn unignored(&self) -> HashSet<(String, String)> {
         let (inventory, plan) = (&self.inventory, &self.plan);
-        let cases = (plan.cases.iter()).map(|case| (case.test, &case.name));
+        let cases = (plan.cases.iter()).map(|case| (case.test, &case.info.name));
         let plain = (plan.plain.iter()).map(|test| (*test, &inventory.tests[*test].name));
         cases
             .chain(plain)
@@ -269,7 +269,7 @@ impl Choice {
     pub fn case_names(&self) -> Vec<(String, String)> {
         let name = |case: &plan::Case| {
             let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            (binary.path.to_string(), case.name.clone())
+            (binary.path.to_string(), case.info.name.clone())
         };
         self.chosen_cases().map(name).collect()
     }
@@ -295,7 +295,7 @@ impl Choice {
             }
         };
         self.chosen_cases()
-            .for_each(|case| add(case.test, &case.name));
+            .for_each(|case| add(case.test, &case.info.name));
         self.plain
             .iter()
             .for_each(|test| add(*test, &self.inventory.tests[*test].name));

@@ -66,11 +66,15 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     report.add(broker.take_released());
     let ended = Ended { status, interrupts };
     let outcomes = broker.take_outcomes();
+    let skipped = choice.skipped(&args.tests.nextest).into_iter();
+    let skipped: Vec<_> = skipped
+        .map(|(case, reason)| format!("{case}: {reason}"))
+        .collect();
     let results = Results {
         ended: &ended,
         outcomes: &outcomes,
         cases: &choice.case_names(),
-        skipped: &choice.skipped(&args.tests.nextest),
+        skipped: &skipped,
         used: &supplies
             .values()
             .map(|supply| supply.used())

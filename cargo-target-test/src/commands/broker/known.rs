@@ -63,7 +63,7 @@ impl Known {
                     return Ok(Found::Case(Arc::new(case(ask, metadata, target, supply))));
                 }
                 (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
-                (Err(reason), _) => reasons.push(reason),
+                (Err(reason), _) => reasons.push(reason.to_string()),
             }
         }
         let unfit = || no_target(ask, &setting.playbook.targets, &reasons);

@@ -32,13 +32,10 @@ impl Choice {
     fn order(&self) -> Order {
         let mut order = Order::new();
         for case in self.chosen_cases().filter(|case| case.rank != 0) {
-            let test = &self.inventory.tests[case.test];
-            let binary = self.inventory.binaries[test.binary].id.as_str();
-            let label = case.name[test.name.len()..].trim_matches(['[', ']']);
             let binaries = order.entry(case.rank).or_default();
-            let tests = binaries.entry(binary.to_owned()).or_default();
-            let labels = tests.entry(test.name.clone()).or_default();
-            labels.push(label.to_owned());
+            let tests = binaries.entry(case.info.binary_id.clone()).or_default();
+            let labels = tests.entry(case.info.test.clone()).or_default();
+            labels.extend(case.info.bracket());
         }
         order
     }

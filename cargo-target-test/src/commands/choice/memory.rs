@@ -31,7 +31,7 @@ impl Choice {
                 let binary = &self.inventory.binaries[test.binary];
                 let label = &self.setting.playbook.targets[case.target].label;
                 (
-                    (binary.path.as_str(), case.name.as_str()),
+                    (binary.path.as_str(), case.info.name.as_str()),
                     (&binary.id, &test.name, label),
                 )
             })

@@ -22,7 +22,7 @@ impl Choice {
         let mut names = Names::default();
         for case in self.chosen_cases() {
             let (path, entry) = self.entry(case, &supplies[&case.target], prefix);
-            names.insert(path, case.name.clone(), entry);
+            names.insert(path, case.info.name.clone(), entry);
         }
         for test in &self.plain {
             let (path, mut run) = self.how_to_run(*test, prefix);

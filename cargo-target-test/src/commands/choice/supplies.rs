@@ -67,7 +67,11 @@ impl Choice {
         let supply = Supply::new(wanted, spares, label, cost);
         for case in cases {
             let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            supply.expect((binary.path.as_str(), &case.name), case.count, spends(case));
+            supply.expect(
+                (binary.path.as_str(), &case.info.name),
+                case.count,
+                spends(case),
+            );
         }
         Ok(supply)
     }
