@@ -4,8 +4,8 @@
 //! them. Must not lease or deploy anything.
 
 mod config;
-mod memory;
 mod names;
+mod release;
 mod reuse;
 mod runner;
 mod staging;
@@ -15,19 +15,20 @@ mod words;
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
 };
 
 use crate::{
     aggregate::history,
+    case::CaseInfo,
     cli::{Call, Global, NextestArgs, TestArgs},
     commands::setting::{self, Private, Setting},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Supply},
-        nextest::{Nextest, Stage, Words, stage},
+        nextest::{Nextest, Stage, Words, config::JunitConfig, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
@@ -57,8 +58,6 @@ pub struct Choice {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
-    /// Where the JUnit report goes.
-    pub junit: Option<PathBuf>,
     /// Cargo's configuration, as given on the command line.
     configs: Vec<OsString>,
 }
@@ -113,7 +112,6 @@ impl Choice {
             summary,
             stage,
             warnings,
-            junit: None,
             configs: args.configs().map(OsStr::to_owned).collect(),
         };
         choice.choose()?;
@@ -204,7 +202,7 @@ impl Choice {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn stage_run(&self, supplies: &Supplies) -> Result<()> {
+    pub fn stage_run(&self, supplies: &Supplies, junit: JunitConfig) -> Result<()> {
         let every = supplies
             .values()
             .flat_map(|supply| (0..supply.at_once).map(|index| deploy_name(supply, index)));
@@ -217,7 +215,7 @@ impl Choice {
             .list_chosen(&self.summary, &self.listing(), deploys)?;
         Ok(fs_err::write(
             self.stage.tool_config(),
-            self.tool_config(supplies).render(),
+            self.tool_config(supplies, junit).render(),
         )?)
     }
 
@@ -265,13 +263,22 @@ impl Choice {
         runner::users_runner(self.stage.triple(), configs)
     }
 
-    /// The chosen cases: paths of binaries, with names.
-    pub fn case_names(&self) -> Vec<(String, String)> {
-        let name = |case: &plan::Case| {
-            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            (binary.path.to_string(), case.info.name.clone())
-        };
-        self.chosen_cases().map(name).collect()
+    /// The chosen cases.
+    pub fn infos(&self) -> Vec<Arc<CaseInfo>> {
+        self.chosen_cases()
+            .map(|case| Arc::clone(&case.info))
+            .collect()
+    }
+
+    /// How many chosen tests run once, on the host.
+    pub fn count_on_host(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// The folder of what Cargo builds.
+    pub fn target_directory(&self) -> &Path {
+        let build = &self.summary.rust_build_meta;
+        build.target_directory.as_std_path()
     }
 
     fn is_debugged(&self) -> bool {

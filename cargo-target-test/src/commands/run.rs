@@ -2,10 +2,12 @@
 //!
 //! Owns the order of the steps. Must not know how any of them is done.
 
-use std::sync::Arc;
+mod reports;
+
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    aggregate::summary::Results,
+    aggregate::FanOut,
     cli::{Global, NextestArgs, RunArgs},
     commands::{
         choice::{Choice, Supplies},
@@ -13,12 +15,13 @@ use crate::{
     },
     error::Result,
     execute::{
-        broker::{Broker, Names},
+        broker::{Broker, CaseTable},
         session::{Ended, Session},
     },
     provision::{Provisioner, pool::Pool},
     ui,
 };
+use reports::Reports;
 
 /// Runs the chosen cases; returns the exit code.
 ///
@@ -39,8 +42,7 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.shell_on_failure {
         tests.nextest.fail_fast()?;
     }
-    let mut choice = Choice::make(global, &tests)?;
-    choice.junit = args.junit.as_ref().map(std::path::absolute).transpose()?;
+    let choice = Choice::make(global, &tests)?;
     if let Some(error) = choice.misspelt_verb(&args.tests.nextest) {
         return Err(error);
     }
@@ -49,12 +51,18 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let pool_directory = setting::pool_directory(global)?;
+    let pool = Pool::open(&pool_directory)?;
     let provisioner = Arc::new(Provisioner::new(pool, choice.setting.run_info())?);
+    let reports = Reports::new(&choice, args, &provisioner.run().id)?;
     let supplies = choice.supplies(&provisioner)?;
-    choice.stage_run(&supplies)?;
+    choice.stage_run(&supplies, reports.nextest_config())?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(names(&choice, &supplies, args)?)?;
+    let fan_out = FanOut::start(reports.aggregators(&pool_directory)?)?;
+    let sink = fan_out.sink();
+    reports.begin(&sink);
+    let table = case_table(&choice, &supplies, args, reports.output())?;
+    let broker = session.broker(table, sink.clone())?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
@@ -62,37 +70,33 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
         session.wait_for(broker.open_shells());
     }
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
-    let (status, mut report) = (ran?.status, report?);
-    report.add(broker.take_released());
-    let ended = Ended { status, interrupts };
-    let outcomes = broker.take_outcomes();
-    let skipped = choice.skipped(&args.tests.nextest).into_iter();
-    let skipped: Vec<_> = skipped
-        .map(|(case, reason)| format!("{case}: {reason}"))
-        .collect();
-    let results = Results {
-        ended: &ended,
-        outcomes: &outcomes,
-        cases: &choice.case_names(),
-        skipped: &skipped,
-        used: &supplies
-            .values()
-            .map(|supply| supply.used())
-            .collect::<Vec<_>>(),
-        report: &report,
-    };
-    results.print();
-    choice.remember(&setting::pool_directory(global)?, &outcomes);
-    Ok(results.exit_code())
+    let ended = ran.and_then(|ended| {
+        let mut report = report?;
+        report.add(broker.take_released());
+        let status = ended.status;
+        Ok((Ended { status, interrupts }, report))
+    });
+    let code = ended.map(|(ended, report)| {
+        let used = supplies.values().map(|supply| supply.used());
+        reports.end(&sink, &fan_out.tally(), &ended, used, report)
+    });
+    fan_out.finish();
+    code
 }
 
-/// What the broker is told.
-fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
-    let mut names = choice.names(supplies, &choice.users_runner()?)?;
-    names.set_captured(!args.tests.nextest.has("no-capture"));
-    names.set_holds_failed(args.shell_on_failure);
-    names.set_releases(choice.may_release(args));
-    Ok(names)
+/// The cases, for the broker.
+fn case_table(
+    choice: &Choice,
+    supplies: &Supplies,
+    args: &RunArgs,
+    output: PathBuf,
+) -> Result<CaseTable> {
+    let mut table = choice.case_table(supplies, &choice.users_runner()?)?;
+    table.set_captured(!args.tests.nextest.has("no-capture"));
+    table.set_holds_failed(args.shell_on_failure);
+    table.set_releases(choice.may_release(args));
+    table.set_output(output);
+    Ok(table)
 }
 
 /// A case that is debugged has its instances before.

@@ -24,12 +24,13 @@ use tokio::{
 use crate::{
     connect::{LiveConnection, ssh_file::SshHosts},
     error::{Error, ErrorKind, Result},
-    execute::outcome::Outcome,
     provision::{Provisioner, Report},
+    run_event::{Attempt, Sink},
     ui,
 };
 
 mod case;
+pub mod case_table;
 mod connection;
 mod demand;
 mod failed;
@@ -37,7 +38,6 @@ mod fixtures;
 mod held;
 mod lending;
 mod make;
-pub mod names;
 mod release;
 mod restore;
 mod session;
@@ -46,10 +46,10 @@ pub mod supply;
 mod usage;
 
 use case::Start;
+pub use case_table::{CaseTable, LeasingCase, Runnable};
 use connection::{Connection, request_failure};
 use failed::Failed;
 use held::{End, Held};
-pub use names::{Case, Entry, Names};
 pub use supply::Supply;
 pub use usage::Used;
 
@@ -80,11 +80,14 @@ pub(crate) struct Core {
     provisioner: Arc<Provisioner>,
     directory: PathBuf,
     run: String,
-    names: Names,
+    names: CaseTable,
+    /// What happens is told here.
+    pub(crate) sink: Sink,
+    /// The attempts that have a lease, by lease.
+    attempts: Mutex<HashMap<String, Attempt>>,
     lookup: Option<Box<standalone::Lookup>>,
     lines: Mutex<HashMap<String, Arc<LiveConnection>>>,
     leases: Mutex<HashMap<String, Arc<Held>>>,
-    outcomes: Mutex<Vec<Outcome>>,
     /// When it is next worth a word that cases wait for a target.
     waiting: Mutex<HashMap<String, Instant>>,
     ssh_hosts: SshHosts,
@@ -112,8 +115,9 @@ impl Broker {
     pub fn start(
         directory: &Path,
         provisioner: Arc<Provisioner>,
-        names: Names,
+        names: CaseTable,
         lookup: Option<Box<standalone::Lookup>>,
+        sink: Sink,
     ) -> Result<Self> {
         let releases = names.releases();
         let core = Arc::new(Core {
@@ -121,10 +125,11 @@ impl Broker {
             provisioner,
             directory: directory.to_owned(),
             names,
+            sink,
+            attempts: Mutex::default(),
             lookup,
             lines: Mutex::default(),
             leases: Mutex::default(),
-            outcomes: Mutex::default(),
             waiting: Mutex::default(),
             ssh_hosts: SshHosts::default(),
             counter: AtomicU64::new(0),
@@ -214,11 +219,6 @@ impl Broker {
     pub fn take_released(&self) -> Report {
         std::mem::take(&mut lock(&self.core.released))
     }
-
-    /// What came of each attempt so far; taken.
-    pub fn take_outcomes(&self) -> Vec<Outcome> {
-        std::mem::take(&mut lock(&self.core.outcomes))
-    }
 }
 
 impl Core {
@@ -256,12 +256,6 @@ impl Core {
     fn forget(&self, held: &Held) {
         lock(&self.leases).remove(&held.id);
         self.changed.notify_waiters();
-    }
-
-    fn record(&self, mut outcome: Outcome) {
-        // A test says itself why it is skipped, and a runner may have been told less than is known by now.
-        outcome.redact();
-        lock(&self.outcomes).push(outcome);
     }
 
     /// What a case waits for, once in a while for each target.
@@ -306,6 +300,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 name,
                 attempt,
                 attempts,
+                stress_index,
             },
             _,
         )) => {
@@ -314,6 +309,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 name,
                 attempt,
                 last: attempt >= attempts,
+                stress_index,
             };
             case::serve(core, &mut connection, pid, start).await
         }

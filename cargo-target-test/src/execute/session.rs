@@ -16,11 +16,12 @@ use std::{
 
 use tokio::{runtime::Runtime, signal::unix::SignalKind, time::Instant};
 
-use super::broker::{Broker, Names, standalone::Lookup};
+use super::broker::{Broker, CaseTable, standalone::Lookup};
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
     provision::{Provisioner, Report},
+    run_event::Sink,
     ui,
 };
 use signals::Signals;
@@ -66,9 +67,10 @@ impl Session {
     ///
     /// # Errors
     /// As [`Broker::start`].
-    pub fn broker(&self, names: Names) -> Result<Broker> {
+    pub fn broker(&self, names: CaseTable, sink: Sink) -> Result<Broker> {
         let _inside = self.runtime().enter();
-        Broker::start(&self.directory, Arc::clone(&self.provisioner), names, None)
+        let provisioner = Arc::clone(&self.provisioner);
+        Broker::start(&self.directory, provisioner, names, None, sink)
     }
 
     /// Starts a broker for tests that come by themselves.
@@ -80,8 +82,9 @@ impl Session {
         Broker::start(
             &self.directory,
             Arc::clone(&self.provisioner),
-            Names::default(),
+            CaseTable::default(),
             Some(lookup),
+            Sink::discard(),
         )
     }
 

@@ -11,11 +11,12 @@ use std::{
 use target_fixtures::{env, metadata::Metadata, wire::Run};
 
 use crate::{
+    case::{CaseInfo, RunsOn},
     cli::Global,
     commands::setting::Setting,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        Case, Supply,
+        LeasingCase, Supply,
         standalone::{Ask, Found},
     },
     inventory, plan,
@@ -112,10 +113,18 @@ fn declared(setting: &Setting, own: Option<Metadata>, test: &str) -> Option<Meta
 }
 
 /// The one case of a test that asks for itself.
-fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<Supply>) -> Case {
+fn case(
+    ask: &Ask,
+    metadata: Option<Metadata>,
+    target: &Target,
+    supply: Arc<Supply>,
+) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
-    Case {
+    // It was started by its own name.
+    let info = CaseInfo::new(&ask.binary, &ask.test, RunsOn::Any, None, None);
+    LeasingCase {
+        info: Arc::new(info),
         supply,
         count: metadata.count.unwrap_or(1),
         full_name: ask.test.clone(),

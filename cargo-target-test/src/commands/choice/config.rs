@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Choice, Supplies};
 use crate::execute::nextest::{
     ToolConfig,
-    config::{Declared, Order},
+    config::{Declared, JunitConfig, Order},
 };
 
 impl Choice {
-    pub(super) fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
+    pub(super) fn tool_config(&self, supplies: &Supplies, junit: JunitConfig) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let instances: usize = supplies.values().map(|supply| supply.at_once).sum();
         let ordinary = (!self.plain.is_empty()).then_some(cores);
@@ -24,7 +24,7 @@ impl Choice {
             ordinary,
             declared: self.declared(),
             order: self.order(),
-            junit: self.junit.clone(),
+            junit: Some(junit),
         }
     }
 

@@ -66,9 +66,8 @@ impl Choice {
         let spares = wanted.len().saturating_sub(need as usize);
         let supply = Supply::new(wanted, spares, label, cost);
         for case in cases {
-            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
             supply.expect(
-                (binary.path.as_str(), &case.info.name),
+                (&case.info.binary_id, &case.info.name),
                 case.count,
                 spends(case),
             );

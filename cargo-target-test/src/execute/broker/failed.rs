@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Broker, Case, Core,
+    Broker, Core, LeasingCase,
     case::{Start, environment},
     held::{End, Held},
     lock,
@@ -26,7 +26,7 @@ pub(super) struct Failed {
 
 impl Core {
     /// Whether the instances of a case that failed for good are to stay.
-    pub(super) fn stays(&self, case: &Case, start: &Start, end: End) -> bool {
+    pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: End) -> bool {
         let failed = end == End::Failed && start.last && case.run.expect_fail.is_none();
         self.names.holds_failed() && failed
     }
@@ -34,7 +34,7 @@ impl Core {
     /// Has the instances of a failed case stay leased; none of them is lost.
     pub(super) fn keep_failed(
         &self,
-        case: &Case,
+        case: &LeasingCase,
         start: &Start,
         held: Arc<Held>,
     ) -> Option<String> {
