@@ -65,8 +65,9 @@ impl RunFolder {
 fn remove_old(runs: &Path) {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let age = |folder: &Path| {
-        let lock = folder.join(LOCK).metadata();
-        lock.and_then(|lock| lock.modified())
+        // One that is being made has no lock yet.
+        let made = folder.join(LOCK).metadata().or_else(|_| folder.metadata());
+        made.and_then(|made| made.modified())
             .unwrap_or(SystemTime::UNIX_EPOCH)
     };
     let mut folders: Vec<_> = folders

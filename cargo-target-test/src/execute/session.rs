@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, signal::unix::SignalKind, time::Instant};
 
 use super::broker::{Broker, CaseTable, standalone::Lookup};
 use crate::{
+    case::verdict::EXIT_INTERRUPTED,
     error::{Error, ErrorKind, Result},
     process,
     provision::{Provisioner, Report},
@@ -153,7 +154,7 @@ impl Session {
             process::kill_scripts();
             Err(Error::new(ErrorKind::Infra, left)
                 .with_hint("`cargo target-test --delete-targets` deletes what is left")
-                .with_exit_code(130))
+                .with_exit_code(EXIT_INTERRUPTED.into()))
         })
     }
 

@@ -32,6 +32,7 @@ use crate::{
     connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
     run_event::{Attempt, RunEventKind},
+    secret::redacted,
 };
 use feed::{Fed, InputFeed};
 use transfer::Way;
@@ -177,6 +178,17 @@ async fn on_instance(
             }
         }
     };
+    if let (Request::Exec { command, .. }, Ok(Reply::Exited { exit, millis })) =
+        (request, &answered)
+    {
+        core.sink.emit(RunEventKind::RemoteCommand {
+            instance: at.record.name().to_owned(),
+            lease: held.id.clone(),
+            command: redacted(&command.text()).into_owned(),
+            took: Duration::from_millis(*millis),
+            exit: exit.clone(),
+        });
+    }
     Ok(match answered {
         Ok(reply) => {
             at.line.heard();
