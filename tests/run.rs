@@ -8,6 +8,8 @@ mod ending;
 mod entries;
 /// Names of the real world.
 mod names;
+/// JUnit, the feed, output files.
+mod reports;
 /// Filters and partitions.
 mod selection;
 /// Verdicts and exit codes.

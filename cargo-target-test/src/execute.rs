@@ -2,6 +2,16 @@
 
 pub mod broker;
 pub mod nextest;
-pub mod outcome;
+pub mod run_folder;
 pub mod runner;
 pub mod session;
+
+use std::path::{Path, PathBuf};
+
+/// The file that keeps one stream of an attempt's output: `stdout` or `stderr`.
+pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {
+    let mut path = output.as_os_str().to_owned();
+    path.push(".");
+    path.push(stream);
+    path.into()
+}

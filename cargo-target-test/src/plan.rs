@@ -17,13 +17,19 @@ pub use criteria::is_named;
 pub use durations::Durations;
 pub use matrix::build;
 pub use needs::{Needs, asked, met};
-pub use notes::{ON_HOST, SEE_LIST, skipped, unmatched};
+pub use notes::{PlanNote, skipped, unmatched};
 pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;
 pub use select::{everywhere, exact_names, expected_failure, fits, missed, skip_reason};
 
-use crate::playbook::{Expression, Override, Rule, Select};
+use std::sync::Arc;
+
+use crate::{
+    case::{CaseInfo, RunsOn, reason::ExclusionReason},
+    inventory::Inventory,
+    playbook::{Expression, Override, Rule, Select},
+};
 
 /// What decides which cases there are and when they start.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +78,8 @@ pub struct Plan {
     pub plain: Vec<usize>,
     /// What is left out, by test.
     pub excluded: Vec<Exclusion>,
-    /// What a user should know, a sentence each.
-    pub notes: Vec<String>,
+    /// What a user should know.
+    pub notes: Vec<PlanNote>,
     /// Requirements that nothing can meet, a sentence each.
     pub impossible: Vec<String>,
     /// What can hardly be meant, a sentence each.
@@ -83,8 +89,8 @@ pub struct Plan {
 /// One test on one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// `smoke[alpha]`
-    pub name: String,
+    /// The case, as everything after the plan knows it.
+    pub info: Arc<CaseInfo>,
     /// An index into the inventory's tests.
     pub test: usize,
     /// An index into the playbook's targets.
@@ -104,10 +110,22 @@ pub struct Exclusion {
     pub test: usize,
     /// An index into the playbook's targets; `None`: any target.
     pub target: Option<usize>,
-    /// A fragment: ``needs 2 instances, `alpha` has 1``.
-    pub reason: String,
-    /// Whether it cannot run there, or says itself that it is skipped; otherwise it is not asked for.
-    pub unfit: bool,
+    /// The reason: ``needs 2 instances, `alpha` has 1``.
+    pub reason: ExclusionReason,
+}
+
+/// The identity of a test that has no case: it runs on the host, or nowhere.
+pub fn host_case(inventory: &Inventory, test: usize) -> Arc<CaseInfo> {
+    let test = &inventory.tests[test];
+    let metadata = test.metadata.clone().map(Arc::new);
+    let binary = &inventory.binaries[test.binary].id;
+    Arc::new(CaseInfo::new(
+        binary,
+        &test.name,
+        RunsOn::Host,
+        None,
+        metadata,
+    ))
 }
 
 #[cfg(test)]

@@ -268,6 +268,35 @@ pub enum RunEventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// The instances of a target were used by the run.
+    TargetUsed {
+        /// The target's label.
+        target: String,
+        /// The number of instances.
+        instances: usize,
+        /// The time that they existed for the run, added up.
+        #[serde(with = "micros")]
+        time: Duration,
+        /// The target's cost.
+        cost: f64,
+    },
+    /// The run has cleaned up.
+    CleanedUp {
+        /// Instances that stay, as asked.
+        kept: Vec<String>,
+        /// Instances that were kept earlier and stay, since this run did not use them.
+        unused: Vec<String>,
+        /// Instances that interrupted runs had left, and that are gone now.
+        left: Vec<String>,
+        /// Instances that living processes use, and by whom.
+        held: Vec<InstanceNote>,
+        /// Instances that stay dirty, and the reasons.
+        dirty: Vec<InstanceNote>,
+        /// Instances of platforms that this tool does not know, and the tools that made them.
+        unknown: Vec<InstanceNote>,
+        /// Instances that could not be deleted, and the errors.
+        failed: Vec<InstanceNote>,
+    },
     /// A command ran on an instance.
     RemoteCommand {
         /// The instance.
@@ -324,6 +353,15 @@ impl RunEventKind {
             Self::AttemptOutput { .. } | Self::Console { .. } | Self::Progress { .. }
         )
     }
+}
+
+/// An instance, and something to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceNote {
+    /// The instance.
+    pub instance: String,
+    /// The note.
+    pub note: String,
 }
 
 /// One attempt of one case: with these, nextest's own report names a test exactly.

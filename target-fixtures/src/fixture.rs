@@ -9,9 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Target,
     error::{TargetError, skipped},
-    harness::Verdict,
     platform::{Platform, all_of},
-    verdict::SkipNow,
+    verdict::{SkipNow, TestEnd},
     wire::LONGEST,
 };
 
@@ -157,10 +156,10 @@ impl Failure {
     }
 
     /// What becomes of a test because of it.
-    pub fn verdict(self) -> Verdict {
+    pub fn verdict(self) -> TestEnd {
         match self {
-            Self::Skip(reason) => Verdict::Skip(reason),
-            Self::Error(text) => Verdict::Fail(text),
+            Self::Skip(reason) => TestEnd::Skip(reason),
+            Self::Error(text) => TestEnd::Fail(text),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     error::{ErrorKind, TargetError, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
-    verdict::{self, SkipNow},
+    verdict::{self, SkipNow, TestEnd},
     wire::{Request, TORN_DOWN},
 };
 
@@ -32,25 +32,25 @@ pub fn run(
     record: &'static [u8],
     path: &str,
     fixtures: &[&'static dyn Registered],
-    test: impl FnOnce(&Fixtures, &[Target]) -> Verdict,
-) -> Verdict {
+    test: impl FnOnce(&Fixtures, &[Target]) -> TestEnd,
+) -> TestEnd {
     // Linkers keep what code refers to.
     black_box(record);
     if let Some(order) = lease::tear_down(path) {
-        return order.map_or_else(Verdict::Fail, |order| tear_down(&order, path, fixtures));
+        return order.map_or_else(TestEnd::Fail, |order| tear_down(&order, path, fixtures));
     }
     let (targets, declared) = match lease::targets(path) {
         Ok(leased) => leased,
-        Err(error) if error.kind() == ErrorKind::Skip => return Verdict::Skip(error.to_string()),
-        Err(error) => return Verdict::Fail(format!("{error:?}")),
+        Err(error) if error.kind() == ErrorKind::Skip => return TestEnd::Skip(error.to_string()),
+        Err(error) => return TestEnd::Fail(format!("{error:?}")),
     };
     let Some(first) = targets.first() else {
-        return Verdict::Fail("infra: the lease has no instance".to_owned());
+        return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
     let fixtures = Fixtures::new(Some(first.clone()));
     let ended = caught(|| test(&fixtures, &targets));
     // Also after a panic; unless somebody is to see what failed as it is.
-    let failed = !matches!(&ended, Ok(Verdict::Skip(_))) && !is_success(&ended);
+    let failed = !matches!(&ended, Ok(TestEnd::Skip(_))) && !is_success(&ended);
     let stays = failed && std::env::var_os(env::STAYS).is_some();
     let torn = if stays { None } else { fixtures.tear_down() };
     let said = verdict::expected();
@@ -61,7 +61,7 @@ pub fn run(
     };
     let verdict = match (ended, torn) {
         (Ok(verdict), None) => verdict,
-        (Ok(Verdict::Exit(code)), Some(error)) if code == ExitCode::SUCCESS => Verdict::Fail(error),
+        (Ok(TestEnd::Exit(code)), Some(error)) if code == ExitCode::SUCCESS => TestEnd::Fail(error),
         (ended, Some(error)) => {
             eprintln!("{error}");
             ended.unwrap_or_else(|panic| resume_unwind(panic))
@@ -69,18 +69,18 @@ pub fn run(
         (Err(panic), None) => resume_unwind(panic),
     };
     match verdict {
-        Verdict::Skip(reason) => match first.skip(&reason) {
-            Ok(()) => Verdict::Skip(reason),
-            Err(error) => Verdict::Fail(format!("{error:?}")),
+        TestEnd::Skip(reason) => match first.skip(&reason) {
+            Ok(()) => TestEnd::Skip(reason),
+            Err(error) => TestEnd::Fail(format!("{error:?}")),
         },
         verdict => verdict,
     }
 }
 
 /// Ends a fixture that another process set up, which cannot any more or need not.
-fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered]) -> Verdict {
+fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered]) -> TestEnd {
     let Some(fixture) = fixture::find(fixtures, &order.name) else {
-        return Verdict::Fail(format!("the test takes no fixture `{}`", order.name));
+        return TestEnd::Fail(format!("the test takes no fixture `{}`", order.name));
     };
     let target = match &order.instance {
         None => None,
@@ -88,7 +88,7 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
             Ok((targets, _)) => targets
                 .into_iter()
                 .find(|target| target.instance() == instance),
-            Err(error) => return Verdict::Fail(format!("{error:?}")),
+            Err(error) => return TestEnd::Fail(format!("{error:?}")),
         },
     };
     match fixture.tear_down(&Fixtures::new(target), &order.state) {
@@ -98,18 +98,18 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
     }
 }
 
-fn is_success(ended: &Result<Verdict, Panic>) -> bool {
-    matches!(ended, Ok(Verdict::Exit(code)) if *code == ExitCode::SUCCESS)
+fn is_success(ended: &Result<TestEnd, Panic>) -> bool {
+    matches!(ended, Ok(TestEnd::Exit(code)) if *code == ExitCode::SUCCESS)
 }
 
 type Panic = Box<dyn Any + Send>;
 
 /// What a test came to; a panic is what it was.
-fn caught(test: impl FnOnce() -> Verdict) -> Result<Verdict, Panic> {
+fn caught(test: impl FnOnce() -> TestEnd) -> Result<TestEnd, Panic> {
     // What the test leaves half-done is not looked at again.
     match catch_unwind(AssertUnwindSafe(test)) {
         Err(panic) => match panic.downcast::<SkipNow>() {
-            Ok(skip) => Ok(Verdict::Skip(skip.0)),
+            Ok(skip) => Ok(TestEnd::Skip(skip.0)),
             Err(panic) => Err(panic),
         },
         ended => ended,
@@ -117,20 +117,20 @@ fn caught(test: impl FnOnce() -> Verdict) -> Result<Verdict, Panic> {
 }
 
 /// The verdict of a test that is expected to fail, by a panic too: a pass is then a failure.
-fn expected_to_fail(reason: &str, ended: Result<Verdict, Panic>) -> Result<Verdict, Panic> {
+fn expected_to_fail(reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
     Ok(match ended {
-        Ok(Verdict::Skip(reason)) => Verdict::Skip(reason),
-        Ok(Verdict::Exit(code)) if code == ExitCode::SUCCESS => {
-            Verdict::Fail(format!("passed, but is expected to fail: {reason}"))
+        Ok(TestEnd::Skip(reason)) => TestEnd::Skip(reason),
+        Ok(TestEnd::Exit(code)) if code == ExitCode::SUCCESS => {
+            TestEnd::Fail(format!("passed, but is expected to fail: {reason}"))
         }
         // An instance that is lost says nothing of what was expected.
-        Ok(Verdict::Fail(text)) if text.starts_with("infra: ") => Verdict::Fail(text),
+        Ok(TestEnd::Fail(text)) if text.starts_with("infra: ") => TestEnd::Fail(text),
         ended => {
-            if let Ok(failed @ Verdict::Fail(_)) = ended {
+            if let Ok(failed @ TestEnd::Fail(_)) = ended {
                 failed.print();
             }
             eprintln!("failed as expected: {reason}");
-            Verdict::Exit(ExitCode::SUCCESS)
+            TestEnd::Exit(ExitCode::SUCCESS)
         }
     })
 }
@@ -144,45 +144,6 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     match runtime {
         Ok(runtime) => runtime.block_on(test),
         Err(error) => panic!("cannot start tokio's runtime: {error}"),
-    }
-}
-
-/// How a test ended, short of a panic.
-#[derive(Debug)]
-#[must_use]
-pub enum Verdict {
-    /// As the author's value says.
-    Exit(ExitCode),
-    /// With an error, which is printed.
-    Fail(String),
-    /// It passes for the test harness; the broker knows why it is none.
-    Skip(String),
-}
-
-impl Verdict {
-    /// Prints what there is to say, for a test that must return nothing (`#[should_panic]`).
-    pub fn print(self) {
-        self.report();
-    }
-}
-
-impl Termination for Verdict {
-    fn report(self) -> ExitCode {
-        match self {
-            Self::Exit(code) => code,
-            Self::Fail(text) if text.starts_with("infra: ") => {
-                eprintln!("{text}");
-                ExitCode::FAILURE
-            }
-            Self::Fail(text) => {
-                eprintln!("Error: {text}");
-                ExitCode::FAILURE
-            }
-            Self::Skip(reason) => {
-                eprintln!("skip: {reason}");
-                ExitCode::SUCCESS
-            }
-        }
     }
 }
 
@@ -209,38 +170,38 @@ pub fn returned<R: Termination>(value: R) -> Returned<R> {
 /// The verdict of a `Result`, in which an error may be a skip.
 pub trait ViaResult {
     /// The verdict.
-    fn verdict(self) -> Verdict;
+    fn verdict(self) -> TestEnd;
 }
 
 /// The verdict of any other value; found after [`ViaResult`], since it takes a reference.
 pub trait ViaTermination {
     /// The verdict.
-    fn verdict(self) -> Verdict;
+    fn verdict(self) -> TestEnd;
 }
 
 impl<T: Termination, E: fmt::Debug> ViaResult for Returned<Result<T, E>> {
-    fn verdict(self) -> Verdict {
+    fn verdict(self) -> TestEnd {
         match self.0 {
             Some(Err(error)) => match skipped(&error) {
-                Some(reason) => Verdict::Skip(reason),
-                None => Verdict::Fail(format!("{error:?}")),
+                Some(reason) => TestEnd::Skip(reason),
+                None => TestEnd::Fail(format!("{error:?}")),
             },
-            Some(Ok(value)) => Verdict::Exit(value.report()),
-            None => Verdict::Exit(ExitCode::SUCCESS),
+            Some(Ok(value)) => TestEnd::Exit(value.report()),
+            None => TestEnd::Exit(ExitCode::SUCCESS),
         }
     }
 }
 
 impl<R: Termination> ViaTermination for &mut Returned<R> {
-    fn verdict(self) -> Verdict {
-        Verdict::Exit(self.0.take().map_or(ExitCode::SUCCESS, Termination::report))
+    fn verdict(self) -> TestEnd {
+        TestEnd::Exit(self.0.take().map_or(ExitCode::SUCCESS, Termination::report))
     }
 }
 
 impl Target {
     /// Has the broker know that the test failed as it said it would.
-    fn tell_expected(&self, reason: &str, ended: Result<Verdict, Panic>) -> Result<Verdict, Panic> {
-        if let Ok(Verdict::Exit(code)) = &ended
+    fn tell_expected(&self, reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
+        if let Ok(TestEnd::Exit(code)) = &ended
             && *code == ExitCode::SUCCESS
         {
             let reason = reason.to_owned();
@@ -265,37 +226,37 @@ mod tests {
 
     #[test]
     fn an_expected_failure_passes_and_a_pass_fails() {
-        let passed = |verdict| matches!(verdict, Verdict::Exit(code) if code == ExitCode::SUCCESS);
-        let of = |test: fn() -> Verdict| expected_to_fail("bug 7", caught(test)).expect("no panic");
-        assert!(passed(of(|| Verdict::Fail("no".to_owned()))));
-        assert!(passed(of(|| Verdict::Exit(ExitCode::FAILURE))));
+        let passed = |verdict| matches!(verdict, TestEnd::Exit(code) if code == ExitCode::SUCCESS);
+        let of = |test: fn() -> TestEnd| expected_to_fail("bug 7", caught(test)).expect("no panic");
+        assert!(passed(of(|| TestEnd::Fail("no".to_owned()))));
+        assert!(passed(of(|| TestEnd::Exit(ExitCode::FAILURE))));
         assert!(passed(of(|| panic!("as expected"))));
         assert!(matches!(
-            of(|| Verdict::Exit(ExitCode::SUCCESS)),
-            Verdict::Fail(text) if text.contains("bug 7")
+            of(|| TestEnd::Exit(ExitCode::SUCCESS)),
+            TestEnd::Fail(text) if text.contains("bug 7")
         ));
         assert!(matches!(
-            of(|| Verdict::Skip("x".to_owned())),
-            Verdict::Skip(_)
+            of(|| TestEnd::Skip("x".to_owned())),
+            TestEnd::Skip(_)
         ));
     }
 
     #[test]
     fn any_termination_gives_a_verdict() {
-        assert!(matches!(returned(()).verdict(), Verdict::Exit(code) if code == ExitCode::SUCCESS));
+        assert!(matches!(returned(()).verdict(), TestEnd::Exit(code) if code == ExitCode::SUCCESS));
         assert!(
-            matches!(returned(ExitCode::from(3)).verdict(), Verdict::Exit(code) if code == ExitCode::from(3))
+            matches!(returned(ExitCode::from(3)).verdict(), TestEnd::Exit(code) if code == ExitCode::from(3))
         );
         assert!(matches!(
             returned(Ok::<(), String>(())).verdict(),
-            Verdict::Exit(_)
+            TestEnd::Exit(_)
         ));
         assert!(
-            matches!(returned(Err::<(), _>("no")).verdict(), Verdict::Fail(text) if text == "\"no\"")
+            matches!(returned(Err::<(), _>("no")).verdict(), TestEnd::Fail(text) if text == "\"no\"")
         );
         let skipping: crate::Result<()> = Err(crate::skip("not here"));
         assert!(
-            matches!(returned(skipping).verdict(), Verdict::Skip(reason) if reason == "not here")
+            matches!(returned(skipping).verdict(), TestEnd::Skip(reason) if reason == "not here")
         );
     }
 }

@@ -294,6 +294,6 @@ pub mod __private {
             typed,
         },
         harness::*,
-        verdict::skip_now,
+        verdict::{TestEnd, skip_now},
     };
 }

@@ -1,8 +1,11 @@
-//! Verdicts that a test gives itself while it runs.
+//! Verdicts that a test gives itself, and the end that it comes to.
 //!
-//! Owns `skip!` and `expect_fail`. Must not know how a verdict is reported: the harness does.
+//! Owns `skip!`, `expect_fail` and how an end is told to the test harness. Must not know how the broker hears of it.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    process::{ExitCode, Termination},
+};
 
 thread_local! {
     /// Why the test on this thread says that it will fail.
@@ -37,6 +40,45 @@ pub fn skip_now(reason: String) -> ! {
 /// ```
 pub fn expect_fail(reason: impl Into<String>) {
     EXPECTED.set(Some(reason.into()));
+}
+
+/// How a test ended, short of a panic.
+#[derive(Debug)]
+#[must_use]
+pub enum TestEnd {
+    /// As the author's value says.
+    Exit(ExitCode),
+    /// With an error, which is printed.
+    Fail(String),
+    /// It passes for the test harness; the broker knows why it is none.
+    Skip(String),
+}
+
+impl TestEnd {
+    /// Prints what there is to say, for a test that must return nothing (`#[should_panic]`).
+    pub fn print(self) {
+        self.report();
+    }
+}
+
+impl Termination for TestEnd {
+    fn report(self) -> ExitCode {
+        match self {
+            Self::Exit(code) => code,
+            Self::Fail(text) if text.starts_with("infra: ") => {
+                eprintln!("{text}");
+                ExitCode::FAILURE
+            }
+            Self::Fail(text) => {
+                eprintln!("Error: {text}");
+                ExitCode::FAILURE
+            }
+            Self::Skip(reason) => {
+                eprintln!("skip: {reason}");
+                ExitCode::SUCCESS
+            }
+        }
+    }
 }
 
 /// What was said, taken.

@@ -4,8 +4,7 @@
 //! crate and the broker.
 //!
 //! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`Request`] or
-//! [`Reply`]) and a raw body. Only [`Request::Data`], [`Reply::Data`] and [`Request::Finished`]
-//! carry a body. A connection is used for one request at a time; a request may have several
+//! [`Reply`]) and a raw body. Only [`Request::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`] or [`Reply::Took`].
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ pub use result::{Measurement, SubResult, SubVerdict};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// What a process exits with that has torn a fixture down: a test harness also exits with 0 where it found no test.
 pub const TORN_DOWN: i32 = 84;
@@ -59,23 +58,26 @@ pub enum Request {
         /// How many attempts there are at most; 1 where nothing is tried again.
         #[serde(default)]
         attempts: u32,
+        /// nextest's iteration of a stress run, from 0; `None` in any other run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stress_index: Option<u32>,
     },
     /// A runner tells the process it started for the case; not answered.
     Started {
         /// The test process.
         pid: u32,
     },
-    /// A runner tells how the case ended; the body is the output (standard output, then standard
-    /// error). Answered by [`Reply::Done`] once it is recorded.
+    /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Done`]
+    /// once it is recorded.
     Finished {
         /// How the test process ended.
         exit: Exit,
         /// Whether the declared timeout ended it.
         timed_out: bool,
+        /// True if nextest or a user ended it.
+        interrupted: bool,
         /// How long the test process lived, in milliseconds.
         millis: u64,
-        /// How many bytes of the body are standard output.
-        stdout: usize,
     },
     /// A test process asks for the instances of its lease; answered by [`Reply::Leased`].
     Attach {
@@ -195,6 +197,10 @@ pub enum Request {
         /// Why, for people.
         reason: String,
     },
+    /// The test measured something; answered by [`Reply::Done`].
+    Record(Measurement),
+    /// The test reports one of many results; answered by [`Reply::Done`].
+    SubResult(SubResult),
     /// A test needs a fixture that others may share; answered, once nobody else is setting it up, by
     /// [`Reply::Fixture`] or [`Reply::Failed`]. Whoever gets no state sets it up, and says on the same connection
     /// [`Request::FixtureUp`] or [`Request::FixtureFailed`].

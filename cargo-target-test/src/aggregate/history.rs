@@ -1,29 +1,78 @@
 //! What is remembered of runs for the next ones: how long cases took.
 //!
 //! Owns the file beside the pool, one for each workspace. Must not know what is made of it. It is no state that
-//! anything depends on: what cannot be read is begun anew, what cannot be written is not missed.
+//! anything depends on: what cannot be read is begun anew.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 
+use super::Aggregator;
 use crate::{
+    case::{CaseInfo, verdict::Verdict},
     error::Result,
-    execute::outcome::{Outcome, Verdict},
     plan::Durations,
+    run_event::{RunEvent, RunEventKind},
 };
 
-/// How long one case took, for [`note`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timed<'a> {
+/// Remembers how long the cases of a run took.
+#[derive(Debug)]
+pub struct History {
+    pool: PathBuf,
+    workspace: PathBuf,
+    took: Vec<(Arc<CaseInfo>, Duration)>,
+}
+
+impl History {
+    /// The history of a workspace's runs on this pool.
+    pub fn new(pool: &Path, workspace: &Path) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            workspace: workspace.to_owned(),
+            took: Vec::new(),
+        }
+    }
+}
+
+impl Aggregator for History {
+    fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+        if let RunEventKind::AttemptEnded { attempt, result } = &event.kind
+            && matches!(result.verdict, Verdict::Pass | Verdict::Fail)
+            && !result.took.is_zero()
+        {
+            self.took.push((Arc::clone(&attempt.case), result.took));
+        }
+        Ok(())
+    }
+
+    /// Runs that end at once wait for each other. A pool on a full disk is no reason to complain of a run that is over.
+    fn finish(&mut self) -> Result<()> {
+        let timed = self.took.iter().filter_map(|(case, took)| {
+            Some(Timed {
+                binary: &case.binary_id,
+                test: &case.test,
+                label: case.runs_on.label()?,
+                seconds: took.as_secs_f64(),
+            })
+        });
+        let _ = note(&self.pool, &self.workspace, timed);
+        Ok(())
+    }
+}
+
+/// How long one case took.
+struct Timed<'a> {
     /// The binary's id.
-    pub binary: &'a str,
+    binary: &'a str,
     /// The test's name.
-    pub test: &'a str,
-    /// What stands in its brackets, without a repetition's number.
-    pub label: &'a str,
-    /// In seconds.
-    pub seconds: f64,
+    test: &'a str,
+    /// The text in its brackets, without a repetition's number.
+    label: &'a str,
+    seconds: f64,
 }
 
 /// The durations of a workspace's earlier runs on this pool.
@@ -32,15 +81,7 @@ pub fn read(pool: &Path, workspace: &Path) -> Durations {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-/// Notes what a run took. Runs that end at once wait for each other.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn note<'a>(
-    pool: &Path,
-    workspace: &Path,
-    all: impl IntoIterator<Item = Timed<'a>>,
-) -> Result<()> {
+fn note<'a>(pool: &Path, workspace: &Path, all: impl IntoIterator<Item = Timed<'a>>) -> Result<()> {
     let mut all = all.into_iter().peekable();
     if all.peek().is_none() {
         return Ok(());
@@ -64,11 +105,6 @@ pub fn note<'a>(
     serde_json::to_writer(&mut new, &durations).map_err(std::io::Error::from)?;
     new.persist(path).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// Whether an attempt says how long its case takes: it ran to its end.
-pub fn counts(outcome: &Outcome) -> bool {
-    matches!(outcome.verdict, Verdict::Pass | Verdict::Fail) && !outcome.took.is_zero()
 }
 
 fn file(pool: &Path, workspace: &Path) -> PathBuf {

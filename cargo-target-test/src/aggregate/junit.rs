@@ -1,166 +1,152 @@
-//! JUnit reports of several runs as one.
+//! The JUnit report: run events, joined with what only nextest knows.
 //!
-//! Owns how nextest's reports are put together. Must not know what its cases are.
+//! Owns the file. Infra is an error, a skip is skipped with its reason, and only a test's failure is a failure.
 
-use std::{fmt::Display, path::Path};
+mod entry;
+mod join;
+mod merge;
 
-use quick_junit::{Report, TestSuite};
-
-use crate::{
-    error::{Error, ErrorKind, Result},
-    secret::redacted,
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
-/// Puts nextest's reports together into `file`; then the parts are removed. One that is missing had no case.
-///
-/// # Errors
-/// When a file cannot be read or written, or is no report.
-pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<()> {
-    let parts: Vec<_> = parts.filter(|part| part.exists()).collect();
-    let mut whole = None;
-    for part in &parts {
-        let text = fs_err::read_to_string(part)?;
-        let report = Report::deserialize_from_str(&text).map_err(|error| bad(part, &error))?;
-        whole = Some(match whole {
-            Some(whole) => both(whole, report),
-            None => report,
-        });
-    }
-    let Some(whole) = whole else {
-        return Ok(());
-    };
-    let text = whole.to_string().map_err(|error| bad(file, &error))?;
-    fs_err::write(file, &*redacted(&text))?;
-    Ok(parts.into_iter().try_for_each(fs_err::remove_file)?)
+use quick_junit::Report;
+
+use super::{Aggregator, nextest_report::NextestReport};
+use crate::{
+    case::verdict::Verdict,
+    error::{Error, ErrorKind, Result},
+    run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
+    secret::redacted,
+};
+use entry::Entry;
+pub use merge::merge;
+
+/// The report's name, as nextest calls its own.
+const NAME: &str = "nextest-run";
+/// How much of the run's time may go into reports of a run that is not over: one part of so many.
+const SHARE: u32 = 20;
+
+/// Writes the report: while the run goes on, so that there is one if it is killed, and at its end.
+#[derive(Debug)]
+pub struct Junit {
+    file: PathBuf,
+    nextest: PathBuf,
+    since: SystemTime,
+    began: Instant,
+    entries: BTreeMap<Key, Entry>,
+    /// The earliest time of the next report of a run that is not over.
+    next: Instant,
 }
 
-fn bad(file: &Path, error: &dyn Display) -> Error {
-    let message = format!("the JUnit report `{}`: {error}", file.display());
-    Error::new(ErrorKind::Other, message)
-}
+/// Binary id, case name, iteration of a stress run.
+type Key = (String, String, Option<u32>);
 
-/// The reports of two runs that ran side by side: their counts add up, their times do not.
-fn both(mut one: Report, other: Report) -> Report {
-    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
-    one.time = one.time.max(other.time);
-    one.tests += other.tests;
-    one.failures += other.failures;
-    one.errors += other.errors;
-    one.skipped += other.skipped;
-    for suite in other.test_suites {
-        let mut suites = one.test_suites.iter_mut();
-        match suites.find(|same| same.name == suite.name) {
-            Some(same) => extend(same, suite),
-            None => one.test_suites.push(suite),
+impl Junit {
+    /// The report that goes to `file`; `nextest` is where nextest's own will be.
+    pub fn new(file: &Path, nextest: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            nextest: nextest.to_owned(),
+            since: SystemTime::now(),
+            began: Instant::now(),
+            entries: BTreeMap::new(),
+            next: Instant::now(),
         }
     }
-    one
+
+    fn entry(&mut self, attempt: &Attempt) -> &mut Entry {
+        let case = &attempt.case;
+        let key = (
+            case.binary_id.clone(),
+            case.name.clone(),
+            attempt.stress_index,
+        );
+        self.entries.entry(key).or_default()
+    }
+
+    /// The report of a run that is not over, at most once in a while.
+    fn write_early(&mut self) -> Result<()> {
+        let began = Instant::now();
+        if began >= self.next {
+            self.write(&self.from_events_alone())?;
+            self.next = Instant::now() + SHARE * began.elapsed();
+        }
+        Ok(())
+    }
+
+    fn from_events_alone(&self) -> Report {
+        let mut report = join::from_events(&self.entries);
+        report.set_time(self.began.elapsed());
+        report
+    }
+
+    fn write(&self, report: &Report) -> Result<()> {
+        let text = report.to_string().map_err(|error| {
+            let message = format!("failed to write the JUnit report `{}`", self.file.display());
+            Error::new(ErrorKind::Other, message).with_source(error)
+        })?;
+        let folder = self.file.parent().unwrap_or(Path::new("/"));
+        fs_err::create_dir_all(folder)?;
+        // Whoever reads it meanwhile gets a whole one.
+        let mut new = self.file.as_os_str().to_owned();
+        new.push(".new");
+        fs_err::write(&new, &*redacted(&text))?;
+        Ok(fs_err::rename(&new, &self.file)?)
+    }
 }
 
-/// A binary whose tests both ran is one suite.
-fn extend(one: &mut TestSuite, other: TestSuite) {
-    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
-    one.time = one.time.max(other.time);
-    one.tests += other.tests;
-    one.failures += other.failures;
-    one.errors += other.errors;
-    one.skipped += other.skipped;
-    one.test_cases.extend(other.test_cases);
+impl Aggregator for Junit {
+    fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+        match &event.kind {
+            RunEventKind::AttemptStarted { attempt, .. } => {
+                self.entry(attempt).started(attempt.number);
+            }
+            RunEventKind::AttemptEnded { attempt, result } => {
+                self.entry(attempt).ended(attempt.number, result);
+            }
+            RunEventKind::DeployShown {
+                attempt,
+                took,
+                verdict,
+                instance,
+            } => {
+                let result = AttemptResult {
+                    took: *took,
+                    instances: vec![instance.clone()],
+                    ..AttemptResult::new(verdict.clone())
+                };
+                self.entry(attempt).ended(attempt.number, &result);
+            }
+            RunEventKind::Skipped { case, reason } => {
+                let key = (case.binary_id.clone(), case.name.clone(), None);
+                let result = AttemptResult::new(Verdict::Skip(reason.clone()));
+                self.entries.entry(key).or_default().ended(1, &result);
+            }
+            _ => return Ok(()),
+        }
+        self.write_early()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let nextest = NextestReport::read(&self.nextest, self.since);
+        if let Ok(Some(nextest)) = nextest {
+            return self.write(&join::joined(nextest.0, &self.entries));
+        }
+        if !self.entries.is_empty() {
+            self.write(&self.from_events_alone())?;
+        }
+        // A report that is there and cannot be read is worth a word.
+        nextest.map(drop)
+    }
+}
+
+/// Seconds, as reports have them.
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As nextest writes it: one suite `same`, one of the part's own.
-    fn report(case: &str, failures: u32, time: &str) -> String {
-        format!(
-            r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="nextest-run" tests="3" failures="{failures}" errors="0" uuid="3286ead8-08a6-4035-8735-af41b4c994e6" timestamp="2026-01-02T03:04:05.678+00:00" time="{time}">
-    <testsuite name="same" tests="2" disabled="0" errors="0" failures="{failures}">
-        <testcase name="{case}" classname="same" timestamp="2026-01-02T03:04:05.678+00:00" time="0.5">
-            <failure type="test failure">a &lt; b &amp; &quot;c&quot;</failure>
-            <system-out>one
-two</system-out>
-        </testcase>
-        <testcase name="good" classname="same" time="0.1"/>
-    </testsuite>
-    <testsuite name="only-{case}" tests="1" disabled="0" errors="0" failures="0">
-        <testcase name="alone" classname="only" time="0.1"/>
-    </testsuite>
-</testsuites>
-"#
-        )
-    }
-
-    #[test]
-    fn counts_add_up_times_do_not_and_a_binary_is_one_suite() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let parts: Vec<_> = [("x", 1, "0.5"), ("y", 0, "1.25")]
-            .into_iter()
-            .map(|(case, failures, time)| {
-                let part = folder.path().join(case);
-                fs_err::write(&part, report(case, failures, time)).expect("a part");
-                part
-            })
-            .collect();
-        let (file, missing) = (folder.path().join("all.xml"), folder.path().join("none"));
-        let all = parts.iter().chain([&missing]).map(|part| part.as_path());
-        merge(&file, all).expect("merged");
-        assert!(parts.iter().all(|part| !part.exists()));
-        let text = fs_err::read_to_string(&file).expect("a report");
-        let merged = Report::deserialize_from_str(&text).expect("a report");
-        assert_eq!((merged.tests, merged.failures, merged.errors), (6, 1, 0));
-        assert_eq!(merged.time.map(|time| time.as_millis()), Some(1250));
-        let cases = |suite: &TestSuite| {
-            let cases = suite.test_cases.iter();
-            let names: Vec<_> = cases.map(|case| case.name.as_str().to_owned()).collect();
-            format!(
-                "{} {} {}: {}",
-                suite.name.as_str(),
-                suite.tests,
-                suite.failures,
-                names.join(" ")
-            )
-        };
-        let suites: Vec<_> = merged.test_suites.iter().map(cases).collect();
-        assert_eq!(
-            suites,
-            [
-                "same 4 1: x good y good",
-                "only-x 1 0: alone",
-                "only-y 1 0: alone"
-            ]
-        );
-        assert!(
-            text.contains("a &lt; b &amp; ") && text.contains("one\ntwo"),
-            "{text}"
-        );
-    }
-
-    /// What cannot be put together is still to be had.
-    #[test]
-    fn parts_stay_until_the_whole_is_there() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [good, bad] = ["good", "bad"].map(|name| folder.path().join(name));
-        fs_err::write(&good, report("x", 1, "0.5")).expect("a part");
-        fs_err::write(&bad, "<testsuites").expect("a part");
-        let (file, nowhere) = (
-            folder.path().join("all.xml"),
-            folder.path().join("none/all.xml"),
-        );
-        merge(&file, [good.as_path(), &bad].into_iter()).expect_err("no report");
-        merge(&nowhere, [good.as_path()].into_iter()).expect_err("no folder");
-        assert!(good.exists() && bad.exists() && !file.exists());
-    }
-
-    #[test]
-    fn what_is_no_report_is_named_and_stays() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (file, part) = (folder.path().join("all.xml"), folder.path().join("part"));
-        fs_err::write(&part, "<html>").expect("a part");
-        let error = merge(&file, [part.as_path()].into_iter()).expect_err("no report");
-        assert!(error.to_string().contains("part`"), "{error}");
-        assert!(part.exists() && !file.exists());
-    }
-}
+mod tests;

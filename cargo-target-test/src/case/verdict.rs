@@ -106,10 +106,10 @@ pub struct RunCounts {
     pub interrupted: bool,
     /// Entries that nextest counted as failed and that are not infra. Without nextest's report: failures that we saw.
     pub failed: usize,
-    /// Entries whose last attempt was infra.
+    /// Entries that nextest counted as failed and that are infra.
     pub infra: usize,
-    /// Iterations of a stress run that failed.
-    pub failed_iterations: usize,
+    /// True for a stress run whose counts are nextest's: it forgives an iteration that failed.
+    pub stress: bool,
     /// True if instances could not be deleted, or cases passed that were never seen.
     pub unaccounted: bool,
 }
@@ -126,8 +126,8 @@ impl RunCounts {
         };
         match code {
             EXIT_RUN_FAILED if self.failed == 0 && self.infra > 0 => EXIT_INFRA,
-            0 if self.failed_iterations > 0 => EXIT_RUN_FAILED,
-            0 if self.unaccounted => EXIT_INFRA,
+            0 if self.stress && self.failed > 0 => EXIT_RUN_FAILED,
+            0 if self.unaccounted || self.stress && self.infra > 0 => EXIT_INFRA,
             code => code,
         }
     }
@@ -289,6 +289,8 @@ mod tests {
             (run(0, 0, 0), 0),
             (run(100, 0, 1), 69),
             (run(100, 1, 1), 100),
+            // A limit with `on-timeout = "pass"`, say.
+            (run(0, 1, 0), 0),
             // What nextest calls a failure, and nobody calls infra, is one.
             (run(100, 0, 0), 100),
             (run(4, 0, 0), 4),
@@ -302,8 +304,8 @@ mod tests {
             ),
             (
                 RunCounts {
-                    failed_iterations: 1,
-                    ..run(0, 0, 0)
+                    stress: true,
+                    ..run(0, 1, 1)
                 },
                 100,
             ),

@@ -20,6 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     aggregate::junit,
+    case::verdict::worst,
     cli::{self, RunArgs},
     error::{Error, ErrorKind, Result},
     process, ui,
@@ -54,7 +55,7 @@ pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
             codes.extend(run.code()?);
         }
         if codes.len() == runs.len() {
-            break worst(&codes);
+            break worst(codes);
         }
         thread::sleep(POLL);
     };
@@ -173,19 +174,6 @@ fn pass_on(name: String, from: impl Read + Send + 'static) -> thread::JoinHandle
     })
 }
 
-/// The worst of some exit codes: an interrupt, then what went wrong otherwise, failures, infra.
-fn worst(codes: &[u8]) -> u8 {
-    let rank = |code: &u8| match code {
-        0 => 0,
-        4 => 1,
-        69 => 2,
-        100 => 3,
-        130 => 5,
-        _ => 4,
-    };
-    codes.iter().copied().max_by_key(rank).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,18 +185,5 @@ mod tests {
         let own = own_words(words.split(' ').map(OsString::from).collect());
         let own: Vec<_> = own.iter().filter_map(|word| word.to_str()).collect();
         assert_eq!(own.join(" "), "run -p x smoke -- --partitions");
-    }
-
-    #[test]
-    fn the_worst_code_counts() {
-        for (codes, expected) in [
-            (&[0, 0][..], 0),
-            (&[69, 0], 69),
-            (&[69, 100], 100),
-            (&[100, 101], 101),
-            (&[130, 78], 130),
-        ] {
-            assert_eq!(worst(codes), expected);
-        }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! Owns the order of the steps. Must not know how any of them is done.
 
-use std::sync::Arc;
+mod reports;
+
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    aggregate::summary::Results,
+    aggregate::FanOut,
     cli::{Global, NextestArgs, RunArgs},
     commands::partitions,
     error::{Error, Result},
     execute::{
-        broker::{Broker, Names},
+        broker::{Broker, CaseTable},
         session::{Ended, Session},
     },
     provision::{PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
@@ -20,6 +22,7 @@ use crate::{
     },
     ui,
 };
+use reports::Reports;
 
 /// Runs the chosen cases; returns the exit code.
 ///
@@ -48,10 +51,15 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     let pool_run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
     let ssh_config = Broker::ssh_config_in(choice.directory.path());
     let provisioner = Arc::new(PoolProvisioner::new(pool_run, &ssh_config, ui::live));
+    let reports = Reports::new(&choice, &provisioner.run().run().id)?;
     let supplies = choice.supplies(&provisioner)?;
-    choice.stage_run(&supplies)?;
+    choice.stage_run(&supplies, reports.nextest_config())?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
-    let broker = session.broker(names(&choice, &supplies)?)?;
+    let fan_out = FanOut::start(reports.aggregators()?)?;
+    let sink = fan_out.sink();
+    reports.begin(&sink);
+    let table = case_table(&choice, &supplies, reports.output())?;
+    let broker = session.broker(table, sink.clone())?;
     let ran = run_nextest(
         &choice,
         &supplies,
@@ -65,33 +73,27 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
         session.wait_for(broker.open_shells());
     }
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
-    let (status, report) = (ran?.status, report?);
-    let ended = Ended { status, interrupts };
-    let outcomes = broker.take_outcomes();
-    let results = Results {
-        ended: &ended,
-        outcomes: &outcomes,
-        cases: &choice.case_names(),
-        skipped: &choice.skipped(),
-        used: &supplies
-            .values()
-            .map(|supply| supply.used())
-            .collect::<Vec<_>>(),
-        report: &report,
-    };
-    results.print();
-    choice.remember(&outcomes);
-    Ok(results.exit_code())
+    let ended = ran.and_then(|ended| {
+        let status = ended.status;
+        Ok((Ended { status, interrupts }, report?))
+    });
+    let code = ended.map(|(ended, report)| {
+        let used = supplies.values().map(|supply| supply.used());
+        reports.end(&sink, &fan_out.tally(), &ended, used, report)
+    });
+    fan_out.finish();
+    code
 }
 
-/// What the broker is told.
-fn names(choice: &Selection, supplies: &Supplies) -> Result<Names> {
+/// The cases, for the broker.
+fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Result<CaseTable> {
     let args = &choice.run;
-    let mut names = choice.names(supplies, &choice.users_runner()?)?;
-    names.set_captured(!args.tests.nextest.has("no-capture"));
-    names.set_holds_failed(args.shell_on_failure);
-    names.set_releases(choice.may_release());
-    Ok(names)
+    let mut table = choice.case_table(supplies, &choice.users_runner()?)?;
+    table.set_captured(!args.tests.nextest.has("no-capture"));
+    table.set_holds_failed(args.shell_on_failure);
+    table.set_releases(choice.may_release());
+    table.set_output(output);
+    Ok(table)
 }
 
 /// A case that is debugged has its instances before.

@@ -23,25 +23,25 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result, one_line},
-    execute::outcome::Outcome,
     provision::{InstanceSet, LeaseEnd, Notice, PoolProvisioner, WaitNotice},
+    run_event::{Attempt, Sink},
     ui,
 };
 
 mod active_lease;
 mod case;
+pub mod case_table;
 mod connection;
 mod failed;
 mod fixtures;
-pub mod names;
 mod session;
 pub mod standalone;
 
 use active_lease::ActiveLease;
 use case::Start;
+pub use case_table::{CaseTable, LeasingCase, Runnable};
 use connection::{Connection, request_failure};
 use failed::Failed;
-pub use names::{Case, Entry, Names};
 
 /// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
 const SOCKET: &str = "s";
@@ -69,12 +69,16 @@ impl Drop for Serving {
 pub(crate) struct Core {
     provisioner: Arc<PoolProvisioner>,
     directory: PathBuf,
-    names: Names,
+    names: CaseTable,
+    /// Receives the run's events.
+    pub(crate) sink: Sink,
+    /// The attempts that have a lease, by lease.
+    attempts: Mutex<HashMap<String, Attempt>>,
     lookup: Option<Box<standalone::Lookup>>,
     leases: Mutex<HashMap<String, Arc<ActiveLease>>>,
-    outcomes: Mutex<Vec<Outcome>>,
     /// Notices that cases wait for a target, to all who look at the run.
     waiting: Mutex<HashMap<String, WaitNotice>>,
+    counter: AtomicU64,
     /// How much is under way that may have, or get, a lease.
     serving: AtomicU64,
     /// A lease ended, an instance came up or not, something is not under way any more.
@@ -93,18 +97,21 @@ impl Broker {
     pub fn start(
         directory: &Path,
         provisioner: Arc<PoolProvisioner>,
-        names: Names,
+        names: CaseTable,
         lookup: Option<Box<standalone::Lookup>>,
+        sink: Sink,
     ) -> Result<Self> {
         let core = Arc::new(Core {
             changed: Arc::clone(provisioner.changed()),
             provisioner,
             directory: directory.to_owned(),
             names,
+            sink,
+            attempts: Mutex::default(),
             lookup,
             leases: Mutex::default(),
-            outcomes: Mutex::default(),
             waiting: Mutex::default(),
+            counter: AtomicU64::new(0),
             serving: AtomicU64::new(0),
             failed: Mutex::default(),
             fixtures: Mutex::default(),
@@ -167,11 +174,6 @@ impl Broker {
         let busy = u64::from(self.core.provisioner.is_busy());
         self.core.serving.load(Ordering::Relaxed) + busy
     }
-
-    /// What came of each attempt so far; taken.
-    pub fn take_outcomes(&self) -> Vec<Outcome> {
-        std::mem::take(&mut lock(&self.core.outcomes))
-    }
 }
 
 impl Core {
@@ -186,12 +188,6 @@ impl Core {
     fn serving(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
         Serving(Arc::clone(self))
-    }
-
-    fn record(&self, mut outcome: Outcome) {
-        // A test says itself why it is skipped, and a runner may have been told less than is known by now.
-        outcome.redact();
-        lock(&self.outcomes).push(outcome);
     }
 
     /// What a case waits for, once in a while for each target.
@@ -250,6 +246,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 name,
                 attempt,
                 attempts,
+                stress_index,
             },
             _,
         )) => {
@@ -258,6 +255,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 name,
                 attempt,
                 last: attempt >= attempts,
+                stress_index,
             };
             case::serve(core, &mut connection, pid, start).await
         }

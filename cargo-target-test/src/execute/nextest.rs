@@ -23,7 +23,7 @@ mod users;
 
 pub use config::ToolConfig;
 pub use stage::{Listing, Stage};
-pub use users::users_filtersets;
+pub use users::{users_filtersets, users_junit};
 
 /// The oldest cargo-nextest that all this was tried on.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);

@@ -13,6 +13,7 @@ use std::{
 use target_fixtures::wire::{Exit, Failure, Run, Secret};
 
 use crate::{
+    case::verdict::{EXIT_FAILED, EXIT_INFRA, Evidence, Verdict, judge},
     error::{Error, ErrorKind, Result},
     execute::nextest::{DOUBLE_SPAWN, stage::listing_file},
     process, secret, ui,
@@ -22,7 +23,7 @@ mod broker;
 mod child;
 mod tees;
 
-use broker::{Broker, Told};
+use broker::{Broker, Position, Told};
 use child::{Ended, Output, Signals};
 
 /// What the hidden verb of the runner is called.
@@ -45,9 +46,6 @@ pub fn program() -> Result<PathBuf> {
     let beside = PathBuf::from(beside);
     Ok(if beside.is_file() { beside } else { ourselves })
 }
-
-/// Exit code of a case whose instance could not be had.
-const INFRA: u8 = 69;
 
 /// What nextest asked for.
 #[derive(Debug, PartialEq)]
@@ -124,7 +122,7 @@ impl Call {
             .to_string_lossy();
         let signals = Signals::catch()?;
         let mut broker = Broker::connect(&self.socket)?;
-        match broker.start(&self.binary, &name, attempt(), &signals)? {
+        match broker.start(&self.binary, &name, &position(), &signals)? {
             Told::Run(run) => {
                 for Secret { name, value } in &run.secrets {
                     secret::register(name, value);
@@ -137,6 +135,7 @@ impl Call {
                     Some(_) => Output::Redacted,
                 };
                 let command = self.command(at, &run);
+                let output = (output, run.output.as_deref());
                 let ended = child::run(command, limit, output, &signals, &mut broker)?;
                 match broker.finished(&ended) {
                     Some((text, code)) => Ok(print(&text, code)),
@@ -146,7 +145,7 @@ impl Call {
             Told::Print { text, code } => Ok(print(&text, code)),
             Told::Refused(failure) => {
                 infra(&failure);
-                Ok(INFRA)
+                Ok(EXIT_INFRA)
             }
         }
     }
@@ -173,11 +172,15 @@ impl Call {
     }
 }
 
-/// nextest's attempt, and how many there are at most.
-fn attempt() -> (u32, u32) {
+/// The place of this attempt in its run.
+fn position() -> Position {
     let number = |name| std::env::var(name).ok()?.parse().ok();
     let attempt = number("NEXTEST_ATTEMPT").unwrap_or(1);
-    (attempt, number("NEXTEST_TOTAL_ATTEMPTS").unwrap_or(attempt))
+    Position {
+        attempt,
+        attempts: number("NEXTEST_TOTAL_ATTEMPTS").unwrap_or(attempt),
+        stress_index: number("NEXTEST_STRESS_CURRENT"),
+    }
 }
 
 /// The exit code for nextest, after saying what a plain exit code does not.
@@ -185,35 +188,48 @@ fn verdict(ended: &Ended, run: &Run) -> u8 {
     for process in &ended.left {
         ui::note(format!("the test left {process} behind: killed"));
     }
-    if let Some(lost) = &ended.lost {
-        infra(lost);
-        return INFRA;
-    }
-    if ended.timed_out {
-        let limit = std::time::Duration::from_millis(run.timeout.unwrap_or_default());
-        ui::note(format!(
-            "timed out after {}",
-            humantime::format_duration(limit)
-        ));
-        return 1;
-    }
-    match (&ended.exit, &run.expect_fail) {
-        (Exit::Code(0), Some(reason)) => {
-            ui::note(format!("passed, but is expected to fail: {reason}"));
-            1
+    let expect_fail = run.expect_fail.as_deref();
+    let verdict = judge(&Evidence {
+        exit: Some(&ended.exit),
+        started: true,
+        timed_out: ended.timed_out,
+        interrupted: ended.interrupted,
+        expect_fail,
+        lost: ended.lost.as_ref().map(|lost| lost.message.as_str()),
+        ..Evidence::default()
+    });
+    match (verdict, &ended.exit, expect_fail) {
+        (Verdict::Infra(_), ..) => {
+            ended.lost.iter().for_each(infra);
+            EXIT_INFRA
         }
-        (_, Some(reason)) if !ended.interrupted => {
-            ui::note(format!("failed as expected: {reason}"));
+        (Verdict::Pass, Exit::Code(0), _) => 0,
+        (Verdict::Pass, _, reason) => {
+            ui::note(format!(
+                "failed as expected: {}",
+                reason.unwrap_or_default()
+            ));
             0
         }
-        (Exit::Code(code), _) => u8::try_from(*code).unwrap_or(1),
-        (Exit::Signal(name), _) => child::die_by(name),
+        _ if ended.timed_out => {
+            let limit = std::time::Duration::from_millis(run.timeout.unwrap_or_default());
+            let limit = humantime::format_duration(limit);
+            ui::note(format!("timed out after {limit}"));
+            EXIT_FAILED
+        }
+        (_, Exit::Code(0), Some(reason)) => {
+            ui::note(format!("passed, but is expected to fail: {reason}"));
+            EXIT_FAILED
+        }
+        (_, Exit::Code(0), None) => EXIT_FAILED,
+        (_, Exit::Code(code), _) => u8::try_from(*code).unwrap_or(EXIT_FAILED),
+        (_, Exit::Signal(name), _) => child::die_by(name),
     }
 }
 
 fn print(text: &str, code: i32) -> u8 {
     ui::raw(text);
-    u8::try_from(code).unwrap_or(INFRA)
+    u8::try_from(code).unwrap_or(EXIT_INFRA)
 }
 
 fn infra(failure: &Failure) {

@@ -16,11 +16,13 @@ use std::{
 
 use tokio::{runtime::Runtime, signal::unix::SignalKind, time::Instant};
 
-use super::broker::{Broker, Names, standalone::Lookup};
+use super::broker::{Broker, CaseTable, standalone::Lookup};
 use crate::{
+    case::verdict::EXIT_INTERRUPTED,
     error::{Error, ErrorKind, Result},
     process,
     provision::{PoolProvisioner, Report},
+    run_event::Sink,
     ui,
 };
 use signals::Signals;
@@ -66,9 +68,10 @@ impl Session {
     ///
     /// # Errors
     /// As [`Broker::start`].
-    pub fn broker(&self, names: Names) -> Result<Broker> {
+    pub fn broker(&self, names: CaseTable, sink: Sink) -> Result<Broker> {
         let _inside = self.runtime().enter();
-        Broker::start(&self.directory, Arc::clone(&self.provisioner), names, None)
+        let provisioner = Arc::clone(&self.provisioner);
+        Broker::start(&self.directory, provisioner, names, None, sink)
     }
 
     /// Starts a broker for tests that come by themselves.
@@ -80,8 +83,9 @@ impl Session {
         Broker::start(
             &self.directory,
             Arc::clone(&self.provisioner),
-            Names::default(),
+            CaseTable::default(),
             Some(lookup),
+            Sink::discard(),
         )
     }
 
@@ -152,7 +156,7 @@ impl Session {
             process::kill_scripts();
             Err(Error::new(ErrorKind::Infra, left)
                 .with_hint("`cargo target-test --delete-targets` deletes what is left")
-                .with_exit_code(130))
+                .with_exit_code(EXIT_INTERRUPTED.into()))
         })
     }
 

@@ -6,6 +6,7 @@ use target_fixtures::metadata::Metadata;
 
 use super::Choosing;
 use crate::{
+    case::reason::ExclusionReason,
     inventory::{Inventory, Test},
     playbook::{Expression, Rule, Target, Texts, matches},
 };
@@ -26,7 +27,7 @@ pub(super) enum Said {
     /// It is run so often.
     Run(u32),
     /// It is not; why.
-    Leave(String),
+    Leave(ExclusionReason),
 }
 
 impl<'a> Criteria<'a> {
@@ -65,13 +66,13 @@ impl<'a> Criteria<'a> {
         let (mut times, mut included) = (1, !self.includes);
         for (_, rule) in met {
             if rule.exclude {
-                return Said::Leave(format!("excluded by criteria `{rule}`"));
+                return Said::Leave(ExclusionReason::ExcludedBy(rule.to_string()));
             }
             included = true;
             times = times.max(rule.times.map_or(1, |times| times.0.get()));
         }
         if !included {
-            return Said::Leave("no criteria include it".to_owned());
+            return Said::Leave(ExclusionReason::NotIncluded);
         }
         let target = target.map(|(_, target)| target);
         match self
@@ -81,7 +82,7 @@ impl<'a> Criteria<'a> {
             .all(|one| holds(one, test, target))
         {
             true => Said::Run(times),
-            false => Said::Leave("`--criteria` does not hold for it".to_owned()),
+            false => Said::Leave(ExclusionReason::Criteria),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns which tests are multiplied, and the names of cases. Must not know how a target fits a test
 //! (`select` does), what criteria mean, nor in which order cases start.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use target_fixtures::metadata::Metadata;
 
@@ -15,6 +15,7 @@ use super::{
     select::{everywhere, expected_failure, fits, skip_reason},
 };
 use crate::{
+    case::{CaseInfo, RunsOn, reason::ExclusionReason},
     error::{Error, ErrorKind, Result},
     inventory::{Inventory, Test},
     playbook::{Select, Target},
@@ -45,6 +46,7 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
         criteria: &criteria,
         taken: bracketed(&plain),
         planned: 0,
+        declared: vec![None; inventory.tests.len()],
         plan: Plan::default(),
     };
     for (number, test) in plain {
@@ -99,17 +101,19 @@ struct Matrix<'a> {
     taken: Taken<'a>,
     /// How many cases there are, also beyond the most.
     planned: u64,
+    /// What tests with cases declare, shared by all cases of each.
+    declared: Vec<Option<Option<Arc<Metadata>>>>,
     plan: Plan,
 }
 
 impl Matrix<'_> {
     fn add_plain(&mut self, number: usize, test: &Test) {
         if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
-            return self.leave(number, None, reason, true);
+            return self.leave(number, None, reason);
         }
         match self.criteria.of(number, test, None) {
             Said::Run(_) => self.plan.plain.push(number),
-            Said::Leave(reason) => self.leave(number, None, reason, false),
+            Said::Leave(reason) => self.leave(number, None, reason),
         }
     }
 
@@ -147,9 +151,9 @@ impl Matrix<'_> {
                     loads.add(number, best, *times);
                     self.add(number, best, *times);
                 } else {
-                    let best = &self.targets[best].label;
-                    let reason = format!("any target will do, and runs on `{best}`");
-                    self.leave(number, Some(*target), reason, false);
+                    let chosen = self.targets[best].label.clone();
+                    let reason = ExclusionReason::OtherTarget { chosen };
+                    self.leave(number, Some(*target), reason);
                 }
             }
         }
@@ -158,7 +162,7 @@ impl Matrix<'_> {
     /// The targets that a test runs on, and how often; why it does not run on others is noted.
     fn fitting(&mut self, number: usize, test: &Test) -> Vec<(usize, u32)> {
         if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
-            self.leave(number, None, reason, true);
+            self.leave(number, None, reason);
             return Vec::new();
         }
         let mut fitting = Vec::new();
@@ -166,31 +170,32 @@ impl Matrix<'_> {
             let times = match self.criteria.of(number, test, Some((at, target))) {
                 Said::Run(times) => times,
                 Said::Leave(reason) => {
-                    self.leave(number, Some(at), reason, false);
+                    self.leave(number, Some(at), reason);
                     continue;
                 }
             };
             match self.times(test, target, times) {
                 Ok(()) => fitting.push((at, times)),
-                Err(reason) => self.leave(number, Some(at), reason, true),
+                Err(reason) => self.leave(number, Some(at), reason),
             }
         }
         fitting
     }
 
     /// Whether a test can run so often on a target.
-    fn times(&self, test: &Test, target: &Target, times: u32) -> std::result::Result<(), String> {
+    fn times(&self, test: &Test, target: &Target, times: u32) -> Result<(), ExclusionReason> {
         let metadata = test.metadata.as_ref();
         if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
-            return Err(format!("skip: {reason}"));
+            return Err(ExclusionReason::Declared(reason.to_owned()));
         }
         fits(metadata, target)?;
-        let taken = |name: &String| self.taken.contains(&(test.binary, name.as_str()));
-        let name = names(test, target, times).find(taken);
-        name.map_or(Ok(()), |name| {
-            Err(format!(
-                "another test of the binary is itself named `{name}`"
-            ))
+        if self.taken.is_empty() {
+            return Ok(());
+        }
+        let taken = |case: &CaseInfo| self.taken.contains(&(test.binary, case.name.as_str()));
+        let mut infos = infos(self.inventory, test, target, times);
+        infos.find(taken).map_or(Ok(()), |case| {
+            Err(ExclusionReason::NameTaken { name: case.name })
         })
     }
 
@@ -202,47 +207,60 @@ impl Matrix<'_> {
         }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
         let metadata = test.metadata.as_ref();
+        let declared = self.declared[number].get_or_insert_with(|| metadata.cloned().map(Arc::new));
         let expected = metadata.and_then(|metadata| expected_failure(metadata, target));
         let count = metadata
             .and_then(|metadata| metadata.count)
             .unwrap_or(1)
             .max(1);
-        let case = |name| Case {
-            name,
+        let case = |info: CaseInfo| Case {
+            info: Arc::new(CaseInfo {
+                metadata: declared.clone(),
+                ..info
+            }),
             test: number,
             target: at,
             count,
             rank: 0,
             expect_fail: expected.map(str::to_owned),
         };
-        self.plan.cases.extend(names(test, target, times).map(case));
+        let infos = infos(self.inventory, test, target, times);
+        self.plan.cases.extend(infos.map(case));
     }
 
-    fn leave(&mut self, test: usize, target: Option<usize>, reason: String, unfit: bool) {
+    fn leave(&mut self, test: usize, target: Option<usize>, reason: ExclusionReason) {
         self.plan.excluded.push(Exclusion {
             test,
             target,
             reason,
-            unfit,
         });
     }
 }
 
-/// `smoke[ubuntu]`; of several times `smoke[ubuntu#1]`, `smoke[ubuntu#2]`.
-fn names(test: &Test, target: &Target, times: u32) -> impl Iterator<Item = String> {
-    let (test, label) = (test.name.clone(), target.label.clone());
-    (1..=times).map(move |number| match times {
-        1 => format!("{test}[{label}]"),
-        _ => format!("{test}[{label}#{number}]"),
+/// The cases of a test on a target, without its declaration; repetitions are numbered where there are several.
+fn infos(
+    inventory: &Inventory,
+    test: &Test,
+    target: &Target,
+    times: u32,
+) -> impl Iterator<Item = CaseInfo> {
+    let binary = &inventory.binaries[test.binary].id;
+    (1..=times).map(move |number| {
+        let runs_on = RunsOn::Target {
+            name: target.name.clone(),
+            label: target.label.clone(),
+        };
+        let repetition = (times > 1).then_some(number);
+        CaseInfo::new(binary, &test.name, runs_on, repetition, None)
     })
 }
 
 /// Why a test runs on no target, whatever the targets are.
-fn nowhere(metadata: &Metadata) -> Option<String> {
+fn nowhere(metadata: &Metadata) -> Option<ExclusionReason> {
     if !metadata.roles.is_empty() {
-        return Some("environments are not supported by this version".to_owned());
+        return Some(ExclusionReason::Roles);
     }
-    everywhere(&metadata.skip).map(|reason| format!("skip: {reason}"))
+    everywhere(&metadata.skip).map(|reason| ExclusionReason::Declared(reason.to_owned()))
 }
 
 #[cfg(test)]

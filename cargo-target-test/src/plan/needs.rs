@@ -9,7 +9,7 @@ use target_fixtures::{
     requirement::{Misfit, Requirement},
 };
 
-use crate::playbook::Target;
+use crate::{case::reason::ExclusionReason, playbook::Target};
 
 /// What every instance says of itself: what a target does not declare of these is found out there.
 const PROBED: [&str; 7] = ["arch", "cores", "disk", "kernel", "memory", "nics", "os"];
@@ -22,29 +22,23 @@ pub type Needs = BTreeMap<String, String>;
 ///
 /// # Errors
 /// Why it does not: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
-pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), String> {
+pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), ExclusionReason> {
     let name = &target.name;
     for (capability, wanted) in needs {
-        let requirement: Requirement = wanted.parse()?;
+        let requirement: Requirement = wanted.parse().map_err(ExclusionReason::Unreadable)?;
+        let needed = needed(capability, wanted);
         if let Some(why) = impossible(capability, &requirement) {
-            return Err(format!("needs {}: {why}", needed(capability, wanted)));
+            return Err(ExclusionReason::Impossible { needed, why });
         }
-        match target.capabilities.get(capability) {
-            Some(offer) => requirement.fits(offer).map_err(|misfit| {
-                let remark = remark(&misfit);
-                format!(
-                    "needs {}, `{name}` offers {offer}{remark}",
-                    needed(capability, wanted)
-                )
-            })?,
-            None if PROBED.contains(&capability.as_str()) => {}
-            None => {
-                let needed = needed(capability, wanted);
-                return Err(format!(
-                    "needs {needed}, `{name}` declares no `{capability}`"
-                ));
-            }
-        }
+        let found = match target.capabilities.get(capability) {
+            Some(offer) => match requirement.fits(offer) {
+                Ok(()) => continue,
+                Err(misfit) => format!("`{name}` offers {offer}{}", remark(&misfit)),
+            },
+            None if PROBED.contains(&capability.as_str()) => continue,
+            None => format!("`{name}` declares no `{capability}`"),
+        };
+        return Err(ExclusionReason::Requirement { needed, found });
     }
     Ok(())
 }
@@ -163,8 +157,8 @@ mod tests {
                 "needs cores > 8, < 2: nothing can be `> 8, < 2`",
             ),
         ] {
-            let got = offered(&map(needs), &alpha).err().unwrap_or_default();
-            assert_eq!(got, reason);
+            let got = offered(&map(needs), &alpha).err();
+            assert_eq!(got.map(|got| got.to_string()).unwrap_or_default(), reason);
         }
     }
 

@@ -2,55 +2,111 @@
 //!
 //! Owns the wording. Must not change the plan.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use super::{Exclusion, Plan};
-use crate::{inventory::Inventory, playbook::Target};
+use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
 
-/// What the note says that is about tests which run on no target, and about nothing where none of them was chosen.
-pub const ON_HOST: &str = "once, on the host";
-/// What the note about tests without a target ends with, for who does not look at the list already.
-pub const SEE_LIST: &str = " (`cargo target-test list` shows all)";
+/// One thing that a user should know of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PlanNote {
+    /// Tests without the attribute run once, on the host.
+    OnHost {
+        /// Number of tests.
+        tests: usize,
+    },
+    /// Tests run on no target.
+    Nowhere {
+        /// Number of tests.
+        tests: usize,
+        /// The first of them.
+        first: String,
+        /// The reason the first one has.
+        reason: ExclusionReason,
+    },
+    /// No case is left, though tests could run.
+    NoCase {
+        /// A test.
+        test: String,
+        /// The reason it has no case.
+        reason: ExclusionReason,
+    },
+    /// A test has no case on a target, since its name is taken.
+    NotEverywhere {
+        /// The test.
+        test: String,
+        /// The reason.
+        reason: ExclusionReason,
+    },
+}
+
+impl PlanNote {
+    /// True if `list` shows more about it.
+    pub fn is_listed(&self) -> bool {
+        matches!(self, Self::Nowhere { .. } | Self::NoCase { .. })
+    }
+}
+
+impl fmt::Display for PlanNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnHost { tests: count } => write!(
+                f,
+                "{} once, on the host (`--all-tests` runs all on the targets)",
+                tests(*count, "without `#[target_test]` ")
+            ),
+            Self::Nowhere {
+                tests: count,
+                first,
+                reason,
+            } => write!(
+                f,
+                "{} on no target, such as `{first}`: {reason}",
+                tests(*count, "")
+            ),
+            Self::NoCase { test, reason } => write!(f, "no case is left: `{test}`: {reason}"),
+            Self::NotEverywhere { test, reason } => {
+                write!(f, "`{test}` is not run everywhere: {reason}")
+            }
+        }
+    }
+}
 
 /// What a user should know of a plan.
-pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<PlanNote> {
     let mut notes = Vec::new();
     let host = |test: &&usize| inventory.binaries[inventory.tests[**test].binary].host;
     let of_host_binaries = plan.plain.iter().filter(host).count();
     let plain = plan.plain.len() - of_host_binaries;
     if plain > 0 {
-        notes.push(format!(
-            "{} {ON_HOST} (`--all-tests` runs all on the targets)",
-            tests(plain, "without `#[target_test]` ")
-        ));
+        notes.push(PlanNote::OnHost { tests: plain });
     }
+    let name = |exclusion: &Exclusion| inventory.tests[exclusion.test].name.clone();
     let homeless = homeless(plan);
     if let [first, ..] = homeless.as_slice() {
-        notes.push(format!(
-            "{} on no target, such as `{}`: {}{SEE_LIST}",
-            tests(homeless.len(), ""),
-            inventory.tests[first.test].name,
-            first.reason
-        ));
+        notes.push(PlanNote::Nowhere {
+            tests: homeless.len(),
+            first: name(first),
+            reason: first.reason.clone(),
+        });
     }
     if let (true, true, Some(first)) = (
         plan.cases.is_empty(),
         homeless.is_empty(),
         plan.excluded.first(),
     ) {
-        let name = &inventory.tests[first.test].name;
-        notes.push(format!(
-            "no case is left: `{name}`: {}{SEE_LIST}",
-            first.reason
-        ));
+        notes.push(PlanNote::NoCase {
+            test: name(first),
+            reason: first.reason.clone(),
+        });
     }
     let twice = plan
         .excluded
         .iter()
-        .filter(|exclusion| exclusion.reason.starts_with("another test"));
-    notes.extend(twice.map(|exclusion| {
-        let name = &inventory.tests[exclusion.test].name;
-        format!("`{name}` is not run everywhere: {}", exclusion.reason)
+        .filter(|exclusion| matches!(exclusion.reason, ExclusionReason::NameTaken { .. }));
+    notes.extend(twice.map(|exclusion| PlanNote::NotEverywhere {
+        test: name(exclusion),
+        reason: exclusion.reason.clone(),
     }));
     notes
 }
@@ -58,7 +114,7 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<String> {
 /// Requirements that nothing can meet.
 pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let mut impossible: Vec<_> = (plan.excluded.iter())
-        .filter(|exclusion| exclusion.reason.contains(": nothing can be `"))
+        .filter(|exclusion| matches!(exclusion.reason, ExclusionReason::Impossible { .. }))
         .collect();
     impossible.dedup_by_key(|exclusion| exclusion.test);
     let sentence = |exclusion: &&Exclusion| {
@@ -112,7 +168,7 @@ pub fn unmatched(
 }
 
 fn matches(plan: &Plan, inventory: &Inventory, filter: &str) -> bool {
-    let cases = plan.cases.iter().map(|case| &case.name);
+    let cases = plan.cases.iter().map(|case| &case.info.name);
     let plain = plan.plain.iter().map(|test| &inventory.tests[*test].name);
     cases.chain(plain).any(|name| name.contains(filter))
 }
@@ -121,7 +177,10 @@ fn matches(plan: &Plan, inventory: &Inventory, filter: &str) -> bool {
 fn repeated(plan: &Plan, filter: &str) -> Option<String> {
     let numbered = format!("{}#", filter.strip_suffix(']')?);
     let mut cases = plan.cases.iter();
-    let first = &cases.find(|case| case.name.contains(&numbered))?.name;
+    let first = &cases
+        .find(|case| case.info.name.contains(&numbered))?
+        .info
+        .name;
     Some(format!(
         "`{filter}` matches no case: it is run several times, first as `{first}`; `{numbered}` matches all of them"
     ))
@@ -165,7 +224,7 @@ fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     let mut homeless: Vec<_> = plan
         .excluded
         .iter()
-        .filter(|exclusion| exclusion.unfit && !with_cases.contains(&exclusion.test))
+        .filter(|exclusion| exclusion.reason.is_unfit() && !with_cases.contains(&exclusion.test))
         .collect();
     homeless.dedup_by_key(|exclusion| exclusion.test);
     homeless

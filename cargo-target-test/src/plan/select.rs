@@ -8,45 +8,52 @@ use regex::Regex;
 use target_fixtures::metadata::{Condition, Metadata};
 
 use super::{Plan, criteria::is_named, needs};
-use crate::{inventory::Inventory, playbook::Target};
+use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
 
 /// Whether a test that declares this can run on a target; skip conditions apart ([`skip_reason`]).
 /// Without the attribute it can run on any.
 ///
 /// # Errors
-/// Why it cannot, as a fragment: ``needs 2 instances, `alpha` has 1``.
-pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), String> {
+/// Why it cannot: ``needs 2 instances, `alpha` has 1``.
+pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), ExclusionReason> {
     let Some(metadata) = metadata else {
         return Ok(());
     };
     is_wanted(metadata, target)?;
-    let (name, count) = (&target.name, metadata.count.unwrap_or(1));
-    if count > target.count {
-        let has = target.count;
-        return Err(format!("needs {count} instances, `{name}` has {has}"));
+    let (name, needed) = (target.name.clone(), metadata.count.unwrap_or(1));
+    if needed > target.count {
+        return Err(ExclusionReason::Instances {
+            needed,
+            target: name,
+            available: target.count,
+        });
     }
     let mut features = metadata.features.iter();
     if let Some(feature) = features.find(|feature| !target.features.contains(feature)) {
-        return Err(format!("needs feature `{feature}`, which `{name}` lacks"));
+        return Err(ExclusionReason::Feature {
+            feature: feature.clone(),
+            target: name,
+        });
     }
     needs::offered(&metadata.requirements, target)
 }
 
 /// Whether the test names the target or its platform, where it names any.
-fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), String> {
-    let (name, platform) = (&target.name, target.platform);
+fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), ExclusionReason> {
     if let Some(wanted) = &metadata.platform
-        && wanted != platform
+        && wanted != target.platform
     {
-        return Err(format!(
-            "only on platform `{wanted}`, `{name}` is on `{platform}`"
-        ));
+        return Err(ExclusionReason::Platform {
+            wanted: wanted.clone(),
+            target: target.name.clone(),
+            platform: target.platform.to_owned(),
+        });
     }
     let patterns = &metadata.targets;
     if patterns.is_empty() || patterns.iter().any(|pattern| is_named(pattern, target)) {
         return Ok(());
     }
-    Err(format!("only on `{}`", patterns.join("`, `")))
+    Err(ExclusionReason::Targets(patterns.clone()))
 }
 
 /// Why a test is skipped on a target, where a condition of its `skip` holds.
@@ -103,7 +110,11 @@ pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<S
     if exact_names.is_empty() {
         return Vec::new();
     }
-    let cases: HashSet<_> = plan.cases.iter().map(|case| case.name.as_str()).collect();
+    let cases: HashSet<_> = plan
+        .cases
+        .iter()
+        .map(|case| case.info.name.as_str())
+        .collect();
     let mut seen = HashSet::new();
     let names = exact_names
         .iter()
@@ -112,14 +123,14 @@ pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<S
             let of_test = |case: &&super::Case| inventory.tests[case.test].name == *name;
         let mut cases = plan.cases.iter().filter(of_test);
         if let Some(first) = cases.next() {
-            let (first, all) = (&first.name, regex::escape(name));
+            let (first, all) = (&first.info.name, regex::escape(name));
             return Some(format!(
                 "`{name}` is a test, and matches none of its cases: write `{first}`, or for all of them `test(/^{all}\\[/)`"
             ));
         }
         let numbered = format!("{}#", name.strip_suffix(']')?);
         let mut cases = plan.cases.iter();
-        let first = &cases.find(|case| case.name.starts_with(&numbered))?.name;
+        let first = &cases.find(|case| case.info.name.starts_with(&numbered))?.info.name;
         let all = regex::escape(&numbered);
         Some(format!(
             "`{name}` is run several times: write `{first}`, or for all of them `test(/^{all}/)`"

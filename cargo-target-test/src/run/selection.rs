@@ -4,8 +4,8 @@
 //! them. Must not lease or deploy anything.
 
 mod config;
-mod memory;
 mod names;
+mod release;
 mod reuse;
 mod runner;
 mod staging;
@@ -22,11 +22,12 @@ use std::{
 
 use crate::{
     aggregate::history,
+    case::CaseInfo,
     cli::{Call, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::Broker,
-        nextest::{Nextest, Stage, Words, stage},
+        nextest::{Nextest, Stage, Words, config::JunitConfig, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
@@ -167,7 +168,7 @@ impl Selection {
             chosen.contains(&(binary.id.clone(), name.to_owned()))
         };
         self.cases
-            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].name));
+            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].info.name));
         self.plain
             .retain(|test| has(*test, &inventory.tests[*test].name));
     }
@@ -175,7 +176,7 @@ impl Selection {
     /// All that nextest chooses where nothing was asked for.
     fn unignored(&self) -> HashSet<(String, String)> {
         let (inventory, plan) = (&self.inventory, &self.plan);
-        let cases = (plan.cases.iter()).map(|case| (case.test, &case.name));
+        let cases = (plan.cases.iter()).map(|case| (case.test, &case.info.name));
         let plain = (plan.plain.iter()).map(|test| (*test, &inventory.tests[*test].name));
         cases
             .chain(plain)
@@ -216,7 +217,7 @@ impl Selection {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn stage_run(&self, supplies: &Supplies) -> Result<()> {
+    pub fn stage_run(&self, supplies: &Supplies, junit: JunitConfig) -> Result<()> {
         let every = supplies
             .values()
             .flat_map(|supply| (0..supply.at_once).map(|index| deploy_name(supply, index)));
@@ -229,7 +230,7 @@ impl Selection {
             .list_chosen(&self.summary, &self.listing(), deploys)?;
         Ok(fs_err::write(
             self.stage.tool_config(),
-            self.tool_config(supplies).render(),
+            self.tool_config(supplies, junit).render(),
         )?)
     }
 
@@ -277,13 +278,22 @@ impl Selection {
         runner::users_runner(self.stage.triple(), configs)
     }
 
-    /// The chosen cases: paths of binaries, with names.
-    pub fn case_names(&self) -> Vec<(String, String)> {
-        let name = |case: &plan::Case| {
-            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
-            (binary.path.to_string(), case.name.clone())
-        };
-        self.chosen_cases().map(name).collect()
+    /// The chosen cases.
+    pub fn infos(&self) -> Vec<Arc<CaseInfo>> {
+        self.chosen_cases()
+            .map(|case| Arc::clone(&case.info))
+            .collect()
+    }
+
+    /// How many chosen tests run once, on the host.
+    pub fn count_on_host(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// The folder of what Cargo builds.
+    pub fn target_directory(&self) -> &Path {
+        let build = &self.summary.rust_build_meta;
+        build.target_directory.as_std_path()
     }
 
     fn is_debugged(&self) -> bool {
@@ -307,7 +317,7 @@ impl Selection {
             }
         };
         self.chosen_cases()
-            .for_each(|case| add(case.test, &case.name));
+            .for_each(|case| add(case.test, &case.info.name));
         self.plain
             .iter()
             .for_each(|test| add(*test, &self.inventory.tests[*test].name));

@@ -182,6 +182,27 @@ fn kinds() -> Vec<RunEventKind> {
             error: error(),
         },
     ];
+    let notes = || {
+        vec![InstanceNote {
+            instance: instance(),
+            note: "by pid 7".to_owned(),
+        }]
+    };
+    kinds.push(Kind::TargetUsed {
+        target: "ubuntu".to_owned(),
+        instances: 2,
+        time: MS,
+        cost: 1.5,
+    });
+    kinds.push(Kind::CleanedUp {
+        kept: instances(),
+        unused: instances(),
+        left: instances(),
+        held: notes(),
+        dirty: notes(),
+        unknown: notes(),
+        failed: notes(),
+    });
     let output = OutputFile {
         path: "/w/target/target-test/r1/smoke.stdout".into(),
         length: 70_000,

@@ -91,7 +91,7 @@ fn harness(
     let should_panic = attrs
         .iter()
         .any(|attribute| signature::named(attribute, &["should_panic"]));
-    let output = (!should_panic).then(|| quote!(-> ::target_fixtures::__private::Verdict));
+    let output = (!should_panic).then(|| quote!(-> ::target_fixtures::__private::TestEnd));
     let end = should_panic.then(|| quote!(.print();));
     let (inner, call) = (inner(function), call(function, parameters)?);
     let fixtures = parameters.fixtures.iter().map(|(_, name)| name);

@@ -2,7 +2,7 @@
 //!
 //! Owns those parts of messages. Must not know who starts it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,10 @@ pub struct Run {
     pub timeout: Option<u64>,
     /// Why the test is expected to fail; a pass is then a failure.
     pub expect_fail: Option<String>,
+    /// Where the test's output is kept: standard output in this file with `.stdout` added, standard error with `.stderr`;
+    /// a stream that stays empty has no file. `None`: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<PathBuf>,
     /// What the test's output must not show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,

@@ -215,3 +215,11 @@ fn plain() {
 #[test]
 #[ignore]
 fn plain_ignored() {}
+
+/// Leaves a process behind that has the test's output.
+#[test]
+#[ignore]
+fn leaks() {
+    let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    note("pids", &child.id().to_string());
+}

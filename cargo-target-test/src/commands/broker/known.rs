@@ -11,10 +11,11 @@ use std::{
 use target_fixtures::{env, metadata::Metadata, wire::Run};
 
 use crate::{
+    case::{CaseInfo, RunsOn},
     cli::Global,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        Case,
+        LeasingCase,
         standalone::{Ask, Found},
     },
     inventory, plan,
@@ -73,7 +74,7 @@ impl Known {
                     return Ok(Found::Case(Arc::new(case(ask, metadata, target, supply))));
                 }
                 (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
-                (Err(reason), _) => reasons.push(reason),
+                (Err(reason), _) => reasons.push(reason.to_string()),
             }
         }
         let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
@@ -122,10 +123,18 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
 }
 
 /// The one case of a test that asks for itself.
-fn case(ask: &Ask, metadata: Option<Metadata>, target: &Target, supply: Arc<InstanceSet>) -> Case {
+fn case(
+    ask: &Ask,
+    metadata: Option<Metadata>,
+    target: &Target,
+    supply: Arc<InstanceSet>,
+) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
-    Case {
+    // It was started by its own name.
+    let info = CaseInfo::new(&ask.binary, &ask.test, RunsOn::Any, None, None);
+    LeasingCase {
+        info: Arc::new(info),
         supply,
         count: metadata.count.unwrap_or(1),
         full_name: ask.test.clone(),

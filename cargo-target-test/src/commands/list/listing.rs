@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use target_fixtures::metadata::{Metadata, RetryOn, Reuse};
 
 use super::Chosen;
 use crate::{
     inventory::{Inventory, Test},
-    plan::{self, Case, Exclusion, Plan},
+    plan::{Case, Exclusion, Plan, PlanNote},
     playbook::Target,
 };
 
@@ -20,7 +20,8 @@ pub(super) struct Listing<'a> {
     pub(super) cases: Vec<CaseLine<'a>>,
     pub(super) excluded: Vec<ExcludedLine<'a>>,
     pub(super) plain: Vec<PlainLine<'a>>,
-    pub(super) notes: Vec<&'a str>,
+    #[serde(serialize_with = "texts")]
+    pub(super) notes: &'a [PlanNote],
 }
 
 #[derive(Serialize)]
@@ -78,7 +79,7 @@ pub(super) struct ExcludedLine<'a> {
     pub(super) test: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<&'a str>,
-    pub(super) reason: &'a str,
+    pub(super) reason: String,
 }
 
 #[derive(Serialize)]
@@ -86,6 +87,11 @@ pub(super) struct PlainLine<'a> {
     pub(super) binary: &'a str,
     pub(super) test: &'a str,
     pub(super) ignored: bool,
+}
+
+/// Notes as sentences.
+fn texts<S: Serializer>(notes: &[PlanNote], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(notes.iter().map(ToString::to_string))
 }
 
 impl<'a> Declared<'a> {
@@ -138,17 +144,9 @@ impl<'a> Listing<'a> {
             cases,
             excluded,
             plain,
-            notes: notes(plan),
+            notes: &plan.notes,
         }
     }
-}
-
-/// What the plan has to say, to who is looking at the list.
-fn notes(plan: &Plan) -> Vec<&str> {
-    let notes = plan.notes.iter();
-    notes
-        .map(|note| note.trim_end_matches(plan::SEE_LIST))
-        .collect()
 }
 
 /// What a plan's numbers stand for.
@@ -166,7 +164,7 @@ impl<'a> World<'a> {
     fn case(&self, case: &'a Case) -> CaseLine<'a> {
         let ((binary, test), target) = (self.test(case.test), &self.targets[case.target]);
         CaseLine {
-            case: &case.name,
+            case: &case.info.name,
             binary,
             test: &test.name,
             target: &target.label,
@@ -187,7 +185,7 @@ impl<'a> World<'a> {
             binary,
             test: &test.name,
             target,
-            reason: &exclusion.reason,
+            reason: exclusion.reason.to_string(),
         }
     }
 

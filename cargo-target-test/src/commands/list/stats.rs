@@ -133,7 +133,7 @@ impl Counting<'_> {
         let metadata = |test: usize| tests[test].metadata.as_ref().unwrap_or(&nothing);
         let mut counted = BTreeMap::<Option<String>, Counted>::new();
         let cases = self.plan.cases.iter();
-        for case in cases.filter(|case| is_chosen(case.test, &case.name)) {
+        for case in cases.filter(|case| is_chosen(case.test, &case.info.name)) {
             let target = &self.targets[case.target].label;
             for value in values(key, metadata(case.test), target) {
                 let counted = counted.entry(value).or_default();

@@ -6,7 +6,12 @@
 mod environment;
 mod report;
 
-use std::{io, path::Path, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use rustix::process::Pid;
 use target_fixtures::{
@@ -16,20 +21,24 @@ use target_fixtures::{
 use tokio::sync::mpsc;
 
 use super::{
-    ActiveLease, Core, Entry,
+    ActiveLease, Core, LeasingCase, Runnable,
     connection::{Connection, request_failure},
     fixtures::Maker,
-    infra,
-    names::Case,
+    infra, lock,
 };
 use crate::{
-    execute::outcome::{Outcome, Verdict},
+    case::{
+        CaseInfo,
+        reason::SkipReason,
+        verdict::{EXIT_INFRA, Verdict},
+    },
     process::Watch,
     provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
+    run_event::{Attempt, AttemptResult, RunEventKind},
     secret,
 };
 pub(super) use environment::environment;
-use report::{Report, Silence, end_of, judge, report, report_unless_lost};
+use report::{RunnerReport, output_files, report, report_unless_lost};
 
 /// What a runner asks about.
 pub(super) struct Start {
@@ -39,17 +48,19 @@ pub(super) struct Start {
     pub(super) name: String,
     /// nextest's attempt, from 1.
     pub(super) attempt: u32,
-    /// Whether nextest makes no further one.
+    /// True if nextest makes no further one.
     pub(super) last: bool,
+    /// nextest's iteration of a stress run, from 0.
+    pub(super) stress_index: Option<u32>,
 }
 
 impl Start {
-    fn outcome(&self) -> Outcome {
-        Outcome::of_case(&self.binary, &self.name, self.attempt)
-    }
-
-    fn case(&self) -> (&str, &str) {
-        (&self.binary, &self.name)
+    fn attempt(&self, case: &Arc<CaseInfo>) -> Attempt {
+        Attempt {
+            case: Arc::clone(case),
+            stress_index: self.stress_index,
+            number: self.attempt,
+        }
     }
 }
 
@@ -61,17 +72,22 @@ pub(super) async fn serve(
     start: Start,
 ) -> io::Result<()> {
     match core.names.get(Path::new(&start.binary), &start.name) {
-        Some(Entry::Plain { run }) => run_plain(core, connection, run, &start).await,
-        Some(Entry::Deploy { supply, index }) => {
-            show_deploy(core, connection, (supply, *index), &start).await
+        Some(Runnable::OnHost { info, run }) => {
+            run_on_host(core, connection, run, start.attempt(info)).await
         }
-        Some(Entry::Case(case)) => {
+        Some(Runnable::Deploy {
+            info,
+            supply,
+            index,
+        }) => show_deploy(core, connection, (supply, *index), start.attempt(info)).await,
+        Some(Runnable::Case(case)) => {
+            let key = (case.info.binary_id.as_str(), case.info.name.as_str());
             // It may be run again, by a stress run say.
             let (count, spends) = (case.count, case.reuse == Reuse::No);
-            case.supply.expect(start.case(), Need { count, spends });
+            case.supply.expect(key, Need { count, spends });
             let ran = run_case(core, connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.supply.done(start.case());
+                case.supply.done(key);
                 core.let_go(&case.supply);
             }
             ran.map(|_| ())
@@ -88,51 +104,62 @@ async fn show_deploy(
     core: &Arc<Core>,
     connection: &mut Connection,
     (supply, index): (&Arc<InstanceSet>, usize),
-    start: &Start,
+    attempt: Attempt,
 ) -> io::Result<()> {
-    let started = Instant::now();
+    let (started, instance) = (Instant::now(), supply.wanted[index].instance());
     let made = tokio::select! {
         made = core.provisioner.ready(supply, index) => made.map_err(|error| infra(&error)),
-        _ = connection.requests.recv() => {
-            Err(gave_up(core, started, &supply.wanted[index].instance()))
-        }
+        _ = connection.requests.recv() => Err(gave_up(core, started, &instance)),
     };
-    let (text, code, verdict) = match made {
+    let (text, code, mut verdict) = match made {
         Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
-        Err(failure) => (infra_block(&failure), 69, Verdict::Infra(failure.message)),
+        Err(failure) => (
+            infra_block(&failure),
+            EXIT_INFRA.into(),
+            Verdict::Infra(failure.message),
+        ),
     };
-    core.record(Outcome {
+    redact(&mut verdict);
+    core.sink.emit(RunEventKind::DeployShown {
+        attempt,
+        instance,
+        took: started.elapsed(),
         verdict,
-        ..start.outcome()
     });
     connection.replies.send(&Reply::Print { text, code }).await
 }
 
 /// A test that needs no instance; its runner stays connected to notice our end.
-async fn run_plain(
+async fn run_on_host(
     core: &Core,
     connection: &mut Connection,
     run: &Run,
-    start: &Start,
+    attempt: Attempt,
 ) -> io::Result<()> {
     let told = Reply::Run(Box::new(run.clone()));
     connection.replies.send(&told).await?;
-    let mut outcome = start.outcome();
-    let ended = report(&mut connection.requests).await;
-    let let_go = let_go(connection, &ended, None).await;
-    judge(&mut outcome, ended, None, None, run);
-    core.record(outcome);
+    let started = || core.attempt_started(&attempt, &[]);
+    let report = report(&mut connection.requests, started).await;
+    let let_go = let_go(connection, &report, None).await;
+    let verdict = report.judge(run.expect_fail.as_deref(), None, None);
+    let result = AttemptResult {
+        took: report.took,
+        expected: run.expect_fail.clone(),
+        exit: report.exit,
+        ..AttemptResult::new(verdict)
+    };
+    core.attempt_ended(attempt, result);
     let_go
 }
 
 /// Lets the runner end, which does not know of a skip.
 async fn let_go(
     connection: &mut Connection,
-    ended: &Result<Report, Silence>,
+    report: &RunnerReport,
     skipped: Option<&str>,
 ) -> io::Result<()> {
-    let reply = match (ended, skipped) {
-        (Ok(report), Some(reason)) if report.skips() => Reply::Print {
+    let reply = match skipped {
+        Some(reason) if report.succeeded() => Reply::Print {
             text: format!("skip: {reason}\n"),
             code: 0,
         },
@@ -146,51 +173,137 @@ async fn run_case(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
-    case: &Case,
+    case: &LeasingCase,
     start: &Start,
 ) -> io::Result<bool> {
     let asked = Instant::now();
     // Watched from the start, so that the number cannot have been given again.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
     let (request, maker) = request(pid, case, start);
-    let mut outcome = start.outcome();
-    let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
+    let attempt = start.attempt(&case.info);
+    core.sink.emit(RunEventKind::LeaseWaiting {
+        attempt: attempt.clone(),
+    });
+    let held = wait_for_lease(core, connection, &case.supply, request, maker).await;
+    let waited = asked.elapsed();
+    let held = match held {
         Ok(held) => held,
         Err(failure) => {
-            outcome.waited = asked.elapsed();
             let told = core.told(&case.supply, &failure);
-            return refuse(core, connection, (outcome, failure, told), start.last).await;
+            let verdict = refusal(&failure);
+            let over = verdict.is_final() || start.last;
+            let result = AttemptResult {
+                waited,
+                ..AttemptResult::new(verdict)
+            };
+            core.attempt_ended(attempt, result);
+            refuse(connection, failure, told).await?;
+            return Ok(!over);
         }
     };
-    outcome.waited = asked.elapsed();
-    let names = held.instances.iter().map(|instance| instance.name.clone());
-    outcome.instances = names.collect();
-    let (ended, skipped) = run_on(core, connection, case, start, &held).await;
+    let granted = Instant::now();
+    let instances = held.instances.iter().map(|instance| instance.name.clone());
+    let instances: Vec<_> = instances.collect();
+    core.sink.emit(RunEventKind::LeaseGranted {
+        lease: held.id.clone(),
+        attempt: attempt.clone(),
+        instances: instances.clone(),
+        waited,
+    });
+    lock(&core.attempts).insert(held.id.clone(), attempt.clone());
+    let output = core.output_of(&attempt);
+    let (report, skipped) = run_on(core, connection, case, (start, output.clone()), &held).await;
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let end = match end_of(&ended) {
+    let end = match report.lease_end() {
         LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
         end => end,
     };
     // Before its instances are replaced, which nobody may need.
     if start.last || end == LeaseEnd::Done {
-        case.supply.done(start.case());
+        let key = (case.info.binary_id.as_str(), case.info.name.as_str());
+        case.supply.done(key);
     }
     let (expected, fixtures) = held.said();
+    let lease = held.id.clone();
     let lost = match core.stays(case, start, end) {
         true => core.keep_failed(case, start, held),
         false => core.end_lease(&held, end).await,
     };
-    judge(&mut outcome, ended, lost, skipped, &case.run);
-    outcome.add_said(expected, fixtures);
-    let over = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_)) || start.last;
-    core.record(outcome);
+    lock(&core.attempts).remove(&lease);
+    core.sink.emit(RunEventKind::LeaseEnded {
+        lease,
+        instances: instances.clone(),
+        held: granted.elapsed(),
+    });
+    let expect_fail = case.run.expect_fail.as_deref();
+    let verdict = report.judge(expect_fail, skipped.as_deref(), lost.as_deref());
+    let over = verdict.is_final() || start.last;
+    let [stdout, stderr] = output_files(output.as_deref());
+    let result = AttemptResult {
+        instances,
+        waited,
+        took: report.took,
+        fixtures: fixtures.min(report.took),
+        expected: case.run.expect_fail.clone().or(expected),
+        exit: report.exit,
+        stdout,
+        stderr,
+        ..AttemptResult::new(verdict)
+    };
+    core.attempt_ended(attempt, result);
     Ok(!over)
 }
 
+impl Core {
+    fn attempt_started(&self, attempt: &Attempt, instances: &[String]) {
+        self.sink.emit(RunEventKind::AttemptStarted {
+            attempt: attempt.clone(),
+            instances: instances.to_vec(),
+        });
+    }
+
+    fn attempt_ended(&self, attempt: Attempt, mut result: AttemptResult) {
+        // A test says itself why it is skipped, and a runner may have been told less than is known by now.
+        redact(&mut result.verdict);
+        result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
+        result.expected.iter_mut().for_each(secret::redact);
+        self.sink.emit(RunEventKind::AttemptEnded {
+            attempt,
+            result: Box::new(result),
+        });
+    }
+
+    /// The file that the attempt's output goes to, without its endings; no two attempts have the same.
+    fn output_of(&self, attempt: &Attempt) -> Option<PathBuf> {
+        let plain = |text: &str| -> String {
+            let plain = |letter: char| match letter {
+                letter if letter.is_ascii_alphanumeric() => letter,
+                '.' | '_' | '-' | '[' | ']' | '#' => letter,
+                _ => '-',
+            };
+            text.chars().map(plain).take(120).collect()
+        };
+        let unique = self.counter.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
+        let folder = self.names.output()?.join(plain(&attempt.case.binary_id));
+        Some(folder.join(name))
+    }
+}
+
+/// Takes secrets out of a verdict's reason.
+fn redact(verdict: &mut Verdict) {
+    if let Verdict::Skip(SkipReason::Test(why) | SkipReason::Instances(why))
+    | Verdict::Crash(why)
+    | Verdict::Infra(why) = verdict
+    {
+        secret::redact(why);
+    }
+}
+
 /// What a case asks for, and how what it sets up is torn down.
-fn request(pid: u32, case: &Case, start: &Start) -> (Request, Maker) {
+fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
     let want = Want {
         fresh: case.retry_fresh && start.attempt > 1,
         ..case.want()
@@ -201,7 +314,7 @@ fn request(pid: u32, case: &Case, start: &Start) -> (Request, Maker) {
             pid,
             ..Requester::this_process(&start.name)
         },
-        after: case.after(&start.name),
+        after: case.after(),
         ..Request::default()
     };
     let maker = Maker {
@@ -217,51 +330,49 @@ fn request(pid: u32, case: &Case, start: &Start) -> (Request, Maker) {
 /// Has the runner run the test on the instances of a lease, to its end; what it reports, and why the test skipped
 /// itself, if so.
 async fn run_on(
-    core: &Core,
+    core: &Arc<Core>,
     connection: &mut Connection,
-    case: &Case,
-    start: &Start,
+    case: &LeasingCase,
+    (start, output): (&Start, Option<PathBuf>),
     held: &ActiveLease,
-) -> (Result<Report, Silence>, Option<String>) {
+) -> (RunnerReport, Option<String>) {
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
         secrets: secret::known(),
+        output,
         ..case.run.clone()
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let ended = match told {
-        Ok(()) => report_unless_lost(connection, held).await,
-        Err(_) => Err(Silence { started: false }),
+    let instances: Vec<_> = held.instances.iter().map(|one| one.name.clone()).collect();
+    let started = || core.attempt_started(&start.attempt(&case.info), &instances);
+    let report = match told {
+        Ok(()) => report_unless_lost(connection, held, started).await,
+        Err(_) => RunnerReport::default(),
     };
     let skipped = held.skipped();
-    let _ = let_go(connection, &ended, skipped.as_deref()).await;
-    (ended, skipped)
+    let _ = let_go(connection, &report, skipped.as_deref()).await;
+    (report, skipped)
 }
 
-/// A case that gets no instance: it is `infra`, or skipped where none of them is what it needs. `told`: what its log
-/// has of the failure.
-async fn refuse(
-    core: &Core,
-    connection: &mut Connection,
-    (mut outcome, failure, told): (Outcome, Failure, Failure),
-    last: bool,
-) -> io::Result<bool> {
-    let skips = failure.kind == FailureKind::Skip;
-    let reply = match skips {
-        true => Reply::Print {
+/// The verdict of a case that gets no instance: it is skipped where none of them is what it needs.
+fn refusal(failure: &Failure) -> Verdict {
+    match failure.kind {
+        FailureKind::Skip => Verdict::Skip(SkipReason::Instances(failure.message.clone())),
+        _ => Verdict::Infra(failure.message.clone()),
+    }
+}
+
+/// Tells the runner of a case that gets no instance; `told`: the failure as its log has it.
+async fn refuse(connection: &mut Connection, failure: Failure, told: Failure) -> io::Result<()> {
+    let reply = match failure.kind {
+        FailureKind::Skip => Reply::Print {
             text: format!("skip: {}\n", failure.message),
             code: 0,
         },
-        false => Reply::Refused(told),
+        _ => Reply::Refused(told),
     };
-    outcome.verdict = match skips {
-        true => Verdict::Skip(failure.message),
-        false => Verdict::Infra(failure.message),
-    };
-    core.record(outcome);
-    connection.replies.send(&reply).await?;
-    Ok(!skips && !last)
+    connection.replies.send(&reply).await
 }
 
 /// Waits, passing on what it waits for. A runner that is told to end by nextest's own limit closes its

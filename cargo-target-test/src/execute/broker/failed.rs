@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ActiveLease, Broker, Case, Core,
+    ActiveLease, Broker, Core, LeasingCase,
     case::{Start, environment},
     lock,
 };
@@ -25,7 +25,7 @@ pub(super) struct Failed {
 
 impl Core {
     /// Whether the instances of a case that failed for good are to stay.
-    pub(super) fn stays(&self, case: &Case, start: &Start, end: LeaseEnd) -> bool {
+    pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: LeaseEnd) -> bool {
         let failed = end == LeaseEnd::Failed && start.last && case.run.expect_fail.is_none();
         self.names.holds_failed() && failed
     }
@@ -33,7 +33,7 @@ impl Core {
     /// Has the instances of a failed case stay leased; none of them is lost.
     pub(super) fn keep_failed(
         &self,
-        case: &Case,
+        case: &LeasingCase,
         start: &Start,
         held: Arc<ActiveLease>,
     ) -> Option<String> {

@@ -23,14 +23,16 @@ use super::{
     ActiveLease, Core,
     connection::{Connection, Replies, Requests, request_failure},
     fixtures::Which,
-    infra,
+    infra, lock,
 };
 use crate::{
     connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
     provision::Machine,
+    run_event::{Attempt, RunEventKind},
+    secret::redacted,
 };
-use feed::{Fed, Feed};
+use feed::{Fed, InputFeed};
 use transfer::Way;
 
 /// Serves one client of a lease until it is gone or the lease ends.
@@ -79,6 +81,17 @@ async fn answer(
             held.expect_fail(reason);
             Reply::Done
         }
+        Request::Record(measurement) => {
+            core.emit_of(held, |attempt| RunEventKind::Record {
+                attempt,
+                measurement,
+            });
+            Reply::Done
+        }
+        Request::SubResult(result) => {
+            core.emit_of(held, |attempt| RunEventKind::SubResult { attempt, result });
+            Reply::Done
+        }
         request @ (Request::FixtureOfTest { .. }
         | Request::FixtureDown { .. }
         | Request::FixturesTook { .. }) => fixture::of_test(held, request),
@@ -101,6 +114,16 @@ async fn answer(
         },
     };
     replies.send(&reply).await
+}
+
+impl Core {
+    /// Emits what a test said of itself; a test without a runner is no attempt of a run.
+    fn emit_of(&self, held: &ActiveLease, event: impl FnOnce(Attempt) -> RunEventKind) {
+        let attempt = lock(&self.attempts).get(&held.id).cloned();
+        if let Some(attempt) = attempt {
+            self.sink.emit(event(attempt));
+        }
+    }
 }
 
 /// The instance that a request is for.
@@ -153,6 +176,17 @@ async fn on_instance(
             }
         }
     };
+    if let (Request::Exec { command, .. }, Ok(Reply::Exited { exit, millis })) =
+        (request, &answered)
+    {
+        core.sink.emit(RunEventKind::RemoteCommand {
+            instance: at.name().to_owned(),
+            lease: held.id.clone(),
+            command: redacted(&command.text()).into_owned(),
+            took: Duration::from_millis(*millis),
+            exit: exit.clone(),
+        });
+    }
     Ok(match answered {
         Ok(reply) => {
             at.connection().heard();
@@ -232,7 +266,7 @@ async fn exec(
     let stdin = stdin.then_some((send, receive)).unzip();
     let content = connect::input(&command, stdin.1);
     let running = at.transport().exec(&command, &held.id, content);
-    let feed = stdin.0.map_or_else(Feed::none, Feed::command);
+    let feed = stdin.0.map_or_else(InputFeed::none, InputFeed::command);
     let exit = follow(running, feed, requests, replies, held).await?;
     Ok(exit.map(|exit| {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -256,7 +290,7 @@ async fn with_password(at: &Machine, command: &Command) -> Result<Command> {
 /// Passes a command's output on, and to it what the client sends, to its end.
 async fn follow(
     mut running: Running,
-    mut feed: Feed,
+    mut feed: InputFeed,
     requests: &mut Requests,
     replies: &mut Replies,
     held: &ActiveLease,

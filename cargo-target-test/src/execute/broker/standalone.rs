@@ -8,7 +8,7 @@ use std::{io, sync::Arc};
 use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
 
 use super::{
-    Case, Core,
+    Core, LeasingCase,
     case::wait_for_lease,
     connection::{Connection, request_failure},
     fixtures::Maker,
@@ -58,7 +58,7 @@ impl Ask {
 /// What there is for such a test.
 pub enum Found {
     /// Where its instances come from.
-    Case(Arc<Case>),
+    Case(Arc<LeasingCase>),
     /// It is skipped; why.
     Skip(String),
 }
@@ -97,7 +97,7 @@ pub(super) async fn serve(
             pid,
             ..Requester::this_process(&case.full_name)
         },
-        after: case.after(&case.full_name),
+        after: case.after(),
         ..LeaseRequest::default()
     };
     let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
@@ -120,7 +120,7 @@ pub(super) async fn serve(
     served
 }
 
-async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<Case>, Failure> {
+async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<LeasingCase>, Failure> {
     let core = Arc::clone(core);
     let found = tokio::task::spawn_blocking(move || match &core.lookup {
         Some(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {

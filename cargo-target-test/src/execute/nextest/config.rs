@@ -23,8 +23,17 @@ pub struct ToolConfig {
     pub declared: Declared,
     /// Which cases start earlier or later than others.
     pub order: Order,
-    /// Where the JUnit report goes, where the user does not say.
-    pub junit: Option<PathBuf>,
+    /// nextest's own JUnit report, where the user does not say.
+    pub junit: Option<JunitConfig>,
+}
+
+/// Where nextest's own JUnit report goes, and what is in it.
+#[derive(Clone, Debug)]
+pub struct JunitConfig {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// True if it has the output of tests.
+    pub with_output: bool,
 }
 
 /// Cases by nextest's priority, the binary's id, and the test's name: what stands in their brackets.
@@ -44,11 +53,12 @@ impl ToolConfig {
             "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
             self.threads.max(1)
         );
-        if let Some(path) = &self.junit {
+        if let Some(JunitConfig { path, with_output }) = &self.junit {
             let path = toml::Value::from(path.to_string_lossy().as_ref());
             let _ = writeln!(
                 text,
-                "[profile.default.junit]\npath = {path}\nstore-success-output = true\nstore-failure-output = true\n"
+                "[profile.default.junit]\npath = {path}\nstore-success-output = {with_output}\n\
+                 store-failure-output = {with_output}\n"
             );
         }
         self.write_members(&mut text);

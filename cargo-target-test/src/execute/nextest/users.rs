@@ -1,4 +1,4 @@
-//! The user's own nextest configuration, as far as we have to understand it: its filtersets.
+//! The user's own nextest configuration, as far as we have to understand it: its filtersets, and its JUnit report.
 //!
 //! Owns where they stand. Must not judge the file: nextest does, with better words.
 
@@ -10,9 +10,7 @@ pub(super) const CONFIG: &str = ".config/nextest.toml";
 /// Every filterset of the user's configuration: default filters, overrides', scripts'. A file that cannot be
 /// read has none.
 pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<String> {
-    let path = config_file.unwrap_or_else(|| workspace.join(CONFIG));
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let table: toml::Table = text.parse().unwrap_or_default();
+    let table = read(workspace, config_file);
     let profiles = table.get("profile").and_then(toml::Value::as_table);
     let mut found = Vec::new();
     for profile in profiles.into_iter().flat_map(toml::Table::values) {
@@ -34,6 +32,37 @@ pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<S
         .collect()
 }
 
+/// The file that nextest writes its JUnit report to, where the user's configuration says so for this profile.
+pub fn users_junit(
+    workspace: &Path,
+    config_file: Option<PathBuf>,
+    profile: &str,
+) -> Option<PathBuf> {
+    let table = read(workspace, config_file);
+    let store = table
+        .get("store")
+        .and_then(|store| store.get("dir")?.as_str());
+    let profiles = table.get("profile")?;
+    let mut asked = Some(profile);
+    // A profile inherits at last from the default one; no more often than there are profiles.
+    for _ in 0..=profiles.as_table()?.len() {
+        let own = asked.and_then(|name| profiles.get(name));
+        if let Some(path) = own.and_then(|own| own.get("junit")?.get("path")) {
+            let folder = workspace.join(store.unwrap_or("target/nextest"));
+            return Some(folder.join(profile).join(path.as_str()?));
+        }
+        let parent = own.and_then(|own| own.get("inherits")?.as_str());
+        asked = Some(parent.unwrap_or("default"));
+    }
+    None
+}
+
+fn read(workspace: &Path, config_file: Option<PathBuf>) -> toml::Table {
+    let path = config_file.unwrap_or_else(|| workspace.join(CONFIG));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +80,29 @@ mod tests {
         found.sort();
         assert_eq!(found, ["a", "b", "c"]);
         assert!(users_filtersets(folder.path(), None).is_empty());
+    }
+
+    #[test]
+    fn the_report_is_found_where_the_profile_or_its_parent_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nextest.toml");
+        let text = "[profile.default.junit]\npath = 'all.xml'\n[profile.ci.junit]\npath = '/ci.xml'\n\
+                    [profile.night]\ninherits = 'ci'\n[profile.day]\nretries = 1\n";
+        for (text, profile, expected) in [
+            (text, "default", Some("target/nextest/default/all.xml")),
+            (text, "ci", Some("/ci.xml")),
+            (text, "night", Some("/ci.xml")),
+            (text, "day", Some("target/nextest/day/all.xml")),
+            ("", "default", None),
+            ("[profile.ci]\ninherits = 'ci'\n", "ci", None),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let found = users_junit(folder.path(), Some(file.clone()), profile);
+            assert_eq!(
+                found,
+                expected.map(|path| folder.path().join(path)),
+                "{profile}"
+            );
+        }
     }
 }

@@ -17,7 +17,7 @@ use target_fixtures::wire::{
     Failure, FailureKind, PROTOCOL, Reply, Request, Run, read_frame, write_frame,
 };
 
-use super::child::{Ended, Signals};
+use super::child::{Ended, Lifeline, Signals, gone};
 use crate::{
     error::{Error, ErrorKind, Result},
     ui,
@@ -58,7 +58,7 @@ impl Broker {
         &mut self,
         binary: &Path,
         name: &str,
-        (attempt, attempts): (u32, u32),
+        position: &Position,
         signals: &Signals,
     ) -> Result<Told> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -66,8 +66,9 @@ impl Broker {
         let start = Request::Start {
             binary: binary.to_string_lossy().into_owned(),
             name: name.to_owned(),
-            attempt,
-            attempts,
+            attempt: position.attempt,
+            attempts: position.attempts,
+            stress_index: position.stress_index,
         };
         let mut frames = Vec::new();
         write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
@@ -97,37 +98,19 @@ impl Broker {
         }
     }
 
-    pub(super) fn started(&mut self, pid: u32) -> Result<()> {
-        self.send(&Request::Started { pid }, &[])
-    }
-
     /// Reports the end; waits until it is recorded. The broker may know better what it means (a skip): what
     /// to print and the exit code. One that is gone has nobody to report to.
     pub(super) fn finished(&mut self, ended: &Ended) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
+            interrupted: ended.interrupted,
             millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
-            stdout: ended.stdout.len(),
         };
-        let output = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
-        match self.ask(&report, &output) {
+        match self.ask(&report) {
             Ok(Reply::Print { text, code }) => Some((text, code)),
             _ => None,
         }
-    }
-
-    /// What a reply that was not asked for says: an instance is lost, or the broker.
-    pub(super) fn lost(&mut self) -> Failure {
-        match self.read() {
-            Ok(Reply::Refused(failure)) => failure,
-            _ => gone(),
-        }
-    }
-
-    /// Readable without a reply asked for means that an instance is lost, or the broker gone.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.get_ref().as_fd()
     }
 
     /// Waits for a reply; false: a signal came before.
@@ -144,14 +127,14 @@ impl Broker {
         !signals.caught()
     }
 
-    fn ask(&mut self, request: &Request, body: &[u8]) -> Result<Reply> {
-        self.send(request, body)?;
+    fn ask(&mut self, request: &Request) -> Result<Reply> {
+        self.send(request)?;
         self.read()
     }
 
-    fn send(&mut self, request: &Request, body: &[u8]) -> Result<()> {
+    fn send(&mut self, request: &Request) -> Result<()> {
         let stream = self.stream.get_mut();
-        let sent = write_frame(stream, request, body).and_then(|()| stream.flush());
+        let sent = write_frame(stream, request, &[]).and_then(|()| stream.flush());
         sent.map_err(|_| unusable(&gone()))
     }
 
@@ -162,13 +145,31 @@ impl Broker {
     }
 }
 
-/// The broker ended before the case did.
-pub(super) fn gone() -> Failure {
-    Failure {
-        kind: FailureKind::Infra,
-        message: "broker gone: the `cargo target-test` of this run has ended".to_owned(),
-        hint: None,
+impl Lifeline for Broker {
+    fn started(&mut self, pid: u32) -> Result<()> {
+        self.send(&Request::Started { pid })
     }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
+    }
+
+    fn lost(&mut self) -> Failure {
+        match self.read() {
+            Ok(Reply::Refused(failure)) => failure,
+            _ => gone(),
+        }
+    }
+}
+
+/// The place of an attempt in its run, as nextest says.
+pub(super) struct Position {
+    /// The attempt, from 1.
+    pub(super) attempt: u32,
+    /// How many there are at most.
+    pub(super) attempts: u32,
+    /// The iteration of a stress run, from 0.
+    pub(super) stress_index: Option<u32>,
 }
 
 fn unusable(failure: &Failure) -> Error {

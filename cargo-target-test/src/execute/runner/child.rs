@@ -10,6 +10,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::{net::UnixStream, process::ExitStatusExt},
     },
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
@@ -21,13 +22,10 @@ use std::{
 use rustix::process::{Pid, Signal, WaitOptions};
 use target_fixtures::{
     env,
-    wire::{Exit, Failure},
+    wire::{Exit, Failure, FailureKind},
 };
 
-use super::{
-    broker::{Broker, gone},
-    tees::{Tee, Tees},
-};
+use super::tees::Tees;
 use crate::{
     error::Result,
     process::{self, Watch},
@@ -73,11 +71,32 @@ pub(super) struct Ended {
     /// Why it was killed: an instance is lost, or the broker gone.
     pub(super) lost: Option<Failure>,
     pub(super) duration: Duration,
-    /// The end of standard output and of standard error; empty where they are a terminal.
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
     /// Processes that were left behind, and killed.
     pub(super) left: Vec<String>,
+}
+
+/// The tie to whoever decides that a test goes on.
+pub(super) trait Lifeline {
+    /// Tells the number of the test process.
+    ///
+    /// # Errors
+    /// When there is nobody to tell any more.
+    fn started(&mut self, pid: u32) -> Result<()>;
+
+    /// Readable when the test must end.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// The reason, once [`Lifeline::fd`] is readable: an instance is lost, or the broker gone.
+    fn lost(&mut self) -> Failure;
+}
+
+/// The reason a test ends whose broker ended before it did.
+pub(super) fn gone() -> Failure {
+    Failure {
+        kind: FailureKind::Infra,
+        message: "broker gone: the `cargo target-test` of this run has ended".to_owned(),
+        hint: None,
+    }
 }
 
 /// What becomes of a test's output.
@@ -91,13 +110,13 @@ pub(super) enum Output {
     Redacted,
 }
 
-/// Runs the test to its end.
+/// Runs the test to its end; its output is kept in the files of `kept` too.
 pub(super) fn run(
     mut command: Command,
     limit: Option<Duration>,
-    output: Output,
+    (output, kept): (Output, Option<&Path>),
     signals: &Signals,
-    broker: &mut Broker,
+    lifeline: &mut dyn Lifeline,
 ) -> Result<Ended> {
     let ours = output != Output::Theirs;
     if ours {
@@ -108,27 +127,24 @@ pub(super) fn run(
     }
     let started = Instant::now();
     let mut child = process::Spawn::new(command).dies_with_parent().start()?;
-    broker.started(child.id())?;
-    let mut tees = Tees::of(&mut child);
+    lifeline.started(child.id())?;
+    let mut tees = Tees::of(&mut child, kept);
     let mut guard = Guard {
         pid: Pid::from_child(&child),
         deadline: limit.map(|limit| started + limit),
         timed_out: false,
         lost: None,
     };
-    let status = guard.wait(&mut child, &mut tees, broker)?;
+    let status = guard.wait(&mut child, &mut tees, lifeline)?;
     let duration = started.elapsed();
     let left = if ours { kill_descendants() } else { Vec::new() };
     tees.drain();
-    let tail = |tee: Option<Tee>| tee.map_or_else(Vec::new, |tee| tee.tail);
     Ok(Ended {
         exit: exit_of(status),
         timed_out: guard.timed_out,
         interrupted: signals.caught(),
         lost: guard.lost,
         duration,
-        stdout: tail(tees.stdout),
-        stderr: tail(tees.stderr),
         left,
     })
 }
@@ -163,7 +179,7 @@ impl Guard {
         &mut self,
         child: &mut Child,
         tees: &mut Tees,
-        broker: &mut Broker,
+        lifeline: &mut dyn Lifeline,
     ) -> Result<ExitStatus> {
         let watch = Watch::new(self.pid);
         let parent = rustix::process::getppid().map(Watch::new);
@@ -171,10 +187,10 @@ impl Guard {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), self.pause())?;
+            let facts = tees.poll(&watch, parent.as_ref(), lifeline.fd(), self.pause())?;
             if self.lost.is_none() && (facts.parent_gone || facts.broker_speaks) {
                 self.lost = Some(match facts.broker_speaks {
-                    true => broker.lost(),
+                    true => lifeline.lost(),
                     false => gone(),
                 });
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);

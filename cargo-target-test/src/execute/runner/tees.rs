@@ -1,11 +1,12 @@
 //! The test's output on its way to nextest.
 //!
-//! Owns both pipes: what is shown of them, without secrets, and what is kept. Must not know why the test ends.
+//! Owns both pipes: what is shown of them and kept in files, without secrets. Must not know why the test ends.
 
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
     process::Child,
     time::Duration,
 };
@@ -14,12 +15,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     error::Result,
+    execute::output_file,
     process::{self, Watch},
     secret, ui,
 };
-
-/// How much of each output stream is reported, from its end.
-const TAIL: usize = 64 << 10;
 
 /// What one wait told.
 pub(super) struct Facts {
@@ -27,22 +26,53 @@ pub(super) struct Facts {
     pub(super) broker_speaks: bool,
 }
 
-/// A pipe whose bytes go on to nextest without the secrets in them, the last of them kept.
-pub(super) struct Tee {
+/// A pipe whose bytes go on to nextest, and into a file, without the secrets in them.
+struct Tee {
     pipe: File,
     secrets: secret::Stream,
     to: fn(&[u8]),
-    pub(super) tail: Vec<u8>,
+    kept: Kept,
     open: bool,
 }
 
+/// The file that keeps one stream; made when there is something to keep. One that cannot be written is no reason to
+/// fail a test.
+enum Kept {
+    Nowhere,
+    At(PathBuf),
+    In(File),
+}
+
+impl Kept {
+    fn write(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Self::At(path) = self {
+            *self = create(path).map_or(Self::Nowhere, Self::In);
+        }
+        if let Self::In(file) = self
+            && file.write_all(bytes).is_err()
+        {
+            *self = Self::Nowhere;
+        }
+    }
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    File::create(path).or_else(|_| {
+        std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+        File::create(path)
+    })
+}
+
 impl Tee {
-    fn new(pipe: OwnedFd, to: fn(&[u8])) -> Self {
+    fn new(pipe: OwnedFd, to: fn(&[u8]), kept: Kept) -> Self {
         Self {
             pipe: pipe.into(),
             secrets: secret::stream(),
             to,
-            tail: Vec::new(),
+            kept,
             open: true,
         }
     }
@@ -54,7 +84,8 @@ impl Tee {
             Ok(length) => {
                 // nextest may close its end first; the test shall not die of that.
                 let shown = self.secrets.push(&piece[..length]);
-                show(self.to, &mut self.tail, &shown);
+                (self.to)(&shown);
+                self.kept.write(&shown);
             }
             Err(error) => self.open = error.kind() == std::io::ErrorKind::Interrupted,
         }
@@ -63,32 +94,24 @@ impl Tee {
     /// What may have been the start of a secret is none, since nothing follows.
     fn finish(&mut self) {
         let rest = self.secrets.finish();
-        show(self.to, &mut self.tail, &rest);
-        let surplus = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..surplus);
-    }
-}
-
-fn show(to: fn(&[u8]), tail: &mut Vec<u8>, bytes: &[u8]) {
-    to(bytes);
-    tail.extend_from_slice(bytes);
-    if tail.len() > 2 * TAIL {
-        tail.drain(..tail.len() - TAIL);
+        (self.to)(&rest);
+        self.kept.write(&rest);
     }
 }
 
 /// Both pipes; none where the test has the terminal.
 pub(super) struct Tees {
-    pub(super) stdout: Option<Tee>,
-    pub(super) stderr: Option<Tee>,
+    stdout: Option<Tee>,
+    stderr: Option<Tee>,
 }
 
 impl Tees {
-    pub(super) fn of(child: &mut Child) -> Self {
+    pub(super) fn of(child: &mut Child, kept: Option<&Path>) -> Self {
+        let kept = |stream| kept.map_or(Kept::Nowhere, |kept| Kept::At(output_file(kept, stream)));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         Self {
-            stdout: stdout.map(|pipe| Tee::new(pipe.into(), ui::bytes_out)),
-            stderr: stderr.map(|pipe| Tee::new(pipe.into(), ui::bytes)),
+            stdout: stdout.map(|pipe| Tee::new(pipe.into(), ui::bytes_out, kept("stdout"))),
+            stderr: stderr.map(|pipe| Tee::new(pipe.into(), ui::bytes, kept("stderr"))),
         }
     }
 

@@ -31,7 +31,10 @@ fn planned(tests: &[(&str, Option<Value>)], criteria: &[Rule], expressions: &[Ex
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
-    plan.cases.iter().map(|case| case.name.as_str()).collect()
+    plan.cases
+        .iter()
+        .map(|case| case.info.name.as_str())
+        .collect()
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn without_an_include_rule_everything_is_included() {
     assert!(
         plan.excluded
             .iter()
-            .all(|one| one.reason == reason && !one.unfit)
+            .all(|one| one.reason.to_string() == reason && !one.reason.is_unfit())
     );
     assert_eq!(planned(&tests(), &[], &[]).cases.len(), 8);
 }

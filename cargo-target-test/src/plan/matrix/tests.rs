@@ -14,7 +14,10 @@ fn selected(select: Select) -> Choosing<'static> {
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
-    plan.cases.iter().map(|case| case.name.as_str()).collect()
+    plan.cases
+        .iter()
+        .map(|case| case.info.name.as_str())
+        .collect()
 }
 
 fn targets(names: &[&str]) -> Vec<Target> {
@@ -148,8 +151,9 @@ fn every_exclusion_has_its_reason() {
     let excluded: Vec<_> = plan
         .excluded
         .iter()
-        .map(|e| (e.test, e.target, e.reason.as_str()))
+        .map(|e| (e.test, e.target, e.reason.to_string()))
         .collect();
+    let excluded: Vec<_> = excluded.iter().map(|e| (e.0, e.1, e.2.as_str())).collect();
     assert_eq!(
         excluded,
         [
@@ -162,7 +166,7 @@ fn every_exclusion_has_its_reason() {
     );
     let note = "3 tests run on no target, such as `env`: environments are not supported";
     assert!(
-        plan.notes.len() == 1 && plan.notes[0].starts_with(note),
+        plan.notes.len() == 1 && plan.notes[0].to_string().starts_with(note),
         "{:?}",
         plan.notes
     );
@@ -175,7 +179,9 @@ fn a_name_that_is_taken_is_said() {
     assert_eq!(names(&plan), ["smoke[y]"]);
     assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
     assert!(
-        plan.notes[1].contains("is itself named `smoke[x]`"),
+        plan.notes[1]
+            .to_string()
+            .contains("is itself named `smoke[x]`"),
         "{:?}",
         plan.notes
     );
@@ -275,7 +281,7 @@ proptest! {
         prop_assert_eq!(names.len(), total);
         for case in &plan.cases {
             let name = format!("{}[{}]", inventory.tests[case.test].name, targets[case.target].name);
-            prop_assert_eq!(&case.name, &name);
+            prop_assert_eq!(&case.info.name, &name);
         }
     }
 }

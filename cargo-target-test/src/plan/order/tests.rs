@@ -21,7 +21,7 @@ fn started(tests: &[(&str, Value)], durations: &Durations, order: Order) -> Vec<
     let mut cases: Vec<_> = plan
         .cases
         .into_iter()
-        .map(|case| (case.name, case.rank))
+        .map(|case| (case.info.name.clone(), case.rank))
         .collect();
     cases.sort_by_key(|(name, rank)| (Reverse(*rank), name.clone()));
     cases

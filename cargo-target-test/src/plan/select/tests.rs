@@ -45,7 +45,7 @@ fn reasons() {
     ] {
         let got = fits(Some(&metadata(declared.clone())), &alpha)
             .err()
-            .unwrap_or_default();
+            .map_or_else(String::new, |reason| reason.to_string());
         assert_eq!(got, reason, "{declared}");
     }
     assert_eq!(fits(None, &alpha), Ok(()));

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Selection, Supplies};
 use crate::execute::nextest::{
     ToolConfig,
-    config::{Declared, Order},
+    config::{Declared, JunitConfig, Order},
 };
 
 impl Selection {
-    pub(super) fn tool_config(&self, supplies: &Supplies) -> ToolConfig {
+    pub(super) fn tool_config(&self, supplies: &Supplies, junit: JunitConfig) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let instances: usize = supplies.values().map(|supply| supply.at_once).sum();
         let ordinary = (!self.plain.is_empty()).then_some(cores);
@@ -24,7 +24,7 @@ impl Selection {
             ordinary,
             declared: self.declared(),
             order: self.order(),
-            junit: self.run.junit.clone(),
+            junit: Some(junit),
         }
     }
 
@@ -32,13 +32,10 @@ impl Selection {
     fn order(&self) -> Order {
         let mut order = Order::new();
         for case in self.chosen_cases().filter(|case| case.rank != 0) {
-            let test = &self.inventory.tests[case.test];
-            let binary = self.inventory.binaries[test.binary].id.as_str();
-            let label = case.name[test.name.len()..].trim_matches(['[', ']']);
             let binaries = order.entry(case.rank).or_default();
-            let tests = binaries.entry(binary.to_owned()).or_default();
-            let labels = tests.entry(test.name.clone()).or_default();
-            labels.push(label.to_owned());
+            let tests = binaries.entry(case.info.binary_id.clone()).or_default();
+            let labels = tests.entry(case.info.test.clone()).or_default();
+            labels.extend(case.info.bracket());
         }
         order
     }

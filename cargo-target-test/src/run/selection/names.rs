@@ -1,6 +1,6 @@
-//! What the broker has to know of the names that nextest gives to runners.
+//! The table of everything that nextest may start a runner for.
 //!
-//! Owns how a case of the plan becomes one of the broker's. Must not know what the broker does with it.
+//! Owns how a case of the plan becomes one that can run. Must not know what the broker does with it.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,56 +11,64 @@ use target_fixtures::{
 
 use super::{Selection, Supplies, deploy_name};
 use crate::{
+    case::CaseInfo,
     error::Result,
-    execute::broker::{Case, Entry, Names},
+    execute::{
+        broker::{CaseTable, LeasingCase, Runnable},
+        nextest::stage::DEPLOY_BINARY,
+    },
     inventory, plan,
     provision::InstanceSet,
 };
 
 impl Selection {
     /// What the broker has to know of every name that nextest will give to a runner.
-    pub fn names(&self, supplies: &Supplies, prefix: &[String]) -> Result<Names> {
-        let mut names = Names::default();
+    pub fn case_table(&self, supplies: &Supplies, prefix: &[String]) -> Result<CaseTable> {
+        let mut table = CaseTable::default();
         for case in self.chosen_cases() {
-            let (path, entry) = self.entry(case, &supplies[&case.target], prefix);
-            names.insert(path, case.name.clone(), entry);
+            let (path, runnable) = self.runnable(case, &supplies[&case.target], prefix);
+            table.insert(path, runnable);
         }
         for test in &self.plain {
             let (path, mut run) = self.how_to_run(*test, prefix);
             let metadata = self.inventory.tests[*test].metadata.as_ref();
             let expected = metadata.and_then(|metadata| plan::everywhere(&metadata.expect_fail));
             run.expect_fail = expected.map(str::to_owned);
-            names.insert(path, run.test.clone(), Entry::Plain { run });
+            let info = plan::host_case(&self.inventory, *test);
+            table.insert(path, Runnable::OnHost { info, run });
         }
         if !self.is_debugged() {
             let binary = self.stage.deploy_binary()?;
             for supply in supplies.values() {
                 for index in 0..supply.at_once {
-                    let entry = Entry::Deploy {
+                    let info = CaseInfo::on_host(DEPLOY_BINARY, deploy_name(supply, index));
+                    let runnable = Runnable::Deploy {
+                        info: Arc::new(info),
                         supply: Arc::clone(supply),
                         index,
                     };
-                    names.insert(binary.clone(), deploy_name(supply, index), entry);
+                    table.insert(binary.clone(), runnable);
                 }
             }
         }
-        Ok(names)
+        Ok(table)
     }
 
-    /// A case for the broker, and its binary.
-    fn entry(
+    /// A case that can run, and its binary.
+    fn runnable(
         &self,
         case: &plan::Case,
         supply: &Arc<InstanceSet>,
         prefix: &[String],
-    ) -> (PathBuf, Entry) {
+    ) -> (PathBuf, Runnable) {
         let (path, mut run) = self.how_to_run(case.test, prefix);
         let nothing = Metadata::default();
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
         let metadata = metadata.unwrap_or(&nothing);
         run.expect_fail.clone_from(&case.expect_fail);
         let target = &self.setting.playbook.targets[case.target];
-        let entry = Case {
+        let case_to_run = LeasingCase {
+            info: Arc::clone(&case.info),
             supply: Arc::clone(supply),
             count: case.count,
             needs: plan::asked(&metadata.requirements, &target.assured),
@@ -69,7 +77,7 @@ impl Selection {
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
             run,
         };
-        (path, Entry::Case(entry))
+        (path, Runnable::Case(case_to_run))
     }
 
     fn how_to_run(&self, test: usize, prefix: &[String]) -> (PathBuf, Run) {

@@ -72,12 +72,11 @@ impl Selection {
         let spares = wanted.len().saturating_sub(need as usize);
         let supply = InstanceSet::new(wanted, spares, label, cost);
         for case in cases {
-            let binary = &self.inventory.binaries[self.inventory.tests[case.test].binary];
             let need = Need {
                 count: case.count,
                 spends: spends(case),
             };
-            supply.expect((binary.path.as_str(), &case.name), need);
+            supply.expect((&case.info.binary_id, &case.info.name), need);
         }
         Ok(supply)
     }

@@ -2,14 +2,16 @@
 //!
 //! Owns when it is worth saying. Must not choose.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::Selection;
 use crate::{
+    case::{CaseInfo, reason::SkipReason},
     cli,
     error::{Error, ErrorKind},
     execute::nextest::users_filtersets,
-    plan, ui,
+    plan::{self, PlanNote},
+    ui,
 };
 
 /// nextest's exit code where no test was selected.
@@ -46,8 +48,11 @@ impl Selection {
         if self.cases.is_empty() || !self.is_filtered() {
             let notes = self.plan.notes.iter();
             notes
-                .filter(|note| !self.plain.is_empty() || !note.contains(plan::ON_HOST))
-                .for_each(ui::note);
+                .filter(|note| !self.plain.is_empty() || !matches!(note, PlanNote::OnHost { .. }))
+                .for_each(|note| match note.is_listed() {
+                    true => ui::note(format!("{note} (`cargo target-test list` shows all)")),
+                    false => ui::note(note),
+                });
             self.plan.impossible.iter().for_each(ui::warn);
         }
         self.say_warnings();
@@ -68,7 +73,7 @@ impl Selection {
 
     /// The tests that were asked for and run on no target, each with a reason; none where only nextest knows what was
     /// asked for.
-    pub fn skipped(&self) -> Vec<String> {
+    pub fn skipped(&self) -> Vec<(Arc<CaseInfo>, SkipReason)> {
         let args = &self.run.tests.nextest;
         let filters = match self.is_filtered() {
             false => &[][..],
@@ -77,11 +82,11 @@ impl Selection {
         };
         let targets = &self.setting.playbook.targets;
         let skipped = plan::skipped(&self.plan, &self.inventory, targets, filters).into_iter();
-        let sentence = |exclusion: &plan::Exclusion| {
-            let reason = exclusion.reason.trim_start_matches("skip: ");
-            format!("{}: {reason}", self.inventory.tests[exclusion.test].name)
+        let skip = |exclusion: &plan::Exclusion| {
+            let reason = SkipReason::Plan(exclusion.reason.clone());
+            (plan::host_case(&self.inventory, exclusion.test), reason)
         };
-        skipped.map(sentence).collect()
+        skipped.map(skip).collect()
     }
 
     /// Says why these filters match no case, where it is known.
@@ -112,7 +117,7 @@ impl Selection {
     /// Whether a test, or a case that there could be, has this in its name.
     fn is_in_a_name(&self, word: &str) -> bool {
         let tests = self.inventory.tests.iter().map(|test| &test.name);
-        let cases = self.plan.cases.iter().map(|case| &case.name);
+        let cases = self.plan.cases.iter().map(|case| &case.info.name);
         let targets = self.setting.playbook.targets.iter();
         let mut names = tests
             .chain(targets.map(|target| &target.label))

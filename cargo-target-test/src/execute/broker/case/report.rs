@@ -1,10 +1,15 @@
-//! What a runner says of its test, and what that means.
+//! The runner's report of its test.
 //!
-//! Owns the verdict. Must not know how the lease was had.
+//! Owns the wait for it. Must not know how the lease was had, nor what a report means: `case::verdict` does.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+    time::Duration,
+};
 
-use target_fixtures::wire::{Exit, Reply, Request, Run};
+use target_fixtures::wire::{Exit, Reply, Request};
 
 use super::super::{
     ActiveLease,
@@ -12,41 +17,60 @@ use super::super::{
     infra,
 };
 use crate::{
-    execute::outcome::{Outcome, Verdict},
+    case::verdict::{Evidence, Verdict, judge},
+    execute::output_file,
     provision::LeaseEnd,
+    run_event::{OutputFile, TAIL},
 };
 
 /// How long a test may take to end by itself once an instance of its is lost.
 const LOST: Duration = Duration::from_secs(3);
 
-/// What a runner reports of its test.
-pub(super) struct Report {
-    exit: Exit,
+/// What a runner reports of its test; the default is that of a runner which was killed before it could.
+#[derive(Default)]
+pub(super) struct RunnerReport {
+    /// The end of the test process; `None`: nothing was reported.
+    pub(super) exit: Option<Exit>,
+    /// How long the test process lived.
+    pub(super) took: Duration,
+    started: bool,
     timed_out: bool,
-    took: Duration,
-    stdout: String,
-    stderr: String,
+    interrupted: bool,
 }
 
-pub(super) fn end_of(ended: &Result<Report, Silence>) -> LeaseEnd {
-    match ended {
-        Ok(report) if report.exit == Exit::Code(0) => LeaseEnd::Done,
-        Ok(_) => LeaseEnd::Failed,
-        Err(_) => LeaseEnd::Abandoned,
+impl RunnerReport {
+    /// The way in which the lease ends.
+    pub(super) fn lease_end(&self) -> LeaseEnd {
+        match &self.exit {
+            Some(exit) if exit.success() => LeaseEnd::Done,
+            Some(_) => LeaseEnd::Failed,
+            None => LeaseEnd::Abandoned,
+        }
     }
-}
 
-impl Report {
-    /// Whether a test that said so may be skipped: it ended well.
-    pub(super) fn skips(&self) -> bool {
-        self.exit == Exit::Code(0) && !self.timed_out
+    /// True if a test that says so is skipped: it ended well.
+    pub(super) fn succeeded(&self) -> bool {
+        self.exit.as_ref().is_some_and(Exit::success) && !self.timed_out
     }
-}
 
-/// A runner that was killed before it could report.
-pub(super) struct Silence {
-    /// Whether there was a test process by then.
-    pub(super) started: bool,
+    /// The verdict; `lost` is the reason an instance does not answer any more.
+    pub(super) fn judge(
+        &self,
+        expect_fail: Option<&str>,
+        skipped: Option<&str>,
+        lost: Option<&str>,
+    ) -> Verdict {
+        judge(&Evidence {
+            exit: self.exit.as_ref(),
+            started: self.started,
+            timed_out: self.timed_out,
+            interrupted: self.interrupted,
+            expect_fail,
+            skipped,
+            lost,
+            crashed: None,
+        })
+    }
 }
 
 /// Waits for the runner's report. A test whose instance is lost hears so from what it asks; one that asks nothing is
@@ -54,11 +78,12 @@ pub(super) struct Silence {
 pub(super) async fn report_unless_lost(
     connection: &mut Connection,
     held: &ActiveLease,
-) -> Result<Report, Silence> {
+    on_start: impl FnMut(),
+) -> RunnerReport {
     let Connection {
         requests, replies, ..
     } = connection;
-    let report = report(requests);
+    let report = report(requests, on_start);
     tokio::pin!(report);
     let lost = tokio::select! {
         ended = &mut report => return ended,
@@ -71,64 +96,47 @@ pub(super) async fn report_unless_lost(
     report.await
 }
 
-/// Waits for the runner's report.
-pub(super) async fn report(requests: &mut Requests) -> Result<Report, Silence> {
-    let mut started = false;
-    while let Some((request, body)) = requests.recv().await {
-        started |= matches!(request, Request::Started { .. });
-        if let Request::Finished {
-            exit,
-            timed_out,
-            millis,
-            stdout,
-        } = request
-        {
-            let (out, err) = body.split_at(stdout.min(body.len()));
-            return Ok(Report {
+/// Waits for the runner's report; `on_start` is called when there is a test process.
+pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> RunnerReport {
+    let mut report = RunnerReport::default();
+    while let Some((request, _)) = requests.recv().await {
+        match request {
+            Request::Started { .. } => {
+                report.started = true;
+                on_start();
+            }
+            Request::Finished {
                 exit,
                 timed_out,
-                took: Duration::from_millis(millis),
-                stdout: String::from_utf8_lossy(out).into_owned(),
-                stderr: String::from_utf8_lossy(err).into_owned(),
-            });
+                interrupted,
+                millis,
+            } => {
+                report.exit = Some(exit);
+                report.took = Duration::from_millis(millis);
+                report.timed_out = timed_out;
+                report.interrupted = interrupted;
+                break;
+            }
+            _ => {}
         }
     }
-    Err(Silence { started })
+    report
 }
 
-/// `lost` says why an instance does not answer any more: then it is not the test that failed. The runner's
-/// own verdict, for nextest, follows the same rules: see `runner::verdict`.
-pub(super) fn judge(
-    outcome: &mut Outcome,
-    ended: Result<Report, Silence>,
-    lost: Option<String>,
-    skipped: Option<String>,
-    run: &Run,
-) {
-    let report = match ended {
-        Ok(report) => report,
-        Err(Silence { started }) => {
-            outcome.verdict = match lost {
-                Some(cause) => Verdict::Infra(cause),
-                None if started => Verdict::Fail,
-                None => Verdict::Infra("the runner ended before the test started".to_owned()),
-            };
-            "the runner was killed".clone_into(&mut outcome.stderr);
-            return;
-        }
-    };
-    let as_expected = run.expect_fail.is_some() == (report.exit != Exit::Code(0));
-    outcome.verdict = match (skipped, lost) {
-        (Some(reason), _) if report.skips() => Verdict::Skip(reason),
-        _ if as_expected && !report.timed_out => Verdict::Pass,
-        (_, Some(cause)) => Verdict::Infra(cause),
-        _ => Verdict::Fail,
-    };
-    outcome.expected = run.expect_fail.clone();
-    outcome.took = report.took;
-    // Of a test that passed nobody reads it, and a run may have a hundred thousand.
-    if outcome.verdict != Verdict::Pass {
-        outcome.stdout = report.stdout;
-        outcome.stderr = report.stderr;
-    }
+/// The files in which the runner kept standard output and standard error.
+pub(super) fn output_files(output: Option<&Path>) -> [Option<OutputFile>; 2] {
+    ["stdout", "stderr"].map(|ending| {
+        let path = output_file(output?, ending);
+        let mut file = File::open(&path).ok()?;
+        let length = file.metadata().ok()?.len();
+        let start = length.saturating_sub(TAIL as u64);
+        file.seek(SeekFrom::Start(start)).ok()?;
+        let mut tail = Vec::new();
+        file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
+        Some(OutputFile {
+            path,
+            length,
+            tail: String::from_utf8_lossy(&tail).into_owned(),
+        })
+    })
 }

@@ -12,7 +12,7 @@ use super::Requests;
 use crate::connect::files::Piece;
 
 /// The input of one request.
-pub(super) struct Feed {
+pub(super) struct InputFeed {
     to: To,
     waiting: VecDeque<Piece>,
     /// How many bytes wait.
@@ -35,7 +35,7 @@ pub(super) enum Fed {
     Signal(String),
 }
 
-impl Feed {
+impl InputFeed {
     pub(super) fn none() -> Self {
         Self::new(To::None)
     }
@@ -128,7 +128,7 @@ impl Feed {
 
 /// Done when the client is gone, or sends what nobody expects.
 pub(super) async fn gone(requests: &mut Requests) -> io::Error {
-    let mut feed = Feed::none();
+    let mut feed = InputFeed::none();
     loop {
         if let Err(gone) = feed.next(requests).await {
             return gone;

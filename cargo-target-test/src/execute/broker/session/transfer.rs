@@ -13,7 +13,7 @@ use super::{
         ActiveLease,
         connection::{Replies, Requests},
     },
-    feed::{self, Fed, Feed},
+    feed::{self, Fed, InputFeed},
 };
 use crate::{
     connect::{
@@ -37,7 +37,7 @@ pub(super) async fn put(
 ) -> io::Result<Result<()>> {
     let (send, pieces) = mpsc::channel(4);
     let transport = at.transport();
-    let mut feed = Feed::file(send);
+    let mut feed = InputFeed::file(send);
     let put = held.unless_lost(files::put(&*transport, &held.id, path, mode, pieces));
     tokio::pin!(put);
     loop {

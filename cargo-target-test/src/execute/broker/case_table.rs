@@ -1,4 +1,4 @@
-//! What the names mean that nextest gives to runners.
+//! The cases, deploy entries and host tests of a run, by the names that nextest gives to runners.
 //!
 //! Owns the lookup: names are never parsed.
 
@@ -11,21 +11,26 @@ use std::{
 use target_fixtures::{metadata::Reuse, wire::Run};
 
 use crate::{
+    case::CaseInfo,
     plan::Needs,
     provision::{After, InstanceSet, Want},
 };
 
-/// What one name means.
-pub enum Entry {
+/// What a runner is started for.
+pub enum Runnable {
     /// A test that runs once, on the host.
-    Plain {
-        /// How.
+    OnHost {
+        /// Its identity.
+        info: Arc<CaseInfo>,
+        /// The way it is started.
         run: Run,
     },
     /// One test on one target.
-    Case(Case),
+    Case(LeasingCase),
     /// Shows a deploy.
     Deploy {
+        /// The entry's identity.
+        info: Arc<CaseInfo>,
         /// Of this target.
         supply: Arc<InstanceSet>,
         /// The instance's index.
@@ -34,7 +39,9 @@ pub enum Entry {
 }
 
 /// A case, ready to run once it has its lease.
-pub struct Case {
+pub struct LeasingCase {
+    /// Its identity.
+    pub info: Arc<CaseInfo>,
     /// Where its instances come from.
     pub supply: Arc<InstanceSet>,
     /// How many it needs.
@@ -51,14 +58,15 @@ pub struct Case {
     pub run: Run,
 }
 
-impl Case {
+impl LeasingCase {
     /// What it asks for.
     pub(super) fn want(&self) -> Want {
         self.supply.want(self.count, &self.needs)
     }
 
-    /// What becomes of its instances after it, as this case of it was named.
-    pub(super) fn after(&self, name: &str) -> After {
+    /// What becomes of its instances after it.
+    pub(super) fn after(&self) -> After {
+        let name = &self.info.name;
         match self.reuse {
             Reuse::Yes => After::Reuse,
             Reuse::No => After::Spend(format!("`{name}` declares `reuse = false`")),
@@ -67,21 +75,32 @@ impl Case {
     }
 }
 
-/// All names of a run.
+/// Everything that nextest may start a runner for, and what of the run's options the broker needs.
 #[derive(Default)]
-pub struct Names {
-    entries: HashMap<PathBuf, HashMap<String, Entry>>,
+pub struct CaseTable {
+    entries: HashMap<PathBuf, HashMap<String, Runnable>>,
     /// What shows the deploy of an instance.
     deploys: HashMap<String, String>,
     captured: bool,
     releases: bool,
     holds_failed: bool,
+    output: Option<PathBuf>,
 }
 
-impl Names {
+impl CaseTable {
     /// Nextest shows what a runner says only when its case fails: what cases wait for is said here too.
     pub fn set_captured(&mut self, captured: bool) {
         self.captured = captured;
+    }
+
+    /// The output of attempts is kept in this folder.
+    pub fn set_output(&mut self, folder: PathBuf) {
+        self.output = Some(folder);
+    }
+
+    /// The folder that the output of attempts is kept in; `None`: it is not kept.
+    pub(super) fn output(&self) -> Option<&Path> {
+        self.output.as_deref()
     }
 
     /// Instances that no remaining case needs are to go at once.
@@ -106,13 +125,25 @@ impl Names {
         self.captured
     }
 
-    /// Gives a binary's name a meaning.
-    pub fn insert(&mut self, binary: PathBuf, name: String, entry: Entry) {
-        if let Entry::Deploy { supply, index } = &entry {
-            let instance = supply.wanted[*index].instance();
-            self.deploys.insert(instance, name.clone());
-        }
-        self.entries.entry(binary).or_default().insert(name, entry);
+    /// Adds what a runner may be started for with this binary.
+    pub fn insert(&mut self, binary: PathBuf, runnable: Runnable) {
+        let info = match &runnable {
+            Runnable::OnHost { info, .. } | Runnable::Case(LeasingCase { info, .. }) => info,
+            Runnable::Deploy {
+                info,
+                supply,
+                index,
+            } => {
+                let instance = supply.wanted[*index].instance();
+                self.deploys.insert(instance, info.name.clone());
+                info
+            }
+        };
+        let name = info.name.clone();
+        self.entries
+            .entry(binary)
+            .or_default()
+            .insert(name, runnable);
     }
 
     /// The name that shows the deploy of an instance, if one does.
@@ -120,7 +151,7 @@ impl Names {
         self.deploys.get(instance).map(String::as_str)
     }
 
-    pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Runnable> {
         self.entries.get(binary)?.get(name)
     }
 }

@@ -1,0 +1,310 @@
+//! One run's events to all of its aggregators.
+//!
+//! Owns the order of events, the queues and the threads. No aggregator can hold up the run or another aggregator.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{Aggregator, tally::Tally};
+use crate::{
+    error::Result,
+    run_event::{RunEvent, RunEventKind, Sink},
+    ui,
+};
+
+/// How long the end of a run waits for its aggregators.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many events may wait for an aggregator before output and progress are dropped.
+const CROWD: usize = 1024;
+
+/// Gives every event to every aggregator.
+pub struct FanOut {
+    stream: Arc<Mutex<Stream>>,
+    workers: Vec<Worker>,
+}
+
+/// The events so far, and where they go.
+struct Stream {
+    began: Instant,
+    seq: u64,
+    tally: Tally,
+    queues: Vec<Queue>,
+}
+
+/// The events that wait for one aggregator.
+struct Queue {
+    events: Sender<Arc<RunEvent>>,
+    backlog: Arc<Backlog>,
+}
+
+#[derive(Default)]
+struct Backlog {
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+/// One aggregator at work.
+struct Worker {
+    name: &'static str,
+    backlog: Arc<Backlog>,
+    /// The result, once it is at its end.
+    done: Receiver<Result<(), String>>,
+}
+
+impl FanOut {
+    /// Starts a thread for each aggregator; the names are for warnings: `the JUnit report`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(aggregators: Vec<(&'static str, Box<dyn Aggregator>)>) -> Result<Self> {
+        let (mut queues, mut workers) = (Vec::new(), Vec::new());
+        for (name, mut aggregator) in aggregators {
+            let (events, waiting) = mpsc::channel();
+            let (tell, done) = mpsc::channel();
+            let backlog = Arc::new(Backlog::default());
+            let counted = Arc::clone(&backlog);
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || {
+                    // What a panic leaves half-done is not looked at again.
+                    let work = AssertUnwindSafe(|| work(aggregator.as_mut(), &waiting, &counted));
+                    let ended = match catch_unwind(work) {
+                        Ok(worked) => worked.map_err(|error| error.chain()),
+                        Err(_) => Err("it panicked".to_owned()),
+                    };
+                    let _ = tell.send(ended);
+                })?;
+            queues.push(Queue {
+                events,
+                backlog: Arc::clone(&backlog),
+            });
+            workers.push(Worker {
+                name,
+                backlog,
+                done,
+            });
+        }
+        let stream = Stream {
+            began: Instant::now(),
+            seq: 0,
+            tally: Tally::default(),
+            queues,
+        };
+        Ok(Self {
+            stream: Arc::new(Mutex::new(stream)),
+            workers,
+        })
+    }
+
+    /// The sink that events of this run are emitted into.
+    pub fn sink(&self) -> Sink {
+        let stream = Arc::clone(&self.stream);
+        Sink::new(move |kind| lock(&stream).deliver(kind))
+    }
+
+    /// The verdicts so far, which no aggregator can delay.
+    pub fn tally(&self) -> Tally {
+        lock(&self.stream).tally.clone()
+    }
+
+    /// Waits until every aggregator is at its end, within a bound; later events go nowhere.
+    pub fn finish(self) {
+        self.finish_within(PATIENCE)
+            .iter()
+            .for_each(|warning| ui::warn(warning));
+    }
+
+    /// Returns the warnings.
+    fn finish_within(self, patience: Duration) -> Vec<String> {
+        lock(&self.stream).queues.clear();
+        let deadline = Instant::now() + patience;
+        let mut warnings = Vec::new();
+        for Worker {
+            name,
+            backlog,
+            done,
+        } in self.workers
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let failure = match done.recv_timeout(left) {
+                Ok(Ok(())) => None,
+                Ok(Err(failure)) => Some(failure),
+                Err(RecvTimeoutError::Timeout) => {
+                    Some(format!("it took over {} s to end", patience.as_secs_f32()))
+                }
+                Err(RecvTimeoutError::Disconnected) => Some("its thread is gone".to_owned()),
+            };
+            if let Some(failure) = failure {
+                warnings.push(format!("{name} is incomplete: {failure}"));
+            } else if let dropped @ 1.. = backlog.dropped.load(Ordering::Relaxed) {
+                warnings.push(format!(
+                    "{name} was too slow: {dropped} pieces of output or progress are missing"
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+impl Stream {
+    fn deliver(&mut self, kind: RunEventKind) {
+        self.tally.count(&kind);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let (monotonic, wall) = (self.began.elapsed(), wall.unwrap_or_default());
+        let event = Arc::new(RunEvent::new(self.seq, monotonic, wall, kind));
+        self.seq += 1;
+        for Queue { events, backlog } in &self.queues {
+            let crowd = backlog.waiting.load(Ordering::Relaxed) >= CROWD;
+            if crowd && event.kind.may_be_dropped() {
+                backlog.dropped.fetch_add(1, Ordering::Relaxed);
+            } else if events.send(Arc::clone(&event)).is_ok() {
+                backlog.waiting.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Takes events until there are no more.
+fn work(
+    aggregator: &mut dyn Aggregator,
+    events: &Receiver<Arc<RunEvent>>,
+    backlog: &Backlog,
+) -> Result<()> {
+    while let Ok(event) = events.recv() {
+        backlog.waiting.fetch_sub(1, Ordering::Relaxed);
+        aggregator.ingest(&event)?;
+    }
+    aggregator.finish()
+}
+
+fn lock(stream: &Mutex<Stream>) -> std::sync::MutexGuard<'_, Stream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    /// Does this for every event, and remembers the warnings that it gets.
+    struct Each<F>(F);
+
+    impl<F: FnMut(&RunEvent) -> Result<()> + Send> Aggregator for Each<F> {
+        fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+            (self.0)(event)
+        }
+    }
+
+    fn each(what: impl FnMut(&RunEvent) -> Result<()> + Send + 'static) -> Box<dyn Aggregator> {
+        Box::new(Each(what))
+    }
+
+    fn warning(number: usize) -> RunEventKind {
+        RunEventKind::Warning {
+            message: number.to_string(),
+        }
+    }
+
+    fn progress(number: usize) -> RunEventKind {
+        RunEventKind::Progress {
+            message: number.to_string(),
+        }
+    }
+
+    /// One that fails, one that panics and one that blocks cost a warning each, and the good one gets everything in order.
+    #[test]
+    fn no_aggregator_harms_another() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (release, blocked) = mpsc::channel::<()>();
+        let good = Arc::clone(&seen);
+        let aggregators = vec![
+            (
+                "good",
+                each(move |event| {
+                    good.lock().expect("unpoisoned").push(event.seq);
+                    Ok(())
+                }),
+            ),
+            (
+                "failing",
+                each(|_| Err(Error::new(ErrorKind::Other, "no space"))),
+            ),
+            (
+                "panicking",
+                each(|event| {
+                    // Without the message of a panic.
+                    if event.seq == 1 {
+                        std::panic::resume_unwind(Box::new(()));
+                    }
+                    Ok(())
+                }),
+            ),
+            (
+                "blocking",
+                each(move |_| {
+                    let _ = blocked.recv();
+                    Ok(())
+                }),
+            ),
+        ];
+        let fan_out = FanOut::start(aggregators).expect("threads");
+        let sink = fan_out.sink();
+        (0..3 * CROWD).for_each(|number| sink.emit(warning(number)));
+        let warnings = fan_out.finish_within(Duration::from_millis(200));
+        assert_eq!(
+            warnings,
+            [
+                "failing is incomplete: no space",
+                "panicking is incomplete: it panicked",
+                "blocking is incomplete: it took over 0.2 s to end",
+            ]
+        );
+        let seen = seen.lock().expect("unpoisoned");
+        assert!(seen.iter().copied().eq(0..3 * CROWD as u64));
+        drop(release);
+        sink.emit(warning(0));
+    }
+
+    /// Only output and progress are dropped, and that is said.
+    #[test]
+    fn a_crowd_loses_progress_only() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let kinds = Arc::new(Mutex::new((0, 0)));
+        let counted = Arc::clone(&kinds);
+        let slow = each(move |event| {
+            let _ = blocked.recv();
+            let mut counted = counted.lock().expect("unpoisoned");
+            match event.kind {
+                RunEventKind::Warning { .. } => counted.0 += 1,
+                _ => counted.1 += 1,
+            }
+            Ok(())
+        });
+        let fan_out = FanOut::start(vec![("slow", slow)]).expect("a thread");
+        let sink = fan_out.sink();
+        for number in 0..2 * CROWD {
+            sink.emit(warning(number));
+            sink.emit(progress(number));
+        }
+        drop(release);
+        let warnings = fan_out.finish_within(PATIENCE);
+        let (whole, partial) = *kinds.lock().expect("unpoisoned");
+        assert_eq!(whole, 2 * CROWD);
+        let missing = 2 * CROWD - partial;
+        assert!(missing > CROWD, "{missing}");
+        assert_eq!(
+            warnings,
+            [format!(
+                "slow was too slow: {missing} pieces of output or progress are missing"
+            )]
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! One entry of the report: the attempts of a case, and the words for how each ended.
+//!
+//! Owns the form of verdicts in JUnit. Must not know nextest's report.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+};
+
+use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
+use target_fixtures::wire::Exit;
+
+use super::seconds;
+use crate::{
+    case::verdict::Verdict,
+    error::one_line,
+    run_event::{AttemptResult, OutputFile, TAIL},
+};
+
+/// The attempts of one case in one iteration, by number.
+#[derive(Debug, Default)]
+pub(super) struct Entry(BTreeMap<u32, Option<AttemptResult>>);
+
+/// How an attempt ended that did not pass.
+pub(super) struct Failing {
+    pub(super) kind: NonSuccessKind,
+    pub(super) ty: String,
+    pub(super) message: Option<String>,
+    pub(super) description: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn started(&mut self, number: u32) {
+        self.0.entry(number).or_default();
+    }
+
+    pub(super) fn ended(&mut self, number: u32, result: &AttemptResult) {
+        let mut result = result.clone();
+        // The file has it, and a run may have many.
+        for file in [&mut result.stdout, &mut result.stderr] {
+            file.iter_mut().for_each(|file| file.tail = String::new());
+        }
+        self.0.insert(number, Some(result));
+    }
+
+    /// The result of an attempt; `None` if nothing is known of it.
+    pub(super) fn attempt(&self, number: u32) -> Option<&AttemptResult> {
+        self.0.get(&number)?.as_ref()
+    }
+
+    /// The verdict of the last attempt; `None` if it has not ended.
+    pub(super) fn verdict(&self) -> Option<&Verdict> {
+        let last = self.0.values().next_back()?.as_ref()?;
+        Some(&last.verdict)
+    }
+
+    /// Adds what nextest does not measure: the wait for the lease, the test's own time, the instances.
+    pub(super) fn add_properties(&self, case: &mut TestCase) {
+        let results = || self.0.values().flatten();
+        let last = results().next_back();
+        if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
+            case.add_property(Property::new("instances", last.instances.join(" ")));
+        }
+        if results().any(|result| !result.waited.is_zero()) {
+            let waited = results().map(|result| result.waited).sum();
+            case.add_property(Property::new("lease-wait", seconds(waited)));
+        }
+        if results().any(|result| result.exit.is_some()) {
+            let took = results().map(|result| result.took).sum();
+            case.add_property(Property::new("test-time", seconds(took)));
+        }
+    }
+
+    /// The entry as events alone have it.
+    pub(super) fn test_case(&self, name: &str, binary_id: &str) -> TestCase {
+        let first = self.0.values().next().and_then(Option::as_ref);
+        let last = self.0.values().next_back().and_then(Option::as_ref);
+        let (status, main) = match self.verdict() {
+            Some(Verdict::Pass) => {
+                let mut status = TestCaseStatus::success();
+                let before = self.0.len().saturating_sub(1);
+                status.add_reruns(self.0.values().take(before).map(|one| rerun(one.as_ref())));
+                (status, last)
+            }
+            Some(Verdict::Skip(reason)) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(reason.to_string());
+                (status, last)
+            }
+            _ => {
+                let mut status = failing(last).status();
+                status.add_reruns(self.0.values().skip(1).map(|one| rerun(one.as_ref())));
+                (status, first)
+            }
+        };
+        let mut case = TestCase::new(name, status);
+        case.set_classname(binary_id);
+        if let Some(main) = main {
+            case.set_time(main.waited + main.took);
+            if let Some(text) = main.stdout.as_ref().and_then(end_of) {
+                case.set_system_out(text);
+            }
+            if let Some(text) = main.stderr.as_ref().and_then(end_of) {
+                case.set_system_err(text);
+            }
+        }
+        self.add_properties(&mut case);
+        case
+    }
+}
+
+impl Failing {
+    fn new(kind: NonSuccessKind, ty: &str, cause: &str) -> Self {
+        let message = one_line(cause);
+        Self {
+            kind,
+            ty: ty.to_owned(),
+            description: (message != cause).then(|| cause.to_owned()),
+            message: Some(message),
+        }
+    }
+
+    /// The form of an attempt that infra or a crash ended; `None`: nextest's own form is as good.
+    pub(super) fn special(verdict: &Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Infra(cause) => Some(Self::new(NonSuccessKind::Error, "infra", cause)),
+            Verdict::Crash(cause) => Some(Self::new(NonSuccessKind::Failure, "crash", cause)),
+            _ => None,
+        }
+    }
+
+    /// The status of an entry that ended so.
+    pub(super) fn status(self) -> TestCaseStatus {
+        let mut status = TestCaseStatus::non_success(self.kind);
+        status.set_type(self.ty);
+        if let Some(message) = self.message {
+            status.set_message(message);
+        }
+        if let Some(description) = self.description {
+            status.set_description(description);
+        }
+        status
+    }
+
+    /// Changes a rerun into one that ended so.
+    pub(super) fn apply(self, rerun: &mut TestRerun) {
+        rerun.kind = self.kind;
+        rerun.set_type(self.ty);
+        if let Some(message) = self.message {
+            rerun.set_message(message);
+        }
+        if let Some(description) = self.description {
+            rerun.set_description(description);
+        }
+    }
+}
+
+/// The form of an attempt that did not pass, or has not ended.
+fn failing(result: Option<&AttemptResult>) -> Failing {
+    let Some(result) = result else {
+        let cause = "the run ended before the test did";
+        return Failing::new(NonSuccessKind::Error, "unfinished", cause);
+    };
+    Failing::special(&result.verdict).unwrap_or_else(|| Failing {
+        kind: NonSuccessKind::Failure,
+        ty: match &result.exit {
+            Some(Exit::Code(code)) => format!("test failure with exit code {code}"),
+            Some(Exit::Signal(_)) => "test abort".to_owned(),
+            None => "test failure".to_owned(),
+        },
+        message: match &result.exit {
+            Some(exit @ Exit::Signal(_)) => Some(exit.to_string()),
+            _ => None,
+        },
+        description: None,
+    })
+}
+
+fn rerun(result: Option<&AttemptResult>) -> TestRerun {
+    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+    failing(result).apply(&mut rerun);
+    if let Some(result) = result {
+        rerun.set_time(result.waited + result.took);
+        if let Some(text) = result.stdout.as_ref().and_then(end_of) {
+            rerun.set_system_out(text);
+        }
+        if let Some(text) = result.stderr.as_ref().and_then(end_of) {
+            rerun.set_system_err(text);
+        }
+    }
+    rerun
+}
+
+/// The end of an output file; `None` if it is gone.
+fn end_of(output: &OutputFile) -> Option<String> {
+    let mut file = File::open(&output.path).ok()?;
+    let start = output.length.saturating_sub(TAIL as u64);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}

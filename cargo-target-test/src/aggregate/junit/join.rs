@@ -1,0 +1,134 @@
+//! Entries as one report: alone, or joined with nextest's.
+//!
+//! Owns which of the two has the last word: nextest counts what failed, run events say what it was.
+
+use std::collections::{BTreeMap, HashSet};
+
+use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{
+    super::nextest_report::EntryKey,
+    Key, NAME,
+    entry::{Entry, Failing},
+};
+use crate::case::verdict::Verdict;
+
+/// The report of a run that nextest has written none of: marked as incomplete.
+pub(super) fn from_events(entries: &BTreeMap<Key, Entry>) -> Report {
+    let mut report = Report::new(format!("{NAME} (incomplete)"));
+    let mut suites = BTreeMap::<(&str, Option<u32>), TestSuite>::new();
+    for ((binary_id, name, stress_index), entry) in entries {
+        let key = EntryKey {
+            binary_id,
+            name,
+            stress_index: *stress_index,
+        };
+        let suite = suites
+            .entry((key.binary_id, key.stress_index))
+            .or_insert_with(|| {
+                let mut suite = TestSuite::new(key.suite());
+                suite.add_property(("incomplete", "true"));
+                suite
+            });
+        suite.add_test_case(entry.test_case(name, binary_id));
+    }
+    report.add_test_suites(suites.into_values());
+    report
+}
+
+/// nextest's report with what only run events know: what is infra or skipped, waits for leases, and tests that the plan
+/// skips.
+pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report {
+    let mut report = Report::new(NAME);
+    (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
+    let mut known = HashSet::new();
+    let mut suites = Vec::new();
+    for suite in nextest.test_suites {
+        let mut new = TestSuite::new(suite.name.clone());
+        (new.timestamp, new.time) = (suite.timestamp, suite.time);
+        new.properties.clone_from(&suite.properties);
+        for case in &suite.test_cases {
+            let key = EntryKey::in_report(&suite, case);
+            let key = key.map(|key| {
+                let EntryKey {
+                    binary_id,
+                    name,
+                    stress_index,
+                } = key;
+                (binary_id.to_owned(), name.to_owned(), stress_index)
+            });
+            let entry = key.as_ref().and_then(|key| entries.get(key));
+            new.add_test_case(entry.map_or_else(|| case.clone(), |entry| both(case, entry)));
+            known.extend(key);
+        }
+        suites.push(new);
+    }
+    for (key @ (binary_id, name, _), entry) in entries {
+        let skipped = matches!(entry.verdict(), Some(Verdict::Skip(_)));
+        if known.contains(key) || !skipped {
+            continue;
+        }
+        let case = entry.test_case(name, binary_id);
+        match suites
+            .iter_mut()
+            .find(|suite| suite.name.as_str() == binary_id)
+        {
+            Some(suite) => suite.add_test_case(case),
+            None => {
+                suites.push(TestSuite::new(binary_id.as_str()));
+                let last = suites.len() - 1;
+                suites[last].add_test_case(case)
+            }
+        };
+    }
+    report.add_test_suites(suites);
+    report
+}
+
+/// One entry, as nextest and as run events have it.
+fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
+    let mut case = nextest.clone();
+    match &mut case.status {
+        // nextest's attempts: those before the one that passed.
+        TestCaseStatus::Success { flaky_runs } => {
+            for (number, run) in (1..).zip(flaky_runs) {
+                let verdict = entry.attempt(number).map(|result| &result.verdict);
+                let special = verdict.and_then(Failing::special);
+                special.into_iter().for_each(|special| special.apply(run));
+            }
+        }
+        TestCaseStatus::NonSuccess {
+            kind,
+            message,
+            ty,
+            description,
+            reruns,
+        } => {
+            // The first attempt is the entry itself, unless a later one passed.
+            let first = match reruns.kind {
+                FlakyOrRerun::Flaky => 1,
+                FlakyOrRerun::Rerun => 2,
+            };
+            for (number, run) in (first..).zip(&mut reruns.runs) {
+                let verdict = entry.attempt(number).map(|result| &result.verdict);
+                let special = verdict.and_then(Failing::special);
+                special.into_iter().for_each(|special| special.apply(run));
+            }
+            if let Some(special) = entry.verdict().and_then(Failing::special) {
+                *kind = special.kind;
+                *ty = Some(special.ty.into());
+                *message = special.message.map(Into::into);
+                *description = special.description.map(Into::into);
+            }
+        }
+        TestCaseStatus::Skipped { .. } => {}
+    }
+    if let (TestCaseStatus::Success { .. }, Some(Verdict::Skip(reason))) =
+        (&case.status, entry.verdict())
+    {
+        case.status = TestCaseStatus::skipped();
+        case.status.set_message(reason.to_string());
+    }
+    entry.add_properties(&mut case);
+    case
+}

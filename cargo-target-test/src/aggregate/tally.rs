@@ -1,0 +1,231 @@
+//! The verdicts of a run, counted as they come.
+//!
+//! Owns what the exit code is made from. Must not know the rules: `case::verdict` does.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::nextest_report::{EntryKey, NextestReport};
+use crate::{
+    case::{
+        CaseInfo,
+        verdict::{RunCounts, Verdict},
+    },
+    run_event::{Attempt, RunEventKind},
+};
+
+/// The verdicts of all attempts that have ended, deploy entries' too.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Vec<(Attempt, Verdict)>);
+
+impl Tally {
+    /// Counts an event that has a verdict.
+    pub fn count(&mut self, event: &RunEventKind) {
+        match event {
+            RunEventKind::AttemptEnded { attempt, result } => {
+                self.0.push((attempt.clone(), result.verdict.clone()));
+            }
+            RunEventKind::DeployShown {
+                attempt, verdict, ..
+            } => self.0.push((attempt.clone(), verdict.clone())),
+            _ => {}
+        }
+    }
+
+    /// The last verdict of every entry.
+    fn last(&self) -> HashMap<EntryKey<'_>, &Verdict> {
+        let entry = |(attempt, verdict)| (EntryKey::of(attempt), verdict);
+        self.0
+            .iter()
+            .map(|(attempt, verdict)| entry((attempt, verdict)))
+            .collect()
+    }
+
+    /// The counts for the exit code. What nextest calls failed is infra where we call it so; without nextest's report
+    /// our own verdicts count.
+    pub fn counts(&self, nextest: Option<i32>, report: Option<&NextestReport>) -> RunCounts {
+        let last = self.last();
+        let (mut failed, mut infra) = (0, 0);
+        match report {
+            Some(report) => report.failed().for_each(|key| {
+                match last.get(&key).is_some_and(|verdict| verdict.is_infra()) {
+                    true => infra += 1,
+                    false => failed += 1,
+                }
+            }),
+            None => last.values().for_each(|verdict| {
+                failed += usize::from(verdict.is_failure());
+                infra += usize::from(verdict.is_infra());
+            }),
+        }
+        let stress = report.is_some() && last.keys().any(|key| key.stress_index.is_some());
+        RunCounts {
+            nextest,
+            failed,
+            infra,
+            stress,
+            ..RunCounts::default()
+        }
+    }
+
+    /// Those of some cases that no attempt was seen of.
+    pub fn unseen<'a>(&self, cases: &'a [Arc<CaseInfo>]) -> Vec<&'a Arc<CaseInfo>> {
+        let seen: std::collections::HashSet<_> = self
+            .0
+            .iter()
+            .map(|(attempt, _)| (&attempt.case.binary_id, &attempt.case.name))
+            .collect();
+        let unseen = |case: &&Arc<CaseInfo>| !seen.contains(&(&case.binary_id, &case.name));
+        cases.iter().filter(unseen).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+    use super::*;
+    use crate::run_event::AttemptResult;
+
+    fn attempt(binary: &str, number: u32) -> Attempt {
+        Attempt {
+            case: Arc::new(CaseInfo::on_host(binary, "smoke[a]")),
+            stress_index: None,
+            number,
+        }
+    }
+
+    fn tally(attempts: &[(Attempt, Verdict)]) -> Tally {
+        let mut tally = Tally::default();
+        for (attempt, verdict) in attempts {
+            tally.count(&RunEventKind::AttemptEnded {
+                attempt: attempt.clone(),
+                result: Box::new(AttemptResult::new(verdict.clone())),
+            });
+        }
+        tally
+    }
+
+    /// In suites, the cases that nextest counts as failed.
+    fn report(failed: &[&str]) -> NextestReport {
+        let mut report = Report::new("nextest-run");
+        for suite in failed {
+            let status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            let mut case = TestCase::new("smoke[a]", status);
+            case.set_classname(suite.split("@stress").next().unwrap_or_default());
+            let mut suite = TestSuite::new(*suite);
+            suite.add_test_case(case);
+            report.add_test_suite(suite);
+        }
+        NextestReport(report)
+    }
+
+    /// Each of these beside an infra case and without one: nextest's word counts for what fails, ours for infra.
+    #[test]
+    fn only_infra_is_no_failure() {
+        let infra = || Verdict::Infra("gone".to_owned());
+        // Another binary has a case of the same name.
+        let lost = (attempt("y", 1), infra());
+        let ended = |verdict| (attempt("x", 1), verdict);
+        for (setting, attempts, code, failed, alone, beside) in [
+            (
+                "a failure",
+                vec![ended(Verdict::Fail)],
+                100,
+                &["x"][..],
+                100,
+                100,
+            ),
+            (
+                "a crash",
+                vec![ended(Verdict::Crash("panic".to_owned()))],
+                100,
+                &["x"],
+                100,
+                100,
+            ),
+            ("a pass", vec![ended(Verdict::Pass)], 0, &[], 0, 69),
+            (
+                "a limit with `on-timeout = \"pass\"`",
+                vec![ended(Verdict::Fail)],
+                0,
+                &[],
+                0,
+                69,
+            ),
+            (
+                "`flaky-result = \"fail\"`",
+                vec![ended(Verdict::Fail), (attempt("x", 2), Verdict::Pass)],
+                100,
+                &["x"],
+                100,
+                100,
+            ),
+            (
+                "a retry",
+                vec![ended(Verdict::Fail), (attempt("x", 2), Verdict::Pass)],
+                0,
+                &[],
+                0,
+                69,
+            ),
+            (
+                "a leak that fails",
+                vec![ended(Verdict::Pass)],
+                100,
+                &["x"],
+                100,
+                100,
+            ),
+            (
+                "a setup script",
+                vec![],
+                105,
+                &["@setup-script:x"],
+                105,
+                105,
+            ),
+            ("a runner that did not start", vec![], 100, &["x"], 100, 100),
+        ] {
+            let exit_code = |attempts: &[_], code, failed: &[_]| {
+                let counts = tally(attempts).counts(Some(code), Some(&report(failed)));
+                counts.exit_code()
+            };
+            assert_eq!(exit_code(&attempts, code, failed), alone, "{setting}");
+            let attempts = [&attempts[..], &[lost.clone()]].concat();
+            let failed = [failed, &["y"]].concat();
+            let code = if code == 0 { 100 } else { code };
+            assert_eq!(exit_code(&attempts, code, &failed), beside, "{setting}");
+        }
+    }
+
+    #[test]
+    fn without_nextests_report_our_verdicts_count() {
+        let infra = (attempt("x", 1), Verdict::Infra("gone".to_owned()));
+        let failed = (attempt("y", 1), Verdict::Fail);
+        for (attempts, expected) in [(vec![infra.clone()], 69), (vec![infra, failed], 100)] {
+            let counts = tally(&attempts).counts(Some(100), None);
+            assert_eq!(counts.exit_code(), expected, "{attempts:?}");
+        }
+    }
+
+    #[test]
+    fn nextest_forgives_a_failed_iteration_and_we_do_not() {
+        let iteration = |stress_index, verdict| {
+            let attempt = Attempt {
+                stress_index: Some(stress_index),
+                ..attempt("x", 1)
+            };
+            (attempt, verdict)
+        };
+        let infra = Verdict::Infra("gone".to_owned());
+        for (second, failed, expected) in [
+            (Verdict::Pass, &[][..], 0),
+            (Verdict::Fail, &["x@stress-1"], 100),
+            (infra, &["x@stress-1"], 69),
+        ] {
+            let attempts = [iteration(0, Verdict::Pass), iteration(1, second)];
+            let counts = tally(&attempts).counts(Some(0), Some(&report(failed)));
+            assert_eq!(counts.exit_code(), expected, "{attempts:?}");
+        }
+    }
+}

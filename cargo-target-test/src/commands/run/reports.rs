@@ -1,0 +1,192 @@
+//! What a run reports: its folder, its aggregators, its first and last events, and the exit code.
+//!
+//! Owns where reports go. Must not know what is in them.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use crate::{
+    aggregate::{
+        Aggregator, feed::Feed, history::History, junit::Junit, nextest_report::NextestReport,
+        summary::Summary, tally::Tally,
+    },
+    case::verdict::RunCounts,
+    error::Result,
+    execute::{
+        nextest::{config::JunitConfig, users_junit},
+        run_folder::RunFolder,
+        session::Ended,
+    },
+    process,
+    provision::{Report, Used},
+    run::selection::Selection,
+    run_event::{InstanceNote, RunEventKind, Sink},
+    ui,
+};
+
+/// The reports of one run.
+pub(super) struct Reports<'a> {
+    choice: &'a Selection,
+    folder: RunFolder,
+    run: &'a str,
+    /// Our own JUnit report.
+    junit: Option<PathBuf>,
+    /// nextest's JUnit report, which ours and the exit code are made from.
+    nextest_junit: PathBuf,
+    since: SystemTime,
+}
+
+impl<'a> Reports<'a> {
+    pub(super) fn new(choice: &'a Selection, run: &'a str) -> Result<Self> {
+        // A target directory that cannot be written does not keep a run from running.
+        let folder = RunFolder::create(choice.target_directory(), run)
+            .or_else(|_| RunFolder::create(choice.directory.path(), run))?;
+        let options = &choice.run.tests.nextest;
+        let profile = options.value("profile").map(|name| name.to_os_string());
+        let profile = profile.or_else(|| std::env::var_os("NEXTEST_PROFILE"));
+        let profile = profile.map_or("default".into(), |name| name.to_string_lossy().into_owned());
+        let config = options.value("config-file").map(PathBuf::from);
+        let users = users_junit(&choice.setting.root, config, &profile);
+        Ok(Self {
+            choice,
+            run,
+            junit: choice.run.junit.clone(),
+            nextest_junit: users.unwrap_or_else(|| folder.nextest_junit()),
+            since: SystemTime::now(),
+            folder,
+        })
+    }
+
+    /// Where nextest's own report goes, unless the user says otherwise.
+    pub(super) fn nextest_config(&self) -> JunitConfig {
+        JunitConfig {
+            path: self.folder.nextest_junit(),
+            with_output: self.junit.is_some(),
+        }
+    }
+
+    /// The folder of output files.
+    pub(super) fn output(&self) -> PathBuf {
+        self.folder.output()
+    }
+
+    pub(super) fn aggregators(&self) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
+        let history = History::new(&self.choice.pool, &self.choice.setting.root);
+        let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
+            ("the summary", Box::<Summary>::default()),
+            ("the history of durations", Box::new(history)),
+            ("the feed", Box::new(Feed::create(&self.folder.feed())?)),
+        ];
+        if let Some(file) = &self.junit {
+            let junit = Junit::new(file, &self.nextest_junit);
+            all.push(("the JUnit report", Box::new(junit)));
+        }
+        Ok(all)
+    }
+
+    /// Emits the first events.
+    pub(super) fn begin(&self, sink: &Sink) {
+        let setting = &self.choice.setting;
+        sink.emit(RunEventKind::RunStarted {
+            run: self.run.to_owned(),
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            workspace: setting.root.clone(),
+            playbook: setting.playbook.path.clone(),
+            cases: self.choice.count(),
+            on_host: self.choice.count_on_host(),
+        });
+        for (case, reason) in self.choice.skipped() {
+            sink.emit(RunEventKind::Skipped { case, reason });
+        }
+    }
+
+    /// Emits the last events; returns the run's exit code.
+    pub(super) fn end(
+        &self,
+        sink: &Sink,
+        tally: &Tally,
+        ended: &Ended,
+        used: impl Iterator<Item = Used>,
+        report: Report,
+    ) -> u8 {
+        let counts = self.count(sink, tally, ended, &report);
+        for Used {
+            target,
+            instances,
+            time,
+            cost,
+        } in used
+        {
+            sink.emit(RunEventKind::TargetUsed {
+                target,
+                instances,
+                time,
+                cost,
+            });
+        }
+        sink.emit(cleaned_up(report));
+        let exit_code = counts.exit_code();
+        sink.emit(RunEventKind::RunEnded {
+            exit_code,
+            interrupted: counts.interrupted,
+        });
+        exit_code
+    }
+
+    fn count(&self, sink: &Sink, tally: &Tally, ended: &Ended, report: &Report) -> RunCounts {
+        let warn = |message: String| {
+            ui::warn(&message);
+            sink.emit(RunEventKind::Warning { message });
+        };
+        let code = ended.status.code();
+        if code.is_none() && ended.interrupts == 0 {
+            let ending = process::ending(ended.status);
+            warn(format!("cargo-nextest {ending}: cases may not have run"));
+        }
+        // A run that failed may have left cases out.
+        let cases = self.choice.infos();
+        let bypassed = match code {
+            Some(0) => tally.unseen(&cases),
+            _ => Vec::new(),
+        };
+        if let [first, ..] = bypassed.as_slice() {
+            let count = bypassed.len();
+            warn(format!(
+                "{count} of the cases that nextest calls passed never asked for an instance, such as `{first}`: is a \
+                 wrapper script in the way (`target-runner = \"ignore\"`)?"
+            ));
+        }
+        let nextest =
+            NextestReport::read(&self.nextest_junit, self.since).unwrap_or_else(|error| {
+                warn(error.chain());
+                None
+            });
+        RunCounts {
+            interrupted: ended.interrupts > 0,
+            unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
+            ..tally.counts(code, nextest.as_ref())
+        }
+    }
+}
+
+fn cleaned_up(report: Report) -> RunEventKind {
+    let failures = |all: Vec<crate::provision::Failure>| {
+        let note = |failure: crate::provision::Failure| InstanceNote {
+            instance: failure.instance,
+            note: failure.cause,
+        };
+        all.into_iter().map(note).collect()
+    };
+    let held = report.held.into_iter().map(|held| InstanceNote {
+        instance: held.instance,
+        note: held.by,
+    });
+    RunEventKind::CleanedUp {
+        kept: report.kept,
+        unused: report.unused,
+        left: report.left,
+        held: held.collect(),
+        dirty: failures(report.dirty),
+        unknown: failures(report.unknown),
+        failed: failures(report.failed),
+    }
+}

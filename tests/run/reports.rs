@@ -1,0 +1,258 @@
+//! What a run leaves to read: the JUnit report, the feed, the output of attempts; and the exit codes that need
+//! nextest's own report.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use quick_junit::{Report, TestCase, TestCaseStatus};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{verdicts::alive, world::World};
+use crate::support::eventually;
+
+const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
+const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
+
+fn read(file: &Path) -> Report {
+    let text = fs::read_to_string(file).expect("a report");
+    Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The case of this name in the report, and the name of its suite.
+#[track_caller]
+fn case<'r>(report: &'r Report, name: &str) -> (&'r str, &'r TestCase) {
+    let suites = report.test_suites.iter();
+    let mut cases = suites.flat_map(|suite| suite.test_cases.iter().map(move |case| (suite, case)));
+    let found = cases.find(|(_, case)| case.name.as_str() == name);
+    let (suite, case) = found.unwrap_or_else(|| panic!("no `{name}`: {report:?}"));
+    (suite.name.as_str(), case)
+}
+
+fn property(case: &TestCase, name: &str) -> Option<String> {
+    let mut properties = case.properties.iter();
+    let found = properties.find(|property| property.name.as_str() == name)?;
+    Some(found.value.as_str().to_owned())
+}
+
+/// The folder of this world's run; other tests' runs have theirs beside it.
+fn folder(world: &World) -> PathBuf {
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("target/target-test");
+    let playbook = world.path("target-test.toml").display().to_string();
+    let entries = fs::read_dir(&runs).expect("the folders of runs").flatten();
+    let mut folders = entries.map(|entry| entry.path());
+    let ours = |folder: &PathBuf| {
+        let feed = fs::read_to_string(folder.join("feed.jsonl")).unwrap_or_default();
+        feed.lines()
+            .next()
+            .is_some_and(|line| line.contains(&playbook))
+    };
+    folders.find(ours).expect("the run's folder")
+}
+
+/// Infra is an error, a skip is skipped with its reason, a failure is a failure; lease wait and test time stand apart.
+#[test]
+fn each_verdict_has_its_element() {
+    let world = World::on_machines(&format!("{GOOD}{BAD}"));
+    let file = world.path("junit.xml");
+    let junit = format!("--junit={}", file.display());
+    let names = [
+        "passes[",
+        "fails[good]",
+        "skips[good]",
+        "flaky[good]",
+        "prints[good]",
+    ];
+    world.run(&[&names[..], &[&junit]].concat()).code(100);
+    let report = read(&file);
+    assert_eq!((report.failures, report.errors, report.skipped), (1, 2, 1));
+    let (suite, deploy) = case(&report, "deploy[bad-0]");
+    assert_eq!(suite, "@target-test");
+    let (_, infra) = case(&report, "verdict::passes[bad]");
+    for case in [deploy, infra] {
+        let TestCaseStatus::NonSuccess { ty, message, .. } = &case.status else {
+            panic!("{case:?}");
+        };
+        assert_eq!(ty.as_ref().map(|ty| ty.as_str()), Some("infra"));
+        let message = message
+            .as_ref()
+            .map(|text| text.as_str())
+            .unwrap_or_default();
+        assert!(message.contains("bad-0 could not be deployed"), "{message}");
+    }
+    let (_, skipped) = case(&report, "verdict::skips[good]");
+    let TestCaseStatus::Skipped { message, .. } = &skipped.status else {
+        panic!("{skipped:?}");
+    };
+    assert_eq!(
+        message.as_ref().map(|text| text.as_str()),
+        Some("no such device")
+    );
+    let (_, flaky) = case(&report, "verdict::flaky[good]");
+    let TestCaseStatus::Success { flaky_runs } = &flaky.status else {
+        panic!("{flaky:?}");
+    };
+    assert_eq!(flaky_runs.len(), 2);
+    let (_, passed) = case(&report, "verdict::passes[good]");
+    for name in ["lease-wait", "test-time"] {
+        let seconds = property(passed, name).and_then(|text| text.parse::<f64>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds >= 0.0), "{passed:?}");
+    }
+    assert_eq!(property(passed, "instances").as_deref(), Some("good-0"));
+    let (_, printed) = case(&report, "verdict::prints[good]");
+    let output = printed
+        .system_out
+        .as_ref()
+        .map(|text| text.as_str().to_owned());
+    assert!(
+        output.is_some_and(|text| text.contains(&"x".repeat(2000))),
+        "{printed:?}"
+    );
+}
+
+/// Iterations of a stress run are joined each with its own.
+#[test]
+fn iterations_are_told_apart() {
+    let world = World::new();
+    let file = world.path("junit.xml");
+    let junit = format!("--junit={}", file.display());
+    world
+        .run(&["passes[east]", "--stress-count", "2", &junit])
+        .code(0);
+    let report = read(&file);
+    for index in 0..2 {
+        let name = format!("run-world::cases@stress-{index}");
+        let suite = report
+            .test_suites
+            .iter()
+            .find(|suite| suite.name.as_str() == name);
+        let suite = suite.unwrap_or_else(|| panic!("no `{name}`: {report:?}"));
+        assert!(
+            property(&suite.test_cases[0], "test-time").is_some(),
+            "{suite:?}"
+        );
+    }
+}
+
+/// nextest's own settings decide what fails; an infra case beside it hides nothing, and is no failure itself.
+#[test]
+fn only_what_is_all_infra_exits_with_69() {
+    let on_timeout = "[[profile.default.overrides]]\nfilter = 'test(around::waits)'\n\
+                      slow-timeout = { period = '3s', terminate-after = 1, on-timeout = 'pass' }\n";
+    let flaky = "[profile.default]\nflaky-result = 'fail'\n";
+    let leaks = "[profile.default]\nleak-timeout = { period = '200ms', result = 'fail' }\n";
+    let setup = "experimental = ['setup-scripts']\n[scripts.setup.broken]\ncommand = 'false'\n\
+                 [[profile.default.scripts]]\nfilter = 'all()'\nsetup = 'broken'\n";
+    for (config, case, alone, beside) in [
+        (on_timeout, "waits[good]", 0, 69),
+        (flaky, "flaky[good]", 100, 100),
+        (leaks, "leaks", 100, 100),
+        (setup, "passes[good]", 105, 105),
+    ] {
+        for (names, code) in [(&[case][..], alone), (&[case, "passes[bad]"], beside)] {
+            let world = World::on_machines(&format!("{GOOD}{BAD}")).nextest(config);
+            let mut args = names.to_vec();
+            if case == "leaks" {
+                args.extend(["--run-ignored", "all"]);
+            }
+            world.run(&args).code(code);
+            for pid in world.read("pids").lines() {
+                let pid = pid.parse().ok().and_then(Pid::from_raw);
+                pid.map(|pid| kill_process(pid, Signal::KILL));
+            }
+        }
+    }
+}
+
+/// A run that is killed leaves what it knew: a report that says that it is incomplete, and the feed.
+#[test]
+fn a_killed_run_has_a_report() {
+    let world = World::on_machines(GOOD);
+    let file = world.path("junit.xml");
+    let junit = format!("--junit={}", file.display());
+    let run = world
+        .tool(&["around::waits", "verdict::passes", &junit])
+        .start();
+    eventually("the case's start", || !world.read("waiting").is_empty());
+    eventually("the report", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.contains("around::waits[good]"))
+    });
+    run.signal(Signal::KILL);
+    for pid in world.read("pids").lines() {
+        eventually("the end of the test", || !alive(pid));
+    }
+    drop(run);
+    let report = read(&file);
+    let name = report.name.as_ref().map(|name| name.as_str().to_owned());
+    assert!(
+        name.is_some_and(|name| name.contains("incomplete")),
+        "{report:?}"
+    );
+    let (_, waits) = case(&report, "around::waits[good]");
+    assert!(
+        matches!(waits.status, TestCaseStatus::NonSuccess { .. }),
+        "{waits:?}"
+    );
+    let feed = fs::read_to_string(folder(&world).join("feed.jsonl")).expect("the feed");
+    assert!(feed.contains(r#""event":"attempt-started""#), "{feed}");
+    world.run(&["--delete-targets"]).code(0);
+}
+
+/// What a case writes is in a file of its own; what happens is in the feed, in order.
+#[test]
+fn a_runs_folder_has_output_and_feed() {
+    let world = World::new();
+    world.run(&["prints[east]"]).code(0);
+    let feed = fs::read_to_string(folder(&world).join("feed.jsonl")).expect("the feed");
+    let events: Vec<serde_json::Value> = feed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an event"))
+        .collect();
+    let kinds: Vec<_> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap_or(""))
+        .collect();
+    assert!(
+        kinds.starts_with(&["run-started"]) && kinds.ends_with(&["run-ended"]),
+        "{kinds:?}"
+    );
+    let mut expected = [
+        "lease-waiting",
+        "lease-granted",
+        "attempt-started",
+        "lease-ended",
+        "attempt-ended",
+    ]
+    .iter();
+    let mut next = expected.next();
+    for kind in &kinds {
+        if Some(kind) == next {
+            next = expected.next();
+        }
+    }
+    assert_eq!(next, None, "{kinds:?}");
+    let ended = events
+        .iter()
+        .find(|event| event["event"] == "attempt-ended")
+        .expect("an end");
+    let stdout = &ended["result"]["stdout"];
+    let path = stdout["path"].as_str().expect("a file");
+    let bytes = fs::read(path).expect("the output");
+    assert_eq!(stdout["length"], bytes.len());
+    assert!(
+        bytes.ends_with(
+            stdout["tail"]
+                .as_str()
+                .expect("a tail")
+                .lines()
+                .next_back()
+                .expect("a line")
+                .as_bytes()
+        ) || bytes
+            .windows(2000)
+            .any(|window| window.iter().all(|byte| *byte == b'x'))
+    );
+    assert_eq!(ended["attempt"]["case"]["test"], "verdict::prints");
+    assert_eq!(ended["result"]["verdict"], "pass");
+}
