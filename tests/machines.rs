@@ -9,7 +9,7 @@ mod vm;
 
 use std::{fs, path::PathBuf, sync::OnceLock};
 
-use crate::support::{Outcome, Project, Tool};
+use crate::support::{self, Outcome, Project, Tool};
 
 const TESTS: &str = include_str!("crates/machines/machines.rs");
 
@@ -46,6 +46,7 @@ impl Lab {
         let playbook = self.path("target-test.toml");
         self.project
             .tool(args)
+            .patience(support::vm::PATIENCE)
             .env("TARGET_TEST_PLAYBOOK", playbook)
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Subject;
-use crate::support::{Outcome, Project, Started, Tool};
+use crate::support::{Outcome, PATIENCE, Project, Started, Tool, vm};
 
 const TESTS: &str = include_str!("../crates/contract/contract.rs");
 
@@ -48,7 +48,11 @@ impl Place {
     }
 
     pub(super) fn tool(&self, subject: &impl Subject, args: &[&str]) -> Tool {
-        let tool = self.project.tool(args);
+        let patience = match subject.is_slow() {
+            true => vm::PATIENCE,
+            false => PATIENCE,
+        };
+        let tool = self.project.tool(args).patience(patience);
         tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
             .env("CONTRACT_AT", self.path(""))
             .env("CONTRACT_IDENTITY", subject.identity())

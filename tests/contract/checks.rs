@@ -191,13 +191,17 @@ pub(super) fn restarts(subject: &impl Subject) {
         .enable_all()
         .build()
         .expect("a runtime");
-    let before = runtime.block_on(ask(&record, line)).expect("a boot id");
+    let mut before = None;
+    eventually("the instance's answer", || {
+        before = runtime.block_on(ask(&record, line));
+        before.is_some()
+    });
     platform
         .restart(&record.order, deployed)
         .expect("a restart");
     eventually("the restarted instance's answer", || {
         let after = runtime.block_on(ask(&record, line));
-        after.is_some_and(|after| after != before)
+        after.is_some() && after != before
     });
     platform
         .check_alive(&record.order, deployed)

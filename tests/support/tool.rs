@@ -31,6 +31,7 @@ const KEPT: &[&str] = &[
 /// A command of the test's, in an environment of its own.
 pub(crate) struct Tool {
     command: Command,
+    patience: Duration,
 }
 
 impl Tool {
@@ -58,7 +59,10 @@ impl Tool {
         }
         command.env("TARGET_TEST_TOOL", env!("CARGO_BIN_EXE_cargo-target-test"));
         command.env("NO_COLOR", "1").env("COLUMNS", "100");
-        Self { command }
+        Self {
+            command,
+            patience: PATIENCE,
+        }
     }
 
     /// Adds arguments.
@@ -70,6 +74,12 @@ impl Tool {
     /// Sets a variable.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Waits for it for longer than for others, or shorter.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -100,6 +110,7 @@ impl Tool {
             child,
             line,
             output,
+            patience: self.patience,
             ended: false,
         }
     }
@@ -110,6 +121,7 @@ pub(crate) struct Started {
     child: Child,
     line: String,
     output: TempDir,
+    patience: Duration,
     ended: bool,
 }
 
@@ -127,7 +139,7 @@ impl Started {
     /// Waits until it has printed this.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while !self.printed().contains(text) {
             let ended = matches!(self.child.try_wait(), Ok(Some(_)));
             if (ended && !self.printed().contains(text)) || Instant::now() > deadline {
@@ -154,7 +166,7 @@ impl Started {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Outcome {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(1);
         let status = loop {
             match self.child.try_wait() {

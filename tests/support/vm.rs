@@ -1,8 +1,11 @@
 //! What virtual machines are made from, built once by the example's own script.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use super::repository;
+
+/// How long a run that boots machines may take: several at once, on a host that does other things too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(450);
 
 /// A kernel and an initial file system.
 pub(crate) struct Images {
