@@ -240,10 +240,11 @@ fn wait_for(run: &Provisioner, wanted: &[Wanted], count: usize) -> Lease {
         {
             TryLease::Leased(lease) => return lease,
             TryLease::NoneReady => wanted.iter().for_each(|wanted| drop(ensure(run, wanted))),
-            TryLease::Wait { text, again } => {
+            TryLease::Wait { reason, again } => {
                 assert!(
                     started.elapsed() < Duration::from_secs(30),
-                    "starved: {text}"
+                    "starved: {}",
+                    reason.describe()
                 );
                 thread::sleep(again);
             }

@@ -17,7 +17,7 @@ use cargo_target_test::{
     provision::{
         Caller, Ensured, Provisioner, Report, Run, Scope, Wanted, delete_all,
         platform::{Demand, Deployed, Order, Platform, Reach},
-        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease},
+        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease, Want},
     },
 };
 use serde_json::{Value, json};
@@ -250,14 +250,14 @@ impl Caller for Asks {
 }
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {
-    LeaseRequest {
-        needs: Default::default(),
+    let want = Want {
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
-        instance: None,
         count,
-        holder: Holder::new(Process::current(), "run", case, &format!("lease-{case}")),
-    }
+        ..Want::default()
+    };
+    let holder = Holder::new(Process::current(), "run", case, &format!("lease-{case}"));
+    LeaseRequest::new(want, holder)
 }
 
 /// A lease that has to be had at once.

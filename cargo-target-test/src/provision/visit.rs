@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use super::{
     Provisioner, Report, Run,
-    pool::{Holder, Lease, LeaseRequest, Pool, Record, RecordState, Ticket, TryLease},
+    pool::{Holder, Lease, LeaseRequest, Pool, Record, RecordState, Ticket, TryLease, Want},
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    plan::Needs,
-};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How often a deploy by somebody else is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -61,14 +58,13 @@ impl Visit {
         let Some(first) = self.wanted.first() else {
             return Err(Error::new(ErrorKind::Other, "a visit needs an instance"));
         };
-        let request = LeaseRequest {
+        let want = Want {
             target: first.order.target.clone(),
             hash: first.hash.clone(),
-            instance: None,
-            needs: Needs::new(),
             count: 1,
-            holder,
+            ..Want::default()
         };
+        let request = LeaseRequest::new(want, holder);
         match self.provisioner.try_lease(&request, &mut self.ticket)? {
             TryLease::Leased(mut lease) => {
                 // From here on it is used.
@@ -76,7 +72,9 @@ impl Visit {
                 let stay = Stay { visit: self, lease };
                 Ok(Asked::Leased(Box::new(stay)))
             }
-            TryLease::Wait { text, again } => Ok(Asked::Wait(Box::new(self), text, again)),
+            TryLease::Wait { reason, again } => {
+                Ok(Asked::Wait(Box::new(self), reason.describe(), again))
+            }
             TryLease::NoneReady => {
                 let text = self.in_the_making()?;
                 Ok(Asked::Wait(Box::new(self), text, POLL))

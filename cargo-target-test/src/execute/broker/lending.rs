@@ -24,7 +24,9 @@ use crate::{
     error::{Error, Result},
     execute::instance,
     plan::Needs,
-    provision::pool::{Holder, Lease, LeaseRequest, LeasedInstance, Process, Ticket, TryLease},
+    provision::pool::{
+        Holder, Lease, LeaseRequest, LeasedInstance, Process, Ticket, TryLease, Want,
+    },
 };
 
 /// How often the pool is asked again while instances are being deployed.
@@ -93,9 +95,9 @@ pub(super) async fn lease(
                 Some(held) => return Ok(held),
                 None => continue,
             },
-            TryLease::Wait { text, again } => {
+            TryLease::Wait { reason, again } => {
                 pause = again;
-                text
+                reason.describe()
             }
             TryLease::NoneReady => match supply.hopeless(count as usize, needs) {
                 Some(failure) => return Err(failure),
@@ -175,14 +177,16 @@ async fn try_lease(
     let Some(wanted) = supply.wanted.first() else {
         return Ok((TryLease::NoneReady, None));
     };
-    let request = LeaseRequest {
+    let want = Want {
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
         instance: asker.only.clone().or_else(|| supply.instance.clone()),
         needs: needs.clone(),
         count: count as usize,
-        holder: Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease),
+        ..Want::default()
     };
+    let holder = Holder::new(Process::of(asker.pid), &core.run, &asker.case, &asker.lease);
+    let request = LeaseRequest::new(want, holder);
     let failed = |error: Error| infra(&error);
     let at_once = core.provisioner.try_lease_at_once(&request, &mut ticket);
     if let Some(answer) = at_once.map_err(failed)? {

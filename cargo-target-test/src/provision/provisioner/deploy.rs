@@ -15,7 +15,7 @@ use crate::{
     provision::{
         capacity::{self, Host, Room},
         platform::{Demand, Deployed},
-        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
+        pool::{self, Event, Facts, HeldLock, Locked, Record, RecordState},
     },
 };
 
@@ -51,7 +51,7 @@ impl Provisioner {
         &self,
         wanted: &Wanted,
         record: Record,
-        work: FileLock,
+        work: HeldLock,
         (caller, recycled): (&dyn Caller, Option<&str>),
     ) -> Result<Record> {
         let id = record.id.clone();
@@ -83,7 +83,7 @@ impl Provisioner {
         }
         events.push(match &prepared {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
-            Err(error) => Event::Spoil(error.chain()),
+            Err(error) => Event::MarkDirty(error.chain()),
         });
         let record = self.advance(&id, &from, events)?;
         fault::point(match &prepared {

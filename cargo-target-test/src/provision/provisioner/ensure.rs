@@ -14,7 +14,7 @@ use crate::{
     provision::{
         platform::{Order, Platform},
         pool::{
-            self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
+            self, Event, Facts, HeldLock, LastHolder, Locked, Record, RecordState, Seen, WhenDirty,
         },
         provisioner::remove::Remover,
     },
@@ -98,9 +98,9 @@ enum Next {
     /// A living process has it; says which.
     Wait(String),
     /// It is marked as being deleted, the work is ours; says why.
-    Remove(Box<Record>, FileLock, Option<String>),
+    Remove(Box<Record>, HeldLock, Option<String>),
     /// It is planned, the work is ours.
-    Deploy(Box<Record>, FileLock),
+    Deploy(Box<Record>, HeldLock),
 }
 
 impl Provisioner {
@@ -216,6 +216,8 @@ impl Provisioner {
             kept: false,
             created: pool::now(),
             ready: None,
+            owner: String::new(),
+            expires: None,
         })
     }
 
@@ -240,7 +242,7 @@ impl Provisioner {
                 && let Some(work) = locked.work(&record.id)?
             {
                 let why = Some(record.changed(&draft.keys));
-                let dead = matches!(pool::tenant(&locked, &record)?, Tenant::Dead(_));
+                let dead = matches!(pool::last_holder(&locked, &record)?, LastHolder::Dead(_));
                 return match record.state {
                     RecordState::Ready if !dead => end(&mut locked, record, work, why),
                     _ => end_or_hold(&mut locked, record, work, why),
@@ -260,12 +262,12 @@ impl Provisioner {
     ) -> Result<Next> {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
-        let tenant = pool::tenant(locked, &record)?;
-        let dead = matches!(tenant, Tenant::Dead(_));
-        let why = match (&record.state, &tenant) {
+        let last = pool::last_holder(locked, &record)?;
+        let dead = matches!(last, LastHolder::Dead(_));
+        let why = match (&record.state, &last) {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
             // A host that nothing is to be done to is only swept.
-            (RecordState::Ready, Tenant::Dead(holder))
+            (RecordState::Ready, LastHolder::Dead(holder))
                 if record.made || wanted.care.on_dirty.is_some() =>
             {
                 Some(pool::cause_of_death(holder))
@@ -285,7 +287,7 @@ impl Provisioner {
                 record.name()
             )));
         };
-        if let Tenant::Living(holder) = tenant {
+        if let LastHolder::Living(holder) = last {
             let (name, state, holder) = (record.name(), &record.state, holder.describe());
             return Ok(Next::Wait(format!(
                 "`{name}` is {state} and leased ({holder})"
@@ -326,7 +328,7 @@ impl Provisioner {
 fn end_or_hold(
     locked: &mut Locked<'_>,
     record: Record,
-    work: FileLock,
+    work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
     if let Some(cause) = why
@@ -335,7 +337,7 @@ fn end_or_hold(
     {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
-            locked.commit([(record.id, Event::Spoil(cause.clone()))])?;
+            locked.commit([(record.id, Event::MarkDirty(cause.clone()))])?;
         }
         let message = format!("`{name}` is held, since it is dirty: {cause}");
         return Err(Error::new(ErrorKind::Infra, message)
@@ -348,7 +350,7 @@ fn end_or_hold(
 fn end(
     locked: &mut Locked<'_>,
     record: Record,
-    work: FileLock,
+    work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
     locked.commit([(record.id.clone(), Event::Delete)])?;
