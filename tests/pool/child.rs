@@ -233,8 +233,9 @@ fn wait_for(run: &PoolRun, wanted: &[Wanted], count: usize) -> Lease {
         {
             TryLease::Leased(lease) => return lease,
             TryLease::NoneReady => wanted.iter().for_each(|wanted| drop(ensure(run, wanted))),
-            TryLease::Wait { text, again } => {
-                assert!(started.elapsed() < PATIENCE, "starved: {text}");
+            TryLease::Wait { reason, again } => {
+                let waits = reason.describe();
+                assert!(started.elapsed() < PATIENCE, "starved: {waits}");
                 thread::sleep(again);
             }
         }

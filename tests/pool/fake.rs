@@ -20,7 +20,7 @@ use cargo_target_test::{
         platform::{
             Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
         },
-        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease},
+        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease, Want},
     },
 };
 use schemars::JsonSchema;
@@ -275,14 +275,14 @@ impl Preparer for Asks {
 }
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {
-    LeaseRequest {
-        needs: Default::default(),
+    let want = Want {
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
-        instance: None,
         count,
-        holder: Holder::new(Process::current(), "run", case, &format!("lease-{case}")),
-    }
+        ..Want::default()
+    };
+    let holder = Holder::new(Process::current(), "run", case, &format!("lease-{case}"));
+    LeaseRequest::new(want, holder)
 }
 
 /// A lease that has to be had at once.

@@ -27,7 +27,7 @@ fn waiting_says_for_whom() {
     ));
     let both = lease(&run, &wanted, 2, "smoke[alpha]");
     let text = |ticket: &mut _| match run.try_lease(&request(&wanted, 2, "c"), ticket).unwrap() {
-        TryLease::Wait { text, .. } => text,
+        TryLease::Wait { reason, .. } => reason.describe(),
         other => panic!("{other:?}"),
     };
     let pid = std::process::id();
@@ -79,7 +79,7 @@ fn a_lease_of_a_certain_instance() {
     ensure(&run, &world.wanted("alpha", 0, 22));
     ensure(&run, &wanted);
     let mut request = request(&wanted, 1, "shell");
-    request.instance = Some("alpha-1".to_owned());
+    request.wants[0].instance = Some("alpha-1".to_owned());
     let TryLease::Leased(lease) = run.try_lease(&request, &mut None).unwrap() else {
         panic!("not leased")
     };
@@ -132,7 +132,7 @@ fn what_a_test_needs_decides_which_instance_it_gets() {
     ensure(&run, &world.wanted("alpha", 1, 22));
     let needs = |cores: &str| {
         let mut request = request(&wanted, 1, "c");
-        request.needs = [("cores".to_owned(), cores.to_owned())].into();
+        request.wants[0].needs = [("cores".to_owned(), cores.to_owned())].into();
         request
     };
     let mut ticket = None;
@@ -170,7 +170,7 @@ fn a_killed_holder_frees_and_its_machine_is_recycled() {
     let stopped = format!("pid {} held[x] (stopped)", child.id());
     eventually(
         "stopped",
-        || matches!(ask(), TryLease::Wait { text, .. } if text.contains(&stopped)),
+        || matches!(ask(), TryLease::Wait { reason, .. } if reason.describe().contains(&stopped)),
     );
     child.kill();
     assert!(matches!(ask(), TryLease::NoneReady));
@@ -189,7 +189,7 @@ fn two_aliases_of_a_host_exclude_each_other_and_the_dead_are_told() {
     ensure(&run, &wanted);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
     let wait = format!("1 of 1 leased (pid {} held[x]", child.id());
-    assert!(matches!(ask(), TryLease::Wait { text, .. } if text.starts_with(&wait)));
+    assert!(matches!(ask(), TryLease::Wait { reason, .. } if reason.describe().starts_with(&wait)));
     assert!(
         run.finish(true).unwrap().held.is_empty(),
         "the alias has it, not we"
@@ -233,7 +233,9 @@ fn dead_and_stopped_waiters_hold_nobody_up() {
     eventually("waits", || world.folder.join("waiting").exists());
     drop(held);
     let ask = || run.try_lease(&request(&wanted, 1, "c"), &mut None).unwrap();
-    assert!(matches!(ask(), TryLease::Wait { text, .. } if text == "0 of 1 leased, 1 before us"));
+    assert!(
+        matches!(ask(), TryLease::Wait { reason, .. } if reason.describe() == "0 of 1 leased, 1 before us")
+    );
     child.signal(Signal::STOP);
     eventually("passed by", || matches!(ask(), TryLease::Leased(_)));
     child.signal(Signal::CONT);

@@ -57,10 +57,7 @@ impl PoolRun {
     /// # Errors
     /// When the pool cannot be used, or a living run has this id.
     pub fn new(pool: Pool, run: Run) -> Result<Self> {
-        let file = {
-            let _locked = pool.lock()?;
-            Mutex::new(RunFile::create(&pool.runs(), &run.id)?)
-        };
+        let file = Mutex::new(pool.lock()?.start_run(&run.id)?);
         Ok(Self {
             pool,
             run,
@@ -115,7 +112,7 @@ impl PoolRun {
     pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
-            locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;
+            locked.commit([(id.to_owned(), Event::MarkDirty(cause.to_owned()))])?;
             failpoint::point("record-dirty");
         }
         Ok(())

@@ -78,7 +78,10 @@ impl Context {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
-                TryLease::Wait { text, again } => Waits { text, again },
+                TryLease::Wait { reason, again } => Waits {
+                    text: reason.describe(),
+                    again,
+                },
                 TryLease::NoneReady => acquiring.shortage()?,
             };
             acquiring.tell(&mut notice, &waits)?;
@@ -142,14 +145,15 @@ impl Acquiring<'_> {
         let process = Process::of(requester.pid);
         let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
         holder.manual = by_hand.map(|one| one.manual);
-        Ok(LeaseRequest {
+        let want = pool::Want {
             target,
             hash,
             instance: want.instance.clone(),
             needs: want.needs.clone(),
             count: want.count,
-            holder,
-        })
+            ..pool::Want::default()
+        };
+        Ok(LeaseRequest::new(want, holder))
     }
 
     /// The one want: the pool leases instances of one target at a time.

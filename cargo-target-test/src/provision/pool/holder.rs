@@ -1,7 +1,7 @@
-//! Who holds something: a process, told apart from all others, and what it holds it for.
+//! Holders: the process that holds something, and what for.
 //!
-//! Owns the texts in lock files and what `/proc` says of a process. Must not know locks: that a holder
-//! lives is the kernel's word, this is only what people and the next holder read.
+//! Owns the texts of leases and the reading of `/proc`. A text is for people and for the next holder; whether a holder
+//! lives is told by its lock.
 
 use std::{
     fs,
@@ -11,57 +11,61 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A process as no other ever was.
+/// A process, identified beyond the reuse of its number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// The host's name.
     pub host: String,
-    /// The host's boot id; empty where there is none.
+    /// The host's boot id; empty if it has none.
     pub boot: String,
-    /// Its number.
+    /// The process's number.
     pub pid: u32,
-    /// Its start, in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where unknown.
+    /// The start time, in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 if unknown.
     pub started: u64,
 }
 
-/// The text in a lease's lock file.
+/// The text of a lease.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
-    /// For whom the lease is held: the runner of a case, a shell, ...
+    /// The process that the lease is held for: the runner of a case, a shell, ...
     pub process: Process,
-    /// The run.
+    /// The run's id.
     pub run: String,
-    /// What it is held for: `smoke[alpha]`.
+    /// The purpose: `smoke[alpha]`.
     pub case: String,
-    /// The lease's mark on everything that it starts on the instance.
+    /// The mark on every process that the lease starts on the instance.
     pub lease: String,
-    /// Since when, in seconds since 1970.
+    /// The time at which the lease began, in seconds since 1970.
     pub since: u64,
-    /// The leased record; the pool fills it in.
+    /// The leased record's id; the pool fills it in.
     pub record: String,
-    /// Marks of dead holders before this one, not swept when it took over; the pool fills it in.
+    /// The marks of earlier holders whose processes may still run on the instance; the pool fills it in.
     pub unswept: Vec<String>,
-    /// The person whose it is, of a lease that somebody took by hand.
+    /// The person and the end of a lease that was taken by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<Manual>,
+    /// The time at which the lease ends unless its holder renews it, in seconds since 1970; `None` if it ends with
+    /// its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
 }
 
-/// What a lease by hand is beside a run's.
+/// The additional data of a lease that was taken by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manual {
-    /// The number of the user who took it.
+    /// The user's number.
     pub uid: u32,
-    /// When it ends, in seconds since 1970.
+    /// The end of the lease, in seconds since 1970.
     pub until: u64,
 }
 
 impl Process {
-    /// This process.
+    /// Returns this process.
     pub fn current() -> Self {
         Self::of(std::process::id())
     }
 
-    /// A living process of this host.
+    /// Returns the process of this host that has this number now.
     pub fn of(pid: u32) -> Self {
         static HERE: OnceLock<(String, String)> = OnceLock::new();
         let (host, boot) = HERE.get_or_init(|| (host(), boot()));
@@ -73,12 +77,12 @@ impl Process {
         }
     }
 
-    /// Whether this host has no such process.
+    /// True if no process of this host has this number.
     pub(super) fn is_gone(pid: u32) -> bool {
         stat(pid).is_none_or(|(state, _)| state == 'Z')
     }
 
-    /// Whether it is known to have ended: it was on this host.
+    /// True if it was a process of this host and has ended. False if that is unknown.
     pub fn has_ended(&self) -> bool {
         let here = Self::current();
         let same_host = (&self.host, &self.boot) == (&here.host, &here.boot);
@@ -86,7 +90,7 @@ impl Process {
             && stat(self.pid).is_none_or(|(state, started)| state == 'Z' || started != self.started)
     }
 
-    /// Whether it lives, on this host, but is stopped (Ctrl-Z, SIGSTOP, a debugger).
+    /// True if it lives on this host and is stopped (Ctrl-Z, SIGSTOP, a debugger).
     pub fn is_stopped(&self) -> bool {
         stat(self.pid).is_some_and(|(state, started)| {
             matches!(state, 'T' | 't') && *self == Self::of(self.pid) && started == self.started
@@ -95,7 +99,7 @@ impl Process {
 }
 
 impl Holder {
-    /// A holder from now on; `lease` is its mark.
+    /// A holder that begins now. `lease` is its mark.
     pub fn new(process: Process, run: &str, case: &str, lease: &str) -> Self {
         Self {
             process,
@@ -107,21 +111,21 @@ impl Holder {
         }
     }
 
-    /// The marks of everything that it, and those before it, may have left running.
+    /// The marks of all processes that it, and earlier holders, may have left on the instance.
     pub fn marks(&self) -> impl Iterator<Item = &str> {
         let all = self.unswept.iter().chain([&self.lease]);
         all.map(String::as_str).filter(|mark| !mark.is_empty())
     }
 
-    /// From a lock file's text; one that says nothing if the text was torn.
+    /// Reads a lease's text. A torn text gives an empty holder.
     pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// Who it is: `pid 4711 smoke[alpha]`.
+    /// Names the holder: `pid 4711 smoke[alpha]`.
     pub fn who(&self) -> String {
         if self.process.pid == 0 {
-            return "a process that is letting it go".to_owned();
+            return "a process that is releasing it".to_owned();
         }
         let stopped = if self.process.is_stopped() {
             " (stopped)"
@@ -131,8 +135,8 @@ impl Holder {
         format!("pid {} {}{stopped}", self.process.pid, self.case)
     }
 
-    /// Who it is, and for how long it has been so: `pid 4711 smoke[alpha], for 12 s`; of a lease by hand how long that
-    /// will be so: `pid 4711 lease of ann until 17:30, for 1 h 59 min more`.
+    /// Names the holder, with the age of its lease: `pid 4711 smoke[alpha], for 12 s`. For a lease by hand, the time
+    /// that is left: `pid 4711 lease of ann until 17:30, for 1 h 59 min more`.
     pub fn describe(&self) -> String {
         let who = self.who();
         match self.manual {
@@ -146,7 +150,7 @@ impl Holder {
     }
 }
 
-/// A time in its two largest units: `3 s`, `1 h 59 min`.
+/// Formats seconds in their two largest units: `3 s`, `1 h 59 min`.
 pub fn time(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),
@@ -165,7 +169,7 @@ pub fn time(seconds: u64) -> String {
     words.join(" ")
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -184,10 +188,10 @@ fn boot() -> String {
         .unwrap_or_default()
 }
 
-/// A process's state letter and start time; `None` where it does not exist or there is no `/proc`.
+/// Returns a process's state letter and start time; `None` if there is no such process, or no `/proc`.
 fn stat(pid: u32) -> Option<(char, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name, in parentheses, and may itself hold any of both.
+    // The second field, in parentheses, is the program's name, which may contain spaces and parentheses.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))
@@ -210,7 +214,7 @@ mod tests {
     fn a_torn_text_is_a_holder_that_says_nothing() {
         let holder = Holder::read("{\"proc");
         assert_eq!(holder, Holder::default());
-        assert_eq!(holder.describe(), "a process that is letting it go");
+        assert_eq!(holder.describe(), "a process that is releasing it");
     }
 
     #[test]

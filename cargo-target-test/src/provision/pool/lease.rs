@@ -1,17 +1,18 @@
 //! Leases: the exclusive right to use instances, for as long as the holder lives.
 //!
-//! Owns `leases/<lease>.lock`: the lock is the lease, the text in the file says who holds it, and a text without a
-//! lock is a holder that died. Must not know who gets which lease next.
+//! Owns the locks of leases: the lock is the lease, its text says who holds it, and a text without a lock is a holder
+//! that died. Who gets which lease next is `schedule`'s decision.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use sha2::Digest;
 
 use super::{
     Locked,
     holder::Holder,
-    lock::{FileLock, peek},
     state::Record,
+    store::{HeldLock, LockKind, Transaction, never},
+    view::LeaseState,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -23,20 +24,21 @@ use crate::{
 pub struct Lease {
     /// The instances, as many as were asked for.
     pub instances: Vec<LeasedInstance>,
-    locks: Vec<FileLock>,
+    locks: Vec<HeldLock>,
     swept: bool,
-    /// The records of those that are given back as if nobody had had them.
+    /// Ids of the records that are given back as unused.
     unused: BTreeSet<String>,
 }
 
 /// A leased instance.
 #[derive(Clone, Debug)]
 pub struct LeasedInstance {
-    /// The record; it is ready.
+    /// The record; its state is ready.
     pub record: Record,
-    /// Who held it last and died: what its lease, and those in `unswept`, started there has to be killed first.
+    /// The last holder, if it died. Processes that its lease, and those in `unswept`, started on the instance have to
+    /// be killed first.
     pub died: Option<Holder>,
-    /// How long nobody used it; `None`: nobody ever did.
+    /// The time since the last lease ended; `None` if the instance was never used.
     pub idle: Option<Duration>,
 }
 
@@ -44,13 +46,13 @@ impl Lease {
     /// Ends the lease; the same as dropping it.
     pub fn release(self) {}
 
-    /// Says whether nothing that should be killed runs on the instances: not before what dead holders left
-    /// there was. If the lease ends otherwise, its own holder counts as one that died.
+    /// Sets whether the instances are free of processes that have to be killed. Initially false if a holder before
+    /// died. A lease that ends while it is false ends as that of a holder that died.
     pub fn set_swept(&mut self, swept: bool) {
         self.swept = swept;
     }
 
-    /// Gives this record's instance back, in the end, as one that nobody has used since the lease before.
+    /// Lets the instance of this record be given back as if this lease had not used it.
     pub fn set_unused(&mut self, record: String) {
         self.unused.insert(record);
     }
@@ -71,67 +73,71 @@ impl Drop for Lease {
     }
 }
 
-/// A lease that was free, and is ours without anybody being told.
-pub(crate) struct Free {
-    lock: FileLock,
-    pub(crate) died: Option<Holder>,
+/// The lock of a lease that was free, taken without a text yet.
+pub(super) struct FreeLease {
+    lock: HeldLock,
+    died: Option<Holder>,
     idle: Option<Duration>,
 }
 
-/// What trying to take a lease comes to.
-pub(crate) enum Taken {
-    Free(Free),
-    Busy(Holder),
+impl FreeLease {
+    pub(super) fn state(&self) -> LeaseState {
+        match &self.died {
+            Some(holder) => LeaseState::HolderDied(holder.clone()),
+            None => LeaseState::Free {
+                unused: self.idle.is_none(),
+            },
+        }
+    }
+
+    /// Releases the lease and removes the text of a holder that died.
+    pub(super) fn clear(self) -> Result<()> {
+        self.lock.write("")
+    }
 }
 
-/// Takes the lease of this record, if nobody has it.
-pub(crate) fn take(locked: &Locked<'_>, record: &Record) -> Result<Taken> {
-    let path = lease_file(locked, record);
-    let known = path.exists();
-    let Some(lock) = FileLock::try_take(&path)? else {
-        return Ok(Taken::Busy(Holder::read(&peek(&path)?)));
+/// Takes a lease; if a living process holds it, returns that as `Err`.
+pub(super) fn take(
+    transaction: &dyn Transaction,
+    lease: &str,
+) -> Result<std::result::Result<FreeLease, Holder>> {
+    let Some(lock) = transaction.take(LockKind::Lease, lease, &never)? else {
+        let text = transaction.text(LockKind::Lease, lease)?;
+        return Ok(Err(Holder::read(&text.unwrap_or_default())));
     };
-    if !known {
-        // To look whether it is free is not to use it.
-        lock.untouch()?;
-    }
     let text = lock.text()?;
-    Ok(Taken::Free(Free {
+    Ok(Ok(FreeLease {
         died: (!text.is_empty()).then(|| Holder::read(&text)),
         idle: lock.touched().and_then(|at| at.elapsed().ok()),
         lock,
     }))
 }
 
-impl Free {
-    /// Lets the lease go, and forgets who died with it.
-    pub(crate) fn clear(self) -> Result<()> {
-        self.lock.write("")
-    }
-}
-
-/// Notes that no test has had the record's instance, unless somebody has its lease now.
+/// Notes that no test has had the record's instance, unless a living process holds its lease.
 pub(crate) fn mark_unused(locked: &Locked<'_>, record: &Record) -> Result<()> {
-    match FileLock::try_take(&lease_file(locked, record))? {
+    match locked
+        .transaction
+        .take(LockKind::Lease, &record.lease, &never)?
+    {
         Some(lock) => lock.untouch(),
         None => Ok(()),
     }
 }
 
-/// Writes down who holds the locks from now on.
-pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
+/// Writes the holder into the locks.
+pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<Lease> {
     let mut lease = Lease {
         instances: Vec::new(),
         locks: Vec::new(),
-        swept: picked.iter().all(|(_, free)| free.died.is_none()),
+        swept: taken.iter().all(|(_, free)| free.died.is_none()),
         unused: BTreeSet::new(),
     };
-    for (record, free) in picked {
+    for (record, free) in taken {
         failpoint::point("lease-locked");
         let mut holder = by.clone();
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
-            // Nothing can be known of a holder whose text was torn.
+            // Nothing is known of a holder whose text was torn.
             holder.unswept = died.marks().map(str::to_owned).collect();
         }
         let text = serde_json::to_string(&holder).map_err(|error| {
@@ -140,7 +146,7 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
         free.lock.write(&text)?;
         lease.locks.push(free.lock);
         lease.instances.push(LeasedInstance {
-            record: record.clone(),
+            record,
             died: free.died,
             idle: free.idle,
         });
@@ -149,49 +155,53 @@ pub(crate) fn hold(picked: Vec<(&Record, Free)>, by: &Holder) -> Result<Lease> {
     Ok(lease)
 }
 
-/// Whose lease a record is under.
+/// The last holder of a record's lease, until its text is cleared.
 #[derive(Debug)]
-pub(crate) enum Tenant {
-    Nobody,
+pub(crate) enum LastHolder {
+    /// Nobody, or somebody who gave the lease back.
+    None,
+    /// A living process, which holds the lease.
     Living(Holder),
-    /// The lock is free, and the text still says whose it was.
+    /// A process that ended without giving the lease back.
     Dead(Holder),
 }
 
-/// Who has, or had last, the lease of this record.
-pub(crate) fn tenant(locked: &Locked<'_>, record: &Record) -> Result<Tenant> {
-    let path = lease_file(locked, record);
-    if !path.exists() {
-        return Ok(Tenant::Nobody);
+/// Returns the last holder of this record's lease.
+pub(crate) fn last_holder(locked: &Locked<'_>, record: &Record) -> Result<LastHolder> {
+    let transaction = &*locked.transaction;
+    if transaction.text(LockKind::Lease, &record.lease)?.is_none() {
+        return Ok(LastHolder::None);
     }
-    let (text, tenant): (_, fn(Holder) -> Tenant) = match FileLock::try_take(&path)? {
-        Some(lock) => (lock.text()?, Tenant::Dead),
-        None => (peek(&path)?, Tenant::Living),
+    let (died, holder) = match take(transaction, &record.lease)? {
+        Err(holder) => (false, holder),
+        Ok(FreeLease {
+            died: Some(holder), ..
+        }) => (true, holder),
+        Ok(_) => return Ok(LastHolder::None),
     };
-    let holder = Holder::read(&text);
-    // The lock of a host that we did not make is shared: only its text says by which record it is used.
-    let other = !holder.record.is_empty() && holder.record != record.id;
-    Ok(match tenant(holder) {
-        Tenant::Dead(_) if text.is_empty() => Tenant::Nobody,
-        _ if other => Tenant::Nobody,
-        tenant => tenant,
+    // Several records can share the lease of a host that we did not make; the text names the one it is held for.
+    let is_for_other = !holder.record.is_empty() && holder.record != record.id;
+    Ok(match died {
+        _ if is_for_other => LastHolder::None,
+        true => LastHolder::Dead(holder),
+        false => LastHolder::Living(holder),
     })
 }
 
-/// Who holds the lease of this record; `None`: nobody that lives.
+/// Returns the living holder of this record's lease, if any.
 pub(crate) fn holder(locked: &Locked<'_>, record: &Record) -> Result<Option<Holder>> {
-    Ok(match tenant(locked, record)? {
-        Tenant::Living(holder) => Some(holder),
-        Tenant::Nobody | Tenant::Dead(_) => None,
+    Ok(match last_holder(locked, record)? {
+        LastHolder::Living(holder) => Some(holder),
+        LastHolder::None | LastHolder::Dead(_) => None,
     })
 }
 
-/// Why a machine whose holder died must not serve again.
+/// The reason that an instance is dirty after this holder died.
 pub(crate) fn cause_of_death(holder: &Holder) -> String {
     format!("its holder died ({})", holder.who())
 }
 
-/// The name of the lock that all records of one host share, whatever they call it.
+/// The name of the lease that all records of one host share, whatever name they reach it by.
 pub(crate) fn shared_lease(key: &str) -> String {
     let digest = sha2::Sha256::digest(key.as_bytes());
     let hex: String = digest
@@ -200,8 +210,4 @@ pub(crate) fn shared_lease(key: &str) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("host-{hex}")
-}
-
-fn lease_file(locked: &Locked<'_>, record: &Record) -> PathBuf {
-    locked.pool.lease(&record.lease)
 }

@@ -1,102 +1,94 @@
-//! The pool while `pool.lock` is held: the only way to change it.
+//! The pool during a transaction: what the rest of `provision` may do to it.
 //!
-//! Owns that records and the files beside them come and go together. Must not know why.
-
-use std::{fs, sync::Arc};
+//! Owns the order in which records and their locks come and go.
 
 use super::{
-    Pool, Process, file,
-    lock::{FileLock, peek},
-    private_folder,
-    run::{self, LivingRun},
+    holder::Process,
+    run::{self, LivingRun, RunFile},
     state::{Event, Record, State},
+    store::{HeldLock, LockKind, Transaction, never, private_folder},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    failpoint,
     secret::redact,
 };
 
 /// The pool while this process alone may change it.
 pub(crate) struct Locked<'a> {
-    pub(super) pool: &'a Pool,
-    pub(super) state: Arc<State>,
-    /// Let go when dropped.
-    pub(super) _lock: FileLock,
+    pub(super) transaction: Box<dyn Transaction + 'a>,
 }
 
 impl Locked<'_> {
+    /// The records.
     pub(crate) fn state(&self) -> &State {
-        &self.state
+        self.transaction.state()
     }
 
-    /// Has all these events happen, durably and at once, or none.
+    /// Applies all events, durably and at once, or none of them.
     pub(crate) fn commit(
         &mut self,
         events: impl IntoIterator<Item = (String, Event)>,
     ) -> Result<()> {
-        let mut state = State::clone(&self.state);
-        for (id, mut event) in events {
-            // Causes quote what programs printed, and the file is plain text.
-            if let Event::Spoil(cause) | Event::DeleteFailed(cause) = &mut event {
+        let redacted = |(id, mut event)| {
+            // Causes quote what programs printed, and the store is plain text.
+            if let Event::MarkDirty(cause) | Event::DeleteFailed(cause) = &mut event {
                 redact(cause);
             }
-            state.step(&id, event).map_err(|refused| {
-                Error::new(
-                    ErrorKind::Pool,
-                    format!("`{}`: {}", refused.id, refused.reason),
-                )
-            })?;
-        }
-        self.state = self.pool.store.save(state)?;
-        Ok(())
+            (id, event)
+        };
+        self.transaction
+            .commit(events.into_iter().map(redacted).collect())
     }
 
-    /// Plans an instance: note, folder and record are durable after, and the work on it is this process's.
-    pub(crate) fn plan(&mut self, record: Record) -> Result<FileLock> {
+    /// Plans an instance. When this returns, its record is durable, its private folder exists, and the work on it is
+    /// this process's.
+    pub(crate) fn plan(&mut self, record: Record) -> Result<HeldLock> {
         let id = record.id.clone();
         let work = self.work(&id)?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Pool,
-                format!("somebody works on `{id}`, which is new"),
-            )
+            let message = format!("the new record `{id}` is already being worked on");
+            Error::new(ErrorKind::Pool, message)
         })?;
         private_folder(&record.order.scratch)?;
-        file::note(&self.pool.note(&id), &record)?;
-        failpoint::point("record-noted");
         self.commit([(id, Event::Plan(Box::new(record)))])?;
         Ok(work)
     }
 
-    /// Ends a record that is being deleted, and all its files.
-    pub(crate) fn forget(&mut self, record: &Record, work: FileLock) -> Result<()> {
+    /// Removes the record of an instance that is deleted, with all its files.
+    pub(crate) fn forget(&mut self, record: &Record, work: HeldLock) -> Result<()> {
         self.commit([(record.id.clone(), Event::Gone)])?;
-        failpoint::point("record-gone");
-        // What cannot be removed now is removed when the pool is opened next.
-        let _ = fs::remove_file(self.pool.note(&record.id));
-        if record.lease == record.id {
-            let _ = fs::remove_file(self.pool.lease(&record.lease));
-        }
         work.remove();
         Ok(())
     }
 
-    /// Takes the right to deploy or delete an instance; `None`: a living process has it.
-    pub(crate) fn work(&self, id: &str) -> Result<Option<FileLock>> {
-        let ended = |pid: &str| pid.parse().is_ok_and(Process::is_gone);
-        let work = FileLock::try_take_from(&self.pool.work(id), ended)?;
+    /// Takes the right to deploy or delete an instance; `None` if a living process has it.
+    pub(crate) fn work(&self, id: &str) -> Result<Option<HeldLock>> {
+        let has_ended = |pid: &str| pid.parse().is_ok_and(Process::is_gone);
+        let work = self.transaction.take(LockKind::Work, id, &has_ended)?;
         if let Some(lock) = &work {
             lock.write(&std::process::id().to_string())?;
         }
         Ok(work)
     }
 
-    /// Which process deploys or deletes it: `pid 4711`.
+    /// The process that deploys or deletes an instance: `pid 4711`.
     pub(crate) fn worker(&self, id: &str) -> Result<String> {
-        Ok(format!("pid {}", peek(&self.pool.work(id))?))
+        let pid = self.transaction.text(LockKind::Work, id)?;
+        Ok(format!("pid {}", pid.unwrap_or_default()))
     }
 
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Pool`] if a living run has this id.
+    pub(crate) fn start_run(&self, id: &str) -> Result<RunFile> {
+        let lock = self.transaction.take(LockKind::Run, id, &never)?;
+        let lock = lock
+            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
+        RunFile::start(lock, id)
+    }
+
+    /// All living runs.
     pub(crate) fn living(&self) -> Result<Vec<LivingRun>> {
-        run::living(&self.pool.runs())
+        run::living(&*self.transaction)
     }
 }

@@ -1,27 +1,24 @@
-//! Living runs, and which records each uses.
+//! Living runs, and the records that each of them uses.
 //!
-//! Owns `runs/<run>.lock`: the lock says that the run lives, the lines in the file what it uses. So the end of a
-//! run, however it comes, ends its claims, and a warm start writes nothing that must be durable.
+//! Owns the locks of runs: the lock says that the run lives, its text which records the run uses. So the end of a run,
+//! however it comes, ends its claims, and a warm start writes nothing that must be durable.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    file::list,
     holder::Process,
-    lock::{FileLock, peek},
+    store::{HeldLock, LockKind, Transaction},
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The own run's file; its lock is held for as long as this lives.
+/// This process's run. Its lock is held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RunFile {
-    lock: Option<FileLock>,
-    run: LivingRun,
+    lock: Option<HeldLock>,
+    id: String,
+    uses: Arc<BTreeSet<String>>,
 }
 
 /// A run that lives.
@@ -29,50 +26,51 @@ pub(crate) struct RunFile {
 pub struct LivingRun {
     /// The run's id.
     pub id: String,
-    /// Its process.
+    /// The process that runs it.
     pub process: Process,
     /// Ids of the records that it uses.
     pub uses: BTreeSet<String>,
 }
 
 impl RunFile {
-    /// Starts a run. `pool.lock` is held by the caller, here and below.
-    pub(crate) fn create(runs: &Path, id: &str) -> Result<Self> {
-        let lock = FileLock::try_take(&file(runs, id))?
-            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
+    pub(super) fn start(lock: HeldLock, id: &str) -> Result<Self> {
         let mut file = Self {
             lock: Some(lock),
-            run: LivingRun {
-                id: id.to_owned(),
-                process: Process::current(),
-                uses: BTreeSet::new(),
-            },
+            id: id.to_owned(),
+            uses: Arc::default(),
         };
         file.set_uses(BTreeSet::new())?;
         Ok(file)
     }
 
+    /// The run's id.
     pub(crate) fn id(&self) -> &str {
-        &self.run.id
+        &self.id
     }
 
-    pub(crate) fn uses(&self) -> &BTreeSet<String> {
-        &self.run.uses
+    /// Ids of the records that the run uses.
+    pub(crate) fn uses(&self) -> &Arc<BTreeSet<String>> {
+        &self.uses
     }
 
-    /// Claims a record.
+    /// Claims a record. Must be called during a transaction.
     pub(crate) fn add(&mut self, record: &str) -> Result<()> {
-        let mut uses = self.run.uses.clone();
+        let mut uses = BTreeSet::clone(&self.uses);
         if uses.insert(record.to_owned()) {
             self.set_uses(uses)?;
         }
         Ok(())
     }
 
-    /// Replaces all claims.
+    /// Replaces all claims. Must be called during a transaction.
     pub(crate) fn set_uses(&mut self, uses: BTreeSet<String>) -> Result<()> {
-        self.run.uses = uses;
-        let text = serde_json::to_string(&self.run).map_err(|error| {
+        self.uses = Arc::new(uses.clone());
+        let run = LivingRun {
+            id: self.id.clone(),
+            process: Process::current(),
+            uses,
+        };
+        let text = serde_json::to_string(&run).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot note the run").with_source(error)
         })?;
         self.lock.as_ref().map_or(Ok(()), |lock| lock.write(&text))
@@ -87,9 +85,10 @@ impl Drop for RunFile {
     }
 }
 
-/// All living runs; the files of dead ones are removed.
-pub(crate) fn living(runs: &Path) -> Result<Vec<LivingRun>> {
-    let runs = list(runs)?.into_iter().map(|path| read(&path));
+/// Returns all living runs, and removes the locks of dead ones.
+pub(super) fn living(transaction: &dyn Transaction) -> Result<Vec<LivingRun>> {
+    let ids = transaction.locks(LockKind::Run)?;
+    let runs = ids.iter().map(|id| read(transaction, id));
     Ok(runs
         .collect::<Result<Vec<_>>>()?
         .into_iter()
@@ -97,48 +96,46 @@ pub(crate) fn living(runs: &Path) -> Result<Vec<LivingRun>> {
         .collect())
 }
 
-/// The run of this id, if it lives.
-pub(crate) fn find(runs: &Path, id: &str) -> Result<Option<LivingRun>> {
-    let path = file(runs, id);
-    match path.exists() {
-        true => read(&path),
-        false => Ok(None),
+/// Returns the run of this id if it lives, and removes its lock if it is dead.
+pub(super) fn find(transaction: &dyn Transaction, id: &str) -> Result<Option<LivingRun>> {
+    match transaction.text(LockKind::Run, id)? {
+        Some(_) => read(transaction, id),
+        None => Ok(None),
     }
 }
 
-fn file(runs: &Path, id: &str) -> PathBuf {
-    runs.join(format!("{id}.lock"))
-}
-
-/// The run of this file; that of a dead one is removed.
-fn read(path: &Path) -> Result<Option<LivingRun>> {
-    let ended = |text: &str| {
+fn read(transaction: &dyn Transaction, id: &str) -> Result<Option<LivingRun>> {
+    let has_ended = |text: &str| {
         let run = serde_json::from_str::<LivingRun>(text);
         run.is_ok_and(|run| run.process.has_ended())
     };
-    if let Some(dead) = FileLock::try_take_from(path, ended)? {
+    if let Some(dead) = transaction.take(LockKind::Run, id, &has_ended)? {
         dead.remove();
         return Ok(None);
     }
-    Ok(serde_json::from_str(&peek(path)?).ok())
+    let text = transaction.text(LockKind::Run, id)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::provision::pool::Pool;
 
     #[test]
     fn a_run_claims_until_it_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let mut run = RunFile::create(dir.path(), "one").unwrap();
-        assert!(RunFile::create(dir.path(), "one").is_err());
+        let pool = Pool::open(dir.path()).unwrap();
+        let locked = pool.lock().unwrap();
+        let mut run = locked.start_run("one").unwrap();
+        assert!(locked.start_run("one").is_err());
         run.add("tt-1").unwrap();
-        let seen = living(dir.path()).unwrap();
+        let seen = locked.living().unwrap();
         assert_eq!((seen.len(), seen[0].uses.contains("tt-1")), (1, true));
         drop(run);
-        assert!(living(dir.path()).unwrap().is_empty());
-        std::fs::write(dir.path().join("dead.lock"), "{}").unwrap();
-        assert!(living(dir.path()).unwrap().is_empty());
-        assert!(list(dir.path()).unwrap().is_empty());
+        assert!(locked.living().unwrap().is_empty());
+        let dead = dir.path().join("runs/dead.lock");
+        std::fs::write(&dead, "{}").unwrap();
+        assert!(locked.living().unwrap().is_empty());
+        assert!(!dead.exists());
     }
 }

@@ -1,7 +1,4 @@
-//! What the pool knows, and which changes of it make sense.
-//!
-//! Owns the records and [`State::step`], the only way they change. Pure: must not know disk, clock,
-//! processes or platforms.
+//! The records of a pool, and [`State::step`], the only way they change. Pure: no disk, clock, process or platform.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,141 +10,147 @@ use serde::{Deserialize, Serialize};
 
 use crate::provision::platform::{Deployed, Footprint, InstanceSpec, Ownership};
 
-/// The version of `pool.json` that this code writes, and the newest that it reads.
+/// The version of `pool.json` that this code writes, and the newest one that it reads.
 pub const VERSION: u32 = 1;
 
 /// The pool: every instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Of the file's format: [`VERSION`].
+    /// The format's version: [`VERSION`].
     pub version: u32,
-    /// Marks everything that this pool's platforms make: `tt-1f3a9c`.
+    /// The mark on everything that this pool's platforms make: `tt-1f3a9c`.
     pub label: String,
-    /// How many records there ever were; numbers are never used twice.
+    /// The number of records that there ever were. Their numbers are never reused.
     pub counter: u64,
-    /// By [`Record::id`].
+    /// The records, by [`Record::id`].
     pub records: BTreeMap<String, Record>,
 }
 
-/// What happens to a dirty instance.
+/// The fate of a dirty instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDirty {
     /// Its record ends with its run.
     #[default]
     Forget,
-    /// Who wants it next mends it.
+    /// The next run that needs it repairs it.
     Mend,
-    /// It serves nobody until somebody deletes it by hand.
+    /// It stays as it is until a person deletes it.
     Hold,
 }
 
-/// What an instance says of itself: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+/// Facts that were probed on an instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
 pub type Facts = BTreeMap<String, String>;
 
-/// One instance.
+/// One instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The same as its order's `unique`: `tt-1f3a9c-12`.
     pub id: String,
-    /// What makes and deletes it; names the instance, its target and its index.
+    /// The platform's instructions. They name the instance, its target and its index.
     pub order: InstanceSpec,
     /// The platform's name.
     pub platform: String,
     /// The path of the tool that made the record: only that tool may know the platform. `None` in older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// Who owns the machine. A flag `made` in older records.
+    /// The owner of the machine. A flag `made` in older records.
     #[serde(alias = "made")]
     pub ownership: Ownership,
-    /// What the hash is made of, for saying what changed.
+    /// The values that the hash is made of, to name those that change.
     pub keys: BTreeMap<String, String>,
-    /// Instances of one target with equal hashes serve each other's tests.
+    /// The hash of the target's definition. Instances of one target with equal hashes serve the same tests.
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
-    /// The workspace that had it made.
+    /// The workspace whose run planned it.
     pub workspace: PathBuf,
-    /// The playbook that had it made; `None`: the embedded one.
+    /// The playbook of that run; `None` for the embedded one.
     pub playbook: Option<PathBuf>,
-    /// The name of its lease's lock file: its own id, or one shared with every record of the same host.
+    /// The name of its lease: its own id, or a name shared by all records of the same host.
     pub lease: String,
-    /// Where it is in its life.
+    /// Its state.
     pub state: RecordState,
-    /// How it is reached, once it is deployed.
+    /// The way to reach it, once it is deployed.
     pub deployed: Option<Deployed>,
-    /// What it takes of this host.
+    /// The memory, disk and cores that it takes of this host.
     #[serde(default)]
     pub demand: Footprint,
-    /// What is to happen when it is dirty, which must not be forgotten at the end of a run.
+    /// Its fate when it is dirty.
     #[serde(default)]
     pub when_dirty: WhenDirty,
-    /// What was found on it when it was ready.
+    /// The facts that were probed before it became ready.
     #[serde(default)]
     pub facts: Facts,
-    /// A run ended with `--keep-targets`. Without it, and without a living run, nobody wants it.
+    /// True if a run ended with `--keep-targets`. Otherwise it is deleted once no living run uses it.
     pub kept: bool,
-    /// When it was planned, in seconds since 1970.
+    /// The time at which it was planned, in seconds since 1970.
     pub created: u64,
-    /// When it became ready, in seconds since 1970.
+    /// The time at which it became ready, in seconds since 1970.
     pub ready: Option<u64>,
+    /// The person (`user@host`) or the CI job that it belongs to; empty if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// The time after which it may be deleted, in seconds since 1970; `None` if it does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
 }
 
-/// Where an instance is in its life; `gone` is having no record.
+/// The state of an instance. An instance that is gone has no record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordState {
-    /// Nothing was asked of the platform yet.
+    /// The platform was not asked for it yet.
     Planned,
-    /// The platform was asked: there may be a machine.
+    /// The platform was asked for it: there may be a machine.
     Creating,
-    /// There is a machine; its recipe runs.
+    /// There is a machine, which is being prepared.
     Preparing,
-    /// It serves.
+    /// It can be leased.
     Ready,
     /// It must not serve again.
     Dirty {
-        /// Why.
+        /// The cause.
         cause: String,
     },
     /// It is being deleted, or has to be.
     Deleting {
-        /// Why the last try failed.
+        /// The cause of the last failure.
         cause: Option<String>,
     },
 }
 
-/// What can happen to a record.
+/// A change of one record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It comes into being.
+    /// It is added.
     Plan(Box<Record>),
     /// The platform is about to be asked.
     Create,
-    /// The platform made it.
+    /// The platform has created it.
     Deployed(Box<Deployed>),
-    /// It can serve, at this time (seconds since 1970), and is so.
+    /// It can serve: since this time (seconds since 1970), with these facts.
     Ready(u64, Facts),
-    /// It must not serve again; says why. The first cause stays.
-    Spoil(String),
-    /// It is reached so from now on.
+    /// It must not serve again, for this cause. A dirty record keeps its first cause.
+    MarkDirty(String),
+    /// The way to reach it changed.
     Moved(Box<Deployed>),
-    /// A run with `--keep-targets` left it.
+    /// A run with `--keep-targets` ended.
     Keep,
-    /// It is to be deleted.
+    /// It has to be deleted.
     Delete,
-    /// That failed; says why.
+    /// Deleting it failed, for this cause.
     DeleteFailed(String),
-    /// The platform confirmed that it does not exist.
+    /// The platform has confirmed that it does not exist.
     Gone,
 }
 
-/// An event that makes no sense for a record; nothing changed.
+/// The refusal of an event that does not apply to a record's state. Nothing changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// The record.
+    /// The record's id.
     pub id: String,
-    /// What it should have become, and what it is.
+    /// The record's state and the change that was refused.
     pub reason: String,
 }
 
@@ -162,21 +165,21 @@ impl State {
         }
     }
 
-    /// The id that the next planned record must have.
+    /// Returns the id that the next planned record must have.
     pub fn next_id(&self) -> String {
         format!("{}-{}", self.label, self.counter + 1)
     }
 
-    /// Has `event` happen to the record `id`.
+    /// Applies `event` to the record `id`.
     ///
     /// # Errors
-    /// When it makes no sense for the record as it is; then nothing changed.
+    /// If the event does not apply to the record's state. Nothing changed then.
     pub fn step(&mut self, id: &str, event: Event) -> Result<(), Refused> {
         if let Event::Plan(record) = event {
             return self.plan(id, *record);
         }
         let Some(record) = self.records.get_mut(id) else {
-            return Err(refused(id, "it does not exist (any more)"));
+            return Err(refused(id, "there is no such record"));
         };
         use RecordState::{Creating, Deleting, Dirty, Planned, Preparing, Ready};
         match (&record.state, event) {
@@ -190,8 +193,8 @@ impl State {
                 record.facts = facts;
                 record.state = Ready;
             }
-            (Preparing | Ready, Event::Spoil(cause)) => record.state = Dirty { cause },
-            (Dirty { .. }, Event::Spoil(_)) => {}
+            (Preparing | Ready, Event::MarkDirty(cause)) => record.state = Dirty { cause },
+            (Dirty { .. }, Event::MarkDirty(_)) => {}
             (Ready, Event::Moved(deployed)) => record.deployed = Some(*deployed),
             (Ready, Event::Keep) => record.kept = true,
             (Deleting { .. }, Event::Delete) => {}
@@ -217,7 +220,7 @@ impl State {
             return Err(refused(id, "its number is not the next one"));
         }
         if self.records.values().any(|other| other.serves_as(&record)) {
-            return Err(refused(id, "there is one like it"));
+            return Err(refused(id, "the pool has the same instance already"));
         }
         self.counter += 1;
         self.records.insert(record.id.clone(), record);
@@ -231,19 +234,19 @@ impl Record {
         &self.order.instance
     }
 
-    /// Whether it stays dirty until something was done about it.
+    /// True if it is dirty and stays so until it is repaired or deleted.
     pub fn stays_dirty(&self) -> bool {
         self.when_dirty != WhenDirty::Forget && matches!(self.state, RecordState::Dirty { .. })
     }
 
-    /// Whether one of the two is enough.
+    /// True if it is the same instance of the same definition as `other`.
     pub fn serves_as(&self, other: &Record) -> bool {
         self.order.target == other.order.target
             && self.order.index == other.order.index
             && self.hash == other.hash
     }
 
-    /// Which keys of the definition differ: ``key `port` changed``.
+    /// Names the keys of the definition that differ: ``key `port` changed``.
     pub fn changed(&self, keys: &BTreeMap<String, String>) -> String {
         let names: BTreeSet<&String> = self.keys.keys().chain(keys.keys()).collect();
         let differ: Vec<&String> = names
@@ -273,7 +276,7 @@ impl Record {
 }
 
 impl RecordState {
-    /// The state in one word: `ready`.
+    /// Returns the state in one word: `ready`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -285,7 +288,7 @@ impl RecordState {
         }
     }
 
-    /// Why it is dirty, or still not deleted.
+    /// Returns the reason that it is dirty, or still not deleted.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Dirty { cause } => Some(cause),
@@ -312,7 +315,7 @@ impl Event {
             Self::Create => "be created",
             Self::Deployed(_) => "be prepared",
             Self::Ready(..) => "become ready",
-            Self::Spoil(_) => "become dirty",
+            Self::MarkDirty(_) => "become dirty",
             Self::Moved(_) => "be reached otherwise",
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",

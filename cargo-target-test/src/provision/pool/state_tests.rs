@@ -36,6 +36,8 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
         kept: false,
         created: 0,
         ready: None,
+        owner: String::new(),
+        expires: None,
     }
 }
 
@@ -70,7 +72,7 @@ fn event(state: &State, kind: u8, index: u32, hash: bool) -> Event {
         4 => Event::Create,
         5 => Event::Deployed(Box::new(deployed())),
         6 => Event::Ready(1, Facts::new()),
-        7 => Event::Spoil("x".to_owned()),
+        7 => Event::MarkDirty("x".to_owned()),
         8 => Event::Keep,
         9 => Event::Delete,
         11 => Event::Moved(Box::new(deployed())),

@@ -1,59 +1,35 @@
-//! The queue of those who wait for leases, over all processes.
+//! Tickets: the queue of those who wait for leases, over all processes.
 //!
-//! Owns `tickets/<number>.lock`: the number is the place in the queue, the lock says that the waiter lives,
-//! the text what it waits for. Must not know how instances are chosen.
+//! Owns the locks of tickets: the name is the place in the queue, the lock says that the waiter lives, the text is its
+//! claim.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
-
-use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 use super::{
-    file::list,
-    holder::Process,
-    lock::{FileLock, peek},
+    claim::Claim,
+    store::{HeldLock, LockKind, Transaction, never},
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    plan::Needs,
-};
+use crate::error::{Error, ErrorKind, Result};
 
-/// A place in the queue, kept for as long as this lives.
+/// A place in the queue, kept until it is dropped.
 #[derive(Debug)]
 pub struct Ticket {
-    lock: Option<FileLock>,
-    path: PathBuf,
+    lock: Option<HeldLock>,
+    name: String,
     drawn: Instant,
 }
 
-/// What a waiter waits for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    /// The process that asks again and again.
-    pub(crate) waiter: Process,
-    /// Its run: only records that this uses count.
-    pub(crate) run: String,
-    /// The target's name.
-    pub(crate) target: String,
-    /// The definition's hash.
-    pub(crate) hash: String,
-    /// One certain instance, by name.
-    pub(crate) instance: Option<String>,
-    /// What it needs of an instance that only the instance can tell.
-    #[serde(default)]
-    pub(crate) needs: Needs,
-    /// How many instances, all or none.
-    pub(crate) count: usize,
-}
-
 impl Ticket {
-    /// The last place. `pool.lock` is held by the caller, here and below.
-    pub(crate) fn draw(tickets: &Path, claim: &Claim) -> Result<Self> {
-        let last = list(tickets)?.iter().filter_map(|path| number(path)).max();
-        let path = tickets.join(format!("{:016}.lock", last.unwrap_or(0) + 1));
-        let lock = FileLock::try_take(&path)?
+    /// Takes the last place in the queue.
+    pub(super) fn draw(transaction: &dyn Transaction, claim: &Claim) -> Result<Self> {
+        let names = transaction.locks(LockKind::Ticket)?;
+        let last = names
+            .iter()
+            .filter_map(|name| name.parse::<u64>().ok())
+            .max();
+        let name = format!("{:016}", last.unwrap_or(0) + 1);
+        let lock = transaction
+            .take(LockKind::Ticket, &name, &never)?
             .ok_or_else(|| Error::new(ErrorKind::Pool, "the queue's last ticket is taken"))?;
         let text = serde_json::to_string(claim).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot draw a ticket").with_source(error)
@@ -61,13 +37,18 @@ impl Ticket {
         lock.write(&text)?;
         Ok(Self {
             lock: Some(lock),
-            path,
+            name,
             drawn: Instant::now(),
         })
     }
 
-    /// For how long it was waited with it.
-    pub(crate) fn age(&self) -> Duration {
+    /// The ticket's name. Tickets that were drawn earlier are less.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The time since the ticket was drawn.
+    pub(super) fn age(&self) -> Duration {
         self.drawn.elapsed()
     }
 }
@@ -80,60 +61,51 @@ impl Drop for Ticket {
     }
 }
 
-/// The tickets before this one (without one: all), in order; some may be those of the dead or the stopped.
-pub(crate) fn ahead(tickets: &Path, of: Option<&Ticket>) -> Result<Vec<PathBuf>> {
-    let mut paths = list(tickets)?;
-    paths.retain(|path| of.is_none_or(|ticket| *path < ticket.path));
-    Ok(paths)
-}
-
-/// What the holder of a ticket waits for. Tickets of the dead are removed, those of the stopped keep their place and
-/// are passed by.
-pub(crate) fn claim(ticket: &Path) -> Result<Option<Claim>> {
-    if let Some(dead) = FileLock::try_take(ticket)? {
+/// Returns the claim of a ticket; `None` if its process is stopped, which keeps its place, or dead, which loses it.
+pub(super) fn claim(transaction: &dyn Transaction, name: &str) -> Result<Option<Claim>> {
+    if let Some(dead) = transaction.take(LockKind::Ticket, name, &never)? {
         dead.remove();
         return Ok(None);
     }
-    let claim = serde_json::from_str::<Claim>(&peek(ticket)?).ok();
+    let text = transaction.text(LockKind::Ticket, name)?;
+    let claim = text.and_then(|text| serde_json::from_str::<Claim>(&text).ok());
     Ok(claim.filter(|claim| !claim.waiter.is_stopped()))
-}
-
-fn number(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::pool::{Pool, holder::Process};
 
     #[test]
     fn the_queue_is_first_come_first_served_and_forgets_the_dead() {
         let dir = tempfile::tempdir().unwrap();
-        let claim = |count| Claim {
-            needs: Needs::new(),
-            waiter: Process::current(),
-            run: "r".to_owned(),
-            target: "alpha".to_owned(),
-            hash: "h".to_owned(),
-            instance: None,
-            count,
+        let pool = Pool::open(dir.path()).unwrap();
+        let locked = pool.lock().unwrap();
+        let transaction = &*locked.transaction;
+        let draw = |run: &str| {
+            let claim = Claim {
+                waiter: Process::current(),
+                run: run.to_owned(),
+                ..Claim::default()
+            };
+            Ticket::draw(transaction, &claim).unwrap()
         };
-        let first = Ticket::draw(dir.path(), &claim(1)).unwrap();
-        let second = Ticket::draw(dir.path(), &claim(2)).unwrap();
-        let counts = |of: Option<&Ticket>| -> Vec<usize> {
-            let tickets = ahead(dir.path(), of).unwrap();
-            let claims = tickets
+        let waiting = || -> Vec<String> {
+            let names = transaction.locks(LockKind::Ticket).unwrap();
+            let claims = names
                 .iter()
-                .filter_map(|ticket| super::claim(ticket).unwrap());
-            claims.map(|claim| claim.count).collect()
+                .filter_map(|name| claim(transaction, name).unwrap());
+            claims.map(|claim| claim.run).collect()
         };
-        assert_eq!(counts(Some(&first)), [0usize; 0]);
-        assert_eq!(counts(Some(&second)), [1]);
-        assert_eq!(counts(None), [1, 2]);
+        let (first, second) = (draw("first"), draw("second"));
+        assert!(first.name() < second.name());
+        assert_eq!(waiting(), ["first", "second"]);
         drop(first);
-        assert_eq!(counts(Some(&second)), [0usize; 0]);
-        std::fs::write(dir.path().join("0000000000000001.lock"), "{}").unwrap();
-        assert_eq!(counts(None), [2], "an unlocked ticket is a dead waiter's");
-        assert!(!dir.path().join("0000000000000001.lock").exists());
+        assert_eq!(waiting(), ["second"]);
+        let dead = dir.path().join("tickets/0000000000000001.lock");
+        std::fs::write(&dead, "{}").unwrap();
+        assert_eq!(waiting(), ["second"], "nobody holds the first ticket");
+        assert!(!dead.exists());
     }
 }

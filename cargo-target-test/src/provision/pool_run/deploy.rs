@@ -16,7 +16,7 @@ use crate::{
         WaitNotice,
         capacity::{self, Host, Room},
         platform::{Deployed, Footprint},
-        pool::{self, Event, Facts, FileLock, Locked, Record, RecordState},
+        pool::{self, Event, Facts, HeldLock, Locked, Record, RecordState},
     },
 };
 
@@ -52,7 +52,7 @@ impl PoolRun {
         &self,
         wanted: &Wanted,
         record: Record,
-        work: FileLock,
+        work: HeldLock,
         (preparer, recycled): (&dyn Preparer, Option<&str>),
     ) -> Result<Record> {
         let id = record.id.clone();
@@ -84,7 +84,7 @@ impl PoolRun {
         }
         events.push(match &prepared {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
-            Err(error) => Event::Spoil(error.chain()),
+            Err(error) => Event::MarkDirty(error.chain()),
         });
         let record = {
             let mut locked = self.pool.lock()?;

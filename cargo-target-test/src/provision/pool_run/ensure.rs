@@ -15,7 +15,7 @@ use crate::{
         WaitNotice,
         platform::{DynPlatform, InstanceSpec},
         pool::{
-            self, Event, Facts, FileLock, Locked, Record, RecordState, Seen, Tenant, WhenDirty,
+            self, Event, Facts, HeldLock, LastHolder, Locked, Record, RecordState, Seen, WhenDirty,
         },
         pool_run::remove::Remover,
     },
@@ -99,9 +99,9 @@ enum Next {
     /// A living process has it; says which.
     Wait(String),
     /// It is marked as being deleted, the work is ours; says why.
-    Remove(Box<Record>, FileLock, Option<String>),
+    Remove(Box<Record>, HeldLock, Option<String>),
     /// It is planned, the work is ours.
-    Deploy(Box<Record>, FileLock),
+    Deploy(Box<Record>, HeldLock),
 }
 
 impl PoolRun {
@@ -217,6 +217,8 @@ impl PoolRun {
             kept: false,
             created: pool::now(),
             ready: None,
+            owner: String::new(),
+            expires: None,
         })
     }
 
@@ -242,7 +244,7 @@ impl PoolRun {
                 && let Some(work) = locked.work(&record.id)?
             {
                 let why = Some(record.changed(&draft.keys));
-                let dead = matches!(pool::tenant(&locked, &record)?, Tenant::Dead(_));
+                let dead = matches!(pool::last_holder(&locked, &record)?, LastHolder::Dead(_));
                 return match record.state {
                     RecordState::Ready if !dead => end(&mut locked, record, work, why),
                     _ => end_or_hold(&mut locked, record, work, why),
@@ -262,12 +264,12 @@ impl PoolRun {
     ) -> Result<Next> {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
-        let tenant = pool::tenant(locked, &record)?;
-        let dead = matches!(tenant, Tenant::Dead(_));
-        let why = match (&record.state, &tenant) {
+        let last = pool::last_holder(locked, &record)?;
+        let dead = matches!(last, LastHolder::Dead(_));
+        let why = match (&record.state, &last) {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
             // A host that nothing is to be done to is only swept.
-            (RecordState::Ready, Tenant::Dead(holder))
+            (RecordState::Ready, LastHolder::Dead(holder))
                 if record.ownership.is_created() || wanted.care.on_dirty.is_some() =>
             {
                 Some(pool::cause_of_death(holder))
@@ -287,7 +289,7 @@ impl PoolRun {
                 record.name()
             )));
         };
-        if let Tenant::Living(holder) = tenant {
+        if let LastHolder::Living(holder) = last {
             let (name, state, holder) = (record.name(), &record.state, holder.describe());
             return Ok(Next::Wait(format!(
                 "`{name}` is {state} and leased ({holder})"
@@ -328,7 +330,7 @@ impl PoolRun {
 fn end_or_hold(
     locked: &mut Locked<'_>,
     record: Record,
-    work: FileLock,
+    work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
     if let Some(cause) = why
@@ -337,7 +339,7 @@ fn end_or_hold(
     {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
-            locked.commit([(record.id, Event::Spoil(cause.clone()))])?;
+            locked.commit([(record.id, Event::MarkDirty(cause.clone()))])?;
         }
         let message = format!("`{name}` is held, since it is dirty: {cause}");
         return Err(Error::new(ErrorKind::Infra, message)
@@ -350,7 +352,7 @@ fn end_or_hold(
 fn end(
     locked: &mut Locked<'_>,
     record: Record,
-    work: FileLock,
+    work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
     locked.commit([(record.id.clone(), Event::Delete)])?;

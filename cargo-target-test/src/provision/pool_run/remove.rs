@@ -23,7 +23,7 @@ use crate::{
     failpoint, process,
     provision::{
         platform::{Ownership, Platforms},
-        pool::{self, Event, FileLock, Locked, Pool, Record, RecordState, Tenant, cannot},
+        pool::{self, Event, HeldLock, LastHolder, Locked, Pool, Record, RecordState, cannot},
     },
 };
 
@@ -307,7 +307,7 @@ impl Remover<'_> {
     }
 
     /// Marks a record as being deleted, and deletes it.
-    pub(super) fn start_and_remove(&self, record: &Record, work: FileLock) -> Result<()> {
+    pub(super) fn start_and_remove(&self, record: &Record, work: HeldLock) -> Result<()> {
         self.pool
             .lock()?
             .commit([(record.id.clone(), Event::Delete)])?;
@@ -316,7 +316,7 @@ impl Remover<'_> {
     }
 
     /// Deletes a record that is marked as being deleted. Its record goes only when the platform has confirmed.
-    pub(super) fn remove(&self, record: &Record, work: FileLock) -> Result<()> {
+    pub(super) fn remove(&self, record: &Record, work: HeldLock) -> Result<()> {
         self.kill_left(record)?;
         let deleted = self.delete(record);
         failpoint::point("platform-deleted");
@@ -334,7 +334,7 @@ impl Remover<'_> {
     fn kill_left(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
         if matches!(reach, Some(Reach::Local { .. }))
-            && let Tenant::Dead(holder) = pool::tenant(&self.pool.lock()?, record)?
+            && let LastHolder::Dead(holder) = pool::last_holder(&self.pool.lock()?, record)?
         {
             holder
                 .marks()

@@ -1,8 +1,8 @@
 //! Files that the kernel locks, with a line of text in each.
 //!
-//! Owns every use of file locks; must not know what is locked. All locks but `pool.lock` itself are taken
-//! while `pool.lock` is held, and let go anywhere: so a lock that is seen taken is taken for good
-//! reason, and a file can be unlinked without anybody locking the unlinked one.
+//! Owns every use of file locks. All locks but `pool.lock` itself are taken while `pool.lock` is held, and released at
+//! any time. So nobody tries a lock for a moment and makes others believe that it is held, and a file can be unlinked
+//! without another process locking the unlinked one.
 
 use std::{
     fs::{self, File},
@@ -14,21 +14,22 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::Lock;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A lock that this process holds. The kernel lets it go when the process ends in any way.
+/// A locked file. The kernel releases the lock when the process ends in any way.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
 }
 
-/// How long a lock may outlive its holder: the start of a program.
+/// The longest time that a lock outlives its holder: the start of a program.
 const HANDED_ON: Duration = Duration::from_millis(500);
 
 impl FileLock {
-    /// As [`FileLock::try_take`], patient with a holder that `has_ended`, by its text: one that was killed while it
-    /// started a program has handed its locks on until that begins, which is moments.
+    /// As [`FileLock::try_take`], but waits a moment if the holder `has_ended`, judged by its text: the locks of a
+    /// process that was killed while it started a program are released when that program begins.
     pub(crate) fn try_take_from(
         path: &Path,
         has_ended: impl Fn(&str) -> bool,
@@ -43,11 +44,11 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock of this file, made where it does not exist; `None`: somebody holds it.
+    /// Takes the lock of this file, and makes the file if it does not exist; `None` if another holds the lock.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;
-        // By full path: std's own methods of the same names would win. The descriptor is for reading and
-        // writing, and closed on exec, so that no child that we start keeps the lock.
+        // By full path: std's own methods of the same names would win. The descriptor is closed on exec, so that no
+        // child of ours keeps the lock.
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(Some(Self {
                 file,
@@ -58,13 +59,13 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock, waiting for as long as `patience`: in the kernel, which wakes who waits the moment it is free.
+    /// Takes the lock, waiting at most `patience` for it: in the kernel, which wakes the waiter at once.
     pub(crate) fn take(path: &Path, patience: Duration) -> Result<Self> {
         if let Some(lock) = Self::try_take(path)? {
             return Ok(lock);
         }
         let (file, (send, taken)) = (open(path)?, mpsc::channel());
-        // A wait in the kernel has no end of its own; this one ends when the lock is free, whoever still listens.
+        // A wait in the kernel has no time limit; the thread ends when the lock is free.
         thread::spawn(move || {
             let locked = fs4::FileExt::lock(&file);
             if let Err(mpsc::SendError((_, unheard))) = send.send((locked, file)) {
@@ -90,7 +91,7 @@ impl FileLock {
         }
     }
 
-    /// The text in the file; after a holder that died, its text.
+    /// Returns the text in the file; after a holder that died, that holder's.
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = Vec::with_capacity(512);
         std::io::Read::read_to_end(&mut &self.file, &mut text)
@@ -98,7 +99,7 @@ impl FileLock {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Replaces the text. It tells the living who holds the lock, so it need not survive a power cut.
+    /// Replaces the text. It need not survive a power cut, which releases the lock as well.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         self.file
             .write_all_at(text.as_bytes(), 0)
@@ -106,38 +107,65 @@ impl FileLock {
             .map_err(|error| cannot("write", &self.path, error))
     }
 
-    /// When the text was last written or cleared; `None`: what is locked counts as never used.
+    /// The time at which the text was last written or cleared; `None` if the lock counts as never used.
     pub(crate) fn touched(&self) -> Option<SystemTime> {
         let modified = self.file.metadata().and_then(|data| data.modified()).ok();
         modified.filter(|at| *at != SystemTime::UNIX_EPOCH)
     }
 
-    /// What is locked counts as never used, until the text is written again.
+    /// Makes the lock count as never used, until the text is written again.
     pub(crate) fn untouch(&self) -> Result<()> {
         self.file
             .set_modified(SystemTime::UNIX_EPOCH)
             .map_err(|error| cannot("write", &self.path, error))
     }
 
-    /// Unlinks the file and lets the lock go, in this order: the name may belong to another file after.
+    /// Unlinks the file and then releases the lock: after that, the name may belong to another file.
     pub(crate) fn remove(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
+impl Lock for FileLock {
+    fn text(&self) -> Result<String> {
+        self.text()
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        self.write(text)
+    }
+
+    fn touched(&self) -> Option<SystemTime> {
+        self.touched()
+    }
+
+    fn untouch(&self) -> Result<()> {
+        self.untouch()
+    }
+
+    fn remove(self: Box<Self>) {
+        (*self).remove();
+    }
+}
+
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Explicitly: a child of this process between its fork and its exec has a copy of the
-        // descriptor, and closing ours would leave the lock to it.
+        // Explicitly: a child of this process between its fork and its exec has a copy of the descriptor, so
+        // closing ours would not release the lock.
         let _ = fs4::FileExt::unlock(&self.file);
     }
 }
 
-/// The text of a lock that somebody else holds; empty where there is none.
+/// Returns the text of a lock that another process may hold; empty if there is no such file.
 pub(crate) fn peek(path: &Path) -> Result<String> {
+    Ok(text(path)?.unwrap_or_default())
+}
+
+/// As [`peek`]; `None` if there is no such file.
+pub(super) fn text(path: &Path) -> Result<Option<String>> {
     match fs::read(path) {
-        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        Err(error) if error.kind() == Io::NotFound => Ok(String::new()),
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(error) if error.kind() == Io::NotFound => Ok(None),
         Err(error) => Err(cannot("read", path, error)),
     }
 }
@@ -152,7 +180,7 @@ fn open(path: &Path) -> Result<File> {
         .map_err(|error| cannot("open", path, error))
 }
 
-/// The pool's error for a file that cannot be used.
+/// The pool's error for a file that cannot be used: ``cannot read `pool.json` ``.
 pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
     let refused = matches!(
         error.kind(),
@@ -170,7 +198,7 @@ pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
     }
 }
 
-/// Refuses folders on which locks are a server's promise instead of this kernel's.
+/// Refuses network file systems, where locks are a server's promise and not this kernel's.
 pub(crate) fn refuse_network(path: &Path) -> Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -193,7 +221,7 @@ pub(crate) fn refuse_network(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// By the magic numbers of statfs(2).
+/// The name of a network file system, by its magic number in statfs(2).
 #[cfg(target_os = "linux")]
 fn network_name(magic: u32) -> Option<&'static str> {
     match magic {

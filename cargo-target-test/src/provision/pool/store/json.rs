@@ -1,12 +1,10 @@
-//! `pool.json` on disk: read whole, replaced whole.
+//! `pool.json`: read whole, replaced whole.
 //!
-//! Owns the file's bytes and what is said of a damaged one; must not know what the records mean.
-//!
-//! A crash of ours cannot tear the file: it is replaced by rename, after fsync. What else can (a full or
-//! failing disk, an editor, a `rm`) must not make us forget machines, so each record is also noted in a
-//! file of its own, `instances/<id>.json`, before it enters `pool.json`, for as long as it is in there.
-//! A damaged `pool.json` is an error that says to move it away; a missing one beside notes is rebuilt from
-//! the notes, all dirty: their names are all that deleting needs.
+//! Owns the file's bytes, and the errors for a damaged one. A crash of ours cannot tear the file: it is replaced by
+//! rename, after fsync. Other causes of damage (a full or failing disk, an editor, `rm`) must not make us forget
+//! machines, so each record is also noted in a file of its own, `instances/<id>.json`, from before it enters
+//! `pool.json` until after it left. A damaged `pool.json` is an error that says to move it away; a missing one is
+//! rebuilt from the notes. All its records are dirty then: their names are all that deleting needs.
 
 use std::{
     fs::{self, File, Metadata},
@@ -16,34 +14,32 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    lock::cannot,
-    state::{Record, RecordState, State, VERSION},
-};
+use super::lock::cannot;
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
+    provision::pool::state::{Record, RecordState, State, VERSION},
 };
 
-/// How the names of temporary files start.
+/// The prefix of temporary files.
 const TEMPORARY: &str = ".pool.";
 
-/// The file, with what was last read from it.
-pub(crate) struct Store {
+/// The file, with a cache of its last content.
+pub(crate) struct JsonFile {
     path: PathBuf,
     cache: Mutex<Option<Cached>>,
 }
 
-/// A state that was read, from a file like this. The file stays open, so that no later one can have its
-/// inode number; the times tell of changes in place.
+/// A state that was read from the file of this stamp. The file stays open, so that no later file can have its inode
+/// number; the stamp's times show changes in place.
 struct Cached {
     _file: File,
     stamp: [u64; 5],
     state: Arc<State>,
 }
 
-impl Store {
-    /// Of this path; nothing is read yet.
+impl JsonFile {
+    /// The file at this path. Reads nothing.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -51,7 +47,7 @@ impl Store {
         }
     }
 
-    /// The state in the file as it is now; `None`: there is no file.
+    /// Returns the state in the file; `None` if there is no file.
     pub(crate) fn load(&self) -> Result<Option<Arc<State>>> {
         let cannot = |error| cannot("read", &self.path, error);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +74,7 @@ impl Store {
         Ok(Some(state))
     }
 
-    /// Replaces the file; when this returns, the state survives a power cut.
+    /// Replaces the file. When this returns, the state survives a power cut.
     pub(crate) fn save(&self, state: State) -> Result<Arc<State>> {
         let cannot = |error| cannot("write", &self.path, error);
         let folder = self.path.parent().unwrap_or(Path::new("."));
@@ -109,7 +105,7 @@ impl Store {
     }
 }
 
-/// Notes a record beside `pool.json`, durably.
+/// Writes a record's second note, durably.
 pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     let cannot = |error| cannot("write", path, error);
     let text = serde_json::to_vec_pretty(record)
@@ -120,8 +116,8 @@ pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// A pool with the records noted in `instances`, to be deleted; its names never met those of the old one,
-/// since its `label` is new.
+/// Returns a pool with the records that are noted in `instances`, all dirty. Its `label` must be new, so that its names
+/// differ from those of the lost one.
 pub(crate) fn recover(instances: &Path, label: String) -> Result<State> {
     let mut state = State::new(label);
     for entry in list(instances)? {
@@ -137,7 +133,7 @@ pub(crate) fn recover(instances: &Path, label: String) -> Result<State> {
     Ok(state)
 }
 
-/// Removes what an interrupted write left. Only while `pool.lock` is held: then nobody is writing.
+/// Removes the files that interrupted writes left. Must be called while `pool.lock` is held: then nobody is writing.
 pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
     for entry in list(folder)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
@@ -148,7 +144,7 @@ pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The paths in a folder, sorted.
+/// Returns the paths in a folder, sorted.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |error| cannot("list", folder, error);
     let mut paths = Vec::new();
@@ -204,9 +200,9 @@ mod tests {
     use super::*;
     use crate::provision::pool::state::tests::record;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    fn store() -> (tempfile::TempDir, JsonFile) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path().join("pool.json"));
+        let store = JsonFile::new(dir.path().join("pool.json"));
         (dir, store)
     }
 
@@ -219,11 +215,48 @@ mod tests {
             Arc::ptr_eq(&first, &store.load().unwrap().unwrap()),
             "from the cache"
         );
-        let other = Store::new(dir.path().join("pool.json"));
+        let other = JsonFile::new(dir.path().join("pool.json"));
         for label in ["tt-000002", "tt-000003"] {
             other.save(State::new(label.to_owned())).unwrap();
             assert_eq!(store.load().unwrap().unwrap().label, label);
         }
+    }
+
+    /// As the first version wrote it.
+    #[test]
+    fn a_pool_of_an_older_version_is_read() {
+        let (dir, file) = store();
+        let text = r#"{
+            "version": 1, "label": "tt-1f3a9c", "counter": 12,
+            "records": { "tt-1f3a9c-12": {
+                "id": "tt-1f3a9c-12",
+                "order": {
+                    "instance": "alpha-0", "target": "alpha", "index": 0, "label": "tt-1f3a9c",
+                    "unique": "tt-1f3a9c-12", "parameters": { "port": 22 }, "directory": "/book",
+                    "scratch": "/pool/instances/tt-1f3a9c-12"
+                },
+                "platform": "command", "made": true, "keys": { "port": "22" }, "hash": "16",
+                "features": ["gpu"], "workspace": "/work", "playbook": "/book/x.toml",
+                "lease": "tt-1f3a9c-12", "state": { "dirty": { "cause": "broken" } },
+                "deployed": null, "kept": true, "created": 7, "ready": 9
+            } }
+        }"#;
+        fs::write(dir.path().join("pool.json"), text).unwrap();
+        let state = file.load().unwrap().unwrap();
+        let record = &state.records["tt-1f3a9c-12"];
+        assert_eq!(
+            (record.name(), record.ownership.is_created(), record.kept),
+            ("alpha-0", true, true)
+        );
+        assert_eq!(record.state.cause(), Some("broken"));
+        assert_eq!((&*record.owner, record.expires), ("", None));
+        // Nor does an older version meet what it does not know.
+        file.save(State::clone(&state)).unwrap();
+        let written = fs::read_to_string(dir.path().join("pool.json")).unwrap();
+        assert!(
+            !written.contains("owner") && !written.contains("expires"),
+            "{written}"
+        );
     }
 
     #[test]

@@ -1,0 +1,175 @@
+//! Decides who gets which lease next: in ticket order, all or none. Pure: no disk, clock or process.
+//!
+//! Every claim is a set of slots, one per instance, and a slot can be filled with any of several leases. The claims
+//! are matched to the free leases in ticket order (`matching`): a later claim may move an earlier one to another lease
+//! that serves it as well, but never takes a lease from it. So a claim that any instance can serve leaves the only
+//! instance that another claim can use to that one, whoever came first.
+//!
+//! A claim that gets only a part of its slots keeps that part, so that claims for fewer instances cannot starve it.
+//! A claim that could not be served if all leases were free waits for a deploy; it keeps nothing.
+
+mod matching;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use self::matching::{Matching, Options, can_ever_serve, options};
+use super::{
+    holder::Holder,
+    view::{LeaseState, Place, View, Waiter},
+};
+
+/// The answer to our own claim.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Decision {
+    /// Ids of the records to lease, by want and then by index.
+    Grant(Vec<String>),
+    Wait(WaitReason),
+    /// Fewer instances are ready than the claim asks for. Waiting alone does not help.
+    NoneReady,
+    /// These records must not serve again, since their holders died. Decide again once they are marked.
+    MarkDirty(BTreeMap<String, Holder>),
+}
+
+/// The reason that a claim has to wait.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaitReason {
+    /// The number of leases that fit the claim.
+    pub total: usize,
+    /// The living holders of those.
+    pub busy: Vec<Holder>,
+    /// The number of waiters before us, for whatever target.
+    pub ahead: usize,
+}
+
+/// The part of the view that a decision needs next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Missing {
+    Leases {
+        /// The leases, in order of preference.
+        names: Vec<String>,
+        /// The number of leases that are not held after which reading may stop.
+        enough: usize,
+    },
+    /// Indices in [`View::queue`].
+    Places(Range<usize>),
+}
+
+/// Decides on our own claim.
+///
+/// # Errors
+/// The part of the view that is missing. Decide again once it is there.
+pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
+    let options = options(view, &view.own);
+    if !can_ever_serve(view, &view.own, &options) {
+        return Ok(Decision::NoneReady);
+    }
+    let (ahead, behind) = view.queue.split_at(view.ahead);
+    let unread = ahead
+        .iter()
+        .position(|place| matches!(place, Place::Unread));
+    if unread.is_some() {
+        // The waiters before us do not matter while too few leases are free.
+        let mut alone = Matching::new(view);
+        if !alone.serve(&view.own, &options)? {
+            let wait = Decision::Wait(wait_reason(view, &options));
+            return Ok(unless_dirty(alone, wait));
+        }
+    }
+    let mut matching = Matching::new(view);
+    let read = &ahead[..unread.unwrap_or(ahead.len())];
+    for waiter in read.iter().filter_map(Place::waiter) {
+        matching.serve_other(waiter)?;
+    }
+    let first_own = matching.slots();
+    if !matching.serve(&view.own, &options)? {
+        let wait = Decision::Wait(wait_reason(view, &options));
+        return Ok(unless_dirty(matching, wait));
+    }
+    let own = first_own..matching.slots();
+    if let Some(first) = unread {
+        return Err(next_places(first, first..view.ahead));
+    }
+    // The waiters behind us matter only if there is something to choose.
+    for (number, place) in behind.iter().enumerate() {
+        if !matching.has_choice() {
+            break;
+        }
+        match place {
+            Place::Unread => {
+                return Err(next_places(number, view.ahead + number..view.queue.len()));
+            }
+            Place::Vacant => {}
+            Place::Waiting(waiter) => matching.serve_other(waiter)?,
+        }
+    }
+    let grant = Decision::Grant(matching.records(own));
+    Ok(unless_dirty(matching, grant))
+}
+
+/// The next places to read of those that are `left`, after `read` of them: as many again, so that there are few rounds.
+fn next_places(read: usize, left: Range<usize>) -> Missing {
+    Missing::Places(left.start..left.end.min(left.start + read.max(1)))
+}
+
+/// The decision, unless records were met that have to be marked first: that changes who can be served.
+fn unless_dirty(matching: Matching<'_>, decision: Decision) -> Decision {
+    let dirty = matching.into_dirty();
+    match dirty.is_empty() {
+        true => decision,
+        false => Decision::MarkDirty(dirty),
+    }
+}
+
+fn wait_reason(view: &View, options: &Options<'_>) -> WaitReason {
+    let records = options.iter().flat_map(|records| records.iter());
+    let leases: BTreeSet<&String> = records.map(|record| &record.lease).collect();
+    let holders = leases
+        .iter()
+        .flat_map(|lease| match view.leases.get(*lease) {
+            Some(LeaseState::Held(holder)) => std::slice::from_ref(holder),
+            Some(LeaseState::Shared(holders)) => holders,
+            _ => &[],
+        });
+    let ahead = view.queue[..view.ahead].iter();
+    WaitReason {
+        total: leases.len(),
+        busy: holders.cloned().collect(),
+        ahead: ahead
+            .filter(|place| !matches!(place, Place::Vacant))
+            .count(),
+    }
+}
+
+impl Place {
+    fn waiter(&self) -> Option<&Waiter> {
+        match self {
+            Self::Waiting(waiter) => Some(waiter),
+            Self::Unread | Self::Vacant => None,
+        }
+    }
+}
+
+impl WaitReason {
+    /// In words: `2 of 2 leased (pid 4711 smoke[alpha], for 12 s), 1 before us`. Of several holders, names the one
+    /// that has held its lease longest.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{} of {} leased", self.busy.len(), self.total);
+        if let Some(holder) = self.busy.iter().min_by_key(|holder| holder.since) {
+            text.push_str(&format!(" ({})", holder.describe()));
+        }
+        if self.ahead > 0 {
+            text.push_str(&format!(", {} before us", self.ahead));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,74 @@
+//! A snapshot of the pool, as far as one claim has to know it. Pure data: what `schedule` decides on.
+//!
+//! A view may be incomplete: reading a lease or a place in the queue costs system calls, and most decisions need few
+//! of them. `schedule` says which part it needs next.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{claim::Claim, holder::Holder, state::State};
+
+/// The pool as one claim sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// All records.
+    pub(crate) state: Arc<State>,
+    /// By [`Record::lease`](super::Record::lease); a lease that was not read yet is missing.
+    pub(crate) leases: BTreeMap<String, LeaseState>,
+    /// By name; a resource that is missing does not exist.
+    pub(crate) resources: BTreeMap<String, ResourceState>,
+    /// The other waiters, in ticket order.
+    pub(crate) queue: Vec<Place>,
+    /// The number of places in `queue` before our own claim.
+    pub(crate) ahead: usize,
+    /// Our own claim.
+    pub(crate) own: Waiter,
+}
+
+/// A claim, with the records that it may be served with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiter {
+    pub(crate) claim: Claim,
+    /// Ids of the records that the claim's run uses.
+    pub(crate) uses: Arc<BTreeSet<String>>,
+}
+
+/// A place in the queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Not read yet.
+    Unread,
+    /// Passed by: its process or its run ended, or its process is stopped.
+    Vacant,
+    Waiting(Waiter),
+}
+
+/// The state of one lease.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum LeaseState {
+    Free {
+        /// True if the lease was never held, or was always given back as unused.
+        unused: bool,
+    },
+    /// A living process holds it.
+    Held(Holder),
+    /// Living processes hold it together, and others may join them.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the file store has no shared leases")
+    )]
+    Shared(Vec<Holder>),
+    /// Free, but its last holder ended, or let the lease expire, without giving it back.
+    HolderDied(Holder),
+}
+
+/// The state of a counted resource.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ResourceState {
+    /// Units that exist.
+    pub(crate) total: u32,
+    /// Units that nobody holds.
+    pub(crate) free: u32,
+}
