@@ -57,6 +57,8 @@ pub mod aggregate;
 pub mod cli;
 pub mod commands;
 pub mod connect;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod error;
 pub mod execute;
 pub mod failpoint;

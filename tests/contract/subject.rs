@@ -9,48 +9,7 @@ pub(super) mod ssh;
 
 use std::{fs, path::Path};
 
-/// A platform as the checks see it.
-pub(super) trait Subject {
-    /// A playbook with one target `it` of two instances, for a check whose folder this is.
-    fn playbook(&self, folder: &Path) -> String;
-
-    /// The same with a mistake, and the line of it that the error shows.
-    fn wrong_playbook(&self, folder: &Path) -> (String, String);
-
-    /// What of instances exists, looked at without the tool.
-    fn exists(&self, pool: &Path) -> Vec<String>;
-
-    /// Removes every instance without the tool; whether there is a way to.
-    fn remove_behind_our_back(&self, pool: &Path) -> bool;
-
-    /// Whether an instance is on a machine that outlives it.
-    fn machines_stay(&self) -> bool {
-        false
-    }
-
-    /// Whether instances are made, so that a kept one exists.
-    fn makes_machines(&self) -> bool {
-        true
-    }
-
-    /// Whether making one takes seconds.
-    fn is_slow(&self) -> bool {
-        false
-    }
-
-    /// A command that prints what is unlike on any two instances.
-    fn identity(&self) -> &'static str;
-
-    /// A command that prints what a restart changes; `None` where the platform has no restart.
-    fn boot_id(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Whether its playbook hands `CONTRACT_SECRET` on to instances.
-    fn passes_secret(&self) -> bool {
-        false
-    }
-}
+pub(crate) use cargo_target_test::contract::Subject;
 
 /// The processes that carry this in their environment, for all of a pool's instances.
 fn marked(name: &str, label: &str) -> Vec<String> {

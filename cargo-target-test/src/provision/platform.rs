@@ -330,6 +330,18 @@ pub struct Found {
     pub deployed: Option<Deployed>,
 }
 
+impl Found {
+    /// Something that the parameters of the target it was found with can delete.
+    pub fn new(unique: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            unique: unique.into(),
+            what: what.into(),
+            parameters: Value::Null,
+            deployed: None,
+        }
+    }
+}
+
 /// A deployed instance, as the pool records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deployed {

@@ -110,8 +110,8 @@ impl Subject for Programs {
         Some("cut -d ' ' -f 22 /proc/1/stat")
     }
 
-    fn passes_secret(&self) -> bool {
+    fn passes_secret(&self) -> Option<bool> {
         // The user's script hands its own environment on.
-        true
+        Some(true)
     }
 }
