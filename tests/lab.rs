@@ -110,7 +110,7 @@ fn its_parameters_are_in_the_schema() {
     cargo(&["lab-test", "--help"])
         .says("cargo lab-test [run]")
         .says("cargo lab-test --keep-targets")
-        .never_says("cargo target-test");
+        .never_says("cargo target-test --keep-targets");
 }
 
 #[test]
@@ -134,7 +134,9 @@ fn its_instances_are_kept_restarted_and_collected() {
     lab.run(&["restarts", "--keep-targets"])
         .code(0)
         .says("kept: box-0");
-    lab.run(&["exec", "box-0", "pwd"]).code(0).says("/shelf/");
+    lab.run(&["exec", "box-0", "--", "pwd"])
+        .code(0)
+        .says("/shelf/");
     lab.run(&["quick", "--keep-targets"])
         .code(0)
         .never_says("recycled");
@@ -173,7 +175,7 @@ fn two_tools_share_a_pool() {
         (&["--delete-targets", "--all", "--force"], 69),
         (&["gc"], 0),
         (&["shell", "box-0"], 69),
-        (&["exec", "box-0", "true"], 69),
+        (&["exec", "box-0", "--", "true"], 69),
         (&["logs", "box-0"], 69),
     ] {
         lab.ours(args).code(code).says(&maker);

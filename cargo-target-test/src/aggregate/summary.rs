@@ -16,7 +16,7 @@ use crate::{
         session::Ended,
     },
     process,
-    provision::Report,
+    provision::{Failure, Report},
     ui,
 };
 
@@ -106,17 +106,14 @@ impl Results<'_> {
         if !used.is_empty() {
             ui::note(format!("instance-seconds: {used}"));
         }
-        for held in &self.report.dirty {
-            let (instance, cause) = (&held.instance, &held.cause);
-            ui::warn(format!("{instance} is dirty: {cause}"));
-        }
-        for unknown in &self.report.unknown {
-            let (instance, cause) = (&unknown.instance, &unknown.cause);
-            ui::warn(format!("{instance} is left as it is: {cause}"));
-        }
-        for failure in &self.report.failed {
-            let (instance, cause) = (&failure.instance, &failure.cause);
-            ui::warn(format!("{instance} could not be deleted: {cause}"));
+        for (failures, what) in [
+            (&self.report.dirty, "is dirty"),
+            (&self.report.unknown, "is left as it is"),
+            (&self.report.failed, "could not be deleted"),
+        ] {
+            for Failure { instance, cause } in failures {
+                ui::warn(format!("{instance} {what}: {cause}"));
+            }
         }
     }
 

@@ -45,10 +45,8 @@ pub fn run(
     let mut tests = args.tests.clone();
     tests.choosing.seed = choice::seed(&tests.choosing);
     // What was typed, every part is told anyway.
-    let seed = tests
-        .choosing
-        .seed
-        .filter(|_| args.tests.choosing.seed.is_none());
+    let typed = args.tests.choosing.seed.is_some();
+    let seed = tests.choosing.seed.filter(|_| !typed);
     let choice = Choice::make(platforms, global, &tests)?;
     if choice.count() == 0 {
         return Ok(None);
