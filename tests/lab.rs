@@ -67,7 +67,7 @@ impl Lab {
         fs::write(self.path(name), text).expect("a file");
     }
 
-    /// What a program is started with: the playbook.
+    /// Tells a tool the playbook.
     fn with_playbook(&self, tool: Tool) -> Tool {
         tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
     }
@@ -202,7 +202,7 @@ fn two_tools_share_a_pool() {
     lab.ours(&["targets"]).code(0).says("no targets");
 }
 
-/// What another tool's dead run left is left to that tool.
+/// A run does not delete what a dead run of another tool left.
 #[test]
 fn a_run_leaves_what_another_tool_left() {
     let lab = Lab::new();

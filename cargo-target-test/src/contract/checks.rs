@@ -37,7 +37,7 @@ impl<S: Subject> Contract<S> {
     /// An instance that was half created, or is gone, is deleted without an error.
     pub fn deletes_what_is_half_made_or_gone(&self) {
         let place = self.place();
-        // Half made: the platform was asked, and nobody heard its answer.
+        // The tool dies after `deploy` returned, before its answer is durable.
         let died = place
             .tool(&["quick"])
             .env("TARGET_TEST_FAULT", "platform-deployed")
@@ -126,7 +126,7 @@ impl<S: Subject> Contract<S> {
         let deployed = record.deployed.as_ref().expect("a deployed instance");
         let Some(line) = self.subject.boot_id() else {
             match platform.restart(&record.order, deployed) {
-                Ok(()) => assert!(self.subject.may_restart(), "a restart nobody sees"),
+                Ok(()) => assert!(self.subject.may_restart(), "a restart that cannot be seen"),
                 Err(error) => assert!(error.chain().contains("restart"), "{error}"),
             }
             place.run(&["quick"]).code(0);

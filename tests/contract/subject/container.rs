@@ -9,7 +9,7 @@ pub(crate) struct Container {
     engine: Engine,
 }
 
-/// Whether an engine can run containers here.
+/// The subject; an error if no engine can run containers here.
 pub(crate) fn new() -> Result<Container, String> {
     Ok(Container {
         engine: Engine::start()?,

@@ -49,7 +49,7 @@ const GET: &str = "#!/bin/sh\nexec cat -- \"$1\"\n";
 
 pub(crate) struct Programs;
 
-/// Whether name spaces can be made here.
+/// The subject; an error if name spaces cannot be made here.
 pub(crate) fn new() -> Result<Programs, String> {
     let tried = Command::new("unshare")
         .args(["--uts", "--pid", "--fork", "--mount-proc", "true"])

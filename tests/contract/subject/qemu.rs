@@ -9,7 +9,7 @@ pub(crate) struct Qemu {
     images: Images,
 }
 
-/// Whether there is a QEMU, and an image for it.
+/// The subject; an error without QEMU or an image for it.
 pub(crate) fn new() -> Result<Qemu, String> {
     Ok(Qemu {
         images: Images::build()?,
