@@ -16,6 +16,8 @@ mod faults;
 mod fixtures;
 /// Metadata read from real test binaries.
 mod inventory;
+/// A platform and a tool of somebody else, beside ours.
+mod lab;
 /// Machines that are made, prepared, lost and found.
 mod machines;
 /// What a user reads who types something wrong.

@@ -21,6 +21,7 @@ pub(crate) mod shell;
 pub mod ssh;
 pub mod ssh_config;
 pub(crate) mod ssh_file;
+mod unreachable;
 pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
@@ -57,6 +58,9 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
             };
             Arc::new(piped::Piped::new(instance, call))
         }
+        Reach::ByPlatform => Arc::new(unreachable::Unreachable {
+            instance: instance.to_owned(),
+        }),
         Reach::Programs(reach) => {
             let call = piped::Call::Programs(reach.as_ref().clone());
             Arc::new(piped::Piped::new(instance, call))
@@ -129,11 +133,12 @@ pub struct Running {
     signals: mpsc::UnboundedSender<String>,
 }
 
-/// The other end of [`Running`].
-struct Ends {
-    events: mpsc::Sender<Event>,
-    /// Signals for the command's process group, by name. After `KILL` its end is told when that is done.
-    signals: mpsc::UnboundedReceiver<String>,
+/// The transport's end of a [`Running`].
+pub struct RunningEnd {
+    /// Takes the events; closed after [`Event::Exited`] or [`Event::Lost`].
+    pub events: mpsc::Sender<Event>,
+    /// Signals for the command's process group, by name. `KILL` is followed by an event when the group is gone.
+    pub signals: mpsc::UnboundedReceiver<String>,
 }
 
 /// What happens to a command.
@@ -192,11 +197,11 @@ impl Finished {
 }
 
 impl Running {
-    /// A command's both ends.
-    fn new() -> (Self, Ends) {
+    /// Both ends of a command that a transport starts.
+    pub fn new() -> (Self, RunningEnd) {
         let (event, events) = mpsc::channel(EVENTS);
         let (signal, signals) = mpsc::unbounded_channel();
-        let ends = Ends {
+        let ends = RunningEnd {
             events: event,
             signals,
         };

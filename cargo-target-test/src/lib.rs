@@ -60,6 +60,8 @@ pub mod case;
 pub mod cli;
 pub mod commands;
 pub mod connect;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod error;
 pub mod execute;
 pub mod failpoint;

@@ -9,77 +9,10 @@ pub(super) mod ssh;
 
 use std::{fs, path::Path};
 
-/// A platform as the checks see it.
-pub(super) trait Subject {
-    /// A playbook with one target `it` of two instances, for a check whose folder this is.
-    fn playbook(&self, folder: &Path) -> String;
+pub(crate) use cargo_target_test::contract::Subject;
 
-    /// A line of the target's that is wrong, which the error shows.
-    fn wrong_line(&self) -> &'static str;
-
-    /// The playbook with the wrong line, in place of the right one if there is one.
-    fn wrong_playbook(&self, folder: &Path) -> String {
-        let wrong = self.wrong_line();
-        let key = wrong.split('=').next();
-        let mut playbook = String::new();
-        for line in self.playbook(folder).lines() {
-            if line.split('=').next() != key {
-                playbook = playbook + line + "\n";
-            }
-        }
-        playbook + wrong + "\n"
-    }
-
-    /// The machines that exist, looked at without the tool.
-    fn machines(&self, pool: &Path) -> Vec<String>;
-
-    /// Machines and folders of instances, looked at without the tool.
-    fn exists(&self, pool: &Path) -> Vec<String> {
-        let mut all = self.machines(pool);
-        all.extend(names(&pool.join("instances")));
-        all
-    }
-
-    /// Removes every instance without the tool; whether there is a way to.
-    fn remove_behind_our_back(&self, pool: &Path) -> bool;
-
-    /// Whether an instance is on a machine that outlives it.
-    fn machines_stay(&self) -> bool {
-        false
-    }
-
-    /// Whether instances are made, so that a kept one exists.
-    fn makes_machines(&self) -> bool {
-        true
-    }
-
-    /// Whether making one takes seconds.
-    fn is_slow(&self) -> bool {
-        false
-    }
-
-    /// A command that prints what is unlike on any two instances.
-    fn identity(&self) -> &'static str;
-
-    /// A command that prints what a restart changes; `None` where the platform has no restart.
-    fn boot_id(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Whether its playbook hands `CONTRACT_SECRET` on to instances.
-    fn passes_secret(&self) -> bool {
-        false
-    }
-}
-
-/// The recipe of each playbook, which has two steps.
-const RECIPE: &str = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
-
-/// The processes that carry the pool's label in this variable of their environment.
-fn marked(name: &str, pool: &Path) -> Vec<String> {
-    let Some(label) = label(pool) else {
-        return Vec::new();
-    };
+/// The processes that carry this in their environment, for all of a pool's instances.
+fn marked(name: &str, label: &str) -> Vec<String> {
     let mark = format!("{name}={label}");
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let is_marked = |environment: Vec<u8>| {

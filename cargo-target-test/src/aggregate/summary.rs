@@ -148,14 +148,14 @@ impl Aggregator for Summary {
         if !used.is_empty() {
             ui::note(format!("instance-seconds: {used}"));
         }
-        for InstanceNote { instance, note } in &self.dirty {
-            ui::warn(format!("{instance} is dirty: {note}"));
-        }
-        for InstanceNote { instance, note } in &self.unknown {
-            ui::warn(format!("{instance} is left as it is: {note}"));
-        }
-        for InstanceNote { instance, note } in &self.failed {
-            ui::warn(format!("{instance} could not be deleted: {note}"));
+        for (notes, what) in [
+            (&self.dirty, "is dirty"),
+            (&self.unknown, "is left as it is"),
+            (&self.failed, "could not be deleted"),
+        ] {
+            for InstanceNote { instance, note } in notes {
+                ui::warn(format!("{instance} {what}: {note}"));
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use target_fixtures::env;
 use super::{local, shell};
 use crate::{
     connect::{ProgramReach, Reach},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     process,
 };
 
@@ -52,6 +52,11 @@ pub(crate) fn shell(
             command
         }
         Reach::Programs(programs) => by_program(programs, &login)?,
+        Reach::ByPlatform => {
+            let message = format!("`{instance}` has no shell for a terminal");
+            return Err(Error::new(ErrorKind::Infra, message)
+                .with_hint(format!("`exec {instance} -- ...` runs a command there")));
+        }
         Reach::Local {
             directory,
             env: own,

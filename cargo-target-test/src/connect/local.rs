@@ -26,7 +26,7 @@ use tokio::{
     time,
 };
 
-use super::{Answer, Ends, Event, Running, Transport, own_command, shell, timed_out};
+use super::{Answer, Event, Running, RunningEnd, Transport, own_command, shell, timed_out};
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
 /// How much is read at once.
@@ -197,7 +197,7 @@ async fn follow(
     mut child: Child,
     mut group: Group,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
-    Ends { events, signals }: Ends,
+    RunningEnd { events, signals }: RunningEnd,
     late: Option<(Duration, crate::Error)>,
 ) {
     let (ended, watch) = watch::channel(false);

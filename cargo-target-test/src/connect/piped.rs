@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, Ends, Event, FileAccess, Running, Transport, input, local, own_command, shell,
+    Answer, Event, FileAccess, Running, RunningEnd, Transport, input, local, own_command, shell,
     timed_out,
 };
 use crate::{
@@ -152,7 +152,7 @@ impl Transport for Piped {
             Ok(started) => started,
             Err(error) => return Running::lost(error),
         };
-        let (running, Ends { events, signals }) = Running::new();
+        let (running, RunningEnd { events, signals }) = Running::new();
         let follower = Follower {
             piped: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),

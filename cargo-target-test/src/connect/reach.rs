@@ -38,6 +38,8 @@ pub enum Reach {
     },
     /// Programs of the user's.
     Programs(Box<ProgramReach>),
+    /// A transport that only the platform knows: its `connect` makes it.
+    ByPlatform,
 }
 
 impl Reach {

@@ -10,7 +10,7 @@ use std::{
 use target_fixtures::wire::Command;
 use tokio::sync::mpsc;
 
-use super::{Answer, Ends, Running, Transport, own_command, shell};
+use super::{Answer, Running, RunningEnd, Transport, own_command, shell};
 use crate::{
     connect::SshReach,
     error::{Error, ErrorKind, Result},
@@ -97,7 +97,7 @@ impl Ssh {
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         within: Option<Duration>,
     ) -> Result<Running> {
-        let (running, Ends { events, signals }) = Running::new();
+        let (running, RunningEnd { events, signals }) = Running::new();
         let job = Job {
             wrapped: shell::wrap(command, lease, stdin.is_some())?,
             timeout: command.timeout.map(Duration::from_millis),

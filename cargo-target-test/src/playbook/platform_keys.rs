@@ -1,7 +1,7 @@
 //! The keys that belong to a target's platform.
 //!
-//! Owns which keys are known and how the platform's complaints are shown. Must not know any
-//! platform's keys: they come from its schema.
+//! Owns the refusal of unknown keys, and the places of the platform's errors. Must not know any platform's keys: they
+//! come from its schema.
 
 use std::ops::Range;
 
@@ -18,8 +18,7 @@ use super::{
     schema::{self, Common, OWN_KEYS},
 };
 
-/// Takes out of a table every key that nothing knows; each is a problem. `own`: the table is a
-/// target's and not `[platforms.X]`.
+/// Takes every unknown key out of a table, and reports it. `own`: the table is a target's, not `[platforms.X]`.
 pub(super) fn refuse_unknown(
     table: &mut DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -47,8 +46,7 @@ pub(super) fn refuse_unknown(
     }
 }
 
-/// What the platform makes of its keys. `target` is the target's name and where it stands.
-/// `None`: there are problems.
+/// Reads the platform's keys; `target` is the target's name with its place. `None` if there are problems.
 pub(super) fn read(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -68,8 +66,8 @@ pub(super) fn read(
     value.filter(|_| mistakes.is_empty())
 }
 
-/// Checks what `[platforms.X]` says by itself: nobody may use it yet. What is missing is for targets
-/// to add, and what the platform says of the whole table is for whole tables.
+/// Checks the keys of `[platforms.X]`, which no target may use yet. Missing keys are for targets to add, and errors of
+/// the whole table are for whole tables.
 pub(super) fn check_defaults(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,

@@ -127,12 +127,13 @@ pub trait Platform: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// What an instance occupies on this host while it exists. Nothing by default.
+    /// Memory, disk and cores that an instance occupies on this host. Nothing by default.
     fn footprint(&self, _parameters: &Self::Parameters) -> Footprint {
         Footprint::default()
     }
 
-    /// Connects to the instance, lazily. The default covers every kind of [`Reach`].
+    /// Connects to the instance, lazily. The default covers every kind of [`Reach`] but [`Reach::ByPlatform`], which is for
+    /// platforms that connect here.
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
         connect::connect(&spec.instance, &deployed.reach)
     }
@@ -326,8 +327,20 @@ pub struct Found {
     pub what: String,
     /// The parameters to delete it with. Null: those of the target it was found with, else the defaults.
     pub parameters: Value,
-    /// What [`Platform::delete`] is given, if anything is known.
+    /// The argument for [`Platform::delete`], if anything is known.
     pub deployed: Option<Deployed>,
+}
+
+impl Found {
+    /// Something that the parameters of the target it was found with can delete.
+    pub fn new(unique: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            unique: unique.into(),
+            what: what.into(),
+            parameters: Value::Null,
+            deployed: None,
+        }
+    }
 }
 
 /// A deployed instance, as the pool records it.
@@ -341,7 +354,7 @@ pub struct Deployed {
     pub user: Option<String>,
     /// The platform's own data about the instance, an object. Tests can read it; secrets must not be in it.
     pub data: Value,
-    /// How commands and files reach the instance.
+    /// The way of commands and files to the instance.
     pub reach: Reach,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{RECIPE, Subject, names};
+use super::{Subject, names};
 
 const SCRIPT: &str = r#"#!/bin/sh
 read -r line
@@ -40,17 +40,24 @@ pub(super) fn ledger(pool: &Path) -> Vec<String> {
 impl Subject for Command {
     fn playbook(&self, folder: &Path) -> String {
         script(folder, "lab", SCRIPT);
-        RECIPE.to_owned()
-            + "[[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
+        "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
+         [[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
          deploy = \"./lab\"\ndelete = \"./lab\"\n"
+            .to_owned()
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "timeout = \"soon\""
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "timeout = \"soon\"";
+        (
+            format!("{}{line}\n", self.playbook(folder)),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, pool: &Path) -> Vec<String> {
-        ledger(pool)
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        let mut all = ledger(pool);
+        all.extend(names(&pool.join("instances")));
+        all
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
@@ -65,8 +72,8 @@ impl Subject for Command {
         "pwd"
     }
 
-    fn passes_secret(&self) -> bool {
+    fn passes_secret(&self) -> Option<bool> {
         // A user's script is started in the user's environment, and so are its machine's commands here.
-        true
+        Some(true)
     }
 }

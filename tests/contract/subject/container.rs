@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{RECIPE, Subject, label};
+use super::{Subject, label, names};
 use crate::support::container::Engine;
 
 pub(crate) struct Container {
     engine: Engine,
 }
 
-/// Whether an engine can run containers here.
+/// The subject; an error if no engine can run containers here.
 pub(crate) fn new() -> Result<Container, String> {
     Ok(Container {
         engine: Engine::start()?,
@@ -18,20 +18,28 @@ pub(crate) fn new() -> Result<Container, String> {
 
 impl Subject for Container {
     fn playbook(&self, _: &Path) -> String {
+        let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let target = self.engine.target("it");
         format!(
-            "{RECIPE}{target}count = 2\nrecipe = \"two\"\ninherit-env = [\"CONTRACT_SECRET\"]\n"
+            "{recipe}{target}count = 2\nrecipe = \"two\"\ninherit-env = [\"CONTRACT_SECRET\"]\n"
         )
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "pull = \"often\""
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "pull = \"often\"";
+        (
+            format!("{}{line}\n", self.playbook(folder)),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, pool: &Path) -> Vec<String> {
+    fn exists(&self, pool: &Path) -> Vec<String> {
         let label = label(pool);
-        let labelled = label.map(|label| self.engine.labelled(&label));
-        labelled.unwrap_or_default()
+        let mut all = label
+            .map(|label| self.engine.labelled(&label))
+            .unwrap_or_default();
+        all.extend(names(&pool.join("instances")));
+        all
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
@@ -51,7 +59,7 @@ impl Subject for Container {
         Some("cut -d ' ' -f 22 /proc/1/stat")
     }
 
-    fn passes_secret(&self) -> bool {
-        true
+    fn passes_secret(&self) -> Option<bool> {
+        Some(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{RECIPE, Subject, marked, names};
+use super::{Subject, label, marked, names};
 
 pub(crate) struct Local;
 
@@ -16,17 +16,26 @@ pub(crate) fn new() -> Result<Local, String> {
 
 impl Subject for Local {
     fn playbook(&self, _: &Path) -> String {
-        RECIPE.to_owned()
-            + "[[targets]]\nname = \"it\"\nplatform = \"local\"\ncount = 2\nrecipe = \"two\"\n\
+        "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
+         [[targets]]\nname = \"it\"\nplatform = \"local\"\ncount = 2\nrecipe = \"two\"\n\
          inherit-env = [\"CONTRACT_SECRET\"]\n"
+            .to_owned()
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "inherit-env = [\"A=B\"]"
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "inherit-env = [\"A=B\"]";
+        (
+            self.playbook(folder)
+                .replace("inherit-env = [\"CONTRACT_SECRET\"]", line),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, pool: &Path) -> Vec<String> {
-        marked("TARGET_TEST_LOCAL", pool)
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        let processes = label(pool).map(|label| marked("TARGET_TEST_LOCAL", &label));
+        let mut all = processes.unwrap_or_default();
+        all.extend(names(&pool.join("instances")));
+        all
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
@@ -40,7 +49,7 @@ impl Subject for Local {
         "pwd; echo $TMPDIR"
     }
 
-    fn passes_secret(&self) -> bool {
-        true
+    fn passes_secret(&self) -> Option<bool> {
+        Some(true)
     }
 }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    RECIPE, Subject,
+    Subject,
     command::{ledger, script},
-    marked,
+    label, marked, names,
 };
 
 /// A machine is a process that keeps a host name and a process table of its own.
@@ -49,7 +49,7 @@ const GET: &str = "#!/bin/sh\nexec cat -- \"$1\"\n";
 
 pub(crate) struct Programs;
 
-/// Whether name spaces can be made here.
+/// The subject; an error if name spaces cannot be made here.
 pub(crate) fn new() -> Result<Programs, String> {
     let tried = Command::new("unshare")
         .args(["--uts", "--pid", "--fork", "--mount-proc", "true"])
@@ -67,19 +67,26 @@ impl Subject for Programs {
         for (name, text) in [("lab", SCRIPT), ("exec", EXEC), ("put", PUT), ("get", GET)] {
             script(folder, name, text);
         }
-        RECIPE.to_owned()
-            + "[[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
+        "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
+         [[targets]]\nname = \"it\"\nplatform = \"command\"\ncount = 2\nrecipe = \"two\"\n\
          deploy = \"./lab\"\ndelete = \"./lab\"\nrestart = \"./lab\"\nlist = \"./lab\"\n\
          exec = \"./exec\"\nput = \"./put\"\nget = \"./get\"\n"
+            .to_owned()
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "exec = []"
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "exec = []";
+        (
+            self.playbook(folder).replace("exec = \"./exec\"", line),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, pool: &Path) -> Vec<String> {
-        let mut all = marked("TARGET_TEST_LABEL", pool);
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        let processes = label(pool).map(|label| marked("TARGET_TEST_LABEL", &label));
+        let mut all = processes.unwrap_or_default();
         all.extend(ledger(pool));
+        all.extend(names(&pool.join("instances")));
         all
     }
 
@@ -103,8 +110,8 @@ impl Subject for Programs {
         Some("cut -d ' ' -f 22 /proc/1/stat")
     }
 
-    fn passes_secret(&self) -> bool {
+    fn passes_secret(&self) -> Option<bool> {
         // The user's script hands its own environment on.
-        true
+        Some(true)
     }
 }

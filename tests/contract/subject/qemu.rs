@@ -2,14 +2,14 @@
 
 use std::{path::Path, process::Command};
 
-use super::{RECIPE, Subject, marked};
+use super::{Subject, label, marked, names};
 use crate::support::vm::Images;
 
 pub(crate) struct Qemu {
     images: Images,
 }
 
-/// Whether there is a QEMU, and an image for it.
+/// The subject; an error without QEMU or an image for it.
 pub(crate) fn new() -> Result<Qemu, String> {
     Ok(Qemu {
         images: Images::build()?,
@@ -18,22 +18,31 @@ pub(crate) fn new() -> Result<Qemu, String> {
 
 impl Subject for Qemu {
     fn playbook(&self, _: &Path) -> String {
+        let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         format!(
-            "{RECIPE}{}count = 2\nrecipe = \"two\"\n",
+            "{recipe}{}count = 2\nrecipe = \"two\"\n",
             self.images.target("it")
         )
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "accel = \"warp\""
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "accel = \"warp\"";
+        (
+            format!("{}{line}\n", self.playbook(folder)),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, pool: &Path) -> Vec<String> {
-        marked("TARGET_TEST_LABEL", pool)
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        let processes = label(pool).map(|label| marked("TARGET_TEST_LABEL", &label));
+        let mut all = processes.unwrap_or_default();
+        all.extend(names(&pool.join("instances")));
+        all
     }
 
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
-        for process in marked("TARGET_TEST_LABEL", pool) {
+        let label = label(pool).expect("a label");
+        for process in marked("TARGET_TEST_LABEL", &label) {
             let pid = process.trim_start_matches("/proc/");
             let _ = Command::new("kill").args(["-s", "KILL", pid]).output();
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{RECIPE, Subject};
+use super::{Subject, names};
 use crate::support::Sshd;
 
 pub(crate) struct Ssh {
@@ -20,16 +20,21 @@ pub(crate) fn new() -> Result<Ssh, String> {
 
 impl Subject for Ssh {
     fn playbook(&self, _: &Path) -> String {
+        let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let playbook = self.sshd.playbook(&[("it", &["it-0", "it-1"])]);
-        format!("{RECIPE}{playbook}recipe = \"two\"\n")
+        format!("{recipe}{playbook}recipe = \"two\"\n")
     }
 
-    fn wrong_line(&self) -> &'static str {
-        "port = 0"
+    fn wrong_playbook(&self, folder: &Path) -> (String, String) {
+        let line = "port = 0";
+        (
+            format!("{}{line}\n", self.playbook(folder)),
+            line.to_owned(),
+        )
     }
 
-    fn machines(&self, _: &Path) -> Vec<String> {
-        Vec::new()
+    fn exists(&self, pool: &Path) -> Vec<String> {
+        names(&pool.join("instances"))
     }
 
     fn remove_behind_our_back(&self, _: &Path) -> bool {

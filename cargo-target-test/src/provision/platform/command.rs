@@ -91,10 +91,10 @@ pub struct CommandParameters {
     /// Environment variables of the programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: Env,
-    /// How long `deploy` (and `restart`) may take.
+    /// The time limit for `deploy` and `restart`.
     #[serde(default = "timeout")]
     timeout: Limit,
-    /// How long `delete` may take.
+    /// The time limit for `delete`.
     #[serde(default = "delete_timeout")]
     delete_timeout: Limit,
     /// The login name, unless `deploy` answers one.
@@ -108,7 +108,7 @@ pub struct CommandParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
     /// The file with the machines' host keys, relative to the playbook; without it a machine's key is
-    /// recorded when it is first reached.
+    /// recorded at the first connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
 }

@@ -56,7 +56,7 @@ pub struct SshParameters {
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
-    /// How long connecting to a host may take; by default what `~/.ssh/config` says, or 10 s.
+    /// The time limit for connecting to a host; by default what `~/.ssh/config` says, or 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connect_timeout: Option<Limit>,
 }

@@ -1,6 +1,108 @@
 //! Data of platforms as `pool.json` has it.
 
-use super::*;
+use std::path::Path;
+
+use super::{erased::Erased, values::tests::spec, *};
+
+/// A platform that connects by itself, or leaves that to the default.
+struct Far {
+    connects: bool,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct FarParameters {}
+
+impl Platform for Far {
+    type Parameters = FarParameters;
+
+    fn name(&self) -> &'static str {
+        "far"
+    }
+
+    fn deploy(&self, _: &InstanceSpec, _: &FarParameters, _: &dyn Fn(&str)) -> Result<Deployed> {
+        Ok(Deployed::new("far", Reach::ByPlatform))
+    }
+
+    fn delete(&self, _: &InstanceSpec, _: &FarParameters, _: Option<&Deployed>) -> Result<()> {
+        Ok(())
+    }
+
+    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
+        match self.connects {
+            true => connect::connect(&spec.instance, &Reach::local("/")),
+            false => connect::connect(&spec.instance, &deployed.reach),
+        }
+    }
+}
+
+#[test]
+fn a_platform_decides_how_its_instances_are_connected_to() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        for connects in [true, false] {
+            let far = Erased(Far { connects });
+            let spec = spec(Path::new("/book"), Value::Null);
+            let deployed = far.deploy(&spec, &|_| {}).unwrap();
+            let command = connect::own_command("echo here".to_owned(), None);
+            let ran = far.connect(&spec, &deployed).exec(&command, "", None);
+            match ran.outcome().await {
+                Ok(outcome) => assert_eq!((connects, &*outcome.stdout), (true, &b"here\n"[..])),
+                Err(error) => assert_eq!(
+                    (connects, error.to_string()),
+                    (
+                        false,
+                        "the platform of `alpha-0` does not connect to it".to_owned()
+                    )
+                ),
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_platform_cannot_do_is_said() {
+    let far = Erased(Far { connects: false });
+    let spec = spec(Path::new("/book"), Value::Null);
+    let deployed = far.deploy(&spec, &|_| {}).unwrap();
+    for (done, what) in [
+        (far.restart(&spec, &deployed), "restart"),
+        (far.snapshot(&spec, &deployed, "x"), "remember the state of"),
+        (far.restore(&spec, &deployed, "x").map(drop), "restore"),
+        (far.link(&spec, &deployed, 0, true), "take down a link of"),
+    ] {
+        let expected = format!("platform `far` cannot {what} `alpha-0`");
+        assert_eq!(done.unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn parameters_of_another_release_are_an_error() {
+    let spec = spec(Path::new("/book"), json!("text"));
+    let error = Erased(Far { connects: false })
+        .delete(&spec, None)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "cannot use the parameters of `alpha-0`");
+    assert!(error.hint().unwrap().contains("another release"));
+}
+
+/// The names of added platforms tell brokers apart.
+#[test]
+fn a_tool_has_platforms_of_its_own() {
+    let tool = Platforms::default().with(Far { connects: true });
+    assert_eq!(tool.added(), ["far"]);
+    assert!(Platforms::default().added().is_empty());
+    assert_eq!(
+        Platforms::none().with(Far { connects: true }).all().len(),
+        1
+    );
+    let error = Platforms::default()
+        .known("far", Some("/bin/x"))
+        .err()
+        .unwrap();
+    assert_eq!(error.hint(), Some("`/bin/x` made it: use that tool"));
+}
 
 #[test]
 fn ownership_was_once_a_flag() {

@@ -21,7 +21,7 @@ pub(super) fn sizes(parameters: &impl Serialize) -> BTreeMap<String, String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    // Parameters were JSON before.
+    // They came from JSON, and so become JSON.
     let parameters = serde_json::to_value(parameters).unwrap_or_default();
     let given = |key: &str| Some((key.to_owned(), text(parameters.get(key)?)?));
     ["memory", "cores"].into_iter().filter_map(given).collect()

@@ -143,7 +143,7 @@ impl Engine {
     /// The pid of the container's first process.
     ///
     /// # Errors
-    /// How it ended, with its last output.
+    /// The way it ended, with its last output.
     pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
         let name = &spec.instance;
         let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";

@@ -65,7 +65,7 @@ pub struct ContainerParameters {
     /// More arguments for the engine's `run`.
     #[serde(default)]
     pub(super) args: Vec<String>,
-    /// How commands reach the container.
+    /// The way of commands into the container.
     #[serde(default)]
     pub(super) transport: ContainerTransport,
     /// The SSH port inside, for `transport = "ssh"`.
@@ -89,7 +89,7 @@ pub(super) enum Pull {
     Never,
 }
 
-/// How commands reach a container.
+/// The way of commands into a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum ContainerTransport {

@@ -36,7 +36,7 @@ const LINES: usize = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct QemuProcess {
     pub(super) pid: i32,
-    /// In clock ticks since the host's boot.
+    /// The start time, in clock ticks since the host's boot.
     pub(super) started: Option<u64>,
 }
 

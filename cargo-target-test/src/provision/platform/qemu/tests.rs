@@ -1,4 +1,4 @@
-//! What playbooks may say, and what is read from QEMU's answers.
+//! Parameters of platform `qemu`, and the reading of QEMU's answers.
 
 use super::{super::values::tests::parse, *};
 

@@ -1,0 +1,38 @@
+//! The transport of an instance that only its platform can connect to, where the platform does not.
+//!
+//! Owns the error.
+
+use std::time::Duration;
+
+use target_fixtures::wire::Command;
+use tokio::sync::mpsc;
+
+use super::{Answer, Running, Transport};
+use crate::error::{Error, ErrorKind};
+
+/// No way to an instance.
+pub(super) struct Unreachable {
+    pub(super) instance: String,
+}
+
+impl Unreachable {
+    fn error(&self) -> Error {
+        let message = format!("the platform of `{}` does not connect to it", self.instance);
+        Error::new(ErrorKind::Infra, message)
+            .with_hint("a platform whose `deploy` returns `Reach::ByPlatform` overrides `connect`")
+    }
+}
+
+impl Transport for Unreachable {
+    fn exec(&self, _: &Command, _: &str, _: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
+        Running::lost(self.error())
+    }
+
+    fn probe(&self, _: Duration) -> Answer<Duration> {
+        Box::pin(std::future::ready(Err(self.error())))
+    }
+
+    fn sweep(&self, _: &str, _: Duration) -> Answer<()> {
+        Box::pin(std::future::ready(Err(self.error())))
+    }
+}

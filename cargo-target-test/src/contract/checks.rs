@@ -1,0 +1,261 @@
+//! The checks, each for any platform.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use target_fixtures::wire::{Command, Stream};
+
+use super::{Contract, Subject};
+use crate::{
+    connect::Event,
+    failpoint,
+    provision::{platform::DynPlatform, pool::Record},
+};
+
+impl<S: Subject> Contract<S> {
+    /// Commands, files, folders, ports and limits work on fresh instances, and nothing is left after the run.
+    pub fn serves(&self) {
+        let place = self.place();
+        let names = [
+            "quick",
+            "files",
+            "commands",
+            "folders_and_ports",
+            "time_is_limited",
+            "are_distinct",
+        ];
+        let run = place.run(&names).code(0);
+        for name in names {
+            assert_eq!(
+                run.lines_with(&["PASS", &format!("{name}[it]")]),
+                1,
+                "{run}"
+            );
+        }
+        place.assert_nothing("after a run");
+    }
+
+    /// An instance that was half created, or is gone, is deleted without an error.
+    pub fn deletes_what_is_half_made_or_gone(&self) {
+        let place = self.place();
+        // The tool dies after `deploy` returned, before its answer is durable.
+        let died = place
+            .tool(&["quick"])
+            .env("TARGET_TEST_FAULT", "platform-deployed")
+            .run();
+        died.killed("half made");
+        place.assert_something("half made");
+        place.run(&["--delete-targets"]).code(0);
+        place.assert_nothing("half made");
+
+        // Gone behind our back.
+        place
+            .run(&["quick", "--keep-targets"])
+            .code(0)
+            .says("kept: it-0");
+        place.assert_something("kept");
+        self.subject.remove_behind_our_back(&place.pool());
+        let said = match self.subject.machines_stay() {
+            true => "released it-0: the machine stays",
+            false => "deleted it-0",
+        };
+        place.run(&["--delete-targets"]).code(0).says(said);
+        place.assert_nothing("gone behind our back");
+        place
+            .run(&["--delete-targets"])
+            .code(0)
+            .says("nothing to delete");
+    }
+
+    /// A kept instance serves the next run; one that is gone is replaced.
+    pub fn keeps_and_replaces(&self) {
+        let place = self.place();
+        place.run(&["quick", "--keep-targets"]).code(0);
+        let first = place.only();
+        assert!(
+            first.facts.contains_key("cores") && first.facts.contains_key("boot-id"),
+            "{first:?}"
+        );
+        let shown = place.run(&["targets", "--json"]).code(0);
+        shown.says("\"state\": \"ready\"").says(&first.id);
+        place.run(&["quick", "--keep-targets"]).code(0);
+        assert_eq!(
+            place.only().id,
+            first.id,
+            "a kept instance serves the next run"
+        );
+        if self.subject.remove_behind_our_back(&place.pool()) {
+            let run = place
+                .run(&["quick", "--success-output", "immediate", "--keep-targets"])
+                .code(0);
+            run.says("the one before was recycled");
+            assert_ne!(place.only().id, first.id);
+        }
+        place.run(&["quick"]).code(0);
+        place.assert_nothing("after a run that keeps nothing");
+    }
+
+    /// The tool dies between every two durable steps of deploying, preparing and deleting; the next call leaves nothing.
+    pub fn survives_a_death_at_every_point(&self) {
+        let of_leases = ["pool-", "lease-", "record-dirty"];
+        let points = failpoint::POINTS
+            .iter()
+            .filter(|point| !of_leases.iter().any(|of| point.starts_with(of)));
+        for (number, point) in points.enumerate() {
+            let place = self.place();
+            let died = place.tool(&["quick"]).env("TARGET_TEST_FAULT", point).run();
+            died.killed(&format!("`{point}` was never met"));
+            // A machine is made once more only where that is cheap.
+            if number % 2 == 0 || !self.subject.is_slow() {
+                place.run(&["--delete-targets"]).code(0);
+                place.assert_nothing(&format!("deleted after a death at `{point}`"));
+            }
+            if number % 2 == 1 || !self.subject.is_slow() {
+                place.run(&["quick"]).code(0);
+                place.assert_nothing(&format!("after a death at `{point}` and another run"));
+            }
+        }
+    }
+
+    /// A restart is seen from inside, or the platform says that it cannot.
+    pub fn restarts(&self) {
+        let place = self.place();
+        place.run(&["quick", "--keep-targets"]).code(0);
+        let record = place.only();
+        let platforms = self.subject.platforms();
+        let platform = platforms.get(&record.platform).expect("the platform");
+        let deployed = record.deployed.as_ref().expect("a deployed instance");
+        let Some(line) = self.subject.boot_id() else {
+            match platform.restart(&record.order, deployed) {
+                Ok(()) => assert!(self.subject.may_restart(), "a restart that cannot be seen"),
+                Err(error) => assert!(error.chain().contains("restart"), "{error}"),
+            }
+            place.run(&["quick"]).code(0);
+            place.assert_nothing("after a restart");
+            return;
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut before = None;
+        // On a busy host the first answer of a machine can take longer than one attempt.
+        place.eventually("an answer before the restart", || {
+            before = runtime.block_on(ask(&**platform, &record, line));
+            before.is_some()
+        });
+        platform
+            .restart(&record.order, deployed)
+            .expect("a restart");
+        place.eventually("the restarted instance's answer", || {
+            let after = runtime.block_on(ask(&**platform, &record, line));
+            after.is_some() && after != before
+        });
+        platform
+            .check_alive(&record.order, deployed)
+            .expect("it lives");
+        place.run(&["quick"]).code(0);
+        place.assert_nothing("after a restart");
+    }
+
+    /// Two tools with pools of their own work side by side.
+    pub fn shares_the_host_with_another_tool(&self) {
+        let places = [self.place(), self.place()];
+        let runs = places
+            .each_ref()
+            .map(|place| place.tool(&["quick", "are_distinct"]).start());
+        for run in runs {
+            run.join().expect("a run").code(0);
+        }
+        for place in &places {
+            place.assert_nothing("after two runs at once");
+        }
+    }
+
+    /// A mistake in the playbook is shown at its place, before anything is built.
+    pub fn names_a_wrong_parameter(&self) {
+        let place = self.place();
+        let (playbook, caret) = self.subject.wrong_playbook(&place.path(""));
+        place.write("target-test.toml", &playbook);
+        place.run(&["check"]).code(78).says(&caret).says("^");
+        place.run(&["quick"]).code(78).says(&caret);
+        place.assert_nothing("after a wrong playbook");
+    }
+
+    /// A secret of the tool's environment reaches an instance only if the playbook names it, and no file or output.
+    pub fn shows_no_secret(&self) {
+        const SECRET: &str = "geheim-7f3a91c4";
+        let place = self.place();
+        let seen = match self.subject.passes_secret() {
+            Some(true) => SECRET,
+            Some(false) => "none",
+            None => "*",
+        };
+        let run = place
+            .tool(&["sees_the_secret", "--keep-targets", "-v"])
+            .env("CONTRACT_SECRET", SECRET)
+            .env("CONTRACT_SEEN", seen)
+            .run()
+            .code(0);
+        run.never_says(SECRET);
+        for (what, text) in command_lines() {
+            assert!(!text.contains(SECRET), "the command line of {what}: {text}");
+        }
+        for folder in ["pool", "state", "run", "cache", "config"] {
+            assert_not_written(&place.path(folder), SECRET);
+        }
+        place.run(&["--delete-targets"]).code(0);
+        place.assert_nothing("after a secret");
+    }
+}
+
+/// The output of a command, by a connection of our own; `None` if the instance does not answer.
+async fn ask(platform: &dyn DynPlatform, record: &Record, line: &str) -> Option<String> {
+    let transport = platform.connect(&record.order, record.deployed.as_ref()?);
+    transport.knock(Duration::from_secs(1)).await.ok()?;
+    let command = Command {
+        line: line.to_owned(),
+        timeout: Some(5000),
+        ..Command::default()
+    };
+    let mut running = Arc::clone(&transport).exec(&command, "", None);
+    let mut said = Vec::new();
+    while let Some(event) = running.events.recv().await {
+        match event {
+            Event::Output(Stream::Stdout, bytes) => said.extend(bytes),
+            Event::Lost(_) => return None,
+            _ => {}
+        }
+    }
+    (!said.is_empty()).then(|| String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The command lines of all processes of this host, with their names.
+fn command_lines() -> Vec<(String, String)> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let line = |path: std::path::PathBuf| {
+        Some((
+            path.display().to_string(),
+            fs::read_to_string(path.join("cmdline")).ok()?,
+        ))
+    };
+    processes.filter_map(|entry| line(entry.path())).collect()
+}
+
+fn assert_not_written(path: &Path, secret: &str) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder").flatten() {
+            assert_not_written(&entry.path(), secret);
+        }
+    } else if let Ok(bytes) = fs::metadata(path).and_then(|data| {
+        if data.is_file() {
+            fs::read(path)
+        } else {
+            Ok(Vec::new())
+        }
+    }) {
+        let found = bytes
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes());
+        assert!(!found, "{} has the secret", path.display());
+    }
+}
