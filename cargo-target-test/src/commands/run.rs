@@ -49,21 +49,12 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool = Pool::open(&setting::pool_directory(global)?)?;
-    let pool_run = PoolRun::new(pool, choice.setting.run_info())?;
-    let ssh_config = Broker::ssh_config_in(choice.directory.path());
-    let provisioner = Arc::new(PoolProvisioner::new(pool_run, &ssh_config, ui::live));
+    let provisioner = Arc::new(provisioner(global, &choice)?);
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies)?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let broker = session.broker(names(&choice, &supplies, args)?)?;
-    let ran = run_nextest(
-        &choice,
-        &supplies,
-        (&session, &provisioner),
-        &broker,
-        &args.tests.nextest,
-    );
+    let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     if interrupts == 0 && args.shell_on_failure {
@@ -89,6 +80,14 @@ fn run_alone(global: &Global, args: &RunArgs) -> Result<u8> {
     Ok(results.exit_code())
 }
 
+/// The instances of a run, in its pool.
+fn provisioner(global: &Global, choice: &Choice) -> Result<PoolProvisioner> {
+    let pool = Pool::open(&setting::pool_directory(global)?)?;
+    let run = PoolRun::new(pool, choice.setting.run_info())?;
+    let ssh_config = Broker::ssh_config_in(choice.directory.path());
+    Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
+}
+
 /// What the broker is told.
 fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> {
     let mut names = choice.names(supplies, &choice.users_runner()?)?;
@@ -102,10 +101,11 @@ fn names(choice: &Choice, supplies: &Supplies, args: &RunArgs) -> Result<Names> 
 fn run_nextest(
     choice: &Choice,
     supplies: &Supplies,
-    (session, provisioner): (&Session, &PoolProvisioner),
+    session: &Session,
     broker: &Broker,
     args: &NextestArgs,
 ) -> Result<Ended> {
+    let provisioner = session.provisioner();
     if let Some((set, count)) = choice.debugged(supplies)? {
         session.wait_for(async {
             for index in 0..count as usize {

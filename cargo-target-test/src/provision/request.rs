@@ -21,7 +21,7 @@ pub struct Request {
     /// What becomes of the instances when the lease ends.
     pub after: After,
     /// What is done to have instances that are not there.
-    pub missing: Missing,
+    pub if_missing: IfMissing,
     /// Receives what the request waits for.
     pub notices: Notices,
 }
@@ -133,7 +133,7 @@ pub enum After {
 
 /// What is done to have instances that are not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Missing {
+pub enum IfMissing {
     /// They are deployed, unless the provisioner was told to stop.
     #[default]
     Deploy,
@@ -143,7 +143,9 @@ pub enum Missing {
 
 /// Receives what a request waits for.
 #[derive(Clone, Default)]
-pub struct Notices(Option<Arc<dyn Fn(&Notice) + Send + Sync>>);
+pub struct Notices(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&Notice) + Send + Sync;
 
 /// What a request waits for.
 #[derive(Clone, Debug, PartialEq)]

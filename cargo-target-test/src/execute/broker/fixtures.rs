@@ -9,7 +9,7 @@ use super::{ActiveLease, Core, case::environment, lock};
 use crate::{
     plan::Needs,
     process,
-    provision::{InstanceSet, LeaseEnd, Missing, Request, Requester, Want, pool::Record},
+    provision::{IfMissing, InstanceSet, LeaseEnd, Request, Requester, Want, pool::Record},
     ui,
 };
 use serde_json::{Value, json};
@@ -237,7 +237,7 @@ impl Core {
             wants: vec![want],
             requester: Requester::this_process(&format!("tear-down on {name}")),
             // Also when the run is over, and on what is there.
-            missing: Missing::Refuse,
+            if_missing: IfMissing::Refuse,
             ..Request::default()
         };
         let leased = self.lease(set, request, Maker::default());

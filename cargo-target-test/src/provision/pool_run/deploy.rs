@@ -86,15 +86,7 @@ impl PoolRun {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
             Err(error) => Event::Spoil(error.chain()),
         });
-        let record = {
-            let mut locked = self.pool.lock()?;
-            let record = self.advance_in(&mut locked, &id, &from, events)?;
-            if !record.made && prepared.is_ok() {
-                // Its lease may be older than what it was prepared for.
-                pool::mark_unused(&locked, &record)?;
-            }
-            record
-        };
+        let record = self.note_prepared(&id, &from, events)?;
         failpoint::point(match &prepared {
             Ok(_) => "record-ready",
             Err(_) => "record-dirty",
@@ -117,6 +109,17 @@ impl PoolRun {
         let event = Event::Deployed(Box::new(deployed));
         let record = self.advance(&record.id, &RecordState::Creating, [event])?;
         Ok((record, RecordState::Preparing))
+    }
+
+    /// The end of a preparation is durable. What was prepared is unused.
+    fn note_prepared(&self, id: &str, from: &RecordState, events: Vec<Event>) -> Result<Record> {
+        let mut locked = self.pool.lock()?;
+        let record = self.advance_in(&mut locked, id, from, events)?;
+        // The lease of a machine that was there before is older than its preparation.
+        if !record.made && record.state == RecordState::Ready {
+            pool::mark_unused(&locked, &record)?;
+        }
+        Ok(record)
     }
 
     /// Waits until the host has room for the instance, and takes it.

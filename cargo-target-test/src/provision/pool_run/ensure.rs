@@ -89,7 +89,7 @@ pub struct Ensured {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Free,
-    Missing,
+    IfMissing,
     Held,
 }
 
@@ -178,7 +178,7 @@ impl PoolRun {
             _ if host.is_some_and(|host| is_held(&host.lease)) => Place::Held,
             Some(record) if is_held(&record.lease) => Place::Held,
             Some(record) if !matches!(record.state, RecordState::Dirty { .. }) => Place::Free,
-            _ => Place::Missing,
+            _ => Place::IfMissing,
         }
     }
 

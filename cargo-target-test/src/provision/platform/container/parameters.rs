@@ -82,7 +82,7 @@ pub(super) struct Parameters {
 pub(super) enum Pull {
     /// When it is not here.
     #[default]
-    Missing,
+    IfMissing,
     /// For each instance.
     Always,
     /// Not at all.
