@@ -12,7 +12,7 @@ use crate::{error::Result, provision::pool::Holder};
 
 pub(super) use self::{
     choose::{Choice, choose},
-    guard::{Ask, MachineGuard, Over},
+    guard::{Ask, MachineGuard},
     wall::{Wall, now},
 };
 

@@ -15,13 +15,15 @@ use tokio::{process::Child, signal::unix::SignalKind};
 use crate::{
     cli::{Global, ShellArgs},
     commands::{
-        people::{self, Ask, MachineGuard, Over},
+        people::{self, Ask, MachineGuard},
         setting,
     },
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
-    process, ui,
+    process,
+    provision::LeaseEnd,
+    ui,
 };
 
 /// How long a shell that was told to end may take.
@@ -42,20 +44,20 @@ pub fn verb(global: &Global, args: &ShellArgs) -> Result<u8> {
         let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
         let opened = open(&guard, &mut signals).await;
-        let over = match &opened {
-            Ok((_, over)) => *over,
-            Err(_) => Over::CutOff,
+        let end = match &opened {
+            Ok((_, end)) => *end,
+            Err(_) => LeaseEnd::CutOff,
         };
         if let Ok((status, _)) = &opened {
             guard.explain(code(*status)).await;
         }
-        guard.leave(over).await?;
+        guard.leave(end).await?;
         Ok(code(opened?.0))
     })
 }
 
 /// The shell from its start to its end.
-async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let name = guard.machine.name();
     let deployed = guard.deployed()?;
     let private = setting::private_directory()?;
@@ -68,18 +70,18 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
         ui::note(format!("a shell on {name} ({})", deployed.address()));
     }
     let shell = interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
-    let (status, over) = run(shell, signals).await?;
+    let (status, end) = run(shell, signals).await?;
     // Whether or not we were told, the shell was, and went with its terminal.
     let closed = tty && !std::io::stdin().is_terminal();
-    Ok((status, if closed { Over::CutOff } else { over }))
+    Ok((status, if closed { LeaseEnd::CutOff } else { end }))
 }
 
 /// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.
-async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let mut child = process::start_with_us_async(shell)?;
     loop {
         let signal = tokio::select! {
-            status = child.wait() => return Ok((status?, Over::Done)),
+            status = child.wait() => return Ok((status?, LeaseEnd::Done)),
             signal = signals.next() => signal,
         };
         if signal == SignalKind::interrupt() {
@@ -91,7 +93,10 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)
         }
         child.wait().await?;
         // Whatever it made of the signal, that is how this ended.
-        return Ok((ExitStatus::from_raw(signal.as_raw_value()), Over::CutOff));
+        return Ok((
+            ExitStatus::from_raw(signal.as_raw_value()),
+            LeaseEnd::CutOff,
+        ));
     }
 }
 

@@ -108,11 +108,11 @@ impl PoolRun {
         pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
     }
 
-    /// Has an instance serve nobody again, for this cause. [`PoolRun::ensure`] then recycles it.
+    /// Marks a ready instance dirty, for this cause: it serves nobody again, and [`PoolRun::ensure`] recycles it.
     ///
     /// # Errors
     /// When the pool cannot be used. A record that is gone, or not ready, is no error.
-    pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
+    pub fn mark_dirty(&self, id: &str, cause: &str) -> Result<()> {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
             locked.commit([(id.to_owned(), Event::Spoil(cause.to_owned()))])?;

@@ -60,15 +60,6 @@ enum Place {
     Mine(Box<Pool>),
 }
 
-/// How a visit ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::commands) enum Over {
-    /// By itself: what runs on there was meant to.
-    Done,
-    /// It was cut off: what it started is killed.
-    CutOff,
-}
-
 impl MachineGuard {
     /// Comes onto the instance: at once with `now`, or where this user has it already; else when its lease is free.
     pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
@@ -176,12 +167,12 @@ impl MachineGuard {
         }
     }
 
-    /// Ends the visit, and says what becomes of an instance that nobody keeps.
-    pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
-        let (lease, provisioner) = match (self.place, over) {
+    /// Ends the visit, which came to its end or was cut off, and says what becomes of an instance that nobody keeps.
+    pub(in crate::commands) async fn leave(self, end: LeaseEnd) -> Result<()> {
+        let (lease, provisioner) = match (self.place, end) {
             (Place::Leased(leased), _) => *leased,
-            (_, Over::Done) => return Ok(()),
-            (place, Over::CutOff) => {
+            (_, LeaseEnd::Done) => return Ok(()),
+            (place, _) => {
                 let clean = match place {
                     // What was cut off is killed by the transport, and that before it answers again.
                     Place::Mine(_) => self.machine.probe(SWEEP).await,
@@ -191,11 +182,7 @@ impl MachineGuard {
                 return Ok(());
             }
         };
-        let ended = lease.end(match over {
-            Over::Done => LeaseEnd::Done,
-            Over::CutOff => LeaseEnd::CutOff,
-        });
-        ended.await.lost.iter().for_each(ui::warn);
+        lease.end(end).await.lost.iter().for_each(ui::warn);
         let report = provisioner.finish(true).await?;
         let gone = [
             report.deleted.len(),

@@ -171,7 +171,7 @@ impl Acquiring<'_> {
                 let message = format!("`{name}` is not ready");
                 return Err(Error::new(ErrorKind::Infra, message));
             }
-            set.resolve_shortage(self.context, (want.count, &want.needs))?;
+            set.resolve_shortage(self.context, want)?;
         }
         Ok(Waits {
             text: DEPLOYED.to_owned(),

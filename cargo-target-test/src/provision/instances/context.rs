@@ -194,7 +194,7 @@ impl Context {
     pub(in crate::provision) async fn mark_dirty(self: &Arc<Self>, record: &Record, cause: &str) {
         self.disconnect(&record.id);
         let (context, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
-        let marked = tokio::task::spawn_blocking(move || context.run.spoil(&id, &cause));
+        let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
         if let Ok(Err(error)) = marked.await {
             self.progress(&error.chain());
         }
