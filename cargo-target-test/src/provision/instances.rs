@@ -30,13 +30,14 @@ use crate::{
 
 /// The instances of one target.
 pub struct InstanceSet {
-    /// What the pool is asked for, by index; last come spares, and machines that stay and may serve in another's place.
+    /// The instances that the pool may be asked for, by index; last come spares, and machines that stay and may serve in
+    /// another's place.
     pub wanted: Vec<Wanted>,
     /// The number of them that serve at once.
     pub at_once: usize,
     /// The name of the only instance that will do, if any.
     pub instance: Option<String>,
-    /// What stands in the brackets of its cases.
+    /// The text in the brackets of its cases.
     pub label: String,
     /// The target's `cost`.
     pub cost: f64,
@@ -209,7 +210,7 @@ impl InstanceSet {
     }
 }
 
-/// What could not be had since the run is over.
+/// The error for whoever waits when the run is over.
 pub(super) fn interrupted() -> Error {
     Error::new(crate::error::ErrorKind::Infra, "the run was interrupted")
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{error::Result, process};
 
-/// How long the killing of what a lease left may take.
+/// The limit for killing what a lease left.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
@@ -32,7 +32,7 @@ pub struct Lease {
     hold: Hold,
 }
 
-/// What is known of the work on a lease when it ends.
+/// The reason a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LeaseEnd {
     /// It came to its end. What a command left running that ended by itself was meant to run on.
@@ -49,7 +49,7 @@ pub enum LeaseEnd {
     Abandoned,
 }
 
-/// What became of a lease's machines.
+/// The fate of a lease's machines.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
     /// The reason a machine was lost, or could not be cleaned, if any. It does not serve again.
@@ -68,7 +68,7 @@ enum Hold {
 /// Instances of a pool.
 pub(super) struct PoolHold {
     pub(super) context: Arc<Context>,
-    /// Where the instances are from; empty: from nothing that would replace them.
+    /// The sets that the instances are from; empty: they are from none that would replace them.
     pub(super) sets: Vec<Arc<InstanceSet>>,
     pub(super) lease: pool::Lease,
     pub(super) after: After,

@@ -1,8 +1,8 @@
-//! Has instances made, shared and deleted, for one run.
+//! Gets, shares and deletes instances of a pool, for one run.
 //!
 //! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
 //! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
-//! broker does). Every call blocks and can be made from any thread.
+//! provisioner does). Every call blocks and can be made from any thread.
 
 mod deploy;
 mod ensure;

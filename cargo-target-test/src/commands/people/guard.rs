@@ -23,23 +23,23 @@ use crate::{
     ui,
 };
 
-/// How long an instance may take to answer.
+/// The limit for an instance to answer.
 const PROOF: Duration = Duration::from_secs(15);
-/// How long the killing of what is left there may take.
+/// The limit for killing what is left there.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How long the end of a lease may take, and how often it is looked for.
+/// The limit for the end of a lease, and the pause between two looks for it.
 const ENDING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 /// The exit codes of what was killed, and of an `ssh` whose session was.
 const KILLED: [u8; 2] = [128 + 9, 255];
 
-/// Who wants onto an instance.
+/// A request to be on an instance.
 pub(in crate::commands) struct Ask<'a> {
     pub(in crate::commands) global: &'a Global,
     pub(in crate::commands) on: &'a InstanceArgs,
     /// Beside whoever holds it, without a lease.
     pub(in crate::commands) now: bool,
-    /// What others read while it is held: `shell`.
+    /// The text that others read while it is held: `shell`.
     pub(in crate::commands) what: &'a str,
 }
 
@@ -134,12 +134,12 @@ impl MachineGuard {
         })
     }
 
-    /// How it is reached.
+    /// Its address.
     pub(in crate::commands) fn deployed(&self) -> Result<&Deployed> {
         deployed(&self.record)
     }
 
-    /// What a test on it would find in its environment.
+    /// The environment that a test on it would have.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
         let mut all = describe::environment(&self.record.order.target, &[described]);
@@ -225,7 +225,7 @@ fn able(choice: &Choice) -> Result<Vec<Record>> {
     }
 }
 
-/// Whether its platform sees it live.
+/// Fails if its platform sees that it does not live.
 fn check_alive(record: &Record) -> Result<()> {
     let platform = platform::by_name(&record.platform);
     let alive = platform.map_or(Ok(()), |platform| {

@@ -15,18 +15,18 @@ use crate::{
     },
 };
 
-/// How often the pool is asked again while instances are being deployed.
+/// The pause before the pool is asked again while instances are being deployed.
 const PAUSE: Duration = Duration::from_millis(25);
 /// Waiting for less is not worth a notice; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
-/// What is waited for has a deploy entry of its own.
+/// The words for a wait that a deploy entry of the run shows.
 const DEPLOYED: &str = "being deployed";
 /// Waiting for more is worth a notice to everybody.
 const LONG: Duration = Duration::from_secs(3);
-/// How long the killing of what dead holders left may take.
+/// The limit for killing what dead holders left.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Where the instances of a request come from.
+/// The origin of the instances of a request.
 pub(in crate::provision) enum Source {
     /// From sets that have missing ones deployed: one for each want.
     Sets(Vec<Arc<InstanceSet>>),
@@ -34,7 +34,7 @@ pub(in crate::provision) enum Source {
     Existing(Vec<Record>),
 }
 
-/// What a request waits for.
+/// The reason a request waits.
 pub(in crate::provision) struct Waits {
     pub(in crate::provision) text: String,
     /// When it is worth to ask again.
@@ -91,7 +91,7 @@ impl Context {
 }
 
 impl Acquiring<'_> {
-    /// Has missing instances deployed, unless the run is over. Who wants none deployed is served also then.
+    /// Deploys missing instances, unless the run is over. A request that refuses deploys is served also then.
     fn attend(&self) -> Result<()> {
         if self.request.if_missing == IfMissing::Refuse {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What all instance sets of a run share: the pool, live connections, and how far the run is.
+//! The state that all instance sets of a run share: the pool, live connections, and how far the run is.
 //!
 //! Owns these. Must not decide anything.
 
@@ -19,7 +19,7 @@ use crate::{
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
 };
 
-/// What all instance sets of a run share.
+/// The state that all instance sets of a run share.
 pub(in crate::provision) struct Context {
     pub(in crate::provision) run: PoolRun,
     /// The file for `ssh -F` in which every ready instance is a host, and what is in it.
@@ -28,7 +28,7 @@ pub(in crate::provision) struct Context {
     connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
     /// The records that leases of this run have, and how many.
     leased: Mutex<BTreeMap<String, usize>>,
-    /// What became of instances that no case needed any more.
+    /// The fate of instances that no case needed any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
     /// A lease ended, an instance came up or not, something is not under way any more.

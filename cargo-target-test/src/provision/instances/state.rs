@@ -26,7 +26,7 @@ const MEMORY: Duration = Duration::from_secs(2);
 pub struct ReadyInstance {
     /// Its record.
     pub record: Record,
-    /// How it came about, for people.
+    /// Its history, for people: `alpha-0: deployed in 1.2 s`.
     pub story: String,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Asked<'a> {
     pub(super) only: Option<usize>,
 }
 
-/// What is to be done for a request that fewer instances could serve than it asks for.
+/// The way out for a request that fewer instances can serve than it asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shortage {
     /// The instance of this slot is to be deployed too.
@@ -162,7 +162,7 @@ impl State {
         idle
     }
 
-    /// What was begun came to its end.
+    /// A deploy that was begun came to its end.
     pub(super) fn ended(
         &mut self,
         index: usize,

@@ -11,7 +11,7 @@ use crate::{
     provision::Machine,
 };
 
-/// How often machines are looked at from outside while they are leased.
+/// The pause between two looks at leased machines from outside.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A task that looks at machines; ends with this.

@@ -1,4 +1,4 @@
-//! Whether an instance can be reached: by an ICMP echo where that is allowed, else by what its way in says.
+//! Pings a machine: by an ICMP echo where that is allowed, otherwise by knocking on its connection.
 //!
 //! Owns the trying, with growing pauses. Must not know commands.
 
@@ -24,14 +24,14 @@ use crate::{
 
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long one try may take.
+/// The limit for one try.
 const TRY: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Tries until it answers, at most for `limit`; the time that the answer took.
     ///
     /// # Errors
-    /// Why the last try failed.
+    /// When no try succeeds; the last one's cause.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
         let (started, mut pause) = (Instant::now(), PAUSES.0);
         loop {

@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// How often room for an instance is looked for.
+/// The pause between two looks for room.
 const POLL: Duration = Duration::from_millis(100);
-/// How long room is waited for that no instance of ours takes: the host may be busy with something else.
+/// The limit of a wait for room that no instance of ours takes: the host may be busy with something else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prepares what a [`PoolRun`] deploys. Called from the thread that asks for the instance.
@@ -38,7 +38,7 @@ pub trait Preparer {
     /// traces of that one.
     ///
     /// # Errors
-    /// Why it cannot serve: the cause of its being dirty.
+    /// When it cannot serve; the instance is then dirty for this cause.
     fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts>;
 }
 
@@ -161,7 +161,7 @@ impl PoolRun {
         }
     }
 
-    /// Whether there is room beside everything else in this pool, other runs' instances too.
+    /// Looks for room beside everything else in this pool, other runs' instances too.
     fn room(&self, wanted: &Wanted, record: &Record, locked: &Locked<'_>) -> Result<Room> {
         let host = Host::now(&self.pool.instances())?;
         let (mut deploying, mut standing) = (Vec::new(), Vec::new());
@@ -182,7 +182,7 @@ impl PoolRun {
         ))
     }
 
-    /// Has the events happen to a record that is still as we left it.
+    /// Applies the events to a record that is still as we left it.
     fn advance(
         &self,
         id: &str,
