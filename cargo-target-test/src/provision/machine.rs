@@ -244,3 +244,6 @@ impl Machine {
         GoesDown(&self.shared)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,9 @@ impl Context {
         source: &Source,
         request: &Request,
     ) -> Result<Lease> {
+        if request.wants.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "nothing is asked for"));
+        }
         let acquiring = Acquiring {
             context: self,
             source,
@@ -249,7 +252,7 @@ impl Acquiring<'_> {
     async fn prove(&self, leased: &LeasedInstance) -> Result<Machine> {
         let record = &leased.record;
         let instance = self.context.instance(record)?;
-        let connection = self.context.connection(record)?;
+        let connection = self.context.connection(record, &instance);
         sweep(&connection, leased).await?;
         connection.prove().await?;
         // The lock file is the one place that knows whether a test had the instance.

@@ -104,8 +104,11 @@ impl Context {
 
     /// Fails if an instance of an earlier run cannot serve.
     async fn check_health(&self, record: &Record) -> Result<()> {
-        self.instance(record)?.check_alive().await?;
-        self.connection(record)?.prove_within(HEALTH).await
+        let instance = self.instance(record)?;
+        instance.check_alive().await?;
+        self.connection(record, &instance)
+            .prove_within(HEALTH)
+            .await
     }
 }
 

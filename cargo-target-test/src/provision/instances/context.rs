@@ -157,14 +157,17 @@ impl Context {
             .add(&self.ssh_config, &instance.name, &instance.reach)
     }
 
-    /// The live connection to an instance; made on first use.
-    pub(in crate::provision) fn connection(&self, record: &Record) -> Result<Arc<LiveConnection>> {
-        let instance = self.instance(record)?;
+    /// The live connection to the instance of a record; made on first use.
+    pub(super) fn connection(
+        &self,
+        record: &Record,
+        instance: &DeployedInstance,
+    ) -> Arc<LiveConnection> {
         let mut connections = self.connections();
         let connection = connections
             .entry(record.id.clone())
             .or_insert_with(|| Arc::new(LiveConnection::new(instance.connect())));
-        Ok(Arc::clone(connection))
+        Arc::clone(connection)
     }
 
     /// Keeps a connection that was made to prepare an instance.
