@@ -191,7 +191,7 @@ fn only_one_slot_may_be_asked_for() {
     state.begin_missing(now);
     state.ended(0, Ok(ready("r0", 0)), now);
     let (serving, needs) = (BTreeSet::from(["r0".to_owned()]), Needs::new());
-    let mut ask = |state: &mut State| {
+    let ask = |state: &mut State| {
         let asked = Asked {
             count: 1,
             needs: &needs,
