@@ -1,5 +1,6 @@
 //! The pool with real processes, kills and a platform whose ledger on disk is the truth.
 
+mod acquire;
 mod child;
 mod delete;
 mod ensure;

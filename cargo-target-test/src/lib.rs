@@ -13,7 +13,7 @@
 //! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and what they declare |
 //! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
 //! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
-//! | [`provision`] | targets that cases need | instances, with their account in a [`Pool`](provision::pool::Pool) |
+//! | [`provision`] | a [`Request`](provision::Request) for machines | a [`Lease`](provision::Lease) of them, from a [`Pool`](provision::pool::Pool) on disk |
 //! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
 //! | [`aggregate`] | outcomes | the summary and the exit code |
 //! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
@@ -21,34 +21,33 @@
 //!
 //! # Building blocks
 //!
+//! - [`Provisioner`](provision::Provisioner): answers one call,
+//!   [`acquire`](provision::Provisioner::acquire). [`PoolProvisioner`](provision::PoolProvisioner) deploys what is
+//!   missing and shares a pool with all other processes of the machine; [`Existing`](provision::Existing) leases what is
+//!   in the pool; [`Wrapped`](provision::Wrapped) has the machines that you have anyway.
+//! - [`Machine`](provision::Machine): runs commands, copies files, reboots; [`Machine::wrap`](provision::Machine::wrap)
+//!   needs no pool and no playbook.
 //! - [`Platform`](provision::platform::Platform): a way of creating instances. [`Tool::platform`] adds one to a
 //!   program of your own; `examples/platform` is a crate to copy.
-//! - [`PoolRun`](provision::PoolRun): gets, keeps and deletes instances in a pool, together with all
-//!   other processes that use the pool.
 //! - [`Transport`](connect::Transport): runs commands on an instance, whatever the protocol.
-//!   [`connect`](connect::connect) wants no pool and no provisioner, so a machine that you already
-//!   have will do:
 //!
 //! ```
-//! use cargo_target_test::{connect::{self, Event}, connect::Reach};
-//! use target_fixtures::wire::{Command, Exit};
+//! use cargo_target_test::{
+//!     connect::Reach,
+//!     provision::{LeaseEnd, Machine, Provisioner, Request, Wrapped},
+//! };
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
 //! let here = Reach::local(std::env::temp_dir());
-//! let machine = connect::connect("here", &here);
-//! let command = Command { line: "uname -s; exit 3".to_owned(), ..Command::default() };
-//! let mut running = machine.exec(&command, "my-lease", None);
-//! while let Some(event) = running.events.recv().await {
-//!     match event {
-//!         Event::Output(_, bytes) => assert!(!bytes.is_empty()),
-//!         Event::Exited(exit) => assert_eq!(exit, Exit::Code(3)),
-//!         Event::Lost(error) => return Err(error),
-//!     }
-//! }
+//! let provisioner = Wrapped::new([Machine::wrap("here", &here)]);
+//! let lease = provisioner.acquire(Request::one("here")).await?;
+//! let ended = lease.machines()[0].run("uname -s").await?;
+//! assert!(!ended.success("uname")?.stdout.is_empty());
+//! lease.end(LeaseEnd::Done).await;
 //! # Ok(())
 //! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), cargo_target_test::Error>(())
 //! ```
 //!
 //! Executor, aggregator and orchestrator are no traits yet: until a second implementation of one shows what they

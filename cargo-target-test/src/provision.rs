@@ -38,7 +38,7 @@ pub use pool_run::{
 };
 pub use provisioner::{BoxFuture, Provisioner};
 pub(crate) use request::WaitNotice;
-pub use request::{After, ByHand, Missing, Notice, Notices, Request, Requester, Want};
+pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};
 pub use wrapped::Wrapped;
 
 /// The platform of a recorded instance.

@@ -150,7 +150,7 @@ fn life(world: &World, keep: bool) {
     let wanted = [world.wanted("alpha", 0, 22), world.wanted("alpha", 1, 22)];
     let both = wanted.each_ref().map(|wanted| ensure(&run, wanted));
     lease(&run, &wanted[0], 2, "both").release();
-    run.spoil(&both[0].record.id, "spoilt").unwrap();
+    run.mark_dirty(&both[0].record.id, "spoilt").unwrap();
     ensure(&run, &wanted[0]);
     lease(&run, &wanted[0], 1, "one").release();
     assert!(run.reconcile().unwrap().failed.is_empty());

@@ -29,7 +29,7 @@ fn kept_ones_stay_unless_dirty_and_are_named_when_unused() {
     let run = world.run("1", "/one");
     let dirty = ensure(&run, &world.wanted("alpha", 0, 22)).record;
     ensure(&run, &world.wanted("alpha", 1, 22));
-    run.spoil(&dirty.id, "broken").unwrap();
+    run.mark_dirty(&dirty.id, "broken").unwrap();
     let report = run.finish(true).unwrap();
     assert_eq!(
         (report.kept, report.deleted),

@@ -93,7 +93,7 @@ fn an_older_one_that_cannot_be_deleted_is_in_the_way() {
     let run = world.run("1", "/one");
     let wanted = world.wanted("alpha", 0, 22);
     let record = ensure(&run, &wanted).record;
-    run.spoil(&record.id, "broken").unwrap();
+    run.mark_dirty(&record.id, "broken").unwrap();
     world.switch("deletes-fail", true);
     let ask = || run.ensure(&wanted, &Asks::default());
     let error = ask().unwrap_err();
@@ -138,7 +138,7 @@ fn a_wait_can_be_cancelled() {
     let wanted = world.wanted("alpha", 0, 22);
     let record = ensure(&run, &wanted).record;
     let _lease = lease(&run, &wanted, 1, "case");
-    run.spoil(&record.id, "broken").unwrap();
+    run.mark_dirty(&record.id, "broken").unwrap();
     let asks = Asks {
         impatient: true,
         ..Asks::default()

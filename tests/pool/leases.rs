@@ -55,7 +55,7 @@ fn targets_are_listed_with_their_holders() {
     let wanted = world.wanted("alpha", 0, 22);
     ensure(&run, &world.wanted("beta", 0, 22));
     let dirty = ensure(&run, &world.wanted("alpha", 1, 22)).record;
-    run.spoil(&dirty.id, "broken").unwrap();
+    run.mark_dirty(&dirty.id, "broken").unwrap();
     ensure(&run, &wanted);
     let _lease = lease(&run, &wanted, 1, "smoke[alpha]");
     let rows = targets::rows(&world.pool()).unwrap();

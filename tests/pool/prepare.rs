@@ -46,7 +46,7 @@ fn a_host_is_told_why_there_was_one_before() {
     let run = world.run("1", "/one");
     let wanted = world.found("alpha", 0, "one:22");
     let record = ensure(&run, &wanted).record;
-    run.spoil(&record.id, "a test wants it fresh").unwrap();
+    run.mark_dirty(&record.id, "a test wants it fresh").unwrap();
     let asks = Asks::default();
     run.ensure(&wanted, &asks).unwrap();
     let causes = asks.prepared.into_inner().unwrap();
@@ -60,7 +60,7 @@ fn a_host_on_hold_stays_until_somebody_frees_it() {
     wanted.care.on_dirty = Some(OnDirty::Hold);
     let run = world.run("1", "/one");
     let record = ensure(&run, &wanted).record;
-    run.spoil(&record.id, "it smokes").unwrap();
+    run.mark_dirty(&record.id, "it smokes").unwrap();
     let report = run.finish_and_reconcile(false).unwrap();
     assert_eq!(report.dirty[0].cause, "it smokes");
     assert!(report.released.is_empty(), "{report:?}");

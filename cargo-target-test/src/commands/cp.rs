@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
-    commands::people::{self, Ask, MachineGuard, Over},
+    commands::people::{self, Ask, MachineGuard},
     connect::{
         download::{self, What},
         upload::{self, Moved},
     },
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
-    provision::platform::Platforms,
+    provision::{LeaseEnd, platform::Platforms},
 };
 
 /// A copy, its instance's path absolute.
@@ -46,11 +46,11 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
         };
         let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
-        let (copied, over) = tokio::select! {
-            copied = copy.run(&guard) => (copied.map(|()| 0), Over::Done),
-            signal = signals.next() => (Ok(people::code_of_signal(signal.as_raw_value())), Over::CutOff),
+        let (copied, end) = tokio::select! {
+            copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
+            signal = signals.next() => (Ok(people::code_of_signal(signal.as_raw_value())), LeaseEnd::CutOff),
         };
-        guard.leave(over).await?;
+        guard.leave(end).await?;
         copied
     })
 }

@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::{ExecArgs, Global},
-    commands::people::{self, Ask, MachineGuard, Over},
+    commands::people::{self, Ask, MachineGuard},
     connect::{Event, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
-    provision::platform::Platforms,
+    provision::{LeaseEnd, platform::Platforms},
     ui,
 };
 
@@ -41,14 +41,14 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u
         let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
         let ran = run(&guard, &mut signals, line(args), args.timeout).await;
-        let over = match &ran {
-            Ok((_, over)) => *over,
-            Err(_) => Over::CutOff,
+        let end = match &ran {
+            Ok((_, end)) => *end,
+            Err(_) => LeaseEnd::CutOff,
         };
         if let Ok((code, _)) = &ran {
             guard.explain(*code).await;
         }
-        guard.leave(over).await?;
+        guard.leave(end).await?;
         ran.map(|(code, _)| code)
     })
 }
@@ -68,7 +68,7 @@ async fn run(
     signals: &mut Signals,
     line: String,
     timeout: Option<Duration>,
-) -> Result<(u8, Over)> {
+) -> Result<(u8, LeaseEnd)> {
     let command = Command {
         line,
         env: guard.environment(),
@@ -79,21 +79,21 @@ async fn run(
     let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
-        signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), Over::CutOff)),
+        signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
     }
 }
 
 /// Passes output on until the command has ended.
-async fn pass_on(mut running: Running) -> Result<(u8, Over)> {
+async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
     while let Some(event) = running.events.recv().await {
         match event {
             Event::Output(Stream::Stdout, bytes) => {
                 if !ui::pass_on(&bytes) {
-                    return Ok((people::code_of_signal(PIPE), Over::CutOff));
+                    return Ok((people::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
             Event::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
-            Event::Exited(exit) => return Ok((code(&exit), Over::Done)),
+            Event::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
             Event::Lost(error) => return Err(error),
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) use self::{
     choose::{Choice, choose},
-    guard::{Ask, MachineGuard, Over},
+    guard::{Ask, MachineGuard},
     wall::{Wall, now},
 };
 

@@ -48,9 +48,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     if args.tests.nextest.has("no-run") {
         return Ok(0);
     }
-    let pool_run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
-    let ssh_config = Broker::ssh_config_in(choice.directory.path());
-    let provisioner = Arc::new(PoolProvisioner::new(pool_run, &ssh_config, ui::live));
+    let provisioner = Arc::new(provisioner(&choice)?);
     let reports = Reports::new(&choice, &provisioner.run().run().id)?;
     let supplies = choice.supplies(&provisioner)?;
     choice.stage_run(&supplies, reports.nextest_config())?;
@@ -60,13 +58,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     reports.begin(&sink);
     let table = case_table(&choice, &supplies, reports.output())?;
     let broker = session.broker(table, sink.clone())?;
-    let ran = run_nextest(
-        &choice,
-        &supplies,
-        (&session, &provisioner),
-        &broker,
-        &args.tests.nextest,
-    );
+    let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
     // Also where nextest never ran: something may have been deployed for it.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     if interrupts == 0 && args.shell_on_failure {
@@ -85,6 +77,13 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     code
 }
 
+/// The instances of a run, in its pool.
+fn provisioner(choice: &Selection) -> Result<PoolProvisioner> {
+    let run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
+    let ssh_config = Broker::ssh_config_in(choice.directory.path());
+    Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
+}
+
 /// The cases, for the broker.
 fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Result<CaseTable> {
     let args = &choice.run;
@@ -100,10 +99,11 @@ fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Resul
 fn run_nextest(
     choice: &Selection,
     supplies: &Supplies,
-    (session, provisioner): (&Session, &PoolProvisioner),
+    session: &Session,
     broker: &Broker,
     args: &NextestArgs,
 ) -> Result<Ended> {
+    let provisioner = session.provisioner();
     if let Some((set, count)) = choice.debugged(supplies)? {
         session.wait_for(async {
             for index in 0..count as usize {

@@ -14,12 +14,12 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::people::{self, Ask, MachineGuard, Over},
+    commands::people::{self, Ask, MachineGuard},
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
     process,
-    provision::platform::Platforms,
+    provision::{LeaseEnd, platform::Platforms},
     run::private,
     ui,
 };
@@ -43,20 +43,20 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
         let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
         let opened = open(&guard, &mut signals).await;
-        let over = match &opened {
-            Ok((_, over)) => *over,
-            Err(_) => Over::CutOff,
+        let end = match &opened {
+            Ok((_, end)) => *end,
+            Err(_) => LeaseEnd::CutOff,
         };
         if let Ok((status, _)) = &opened {
             guard.explain(code(*status)).await;
         }
-        guard.leave(over).await?;
+        guard.leave(end).await?;
         Ok(code(opened?.0))
     })
 }
 
 /// The shell from its start to its end.
-async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let name = guard.machine.name();
     let deployed = guard.deployed()?;
     let private = private::private_directory()?;
@@ -69,20 +69,20 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
         ui::note(format!("a shell on {name} ({})", deployed.address()));
     }
     let shell = interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
-    let (status, over) = run(shell, signals).await?;
+    let (status, end) = run(shell, signals).await?;
     // Whether or not we were told, the shell was, and went with its terminal.
     let closed = tty && !std::io::stdin().is_terminal();
-    Ok((status, if closed { Over::CutOff } else { over }))
+    Ok((status, if closed { LeaseEnd::CutOff } else { end }))
 }
 
 /// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.
-async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)> {
+async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let mut child = process::Spawn::new(shell)
         .dies_with_parent()
         .start_async()?;
     loop {
         let signal = tokio::select! {
-            status = child.wait() => return Ok((status?, Over::Done)),
+            status = child.wait() => return Ok((status?, LeaseEnd::Done)),
             signal = signals.next() => signal,
         };
         if signal == SignalKind::interrupt() {
@@ -94,7 +94,10 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Over)
         }
         child.wait().await?;
         // Whatever it made of the signal, that is how this ended.
-        return Ok((ExitStatus::from_raw(signal.as_raw_value()), Over::CutOff));
+        return Ok((
+            ExitStatus::from_raw(signal.as_raw_value()),
+            LeaseEnd::CutOff,
+        ));
     }
 }
 

@@ -64,6 +64,11 @@ impl Session {
         })
     }
 
+    /// The run's instances.
+    pub fn provisioner(&self) -> &PoolProvisioner {
+        &self.provisioner
+    }
+
     /// Starts the broker.
     ///
     /// # Errors

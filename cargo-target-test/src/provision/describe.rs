@@ -1,4 +1,4 @@
-//! What is told of an instance to who works with it, over the wire and in the environment.
+//! Descriptions of an instance for those who work with it, over the wire and in the environment.
 //!
 //! Owns the values; the names are the pair's (`target_fixtures::env`). Must not know who asks.
 
@@ -8,7 +8,7 @@ use target_fixtures::{env, wire::Instance};
 
 use crate::{connect::Reach, provision::pool::Record};
 
-/// What is known of a deployed instance.
+/// Describes a deployed instance.
 pub(crate) fn describe(record: &Record) -> Instance {
     let deployed = record.deployed.as_ref();
     Instance {
@@ -24,13 +24,13 @@ pub(crate) fn describe(record: &Record) -> Instance {
     }
 }
 
-/// What is known of a machine that is in no pool.
+/// Describes a machine that is in no pool.
 pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
     let (platform, ssh) = match reach {
         Reach::Local { .. } => ("local", None),
         Reach::Ssh(ssh) => ("ssh", Some(ssh)),
         Reach::Container { .. } => ("container", None),
-        Reach::Programs(_) => ("command", None),
+        Reach::Programs(_) | Reach::ByPlatform => ("command", None),
     };
     Instance {
         name: name.to_owned(),

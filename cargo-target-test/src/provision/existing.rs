@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a deploy by somebody else is looked at.
+/// The pause between two looks at a deploy by somebody else.
 const POLL: Duration = Duration::from_millis(100);
 /// Waiting for less is not worth a notice, and how far notices are apart.
 const QUIET: Duration = Duration::from_millis(300);
@@ -63,7 +63,7 @@ pub(super) fn notice() -> WaitNotice {
     WaitNotice::even(QUIET, APART)
 }
 
-/// What is waited for: the one instance, or the target of several.
+/// The name of what is waited for: the one instance, or the target of several.
 pub(super) fn name(records: &[Record]) -> String {
     match records {
         [one] => one.name().to_owned(),
@@ -91,7 +91,7 @@ pub(super) fn words(run: &PoolRun, records: &[Record], text: &str) -> Result<(St
     })
 }
 
-/// Who deploys one of the records.
+/// Says which process deploys one of the records.
 ///
 /// # Errors
 /// When none of them can serve any more.

@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use self::state::{Shortage, Slot, State};
+use self::state::{Asked, Shortage, Slot, State};
 pub(super) use self::{
     acquire::{Source, Waits},
     context::{Busy, Context, Leased},
@@ -30,13 +30,14 @@ use crate::{
 
 /// The instances of one target.
 pub struct InstanceSet {
-    /// What the pool is asked for, by index; last come spares, and machines that stay and may serve in another's place.
+    /// The instances that the pool may be asked for, by index; last come spares, and machines that stay and may serve in
+    /// another's place.
     pub wanted: Vec<Wanted>,
     /// The number of them that serve at once.
     pub at_once: usize,
     /// The name of the only instance that will do, if any.
     pub instance: Option<String>,
-    /// What stands in the brackets of its cases.
+    /// The text in the brackets of its cases.
     pub label: String,
     /// The target's `cost`.
     pub cost: f64,
@@ -117,7 +118,15 @@ impl InstanceSet {
         let Some(first) = self.wanted.first() else {
             return false;
         };
-        first.target == want.target && want.hash.as_ref().is_none_or(|hash| *hash == first.hash)
+        let same_hash = want.hash.as_ref().is_none_or(|hash| *hash == first.hash);
+        let has_instance = want.instance.is_none() || self.only(want).is_some();
+        first.target == want.target && same_hash && has_instance
+    }
+
+    /// The index of the only instance that will do for a want.
+    fn only(&self, want: &Want) -> Option<usize> {
+        let name = want.instance.as_ref()?;
+        self.wanted.iter().position(|one| one.instance() == *name)
     }
 
     /// The target's name and the hash of its definition.
@@ -160,19 +169,18 @@ impl InstanceSet {
         }
     }
 
-    /// Does what can be done where fewer than `count` instances are ready.
+    /// Does what can be done where fewer instances are ready than are wanted.
     ///
     /// # Errors
     /// When there will never be enough.
-    fn resolve_shortage(
-        self: &Arc<Self>,
-        context: &Arc<Context>,
-        (count, needs): (usize, &Needs),
-    ) -> Result<()> {
+    fn resolve_shortage(self: &Arc<Self>, context: &Arc<Context>, want: &Want) -> Result<()> {
         let serving = context.run.serving()?;
-        let shortage = self
-            .state()
-            .shortage((count, needs), &serving, Instant::now());
+        let asked = Asked {
+            count: want.count,
+            needs: &want.needs,
+            only: self.only(want),
+        };
+        let shortage = self.state().shortage(asked, &serving, Instant::now());
         match shortage {
             Shortage::Begin(index) => self.bring_in(context, index),
             Shortage::Coming => {}
@@ -202,7 +210,7 @@ impl InstanceSet {
     }
 }
 
-/// What could not be had since the run is over.
+/// The error for whoever waits when the run is over.
 pub(super) fn interrupted() -> Error {
     Error::new(crate::error::ErrorKind::Infra, "the run was interrupted")
 }

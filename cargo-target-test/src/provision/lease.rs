@@ -3,39 +3,36 @@
 //! Owns the end of a lease: what still runs is killed, then the instances are restored, marked dirty or returned. Must
 //! not know why it was given, nor what was done under it.
 
+mod watch;
+
 use std::{sync::Arc, time::Duration};
 
 use target_fixtures::env;
-use tokio::{sync::watch, task::JoinHandle};
 
+pub use self::watch::Lost;
+use self::watch::Watch;
 use super::{
     After, Machine,
     instances::{Context, InstanceSet, Leased},
     pool::{self, Record},
     wrapped::Seat,
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    process,
-};
+use crate::{error::Result, process};
 
-/// How long the killing of what a lease left may take.
+/// The limit for killing what a lease left.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often machines are looked at from outside while they are leased.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
 pub struct Lease {
     id: String,
     machines: Vec<Machine>,
-    lost: watch::Receiver<Option<String>>,
-    watch: Option<Watch>,
+    watch: Watch,
     dirty: Option<String>,
     unfinished: bool,
     hold: Hold,
 }
 
-/// What is known of the work on a lease when it ends.
+/// The reason a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LeaseEnd {
     /// It came to its end. What a command left running that ended by itself was meant to run on.
@@ -52,7 +49,7 @@ pub enum LeaseEnd {
     Abandoned,
 }
 
-/// What became of a lease's machines.
+/// The fate of a lease's machines.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
     /// The reason a machine was lost, or could not be cleaned, if any. It does not serve again.
@@ -71,45 +68,11 @@ enum Hold {
 /// Instances of a pool.
 pub(super) struct PoolHold {
     pub(super) context: Arc<Context>,
-    /// Where the instances are from; empty: from nothing that would replace them.
+    /// The sets that the instances are from; empty: they are from none that would replace them.
     pub(super) sets: Vec<Arc<InstanceSet>>,
     pub(super) lease: pool::Lease,
     pub(super) after: After,
     pub(super) leased: Leased,
-}
-
-/// The task that looks at machines from outside; ends with this.
-struct Watch(JoinHandle<()>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Tells when a machine of a lease is lost. Outlives the lease.
-#[derive(Clone)]
-pub struct Lost(watch::Receiver<Option<String>>);
-
-impl Lost {
-    /// The reason, if a machine is lost.
-    pub fn cause(&self) -> Option<String> {
-        self.0.borrow().clone()
-    }
-
-    /// Done, with the reason, when a machine is lost; never otherwise.
-    pub fn wait(&self) -> impl Future<Output = Error> + Send + use<> {
-        let mut lost = self.0.clone();
-        async move {
-            let cause = lost.wait_for(Option::is_some).await;
-            let cause = cause.ok().and_then(|cause| cause.clone());
-            match cause {
-                Some(cause) => Error::new(ErrorKind::Infra, cause),
-                // The lease has ended.
-                None => std::future::pending().await,
-            }
-        }
-    }
 }
 
 impl Lease {
@@ -124,14 +87,13 @@ impl Lease {
     }
 
     fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
-        let (send, lost) = watch::channel(None);
         // Who deployed a machine wants to know; looking may start a program each time.
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
-        let watch = watched.then(|| Watch(tokio::spawn(look(machines.clone(), send))));
+        let watch = if watched { &machines[..] } else { &[] };
+        let watch = Watch::start(watch.to_vec());
         Self {
             id,
             machines,
-            lost,
             watch,
             dirty: None,
             unfinished: false,
@@ -157,7 +119,7 @@ impl Lease {
 
     /// Tells when a machine is lost.
     pub fn lost(&self) -> Lost {
-        Lost(self.lost.clone())
+        self.watch.lost()
     }
 
     /// The machines must not serve others, for this cause.
@@ -174,8 +136,8 @@ impl Lease {
     /// carries its mark is looked for, on this host too.
     pub async fn end(mut self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
-        drop(self.watch.take());
-        let is_lost = self.lost.borrow().is_some();
+        let is_lost = self.watch.lost().cause().is_some();
+        self.watch.stop();
         for machine in &self.machines {
             // One that is seen to be dead need not be asked.
             let well = match is_lost {
@@ -282,19 +244,5 @@ impl PoolHold {
         drop(leased);
         // What was spent is replaced beside the tests that run.
         sets.iter().for_each(|set| set.begin_missing(&context));
-    }
-}
-
-/// Looks from outside, for as long as the lease lasts, whether its machines live.
-async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<String>>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        for machine in &machines {
-            // Down on purpose is not lost; who brought it down sees it come up.
-            if let (Err(error), false) = (machine.check_alive().await, machine.is_going_down()) {
-                lost.send_replace(Some(error.chain()));
-                return;
-            }
-        }
     }
 }

@@ -35,7 +35,7 @@ pub struct Machine {
     role: Option<String>,
 }
 
-/// What all clones of a machine share.
+/// The state that all clones of a machine share.
 struct Shared {
     instance: DeployedInstance,
     connection: Arc<LiveConnection>,
@@ -137,13 +137,13 @@ impl Machine {
         &self.mark
     }
 
-    /// How it is reached.
+    /// Its address.
     #[must_use]
     pub fn reach(&self) -> &Reach {
         &self.shared.instance.reach
     }
 
-    /// What tests are told of it.
+    /// The description that tests get.
     #[must_use]
     pub fn describe(&self) -> Instance {
         match &self.shared.record {
@@ -206,7 +206,7 @@ impl Machine {
     /// Fails unless it answers within this time.
     ///
     /// # Errors
-    /// Why it does not.
+    /// When it does not.
     pub async fn probe(&self, limit: Duration) -> Result<()> {
         self.transport().probe(limit).await.map(drop)
     }
@@ -224,7 +224,7 @@ impl Machine {
         self.shared.connection.transport()
     }
 
-    /// What is known of its answering.
+    /// The connection, with the time of its last answer.
     pub(crate) fn connection(&self) -> &LiveConnection {
         &self.shared.connection
     }
@@ -244,3 +244,6 @@ impl Machine {
         GoesDown(&self.shared)
     }
 }
+
+#[cfg(test)]
+mod tests;

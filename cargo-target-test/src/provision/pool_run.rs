@@ -1,8 +1,8 @@
-//! Has instances made, shared and deleted, for one run.
+//! Gets, shares and deletes instances of a pool, for one run.
 //!
 //! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
 //! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
-//! broker does). Every call blocks and can be made from any thread.
+//! provisioner does). Every call blocks and can be made from any thread.
 
 mod deploy;
 mod ensure;
@@ -105,11 +105,11 @@ impl PoolRun {
         pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
     }
 
-    /// Has an instance serve nobody again, for this cause. [`PoolRun::ensure`] then recycles it.
+    /// Marks a ready instance dirty, for this cause: it serves nobody again, and [`PoolRun::ensure`] recycles it.
     ///
     /// # Errors
     /// When the pool cannot be used. A record that is gone, or not ready, is no error.
-    pub fn spoil(&self, id: &str, cause: &str) -> Result<()> {
+    pub fn mark_dirty(&self, id: &str, cause: &str) -> Result<()> {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
             locked.commit([(id.to_owned(), Event::MarkDirty(cause.to_owned()))])?;

@@ -1,4 +1,4 @@
-//! From a machine that is there to one that serves: it answers, is as its recipe says, and has told what it is.
+//! Prepares a deployed instance: waits until it answers, runs its recipe, collects facts.
 //!
 //! Owns the order of these steps and the words for what fails. Must not know the pool, nor who waits: progress and
 //! the wish to give up come in.
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// How long a machine that we did not make may take to answer: it should be up.
+/// The limit for a machine that we did not make to answer: it should be up.
 const STANDING: Duration = Duration::from_secs(15);
 
 /// Tells a machine what time it is, which was put back together with its clock; one that will not hear of it, a
@@ -43,7 +43,7 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
 
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {
-    /// What it should be.
+    /// Its definition.
     pub(crate) wanted: &'a Wanted,
     /// Its record.
     pub(crate) record: &'a Record,
@@ -51,12 +51,12 @@ pub(crate) struct Preparation<'a> {
     pub(crate) instance: &'a DeployedInstance,
     /// Hears what takes long.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
-    /// Whether nobody waits any more.
+    /// True if the instance is not wanted any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Preparation<'_> {
-    /// Has the instance answer, its recipe run and its facts told; returns the live way to it. `recycled`: an older
+    /// Waits until the instance answers, runs its recipe and collects its facts; returns a connection. `recycled`: an older
     /// instance had to end for this cause, and what it left on a machine that was there before goes first, as the
     /// target's `on-dirty` says.
     ///
@@ -100,12 +100,12 @@ impl Preparation<'_> {
         }
     }
 
-    /// What marks the commands of a preparation, so that a later one can end them.
+    /// The mark on the commands of a preparation, by which a later one can end them.
     fn mark(&self) -> String {
         format!("prepare-{}", self.record.lease)
     }
 
-    /// How long the instance may take to answer.
+    /// The limit for the instance to answer.
     fn patience(&self) -> Duration {
         match self.record.ownership.is_created() {
             true => self.wanted.care.ready_timeout,

@@ -1,4 +1,4 @@
-//! What a provisioner is asked for: which machines, for whom, and what becomes of them after.
+//! Requests for machines: which ones, for whom, and what becomes of them after.
 //!
 //! Owns these words, and how often a wait is spoken of. Must not know how anything is provided.
 
@@ -16,12 +16,12 @@ use crate::plan::Needs;
 pub struct Request {
     /// The machines; at least one want.
     pub wants: Vec<Want>,
-    /// Who asks.
+    /// The process that asks.
     pub requester: Requester,
-    /// What becomes of the instances when the lease ends.
+    /// The fate of the instances when the lease ends.
     pub after: After,
-    /// What is done to have instances that are not there.
-    pub missing: Missing,
+    /// The way to instances that are not there.
+    pub if_missing: IfMissing,
     /// Receives what the request waits for.
     pub notices: Notices,
 }
@@ -46,7 +46,7 @@ pub struct Want {
     pub hash: Option<String>,
     /// The role in which the machines are leased.
     pub role: Option<String>,
-    /// How many machines; at least 1.
+    /// The number of machines; at least 1.
     pub count: usize,
     /// Requirements that only an instance's facts can meet.
     pub needs: Needs,
@@ -80,9 +80,9 @@ impl Want {
 pub struct Requester {
     /// Its id.
     pub pid: u32,
-    /// What others read while it holds the lease: `smoke[alpha]`.
+    /// The text that others read while it holds the lease: `smoke[alpha]`.
     pub case: String,
-    /// Where a person holds the lease: asked whenever the lease might be granted, since its end counts from then.
+    /// Set where a person holds the lease; called whenever the lease might be granted, since its end counts from then.
     pub by_hand: Option<Arc<dyn Fn() -> ByHand + Send + Sync>>,
 }
 
@@ -91,7 +91,7 @@ pub struct Requester {
 pub struct ByHand {
     /// As [`Requester::case`]: `lease of ann until 17:30`.
     pub case: String,
-    /// Whose it is, and until when.
+    /// The person, and the time of its end.
     pub manual: Manual,
 }
 
@@ -119,7 +119,7 @@ impl fmt::Debug for Requester {
     }
 }
 
-/// What becomes of instances before others get them.
+/// The fate of instances before others get them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum After {
     /// Nothing.
@@ -131,9 +131,9 @@ pub enum After {
     Restore(String),
 }
 
-/// What is done to have instances that are not there.
+/// The way to instances that are not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Missing {
+pub enum IfMissing {
     /// They are deployed, unless the provisioner was told to stop.
     #[default]
     Deploy,
@@ -143,9 +143,11 @@ pub enum Missing {
 
 /// Receives what a request waits for.
 #[derive(Clone, Default)]
-pub struct Notices(Option<Arc<dyn Fn(&Notice) + Send + Sync>>);
+pub struct Notices(Option<Arc<Hear>>);
 
-/// What a request waits for.
+type Hear = dyn Fn(&Notice) + Send + Sync;
+
+/// The reason a request waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
     /// The target's name.
@@ -184,7 +186,7 @@ pub(crate) struct WaitNotice {
     said: Option<String>,
 }
 
-/// How far notices are apart.
+/// The time between two notices.
 #[derive(Clone, Copy)]
 enum Pace {
     /// By this time.

@@ -26,7 +26,7 @@ struct Inner {
     leases: AtomicU64,
 }
 
-/// Who uses which machine, and who waits.
+/// The machines in use, and those who wait.
 #[derive(Debug, Default)]
 struct Queue {
     used: Vec<bool>,

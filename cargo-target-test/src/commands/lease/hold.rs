@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use super::{HELD, SAYS};
 use crate::{
     cli::{Global, LeaseArgs},
-    commands::people::{self, Choice, MachineGuard, Over, Wall},
+    commands::people::{self, Choice, MachineGuard, Wall},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
     provision::{
-        ByHand, Notices, Requester,
+        ByHand, LeaseEnd, Notices, Requester,
         platform::Platforms,
         pool::{Holder, Manual, Pool},
     },
@@ -52,13 +52,13 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
         let time = wall.time(until, people::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
         if !ui::pass_on(said.as_bytes()) {
-            return guard.leave(Over::Done).await.map(|()| 0);
+            return guard.leave(LeaseEnd::Done).await.map(|()| 0);
         }
-        let over = tokio::select! {
-            over = over(until, &seen, &guard.record.id) => over,
-            () = told(&mut signals) => Over::CutOff,
+        let end = tokio::select! {
+            end = over(until, &seen, &guard.record.id) => end,
+            () = told(&mut signals) => LeaseEnd::CutOff,
         };
-        guard.leave(over).await.map(|()| 0)
+        guard.leave(end).await.map(|()| 0)
     })
 }
 
@@ -115,15 +115,15 @@ async fn left_alone() {
 }
 
 /// Done at that time, or when there is no such instance any more: then nothing is left there either.
-async fn over(until: u64, pool: &Pool, id: &str) -> Over {
+async fn over(until: u64, pool: &Pool, id: &str) -> LeaseEnd {
     while people::now() < until {
         let state = pool.state();
         if !state.is_ok_and(|state| state.records.contains_key(id)) {
-            return Over::Done;
+            return LeaseEnd::Done;
         }
         tokio::time::sleep(LOOK).await;
     }
-    Over::CutOff
+    LeaseEnd::CutOff
 }
 
 /// Done when it is told to end: not by a terminal that is closed, nor by a Ctrl-C that was somebody else's.

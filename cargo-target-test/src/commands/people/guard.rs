@@ -24,24 +24,24 @@ use crate::{
     ui,
 };
 
-/// How long an instance may take to answer.
+/// The limit for an instance to answer.
 const PROOF: Duration = Duration::from_secs(15);
-/// How long the killing of what is left there may take.
+/// The limit for killing what is left there.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How long the end of a lease may take, and how often it is looked for.
+/// The limit for the end of a lease, and the pause between two looks for it.
 const ENDING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 /// The exit codes of what was killed, and of an `ssh` whose session was.
 const KILLED: [u8; 2] = [128 + 9, 255];
 
-/// Who wants onto an instance.
+/// A request to be on an instance.
 pub(in crate::commands) struct Ask<'a> {
     pub(in crate::commands) platforms: &'a Platforms,
     pub(in crate::commands) global: &'a Global,
     pub(in crate::commands) on: &'a InstanceArgs,
     /// Beside whoever holds it, without a lease.
     pub(in crate::commands) now: bool,
-    /// What others read while it is held: `shell`.
+    /// The text that others read while it is held: `shell`.
     pub(in crate::commands) what: &'a str,
 }
 
@@ -60,15 +60,6 @@ enum Place {
     Beside,
     /// Under a lease that is theirs already, whose mark others of their sessions have too.
     Mine(Box<Pool>),
-}
-
-/// How a visit ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::commands) enum Over {
-    /// By itself: what runs on there was meant to.
-    Done,
-    /// It was cut off: what it started is killed.
-    CutOff,
 }
 
 impl MachineGuard {
@@ -152,12 +143,12 @@ impl MachineGuard {
         })
     }
 
-    /// How it is reached.
+    /// Its address.
     pub(in crate::commands) fn deployed(&self) -> Result<&Deployed> {
         deployed(&self.record)
     }
 
-    /// What a test on it would find in its environment.
+    /// The environment that a test on it would have.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
         let mut all = describe::environment(&self.record.order.target, &[described]);
@@ -185,12 +176,12 @@ impl MachineGuard {
         }
     }
 
-    /// Ends the visit, and says what becomes of an instance that nobody keeps.
-    pub(in crate::commands) async fn leave(self, over: Over) -> Result<()> {
-        let (lease, provisioner) = match (self.place, over) {
+    /// Ends the visit, which came to its end or was cut off, and says what becomes of an instance that nobody keeps.
+    pub(in crate::commands) async fn leave(self, end: LeaseEnd) -> Result<()> {
+        let (lease, provisioner) = match (self.place, end) {
             (Place::Leased(leased), _) => *leased,
-            (_, Over::Done) => return Ok(()),
-            (place, Over::CutOff) => {
+            (_, LeaseEnd::Done) => return Ok(()),
+            (place, _) => {
                 let clean = match place {
                     // What was cut off is killed by the transport, and that before it answers again.
                     Place::Mine(_) => self.machine.probe(SWEEP).await,
@@ -200,11 +191,7 @@ impl MachineGuard {
                 return Ok(());
             }
         };
-        let ended = lease.end(match over {
-            Over::Done => LeaseEnd::Done,
-            Over::CutOff => LeaseEnd::CutOff,
-        });
-        ended.await.lost.iter().for_each(ui::warn);
+        lease.end(end).await.lost.iter().for_each(ui::warn);
         let report = provisioner.finish(true).await?;
         let gone = [
             report.deleted.len(),
@@ -247,7 +234,7 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
     }
 }
 
-/// Whether its platform sees it live.
+/// Fails if its platform sees that it does not live.
 fn check_alive(platforms: &Platforms, record: &Record) -> Result<()> {
     let platform = provision::platform_of(platforms, record)?;
     let alive = platform.check_alive(&record.order, deployed(record)?);

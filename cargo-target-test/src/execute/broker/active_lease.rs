@@ -31,13 +31,13 @@ use crate::{
 pub(super) struct ActiveLease {
     /// The mark on everything that the lease starts anywhere.
     pub(super) id: String,
-    /// What clients are told of its instances.
+    /// The description of its instances that clients get.
     pub(super) instances: Vec<Instance>,
     machines: BTreeMap<String, Machine>,
     set: Arc<InstanceSet>,
     /// True if its instances will not be as they are when it has ended.
     changes: bool,
-    /// How what its test sets up is torn down.
+    /// The process that tears down what its test sets up.
     pub(super) maker: Maker,
     said: Mutex<Said>,
     /// Whoever ends it has this until it has ended.
@@ -48,18 +48,18 @@ pub(super) struct ActiveLease {
     lost: Lost,
 }
 
-/// What a test has said of itself.
+/// The statements of a test about itself.
 #[derive(Default)]
 struct Said {
-    /// Why it skipped itself.
+    /// The reason it skipped itself.
     skipped: Option<String>,
-    /// Why it failed as expected.
+    /// The reason it failed as expected.
     expected: Option<String>,
-    /// What it has set up for itself alone and not torn down.
+    /// Fixtures that it has set up for itself alone and not torn down.
     fixtures: Vec<Up>,
-    /// How much of its time fixtures took.
+    /// The part of its time that fixtures took.
     fixtures_took: Duration,
-    /// Why its instances must not serve others.
+    /// The reason its instances must not serve others.
     dirty: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl ActiveLease {
         self.machines.get(instance)
     }
 
-    /// Where its instances are from.
+    /// The set that its instances are from.
     pub(super) fn set(&self) -> &Arc<InstanceSet> {
         &self.set
     }
@@ -109,7 +109,7 @@ impl ActiveLease {
         lock(&self.said).expected = Some(reason);
     }
 
-    /// Why its test failed as expected, and how much of its time fixtures took.
+    /// The reason its test failed as expected, and the part of its time that fixtures took.
     pub(super) fn said(&self) -> (Option<String>, Duration) {
         let said = lock(&self.said);
         (said.expected.clone(), said.fixtures_took)
@@ -157,7 +157,7 @@ impl ActiveLease {
         self.lost.wait()
     }
 
-    /// What comes of it, unless an instance is lost before.
+    /// Waits for `what`, unless an instance is lost before.
     pub(super) async fn unless_lost<T>(&self, what: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
@@ -253,8 +253,7 @@ impl Core {
         ends.join_all().await;
     }
 
-    /// Has instances deleted that no remaining case needs, beside whatever runs, and before that what tests share on
-    /// them.
+    /// Deletes instances that no remaining case needs, beside whatever runs, and before that what tests share on them.
     pub(super) fn let_go(self: &Arc<Self>, set: &Arc<InstanceSet>) {
         if !self.names.releases() {
             return;

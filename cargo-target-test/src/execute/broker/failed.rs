@@ -24,13 +24,13 @@ pub(super) struct Failed {
 }
 
 impl Core {
-    /// Whether the instances of a case that failed for good are to stay.
+    /// True if the instances of a case that failed for good are to stay.
     pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: LeaseEnd) -> bool {
         let failed = end == LeaseEnd::Failed && start.last && case.run.expect_fail.is_none();
         self.names.holds_failed() && failed
     }
 
-    /// Has the instances of a failed case stay leased; none of them is lost.
+    /// Keeps the instances of a failed case leased; none of them is lost.
     pub(super) fn keep_failed(
         &self,
         case: &LeasingCase,

@@ -9,7 +9,7 @@ use super::{ActiveLease, Core, case::environment, lock};
 use crate::{
     plan::Needs,
     process,
-    provision::{InstanceSet, LeaseEnd, Missing, Request, Requester, Want, pool::Record},
+    provision::{IfMissing, InstanceSet, LeaseEnd, Request, Requester, Want, pool::Record},
     ui,
 };
 use serde_json::{Value, json};
@@ -18,11 +18,11 @@ use target_fixtures::{
     wire::{Failure, FailureKind, TORN_DOWN},
 };
 
-/// How long a tear-down may take.
+/// The limit for a tear-down.
 const LIMIT: Duration = Duration::from_secs(120);
-/// How long one may wait for its instance at the end of a run.
+/// The limit of a wait for its instance at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much of what a failed one printed is repeated, in bytes from its end.
+/// The end of what a failed one printed that is repeated, in bytes.
 const TAIL: usize = 2000;
 
 /// The test that set a fixture up: its binary knows how to end it.
@@ -30,13 +30,13 @@ const TAIL: usize = 2000;
 pub(super) struct Maker {
     /// The test binary's path.
     pub(super) binary: String,
-    /// What to put before it.
+    /// The words before it.
     pub(super) prefix: Vec<String>,
     /// The test's own name: `smoke`.
     pub(super) test: String,
     /// The test's path with its crate: `hello::smoke`.
     pub(super) full_name: String,
-    /// Whether it is tried again: then what failed before may be, too.
+    /// True if it is tried again: then what failed before may be, too.
     pub(super) again: bool,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Entry {
     value: Shared,
 }
 
-/// Where a shared fixture is: nowhere, or on an instance.
+/// The place of a shared fixture: nowhere, or on an instance.
 #[derive(Clone)]
 pub(super) enum At {
     Run,
@@ -106,7 +106,7 @@ enum Shared {
     Failed(Failure),
 }
 
-/// What there is for a test that needs a shared fixture.
+/// The answer to a test that needs a shared fixture.
 pub(super) enum Claim {
     /// Somebody is setting it up.
     Wait,
@@ -142,7 +142,7 @@ impl Core {
         claim
     }
 
-    /// How the making of a fixture ended; `None`: its maker is gone, and the next who needs it is to try.
+    /// Ends the making of a fixture; `None`: its maker is gone, and the next who needs it is to try.
     pub(super) fn made(
         &self,
         held: &ActiveLease,
@@ -207,7 +207,7 @@ impl Core {
         wrong
     }
 
-    /// What ended with an instance that is gone.
+    /// Forgets the fixtures that ended with an instance that is gone.
     pub(super) fn forget_fixtures_on(&self, record: &Record) {
         let lost = self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
         for up in lost {
@@ -219,7 +219,7 @@ impl Core {
         }
     }
 
-    /// Whether tests share something on an instance.
+    /// True if tests share something on an instance.
     pub(super) fn has_fixtures_on(&self, record: &Record) -> bool {
         let all = lock(&self.fixtures);
         all.iter()
@@ -237,7 +237,7 @@ impl Core {
             wants: vec![want],
             requester: Requester::this_process(&format!("tear-down on {name}")),
             // Also when the run is over, and on what is there.
-            missing: Missing::Refuse,
+            if_missing: IfMissing::Refuse,
             ..Request::default()
         };
         let leased = self.lease(set, request, Maker::default());

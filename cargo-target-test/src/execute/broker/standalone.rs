@@ -76,17 +76,7 @@ pub(super) async fn serve(
     let Some(ask) = Ask::of(request) else {
         return Ok(());
     };
-    let maker = Maker {
-        binary: ask.binary.clone(),
-        // The crate's name is no part of the test's.
-        test: ask
-            .test
-            .split_once("::")
-            .map_or("", |(_, test)| test)
-            .to_owned(),
-        full_name: ask.test.clone(),
-        ..Maker::default()
-    };
+    let maker = maker(&ask);
     let case = match find(core, ask).await {
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
@@ -118,6 +108,21 @@ pub(super) async fn serve(
         .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
     core.end_lease(&held, end).await;
     served
+}
+
+/// How what such a test sets up is torn down.
+fn maker(ask: &Ask) -> Maker {
+    Maker {
+        binary: ask.binary.clone(),
+        // The crate's name is no part of the test's.
+        test: ask
+            .test
+            .split_once("::")
+            .map_or("", |(_, test)| test)
+            .to_owned(),
+        full_name: ask.test.clone(),
+        ..Maker::default()
+    }
 }
 
 async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<LeasingCase>, Failure> {

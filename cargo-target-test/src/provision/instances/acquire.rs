@@ -9,24 +9,24 @@ use crate::{
     connect::LiveConnection,
     error::{Error, ErrorKind, Result},
     provision::{
-        Lease, Machine, Missing, Notice, Request, WaitNotice, Want, existing,
+        IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
         lease::PoolHold,
         pool::{self, Holder, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
     },
 };
 
-/// How often the pool is asked again while instances are being deployed.
+/// The pause before the pool is asked again while instances are being deployed.
 const PAUSE: Duration = Duration::from_millis(25);
 /// Waiting for less is not worth a notice; the next is worth one after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
-/// What is waited for has a deploy entry of its own.
+/// The words for a wait that a deploy entry of the run shows.
 const DEPLOYED: &str = "being deployed";
 /// Waiting for more is worth a notice to everybody.
 const LONG: Duration = Duration::from_secs(3);
-/// How long the killing of what dead holders left may take.
+/// The limit for killing what dead holders left.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Where the instances of a request come from.
+/// The origin of the instances of a request.
 pub(in crate::provision) enum Source {
     /// From sets that have missing ones deployed: one for each want.
     Sets(Vec<Arc<InstanceSet>>),
@@ -34,7 +34,7 @@ pub(in crate::provision) enum Source {
     Existing(Vec<Record>),
 }
 
-/// What a request waits for.
+/// The reason a request waits.
 pub(in crate::provision) struct Waits {
     pub(in crate::provision) text: String,
     /// When it is worth to ask again.
@@ -56,6 +56,9 @@ impl Context {
         source: &Source,
         request: &Request,
     ) -> Result<Lease> {
+        if request.wants.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "nothing is asked for"));
+        }
         let acquiring = Acquiring {
             context: self,
             source,
@@ -94,9 +97,9 @@ impl Context {
 }
 
 impl Acquiring<'_> {
-    /// Has missing instances deployed, unless the run is over. Who wants none deployed is served also then.
+    /// Deploys missing instances, unless the run is over. A request that refuses deploys is served also then.
     fn attend(&self) -> Result<()> {
-        if self.request.missing == Missing::Refuse {
+        if self.request.if_missing == IfMissing::Refuse {
             return Ok(());
         }
         if self.context.is_closed() {
@@ -128,17 +131,24 @@ impl Acquiring<'_> {
         }
     }
 
-    /// The request in the pool's words.
+    /// The request in the pool's words, which lease instances of one target at a time.
     fn lease_request(&self) -> Result<LeaseRequest> {
-        let want = self.want()?;
-        let (target, hash) = match self.source {
+        let [want] = &self.request.wants[..] else {
+            let message = format!(
+                "{} wants cannot be leased at once",
+                self.request.wants.len()
+            );
+            return Err(Error::new(ErrorKind::Usage, message));
+        };
+        let definition = match self.source {
             Source::Sets(sets) => sets[0].definition(),
             Source::Existing(records) => {
                 let first = records.first();
                 first.map(|first| (first.order.target.clone(), first.hash.clone()))
             }
-        }
-        .ok_or_else(|| Error::new(ErrorKind::Other, "a request needs an instance"))?;
+        };
+        let none = || Error::new(ErrorKind::Other, "a request needs an instance");
+        let (target, hash) = definition.ok_or_else(none)?;
         let requester = &self.request.requester;
         let by_hand = requester.by_hand.as_ref().map(|ask| ask());
         let case = by_hand.as_ref().map_or(&requester.case, |one| &one.case);
@@ -156,44 +166,39 @@ impl Acquiring<'_> {
         Ok(LeaseRequest::new(want, holder))
     }
 
-    /// The one want: the pool leases instances of one target at a time.
-    fn want(&self) -> Result<&Want> {
-        match &self.request.wants[..] {
-            [want] => Ok(want),
-            wants => {
-                let message = format!("a request of {} wants cannot be leased", wants.len());
-                Err(Error::new(ErrorKind::Usage, message))
-            }
-        }
-    }
-
     /// Fewer instances are ready than are asked for.
     fn shortage(&self) -> Result<Waits> {
-        let want = self.want()?;
-        match self.source {
-            Source::Existing(records) => existing::coming(&self.context.run, records),
-            Source::Sets(sets) if self.request.missing == Missing::Refuse => {
-                let name = want.instance.as_deref().unwrap_or(sets[0].target());
+        let sets = match self.source {
+            Source::Existing(records) => return existing::coming(&self.context.run, records),
+            Source::Sets(sets) => sets,
+        };
+        for (want, set) in self.request.wants.iter().zip(sets) {
+            if self.request.if_missing == IfMissing::Refuse {
+                let name = want.instance.as_deref().unwrap_or(set.target());
                 let message = format!("`{name}` is not ready");
-                Err(Error::new(ErrorKind::Infra, message))
+                return Err(Error::new(ErrorKind::Infra, message));
             }
-            Source::Sets(sets) => {
-                sets[0].resolve_shortage(self.context, (want.count, &want.needs))?;
-                Ok(Waits {
-                    text: DEPLOYED.to_owned(),
-                    again: PAUSE,
-                })
-            }
+            set.resolve_shortage(self.context, want)?;
         }
+        Ok(Waits {
+            text: DEPLOYED.to_owned(),
+            again: PAUSE,
+        })
     }
 
     /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and proved alive.
     /// `None`: one was not, or not fresh, and is not leased again.
     async fn grant(&self, lease: pool::Lease) -> Result<Option<Lease>> {
-        let mut machines = Vec::new();
+        let (mut machines, mut is_stale) = (Vec::new(), false);
+        let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();
         for leased in &lease.instances {
             match self.prove(leased).await {
-                Ok(machine) => machines.push(machine),
+                Ok(machine) => {
+                    let want = self.want_of(&leased.record, &mut left);
+                    is_stale |= !machine.is_unused() && want.is_some_and(|want| want.fresh);
+                    let role = want.and_then(|want| want.role.as_deref());
+                    machines.push(machine.marked(&self.mark, role));
+                }
                 Err(error) => {
                     let Source::Sets(sets) = self.source else {
                         drop(lease);
@@ -209,15 +214,25 @@ impl Acquiring<'_> {
                 }
             }
         }
-        let used = machines.iter().any(|machine| !machine.is_unused());
         let lease = self.hold(lease, machines);
-        if self.want()?.fresh && used {
+        if is_stale {
             // Also where nobody waits for it any more: its instances are given back as they are.
-            let ending = lease.end(crate::provision::LeaseEnd::Unused);
+            let ending = lease.end(LeaseEnd::Unused);
             let _ = tokio::spawn(ending).await;
             return Ok(None);
         }
         Ok(Some(lease))
+    }
+
+    /// The want that an instance is leased for; `left` is the number that each want still lacks.
+    fn want_of(&self, record: &Record, left: &mut [usize]) -> Option<&Want> {
+        let fits = |number: usize| match self.source {
+            Source::Sets(sets) => sets[number].target() == record.order.target,
+            Source::Existing(_) => true,
+        };
+        let number = (0..left.len()).find(|number| left[*number] > 0 && fits(*number))?;
+        left[number] -= 1;
+        self.request.wants.get(number)
     }
 
     fn hold(&self, mut lease: pool::Lease, machines: Vec<Machine>) -> Lease {
@@ -241,13 +256,17 @@ impl Acquiring<'_> {
     async fn prove(&self, leased: &LeasedInstance) -> Result<Machine> {
         let record = &leased.record;
         let instance = self.context.instance(record)?;
-        let connection = self.context.connection(record)?;
+        let connection = self.context.connection(record, &instance);
         sweep(&connection, leased).await?;
         connection.prove().await?;
         // The lock file is the one place that knows whether a test had the instance.
         let unused = leased.idle.is_none();
-        let machine = Machine::of_record(instance, connection, record.clone(), unused);
-        Ok(machine.marked(&self.mark, self.want()?.role.as_deref()))
+        Ok(Machine::of_record(
+            instance,
+            connection,
+            record.clone(),
+            unused,
+        ))
     }
 
     /// Says what is waited for, now and then.

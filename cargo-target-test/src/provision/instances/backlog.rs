@@ -11,7 +11,7 @@ pub(super) struct Backlog {
     cases: Option<HashMap<(String, String), Need>>,
 }
 
-/// What one case needs.
+/// The instances that one case needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     /// The number of instances.

@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// How long a kept instance may take to show that it is well.
+/// The limit for a kept instance to show that it is well.
 const HEALTH: Duration = Duration::from_secs(5);
 /// The pause before a deploy is tried again; twice as long each time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Context {
-    /// Has the pool make the instance; a deploy that failed is tried again as often as the playbook says.
+    /// Gets the instance from the pool; a deploy that failed is tried again as often as the playbook says.
     pub(super) async fn bring(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let instance = wanted.instance();
         let looked_up = look_up(wanted.clone()).await;
@@ -104,8 +104,11 @@ impl Context {
 
     /// Fails if an instance of an earlier run cannot serve.
     async fn check_health(&self, record: &Record) -> Result<()> {
-        self.instance(record)?.check_alive().await?;
-        self.connection(record)?.prove_within(HEALTH).await
+        let instance = self.instance(record)?;
+        instance.check_alive().await?;
+        self.connection(record, &instance)
+            .prove_within(HEALTH)
+            .await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all instance sets of a run share: the pool, live connections, and how far the run is.
+//! The state that all instance sets of a run share: the pool, live connections, and how far the run is.
 //!
 //! Owns these. Must not decide anything.
 
@@ -19,7 +19,7 @@ use crate::{
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
 };
 
-/// What all instance sets of a run share.
+/// The state that all instance sets of a run share.
 pub(in crate::provision) struct Context {
     pub(in crate::provision) run: PoolRun,
     /// The file for `ssh -F` in which every ready instance is a host, and what is in it.
@@ -28,7 +28,7 @@ pub(in crate::provision) struct Context {
     connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
     /// The records that leases of this run have, and how many.
     leased: Mutex<BTreeMap<String, usize>>,
-    /// What became of instances that no case needed any more.
+    /// The fate of instances that no case needed any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
     /// A lease ended, an instance came up or not, something is not under way any more.
@@ -157,14 +157,17 @@ impl Context {
             .add(&self.ssh_config, &instance.name, &instance.reach)
     }
 
-    /// The live connection to an instance; made on first use.
-    pub(in crate::provision) fn connection(&self, record: &Record) -> Result<Arc<LiveConnection>> {
-        let instance = self.instance(record)?;
+    /// The live connection to the instance of a record; made on first use.
+    pub(super) fn connection(
+        &self,
+        record: &Record,
+        instance: &DeployedInstance,
+    ) -> Arc<LiveConnection> {
         let mut connections = self.connections();
         let connection = connections
             .entry(record.id.clone())
             .or_insert_with(|| Arc::new(LiveConnection::new(instance.connect())));
-        Ok(Arc::clone(connection))
+        Arc::clone(connection)
     }
 
     /// Keeps a connection that was made to prepare an instance.
@@ -193,7 +196,7 @@ impl Context {
     pub(in crate::provision) async fn mark_dirty(self: &Arc<Self>, record: &Record, cause: &str) {
         self.disconnect(&record.id);
         let (context, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
-        let marked = tokio::task::spawn_blocking(move || context.run.spoil(&id, &cause));
+        let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
         if let Ok(Err(error)) = marked.await {
             self.progress(&error.chain());
         }

@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// How long an instance may take to answer after it was put back.
+/// The limit for an instance to answer after it was put back.
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl Context {
     /// Puts back an instance that is leased by us; false where its platform has no such way.
     ///
     /// # Errors
-    /// Why it is not as it was: it must not serve again.
+    /// When it is not as it was: it must not serve again.
     pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let mut instance = self.instance(record)?;
         let can = |one: &prepare::Origin| one.platform.can_restore();

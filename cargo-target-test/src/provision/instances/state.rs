@@ -26,7 +26,7 @@ const MEMORY: Duration = Duration::from_secs(2);
 pub struct ReadyInstance {
     /// Its record.
     pub record: Record,
-    /// How it came about, for people.
+    /// Its history, for people: `alpha-0: deployed in 1.2 s`.
     pub story: String,
 }
 
@@ -84,7 +84,16 @@ impl Slot {
     }
 }
 
-/// What is to be done for a request that fewer instances could serve than it asks for.
+/// Instances that are asked for together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) count: usize,
+    pub(super) needs: &'a Needs,
+    /// The only slot that will do, if any.
+    pub(super) only: Option<usize>,
+}
+
+/// The way out for a request that fewer instances can serve than it asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shortage {
     /// The instance of this slot is to be deployed too.
@@ -153,7 +162,7 @@ impl State {
         idle
     }
 
-    /// What was begun came to its end.
+    /// A deploy that was begun came to its end.
     pub(super) fn ended(
         &mut self,
         index: usize,
@@ -177,27 +186,32 @@ impl State {
         self.keep(|ready| ready.record.id != record, now);
     }
 
-    /// Decides about a request for `count` instances of which fewer are ready. `serving` are the records that the pool
-    /// could lease to this run: one that was ready may be dirty since, by the death of a holder elsewhere.
+    /// Decides about a request for instances of which too few are ready. `serving` are the records that the pool could
+    /// lease to this run: one that was ready may be dirty since, by the death of a holder elsewhere.
     pub(super) fn shortage(
         &mut self,
-        (count, needs): (usize, &Needs),
+        asked: Asked<'_>,
         serving: &BTreeSet<String>,
         now: Instant,
     ) -> Shortage {
         self.keep(|ready| serving.contains(&ready.record.id), now);
-        if let Some(why) = self.hopeless(count, needs) {
+        if let Some(why) = self.hopeless(asked) {
             return Shortage::Never(why);
         }
-        let fit = |slot: &&Slot| slot.ready().is_some_and(|one| met(needs, &one.record));
-        // Several instances may be one machine, which is leased once.
-        let fit = self.slots.iter().filter(fit).filter_map(Slot::ready);
-        let leases: BTreeSet<&str> = fit.map(|one| one.record.lease.as_str()).collect();
-        let ready = leases.len();
-        let moving = |slot: &&Slot| matches!(slot, Slot::Working | Slot::Leaving(_));
-        let moving = self.slots.iter().filter(moving).count();
-        let mut slots = self.slots.iter();
-        match slots.position(|slot| matches!(slot, Slot::Idle | Slot::Gone(_))) {
+        let (mut leases, mut moving, mut idle) = (BTreeSet::new(), 0, None);
+        for (index, slot) in self.eligible(asked) {
+            match slot {
+                // Several instances may be one machine, which is leased once.
+                Slot::Ready(ready) if asked.is_met_by(&ready.record).is_ok() => {
+                    leases.insert(&ready.record.lease);
+                }
+                Slot::Working | Slot::Leaving(_) => moving += 1,
+                Slot::Idle | Slot::Gone(_) => idle = idle.or(Some(index)),
+                Slot::Ready(_) | Slot::Failed(..) => {}
+            }
+        }
+        let (ready, count) = (leases.len(), asked.count);
+        match idle {
             Some(index) if ready + moving < count => {
                 self.begin(index, now);
                 Shortage::Begin(index)
@@ -207,25 +221,28 @@ impl State {
         }
     }
 
-    /// The reason that `count` instances that meet the needs can never be had together, if any: they failed, or are
+    /// The slots that may serve a request.
+    fn eligible<'a>(&'a self, asked: Asked<'a>) -> impl Iterator<Item = (usize, &'a Slot)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter(move |(index, _)| asked.only.is_none_or(|only| only == *index))
+    }
+
+    /// The reason that enough instances that meet the needs can never be had together, if any: they failed, or are
     /// something else.
-    fn hopeless(&self, count: usize, needs: &Needs) -> Option<Failed> {
+    fn hopeless(&self, asked: Asked<'_>) -> Option<Failed> {
         let (mut possible, mut why) = (0, None);
-        for slot in &self.slots {
+        for (_, slot) in self.eligible(asked) {
             match slot {
                 // What is deployed again is the same again.
-                Slot::Ready(ready) | Slot::Gone(ready) => {
-                    let record = &ready.record;
-                    match plan::met(needs, record.name(), &record.facts) {
-                        Ok(()) => possible += 1,
-                        Err(reason) => drop(why.get_or_insert_with(|| unfit(reason))),
-                    }
-                }
+                Slot::Ready(ready) | Slot::Gone(ready) => match asked.is_met_by(&ready.record) {
+                    Ok(()) => possible += 1,
+                    Err(reason) => drop(why.get_or_insert_with(|| unfit(reason))),
+                },
                 Slot::Failed(failed, _) => why = Some(failed.clone()),
                 Slot::Idle | Slot::Working | Slot::Leaving(_) => possible += 1,
             }
         }
-        why.filter(|_| possible < count)
+        why.filter(|_| possible < asked.count)
     }
 
     fn too_few(&self, count: usize) -> Failed {
@@ -319,8 +336,10 @@ impl State {
     }
 }
 
-fn met(needs: &Needs, record: &Record) -> bool {
-    plan::met(needs, record.name(), &record.facts).is_ok()
+impl Asked<'_> {
+    fn is_met_by(&self, record: &Record) -> Result<(), String> {
+        plan::met(self.needs, record.name(), &record.facts)
+    }
 }
 
 /// No failure: no instance of the target is what is needed.

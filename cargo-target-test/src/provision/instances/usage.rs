@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a run had of a target.
+/// The use that a run made of a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used {
     /// The target.

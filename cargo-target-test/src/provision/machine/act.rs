@@ -1,4 +1,4 @@
-//! What is done with an instance as a machine: questions, reboots, states.
+//! Questions to a machine, reboots, restarts and remembered states.
 //!
 //! Owns the answers. Must not know how a platform does what it can. A machine that goes down on purpose gets a new
 //! connection when it is up again; what else is running on it then is lost, and told so.
@@ -15,9 +15,9 @@ use crate::{
     provision::prepare::{self, BringUp, Origin, Shell},
 };
 
-/// How long an answer to a question may take.
+/// The limit for an answer to a question.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How much of a console is told, in bytes from its end.
+/// The end of a console that is told, in bytes.
 const CONSOLE: usize = 1 << 20;
 
 impl Machine {
@@ -85,7 +85,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Has its platform restart it from outside, as by its power button, and waits until it answers.
+    /// Restarts it from outside, as by its power button, and waits until it answers.
     ///
     /// # Errors
     /// When its platform cannot, or it is not up again in time.
@@ -97,7 +97,7 @@ impl Machine {
         self.up_again(limit).await.map(drop)
     }
 
-    /// Has its platform remember its state under a name.
+    /// Remembers its state under a name.
     ///
     /// # Errors
     /// When its platform cannot, or the name is none.

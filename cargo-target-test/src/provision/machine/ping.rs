@@ -1,4 +1,4 @@
-//! Whether an instance can be reached: by an ICMP echo where that is allowed, else by what its way in says.
+//! Pings a machine: by an ICMP echo where that is allowed, otherwise by knocking on its connection.
 //!
 //! Owns the trying, with growing pauses. Must not know commands.
 
@@ -24,14 +24,14 @@ use crate::{
 
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long one try may take.
+/// The limit for one try.
 const TRY: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Tries until it answers, at most for `limit`; the time that the answer took.
     ///
     /// # Errors
-    /// Why the last try failed.
+    /// When no try succeeds; the last one's cause.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
         let (started, mut pause) = (Instant::now(), PAUSES.0);
         loop {
@@ -103,53 +103,4 @@ fn socket(host: IpAddr) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process;
-
-    /// Whether the kernel lets this group send echoes is a matter of the network namespace: each case gets one of its own,
-    /// in which this very binary looks.
-    #[test]
-    fn an_echo_is_sent_where_that_is_allowed() {
-        if !rustix::process::geteuid().is_root() {
-            let must = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
-            assert!(!must, "only root makes a network namespace");
-            eprintln!("skipped: only root makes a network namespace");
-            return;
-        }
-        for (groups, allowed) in [("0 2147483647", "yes"), ("1 0", "no")] {
-            let inside = format!(
-                "ip link set lo up && ip address add 10.99.0.1/32 dev lo && \
-                 echo {groups} >/proc/sys/net/ipv4/ping_group_range && exec \"$@\""
-            );
-            let mut command = process::command("unshare");
-            command.args(["--net", "--", "sh", "-c", &inside, "sh"]);
-            command.arg(std::env::current_exe().unwrap());
-            let name = concat!(module_path!(), "::inside")
-                .split_once("::")
-                .unwrap()
-                .1;
-            command.args(["--exact", name, "--ignored", "--nocapture"]);
-            command.env("ECHO_ALLOWED", allowed);
-            let output = process::Spawn::new(command).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(
-                output.status.success() && said.contains("1 passed"),
-                "{said}"
-            );
-        }
-    }
-
-    #[test]
-    #[ignore = "runs in a network namespace that the test above makes"]
-    fn inside() {
-        let allowed = std::env::var("ECHO_ALLOWED").unwrap() == "yes";
-        assert_eq!(echo(&("10.99.0.1".to_owned(), 22)).is_some(), allowed);
-        assert_eq!(
-            echo(&("127.0.0.1".to_owned(), 22)),
-            None,
-            "that is ourselves"
-        );
-        assert_eq!(echo(&("no-such-host.invalid".to_owned(), 22)), None);
-    }
-}
+mod tests;

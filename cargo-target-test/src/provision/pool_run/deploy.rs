@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// How often room for an instance is looked for.
+/// The pause between two looks for room.
 const POLL: Duration = Duration::from_millis(100);
-/// How long room is waited for that no instance of ours takes: the host may be busy with something else.
+/// The limit of a wait for room that no instance of ours takes: the host may be busy with something else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prepares what a [`PoolRun`] deploys. Called from the thread that asks for the instance.
@@ -38,7 +38,7 @@ pub trait Preparer {
     /// traces of that one.
     ///
     /// # Errors
-    /// Why it cannot serve: the cause of its being dirty.
+    /// When it cannot serve; the instance is then dirty for this cause.
     fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts>;
 }
 
@@ -86,15 +86,7 @@ impl PoolRun {
             Ok(facts) => Event::Ready(pool::now(), facts.clone()),
             Err(error) => Event::MarkDirty(error.chain()),
         });
-        let record = {
-            let mut locked = self.pool.lock()?;
-            let record = self.advance_in(&mut locked, &id, &from, events)?;
-            if !record.ownership.is_created() && prepared.is_ok() {
-                // Its lease may be older than what it was prepared for.
-                pool::mark_unused(&locked, &record)?;
-            }
-            record
-        };
+        let record = self.note_prepared(&id, &from, events)?;
         failpoint::point(match &prepared {
             Ok(_) => "record-ready",
             Err(_) => "record-dirty",
@@ -117,6 +109,17 @@ impl PoolRun {
         let event = Event::Deployed(Box::new(deployed));
         let record = self.advance(&record.id, &RecordState::Creating, [event])?;
         Ok((record, RecordState::Preparing))
+    }
+
+    /// The end of a preparation is durable. What was prepared is unused.
+    fn note_prepared(&self, id: &str, from: &RecordState, events: Vec<Event>) -> Result<Record> {
+        let mut locked = self.pool.lock()?;
+        let record = self.advance_in(&mut locked, id, from, events)?;
+        // The lease of a machine that was there before is older than its preparation.
+        if !record.ownership.is_created() && record.state == RecordState::Ready {
+            pool::mark_unused(&locked, &record)?;
+        }
+        Ok(record)
     }
 
     /// Waits until the host has room for the instance, and takes it.
@@ -159,7 +162,7 @@ impl PoolRun {
         }
     }
 
-    /// Whether there is room beside everything else in this pool, other runs' instances too.
+    /// Looks for room beside everything else in this pool, other runs' instances too.
     fn room(&self, wanted: &Wanted, record: &Record, locked: &Locked<'_>) -> Result<Room> {
         let host = Host::now(&self.pool.instances())?;
         let (mut deploying, mut standing) = (Vec::new(), Vec::new());
@@ -180,7 +183,7 @@ impl PoolRun {
         ))
     }
 
-    /// Has the events happen to a record that is still as we left it.
+    /// Applies the events to a record that is still as we left it.
     fn advance(
         &self,
         id: &str,

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How often somebody else's deploy is looked at.
+/// The pause between two looks at somebody else's deploy.
 const POLL: Duration = Duration::from_millis(25);
 
 /// The instance that a run wants.
@@ -31,23 +31,23 @@ pub struct Wanted {
     pub target: String,
     /// Which of the target's instances: 0, 1, ...
     pub index: u32,
-    /// What makes it.
+    /// Its platform.
     pub platform: Arc<dyn DynPlatform>,
     /// The platform's parameters.
     pub parameters: Value,
-    /// Where relative paths in the parameters start.
+    /// The folder of relative paths in the parameters.
     pub directory: PathBuf,
-    /// What the definition's hash is made of.
+    /// The parts of the definition's hash.
     pub keys: BTreeMap<String, String>,
     /// The definition's hash.
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
-    /// How it comes into the world.
+    /// Recipe, waits, retries, and what happens when it is dirty.
     pub care: Care,
-    /// Whether its state is to be remembered once it is prepared: tests want it put back to that.
+    /// True if its state is remembered once it is prepared: tests want it restored to that.
     pub snapshot: bool,
-    /// How many deploys run at once on this host.
+    /// The number of deploys that run at once on this host.
     pub max_parallel_deploys: usize,
     /// The workspace that wants it, and its playbook, where one run serves several; else the run's.
     pub origin: Option<(PathBuf, Option<PathBuf>)>,
@@ -59,7 +59,7 @@ impl Wanted {
         format!("{}-{}", self.target, self.index)
     }
 
-    /// What the platform is told, before the pool has given it a name of its own and a folder.
+    /// The order for the platform, before the pool has given the instance a name of its own and a folder.
     pub fn order(&self, label: &str) -> InstanceSpec {
         InstanceSpec {
             instance: self.instance(),
@@ -81,19 +81,19 @@ pub struct Ensured {
     pub record: Record,
     /// It was deployed by this call.
     pub fresh: bool,
-    /// Why an older one was replaced: ``key `port` changed``.
+    /// The reason an older one was replaced: ``key `port` changed``.
     pub recycled: Option<String>,
 }
 
-/// How soon an instance is to be had.
+/// The order in which instances can be had.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Free,
-    Missing,
+    IfMissing,
     Held,
 }
 
-/// What to do for a wanted instance.
+/// The next step for a wanted instance.
 enum Next {
     Use(Box<Record>),
     /// A living process has it; says which.
@@ -111,7 +111,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// The platform's, when it cannot be deployed or an older one not be deleted; what was made is deleted then.
-    /// What failed while it was prepared: then it is dirty, and stays until it is asked for again or the run ends.
+    /// The preparation's: then it is dirty, and stays until it is asked for again or the run ends.
     /// [`ErrorKind::Infra`] when the caller gave up during a wait.
     pub fn ensure(&self, wanted: &Wanted, preparer: &dyn Preparer) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
@@ -178,7 +178,7 @@ impl PoolRun {
             _ if host.is_some_and(|host| is_held(&host.lease)) => Place::Held,
             Some(record) if is_held(&record.lease) => Place::Held,
             Some(record) if !matches!(record.state, RecordState::Dirty { .. }) => Place::Free,
-            _ => Place::Missing,
+            _ => Place::IfMissing,
         }
     }
 

@@ -29,13 +29,13 @@ use crate::{
 
 /// The pauses between the tries of one delete.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
-/// How long a living process may take to notice that what it deploys or deletes is to be deleted.
+/// The limit for a living process to notice that what it deploys or deletes is to be deleted.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
-/// How many deletes run at once.
+/// The number of deletes that run at once.
 const AT_ONCE: usize = 16;
 
-/// Whose instances.
+/// The instances that are meant, by who had them made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scope {
     /// Those that this workspace had made.
@@ -343,7 +343,7 @@ impl Remover<'_> {
         Ok(())
     }
 
-    /// Whether it is on a machine that stays.
+    /// True if it is on a machine that stays.
     fn stays(&self, record: &Record) -> bool {
         let platform = self.platforms.get(&record.platform);
         platform.is_some_and(|platform| platform.ownership() == Ownership::Existing)

@@ -1,8 +1,8 @@
-//! What became of instances.
+//! The fate of instances.
 //!
 //! Owns the words for it. Must not know how they came to it.
 
-/// What became of instances, by name.
+/// The fate of instances, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// They do not exist any more.
@@ -30,7 +30,7 @@ pub struct Report {
 pub struct Failure {
     /// Its name.
     pub instance: String,
-    /// Why, with the hint if there is one.
+    /// The cause, with the hint if there is one.
     pub cause: String,
 }
 

@@ -20,12 +20,12 @@ use crate::{
 
 /// The first pause between two looks, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// How long the first knock waits for an answer, and the longest. One that came too early may never be answered, so
+/// The limit for the answer to the first knock, and the longest. One that came too early may never be answered, so
 /// its patience is lost when the machine is up a moment later.
 const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
-/// How often it is said that something is still waited for.
+/// The time between two reports that something is still waited for.
 const APART: Duration = Duration::from_secs(5);
-/// How many of a console's last lines are repeated.
+/// The number of last lines of a console that are repeated.
 const LINES: usize = 12;
 
 /// A deployed instance: how it is reached, and what its platform knows it by.
@@ -37,7 +37,7 @@ pub(crate) struct DeployedInstance {
     pub(crate) origin: Option<Origin>,
 }
 
-/// What a platform knows an instance by.
+/// The platform of an instance, and its names for it.
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) platform: Arc<dyn DynPlatform>,
@@ -81,7 +81,7 @@ impl DeployedInstance {
         })
     }
 
-    /// Has the platform do something, which blocks.
+    /// Calls the platform, on a thread that may block.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Origin) -> Result<T> + Send + 'static,
@@ -125,7 +125,7 @@ impl DeployedInstance {
 pub(crate) struct BringUp<'a> {
     /// The instance.
     pub(crate) instance: &'a DeployedInstance,
-    /// How long the wait may take.
+    /// The longest time to wait.
     pub(crate) limit: Duration,
     /// Receives what takes long.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
@@ -220,7 +220,7 @@ pub(super) struct Tries<'a> {
 }
 
 impl Tries<'_> {
-    /// How long the next knock waits for an answer.
+    /// The limit for the answer to the next knock.
     fn knock(&mut self) -> Duration {
         self.knock.next()
     }

@@ -1,4 +1,4 @@
-//! What an instance says of itself, asked once.
+//! Facts of an instance, asked once.
 //!
 //! Owns the words for it. What cannot be known is left out.
 
@@ -24,7 +24,7 @@ fn read(text: &str) -> Facts {
         .collect()
 }
 
-/// What is asked for.
+/// The facts that are kept.
 const KEYS: [&str; 8] = [
     "arch", "boot-id", "cores", "disk", "kernel", "memory", "nics", "os",
 ];

@@ -11,9 +11,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// How much of a failing command's output is repeated, in bytes from its end.
+/// The end of a failing command's output that is repeated, in bytes.
 const TAIL: usize = 4096;
-/// How long one of our own short commands may take.
+/// The limit for one of our own short commands.
 pub(super) const SHORT: Duration = Duration::from_secs(30);
 
 /// The way to an instance that is being prepared.
@@ -22,7 +22,7 @@ pub(crate) struct Shell {
     pub(crate) mark: String,
 }
 
-/// How a command ended, and the end of what it printed, both streams as they came.
+/// The end of a command, and the end of what it printed, both streams as they came.
 pub(crate) struct Ended {
     pub(super) exit: Exit,
     pub(super) tail: String,

@@ -65,7 +65,9 @@ fn step(state: &mut State, now: &mut Instant, event: Happens) -> String {
             } else {
                 needs
             };
-            return match state.shortage((count, &needs), &set(serving), *now) {
+            let (needs, only) = (&needs, None);
+            let asked = Asked { count, needs, only };
+            return match state.shortage(asked, &set(serving), *now) {
                 Shortage::Begin(index) => format!("begin {index}"),
                 Shortage::Coming => "coming".to_owned(),
                 Shortage::Never(failed) => format!("never: {}", failed.message),
@@ -181,6 +183,26 @@ fn a_shortage_ends_with_what_can_be_done_about_it() {
         let all = run(slots, 2, &events);
         assert_eq!(all.last().map(String::as_str), Some(decided));
     }
+}
+
+#[test]
+fn only_one_slot_may_be_asked_for() {
+    let (mut state, now) = (State::new("a", 2, 2), Instant::now());
+    state.begin_missing(now);
+    state.ended(0, Ok(ready("r0", 0)), now);
+    let (serving, needs) = (BTreeSet::from(["r0".to_owned()]), Needs::new());
+    let ask = |state: &mut State| {
+        let asked = Asked {
+            count: 1,
+            needs: &needs,
+            only: Some(1),
+        };
+        state.shortage(asked, &serving, now)
+    };
+    assert_eq!(ask(&mut state), Shortage::Coming);
+    let broken = unfit("broken".to_owned());
+    state.ended(1, Err(broken.clone()), now);
+    assert_eq!(ask(&mut state), Shortage::Never(broken));
 }
 
 #[test]

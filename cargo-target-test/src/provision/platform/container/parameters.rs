@@ -82,7 +82,7 @@ pub struct ContainerParameters {
 pub(super) enum Pull {
     /// If it is missing.
     #[default]
-    Missing,
+    IfMissing,
     /// For each instance.
     Always,
     /// Never.
