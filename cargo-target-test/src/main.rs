@@ -1,4 +1,4 @@
-//! `cargo target-test`: parse, dispatch, exit code.
+//! The `cargo target-test` binary: parses the command line, dispatches the verb, and returns the exit code.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use cargo_target_test::{
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    // nextest starts a runner for each case: that goes before everything else.
+    // nextest starts the runner once per case, so the runner is dispatched before the command line is parsed.
     if let Some(verb) = words
         .get(1)
         .filter(|verb| *verb == runner::VERB || *verb == runner::DEBUG_VERB)

@@ -90,7 +90,8 @@ fn a_password_that_is_not_taken_or_not_there_is_named() {
     reach.password = Some(reference.bound("`password` of target `alpha`", farm.path()));
     let error = block_on(async { lost(&*ssh(reach), "true").await });
     let message = error.chain();
-    let expected = "`password` of target `alpha`: the environment variable `TRANSPORT_TEST_NO_SUCH` is not set";
+    let expected =
+        "`password` of target `alpha`: environment variable `TRANSPORT_TEST_NO_SUCH` is not set";
     assert!(message.contains(expected), "{message}");
     assert!(
         error

@@ -105,9 +105,9 @@ fn run_nextest(
     let nextest = choice.nextest_run(without_bar)?;
     session.wait_for(async { broker.deploy_ahead(supplies.values()) });
     if args.draws_bar() && !without_bar {
-        ui::hold();
+        ui::defer();
     }
     let ended = session.run(broker, nextest);
-    ui::let_go();
+    ui::flush();
     ended
 }

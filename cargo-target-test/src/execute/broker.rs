@@ -270,7 +270,7 @@ impl Core {
         let now = Instant::now();
         if self.names.captured() && said.get(target).is_none_or(|next| now >= *next) {
             said.insert(target.to_owned(), now + WAITS_APART);
-            ui::passing(text);
+            ui::transient(text);
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn hold(global: &Global, args: &LeaseArgs) -> Result<u8> {
         let (name, host) = (guest.record.name(), guest.deployed()?.address());
         let time = wall.time(until, people::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
-        if !ui::pass_on(said.as_bytes()) {
+        if !ui::try_bytes_out(said.as_bytes()) {
             return guest.leave(Over::Done).await.map(|()| 0);
         }
         let over = tokio::select! {

@@ -143,7 +143,7 @@ fn attempt(
 
 /// The password and where it comes from; nobody at the other end waits meanwhile.
 fn look_up(password: &Bound, news: &Sender<News>) -> Result<(String, String)> {
-    let _ = news.send(News::Within(Instant::now(), secret::PATIENCE));
+    let _ = news.send(News::Within(Instant::now(), secret::TIMEOUT));
     Ok((password.value()?, password.to_string()))
 }
 

@@ -219,7 +219,7 @@ async fn run_on(
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
-        secrets: secret::known(),
+        secrets: secret::registered(),
         ..case.run.clone()
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;

@@ -30,7 +30,7 @@ pub(super) struct Facts {
 /// A pipe whose bytes go on to nextest without the secrets in them, the last of them kept.
 pub(super) struct Tee {
     pipe: File,
-    secrets: secret::Stream,
+    secrets: secret::RedactedStream,
     to: fn(&[u8]),
     pub(super) tail: Vec<u8>,
     open: bool,
