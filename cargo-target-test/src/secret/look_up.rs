@@ -31,7 +31,7 @@ struct Unavailable {
     hint: String,
 }
 
-type Found = Result<String, Unavailable>;
+type LookedUp = Result<String, Unavailable>;
 
 impl Lookup {
     /// Looks up the value and registers it for redaction.
@@ -68,7 +68,7 @@ impl Lookup {
     }
 }
 
-fn variable(name: &str) -> Found {
+fn variable(name: &str) -> LookedUp {
     let unavailable = |reason: &str| Unavailable {
         reason: format!("environment variable `{name}` {reason}"),
         hint: format!("run `export {name}=...` before `cargo target-test`"),
@@ -80,7 +80,7 @@ fn variable(name: &str) -> Found {
     usable(value).map_err(unavailable)
 }
 
-fn file(path: &Path) -> Found {
+fn file(path: &Path) -> LookedUp {
     let path = path.display();
     let unavailable = |reason: String| Unavailable {
         reason,
@@ -114,9 +114,9 @@ fn usable(value: String) -> Result<String, &'static str> {
 }
 
 /// The results of the programs that ran, by command line and folder.
-type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<Found>>>;
+type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<LookedUp>>>;
 
-fn once(words: &[String], directory: &Path) -> Found {
+fn once(words: &[String], directory: &Path) -> LookedUp {
     static RAN: Mutex<Option<Ran>> = Mutex::new(None);
     let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (words.to_vec(), directory.to_owned());
@@ -125,7 +125,7 @@ fn once(words: &[String], directory: &Path) -> Found {
     found.get_or_init(|| run(words, directory)).clone()
 }
 
-fn run(words: &[String], directory: &Path) -> Found {
+fn run(words: &[String], directory: &Path) -> LookedUp {
     let shown = words.join(" ");
     let unavailable = |reason: String| Unavailable {
         reason,

@@ -123,7 +123,7 @@ impl Tees {
         self.pass(out, err);
         Ok(Facts {
             broker_speaks: ready[0],
-            parent_gone: parent.is_some_and(Watch::ended),
+            parent_gone: parent.is_some_and(Watch::has_ended),
         })
     }
 
