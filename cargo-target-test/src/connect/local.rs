@@ -1,7 +1,6 @@
-//! Commands as processes of this machine.
+//! Runs commands as processes of this machine.
 //!
-//! Owns how a local command is run, killed and swept. Needs no markers: the kernel tells how a child
-//! ended. Must not start processes itself (`process` does).
+//! Must not start processes itself: `process` does.
 
 use std::{
     collections::BTreeMap,
@@ -26,17 +25,19 @@ use tokio::{
     time,
 };
 
-use super::{Answer, Ends, Event, Running, Transport, own_command, shell, timed_out};
+use super::{
+    Ends, Event, Running, Transport, TransportFuture, own_command, shell, sweep_context, timed_out,
+};
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 128 << 10;
 
 pub(super) struct Local {
     pub(super) instance: String,
     pub(super) directory: PathBuf,
     pub(super) env: BTreeMap<String, Bound>,
-    /// What else of our environment is seen; `None`: all.
+    /// Names of inherited environment variables; `None` inherits all.
     pub(super) inherit: Option<Vec<String>>,
     pub(super) user: Option<LocalUser>,
 }
@@ -60,7 +61,7 @@ impl Local {
         if let Some(directory) = &command.directory {
             let directory = self.directory.join(directory);
             if !directory.is_dir() {
-                let text = format!("there is no folder `{}`", directory.display());
+                let text = format!("folder not found: `{}`", directory.display());
                 return Err(crate::Error::new(crate::ErrorKind::Usage, text));
             }
             process.current_dir(directory);
@@ -73,11 +74,11 @@ impl Local {
     }
 }
 
-/// Gives a process the environment, and makes it the user's, that an instance is: its own variables, what else is seen
-/// of ours (`None`: all), its user.
+/// Sets the environment and the user of a process: the instance's variables, the inherited variables (`None` inherits
+/// all), and the instance's user.
 ///
 /// # Errors
-/// When a secret of its cannot be had.
+/// If a secret is unavailable.
 pub(super) fn as_instance(
     process: &mut std::process::Command,
     (env, inherit, user): (
@@ -101,14 +102,14 @@ pub(super) fn as_instance(
     Ok(())
 }
 
-/// Starts a process, with the group that it leads.
+/// Starts a process that leads a new process group.
 pub(super) fn start(command: std::process::Command) -> Result<(Child, Group)> {
     let child = process::Spawn::new(command).own_session().start_async()?;
     let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     Ok((child, group))
 }
 
-/// Runs a process to its end, whose exit code is taken as it is.
+/// Runs a program of this host as a command: its exit status is the exit status of the command.
 pub(super) fn run(
     mut command: std::process::Command,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
@@ -149,11 +150,11 @@ impl Transport for Local {
         running(started, stdin, command.timeout.map(Duration::from_millis))
     }
 
-    fn probe(&self, _deadline: Duration) -> Answer<Duration> {
+    fn probe(&self, _timeout: Duration) -> TransportFuture<Duration> {
         let started = Instant::now();
         let answer = self.directory.metadata().map(|_| started.elapsed());
         let instance = format!(
-            "`{}`: cannot use `{}`",
+            "`{}`: failed to open `{}`",
             self.instance,
             self.directory.display()
         );
@@ -164,15 +165,15 @@ impl Transport for Local {
         })
     }
 
-    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()> {
-        let command = own_command(shell::sweep(lease), Some(deadline));
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
+        let command = own_command(shell::sweep(lease), Some(timeout));
         let running = self.exec(&command, "", None);
-        let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
+        let what = sweep_context(&self.instance, lease);
         Box::pin(async move { running.outcome().await?.success(&what).map(drop) })
     }
 }
 
-/// A process group that is killed unless its leader has ended by itself.
+/// A process group that is killed on drop, unless its leader has exited.
 pub(super) struct Group(Option<Pid>);
 
 impl Group {
@@ -187,7 +188,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
-            // Already gone is what we want.
+            // Fails if the group is already gone.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
     }
@@ -233,12 +234,12 @@ async fn follow(
     let last = match (end, error) {
         (Some(status), _) => Event::Exited(exit(status)),
         (None, Some(error)) => Event::Lost(error),
-        (None, None) => Event::Lost(std::io::Error::other("the command's end is unknown").into()),
+        (None, None) => Event::Lost(std::io::Error::other("exit status unknown").into()),
     };
     let _ = events.send(last).await;
 }
 
-/// Waits for the child while it is fed, and passes signals on.
+/// Waits until the child exits, while writing its input and forwarding signals.
 async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
@@ -268,15 +269,15 @@ pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receive
         return;
     };
     while let Some(bytes) = content.recv().await {
-        // A program may end without reading its input.
+        // A program may exit without reading its input.
         if pipe.write_all(&bytes).await.is_err() {
             return;
         }
     }
 }
 
-/// Passes a stream on until it ends or, when the child has ended, until what it wrote is passed on: what
-/// the child left running may keep the pipe open for ever.
+/// Forwards a stream until its end. Once the child has exited, only the bytes in the pipe are forwarded, because a
+/// background process may keep the pipe open.
 async fn pump(
     pipe: Option<impl AsyncRead + AsFd + Unpin>,
     stream: Stream,
@@ -299,7 +300,7 @@ async fn pump(
             return;
         }
     }
-    // No more than a pipe holds was written before the end.
+    // The child's last output is at most the capacity of the pipe.
     let mut left = 1 << 20;
     while left > 0 {
         let Ok(read @ 1..) = rustix::io::read(&pipe, &mut buffer) else {

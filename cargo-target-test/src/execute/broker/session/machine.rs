@@ -17,7 +17,7 @@ use super::super::{
     held::{Held, Reached},
 };
 use crate::{
-    connect::{self, Outcome, Reach, Transport, own_command, shell},
+    connect::{self, CommandOutput, Reach, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     provision::{
         platform::{self, Deployed, Order, Platform},
@@ -227,7 +227,7 @@ async fn run(
     lease: &str,
     line: String,
     limit: Duration,
-) -> Result<Outcome> {
+) -> Result<CommandOutput> {
     transport
         .exec(&own_command(line, Some(limit)), lease, None)
         .outcome()
