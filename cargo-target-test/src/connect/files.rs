@@ -37,21 +37,21 @@ pub async fn put(
     mode: u32,
     content: mpsc::Receiver<Piece>,
 ) -> Result<()> {
-    let place = shell::place(path)?;
+    let paths = shell::upload_paths(path)?;
     let (stdin, receiver) = mpsc::channel(4);
     let program = transport.file_program(&FileAccess::Put { path, mode })?;
     let own = program.is_some();
     let running = match program {
         Some(program) => local::run(program, Some(receiver)),
         None => {
-            let receive = own_command(shell::receive(&place), None);
+            let receive = own_command(shell::receive(&paths), None);
             transport.exec(&receive, lease, Some(receiver))
         }
     };
     let send = send(content, stdin);
     let mut partial = PartialFile {
         transport,
-        discard: (!own).then(|| shell::discard(&place)),
+        discard: (!own).then(|| shell::discard(&paths)),
     };
     let received = match tokio::join!(send, running.outcome()) {
         (_, Err(error)) => Err(error),
@@ -63,8 +63,8 @@ pub async fn put(
         return received;
     }
     let finish = match &received {
-        Ok(()) => shell::install(&place, mode),
-        Err(_) => shell::discard(&place),
+        Ok(()) => shell::install(&paths, mode),
+        Err(_) => shell::discard(&paths),
     };
     let finished = transport
         .exec(&own_command(finish, None), lease, None)

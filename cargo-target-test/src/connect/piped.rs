@@ -280,7 +280,7 @@ impl Follower {
                 return Event::Exited(Exit::Code(code));
             }
         }
-        match self.filter.started() {
+        match self.filter.has_started() {
             true => self
                 .piped
                 .lost("did not report the exit status of the command"),

@@ -18,7 +18,7 @@ mod question;
 
 pub(crate) use file::{
     DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
-    pack, place, receive, set_mode,
+    pack, receive, set_mode, upload_paths,
 };
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
@@ -26,7 +26,7 @@ pub(crate) use machine::{
     BOOT_ID, FACTS, as_root, connect_to, for_login, goes_down, install_packages, invocation,
     listens, login, reboot, remove, set_clock, temporary, unpack,
 };
-pub(crate) use question::{answer, ask, excuse};
+pub(crate) use question::{answer, ask, unknown_reason};
 
 /// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.
 const LONGEST: usize = 32_000;

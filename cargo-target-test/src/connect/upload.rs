@@ -96,7 +96,7 @@ pub(crate) async fn put_folder(
     from: &Path,
     to: &str,
 ) -> Result<()> {
-    let folder = read_folder(from, same::Known::default()).await?;
+    let folder = read_folder(from, same::RemoteFiles::default()).await?;
     send_folder(transport, lease, folder, to, &Moved::default()).await
 }
 
@@ -104,7 +104,7 @@ fn mode_of(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
-async fn read_folder(from: &Path, there: same::Known) -> Result<Folder> {
+async fn read_folder(from: &Path, there: same::RemoteFiles) -> Result<Folder> {
     let from = from.to_owned();
     let read = tokio::task::spawn_blocking(move || Folder::read(&from, &there)).await;
     read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))

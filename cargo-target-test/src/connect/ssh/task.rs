@@ -236,10 +236,10 @@ impl Task {
             .ok()
             .and_then(|exit| exit.exit_signal);
         match signal {
-            Some(signal) if self.filter.started() => {
+            Some(signal) if self.filter.has_started() => {
                 self.end(io, Event::Exited(Exit::Signal(signal)));
             }
-            _ if self.filter.started() => {
+            _ if self.filter.has_started() => {
                 let text = "did not tell how the command ended: its shell was killed, or the server closed \
                      the channel (`ChannelTimeout` in its `sshd_config`)";
                 self.end_lost(io, text);

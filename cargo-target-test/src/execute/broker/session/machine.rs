@@ -45,7 +45,7 @@ pub(super) async fn ask(held: &Held, at: &Reached, question: &Question) -> Resul
         Some(value) => Ok(value),
         None => {
             let words = String::from_utf8_lossy(&outcome.stderr).trim().to_owned();
-            let cause = shell::excuse(&outcome.exit).map_or(words, str::to_owned);
+            let cause = shell::unknown_reason(&outcome.exit).map_or(words, str::to_owned);
             Err(Error::new(ErrorKind::Usage, cause))
         }
     }
