@@ -91,11 +91,11 @@ impl Farm {
     }
 
     /// With times for the impatient.
-    fn quick(&self, name: &str) -> ssh::Ssh {
+    fn quick(&self, name: &str) -> ssh::SshTransport {
         self.silent_for(name, Duration::from_secs(6))
     }
 
-    fn silent_for(&self, name: &str, silence: Duration) -> ssh::Ssh {
+    fn silent_for(&self, name: &str, silence: Duration) -> ssh::SshTransport {
         let limits = ssh::Limits {
             heartbeat: Duration::from_secs(3),
             silence,
@@ -103,7 +103,7 @@ impl Farm {
             answer: Duration::from_secs(2),
             channels: 8,
         };
-        ssh::Ssh::new(name, &self.reach(name), limits)
+        ssh::SshTransport::new(name, &self.reach(name), limits)
     }
 
     fn pid(&self, name: &str) -> u32 {

@@ -37,29 +37,33 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
             env,
             inherit,
             user,
-        } => Arc::new(local::Local {
+        } => Arc::new(local::LocalTransport {
             instance: instance.to_owned(),
             directory: directory.clone(),
             env: env.clone(),
             inherit: inherit.clone(),
             user: *user,
         }),
-        Reach::Ssh(reach) => Arc::new(ssh::Ssh::new(instance, reach, ssh::Limits::default())),
+        Reach::Ssh(reach) => Arc::new(ssh::SshTransport::new(
+            instance,
+            reach,
+            ssh::Limits::default(),
+        )),
         Reach::Container {
             engine,
             container,
             user,
         } => {
-            let call = piped::Call::Container {
+            let exec_program = piped::ExecProgram::Container {
                 engine: engine.clone(),
                 container: container.clone(),
                 user: user.clone(),
             };
-            Arc::new(piped::Piped::new(instance, call))
+            Arc::new(piped::PipedTransport::new(instance, exec_program))
         }
         Reach::Programs(reach) => {
-            let call = piped::Call::Programs(reach.as_ref().clone());
-            Arc::new(piped::Piped::new(instance, call))
+            let exec_program = piped::ExecProgram::Programs(reach.as_ref().clone());
+            Arc::new(piped::PipedTransport::new(instance, exec_program))
         }
     }
 }

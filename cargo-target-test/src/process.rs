@@ -138,7 +138,7 @@ impl Spawn {
     ) -> Result<Finished> {
         let program = self.program();
         let started = Instant::now();
-        let group = Group::spawn(&mut self.command, self.kind);
+        let group = RunningProgram::spawn(&mut self.command, self.kind);
         let mut group = group.map_err(|error| cannot_start(&program, error))?;
         let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
         let mut ended: Option<(ExitStatus, Instant)> = None;
@@ -244,14 +244,14 @@ enum Kind {
 /// A running program and its process group.
 ///
 /// The group is listed in [`running`] until the program is reaped, so that a reused process id is never killed.
-struct Group {
+struct RunningProgram {
     child: Child,
     pid: Pid,
     /// Readable when the program has ended; `None` on old kernels and other systems.
     pidfd: Option<OwnedFd>,
 }
 
-impl Group {
+impl RunningProgram {
     fn spawn(command: &mut Command, kind: Kind) -> io::Result<Self> {
         command
             .stdin(Stdio::piped())
@@ -276,7 +276,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         let mut running = running();
         if running.iter().any(|(pid, _)| *pid == self.pid) {

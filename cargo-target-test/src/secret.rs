@@ -32,23 +32,22 @@ pub use self::{
 pub const SHORTEST: usize = 4;
 
 /// The values that are redacted in this process.
-struct Registered {
+struct Registry {
     secrets: Vec<Secret>,
     redactor: Arc<Redactor>,
 }
 
-static REGISTERED: RwLock<Option<Registered>> = RwLock::new(None);
+static REGISTRY: RwLock<Option<Registry>> = RwLock::new(None);
 
 /// Registers a value: from now on, this process shows `[secret NAME]` in its place.
 pub fn register(name: &str, value: &str) {
-    let has_value =
-        |registered: &Registered| registered.secrets.iter().any(|one| one.value == value);
-    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    let has_value = |registered: &Registry| registered.secrets.iter().any(|one| one.value == value);
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
     if registered.as_ref().is_some_and(has_value) {
         return;
     }
     drop(registered);
-    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    let mut registered = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
     let mut secrets = registered
         .take()
         .map_or_else(Vec::new, |registered| registered.secrets);
@@ -58,12 +57,12 @@ pub fn register(name: &str, value: &str) {
     });
     let pairs = secrets.iter().map(|one| (&*one.name, &*one.value));
     let redactor = Arc::new(Redactor::new(pairs));
-    *registered = Some(Registered { secrets, redactor });
+    *registered = Some(Registry { secrets, redactor });
 }
 
 /// Returns all registered secrets, to be registered by another process that prints text containing them.
 pub fn registered() -> Vec<Secret> {
-    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
     registered
         .as_ref()
         .map_or_else(Vec::new, |registered| registered.secrets.clone())
@@ -90,7 +89,7 @@ pub fn stream() -> RedactedStream {
 }
 
 fn redactor() -> Option<Arc<Redactor>> {
-    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
     let registered = registered.as_ref()?;
     Some(Arc::clone(&registered.redactor))
 }

@@ -76,7 +76,7 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     run.line_with(&["FAIL", "endless_alone[alpha]"])
         .line_with(&[
             "lost the connection to `alpha-0`",
-            "nothing was heard of it for",
+            "no data received for",
         ])
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);

@@ -57,9 +57,7 @@ fn files_and_folders_travel_both_ways() {
             Path::new("deep")
         );
 
-        cp(&at("none"), &text(&back))
-            .code(2)
-            .says("it does not exist");
+        cp(&at("none"), &text(&back)).code(2).says("file not found");
         cp(&local("tree/deep/big file"), &at("none/file"))
             .code(2)
             .says("parent folder not found");

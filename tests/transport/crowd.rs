@@ -51,7 +51,7 @@ fn a_server_that_never_has_room_is_told_from_a_dead_one() {
     let error = block_on(async { lost(&*transport, "true").await });
     let text = error.to_string();
     assert!(
-        text.contains("tries within 1s") && text.contains("`alpha-0`"),
+        text.contains("attempts within 1s") && text.contains("`alpha-0`"),
         "{text}"
     );
     assert!(error.hint().unwrap().contains("`MaxStartups`"), "{error}");
@@ -105,7 +105,7 @@ fn a_command_is_killed_where_no_further_channel_is_to_be_had() {
             let error = finish(running).await.unwrap_err();
             assert_eq!(error.kind(), cargo_target_test::ErrorKind::Timeout);
             assert!(
-                !error.to_string().contains("did not confirm"),
+                !error.to_string().contains("not confirmed"),
                 "{sessions}: {error}"
             );
             eventually("it is gone", || !is_alive(pid)).await;

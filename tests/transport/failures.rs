@@ -7,7 +7,7 @@ use cargo_target_test::ErrorKind;
 use super::*;
 
 /// Said of a connection that is given up after the limit for silence.
-pub(super) const SILENT: &str = "nothing was heard of it for";
+pub(super) const SILENT: &str = "no data received for";
 
 #[test]
 fn a_timeout_kills_the_whole_group() {

@@ -160,7 +160,7 @@ fn a_long_cut_is_told_and_healed() {
     let farm = Farm::new("alpha-0");
     let file = farm.path().join("ran");
     block_on(async {
-        let transport = ssh::Ssh::new(
+        let transport = ssh::SshTransport::new(
             "alpha-0",
             &SshReach {
                 connect_timeout: Some(Duration::from_secs(2)),
@@ -185,7 +185,7 @@ fn a_long_cut_is_told_and_healed() {
 
         let error = lost(&transport, &mark).await;
         assert!(
-            error.chain().contains("cannot connect to `alpha-0`"),
+            error.chain().contains("failed to connect to `alpha-0`"),
             "{error:?}"
         );
         link.is_whole();

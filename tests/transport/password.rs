@@ -82,7 +82,7 @@ fn a_password_that_is_not_taken_or_not_there_is_named() {
     };
     let message = block_on(async { lost(&*ssh(reach.clone()), "true").await }).chain();
     assert!(
-        message.contains("no password from the playbook (none is taken)"),
+        message.contains("no password from the playbook (not accepted by the server)"),
         "{message}"
     );
 

@@ -19,9 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The type of the file at a path of an instance. Symbolic links are followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum What {
+pub(crate) enum PathKind {
     /// There is no file.
-    Nothing,
+    Missing,
     /// A folder, with its permission bits.
     Folder(u32),
     /// Any other file, with its permission bits.
@@ -32,11 +32,11 @@ pub(crate) enum What {
 ///
 /// # Errors
 /// If the instance cannot tell.
-pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<What> {
+pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<PathKind> {
     let command = own_command(shell::look(path)?, None);
     let outcome = transport.exec(&command, lease, None).outcome().await?;
     if outcome.exit == Exit::Code(shell::MISSING) {
-        return Ok(What::Nothing);
+        return Ok(PathKind::Missing);
     }
     let outcome = outcome.success(&format!("failed to list `{path}`"))?;
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
@@ -48,7 +48,7 @@ pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> 
 }
 
 /// Parses a line of `ls -l`: `-rwxr-s--- 1 root ...`.
-fn read(line: &str) -> Option<What> {
+fn read(line: &str) -> Option<PathKind> {
     let letters = line.as_bytes().get(..10)?;
     let mut mode = 0;
     for (at, letter) in letters[1..].iter().enumerate() {
@@ -62,8 +62,8 @@ fn read(line: &str) -> Option<What> {
         };
     }
     Some(match letters[0] {
-        b'd' => What::Folder(mode),
-        _ => What::File(mode),
+        b'd' => PathKind::Folder(mode),
+        _ => PathKind::File(mode),
     })
 }
 
@@ -81,10 +81,10 @@ pub(crate) async fn get(
     moved: &Moved,
 ) -> Result<()> {
     match look(transport, lease, from).await? {
-        What::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
-        What::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
+        PathKind::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
+        PathKind::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
         // Fails with the error for a missing file.
-        What::Nothing => get_file(transport, lease, (from, 0o600), to, moved).await,
+        PathKind::Missing => get_file(transport, lease, (from, 0o600), to, moved).await,
     }
 }
 
@@ -288,14 +288,14 @@ mod tests {
     #[test]
     fn modes_of_ls_are_parsed() {
         let mode = |line| match read(line) {
-            Some(What::File(mode)) => format!("{mode:o}"),
+            Some(PathKind::File(mode)) => format!("{mode:o}"),
             other => format!("{other:?}"),
         };
         assert_eq!(mode("-rw-r--r-- 1 root root 0 Jan 1 x"), "644");
         assert_eq!(mode("-rwsr-xr-t+ 1 root root 0 Jan 1 x"), "5755");
         assert_eq!(mode("-rwxr-S--- 1 root root 0 Jan 1 x"), "2740");
         assert_eq!(mode("----------"), "0");
-        assert_eq!(read("drwxr-xr-t 2 root"), Some(What::Folder(0o1755)));
+        assert_eq!(read("drwxr-xr-t 2 root"), Some(PathKind::Folder(0o1755)));
         assert_eq!(mode(""), "None");
     }
 }

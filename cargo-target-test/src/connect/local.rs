@@ -33,7 +33,7 @@ use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 /// The size of a read, in bytes.
 const CHUNK: usize = 128 << 10;
 
-pub(super) struct Local {
+pub(super) struct LocalTransport {
     pub(super) instance: String,
     pub(super) directory: PathBuf,
     pub(super) env: BTreeMap<String, Bound>,
@@ -42,8 +42,8 @@ pub(super) struct Local {
     pub(super) user: Option<LocalUser>,
 }
 
-impl Local {
-    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
+impl LocalTransport {
+    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, ProcessGroup)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
         as_instance(
@@ -103,9 +103,9 @@ pub(super) fn as_instance(
 }
 
 /// Starts a process that leads a new process group.
-pub(super) fn start(command: std::process::Command) -> Result<(Child, Group)> {
+pub(super) fn start(command: std::process::Command) -> Result<(Child, ProcessGroup)> {
     let child = process::Spawn::new(command).own_session().start_async()?;
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(id as i32)));
     Ok((child, group))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn run(
 }
 
 fn running(
-    started: Result<(Child, Group)>,
+    started: Result<(Child, ProcessGroup)>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     timeout: Option<Duration>,
 ) -> Running {
@@ -139,7 +139,7 @@ fn running(
     }
 }
 
-impl Transport for Local {
+impl Transport for LocalTransport {
     fn exec(
         &self,
         command: &Command,
@@ -174,9 +174,9 @@ impl Transport for Local {
 }
 
 /// A process group that is killed on drop, unless its leader has exited.
-pub(super) struct Group(Option<Pid>);
+pub(super) struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn signal(&self, name: &str) {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
         if let (Some(pid), Some(signal)) = (self.0, number) {
@@ -185,7 +185,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
             // Fails if the group is already gone.
@@ -196,7 +196,7 @@ impl Drop for Group {
 
 async fn follow(
     mut child: Child,
-    mut group: Group,
+    mut group: ProcessGroup,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     Ends { events, signals }: Ends,
     late: Option<(Duration, crate::Error)>,
@@ -243,7 +243,7 @@ async fn follow(
 async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
-    group: &Group,
+    group: &ProcessGroup,
     mut signals: mpsc::UnboundedReceiver<String>,
 ) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);

@@ -38,7 +38,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
-pub(super) enum Call {
+pub(super) enum ExecProgram {
     Container {
         engine: String,
         container: String,
@@ -48,12 +48,12 @@ pub(super) enum Call {
 }
 
 #[derive(Clone)]
-pub(super) struct Piped {
+pub(super) struct PipedTransport {
     instance: String,
-    call: Call,
+    exec_program: ExecProgram,
 }
 
-impl Call {
+impl ExecProgram {
     fn command(&self, line: &str) -> Result<std::process::Command> {
         Ok(match self {
             Self::Container {
@@ -92,14 +92,17 @@ fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Comma
     Ok(command)
 }
 
-impl Piped {
-    pub(super) fn new(instance: &str, call: Call) -> Self {
+impl PipedTransport {
+    pub(super) fn new(instance: &str, exec_program: ExecProgram) -> Self {
         let instance = instance.to_owned();
-        Self { instance, call }
+        Self {
+            instance,
+            exec_program,
+        }
     }
 
-    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::Group)> {
-        let mut command = self.call.command(line)?;
+    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::ProcessGroup)> {
+        let mut command = self.exec_program.command(line)?;
         // Marks the program, so that it is found on this host after its lease was abandoned.
         match lease {
             "" => command.env_remove(env::LEASE),
@@ -139,7 +142,7 @@ impl Piped {
     }
 }
 
-impl Transport for Piped {
+impl Transport for PipedTransport {
     fn exec(
         &self,
         command: &Command,
@@ -165,7 +168,7 @@ impl Transport for Piped {
     }
 
     fn file_program(&self, access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
-        let Call::Programs(reach) = &self.call else {
+        let ExecProgram::Programs(reach) = &self.exec_program else {
             return Ok(None);
         };
         let words = match access {
@@ -203,7 +206,7 @@ impl Transport for Piped {
 
 /// Follows one command.
 struct Follower {
-    piped: Piped,
+    piped: PipedTransport,
     wrapped: shell::Wrapped,
     filter: shell::Filter,
     events: mpsc::Sender<Event>,
@@ -212,7 +215,7 @@ struct Follower {
 impl Follower {
     async fn follow(
         mut self,
-        (mut child, group): (Child, local::Group),
+        (mut child, group): (Child, local::ProcessGroup),
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<String>,

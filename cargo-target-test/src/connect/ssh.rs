@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 /// The SSH transport to one instance.
-pub struct Ssh {
+pub struct SshTransport {
     instance: String,
     reach: SshReach,
     sessions: Arc<Sessions>,
@@ -81,7 +81,7 @@ struct Job {
     _load: Option<Arc<()>>,
 }
 
-impl Ssh {
+impl SshTransport {
     /// Creates a transport that connects when it is first used.
     pub fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Ssh {
             internal: false,
             _load: None,
         };
-        if self.sessions.give(job) {
+        if self.sessions.assign(job) {
             return Ok(running);
         }
         let text = format!("`{}`: failed to start the connection thread", self.instance);
@@ -117,7 +117,7 @@ impl Ssh {
     }
 }
 
-impl Transport for Ssh {
+impl Transport for SshTransport {
     fn exec(
         &self,
         command: &Command,

@@ -14,17 +14,17 @@ use super::{SHORTEST, forms};
 
 /// Replaces a set of values by markers.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<Search>>);
+pub struct Redactor(Option<Arc<Patterns>>);
 
-struct Search {
+struct Patterns {
     automaton: AhoCorasick,
-    /// By the automaton's pattern number.
-    patterns: Vec<Pattern>,
-    /// Bytes of the longest pattern.
+    /// The patterns, by the pattern id of the automaton.
+    patterns: Vec<SecretPattern>,
+    /// The length of the longest pattern, in bytes.
     longest: usize,
 }
 
-struct Pattern {
+struct SecretPattern {
     bytes: Vec<u8>,
     marker: Arc<str>,
 }
@@ -45,7 +45,7 @@ impl Redactor {
         }
         let patterns: Vec<_> = markers
             .into_iter()
-            .map(|(bytes, marker)| Pattern { bytes, marker })
+            .map(|(bytes, marker)| SecretPattern { bytes, marker })
             .collect();
         let longest = patterns.iter().map(|one| one.bytes.len()).max();
         // Building fails only beyond the limits of the automaton, which are larger than any set of secrets.
@@ -53,7 +53,7 @@ impl Redactor {
             .match_kind(MatchKind::LeftmostLongest)
             .build(patterns.iter().map(|one| &one.bytes));
         Self(longest.zip(automaton.ok()).map(|(longest, automaton)| {
-            Arc::new(Search {
+            Arc::new(Patterns {
                 automaton,
                 patterns,
                 longest,
@@ -107,7 +107,7 @@ impl Redactor {
     }
 }
 
-impl Search {
+impl Patterns {
     /// Returns the first position from `at` on where the rest of the bytes is a proper prefix of a pattern; the length
     /// if there is none.
     fn open_end(&self, bytes: &[u8], at: usize) -> usize {
@@ -115,8 +115,9 @@ impl Search {
         (first..bytes.len())
             .find(|&place| {
                 let rest = &bytes[place..];
-                let needs_more =
-                    |one: &Pattern| rest.len() < one.bytes.len() && one.bytes.starts_with(rest);
+                let needs_more = |one: &SecretPattern| {
+                    rest.len() < one.bytes.len() && one.bytes.starts_with(rest)
+                };
                 self.patterns.iter().any(needs_more)
             })
             .unwrap_or(bytes.len())

@@ -105,7 +105,7 @@ impl<'de> de::Visitor<'de> for TextVisitor {
         let reference = match key {
             "env" => Reference::Env(table.next_value::<Variable>()?.0),
             "file" => Reference::File(table.next_value::<FileName>()?.0),
-            _ => Reference::Command(table.next_value::<Words>()?.0),
+            _ => Reference::Command(table.next_value::<CommandWords>()?.0),
         };
         table.next_key_seed(NextKey(Some(key)))?;
         Ok(Text::Secret(reference))
@@ -157,9 +157,9 @@ impl<'de> Deserialize<'de> for FileName {
     }
 }
 
-struct Words(Vec<String>);
+struct CommandWords(Vec<String>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for CommandWords {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let words = Vec::<String>::deserialize(from)?;
         if words.first().is_none_or(|first| first.trim().is_empty()) {
