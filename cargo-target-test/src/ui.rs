@@ -68,7 +68,7 @@ pub fn bytes_out(bytes: &[u8]) {
     try_bytes_out(bytes);
 }
 
-/// As [`bytes_out`]; returns false if standard output is closed.
+/// Writes bytes to standard output like [`bytes_out`]; returns false if standard output is closed.
 pub fn try_bytes_out(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());

@@ -91,7 +91,7 @@ async fn after_cut(farm: &Farm, fate: Fate) -> Result<Option<String>, String> {
     }
 }
 
-/// Wherever the link is cut, a command fails or has its complete result, and never runs twice.
+/// A command whose link is cut fails or has its complete result, and never runs twice.
 #[test]
 fn a_cut_anywhere_never_runs_a_command_twice() {
     const STEPS: usize = 24;

@@ -68,7 +68,7 @@ impl LiveConnection {
         self.prove_within(PROBE_TIMEOUT).await
     }
 
-    /// As [`Self::prove`], with this timeout.
+    /// Probes the instance with this timeout, unless it answered recently.
     pub(crate) async fn prove_within(&self, limit: Duration) -> Result<()> {
         let heard = *self.last();
         if heard.is_none_or(|heard| heard.elapsed() > FRESH) {

@@ -24,7 +24,7 @@ pub(crate) enum PathKind {
     Missing,
     /// A folder, with its permission bits.
     Folder(u32),
-    /// Any other file, with its permission bits.
+    /// A file that is not a folder, with its permission bits.
     File(u32),
 }
 

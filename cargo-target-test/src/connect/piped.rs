@@ -204,7 +204,7 @@ impl Transport for PipedTransport {
     }
 }
 
-/// Follows one command.
+/// The state of one running command.
 struct Follower {
     piped: PipedTransport,
     wrapped: shell::Wrapped,

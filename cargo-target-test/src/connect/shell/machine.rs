@@ -43,7 +43,7 @@ pub(crate) fn as_root(line: &str) -> String {
     )
 }
 
-/// As [`as_root`], with a password for `sudo` in the first line of standard input.
+/// Returns the script of [`as_root`] with a password for `sudo`, the first line of standard input.
 ///
 /// The password is never an argument of a process or the content of a file.
 pub(crate) fn as_root_by_password(line: &str) -> String {

@@ -67,7 +67,7 @@ impl<'a, 'b> Io<'a, 'b> {
         }
     }
 
-    /// As [`Io::classify`], for I/O errors, which do not contain libssh2's error code.
+    /// Classifies an I/O error, which does not contain libssh2's error code.
     pub(super) fn classify_io(
         &mut self,
         error: &std::io::Error,
