@@ -151,7 +151,7 @@ building
 cannot open x
 
 file
-Error: failed to read `/etc/none` on `here-0`: it does not exist
+Error: failed to read `/etc/none` on `here-0`: file not found
 
 foreign
 Error: invalid digit found in string
@@ -168,7 +168,7 @@ text
 Error: the moon is wrong
 
 timeout
-Error: failed to run `echo started; sleep 1000` on `here-0`: it did not end within 300ms and was killed
+Error: failed to run `echo started; sleep 1000` on `here-0`: timed out after 300ms and was killed
 --- stdout
 started
 

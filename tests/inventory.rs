@@ -100,7 +100,7 @@ fn damage_names_the_binary() {
         .expect_err("damaged")
         .chain();
     assert!(
-        error.contains("my-tests") && error.contains("a record is damaged"),
+        error.contains("my-tests") && error.contains("invalid record"),
         "{error}"
     );
     let error = inventory::read(&summary(Path::new("/nonexistent/b")))

@@ -1,4 +1,4 @@
-//! Secrets by reference, end to end: they reach what uses them, and nothing that people or other programs see.
+//! Secrets by reference, end to end: values reach the program that uses them and appear in no output and no file.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -33,7 +33,7 @@ retries = 0
 params = { token = { env = "LAB_TOKEN" } }
 "#;
 
-/// Has the token from its standard input, shows it wherever it can, and makes nothing.
+/// Reads the token from standard input, prints it to all outputs, and creates nothing.
 const DEPLOY: &str = r#"#!/bin/sh
 request=$(cat)
 token=${request#*\"token\":\"}
@@ -79,7 +79,7 @@ fn tool(project: &Project, arguments: &[&str]) -> Tool {
         .env("TMPDIR", project.private("tmp"))
 }
 
-/// Nothing of a value is in what was printed.
+/// Asserts that no value was printed.
 #[track_caller]
 fn prints_none(outcome: Outcome) -> Outcome {
     let forms = [
@@ -92,7 +92,7 @@ fn prints_none(outcome: Outcome) -> Outcome {
     forms.into_iter().fold(outcome, Outcome::never_says)
 }
 
-/// Nor in any file below the folder.
+/// Asserts that no file below the folder contains a value.
 #[track_caller]
 fn wrote_none(path: &Path) {
     if path.is_dir() {
@@ -187,15 +187,15 @@ fn no_value_is_shown_or_written() {
         prints_none(tool(&project, words).run().code(0));
     }
     wrote_none_anywhere(&project);
-    // Without it a program cannot be told what to delete, and the record stays.
+    // The delete program needs the token, so the record stays without it.
     let denied = project.tool(["--delete-targets"]).run().code(69);
-    denied.says("`params.token` of target `made`: the environment variable `LAB_TOKEN` is not set");
+    denied.says("`params.token` of target `made`: environment variable `LAB_TOKEN` is not set");
     prints_none(tool(&project, &["--delete-targets"]).run().code(0));
     wrote_none_anywhere(&project);
 }
 
 #[test]
-fn what_cannot_be_had_is_infra_with_a_hint() {
+fn an_unavailable_secret_is_infra_with_a_hint() {
     let project = Project::new("secrets-missing")
         .test_file("cases", "#[target_test]\nfn runs(target: &Target) -> Result<()> { target.ping()?; Ok(()) }\n")
         .playbook(
@@ -204,8 +204,8 @@ fn what_cannot_be_had_is_infra_with_a_hint() {
              env.PIN.command = [\"sh\", \"-c\", \"echo the store is locked >&2; exit 2\"]\n\n\
              [[targets]]\nname = \"fine\"\nplatform = \"local\"\ncount = 1\nenv.TOKEN = \"plain\"\n",
         );
-    let missing = "`env.TOKEN` of target `here`: the environment variable `LAB_TOKEN` is not set";
-    let hint = "hint: `export LAB_TOKEN=...` where `cargo target-test` runs";
+    let missing = "`env.TOKEN` of target `here`: environment variable `LAB_TOKEN` is not set";
+    let hint = "hint: run `export LAB_TOKEN=...` before `cargo target-test`";
     project
         .run(&["check"])
         .code(0)
@@ -216,10 +216,10 @@ fn what_cannot_be_had_is_infra_with_a_hint() {
     run.says(&format!("infra: here-0 could not be deployed: {missing}"))
         .says(hint)
         .says("`env.PIN` of target `there`: `sh -c echo the store is locked >&2; exit 2` exited with code 2: the store is locked");
-    // As CI has it where a fork has no secrets.
+    // CI sets empty variables in forks, which have no secrets.
     let run = project.tool(["--on", "here"]).env("LAB_TOKEN", "").run();
     run.code(69)
-        .says("the environment variable `LAB_TOKEN` is empty");
+        .says("environment variable `LAB_TOKEN` is empty");
     project
         .tool(["--on", "here"])
         .env("LAB_TOKEN", TOKEN)
@@ -268,7 +268,7 @@ fn a_password_opens_a_machine() {
         .never_says("wrong word");
 }
 
-/// As root, by the target's password or by one of the test's own; what root runs is killed like anything else.
+/// Runs commands as root, with the target's password or with the test's own; root's processes are killed as well.
 const ROOT: &str = include_str!("crates/secrets/root.rs");
 
 #[test]
@@ -316,7 +316,7 @@ fn a_container_has_it_in_its_environment() {
         .playbook(&format!("{}env.TOKEN.env = \"LAB_TOKEN\"\n", engine.target("box")));
     let words = ["--success-output", "immediate", "--keep-targets", "-v"];
     let _kept = Kept(&project);
-    // The second run made nothing, and has to know what the first put there.
+    // The second run reuses the container, whose environment was set by the first run.
     for _ in 0..2 {
         let run = prints_none(project.tool(words).env("LAB_TOKEN", TOKEN).run().code(0));
         run.says("it is [secret LAB_TOKEN]");
@@ -324,7 +324,7 @@ fn a_container_has_it_in_its_environment() {
     }
 }
 
-/// Instances that go with the test, however it ends.
+/// Deletes the instances when the test ends.
 struct Kept<'a>(&'a Project);
 
 impl Drop for Kept<'_> {

@@ -31,10 +31,10 @@ mod login;
 mod lossy;
 mod password;
 
-/// The age of the last sign of life from which on a connection of [`Farm::quick`] counts as idle.
+/// The time without data after which a connection of [`Farm::quick`] is idle.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// SSH servers of one test.
+/// The SSH servers of one test.
 struct Farm {
     dir: tempfile::TempDir,
 }
@@ -90,12 +90,12 @@ impl Farm {
         connect::connect(name, &Reach::Ssh(self.reach(name)))
     }
 
-    /// With times for the impatient.
-    fn quick(&self, name: &str) -> ssh::Ssh {
+    /// Returns a transport with short timeouts.
+    fn quick(&self, name: &str) -> ssh::SshTransport {
         self.silent_for(name, Duration::from_secs(6))
     }
 
-    fn silent_for(&self, name: &str, silence: Duration) -> ssh::Ssh {
+    fn silent_for(&self, name: &str, silence: Duration) -> ssh::SshTransport {
         let limits = ssh::Limits {
             heartbeat: Duration::from_secs(3),
             silence,
@@ -103,7 +103,7 @@ impl Farm {
             answer: Duration::from_secs(2),
             channels: 8,
         };
-        ssh::Ssh::new(name, &self.reach(name), limits)
+        ssh::SshTransport::new(name, &self.reach(name), limits)
     }
 
     fn pid(&self, name: &str) -> u32 {
@@ -111,7 +111,7 @@ impl Farm {
         pid.trim().parse().unwrap()
     }
 
-    /// The processes that serve a server's connections.
+    /// Returns the processes that serve the connections of a server.
     fn sessions(&self, name: &str) -> Vec<u32> {
         let mut all = Vec::new();
         let mut from = vec![self.pid(name)];
@@ -152,7 +152,7 @@ fn is_sshd(pid: u32) -> bool {
 }
 
 fn is_alive(pid: u32) -> bool {
-    // A zombie has closed its files; before that it may still be heard of.
+    // A zombie counts as dead: it has closed its files.
     let status = fs::read_to_string(format!("/proc/{pid}/status"));
     status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
@@ -164,7 +164,7 @@ fn signal(pid: u32, signal: &str) {
         .unwrap();
 }
 
-/// Ends a command that has lost its server.
+/// Kills the process group of a command that has lost its server.
 fn kill_group(pid: u32) {
     Process::new("kill")
         .args(["-KILL", "--", &format!("-{pid}")])
@@ -195,15 +195,15 @@ fn line(line: &str) -> Command {
     }
 }
 
-/// Set for a test that runs itself once more, in a process with another environment.
+/// The variable that is set if a test has started itself again in another environment.
 const INNER: &str = "TRANSPORT_TEST_INNER";
 
-/// What the test that runs this process as its inner one has said.
+/// Returns the word that the outer test passed to [`again`]; `None` in the outer test.
 fn inner() -> Option<String> {
     std::env::var(INNER).ok()
 }
 
-/// Has `program`, which starts what its arguments name, run a test once more, which then finds `word` as [`inner`].
+/// Runs a test again through `program`, which starts its arguments. The inner test gets `word` from [`inner`].
 fn again(mut program: Process, test: &str, word: &str) {
     let output = program
         .arg(std::env::current_exe().unwrap())
@@ -251,7 +251,7 @@ async fn finish(mut running: Running) -> Result<Output, Error> {
     }
     assert!(
         output.exit.is_some(),
-        "the events ended without an end: {output:?}"
+        "the events ended without an exit: {output:?}"
     );
     Ok(output)
 }
@@ -268,7 +268,7 @@ async fn lost(transport: &dyn Transport, command: &str) -> Error {
         .unwrap_err()
 }
 
-/// The first line of output: how a test knows that its command has come so far.
+/// Waits for the first line of output.
 async fn first_line(running: &mut Running) -> String {
     let mut text = String::new();
     while !text.contains('\n') {
@@ -288,7 +288,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Both transports, for what must be the same on both.
+/// Runs a test with the SSH transport and with the local transport.
 async fn on_both<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Transport>, PathBuf) -> F) {
     let farm = Farm::new("alpha-0");
     let folder = tempfile::tempdir().unwrap();
@@ -308,7 +308,7 @@ fn input(pieces: Vec<Vec<u8>>) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// Bytes of all values, of a length that is no round number.
+/// Returns pseudo-random bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let step = |_| {

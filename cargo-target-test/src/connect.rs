@@ -1,7 +1,7 @@
-//! How commands and files reach an instance, whatever the protocol.
+//! Connections to instances: the [`Transport`] trait, its events, and its implementations.
 //!
-//! Owns the seam: [`Transport`] and its events. Must not know leases, cases or clients.
-//! Files travel as commands (`shell`), so a protocol has to offer nothing but commands.
+//! Must not know leases, cases or clients. Files are transferred by commands (`shell`), so a transport only has to run
+//! commands.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ pub(crate) mod upload;
 pub(crate) use connection::LiveConnection;
 pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
 
-/// How many events wait for who reads them, before the command is slowed down.
+/// The number of events that are buffered before the command is slowed down.
 const EVENTS: usize = 16;
 
-/// The way to an instance. Lazy: the first use connects. Called, and used, within a tokio runtime.
+/// Creates the transport to an instance, which connects when it is first used. Requires a tokio runtime.
 pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
     match reach {
         Reach::Local {
@@ -38,44 +38,48 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
             env,
             inherit,
             user,
-        } => Arc::new(local::Local {
+        } => Arc::new(local::LocalTransport {
             instance: instance.to_owned(),
             directory: directory.clone(),
             env: env.clone(),
             inherit: inherit.clone(),
             user: *user,
         }),
-        Reach::Ssh(reach) => Arc::new(ssh::Ssh::new(instance, reach, ssh::Limits::default())),
+        Reach::Ssh(reach) => Arc::new(ssh::SshTransport::new(
+            instance,
+            reach,
+            ssh::Limits::default(),
+        )),
         Reach::Container {
             engine,
             container,
             user,
         } => {
-            let call = piped::Call::Container {
+            let exec_program = piped::ExecProgram::Container {
                 engine: engine.clone(),
                 container: container.clone(),
                 user: user.clone(),
             };
-            Arc::new(piped::Piped::new(instance, call))
+            Arc::new(piped::PipedTransport::new(instance, exec_program))
         }
         Reach::ByPlatform => Arc::new(unreachable::Unreachable {
             instance: instance.to_owned(),
         }),
         Reach::Programs(reach) => {
-            let call = piped::Call::Programs(reach.as_ref().clone());
-            Arc::new(piped::Piped::new(instance, call))
+            let exec_program = piped::ExecProgram::Programs(reach.as_ref().clone());
+            Arc::new(piped::PipedTransport::new(instance, exec_program))
         }
     }
 }
 
-/// A live way to one instance. Cheap to share; dropping the last owner closes it.
+/// A connection to one instance, closed when it is dropped.
 pub trait Transport: Send + Sync {
-    /// Starts a command; its events arrive on the returned handle. Never blocks: connecting,
-    /// queueing and refusals are all told by the events.
+    /// Starts a command and returns a handle that receives its events.
     ///
-    /// `lease` marks everything the command starts (environment variable `TARGET_TEST_LEASE`), so
-    /// that [`Transport::sweep`] finds it. With `stdin` the command reads what is sent there until
-    /// the sender is dropped; otherwise from `/dev/null`.
+    /// Never blocks: failures to connect or to start the command are events as well.
+    ///
+    /// `lease` marks all processes of the command (environment variable `TARGET_TEST_LEASE`) for [`Transport::sweep`].
+    /// The command's standard input is `stdin`, which ends when the sender is dropped, or `/dev/null`.
     fn exec(
         &self,
         command: &Command,
@@ -83,52 +87,53 @@ pub trait Transport: Send + Sync {
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running;
 
-    /// A program of this host that reads or writes a file of the instance, where there is one; else files travel as
+    /// Returns the program of this host that accesses a file of the instance; `None` if files are transferred by
     /// commands.
     ///
     /// # Errors
-    /// When a secret of its cannot be had.
+    /// If a secret is unavailable.
     fn file_program(&self, _access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
         Ok(None)
     }
 
-    /// Looks, for at most this long, whether there is anything that could answer; costs the instance little, so that it
-    /// can be asked while it boots. Success where that cannot be told.
-    fn knock(&self, _patience: Duration) -> Answer<()> {
+    /// Checks, within `timeout`, that a server is reachable, without logging in: cheap enough to poll during a boot.
+    ///
+    /// Succeeds if the transport cannot tell.
+    fn knock(&self, _timeout: Duration) -> TransportFuture<()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Proves that the instance answers, within `deadline`: a round trip on the live connection, or
-    /// a new one where there is none.
-    fn probe(&self, deadline: Duration) -> Answer<Duration>;
+    /// Checks that the instance answers within `timeout`: measures a round trip, connecting first if necessary.
+    fn probe(&self, timeout: Duration) -> TransportFuture<Duration>;
 
-    /// Kills everything on the instance that carries this lease's mark.
-    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()>;
+    /// Kills all processes of the instance that are marked with this lease.
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()>;
 }
 
-/// What is done with a file of an instance.
+/// An access to a file of an instance.
 pub enum FileAccess<'a> {
-    /// Standard input goes to it.
+    /// Writes standard input to the file.
     Put {
-        /// Its absolute path.
+        /// The absolute path.
         path: &'a str,
-        /// Its permission bits.
+        /// The permission bits.
         mode: u32,
     },
-    /// It goes to standard output.
+    /// Writes the file to standard output.
     Get {
-        /// Its absolute path.
+        /// The absolute path.
         path: &'a str,
     },
 }
 
-/// What a transport answers later.
-pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+/// The future returned by the methods of [`Transport`].
+pub type TransportFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// A started command. Dropping it before [`Event::Exited`] kills the command's process group.
 pub struct Running {
-    /// What happens, in order; closed after [`Event::Exited`] or [`Event::Lost`]. Bounded: who
-    /// does not read slows the command down and loses nothing.
+    /// The events, in order; closed after [`Event::Exited`] or [`Event::Lost`].
+    ///
+    /// The channel is bounded: a slow reader slows the command down and loses no event.
     pub events: mpsc::Receiver<Event>,
     signals: mpsc::UnboundedSender<String>,
 }
@@ -141,21 +146,21 @@ pub struct RunningEnd {
     pub signals: mpsc::UnboundedReceiver<String>,
 }
 
-/// What happens to a command.
+/// An event of a command.
 #[derive(Debug)]
 pub enum Event {
-    /// A piece of output.
+    /// A chunk of output.
     Output(Stream, Vec<u8>),
-    /// It ended by itself; all output came before.
+    /// The command exited. All output was sent before.
     Exited(Exit),
-    /// It did not end by itself, or nobody knows: timeout ([`crate::ErrorKind::Timeout`], the process
-    /// group was killed), connection lost or refused ([`crate::ErrorKind::Infra`], the instance named).
+    /// The exit status is unknown. The process group was killed at the timeout ([`crate::ErrorKind::Timeout`]), or the
+    /// connection failed ([`crate::ErrorKind::Infra`]).
     Lost(Error),
 }
 
-/// A command that ended by itself, with everything it printed.
+/// The exit status and the output of a command that exited.
 #[derive(Debug)]
-pub struct Finished {
+pub struct CommandOutput {
     /// Exit code or signal.
     pub exit: Exit,
     /// Standard output.
@@ -164,40 +169,40 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
-impl Finished {
-    /// Fails unless the exit code is 0: `what`, then the command's own standard error.
+impl CommandOutput {
+    /// Fails unless the exit code is 0: `context`, then the command's own standard error.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`].
-    pub fn success(self, what: &str) -> Result<Self> {
-        match self.complaint() {
-            Some(words) => Err(Error::new(ErrorKind::Infra, format!("{what}: {words}"))),
+    pub fn success(self, context: &str) -> Result<Self> {
+        match self.failure() {
+            Some(reason) => Err(Error::new(ErrorKind::Infra, format!("{context}: {reason}"))),
             None => Ok(self),
         }
     }
 
-    /// The same, where the instance works and what was asked of it does not.
+    /// Returns an [`ErrorKind::Usage`] error if the command failed: the instance works, but the request is invalid.
     pub(crate) fn accepted(self) -> Result<Self> {
-        match self.complaint() {
-            Some(words) => Err(Error::new(ErrorKind::Usage, words)),
+        match self.failure() {
+            Some(reason) => Err(Error::new(ErrorKind::Usage, reason)),
             None => Ok(self),
         }
     }
 
-    /// What a command that failed said, or how it ended.
-    fn complaint(&self) -> Option<String> {
-        let words = String::from_utf8_lossy(&self.stderr);
-        match (words.trim(), &self.exit) {
+    /// Returns the standard error or the exit status of a failed command; `None` if the command succeeded.
+    fn failure(&self) -> Option<String> {
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        match (stderr.trim(), &self.exit) {
             (_, Exit::Code(0)) => None,
             ("", Exit::Code(code)) => Some(format!("exit code {code}")),
             ("", Exit::Signal(signal)) => Some(format!("killed by signal {signal}")),
-            (words, _) => Some(words.to_owned()),
+            (stderr, _) => Some(stderr.to_owned()),
         }
     }
 }
 
 impl Running {
-    /// Both ends of a command that a transport starts.
+    /// Creates both ends of a command that a transport starts.
     pub fn new() -> (Self, RunningEnd) {
         let (event, events) = mpsc::channel(EVENTS);
         let (signal, signals) = mpsc::unbounded_channel();
@@ -214,30 +219,31 @@ impl Running {
         )
     }
 
-    /// A command that could not be started.
+    /// Creates a command that failed to start.
     pub(crate) fn lost(error: Error) -> Self {
         let (running, ends) = Self::new();
-        // There is room, and the receiver is here.
+        // Cannot fail: the channel is empty and its receiver exists.
         let _ = ends.events.try_send(Event::Lost(error));
         running
     }
 
-    /// Sends a signal to its process group, by name (`TERM`); after `KILL` its end is told when nothing of the group is
-    /// left.
+    /// Sends a signal to the command's process group, by name (`TERM`).
+    ///
+    /// After `KILL`, the exit event arrives once the group is gone.
     pub fn signal(&self, name: String) {
-        // One that has ended needs none.
+        // Fails if the command has exited.
         let _ = self.signals.send(name);
     }
 
-    /// Waits for the end and keeps the output, which must be small.
-    pub(crate) async fn finished(mut self) -> Result<Finished> {
+    /// Waits until the command exits and collects the output in memory.
+    pub(crate) async fn finished(mut self) -> Result<CommandOutput> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
                 Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
                 Event::Exited(exit) => {
-                    return Ok(Finished {
+                    return Ok(CommandOutput {
                         exit,
                         stdout,
                         stderr,
@@ -246,14 +252,19 @@ impl Running {
                 Event::Lost(error) => return Err(error),
             }
         }
-        Err(Error::new(
-            ErrorKind::Other,
-            "the command's events ended early",
-        ))
+        Err(events_ended())
     }
 }
 
-/// What a command reads: before its own input the password, where it has one.
+/// The error of a command whose events ended without an exit.
+fn events_ended() -> Error {
+    Error::new(
+        ErrorKind::Other,
+        "the events of the command ended before its exit",
+    )
+}
+
+/// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
 pub(crate) fn input(
     command: &Command,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
@@ -266,7 +277,7 @@ pub(crate) fn input(
         return stdin;
     };
     let (send, input) = mpsc::channel(4);
-    // There is room.
+    // Cannot fail: the channel is empty.
     let _ = send.try_send(format!("{}\n", password.0).into_bytes());
     if let Some(mut stdin) = stdin {
         tokio::spawn(async move {
@@ -280,20 +291,25 @@ pub(crate) fn input(
     Some(input)
 }
 
-/// A command of our own, on whatever transport.
-pub(crate) fn own_command(line: String, deadline: Option<Duration>) -> Command {
+/// Creates a command of this tool, which needs no environment, folder or `sudo`.
+pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> Command {
     Command {
         line,
-        timeout: deadline.map(|deadline| deadline.as_millis() as u64),
+        timeout: timeout.map(|timeout| timeout.as_millis() as u64),
         ..Command::default()
     }
 }
 
-/// Names neither instance nor command: whoever asked for it knows them.
+/// The context of an error of [`Transport::sweep`].
+fn sweep_context(instance: &str, lease: &str) -> String {
+    format!("`{instance}`: failed to kill the processes of lease `{lease}`")
+}
+
+/// The error of a command that was killed at its timeout. The caller adds the command and the instance.
 fn timed_out(timeout: Duration) -> Error {
     let after = humantime::format_duration(timeout);
     Error::new(
         ErrorKind::Timeout,
-        format!("it did not end within {after} and was killed"),
+        format!("timed out after {after} and was killed"),
     )
 }

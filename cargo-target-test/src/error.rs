@@ -1,13 +1,13 @@
-//! The engine's one error: what failed, why, what to do, and which exit code that is.
+//! The error type of the engine: its kinds, its exit codes, and its chain of causes.
 //!
-//! Owns the kinds and their exit codes. Must not print; secrets are taken out where a text leaves the process.
+//! Must not print or redact: secrets are redacted where text leaves the process.
 
 use std::fmt;
 
-/// What went wrong, in one of a few kinds.
+/// An error of one of a few kinds.
 ///
-/// The message is a lower-case fragment that completes "failed to ..." or stands alone; causes follow
-/// through [`std::error::Error::source`]. [`Error::hint`] says what the user can do.
+/// The message is a lower-case sentence without a full stop. Causes are available through
+/// [`std::error::Error::source`]; [`Error::hint`] tells the user what to do.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -22,28 +22,28 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The command line is wrong: exit code 2.
+    /// The command line or a request is invalid: exit code 2.
     Usage,
-    /// The playbook is wrong or cannot be read: exit code 78. The message is rendered whole.
+    /// The playbook is invalid or cannot be read: exit code 78. The message is a complete, rendered diagnostic.
     Playbook,
-    /// A target could not be had, reached or deleted: exit code 69.
+    /// A target could not be deployed, reached or deleted: exit code 69.
     Infra,
     /// No instance is what was asked for, which is no failure of any of them: exit code 69.
     Unfit,
-    /// A command on an instance took longer than its timeout: exit code 69.
+    /// A command exceeded its timeout: exit code 69.
     Timeout,
-    /// The pool cannot be used (damaged, newer, on a network file system, read-only): exit code 73.
+    /// The pool is unusable (damaged, of a newer version, on a network file system, or read-only): exit code 73.
     Pool,
-    /// cargo-nextest is missing, too old, or said something unexpected: exit code 70.
+    /// cargo-nextest is missing, too old, or printed unexpected output: exit code 70.
     Nextest,
-    /// The build failed; the exit code is nextest's own, 101.
+    /// The build failed: exit code 101, as in nextest.
     Build,
-    /// Anything else, an operating system's refusal for instance: exit code 70.
+    /// Any other failure, for example of a system call: exit code 70.
     Other,
 }
 
 impl ErrorKind {
-    /// The process exit code for this kind.
+    /// Returns the process exit code for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
@@ -56,11 +56,11 @@ impl ErrorKind {
     }
 }
 
-/// The engine's result.
+/// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of this kind with this message.
+    /// Creates an error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -71,14 +71,14 @@ impl Error {
         }))
     }
 
-    /// Adds what the user can do.
+    /// Sets the hint: what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Adds the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -88,29 +88,29 @@ impl Error {
         self
     }
 
-    /// Replaces the kind's exit code, by another program's for instance.
+    /// Overrides the exit code of the kind, for example with the exit code of another program.
     #[must_use]
     pub fn with_exit_code(mut self, code: i32) -> Self {
         self.0.exit_code = u8::try_from(code).ok();
         self
     }
 
-    /// The process exit code.
+    /// Returns the process exit code.
     pub fn exit_code(&self) -> u8 {
         self.0.exit_code.unwrap_or_else(|| self.0.kind.exit_code())
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What the user can do, where there is something.
+    /// Returns the hint, if any.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// The message and all causes, joined by `: `.
+    /// Returns the message and all causes, joined by `: `.
     pub fn chain(&self) -> String {
         let mut text = self.0.message.clone();
         let mut cause = std::error::Error::source(self);
@@ -123,7 +123,9 @@ impl Error {
     }
 }
 
-/// Returns a cause on one line: the first line, and after a colon the last one, which usually says why a program failed.
+/// Shortens a cause to one line: its first line and, if that ends in a colon, its last line.
+///
+/// The last line of a program's output usually is the reason of its failure.
 #[must_use]
 pub(crate) fn one_line(cause: &str) -> String {
     let mut lines = cause.lines().filter(|line| !line.trim().is_empty());

@@ -1,13 +1,12 @@
-//! Named steps at which a test can have this process die as by `kill -9`.
+//! Named points at which a test can make this process kill itself with `SIGKILL`.
 //!
-//! Owns the list. A point stands between two durable steps; `tests/faults.rs` walks all of them.
-//! Release builds do not look.
+//! Each point is between two durable steps. `tests/faults.rs` covers all of them; release builds ignore them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use target_fixtures::env;
 
-/// All points, in the order a run meets them.
+/// All failpoints, in the order in which a run reaches them.
 pub const POINTS: &[&str] = &[
     "pool-opened",
     "pool-written-not-renamed",
@@ -29,10 +28,10 @@ pub const POINTS: &[&str] = &[
     "record-gone",
 ];
 
-/// How often the wanted point was met.
-static MET: AtomicUsize = AtomicUsize::new(0);
+/// Number of times the requested failpoint was reached.
+static REACHED: AtomicUsize = AtomicUsize::new(0);
 
-/// Dies here where the environment says so: `record-ready` the first time, `record-ready#3` the third.
+/// Kills this process if the environment requests it: `record-ready` on the first call, `record-ready#3` on the third.
 pub(crate) fn point(name: &str) {
     debug_assert!(POINTS.contains(&name), "`{name}` is not in POINTS");
     if cfg!(debug_assertions) && std::env::var(env::FAULT).is_ok_and(|wanted| is_due(name, &wanted))
@@ -44,5 +43,5 @@ pub(crate) fn point(name: &str) {
 
 fn is_due(name: &str, wanted: &str) -> bool {
     let (point, time) = wanted.split_once('#').unwrap_or((wanted, "1"));
-    point == name && MET.fetch_add(1, Ordering::Relaxed) + 1 == time.parse().unwrap_or(1)
+    point == name && REACHED.fetch_add(1, Ordering::Relaxed) + 1 == time.parse().unwrap_or(1)
 }

@@ -1,7 +1,6 @@
-//! The inventory: which tests exist, and what each declares.
+//! The inventory: joins nextest's list of tests with the metadata in the test binaries.
 //!
-//! Owns joining nextest's list with what the test binaries carry. Must not run anything, nor know
-//! targets: what a declaration means for a run is the plan's affair.
+//! Must not run programs or know targets: the plan interprets the declarations.
 
 mod effective;
 mod section;
@@ -34,42 +33,41 @@ pub struct Inventory {
 /// One test binary.
 #[derive(Clone, Debug)]
 pub struct Binary {
-    /// nextest's id: `hello`, `hello::net`, `hello::bin/tool`.
+    /// The binary id of nextest: `hello`, `hello::net`, `hello::bin/tool`.
     pub id: String,
-    /// Cargo's name of the target that it was built from: `hello`, `net`.
+    /// The name of the Cargo target: `hello`, `net`.
     pub name: String,
-    /// nextest's kind: `lib`, `test`, `bin`, `proc-macro`, ...
+    /// The binary kind of nextest: `lib`, `test`, `bin`, `proc-macro`, ...
     pub kind: String,
-    /// Cargo's id of the package.
+    /// The package id of Cargo.
     pub package_id: String,
-    /// The file, absolute.
+    /// The absolute path.
     pub path: Utf8PathBuf,
-    /// The folder its tests run in.
+    /// The working directory of the tests.
     pub cwd: Utf8PathBuf,
-    /// Built for the host, whatever the target: a proc-macro crate's tests.
+    /// True if the binary is built for the host even in a cross build, for example the tests of a proc-macro crate.
     pub host: bool,
 }
 
 /// One test, as Cargo lists it.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// Its binary: an index into [`Inventory::binaries`].
+    /// The index of the test's binary in [`Inventory::binaries`].
     pub binary: usize,
-    /// Its name within the binary: `net::smoke`.
+    /// The name within the binary: `net::smoke`.
     pub name: String,
-    /// Whether it is `#[ignore]`d.
+    /// True if the test has `#[ignore]`.
     pub ignored: bool,
-    /// Whether it has `#[target_test]`.
+    /// True if the test has `#[target_test]`.
     pub attribute: bool,
-    /// What it declares, defaults of its modules included; `None`: nothing.
+    /// The declarations of the test, merged with the defaults of its modules; `None` without `#[target_test]`.
     pub metadata: Option<Metadata>,
 }
 
-/// Joins nextest's list with the metadata in its binaries. Every listed test is taken, whether or not
-/// nextest's filters match it.
+/// Joins nextest's list with the metadata in the test binaries, including tests that nextest's filters exclude.
 ///
 /// # Errors
-/// When a binary cannot be read or carries a damaged record; the binary is named.
+/// If a binary cannot be read or contains a damaged record.
 pub fn read(summary: &TestListSummary) -> Result<Inventory> {
     let suites: Vec<_> = summary.rust_suites.values().collect();
     let records = in_parallel(&suites, |suite| {
@@ -85,23 +83,23 @@ pub fn read(summary: &TestListSummary) -> Result<Inventory> {
     Ok(inventory)
 }
 
-/// What a test binary carries, in the order of its link section; empty where it carries nothing.
+/// Reads the metadata records of a test binary, in the order of its link section.
 ///
 /// # Errors
-/// When the file cannot be read or a record is damaged; the file is named.
+/// If the file cannot be read or a record is damaged.
 pub fn metadata_of(binary: &Path) -> Result<Vec<Record>> {
     section::read(binary).map_err(|failure| {
         let message = format!(
-            "cannot read the test metadata of `{}`: {failure}",
+            "failed to read the test metadata of `{}`: {failure}",
             binary.display()
         );
         Error::new(ErrorKind::Other, message).with_hint(
-            "build the tests again; are `target-fixtures` and `cargo-target-test` of one version?",
+            "use the same version of `target-fixtures` and `cargo-target-test`, and rebuild the tests",
         )
     })
 }
 
-/// The crate that a record's path starts with, for a binary of this name.
+/// Returns the crate name at the start of the record paths of the binary with this name.
 pub fn crate_name(binary_name: &str) -> String {
     binary_name.replace('-', "_")
 }
@@ -135,7 +133,7 @@ impl Inventory {
     }
 }
 
-/// Maps in parallel on as many threads as there are cores; results in the order of the items.
+/// Maps items on one thread per core and returns the results in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], map: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let (next, map) = (AtomicUsize::new(0), &map);

@@ -1,17 +1,17 @@
-//! The engine of `cargo target-test`, for people who write their own.
+//! The engine of `cargo target-test`, as a library for other test tools.
 //!
-//! Owns the list of rooms. The command is this library with a command line: `commands::run` is the whole
-//! story in one function, and every step of it can be taken alone.
+//! The command is this library with a command line. `commands::run` shows a complete run in one function; each of its
+//! steps can be used separately.
 //!
-//! Data flows one way, and a room uses only the rooms before it:
+//! Data flows one way, and a module uses only the modules above it in this table:
 //!
-//! | room | takes | gives |
+//! | module | input | output |
 //! |---|---|---|
 //! | [`case`] | | [`CaseInfo`](case::CaseInfo), reasons, verdicts and exit codes; no I/O |
-//! | [`run_event`] | | [`RunEvent`](run_event::RunEvent): what happens in a run, as data; no I/O |
-//! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): targets as they are meant |
-//! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and what they declare |
-//! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
+//! | [`run_event`] | | [`RunEvent`](run_event::RunEvent): the events of a run, as data; no I/O |
+//! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): the resolved targets |
+//! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and their declarations |
+//! | [`plan`] | playbook and inventory | [`Plan`](plan::Plan): cases, and a reason for each excluded pair; no I/O |
 //! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
 //! | [`provision`] | a [`Request`](provision::Request) for machines | a [`Lease`](provision::Lease) of them, from a [`Pool`](provision::pool::Pool) on disk |
 //! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
@@ -50,9 +50,9 @@
 //! # Ok::<(), cargo_target_test::Error>(())
 //! ```
 //!
-//! Executor, aggregator and orchestrator are no traits yet: until a second implementation of one shows what they
-//! must have in common, they are [`execute::session`], [`aggregate`] and [`commands::run`]. Before 1.0 the library
-//! changes with the command, whose words, exit codes and JSON are what is kept stable.
+//! Executor, aggregator and orchestrator are not traits yet; see [`execute::session`], [`aggregate`] and
+//! [`commands::run`]. Before 1.0 the library may change in any release. The flags, exit codes and JSON output of the
+//! command are stable.
 
 pub mod aggregate;
 pub mod case;

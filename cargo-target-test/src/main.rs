@@ -1,4 +1,4 @@
-//! `cargo target-test`.
+//! The `cargo target-test` binary.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! The one place that starts processes.
+//! Starts processes, writes their input, collects their output, waits for them and kills them.
 //!
-//! Owns how programs are started, fed, waited for and killed. Must not know what they are for.
+//! No other file starts processes. Must not know what a program is used for.
 
 mod marked;
 mod pump;
@@ -29,32 +29,32 @@ pub use self::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long the pipes of an ended program may be quiet before what still holds them is left alone.
+/// After the program's exit, its pipes are read until they were idle for this time: a background process may hold them.
 const QUIET: Duration = Duration::from_millis(200);
-/// How long they are read at most, whatever still writes.
+/// The maximum time for which the pipes are read after the program's exit.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// A program to start; the caller adds arguments.
+/// Creates a command for a program, without arguments.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
-/// What a finished program left.
+/// The exit status and the output of a finished program.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// The standard output.
     pub stdout: Vec<u8>,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: Vec<u8>,
     /// True if a background process still holds the output pipe; its next write gets SIGPIPE.
     pub held: bool,
 }
 
-/// A program about to be started: the one builder of processes.
+/// The builder of processes.
 ///
-/// `start` and `start_async` leave the standard streams to the caller; `run` feeds the program and collects its output.
+/// `start` and `start_async` leave the standard streams to the caller. `run` writes the input and collects the output.
 #[must_use]
 pub struct Spawn {
     command: Command,
@@ -62,7 +62,7 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// Prepares a command; nothing is started yet.
+    /// Creates a builder for a command.
     pub fn new(command: Command) -> Self {
         Self {
             command,
@@ -70,82 +70,85 @@ impl Spawn {
         }
     }
 
-    /// Starts the program in a session (and process group) of its own: no Ctrl-C of the terminal reaches it.
+    /// Starts the program in a new session and process group, so that a Ctrl-C in the terminal does not reach it.
     pub fn own_session(mut self) -> Self {
         set_session(&mut self.command);
         self
     }
 
-    /// Has the kernel kill the program when the thread that starts it ends, so that thread must outlast the program.
+    /// Makes the kernel kill the program when the thread that starts the program ends.
+    ///
+    /// That thread must therefore outlive the program.
     pub fn dies_with_parent(mut self) -> Self {
         die_with_parent(&mut self.command);
         self
     }
 
-    /// Marks a user's program, which may take long: [`kill_scripts`] ends it.
+    /// Marks the program as a user's script, which [`kill_scripts`] kills.
     pub fn script(mut self) -> Self {
         self.kind = Kind::Script;
         self
     }
 
-    /// Starts the program; the caller waits for it.
+    /// Starts the program; the caller waits for its exit.
     ///
     /// # Errors
-    /// When it cannot be started (the program named).
+    /// If the program cannot be started.
     pub fn start(mut self) -> Result<Child> {
         let program = self.program();
         let started = self.command.spawn();
         started.map_err(|error| cannot_start(&program, error))
     }
 
-    /// Starts the program for a tokio runtime to wait for.
+    /// Starts the program as a tokio child.
     ///
     /// # Errors
-    /// When it cannot be started (the program named), or outside a runtime.
+    /// If the program cannot be started, or outside a tokio runtime.
     pub fn start_async(self) -> Result<tokio::process::Child> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let program = self.program();
-        // Dropped with this function: it would keep the streams open that it passes on.
+        // Dropped at the end of this function: the command keeps its ends of the child's streams open.
         let mut command = tokio::process::Command::from(self.command);
         let started = command.spawn();
         started.map_err(|error| cannot_start(&program, error))
     }
 
-    /// Runs the program to its end in this session and collects both outputs.
+    /// Runs the program in this session until it exits and collects its output.
     ///
     /// # Errors
-    /// When it cannot be started (the program named).
+    /// If the program cannot be started.
     pub fn output(mut self) -> Result<std::process::Output> {
         let program = self.program();
         let output = self.command.output();
         output.map_err(|error| cannot_start(&program, error))
     }
 
-    /// Runs the program in a session of its own, with `input` on its standard input, to its end or to the deadline, when
-    /// its whole process group is killed. `on_stderr` gets each line of standard error as it comes, without its newline.
-    /// Background processes of the program are not waited for.
+    /// Runs the program in a new session until it exits, with `input` on its standard input.
+    ///
+    /// `on_stderr` is called with each line of standard error as it arrives, without its newline. The function does not
+    /// wait for background processes of the program. The process group is killed after `timeout`.
     ///
     /// # Errors
-    /// When it cannot be started (the program named), or ([`ErrorKind::Timeout`]) at the deadline.
+    /// If the program cannot be started; [`ErrorKind::Timeout`] after the timeout.
     pub fn run(
         mut self,
         input: &[u8],
-        deadline: Duration,
+        timeout: Duration,
         on_stderr: &dyn Fn(&str),
     ) -> Result<Finished> {
         let program = self.program();
         let started = Instant::now();
-        let group = Group::spawn(&mut self.command, self.kind);
+        let group = RunningProgram::spawn(&mut self.command, self.kind);
         let mut group = group.map_err(|error| cannot_start(&program, error))?;
         let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
         let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
             let left = match ended {
-                Some(_) if pump.closed() => break,
+                Some(_) if pump.is_closed() => break,
                 Some((_, at)) => QUIET
                     .saturating_sub(pump.last().max(at).elapsed())
                     .min(DRAIN.saturating_sub(at.elapsed())),
-                None => deadline.saturating_sub(started.elapsed()),
+                None => timeout.saturating_sub(started.elapsed()),
             };
             if left.is_zero() {
                 break;
@@ -159,11 +162,11 @@ impl Spawn {
             }
         }
         let Some((status, _)) = ended else {
-            let limit = humantime::format_duration(deadline);
-            let message = format!("`{program}` did not end within {limit}");
+            let limit = humantime::format_duration(timeout);
+            let message = format!("`{program}` timed out after {limit}");
             return Err(Error::new(ErrorKind::Timeout, message));
         };
-        let held = !pump.closed();
+        let held = !pump.is_closed();
         let (stdout, stderr) = pump.finish();
         Ok(Finished {
             status,
@@ -178,22 +181,23 @@ impl Spawn {
     }
 }
 
-/// Whether there is a terminal from which we, or what we start, may be stopped.
+/// True if this process has a controlling terminal, from which it and its children can be stopped.
 pub fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
 
-/// How a program ended, in words: `exited with code 3`, `was killed by signal 9`.
+/// Describes an exit status: `exited with code 3`, `was killed by signal 9`.
 pub fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
+        (None, None) => "ended with an unknown status".to_owned(),
     }
 }
 
-/// Kills the process group of every program that [`Spawn::script`] marked and [`Spawn::run`] waits for;
-/// their callers see them killed by signal 9.
+/// Kills the process group of every script ([`Spawn::script`]) that [`Spawn::run`] is waiting for.
+///
+/// The callers of [`Spawn::run`] get an exit status of signal 9.
 pub fn kill_scripts() {
     for (pid, _) in running().iter().filter(|(_, kind)| *kind == Kind::Script) {
         kill_group(*pid);
@@ -202,7 +206,7 @@ pub fn kill_scripts() {
 
 #[expect(unsafe_code, reason = "setsid must run between fork and exec")]
 fn set_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    // SAFETY: setsid is async-signal-safe and accesses no memory.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
@@ -214,12 +218,12 @@ fn set_session(command: &mut Command) {
 #[expect(unsafe_code, reason = "prctl must run between fork and exec")]
 fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
-    // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
+    // SAFETY: prctl and getppid are async-signal-safe and access no memory.
     unsafe {
         command.pre_exec(move || {
             #[cfg(target_os = "linux")]
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // A parent that died before the line above sends no signal any more.
+            // No signal is sent if the parent died before the line above.
             if rustix::process::getppid() != Some(parent) {
                 return Err(rustix::io::Errno::CANCELED.into());
             }
@@ -228,25 +232,26 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Whose program runs.
+/// The kind of a program.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// One of ours: short.
+    /// A short helper program of this tool.
     Ours,
-    /// A user's: it may take as long as it likes.
+    /// A program of the user, which may run for any time.
     Script,
 }
 
-/// A running program with its process group; listed in [`running`] until it is reaped, so that
-/// nobody ever kills a group whose number belongs to somebody else.
-struct Group {
+/// A running program and its process group.
+///
+/// The group is listed in [`running`] until the program is reaped, so that a reused process id is never killed.
+struct RunningProgram {
     child: Child,
     pid: Pid,
-    /// Readable when the program has ended; absent on old kernels and other systems.
+    /// Readable when the program has ended; `None` on old kernels and other systems.
     pidfd: Option<OwnedFd>,
 }
 
-impl Group {
+impl RunningProgram {
     fn spawn(command: &mut Command, kind: Kind) -> io::Result<Self> {
         command
             .stdin(Stdio::piped())
@@ -271,7 +276,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         let mut running = running();
         if running.iter().any(|(pid, _)| *pid == self.pid) {
@@ -305,9 +310,9 @@ fn pidfd(_pid: Pid) -> Option<OwnedFd> {
 fn cannot_start(program: &str, error: io::Error) -> Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let failed =
-        Error::new(ErrorKind::Other, format!("cannot start `{program}`")).with_source(error);
+        Error::new(ErrorKind::Other, format!("failed to start `{program}`")).with_source(error);
     if missing {
-        failed.with_hint(format!("is `{program}` installed and in PATH?"))
+        failed.with_hint(format!("check that `{program}` is installed and in PATH"))
     } else {
         failed
     }

@@ -1,10 +1,10 @@
-//! Secrets: values that a playbook names and does not contain.
+//! Secrets: values that a playbook refers to and does not contain.
 //!
-//! Owns how they are written ([`Text`]), looked up ([`Bound`]), and taken out of everything that this process prints,
-//! records or sends ([`redacted`], [`Stream`]). Must not know who needs them: that is platforms and transports.
+//! Owns their syntax ([`Text`]), their lookup ([`Bound`]), and their redaction from everything that this process
+//! prints, records or sends ([`redacted`], [`RedactedStream`]). Must not know platforms or transports.
 //!
-//! A value is looked up when it is used, in the process that uses it, and is known to its redactor from then on. What
-//! is shorter than [`SHORTEST`] bytes is not redacted: it would be found everywhere.
+//! A value is looked up when it is used, by the process that uses it, and is redacted from then on. Values shorter than
+//! [`SHORTEST`] bytes are not redacted: they would match unrelated text.
 
 mod bound;
 mod forms;
@@ -23,50 +23,52 @@ use target_fixtures::wire::Secret;
 pub use self::{
     bound::{Bound, Lookup},
     json::{Bind, filled, in_json, redact_strings},
-    look_up::PATIENCE,
-    redact::{Redactor, Stream},
+    look_up::TIMEOUT,
+    redact::{RedactedStream, Redactor},
     text::{KEYS, Reference, Text},
 };
 
-/// The fewest bytes of a value that is redacted.
+/// The minimum length of a redacted value, in bytes.
 pub const SHORTEST: usize = 4;
 
-/// What this process has looked up, or was told by the one that did.
-struct Known {
+/// The values that are redacted in this process.
+struct Registry {
     secrets: Vec<Secret>,
     redactor: Arc<Redactor>,
 }
 
-static KNOWN: RwLock<Option<Known>> = RwLock::new(None);
+static REGISTRY: RwLock<Option<Registry>> = RwLock::new(None);
 
-/// Has the value be redacted from now on, wherever this process shows something. `name` is shown in its place.
+/// Registers a value: from now on, this process shows `[secret NAME]` in its place.
 pub fn register(name: &str, value: &str) {
-    let is_known = |known: &Known| known.secrets.iter().any(|one| one.value == value);
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-    if known.as_ref().is_some_and(is_known) {
+    let has_value = |registered: &Registry| registered.secrets.iter().any(|one| one.value == value);
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    if registered.as_ref().is_some_and(has_value) {
         return;
     }
-    drop(known);
-    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-    let mut secrets = known.take().map_or_else(Vec::new, |known| known.secrets);
+    drop(registered);
+    let mut registered = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
+    let mut secrets = registered
+        .take()
+        .map_or_else(Vec::new, |registered| registered.secrets);
     secrets.push(Secret {
         name: name.to_owned(),
         value: value.to_owned(),
     });
     let pairs = secrets.iter().map(|one| (&*one.name, &*one.value));
     let redactor = Arc::new(Redactor::new(pairs));
-    *known = Some(Known { secrets, redactor });
+    *registered = Some(Registry { secrets, redactor });
 }
 
-/// All that was registered: for a process that shows what they may be in.
-pub fn known() -> Vec<Secret> {
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-    known
+/// Returns all registered secrets, to be registered by another process that prints text containing them.
+pub fn registered() -> Vec<Secret> {
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    registered
         .as_ref()
-        .map_or_else(Vec::new, |known| known.secrets.clone())
+        .map_or_else(Vec::new, |registered| registered.secrets.clone())
 }
 
-/// The text with `[secret NAME]` for every value that was registered.
+/// Returns the text with `[secret NAME]` in place of every registered value.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     match redactor() {
         Some(redactor) => redactor.text(text),
@@ -74,19 +76,20 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same in place.
+/// Replaces every registered value in the text by `[secret NAME]`.
 pub fn redact(text: &mut String) {
     if let Cow::Owned(redacted) = redacted(text) {
         *text = redacted;
     }
 }
 
-/// A stream of bytes without the values that are registered by now.
-pub fn stream() -> Stream {
-    Stream::new(redactor().unwrap_or_default())
+/// Creates a byte stream that redacts the values registered so far.
+pub fn stream() -> RedactedStream {
+    RedactedStream::new(redactor().unwrap_or_default())
 }
 
 fn redactor() -> Option<Arc<Redactor>> {
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-    known.as_ref().map(|known| Arc::clone(&known.redactor))
+    let registered = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    let registered = registered.as_ref()?;
+    Some(Arc::clone(&registered.redactor))
 }

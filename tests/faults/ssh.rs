@@ -74,10 +74,7 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     tree(&remote, "KILL");
     let run = run.code(69);
     run.line_with(&["FAIL", "endless_alone[alpha]"])
-        .line_with(&[
-            "lost the connection to `alpha-0`",
-            "nothing was heard of it for",
-        ])
+        .line_with(&["lost the connection to `alpha-0`", "no data received for"])
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);
     assert!(lab.path("quick-alpha-1").exists());

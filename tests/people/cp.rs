@@ -57,12 +57,10 @@ fn files_and_folders_travel_both_ways() {
             Path::new("deep")
         );
 
-        cp(&at("none"), &text(&back))
-            .code(2)
-            .says("it does not exist");
+        cp(&at("none"), &text(&back)).code(2).says("file not found");
         cp(&local("tree/deep/big file"), &at("none/file"))
             .code(2)
-            .says("its folder does not exist");
+            .says("parent folder not found");
         let names = fs::read_dir(&back).expect("a folder").count();
         assert_eq!(names, 3, "nothing is half written");
     }
@@ -72,6 +70,6 @@ fn files_and_folders_travel_both_ways() {
     cp(&text(&tree), "here-0:relative").says("`here-0:relative` is no absolute path");
     cp("no such file", "here-0:/tmp").says("cannot copy `no such file`: No such file");
     cp(&text(&tree), "heer-0:/tmp").says("did you mean `here-0`?");
-    cp("here-0:/etc/passwd", &text(&world.path("none/passwd"))).says("cannot write");
+    cp("here-0:/etc/passwd", &text(&world.path("none/passwd"))).says("failed to write");
     world.run(&["--delete-targets"]).code(0);
 }

@@ -20,7 +20,7 @@ fn words_lines_streams_and_codes() {
         exec(&["--", "sh", "-c", "exit 255"]).code(255);
         exec(&["--timeout", "200ms", "--", "sleep", "1000"])
             .code(124)
-            .says("did not end within 200ms");
+            .says("timed out after 200ms");
         // Every byte there is, both ways, and a command that reads nothing.
         let tool = "\"$TARGET_TEST_TOOL\" exec";
         let bytes = "awk 'BEGIN { for (i = 0; i < 256; i++) printf \"%c\", i }' | head -c 100000";

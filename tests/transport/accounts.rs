@@ -1,4 +1,4 @@
-//! Accounts as people have them: start-up files that print, other login shells, no file transfer, a wrong clock.
+//! Unusual accounts: start-up files that print, other login shells, no file transfer, a wrong clock.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,7 +9,7 @@ use cargo_target_test::connect::files::{self, Piece};
 
 use super::*;
 
-/// A farm whose accounts pass every command through `line`; false where that program is missing.
+/// Creates a farm that passes every command through `line`; `None` if the program is missing.
 fn through(program: &str, line: &str) -> Option<Farm> {
     let found = Process::new("sh")
         .args(["-c", &format!("command -v {program}")])
@@ -23,7 +23,7 @@ fn through(program: &str, line: &str) -> Option<Farm> {
     Some(Farm::with("alpha-0", &format!("ForceCommand {line}")))
 }
 
-/// Everything that a test does with a machine.
+/// Runs commands, transfers files, kills and sweeps.
 async fn works(farm: &Farm, what: &str) {
     let transport = farm.transport("alpha-0");
     let odd = "it's \"q\" $HOME `x` \\ ! # * ~ ; | ü\nsecond";
@@ -69,11 +69,11 @@ async fn works(farm: &Farm, what: &str) {
     assert!(!is_alive(pid), "{what}");
 }
 
-/// sshd's bash reads `.bashrc` also for a command, and this one says a lot on both streams.
+/// bash reads `.bashrc` for commands of sshd, and this `.bashrc` prints to both streams.
 #[test]
 fn start_up_files_that_print() {
     let line = r#"SHLVL=0 exec bash -c "$SSH_ORIGINAL_COMMAND""#;
-    // And a banner before the login.
+    // The server also sends a banner before the login.
     let line = format!("{line}\nBanner /etc/passwd");
     let Some(farm) = through("bash", &line) else {
         return;
@@ -110,10 +110,10 @@ fn servers_without_file_transfer() {
     block_on(works(&farm, "without sftp"));
 }
 
-/// A wrong clock, which several programs share. What keeps it must end by itself, or leaves a semaphore.
+/// A wrong clock that several programs share. The keeper must not be killed: it would leave a semaphore.
 struct Clock {
     keeper: Child,
-    /// Assignments of variables.
+    /// The assignments of environment variables.
     set: String,
 }
 
@@ -143,7 +143,7 @@ impl Drop for Clock {
     }
 }
 
-/// Nothing asks a target what time it is: years off, into the past or the future, change nothing.
+/// No feature depends on the clock of the target.
 #[test]
 fn clocks_that_are_wrong() {
     for offset in ["-20y", "+20y"] {
@@ -187,7 +187,7 @@ fn clocks_that_are_wrong() {
     }
 }
 
-/// It stays, the leader of the command's process group, and shows nothing of it: the command is killed all the same.
+/// A program that leads the process group, and does not have the nonce in its arguments, does not prevent the kill.
 #[test]
 fn programs_between_the_login_shell_and_a_command() {
     let line = r#"sh -c 'sh -c "$SSH_ORIGINAL_COMMAND"; exit $?'"#;

@@ -1,12 +1,12 @@
-//! What OpenSSH's own configuration says of a host: aliases, matches, files of files, jumps, agents, addresses.
+//! The OpenSSH configuration of a host: aliases, matches, included files, jump hosts, agents, addresses.
 //!
-//! `ssh` reads the configuration of whoever runs it, so a test runs itself with an `ssh` that reads the test's.
+//! `ssh` reads the user's configuration, so a test runs itself again with an `ssh` that reads the test's configuration.
 
 use std::process::{Child, Stdio};
 
 use super::*;
 
-/// Runs a test once more, its `ssh` reading `config` after that of the farm's own servers.
+/// Runs a test again with an `ssh` that reads `config` and the configuration of the farm.
 pub(super) fn again_with(farm: &Farm, config: &str, env: &[(&str, &str)], test: &str) {
     let bin = farm.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -61,7 +61,7 @@ async fn identity(name: &str) -> String {
         .to_owned()
 }
 
-/// Keywords of one server that an alias needs, whatever its way there.
+/// Returns the keywords that an alias of a server needs.
 pub(super) fn to(farm: &Farm, server: &str) -> String {
     let (port, dir) = (farm.port(server), farm.path().display());
     format!(
@@ -97,14 +97,14 @@ fn jump_hosts_and_proxy_commands() {
         &[],
         "config::jump_hosts_and_proxy_commands",
     );
-    // Both were gone through, one inside the other.
+    // Both jump hosts were used.
     for jump in ["jump-0", "jump-1"] {
         let log = fs::read_to_string(farm.path().join(jump).join("log")).unwrap();
         assert!(log.contains("Accepted publickey"), "{jump}: {log}");
     }
 }
 
-/// What a body under a `Match` that does not hold says must go to nobody.
+/// A `Match` that does not apply has no effect.
 #[test]
 fn hosts_matches_and_included_files() {
     if inner().is_some() {
@@ -179,7 +179,7 @@ impl Drop for Agent {
     }
 }
 
-/// The key file is encrypted or not here at all: the agent proves who we are.
+/// The agent has the key whose file is encrypted or missing.
 #[test]
 fn an_agent_has_the_key() {
     if inner().is_some() {
@@ -199,7 +199,7 @@ fn an_agent_has_the_key() {
     let farm = Farm::new("alpha-0");
     let dir = farm.path().display();
     let agent = Agent::start(farm.path());
-    // As many wrong ones before it as the server would not stand.
+    // More wrong keys than the server allows attempts.
     for n in 0..6 {
         let wrong = farm.path().join(format!("wrong{n}"));
         login::keygen(&wrong, "");
@@ -215,7 +215,7 @@ fn an_agent_has_the_key() {
     agent.take(&key, "");
     fs::remove_file(&key).unwrap();
     let ways = [
-        // Sorted by the file's public half, though nothing says that only it counts.
+        // The key with the public key file is tried first, even without `IdentitiesOnly`.
         ("any", format!("IdentityFile {dir}/user_key")),
         (
             "named",
@@ -252,7 +252,7 @@ fn an_agent_has_the_key() {
     );
 }
 
-/// By address and behind a jump host; recorded and found again in the known-hosts file.
+/// IPv6 addresses work directly and behind a jump host, and in the known-hosts file.
 #[test]
 fn addresses_of_version_6() {
     if let Some(dir) = inner() {

@@ -1,15 +1,15 @@
-//! More connections and commands at once than a server takes.
+//! More concurrent connections and commands than a server allows.
 
 use std::net::TcpStream;
 
 use super::*;
 
-/// Takes up all connections that a server with `MaxStartups 2` lets log in at once.
+/// Opens all unauthenticated connections that a server with `MaxStartups 2` allows.
 fn hold(farm: &Farm, server: &str) -> [TcpStream; 2] {
     use std::io::Read as _;
     [(); 2].map(|()| {
         let mut held = TcpStream::connect(("127.0.0.1", farm.port(server))).unwrap();
-        // It has been counted when the server says hello.
+        // The server counts the connection before it sends its banner.
         held.read_exact(&mut [0; 4]).unwrap();
         held
     })
@@ -31,7 +31,7 @@ fn a_server_that_lets_few_log_in_at_once() {
             .iter()
             .map(|transport| transport.exec(&one, "", None));
         let running: Vec<_> = running.collect();
-        eventually("somebody is refused", || has_refused(&farm, "alpha-0")).await;
+        eventually("a connection is refused", || has_refused(&farm, "alpha-0")).await;
         drop(held);
         for running in running {
             assert_eq!(finish(running).await.unwrap().text(), "in\n");
@@ -40,7 +40,7 @@ fn a_server_that_lets_few_log_in_at_once() {
 }
 
 #[test]
-fn a_server_that_never_has_room_is_told_from_a_dead_one() {
+fn an_overloaded_server_has_its_own_hint() {
     let farm = Farm::with("alpha-0", "MaxStartups 2");
     let _held = hold(&farm, "alpha-0");
     let reach = SshReach {
@@ -51,13 +51,13 @@ fn a_server_that_never_has_room_is_told_from_a_dead_one() {
     let error = block_on(async { lost(&*transport, "true").await });
     let text = error.to_string();
     assert!(
-        text.contains("tries within 1s") && text.contains("`alpha-0`"),
+        text.contains("attempts within 1s") && text.contains("`alpha-0`"),
         "{text}"
     );
     assert!(error.hint().unwrap().contains("`MaxStartups`"), "{error}");
 }
 
-/// `ssh -W` is refused by the jump host, or its other end by the server behind it.
+/// The jump host refuses `ssh -W`, or the server behind the jump host refuses the connection.
 #[test]
 fn jump_hosts_that_let_few_log_in_at_once() {
     if inner().is_some() {
@@ -85,9 +85,9 @@ fn jump_hosts_that_let_few_log_in_at_once() {
     assert!(has_refused(&farm, "jump-0"));
 }
 
-/// What ends or kills a command needs a channel too, though the server has no more on that connection.
+/// Killing a command needs a channel, for which another session is opened.
 #[test]
-fn a_command_is_killed_where_no_further_channel_is_to_be_had() {
+fn a_command_is_killed_without_a_free_channel() {
     for sessions in [1, 2] {
         let farm = Farm::with("alpha-0", &format!("MaxSessions {sessions}"));
         block_on(async {
@@ -105,15 +105,15 @@ fn a_command_is_killed_where_no_further_channel_is_to_be_had() {
             let error = finish(running).await.unwrap_err();
             assert_eq!(error.kind(), cargo_target_test::ErrorKind::Timeout);
             assert!(
-                !error.to_string().contains("did not confirm"),
+                !error.to_string().contains("not confirmed"),
                 "{sessions}: {error}"
             );
-            eventually("it is gone", || !is_alive(pid)).await;
+            eventually("the command is gone", || !is_alive(pid)).await;
         });
     }
 }
 
-/// Commands that never end take all channels of a connection; more must not wait for them.
+/// A command must not wait for endless commands that use all channels of a connection.
 #[test]
 fn few_channels_and_commands_that_never_end() {
     let farm = Farm::with("alpha-0", "MaxSessions 2");

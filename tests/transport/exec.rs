@@ -1,4 +1,4 @@
-//! What commands give and how they end.
+//! Output, input and exit status of commands.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn output_and_exit_codes() {
 }
 
 #[test]
-fn output_comes_through_byte_for_byte() {
+fn output_is_unchanged() {
     block_on(on_both(async |transport, folder| {
         let bytes = noise((1 << 20) + 7);
         fs::write(folder.join("noise"), &bytes).unwrap();
@@ -65,13 +65,13 @@ fn environment_folder_lease_and_identity() {
 }
 
 #[test]
-fn input_goes_in() {
+fn input_is_unchanged() {
     block_on(on_both(async |transport, _| {
         let pieces: Vec<Vec<u8>> = (0..30).map(|_| noise(99_991)).collect();
         let all = pieces.concat();
         let running = transport.exec(&line("cat"), "", Some(input(pieces.clone())));
         assert!(finish(running).await.unwrap().stdout == all);
-        // Without input there is none, and input that nobody reads does not matter.
+        // Without a sender the input is empty, and unread input is no error.
         assert_eq!(run(&*transport, "cat; echo end").await.text(), "end\n");
         let running = transport.exec(&line("echo unread"), "", Some(input(pieces)));
         assert_eq!(finish(running).await.unwrap().text(), "unread\n");
@@ -93,7 +93,7 @@ fn input_that_stays_open_does_not_delay_the_end() {
 fn a_slow_reader_loses_nothing() {
     block_on(on_both(async |transport, _| {
         let mut slow = transport.exec(&line("seq 1 1500000"), "", None);
-        // Others go on while it waits.
+        // Other commands run meanwhile.
         for _ in 0..20 {
             assert_eq!(run(&*transport, "echo quick").await.text(), "quick\n");
         }
@@ -111,7 +111,7 @@ fn a_slow_reader_loses_nothing() {
 #[test]
 fn many_at_once() {
     block_on(on_both(async |transport, _| {
-        // Each ends only when all have begun.
+        // Each command ends only when all have started.
         let at = tempfile::tempdir().unwrap();
         let commands: Vec<_> = (0..20)
             .map(|n| {
@@ -187,18 +187,18 @@ fn a_sweep_kills_what_carries_the_lease() {
         let spared: u32 = first_line(&mut other).await.parse().unwrap();
 
         transport.sweep("swept", PATIENCE).await.unwrap();
-        eventually("the swept are gone", || {
+        eventually("the swept processes are gone", || {
             pids.iter().all(|pid| !is_alive(*pid))
         })
         .await;
         assert!(is_alive(spared));
         drop(other);
-        eventually("the dropped is gone", || !is_alive(spared)).await;
+        eventually("the dropped command is gone", || !is_alive(spared)).await;
     }));
 }
 
 #[test]
-fn its_own_shell_killed_is_a_signal() {
+fn a_killed_shell_is_a_signal() {
     block_on(on_both(async |transport, _| {
         let output = run(&*transport, "printf before; kill -9 $$").await;
         assert_eq!(output.exit, Some(Exit::Signal("KILL".to_owned())));

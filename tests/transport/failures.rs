@@ -1,4 +1,4 @@
-//! What happens when things go wrong: timeouts, drops, dead servers, silence.
+//! Timeouts, dropped commands, dead servers, and silent servers.
 
 use std::net::TcpListener;
 
@@ -6,8 +6,8 @@ use cargo_target_test::ErrorKind;
 
 use super::*;
 
-/// Said of a connection that is given up after the limit for silence.
-pub(super) const SILENT: &str = "nothing was heard of it for";
+/// Part of the error of a connection that received no data for too long.
+pub(super) const SILENT: &str = "no data received for";
 
 #[test]
 fn a_timeout_kills_the_whole_group() {
@@ -78,7 +78,7 @@ fn a_connection_that_died_idle_is_made_again() {
             for pid in &sessions {
                 signal(*pid, "-KILL");
             }
-            eventually("they are gone", || {
+            eventually("the sessions are gone", || {
                 sessions.iter().all(|pid| !is_alive(*pid))
             })
             .await;
@@ -132,7 +132,7 @@ fn silence_during_a_command_is_an_error_in_time() {
 }
 
 #[test]
-fn a_timeout_on_a_silent_server_is_told_all_the_same() {
+fn a_timeout_on_a_silent_server_is_reported() {
     let farm = Farm::new("alpha-0");
     block_on(async {
         let transport = farm.quick("alpha-0");
@@ -159,7 +159,7 @@ fn a_timeout_on_a_silent_server_is_told_all_the_same() {
 fn a_long_quiet_command_lives_on() {
     let farm = Farm::new("alpha-0");
     block_on(async {
-        // It is asked for signs of life three times, and every one is heard: the next would come too late.
+        // The server answers three keepalives, without any of which the connection would be lost.
         let transport = farm.silent_for("alpha-0", Duration::from_secs(6));
         let output = run(&transport, "sleep 11; echo done").await;
         assert_eq!(output.text(), "done\n");
@@ -194,7 +194,7 @@ fn a_port_that_accepts_and_never_speaks() {
 }
 
 #[test]
-fn a_port_where_nobody_listens() {
+fn a_closed_port() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -216,7 +216,7 @@ fn a_port_where_nobody_listens() {
 }
 
 #[test]
-fn what_is_no_command_is_refused() {
+fn invalid_commands_are_errors() {
     block_on(on_both(async |transport, _| {
         let error = lost(&*transport, "a\0b").await;
         assert_eq!(error.kind(), ErrorKind::Usage);

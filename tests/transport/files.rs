@@ -1,4 +1,4 @@
-//! Files on their way there and back.
+//! Reading and writing files.
 
 use cargo_target_test::{
     ErrorKind, Result,
@@ -31,7 +31,7 @@ async fn get(transport: &dyn Transport, path: &str) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn there_and_back_under_odd_names() {
+fn files_with_unusual_names_round_trip() {
     block_on(on_both(async |transport, folder| {
         let bytes = noise(700_001);
         for name in [
@@ -77,14 +77,14 @@ fn there_and_back_under_odd_names() {
 }
 
 #[test]
-fn what_cannot_be_had_is_said() {
+fn invalid_paths_are_errors() {
     block_on(on_both(async |transport, folder| {
         let folder = folder.to_str().unwrap();
         let missing = format!("{folder}/missing");
         for (path, text) in [
-            (missing.as_str(), "does not exist"),
+            (missing.as_str(), "file not found"),
             (folder, "is a directory"),
-            ("rel", "no absolute"),
+            ("rel", "not absolute"),
         ] {
             let error = get(&*transport, path).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);
@@ -92,7 +92,7 @@ fn what_cannot_be_had_is_said() {
         }
         let below = format!("{folder}/missing/file");
         for (path, text) in [
-            (below.as_str(), "its folder"),
+            (below.as_str(), "parent folder not found"),
             (folder, "is a directory"),
             ("/a\nb", "newline"),
         ] {
@@ -123,9 +123,8 @@ fn an_aborted_transfer_leaves_the_old_file() {
     }));
 }
 
-/// Whoever gives up, or is killed, in the midst of it leaves no part of the file.
 #[test]
-fn a_transfer_that_nobody_waits_for_leaves_nothing() {
+fn a_cancelled_transfer_leaves_no_partial_file() {
     block_on(on_both(async |transport, folder| {
         let path = folder.join("file");
         let files = || fs::read_dir(&folder).unwrap().count();
@@ -134,8 +133,8 @@ fn a_transfer_that_nobody_waits_for_leaves_nothing() {
         let put = files::put(&*transport, "", path.to_str().unwrap(), 0o640, receiver);
         tokio::select! {
             put = put => panic!("{put:?}"),
-            () = eventually("a part of it", || files() == 1) => {}
+            () = eventually("a partial file", || files() == 1) => {}
         }
-        eventually("the end of it", || files() == 0).await;
+        eventually("the removal of the partial file", || files() == 0).await;
     }));
 }

@@ -1,4 +1,4 @@
-//! Who the other end is, and who we are: host keys, keys, jump hosts, login shells.
+//! Host keys, user keys, and login shells.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn an_unknown_host_key_is_refused_or_recorded() {
     block_on(async {
         let error = lost(&*ssh(reach.clone()), "true").await;
         assert!(
-            error.to_string().contains("`alpha-0`") && error.to_string().contains("not known"),
+            error.to_string().contains("`alpha-0`") && error.to_string().contains("is unknown"),
             "{error}"
         );
         assert!(error.hint().unwrap().contains("ssh-keyscan"), "{error}");
@@ -62,7 +62,10 @@ fn a_changed_host_key_is_refused() {
             ..farm.reach("alpha-0")
         };
         let error = block_on(async { lost(&*ssh(reach), "true").await });
-        assert!(error.to_string().contains("is not the one in"), "{error}");
+        assert!(
+            error.to_string().contains("differs from the key in"),
+            "{error}"
+        );
         assert!(
             error
                 .hint()
@@ -97,7 +100,7 @@ fn wrong_missing_and_locked_keys_are_named() {
 }
 
 #[test]
-fn a_login_shell_that_runs_nothing_is_quoted() {
+fn the_output_of_a_login_shell_that_runs_nothing_is_shown() {
     let farm = Farm::with(
         "alpha-0",
         "ForceCommand echo this account is closed; exit 1",
@@ -110,7 +113,7 @@ fn a_login_shell_that_runs_nothing_is_quoted() {
 }
 
 #[test]
-fn what_login_scripts_print_is_no_output() {
+fn output_of_login_scripts_is_dropped() {
     let farm = Farm::with(
         "alpha-0",
         "ForceCommand echo welcome; echo news >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
@@ -122,7 +125,7 @@ fn what_login_scripts_print_is_no_output() {
     );
 }
 
-/// Hashed names are found, and a key that is not the one beside them is refused, with the way out.
+/// Hashed names are found, and a changed key is refused with a hint that helps.
 #[test]
 fn known_hosts_with_hashed_names() {
     let farm = Farm::new("alpha-0 beta-0");
@@ -147,15 +150,15 @@ fn known_hosts_with_hashed_names() {
         "{error}"
     );
     let hint = error.hint().unwrap();
-    let (_, way_out) = hint.split_once("ssh-keygen -R ").unwrap();
-    // What it says helps: the record goes, and the host is only unknown.
+    let (_, command) = hint.split_once('`').unwrap();
+    // The command in the hint removes the key, so that the host is unknown.
     let mut shell = Process::new("sh");
     let done = shell
         .arg("-c")
-        .arg(format!("ssh-keygen -R {way_out}"))
+        .arg(command.trim_end_matches('`'))
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");
     let error = block_on(async { lost(&*farm.transport("alpha-0"), "true").await });
-    assert!(error.to_string().contains("is not known"), "{error}");
+    assert!(error.to_string().contains("is unknown"), "{error}");
 }

@@ -1,10 +1,10 @@
-//! Links that lose packets or all of them, in a network namespace that is nobody else's.
+//! Links that lose packets or are cut.
 //!
-//! A test runs itself in a new namespace, where loopback is the link; that goes with the test's last process.
+//! A test runs itself again in a new network namespace, where loopback is the link.
 
 use super::*;
 
-/// A network namespace of one's own, and what a packet filter needs: done with what follows.
+/// Returns a command that runs its arguments in a new network namespace, with the rights to set a packet filter.
 fn namespace() -> Process {
     let mut unshare = Process::new("unshare");
     unshare.arg("--net");
@@ -21,7 +21,7 @@ fn is_root() -> bool {
     id.stdout == b"0\n"
 }
 
-/// Runs a test in a namespace; says so where there is none, which is a failure where nothing may be skipped.
+/// Runs a test in a namespace. Without namespaces the test is skipped, or fails if no test may be skipped.
 fn alone(test: &str) {
     let tried = namespace()
         .args(["sh", "-c", "ip link set lo up && nft add table inet tried"])
@@ -33,7 +33,7 @@ fn alone(test: &str) {
     }
     let must = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
     assert!(!must, "no network namespace: {tried:?}; .ci/setup --tests");
-    eprintln!("skipped: no network namespace can be had here: {tried:?}");
+    eprintln!("skipped: no network namespace: {tried:?}");
 }
 
 fn sh(line: &str) {
@@ -41,7 +41,7 @@ fn sh(line: &str) {
     assert!(done.status.success(), "{line}: {done:?}");
 }
 
-/// The namespace's link, which is up.
+/// The link of the namespace.
 struct Link;
 
 impl Link {
@@ -51,23 +51,23 @@ impl Link {
         Self
     }
 
-    /// Loses so many of a hundred packets.
-    fn loses(&self, of_100: u32) {
+    /// Drops this percentage of all packets.
+    fn set_loss(&self, percent: u32) {
         sh("nft flush chain inet link in");
         sh(&format!(
-            "nft add rule inet link in numgen random mod 100 '<' {of_100} counter drop"
+            "nft add rule inet link in numgen random mod 100 '<' {percent} counter drop"
         ));
     }
 
-    /// Loses all, in silence: those that ask for a connection are counted apart.
-    fn is_cut(&self) {
+    /// Drops all packets. Packets that open a connection are counted by a separate rule.
+    fn cut(&self) {
         sh("nft flush chain inet link in; \
             nft add rule inet link in 'tcp flags & (syn | ack) == syn' counter drop; \
             nft add rule inet link in counter drop");
     }
 
-    /// How many packets each rule has lost.
-    fn lost(&self) -> Vec<usize> {
+    /// Returns the number of packets that each rule has dropped.
+    fn dropped(&self) -> Vec<usize> {
         let rules = Process::new("nft")
             .args(["list", "table", "inet", "link"])
             .output();
@@ -77,9 +77,9 @@ impl Link {
         counts.map(|count| count.parse().unwrap()).collect()
     }
 
-    /// Heals it; how many packets were lost.
-    fn is_whole(&self) -> usize {
-        let lost = self.lost().iter().sum();
+    /// Stops dropping packets and returns the number of dropped packets.
+    fn restore(&self) -> usize {
+        let lost = self.dropped().iter().sum();
         sh("nft flush chain inet link in");
         lost
     }
@@ -97,7 +97,7 @@ fn a_link_that_loses_packets_loses_no_command() {
     let link = Link::new();
     let farm = Farm::new("alpha-0");
     let file = farm.path().join("ran");
-    link.loses(10);
+    link.set_loss(10);
     block_on(async {
         let transport = farm.transport("alpha-0");
         let mark = format!("echo ran >>'{}'; seq 1 2000; cat", file.display());
@@ -112,12 +112,12 @@ fn a_link_that_loses_packets_loses_no_command() {
             );
             assert_eq!(marks(&file), n);
         }
-        let lost = link.is_whole();
+        let lost = link.restore();
         assert!(lost > 20, "{lost} packets were lost");
     });
 }
 
-/// A link that was gone for a while: the command goes on, and is not started again.
+/// A command survives a short cut, and does not start again.
 #[test]
 fn a_short_cut_is_waited_for() {
     if inner().is_none() {
@@ -139,18 +139,17 @@ fn a_short_cut_is_waited_for() {
         }
         let mut running = transport.exec(&command, "", None);
         assert_eq!(first_line(&mut running).await, "begun");
-        link.is_cut();
+        link.cut();
         fs::write(&go, "").unwrap();
-        // It ends while nobody can hear of it.
-        eventually("it is done", || farm.path().join("go-2").exists()).await;
-        assert!(link.is_whole() > 0);
+        // The command ends during the cut.
+        eventually("the command is done", || farm.path().join("go-2").exists()).await;
+        assert!(link.restore() > 0);
         assert_eq!(finish(running).await.unwrap().text(), "done\n");
         assert_eq!(marks(&file), 1);
     });
 }
 
-/// A link that stays gone: the command's fate is unknown, which is said in time; what is asked for meanwhile fails,
-/// and what comes after finds its way again.
+/// A long cut ends the command with an error. Commands during the cut fail, and commands after the cut succeed.
 #[test]
 fn a_long_cut_is_told_and_healed() {
     if inner().is_none() {
@@ -160,7 +159,7 @@ fn a_long_cut_is_told_and_healed() {
     let farm = Farm::new("alpha-0");
     let file = farm.path().join("ran");
     block_on(async {
-        let transport = ssh::Ssh::new(
+        let transport = ssh::SshTransport::new(
             "alpha-0",
             &SshReach {
                 connect_timeout: Some(Duration::from_secs(2)),
@@ -177,7 +176,7 @@ fn a_long_cut_is_told_and_healed() {
         let mark = format!("echo ran >>'{}'; echo $$; sleep 1000", file.display());
         let mut running = transport.exec(&line(&mark), "cut-off", None);
         let pid: u32 = first_line(&mut running).await.parse().unwrap();
-        link.is_cut();
+        link.cut();
         let error = finish(running).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("lost the connection to `alpha-0`"), "{text}");
@@ -185,19 +184,19 @@ fn a_long_cut_is_told_and_healed() {
 
         let error = lost(&transport, &mark).await;
         assert!(
-            error.chain().contains("cannot connect to `alpha-0`"),
+            error.chain().contains("failed to connect to `alpha-0`"),
             "{error:?}"
         );
-        link.is_whole();
+        link.restore();
         assert_eq!(run(&transport, "echo again").await.text(), "again\n");
         assert_eq!(marks(&file), 1);
-        // What the lost connection left is found by its lease.
+        // The process of the lost connection is found by its lease.
         transport.sweep("cut-off", PATIENCE).await.unwrap();
         assert!(!is_alive(pid));
     });
 }
 
-/// An idle link that was cut and healed costs nothing; one that is still cut does not get the command.
+/// A cut that ends before the next command has no effect. During a cut, no command is sent on the old connection.
 #[test]
 fn a_cut_while_idle_runs_nothing_twice() {
     if inner().is_none() {
@@ -211,18 +210,18 @@ fn a_cut_while_idle_runs_nothing_twice() {
         let transport = farm.quick("alpha-0");
         run(&transport, &mark).await;
         let before = farm.sessions("alpha-0");
-        link.is_cut();
+        link.cut();
         tokio::time::sleep(IDLE).await;
-        link.is_whole();
+        link.restore();
         run(&transport, &mark).await;
         assert_eq!((marks(&file), farm.sessions("alpha-0")), (2, before));
 
-        link.is_cut();
+        link.cut();
         tokio::time::sleep(IDLE).await;
         let running = transport.exec(&line(&mark), "", None);
-        // The old connection does not prove itself; the new one is made when the link is whole.
-        eventually("a new one is tried", || link.lost()[0] > 0).await;
-        link.is_whole();
+        // The old connection does not answer. The new one is established once the link is restored.
+        eventually("a new connection is tried", || link.dropped()[0] > 0).await;
+        link.restore();
         finish(running).await.unwrap();
         assert_eq!(marks(&file), 3);
     });

@@ -1,4 +1,4 @@
-//! Logins by password, at servers that ask for one in either way.
+//! Logins by password and by keyboard-interactive prompt.
 
 use cargo_target_test::secret::{Bound, Reference, Text};
 
@@ -7,7 +7,7 @@ use crate::support::User;
 
 const PASSWORD: &str = "ge'heim \\ 7f3a91c4";
 
-/// A user's way to the server, with a password that a file has.
+/// Returns the reach of a user, with a password from a file.
 fn reach(farm: &Farm, user: &User, password: &str) -> SshReach {
     fs::write(farm.path().join("password"), format!("{password}\n")).unwrap();
     let reference = Text::Secret(Reference::File("password".into()));
@@ -23,7 +23,7 @@ fn ssh(reach: SshReach) -> Arc<dyn Transport> {
     connect::connect("alpha-0", &Reach::Ssh(reach))
 }
 
-/// The password as such, and as the answer to a question.
+/// The password is sent as such, and as the answer to a prompt.
 #[test]
 fn a_password_is_enough() {
     let Some(user) = User::new(PASSWORD) else {
@@ -73,7 +73,7 @@ fn a_named_key_is_tried_before_the_password() {
 }
 
 #[test]
-fn a_password_that_is_not_taken_or_not_there_is_named() {
+fn a_password_that_is_not_accepted_or_missing_is_named() {
     let farm = Farm::new("alpha-0");
     let mut reach = SshReach {
         identity: Some(farm.path().join("none")),
@@ -82,7 +82,7 @@ fn a_password_that_is_not_taken_or_not_there_is_named() {
     };
     let message = block_on(async { lost(&*ssh(reach.clone()), "true").await }).chain();
     assert!(
-        message.contains("no password from the playbook (none is taken)"),
+        message.contains("no password from the playbook (not accepted by the server)"),
         "{message}"
     );
 
@@ -90,7 +90,8 @@ fn a_password_that_is_not_taken_or_not_there_is_named() {
     reach.password = Some(reference.bound("`password` of target `alpha`", farm.path()));
     let error = block_on(async { lost(&*ssh(reach), "true").await });
     let message = error.chain();
-    let expected = "`password` of target `alpha`: the environment variable `TRANSPORT_TEST_NO_SUCH` is not set";
+    let expected =
+        "`password` of target `alpha`: environment variable `TRANSPORT_TEST_NO_SUCH` is not set";
     assert!(message.contains(expected), "{message}");
     assert!(
         error

@@ -8,7 +8,7 @@ use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
     commands::people::{self, Ask, MachineGuard},
     connect::{
-        download::{self, What},
+        download::{self, PathKind},
         upload::{self, Moved},
     },
     error::{Error, ErrorKind, Result},
@@ -101,10 +101,10 @@ async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
     let (transport, mark) = (&*guard.machine.transport(), guard.machine.mark());
     let there = download::look(transport, mark, to).await?;
     let to = match there {
-        What::Folder(_) => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
+        PathKind::Folder(_) => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
         _ => to.trim_end_matches('/').to_owned(),
     };
-    if there == What::Nothing && to.is_empty() {
+    if there == PathKind::Missing && to.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "it names no file"));
     }
     let sent = upload::put(transport, mark, from, &to, &Moved::default()).await;
@@ -119,7 +119,7 @@ async fn down(guard: &MachineGuard, from: &str, to: &Path) -> Result<()> {
         false => to.to_owned(),
     };
     match there {
-        What::Nothing => Err(Error::new(ErrorKind::Usage, "it does not exist")),
+        PathKind::Missing => Err(Error::new(ErrorKind::Usage, "file not found")),
         _ => download::get(transport, mark, from, &to, &Moved::default()).await,
     }
 }

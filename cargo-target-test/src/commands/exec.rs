@@ -88,7 +88,7 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
     while let Some(event) = running.events.recv().await {
         match event {
             Event::Output(Stream::Stdout, bytes) => {
-                if !ui::pass_on(&bytes) {
+                if !ui::try_bytes_out(&bytes) {
                     return Ok((people::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }

@@ -54,7 +54,7 @@ fn show(console: &Path, follow: bool, exists: impl Fn() -> bool) -> Result<()> {
             if read == 0 {
                 break;
             }
-            if !ui::pass_on(&buffer[..read]) {
+            if !ui::try_bytes_out(&buffer[..read]) {
                 return Ok(());
             }
         }

@@ -76,7 +76,7 @@ fn end(seen: &Seen, holder: &Holder) -> Result<()> {
         kill_process(pid, signal).map_err(|error| failed(error.to_string()))?;
     }
     let started = Instant::now();
-    while !watch.ended() {
+    while !watch.has_ended() {
         if started.elapsed() > PATIENCE {
             return Err(failed("it does not end".to_owned()));
         }

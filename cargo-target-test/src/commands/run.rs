@@ -122,9 +122,9 @@ fn run_nextest(
         sets.for_each(|set| provisioner.begin_missing(set));
     });
     if args.draws_bar() && !without_bar {
-        ui::hold();
+        ui::defer();
     }
     let ended = session.run(broker, nextest);
-    ui::let_go();
+    ui::flush();
     ended
 }

@@ -1,4 +1,4 @@
-//! The live way to one instance, and when it was last known to answer.
+//! A connected instance and the time of its last answer.
 //!
 //! Must not know leases or pools.
 
@@ -10,15 +10,15 @@ use std::{
 use super::Transport;
 use crate::error::Result;
 
-/// An instance idle for longer is proved alive before it is leased.
+/// An instance that was idle for longer is probed before it is leased.
 const FRESH: Duration = Duration::from_secs(2);
-/// How long that proof may take.
-const PROOF: Duration = Duration::from_secs(15);
+/// The timeout of the probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connected instance.
 pub(crate) struct LiveConnection {
     transport: Mutex<Arc<dyn Transport>>,
-    /// `None`: it never answered, or something failed since.
+    /// The time of the last answer; `None` if there was none, or if a failure occurred since.
     heard: Mutex<Option<Instant>>,
 }
 
@@ -30,13 +30,12 @@ impl LiveConnection {
         }
     }
 
-    /// The way itself.
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         let transport = self.transport.lock();
         Arc::clone(&transport.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The instance went down and is up again: what ran on it is lost.
+    /// Replaces the transport after a reboot of the instance.
     pub(crate) fn replace(&self, transport: Arc<dyn Transport>) {
         let mut old = self
             .transport
@@ -46,30 +45,30 @@ impl LiveConnection {
         self.heard();
     }
 
-    /// It answered just now.
+    /// Records that the instance answered now.
     pub(crate) fn heard(&self) {
         *self.last() = Some(Instant::now());
     }
 
-    /// It has to prove itself before it is leased again.
+    /// Records a failure: the instance is probed before it is leased again.
     pub(crate) fn doubt(&self) {
         *self.last() = None;
     }
 
-    /// Whether something failed that may be its own fault.
+    /// True if a failure occurred since the last answer, or if there was no answer yet.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.last().is_none()
     }
 
-    /// Proves that it answers, unless it just did.
+    /// Probes the instance unless it answered recently.
     ///
     /// # Errors
-    /// Why it does not.
+    /// If the instance does not answer.
     pub(crate) async fn prove(&self) -> Result<()> {
-        self.prove_within(PROOF).await
+        self.prove_within(PROBE_TIMEOUT).await
     }
 
-    /// The same, within a time of one's own.
+    /// Probes the instance with this timeout, unless it answered recently.
     pub(crate) async fn prove_within(&self, limit: Duration) -> Result<()> {
         let heard = *self.last();
         if heard.is_none_or(|heard| heard.elapsed() > FRESH) {

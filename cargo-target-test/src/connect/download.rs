@@ -1,6 +1,6 @@
-//! Files and folders of an instance on their way to this host.
+//! Copies files and folders from an instance to this host.
 //!
-//! Owns the writing of what arrives. Must not know protocols or shells: `files` and `shell` do.
+//! Must not know protocols or shell scripts.
 
 use std::{
     fs::{DirBuilder, Permissions, create_dir_all, set_permissions},
@@ -17,41 +17,42 @@ use tokio::sync::mpsc;
 use super::{Event, Running, Transport, files, own_command, shell, upload::Moved};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What is at a path of an instance, symbolic links followed.
+/// The type of the file at a path of an instance. Symbolic links are followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum What {
-    /// Nothing.
-    Nothing,
+pub(crate) enum PathKind {
+    /// There is no file.
+    Missing,
     /// A folder, with its permission bits.
     Folder(u32),
-    /// A file, or what can be read like one, with its permission bits.
+    /// A file that is not a folder, with its permission bits.
     File(u32),
 }
 
-/// Looks what is at an absolute path.
+/// Returns the type of the file at an absolute path.
 ///
 /// # Errors
-/// When the instance does not say.
-pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<What> {
+/// If the instance cannot tell.
+pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<PathKind> {
     let command = own_command(shell::look(path)?, None);
     let outcome = transport.exec(&command, lease, None).finished().await?;
     if outcome.exit == Exit::Code(shell::MISSING) {
-        return Ok(What::Nothing);
+        return Ok(PathKind::Missing);
     }
-    let outcome = outcome.success(&format!("cannot look at `{path}`"))?;
+    let outcome = outcome.success(&format!("failed to list `{path}`"))?;
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     read(&text).ok_or_else(|| {
         let text = text.trim();
-        Error::new(ErrorKind::Infra, format!("`ls` says of `{path}`: {text}"))
+        let message = format!("unexpected output of `ls` for `{path}`: {text}");
+        Error::new(ErrorKind::Infra, message)
     })
 }
 
-/// Of `-rwxr-s--- 1 root ...`.
-fn read(line: &str) -> Option<What> {
+/// Parses a line of `ls -l`: `-rwxr-s--- 1 root ...`.
+fn read(line: &str) -> Option<PathKind> {
     let letters = line.as_bytes().get(..10)?;
     let mut mode = 0;
     for (at, letter) in letters[1..].iter().enumerate() {
-        // From the owner's `r` down to the others' `x`; behind each `x` may be one of the three special bits.
+        // From the owner's `r` to the others' `x`. Each `x` may be combined with a special bit.
         let (bit, special) = (1 << (8 - at), 0o4000 >> (at / 3));
         mode |= match letter {
             b'-' => 0,
@@ -61,16 +62,17 @@ fn read(line: &str) -> Option<What> {
         };
     }
     Some(match letters[0] {
-        b'd' => What::Folder(mode),
-        _ => What::File(mode),
+        b'd' => PathKind::Folder(mode),
+        _ => PathKind::File(mode),
     })
 }
 
-/// Copies a file to a path, or what is in a folder into a folder, which is made; with modes and symbolic links as they
-/// are. `moved` counts bytes.
+/// Copies a file to a path, or the content of a folder into a folder, which is created.
+///
+/// Modes and symbolic links are preserved. `moved` counts the bytes.
 ///
 /// # Errors
-/// As [`files::get`], and when it cannot be written here.
+/// The errors of [`files::get`]; if a local file cannot be written.
 pub(crate) async fn get(
     transport: &dyn Transport,
     lease: &str,
@@ -79,17 +81,17 @@ pub(crate) async fn get(
     moved: &Moved,
 ) -> Result<()> {
     match look(transport, lease, from).await? {
-        What::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
-        What::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
-        // The reading says what is wrong.
-        What::Nothing => get_file(transport, lease, (from, 0o600), to, moved).await,
+        PathKind::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
+        PathKind::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
+        // Fails with the error for a missing file.
+        PathKind::Missing => get_file(transport, lease, (from, 0o600), to, moved).await,
     }
 }
 
-/// Writes a file of the instance to a path of this host, with this mode: whole, or not at all.
+/// Copies a file of the instance to a path of this host, atomically, with this mode.
 ///
 /// # Errors
-/// When it cannot be written here; and as [`files::get`].
+/// The errors of [`files::get`]; if the local file cannot be written.
 async fn get_file(
     transport: &dyn Transport,
     lease: &str,
@@ -112,7 +114,7 @@ async fn get_file(
             moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             written = file.write_all(&bytes);
         }
-        // Who sends is to stop, and not to wait.
+        // Makes the sender stop after a write error.
         pieces.close();
         written.and_then(|()| file.as_file().set_permissions(Permissions::from_mode(mode)))
     };
@@ -123,11 +125,12 @@ async fn get_file(
     Ok(())
 }
 
-/// Writes what is in a folder of the instance into a folder of this host, which is made with this mode where there is
-/// none; as one tar stream, with modes and symbolic links as they are.
+/// Copies the content of a folder of the instance into a folder of this host as a tar stream.
+///
+/// The local folder is created with this mode if it does not exist. Modes and symbolic links are preserved.
 ///
 /// # Errors
-/// When it cannot be written here, what the instance refuses, a lost connection.
+/// If a local file cannot be written, the instance refuses the request, or the connection is lost.
 async fn get_folder(
     transport: &dyn Transport,
     lease: &str,
@@ -143,11 +146,11 @@ async fn get_folder(
         let mut archive = tar::Archive::new(Pieces::new(pieces, moved));
         archive.set_preserve_permissions(true);
         unpack(&mut archive, &folder)?;
-        // Behind an archive's end there may be more, which who sends it must get rid of.
+        // The sender may write padding after the end of the archive, and must not block on it.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
     });
-    let (sent, unpacked) = tokio::join!(pass_on(running, send, from), unpack);
-    // A stream that ends early is what both complain of: the cause is with who sent it.
+    let (sent, unpacked) = tokio::join!(forward(running, send, from), unpack);
+    // If the stream is truncated, both sides fail, and the sender has the cause.
     match (sent, unpacked) {
         (Err(error), _) if error.kind() != ErrorKind::Other => return Err(error),
         (_, Ok(Err(error))) => return Err(cannot(to, &error)),
@@ -161,7 +164,7 @@ async fn get_folder(
     }
 }
 
-/// Writes folders, files and symbolic links; what is none of these is left out.
+/// Unpacks folders, files and links. Pipes and devices are skipped.
 fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
     let folder = folder.canonicalize()?;
     let mut folders = Vec::new();
@@ -173,14 +176,16 @@ fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
             _ => drop(entry.unpack_in(&folder)?),
         }
     }
-    // A folder's mode may forbid to write there, so what is in it comes first.
+    // The mode of a folder may forbid writing, so folders are unpacked after their content.
     folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
     folders
         .into_iter()
         .try_for_each(|mut entry| entry.unpack_in(&folder).map(drop))
 }
 
-/// Makes a folder, private until it is complete; whether there was none. Another may make it at the same time.
+/// Creates a folder that is private until it is complete; returns false if it existed.
+///
+/// Several tests may create the same folder at the same time.
 fn make_folder(path: &Path) -> io::Result<bool> {
     path.parent().map_or(Ok(()), create_dir_all)?;
     match DirBuilder::new().mode(0o700).create(path) {
@@ -189,13 +194,13 @@ fn make_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-async fn pass_on(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
+async fn forward(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
     let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
             Event::Output(Stream::Stdout, bytes) => {
                 if send.send(bytes).await.is_err() {
-                    return Err(Error::new(ErrorKind::Other, "it was not unpacked"));
+                    return Err(Error::new(ErrorKind::Other, "failed to unpack the archive"));
                 }
             }
             Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
@@ -205,21 +210,21 @@ async fn pass_on(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) 
         }
     }
     let said = String::from_utf8_lossy(&stderr);
-    let message = format!("cannot read all of `{from}`: {}", said.trim());
+    let message = format!("failed to read `{from}`: {}", said.trim());
     Err(Error::new(ErrorKind::Usage, message))
 }
 
 fn cannot(to: &Path, error: &io::Error) -> Error {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     let message = format!(
-        "cannot write `{}`: {error}{}",
+        "failed to write `{}`: {error}{}",
         to.display(),
         source.unwrap_or_default()
     );
     Error::new(ErrorKind::Usage, message)
 }
 
-/// A command's standard output, for whom wants to read.
+/// Reads the chunks of a command's standard output.
 struct Pieces {
     pieces: mpsc::Receiver<Vec<u8>>,
     piece: io::Cursor<Vec<u8>>,
@@ -259,9 +264,8 @@ impl Read for Pieces {
 mod tests {
     use super::*;
 
-    /// Tests on several instances may fetch into one folder.
     #[test]
-    fn a_folder_is_made_by_one_of_many() {
+    fn only_one_of_concurrent_calls_creates_the_folder() {
         let root = tempfile::tempdir().expect("a folder");
         for round in 0..50 {
             let path = root.path().join(format!("{round}/logs"));
@@ -282,16 +286,16 @@ mod tests {
     }
 
     #[test]
-    fn what_ls_says() {
+    fn modes_of_ls_are_parsed() {
         let mode = |line| match read(line) {
-            Some(What::File(mode)) => format!("{mode:o}"),
+            Some(PathKind::File(mode)) => format!("{mode:o}"),
             other => format!("{other:?}"),
         };
         assert_eq!(mode("-rw-r--r-- 1 root root 0 Jan 1 x"), "644");
         assert_eq!(mode("-rwsr-xr-t+ 1 root root 0 Jan 1 x"), "5755");
         assert_eq!(mode("-rwxr-S--- 1 root root 0 Jan 1 x"), "2740");
         assert_eq!(mode("----------"), "0");
-        assert_eq!(read("drwxr-xr-t 2 root"), Some(What::Folder(0o1755)));
+        assert_eq!(read("drwxr-xr-t 2 root"), Some(PathKind::Folder(0o1755)));
         assert_eq!(mode(""), "None");
     }
 }

@@ -1,36 +1,35 @@
-//! Files over commands, for any transport.
+//! Reads and writes files of an instance over any transport; writes are atomic.
 //!
-//! Owns atomic writing and the telling apart of a missing file from a lost connection. Must not know
-//! protocols or shells: the scripts are `shell`'s.
+//! Must not know protocols or shell scripts.
 
 use std::time::Duration;
 
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{Event, FileAccess, Finished, Transport, local, own_command, shell};
+use super::{CommandOutput, Event, FileAccess, Transport, events_ended, local, own_command, shell};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long the removal of a part of a file may take that nobody waits for.
+/// The timeout of the removal of a partial file.
 const DISCARD: Duration = Duration::from_secs(10);
 
-/// A piece of a file on its way to an instance.
+/// A chunk of a file that is sent to an instance.
 #[derive(Debug)]
 pub enum Piece {
-    /// Some bytes; about 128 KiB is a good size.
+    /// Some bytes, preferably about 128 KiB.
     Data(Vec<u8>),
-    /// The file is complete. A sender that is dropped without it has aborted the transfer.
+    /// The end of the file. Dropping the sender before the end aborts the transfer.
     End,
 }
 
-/// Writes a file: into a private file beside it, which then takes its place (a symbolic link is
-/// replaced, not followed). Until then, and after any error, the old content stays.
+/// Writes a file atomically: writes a private temporary file and renames it. On error the old file is kept.
 ///
-/// `path` is absolute, its folder exists. `mode` are permission bits.
+/// `path` must be absolute, and its folder must exist. A symbolic link is replaced, not followed. `mode` are the
+/// permission bits.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for paths that cannot be a file, what the instance refuses, and aborted transfers;
-/// [`ErrorKind::Infra`] for a lost connection. Neither names file or instance.
+/// [`ErrorKind::Usage`] if the path is invalid, the instance refuses the request, or the transfer is aborted;
+/// [`ErrorKind::Infra`] if the connection is lost. The caller adds the file and the instance to the message.
 pub async fn put(
     transport: &dyn Transport,
     lease: &str,
@@ -38,62 +37,69 @@ pub async fn put(
     mode: u32,
     content: mpsc::Receiver<Piece>,
 ) -> Result<()> {
-    let place = shell::place(path)?;
+    let paths = shell::upload_paths(path)?;
     let (stdin, receiver) = mpsc::channel(4);
     let program = transport.file_program(&FileAccess::Put { path, mode })?;
     let own = program.is_some();
     let running = match program {
         Some(program) => local::run(program, Some(receiver)),
         None => {
-            let receive = own_command(shell::receive(&place), None);
+            let receive = own_command(shell::receive(&paths), None);
             transport.exec(&receive, lease, Some(receiver))
         }
     };
     let send = send(content, stdin);
-    let mut part = Part(transport, (!own).then(|| shell::discard(&place)));
+    let mut partial = PartialFile {
+        transport,
+        discard: (!own).then(|| shell::discard(&paths)),
+    };
     let received = match tokio::join!(send, running.finished()) {
         (_, Err(error)) => Err(error),
-        (None, Ok(_)) => Err(wrong("the transfer was aborted")),
-        (Some(_), Ok(outcome)) if own => return said_no(outcome),
+        (None, Ok(_)) => Err(wrong("transfer aborted")),
+        (Some(_), Ok(outcome)) if own => return outcome.accepted().map(drop),
         (Some(sent), Ok(outcome)) => complete(path, sent, outcome),
     };
     if own {
         return received;
     }
     let finish = match &received {
-        Ok(()) => shell::install(&place, mode),
-        Err(_) => shell::discard(&place),
+        Ok(()) => shell::install(&paths, mode),
+        Err(_) => shell::discard(&paths),
     };
     let finished = transport
         .exec(&own_command(finish, None), lease, None)
         .finished()
         .await;
-    part.1 = None;
+    partial.discard = None;
     received?;
-    said_no(finished?)
+    finished?.accepted().map(drop)
 }
 
-/// A part of a file, which goes when nobody waits for the rest any more.
-struct Part<'a>(&'a dyn Transport, Option<String>);
+/// A temporary file on the instance, deleted if the transfer is cancelled.
+struct PartialFile<'a> {
+    transport: &'a dyn Transport,
+    /// The script that deletes the file.
+    discard: Option<String>,
+}
 
-impl Drop for Part<'_> {
+impl Drop for PartialFile<'_> {
     fn drop(&mut self) {
-        if let Some(discard) = self.1.take() {
-            // Of no lease: the end of one is what may be the cause.
+        if let Some(discard) = self.discard.take() {
+            // Without a lease: the transfer may be cancelled because its lease ended.
             let discard = own_command(discard, Some(DISCARD));
-            tokio::spawn(self.0.exec(&discard, "", None).finished());
+            tokio::spawn(self.transport.exec(&discard, "", None).finished());
         }
     }
 }
 
-/// Passes a file's pieces on; how many bytes they were, unless the sender gave up.
+/// Forwards the chunks of a file and returns their length in bytes; `None` if the sender aborted.
 async fn send(mut content: mpsc::Receiver<Piece>, stdin: mpsc::Sender<Vec<u8>>) -> Option<u64> {
     let mut sent = 0_u64;
     loop {
         match content.recv().await? {
             Piece::Data(bytes) => {
                 sent += bytes.len() as u64;
-                // Who stopped reading says why in the outcome.
+                // If the command stopped reading, its output contains the reason.
                 if stdin.send(bytes).await.is_err() {
                     return Some(sent);
                 }
@@ -103,26 +109,27 @@ async fn send(mut content: mpsc::Receiver<Piece>, stdin: mpsc::Sender<Vec<u8>>) 
     }
 }
 
-fn complete(path: &str, sent: u64, outcome: Finished) -> Result<()> {
+/// Checks that all bytes arrived.
+fn complete(path: &str, sent: u64, outcome: CommandOutput) -> Result<()> {
     match outcome.exit {
-        Exit::Code(shell::DIRECTORY) => return Err(wrong("it is a directory")),
-        Exit::Code(shell::MISSING) => return Err(wrong("its folder does not exist")),
+        Exit::Code(shell::DIRECTORY) => return Err(wrong("path is a directory")),
+        Exit::Code(shell::MISSING) => return Err(wrong("parent folder not found")),
         Exit::Code(0) => {}
-        _ => return said_no(outcome),
+        _ => return outcome.accepted().map(drop),
     }
     let received = String::from_utf8_lossy(&outcome.stdout);
     if received.trim().parse() == Ok(sent) {
         return Ok(());
     }
-    let text = format!("`{path}`: {} of {sent} bytes arrived", received.trim());
+    let text = format!("`{path}`: only {} of {sent} bytes arrived", received.trim());
     Err(Error::new(ErrorKind::Infra, text))
 }
 
-/// Reads a file, in pieces, to `to`; when `to`'s receiver is dropped the transfer is aborted.
+/// Reads a file and sends its chunks to `to`. Dropping the receiver aborts the transfer.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where `path` is missing, a directory, unreadable or not absolute;
-/// [`ErrorKind::Infra`] for a lost connection. Neither names file or instance.
+/// [`ErrorKind::Usage`] if `path` is missing, a directory, unreadable or not absolute;
+/// [`ErrorKind::Infra`] if the connection is lost. The caller adds the file and the instance to the message.
 pub async fn get(
     transport: &dyn Transport,
     lease: &str,
@@ -139,38 +146,32 @@ pub async fn get(
         match event {
             Event::Output(Stream::Stdout, bytes) => {
                 if to.send(bytes).await.is_err() {
-                    return Err(wrong("the transfer was aborted"));
+                    return Err(wrong("transfer aborted"));
                 }
             }
             Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            Event::Exited(exit) => return read(exit, stderr),
+            Event::Exited(exit) => return check_read(exit, stderr),
             Event::Lost(error) => return Err(error),
         }
     }
-    Err(Error::new(
-        ErrorKind::Other,
-        "the command's events ended early",
-    ))
+    Err(events_ended())
 }
 
-fn read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
+/// Checks the exit status of a read.
+fn check_read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
     match exit {
-        Exit::Code(shell::MISSING) => Err(wrong("it does not exist")),
-        Exit::Code(shell::DIRECTORY) => Err(wrong("it is a directory")),
-        Exit::Code(shell::UNREADABLE) => Err(wrong("it may not be read")),
-        exit => said_no(Finished {
-            exit,
-            stdout: Vec::new(),
-            stderr,
-        }),
-    }
-}
-
-/// The instance's own words, where it refused: it works, and the request does not.
-fn said_no(outcome: Finished) -> Result<()> {
-    match outcome.complaint() {
-        Some(words) => Err(wrong(words)),
-        None => Ok(()),
+        Exit::Code(shell::MISSING) => Err(wrong("file not found")),
+        Exit::Code(shell::DIRECTORY) => Err(wrong("path is a directory")),
+        Exit::Code(shell::UNREADABLE) => Err(wrong("permission denied")),
+        exit => {
+            let stdout = Vec::new();
+            let output = CommandOutput {
+                exit,
+                stdout,
+                stderr,
+            };
+            output.accepted().map(drop)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! A shell on an instance for a person: the command that opens it in this terminal, or on this standard input.
+//! The command that opens an interactive shell on an instance.
 //!
-//! Owns the words for each way to reach an instance. Must not know leases.
+//! Must not know leases.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -13,19 +13,21 @@ use crate::{
     process,
 };
 
-/// What is about this host only, and would mislead elsewhere.
-const OF_THIS_HOST: &[&str] = &[
+/// Variables that are valid on this host only.
+const HOST_ONLY: &[&str] = &[
     env::BROKER,
     env::SSH_CONFIG,
     env::LEASED_TEST,
     env::LEASED_BINARY,
 ];
 
-/// The command for an instance, which is a host in the file for `ssh -F`; `env` is what the shell finds in its
-/// environment. Without a terminal (`tty`) it reads commands from standard input.
+/// Returns the command that opens a shell on an instance, with the variables of `env`.
+///
+/// The instance is a host of the file `ssh_config`. Without a terminal (`tty`), the shell reads commands from standard
+/// input.
 ///
 /// # Errors
-/// When a secret of its cannot be had.
+/// If a secret is unavailable.
 pub(crate) fn shell(
     reach: &Reach,
     instance: &str,
@@ -35,7 +37,7 @@ pub(crate) fn shell(
 ) -> Result<Command> {
     let there = env
         .iter()
-        .filter(|(name, _)| !OF_THIS_HOST.contains(&name.as_str()));
+        .filter(|(name, _)| !HOST_ONLY.contains(&name.as_str()));
     let login = shell::login(there);
     Ok(match reach {
         Reach::Ssh(_) => by_ssh(instance, ssh_config, &login, tty),

@@ -1,7 +1,6 @@
-//! Commands as processes of this machine.
+//! Runs commands as processes of this machine.
 //!
-//! Owns how a local command is run, killed and swept. Needs no markers: the kernel tells how a child
-//! ended. Must not start processes itself (`process` does).
+//! Must not start processes itself: `process` does.
 
 use std::{
     collections::BTreeMap,
@@ -26,23 +25,26 @@ use tokio::{
     time,
 };
 
-use super::{Answer, Event, Running, RunningEnd, Transport, own_command, shell, timed_out};
+use super::{
+    Event, Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context,
+    timed_out,
+};
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 128 << 10;
 
-pub(super) struct Local {
+pub(super) struct LocalTransport {
     pub(super) instance: String,
     pub(super) directory: PathBuf,
     pub(super) env: BTreeMap<String, Bound>,
-    /// What else of our environment is seen; `None`: all.
+    /// Names of inherited environment variables; `None` inherits all.
     pub(super) inherit: Option<Vec<String>>,
     pub(super) user: Option<LocalUser>,
 }
 
-impl Local {
-    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, Group)> {
+impl LocalTransport {
+    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, ProcessGroup)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
         as_instance(
@@ -60,7 +62,7 @@ impl Local {
         if let Some(directory) = &command.directory {
             let directory = self.directory.join(directory);
             if !directory.is_dir() {
-                let text = format!("there is no folder `{}`", directory.display());
+                let text = format!("folder not found: `{}`", directory.display());
                 return Err(crate::Error::new(crate::ErrorKind::Usage, text));
             }
             process.current_dir(directory);
@@ -73,11 +75,11 @@ impl Local {
     }
 }
 
-/// Gives a process the environment, and makes it the user's, that an instance is: its own variables, what else is seen
-/// of ours (`None`: all), its user.
+/// Sets the environment and the user of a process: the instance's variables, the inherited variables (`None` inherits
+/// all), and the instance's user.
 ///
 /// # Errors
-/// When a secret of its cannot be had.
+/// If a secret is unavailable.
 pub(super) fn as_instance(
     process: &mut std::process::Command,
     (env, inherit, user): (
@@ -101,14 +103,14 @@ pub(super) fn as_instance(
     Ok(())
 }
 
-/// Starts a process, with the group that it leads.
-pub(super) fn start(command: std::process::Command) -> Result<(Child, Group)> {
+/// Starts a process that leads a new process group.
+pub(super) fn start(command: std::process::Command) -> Result<(Child, ProcessGroup)> {
     let child = process::Spawn::new(command).own_session().start_async()?;
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(id as i32)));
     Ok((child, group))
 }
 
-/// Runs a process to its end, whose exit code is taken as it is.
+/// Runs a program of this host as a command: its exit status is the exit status of the command.
 pub(super) fn run(
     mut command: std::process::Command,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
@@ -123,7 +125,7 @@ pub(super) fn run(
 }
 
 fn running(
-    started: Result<(Child, Group)>,
+    started: Result<(Child, ProcessGroup)>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     timeout: Option<Duration>,
 ) -> Running {
@@ -138,7 +140,7 @@ fn running(
     }
 }
 
-impl Transport for Local {
+impl Transport for LocalTransport {
     fn exec(
         &self,
         command: &Command,
@@ -149,11 +151,11 @@ impl Transport for Local {
         running(started, stdin, command.timeout.map(Duration::from_millis))
     }
 
-    fn probe(&self, _deadline: Duration) -> Answer<Duration> {
+    fn probe(&self, _timeout: Duration) -> TransportFuture<Duration> {
         let started = Instant::now();
         let answer = self.directory.metadata().map(|_| started.elapsed());
         let instance = format!(
-            "`{}`: cannot use `{}`",
+            "`{}`: failed to open `{}`",
             self.instance,
             self.directory.display()
         );
@@ -164,18 +166,18 @@ impl Transport for Local {
         })
     }
 
-    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()> {
-        let command = own_command(shell::sweep(lease), Some(deadline));
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
+        let command = own_command(shell::sweep(lease), Some(timeout));
         let running = self.exec(&command, "", None);
-        let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
+        let what = sweep_context(&self.instance, lease);
         Box::pin(async move { running.finished().await?.success(&what).map(drop) })
     }
 }
 
-/// A process group that is killed unless its leader has ended by itself.
-pub(super) struct Group(Option<Pid>);
+/// A process group that is killed on drop, unless its leader has exited.
+pub(super) struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn signal(&self, name: &str) {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
         if let (Some(pid), Some(signal)) = (self.0, number) {
@@ -184,10 +186,10 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
-            // Already gone is what we want.
+            // Fails if the group is already gone.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
     }
@@ -195,7 +197,7 @@ impl Drop for Group {
 
 async fn follow(
     mut child: Child,
-    mut group: Group,
+    mut group: ProcessGroup,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     RunningEnd { events, signals }: RunningEnd,
     late: Option<(Duration, crate::Error)>,
@@ -233,16 +235,16 @@ async fn follow(
     let last = match (end, error) {
         (Some(status), _) => Event::Exited(exit(status)),
         (None, Some(error)) => Event::Lost(error),
-        (None, None) => Event::Lost(std::io::Error::other("the command's end is unknown").into()),
+        (None, None) => Event::Lost(std::io::Error::other("exit status unknown").into()),
     };
     let _ = events.send(last).await;
 }
 
-/// Waits for the child while it is fed, and passes signals on.
+/// Waits until the child exits, while writing its input and forwarding signals.
 async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
-    group: &Group,
+    group: &ProcessGroup,
     mut signals: mpsc::UnboundedReceiver<String>,
 ) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);
@@ -268,15 +270,15 @@ pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receive
         return;
     };
     while let Some(bytes) = content.recv().await {
-        // A program may end without reading its input.
+        // A program may exit without reading its input.
         if pipe.write_all(&bytes).await.is_err() {
             return;
         }
     }
 }
 
-/// Passes a stream on until it ends or, when the child has ended, until what it wrote is passed on: what
-/// the child left running may keep the pipe open for ever.
+/// Forwards a stream until its end. Once the child has exited, only the bytes in the pipe are forwarded, because a
+/// background process may keep the pipe open.
 async fn pump(
     pipe: Option<impl AsyncRead + AsFd + Unpin>,
     stream: Stream,
@@ -299,7 +301,7 @@ async fn pump(
             return;
         }
     }
-    // No more than a pipe holds was written before the end.
+    // The child's last output is at most the capacity of the pipe.
     let mut left = 1 << 20;
     while left > 0 {
         let Ok(read @ 1..) = rustix::io::read(&pipe, &mut buffer) else {

@@ -1,7 +1,7 @@
-//! Commands through a program of this host that reaches into the instance: a container engine, or a user's own.
+//! Runs commands through a program of this host: a container engine or a program of the user.
 //!
-//! Owns how such a program is called, and the reading of its streams: the wrapper's marks in them, and not the
-//! program's exit code, tell how a command ended. Must not start processes itself (`process` does).
+//! The exit status of a command comes from the markers in its output, not from the program's exit code. Must not start
+//! processes itself: `process` does.
 
 use std::{
     process::Stdio,
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Event, FileAccess, Running, RunningEnd, Transport, input, local, own_command, shell,
-    timed_out,
+    Event, FileAccess, Running, RunningEnd, Transport, TransportFuture, input, local, own_command,
+    shell, sweep_context, timed_out,
 };
 use crate::{
     connect::ProgramReach,
@@ -29,16 +29,16 @@ use crate::{
     process,
 };
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 128 << 10;
-/// How long the killing of a command may take.
+/// The timeout of killing a command.
 const KILL: Duration = Duration::from_secs(10);
-/// How long the program may outlive its command.
+/// The time that the program may take to exit after its command.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How a line is given to the instance's shell.
+/// The program that runs a line in the instance's shell.
 #[derive(Clone)]
-pub(super) enum Call {
+pub(super) enum ExecProgram {
     Container {
         engine: String,
         container: String,
@@ -48,12 +48,12 @@ pub(super) enum Call {
 }
 
 #[derive(Clone)]
-pub(super) struct Piped {
+pub(super) struct PipedTransport {
     instance: String,
-    call: Call,
+    exec_program: ExecProgram,
 }
 
-impl Call {
+impl ExecProgram {
     fn command(&self, line: &str) -> Result<std::process::Command> {
         Ok(match self {
             Self::Container {
@@ -78,7 +78,7 @@ impl Call {
     }
 }
 
-/// A user's program, in an environment without anything of ours but the request.
+/// Creates a command for a user's program. Of this tool's variables, only the request is in its environment.
 fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
     let mut words = words.iter();
     let mut command = process::command(words.next().map_or("", String::as_str));
@@ -92,15 +92,18 @@ fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Comma
     Ok(command)
 }
 
-impl Piped {
-    pub(super) fn new(instance: &str, call: Call) -> Self {
+impl PipedTransport {
+    pub(super) fn new(instance: &str, exec_program: ExecProgram) -> Self {
         let instance = instance.to_owned();
-        Self { instance, call }
+        Self {
+            instance,
+            exec_program,
+        }
     }
 
-    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::Group)> {
-        let mut command = self.call.command(line)?;
-        // What an abandoned lease leaves on this host is found by it.
+    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::ProcessGroup)> {
+        let mut command = self.exec_program.command(line)?;
+        // Marks the program, so that it is found on this host after its lease was abandoned.
         match lease {
             "" => command.env_remove(env::LEASE),
             lease => command.env(env::LEASE, lease),
@@ -110,8 +113,8 @@ impl Piped {
         local::start(command)
     }
 
-    /// Sends a command signals as they come; done when it is killed.
-    async fn pass_on(
+    /// Forwards signals to a command; returns after `KILL`.
+    async fn forward_signals(
         &self,
         wrapped: &shell::Wrapped,
         mut signals: mpsc::UnboundedReceiver<String>,
@@ -139,7 +142,7 @@ impl Piped {
     }
 }
 
-impl Transport for Piped {
+impl Transport for PipedTransport {
     fn exec(
         &self,
         command: &Command,
@@ -165,7 +168,7 @@ impl Transport for Piped {
     }
 
     fn file_program(&self, access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
-        let Call::Programs(reach) = &self.call else {
+        let ExecProgram::Programs(reach) = &self.exec_program else {
             return Ok(None);
         };
         let words = match access {
@@ -183,9 +186,9 @@ impl Transport for Piped {
         Ok(Some(command))
     }
 
-    fn probe(&self, deadline: Duration) -> Answer<Duration> {
+    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
         let started = Instant::now();
-        let running = self.exec(&own_command(":".to_owned(), Some(deadline)), "", None);
+        let running = self.exec(&own_command(":".to_owned(), Some(timeout)), "", None);
         let what = format!("`{}` does not answer", self.instance);
         Box::pin(async move {
             running.finished().await?.success(&what)?;
@@ -193,17 +196,17 @@ impl Transport for Piped {
         })
     }
 
-    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()> {
-        let command = own_command(shell::sweep(lease), Some(deadline));
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
+        let command = own_command(shell::sweep(lease), Some(timeout));
         let running = self.exec(&command, "", None);
-        let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
+        let what = sweep_context(&self.instance, lease);
         Box::pin(async move { running.finished().await?.success(&what).map(drop) })
     }
 }
 
-/// Follows one command.
+/// The state of one running command.
 struct Follower {
-    piped: Piped,
+    piped: PipedTransport,
     wrapped: shell::Wrapped,
     filter: shell::Filter,
     events: mpsc::Sender<Event>,
@@ -212,7 +215,7 @@ struct Follower {
 impl Follower {
     async fn follow(
         mut self,
-        (mut child, group): (Child, local::Group),
+        (mut child, group): (Child, local::ProcessGroup),
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<String>,
@@ -221,7 +224,7 @@ impl Follower {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let events = self.events.clone();
         let (piped, wrapped) = (self.piped.clone(), self.wrapped.clone());
-        let killed = piped.pass_on(&wrapped, signals);
+        let killed = piped.forward_signals(&wrapped, signals);
         let last = tokio::select! {
             last = self.read(stdout, stderr) => last,
             () = killed => Event::Exited(Exit::Signal("KILL".to_owned())),
@@ -236,7 +239,7 @@ impl Follower {
         };
         feed.abort();
         let _ = events.send(last).await;
-        // It has told all it had to.
+        // The program has forwarded all output.
         let _ = time::timeout(LINGER, child.wait()).await;
         drop(group);
     }
@@ -246,10 +249,10 @@ impl Follower {
         self.piped.signal(&self.wrapped, group, "KILL").await;
     }
 
-    /// Passes the output on; returns how the command ended.
+    /// Forwards the output and returns the last event of the command.
     async fn read(&mut self, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Event {
         let (Some(mut stdout), Some(mut stderr)) = (stdout, stderr) else {
-            return self.piped.lost("has no streams");
+            return self.piped.lost("has no output streams");
         };
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
@@ -273,19 +276,21 @@ impl Follower {
                     .await
                     .is_err()
             {
-                // Nobody listens; who waits for that kills the command.
+                // The receiver is gone: `follow` notices that and kills the command.
                 return std::future::pending().await;
             }
             if let Some(code) = self.filter.exit() {
                 return Event::Exited(Exit::Code(code));
             }
         }
-        match self.filter.started() {
-            true => self.piped.lost("did not tell how the command ended"),
+        match self.filter.has_started() {
+            true => self
+                .piped
+                .lost("did not report the exit status of the command"),
             false => {
                 let noise = self.filter.noise();
                 self.piped
-                    .lost(&format!("did not run the command: `{noise}`"))
+                    .lost(&format!("did not run the command; it printed `{noise}`"))
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Addresses: how an instance is reached, as data that a pool can keep.
+//! The addresses of instances, as data that a pool stores.
 //!
-//! Owns the types that a transport is made from. Must not connect.
+//! Must not connect.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Bound;
 
-/// How an instance is reached: what a transport needs to connect.
+/// The address of an instance: the data that a transport needs to connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     /// Processes of this machine.
     Local {
-        /// The folder commands start in.
+        /// The working directory of commands.
         directory: PathBuf,
         /// Environment variables for every command.
         env: BTreeMap<String, Bound>,
-        /// What else of this process's environment they see; `None`: all of it.
+        /// Names of inherited environment variables; `None` inherits all.
         #[serde(default)]
         inherit: Option<Vec<String>>,
-        /// Whose they are, where not this process's user's.
+        /// The user that commands run as; `None` for the user of this process.
         #[serde(default)]
         user: Option<LocalUser>,
     },
     /// SSH.
     Ssh(SshReach),
-    /// A container, by its engine's `exec`.
+    /// A container, reached by `exec` of its engine.
     Container {
         /// The engine's program.
         engine: String,
         /// The container's name.
         container: String,
-        /// Whose commands they are; the image's user by default.
+        /// The user that commands run as; `None` for the user of the image.
         user: Option<String>,
     },
-    /// Programs of the user's.
+    /// Programs of the user.
     Programs(Box<ProgramReach>),
     /// A transport that only the platform knows: its `connect` makes it.
     ByPlatform,
@@ -57,36 +57,36 @@ impl Reach {
 /// A user of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LocalUser {
-    /// Its number.
+    /// The user id.
     pub uid: u32,
-    /// Its group's.
+    /// The id of the primary group.
     pub gid: u32,
 }
 
-/// How to reach an instance by programs of the user's.
+/// The address of an instance that is reached by programs of the user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProgramReach {
-    /// Runs a line in the instance's POSIX shell: the program and its arguments; the line is one more.
+    /// The program, with arguments, that runs a line in the instance's POSIX shell. The line is the last argument.
     pub exec: Vec<String>,
-    /// Writes standard input to a file: its path and its mode are two more arguments.
+    /// The program that writes standard input to a file. Path and mode are the last arguments.
     pub put: Option<Vec<String>>,
-    /// Prints a file: its path is one more argument.
+    /// The program that prints a file. The path is the last argument.
     pub get: Option<Vec<String>>,
-    /// Where they start.
+    /// The working directory of the programs.
     pub directory: PathBuf,
-    /// What they find in `TARGET_TEST_REQUEST`, with values for the references in its `params`.
+    /// The value of `TARGET_TEST_REQUEST`, in which references in `params` are replaced by values.
     pub request: String,
-    /// Environment variables for them.
+    /// Environment variables of the programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Bound>,
 }
 
-/// How to reach an instance by SSH. What is absent comes from `ssh -G`.
+/// The address of an instance that is reached by SSH. `ssh -G` supplies the missing values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SshReach {
-    /// The host as the user wrote it: an alias of `~/.ssh/config`, a name or an address.
+    /// The host as written in the playbook: an alias of `~/.ssh/config`, a name or an address.
     pub host: String,
     /// Overrides the configured port.
     pub port: Option<u16>,
@@ -94,13 +94,13 @@ pub struct SshReach {
     pub user: Option<String>,
     /// Overrides the configured identity files.
     pub identity: Option<PathBuf>,
-    /// For a login by password, and for `sudo`.
+    /// The password for the login and for `sudo`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Bound>,
     /// Overrides the configured known-hosts files.
     pub known_hosts: Option<PathBuf>,
-    /// For instances we made: the host key is recorded in `known_hosts` at the first connection.
+    /// True for instances created by a platform: the host key is recorded in `known_hosts` at the first connection.
     pub trust_first: bool,
-    /// How long connecting may take.
+    /// The timeout of connecting.
     pub connect_timeout: Option<Duration>,
 }

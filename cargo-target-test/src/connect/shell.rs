@@ -1,7 +1,6 @@
-//! What assumes a POSIX shell on the target: the only such file (with its folder).
+//! Shell scripts that run on instances, and the wrapper that adds markers, environment and folder to a command.
 //!
-//! Owns the wrapping of commands (start and end markers, environment, folder) and the scripts that
-//! kill, sweep, put and get. Must not know protocols: everything here is text.
+//! No other room assumes a POSIX shell on an instance. Must not know protocols.
 
 use std::fmt::Write as _;
 
@@ -19,7 +18,7 @@ mod question;
 
 pub(crate) use file::{
     DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
-    pack, place, receive, set_mode,
+    pack, receive, set_mode, upload_paths,
 };
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
@@ -27,34 +26,34 @@ pub(crate) use machine::{
     BOOT_ID, FACTS, as_root, connect_to, for_login, goes_down, install_packages, invocation,
     listens, login, reboot, remove, set_clock, temporary, unpack,
 };
-pub(crate) use question::{answer, ask, excuse};
+pub(crate) use question::{answer, ask, unknown_reason};
 
-/// The longest wrapped command, in bytes: an SSH packet holds no more.
+/// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.
 const LONGEST: usize = 32_000;
-/// The longest argument of a program on Linux, without the zero at its end.
+/// The maximum length of an argument on Linux in bytes, without the trailing NUL.
 const ARGUMENT: usize = (128 << 10) - 1;
 
-/// A command as it travels.
+/// A command as it is sent to an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Wrapped {
-    /// One line for the login shell, whichever it is.
+    /// One line for any login shell.
     pub(crate) line: String,
-    /// What marks this command's streams; gives the [`Filter`] that reads them.
+    /// The nonce in the markers, for the [`Filter`] of the command's streams.
     pub(crate) nonce: String,
-    /// Whether what it starts is root's.
+    /// The `sudo` request of the command, if any.
     sudo: Option<Sudo>,
 }
 
 /// Wraps a command: start markers, environment, folder, the line in a subshell, end markers.
 ///
-/// The login shell may be a POSIX shell, csh or fish: it sees nothing but `exec /bin/sh -c <word>`.
+/// The login shell may be a POSIX shell, csh or fish: it only runs `exec /bin/sh -c <word>`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for NUL bytes, names that are no environment variable, and lines too long.
+/// [`ErrorKind::Usage`] if the command contains a NUL byte or an invalid variable name, or is too long.
 pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrapped> {
     check(command, lease)?;
     let nonce = nonce();
-    // A signal for the group is the command's affair: who is to tell of its end must outlive it.
+    // The wrapper ignores signals to the process group: it must outlive the command to print the end markers.
     let mut script = format!(
         r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; "
     );
@@ -82,18 +81,18 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
 }
 
 fn too_long(length: usize, most: usize) -> Error {
-    let text = format!("the command is too long ({length} bytes as sent, at most {most})");
-    wrong(text).with_hint("put it into a file on the instance and run that")
+    let text = format!("command too long: {length} bytes as sent, maximum {most} bytes");
+    wrong(text).with_hint("put the command into a file on the instance and run the file")
 }
 
-/// What a command is to a shell that has its environment and folder already.
+/// Returns the line for a shell whose environment and folder are already those of the command.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for one that is longer than any argument of a program.
+/// [`ErrorKind::Usage`] if the line is too long for an argument.
 pub(crate) fn line(command: &Command, lease: &str) -> Result<String> {
     let line = match command.sudo {
         None => bare(command),
-        // `sudo` keeps neither.
+        // `sudo` preserves neither environment nor folder.
         Some(_) => privileged(command, &body(command, lease)),
     };
     match line.len() <= ARGUMENT {
@@ -102,7 +101,7 @@ pub(crate) fn line(command: &Command, lease: &str) -> Result<String> {
     }
 }
 
-/// Environment, folder and line.
+/// Sets environment and folder and runs the line.
 fn body(command: &Command, lease: &str) -> String {
     let mut body = mark(lease);
     for (name, value) in &command.env {
@@ -122,7 +121,7 @@ fn bare(command: &Command) -> String {
     }
 }
 
-/// What `set` takes for a line's parameters.
+/// Returns the arguments of `set` that make the command's words the positional parameters.
 fn parameters(command: &Command) -> Vec<String> {
     let words = command.words.iter().cloned();
     std::iter::once("--".to_owned()).chain(words).collect()
@@ -136,7 +135,7 @@ fn mark(lease: &str) -> String {
 }
 
 fn evaluate(line: &str) -> String {
-    // The space keeps `eval` from taking a line that starts with `-` for an option.
+    // The space prevents `eval` from parsing a line that starts with `-` as an option.
     format!("(eval {})", quote(&format!(" {line}")))
 }
 
@@ -151,10 +150,10 @@ fn privileged(command: &Command, body: &str) -> String {
     }
 }
 
-/// What a transport without a login shell must check too.
+/// Checks a command for NUL bytes and invalid variable names.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`], as [`wrap`].
+/// [`ErrorKind::Usage`] if the command is invalid.
 pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
     let texts = [Some(&command.line), command.directory.as_ref()];
     let texts = texts.into_iter().flatten().chain(&command.words);
@@ -163,18 +162,21 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
         return Err(wrong("the command contains a NUL byte".to_owned()));
     }
     if let Some(name) = command.env.keys().find(|name| !is_variable(name)) {
-        return Err(wrong(format!("`{name}` is no environment variable's name")));
+        let text = format!("invalid name of an environment variable: `{name}`");
+        return Err(wrong(text));
     }
     Ok(())
 }
 
-/// The command that sends a signal to one wrapped command: to its process group; or, where that is not known yet or not
-/// its own (a program stands between the login shell and it), to the groups of whatever processes show its nonce: as an
-/// argument, or in the environment that sshd gives to what its `ForceCommand` runs. It is root's where the wrapped one is.
+/// Returns the command that sends a signal to a wrapped command, with `sudo` if the wrapped command has it.
+///
+/// The signal goes to the command's process group. If the group is unknown, or if a program between the login shell and
+/// the command has created another one, the signal goes to the groups of all processes that have the nonce in their
+/// arguments or in their environment. The environment matters if sshd has a `ForceCommand`.
 pub(crate) fn signal(wrapped: &Wrapped, group: Option<u32>, name: &str) -> Command {
-    // Split, so that the script does not find itself.
+    // The nonce is split so that the script does not find itself.
     let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
-    // A group 1 would be everything there is: `kill -1`.
+    // Group 1 is excluded: `kill -- -1` would signal all processes.
     let found = format!(
         "n={head}; n=${{n}}{tail}; \
          for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do \
@@ -195,13 +197,13 @@ pub(crate) fn signal(wrapped: &Wrapped, group: Option<u32>, name: &str) -> Comma
     }
 }
 
-/// The script that kills every process that carries a lease's mark, until none is left; it fails, naming
-/// process ids on standard error, when some stay.
+/// Returns the script that kills all processes marked with a lease.
 ///
-/// A mark is the environment variable, or (a subshell has the environment its shell was started with)
-/// the wrapper's own `export`.
+/// The script fails and prints the remaining process ids to standard error if processes survive. A process is marked by
+/// the environment variable, or by the `export` in the wrapper's arguments: `/proc` shows the initial environment of a
+/// subshell, without exported variables.
 pub(crate) fn sweep(lease: &str) -> String {
-    // The name is split and the patterns come by a pipe, so that the sweep does not find itself.
+    // The name is split and the patterns are piped so that the script does not find itself.
     format!(
         "n={head}; n=${{n}}{tail}; e=$n={value}; w=\"export $n=\"{export}; \
          find_marked() {{ \
@@ -221,13 +223,13 @@ pub(crate) fn sweep(lease: &str) -> String {
     )
 }
 
-/// One word for `/bin/sh`, on one line: `IFS` ends in a newline in every shell that starts.
+/// Quotes a word for `/bin/sh` on one line. A newline is written as the end of `IFS`, whose initial value is known.
 pub(crate) fn quote(text: &str) -> String {
     let body = text.replace('\'', r"'\''").replace('\n', "'\"${IFS#??}\"'");
     format!("'{body}'")
 }
 
-/// One word for sh, csh and fish: what any of them reads inside quotes stands outside, after a backslash.
+/// Quotes a word for sh, csh and fish. Characters that are special inside quotes are written outside, escaped.
 fn quote_for_any(text: &str) -> String {
     let mut word = String::with_capacity(text.len() * 5 / 4 + 2);
     word.push('\'');
@@ -243,10 +245,10 @@ fn quote_for_any(text: &str) -> String {
 
 fn check_path(path: &str) -> Result<()> {
     if path.contains(['\0', '\n']) {
-        return Err(wrong(format!("{path:?} has a NUL or newline in its name")));
+        return Err(wrong(format!("path contains a NUL or newline: {path:?}")));
     }
     if !path.starts_with('/') {
-        return Err(wrong(format!("`{path}` is no absolute path")));
+        return Err(wrong(format!("path is not absolute: `{path}`")));
     }
     Ok(())
 }
@@ -261,7 +263,7 @@ fn wrong(message: String) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
-/// 32 hex digits that nothing else on the target has.
+/// Returns 32 random hexadecimal digits.
 fn nonce() -> String {
     use std::hash::{BuildHasher, RandomState};
     let part = || RandomState::new().hash_one(std::process::id());

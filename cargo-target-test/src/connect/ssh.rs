@@ -1,6 +1,6 @@
-//! Commands over SSH: one thread per session owns the session and everything made from it.
+//! Runs commands over SSH. Each session is owned by one thread; more sessions are opened when many commands run at once.
 //!
-//! Owns the transport's outside: what is sent to its sessions (one, more when many commands run at once). Must not touch libssh2 (`ssh/*` does).
+//! Must not call libssh2: `ssh/*` does.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 use target_fixtures::wire::Command;
 use tokio::sync::mpsc;
 
-use super::{Answer, Running, RunningEnd, Transport, own_command, shell};
+use super::{Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context};
 use crate::{
     connect::SshReach,
     error::{Error, ErrorKind, Result},
@@ -31,18 +31,18 @@ mod task;
 
 use sessions::Sessions;
 
-/// The times and numbers of a session.
+/// The timeouts and limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How often the instance is asked for a sign of life.
+    /// The interval between keepalive messages while no data arrives.
     pub heartbeat: Duration,
-    /// How long it may say nothing before the connection counts as lost.
+    /// The time without data after which the connection is lost.
     pub silence: Duration,
-    /// After how long without a word a connection must prove itself before it gets a command.
+    /// The idle time after which a keepalive must be answered before the next command starts.
     pub idle: Duration,
-    /// How long that proof, and the killing of a command, may take.
+    /// The timeout of a keepalive and of killing a command.
     pub answer: Duration,
-    /// How many commands run at once; sshd's default allows 10 channels.
+    /// The maximum number of concurrent commands; sshd allows 10 channels by default.
     pub channels: usize,
 }
 
@@ -58,30 +58,31 @@ impl Default for Limits {
     }
 }
 
-/// The way to one instance over SSH.
-pub struct Ssh {
+/// The SSH transport to one instance.
+pub struct SshTransport {
     instance: String,
     reach: SshReach,
     sessions: Arc<Sessions>,
 }
 
-/// A command on its way to the thread.
+/// A command for a session thread.
 struct Job {
     wrapped: shell::Wrapped,
-    /// How long it may run, from its start.
+    /// The timeout, from the start of the command.
     timeout: Option<Duration>,
-    /// When it must be over, waiting and connecting included.
+    /// The deadline, which includes queueing and connecting.
     expires: Option<Instant>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
     events: mpsc::Sender<super::Event>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
-    /// Whether it is one of the transport's own kills.
+    /// True if the transport itself started the command, to signal another command.
     internal: bool,
+    /// Counts the jobs of the session.
     _load: Option<Arc<()>>,
 }
 
-impl Ssh {
-    /// A transport that connects when it is first used.
+impl SshTransport {
+    /// Creates a transport that connects when it is first used.
     pub fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
         Self {
             instance: instance.to_owned(),
@@ -108,18 +109,15 @@ impl Ssh {
             internal: false,
             _load: None,
         };
-        if self.sessions.give(job) {
+        if self.sessions.assign(job) {
             return Ok(running);
         }
-        let text = format!(
-            "`{}`: the connection's thread could not be started",
-            self.instance
-        );
+        let text = format!("`{}`: failed to start the connection thread", self.instance);
         Err(Error::new(ErrorKind::Infra, text))
     }
 }
 
-impl Transport for Ssh {
+impl Transport for SshTransport {
     fn exec(
         &self,
         command: &Command,
@@ -130,18 +128,18 @@ impl Transport for Ssh {
             .unwrap_or_else(Running::lost)
     }
 
-    fn knock(&self, patience: Duration) -> Answer<()> {
+    fn knock(&self, timeout: Duration) -> TransportFuture<()> {
         let (instance, reach) = (self.instance.clone(), self.reach.clone());
         Box::pin(async move {
-            let knock = move || connect::knock(&instance, &reach, patience);
+            let knock = move || connect::knock(&instance, &reach, timeout);
             let knocked = tokio::task::spawn_blocking(knock).await;
             knocked.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
         })
     }
 
-    fn probe(&self, deadline: Duration) -> Answer<Duration> {
+    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
         let started = Instant::now();
-        let running = self.submit(&own_command(":".to_owned(), None), "", None, Some(deadline));
+        let running = self.submit(&own_command(":".to_owned(), None), "", None, Some(timeout));
         let what = format!("`{}` does not answer", self.instance);
         Box::pin(async move {
             running?.finished().await?.success(&what)?;
@@ -149,10 +147,10 @@ impl Transport for Ssh {
         })
     }
 
-    fn sweep(&self, lease: &str, deadline: Duration) -> Answer<()> {
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), None);
-        let running = self.submit(&command, "", None, Some(deadline));
-        let what = format!("`{}`: cannot kill what `{lease}` left", self.instance);
+        let running = self.submit(&command, "", None, Some(timeout));
+        let what = sweep_context(&self.instance, lease);
         Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
     }
 }

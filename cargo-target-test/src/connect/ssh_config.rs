@@ -1,6 +1,6 @@
-//! What OpenSSH's own configuration says of a host, by `ssh -G`.
+//! The OpenSSH configuration of a host: the output of `ssh -G`, with the overrides of the playbook.
 //!
-//! Owns the reading of `ssh -G`'s lines and the overrides of a playbook. Must not connect.
+//! Must not connect.
 
 use std::{
     collections::HashMap,
@@ -15,51 +15,51 @@ use crate::{
     process,
 };
 
-/// How long connecting may take where nothing else says so.
+/// The default timeout of connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything a connection needs to know of a host.
+/// The configuration of a connection to a host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SshConfig {
-    /// Name or address to connect to.
+    /// The name or address to connect to.
     pub hostname: String,
-    /// Port to connect to.
+    /// The port to connect to.
     pub port: u16,
-    /// Login name.
+    /// The login name.
     pub user: String,
-    /// Private key files, in the order they are tried; not all need exist.
+    /// Private key files, in the order in which they are tried. Files may be missing.
     pub identities: Vec<PathBuf>,
-    /// Whether the agent's keys are used only where `identities` names them.
+    /// True if only those keys of the agent are used that are in `identities`.
     pub identities_only: bool,
-    /// The agent's socket; none when there is no agent, or it is turned off.
+    /// The socket of the agent; `None` if there is no agent, or if it is disabled.
     pub agent: Option<PathBuf>,
-    /// Known-hosts files: the user's, then the system's; not all need exist.
+    /// Known-hosts files: the user's, then the system's. Files may be missing.
     pub known_hosts: Vec<PathBuf>,
-    /// The name in the known-hosts files: `host`, or `[host]:port` where the port is not 22.
+    /// The name in the known-hosts files: `host`, or `[host]:port` if the port is not 22.
     pub known_as: String,
-    /// What to do with host keys that are not recorded.
+    /// The policy for host keys that are not recorded.
     pub strict: Strict,
     /// Jump hosts, separated by commas.
     pub proxy_jump: Option<String>,
-    /// A command that connects, its `%` tokens expanded.
+    /// The command that connects, with expanded `%` tokens.
     pub proxy_command: Option<String>,
-    /// How long connecting may take: name, TCP, handshake and authentication together.
+    /// The timeout of connecting, which includes name resolution, handshake and authentication.
     pub connect_timeout: Duration,
 }
 
-/// What to do with host keys that are not recorded.
+/// A policy for host keys that are not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strict {
-    /// Take any key, also one that differs from the recorded one.
+    /// Accepts any key, including a changed key.
     No,
-    /// Record unknown keys, refuse changed ones.
+    /// Records unknown keys and rejects changed keys.
     AcceptNew,
-    /// Refuse both.
+    /// Rejects unknown and changed keys.
     Yes,
 }
 
 impl SshConfig {
-    /// `host:port`, for messages; an IPv6 address in brackets.
+    /// Returns `host:port` for messages, with an IPv6 address in brackets.
     #[must_use]
     pub fn address(&self) -> String {
         match self.hostname.contains(':') {
@@ -69,23 +69,22 @@ impl SshConfig {
     }
 }
 
-/// Asks `ssh -G` and applies what the reach overrides.
+/// Runs `ssh -G` and applies the overrides of the reach. The result is cached.
 ///
 /// # Errors
-/// When `ssh` is missing or refuses the configuration.
+/// If `ssh` is missing or rejects the configuration.
 pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
-    // One process asks for the same host several times; its configuration does not change meanwhile.
-    static KNOWN: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, config)) = known().iter().find(|(known, _)| known == reach) {
+    static CACHE: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
+    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, config)) = cache().iter().find(|(cached, _)| cached == reach) {
         return Ok(config.clone());
     }
-    let config = ask(reach)?;
-    known().push((reach.clone(), config.clone()));
+    let config = run_ssh(reach)?;
+    cache().push((reach.clone(), config.clone()));
     Ok(config)
 }
 
-fn ask(reach: &SshReach) -> Result<SshConfig> {
+fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     let mut command = process::command("ssh");
     command.arg("-G");
     if let Some(port) = reach.port {
@@ -153,7 +152,7 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
     }
 }
 
-/// The lines of `ssh -G`: keywords in small letters, and all their values.
+/// The values in the output of `ssh -G`, by lower-case keyword.
 struct Lines<'a>(HashMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Lines<'a> {
@@ -169,7 +168,7 @@ impl<'a> Lines<'a> {
         self.0.get(key)?.first().copied()
     }
 
-    /// A value that is not turned off.
+    /// Returns the first value of a keyword; `None` if the value disables the setting.
     fn set(&self, key: &str) -> Option<&'a str> {
         self.one(key)
             .filter(|value| !matches!(*value, "none" | "no" | ""))
@@ -216,7 +215,7 @@ fn known_as(hostname: &str, port: u16) -> String {
     }
 }
 
-/// What `%` and `~` stand for; `ssh -G` leaves most of them as written.
+/// The values of `%` tokens and of `~`, most of which `ssh -G` does not expand.
 struct Tokens {
     home: PathBuf,
     values: [(char, String); 4],

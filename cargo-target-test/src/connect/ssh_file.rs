@@ -1,6 +1,6 @@
-//! The file for `ssh -F` in which every instance is a host.
+//! Writes the configuration file for `ssh -F`, in which every instance is a host.
 //!
-//! Owns its text. Must not know connections.
+//! Must not connect.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use std::{
 use super::{Reach, SshReach, ssh_config};
 use crate::error::Result;
 
-/// The hosts, by instance.
+/// The `Host` sections, by instance.
 #[derive(Default)]
 pub(crate) struct SshHosts(Mutex<BTreeMap<String, String>>);
 
 impl SshHosts {
-    /// Adds an instance, if SSH reaches it, and writes the file anew. Blocks.
+    /// Adds an instance that is reached by SSH and rewrites the file. Blocks.
     pub(crate) fn add(&self, file: &Path, instance: &str, reach: &Reach) -> Result<()> {
         let Reach::Ssh(reach) = reach else {
             return Ok(());
@@ -30,19 +30,19 @@ impl SshHosts {
     }
 }
 
-/// Writes the file with this one host in it. Blocks.
+/// Writes a file with this host only. Blocks.
 pub(crate) fn write(file: &Path, name: &str, reach: &SshReach) -> Result<()> {
     replace(file, &host(name, reach)?)
 }
 
-/// Replaces the file whole: tests read it while other instances are still added.
+/// Replaces the file atomically, because tests read it while other instances are added.
 fn replace(file: &Path, text: &str) -> Result<()> {
     let new = file.with_extension("new");
     fs_err::write(&new, text)?;
     Ok(fs_err::rename(new, file)?)
 }
 
-/// What our own connection uses: `ssh -F` reads no other file.
+/// Returns the `Host` section. It contains the complete configuration, because `ssh -F` reads no other file.
 fn host(name: &str, reach: &SshReach) -> Result<String> {
     let config = ssh_config::resolve(reach)?;
     let mut text = format!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use target_fixtures::wire::Command;
 use tokio::sync::mpsc;
 
-use super::{Answer, Running, Transport};
+use super::{Running, Transport, TransportFuture};
 use crate::error::{Error, ErrorKind};
 
 /// No way to an instance.
@@ -28,11 +28,11 @@ impl Transport for Unreachable {
         Running::lost(self.error())
     }
 
-    fn probe(&self, _: Duration) -> Answer<Duration> {
+    fn probe(&self, _: Duration) -> TransportFuture<Duration> {
         Box::pin(std::future::ready(Err(self.error())))
     }
 
-    fn sweep(&self, _: &str, _: Duration) -> Answer<()> {
+    fn sweep(&self, _: &str, _: Duration) -> TransportFuture<()> {
         Box::pin(std::future::ready(Err(self.error())))
     }
 }

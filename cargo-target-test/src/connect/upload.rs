@@ -1,6 +1,6 @@
-//! Files and folders of this host on their way to an instance.
+//! Copies files and folders of this host to an instance; content that is already there is skipped.
 //!
-//! Owns the reading of what is sent, and what need not be. Must not know protocols or shells: `files` and `shell` do.
+//! Must not know protocols or shell scripts.
 
 use std::{
     fs::Metadata,
@@ -27,19 +27,20 @@ mod same;
 
 use folder::Folder;
 
-/// How much is sent at once.
+/// The size of a chunk, in bytes.
 const CHUNK: usize = 128 << 10;
-/// How many bytes of a transfer have moved.
+/// The number of bytes that a transfer has moved.
 pub(crate) type Moved = Arc<AtomicU64>;
 
-/// A smaller file is sent sooner than compared.
-const WORTH_COMPARING: u64 = 64 << 10;
+/// The minimum length of a file that is compared, in bytes: sending a smaller file takes less time.
+const MIN_COMPARED: u64 = 64 << 10;
 
-/// Copies a file, or what is in a folder, to an absolute path, with modes and symbolic links as they are; content that
-/// is there already is not sent. Returns how many files were; `moved` counts bytes.
+/// Copies a file, or the content of a folder, to an absolute path and returns the number of files sent.
+///
+/// Modes and symbolic links are preserved. Files that the instance already has are skipped. `moved` counts the bytes.
 ///
 /// # Errors
-/// When it cannot be read here, what the instance refuses, a lost connection.
+/// If a local file cannot be read, the instance refuses the request, or the connection is lost.
 pub(crate) async fn put(
     transport: &dyn Transport,
     lease: &str,
@@ -56,7 +57,7 @@ pub(crate) async fn put(
         return Ok(count);
     }
     let mode = mode_of(&metadata);
-    if metadata.len() >= WORTH_COMPARING
+    if metadata.len() >= MIN_COMPARED
         && same::is_file(transport, lease, (from, metadata.len()), to, mode).await?
     {
         return Ok(0);
@@ -65,10 +66,10 @@ pub(crate) async fn put(
     Ok(1)
 }
 
-/// Writes a file of this host to an absolute path, with its own mode unless another one is given.
+/// Copies a file of this host to an absolute path; `mode` overrides the mode of the file.
 ///
 /// # Errors
-/// When it cannot be read here; and as [`files::put`].
+/// The errors of [`files::put`]; if the local file cannot be read.
 pub(crate) async fn put_file(
     transport: &dyn Transport,
     lease: &str,
@@ -83,18 +84,19 @@ pub(crate) async fn put_file(
     send_file(transport, lease, from, (to, mode), &Moved::default()).await
 }
 
-/// Writes what is in a folder of this host into an absolute folder, which is made; as one tar stream, with modes and
-/// symbolic links as they are.
+/// Copies the content of a folder of this host into an absolute folder, which is created, as a tar stream.
+///
+/// Modes and symbolic links are preserved.
 ///
 /// # Errors
-/// When it cannot be read here, what the instance refuses, a lost connection.
+/// If a local file cannot be read, the instance refuses the request, or the connection is lost.
 pub(crate) async fn put_folder(
     transport: &dyn Transport,
     lease: &str,
     from: &Path,
     to: &str,
 ) -> Result<()> {
-    let folder = read_folder(from, same::Known::default()).await?;
+    let folder = read_folder(from, same::RemoteFiles::default()).await?;
     send_folder(transport, lease, folder, to, &Moved::default()).await
 }
 
@@ -102,7 +104,7 @@ fn mode_of(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
-async fn read_folder(from: &Path, there: same::Known) -> Result<Folder> {
+async fn read_folder(from: &Path, there: same::RemoteFiles) -> Result<Folder> {
     let from = from.to_owned();
     let read = tokio::task::spawn_blocking(move || Folder::read(&from, &there)).await;
     read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
@@ -128,7 +130,7 @@ async fn send_file(
             } else {
                 Piece::Data(bytes)
             };
-            // Who stops listening says why.
+            // If the receiver is gone, its own result has the cause.
             if send.blocking_send(piece).is_err() || read == 0 {
                 return Ok(());
             }
@@ -157,7 +159,7 @@ async fn send_folder(
     });
     let unpack = transport.exec(&command, lease, Some(stdin)).finished();
     let (unpacked, packed) = tokio::join!(unpack, pack);
-    // An archive that ends early is what both complain of, and here is why.
+    // If the archive is truncated, both sides fail, and this side has the cause.
     match (unpacked?.accepted(), finished(packed)) {
         (Err(refused), Err(error)) if error.kind() == ErrorKind::Other => Err(refused),
         (_, Err(error)) => Err(error),
@@ -168,13 +170,13 @@ async fn send_folder(
 fn finished(read: Result<io::Result<()>, tokio::task::JoinError>) -> Result<()> {
     let read = read.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
     read.map_err(|error| match error.kind() {
-        // Its reader has the cause.
+        // The reader of the pipe has the cause.
         io::ErrorKind::BrokenPipe => Error::new(ErrorKind::Other, error.to_string()),
         _ => Error::new(ErrorKind::Usage, error.to_string()),
     })
 }
 
-/// A command's standard input, for whom wants to write.
+/// Writes chunks to a command's standard input.
 struct Sender(mpsc::Sender<Vec<u8>>, Moved);
 
 impl Write for Sender {

@@ -200,7 +200,7 @@ impl Core {
             .entry(notice.target.clone())
             .or_insert_with(|| WaitNotice::even(Duration::ZERO, WAITS_APART));
         if apart.is_due(&notice.text) {
-            ui::passing(&notice.text);
+            ui::transient(&notice.text);
         }
     }
 

@@ -1,15 +1,17 @@
-//! What a test declares, with the defaults of its modules.
+//! Merges the records that apply to a test: its own and the defaults of its modules.
 //!
-//! Owns which record belongs to which test and how records merge. Must not know where they come from.
+//! Must not know where records come from.
 
 use std::collections::HashMap;
 
 use target_fixtures::metadata::{Metadata, Record, RecordKind};
 
-/// What the test of this path (`hello::net::smoke`) declares, with the defaults of its modules, the
-/// outermost first. Scalars override: the test wins. `tags`, `features`, `skip` and `expect_fail` add up,
-/// `requirements` by capability. A test without a record of its own takes that of the nearest parent which
-/// is a test (`smoke::case_1` that of `smoke`); without any it declares nothing: `None`.
+/// Returns the metadata of the test with this path (`hello::net::smoke`), merged with the defaults of its modules.
+///
+/// Modules are applied from the outermost to the innermost, then the test. A later scalar overrides an earlier one.
+/// `tags`, `features`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
+/// without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record of `smoke`.
+/// `None` if there is no such record.
 pub fn effective(records: &[Record], path_with_crate: &str) -> Option<Metadata> {
     Index::new(records).effective(path_with_crate)
 }
@@ -27,7 +29,7 @@ impl<'a> Index<'a> {
         Self(index)
     }
 
-    /// See [`effective`](effective()).
+    /// Implements [`effective`](effective()).
     pub(super) fn effective(&self, path: &str) -> Option<Metadata> {
         let own = paths(path)
             .rev()
@@ -39,14 +41,14 @@ impl<'a> Index<'a> {
                 merge(&mut merged, module);
                 merged
             });
-        // A module's doc comment describes the module.
+        // The doc comment of a module does not describe the test.
         merged.doc = None;
         own.iter().for_each(|own| merge(&mut merged, own));
         Some(merged)
     }
 }
 
-/// The path and its parents, the outermost first: `a`, `a::b`, `a::b::c`.
+/// Returns the path and its parents, the outermost first: `a`, `a::b`, `a::b::c`.
 fn paths(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     let ends: Vec<_> = path
         .match_indices("::")
@@ -56,9 +58,9 @@ fn paths(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     ends.into_iter().map(|end| &path[..end])
 }
 
-/// Lays `over` on `base`.
+/// Merges `over` into `base`; `over` takes precedence.
 fn merge(base: &mut Metadata, over: &Metadata) {
-    // Every field is named, so that a new one cannot be forgotten here.
+    // The pattern is exhaustive, so that a new field does not compile until it is merged here.
     let Metadata {
         doc,
         platform,

@@ -1,17 +1,16 @@
-//! The link section of a test binary.
+//! Reads metadata records from the link section of a test binary of any architecture.
 //!
-//! Owns reading records out of an object file of any architecture, without reading the whole file.
-//! Must not know what records mean.
+//! Must not interpret records.
 
 use std::path::Path;
 
 use object::{FileKind, Object, ObjectSection, ReadCache};
 use target_fixtures::metadata::{Record, SECTION};
 
-/// What starts a record (RFC 7464).
+/// The byte before each record (RFC 7464).
 const SEPARATOR: u8 = 0x1e;
 
-/// All records of a binary. A file that is no object file carries none.
+/// Returns all records of a binary; none if the file is not an object file.
 pub(super) fn read(binary: &Path) -> Result<Vec<Record>, String> {
     let file = std::fs::File::open(binary).map_err(|error| error.to_string())?;
     let cache = ReadCache::new(file);
@@ -21,7 +20,7 @@ pub(super) fn read(binary: &Path) -> Result<Vec<Record>, String> {
     let object = object::File::parse(&cache).map_err(|error| error.to_string())?;
     let mut records = Vec::new();
     for section in object.sections() {
-        // Mach-O's sections start with `__`.
+        // Section names of Mach-O start with `__`.
         if section
             .name()
             .is_ok_and(|name| name.trim_start_matches('_') == SECTION)
@@ -32,11 +31,12 @@ pub(super) fn read(binary: &Path) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// The records in a section's bytes: each starts with [`SEPARATOR`] and ends with a newline; only
-/// padding may stand between.
+/// Parses the records of a section.
+///
+/// Each record starts with [`SEPARATOR`] and ends with a newline. Only padding is allowed between records.
 fn parse(bytes: &[u8]) -> Result<Vec<Record>, String> {
     let mut parts = bytes.split(|byte| *byte == SEPARATOR);
-    padding(parts.next().unwrap_or_default())?;
+    check_padding(parts.next().unwrap_or_default())?;
     parts.map(record).collect()
 }
 
@@ -44,22 +44,22 @@ fn record(part: &[u8]) -> Result<Record, String> {
     let end = part
         .iter()
         .position(|byte| *byte == b'\n')
-        .ok_or("a record is cut off")?;
+        .ok_or("truncated record")?;
     let (json, rest) = part.split_at(end);
-    padding(&rest[1..])?;
+    check_padding(&rest[1..])?;
     serde_json::from_slice(json).map_err(|error| {
         let start: String = String::from_utf8_lossy(json).chars().take(80).collect();
-        format!("a record is damaged: {error}: `{start}`")
+        format!("invalid record: {error}: `{start}`")
     })
 }
 
-fn padding(bytes: &[u8]) -> Result<(), String> {
+fn check_padding(bytes: &[u8]) -> Result<(), String> {
     match bytes
         .iter()
         .find(|byte| **byte != 0 && !byte.is_ascii_whitespace())
     {
         None => Ok(()),
-        Some(byte) => Err(format!("byte 0x{byte:02x} stands between two records")),
+        Some(byte) => Err(format!("unexpected byte 0x{byte:02x} between records")),
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         "\x1e{\"kind\":\"test\",\"path\":\"a::b\",\"metadata\":{\"tags\":[\"x\\u001ey\"]}}\n";
 
     #[test]
-    fn records_are_found_between_padding() {
+    fn padding_around_records_is_ignored() {
         for (bytes, count) in [
             (String::new(), 0),
             ("\0\0\0".to_owned(), 0),
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error() {
+    fn damaged_records_are_errors() {
         for (bytes, message) in [
-            (ONE.trim_end().to_owned(), "cut off"),
-            (ONE.replace("path", "poth"), "damaged"),
-            (ONE.replace("tags", "togs"), "damaged"),
-            (format!("x{ONE}"), "0x78 stands between"),
-            (format!("{ONE}\0x"), "0x78 stands between"),
-            ("\x1e\n".to_owned(), "damaged"),
+            (ONE.trim_end().to_owned(), "truncated record"),
+            (ONE.replace("path", "poth"), "invalid record"),
+            (ONE.replace("tags", "togs"), "invalid record"),
+            (format!("x{ONE}"), "unexpected byte 0x78"),
+            (format!("{ONE}\0x"), "unexpected byte 0x78"),
+            ("\x1e\n".to_owned(), "invalid record"),
         ] {
             let error = parse(bytes.as_bytes()).expect_err(&bytes);
             assert!(error.contains(message), "{bytes:?}: {error}");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_binary_is_read_without_harm() {
+    fn files_without_records_have_none() {
         let this = std::env::current_exe().expect("the test binary");
         assert_eq!(read(&this), Ok(Vec::new()));
         assert!(read(&this.join("nothing")).is_err());

@@ -1,6 +1,6 @@
-//! Finding processes by a variable in their environment, which they hand on to all that they start.
+//! Finds processes by an environment variable, which child processes inherit.
 //!
-//! Owns the search. Must not know who marks what.
+//! Must not know what the variables mean.
 
 use std::{
     thread,
@@ -9,11 +9,12 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-/// Kills every process of ours that has this variable in its environment, and those that they start
-/// meanwhile; gives up after 2 s. Finds nothing where there is no `/proc`.
+/// Kills every process of this user that has this variable in its environment, and their new children.
+///
+/// Gives up after 2 s. Finds no process on systems without `/proc`.
 pub fn kill_marked(name: &str, value: &str) {
     if value.is_empty() {
-        // Nobody's mark, and who knows whose processes.
+        // An empty value marks no process of ours.
         return;
     }
     let mark = format!("{name}={value}");
@@ -40,7 +41,7 @@ pub fn has_variable(pid: Pid, name: &str) -> bool {
     all.any(|one| one.starts_with(prefix.as_bytes()))
 }
 
-/// What this variable is, for every process that has it and also the other one with this value; sorted, each once.
+/// Returns the values of a variable in all processes whose environment has `other` set to `value`; sorted and unique.
 pub fn marked_values(name: &str, (other, value): (&str, &str)) -> Vec<String> {
     let mark = format!("{other}={value}");
     let prefix = format!("{name}=");

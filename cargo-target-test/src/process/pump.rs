@@ -1,6 +1,6 @@
-//! A program's three pipes, moved by one thread.
+//! Reads and writes the three pipes of a program on one thread, and splits its standard error into lines.
 //!
-//! Owns reading, writing and cutting into lines. Must not know when to stop.
+//! Must not decide when to stop.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +12,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-/// Without a descriptor that tells of the program's end, it is looked for this often.
+/// The interval at which the caller polls for the program's exit if there is no pidfd.
 const TICK: Duration = Duration::from_millis(20);
 
 /// The pipes of a running program.
@@ -20,14 +20,14 @@ pub(super) struct Pump<'a> {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    /// What standard input still gets.
+    /// The remaining input.
     input: &'a [u8],
     out: Vec<u8>,
     err: Vec<u8>,
-    /// Where in `err` the line begins that is not told yet.
+    /// The start of the first line in `err` that was not passed to `on_line`.
     line: usize,
     on_line: &'a dyn Fn(&str),
-    /// When a pipe last moved.
+    /// The time of the last read or write.
     last: Instant,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Pump<'a> {
     ) -> io::Result<Self> {
         let stdin = child.stdin.take();
         if let Some(pipe) = &stdin {
-            // A write larger than what the pipe takes would wait for the reader.
+            // A blocking write of more bytes than the pipe holds would wait for the reader.
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
         Ok(Self {
@@ -55,17 +55,17 @@ impl<'a> Pump<'a> {
         })
     }
 
-    /// Whether all output has come.
-    pub(super) fn closed(&self) -> bool {
+    /// True if both output pipes are closed.
+    pub(super) fn is_closed(&self) -> bool {
         self.stdout.is_none() && self.stderr.is_none()
     }
 
-    /// When a pipe last moved.
+    /// Returns the time of the last read or write.
     pub(super) fn last(&self) -> Instant {
         self.last
     }
 
-    /// Waits until a pipe or `end` is ready, at most for `limit`, and moves what there is.
+    /// Waits until a pipe or `end` is ready, for at most `limit`, and reads and writes the ready pipes.
     pub(super) fn step(&mut self, end: Option<&OwnedFd>, limit: Duration) -> io::Result<()> {
         let [stdin, stdout, stderr] = self.ready(end, limit)?;
         if stdin {
@@ -81,15 +81,15 @@ impl<'a> Pump<'a> {
             self.last = Instant::now();
         }
         while let Some(length) = self.err[self.line..].iter().position(|byte| *byte == b'\n') {
-            self.tell(self.line + length + 1);
+            self.emit_line(self.line + length + 1);
         }
         Ok(())
     }
 
-    /// Standard output and standard error.
+    /// Returns standard output and standard error.
     pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
         if self.line < self.err.len() {
-            self.tell(self.err.len());
+            self.emit_line(self.err.len());
         }
         (mem::take(&mut self.out), mem::take(&mut self.err))
     }
@@ -117,7 +117,7 @@ impl<'a> Pump<'a> {
             other => other?,
         };
         let mut fds = fds.iter();
-        // `map`, not `is_some_and`: every open pipe takes its own entry.
+        // `and_then` comes first, so that every open pipe consumes its own entry.
         Ok(pipes.map(|fd| {
             fd.and_then(|_| fds.next())
                 .is_some_and(|fd| !fd.revents().is_empty())
@@ -130,8 +130,8 @@ impl<'a> Pump<'a> {
         };
         match pipe.write(self.input) {
             Ok(written) => self.input = &self.input[written..],
-            Err(error) if transient(&error) => {}
-            // A program may end, or close its input, without reading it: its own affair.
+            Err(error) if is_transient(&error) => {}
+            // A program may exit, or close its input, without reading the input.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.input = &[],
             Err(error) => return Err(error),
         }
@@ -141,14 +141,14 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, end: usize) {
+    fn emit_line(&mut self, end: usize) {
         let line = String::from_utf8_lossy(&self.err[self.line..end]);
         (self.on_line)(line.trim_end());
         self.line = end;
     }
 }
 
-/// Reads what a ready pipe has; `false` at its end.
+/// Reads the available bytes of a ready pipe; returns false at the end of the stream.
 fn read(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 1 << 16];
     let Some(pipe) = pipe else { return Ok(false) };
@@ -157,12 +157,12 @@ fn read(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
             into.extend_from_slice(&buffer[..length]);
             Ok(length > 0)
         }
-        Err(error) if transient(&error) => Ok(true),
+        Err(error) if is_transient(&error) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-fn transient(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

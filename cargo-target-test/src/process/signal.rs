@@ -1,8 +1,8 @@
-//! Signals' names and numbers.
+//! Converts between names and numbers of signals.
 
 use rustix::process::Signal;
 
-/// Those that a test or a command ends by; some have other numbers on other systems.
+/// Signals that terminate a process. Their numbers differ between systems.
 const SIGNALS: &[(Signal, &str)] = &[
     (Signal::HUP, "HUP"),
     (Signal::INT, "INT"),
@@ -21,13 +21,13 @@ const SIGNALS: &[(Signal, &str)] = &[
     (Signal::TERM, "TERM"),
 ];
 
-/// A signal's name without `SIG`, or its number.
+/// Returns the name of a signal without `SIG`, or its number if the name is unknown.
 pub fn signal_name(number: i32) -> String {
     let known = SIGNALS.iter().find(|(signal, _)| signal.as_raw() == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
-/// The number of a signal's name as [`signal_name`] gives it.
+/// Returns the number of a signal, given the result of [`signal_name`].
 pub fn signal_number(name: &str) -> Option<i32> {
     let known = SIGNALS
         .iter()

@@ -1,4 +1,4 @@
-//! Real programs, started, fed and killed.
+//! Tests that start and kill real programs.
 
 use std::cell::RefCell;
 
@@ -30,7 +30,7 @@ fn input_output_and_lines() {
 }
 
 #[test]
-fn input_that_nobody_reads_is_no_error() {
+fn unread_input_is_not_an_error() {
     let finished = Spawn::new(sh("exit 0"))
         .run(&vec![b'x'; 1 << 20], LONG, &|_| {})
         .unwrap();
@@ -38,14 +38,14 @@ fn input_that_nobody_reads_is_no_error() {
 }
 
 #[test]
-fn output_closed_early_is_not_the_end() {
+fn a_program_may_close_its_output_before_it_exits() {
     let script = "exec >&- 2>&-; sleep 0.05; exit 4";
     let finished = Spawn::new(sh(script)).run(b"", LONG, &|_| {}).unwrap();
     assert_eq!(finished.status.code(), Some(4));
 }
 
 #[test]
-fn the_group_dies_at_the_deadline() {
+fn the_process_group_is_killed_at_the_timeout() {
     let pid = RefCell::new(String::new());
     let error = Spawn::new(sh("sleep 1000 & echo $! >&2; wait"))
         .run(b"", Duration::from_millis(300), &|line| {
@@ -53,12 +53,12 @@ fn the_group_dies_at_the_deadline() {
         })
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.to_string(), "`sh` did not end within 300ms");
+    assert_eq!(error.to_string(), "`sh` timed out after 300ms");
     await_gone(&pid.borrow());
 }
 
 #[test]
-fn what_holds_the_output_is_left_alone() {
+fn a_background_process_that_holds_the_output_is_kept() {
     let started = Instant::now();
     let finished = Spawn::new(sh("sleep 1000 & echo $!"))
         .run(b"", LONG, &|_| {})
@@ -75,7 +75,7 @@ fn a_missing_program_is_named() {
     let error = Spawn::new(command("no-such-program"))
         .run(b"", LONG, &|_| {})
         .unwrap_err();
-    assert_eq!(error.to_string(), "cannot start `no-such-program`");
+    assert_eq!(error.to_string(), "failed to start `no-such-program`");
     assert!(error.hint().is_some());
 }
 
@@ -87,7 +87,7 @@ pub(super) fn kill(text: &str) {
     rustix::process::kill_process(pid(text), Signal::KILL).unwrap();
 }
 
-/// Not gone and no zombie: an orphan may wait for a reaper that never comes.
+/// True if the process runs. A zombie does not count: nothing may reap an orphan.
 pub(super) fn alive(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

@@ -1,6 +1,6 @@
-//! Other processes seen from outside: whether they live, what they are, what they leave behind.
+//! Observes other processes through pidfds and `/proc`: exit, name, start time, children.
 //!
-//! Owns what is read from `/proc` and pidfds. Must not start or kill anything.
+//! Must not start or kill processes.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -16,12 +16,12 @@ use tokio::io::unix::AsyncFd;
 
 use crate::error::Result;
 
-/// Notices the end of a process, ours or not, without polling where the kernel can tell.
+/// Detects the exit of any process, without polling if the kernel supports pidfds.
 #[derive(Debug)]
 pub struct Watch {
     pid: Pid,
     fd: Option<OwnedFd>,
-    /// Where there is no pidfd, a number that was given to another process has another start time.
+    /// The start time, which detects a reused process id; `None` if there is a pidfd.
     started: Option<u64>,
 }
 
@@ -33,18 +33,18 @@ impl Watch {
         Self { pid, fd, started }
     }
 
-    /// A descriptor that becomes readable at the end.
+    /// Returns a descriptor that becomes readable when the process exits, if any.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// How often to look where there is no descriptor.
+    /// Returns the polling interval; `None` if there is a descriptor.
     pub fn pause(&self) -> Option<Duration> {
         self.fd.is_none().then_some(Duration::from_millis(20))
     }
 
-    /// Whether the process has ended.
-    pub fn ended(&self) -> bool {
+    /// True if the process has ended.
+    pub fn has_ended(&self) -> bool {
         if let Some(fd) = &self.fd {
             let mut fds = [PollFd::new(fd, PollFlags::IN)];
             return matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
@@ -55,32 +55,33 @@ impl Watch {
 }
 
 impl Watch {
-    /// Done when the process has ended. Within a tokio runtime.
+    /// Waits until the process has ended. Requires a tokio runtime.
     #[expect(
         unsafe_code,
         reason = "tokio asks for the promise that a descriptor stays open"
     )]
     pub async fn gone(&self) {
         if let Some(Ok(fd)) = self.fd().map(|fd| fd.try_clone_to_owned()) {
-            // SAFETY: the descriptor is owned by what is registered, and so open until it is deregistered.
+            // SAFETY: `AsyncFd` owns the descriptor, which therefore stays open while it is registered.
             if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
                 let _ = fd.readable().await;
                 return;
             }
         }
-        while !self.ended() {
+        while !self.has_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-/// The start time of a process (clock ticks since boot), by which a number that was given again is
-/// recognised. `None` where there is no such process, or no `/proc`.
+/// Returns the start time of a process in clock ticks since boot, which distinguishes processes with the same id.
+///
+/// `None` if the process does not exist, or without `/proc`.
 pub fn start_time(pid: Pid) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
-/// A process's command name, unless it has ended (a zombie has).
+/// Returns the command name of a process; `None` if the process has ended or is a zombie.
 pub fn name_if_alive(pid: Pid) -> Option<String> {
     if stat_field(pid, 3)? == "Z" {
         return None;
@@ -89,17 +90,17 @@ pub fn name_if_alive(pid: Pid) -> Option<String> {
     Some(name.trim().to_owned())
 }
 
-/// Field `number` (from 3) of `/proc/PID/stat`, after the name, which may hold anything.
+/// Returns field `number` of `/proc/PID/stat`, from field 3 on: field 2, the name, may contain any character.
 fn stat_field(pid: Pid, number: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(number - 3).map(str::to_owned)
 }
 
-/// Makes this process the parent of every descendant whose own parent ends.
+/// Makes this process the parent of every descendant whose own parent exits.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the system call.
 pub fn reap_descendants() -> Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -107,7 +108,7 @@ pub fn reap_descendants() -> Result<()> {
     Ok(())
 }
 
-/// The children of this process, those that have ended and are not waited for included.
+/// Returns the children of this process, including zombies.
 pub fn children() -> Vec<Pid> {
     let tasks = std::fs::read_dir("/proc/self/task")
         .into_iter()
@@ -120,7 +121,7 @@ pub fn children() -> Vec<Pid> {
         .collect()
 }
 
-/// The shorter of two pauses, where `None` is for ever.
+/// Returns the shorter of two durations; `None` is infinite.
 pub fn shortest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     [a, b].into_iter().flatten().min()
 }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
-        Finished, LiveConnection, Reach, Running, Transport, download, own_command,
+        CommandOutput, LiveConnection, Reach, Running, Transport, download, own_command,
         upload::{self, Moved},
     },
     error::Result,
@@ -167,13 +167,17 @@ impl Machine {
     /// Runs a line in its POSIX shell, to its end.
     ///
     /// # Errors
-    /// When the command did not end by itself; a command that fails is no error ([`Finished::success`] makes it one).
-    pub async fn run(&self, line: &str) -> Result<Finished> {
+    /// When the command did not end by itself; a command that fails is no error ([`CommandOutput::success`] makes it one).
+    pub async fn run(&self, line: &str) -> Result<CommandOutput> {
         self.run_within(line, None).await
     }
 
     /// Runs a line, at most for as long as `limit`.
-    pub(crate) async fn run_within(&self, line: &str, limit: Option<Duration>) -> Result<Finished> {
+    pub(crate) async fn run_within(
+        &self,
+        line: &str,
+        limit: Option<Duration>,
+    ) -> Result<CommandOutput> {
         let running = self.start(&own_command(line.to_owned(), limit), None);
         running.finished().await
     }

@@ -1,6 +1,6 @@
-//! A string for use, as the pool records it.
+//! A string or a secret lookup, in the form that the pool records.
 //!
-//! Owns what must be known to look a value up later, in another process too. Never holds a value that was looked up.
+//! Must not hold a value that was looked up.
 
 use std::{fmt, path::PathBuf};
 
@@ -9,32 +9,32 @@ use serde::{Deserialize, Serialize};
 use super::Reference;
 use crate::error::Result;
 
-/// A string, or how to get it.
+/// A string, or the lookup that returns it. Can be evaluated by another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Bound {
     /// The string itself.
     Plain(String),
-    /// How to get it.
+    /// A secret, looked up when it is used.
     Secret(Lookup),
 }
 
-/// How to get a value.
+/// The lookup of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup {
-    /// Whose it is: `` `password` of target `lab` ``.
+    /// The key that uses the secret, for messages: `` `password` of target `lab` ``.
     pub of: String,
-    /// Where it is to be had.
+    /// The source of the value.
     pub reference: Reference,
-    /// Where files and programs are, absolute.
+    /// The absolute folder that file and program paths are relative to.
     pub directory: PathBuf,
 }
 
 impl Bound {
-    /// The string, looked up now and redacted from now on.
+    /// Returns the string. A secret is looked up and registered for redaction.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra), the reference and its user named.
+    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra) if the lookup fails.
     pub fn value(&self) -> Result<String> {
         match self {
             Self::Plain(text) => Ok(text.clone()),
@@ -42,7 +42,7 @@ impl Bound {
         }
     }
 
-    /// How it is to be had, if it is not here.
+    /// Returns the lookup; `None` if the string is not a secret.
     pub fn lookup(&self) -> Option<&Lookup> {
         match self {
             Self::Plain(_) => None,
@@ -57,7 +57,7 @@ impl From<String> for Bound {
     }
 }
 
-/// Where it comes from, for messages.
+/// Shows the source of the string, for messages.
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,22 +1,20 @@
-//! The forms in which a value shows up where nobody meant to show it.
-//!
-//! Owns what programs make of a string when they print it: quoted, encoded, line by line. Pure.
+//! The forms in which programs print a value: quoted, escaped, encoded, and line by line.
 
 use std::collections::BTreeSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The fewest bytes of a line, or of what is encoded, that is looked for by itself: less is found in anything.
+/// The minimum length of a single line, and of a value searched in base64, in bytes: shorter ones match unrelated text.
 const LONG: usize = 8;
-/// What a URL encodes: everything but the unreserved characters of RFC 3986, section 2.3.
+/// The characters that are percent-encoded: all but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// The value and its other forms.
+/// Returns the value and its other forms.
 pub(super) fn of(value: &str) -> BTreeSet<String> {
     let mut all = forms(value);
     if value.contains('\n') {
@@ -30,8 +28,9 @@ fn forms(value: &str) -> BTreeSet<String> {
     let json = serde_json::Value::from(value).to_string();
     let mut all = BTreeSet::from([
         value.to_owned(),
-        // `{:?}`, and what a shell's `set -x` prints.
+        // As printed by `{:?}`.
         value.escape_debug().to_string(),
+        // As printed by `set -x`.
         value.replace('\'', r"'\''"),
         json[1..json.len() - 1].to_owned(),
         utf8_percent_encode(value, RESERVED).to_string(),
@@ -46,8 +45,9 @@ fn forms(value: &str) -> BTreeSet<String> {
     all
 }
 
-/// The digits that the value alone decides on, `shift` bytes into a group: `Authorization: Basic` encodes
-/// `user:value`.
+/// Returns the base64 digits that depend on the value alone if it starts `shift` bytes into a group of three bytes.
+///
+/// `Authorization: Basic`, for example, encodes `user:value`.
 fn base64_within(value: &[u8], shift: usize) -> String {
     let bytes = [&[0; 2][..shift], value].concat();
     let decided = bytes.len() * 8 / 6;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_known_in_any_dress() {
+    fn quoted_and_encoded_values_are_found() {
         let value = "p\"ss wört\\8'/?";
         let all = of(value);
         let found = |text: &str| all.iter().any(|form| text.contains(form.as_str()));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_values_too() {
+    fn long_lines_are_forms() {
         let all = of("first line\nshort\nthe last line\n");
         assert!(all.contains("first line") && all.contains("the last line"));
         assert!(!all.contains("short"));

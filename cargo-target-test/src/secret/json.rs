@@ -1,6 +1,6 @@
-//! References among values of any type.
+//! Secret references in JSON values.
 //!
-//! Owns which tables are references where any table may stand: those that read as one and as nothing else.
+//! A table is a reference if it deserializes as one; every other table is searched for references.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Bound, Text, redact};
 use crate::error::Result;
 
-/// How a reference at this dotted key is to be had.
+/// Binds the reference at a dotted key.
 pub type Bind<'a> = &'a dyn Fn(&str, &Text) -> Bound;
 
 fn reference(value: &Value) -> Option<Text> {
@@ -16,7 +16,7 @@ fn reference(value: &Value) -> Option<Text> {
     text.flatten()
 }
 
-/// The references in a table, each bound by its dotted key below `key`.
+/// Returns the references in a table, bound with their dotted keys below `key`.
 pub fn in_json(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Vec<Bound> {
     let inside = |(name, value)| in_value(&format!("{key}.{name}"), value, bind);
     table.iter().flat_map(inside).collect()
@@ -35,10 +35,10 @@ fn in_value(key: &str, value: &Value, bind: Bind<'_>) -> Vec<Bound> {
     }
 }
 
-/// The table with values in place of its references.
+/// Returns the table with the values of its references.
 ///
 /// # Errors
-/// As [`Bound::value`].
+/// The errors of [`Bound::value`].
 pub fn filled(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Result<Map<String, Value>> {
     let inside = |(name, value): (&String, _)| {
         let filled = filled_value(&format!("{key}.{name}"), value, bind)?;
@@ -62,7 +62,7 @@ fn filled_value(key: &str, value: &Value, bind: Bind<'_>) -> Result<Value> {
     })
 }
 
-/// Takes every value that was looked up out of the strings of a table.
+/// Redacts all registered values in the strings of a table.
 pub fn redact_strings(table: &mut Map<String, Value>) {
     table.values_mut().for_each(redact_value);
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_reads_as_a_reference_is_one() {
+    fn only_tables_that_deserialize_are_references() {
         let table = json!({
             "a": { "file": "f" }, "b": [{ "env": "E" }, 1], "c": { "d": { "command": ["p", "q"] } },
             "e": { "file": 1 }, "f": { "env": "E", "file": "f" }, "g": {}, "h": "text", "i": { "env": { "A": "b" } },

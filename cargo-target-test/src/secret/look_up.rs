@@ -1,7 +1,7 @@
-//! Getting values: from the environment, from files, from programs.
+//! Looks up secret values in the environment, in files, and with programs.
 //!
-//! Owns the errors, which name the reference and never a value. A program runs at most once in this process, whatever
-//! came of it: it may ask a person for something.
+//! Errors name the reference, never the value. A program runs at most once per process, even if it fails: it may ask
+//! the user for a passphrase.
 
 use std::{
     collections::HashMap,
@@ -17,84 +17,84 @@ use crate::{
     process,
 };
 
-/// How long a program may take; a person may have to touch a key or to type a passphrase.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-/// The most bytes of a value: what is longer was named by mistake, and fits into no environment.
+/// The timeout of a program. The user may have to touch a security key or to type a passphrase.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// The maximum length of a value, in bytes. A longer value does not fit into an environment variable.
 const LONGEST: usize = 64 << 10;
-/// How much of what a program complained of is told, from its end.
-const WORDS: usize = 2000;
+/// The number of bytes at the end of a program's standard error that are shown.
+const STDERR_TAIL: usize = 2000;
 
-/// Why there is no value, and what to do.
+/// The reason why a value is unavailable, and a hint.
 #[derive(Clone)]
-struct Missing {
-    why: String,
+struct Unavailable {
+    reason: String,
     hint: String,
 }
 
-type Outcome = Result<String, Missing>;
+type LookedUp = Result<String, Unavailable>;
 
 impl Lookup {
-    /// The value, looked up now and redacted from now on.
+    /// Looks up the value and registers it for redaction.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`], the reference and its user named.
+    /// [`ErrorKind::Infra`] if the value is unavailable.
     pub fn value(&self) -> Result<String> {
         let value = match &self.reference {
             Reference::Env(name) => variable(name),
             Reference::File(path) => file(&self.directory.join(path)),
             Reference::Command(words) => once(words, &self.directory),
         };
-        let value = value.map_err(|missing| self.error(missing))?;
+        let value = value.map_err(|unavailable| self.error(unavailable))?;
         register(&self.reference.to_string(), &value);
         Ok(value)
     }
 
-    /// Whether there seems to be a value; no program is run for that.
+    /// Checks that the variable, the file or the program exists, without running the program.
     ///
     /// # Errors
-    /// As [`Lookup::value`].
+    /// The errors of [`Lookup::value`].
     pub fn check(&self) -> Result<()> {
         let found = match &self.reference {
             Reference::Env(name) => variable(name).map(drop),
             Reference::File(path) => file(&self.directory.join(path)).map(drop),
             Reference::Command(words) => program(words, &self.directory).map(drop),
         };
-        found.map_err(|missing| self.error(missing))
+        found.map_err(|unavailable| self.error(unavailable))
     }
 
-    fn error(&self, missing: Missing) -> Error {
-        let message = format!("{}: {}", self.of, missing.why);
-        Error::new(ErrorKind::Infra, message).with_hint(missing.hint)
+    fn error(&self, unavailable: Unavailable) -> Error {
+        let message = format!("{}: {}", self.of, unavailable.reason);
+        Error::new(ErrorKind::Infra, message).with_hint(unavailable.hint)
     }
 }
 
-fn variable(name: &str) -> Outcome {
-    let hint = || format!("`export {name}=...` where `cargo target-test` runs");
-    let missing = |why: &str| Missing {
-        why: format!("the environment variable `{name}` {why}"),
-        hint: hint(),
+fn variable(name: &str) -> LookedUp {
+    let unavailable = |reason: &str| Unavailable {
+        reason: format!("environment variable `{name}` {reason}"),
+        hint: format!("run `export {name}=...` before `cargo target-test`"),
     };
     let value = std::env::var(name).map_err(|error| match error {
-        std::env::VarError::NotPresent => missing("is not set"),
-        std::env::VarError::NotUnicode(_) => missing("is no UTF-8"),
+        std::env::VarError::NotPresent => unavailable("is not set"),
+        std::env::VarError::NotUnicode(_) => unavailable("is not valid UTF-8"),
     })?;
-    usable(value).map_err(missing)
+    usable(value).map_err(unavailable)
 }
 
-fn file(path: &Path) -> Outcome {
+fn file(path: &Path) -> LookedUp {
     let path = path.display();
-    let missing = |why: String| Missing {
-        why: format!("the file `{path}` {why}"),
-        hint: format!("write the value to `{path}`, or correct the playbook's `file`"),
+    let unavailable = |reason: String| Unavailable {
+        reason,
+        hint: format!("write the value to `{path}`, or correct `file` in the playbook"),
     };
     let content = std::fs::read(path.to_string());
-    let content = content.map_err(|error| missing(format!("cannot be read: {error}")))?;
-    text(content).map_err(|why| missing(why.to_owned()))
+    let content =
+        content.map_err(|error| unavailable(format!("failed to read file `{path}`: {error}")))?;
+    text(content).map_err(|reason| unavailable(format!("file `{path}` {reason}")))
 }
 
-/// The text without its last line break.
+/// Decodes the bytes and removes one trailing line break.
 fn text(bytes: Vec<u8>) -> Result<String, &'static str> {
-    let mut text = String::from_utf8(bytes).map_err(|_| "is no UTF-8")?;
+    let mut text = String::from_utf8(bytes).map_err(|_| "is not valid UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -108,29 +108,29 @@ fn usable(value: String) -> Result<String, &'static str> {
     match value.len() {
         0 => Err("is empty"),
         1..=LONGEST if !value.contains('\0') => Ok(value),
-        1..=LONGEST => Err("contains NUL"),
+        1..=LONGEST => Err("contains a NUL byte"),
         _ => Err("is longer than 64 KiB"),
     }
 }
 
-/// By the words and the folder.
-type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<Outcome>>>;
+/// The results of the programs that ran, by command line and folder.
+type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<LookedUp>>>;
 
-fn once(words: &[String], directory: &Path) -> Outcome {
+fn once(words: &[String], directory: &Path) -> LookedUp {
     static RAN: Mutex<Option<Ran>> = Mutex::new(None);
     let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (words.to_vec(), directory.to_owned());
-    let outcome = Arc::clone(ran.get_or_insert_default().entry(key).or_default());
+    let found = Arc::clone(ran.get_or_insert_default().entry(key).or_default());
     drop(ran);
-    outcome.get_or_init(|| run(words, directory)).clone()
+    found.get_or_init(|| run(words, directory)).clone()
 }
 
-fn run(words: &[String], directory: &Path) -> Outcome {
+fn run(words: &[String], directory: &Path) -> LookedUp {
     let shown = words.join(" ");
-    let missing = |why: String| Missing {
-        why: format!("`{shown}` {why}"),
+    let unavailable = |reason: String| Unavailable {
+        reason,
         hint: format!(
-            "does `{shown}` print the value, in `{}`?",
+            "check that `{shown}` prints the value when run in `{}`",
             directory.display()
         ),
     };
@@ -138,38 +138,44 @@ fn run(words: &[String], directory: &Path) -> Outcome {
     let finished = match process::Spawn::new(command)
         .dies_with_parent()
         .script()
-        .run(b"", PATIENCE, &|_| {})
+        .run(b"", TIMEOUT, &|_| {})
     {
         Ok(finished) => finished,
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            let limit = humantime::format_duration(PATIENCE);
-            return Err(missing(format!("did not end within {limit}")));
+            let limit = humantime::format_duration(TIMEOUT);
+            return Err(unavailable(format!("`{shown}` timed out after {limit}")));
         }
-        Err(error) => return Err(missing(format!("could not be run: {}", error.chain()))),
+        Err(error) => {
+            let reason = format!("failed to run `{shown}`: {}", error.chain());
+            return Err(unavailable(reason));
+        }
     };
     if !finished.status.success() {
         let how = process::ending(finished.status);
-        let words = finished.stderr.trim_ascii();
-        let words = String::from_utf8_lossy(&words[words.len().saturating_sub(WORDS)..]);
-        let colon = if words.is_empty() { "" } else { ": " };
-        return Err(missing(format!("{how}{colon}{words}")));
+        let stderr = finished.stderr.trim_ascii();
+        let tail = String::from_utf8_lossy(&stderr[stderr.len().saturating_sub(STDERR_TAIL)..]);
+        let colon = if tail.is_empty() { "" } else { ": " };
+        return Err(unavailable(format!("`{shown}` {how}{colon}{tail}")));
     }
-    text(finished.stdout).map_err(|why| missing(format!("printed what {why}")))
+    text(finished.stdout).map_err(|reason| unavailable(format!("output of `{shown}` {reason}")))
 }
 
-/// The program, found: relative to the playbook, or in PATH where it has no `/`.
-fn program(words: &[String], directory: &Path) -> Result<Command, Missing> {
-    let (name, arguments) = words.split_first().ok_or_else(|| Missing {
-        why: "no program is named".to_owned(),
-        hint: "name one in the playbook's `command`".to_owned(),
+/// Finds the program: relative to the playbook if its name contains a `/`, otherwise in PATH.
+fn program(words: &[String], directory: &Path) -> Result<Command, Unavailable> {
+    let (name, arguments) = words.split_first().ok_or_else(|| Unavailable {
+        reason: "`command` is empty".to_owned(),
+        hint: "add a program to `command` in the playbook".to_owned(),
     })?;
     let path = match name.contains('/') {
         true => directory.join(name),
         false => PathBuf::from(name),
     };
-    let found = which::which(&path).map_err(|_| Missing {
-        why: format!("there is no program `{}`", path.display()),
-        hint: format!("install `{name}`, or correct the playbook's `command`"),
+    let found = which::which(&path).map_err(|_| Unavailable {
+        reason: match name.contains('/') {
+            true => format!("program not found: `{}`", path.display()),
+            false => format!("program `{name}` not found in PATH"),
+        },
+        hint: format!("install `{name}`, or correct `command` in the playbook"),
     })?;
     let mut command = process::command(found);
     command.args(arguments).current_dir(directory);
@@ -195,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_is_none_of_the_value() {
+    fn one_trailing_line_break_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         for (content, value) in [
             ("a\n", "a"),
@@ -211,15 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said() {
+    fn unusable_values_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f");
         let long = "x".repeat(LONGEST + 1);
-        for (content, why) in [
+        for (content, reason) in [
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
-            (b"a\0b", "contains NUL"),
-            (b"\xff", "is no UTF-8"),
+            (b"a\0b", "contains a NUL byte"),
+            (b"\xff", "is not valid UTF-8"),
             (long.as_bytes(), "is longer than 64 KiB"),
         ] {
             fs::write(&file, content).unwrap();
@@ -227,7 +233,7 @@ mod tests {
                 .value()
                 .unwrap_err();
             let expected = format!(
-                "`env.A` of target `alpha`: the file `{}` {why}",
+                "`env.A` of target `alpha`: file `{}` {reason}",
                 file.display()
             );
             assert_eq!(error.chain(), expected);
@@ -237,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_runs_once_whatever_comes_of_it() {
+    fn a_program_runs_once_even_if_it_fails() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("tell");
         fs::write(
@@ -268,7 +274,7 @@ mod tests {
         );
         let none = lookup(command(&["./none"]), folder.path());
         for error in [none.check().unwrap_err(), none.value().unwrap_err()] {
-            assert!(error.chain().contains("there is no program `"), "{error:?}");
+            assert!(error.chain().contains("program not found: `"), "{error:?}");
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Takes values out of text and out of streams.
+//! Redacts values in texts and in byte streams.
 //!
-//! Owns the search, whose result does not depend on how a stream is cut into pieces. Must not know where values come
-//! from. Pure.
+//! The result does not depend on how a stream is split into chunks. Must not know where values come from.
 
 use std::{
     borrow::Cow,
@@ -13,31 +12,31 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{SHORTEST, forms};
 
-/// Knows values, and the markers that replace them.
+/// Replaces a set of values by markers.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<Search>>);
+pub struct Redactor(Option<Arc<Patterns>>);
 
-struct Search {
+struct Patterns {
     automaton: AhoCorasick,
-    /// By the automaton's pattern number.
-    patterns: Vec<Pattern>,
-    /// Bytes of the longest pattern.
+    /// The patterns, by the pattern id of the automaton.
+    patterns: Vec<SecretPattern>,
+    /// The length of the longest pattern, in bytes.
     longest: usize,
 }
 
-struct Pattern {
+struct SecretPattern {
     bytes: Vec<u8>,
     marker: Arc<str>,
 }
 
 impl Redactor {
-    /// Creates a redactor of these names and values. Of two names for one value the first is shown.
+    /// Creates a redactor for these names and values. If two names have the same value, the first name is shown.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut markers = BTreeMap::new();
         for (name, value) in secrets {
             let marker: Arc<str> = format!("[secret {name}]").into();
             for form in forms::of(value) {
-                // White space at both ends makes no value rare.
+                // White space at either end does not count: it matches unrelated text.
                 let is_long = form.trim().len() >= SHORTEST;
                 if let (true, Entry::Vacant(free)) = (is_long, markers.entry(form.into_bytes())) {
                     free.insert(Arc::clone(&marker));
@@ -46,15 +45,15 @@ impl Redactor {
         }
         let patterns: Vec<_> = markers
             .into_iter()
-            .map(|(bytes, marker)| Pattern { bytes, marker })
+            .map(|(bytes, marker)| SecretPattern { bytes, marker })
             .collect();
         let longest = patterns.iter().map(|one| one.bytes.len()).max();
-        // Building fails only past the automaton's own limits, which no set of secrets reaches.
+        // Building fails only beyond the limits of the automaton, which are larger than any set of secrets.
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(patterns.iter().map(|one| &one.bytes));
         Self(longest.zip(automaton.ok()).map(|(longest, automaton)| {
-            Arc::new(Search {
+            Arc::new(Patterns {
                 automaton,
                 patterns,
                 longest,
@@ -62,22 +61,23 @@ impl Redactor {
         }))
     }
 
-    /// True if there is nothing to look for.
+    /// True if there are no values to redact.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Returns the text with `[secret NAME]` for each value.
+    /// Returns the text with `[secret NAME]` in place of each value.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.scan(text.as_bytes(), true) {
-            // Values are whole characters, and so is the text between them.
+            // Values start and end at character boundaries, so the result is valid UTF-8.
             (Some(bytes), _) => String::from_utf8_lossy(&bytes).into_owned().into(),
             (None, _) => Cow::Borrowed(text),
         }
     }
 
-    /// Returns the replaced bytes (`None`: unchanged) and how many input bytes were consumed. The rest may be the
-    /// start of a value, unless these bytes are the `last`.
+    /// Returns the redacted bytes (`None` if unchanged) and the number of input bytes consumed.
+    ///
+    /// The remaining bytes may be the start of a value. If these bytes are the `last`, all are consumed.
     fn scan(&self, bytes: &[u8], last: bool) -> (Option<Vec<u8>>, usize) {
         let Some(search) = &self.0 else {
             return (None, bytes.len());
@@ -107,53 +107,55 @@ impl Redactor {
     }
 }
 
-impl Search {
-    /// The first place from `at` on where the rest of the bytes is the start of a pattern that needs more.
+impl Patterns {
+    /// Returns the first position from `at` on where the rest of the bytes is a proper prefix of a pattern; the length
+    /// if there is none.
     fn open_end(&self, bytes: &[u8], at: usize) -> usize {
         let first = at.max((bytes.len() + 1).saturating_sub(self.longest));
         (first..bytes.len())
             .find(|&place| {
                 let rest = &bytes[place..];
-                let needs_more =
-                    |one: &Pattern| rest.len() < one.bytes.len() && one.bytes.starts_with(rest);
+                let needs_more = |one: &SecretPattern| {
+                    rest.len() < one.bytes.len() && one.bytes.starts_with(rest)
+                };
                 self.patterns.iter().any(needs_more)
             })
             .unwrap_or(bytes.len())
     }
 }
 
-/// A stream in pieces, without the values. What may be the start of one is held back until more comes.
-pub struct Stream {
+/// Redacts a stream chunk by chunk. Bytes that may be the start of a value are buffered until more bytes arrive.
+pub struct RedactedStream {
     redactor: Arc<Redactor>,
-    held: Vec<u8>,
+    pending: Vec<u8>,
 }
 
-impl Stream {
-    /// A stream that has not begun.
+impl RedactedStream {
+    /// Creates an empty stream.
     pub fn new(redactor: Arc<Redactor>) -> Self {
-        let held = Vec::new();
-        Self { redactor, held }
+        let pending = Vec::new();
+        Self { redactor, pending }
     }
 
-    /// What can be shown now that this piece has come.
-    pub fn push<'p>(&mut self, piece: &'p [u8]) -> Cow<'p, [u8]> {
-        if self.held.is_empty() {
-            let (shown, through) = self.redactor.scan(piece, false);
-            self.held.extend_from_slice(&piece[through..]);
-            return shown.map_or(Cow::Borrowed(&piece[..through]), Cow::Owned);
+    /// Adds a chunk and returns the bytes that can be shown.
+    pub fn push<'p>(&mut self, chunk: &'p [u8]) -> Cow<'p, [u8]> {
+        if self.pending.is_empty() {
+            let (shown, consumed) = self.redactor.scan(chunk, false);
+            self.pending.extend_from_slice(&chunk[consumed..]);
+            return shown.map_or(Cow::Borrowed(&chunk[..consumed]), Cow::Owned);
         }
-        self.held.extend_from_slice(piece);
-        let (shown, through) = self.redactor.scan(&self.held, false);
-        let rest = self.held.split_off(through);
-        let as_it_is = std::mem::replace(&mut self.held, rest);
-        Cow::Owned(shown.unwrap_or(as_it_is))
+        self.pending.extend_from_slice(chunk);
+        let (shown, consumed) = self.redactor.scan(&self.pending, false);
+        let rest = self.pending.split_off(consumed);
+        let unchanged = std::mem::replace(&mut self.pending, rest);
+        Cow::Owned(shown.unwrap_or(unchanged))
     }
 
-    /// What was held back: no more comes.
+    /// Ends the stream and returns the buffered bytes.
     pub fn finish(&mut self) -> Vec<u8> {
-        let held = std::mem::take(&mut self.held);
-        let (shown, _) = self.redactor.scan(&held, true);
-        shown.unwrap_or(held)
+        let pending = std::mem::take(&mut self.pending);
+        let (shown, _) = self.redactor.scan(&pending, true);
+        shown.unwrap_or(pending)
     }
 }
 

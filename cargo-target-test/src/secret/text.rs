@@ -1,6 +1,6 @@
-//! A string of a playbook: written there, or named there.
+//! The playbook syntax of a string that may be a secret reference.
 //!
-//! Owns the syntax, whose mistakes are found before anything is looked up. Must not look anything up.
+//! Must not look up values.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use super::{Bound, Lookup};
 /// The keys of a reference's table.
 pub const KEYS: &[&str] = &["env", "file", "command"];
 
-/// A string, or where it is to be had: `{ env = "LAB_PASSWORD" }`, `{ file = "lab.key" }` or
+/// A string, or a secret reference: `{ env = "LAB_PASSWORD" }`, `{ file = "lab.key" }` or
 /// `{ command = ["pass", "show", "lab"] }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -26,12 +26,13 @@ pub const KEYS: &[&str] = &["env", "file", "command"];
 pub enum Text {
     /// The string itself.
     Plain(String),
-    /// Where it is to be had.
+    /// The source of the string.
     Secret(Reference),
 }
 
-/// Where a value is to be had, at the moment that it is used. The playbook, the pool and reports have this and never
-/// the value, which is shown as `[secret NAME]`. Instances are the same as long as this is: another value makes none anew.
+/// The source of a secret value, which is looked up when it is used. Playbook, pool and reports contain the reference,
+/// never the value: the value is shown as `[secret NAME]`. A changed value does not recycle instances; a changed
+/// reference does.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -40,16 +41,16 @@ pub enum Text {
 pub enum Reference {
     /// The environment variable of this name.
     Env(#[schemars(length(min = 1))] String),
-    /// The content of this file, relative to the playbook, without its last line break.
+    /// The content of this file, relative to the playbook, without the trailing line break.
     File(#[schemars(with = "String", length(min = 1))] PathBuf),
-    /// What this program prints, without its last line break. It starts in the playbook's folder, at most once for
-    /// each run.
+    /// The output of this program, without the trailing line break. The program starts in the playbook's folder, at
+    /// most once per run.
     Command(#[schemars(length(min = 1))] Vec<String>),
 }
 
 impl Text {
-    /// The same for use: `of` says whose it is (`` `password` of target `lab` ``), and files and programs are
-    /// relative to `directory`.
+    /// Binds the string for use: `of` is the key that uses it (`` `password` of target `lab` ``), and file and program
+    /// paths are relative to `directory`.
     pub fn bound(&self, of: &str, directory: &Path) -> Bound {
         match self {
             Self::Plain(text) => Bound::Plain(text.clone()),
@@ -62,7 +63,7 @@ impl Text {
     }
 }
 
-/// The name by which the value is shown.
+/// Shows the name that replaces the value.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,13 +76,13 @@ impl fmt::Display for Reference {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Visitor)
+        from.deserialize_any(TextVisitor)
     }
 }
 
-struct Visitor;
+struct TextVisitor;
 
-impl<'de> de::Visitor<'de> for Visitor {
+impl<'de> de::Visitor<'de> for TextVisitor {
     type Value = Text;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +91,7 @@ impl<'de> de::Visitor<'de> for Visitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
         if text.contains('\0') {
-            return Err(E::custom("the string contains NUL"));
+            return Err(E::custom("the string contains a NUL byte"));
         }
         Ok(Text::Plain(text.to_owned()))
     }
@@ -98,20 +99,20 @@ impl<'de> de::Visitor<'de> for Visitor {
     fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<Text, A::Error> {
         let Some(key) = table.next_key_seed(NextKey(None))? else {
             return Err(A::Error::custom(
-                "names no source: a secret has `env`, `file` or `command`",
+                "a secret requires one of `env`, `file` and `command`",
             ));
         };
         let reference = match key {
             "env" => Reference::Env(table.next_value::<Variable>()?.0),
             "file" => Reference::File(table.next_value::<FileName>()?.0),
-            _ => Reference::Command(table.next_value::<Words>()?.0),
+            _ => Reference::Command(table.next_value::<CommandWords>()?.0),
         };
         table.next_key_seed(NextKey(Some(key)))?;
         Ok(Text::Secret(reference))
     }
 }
 
-/// The next key, which is one of [`KEYS`] and the only one: an error here points at it.
+/// Reads a key that must be one of [`KEYS`] and the only key of its table, so that the error points at the key.
 struct NextKey(Option<&'static str>);
 
 impl<'de> DeserializeSeed<'de> for NextKey {
@@ -124,7 +125,7 @@ impl<'de> DeserializeSeed<'de> for NextKey {
             (None, _) => Err(D::Error::unknown_field(&name, KEYS)),
             (Some(key), None) => Ok(key),
             (Some(key), Some(first)) => {
-                let message = format!("`{key}` beside `{first}`: a secret has one source");
+                let message = format!("`{key}` cannot be combined with `{first}`");
                 Err(D::Error::custom(message))
             }
         }
@@ -137,7 +138,7 @@ impl<'de> Deserialize<'de> for Variable {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
         if name.is_empty() || name.contains(['=', '\0']) {
-            let message = format!("{name:?} cannot be the name of an environment variable");
+            let message = format!("invalid name of an environment variable: {name:?}");
             return Err(D::Error::custom(message));
         }
         Ok(Self(name))
@@ -150,22 +151,22 @@ impl<'de> Deserialize<'de> for FileName {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
         if name.is_empty() || name.contains('\0') {
-            return Err(D::Error::custom(format!("{name:?} cannot be a file")));
+            return Err(D::Error::custom(format!("invalid file path: {name:?}")));
         }
         Ok(Self(name.into()))
     }
 }
 
-struct Words(Vec<String>);
+struct CommandWords(Vec<String>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for CommandWords {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let words = Vec::<String>::deserialize(from)?;
         if words.first().is_none_or(|first| first.trim().is_empty()) {
-            return Err(D::Error::custom("no program is named"));
+            return Err(D::Error::custom("`command` requires a program"));
         }
         if words.iter().any(|word| word.contains('\0')) {
-            return Err(D::Error::custom("a program cannot be given NUL"));
+            return Err(D::Error::custom("an argument contains a NUL byte"));
         }
         Ok(Self(words))
     }

@@ -99,7 +99,7 @@ fn what_it_is(target: &Target) -> Result<()> {
     match target.service("no-such-service") {
         Ok(found) => assert_eq!(found, None),
         Err(error) => assert!(
-            error.to_string().contains("nothing on the instance knows"),
+            error.to_string().contains("the instance has no program"),
             "{error}"
         ),
     }

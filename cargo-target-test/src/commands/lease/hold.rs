@@ -51,7 +51,7 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
         let (name, host) = (guard.machine.name(), guard.deployed()?.address());
         let time = wall.time(until, people::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
-        if !ui::pass_on(said.as_bytes()) {
+        if !ui::try_bytes_out(said.as_bytes()) {
             return guard.leave(LeaseEnd::Done).await.map(|()| 0);
         }
         let end = tokio::select! {

@@ -1,69 +1,70 @@
-//! Scripts that write and read files, and folders as archives.
+//! Scripts that read, write, hash and archive files, and their exit codes.
 //!
-//! Owns their text and exit codes. Must not know who sends or receives.
+//! Must not send or receive data.
 
 use super::{check_path, nonce, quote, wrong};
 use crate::error::Result;
 
-/// Exit code of [`get`] and [`receive`]'s scripts: there is no such file or folder.
+/// The exit code of a script whose file, or the file's folder, does not exist.
 pub(crate) const MISSING: i32 = 41;
-/// Exit code of [`get`] and [`receive`]'s scripts: it is a directory.
+/// The exit code of a script whose path is a directory.
 pub(crate) const DIRECTORY: i32 = 42;
-/// Exit code of [`get`]'s script: it may not be read.
+/// The exit code of a script whose file is not readable.
 pub(crate) const UNREADABLE: i32 = 43;
 
-/// The names of a file being written: where it goes and the private file beside it.
-pub(crate) struct Place {
+/// The paths of a file that is written: its own, and that of a temporary file in the same folder.
+pub(crate) struct UploadPaths {
     path: String,
     temporary: String,
 }
 
-/// A place for a file.
+/// Chooses the temporary path for a file.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where the path is not absolute, ends in `/`, or has a NUL or newline.
-pub(crate) fn place(path: &str) -> Result<Place> {
+/// [`ErrorKind::Usage`] if the path is not absolute, ends in `/`, or contains a NUL or newline.
+pub(crate) fn upload_paths(path: &str) -> Result<UploadPaths> {
     check_path(path)?;
     match path.rsplit_once('/') {
-        Some((folder, name)) if !name.is_empty() => Ok(Place {
+        Some((folder, name)) if !name.is_empty() => Ok(UploadPaths {
             path: path.to_owned(),
             temporary: format!("{folder}/.target-test-{}", nonce()),
         }),
-        _ => Err(wrong(format!("`{path}` names a directory, not a file"))),
+        _ => Err(wrong(format!("path is a directory: `{path}`"))),
     }
 }
 
-/// The script that writes standard input to the private file and prints how many bytes it has: a lost
-/// connection looks like the end of the input, so only the sender knows whether that is all.
-pub(crate) fn receive(place: &Place) -> String {
-    let folder = place.temporary.rsplit_once('/').map_or("", |(f, _)| f);
+/// Returns the script that writes standard input to the temporary file and prints its length.
+///
+/// The sender compares the length: on the instance, a lost connection looks like the end of the input.
+pub(crate) fn receive(paths: &UploadPaths) -> String {
+    let folder = paths.temporary.rsplit_once('/').map_or("", |(f, _)| f);
     format!(
         "[ -d {path} ] && exit {DIRECTORY}; [ -d {folder}/ ] || exit {MISSING}; \
          umask 077; set -C; cat >{temporary} && wc -c <{temporary}",
-        path = quote(&place.path),
+        path = quote(&paths.path),
         folder = quote(folder),
-        temporary = quote(&place.temporary),
+        temporary = quote(&paths.temporary),
     )
 }
 
-/// The script that gives the private file its mode and, atomically, its name.
-pub(crate) fn install(place: &Place, mode: u32) -> String {
-    let (path, temporary) = (quote(&place.path), quote(&place.temporary));
+/// Returns the script that sets the mode of the temporary file and renames it atomically.
+pub(crate) fn install(paths: &UploadPaths, mode: u32) -> String {
+    let (path, temporary) = (quote(&paths.path), quote(&paths.temporary));
     format!(
         "chmod {:o} {temporary} && mv -f {temporary} {path} || {{ rm -f {temporary}; exit 1; }}",
         mode & 0o7777
     )
 }
 
-/// The script that removes the private file.
-pub(crate) fn discard(place: &Place) -> String {
-    format!("rm -f {}", quote(&place.temporary))
+/// Returns the script that deletes the temporary file.
+pub(crate) fn discard(paths: &UploadPaths) -> String {
+    format!("rm -f {}", quote(&paths.temporary))
 }
 
-/// The script that prints a file, or exits with [`MISSING`], [`DIRECTORY`] or [`UNREADABLE`].
+/// Returns the script that prints a file, or exits with [`MISSING`], [`DIRECTORY`] or [`UNREADABLE`].
 ///
 /// # Errors
-/// As [`place`].
+/// [`ErrorKind::Usage`] if the path is invalid.
 pub(crate) fn get(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -73,15 +74,17 @@ pub(crate) fn get(path: &str) -> Result<String> {
     ))
 }
 
-/// The script that gives a file its mode.
+/// Returns the script that sets the mode of a file.
 pub(crate) fn set_mode(path: &str, mode: u32) -> String {
     format!("chmod {:o} -- {}", mode & 0o7777, quote(path))
 }
 
-/// The script that prints a file's SHA-256, where the file has this length and the machine can compute it.
+/// Returns the script that prints the SHA-256 of a file with this length.
+///
+/// The script prints nothing if the length differs or if there is no `sha256sum`.
 ///
 /// # Errors
-/// As [`place`].
+/// [`ErrorKind::Usage`] if the path is invalid.
 pub(crate) fn hash_of_file(path: &str, length: u64) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -90,10 +93,10 @@ pub(crate) fn hash_of_file(path: &str, length: u64) -> Result<String> {
     ))
 }
 
-/// The script that prints, for each file in a folder, its SHA-256 and then its mode, each with the path.
+/// Returns the script that prints the SHA-256 and then the mode of each file in a folder, each with the path.
 ///
 /// # Errors
-/// As [`place`].
+/// [`ErrorKind::Usage`] if the path is invalid.
 pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!(
@@ -103,10 +106,10 @@ pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     ))
 }
 
-/// The script that prints what is there as `ls -l` does, of what a symbolic link points to, or exits with [`MISSING`].
+/// Returns the script that prints the line of `ls -l` for a path, or exits with [`MISSING`]. Symbolic links are followed.
 ///
 /// # Errors
-/// As [`place`].
+/// [`ErrorKind::Usage`] if the path is invalid.
 pub(crate) fn look(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -115,10 +118,10 @@ pub(crate) fn look(path: &str) -> Result<String> {
     ))
 }
 
-/// The script that prints what is in a folder, as a tar archive.
+/// Returns the script that prints the content of a folder as a tar archive.
 ///
 /// # Errors
-/// As [`place`].
+/// [`ErrorKind::Usage`] if the path is invalid.
 pub(crate) fn pack(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!("cd -- {} && exec tar -c -f - .", quote(path)))

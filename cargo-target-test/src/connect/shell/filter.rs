@@ -1,138 +1,144 @@
-//! Takes the wrapper's markers out of a command's two streams.
+//! Removes the markers of `shell::wrap` from the two output streams of a command.
 //!
-//! Owns the reading of what `shell::wrap` prints: `RS nonce [ text RS` before and `RS nonce ] text RS`
-//! after the command's own output, where RS is the byte 0x1e. Must not know where bytes come from.
+//! A stream has `RS nonce [ text RS` before and `RS nonce ] text RS` after the command's output; RS is the byte 0x1e.
 
 use memchr::memmem;
 
-/// How much of what comes before the start markers is kept for the error message, in bytes.
+/// The maximum number of bytes before the start marker that are kept for error messages.
 const NOISE: usize = 2048;
-/// The longest text in a marker: a process id or an exit code.
+/// The maximum length of the text in a marker, which is a process id or an exit code.
 const TEXT: usize = 12;
 const RS: u8 = 0x1e;
 
-/// The state of one command's streams.
+/// The filter of the two streams of a command.
 pub(crate) struct Filter {
-    stdout: Strip,
-    stderr: Strip,
+    stdout: StreamFilter,
+    stderr: StreamFilter,
 }
 
 impl Filter {
-    /// For the command that was wrapped with this nonce.
+    /// Creates the filter for the command that was wrapped with this nonce.
     pub(crate) fn new(nonce: &str) -> Self {
         Self {
-            stdout: Strip::new(nonce),
-            stderr: Strip::new(nonce),
+            stdout: StreamFilter::new(nonce),
+            stderr: StreamFilter::new(nonce),
         }
     }
 
-    /// The command's own bytes among these of standard output, cut anywhere.
+    /// Returns the command's output in the next chunk of standard output.
     pub(crate) fn stdout(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.stdout.feed(bytes)
+        self.stdout.push(bytes)
     }
 
-    /// The command's own bytes among these of standard error, cut anywhere.
+    /// Returns the command's output in the next chunk of standard error.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.stderr.feed(bytes)
+        self.stderr.push(bytes)
     }
 
-    /// Whether the command was started.
-    pub(crate) fn started(&self) -> bool {
-        self.stderr.began.is_some()
+    /// True if the command has started.
+    pub(crate) fn has_started(&self) -> bool {
+        self.stderr.start.is_some()
     }
 
-    /// The command's process group, once it is known.
+    /// Returns the command's process group, once it is known.
     pub(crate) fn group(&self) -> Option<u32> {
-        self.stderr.began.as_deref()?.parse().ok()
+        self.stderr.start.as_deref()?.parse().ok()
     }
 
-    /// The exit code, once the command has ended and all its output was seen: 0-255.
+    /// Returns the exit code (0-255) once both streams have ended.
     pub(crate) fn exit(&self) -> Option<i32> {
-        self.stdout.ended.as_ref()?;
-        self.stderr.ended.as_deref()?.parse().ok()
+        self.stdout.end.as_ref()?;
+        self.stderr.end.as_deref()?.parse().ok()
     }
 
-    /// What came instead of the start markers, for people.
+    /// Returns the output before the start markers, for error messages.
     pub(crate) fn noise(&self) -> String {
         let noise = [self.stderr.noise.as_slice(), &self.stdout.noise].concat();
         String::from_utf8_lossy(&noise).trim().to_owned()
     }
 }
 
-struct Strip {
+struct StreamFilter {
     /// RS and the nonce.
     token: Vec<u8>,
     finder: memmem::Finder<'static>,
-    /// The beginning of what may be a marker.
-    held: Vec<u8>,
+    /// Bytes that may be the start of a marker.
+    pending: Vec<u8>,
     noise: Vec<u8>,
-    began: Option<String>,
-    ended: Option<String>,
+    /// The text of the start marker.
+    start: Option<String>,
+    /// The text of the end marker.
+    end: Option<String>,
 }
 
-/// What starts at an RS.
-enum Found {
-    Marker { kind: u8, text: String, end: usize },
+/// The bytes at an RS.
+enum Token {
+    Marker {
+        kind: u8,
+        text: String,
+        length: usize,
+    },
+    /// More bytes are needed.
     Partial,
     Data,
 }
 
-impl Strip {
+impl StreamFilter {
     fn new(nonce: &str) -> Self {
         let mut token = vec![RS];
         token.extend_from_slice(nonce.as_bytes());
         Self {
             finder: memmem::Finder::new(&token).into_owned(),
             token,
-            held: Vec::new(),
+            pending: Vec::new(),
             noise: Vec::new(),
-            began: None,
-            ended: None,
+            start: None,
+            end: None,
         }
     }
 
-    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut own = Vec::with_capacity(self.held.len() + bytes.len());
-        if self.held.is_empty() {
-            self.scan(bytes, &mut own);
+    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(self.pending.len() + bytes.len());
+        if self.pending.is_empty() {
+            self.scan(bytes, &mut output);
         } else {
-            let mut joined = std::mem::take(&mut self.held);
+            let mut joined = std::mem::take(&mut self.pending);
             joined.extend_from_slice(bytes);
-            self.scan(&joined, &mut own);
+            self.scan(&joined, &mut output);
         }
-        own
+        output
     }
 
-    fn scan(&mut self, bytes: &[u8], own: &mut Vec<u8>) {
-        // `from` is the first byte not yet passed on, `at` where the search goes on.
+    fn scan(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
+        // `from` is the first byte that was not emitted; the search continues at `at`.
         let (mut from, mut at) = (0, 0);
-        while let Some(next) = self.next(bytes, at) {
+        while let Some(next) = self.find_token(bytes, at) {
             at = next;
-            match self.look(&bytes[at..]) {
-                Found::Data => at += 1,
-                Found::Partial => {
-                    self.pass(&bytes[from..at], own);
-                    self.held = bytes[at..].to_vec();
+            match self.parse(&bytes[at..]) {
+                Token::Data => at += 1,
+                Token::Partial => {
+                    self.emit(&bytes[from..at], output);
+                    self.pending = bytes[at..].to_vec();
                     return;
                 }
-                Found::Marker { kind, text, end } => {
-                    self.pass(&bytes[from..at], own);
+                Token::Marker { kind, text, length } => {
+                    self.emit(&bytes[from..at], output);
                     let slot = if kind == b'[' {
-                        &mut self.began
+                        &mut self.start
                     } else {
-                        &mut self.ended
+                        &mut self.end
                     };
                     slot.get_or_insert(text);
-                    at += end;
+                    at += length;
                     from = at;
                 }
             }
         }
-        self.pass(&bytes[from..], own);
+        self.emit(&bytes[from..], output);
     }
 
-    /// Where a token, or at the very end the beginning of one, stands next.
-    fn next(&self, bytes: &[u8], at: usize) -> Option<usize> {
+    /// Returns the position of the next token, or of its prefix at the end of the bytes.
+    fn find_token(&self, bytes: &[u8], at: usize) -> Option<usize> {
         if let Some(found) = self.finder.find(&bytes[at..]) {
             return Some(at + found);
         }
@@ -140,42 +146,42 @@ impl Strip {
         (last..bytes.len()).find(|start| self.token.starts_with(&bytes[*start..]))
     }
 
-    fn pass(&mut self, bytes: &[u8], own: &mut Vec<u8>) {
-        if self.ended.is_some() {
-            // What a process left behind by the command still says is nobody's.
-        } else if self.began.is_some() {
-            own.extend_from_slice(bytes);
+    fn emit(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
+        if self.end.is_some() {
+            // Output of background processes after the end of the command is dropped.
+        } else if self.start.is_some() {
+            output.extend_from_slice(bytes);
         } else {
             let room = NOISE.saturating_sub(self.noise.len()).min(bytes.len());
             self.noise.extend_from_slice(&bytes[..room]);
         }
     }
 
-    fn look(&self, bytes: &[u8]) -> Found {
+    fn parse(&self, bytes: &[u8]) -> Token {
         let token = self.token.as_slice();
         let Some(rest) = bytes.strip_prefix(token) else {
             return if token.starts_with(bytes) {
-                Found::Partial
+                Token::Partial
             } else {
-                Found::Data
+                Token::Data
             };
         };
         let Some((&kind, rest)) = rest.split_first() else {
-            return Found::Partial;
+            return Token::Partial;
         };
         if kind != b'[' && kind != b']' {
-            return Found::Data;
+            return Token::Data;
         }
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         match rest.get(digits) {
-            _ if digits > TEXT => Found::Data,
-            None => Found::Partial,
-            Some(&RS) => Found::Marker {
+            _ if digits > TEXT => Token::Data,
+            None => Token::Partial,
+            Some(&RS) => Token::Marker {
                 kind,
                 text: String::from_utf8_lossy(&rest[..digits]).into_owned(),
-                end: token.len() + digits + 2,
+                length: token.len() + digits + 2,
             },
-            Some(_) => Found::Data,
+            Some(_) => Token::Data,
         }
     }
 }
@@ -192,7 +198,7 @@ mod tests {
         [noise, start.as_bytes(), data, end.as_bytes(), b"late"].concat()
     }
 
-    /// Bytes rich in what a marker is made of, but without a whole nonce: that is in nobody's output.
+    /// Generates bytes with many parts of markers but without a complete nonce, which output never contains.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             any::<u8>().prop_map(|byte| vec![byte]),
@@ -210,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn output_comes_through_whole(out in bytes(), err in bytes(), cuts in proptest::collection::vec(1_usize..9, 1..30)) {
+        fn output_is_complete_in_any_chunks(out in bytes(), err in bytes(), cuts in proptest::collection::vec(1_usize..9, 1..30)) {
             let mut filter = Filter::new("NONCE");
             let streams = [stream("NONCE", b"motd\n", "", &out, ""), stream("NONCE", b"", "4711", &err, "137")];
             let mut got = [Vec::new(), Vec::new()];
@@ -233,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn without_both_ends_there_is_no_exit() {
+    fn the_exit_code_is_known_after_both_end_markers() {
         let mut filter = Filter::new("n");
         filter.stdout(b"\x1en[\x1eout\x1en]\x1e");
         assert_eq!(filter.exit(), None);

@@ -1,16 +1,14 @@
-//! Scripts about the machine as a whole: what it is, rebooting it, acting as root.
-//!
-//! Owns their text, for any POSIX shell on Linux. Must not know who asks.
+//! Scripts about the machine as a whole: facts, reboot, clock, packages, and running commands as root.
 
 use target_fixtures::wire::Exit;
 
 use super::{nonce, quote, quote_for_any};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Prints the boot id.
+/// The script that prints the boot id.
 pub(crate) const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
 
-/// Prints `key=value` lines of what the machine is; memory in KiB.
+/// The script that prints the facts of the machine as `key=value` lines. Memory and disk are in KiB.
 pub(crate) const FACTS: &str = "echo cores=$(nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo); \
     while read -r k v _; do [ $k = MemTotal: ] && echo memory=$v && break; done </proc/meminfo; \
     echo arch=$(uname -m); echo kernel=$(uname -r); \
@@ -19,12 +17,12 @@ pub(crate) const FACTS: &str = "echo cores=$(nproc 2>/dev/null || grep -c ^proce
     df -Pk / 2>/dev/null | while read -r _ k _; do echo disk=$k; done; \
     read -r b </proc/sys/kernel/random/boot_id && echo boot-id=$b";
 
-/// Has the machine reboot by its own way.
+/// Returns the script that reboots the machine.
 pub(crate) fn reboot() -> String {
     as_root("PATH=$PATH:/sbin:/usr/sbin; exec reboot")
 }
 
-/// Whether that was taken: it ended well, or by what goes down ending everything, which the wrapper may outlive to tell.
+/// True if the exit status of [`reboot`] means success: exit code 0, or SIGTERM from the shutdown itself.
 pub(crate) fn goes_down(exit: &Exit) -> bool {
     match exit {
         Exit::Code(code) => [0, 128 + 15].contains(code),
@@ -32,12 +30,12 @@ pub(crate) fn goes_down(exit: &Exit) -> bool {
     }
 }
 
-/// Sets the machine's clock, where that is allowed.
+/// Returns the script that sets the clock of the machine.
 pub(crate) fn set_clock(seconds_since_1970: u64) -> String {
     as_root(&format!("exec date -u -s @{seconds_since_1970} >/dev/null"))
 }
 
-/// A command as root: as it is where that is so already, else by `sudo` without a password.
+/// Returns the script that runs a line as root: directly if the user is root, otherwise by `sudo` without a password.
 pub(crate) fn as_root(line: &str) -> String {
     let line = quote(line);
     format!(
@@ -45,11 +43,12 @@ pub(crate) fn as_root(line: &str) -> String {
     )
 }
 
-/// The same where `sudo` may ask for a password, which is the first line of standard input: it is in nobody's
-/// arguments and in no file.
+/// Returns the script of [`as_root`] with a password for `sudo`, the first line of standard input.
+///
+/// The password is never an argument of a process or the content of a file.
 pub(crate) fn as_root_by_password(line: &str) -> String {
     let plain = quote(line);
-    // The program is not needed once it was asked, and a command may be killed.
+    // The askpass program is deleted before the line runs, because the line may be killed.
     let clean = quote(&format!("rm -rf -- \"$1\"; shift; unset {SECRET}; {line}"));
     let ask = quote(&format!("#!/bin/sh\nprintf \"%s\\n\" \"${SECRET}\"\n"));
     format!(
@@ -60,17 +59,17 @@ pub(crate) fn as_root_by_password(line: &str) -> String {
     )
 }
 
-/// Where the program that `sudo` asks finds the password.
+/// The environment variable in which the askpass program of `sudo` finds the password.
 const SECRET: &str = "TARGET_TEST_SUDO";
 
-/// Succeeds when something listens on this TCP port, on whatever address.
+/// Returns the script that succeeds if a process listens on this TCP port on any address.
 pub(crate) fn listens(port: u16) -> String {
     format!(
         "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qiE ':{port:04X} [0-9A-F]+:0000 0A '"
     )
 }
 
-/// Relays standard input and output to a TCP port of the machine, by whatever program there is for that.
+/// Returns the script that relays standard input and output to a TCP port of the machine, with any available program.
 pub(crate) fn connect_to(port: u16) -> String {
     let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
     format!(
@@ -78,7 +77,7 @@ pub(crate) fn connect_to(port: u16) -> String {
          elif {nc}; then exec nc 127.0.0.1 {port}; \
          elif {busybox} && busybox nc --help >/dev/null 2>&1; then exec busybox nc 127.0.0.1 {port}; \
          elif {bash}; then exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} || exit; cat <&3 & cat >&3; wait'; \
-         else echo 'there is no socat, nc, busybox or bash' >&2; exit 1; fi",
+         else echo 'none of socat, nc, busybox and bash is installed' >&2; exit 1; fi",
         socat = has("socat"),
         nc = has("nc"),
         busybox = has("busybox"),
@@ -86,18 +85,18 @@ pub(crate) fn connect_to(port: u16) -> String {
     )
 }
 
-/// The path of a file that nothing else on the machine has.
+/// Returns a unique path for a temporary file.
 pub(crate) fn temporary() -> String {
     format!("/tmp/target-test-{}", nonce())
 }
 
-/// A program with its arguments, each a word.
+/// Returns the line that runs a program with these arguments, each quoted.
 pub(crate) fn invocation(path: &str, arguments: &[String]) -> String {
     let words = std::iter::once(path).chain(arguments.iter().map(String::as_str));
     words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// Becomes the user's own shell, with these variables.
+/// Returns the script that sets variables and starts the user's login shell.
 pub(crate) fn login<'a>(env: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     let mut script: String = env
         .map(|(name, value)| format!("export {name}={}; ", quote(value)))
@@ -106,15 +105,15 @@ pub(crate) fn login<'a>(env: impl Iterator<Item = (&'a String, &'a String)>) -> 
     script
 }
 
-/// A script of ours as one line for whatever login shell there is.
+/// Returns a line for any login shell that runs a POSIX script.
 pub(crate) fn for_login(script: &str) -> String {
     format!("exec /bin/sh -c {}", quote_for_any(script))
 }
 
-/// Installs packages, as root, by whatever package manager there is.
+/// Returns the script that installs packages as root with the package manager of the machine.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where there is none to install, or a name that is none.
+/// [`ErrorKind::Usage`] if a package name is invalid.
 pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._:=~@/".contains(c);
     let wrong =
@@ -122,12 +121,12 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
     if let Some(name) = packages.iter().find(wrong) {
         return Err(Error::new(
             ErrorKind::Usage,
-            format!("{name:?} is no package's name"),
+            format!("invalid package name: {name:?}"),
         ));
     }
     let packages = packages.join(" ");
     let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
-    // The index is fetched only where the package is not known without.
+    // The package index is updated only if the first attempt fails.
     let apt = "apt-get -q -o DPkg::Lock::Timeout=300";
     Ok(as_root(&format!(
         "export PATH=$PATH:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive; exec >&2; \
@@ -137,7 +136,7 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
          elif {has_zypper}; then zypper --quiet --non-interactive install {packages}; \
          elif {has_apk}; then apk add --quiet {packages} || apk add --quiet --update-cache {packages}; \
          elif {has_pacman}; then pacman -S --noconfirm --needed {packages} || pacman -Sy --noconfirm --needed {packages}; \
-         else echo 'there is no apt-get, dnf, yum, zypper, apk or pacman' >&2; exit 1; fi",
+         else echo 'none of apt-get, dnf, yum, zypper, apk and pacman is installed' >&2; exit 1; fi",
         has_apt = has("apt-get"),
         has_dnf = has("dnf"),
         has_yum = has("yum"),
@@ -147,16 +146,17 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
     )))
 }
 
-/// Removes a file.
+/// Returns the script that deletes a file.
 pub(crate) fn remove(path: &str) -> String {
     format!("rm -f -- {}", quote(path))
 }
 
-/// Unpacks a tar archive on standard input into a folder, which is made with this mode. One that is there keeps its own,
-/// and what leads to a folder in it stays a symbolic link.
+/// Returns the script that unpacks a tar archive from standard input into a folder, which is created with this mode.
+///
+/// An existing folder keeps its mode, and symbolic links to folders in it are kept.
 pub(crate) fn unpack(folder: &str, mode: u32) -> String {
     let folder = quote(folder);
-    // Whose the files are here means nothing there. What is to be private is so from the start.
+    // The owners in the archive are ignored. A new folder is private until it is complete.
     format!(
         "m=; [ -d {folder} ] || {{ mkdir -p -- {folder} && chmod 700 {folder} && m={mode:o}; }} || exit; \
          k=; case $(tar --version </dev/null 2>/dev/null) in *GNU*) k=--keep-directory-symlink ;; esac; \
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_listens_is_seen() {
+    fn a_listening_port_is_detected() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(sh(&listens(port)).status.success());
@@ -201,9 +201,8 @@ mod tests {
         );
     }
 
-    /// What there is no machine here for, is asked in its own words.
     #[test]
-    fn every_package_manager_is_asked_in_its_words() {
+    fn each_package_manager_gets_its_own_arguments() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: `sudo` would not find these programs");
             return;
@@ -237,9 +236,9 @@ mod tests {
         }
     }
 
-    /// An overlay must neither open nor close the root of a machine, nor part it from its libraries.
+    /// Unpacking into `/` must not change the mode of `/` or replace the link `/lib`.
     #[test]
-    fn a_folder_that_is_there_stays_as_it_is() {
+    fn existing_folders_and_links_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
         let unpack = |to: &str| {
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reboot_that_ends_its_own_command_is_one() {
+    fn a_reboot_may_terminate_its_own_command() {
         let term = |name: &str| Exit::Signal(name.to_owned());
         for taken in [Exit::Code(0), Exit::Code(143), term("TERM")] {
             assert!(goes_down(&taken), "{taken}");
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_stay_words() {
+    fn arguments_are_quoted() {
         let said = sh(&invocation(
             "printf",
             &["<%s>".into(), "a b".into(), "$(c)'".into()],

@@ -1,6 +1,4 @@
-//! Scripts that answer questions about a machine, and the reading of their answers.
-//!
-//! Owns both, so that they agree. Must not know who asks. Every script tries what its kind of system has.
+//! Scripts that answer questions about a machine, and the parsers of their output.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +8,17 @@ use target_fixtures::wire::{Exit, Question};
 use super::{FACTS, MISSING, check_path, quote};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Exit code: this machine has nothing that would know.
+/// The exit code of a script that finds no program that can answer.
 const UNKNOWN: i32 = 44;
 
-/// What else is told than [`FACTS`].
+/// The script that prints further facts after [`FACTS`].
 const MORE: &str =
     "echo hostname=$(uname -n); read -r u _ </proc/uptime && echo uptime=${u%%.*}; :";
 
-/// The script that answers; `None`: no script does.
+/// Returns the script that answers a question; `None` if no script can.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for names that cannot be one.
+/// [`ErrorKind::Usage`] if a name or a path is invalid.
 pub(crate) fn ask(question: &Question) -> Result<Option<String>> {
     Ok(Some(match question {
         Question::Facts => format!("{FACTS}; {MORE}"),
@@ -39,7 +37,7 @@ fn word(name: &str) -> Result<String> {
         true => Ok(name.to_owned()),
         false => Err(Error::new(
             ErrorKind::Usage,
-            format!("{name:?} is no name of a package, service or user"),
+            format!("invalid name of a package, service or user: {name:?}"),
         )),
     }
 }
@@ -94,7 +92,7 @@ fn file(path: &str) -> Result<String> {
     ))
 }
 
-/// Reads an answer. `None`: the script failed in a way that says nothing.
+/// Parses the output of the script for a question; `None` if the script failed.
 pub(crate) fn answer(question: &Question, exit: &Exit, text: &str) -> Option<Value> {
     match (question, exit) {
         (Question::Listens { .. }, Exit::Code(code)) => Some(json!(*code == 0)),
@@ -110,9 +108,9 @@ pub(crate) fn answer(question: &Question, exit: &Exit, text: &str) -> Option<Val
     }
 }
 
-/// Why there is no answer, where the script knows.
-pub(crate) fn excuse(exit: &Exit) -> Option<&'static str> {
-    (*exit == Exit::Code(UNKNOWN)).then_some("nothing on the instance knows that")
+/// Returns the reason why the script could not answer, if its exit status tells.
+pub(crate) fn unknown_reason(exit: &Exit) -> Option<&'static str> {
+    (*exit == Exit::Code(UNKNOWN)).then_some("the instance has no program that can answer")
 }
 
 fn pairs(text: &str) -> BTreeMap<&str, &str> {
@@ -189,7 +187,7 @@ mod tests {
     use super::*;
     use crate::process;
 
-    /// What this machine answers.
+    /// Returns the answer of this machine.
     fn here(question: &Question) -> Option<Value> {
         let mut command = process::command("/bin/sh");
         command.arg("-c").arg(ask(question).unwrap().unwrap());
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_other_machines_are_read() {
+    fn answers_of_other_systems_are_parsed() {
         let service = Question::Service {
             name: "x".to_owned(),
         };

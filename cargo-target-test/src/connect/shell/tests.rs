@@ -1,4 +1,4 @@
-//! The wrapper and the scripts, through the shells of this machine.
+//! Tests of the wrapper and the scripts with the shells of this machine.
 
 use std::{
     io::Write as _,
@@ -20,7 +20,7 @@ fn run(shell: &str, line: &str, stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Standard output, standard error and exit code of a command under a login shell.
+/// Runs a command in a login shell and returns standard output, standard error and exit code.
 fn through(shell: &str, command: &Command, stdin: Option<&[u8]>) -> (String, String, i32) {
     let wrapped = wrap(command, "lease-1", stdin.is_some()).unwrap();
     let output = run(shell, &wrapped.line, stdin.unwrap_or(b"unread"));
@@ -49,7 +49,7 @@ fn shells() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn every_login_shell_gives_the_same() {
+fn every_login_shell_gives_the_same_result() {
     let nasty = "a'b\"c\\d\\\\e!f$g`h`i\n\\'j*?~ {k} #l;&|<>(m)\tü";
     for shell in shells() {
         let mut command = line("printf %s \"$NASTY\"; printf '%s' 'x\\!y\nz' >&2; exit 7");
@@ -78,7 +78,7 @@ fn environment_folder_and_input() {
 }
 
 #[test]
-fn odd_lines() {
+fn unusual_lines() {
     for (text, out, code) in [
         ("-n x 2>/dev/null", "", 127),
         ("echo a # b", "a\n", 0),
@@ -95,13 +95,13 @@ fn odd_lines() {
 }
 
 #[test]
-fn its_own_text_is_no_marker() {
+fn the_text_of_the_wrapper_is_not_a_marker() {
     let (out, _, code) = through("sh", &line("tr '\\0' ' ' </proc/$$/cmdline"), None);
     assert!(out.contains("036") && code == 0, "{out}");
 }
 
 #[test]
-fn refusals() {
+fn invalid_commands_and_paths_are_errors() {
     for command in [line("a\0b"), line(&"x".repeat(40_000))] {
         assert_eq!(
             wrap(&command, "", false).unwrap_err().kind(),
@@ -117,7 +117,7 @@ fn refusals() {
             .contains("`A-B`")
     );
     for path in ["rel", "/a\nb", "/a/"] {
-        assert!(place(path).is_err(), "{path}");
+        assert!(upload_paths(path).is_err(), "{path}");
     }
 }
 
@@ -126,13 +126,13 @@ fn files_by_script() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a 'b' \"c\" $d ü\\");
     let path = path.to_str().unwrap();
-    let place = place(path).unwrap();
+    let paths = upload_paths(path).unwrap();
     let sh = |script: &str, input: &[u8]| run("sh", script, input);
 
     assert_eq!(sh(&get(path).unwrap(), b"").status.code(), Some(MISSING));
-    let received = sh(&receive(&place), b"x\0y");
+    let received = sh(&receive(&paths), b"x\0y");
     assert_eq!(String::from_utf8_lossy(&received.stdout).trim(), "3");
-    assert!(sh(&install(&place, 0o640), b"").status.success());
+    assert!(sh(&install(&paths, 0o640), b"").status.success());
     assert_eq!(sh(&get(path).unwrap(), b"").stdout, b"x\0y");
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(
@@ -141,13 +141,13 @@ fn files_by_script() {
     );
     assert_eq!(sh(&get("/").unwrap(), b"").status.code(), Some(DIRECTORY));
 
-    assert!(sh(&receive(&place), b"half").status.success());
-    assert!(sh(&discard(&place), b"").status.success());
+    assert!(sh(&receive(&paths), b"half").status.success());
+    assert!(sh(&discard(&paths), b"").status.success());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
+fn a_sweep_kills_the_processes_of_its_lease_only() {
     let lease = format!("l{}", nonce());
     let start = |lease: &str, text: &str| {
         let wrapped = wrap(&line(text), lease, false).unwrap();
@@ -177,22 +177,25 @@ fn a_sweep_finds_what_its_lease_started_and_nothing_else() {
     other.wait().unwrap();
 }
 
-/// `kill` as a function that only says what it was asked to kill.
-fn victims(script: &str) -> String {
+/// Returns the arguments of `kill` in a script, whose `kill` only prints them.
+fn kill_arguments(script: &str) -> String {
     let script = format!("kill() {{ printf '%s\\n' \"$*\"; }}; {script}");
     String::from_utf8(run("sh", &script, b"").stdout).unwrap()
 }
 
 #[test]
-fn a_kill_finds_its_command_and_nothing_else() {
+fn a_kill_finds_its_own_command_only() {
     let gone = wrap(&line("true"), "x", false).unwrap();
-    assert_eq!(victims(&killing(&gone, None)), "");
+    assert_eq!(kill_arguments(&killing(&gone, None)), "");
     assert_eq!(
-        victims(&killing(&gone, Some(1))),
+        kill_arguments(&killing(&gone, Some(1))),
         "",
-        "a group 1 is everybody"
+        "group 1 means all processes"
     );
-    assert_eq!(victims(&killing(&gone, Some(4711))), "-s KILL -- -4711\n");
+    assert_eq!(
+        kill_arguments(&killing(&gone, Some(4711))),
+        "-s KILL -- -4711\n"
+    );
 
     let wrapped = wrap(&line("sleep 1000"), "x", false).unwrap();
     let mut child = Process::new("sh")
@@ -204,10 +207,10 @@ fn a_kill_finds_its_command_and_nothing_else() {
         .unwrap();
     let mut said = String::new();
     while said.is_empty() {
-        said = victims(&killing(&wrapped, None));
+        said = kill_arguments(&killing(&wrapped, None));
     }
     let group = rustix::process::Pid::from_child(&child);
-    // The wrapper's own subshell may show the nonce too.
+    // A subshell of the wrapper may have the nonce too, but is in the same group.
     let stray = said.lines().find(|line| {
         let pid = line.trim_start_matches("-s KILL -- -").parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();

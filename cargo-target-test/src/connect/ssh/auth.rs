@@ -1,7 +1,6 @@
-//! How we prove who we are: the agent's keys, key files, a password that the playbook names.
+//! SSH authentication by agent keys, key files, and the password of the playbook.
 //!
-//! Owns the order and the message when nothing was accepted. Must not ask for passwords: a run has nobody
-//! to answer.
+//! Must not prompt for passwords: a run is not interactive.
 
 use std::{fs, path::Path};
 
@@ -11,7 +10,7 @@ use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 use super::handshake::Handshake;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What an unencrypted key in OpenSSH's format starts with, after its first line.
+/// The start of an unencrypted key in OpenSSH's format, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
 /// Authenticates the session.
@@ -20,7 +19,7 @@ pub(super) fn authenticate(handshake: &mut Handshake<'_>) -> Result<()> {
     let session = handshake.session.clone();
     let offered = match handshake.drive(|| session.auth_methods(&user).map(str::to_owned)) {
         Ok(methods) => methods,
-        // The server wanted no proof at all.
+        // The server accepts the method `none`.
         Err(_) if session.authenticated() => return Ok(()),
         Err(error) => return Err(handshake.refused(&error)),
     };
@@ -29,18 +28,18 @@ pub(super) fn authenticate(handshake: &mut Handshake<'_>) -> Result<()> {
         Ok::<_, Error>(agent(handshake, &user, tried)? || files(handshake, &user, tried)?)
     };
     let by_password = |tried: &mut Vec<String>| password(handshake, &user, &offered, tried);
-    // A server lets only a few keys be tried: those that nobody named come last.
-    let entered = match handshake.config.identities_only {
+    // A server allows few attempts, so keys that the user did not select are tried last.
+    let authenticated = match handshake.config.identities_only {
         true => by_keys(&mut tried)? || by_password(&mut tried)?,
         false => by_password(&mut tried)? || by_keys(&mut tried)?,
     };
-    match entered {
+    match authenticated {
         true => Ok(()),
         false => Err(denied(handshake, &offered, &tried)),
     }
 }
 
-/// By the password, or by the one question that a server asks instead.
+/// Tries the password, as password or as the answer to a keyboard-interactive prompt.
 fn password(
     handshake: &Handshake<'_>,
     user: &str,
@@ -53,7 +52,9 @@ fn password(
     let offers = |method: &str| offered.split(',').any(|one| one == method);
     let session = &handshake.session;
     if !offers("password") && !offers("keyboard-interactive") {
-        tried.push(format!("no password from {from} (none is taken)"));
+        tried.push(format!(
+            "no password from {from} (not accepted by the server)"
+        ));
         return Ok(false);
     }
     tried.push(format!("the password from {from}"));
@@ -64,16 +65,16 @@ fn password(
         }
     }
     if offers("keyboard-interactive") {
-        let step = || session.userauth_keyboard_interactive(user, &mut Answers(password));
+        let step = || session.userauth_keyboard_interactive(user, &mut PasswordPrompt(password));
         return accepted(handshake, handshake.drive(step), tried);
     }
     Ok(false)
 }
 
-/// Answers a server's questions: those whose answer is not to be shown are for the password.
-struct Answers<'a>(&'a str);
+/// Answers prompts without echo with the password, and other prompts with an empty string.
+struct PasswordPrompt<'a>(&'a str);
 
-impl KeyboardInteractivePrompt for Answers<'_> {
+impl KeyboardInteractivePrompt for PasswordPrompt<'_> {
     fn prompt(&mut self, _: &str, _: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
         let answer = |prompt: &Prompt<'_>| match prompt.echo {
             true => String::new(),
@@ -96,10 +97,7 @@ fn agent(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
         .and_then(|()| agent.list_identities())
         .and_then(|()| agent.identities());
     let Ok(mut keys) = listed else {
-        tried.push(format!(
-            "the agent at `{}` (it does not answer)",
-            socket.display()
-        ));
+        tried.push(format!("the agent at `{}` (no answer)", socket.display()));
         return Ok(false);
     };
     let named = handshake
@@ -115,7 +113,7 @@ fn agent(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
         keys.sort_by_key(|key| !is_named(key));
     }
     for key in &keys {
-        tried.push(format!("the agent's key `{}`", key.comment()));
+        tried.push(format!("agent key `{}`", key.comment()));
         if accepted(
             handshake,
             handshake.drive(|| agent.userauth(user, key)),
@@ -131,7 +129,9 @@ fn files(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
     for file in handshake.config.identities.iter() {
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !only(handshake) => {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && !is_explicit(handshake) =>
+            {
                 continue;
             }
             Err(error) => {
@@ -156,12 +156,15 @@ fn files(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
     Ok(false)
 }
 
-/// Whether the identity was named for this host, so that its absence is worth a word.
-fn only(handshake: &Handshake<'_>) -> bool {
+/// True if one identity is configured for this host. A missing default identity is not reported.
+fn is_explicit(handshake: &Handshake<'_>) -> bool {
     handshake.config.identities.len() == 1
 }
 
-/// Whether this key was the right one; an error when there is nobody left to ask.
+/// Returns true if the attempt succeeded and false if it was rejected.
+///
+/// # Errors
+/// If the connection failed.
 fn accepted(
     handshake: &Handshake<'_>,
     step: Result<(), ssh2::Error>,
@@ -180,12 +183,12 @@ fn accepted(
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => {
             let text = format!(
-                "{}; it closed the connection after {} tries",
+                "{}; the server closed the connection after {} attempts",
                 handshake.refused(&error),
                 tried.len()
             );
             return Err(Error::new(ErrorKind::Infra, text)
-                .with_hint("name the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
+                .with_hint("set the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
         }
         _ => {
             if let Some(last) = tried.last_mut() {
@@ -200,21 +203,21 @@ fn denied(handshake: &Handshake<'_>, offered: &str, tried: &[String]) -> Error {
     let config = handshake.config;
     let (instance, user) = (handshake.instance, &config.user);
     let tried = if tried.is_empty() {
-        "nothing: there is no key".to_owned()
+        "nothing (no key found)".to_owned()
     } else {
         tried.join(", ")
     };
     let text = format!(
-        "cannot log in to `{instance}` at {} as `{user}`: the server takes {offered}, tried {tried}",
+        "failed to log in to `{instance}` at {} as `{user}`: the server accepts {offered}; tried {tried}",
         config.address()
     );
     Error::new(ErrorKind::Infra, text).with_hint(format!(
-        "does `ssh -p {} {user}@{} true` work?",
+        "check that `ssh -p {} {user}@{} true` works",
         config.port, config.hostname
     ))
 }
 
-/// The public half of a key file, as base64.
+/// Returns the public key of a key file in base64, from the `.pub` file.
 fn public_blob(file: &Path) -> Option<String> {
     let mut name = file.as_os_str().to_owned();
     name.push(".pub");
@@ -235,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encrypted_keys_are_known() {
+    fn encrypted_keys_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         for (name, phrase) in [("plain", ""), ("locked", "secret")] {
             let file = folder.path().join(name);

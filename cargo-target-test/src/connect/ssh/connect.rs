@@ -1,7 +1,7 @@
-//! How a session comes about: socket, handshake, host key, authentication.
+//! Establishes a session: socket, handshake, host key, authentication.
 //!
-//! Owns everything that may block for long (names, agents, proxies), so it runs on a thread of its own
-//! and whoever waits gives up at the deadline. Must not run commands.
+//! Runs on a separate thread, because name resolution, agents and proxies may block beyond the deadline. Must not run
+//! commands.
 
 use std::{
     io,
@@ -29,10 +29,10 @@ use crate::{
     secret::{self, Bound},
 };
 
-/// How long a server that lets nobody in is left alone at first, and at most.
+/// The first and the longest pause before the next attempt to connect to an overloaded server.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(1));
 
-/// An authenticated session; dropped, its socket is closed first so that nothing waits for the peer.
+/// An authenticated session. Dropping it shuts the socket down first, so that closing does not wait for the peer.
 pub(super) struct Link {
     pub(super) session: Session,
     pub(super) socket: OwnedFd,
@@ -47,40 +47,43 @@ impl Drop for Link {
     }
 }
 
-/// What the connecting thread tells.
-pub(super) enum News {
-    /// From when on, and how long, it may take.
-    Within(Instant, Duration),
-    /// How it ended.
+/// A message of the connecting thread.
+pub(super) enum Progress {
+    /// The start and the timeout of the current step.
+    Timeout(Instant, Duration),
+    /// The result.
     Done(Box<Result<Link>>),
 }
 
-/// Connects, within the configured time unless name service or agent hang: who waits must look at the
-/// clock too. A server that closes before it says hello has others at its door (sshd's `MaxStartups`): it is
-/// asked again, later each time.
-pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Result<Link> {
+/// Connects within the configured timeout.
+///
+/// Name resolution and agents may hang beyond the timeout, so the waiting thread must check the time as well. If the
+/// server closes the connection before it sends its banner, it is overloaded (`MaxStartups` of sshd), and the attempt is
+/// repeated after an increasing pause.
+pub(super) fn open(instance: &str, reach: &SshReach, progress: &Sender<Progress>) -> Result<Link> {
     let config = ssh_config::resolve(reach)?;
     let password = reach.password.as_ref();
-    let password = password.map(|bound| look_up(bound, news)).transpose()?;
+    let password = password.map(|bound| look_up(bound, progress)).transpose()?;
     let now = Instant::now();
-    let _ = news.send(News::Within(now, config.connect_timeout));
+    let _ = progress.send(Progress::Timeout(now, config.connect_timeout));
     let deadline = now + config.connect_timeout;
     let (mut pause, most) = PAUSES;
-    let mut tries = 0;
+    let mut attempts = 0;
     loop {
-        tries += 1;
+        attempts += 1;
         let error = match attempt(instance, &config, password.clone(), deadline) {
             Ok(link) => return Ok(link),
-            Err(Failure::Told(error)) => return Err(error),
-            Err(Failure::Unheard(error)) => error,
+            Err(ConnectError::Permanent(error)) => return Err(error),
+            Err(ConnectError::Overloaded(error)) => error,
         };
-        // Not in step with the others.
+        // Random, so that concurrent clients do not retry at the same time.
         let pause_now = pause.mul_f64(0.5 + fastrand::f64());
         if Instant::now() + pause_now >= deadline {
             let limit = humantime::format_duration(config.connect_timeout);
-            let text = format!("{} ({tries} tries within {limit})", error.chain());
+            let text = format!("{} ({attempts} attempts within {limit})", error.chain());
             return Err(Error::new(ErrorKind::Infra, text).with_hint(
-                "it closes connections before it says hello: raise `MaxStartups` in its `sshd_config`, or                  `connect-timeout`; or no SSH server listens there",
+                "the server closes connections before it sends its banner: raise `MaxStartups` in its `sshd_config` or \
+                 `connect-timeout`, or check that the server is an SSH server",
             ));
         }
         thread::sleep(pause_now);
@@ -88,11 +91,12 @@ pub(super) fn open(instance: &str, reach: &SshReach, news: &Sender<News>) -> Res
     }
 }
 
-/// Why there is no session.
-enum Failure {
-    /// The server, or what leads to it, closed without a word.
-    Unheard(Error),
-    Told(Error),
+/// A failed attempt to connect.
+enum ConnectError {
+    /// The server or a proxy closed the connection before the banner.
+    Overloaded(Error),
+    /// Another attempt would fail too.
+    Permanent(Error),
 }
 
 fn attempt(
@@ -100,12 +104,12 @@ fn attempt(
     config: &SshConfig,
     password: Option<(String, String)>,
     deadline: Instant,
-) -> Result<Link, Failure> {
+) -> Result<Link, ConnectError> {
     let address = config.address();
-    let cannot = |error: io::Error| Failure::Told(cannot(instance, &address, error));
-    let (socket, mut proxy) = dial(config, deadline).map_err(cannot)?;
-    let fd = socket.as_fd().try_clone_to_owned().map_err(cannot)?;
-    let mut session = Session::new().map_err(|error| cannot(error.into()))?;
+    let failed = |error: io::Error| ConnectError::Permanent(failed(instance, &address, error));
+    let (socket, mut proxy) = dial(config, deadline).map_err(failed)?;
+    let fd = socket.as_fd().try_clone_to_owned().map_err(failed)?;
+    let mut session = Session::new().map_err(|error| failed(error.into()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
     let mut handshake = Handshake {
@@ -128,57 +132,58 @@ fn attempt(
             _proxy: proxy,
         });
     };
-    let heard = handshake.has_said_hello();
-    let words = proxy.as_mut().map(Proxy::last_words).unwrap_or_default();
-    let crowded = words.is_empty() || words.contains("kex_exchange_identification");
-    let error = match words.is_empty() || error.hint().is_some() {
+    let has_banner = handshake.has_banner();
+    let stderr = proxy.as_mut().map(Proxy::stderr).unwrap_or_default();
+    let is_overloaded = stderr.is_empty() || stderr.contains("kex_exchange_identification");
+    let error = match stderr.is_empty() || error.hint().is_some() {
         true => error,
-        false => Error::new(ErrorKind::Infra, format!("{}: {words}", error.chain())),
+        false => Error::new(ErrorKind::Infra, format!("{}: {stderr}", error.chain())),
     };
-    match heard || !crowded {
-        true => Err(Failure::Told(error)),
-        false => Err(Failure::Unheard(error)),
+    match has_banner || !is_overloaded {
+        true => Err(ConnectError::Permanent(error)),
+        false => Err(ConnectError::Overloaded(error)),
     }
 }
 
-/// The password and where it comes from; nobody at the other end waits meanwhile.
-fn look_up(password: &Bound, news: &Sender<News>) -> Result<(String, String)> {
-    let _ = news.send(News::Within(Instant::now(), secret::PATIENCE));
+/// Looks up the password and returns it with its source, before the connection is opened.
+fn look_up(password: &Bound, progress: &Sender<Progress>) -> Result<(String, String)> {
+    let _ = progress.send(Progress::Timeout(Instant::now(), secret::TIMEOUT));
     Ok((password.value()?, password.to_string()))
 }
 
-/// Looks whether a server says hello within `patience`: a machine that boots may take connections long before, and
-/// answer none of them. Behind a proxy there is no telling: success.
-pub(super) fn knock(instance: &str, reach: &SshReach, patience: Duration) -> Result<()> {
+/// Waits for the banner of a server, for at most `timeout`.
+///
+/// A booting machine may accept connections long before its SSH server answers. Succeeds if the server is behind a proxy.
+pub(super) fn knock(instance: &str, reach: &SshReach, timeout: Duration) -> Result<()> {
     let config = ssh_config::resolve(reach)?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
         return Ok(());
     }
     let address = config.address();
-    let (socket, _) = dial(&config, Instant::now() + patience)
-        .map_err(|error| cannot(instance, &address, error))?;
+    let (socket, _) = dial(&config, Instant::now() + timeout)
+        .map_err(|error| failed(instance, &address, error))?;
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-    let _ = rustix::event::poll(&mut fds, Some(&timespec(patience)));
+    let _ = rustix::event::poll(&mut fds, Some(&timespec(timeout)));
     let mut byte = [0];
     match rustix::net::recv(&socket, &mut byte[..], rustix::net::RecvFlags::DONTWAIT) {
         Ok((1.., _)) => Ok(()),
-        _ => Err(cannot(
+        _ => Err(failed(
             instance,
             &address,
-            io::Error::other("no SSH server says hello"),
+            io::Error::other("no SSH banner received"),
         )),
     }
 }
 
-fn cannot(instance: &str, address: &str, error: io::Error) -> Error {
-    let text = format!("cannot connect to `{instance}` at {address}");
+fn failed(instance: &str, address: &str, error: io::Error) -> Error {
+    let text = format!("failed to connect to `{instance}` at {address}");
     Error::new(ErrorKind::Infra, text).with_source(error)
 }
 
 fn establish(handshake: &mut Handshake<'_>) -> Result<()> {
-    let records = host_key::records(handshake.config)?;
+    let records = host_key::known_keys(handshake.config)?;
     host_key::prefer(&handshake.session, &records);
-    prefer_quick_ciphers(&handshake.session);
+    prefer_fast_ciphers(&handshake.session);
     let mut session = handshake.session.clone();
     handshake
         .drive(|| session.handshake())
@@ -187,9 +192,8 @@ fn establish(handshake: &mut Handshake<'_>) -> Result<()> {
     auth::authenticate(handshake)
 }
 
-/// AES in Galois counter mode first, of which one core does several times as much as of ChaCha20; where the processor has
-/// no instructions for it, libssh2's own order is as good.
-fn prefer_quick_ciphers(session: &Session) {
+/// Prefers AES-GCM, which is several times faster than ChaCha20 on processors with AES instructions.
+fn prefer_fast_ciphers(session: &Session) {
     #[cfg(target_arch = "x86_64")]
     let has_aes = std::arch::is_x86_feature_detected!("aes");
     #[cfg(target_arch = "aarch64")]
@@ -202,7 +206,7 @@ fn prefer_quick_ciphers(session: &Session) {
         };
         ciphers.sort_by_key(|name| !name.contains("-gcm@"));
         if has_aes {
-            // A refusal leaves the defaults.
+            // On failure the defaults remain.
             let _ = session.method_pref(kind, &ciphers.join(","));
         }
     }

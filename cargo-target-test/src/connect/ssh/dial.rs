@@ -1,6 +1,6 @@
-//! The first bytes' way to the server: a TCP connection, jump hosts, or a program.
+//! Opens the byte stream to a server: a TCP connection, jump hosts, or a proxy command.
 //!
-//! Owns the program behind a connection, and what it says when it fails. Must not speak SSH.
+//! Must not speak SSH.
 
 use std::{
     io::{self, Read},
@@ -15,13 +15,13 @@ use std::{
 
 use crate::{connect::ssh_config::SshConfig, process};
 
-/// How long a jump host may take to run `true`.
+/// The timeout of running `true` on a jump host.
 const WARM_UP: Duration = Duration::from_secs(3);
 
 /// A program whose standard streams are the connection.
 pub(super) struct Proxy {
     child: Child,
-    /// A command to run on the jump host, and the folder of the socket by which it joins the connection.
+    /// The command that runs `true` on the jump host, and the folder of its control socket.
     warm: Option<(Command, tempfile::TempDir)>,
 }
 
@@ -33,16 +33,17 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Has the jump host's server turn off Nagle's algorithm, which it does when a session starts and not
-    /// before: 44 ms per command become 2.5 ms. A jump host that allows no sessions is slow, not wrong.
+    /// Runs a session on the jump host, so that its sshd disables Nagle's algorithm for the connection.
+    ///
+    /// This reduces the time per command from 44 ms to 2.5 ms. Failures are ignored: a jump host may forbid sessions.
     pub(super) fn warm_up(&mut self) {
         if let Some((command, _folder)) = self.warm.take() {
             let _ = process::Spawn::new(command).run(b"", WARM_UP, &|_| {});
         }
     }
 
-    /// What it said before it ended; it is killed when it has not.
-    pub(super) fn last_words(&mut self) -> String {
+    /// Kills the program and returns its standard error.
+    pub(super) fn stderr(&mut self) -> String {
         let _ = self.child.kill();
         let mut text = String::new();
         if let Some(stderr) = &mut self.child.stderr {
@@ -52,7 +53,6 @@ impl Proxy {
     }
 }
 
-/// Any socket.
 pub(super) enum Socket {
     Tcp(TcpStream),
     Pair(UnixStream),
@@ -73,7 +73,7 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Connects, by `deadline` where it is us who do so.
+/// Opens the byte stream. The deadline applies to TCP connections only, not to programs.
 pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Proxy>)> {
     if let Some(jumps) = &config.proxy_jump {
         return jump(config, jumps);
@@ -84,7 +84,7 @@ pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket,
         let (socket, proxy) = through(command)?;
         return Ok((socket, Some(proxy)));
     }
-    let mut last = io::Error::other("the name has no address");
+    let mut last = io::Error::other("host name has no address");
     for address in (config.hostname.as_str(), config.port).to_socket_addrs()? {
         let left = deadline
             .saturating_duration_since(Instant::now())
@@ -100,7 +100,7 @@ pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket,
     Err(last)
 }
 
-/// Through jump hosts. OpenSSH does all of it: chains, their keys, their agents.
+/// Connects through jump hosts with `ssh`, which handles chains, keys and agents.
 fn jump(config: &SshConfig, jumps: &str) -> io::Result<(Socket, Option<Proxy>)> {
     let (before, last) = match jumps.rsplit_once(',') {
         Some((before, last)) => (Some(before), last),
@@ -139,7 +139,7 @@ fn jump(config: &SshConfig, jumps: &str) -> io::Result<(Socket, Option<Proxy>)> 
     Ok((socket, Some(proxy)))
 }
 
-/// A jump host as arguments of `ssh`, which takes no IPv6 address in an `ssh://`: `[user@]host[:port]`.
+/// Converts a jump host (`[user@]host[:port]`) to arguments of `ssh`, which accepts no IPv6 address in `ssh://`.
 fn destination(jump: &str) -> Vec<String> {
     let jump = jump.strip_prefix("ssh://").unwrap_or(jump);
     let (user, address) = match jump.rsplit_once('@') {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jump_hosts_as_they_may_be_written() {
+    fn jump_hosts_become_arguments() {
         for (jump, arguments) in [
             ("lab", "-- lab"),
             ("a@lab:7", "-l a -p 7 -- lab"),

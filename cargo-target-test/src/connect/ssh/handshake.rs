@@ -1,6 +1,6 @@
-//! One step of a handshake after another, each within the deadline.
+//! Drives the non-blocking steps of a handshake until the deadline.
 //!
-//! Owns waiting for the socket of a session that is not yet authenticated. Must not know which steps there are.
+//! Must not know the steps.
 
 use std::{
     os::fd::OwnedFd,
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A session before its first command: what is known of it, and until when it may take.
+/// A session that is not yet authenticated.
 pub(super) struct Handshake<'a> {
     pub(super) instance: &'a str,
     pub(super) config: &'a SshConfig,
@@ -27,13 +27,13 @@ pub(super) struct Handshake<'a> {
 }
 
 impl Handshake<'_> {
-    /// True if an SSH server has told its version; other lines may come before that.
-    pub(super) fn has_said_hello(&self) -> bool {
-        let said = self.session.banner();
-        said.is_some_and(|line| line.starts_with("SSH-"))
+    /// True if the server has sent its SSH version. Other lines may precede the version.
+    pub(super) fn has_banner(&self) -> bool {
+        let banner = self.session.banner();
+        banner.is_some_and(|line| line.starts_with("SSH-"))
     }
 
-    /// Calls `step` until it no longer wants to wait, at most until the deadline.
+    /// Calls `step` until it does not return `EAGAIN`, or until the deadline.
     pub(super) fn drive<T>(
         &self,
         mut step: impl FnMut() -> Result<T, ssh2::Error>,
@@ -61,7 +61,7 @@ impl Handshake<'_> {
         }
     }
 
-    /// An error of the handshake or of authentication, with the host named.
+    /// Converts an error of the handshake or of the authentication.
     pub(super) fn refused(&self, error: &ssh2::Error) -> Error {
         let address = self.config.address();
         let what = match error.code() {
@@ -70,18 +70,21 @@ impl Handshake<'_> {
             }
             _ => error.message(),
         };
-        let text = format!("cannot connect to `{}` at {address}: {what}", self.instance);
+        let text = format!(
+            "failed to connect to `{}` at {address}: {what}",
+            self.instance
+        );
         Error::new(ErrorKind::Infra, text)
     }
 }
 
-/// The error of a server that did not speak SSH in time.
+/// The error of a session that was not established before the deadline.
 pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
     let text =
-        format!("cannot connect to `{instance}` at {address}: no SSH session within {limit}");
+        format!("failed to connect to `{instance}` at {address}: no SSH session within {limit}");
     Error::new(ErrorKind::Infra, text)
-        .with_hint("is an SSH server listening there, and not overloaded?")
+        .with_hint("check that an SSH server is listening there and is not overloaded")
 }
 
 pub(super) fn would_block(error: &ssh2::Error) -> bool {

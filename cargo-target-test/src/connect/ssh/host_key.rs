@@ -1,7 +1,6 @@
-//! Whether a host is the one it was: known-hosts files.
+//! Verifies host keys against the known-hosts files and records new ones.
 //!
-//! Owns the decision and the recording. `ssh-keygen -F` reads the files, since it alone knows hashed
-//! names, patterns and markers. Must not talk to the host.
+//! The files are read with `ssh-keygen -F`, which handles hashed names, patterns and markers.
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,20 +19,20 @@ use crate::{
     process,
 };
 
-/// One recorded key of a host.
+/// A recorded key of a host.
 #[derive(Debug, PartialEq)]
-pub(super) struct Record {
-    /// `@revoked` and the like.
+pub(super) struct KnownKey {
+    /// A marker such as `@revoked`.
     marker: Option<String>,
-    /// `ssh-ed25519`.
+    /// The key type: `ssh-ed25519`.
     kind: String,
-    /// Base64.
+    /// The key in base64.
     key: String,
     file: String,
 }
 
-/// What is recorded for the host.
-pub(super) fn records(config: &SshConfig) -> Result<Vec<Record>> {
+/// Returns the recorded keys of the host.
+pub(super) fn known_keys(config: &SshConfig) -> Result<Vec<KnownKey>> {
     let mut records = Vec::new();
     for file in config.known_hosts.iter().filter(|file| file.is_file()) {
         let mut command = process::command("ssh-keygen");
@@ -47,7 +46,7 @@ pub(super) fn records(config: &SshConfig) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-fn parse(text: &str, file: &str) -> Vec<Record> {
+fn parse(text: &str, file: &str) -> Vec<KnownKey> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let record = |line: &str| {
         let mut words = line.split_whitespace().peekable();
@@ -55,7 +54,7 @@ fn parse(text: &str, file: &str) -> Vec<Record> {
             .next_if(|word| word.starts_with('@'))
             .map(str::to_owned);
         let (kind, key) = (words.nth(1)?.to_owned(), words.next()?.to_owned());
-        Some(Record {
+        Some(KnownKey {
             marker,
             kind,
             key,
@@ -65,8 +64,8 @@ fn parse(text: &str, file: &str) -> Vec<Record> {
     lines.filter_map(record).collect()
 }
 
-/// Has the host show a key of a kind that is recorded.
-pub(super) fn prefer(session: &Session, records: &[Record]) {
+/// Prefers the key types that are recorded, so that the host sends a key of such a type.
+pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
     let Ok(supported) = session.supported_algs(MethodType::HostKey) else {
         return;
     };
@@ -86,26 +85,26 @@ pub(super) fn prefer(session: &Session, records: &[Record]) {
         wanted.extend(names);
     }
     if !wanted.is_empty() {
-        // A refusal leaves the defaults, and the key is checked in any case.
+        // On failure the defaults remain. The key is verified in any case.
         let _ = session.method_pref(MethodType::HostKey, &wanted.join(","));
     }
 }
 
-/// Checks the key that the host showed, and records it where that is wanted.
-pub(super) fn verify(handshake: &Handshake<'_>, records: &[Record]) -> Result<()> {
+/// Verifies the key of the host and, if the policy allows, records an unknown key.
+pub(super) fn verify(handshake: &Handshake<'_>, records: &[KnownKey]) -> Result<()> {
     let Some((blob, _)) = handshake.session.host_key() else {
-        let text = format!("`{}` showed no host key", handshake.instance);
+        let text = format!("`{}` sent no host key", handshake.instance);
         return Err(Error::new(ErrorKind::Infra, text));
     };
     let (config, key) = (handshake.config, BASE64_STANDARD.encode(blob));
-    let same = |record: &&Record| record.key == key;
+    let same = |record: &&KnownKey| record.key == key;
     if records
         .iter()
         .filter(same)
         .any(|record| record.marker.as_deref() == Some("@revoked"))
     {
         let text = format!(
-            "the host key of `{}` ({}) is revoked",
+            "host key of `{}` ({}) is revoked",
             handshake.instance, config.known_as
         );
         return Err(Error::new(ErrorKind::Infra, text));
@@ -124,22 +123,22 @@ pub(super) fn verify(handshake: &Handshake<'_>, records: &[Record]) -> Result<()
     }
 }
 
-fn changed(handshake: &Handshake<'_>, record: &Record) -> Error {
+fn changed(handshake: &Handshake<'_>, record: &KnownKey) -> Error {
     let (name, file) = (&handshake.config.known_as, &record.file);
     let text = format!(
-        "the host key of `{}` ({name}) is not the one in `{file}`: another machine answers there, or \
-         it was installed again",
+        "host key of `{}` ({name}) differs from the key in `{file}`: the machine was reinstalled, or another machine \
+         answers at this address",
         handshake.instance
     );
     Error::new(ErrorKind::Infra, text).with_hint(format!(
-        "if that is expected: ssh-keygen -R '{name}' -f '{file}'"
+        "if the change is expected, run `ssh-keygen -R '{name}' -f '{file}'`"
     ))
 }
 
 fn unknown(handshake: &Handshake<'_>) -> Error {
     let config = handshake.config;
     let text = format!(
-        "the host key of `{}` ({}) is not known",
+        "host key of `{}` ({}) is unknown",
         handshake.instance, config.known_as
     );
     let file = config
@@ -147,18 +146,18 @@ fn unknown(handshake: &Handshake<'_>) -> Error {
         .first()
         .map_or("~/.ssh/known_hosts".into(), |f| f.to_string_lossy());
     Error::new(ErrorKind::Infra, text).with_hint(format!(
-        "if you trust the network: ssh-keyscan -p {} {} >>'{file}'",
+        "if you trust the network, run `ssh-keyscan -p {} {} >>'{file}'`",
         config.port, config.hostname
     ))
 }
 
-/// Appends the key to the first known-hosts file, once, however many do so at the same time.
+/// Appends the key to the first known-hosts file, unless another process has already done so.
 fn record(config: &SshConfig, blob: &[u8], key: &str) -> Result<()> {
     let Some(file) = config.known_hosts.first() else {
         return Ok(());
     };
     append(file, &format!("{} {} {key}\n", config.known_as, kind(blob))).map_err(|error| {
-        let text = format!("cannot record the host key in `{}`", file.display());
+        let text = format!("failed to record the host key in `{}`", file.display());
         Error::new(ErrorKind::Infra, text).with_source(error)
     })
 }
@@ -176,7 +175,7 @@ fn append(file: &Path, line: &str) -> std::io::Result<()> {
         .append(true)
         .mode(0o600)
         .open(file)?;
-    // Let go when the file is closed.
+    // Closing the file releases the lock.
     file.lock()?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
@@ -192,7 +191,7 @@ fn append(file: &Path, line: &str) -> std::io::Result<()> {
     file.write_all(line.as_bytes())
 }
 
-/// The kind of key that a blob starts with.
+/// Returns the key type at the start of a key blob.
 fn kind(blob: &[u8]) -> String {
     let name = blob
         .split_first_chunk::<4>()
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn found_lines_become_records() {
+    fn lines_become_known_keys() {
         let text = "# Host x found: line 1\n|1|s|h ssh-rsa AAA c\n@revoked * ssh-ed25519 BBB\n";
         let [first, second] = parse(text, "f").try_into().unwrap();
         assert_eq!(
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn appending_is_done_once() {
+    fn a_key_is_appended_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/known");
         append(&file, "a k 1\n").unwrap();
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_in_the_key() {
+    fn the_key_type_is_at_the_start_of_a_blob() {
         assert_eq!(kind(b"\0\0\0\x0bssh-ed25519\0\0"), "ssh-ed25519");
         assert_eq!(kind(b"\xff\xff\xff\xff"), "");
     }

@@ -1,6 +1,6 @@
-//! One round of work on a session: what it needs, and what libssh2's errors mean for it.
+//! The context of one round of work on a session, and the classification of libssh2's errors.
 //!
-//! Owns the sorting of errors into wait, this channel, and the whole session. Must not know commands.
+//! Must not know commands.
 
 use std::task::Context;
 
@@ -8,26 +8,28 @@ use ssh2::{BlockDirections, ErrorCode, Session};
 
 use super::handshake::would_block;
 
-/// Why the session cannot be used any more.
+/// The session has failed; contains the reason.
 #[derive(Debug)]
-pub(super) struct Dead(pub(super) String);
+pub(super) struct SessionError(pub(super) String);
 
-/// What a round of work needs, and what it found.
+/// The context of one round of work.
 pub(super) struct Io<'a, 'b> {
     pub(super) instance: &'a str,
     pub(super) session: &'a Session,
     pub(super) context: &'a mut Context<'b>,
     pub(super) buffer: &'a mut [u8],
-    /// Something happened, so more may.
+    /// True if bytes were moved, so that another round may move more.
     pub(super) progress: bool,
-    /// Something waits for the socket to take bytes.
+    /// True if a write is blocked until the socket is writable.
     pub(super) outbound: bool,
 }
 
-/// An error that is not the session's.
-pub(super) enum Trouble {
-    Wait,
-    Channel(String),
+/// An error after which the session can still be used.
+pub(super) enum ChannelError {
+    /// The call would block.
+    WouldBlock,
+    /// The channel has failed; contains the reason.
+    Failed(String),
 }
 
 impl<'a, 'b> Io<'a, 'b> {
@@ -48,30 +50,33 @@ impl<'a, 'b> Io<'a, 'b> {
         }
     }
 
-    /// Sorts an error of libssh2.
-    pub(super) fn sort(&mut self, error: &ssh2::Error) -> Result<Trouble, Dead> {
+    /// Classifies an error of libssh2.
+    pub(super) fn classify(&mut self, error: &ssh2::Error) -> Result<ChannelError, SessionError> {
         if would_block(error) {
             let directions = self.session.block_directions();
             self.outbound |= matches!(
                 directions,
                 BlockDirections::Outbound | BlockDirections::Both
             );
-            return Ok(Trouble::Wait);
+            return Ok(ChannelError::WouldBlock);
         }
-        // libssh2 numbers what concerns one channel from -21 to -27.
+        // libssh2 uses -27 to -21 for errors of a single channel.
         match error.code() {
-            ErrorCode::Session(-27..=-21) => Ok(Trouble::Channel(error.message().to_owned())),
-            _ => Err(Dead(error.message().to_owned())),
+            ErrorCode::Session(-27..=-21) => Ok(ChannelError::Failed(error.message().to_owned())),
+            _ => Err(SessionError(error.message().to_owned())),
         }
     }
 
-    /// As [`Io::sort`], for errors whose number was lost on the way.
-    pub(super) fn sort_io(&mut self, error: &std::io::Error) -> Result<Trouble, Dead> {
+    /// Classifies an I/O error, which does not contain libssh2's error code.
+    pub(super) fn classify_io(
+        &mut self,
+        error: &std::io::Error,
+    ) -> Result<ChannelError, SessionError> {
         match ssh2::Error::last_session_error(self.session) {
-            Some(last) if error.kind() != std::io::ErrorKind::WouldBlock => self.sort(&last),
+            Some(last) if error.kind() != std::io::ErrorKind::WouldBlock => self.classify(&last),
             _ => {
                 let eagain = ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN);
-                self.sort(&ssh2::Error::from_errno(eagain))
+                self.classify(&ssh2::Error::from_errno(eagain))
             }
         }
     }

@@ -1,6 +1,6 @@
-//! A session at work: its channels, and the signs of life of its other end.
+//! An established session: its channels and its keepalive messages.
 //!
-//! Owns the order in which libssh2 is called, on one thread, never blocking. Must not connect.
+//! Calls libssh2 on one thread, without blocking. Must not connect.
 
 use std::{
     collections::VecDeque,
@@ -16,70 +16,74 @@ use ssh2::Channel;
 use super::{
     Job, Limits,
     connect::Link,
-    io::{Dead, Io, Trouble},
+    io::{ChannelError, Io, SessionError},
     outbox::Outbox,
     task::Task,
 };
 use crate::error::{Error, ErrorKind};
 
-/// How long a refused channel is waited for before the next try, where something waits for it.
-const PAUSE: Duration = Duration::from_millis(20);
-/// The same where nothing waits: some servers note every refusal in their log.
-const LAZY: Duration = Duration::from_secs(1);
-/// How long channels are refused while the same commands run before that counts as all there are: one that was just
-/// closed may still count at the server.
+/// The pause before the next attempt to open a refused channel, if a command waits for the channel.
+const RETRY: Duration = Duration::from_millis(20);
+/// The pause if no command waits for the channel: some servers log every refusal.
+const IDLE_RETRY: Duration = Duration::from_secs(1);
+/// The time for which the server must refuse channels, while the same commands run, until the session counts as full.
+///
+/// The server may still count a channel that was just closed.
 const FULL: Duration = Duration::from_millis(100);
-/// How often a channel is asked for while no other is open, before the session counts as useless.
+/// The number of refusals without an open channel after which the session is unusable.
 const REFUSALS: u32 = 100;
 
-pub(super) struct Live {
+/// An established session.
+pub(super) struct LiveSession {
     tasks: Vec<Task>,
-    /// A channel that is open before it is needed: a command then takes one round trip less, and an idle
-    /// session has something to read.
+    /// A channel that is opened in advance. A command then takes one round trip less, and an idle session notices when
+    /// the server closes the connection.
     spare: Option<Channel>,
-    /// Channels whose close message is not sent yet.
+    /// Channels whose close message was not sent yet.
     closing: Vec<Channel>,
     pub(super) link: Link,
     limits: Limits,
     buffer: Vec<u8>,
-    /// Kills.
+    /// Jobs that signal other commands.
     pub(super) urgent: VecDeque<Job>,
-    /// When a channel was refused last, if none was given since.
+    /// The time of the last refusal of a channel, if none was opened since.
     refused: Option<Instant>,
-    /// Since when channels are refused while the same commands run.
+    /// The time since which the server refuses channels while the same commands run.
     full: Option<Instant>,
+    /// The number of refusals without an open channel.
     refusals: u32,
-    /// How often the spare channel was closed since a command ran.
+    /// The number of times the server closed the spare channel since the last command started.
     spare_closed: u32,
-    /// The server closes a channel that is not used yet when a command on another one ends (dropbear does).
-    shy: bool,
-    /// When anything was last heard.
+    /// True if the server closes an unused channel when a command on another channel ends, as dropbear does.
+    closes_unused: bool,
+    /// The time of the last received data.
     heard: Instant,
+    /// The time of the last keepalive.
     beaten: Instant,
-    /// Since when the session has to prove itself before it gets a command.
+    /// The time since which an idle session waits for an answer before it may start a command.
     doubt: Option<Instant>,
-    /// When it was asked for a sign of life that may still come.
+    /// The time of the last unanswered keepalive.
     asked: Option<Instant>,
     outbound: bool,
-    /// Whether it ever ran a command.
+    /// True if the session has run a command.
     pub(super) used: bool,
 }
 
-impl Drop for Live {
+impl Drop for LiveSession {
     fn drop(&mut self) {
-        // First, so that freeing channels fails instead of waiting to say goodbye.
+        // Shut down first, so that freeing the channels fails instead of waiting for the server.
         let _ = rustix::net::shutdown(&self.link.socket, rustix::net::Shutdown::Both);
     }
 }
 
-impl Live {
+impl LiveSession {
     pub(super) fn new(link: Link, limits: Limits) -> Self {
-        // libssh2 counts for itself too; a second less, so that its count never outlasts ours.
+        // libssh2 has its own keepalive interval, which must not be longer than the heartbeat.
         let seconds = limits.heartbeat.as_secs().saturating_sub(1).max(2);
         link.session
             .set_keepalive(true, u32::try_from(seconds).unwrap_or(u32::MAX));
         let banner = link.session.banner().unwrap_or_default();
-        let shy = banner.contains("dropbear");
+        let closes_unused = banner.contains("dropbear");
         let now = Instant::now();
         Self {
             tasks: Vec::new(),
@@ -93,7 +97,7 @@ impl Live {
             full: None,
             refusals: 0,
             spare_closed: 0,
-            shy,
+            closes_unused,
             heard: now,
             beaten: now,
             doubt: None,
@@ -107,8 +111,7 @@ impl Live {
         self.tasks.is_empty()
     }
 
-    /// What to poll the socket for; nothing while every reader is slow and no channel is spare, when
-    /// nobody would take what comes.
+    /// Returns the events to poll the socket for; `None` if no channel can take received data.
     pub(super) fn flags(&self) -> Option<PollFlags> {
         match (self.is_stalled(), self.outbound) {
             (true, _) => None,
@@ -117,18 +120,19 @@ impl Live {
         }
     }
 
+    /// True if all readers are slow and there is no spare channel.
     fn is_stalled(&self) -> bool {
         let slow = || self.tasks.iter().all(|task| task.outbox.is_full());
         self.refused.is_some() && self.spare.is_none() && !self.tasks.is_empty() && slow()
     }
 
-    /// How many commands run, where the server allows no more on this connection.
+    /// Returns the number of running commands if the server allows no more on this connection.
     pub(super) fn full(&self) -> Option<usize> {
         let lasts = self.full.is_some_and(|since| since.elapsed() >= FULL);
         lasts.then(|| self.running())
     }
 
-    /// How many commands can run, where a channel is spare.
+    /// Returns a lower bound of the number of commands that can run; `None` without a spare channel.
     pub(super) fn room(&self) -> Option<usize> {
         let room = (self.running() + 1).min(self.limits.channels);
         self.spare.as_ref().map(|_| room)
@@ -138,35 +142,35 @@ impl Live {
         self.tasks.iter().filter(|task| !task.internal).count()
     }
 
-    /// The socket had something to read.
-    pub(super) fn hears(&mut self) {
+    /// Records that data was received.
+    pub(super) fn on_data(&mut self) {
         self.heard = Instant::now();
         (self.doubt, self.asked) = (None, None);
     }
 
-    /// One round over all channels; whether something happened.
+    /// Does one round of work on all channels; returns true if another round may do more.
     pub(super) fn round(
         &mut self,
         instance: &str,
         queue: &mut VecDeque<Job>,
         leaving: &mut Vec<Outbox>,
         context: &mut Context<'_>,
-    ) -> Result<bool, Dead> {
-        self.signs_of_life(!queue.is_empty())?;
+    ) -> Result<bool, SessionError> {
+        self.check_alive(!queue.is_empty())?;
         if self.doubt.is_some() || self.asked.is_some() {
-            // Whatever reads or writes now could take the sign of life off the socket, and nobody would know that it
-            // came. There is nothing to read before the socket says so.
+            // A libssh2 call now might consume the answer to the keepalive unnoticed. The socket is polled first.
             self.outbound = false;
             return Ok(false);
         }
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         if drain(self.spare.as_mut(), &mut io)? {
-            // If it is the server that goes, the next one tells.
+            // If the server closes the connection, the next call returns the error.
             self.closing.extend(self.spare.take());
             self.spare_closed += 1;
         }
         if self.spare_closed > REFUSALS {
-            return Err(Dead("it closes channels before they are used".to_owned()));
+            let reason = "the server closes channels before they are used";
+            return Err(SessionError(reason.to_owned()));
         }
         close(&mut self.closing, &mut io)?;
         for task in &mut self.tasks {
@@ -181,26 +185,26 @@ impl Live {
         }
         let progress = written.0 || opened.0 || started || io.progress;
         self.outbound = written.1 || opened.1 || io.outbound;
-        let ended = self.tend(instance, leaving, context);
-        // Reading for one channel also takes what belongs to another off the socket.
+        let ended = self.update(instance, leaving, context);
+        // A read for one channel also receives the data of other channels.
         Ok(progress || ended || self.tasks.iter().any(Task::has_more))
     }
 
-    /// Opens the spare channel; whether something happened, and whether the socket is full.
+    /// Opens the spare channel; returns whether there was progress, and whether the socket is full.
     fn open(
         &mut self,
         instance: &str,
         wanted: bool,
         context: &mut Context<'_>,
-    ) -> Result<(bool, bool), Dead> {
+    ) -> Result<(bool, bool), SessionError> {
         let now = Instant::now();
         let pause = match wanted || !self.urgent.is_empty() {
-            true => PAUSE,
-            false => LAZY,
+            true => RETRY,
+            false => IDLE_RETRY,
         };
         if self.spare.is_some()
             || self.refused.is_some_and(|refused| now < refused + pause)
-            || self.shy && !self.is_time(wanted)
+            || self.closes_unused && !self.can_open(wanted)
         {
             return Ok((false, false));
         }
@@ -212,7 +216,7 @@ impl Live {
                 Ok((true, false))
             }
             Err(error) => {
-                if let Trouble::Channel(text) = io.sort(&error)? {
+                if let ChannelError::Failed(text) = io.classify(&error)? {
                     self.refused = Some(now);
                     if self.tasks.is_empty() {
                         self.refusals += 1;
@@ -220,7 +224,8 @@ impl Live {
                         self.full.get_or_insert(now);
                     }
                     if self.refusals > REFUSALS {
-                        return Err(Dead(format!("no command may be run: {text}")));
+                        let reason = format!("the server refuses to open channels: {text}");
+                        return Err(SessionError(reason));
                     }
                 } else if !self.used {
                     acknowledge_at_once(&self.link.socket);
@@ -230,9 +235,9 @@ impl Live {
         }
     }
 
-    /// Whether a shy server may be asked for a channel: not while one is closing, and while others are open only for
-    /// what waits.
-    fn is_time(&self, wanted: bool) -> bool {
+    /// True if a channel may be opened on a server that closes unused channels: no channel is closing and, if others are
+    /// open, a job waits.
+    fn can_open(&self, wanted: bool) -> bool {
         let none_open = self.tasks.is_empty() && self.closing.is_empty();
         none_open || !self.urgent.is_empty() || wanted && self.closing.is_empty()
     }
@@ -254,7 +259,7 @@ impl Live {
         true
     }
 
-    fn tend(
+    fn update(
         &mut self,
         instance: &str,
         leaving: &mut Vec<Outbox>,
@@ -262,7 +267,7 @@ impl Live {
     ) -> bool {
         for task in &mut self.tasks {
             self.urgent
-                .extend(task.tend(instance, context, self.limits.answer));
+                .extend(task.update(instance, context, self.limits.answer));
         }
         let before = self.tasks.len();
         for at in (0..before).rev() {
@@ -276,8 +281,8 @@ impl Live {
         before != self.tasks.len() || (!self.urgent.is_empty() && self.spare.is_some())
     }
 
-    /// Asks for a sign of life where one is due, and gives up where none came.
-    fn signs_of_life(&mut self, wanted: bool) -> Result<(), Dead> {
+    /// Sends a keepalive if one is due, and fails if an answer is overdue.
+    fn check_alive(&mut self, wanted: bool) -> Result<(), SessionError> {
         let (now, limits) = (Instant::now(), self.limits);
         if self.is_stalled() {
             self.heard = now;
@@ -287,7 +292,7 @@ impl Live {
         self.asked = self.asked.filter(|asked| !late(asked));
         if let Some(since) = self.doubt {
             if late(&since) {
-                return Err(Dead("it did not answer after a pause".to_owned()));
+                return Err(SessionError("no answer after an idle period".to_owned()));
             }
         } else if self.tasks.is_empty() {
             if wanted && quiet >= limits.idle {
@@ -296,16 +301,17 @@ impl Live {
             }
         } else if quiet >= limits.silence {
             let quiet = humantime::format_duration(Duration::from_secs(quiet.as_secs()));
-            return Err(Dead(format!("nothing was heard of it for {quiet}")));
+            return Err(SessionError(format!("no data received for {quiet}")));
         } else if quiet >= limits.heartbeat && now >= self.beaten + limits.heartbeat {
             self.beat(now)?;
         }
         Ok(())
     }
 
-    fn beat(&mut self, now: Instant) -> Result<(), Dead> {
+    /// Sends a keepalive.
+    fn beat(&mut self, now: Instant) -> Result<(), SessionError> {
         self.beaten = now;
-        // A half-sent keepalive could never be completed (libssh2 keeps no copy): only when there is room.
+        // Only if the socket is writable: libssh2 cannot complete a partially sent keepalive.
         let mut room = [PollFd::new(&self.link.socket, PollFlags::OUT)];
         let at_once = Timespec {
             tv_sec: 0,
@@ -315,13 +321,13 @@ impl Live {
             self.link
                 .session
                 .keepalive_send()
-                .map_err(|error| Dead(error.message().to_owned()))?;
+                .map_err(|error| SessionError(error.message().to_owned()))?;
             self.asked = Some(now);
         }
         Ok(())
     }
 
-    /// When the next round is due though nothing happens.
+    /// Returns the time of the next round if no event occurs before.
     pub(super) fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut due: Vec<Instant> = self.tasks.iter().filter_map(Task::due).collect();
@@ -331,15 +337,15 @@ impl Live {
         }
         let asked = self.doubt.into_iter().chain(self.asked);
         due.extend(asked.map(|since| since + self.limits.answer));
-        // An answer that another channel's read took off the socket is found by looking again.
+        // A read for another channel may have received the answer to a request to open a channel or start a command.
         if self.spare.is_none() || self.tasks.iter().any(Task::is_starting) {
-            due.push(now + PAUSE);
+            due.push(now + RETRY);
         }
         due.into_iter().min()
     }
 
-    /// Tells all commands that the session is gone.
-    pub(super) fn lose(mut self, instance: &str, why: &Dead, leaving: &mut Vec<Outbox>) {
+    /// Ends all commands with the error of the session.
+    pub(super) fn lose(mut self, instance: &str, why: &SessionError, leaving: &mut Vec<Outbox>) {
         for task in self.tasks.drain(..) {
             let text = format!(
                 "lost the connection to `{instance}` at {} while a command ran: {}",
@@ -350,34 +356,34 @@ impl Live {
     }
 }
 
-/// Before the first command sshd holds each small packet back until the one before is acknowledged, which takes
-/// the kernel 40 ms unless it is told not to wait.
+/// Disables delayed acknowledgements, which take 40 ms each.
+///
+/// Before the first command, sshd delays a small packet until the previous one is acknowledged (Nagle's algorithm).
 fn acknowledge_at_once(socket: impl AsFd) {
     #[cfg(target_os = "linux")]
-    // Of what is no TCP (a jump) nobody waits for acknowledgements.
+    // Fails for the socket pair of a jump host, which has no acknowledgements.
     let _ = rustix::net::sockopt::set_tcp_quickack(socket, true);
     #[cfg(not(target_os = "linux"))]
     drop(socket);
 }
 
-/// Reads what is not for any command: requests of the server, and its going away; says whether the channel was
-/// closed.
-fn drain(spare: Option<&mut Channel>, io: &mut Io<'_, '_>) -> Result<bool, Dead> {
+/// Reads from the spare channel, so that libssh2 handles messages for the session; returns true if the channel was closed.
+fn drain(spare: Option<&mut Channel>, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
     let Some(channel) = spare else {
         return Ok(false);
     };
     match channel.read(io.buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(Dead(error.to_string())),
+        Err(error) => Err(SessionError(error.to_string())),
         Ok(read) => Ok(read == 0),
     }
 }
 
-fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), Dead> {
+fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
     for at in (0..closing.len()).rev() {
         let done = match closing[at].close() {
             Ok(()) => true,
-            Err(error) => matches!(io.sort(&error)?, Trouble::Channel(_)),
+            Err(error) => matches!(io.classify(&error)?, ChannelError::Failed(_)),
         };
         if done {
             closing.remove(at);

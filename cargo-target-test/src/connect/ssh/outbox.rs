@@ -1,6 +1,6 @@
-//! A command's events on their way out, when the reader may be slow or gone.
+//! Sends the events of a command into a bounded channel from a thread that must not block.
 //!
-//! Owns the waiting for room in a bounded channel from a thread that is no task. Must not know SSH.
+//! Must not know SSH.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +13,14 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::connect::Event;
 
-type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pub(super) struct Outbox {
     events: mpsc::Sender<Event>,
     backlog: VecDeque<Event>,
-    room: Option<Waiting<Result<mpsc::OwnedPermit<Event>, mpsc::error::SendError<()>>>>,
-    closed: Waiting<()>,
+    /// The pending reservation of a slot in the channel.
+    room: Option<BoxFuture<Result<mpsc::OwnedPermit<Event>, mpsc::error::SendError<()>>>>,
+    closed: BoxFuture<()>,
     gone: bool,
 }
 
@@ -42,17 +43,18 @@ impl Outbox {
         }
     }
 
-    /// Whether events wait for room: whoever makes more should stop.
+    /// True if events wait for room in the channel.
     pub(super) fn is_full(&self) -> bool {
         !self.backlog.is_empty()
     }
 
-    /// Whether nobody will read any more.
+    /// True if the receiver is gone.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Sends what there is room for, and has `context` woken when there is more or nobody reads.
+    /// Sends as many events as the channel holds, and registers `context` to be woken when there is room or when the
+    /// receiver is dropped.
     pub(super) fn flush(&mut self, context: &mut Context<'_>) {
         if !self.gone && self.closed.as_mut().poll(context).is_ready() {
             self.gone = true;
@@ -100,7 +102,7 @@ mod tests {
     use target_fixtures::wire::Exit;
 
     #[test]
-    fn loses_nothing_and_notices_who_leaves() {
+    fn all_events_arrive_and_a_dropped_receiver_is_noticed() {
         let waker = Arc::new(PollWaker::new()).into();
         let mut context = Context::from_waker(&waker);
         let (sender, mut receiver) = mpsc::channel(2);

@@ -1,6 +1,6 @@
-//! The thread that owns an instance's session: queue, connecting, waiting.
+//! The thread of a session: its queue of jobs, the state of its connection, and its event loop.
 //!
-//! Owns when there is a connection. Must not know what commands do on it (`live`, `task`).
+//! Must not know commands: `live` and `task` do.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +16,11 @@ use super::{
     Job, Limits,
     connect::{self, Link},
     handshake::{late, timespec},
-    io::Dead,
-    live::Live,
+    io::SessionError,
+    live::LiveSession,
     outbox::Outbox,
     poll_waker::PollWaker,
-    sessions::{Room, Sessions},
+    sessions::{Capacity, Sessions},
     task::overdue,
 };
 use crate::{
@@ -29,40 +29,41 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How much longer than the connecting itself its thread is waited for.
+/// The additional time that the connecting thread has after its timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
-pub(super) struct Owner {
+pub(super) struct SessionThread {
     instance: String,
     reach: SshReach,
     limits: Limits,
     jobs: mpsc::Receiver<Job>,
     poll_waker: Arc<PollWaker>,
     queue: VecDeque<Job>,
-    connection: Connection,
-    /// Events of ended commands that their readers have not made room for.
+    state: ConnectionState,
+    /// Outboxes of ended commands whose readers are slow.
     leaving: Vec<Outbox>,
     sessions: Weak<Sessions>,
-    room: Room,
+    capacity: Capacity,
 }
 
-enum Connection {
-    None,
-    /// A thread of its own connects; whoever hangs there (a name service, an agent) hangs alone.
-    Opening {
+/// The state of the connection.
+enum ConnectionState {
+    Disconnected,
+    /// A separate thread connects, because name resolution or an agent may hang.
+    Connecting {
         since: Instant,
-        within: Duration,
-        news: mpsc::Receiver<connect::News>,
+        timeout: Duration,
+        progress: mpsc::Receiver<connect::Progress>,
     },
-    Up(Box<Live>),
+    Connected(Box<LiveSession>),
 }
 
-impl Owner {
+impl SessionThread {
     pub(super) fn new(
         (instance, reach, limits): (&str, &SshReach, Limits),
         jobs: mpsc::Receiver<Job>,
         poll_waker: &Arc<PollWaker>,
-        (sessions, room): (Weak<Sessions>, Room),
+        (sessions, capacity): (Weak<Sessions>, Capacity),
     ) -> Self {
         Self {
             instance: instance.to_owned(),
@@ -71,14 +72,14 @@ impl Owner {
             jobs,
             poll_waker: Arc::clone(poll_waker),
             queue: VecDeque::new(),
-            connection: Connection::None,
+            state: ConnectionState::Disconnected,
             leaving: Vec::new(),
             sessions,
-            room,
+            capacity,
         }
     }
 
-    /// Works until the transport is dropped and its last command has ended.
+    /// Runs the event loop until the transport is dropped and its last command has ended.
     pub(super) fn run(mut self) {
         let waker = Waker::from(Arc::clone(&self.poll_waker));
         let mut context = Context::from_waker(&waker);
@@ -100,11 +101,11 @@ impl Owner {
     }
 
     fn is_idle(&self) -> bool {
-        let busy = matches!(&self.connection, Connection::Up(live) if !live.is_idle());
+        let busy = matches!(&self.state, ConnectionState::Connected(live) if !live.is_idle());
         self.queue.is_empty() && self.leaving.is_empty() && !busy
     }
 
-    /// Drops jobs that nobody waits for any more, or not any longer.
+    /// Drops queued jobs whose deadline has passed or whose receiver is gone.
     fn prune(&mut self) {
         let now = Instant::now();
         self.queue.retain(|job| {
@@ -116,24 +117,24 @@ impl Owner {
         });
     }
 
-    /// Whether something happened, so that it should be called again at once.
+    /// Does one step of work; returns true if the next step should follow at once.
     fn step(&mut self, context: &mut Context<'_>) -> bool {
-        match &mut self.connection {
-            Connection::None if self.queue.is_empty() => false,
-            Connection::None => {
+        match &mut self.state {
+            ConnectionState::Disconnected if self.queue.is_empty() => false,
+            ConnectionState::Disconnected => {
                 self.connect();
                 false
             }
-            Connection::Opening { .. } => self.look_at_opening(),
-            Connection::Up(live) => {
+            ConnectionState::Connecting { .. } => self.check_progress(),
+            ConnectionState::Connected(live) => {
                 let round = live.round(&self.instance, &mut self.queue, &mut self.leaving, context);
                 match round {
                     Ok(progress) => {
-                        self.pass_on();
+                        self.offload();
                         progress
                     }
-                    Err(dead) => {
-                        self.drop_connection(&dead);
+                    Err(error) => {
+                        self.drop_connection(&error);
                         true
                     }
                 }
@@ -141,22 +142,22 @@ impl Owner {
         }
     }
 
-    /// Where the server allows no further channel, what waits goes to another session: kills above all.
-    fn pass_on(&mut self) {
-        let Connection::Up(live) = &mut self.connection else {
+    /// Moves waiting jobs to another session if the server allows no further channel; jobs that kill commands first.
+    fn offload(&mut self) {
+        let ConnectionState::Connected(live) = &mut self.state else {
             return;
         };
         if let Some(running) = live.room() {
-            self.room.raise(running);
+            self.capacity.raise(running);
         }
         let Some(running) = live.full() else { return };
-        self.room.set(running.max(1));
+        self.capacity.set(running.max(1));
         let Some(sessions) = self.sessions.upgrade() else {
             return;
         };
         for queue in [&mut live.urgent, &mut self.queue] {
             while let Some(job) = queue.pop_front() {
-                if let Some(job) = sessions.pass_on(job) {
+                if let Some(job) = sessions.reassign(job) {
                     queue.push_front(job);
                     break;
                 }
@@ -165,83 +166,85 @@ impl Owner {
     }
 
     fn connect(&mut self) {
-        let (sender, news) = mpsc::channel();
+        let (sender, progress) = mpsc::channel();
         let (instance, reach) = (self.instance.clone(), self.reach.clone());
         let poll_waker = Arc::clone(&self.poll_waker);
         let open = move || {
             let result = connect::open(&instance, &reach, &sender);
-            // Nobody there: too late, and the connection is closed.
-            let _ = sender.send(connect::News::Done(Box::new(result)));
+            // Fails after the timeout; dropping the result closes the connection.
+            let _ = sender.send(connect::Progress::Done(Box::new(result)));
             poll_waker.notify();
         };
         let name = format!("connect {}", self.instance);
         match thread::Builder::new().name(name).spawn(open) {
             Ok(_) => {
-                let within = self.reach.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-                self.connection = Connection::Opening {
+                let timeout = self.reach.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+                self.state = ConnectionState::Connecting {
                     since: Instant::now(),
-                    within,
-                    news,
+                    timeout,
+                    progress,
                 };
             }
             Err(error) => self.refuse_all(&error.into()),
         }
     }
 
-    fn look_at_opening(&mut self) -> bool {
-        let Connection::Opening {
+    fn check_progress(&mut self) -> bool {
+        let ConnectionState::Connecting {
             since,
-            within,
-            news,
-        } = &mut self.connection
+            timeout,
+            progress,
+        } = &mut self.state
         else {
             return false;
         };
-        match news.try_recv() {
-            Ok(connect::News::Within(from, limit)) => {
-                (*since, *within) = (from, limit);
+        match progress.try_recv() {
+            Ok(connect::Progress::Timeout(from, limit)) => {
+                (*since, *timeout) = (from, limit);
                 true
             }
-            Ok(connect::News::Done(result)) => {
-                self.opened(*result);
+            Ok(connect::Progress::Done(result)) => {
+                self.connected(*result);
                 true
             }
-            Err(_) if since.elapsed() >= *within + GRACE => {
-                let error = late(&self.instance, &self.reach.host, *within);
-                self.opened(Err(error));
+            Err(_) if since.elapsed() >= *timeout + GRACE => {
+                let error = late(&self.instance, &self.reach.host, *timeout);
+                self.connected(Err(error));
                 true
             }
             Err(_) => false,
         }
     }
 
-    fn opened(&mut self, result: Result<Link>) {
+    fn connected(&mut self, result: Result<Link>) {
         match result {
             Ok(link) => {
-                self.connection = Connection::Up(Box::new(Live::new(link, self.limits)));
+                self.state =
+                    ConnectionState::Connected(Box::new(LiveSession::new(link, self.limits)));
             }
             Err(error) => {
-                self.connection = Connection::None;
+                self.state = ConnectionState::Disconnected;
                 self.refuse_all(&error);
             }
         }
     }
 
-    /// Running commands are lost, for nobody knows how far they came. Waiting ones get a new connection,
-    /// unless this one was of no use to any.
-    fn drop_connection(&mut self, dead: &Dead) {
-        let connection = std::mem::replace(&mut self.connection, Connection::None);
-        let Connection::Up(live) = connection else {
+    /// Ends the running commands with an error and keeps the queued jobs for a new connection.
+    ///
+    /// The queued jobs fail too if the connection has never run a command.
+    fn drop_connection(&mut self, reason: &SessionError) {
+        let state = std::mem::replace(&mut self.state, ConnectionState::Disconnected);
+        let ConnectionState::Connected(live) = state else {
             return;
         };
         if !live.used {
             let text = format!(
-                "cannot use `{}` at {}: {}",
-                self.instance, live.link.address, dead.0
+                "connection to `{}` at {} is unusable: {}",
+                self.instance, live.link.address, reason.0
             );
             self.refuse_all(&Error::new(crate::ErrorKind::Infra, text));
         }
-        live.lose(&self.instance, dead, &mut self.leaving);
+        live.lose(&self.instance, reason, &mut self.leaving);
     }
 
     fn refuse_all(&mut self, error: &Error) {
@@ -250,20 +253,22 @@ impl Owner {
             if let Some(hint) = error.hint() {
                 copy = copy.with_hint(hint);
             }
-            // Nothing was sent on it before, so there is room.
+            // Cannot fail for lack of room: no event was sent before.
             let _ = job.events.try_send(Event::Lost(copy));
         }
     }
 
-    /// Waits for the socket, the waker, or the next thing due.
+    /// Waits for the socket, the waker, or the next deadline.
     fn wait(&mut self, progress: bool) {
         let now = Instant::now();
         let left = |due: Instant| due.saturating_duration_since(now);
-        let next = match &self.connection {
+        let next = match &self.state {
             _ if progress => Some(Duration::ZERO),
-            Connection::None => None,
-            Connection::Opening { since, within, .. } => Some(left(*since + *within + GRACE)),
-            Connection::Up(live) => live.due().map(left),
+            ConnectionState::Disconnected => None,
+            ConnectionState::Connecting { since, timeout, .. } => {
+                Some(left(*since + *timeout + GRACE))
+            }
+            ConnectionState::Connected(live) => live.due().map(left),
         };
         let expiring = self
             .queue
@@ -272,7 +277,7 @@ impl Owner {
             .map(left)
             .min();
         let next = next.into_iter().chain(expiring).min();
-        // Without a waker (no file descriptors left) the thread has to look.
+        // Without a waker (no file descriptors left) the thread polls its queue.
         let next = if self.poll_waker.fd().is_none() {
             Some(Duration::from_millis(5))
         } else {
@@ -283,7 +288,7 @@ impl Owner {
         fds.extend(
             poll_waker.map(|poll_waker| PollFd::from_borrowed_fd(poll_waker, PollFlags::IN)),
         );
-        if let Connection::Up(live) = &self.connection {
+        if let ConnectionState::Connected(live) = &self.state {
             fds.extend(
                 live.flags()
                     .map(|flags| PollFd::new(&live.link.socket, flags)),
@@ -291,13 +296,13 @@ impl Owner {
         }
         let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
         let socket = fds.get(usize::from(poll_waker.is_some()));
-        let heard =
+        let has_data =
             polled.is_ok() && socket.is_some_and(|fd| !(fd.revents() - PollFlags::OUT).is_empty());
         drop(fds);
-        if let Connection::Up(live) = &mut self.connection
-            && heard
+        if let ConnectionState::Connected(live) = &mut self.state
+            && has_data
         {
-            live.hears();
+            live.on_data();
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Wakes a session's thread out of its `poll`.
+//! Wakes the thread of a session out of its `poll`.
 //!
-//! Owns a pair of sockets. It makes a [`Waker`](std::task::Waker), so that the thread waits for tokio's channels and
-//! for its socket at once.
+//! [`PollWaker`] is a [`Waker`](std::task::Waker), so that the thread can wait for tokio channels and its socket at once.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +13,7 @@ use std::{
 };
 
 pub(super) struct PollWaker {
-    /// `None` when the process has no file descriptors left; the thread then polls with a timeout.
+    /// A socket pair; `None` if the process has no file descriptors left, so that the thread must poll with a timeout.
     ends: Option<(UnixStream, UnixStream)>,
     pending: AtomicBool,
     closed: AtomicBool,
@@ -36,12 +35,12 @@ impl PollWaker {
         if !self.pending.swap(true, Ordering::AcqRel)
             && let Some((_, theirs)) = &self.ends
         {
-            // A full socket wakes the thread too.
+            // Fails if the socket is full, which also wakes the thread.
             let _ = (&*theirs).write(&[1]);
         }
     }
 
-    /// Wakes the thread for the last time: no more jobs will come.
+    /// Wakes the thread and tells it that no more jobs will follow.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.notify();
@@ -51,7 +50,7 @@ impl PollWaker {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Clears the notification; call it before looking for work.
+    /// Clears the notification. Must be called before the queue is read.
     pub(super) fn clear(&self) {
         if let Some((ours, _)) = &self.ends {
             let _ = (&*ours).read(&mut [0; 64]);
@@ -59,7 +58,7 @@ impl PollWaker {
         self.pending.store(false, Ordering::Release);
     }
 
-    /// The descriptor to poll for reading.
+    /// Returns the descriptor to poll for reading.
     pub(super) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         self.ends.as_ref().map(|(ours, _)| ours.as_fd())
     }

@@ -1,6 +1,6 @@
-//! The sessions of one instance, and who gets the next command.
+//! The sessions of one instance, and the assignment of jobs to sessions.
 //!
-//! Owns their number: one, more when commands run that one cannot take. Must not know what they do with a command.
+//! There is one session, and more if the running commands exceed its capacity.
 
 use std::{
     sync::{
@@ -11,35 +11,35 @@ use std::{
     thread,
 };
 
-use super::{Job, Limits, owner::Owner, poll_waker::PollWaker};
+use super::{Job, Limits, owner::SessionThread, poll_waker::PollWaker};
 use crate::connect::SshReach;
 
-/// How many sessions an instance has at most; commands beyond what they can run at once wait.
+/// The maximum number of sessions of an instance.
 const SESSIONS: usize = 32;
 
 pub(super) struct Sessions {
     instance: String,
     reach: SshReach,
     limits: Limits,
-    all: Mutex<Vec<Session>>,
-    /// For the threads, which must not keep it.
+    all: Mutex<Vec<SessionHandle>>,
+    /// A weak reference for the session threads.
     this: Weak<Self>,
 }
 
-/// The outside of one session's thread.
-struct Session {
+/// The handle of a session thread.
+struct SessionHandle {
     jobs: mpsc::Sender<Job>,
     waker: Arc<PollWaker>,
-    /// Held once more by every job that is not over.
+    /// Each unfinished job holds a clone, so the reference count is the number of jobs.
     load: Arc<()>,
-    room: Room,
+    capacity: Capacity,
 }
 
-/// How many commands a session can run at once, which its thread may find to be fewer than configured.
+/// The number of commands that a session can run at once, which the server may limit further.
 #[derive(Clone)]
-pub(super) struct Room(Arc<AtomicUsize>);
+pub(super) struct Capacity(Arc<AtomicUsize>);
 
-impl Room {
+impl Capacity {
     pub(super) fn raise(&self, commands: usize) {
         self.0.fetch_max(commands, Ordering::Relaxed);
     }
@@ -64,86 +64,87 @@ impl Sessions {
         })
     }
 
-    /// Gives a job to the first session that can run it at once: a command must not wait for others that
-    /// may never end. Where none can, it waits; false where there is no thread for it.
-    pub(super) fn give(&self, job: Job) -> bool {
+    /// Assigns a job to a session with free capacity or, if there is none, to the session with the fewest jobs.
+    ///
+    /// A command must not wait for commands that may never end. Returns false if the session has no thread.
+    pub(super) fn assign(&self, job: Job) -> bool {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.place(&mut all) {
-            Some(at) => all[at].take(job),
+        match self.find_free(&mut all) {
+            Some(at) => all[at].send(job),
             None => {
                 let at = (0..all.len()).min_by_key(|at| all[*at].load());
-                all[at.unwrap_or(0)].take(job)
+                all[at.unwrap_or(0)].send(job)
             }
         }
     }
 
-    /// Gives a job that a session has no room for to another one that has; back where there is none.
-    pub(super) fn pass_on(&self, job: Job) -> Option<Job> {
+    /// Assigns a job of a full session to another session; returns the job if no session has free capacity.
+    pub(super) fn reassign(&self, job: Job) -> Option<Job> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.place(&mut all) {
+        match self.find_free(&mut all) {
             Some(at) => {
-                all[at].take(job);
+                all[at].send(job);
                 None
             }
             None => Some(job),
         }
     }
 
-    /// A session with room, made where there is none.
-    fn place(&self, all: &mut Vec<Session>) -> Option<usize> {
+    /// Returns the index of a session with free capacity, creating a session if there is none.
+    fn find_free(&self, all: &mut Vec<SessionHandle>) -> Option<usize> {
         let free = all
             .iter()
-            .position(|session| session.load() < session.room.get());
+            .position(|session| session.load() < session.capacity.get());
         if free.is_none() && all.len() < SESSIONS {
-            // What one found out holds for all, as long as nothing else is known.
-            let room = all.iter().map(|session| session.room.get()).min();
-            let room = room.unwrap_or(self.limits.channels);
-            all.push(Session::new(self, room));
+            // A limit that the server imposed on one session applies to new sessions as well.
+            let capacity = all.iter().map(|session| session.capacity.get()).min();
+            let capacity = capacity.unwrap_or(self.limits.channels);
+            all.push(SessionHandle::new(self, capacity));
             return Some(all.len() - 1);
         }
         free
     }
 }
 
-impl Session {
-    fn new(sessions: &Sessions, room: usize) -> Self {
+impl SessionHandle {
+    fn new(sessions: &Sessions, capacity: usize) -> Self {
         let (jobs, receiver) = mpsc::channel();
         let waker = Arc::new(PollWaker::new());
-        let room = Room(Arc::new(AtomicUsize::new(room)));
-        let owner = Owner::new(
+        let capacity = Capacity(Arc::new(AtomicUsize::new(capacity)));
+        let session = SessionThread::new(
             (&sessions.instance, &sessions.reach, sessions.limits),
             receiver,
             &waker,
-            (sessions.this.clone(), room.clone()),
+            (sessions.this.clone(), capacity.clone()),
         );
-        // Without a thread the receiver is gone, which every command will tell.
+        // If the thread cannot be started, its receiver is dropped and `send` fails.
         let _ = thread::Builder::new()
             .name(format!("ssh {}", sessions.instance))
-            .spawn(|| owner.run());
+            .spawn(|| session.run());
         Self {
             jobs,
             waker,
             load: Arc::default(),
-            room,
+            capacity,
         }
     }
 
-    fn take(&self, mut job: Job) -> bool {
+    fn send(&self, mut job: Job) -> bool {
         job._load = Some(Arc::clone(&self.load));
-        let taken = self.jobs.send(job).is_ok();
+        let is_sent = self.jobs.send(job).is_ok();
         self.waker.notify();
-        taken
+        is_sent
     }
 
-    /// How many of its jobs are not over.
+    /// Returns the number of unfinished jobs.
     fn load(&self) -> usize {
         Arc::strong_count(&self.load) - 1
     }
 }
 
-impl Drop for Session {
+impl Drop for SessionHandle {
     fn drop(&mut self) {
-        // No job comes any more: the sender goes right after this.
+        // The sender is dropped next, so no more jobs follow.
         self.waker.close();
     }
 }

@@ -1,7 +1,6 @@
-//! One command on one channel: started, fed, read, ended, or killed.
+//! A command on a channel, from its start to its exit or kill.
 //!
-//! Owns a command's course. Must not know other commands or the connection's state: an error that ends
-//! the whole session is returned as [`Dead`].
+//! Must not know other commands or the state of the connection. An error of the whole session is a [`SessionError`].
 
 use std::{
     io::{Read, Write},
@@ -16,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Job,
-    io::{Dead, Io, Trouble},
+    io::{ChannelError, Io, SessionError},
     outbox::Outbox,
 };
 use crate::{
@@ -24,41 +23,44 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// How many pieces a command is fed before others have their turn.
-const PIECES: usize = 32;
+/// The maximum number of input chunks that are written for one command per round.
+const CHUNKS: usize = 32;
 
 pub(super) struct Task {
     pub(super) channel: Channel,
     pub(super) outbox: Outbox,
-    /// Whether its last event is in the outbox.
+    /// True if the last event is in the outbox.
     pub(super) finished: bool,
-    /// As in its job.
+    /// The flag of the job.
     pub(super) internal: bool,
     _load: Option<Arc<()>>,
     wrapped: shell::Wrapped,
     timeout: Option<Duration>,
     expires: Option<Instant>,
-    /// When the instance had agreed to run it.
-    began: Option<Instant>,
+    /// The time at which the server started the command.
+    started: Option<Instant>,
     filter: shell::Filter,
-    input: Input,
+    input: CommandInput,
     killing: Option<Killing>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
-    /// Signals on their way, whose arrival nobody waits for.
+    /// The receivers of jobs that send signals: dropping one would cancel its job.
     signalling: Vec<mpsc::Receiver<Event>>,
 }
 
-struct Input {
+/// The standard input of the command.
+struct CommandInput {
     receiver: Option<mpsc::Receiver<Vec<u8>>>,
     chunk: Vec<u8>,
+    /// The number of bytes of the chunk that were written.
     at: usize,
+    /// True if the end of the input must be sent.
     end: bool,
 }
 
-/// A kill under way.
+/// A kill of the command that is in progress.
 struct Killing {
-    /// What to say when it is over; nothing where nobody listens.
-    verdict: Option<Event>,
+    /// The last event of the command; `None` if its receiver is gone.
+    last: Option<Event>,
     done: mpsc::Receiver<Event>,
     until: Instant,
 }
@@ -75,8 +77,8 @@ impl Task {
             wrapped: job.wrapped,
             timeout: job.timeout,
             expires: job.expires,
-            began: None,
-            input: Input {
+            started: None,
+            input: CommandInput {
                 end: false,
                 receiver: job.stdin,
                 chunk: Vec::new(),
@@ -88,43 +90,43 @@ impl Task {
         }
     }
 
-    /// Whether the instance has still to agree to run it.
+    /// True if the server has not started the command yet.
     pub(super) fn is_starting(&self) -> bool {
-        self.began.is_none()
+        self.started.is_none()
     }
 
-    /// Whether libssh2 holds something for it that it would take.
+    /// True if libssh2 has buffered output that the outbox has room for.
     pub(super) fn has_more(&self) -> bool {
         !self.finished && !self.outbox.is_full() && (self.channel.read_window().available > 0)
     }
 
-    /// When it must be looked at again.
+    /// Returns the next deadline of the command or of its kill.
     pub(super) fn due(&self) -> Option<Instant> {
         let timeout = self
-            .began
+            .started
             .zip(self.timeout)
-            .map(|(began, timeout)| began + timeout);
+            .map(|(started, timeout)| started + timeout);
         let killed = self.killing.as_ref().map(|killing| killing.until);
         killed.or_else(|| timeout.into_iter().chain(self.expires).min())
     }
 
-    /// Asks the instance to run it, and feeds it.
-    pub(super) fn write(&mut self, io: &mut Io<'_, '_>) -> Result<(), Dead> {
-        if self.began.is_none() && !self.finished {
+    /// Starts the command and writes its input.
+    pub(super) fn write(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
+        if self.started.is_none() && !self.finished {
             match self.channel.exec(&self.wrapped.line) {
                 Ok(()) => {
-                    self.began = Some(Instant::now());
+                    self.started = Some(Instant::now());
                     io.progress = true;
                 }
                 Err(error) => {
-                    if let Trouble::Channel(text) = io.sort(&error)? {
-                        self.end_lost(io, &format!("would not run a command: {text}"));
+                    if let ChannelError::Failed(text) = io.classify(&error)? {
+                        self.end_lost(io, &format!("refused to run the command: {text}"));
                     }
                     return Ok(());
                 }
             }
         }
-        for _ in 0..PIECES {
+        for _ in 0..CHUNKS {
             if self.finished || !self.feed(io)? {
                 break;
             }
@@ -133,8 +135,8 @@ impl Task {
         Ok(())
     }
 
-    /// Feeds one piece; whether there may be more.
-    fn feed(&mut self, io: &mut Io<'_, '_>) -> Result<bool, Dead> {
+    /// Writes one chunk of input; returns true if there may be more.
+    fn feed(&mut self, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
         let input = &mut self.input;
         if input.at < input.chunk.len() {
             match self.channel.write(&input.chunk[input.at..]) {
@@ -143,9 +145,9 @@ impl Task {
                     return Ok(written > 0);
                 }
                 Err(error) => {
-                    if let Trouble::Channel(_) = io.sort_io(&error)? {
-                        // Nobody reads there any more: the command's end says the rest.
-                        *input = Input {
+                    if let ChannelError::Failed(_) = io.classify_io(&error)? {
+                        // The command has closed its input. Its exit status is still reported.
+                        *input = CommandInput {
                             receiver: None,
                             chunk: Vec::new(),
                             at: 0,
@@ -168,7 +170,7 @@ impl Task {
             match self.channel.send_eof() {
                 Ok(()) => input.end = false,
                 Err(error) => {
-                    if let Trouble::Channel(_) = io.sort(&error)? {
+                    if let ChannelError::Failed(_) = io.classify(&error)? {
                         input.end = false;
                     }
                 }
@@ -177,9 +179,9 @@ impl Task {
         Ok(false)
     }
 
-    /// Passes its output on, and notices its end.
-    pub(super) fn read(&mut self, io: &mut Io<'_, '_>) -> Result<(), Dead> {
-        if self.finished || self.began.is_none() {
+    /// Forwards output and detects the end of the command.
+    pub(super) fn read(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
+        if self.finished || self.started.is_none() {
             return Ok(());
         }
         for (id, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
@@ -200,26 +202,26 @@ impl Task {
                     }
                 }
                 Err(error) => {
-                    if let Trouble::Channel(text) = io.sort_io(&error)? {
+                    if let ChannelError::Failed(text) = io.classify_io(&error)? {
                         self.end_lost(io, &format!("closed the command's channel: {text}"));
                         return Ok(());
                     }
                 }
             }
         }
-        self.notice_end(io)
+        self.check_end(io)
     }
 
-    fn notice_end(&mut self, io: &mut Io<'_, '_>) -> Result<(), Dead> {
+    fn check_end(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
         if self.killing.is_some() {
-            // Its verdict stands.
+            // The last event is already decided.
         } else if let Some(code) = self.filter.exit() {
             self.end(io, Event::Exited(Exit::Code(code)));
         } else if self.channel.eof() {
             match self.channel.wait_close() {
-                Ok(()) => self.end_without_trailer(io),
+                Ok(()) => self.end_without_marker(io),
                 Err(error) => {
-                    if let Trouble::Channel(text) = io.sort(&error)? {
+                    if let ChannelError::Failed(text) = io.classify(&error)? {
                         self.end_lost(io, &format!("closed the command's channel: {text}"));
                     }
                 }
@@ -228,25 +230,25 @@ impl Task {
         Ok(())
     }
 
-    /// The shell that would have told the exit code is gone. libssh2 would call that exit code 0.
-    fn end_without_trailer(&mut self, io: &mut Io<'_, '_>) {
+    /// Ends a command whose end markers are missing. libssh2 reports exit code 0 in this case.
+    fn end_without_marker(&mut self, io: &mut Io<'_, '_>) {
         let signal = self
             .channel
             .exit_signal()
             .ok()
             .and_then(|exit| exit.exit_signal);
         match signal {
-            Some(signal) if self.filter.started() => {
+            Some(signal) if self.filter.has_started() => {
                 self.end(io, Event::Exited(Exit::Signal(signal)));
             }
-            _ if self.filter.started() => {
-                let text = "did not tell how the command ended: its shell was killed, or the server closed \
+            _ if self.filter.has_started() => {
+                let text = "did not report the exit status of the command: its shell was killed, or the server closed \
                      the channel (`ChannelTimeout` in its `sshd_config`)";
                 self.end_lost(io, text);
             }
             _ => {
                 let noise = self.filter.noise();
-                let text = "did not run the command: its login shell said";
+                let text = "did not run the command; its login shell printed";
                 self.end_lost(io, &format!("{text} `{}`", noise.trim()));
             }
         }
@@ -264,16 +266,15 @@ impl Task {
         self.end(io, Event::Lost(error));
     }
 
-    /// The session is gone.
+    /// Ends the command with the error of the session.
     pub(super) fn lose(mut self, error: Error) -> Outbox {
-        let verdict = self.killing.and_then(|killing| killing.verdict);
-        self.outbox.push(verdict.unwrap_or(Event::Lost(error)));
+        let last = self.killing.and_then(|killing| killing.last);
+        self.outbox.push(last.unwrap_or(Event::Lost(error)));
         self.outbox
     }
 
-    /// Lets it go on with its reader, its timeout and its kill. Where it must be killed: the job that
-    /// does so.
-    pub(super) fn tend(
+    /// Sends events, and checks the timeout and the progress of a kill. Returns the job that signals the command, if any.
+    pub(super) fn update(
         &mut self,
         instance: &str,
         context: &mut Context<'_>,
@@ -287,10 +288,10 @@ impl Task {
         let late = self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
             if late || !matches!(killing.done.poll_recv(context), Poll::Pending) {
-                if let Some(verdict) = killing.verdict.take() {
+                if let Some(last) = killing.last.take() {
                     self.outbox.push(match late {
-                        true => unconfirmed(instance, verdict),
-                        false => verdict,
+                        true => unconfirmed(instance, last),
+                        false => last,
                     });
                     self.outbox.flush(context);
                 }
@@ -298,11 +299,11 @@ impl Task {
             }
             return None;
         }
-        let mut verdict = late.then(|| Event::Lost(self.too_late(instance, now)));
+        let mut last = late.then(|| Event::Lost(self.timeout_error(instance, now)));
         if !late && !self.outbox.is_gone() {
             match self.next_signal(context)?.as_str() {
-                "KILL" => verdict = Some(Event::Exited(Exit::Signal("KILL".to_owned()))),
-                name => return self.pass_on(name, now + answer),
+                "KILL" => last = Some(Event::Exited(Exit::Signal("KILL".to_owned()))),
+                name => return self.forward_signal(name, now + answer),
             }
         }
         if self.internal {
@@ -311,7 +312,7 @@ impl Task {
         }
         let (job, done) = signal(&self.wrapped, self.filter.group(), "KILL", now + answer)?;
         self.killing = Some(Killing {
-            verdict,
+            last,
             done,
             until: now + answer,
         });
@@ -329,15 +330,15 @@ impl Task {
         }
     }
 
-    fn pass_on(&mut self, name: &str, expires: Instant) -> Option<Job> {
+    fn forward_signal(&mut self, name: &str, expires: Instant) -> Option<Job> {
         let (job, done) = signal(&self.wrapped, self.filter.group(), name, expires)?;
         self.signalling.push(done);
         Some(job)
     }
 
-    fn too_late(&self, instance: &str, now: Instant) -> Error {
+    fn timeout_error(&self, instance: &str, now: Instant) -> Error {
         match self.timeout {
-            Some(timeout) if self.began.is_some_and(|began| began + timeout <= now) => {
+            Some(timeout) if self.started.is_some_and(|started| started + timeout <= now) => {
                 timed_out(timeout)
             }
             _ => overdue(instance),
@@ -345,7 +346,7 @@ impl Task {
     }
 }
 
-/// One of the transport's own commands was not done in time.
+/// The error of a job whose deadline has passed.
 pub(super) fn overdue(instance: &str) -> Error {
     Error::new(
         ErrorKind::Infra,
@@ -353,18 +354,18 @@ pub(super) fn overdue(instance: &str) -> Error {
     )
 }
 
-/// What is told of a kill that nobody confirmed.
-fn unconfirmed(instance: &str, verdict: Event) -> Event {
-    Event::Lost(match verdict {
+/// Returns the last event of a command whose kill was not confirmed.
+fn unconfirmed(instance: &str, last: Event) -> Event {
+    Event::Lost(match last {
         Event::Lost(error) => {
-            let text = format!("{error} (which the instance did not confirm)");
+            let text = format!("{error} (not confirmed by the instance)");
             Error::new(error.kind(), text)
         }
         _ => overdue(instance),
     })
 }
 
-/// A job that sends a command a signal, and where its end is told.
+/// Returns the job that sends a signal to a command, and the receiver of the job's events.
 fn signal(
     wrapped: &shell::Wrapped,
     group: Option<u32>,

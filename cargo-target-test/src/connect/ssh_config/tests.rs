@@ -1,4 +1,4 @@
-//! What `ssh -G` may print, and what becomes of it.
+//! Tests of parsing the output of `ssh -G`.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn of(text: &str, reach: &SshReach) -> SshConfig {
 }
 
 #[test]
-fn lines_become_values() {
+fn lines_are_parsed() {
     let config = of(
         TEXT,
         &SshReach {
@@ -46,7 +46,7 @@ fn lines_become_values() {
 }
 
 #[test]
-fn a_reach_overrides() {
+fn a_reach_overrides_the_configuration() {
     let reach = SshReach {
         identity: Some("/mine".into()),
         known_hosts: Some("/known".into()),
@@ -69,7 +69,7 @@ fn a_reach_overrides() {
 }
 
 #[test]
-fn ssh_answers() {
+fn ssh_is_run() {
     let reach = SshReach {
         host: "127.0.0.1".to_owned(),
         port: Some(2022),

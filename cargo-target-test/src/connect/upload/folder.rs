@@ -1,7 +1,6 @@
-//! What is in a folder of this host, as the archive in which it travels.
+//! Packs the folders, files and symbolic links in a folder of this host into a tar archive.
 //!
-//! Owns the walk: folders, files and symbolic links, with their modes; what is none of these is left out. Must not know
-//! where the archive goes.
+//! Pipes and devices are skipped. Must not know where the archive is sent.
 
 use std::{
     io::{self, Read, Write},
@@ -9,23 +8,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::same::{self, Known};
+use super::same::{self, RemoteFiles};
 use crate::error::Result;
 
-/// How much of a file is sent that says it is empty.
-const MOST: u64 = 1 << 20;
+/// The maximum number of bytes read from a file whose length is 0, as the files in `/proc`.
+const MAX_UNSIZED: u64 = 1 << 20;
 
 /// A folder to be sent.
 pub(super) struct Folder {
     root: PathBuf,
-    /// Relative paths, each folder before what is in it.
+    /// Relative paths, each folder before its content.
     entries: Vec<PathBuf>,
     files: u64,
 }
 
 impl Folder {
-    /// Reads what is in it. Files that are there already stay out; folders and links, which cost nothing, do not.
-    pub(super) fn read(root: &Path, there: &Known) -> Result<Self> {
+    /// Lists the folder without the files that are already on the instance. Folders and links are always listed.
+    pub(super) fn read(root: &Path, there: &RemoteFiles) -> Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
             entries: Vec::new(),
@@ -35,23 +34,22 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Its own mode.
     pub(super) fn mode(&self) -> Result<u32> {
         Ok(super::mode_of(&fs_err::metadata(&self.root)?))
     }
 
-    /// How many files it sends.
+    /// Returns the number of files to send.
     pub(super) fn count(&self) -> u64 {
         self.files
     }
 
-    fn walk(&mut self, at: &Path, there: &Known) -> Result<()> {
+    fn walk(&mut self, at: &Path, there: &RemoteFiles) -> Result<()> {
         let mut entries = Vec::new();
         for entry in fs_err::read_dir(self.root.join(at))? {
             let entry = entry?;
             entries.push((at.join(entry.file_name()), entry.file_type()?));
         }
-        // The same folder makes the same archive.
+        // Sorted, so that equal folders make equal archives.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (path, kind) in entries {
             if kind.is_dir() {
@@ -78,7 +76,7 @@ impl Folder {
     }
 }
 
-/// Adds an entry. A file that is written to meanwhile travels with the length that it had when it was opened.
+/// Adds an entry. A file that grows meanwhile is sent with the length that it had when it was opened.
 fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> io::Result<()> {
     let metadata = fs_err::symlink_metadata(file)?;
     let has_holes = metadata.blocks() * 512 < metadata.len();
@@ -90,9 +88,9 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> 
     let mut header = tar::Header::new_gnu();
     header.set_metadata(&metadata);
     if metadata.len() == 0 {
-        // Those of /proc only say so.
+        // Files in `/proc` have length 0 and content.
         let mut bytes = Vec::new();
-        content.take(MOST).read_to_end(&mut bytes)?;
+        content.take(MAX_UNSIZED).read_to_end(&mut bytes)?;
         header.set_size(bytes.len() as u64);
         return archive.append_data(&mut header, name, bytes.as_slice());
     }
@@ -101,7 +99,7 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> 
     match content.limit() {
         0 => Ok(()),
         _ => {
-            let text = format!("`{}` became shorter while it was read", file.display());
+            let text = format!("`{}` was truncated while it was read", file.display());
             Err(io::Error::other(text))
         }
     }

@@ -1,6 +1,6 @@
-//! Whether content is on an instance already.
+//! Compares local files with the files of an instance, by SHA-256 and mode.
 //!
-//! Owns the comparison, by SHA-256 and mode. An instance that cannot compute it has nothing.
+//! An instance without `sha256sum` counts as empty.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use target_fixtures::wire::Exit;
 use super::{super::Transport, CHUNK, own_command, shell};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Hashes and modes of the files in a folder of an instance, by relative path.
-pub(super) type Known = HashMap<Vec<u8>, (String, u32)>;
+/// The hashes and modes of the files in a folder of an instance, by relative path.
+pub(super) type RemoteFiles = HashMap<Vec<u8>, (String, u32)>;
 
-/// Whether a file of this host is at `to`, which then gets its mode too.
+/// True if `to` has the content of a file of this host. In that case, also sets the mode of `to`.
 pub(super) async fn is_file(
     transport: &dyn Transport,
     lease: &str,
@@ -43,16 +43,20 @@ pub(super) async fn is_file(
     Ok(outcome.exit == Exit::Code(0))
 }
 
-/// What is in a folder of the instance.
-pub(super) async fn in_folder(transport: &dyn Transport, lease: &str, to: &str) -> Result<Known> {
+/// Returns the files in a folder of the instance.
+pub(super) async fn in_folder(
+    transport: &dyn Transport,
+    lease: &str,
+    to: &str,
+) -> Result<RemoteFiles> {
     let asked = own_command(shell::hashes_in_folder(to)?, None);
     let outcome = transport.exec(&asked, lease, None).finished().await?;
     Ok(read(&outcome.stdout))
 }
 
-/// Lines of `sha256sum`, then lines of `MODE PATH`.
-fn read(text: &[u8]) -> Known {
-    let mut known = Known::new();
+/// Parses lines of `sha256sum`, followed by lines of `MODE PATH`.
+fn read(text: &[u8]) -> RemoteFiles {
+    let mut known = RemoteFiles::new();
     for line in text.split(|byte| *byte == b'\n') {
         let Some(space) = line.iter().position(|byte| *byte == b' ') else {
             continue;
@@ -60,7 +64,7 @@ fn read(text: &[u8]) -> Known {
         let word = String::from_utf8_lossy(&line[..space]).into_owned();
         let rest = &line[space + 1..];
         if word.len() == 64 {
-            // A space or a star, then `./` and the path.
+            // `sha256sum` prints a space or a star before the path.
             let path = rest.get(1..).and_then(|path| path.strip_prefix(b"./"));
             known.extend(path.map(|path| (path.to_vec(), (word, 0))));
         } else if let (Ok(mode), Some(path)) =
@@ -73,8 +77,8 @@ fn read(text: &[u8]) -> Known {
     known
 }
 
-/// Whether a file of a folder is known with this content and mode.
-pub(super) fn is_known(root: &Path, path: &Path, there: &Known) -> Result<bool> {
+/// True if the instance has a file with the same path, content and mode.
+pub(super) fn is_known(root: &Path, path: &Path, there: &RemoteFiles) -> Result<bool> {
     let Some((theirs, mode)) = there.get(path.as_os_str().as_bytes()) else {
         return Ok(false);
     };
@@ -83,7 +87,7 @@ pub(super) fn is_known(root: &Path, path: &Path, there: &Known) -> Result<bool> 
     Ok(ours == *mode && hash(&file)? == *theirs)
 }
 
-/// SHA-256, in hexadecimal digits.
+/// Returns the SHA-256 of a file in hexadecimal digits.
 fn hash(path: &Path) -> Result<String> {
     let (mut file, mut hash) = (fs_err::File::open(path)?, Sha256::new());
     let mut piece = vec![0; CHUNK];
@@ -102,10 +106,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_in_another_way_is_not_known() {
+    fn other_lines_are_ignored() {
         let hash = "a".repeat(64);
         let text = format!("{hash}  ./a b\n\\{hash}  ./odd\\n\n644 ./a b\n755 ./none\nnoise\n");
         let known = read(text.as_bytes());
-        assert_eq!(known, Known::from([(b"a b".to_vec(), (hash, 0o644))]));
+        assert_eq!(known, RemoteFiles::from([(b"a b".to_vec(), (hash, 0o644))]));
     }
 }

@@ -339,7 +339,7 @@ async fn run_on(
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
-        secrets: secret::known(),
+        secrets: secret::registered(),
         output,
         ..case.run.clone()
     };

@@ -29,7 +29,7 @@ pub(super) struct Facts {
 /// A pipe whose bytes go on to nextest, and into a file, without the secrets in them.
 struct Tee {
     pipe: File,
-    secrets: secret::Stream,
+    secrets: secret::RedactedStream,
     to: fn(&[u8]),
     kept: Kept,
     open: bool,
@@ -146,7 +146,7 @@ impl Tees {
         self.pass(out, err);
         Ok(Facts {
             broker_speaks: ready[0],
-            parent_gone: parent.is_some_and(Watch::ended),
+            parent_gone: parent.is_some_and(Watch::has_ended),
         })
     }
 

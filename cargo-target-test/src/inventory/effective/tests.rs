@@ -1,4 +1,4 @@
-//! Declarations on a test and on the modules around it, merged.
+//! Tests of merging the declarations of a test and of its modules.
 
 use super::*;
 

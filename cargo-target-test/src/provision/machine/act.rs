@@ -32,7 +32,7 @@ impl Machine {
             Some(value) => Ok(value),
             None => {
                 let words = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
-                let cause = shell::excuse(&ended.exit).map_or(words, str::to_owned);
+                let cause = shell::unknown_reason(&ended.exit).map_or(words, str::to_owned);
                 Err(Error::new(ErrorKind::Usage, cause))
             }
         }

@@ -47,7 +47,7 @@ fn a_platform_decides_how_its_instances_are_connected_to() {
             let deployed = far.deploy(&spec, &|_| {}).unwrap();
             let command = connect::own_command("echo here".to_owned(), None);
             let ran = far.connect(&spec, &deployed).exec(&command, "", None);
-            match ran.outcome().await {
+            match ran.finished().await {
                 Ok(outcome) => assert_eq!((connects, &*outcome.stdout), (true, &b"here\n"[..])),
                 Err(error) => assert_eq!(
                     (connects, error.to_string()),

@@ -1,11 +1,11 @@
-//! The search: by examples, and by properties over random values, texts and pieces.
+//! Tests of redaction: examples, and properties over random values, texts and chunks.
 
 use proptest::{prelude::*, sample};
 
 use super::*;
 
 fn in_pieces(redactor: &Redactor, pieces: &[&[u8]]) -> Vec<u8> {
-    let mut stream = Stream::new(Arc::new(redactor.clone()));
+    let mut stream = RedactedStream::new(Arc::new(redactor.clone()));
     let mut shown = Vec::new();
     for piece in pieces {
         shown.extend_from_slice(&stream.push(piece));
@@ -15,7 +15,7 @@ fn in_pieces(redactor: &Redactor, pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn the_longest_value_at_a_place() {
+fn the_longest_value_at_a_position_wins() {
     let redactor = Redactor::new([
         ("A", "geheim"),
         ("B", "geheimnis"),
@@ -32,8 +32,8 @@ fn the_longest_value_at_a_place() {
 }
 
 #[test]
-fn what_cannot_be_a_value_is_shown_at_once() {
-    let mut stream = Stream::new(Arc::new(Redactor::new([("A", "geheim")])));
+fn bytes_that_cannot_start_a_value_are_not_buffered() {
+    let mut stream = RedactedStream::new(Arc::new(Redactor::new([("A", "geheim")])));
     assert_eq!(*stream.push(b"name: ge"), *b"name: ");
     assert_eq!(*stream.push(b"org\n"), *b"georg\n");
     assert_eq!(*stream.push(b"gehei"), *b"");
@@ -44,7 +44,7 @@ fn what_cannot_be_a_value_is_shown_at_once() {
 }
 
 #[test]
-fn lines_of_a_value_have_its_name() {
+fn single_lines_of_a_value_are_redacted() {
     let redactor = Redactor::new([("key.pem", "-----BEGIN\nMIIEowIBAAKC\nend")]);
     assert_eq!(
         redactor.text("-----BEGIN\nMIIEowIBAAKC\nend"),
@@ -56,7 +56,7 @@ fn lines_of_a_value_have_its_name() {
     );
 }
 
-/// Values of few letters, so that they overlap and contain each other; none is in a marker.
+/// Generates values of few letters, so that they overlap and contain each other. No value occurs in a marker.
 fn values() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec("[01\n]{4,12}", 1..4).prop_map(|values| {
         let values = values.into_iter();
@@ -72,9 +72,8 @@ fn names(values: &[String]) -> Redactor {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// No value comes through, and the pieces make no difference.
     #[test]
-    fn no_value_comes_through(
+    fn every_value_is_redacted_in_any_chunks(
         values in values(),
         parts in proptest::collection::vec((any::<sample::Index>(), "[01\n ]{0,6}"), 0..8),
         cuts in proptest::collection::vec(any::<sample::Index>(), 0..12),
@@ -100,9 +99,8 @@ proptest! {
         }
     }
 
-    /// What has no value in it is as it was, any bytes.
     #[test]
-    fn nothing_else_is_changed(pieces in proptest::collection::vec(
+    fn bytes_without_a_value_are_unchanged(pieces in proptest::collection::vec(
         proptest::collection::vec(sample::select(b"0Aabc\n\x00\xff".to_vec()), 0..9), 0..9,
     )) {
         let redactor = Redactor::new([("X", "01010101"), ("Y", "0Z\n00")]);

@@ -40,7 +40,7 @@ fn parameters_and_their_errors() {
         (
             "env = { A = \"\\u0000\" }",
             "\"\\u0000\"",
-            "the string contains NUL",
+            "the string contains a NUL byte",
         ),
     ] {
         let (found_at, found) = parse(LocalPlatform, text).unwrap_err();

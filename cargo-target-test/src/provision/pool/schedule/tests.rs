@@ -155,7 +155,7 @@ fn records_of_dead_holders_are_marked_first() {
     let dirty = BTreeMap::from([("alpha-0".to_owned(), holder("dead[x]"))]);
     assert_eq!(world.decide(0), Decision::MarkDirty(dirty));
     let mut found = World::of(&[died()]).waits([alpha(1)]);
-    found.records[0].0.ownership = Ownership::Existing;
+    found.records[0].0.ownership = crate::provision::platform::Ownership::Existing;
     assert_eq!(
         found.answers(),
         ["alpha-0"],
