@@ -14,8 +14,8 @@
 //! | [`plan`] | both | [`Plan`](plan::Plan): cases, and for each pair left out its reason; no I/O |
 //! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
 //! | [`provision`] | targets that cases need | instances, with their account in a [`Pool`](provision::pool::Pool) |
-//! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
-//! | [`aggregate`] | outcomes | the summary and the exit code |
+//! | [`execute`] | cases and instances | run events; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
+//! | [`aggregate`] | run events | the summary, JUnit, the feed, what the exit code is made from |
 //! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
 //!
 //! # Building blocks
@@ -50,8 +50,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Executor, aggregator and orchestrator are no traits yet: until a second implementation of one shows what they
-//! must have in common, they are [`execute::session`], [`aggregate`] and [`commands::run`]. Before 1.0 the library
+//! - [`Aggregator`](aggregate::Aggregator): consumes the [`RunEvent`](run_event::RunEvent)s of a run as they happen.
+//!
+//! Executor and orchestrator are no traits yet: they are [`execute::session`] and [`commands::run`]. Before 1.0 the library
 //! changes with the command, whose words, exit codes and JSON are what is kept stable.
 
 pub mod aggregate;

@@ -45,7 +45,6 @@ pub mod standalone;
 pub mod supply;
 mod usage;
 
-use case::Start;
 pub use case_table::{CaseTable, LeasingCase, Runnable};
 use connection::{Connection, request_failure};
 use failed::Failed;
@@ -294,24 +293,8 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let request = connection.requests.recv().await;
     let _serving = core.serving();
     match request {
-        Some((
-            Request::Start {
-                binary,
-                name,
-                attempt,
-                attempts,
-                stress_index,
-            },
-            _,
-        )) => {
-            let start = Start {
-                binary,
-                name,
-                attempt,
-                last: attempt >= attempts,
-                stress_index,
-            };
-            case::serve(core, &mut connection, pid, start).await
+        Some((request @ Request::Start { .. }, _)) => {
+            case::serve(core, &mut connection, pid, request).await
         }
         Some((Request::Attach { lease }, _)) => {
             let held = lock(&core.leases).get(&lease).cloned();

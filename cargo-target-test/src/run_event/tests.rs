@@ -188,20 +188,20 @@ fn kinds() -> Vec<RunEventKind> {
             note: "by pid 7".to_owned(),
         }]
     };
-    kinds.push(Kind::TargetUsed {
+    kinds.push(Kind::TargetUsed(TargetTime {
         target: "ubuntu".to_owned(),
         instances: 2,
         time: MS,
         cost: 1.5,
-    });
-    kinds.push(Kind::CleanedUp {
+    }));
+    kinds.push(Kind::CleanedUp(CleanUp {
         kept: instances(),
         unused: instances(),
         left: instances(),
         held: notes(),
         dirty: notes(),
         failed: notes(),
-    });
+    }));
     let output = OutputFile {
         path: "/w/target/target-test/r1/smoke.stdout".into(),
         length: 70_000,

@@ -8,6 +8,7 @@ mod fixture;
 mod machine;
 mod ping;
 mod ports;
+mod results;
 mod transfer;
 
 use std::{
@@ -26,13 +27,11 @@ use super::{
     connection::{Connection, Replies, Requests, request_failure},
     fixtures::Which,
     held::{Held, Reached},
-    infra, lock,
+    infra,
 };
 use crate::{
     connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
-    run_event::{Attempt, RunEventKind},
-    secret::redacted,
 };
 use feed::{Fed, InputFeed};
 use transfer::Way;
@@ -83,17 +82,8 @@ async fn answer(
             held.expect_fail(reason);
             Reply::Done
         }
-        Request::Record(measurement) => {
-            core.emit_of(held, |attempt| RunEventKind::Record {
-                attempt,
-                measurement,
-            });
-            Reply::Done
-        }
-        Request::SubResult(result) => {
-            core.emit_of(held, |attempt| RunEventKind::SubResult { attempt, result });
-            Reply::Done
-        }
+        Request::Record(measurement) => results::record(core, held, measurement),
+        Request::SubResult(result) => results::sub_result(core, held, result),
         request @ (Request::FixtureOfTest { .. }
         | Request::FixtureDown { .. }
         | Request::FixturesTook { .. }) => fixture::of_test(held, request),
@@ -116,16 +106,6 @@ async fn answer(
         },
     };
     replies.send(&reply).await
-}
-
-impl Core {
-    /// Emits what a test said of itself; a test without a runner is no attempt of a run.
-    fn emit_of(&self, held: &Held, event: impl FnOnce(Attempt) -> RunEventKind) {
-        let attempt = lock(&self.attempts).get(&held.id).cloned();
-        if let Some(attempt) = attempt {
-            self.sink.emit(event(attempt));
-        }
-    }
 }
 
 /// The instance that a request is for.
@@ -178,16 +158,8 @@ async fn on_instance(
             }
         }
     };
-    if let (Request::Exec { command, .. }, Ok(Reply::Exited { exit, millis })) =
-        (request, &answered)
-    {
-        core.sink.emit(RunEventKind::RemoteCommand {
-            instance: at.record.name().to_owned(),
-            lease: held.id.clone(),
-            command: redacted(&command.text()).into_owned(),
-            took: Duration::from_millis(*millis),
-            exit: exit.clone(),
-        });
+    if let (Request::Exec { command, .. }, Ok(reply)) = (request, &answered) {
+        results::command(core, held, at, command, reply);
     }
     Ok(match answered {
         Ok(reply) => {
