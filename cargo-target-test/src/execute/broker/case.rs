@@ -253,9 +253,12 @@ async fn run_leased(
     let (lease, instances) = (held.id.clone(), names(&held));
     let lost = match core.stays(case, start, end) {
         true => core.keep_failed(case, start, held),
-        false => held.end(core, end).await,
+        false => {
+            let lost = held.end(core, end).await;
+            core.lease_ended(lease, instances.clone(), granted.elapsed());
+            lost
+        }
     };
-    core.lease_ended(lease, instances.clone(), granted.elapsed());
     let expect_fail = case.run.expect_fail.as_deref();
     let verdict = report.judge(expect_fail, skipped.as_deref(), lost.as_deref());
     let [stdout, stderr] = output_files(output.as_deref());
