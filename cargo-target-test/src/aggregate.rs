@@ -16,8 +16,36 @@ pub use fan_out::FanOut;
 
 /// Consumes the events of a run while it goes on.
 ///
-/// Each aggregator has a thread of its own. One that fails, panics or does not come to its end costs a warning; the run
-/// goes on without it.
+/// [`FanOut`] gives each aggregator a thread of its own. One that fails, panics or does not come to its end costs a
+/// warning; the run goes on without it.
+///
+/// ```
+/// use cargo_target_test::{
+///     Result,
+///     aggregate::{Aggregator, FanOut},
+///     run_event::{RunEvent, RunEventKind},
+/// };
+///
+/// /// Prints every failure as it happens.
+/// struct Failures;
+///
+/// impl Aggregator for Failures {
+///     fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+///         if let RunEventKind::AttemptEnded { attempt, result } = &event.kind
+///             && result.verdict.is_failure()
+///         {
+///             println!("{} failed on {}", attempt.case, result.instances.join(", "));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let fan_out = FanOut::start(vec![("the list of failures", Box::new(Failures))])?;
+/// let sink = fan_out.sink();
+/// sink.emit(RunEventKind::RunEnded { exit_code: 0, interrupted: false });
+/// fan_out.finish();
+/// # Ok::<(), cargo_target_test::Error>(())
+/// ```
 pub trait Aggregator: Send {
     /// Takes the next event.
     ///

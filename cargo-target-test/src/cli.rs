@@ -157,7 +157,7 @@ pub struct RunArgs {
     /// exit code counts.
     #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub partitions: Option<u16>,
-    /// Write nextest's JUnit report to this file, with all output in it
+    /// Write a JUnit report to this file, with all output in it
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
     #[command(flatten)]

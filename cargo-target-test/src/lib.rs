@@ -14,8 +14,8 @@
 //! | [`plan`] | playbook and inventory | [`Plan`](plan::Plan): cases, and a reason for each excluded pair; no I/O |
 //! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
 //! | [`provision`] | a [`Request`](provision::Request) for machines | a [`Lease`](provision::Lease) of them, from a [`Pool`](provision::pool::Pool) on disk |
-//! | [`execute`] | cases and instances | outcomes; one nextest run, a [`Broker`](execute::broker::Broker) that lends instances |
-//! | [`aggregate`] | outcomes | the summary and the exit code |
+//! | [`execute`] | cases and instances | run events; one nextest run, a [`Broker`](execute::broker::Broker) that serves tests |
+//! | [`aggregate`] | run events | the summary, JUnit, the feed, and the counts that the exit code is made from |
 //! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
 //! | [`tool`] | platforms | a program with a command line, [`Tool`] |
 //!
@@ -50,9 +50,10 @@
 //! # Ok::<(), cargo_target_test::Error>(())
 //! ```
 //!
-//! Executor, aggregator and orchestrator are not traits yet; see [`execute::session`], [`aggregate`] and
-//! [`commands::run`]. Before 1.0 the library may change in any release. The flags, exit codes and JSON output of the
-//! command are stable.
+//! - [`Aggregator`](aggregate::Aggregator): consumes the [`RunEvent`](run_event::RunEvent)s of a run as they happen.
+//!
+//! Executor and orchestrator are no traits yet: they are [`execute::session`] and [`commands::run`]. Before 1.0 the library
+//! changes with the command, whose words, exit codes and JSON are what is kept stable.
 
 pub mod aggregate;
 pub mod case;

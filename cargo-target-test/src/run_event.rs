@@ -14,7 +14,12 @@ use crate::case::{
     verdict::Verdict,
 };
 
+mod attempt;
+mod clean_up;
 mod micros;
+
+pub use attempt::{Attempt, AttemptResult, OutputFile, TAIL};
+pub use clean_up::{CleanUp, InstanceNote, TargetTime};
 
 /// The version of the format that this code writes.
 pub const RUN_EVENT_VERSION: u32 = 1;
@@ -269,34 +274,9 @@ pub enum RunEventKind {
         error: Option<String>,
     },
     /// The instances of a target were used by the run.
-    TargetUsed {
-        /// The target's label.
-        target: String,
-        /// The number of instances.
-        instances: usize,
-        /// The time that they existed for the run, added up.
-        #[serde(with = "micros")]
-        time: Duration,
-        /// The target's cost.
-        cost: f64,
-    },
+    TargetUsed(TargetTime),
     /// The run has cleaned up.
-    CleanedUp {
-        /// Instances that stay, as asked.
-        kept: Vec<String>,
-        /// Instances that were kept earlier and stay, since this run did not use them.
-        unused: Vec<String>,
-        /// Instances that interrupted runs had left, and that are gone now.
-        left: Vec<String>,
-        /// Instances that living processes use, and by whom.
-        held: Vec<InstanceNote>,
-        /// Instances that stay dirty, and the reasons.
-        dirty: Vec<InstanceNote>,
-        /// Instances of platforms that this tool does not know, and the tools that made them.
-        unknown: Vec<InstanceNote>,
-        /// Instances that could not be deleted, and the errors.
-        failed: Vec<InstanceNote>,
-    },
+    CleanedUp(CleanUp),
     /// A command ran on an instance.
     RemoteCommand {
         /// The instance.
@@ -354,92 +334,6 @@ impl RunEventKind {
         )
     }
 }
-
-/// An instance, and something to be said of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceNote {
-    /// The instance.
-    pub instance: String,
-    /// The note.
-    pub note: String,
-}
-
-/// One attempt of one case: with these, nextest's own report names a test exactly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Attempt {
-    /// The case, deploy entry, or test that runs on the host.
-    #[serde(with = "crate::case::shared")]
-    pub case: Arc<CaseInfo>,
-    /// The iteration of a stress run, from 0; `None` in any other run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stress_index: Option<u32>,
-    /// nextest's number of the attempt, from 1.
-    pub number: u32,
-}
-
-/// The result of one attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AttemptResult {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The instances it had.
-    pub instances: Vec<String>,
-    /// How long it waited for its lease.
-    #[serde(with = "micros")]
-    pub waited: Duration,
-    /// How long the test process lived.
-    #[serde(with = "micros")]
-    pub took: Duration,
-    /// How much of that setting up and tearing down fixtures took.
-    #[serde(with = "micros")]
-    pub fixtures: Duration,
-    /// The end of the test process; `None` if there was none, or nobody saw it end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
-    /// The reason it failed as expected, where it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
-    /// Its standard output; `None` where nextest or a terminal has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdout: Option<OutputFile>,
-    /// Its standard error, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stderr: Option<OutputFile>,
-}
-
-impl AttemptResult {
-    /// The result of an attempt that has had nothing yet.
-    pub fn new(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            instances: Vec::new(),
-            waited: Duration::ZERO,
-            took: Duration::ZERO,
-            fixtures: Duration::ZERO,
-            exit: None,
-            expected: None,
-            stdout: None,
-            stderr: None,
-        }
-    }
-}
-
-/// The file in the run's folder that holds what an attempt wrote to one stream, without secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct OutputFile {
-    /// The file.
-    pub path: PathBuf,
-    /// Its length in bytes.
-    pub length: u64,
-    /// Its end, at most [`TAIL`] bytes.
-    pub tail: String,
-}
-
-/// How many bytes of an output file an event carries, from its end.
-pub const TAIL: usize = 64 << 10;
 
 /// Takes the events of a run. Cheap to clone.
 #[derive(Clone)]

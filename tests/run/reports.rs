@@ -38,7 +38,7 @@ fn property(case: &TestCase, name: &str) -> Option<String> {
 
 /// The folder of this world's run; other tests' runs have theirs beside it.
 fn folder(world: &World) -> PathBuf {
-    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("target/target-test");
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds/target-test");
     let playbook = world.path("target-test.toml").display().to_string();
     let entries = fs::read_dir(&runs).expect("the folders of runs").flatten();
     let mut folders = entries.map(|entry| entry.path());

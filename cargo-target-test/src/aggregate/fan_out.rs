@@ -117,9 +117,7 @@ impl FanOut {
 
     /// Waits until every aggregator is at its end, within a bound; later events go nowhere.
     pub fn finish(self) {
-        self.finish_within(PATIENCE)
-            .iter()
-            .for_each(|warning| ui::warn(warning));
+        self.finish_within(PATIENCE).iter().for_each(ui::warn);
     }
 
     /// Returns the warnings.

@@ -71,13 +71,13 @@ impl Junit {
     fn write_early(&mut self) -> Result<()> {
         let began = Instant::now();
         if began >= self.next {
-            self.write(&self.from_events_alone())?;
+            self.write(&self.early_report())?;
             self.next = Instant::now() + SHARE * began.elapsed();
         }
         Ok(())
     }
 
-    fn from_events_alone(&self) -> Report {
+    fn early_report(&self) -> Report {
         let mut report = join::from_events(&self.entries);
         report.set_time(self.began.elapsed());
         report
@@ -136,7 +136,7 @@ impl Aggregator for Junit {
             return self.write(&join::joined(nextest.0, &self.entries));
         }
         if !self.entries.is_empty() {
-            self.write(&self.from_events_alone())?;
+            self.write(&self.early_report())?;
         }
         // A report that is there and cannot be read is worth a word.
         nextest.map(drop)

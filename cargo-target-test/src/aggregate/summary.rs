@@ -9,7 +9,7 @@ use super::Aggregator;
 use crate::{
     case::{CaseInfo, reason::SkipReason, verdict::Verdict},
     error::{Result, one_line},
-    run_event::{AttemptResult, InstanceNote, RunEvent, RunEventKind},
+    run_event::{AttemptResult, CleanUp, InstanceNote, RunEvent, RunEventKind, TargetTime},
     ui,
 };
 
@@ -42,11 +42,7 @@ pub struct Summary {
     fixtures: Duration,
     took: Duration,
     used: Vec<TargetTime>,
-    /// Instances that stay or went, by what became of them.
-    instances: Vec<(&'static str, Vec<String>)>,
-    dirty: Vec<InstanceNote>,
-    unknown: Vec<InstanceNote>,
-    failed: Vec<InstanceNote>,
+    end: CleanUp,
 }
 
 /// What there is to say of the last attempt of a case.
@@ -59,15 +55,6 @@ enum LastWord {
         /// True for a deploy entry.
         deploy: bool,
     },
-}
-
-/// What the run had of a target.
-#[derive(Debug)]
-struct TargetTime {
-    target: String,
-    instances: usize,
-    time: Duration,
-    cost: f64,
 }
 
 impl Aggregator for Summary {
@@ -87,40 +74,8 @@ impl Aggregator for Summary {
             RunEventKind::Skipped { case, reason } => {
                 self.skipped.push((Arc::clone(case), reason.clone()));
             }
-            RunEventKind::TargetUsed {
-                target,
-                instances,
-                time,
-                cost,
-            } => self.used.push(TargetTime {
-                target: target.clone(),
-                instances: *instances,
-                time: *time,
-                cost: *cost,
-            }),
-            RunEventKind::CleanedUp {
-                kept,
-                unused,
-                left,
-                held,
-                dirty,
-                unknown,
-                failed,
-            } => {
-                let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
-                self.instances = vec![
-                    ("kept", kept.clone()),
-                    (
-                        "left to others that use them",
-                        held.iter().map(by).collect(),
-                    ),
-                    ("kept earlier and not used by this run", unused.clone()),
-                    ("cleaned up what an interrupted run left", left.clone()),
-                ];
-                self.dirty.clone_from(dirty);
-                self.unknown.clone_from(unknown);
-                self.failed.clone_from(failed);
-            }
+            RunEventKind::TargetUsed(used) => self.used.push(used.clone()),
+            RunEventKind::CleanedUp(end) => self.end = end.clone(),
             _ => {}
         }
         Ok(())
@@ -138,7 +93,14 @@ impl Aggregator for Summary {
         }
         self.print_skipped();
         self.infra().iter().for_each(ui::note);
-        for (what, names) in &self.instances {
+        let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
+        let held: Vec<_> = self.end.held.iter().map(by).collect();
+        for (what, names) in [
+            ("kept", &self.end.kept),
+            ("left to others that use them", &held),
+            ("kept earlier and not used by this run", &self.end.unused),
+            ("cleaned up what an interrupted run left", &self.end.left),
+        ] {
             if !names.is_empty() {
                 ui::note(format!("{what}: {}", names.join(", ")));
             }
@@ -149,9 +111,9 @@ impl Aggregator for Summary {
             ui::note(format!("instance-seconds: {used}"));
         }
         for (notes, what) in [
-            (&self.dirty, "is dirty"),
-            (&self.unknown, "is left as it is"),
-            (&self.failed, "could not be deleted"),
+            (&self.end.dirty, "is dirty"),
+            (&self.end.unknown, "is left as it is"),
+            (&self.end.failed, "could not be deleted"),
         ] {
             for InstanceNote { instance, note } in notes {
                 ui::warn(format!("{instance} {what}: {note}"));

@@ -191,7 +191,7 @@ mod tests {
                 counts.exit_code()
             };
             assert_eq!(exit_code(&attempts, code, failed), alone, "{setting}");
-            let attempts = [&attempts[..], &[lost.clone()]].concat();
+            let attempts = [&attempts[..], std::slice::from_ref(&lost)].concat();
             let failed = [failed, &["y"]].concat();
             let code = if code == 0 { 100 } else { code };
             assert_eq!(exit_code(&attempts, code, &failed), beside, "{setting}");

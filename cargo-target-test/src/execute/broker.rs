@@ -38,7 +38,6 @@ mod session;
 pub mod standalone;
 
 use active_lease::ActiveLease;
-use case::Start;
 pub use case_table::{CaseTable, LeasingCase, Runnable};
 use connection::{Connection, request_failure};
 use failed::Failed;
@@ -240,24 +239,8 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let request = connection.requests.recv().await;
     let _serving = core.serving();
     match request {
-        Some((
-            Request::Start {
-                binary,
-                name,
-                attempt,
-                attempts,
-                stress_index,
-            },
-            _,
-        )) => {
-            let start = Start {
-                binary,
-                name,
-                attempt,
-                last: attempt >= attempts,
-                stress_index,
-            };
-            case::serve(core, &mut connection, pid, start).await
+        Some((request @ Request::Start { .. }, _)) => {
+            case::serve(core, &mut connection, pid, request).await
         }
         Some((Request::Attach { lease }, _)) => {
             let held = lock(&core.leases).get(&lease).cloned();

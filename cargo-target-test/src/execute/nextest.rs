@@ -23,7 +23,7 @@ mod users;
 
 pub use config::ToolConfig;
 pub use stage::{Listing, Stage};
-pub use users::{users_filtersets, users_junit};
+pub use users::{profile, users_filtersets, users_junit};
 
 /// The oldest cargo-nextest that all this was tried on.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
@@ -148,7 +148,7 @@ impl Nextest {
     /// has nextest to be asked.
     pub fn may_leave_out(&self, workspace: &Path) -> bool {
         !self.words.select.is_empty()
-            || std::env::var_os("NEXTEST_PROFILE").is_some_and(|profile| profile != "default")
+            || profile(None) != users::DEFAULT
             || workspace.join(users::CONFIG).exists()
     }
 

@@ -188,13 +188,13 @@ fn kinds() -> Vec<RunEventKind> {
             note: "by pid 7".to_owned(),
         }]
     };
-    kinds.push(Kind::TargetUsed {
+    kinds.push(Kind::TargetUsed(TargetTime {
         target: "ubuntu".to_owned(),
         instances: 2,
         time: MS,
         cost: 1.5,
-    });
-    kinds.push(Kind::CleanedUp {
+    }));
+    kinds.push(Kind::CleanedUp(CleanUp {
         kept: instances(),
         unused: instances(),
         left: instances(),
@@ -202,7 +202,7 @@ fn kinds() -> Vec<RunEventKind> {
         dirty: notes(),
         unknown: notes(),
         failed: notes(),
-    });
+    }));
     let output = OutputFile {
         path: "/w/target/target-test/r1/smoke.stdout".into(),
         length: 70_000,

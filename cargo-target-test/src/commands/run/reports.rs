@@ -12,14 +12,14 @@ use crate::{
     case::verdict::RunCounts,
     error::Result,
     execute::{
-        nextest::{config::JunitConfig, users_junit},
+        nextest::{config::JunitConfig, profile, users_junit},
         run_folder::RunFolder,
         session::Ended,
     },
     process,
     provision::{Report, Used},
     run::selection::Selection,
-    run_event::{InstanceNote, RunEventKind, Sink},
+    run_event::{CleanUp, InstanceNote, RunEventKind, Sink, TargetTime},
     ui,
 };
 
@@ -41,9 +41,7 @@ impl<'a> Reports<'a> {
         let folder = RunFolder::create(choice.target_directory(), run)
             .or_else(|_| RunFolder::create(choice.directory.path(), run))?;
         let options = &choice.run.tests.nextest;
-        let profile = options.value("profile").map(|name| name.to_os_string());
-        let profile = profile.or_else(|| std::env::var_os("NEXTEST_PROFILE"));
-        let profile = profile.map_or("default".into(), |name| name.to_string_lossy().into_owned());
+        let profile = profile(options.value("profile"));
         let config = options.value("config-file").map(PathBuf::from);
         let users = users_junit(&choice.setting.root, config, &profile);
         Ok(Self {
@@ -109,21 +107,15 @@ impl<'a> Reports<'a> {
         report: Report,
     ) -> u8 {
         let counts = self.count(sink, tally, ended, &report);
-        for Used {
-            target,
-            instances,
-            time,
-            cost,
-        } in used
-        {
-            sink.emit(RunEventKind::TargetUsed {
-                target,
-                instances,
-                time,
-                cost,
-            });
+        for used in used {
+            sink.emit(RunEventKind::TargetUsed(TargetTime {
+                target: used.target,
+                instances: used.instances,
+                time: used.time,
+                cost: used.cost,
+            }));
         }
-        sink.emit(cleaned_up(report));
+        sink.emit(RunEventKind::CleanedUp(cleaned_up(report)));
         let exit_code = counts.exit_code();
         sink.emit(RunEventKind::RunEnded {
             exit_code,
@@ -168,7 +160,7 @@ impl<'a> Reports<'a> {
     }
 }
 
-fn cleaned_up(report: Report) -> RunEventKind {
+fn cleaned_up(report: Report) -> CleanUp {
     let failures = |all: Vec<crate::provision::Failure>| {
         let note = |failure: crate::provision::Failure| InstanceNote {
             instance: failure.instance,
@@ -180,7 +172,7 @@ fn cleaned_up(report: Report) -> RunEventKind {
         instance: held.instance,
         note: held.by,
     });
-    RunEventKind::CleanedUp {
+    CleanUp {
         kept: report.kept,
         unused: report.unused,
         left: report.left,

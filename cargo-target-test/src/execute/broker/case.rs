@@ -4,19 +4,20 @@
 //! process, not with its connection: a forked daemon may hold that open.
 
 mod environment;
+mod events;
 mod report;
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Instant,
 };
 
 use rustix::process::Pid;
 use target_fixtures::{
     metadata::Reuse,
-    wire::{Failure, FailureKind, Reply, Run},
+    wire::{Failure, FailureKind, Reply, Request, Run},
 };
 use tokio::sync::mpsc;
 
@@ -24,7 +25,7 @@ use super::{
     ActiveLease, Core, LeasingCase, Runnable,
     connection::{Connection, request_failure},
     fixtures::Maker,
-    infra, lock,
+    infra,
 };
 use crate::{
     case::{
@@ -33,7 +34,7 @@ use crate::{
         verdict::{EXIT_INFRA, Verdict},
     },
     process::Watch,
-    provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
+    provision::{InstanceSet, LeaseEnd, Need, Notices, Request as LeaseRequest, Requester, Want},
     run_event::{Attempt, AttemptResult, RunEventKind},
     secret,
 };
@@ -55,6 +56,25 @@ pub(super) struct Start {
 }
 
 impl Start {
+    fn of(request: Request) -> Option<Self> {
+        match request {
+            Request::Start {
+                binary,
+                name,
+                attempt,
+                attempts,
+                stress_index,
+            } => Some(Self {
+                binary,
+                name,
+                attempt,
+                last: attempt >= attempts,
+                stress_index,
+            }),
+            _ => None,
+        }
+    }
+
     fn attempt(&self, case: &Arc<CaseInfo>) -> Attempt {
         Attempt {
             case: Arc::clone(case),
@@ -69,8 +89,11 @@ pub(super) async fn serve(
     core: &Arc<Core>,
     connection: &mut Connection,
     pid: u32,
-    start: Start,
+    request: Request,
 ) -> io::Result<()> {
+    let Some(start) = Start::of(request) else {
+        return Ok(());
+    };
     match core.names.get(Path::new(&start.binary), &start.name) {
         Some(Runnable::OnHost { info, run }) => {
             run_on_host(core, connection, run, start.attempt(info)).await
@@ -111,7 +134,7 @@ async fn show_deploy(
         made = core.provisioner.ready(supply, index) => made.map_err(|error| infra(&error)),
         _ = connection.requests.recv() => Err(gave_up(core, started, &instance)),
     };
-    let (text, code, mut verdict) = match made {
+    let (text, code, verdict) = match made {
         Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
         Err(failure) => (
             infra_block(&failure),
@@ -119,12 +142,11 @@ async fn show_deploy(
             Verdict::Infra(failure.message),
         ),
     };
-    redact(&mut verdict);
     core.sink.emit(RunEventKind::DeployShown {
         attempt,
         instance,
         took: started.elapsed(),
-        verdict,
+        verdict: events::redacted(verdict),
     });
     connection.replies.send(&Reply::Print { text, code }).await
 }
@@ -168,7 +190,7 @@ async fn let_go(
     connection.replies.send(&reply).await
 }
 
-/// Says whether nextest will try again.
+/// Returns true if nextest will try again.
 async fn run_case(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -186,32 +208,35 @@ async fn run_case(
     });
     let held = wait_for_lease(core, connection, &case.supply, request, maker).await;
     let waited = asked.elapsed();
-    let held = match held {
-        Ok(held) => held,
+    let (result, replied) = match held {
+        Ok(held) => {
+            core.lease_granted(&attempt, &held, waited);
+            let result = run_leased(core, connection, runner, case, start, held).await;
+            (result, Ok(()))
+        }
         Err(failure) => {
             let told = core.told(&case.supply, &failure);
             let verdict = refusal(&failure);
-            let over = verdict.is_final() || start.last;
-            let result = AttemptResult {
-                waited,
-                ..AttemptResult::new(verdict)
-            };
-            core.attempt_ended(attempt, result);
-            refuse(connection, failure, told).await?;
-            return Ok(!over);
+            let replied = refuse(connection, failure, told).await;
+            (AttemptResult::new(verdict), replied)
         }
     };
+    let again = !result.verdict.is_final() && !start.last;
+    core.attempt_ended(attempt, AttemptResult { waited, ..result });
+    replied.map(|()| again)
+}
+
+/// Runs a case on its lease, to the end of both.
+async fn run_leased(
+    core: &Arc<Core>,
+    connection: &mut Connection,
+    runner: Option<Watch>,
+    case: &LeasingCase,
+    start: &Start,
+    held: Arc<ActiveLease>,
+) -> AttemptResult {
     let granted = Instant::now();
-    let instances = held.instances.iter().map(|instance| instance.name.clone());
-    let instances: Vec<_> = instances.collect();
-    core.sink.emit(RunEventKind::LeaseGranted {
-        lease: held.id.clone(),
-        attempt: attempt.clone(),
-        instances: instances.clone(),
-        waited,
-    });
-    lock(&core.attempts).insert(held.id.clone(), attempt.clone());
-    let output = core.output_of(&attempt);
+    let output = core.output_of(&start.attempt(&case.info));
     let (report, skipped) = run_on(core, connection, case, (start, output.clone()), &held).await;
     if let Some(runner) = runner {
         runner.gone().await;
@@ -226,24 +251,20 @@ async fn run_case(
         case.supply.done(key);
     }
     let (expected, fixtures) = held.said();
-    let lease = held.id.clone();
+    let (lease, instances) = (held.id.clone(), names(&held));
     let lost = match core.stays(case, start, end) {
         true => core.keep_failed(case, start, held),
-        false => core.end_lease(&held, end).await,
+        false => {
+            let lost = core.end_lease(&held, end).await;
+            core.lease_ended(lease, instances.clone(), granted.elapsed());
+            lost
+        }
     };
-    lock(&core.attempts).remove(&lease);
-    core.sink.emit(RunEventKind::LeaseEnded {
-        lease,
-        instances: instances.clone(),
-        held: granted.elapsed(),
-    });
     let expect_fail = case.run.expect_fail.as_deref();
     let verdict = report.judge(expect_fail, skipped.as_deref(), lost.as_deref());
-    let over = verdict.is_final() || start.last;
     let [stdout, stderr] = output_files(output.as_deref());
-    let result = AttemptResult {
+    AttemptResult {
         instances,
-        waited,
         took: report.took,
         fixtures: fixtures.min(report.took),
         expected: case.run.expect_fail.clone().or(expected),
@@ -251,71 +272,29 @@ async fn run_case(
         stdout,
         stderr,
         ..AttemptResult::new(verdict)
-    };
-    core.attempt_ended(attempt, result);
-    Ok(!over)
-}
-
-impl Core {
-    fn attempt_started(&self, attempt: &Attempt, instances: &[String]) {
-        self.sink.emit(RunEventKind::AttemptStarted {
-            attempt: attempt.clone(),
-            instances: instances.to_vec(),
-        });
-    }
-
-    fn attempt_ended(&self, attempt: Attempt, mut result: AttemptResult) {
-        // A test says itself why it is skipped, and a runner may have been told less than is known by now.
-        redact(&mut result.verdict);
-        result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
-        result.expected.iter_mut().for_each(secret::redact);
-        self.sink.emit(RunEventKind::AttemptEnded {
-            attempt,
-            result: Box::new(result),
-        });
-    }
-
-    /// The file that the attempt's output goes to, without its endings; no two attempts have the same.
-    fn output_of(&self, attempt: &Attempt) -> Option<PathBuf> {
-        let plain = |text: &str| -> String {
-            let plain = |letter: char| match letter {
-                letter if letter.is_ascii_alphanumeric() => letter,
-                '.' | '_' | '-' | '[' | ']' | '#' => letter,
-                _ => '-',
-            };
-            text.chars().map(plain).take(120).collect()
-        };
-        let unique = self.counter.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
-        let folder = self.names.output()?.join(plain(&attempt.case.binary_id));
-        Some(folder.join(name))
     }
 }
 
-/// Takes secrets out of a verdict's reason.
-fn redact(verdict: &mut Verdict) {
-    if let Verdict::Skip(SkipReason::Test(why) | SkipReason::Instances(why))
-    | Verdict::Crash(why)
-    | Verdict::Infra(why) = verdict
-    {
-        secret::redact(why);
-    }
+/// The names of the instances of a lease.
+fn names(held: &ActiveLease) -> Vec<String> {
+    let instances = held.instances.iter();
+    instances.map(|instance| instance.name.clone()).collect()
 }
 
 /// What a case asks for, and how what it sets up is torn down.
-fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
+fn request(pid: u32, case: &LeasingCase, start: &Start) -> (LeaseRequest, Maker) {
     let want = Want {
         fresh: case.retry_fresh && start.attempt > 1,
         ..case.want()
     };
-    let request = Request {
+    let request = LeaseRequest {
         wants: vec![want],
         requester: Requester {
             pid,
             ..Requester::this_process(&start.name)
         },
         after: case.after(),
-        ..Request::default()
+        ..LeaseRequest::default()
     };
     let maker = Maker {
         binary: start.binary.clone(),
@@ -344,7 +323,7 @@ async fn run_on(
         ..case.run.clone()
     };
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let instances: Vec<_> = held.instances.iter().map(|one| one.name.clone()).collect();
+    let instances = names(held);
     let started = || core.attempt_started(&start.attempt(&case.info), &instances);
     let report = match told {
         Ok(()) => report_unless_lost(connection, held, started).await,
@@ -381,7 +360,7 @@ pub(super) async fn wait_for_lease(
     core: &Arc<Core>,
     connection: &mut Connection,
     set: &Arc<InstanceSet>,
-    request: Request,
+    request: LeaseRequest,
     maker: Maker,
 ) -> Result<Arc<ActiveLease>, Failure> {
     let (send, mut notes) = mpsc::unbounded_channel();
@@ -391,7 +370,7 @@ pub(super) async fn wait_for_lease(
         says.waiting(notice);
         let _ = send.send(notice.text.clone());
     });
-    let lease = core.lease(set, Request { notices, ..request }, maker);
+    let lease = core.lease(set, LeaseRequest { notices, ..request }, maker);
     tokio::pin!(lease);
     let Connection {
         requests, replies, ..

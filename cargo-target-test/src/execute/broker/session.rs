@@ -6,6 +6,7 @@
 mod feed;
 mod fixture;
 mod ports;
+mod results;
 mod transfer;
 
 use std::{
@@ -23,14 +24,12 @@ use super::{
     ActiveLease, Core,
     connection::{Connection, Replies, Requests, request_failure},
     fixtures::Which,
-    infra, lock,
+    infra,
 };
 use crate::{
     connect::{self, Event, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
     provision::Machine,
-    run_event::{Attempt, RunEventKind},
-    secret::redacted,
 };
 use feed::{Fed, InputFeed};
 use transfer::Way;
@@ -81,17 +80,8 @@ async fn answer(
             held.expect_fail(reason);
             Reply::Done
         }
-        Request::Record(measurement) => {
-            core.emit_of(held, |attempt| RunEventKind::Record {
-                attempt,
-                measurement,
-            });
-            Reply::Done
-        }
-        Request::SubResult(result) => {
-            core.emit_of(held, |attempt| RunEventKind::SubResult { attempt, result });
-            Reply::Done
-        }
+        Request::Record(measurement) => results::record(core, held, measurement),
+        Request::SubResult(result) => results::sub_result(core, held, result),
         request @ (Request::FixtureOfTest { .. }
         | Request::FixtureDown { .. }
         | Request::FixturesTook { .. }) => fixture::of_test(held, request),
@@ -114,16 +104,6 @@ async fn answer(
         },
     };
     replies.send(&reply).await
-}
-
-impl Core {
-    /// Emits what a test said of itself; a test without a runner is no attempt of a run.
-    fn emit_of(&self, held: &ActiveLease, event: impl FnOnce(Attempt) -> RunEventKind) {
-        let attempt = lock(&self.attempts).get(&held.id).cloned();
-        if let Some(attempt) = attempt {
-            self.sink.emit(event(attempt));
-        }
-    }
 }
 
 /// The instance that a request is for.
@@ -176,16 +156,8 @@ async fn on_instance(
             }
         }
     };
-    if let (Request::Exec { command, .. }, Ok(Reply::Exited { exit, millis })) =
-        (request, &answered)
-    {
-        core.sink.emit(RunEventKind::RemoteCommand {
-            instance: at.name().to_owned(),
-            lease: held.id.clone(),
-            command: redacted(&command.text()).into_owned(),
-            took: Duration::from_millis(*millis),
-            exit: exit.clone(),
-        });
+    if let (Request::Exec { command, .. }, Ok(reply)) = (request, &answered) {
+        results::command(core, held, at, command, reply);
     }
     Ok(match answered {
         Ok(reply) => {

@@ -2,10 +2,17 @@
 //!
 //! Owns where they stand. Must not judge the file: nextest does, with better words.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 /// Where nextest looks for it in a workspace.
 pub(super) const CONFIG: &str = ".config/nextest.toml";
+/// The variable that names a profile.
+const PROFILE: &str = "NEXTEST_PROFILE";
+/// The profile that every other one inherits from.
+pub(super) const DEFAULT: &str = "default";
 
 /// Every filterset of the user's configuration: default filters, overrides', scripts'. A file that cannot be
 /// read has none.
@@ -32,6 +39,15 @@ pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<S
         .collect()
 }
 
+/// The profile of a run: that of `--profile`, or the environment's.
+pub fn profile(given: Option<&OsStr>) -> String {
+    let profile = given.map(OsStr::to_owned);
+    let profile = profile.or_else(|| std::env::var_os(PROFILE));
+    profile.map_or(DEFAULT.to_owned(), |name| {
+        name.to_string_lossy().into_owned()
+    })
+}
+
 /// The file that nextest writes its JUnit report to, where the user's configuration says so for this profile.
 pub fn users_junit(
     workspace: &Path,
@@ -52,7 +68,7 @@ pub fn users_junit(
             return Some(folder.join(profile).join(path.as_str()?));
         }
         let parent = own.and_then(|own| own.get("inherits")?.as_str());
-        asked = Some(parent.unwrap_or("default"));
+        asked = Some(parent.unwrap_or(DEFAULT));
     }
     None
 }
