@@ -56,6 +56,8 @@ fn normalised(text: &str) -> String {
         (r"/tmp/tt-\w+", "[PRIVATE]"),
         (r"/run/target-test-\w+", "/run/[RUN]"),
         (r"target\.\S+\.runner", "target.[HOST].runner"),
+        // Another test may have Cargo's locks.
+        (r"(?m)^ +Blocking .*\n", ""),
         (r"(?m)^ +Finished .*$", "    Finished [BUILD]"),
         (r"run ID \S+", "run ID [RUN]"),
         (r"\[ *[0-9.]+s\]|\b\d+\.\d+s\b", "[TIME]"),

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use super::repository;
 
-/// How long a run that boots machines may take: several at once, on a host that does other things too.
+/// The limit for a run that boots several machines at once, on a host that does other things too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(450);
 
 /// A kernel and an initial file system.
