@@ -7,3 +7,4 @@ mod fake;
 mod faults;
 mod leases;
 mod prepare;
+mod schedule;
