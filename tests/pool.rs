@@ -8,3 +8,4 @@ mod fake;
 mod faults;
 mod leases;
 mod prepare;
+mod schedule;

@@ -71,27 +71,6 @@ fn targets_are_listed_with_their_holders() {
     assert_eq!(json[2]["workspace"], "/one");
 }
 
-#[test]
-fn a_lease_of_a_certain_instance() {
-    let world = World::new();
-    let run = world.run("1", "/one");
-    let wanted = world.wanted("alpha", 1, 22);
-    ensure(&run, &world.wanted("alpha", 0, 22));
-    ensure(&run, &wanted);
-    let mut request = request(&wanted, 1, "shell");
-    request.wants[0].instance = Some("alpha-1".to_owned());
-    let TryLease::Leased(lease) = run.try_lease(&request, &mut None).unwrap() else {
-        panic!("not leased")
-    };
-    assert_eq!(lease.instances[0].record.name(), "alpha-1");
-    assert_eq!(lease.instances[0].idle, None);
-    drop(lease);
-    let TryLease::Leased(lease) = run.try_lease(&request, &mut None).unwrap() else {
-        panic!("not leased")
-    };
-    assert!(lease.instances[0].idle.is_some());
-}
-
 /// Neither who looks whether it is free has used an instance, nor who gives it back unused.
 #[test]
 fn what_nobody_has_used_stays_unused() {
@@ -120,36 +99,6 @@ fn what_nobody_has_used_stays_unused() {
     drop(both);
     assert_eq!(used(&lease(2).expect("a lease")), [true, false]);
     assert_eq!(used(&lease(2).expect("a lease")), [true, true]);
-}
-
-/// Of instances that are not alike one is leased that is what the test needs, and who waits for it holds up nobody else.
-#[test]
-fn what_a_test_needs_decides_which_instance_it_gets() {
-    let world = World::new();
-    let run = world.run("1", "/one");
-    let wanted = world.wanted("alpha", 0, 22);
-    ensure(&run, &wanted);
-    ensure(&run, &world.wanted("alpha", 1, 22));
-    let needs = |cores: &str| {
-        let mut request = request(&wanted, 1, "c");
-        request.wants[0].needs = [("cores".to_owned(), cores.to_owned())].into();
-        request
-    };
-    let mut ticket = None;
-    let TryLease::Leased(large) = run.try_lease(&needs(">= 2"), &mut ticket).unwrap() else {
-        panic!("not leased")
-    };
-    assert_eq!(large.instances[0].record.name(), "alpha-1");
-    let waits = run.try_lease(&needs(">= 2"), &mut ticket).unwrap();
-    assert!(matches!(waits, TryLease::Wait { .. }));
-    let small = lease(&run, &wanted, 1, "any");
-    assert_eq!(small.instances[0].record.name(), "alpha-0");
-    drop(large);
-    let TryLease::Leased(_) = run.try_lease(&needs(">= 2"), &mut ticket).unwrap() else {
-        panic!("not leased")
-    };
-    let none = run.try_lease(&needs(">= 9"), &mut None).unwrap();
-    assert!(matches!(none, TryLease::NoneReady));
 }
 
 #[test]
