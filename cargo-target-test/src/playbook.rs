@@ -1,8 +1,7 @@
-//! The playbook: which targets there are, as the user wrote it and as it is meant.
+//! The playbook: finds, reads, checks and resolves the file that describes the targets.
 //!
-//! Owns finding, reading, checking and resolving the file, and the names and definitions that come
-//! out of it. Must not know how machines are made (platforms come in as [`PlatformSyntax`]), nor
-//! anything of tests, pools or nextest.
+//! Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
+//! [`PlatformSyntax`].
 
 mod care;
 mod criteria;
@@ -61,73 +60,75 @@ pub use self::{
 use self::{diagnostic::Problems, include::Gathered, source::Sources};
 use crate::error::Result;
 
-/// What is used where there is no playbook: every test runs on this machine.
+/// The playbook used when there is no file: every test runs on this machine.
 const EMBEDDED: &str = "[[targets]]\nname = \"local\"\nplatform = \"local\"\n";
 
-/// A playbook, checked and resolved.
+/// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Playbook {
-    /// The file, absolute; `None`: the embedded one.
+    /// Absolute path of the file; `None` for the embedded playbook.
     pub path: Option<PathBuf>,
-    /// Where relative paths in parameters start: the file's folder, else the current one. Absolute.
+    /// Absolute base of relative paths in parameters: the file's folder, or the current folder for the embedded
+    /// playbook.
     pub directory: PathBuf,
-    /// Which tests are multiplied.
+    /// The tests that are multiplied by the targets.
     pub select: Select,
-    /// What it says of the pool.
+    /// The `[pool]` table.
     pub pool: PoolSettings,
-    /// By name.
+    /// The recipes, by name.
     pub recipes: BTreeMap<String, Recipe>,
-    /// What it says of tests.
+    /// The tables about tests.
     #[serde(flatten)]
     pub rules: Rules,
-    /// In the order of the file, at least one.
+    /// The targets, in the order of the file; never empty.
     pub targets: Vec<Target>,
 }
 
-/// A target as resolved: platform's defaults, `[platforms.X]`, the target and `--set`, in this order.
+/// A resolved target: the platform's defaults, `[platforms.X]`, the target's table and `--set`, lowest precedence
+/// first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
-    /// Unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
+    /// The name, unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
     pub name: String,
-    /// Where relative paths in its parameters start: the folder of the file that has its table. Absolute.
+    /// Absolute base of relative paths in its parameters: the folder of the file that contains its table.
     #[serde(skip)]
     pub directory: PathBuf,
-    /// What stands in the brackets of its cases: the name, or `scenario/name`.
+    /// The text in brackets after the test name of its cases: `name`, or `scenario/name`.
     #[serde(skip)]
     pub label: String,
-    /// The scenario that it is a part of, if any.
+    /// The scenario this target was made for, if any.
     #[serde(skip)]
     pub scenario: Option<String>,
-    /// The platform's name.
+    /// The name of the platform.
     pub platform: &'static str,
-    /// The most instances there may be at once, at least 1.
+    /// The maximum number of instances at a time; at least 1.
     pub count: u32,
-    /// Sorted, without duplicates.
+    /// Features, sorted and without duplicates.
     pub features: Vec<String>,
-    /// For "cheapest that fits": finite, not negative, 1 when not given.
+    /// Relative cost, used to choose the cheapest target that fits. Finite and not negative; 1 by default.
     pub cost: f64,
-    /// What the target offers, as text: `memory` -> `8 GiB`. Declared, or what its parameters come to.
+    /// Capabilities as text (`memory` -> `8 GiB`), from `capabilities` or else derived from the parameters.
     pub capabilities: BTreeMap<String, String>,
-    /// Those of them that the platform sees to: an instance is not asked for these.
+    /// Capabilities that the platform guarantees; they are not probed on the instance.
     #[serde(skip)]
     pub assured: BTreeSet<String>,
-    /// How many instances beyond `count` stand ready for those that a test spends.
+    /// The maximum number of spare instances beyond `count`, kept ready to replace used ones.
     pub max_spares: u32,
-    /// How its instances are brought to serve.
+    /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
     pub care: Care,
-    /// The platform's answer: an object with the defaults filled in, paths as written, and references where
-    /// values are secret ([`crate::secret`]).
+    /// The parameters as the platform returns them: an object with defaults filled in, paths as written, and
+    /// references in place of secret values ([`crate::secret`]).
     pub parameters: Value,
-    /// What makes its instances interchangeable.
+    /// Decides which existing instances can serve this target.
     pub definition: Definition,
-    /// Which layer gave a key (dotted where tables were merged); absent: the platform's default.
+    /// The layer each key came from (dotted keys for merged tables); a key with the platform's default is absent.
     pub origins: BTreeMap<String, Origin>,
 }
 
-/// A platform as the playbook sees it.
+/// The parts of a platform that reading a playbook needs.
 pub trait PlatformSyntax: Send + Sync {
     /// The name in playbooks: `ssh`.
     fn name(&self) -> &'static str;
@@ -145,7 +146,7 @@ pub trait PlatformSyntax: Send + Sync {
     /// Capabilities of every instance with these parameters, by requirement.
     fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String>;
 
-    /// True if machines outlive their instances, so that a target may say what happens to a dirty one.
+    /// True if a dirty instance is kept and cleaned according to `on-dirty`, instead of deleted and deployed again.
     fn machines_stay(&self) -> bool;
 
     /// The number of instances of a target without `count`; `None`: 1.
@@ -155,13 +156,13 @@ pub trait PlatformSyntax: Send + Sync {
     fn schema(&self) -> schemars::Schema;
 }
 
-/// Reads and resolves the playbook at `path` and all that it includes (`None`: the embedded one, a single target
-/// `local`), with `sets` (`targets.NAME.key=value`, later ones win) on top.
+/// Reads and resolves the playbook at `path` and the files it includes. `None` loads the embedded playbook, a single
+/// target `local`. Each of `sets` (`targets.NAME.key=value`) overrides one value; the last one wins.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with everything that is wrong in the file,
-/// each with its line and a caret, rendered as text that continues `error: `;
-/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) where a `--set` is malformed or names no target.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with every problem in the files, each with its line and a
+/// caret, rendered as text that continues `error: `;
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a `--set` is malformed or names an unknown target.
 pub fn load(
     path: Option<&Path>,
     sets: &[String],
@@ -179,9 +180,11 @@ pub fn load(
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 
     let mut problems = Problems::new(&sources);
-    found.into_iter().for_each(|problem| problems.lose(problem));
+    found
+        .into_iter()
+        .for_each(|problem| problems.add_unreadable(problem));
     let mut written = written::parse(&sources, &files, &mut problems);
-    if problems.lost() {
+    if problems.has_unreadable() {
         problems.check()?;
     }
     let overrides =
@@ -203,7 +206,7 @@ pub fn load(
         select,
         pool,
         recipes,
-        rules: rules.without_places(),
+        rules: rules.without_positions(),
         targets,
     })
 }

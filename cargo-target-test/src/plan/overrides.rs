@@ -22,7 +22,7 @@ pub fn change<'a>(inventory: &mut Inventory, overrides: &'a [Override]) -> Vec<&
             idle.push(change);
         }
         for test in meant {
-            change.change(test.metadata.get_or_insert_default());
+            change.apply(test.metadata.get_or_insert_default());
         }
     }
     idle
@@ -39,7 +39,7 @@ pub(super) fn on_host(
         let is_meant = |test: &Test| change.name.is_match(&test.name);
         let meant = inventory.tests.iter().filter(|test| is_meant(test)).count();
         let on_host = plain.iter().filter(|(_, test)| is_meant(test)).count();
-        let keys = change.of_targets();
+        let keys = change.target_keys();
         (meant > 0 && meant == on_host && !keys.is_empty()).then(|| {
             let (keys, name) = (keys.join("`, `"), String::from(change.name.clone()));
             format!("`{keys}` of the override for `{name}` change nothing: it matches only tests that run once, on the host")

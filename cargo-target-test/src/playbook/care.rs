@@ -1,6 +1,4 @@
-//! How an instance of a target is brought to serve, and what happens when it cannot any more.
-//!
-//! Owns the keys for that, checked together. Must not do any of it.
+//! The keys of a target about preparation, deploy retries and dirty instances, checked together.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,33 +15,33 @@ use super::{
     wait::Wait,
 };
 
-/// What is done for an instance, beside what its platform does.
+/// The lifecycle of a target's instances, apart from the platform's part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Care {
-    /// What is run on a fresh one before it serves.
+    /// The recipe that is run on a fresh instance.
     #[serde(serialize_with = "name_of")]
     pub recipe: Option<Arc<Recipe>>,
-    /// What a fresh one is waited for, once it answers.
+    /// Conditions to wait for after a fresh instance is reachable.
     pub wait: Vec<Wait>,
-    /// How long a fresh one may take to answer.
+    /// The maximum time until a fresh instance is reachable.
     #[serde(serialize_with = "text_of")]
     pub ready_timeout: Duration,
-    /// How often a failed deploy is tried again.
+    /// The number of retries of a failed deploy.
     pub retries: u32,
-    /// What happens to a dirty one that the platform did not make; `None`: it is only swept.
+    /// The cleaning of a dirty instance on an existing machine; `None` only kills the processes a test left running.
     pub on_dirty: Option<OnDirty>,
 }
 
-/// What happens to a dirty instance on a machine that the platform did not make.
+/// The cleaning of a dirty instance on a machine that the platform did not create.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDirty {
-    /// It is rebooted.
+    /// Reboots the instance.
     Reboot,
-    /// This recipe is run.
+    /// Runs this recipe.
     Clean(#[serde(serialize_with = "name")] Arc<Recipe>),
-    /// It serves nobody until somebody has looked at it.
+    /// Keeps the instance out of use until a person has examined it.
     Hold,
 }
 
@@ -60,7 +58,7 @@ impl Default for Care {
 }
 
 impl Care {
-    /// What of it makes instances differ.
+    /// The keys that are part of the definition, with their values.
     pub(super) fn keys(&self) -> Vec<(&'static str, Value)> {
         let mut keys = Vec::new();
         if let Some(recipe) = &self.recipe {
@@ -83,7 +81,7 @@ impl Care {
     }
 }
 
-/// Takes these keys out of the common ones.
+/// Takes the keys of this file out of the common keys and checks them.
 pub(super) fn check(
     common: &mut Common,
     platform: &dyn PlatformSyntax,
@@ -114,7 +112,7 @@ pub(super) fn check(
         on_dirty.as_ref().map(|written| *written.get_ref()),
     ) {
         problems.add(Problem::new(
-            "`clean` is for `on-dirty = \"clean\"`",
+            "`clean` requires `on-dirty = \"clean\"`",
             at.clone(),
         ));
     }
@@ -141,15 +139,15 @@ fn check_retries(retries: Option<Spanned<i64>>, problems: &mut Problems<'_>) -> 
     let value = value.filter(|value| *value <= MOST_RETRIES);
     if value.is_none() {
         let problem = Problem::new(
-            format!("bad retries `{}`", retries.get_ref()),
+            format!("invalid retries `{}`", retries.get_ref()),
             retries.span(),
         );
-        problems.add(problem.label(format!("must be a whole number from 0 to {MOST_RETRIES}")));
+        problems.add(problem.label(format!("must be an integer from 0 to {MOST_RETRIES}")));
     }
     value
 }
 
-/// `clean`: whether it was written, and the recipe it names, if there is one.
+/// Checks `on-dirty`. `clean` is `None` if the key is absent, and `Some(None)` if it names an unknown recipe.
 fn check_on_dirty(
     written: Option<Spanned<OnDirtyWritten>>,
     clean: Option<Option<Arc<Recipe>>>,
@@ -160,10 +158,10 @@ fn check_on_dirty(
     if !platform.machines_stay() {
         let name = platform.name();
         let problem = Problem::new(
-            format!("`on-dirty` means nothing on platform `{name}`"),
+            format!("platform `{name}` does not support `on-dirty`"),
             written.span(),
         );
-        problems.add(problem.label("a dirty instance is deleted there, and deployed anew"));
+        problems.add(problem.label("a dirty instance is deleted and deployed again"));
         return None;
     }
     match (written.get_ref(), clean) {
@@ -171,8 +169,8 @@ fn check_on_dirty(
         (OnDirtyWritten::Hold, _) => Some(OnDirty::Hold),
         (OnDirtyWritten::Clean, Some(recipe)) => recipe.map(OnDirty::Clean),
         (OnDirtyWritten::Clean, None) => {
-            let problem = Problem::new("`on-dirty = \"clean\"` needs `clean`", written.span());
-            problems.add(problem.hint("`clean` names the recipe that does it"));
+            let problem = Problem::new("`on-dirty = \"clean\"` requires `clean`", written.span());
+            problems.add(problem.hint("set `clean` to the name of a recipe"));
             None
         }
     }

@@ -1,6 +1,6 @@
-//! Criteria: rules that include, exclude or repeat cases.
+//! The syntax of criteria: rules that include, exclude or repeat cases.
 //!
-//! Owns how a rule is written. Must not know tests: whether one meets a rule is the plan's affair.
+//! Must not know tests; the plan matches cases against rules.
 
 use std::{borrow::Cow, fmt, num::NonZeroU32};
 
@@ -9,68 +9,66 @@ use target_fixtures::requirement::Requirement;
 
 use super::wait::Pattern;
 
-/// The most repetitions that make sense.
+/// The maximum of `times`.
 const MOST_TIMES: u32 = 10_000;
 
-/// A rule of `[[criteria]]`: all that it says must hold for a case.
+/// A rule of `[[criteria]]`. A case matches if all conditions of the rule hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Rule {
-    /// Part of the test's name (`a::smoke`), or a regular expression between slashes: `/^a::/`.
+    /// Part of the test name (`a::smoke`), or a regular expression in slashes: `/^a::/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Pattern>,
-    /// The test's area; one of these.
+    /// Areas; the test must have one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area: Option<Texts>,
-    /// The test's category, in upper or lower case; one of these.
+    /// Categories, in upper or lower case; the test must have one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Texts>,
-    /// The test's priority: a number, a list of numbers, or a range: `"<= 1"`.
+    /// Priorities of the test: a number, an array of numbers, or a range: `"<= 1"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priorities>,
-    /// Tags of the test; it must have all of them.
+    /// Tags; the test must have all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Texts>,
-    /// Who answers for the test; one of these.
+    /// Owners; the test must have one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Texts>,
-    /// Features that the test needs; all of them.
+    /// Features; the test must require all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature: Option<Texts>,
-    /// The target's platform; one of these.
+    /// Platforms; the target must be on one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<Texts>,
-    /// The target's name; one of these, in which `*` stands for any text.
+    /// Target names, in which `*` matches any text; the target must match one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Texts>,
-    /// Cases that meet the rule are left out, whatever other rules say.
+    /// Excludes matching cases, even if another rule includes them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exclude: bool,
-    /// How often cases that meet the rule are run: the most that any rule says counts.
+    /// The number of runs of each matching case. If several rules match, the largest number applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>", range(min = 1, max = MOST_TIMES))]
     pub times: Option<Times>,
 }
 
 impl Rule {
-    /// What a rule cannot mean.
-    pub(super) fn wrong(&self) -> Option<&'static str> {
+    /// The error in the combination of keys, if any.
+    pub(super) fn error(&self) -> Option<&'static str> {
         let only = Self {
             exclude: true,
             ..Self::default()
         };
         match (self.exclude, self.times) {
-            (true, Some(_)) => Some("`times` means nothing beside `exclude`"),
-            _ if *self == only => {
-                Some("a rule that says only `exclude` would leave nothing to run")
-            }
-            _ if *self == Self::default() => Some("a rule that says nothing"),
+            (true, Some(_)) => Some("`times` cannot be combined with `exclude`"),
+            _ if *self == only => Some("a rule with only `exclude` would exclude every case"),
+            _ if *self == Self::default() => Some("a rule must have at least one key"),
             _ => None,
         }
     }
 }
 
-/// As it stands in a playbook, on one line: `name = "smoke", times = 2`.
+/// Writes the rule as in a playbook, on one line: `name = "smoke", times = 2`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = toml::Table::try_from(self).unwrap_or_default();
@@ -79,7 +77,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One text or several.
+/// One string or an array of strings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texts(pub Vec<String>);
 
@@ -139,25 +137,27 @@ impl schemars::JsonSchema for Texts {
     }
 }
 
-/// Some of the priorities 0 to 4.
+/// A set of priorities from 0 to 4.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Priorities(Requirement);
 
 impl Priorities {
-    /// Those that a requirement describes.
+    /// Parses a requirement such as `<= 1`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If the text is not a requirement, or no priority fits.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let parsed: Requirement = text.parse()?;
         let priorities = Self(parsed);
         match (0..=4).any(|priority| priorities.has(priority)) {
             true => Ok(priorities),
-            false => Err(format!("no priority is `{text}`: there are 0 to 4")),
+            false => Err(format!(
+                "no priority matches `{text}`: priorities are 0 to 4"
+            )),
         }
     }
 
-    /// Whether this is one of them.
+    /// True if the priority is in the set.
     pub fn has(&self, priority: u8) -> bool {
         self.0.fits(&priority.to_string()).is_ok()
     }
@@ -218,7 +218,7 @@ impl schemars::JsonSchema for Priorities {
     }
 }
 
-/// How often: 1 to 10,000.
+/// A number of runs, from 1 to 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NonZeroU32")]
 pub struct Times(pub NonZeroU32);
@@ -229,7 +229,7 @@ impl TryFrom<NonZeroU32> for Times {
     fn try_from(times: NonZeroU32) -> Result<Self, String> {
         match times.get() <= MOST_TIMES {
             true => Ok(Self(times)),
-            false => Err(format!("`times` is at most {MOST_TIMES}, not {times}")),
+            false => Err(format!("`times` must be at most {MOST_TIMES}, not {times}")),
         }
     }
 }
@@ -259,26 +259,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_rules_are_refused() {
         for (text, expected) in [
             ("times = 0", "invalid value: integer `0`"),
-            ("times = 10001", "`times` is at most 10000"),
-            ("priority = 5", "no priority is `5`"),
+            ("times = 10001", "`times` must be at most 10000"),
+            ("priority = 5", "no priority matches `5`"),
             ("priority = []", "the requirement `` has no value"),
-            ("name = \"/(/\"", "`/(/` is no regular expression"),
+            ("name = \"/(/\"", "invalid regular expression `/(/`"),
             ("area = []", "an empty array"),
             ("aera = \"x\"", "unknown field `aera`"),
         ] {
             let error = toml::from_str::<Rule>(text).unwrap_err();
             assert!(error.message().starts_with(expected), "{text}: {error}");
         }
-        let wrong = |text: &str| toml::from_str::<Rule>(text).expect(text).wrong().is_some();
+        let is_bad = |text: &str| toml::from_str::<Rule>(text).expect(text).error().is_some();
         assert!(
-            wrong("")
-                && wrong("exclude = true")
-                && wrong("name = \"a\"\nexclude = true\ntimes = 2")
+            is_bad("")
+                && is_bad("exclude = true")
+                && is_bad("name = \"a\"\nexclude = true\ntimes = 2")
         );
-        assert!(!wrong("times = 2") && !wrong("name = \"a\""));
+        assert!(!is_bad("times = 2") && !is_bad("name = \"a\""));
     }
 
     #[test]

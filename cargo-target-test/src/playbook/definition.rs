@@ -1,6 +1,6 @@
-//! What makes instances interchangeable: the definition and its hash.
+//! The definition of a target's instances, in canonical form, and its hash.
 //!
-//! Owns the canonical text of a definition. Must not know what any key means.
+//! Must not know the meaning of any key.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 use super::Target;
 
-/// What an instance was made from. A kept instance serves only while its definition's hash equals
-/// that of the playbook's target. `count` and `cost` are no part of it.
+/// The values an instance is created and prepared from. A kept instance is used only if its definition has the same
+/// hash as that of the target. `count` and `cost` are not part of a definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Definition {
-    /// Key -> canonical text: `platform`, `platform-version`, `features`, `recipe.steps`, `recipe.files` (their content),
-    /// `wait`, and every parameter by its dotted key. Absent (null) parameters are left out, paths are as written.
+    /// Canonical values by key: `platform`, `platform-version`, `features`, `recipe.steps`, `recipe.files` (a digest of
+    /// their content), `wait`, and each parameter by its dotted key. Absent (null) parameters are omitted; paths are as
+    /// written.
     pub keys: BTreeMap<String, String>,
-    /// SHA-256 over the keys, the first 16 hex digits.
+    /// The first 16 hex digits of the SHA-256 hash of the keys.
     pub hash: String,
 }
 
 impl Definition {
-    /// The definition of these.
     pub(super) fn new(
         platform: &str,
         version: u32,
@@ -52,7 +52,7 @@ impl Definition {
         Self { keys, hash }
     }
 
-    /// That of a target whose recipe has changed.
+    /// Computes the definition of a target again, after its recipe has changed.
     pub(super) fn of(target: &Target) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
@@ -67,7 +67,7 @@ impl Definition {
         )
     }
 
-    /// The first key in which another definition's keys differ, for "which key changed".
+    /// The first key whose value differs from that in `other_keys`.
     pub fn changed_key(&self, other_keys: &BTreeMap<String, String>) -> Option<String> {
         let keys = self.keys.keys().chain(other_keys.keys());
         keys.filter(|key| self.keys.get(*key) != other_keys.get(*key))
@@ -76,7 +76,7 @@ impl Definition {
     }
 }
 
-/// Tables become dotted keys; everything else is a value, as JSON with sorted keys.
+/// Adds the canonical text of each value in `value`, by dotted key. Empty tables are values.
 fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
     match value {
         Value::Null => {}
@@ -91,7 +91,7 @@ fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
     }
 }
 
-/// JSON with sorted keys and no spaces, whatever order serde_json was built to keep.
+/// Returns compact JSON with sorted keys, regardless of serde_json's `preserve_order`.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
@@ -111,7 +111,7 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-/// `prefix.key`, quoted as TOML would where needed.
+/// Returns `prefix.key`, with the key quoted if TOML requires it.
 pub(super) fn dotted(prefix: &str, key: &str) -> String {
     let key = toml_key(key);
     if prefix.is_empty() {
@@ -121,7 +121,7 @@ pub(super) fn dotted(prefix: &str, key: &str) -> String {
     }
 }
 
-/// A key as TOML writes it: bare, else quoted.
+/// Returns a key in TOML syntax, quoted if it cannot be bare.
 pub(crate) fn toml_key(key: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !key.is_empty() && key.bytes().all(bare) {

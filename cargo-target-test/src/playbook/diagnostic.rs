@@ -1,6 +1,6 @@
-//! What is wrong in a playbook, shown at its place.
+//! Problems in a playbook: their rendering with source lines, and suggestions of similar names.
 //!
-//! Owns how a problem looks and which name is the nearest. Must not know what is right.
+//! Must not check anything.
 
 use std::{cmp::Reverse, ops::Range};
 
@@ -9,7 +9,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use super::source::Sources;
 use crate::error::{Error, ErrorKind, Result};
 
-/// One thing that is wrong, at positions of [`Sources`].
+/// An error at a position in [`Sources`].
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Problem {
     message: String,
@@ -22,7 +22,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
-        // A name with a line break or an escape sequence in it must not become one here.
+        // Escape control characters that come from the playbook, such as line breaks in a name.
         let visible = |c: char| {
             if c.is_control() {
                 c.escape_default().to_string()
@@ -41,7 +41,7 @@ impl Problem {
         }
     }
 
-    /// What toml or serde say. The nearest name is added where they list the known ones.
+    /// An error of toml or serde. Adds a hint with the most similar name if the message lists known names.
     pub(super) fn toml(error: &toml::de::Error, fallback: Range<usize>) -> Self {
         let message = in_toml_words(error.message().trim_end());
         let known: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -51,7 +51,7 @@ impl Problem {
                 && (message.ends_with("expected a string")
                     || message.contains("expected a string or")) =>
             {
-                Some("a string is written in quotes".to_owned())
+                Some("strings must be quoted".to_owned())
             }
             _ => None,
         };
@@ -60,20 +60,20 @@ impl Problem {
         problem
     }
 
-    /// A name that is none of `known`.
+    /// An unknown name, with the known names as note and the most similar one as hint.
     pub(super) fn unknown(what: &str, name: &str, span: Range<usize>, known: &[&str]) -> Self {
         let mut problem = Self::new(format!("unknown {what} `{name}`"), span);
         problem.hint = did_you_mean(name, known);
         problem.note(format!("known: {}", list(known)))
     }
 
-    /// Text beside the caret.
+    /// Sets the text next to the caret.
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// A second place that has to do with it.
+    /// Adds a related position.
     pub(super) fn second(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.second = Some((span, label.into()));
         self
@@ -121,11 +121,11 @@ impl Problem {
     }
 }
 
-/// Everything found so far.
+/// The problems found so far.
 pub(super) struct Problems<'s> {
     sources: &'s Sources,
     list: Vec<Problem>,
-    lost: bool,
+    unreadable: bool,
 }
 
 impl<'s> Problems<'s> {
@@ -133,11 +133,11 @@ impl<'s> Problems<'s> {
         Self {
             sources,
             list: Vec::new(),
-            lost: false,
+            unreadable: false,
         }
     }
 
-    /// Adds a problem, once: targets share what their platform's table says.
+    /// Adds a problem, unless it is known: targets of one platform share the keys of its table.
     pub(super) fn add(&mut self, problem: Problem) {
         let same = |known: &Problem| known.span == problem.span && known.message == problem.message;
         if !self.list.iter().any(same) {
@@ -145,19 +145,19 @@ impl<'s> Problems<'s> {
         }
     }
 
-    /// Adds a problem that hides a part of the playbook: what refers to that part cannot be judged.
-    pub(super) fn lose(&mut self, problem: Problem) {
-        self.lost = true;
+    /// Adds a problem that makes a part of the playbook unreadable. References to that part cannot be checked.
+    pub(super) fn add_unreadable(&mut self, problem: Problem) {
+        self.unreadable = true;
         self.add(problem);
     }
 
-    /// Whether a part of the playbook is hidden.
-    pub(super) fn lost(&self) -> bool {
-        self.lost
+    /// True if a part of the playbook is unreadable.
+    pub(super) fn has_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     /// # Errors
-    /// When something was found.
+    /// If there are problems.
     pub(super) fn check(&mut self) -> Result<()> {
         if self.list.is_empty() {
             Ok(())
@@ -166,7 +166,7 @@ impl<'s> Problems<'s> {
         }
     }
 
-    /// All of it in the order of the text, as what follows `error: `.
+    /// Returns one error with all problems in the order of their positions, rendered as text that continues `error: `.
     pub(super) fn error(&mut self) -> Error {
         self.list.sort_by_key(|problem| problem.span.start);
         let rendered: Vec<_> = self
@@ -182,7 +182,7 @@ impl<'s> Problems<'s> {
     }
 }
 
-/// serde speaks of Rust's types where TOML has other words.
+/// Replaces Rust's type names in a message of serde with TOML's terms.
 fn in_toml_words(message: &str) -> String {
     let message = message.replace('\n', "; ");
     let message = message.replacen("unknown variant", "unknown value", 1);
@@ -205,7 +205,7 @@ fn in_toml_words(message: &str) -> String {
     format!("{head}expected {words}")
 }
 
-/// `` `a`, `b` ``
+/// Formats names as `` `a`, `b` ``.
 pub(super) fn list(names: &[&str]) -> String {
     names
         .iter()
@@ -214,12 +214,12 @@ pub(super) fn list(names: &[&str]) -> String {
         .join(", ")
 }
 
-/// "did you mean ...?", where one of the known names is near.
+/// Returns "did you mean ...?" if a known name is similar.
 pub(crate) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
     meant(name, known).map(|nearest| format!("did you mean `{nearest}`?"))
 }
 
-/// The known name that is nearest, where one is near.
+/// Returns the most similar known name, if one is similar enough.
 pub(crate) fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
     let common = |known: &str| {

@@ -1,6 +1,6 @@
-//! `--criteria 'area = xdp and not (priority > 1 or tag = slow)'`.
+//! The syntax of `--criteria 'area = xdp and not (priority > 1 or tag = slow)'`.
 //!
-//! Owns its syntax. Must not know tests: a comparison is a rule that says one thing.
+//! Must not know tests; each comparison becomes a rule with one condition.
 
 use std::ops::Range;
 
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the command line asks of a case.
+/// A condition on a case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
-    /// All of these hold.
+    /// All conditions hold.
     All(Vec<Self>),
-    /// One of these holds.
+    /// At least one condition holds.
     Any(Vec<Self>),
-    /// This does not hold.
+    /// The condition does not hold.
     Not(Box<Self>),
-    /// The one thing that this rule says holds.
+    /// The case matches a rule, which has one condition.
     Is(Box<Rule>),
 }
 
 impl Expression {
-    /// The targets that it names, without patterns.
+    /// The names of targets in the expression, without patterns.
     pub fn targets(&self) -> Vec<&str> {
         match self {
             Self::All(all) | Self::Any(all) => all.iter().flat_map(Self::targets).collect(),
@@ -45,16 +45,16 @@ const FIELDS: [&str; 9] = [
     "name", "area", "category", "priority", "tag", "owner", "feature", "platform", "target",
 ];
 
-/// The most that may stand in one another: what is nested is walked by recursion.
+/// The maximum nesting; the parser is recursive.
 const DEEPEST: usize = 64;
 
-/// Reads an expression.
+/// Parses an expression.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] with a caret at what is wrong.
+/// [`ErrorKind::Usage`] with a caret at the error.
 pub fn parse(text: &str) -> Result<Expression> {
     let sources = Sources::new("--criteria".to_owned(), text);
-    let told = |problem: Box<Problem>| {
+    let error = |problem: Box<Problem>| {
         let mut problems = Problems::new(&sources);
         problems.add(*problem);
         Error::new(ErrorKind::Usage, problems.error().to_string())
@@ -64,12 +64,12 @@ pub fn parse(text: &str) -> Result<Expression> {
         at: 0,
         depth: 0,
     };
-    let whole = parser.any().map_err(told)?;
-    match parser.next().map_err(told)? {
+    let whole = parser.any().map_err(error)?;
+    match parser.next().map_err(error)? {
         None => Ok(whole),
         Some((word, span)) => {
             let problem = Problem::new(format!("unexpected `{}`", word.text()), span);
-            Err(told(Box::new(
+            Err(error(Box::new(
                 problem.label("expected `and`, `or` or the end"),
             )))
         }
@@ -82,18 +82,17 @@ struct Parser<'t> {
     depth: usize,
 }
 
-/// A piece of the text.
 #[derive(Clone, Debug, PartialEq)]
-enum Word<'t> {
+enum Token<'t> {
     /// A bare word: `area`, `and`, `xdp`.
     Bare(&'t str),
-    /// What stands between quotes, or slashes with these.
+    /// Text in quotes, without them, or a regular expression with its slashes.
     Quoted(&'t str),
     /// A parenthesis or an operator.
     Sign(&'t str),
 }
 
-impl<'t> Word<'t> {
+impl<'t> Token<'t> {
     fn text(&self) -> &'t str {
         match self {
             Self::Bare(text) | Self::Quoted(text) | Self::Sign(text) => text,
@@ -101,18 +100,18 @@ impl<'t> Word<'t> {
     }
 }
 
-/// What is wrong is rare, and large.
-type Step<T> = Result<T, Box<Problem>>;
+/// Boxed, since a [`Problem`] is large.
+type ParseResult<T> = Result<T, Box<Problem>>;
 
-fn wrong<T>(message: impl Into<String>, at: Range<usize>) -> Step<T> {
+fn fail<T>(message: impl Into<String>, at: Range<usize>) -> ParseResult<T> {
     Err(Box::new(Problem::new(message, at)))
 }
 
 const SIGNS: [&str; 11] = ["==", "!=", "!~", "<=", ">=", "=", "~", "<", ">", "(", ")"];
 
 impl<'t> Parser<'t> {
-    /// The next word, if there is one.
-    fn next(&mut self) -> Step<Option<(Word<'t>, Range<usize>)>> {
+    /// Returns the next token; `None` at the end.
+    fn next(&mut self) -> ParseResult<Option<(Token<'t>, Range<usize>)>> {
         let rest = self.text[self.at..].trim_start();
         let start = self.text.len() - rest.len();
         let Some(first) = rest.chars().next() else {
@@ -121,27 +120,27 @@ impl<'t> Parser<'t> {
         };
         let (word, length) = if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign))
         {
-            (Word::Sign(sign), sign.len())
+            (Token::Sign(sign), sign.len())
         } else if matches!(first, '"' | '\'' | '/') {
             let Some(inside) = rest[1..].find(first) else {
-                return wrong(format!("`{first}` is never closed"), start..self.text.len());
+                return fail(format!("unclosed `{first}`"), start..self.text.len());
             };
             let length = inside + 2;
             match first {
-                '/' => (Word::Quoted(&rest[..length]), length),
-                _ => (Word::Quoted(&rest[1..length - 1]), length),
+                '/' => (Token::Quoted(&rest[..length]), length),
+                _ => (Token::Quoted(&rest[1..length - 1]), length),
             }
         } else {
             let ends = |c: char| c.is_whitespace() || "()=<>!~\"'".contains(c);
             let length = rest.find(ends).unwrap_or(rest.len()).max(first.len_utf8());
-            (Word::Bare(&rest[..length]), length)
+            (Token::Bare(&rest[..length]), length)
         };
         self.at = start + length;
         Ok(Some((word, start..self.at)))
     }
 
-    /// Takes the next word where it is this one.
-    fn take(&mut self, wanted: &Word<'_>) -> Step<bool> {
+    /// Consumes the next token if it equals `wanted`.
+    fn take(&mut self, wanted: &Token<'_>) -> ParseResult<bool> {
         let before = self.at;
         let found = self.next()?.is_some_and(|(word, _)| word == *wanted);
         if !found {
@@ -150,35 +149,35 @@ impl<'t> Parser<'t> {
         Ok(found)
     }
 
-    fn any(&mut self) -> Step<Expression> {
+    fn any(&mut self) -> ParseResult<Expression> {
         let mut any = vec![self.all()?];
-        while self.take(&Word::Bare("or"))? {
+        while self.take(&Token::Bare("or"))? {
             any.push(self.all()?);
         }
         Ok(one_or(any, Expression::Any))
     }
 
-    fn all(&mut self) -> Step<Expression> {
+    fn all(&mut self) -> ParseResult<Expression> {
         let mut all = vec![self.one()?];
-        while self.take(&Word::Bare("and"))? {
+        while self.take(&Token::Bare("and"))? {
             all.push(self.one()?);
         }
         Ok(one_or(all, Expression::All))
     }
 
-    fn one(&mut self) -> Step<Expression> {
+    fn one(&mut self) -> ParseResult<Expression> {
         let at = self.at;
         self.depth += 1;
         if self.depth > DEEPEST {
-            return wrong("this is nested too deep", at..self.text.len());
+            return fail("the expression is nested too deeply", at..self.text.len());
         }
-        let one = if self.take(&Word::Bare("not"))? {
+        let one = if self.take(&Token::Bare("not"))? {
             Expression::Not(Box::new(self.one()?))
-        } else if self.take(&Word::Sign("("))? {
+        } else if self.take(&Token::Sign("("))? {
             let opened = self.at - 1..self.at;
             let inside = self.any()?;
-            if !self.take(&Word::Sign(")"))? {
-                return wrong("`(` is never closed", opened);
+            if !self.take(&Token::Sign(")"))? {
+                return fail("unclosed `(`", opened);
             }
             inside
         } else {
@@ -188,9 +187,9 @@ impl<'t> Parser<'t> {
         Ok(one)
     }
 
-    fn comparison(&mut self) -> Step<Expression> {
+    fn comparison(&mut self) -> ParseResult<Expression> {
         let (field, field_at) = self.expect("a field, such as `area`", |word| match word {
-            Word::Bare(field) => Some(*field),
+            Token::Bare(field) => Some(*field),
             _ => None,
         })?;
         if !FIELDS.contains(&singular(field)) {
@@ -199,13 +198,13 @@ impl<'t> Parser<'t> {
         }
         let after = format!("`=` and a value after `{field}`");
         let (sign, sign_at) = self.expect(&after, |word| match word {
-            Word::Sign(sign) if !matches!(*sign, "(" | ")") => Some(*sign),
+            Token::Sign(sign) if !matches!(*sign, "(" | ")") => Some(*sign),
             _ => None,
         })?;
         let after = format!("a value after `{field} {sign}`");
         let (value, value_at) = self.expect(&after, |word| match word {
-            Word::Bare(value) | Word::Quoted(value) => Some(*value),
-            Word::Sign(_) => None,
+            Token::Bare(value) | Token::Quoted(value) => Some(*value),
+            Token::Sign(_) => None,
         })?;
         let (rule, negated) = rule(singular(field), sign, value).map_err(|(why, of_sign)| {
             Problem::new(why, if of_sign { sign_at } else { value_at })
@@ -217,24 +216,24 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// The next word, which has to be `what`.
+    /// Returns what `pick` makes of the next token. The error names `what` if `pick` rejects the token.
     fn expect<T>(
         &mut self,
         what: &str,
-        pick: impl Fn(&Word<'t>) -> Option<T>,
-    ) -> Step<(T, Range<usize>)> {
+        pick: impl Fn(&Token<'t>) -> Option<T>,
+    ) -> ParseResult<(T, Range<usize>)> {
         let Some((word, at)) = self.next()? else {
             let end = self.text.len();
-            return wrong(format!("expected {what}"), end..end);
+            return fail(format!("expected {what}"), end..end);
         };
         match pick(&word) {
             Some(picked) => Ok((picked, at)),
-            None => wrong(format!("expected {what}, not `{}`", word.text()), at),
+            None => fail(format!("expected {what}, not `{}`", word.text()), at),
         }
     }
 }
 
-/// `tags` means `tag`.
+/// Accepts the plural of a field: `tags` means `tag`.
 fn singular(field: &str) -> &str {
     match field {
         "tags" | "features" | "targets" => &field[..field.len() - 1],
@@ -242,14 +241,15 @@ fn singular(field: &str) -> &str {
     }
 }
 
-/// The rule that a comparison says, and whether it must not hold. The error says whether it is the operator's.
+/// Returns the rule of a comparison, and true if the comparison is negated. The error is a message, and true if the
+/// operator is wrong rather than the value.
 fn rule(field: &str, sign: &str, value: &str) -> Result<(Rule, bool), (String, bool)> {
     let wrong_value = |why| (why, false);
     let mut rule = Rule::default();
     if field == "priority" {
         if matches!(sign, "~" | "!~") {
             return Err((
-                format!("`{sign}` compares text, and `priority` is a number"),
+                format!("`{sign}` compares text, but `priority` is a number"),
                 true,
             ));
         }
@@ -257,7 +257,7 @@ fn rule(field: &str, sign: &str, value: &str) -> Result<(Rule, bool), (String, b
             "!=" => ("=", true),
             sign => (sign, false),
         };
-        // As in a playbook: `priority = "<= 1"`.
+        // A value may contain its own operator, as in a playbook: `priority = "<= 1"`.
         let text = match sign == "=" && value.starts_with(['<', '>', '!']) {
             true => value.to_owned(),
             false => format!("{sign} {value}"),
@@ -270,13 +270,16 @@ fn rule(field: &str, sign: &str, value: &str) -> Result<(Rule, bool), (String, b
         "!=" | "!~" => true,
         sign => {
             return Err((
-                format!("`{sign}` compares numbers, and `{field}` is text"),
+                format!("`{sign}` compares numbers, but `{field}` is text"),
                 true,
             ));
         }
     };
     if matches!(sign, "~" | "!~") && field != "name" {
-        return Err((format!("`{sign}` is for `name`; `{field}` takes `=`"), true));
+        return Err((
+            format!("`{sign}` requires `name`; use `=` with `{field}`"),
+            true,
+        ));
     }
     let texts = Some(Texts(vec![value.to_owned()]));
     match field {
@@ -344,12 +347,12 @@ mod tests {
             ("area", "expected `=` and a value after `area`", 5),
             ("area = xdp or", "expected a field", 14),
             ("area > 3", "`>` compares numbers", 6),
-            ("area ~ x", "`~` is for `name`", 6),
-            ("priority = high", "no priority is `= high`", 12),
-            ("(area = x", "`(` is never closed", 1),
+            ("area ~ x", "`~` requires `name`", 6),
+            ("priority = high", "no priority matches `= high`", 12),
+            ("(area = x", "unclosed `(`", 1),
             ("area = x) and", "unexpected `)`", 9),
-            ("name = /(/", "`/(/` is no regular expression", 8),
-            ("name = \"x", "`\"` is never closed", 8),
+            ("name = /(/", "invalid regular expression `/(/`", 8),
+            ("name = \"x", "unclosed `\"`", 8),
         ] {
             let error = parse(text).map_err(|error| error.to_string());
             let error = error.expect_err(text);

@@ -1,6 +1,4 @@
-//! What the files beside a playbook hold, as one short text.
-//!
-//! Owns what of a file counts: its name, its permission bits, its bytes, a link's target.
+//! Resolves paths in a playbook, and digests the files they name: names, permission bits, content and link targets.
 
 use std::{
     fs,
@@ -11,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// A path as meant: `~/` is the home folder, relative paths start at the playbook's folder.
+/// Resolves a path: `~/` is the home folder, other relative paths start at `directory`.
 pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
     match (written.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -19,7 +17,7 @@ pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
     }
 }
 
-/// The digest of these files and folders; what cannot be read has one too, which is that of nothing else.
+/// Returns a digest of files and folders. Instead of an unreadable file, its error is part of the digest.
 pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
     let mut hasher = Sha256::new();
     for path in written {
@@ -38,7 +36,7 @@ pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
 
 fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {
     let path = root.join(inside);
-    // What a step names is followed; what is found below is taken as it is.
+    // Follow a link that the playbook names, but not links inside a folder.
     let metadata = match inside.as_os_str().is_empty() {
         true => fs::metadata(root)?,
         false => fs::symlink_metadata(&path)?,
@@ -82,7 +80,7 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Something with its length, so that no two sequences look alike.
+/// Adds a field, each part with its length, so that different sequences of fields have different digests.
 fn part(hasher: &mut Sha256, kind: &[u8], bytes: &[u8]) {
     for bytes in [kind, bytes] {
         hasher.update(bytes.len().to_le_bytes());

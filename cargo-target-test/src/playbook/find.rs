@@ -1,6 +1,6 @@
-//! Where the playbook is.
+//! Finds the playbook file of a workspace.
 //!
-//! Owns the order of the places. Must not read the file, nor the environment (the caller does).
+//! Must not read the file or the environment; the caller does.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The places in a workspace, first one first.
+/// Default locations in a workspace, highest precedence first.
 const PLACES: [&str; 2] = [".config/target-test.toml", "target-test.toml"];
 
-/// Finds the playbook: `explicit` (`--playbook`, else `TARGET_TEST_PLAYBOOK`), then `playbook` of
-/// `[workspace.metadata.target-test]` (`workspace_metadata` is `workspace.metadata`; the path starts
-/// at the workspace's root), then `.config/target-test.toml` and `target-test.toml` of the workspace.
-/// `None`: there is none, and the embedded one serves.
+/// Returns the path of the playbook, or `None` if the embedded playbook applies.
+///
+/// The first of these wins: `explicit` (`--playbook` or `TARGET_TEST_PLAYBOOK`), `target-test.playbook` in
+/// `workspace_metadata` (relative to the workspace root), `.config/target-test.toml` and `target-test.toml` in the
+/// workspace root.
 ///
 /// # Errors
-/// A file that was named and does not exist, or a name that is no string.
+/// If an explicitly named file does not exist, or `target-test.playbook` is not a string.
 pub fn find(
     explicit: Option<&Path>,
     workspace_root: &Path,
@@ -47,8 +48,8 @@ pub fn find(
             ));
         }
     }
-    // What is there and cannot be read (a folder, a dead link) is for `load` to refuse: passing it
-    // over in silence would run the tests on other targets than the user thinks.
+    // Unreadable entries (a folder, a dead link) count too, so that `load` reports them. Skipping them
+    // would silently run the tests on other targets.
     let places = PLACES.iter().map(|place| workspace_root.join(place));
     Ok(places
         .into_iter()
@@ -62,12 +63,12 @@ fn named(path: PathBuf, by: &str) -> Result<PathBuf> {
             ErrorKind::Playbook,
             format!("playbook `{}` does not exist", path.display()),
         )
-        .with_hint(format!("the path is given by {by}"))),
+        .with_hint(format!("the path comes from {by}"))),
         _ => Ok(path),
     }
 }
 
-/// Relative to the current folder where it lies below it: how a user would type it.
+/// Returns the path relative to the current folder if it is below that folder.
 fn shown(path: PathBuf) -> PathBuf {
     let current = std::env::current_dir().ok();
     let relative = current

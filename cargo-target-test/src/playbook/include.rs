@@ -1,7 +1,6 @@
-//! `include = ["common.toml"]`: the files that a playbook is made of.
+//! Finds and orders the files of a playbook, following `include`. An included file precedes the file that includes it.
 //!
-//! Owns finding them, their order, and what is wrong about it: what is included comes before what includes it, and
-//! once. Must not know what else stands in a file.
+//! Must not know any other key.
 
 use std::{
     ops::Range,
@@ -19,32 +18,32 @@ use super::{
 };
 use crate::error::Result;
 
-/// How deep files may include each other.
+/// The maximum depth of nested includes.
 const DEEPEST: usize = 32;
 
 /// One file of a playbook.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct File {
-    /// Which text of the sources it is.
+pub(super) struct PlaybookFile {
+    /// The file's number in the sources.
     pub(super) part: usize,
-    /// Its folder, absolute.
+    /// The folder of the file, absolute.
     pub(super) directory: PathBuf,
 }
 
 /// All files of a playbook.
 pub(super) struct Gathered {
     pub(super) sources: Sources,
-    /// In the order in which they count: later ones win.
-    pub(super) files: Vec<File>,
+    /// Files, lowest precedence first.
+    pub(super) files: Vec<PlaybookFile>,
     pub(super) problems: Vec<Problem>,
-    /// Every file that was read, as the file system knows it.
+    /// The canonical path of each file that was read.
     seen: Vec<PathBuf>,
 }
 
-/// Reads a playbook and all that it includes.
+/// Reads a playbook and the files it includes.
 ///
 /// # Errors
-/// When the file itself cannot be read; what it includes and cannot be read is among the problems.
+/// If the playbook itself cannot be read. Unreadable included files are added to the problems.
 pub(super) fn gather(path: &Path) -> Result<Gathered> {
     let mut gathered = Gathered {
         sources: source::read(path)?,
@@ -58,9 +57,9 @@ pub(super) fn gather(path: &Path) -> Result<Gathered> {
     Ok(gathered)
 }
 
-/// The one text, where there is no file.
+/// Treats the one text of `sources` as a playbook in the current folder.
 pub(super) fn alone(sources: Sources) -> Result<Gathered> {
-    let file = File {
+    let file = PlaybookFile {
         part: 0,
         directory: std::env::current_dir()?,
     };
@@ -73,7 +72,8 @@ pub(super) fn alone(sources: Sources) -> Result<Gathered> {
 }
 
 impl Gathered {
-    /// A file's includes, then the file. `chain`: who includes whom, as the file system knows them and as written.
+    /// Adds the includes of a file, then the file. `chain` is the path of includes that led to this file, each as
+    /// canonical path and as written.
     fn visit(
         &mut self,
         part: usize,
@@ -88,7 +88,7 @@ impl Gathered {
                 Ok(canonical) => canonical,
                 Err(error) => {
                     let why = source::plain(&error);
-                    self.problems.push(problem(cannot(&written, &why)));
+                    self.problems.push(problem(include_error(&written, &why)));
                     continue;
                 }
             };
@@ -98,28 +98,28 @@ impl Gathered {
                 let cycle = format!("`{written}` includes itself: {}", names.join(" -> "));
                 self.problems.push(problem(cycle));
             } else if chain.len() > DEEPEST {
-                let deep = format!("more than {DEEPEST} files include each other");
+                let deep = format!("includes are nested more than {DEEPEST} levels deep");
                 self.problems.push(problem(deep));
             } else if !self.seen.contains(&canonical) {
                 self.seen.push(canonical.clone());
-                match source::text(&path) {
+                match source::read_included(&path) {
                     Ok(text) => {
                         let part = self.sources.add_file(path.display().to_string(), &text);
                         chain.push((canonical, path.clone()));
                         self.visit(part, &path, chain)?;
                         chain.pop();
                     }
-                    Err(why) => self.problems.push(problem(cannot(&written, &why))),
+                    Err(why) => self.problems.push(problem(include_error(&written, &why))),
                 }
             }
         }
         let path = std::path::absolute(path)?;
         let directory = path.parent().unwrap_or(&path).to_owned();
-        self.files.push(File { part, directory });
+        self.files.push(PlaybookFile { part, directory });
         Ok(())
     }
 
-    /// What a file includes. What is no TOML is told when the file is read for all else.
+    /// The includes of a file, with positions. Syntax errors are reported by `written::parse`.
     fn includes(&mut self, part: usize) -> Vec<(String, Range<usize>)> {
         let (document, _) = DeTable::parse_recoverable(self.sources.padded(part));
         let Some(value) = document.get_ref().get("include") else {
@@ -136,12 +136,12 @@ impl Gathered {
         texts.unwrap_or_else(|| {
             let problem = Problem::new("`include` must be a string, or an array of strings", span);
             self.problems
-                .push(problem.hint("each names a TOML file, relative to this one"));
+                .push(problem.hint("paths are relative to this file"));
             Vec::new()
         })
     }
 }
 
-fn cannot(written: &str, why: &str) -> String {
-    format!("cannot include `{written}`: {why}")
+fn include_error(written: &str, why: &str) -> String {
+    format!("failed to include `{written}`: {why}")
 }

@@ -1,7 +1,4 @@
-//! The JSON Schema of playbooks, for editors.
-//!
-//! Owns how common keys and platforms' parameters are put together. The parts come from the types
-//! that read them.
+//! Assembles the JSON Schema of playbooks, for editors, from the schemas of the types that read them.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -16,9 +13,9 @@ use super::{
     tables::MetadataSettings,
 };
 
-/// The JSON Schema (draft 2020-12) of a playbook for these platforms.
+/// Returns the JSON Schema (draft 2020-12) of a playbook for these platforms.
 ///
-/// Required parameters are not required in a target: `[platforms.X]` may give them.
+/// Required parameters are optional in a target, since `[platforms.X]` may set them.
 pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
     let common = local(root::<Common>(), "target");
     let select = local(root::<Select>(), "select");
@@ -68,24 +65,24 @@ pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
     schema
 }
 
-/// The tables beside platforms and targets.
+/// The schemas of all tables other than `select`, `pool`, `platforms` and `targets`.
 fn tables() -> Map<String, Value> {
     let all = json!({
         "include": {
-            "description": "Playbooks that this one adds to and overrides, relative to this file.",
+            "description": "Playbooks to include, relative to this file. This file adds to them and overrides them.",
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
         },
         "metadata": { "$ref": "#/$defs/metadata" },
         "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
         "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
-        "overrides": several("Changes of what tests declare.", "override"),
-        "modes": by_name("Options that could be typed, by name.", "mode"),
-        "scenarios": several("What is run together under one name.", "scenario"),
+        "overrides": several("Changes to the metadata that tests declare.", "override"),
+        "modes": by_name("Named sets of command-line options.", "mode"),
+        "scenarios": several("Named combinations of targets, a recipe and tests.", "scenario"),
     });
     all.as_object().cloned().unwrap_or_default()
 }
 
-/// What is the same for all platforms, by name.
+/// The definitions that all platforms share, by name.
 fn shared() -> impl Iterator<Item = (String, Value)> {
     let all = [
         ("recipe", root::<Recipe>()),
@@ -105,7 +102,7 @@ fn root<T: schemars::JsonSchema>() -> schemars::Schema {
     settings.into_generator().into_root_schema_for::<T>()
 }
 
-/// `[recipes]` and the like.
+/// The schema of a table of named tables, such as `[recipes]`.
 fn by_name(description: &str, of: &str) -> Value {
     json!({
         "description": description,
@@ -113,7 +110,7 @@ fn by_name(description: &str, of: &str) -> Value {
     })
 }
 
-/// `[[criteria]]` and the like.
+/// The schema of an array of tables, such as `[[criteria]]`.
 fn several(description: &str, of: &str) -> Value {
     json!({
         "description": description,
@@ -121,34 +118,34 @@ fn several(description: &str, of: &str) -> Value {
     })
 }
 
-/// `[platforms.NAME]`.
+/// The schema of `[platforms.NAME]`.
 fn section(name: &str, common: &Value, own: &Value) -> Value {
     let mut keys = properties(common);
     keys.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
     keys.extend(properties(own));
     json!({
         "description": format!("Defaults for every target of platform `{name}`."),
-        "type": "object", "properties": keys, "additionalProperties": open(own),
+        "type": "object", "properties": keys, "additionalProperties": is_open(own),
     })
 }
 
-/// What a target is where it is on this platform.
+/// The condition and schema of a target on this platform.
 fn case(name: &str, common: &Value, own: &Value) -> Value {
     let mut keys = properties(common);
     keys.extend(properties(own));
     keys.insert("platform".to_owned(), json!({ "const": name }));
     json!({
         "if": { "properties": { "platform": { "const": name } }, "required": ["platform"] },
-        "then": { "properties": keys, "additionalProperties": open(own) },
+        "then": { "properties": keys, "additionalProperties": is_open(own) },
     })
 }
 
-/// Whether keys that the schema does not know are allowed.
-fn open(schema: &Value) -> bool {
+/// True if the schema allows unknown keys.
+fn is_open(schema: &Value) -> bool {
     schema.get("additionalProperties") != Some(&Value::Bool(false))
 }
 
-/// A schema that stood alone, for use at `#/$defs/NAME`: its own references say so.
+/// Turns a root schema into a definition at `#/$defs/NAME`, with its references adjusted.
 fn local(schema: schemars::Schema, name: &str) -> Value {
     let mut value = schema.to_value();
     if let Some(map) = value.as_object_mut() {
@@ -162,7 +159,7 @@ fn rebase(value: &mut Value, root: &str) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rebase(item, root)),
         Value::Object(map) => {
-            // What an absent key is to serde: nothing that TOML could say.
+            // `null` is serde's default of an absent key; TOML has no null.
             map.retain(|key, value| key != "default" || !value.is_null());
             for (key, value) in map {
                 match value {
@@ -175,7 +172,7 @@ fn rebase(value: &mut Value, root: &str) {
     }
 }
 
-/// An object schema's properties.
+/// The properties of an object schema.
 fn properties(schema: &Value) -> Map<String, Value> {
     schema
         .get("properties")

@@ -1,12 +1,10 @@
-//! How long something may take, as written in a playbook.
-//!
-//! Owns the one type for durations; platforms use it for their parameters too.
+//! The type of durations in playbooks and in parameters of platforms.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, de};
 
-/// A duration: `30s`, `10m`, `1h 30m`; never zero.
+/// A duration greater than zero: `30s`, `10m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit(pub Duration);
 
@@ -33,7 +31,7 @@ impl de::Visitor<'_> for LimitVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
         match humantime::parse_duration(text) {
-            Ok(limit) if limit.is_zero() => Err(E::custom(format!("`{text}` is no time at all"))),
+            Ok(limit) if limit.is_zero() => Err(E::custom("duration must be greater than zero")),
             Ok(limit) => Ok(Limit(limit)),
             Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
         }

@@ -1,12 +1,12 @@
-//! Names of targets and sizes of capabilities, as they may be written.
+//! Rules for names of targets and for sizes.
 //!
-//! Owns these rules. Must not know where in a playbook a name or size stands.
+//! Must not know the tables of a playbook.
 
 use target_fixtures::{metadata::SIZES, requirement::Requirement};
 
 use super::schema::NAME_LENGTH;
 
-/// The reason this cannot be a target's name, if any.
+/// The reason this is not a valid target name, if any.
 pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let suffix = name.rsplit_once('-').map(|(_, suffix)| suffix);
@@ -15,17 +15,17 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     } else if !name.chars().all(allowed) {
         Some("only letters, digits, `.`, `_` and `-` are allowed")
     } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        Some("a name starts with a letter or a digit")
+        Some("a name must start with a letter or a digit")
     } else if suffix.is_some_and(|s| !s.is_empty() && s.chars().all(|c| c.is_ascii_digit())) {
-        Some("a name must not end in `-<digits>`: instances are named so")
+        Some("a name must not end in `-<digits>`, which is reserved for instances")
     } else if name.len() > NAME_LENGTH {
-        Some("a name has at most 64 characters")
+        Some("a name must have at most 64 characters")
     } else {
         None
     }
 }
 
-/// The reason this is no valid size, if the capability is a size.
+/// The reason `text` is not a valid size, if the capability is a size.
 pub(super) fn wrong_size(capability: &str, text: &str) -> Option<String> {
     if !SIZES.contains(&capability) {
         return None;

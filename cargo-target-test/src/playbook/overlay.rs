@@ -1,7 +1,6 @@
-//! Layers of keys: defaults below, the command line on top.
+//! Merges layers of keys: a key replaces the key of a lower layer, tables merge key by key.
 //!
-//! Owns how layers merge: a key replaces the one below it, tables merge key by key. Must not know
-//! what the keys are.
+//! Must not know the keys.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::definition::dotted;
 use crate::secret::KEYS;
 
-/// The layer that gave a key its value. What none gave is the platform's default.
+/// The layer that set a key. Keys with the platform's default have no origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -27,7 +26,7 @@ pub enum Origin {
 #[derive(Default)]
 pub(super) struct Layers<'s> {
     pub(super) table: DeTable<'s>,
-    /// By dotted key.
+    /// The origin of each key, by dotted key.
     pub(super) origins: BTreeMap<String, Origin>,
 }
 
@@ -69,7 +68,8 @@ fn merge<'s>(
     }
 }
 
-/// Whether it is where a value is to be had: that is one value, and merged with another it would be none.
+/// True if the table is a reference to a secret value, which is replaced as a whole: merging two references would give
+/// an invalid one.
 fn is_reference(table: &DeTable<'_>) -> bool {
     let mut keys = table.keys();
     let only = keys.next().filter(|_| keys.next().is_none());

@@ -1,6 +1,6 @@
-//! Overrides: what tests declare, changed by the playbook.
+//! The syntax of overrides: changes of the playbook to the metadata that tests declare.
 //!
-//! Owns how they are written. Must not know tests: which ones are meant is the plan's affair.
+//! Must not know tests; the plan matches tests against overrides.
 
 use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
 
@@ -12,16 +12,16 @@ use target_fixtures::{
 
 use super::{limit::Limit, names::wrong_size, wait::Pattern};
 
-/// Changes of `[[overrides]]`: what it gives takes the place of what a test and its modules declare.
+/// An override of `[[overrides]]`. Each key replaces the value that a test and its modules declare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Override {
-    /// Part of the test's name (`a::smoke`), or a regular expression between slashes: `/^a::/`.
+    /// Part of the test name (`a::smoke`), or a regular expression in slashes: `/^a::/`. Selects the tests to change.
     pub name: Pattern,
-    /// Only targets of this platform.
+    /// The only platform the test runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Only targets whose name matches one of these patterns; empty: any.
+    /// Patterns of the names of targets the test runs on. An empty array allows any target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<String>>,
     /// The category.
@@ -34,10 +34,10 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u8>", range(max = 4))]
     pub priority: Option<Priority>,
-    /// Free words.
+    /// Tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// Who answers for the test.
+    /// The owner of the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Features that a target must have.
@@ -50,55 +50,55 @@ pub struct Override {
         deserialize_with = "requirements"
     )]
     pub requires: Option<BTreeMap<String, Required>>,
-    /// `true`, `false` or `"snapshot"`.
+    /// Reuse of the instance by later tests: `true`, `false`, or `"snapshot"` to restore a snapshot first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<ReuseSchema>")]
     pub reuse: Option<Reuse>,
-    /// Which instance the next attempt gets after a failed one.
+    /// The instance for the next attempt after a failed one: the same or a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<RetryOnSchema>")]
     pub retry_on: Option<RetryOn>,
-    /// Whether one of the targets that fit is enough.
+    /// Runs the test on one of the targets that fit, instead of on each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
-    /// How many instances of one target the test needs.
+    /// The number of instances of one target that the test needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<NonZeroU32>,
-    /// How long it may take, counted from the lease.
+    /// The maximum run time, counted from the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Limit>,
-    /// How often nextest tries again.
+    /// The number of retries by nextest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u16>,
-    /// Why it is not run; an empty text runs it after all.
+    /// The reason to skip the test. An empty string runs a test that declares `skip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
-    /// Why it is expected to fail; an empty text expects a pass after all.
+    /// The reason the test is expected to fail. An empty string expects a pass of a test that declares `expect_fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_fail: Option<String>,
 }
 
 impl Override {
-    /// Whether it changes nothing.
+    /// True if the override changes nothing.
     pub(super) fn is_empty(&self) -> bool {
         let table = toml::Table::try_from(self).unwrap_or_default();
         table.len() == 1
     }
 
-    /// Its keys that say which targets and instances a test needs.
-    pub fn of_targets(&self) -> Vec<String> {
-        const OF_TARGETS: [&str; 8] = [
+    /// The override's keys that affect the choice of targets and instances.
+    pub fn target_keys(&self) -> Vec<String> {
+        const TARGET_KEYS: [&str; 8] = [
             "any", "count", "features", "platform", "requires", "retry-on", "reuse", "targets",
         ];
         let table = toml::Table::try_from(self).unwrap_or_default();
         let keys = table.into_iter().map(|(key, _)| key);
-        keys.filter(|key| OF_TARGETS.contains(&key.as_str()))
+        keys.filter(|key| TARGET_KEYS.contains(&key.as_str()))
             .collect()
     }
 
-    /// Changes what a test declares.
-    pub fn change(&self, metadata: &mut Metadata) {
-        // Every field is named, so that a new one cannot be forgotten here.
+    /// Applies the override to the metadata of a test.
+    pub fn apply(&self, metadata: &mut Metadata) {
+        // Name every field, so that the compiler reports a new one.
         let Self {
             name: _,
             platform,
@@ -136,11 +136,11 @@ impl Override {
         set(&mut metadata.features, features.clone());
         set(
             &mut metadata.skip,
-            skip.as_ref().map(|reason| because(reason)),
+            skip.as_ref().map(|reason| unconditional(reason)),
         );
         set(
             &mut metadata.expect_fail,
-            expect_fail.as_ref().map(|reason| because(reason)),
+            expect_fail.as_ref().map(|reason| unconditional(reason)),
         );
         for (capability, Required(wanted)) in requires.iter().flatten() {
             let requirements = &mut metadata.requirements;
@@ -149,8 +149,8 @@ impl Override {
     }
 }
 
-/// The condition that holds everywhere; none for an empty reason.
-fn because(reason: &str) -> Vec<Condition> {
+/// Returns a condition that holds on every target, or none for an empty reason.
+fn unconditional(reason: &str) -> Vec<Condition> {
     let condition = Condition {
         reason: reason.to_owned(),
         ..Condition::default()
@@ -189,7 +189,7 @@ impl TryFrom<i64> for Priority {
     }
 }
 
-/// A requirement.
+/// A requirement of an override.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Required(Requirement);
 
@@ -212,7 +212,7 @@ fn requirements<'de, D: serde::Deserializer<'de>>(
     let all = BTreeMap::<String, Required>::deserialize(from)?;
     for (capability, Required(wanted)) in &all {
         if let Some(why) = wrong_size(capability, &wanted.to_string()) {
-            let message = format!("`{capability}` cannot be `{wanted}`: {why}");
+            let message = format!("invalid requirement `{wanted}` for `{capability}`: {why}");
             return Err(serde::de::Error::custom(message));
         }
     }
@@ -233,7 +233,7 @@ impl schemars::JsonSchema for Required {
     }
 }
 
-/// How [`Reuse`] is written.
+/// The schema of [`Reuse`].
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_takes_the_place_of_what_was_declared() {
+    fn keys_replace_declared_values() {
         let text = "name = \"a\"\npriority = 0\ntags = []\ntimeout = \"90s\"\nskip = \"\"\n\
                     requires = { memory = \">= 2 GiB\" }\nreuse = \"snapshot\"\n";
         let change: Override = toml::from_str(text).expect("an override");
@@ -271,7 +271,7 @@ mod tests {
             "requirements": {"memory": "> 1 GiB", "cores": "2"},
         });
         let mut metadata: Metadata = serde_json::from_value(declared).expect("metadata");
-        change.change(&mut metadata);
+        change.apply(&mut metadata);
         assert_eq!(
             (metadata.priority, metadata.area.as_deref()),
             (Some(0), Some("net"))
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_overrides_are_refused() {
         for (text, expected) in [
             ("priority = 0", "missing field `name`"),
             (

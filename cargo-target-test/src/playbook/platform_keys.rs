@@ -1,7 +1,6 @@
-//! The keys that belong to a target's platform.
+//! Checks the keys of a target that belong to its platform, and shows the errors that the platform returns.
 //!
-//! Owns the refusal of unknown keys, and the places of the platform's errors. Must not know any platform's keys: they
-//! come from its schema.
+//! The keys come from the platform's schema.
 
 use std::ops::Range;
 
@@ -18,7 +17,8 @@ use super::{
     schema::{self, Common, OWN_KEYS},
 };
 
-/// Takes every unknown key out of a table, and reports it. `own`: the table is a target's, not `[platforms.X]`.
+/// Removes unknown keys from a table; each is a problem. `own` is true for a target's table and false for
+/// `[platforms.X]`.
 pub(super) fn refuse_unknown(
     table: &mut DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -30,12 +30,12 @@ pub(super) fn refuse_unknown(
     known.retain(|key| own || !OWN_KEYS.contains(&key.as_str()));
     known.extend(schema::properties(&schema));
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    // A platform whose schema takes any key checks them itself.
+    // A platform whose schema allows additional keys checks them itself.
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
-    let fine = |name: &str| known.contains(&name) || !(closed || OWN_KEYS.contains(&name));
+    let allowed = |name: &str| known.contains(&name) || !(closed || OWN_KEYS.contains(&name));
     let keys: Vec<_> = table
         .keys()
-        .filter(|key| !fine(key.get_ref()))
+        .filter(|key| !allowed(key.get_ref()))
         .cloned()
         .collect();
     for key in keys {
@@ -46,7 +46,8 @@ pub(super) fn refuse_unknown(
     }
 }
 
-/// Reads the platform's keys; `target` is the target's name with its place. `None` if there are problems.
+/// Returns the parameters as the platform reads them; `None` if problems were added. `target` is the target's name with
+/// its position.
 pub(super) fn read(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -66,8 +67,8 @@ pub(super) fn read(
     value.filter(|_| mistakes.is_empty())
 }
 
-/// Checks the keys of `[platforms.X]`, which no target may use yet. Missing keys are for targets to add, and errors of
-/// the whole table are for whole tables.
+/// Checks the keys of `[platforms.X]`, even if no target uses the platform. Errors about the table as a whole are
+/// ignored, since targets may add keys.
 pub(super) fn check_defaults(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -88,7 +89,7 @@ fn problem(error: &toml::de::Error, platform: &str, target: &str, at: Range<usiz
     let missing = missing.and_then(|rest| rest.split('`').next());
     match missing.filter(|_| error.span().is_none_or(|span| span == at)) {
         Some(key) => Problem::new(format!("target `{target}` has no `{key}`"), at)
-            .label(format!("platform `{platform}` needs `{key}`")),
+            .label(format!("platform `{platform}` requires `{key}`")),
         None => Problem::toml(error, at),
     }
 }

@@ -1,6 +1,6 @@
-//! Parsed values as their types, with every mistake in them: a type's reader stops at the first.
+//! Deserializes parsed values and collects every error in them.
 //!
-//! Owns finding the others: the key that is wrong is left out, and the rest is read again. Must not know the types.
+//! serde stops at the first error, so the invalid key is removed and the rest is deserialized again.
 
 use serde::Deserialize;
 use toml::{
@@ -10,7 +10,7 @@ use toml::{
 
 use super::diagnostic::{Problem, Problems, meant};
 
-/// Reads one value of the parsed document into its type. `None`: there are problems.
+/// Deserializes one value of the parsed document; `None` if problems were added.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(
     value: Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
@@ -23,7 +23,8 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(
     read.filter(|_| mistakes.is_empty())
 }
 
-/// What a reader makes of a value without the keys that are wrong, and what it says of those, each with its position.
+/// Calls `read` until it succeeds or an error cannot be traced to a key, without the invalid keys. Returns the result
+/// and the errors.
 pub(super) fn attempt<T>(
     mut value: Spanned<DeValue<'_>>,
     read: impl Fn(ValueDeserializer<'_>) -> Result<T, Error>,
@@ -46,7 +47,7 @@ pub(super) fn attempt<T>(
     }
 }
 
-/// Takes out the key that an error points at or into.
+/// Removes the top-level key that contains the error's position, and returns its name.
 fn take_out(value: &mut Spanned<DeValue<'_>>, error: &Error) -> Option<String> {
     let at = error.span()?.start;
     let DeValue::Table(table) = value.get_mut() else {
@@ -58,7 +59,8 @@ fn take_out(value: &mut Spanned<DeValue<'_>>, error: &Error) -> Option<String> {
     Some(key)
 }
 
-/// Whether a position lies in a value. What stands under a header of its own lies outside of its table's span.
+/// True if the value contains the position. Recursive, since a table with its own header lies outside the span of its
+/// parent.
 fn holds(value: &Spanned<DeValue<'_>>, at: usize) -> bool {
     value.span().contains(&at)
         || match value.get_ref() {
@@ -70,7 +72,7 @@ fn holds(value: &Spanned<DeValue<'_>>, at: usize) -> bool {
         }
 }
 
-/// Whether what is said of the whole table is no consequence of what was left out of it.
+/// True if an error about the whole table is not caused by a key that was removed from it.
 fn is_new(error: &Error, left_out: &[String]) -> bool {
     let missing = error.message().strip_prefix("missing field `");
     let missing = missing.and_then(|rest| rest.split('`').next());
@@ -78,7 +80,7 @@ fn is_new(error: &Error, left_out: &[String]) -> bool {
     left_out.is_empty() || missing.is_some_and(|key| !meant(key))
 }
 
-/// Returns a value that must be a table; the keys of any other value are lost.
+/// Returns the table in `value`. Any other value is a problem that hides a part of the playbook.
 pub(super) fn table<'s>(
     value: Spanned<DeValue<'s>>,
     what: &str,
@@ -88,8 +90,8 @@ pub(super) fn table<'s>(
     match value.into_inner() {
         DeValue::Table(table) => Some(table),
         other => {
-            problems.lose(Problem::new(
-                format!("{what} must be a table, not {}", a(&other)),
+            problems.add_unreadable(Problem::new(
+                format!("{what} must be a table, not {}", with_article(&other)),
                 span,
             ));
             None
@@ -98,7 +100,7 @@ pub(super) fn table<'s>(
 }
 
 /// Returns the name of a value's type with its article: `an array`.
-pub(super) fn a(value: &DeValue<'_>) -> String {
+pub(super) fn with_article(value: &DeValue<'_>) -> String {
     let name = value.type_str();
     let article = if name.starts_with(['a', 'i']) {
         "an"

@@ -1,6 +1,4 @@
-//! Recipes: the steps that prepare an instance before its first test.
-//!
-//! Owns what a step can be and how it is written. Must not run any.
+//! Recipes: the steps that prepare an instance before its first test. Must not run them.
 
 use std::{
     fmt,
@@ -12,60 +10,60 @@ use serde::{Deserialize, Serialize};
 
 use super::{limit::Limit, wait::Wait};
 
-/// How long a step's command may take where nothing is said.
+/// The default timeout of a command or script.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// A recipe.
+/// Steps that prepare an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Recipe {
-    /// Its name in the playbook.
+    /// The name in the playbook.
     #[schemars(skip)]
     pub name: String,
-    /// The folder that relative paths in its steps start from: that of its file.
+    /// The base of relative paths in the steps: the folder of the recipe's file.
     #[serde(skip)]
     #[schemars(skip)]
     pub directory: PathBuf,
-    /// What is done, in this order.
+    /// The steps, run in this order.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
 }
 
-/// One step of a recipe; paths on this host are as written, relative to the playbook.
+/// One step of a recipe. Paths on this host are as written, relative to the playbook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "StepTable", into = "StepTable")]
 pub enum Step {
-    /// A command; it has to end with exit code 0.
+    /// Runs a command, which must exit with code 0.
     Run {
-        /// For the instance's shell.
+        /// The command line for the instance's shell.
         command: String,
-        /// Whether as root.
+        /// True to run as root.
         as_root: bool,
-        /// How long it may take.
+        /// The maximum run time.
         timeout: Duration,
     },
-    /// A file, or what is in a folder, put to the instance.
+    /// Copies a file, or the content of a folder, to the instance.
     Put {
-        /// On this host.
+        /// The path on this host.
         from: PathBuf,
         /// The absolute path on the instance.
         to: String,
-        /// A file's permission bits, where they are not those it has here.
+        /// The permission bits of the file; `None` keeps those of the file on this host.
         mode: Option<u32>,
     },
-    /// A file of this host that is run on the instance, and removed from there.
+    /// Copies a file of this host to the instance, runs it and removes the copy.
     Script {
-        /// On this host.
+        /// The path on this host.
         file: PathBuf,
-        /// Its arguments.
+        /// The arguments of the script.
         args: Vec<String>,
-        /// Whether as root.
+        /// True to run as root.
         as_root: bool,
-        /// How long it may take.
+        /// The maximum run time.
         timeout: Duration,
     },
-    /// A reboot, until it answers again.
+    /// Reboots the instance and waits until it is reachable again.
     Reboot,
-    /// A wait.
+    /// Waits for a condition.
     Wait(Wait),
 }
 
@@ -75,73 +73,73 @@ impl schemars::JsonSchema for Step {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Written::json_schema(generator)
+        StepTable::json_schema(generator)
     }
 }
 
-/// A step as written: one of `run`, `sudo`, `put`, `script`, `reboot`, `wait`.
+/// A step in the playbook: exactly one of `run`, `sudo`, `put`, `script`, `reboot` and `wait`.
 #[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Written {
-    /// A command for the instance's shell.
+struct StepTable {
+    /// Runs a command in the instance's shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
-    /// A command as root: by `sudo` without a password, unless the login is root's.
+    /// Runs a command as root, through `sudo` without a password unless the login user is root.
     #[serde(skip_serializing_if = "Option::is_none")]
     sudo: Option<String>,
-    /// A file or folder beside the playbook, put to the path `to`.
+    /// Copies a file, or the content of a folder, to the path `to`. Relative to the playbook's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     put: Option<PathBuf>,
-    /// The absolute path on the instance: a file's own, the folder for what is in a folder.
+    /// The absolute destination path of `put`: the file, or the folder that receives a folder's content.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
-    /// The file's permission bits, octal: `0640`.
+    /// The permission bits of the copied file, in octal: `0640`.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
-    /// A script beside the playbook, which is run on the instance.
+    /// Copies a script to the instance and runs it. Relative to the playbook's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<PathBuf>,
-    /// The script's arguments.
+    /// The arguments of the script.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     args: Vec<String>,
-    /// Whether the script runs as root.
+    /// Runs the script as root.
     #[serde(skip_serializing_if = "Option::is_none")]
     as_root: Option<bool>,
-    /// Reboots the instance.
+    /// Reboots the instance and waits until it is reachable again.
     #[serde(skip_serializing_if = "Option::is_none")]
     reboot: Option<bool>,
-    /// Waits for something.
+    /// Waits for a condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     wait: Option<Wait>,
-    /// How long a command or script may take; 10 minutes where it is absent.
+    /// The maximum run time of a command or script. Default: 10 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<Limit>,
 }
 
-impl TryFrom<Written> for Step {
+impl TryFrom<StepTable> for Step {
     type Error = String;
 
-    fn try_from(mut written: Written) -> Result<Self, String> {
-        let timeout = written.timeout.take().map(|limit| limit.0);
+    fn try_from(mut table: StepTable) -> Result<Self, String> {
+        let timeout = table.timeout.take().map(|limit| limit.0);
         let or_default = timeout.unwrap_or(TIMEOUT);
-        let verb = match written.verbs().as_slice() {
+        let verb = match table.verbs().as_slice() {
             [verb] => *verb,
             [] => return Err(NO_VERB.to_owned()),
             [one, two, ..] => {
                 return Err(format!(
-                    "a step does one thing, not both `{one}` and `{two}`"
+                    "`{one}` cannot be combined with `{two}`: a step has one action"
                 ));
             }
         };
-        written.only(verb, timeout.is_some())?;
-        Ok(match written {
-            Written {
+        table.check_keys(verb, timeout.is_some())?;
+        Ok(match table {
+            StepTable {
                 run: Some(line), ..
             } => command(line, false, or_default),
-            Written {
+            StepTable {
                 sudo: Some(line), ..
             } => command(line, true, or_default),
-            Written {
+            StepTable {
                 script: Some(file),
                 args,
                 as_root,
@@ -152,19 +150,19 @@ impl TryFrom<Written> for Step {
                 as_root: as_root.unwrap_or(false),
                 timeout: or_default,
             },
-            Written {
+            StepTable {
                 put: Some(from),
                 to,
                 mode,
                 ..
             } => put(from, to, mode)?,
-            Written {
+            StepTable {
                 wait: Some(wait), ..
             } => Self::Wait(wait),
-            Written {
+            StepTable {
                 reboot: Some(true), ..
             } => Self::Reboot,
-            _ => return Err("`reboot` is `true`, or the step is left out".to_owned()),
+            _ => return Err("`reboot` must be `true`".to_owned()),
         })
     }
 }
@@ -177,11 +175,10 @@ fn command(command: String, as_root: bool, timeout: Duration) -> Step {
     }
 }
 
-const NO_VERB: &str =
-    "a step says what to do by one of `run`, `sudo`, `put`, `script`, `reboot`, `wait`";
+const NO_VERB: &str = "a step must have one of `run`, `sudo`, `put`, `script`, `reboot`, `wait`";
 
 fn put(from: PathBuf, to: Option<String>, mode: Option<String>) -> Result<Step, String> {
-    let to = to.ok_or("`put` needs `to`, the path on the instance")?;
+    let to = to.ok_or("`put` requires `to`, the path on the instance")?;
     if !to.starts_with('/') {
         return Err(format!("`to` must be an absolute path, not `{to}`"));
     }
@@ -195,7 +192,7 @@ fn put(from: PathBuf, to: Option<String>, mode: Option<String>) -> Result<Step, 
     Ok(Step::Put { from, to, mode })
 }
 
-impl Written {
+impl StepTable {
     fn verbs(&self) -> Vec<&'static str> {
         let all = [
             ("run", self.run.is_some()),
@@ -206,13 +203,13 @@ impl Written {
             ("wait", self.wait.is_some()),
         ];
         all.into_iter()
-            .filter(|(_, there)| *there)
+            .filter(|(_, is_set)| *is_set)
             .map(|(verb, _)| verb)
             .collect()
     }
 
-    /// Refuses keys that mean nothing beside this verb.
-    fn only(&self, verb: &str, timeout: bool) -> Result<(), String> {
+    /// Rejects keys that do not apply to this verb.
+    fn check_keys(&self, verb: &str, timeout: bool) -> Result<(), String> {
         let keys = [
             ("to", self.to.is_some(), &["put"][..]),
             ("mode", self.mode.is_some(), &["put"]),
@@ -220,19 +217,19 @@ impl Written {
             ("as-root", self.as_root.is_some(), &["script"]),
             ("timeout", timeout, &["run", "sudo", "script"]),
         ];
-        let stray = keys
+        let misplaced = keys
             .iter()
-            .find(|(_, there, verbs)| *there && !verbs.contains(&verb));
-        match stray {
-            Some((key, ..)) => Err(format!("`{key}` means nothing beside `{verb}`")),
+            .find(|(_, is_set, verbs)| *is_set && !verbs.contains(&verb));
+        match misplaced {
+            Some((key, ..)) => Err(format!("`{key}` cannot be combined with `{verb}`")),
             None => Ok(()),
         }
     }
 }
 
-impl From<Step> for Written {
+impl From<Step> for StepTable {
     fn from(step: Step) -> Self {
-        let mut written = Self::default();
+        let mut table = Self::default();
         match step {
             Step::Run {
                 command,
@@ -240,14 +237,14 @@ impl From<Step> for Written {
                 timeout,
             } => {
                 match as_root {
-                    true => written.sudo = Some(command),
-                    false => written.run = Some(command),
+                    true => table.sudo = Some(command),
+                    false => table.run = Some(command),
                 }
-                written.timeout = Some(Limit(timeout));
+                table.timeout = Some(Limit(timeout));
             }
             Step::Put { from, to, mode } => {
-                (written.put, written.to) = (Some(from), Some(to));
-                written.mode = mode.map(|mode| format!("{mode:04o}"));
+                (table.put, table.to) = (Some(from), Some(to));
+                table.mode = mode.map(|mode| format!("{mode:04o}"));
             }
             Step::Script {
                 file,
@@ -255,19 +252,19 @@ impl From<Step> for Written {
                 as_root,
                 timeout,
             } => {
-                (written.script, written.args) = (Some(file), args);
-                written.as_root = as_root.then_some(true);
-                written.timeout = Some(Limit(timeout));
+                (table.script, table.args) = (Some(file), args);
+                table.as_root = as_root.then_some(true);
+                table.timeout = Some(Limit(timeout));
             }
-            Step::Reboot => written.reboot = Some(true),
-            Step::Wait(wait) => written.wait = Some(wait),
+            Step::Reboot => table.reboot = Some(true),
+            Step::Wait(wait) => table.wait = Some(wait),
         }
-        written
+        table
     }
 }
 
 impl Step {
-    /// The file or folder of this host that it needs, as written.
+    /// The file or folder of this host that the step copies, as written.
     pub fn source(&self) -> Option<&Path> {
         match self {
             Self::Put { from: path, .. } | Self::Script { file: path, .. } => Some(path),
@@ -322,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_step_is() {
+    fn invalid_steps_are_refused() {
         for (text, expected) in [
-            ("", "a step says what to do by one of"),
+            ("", "a step must have one of"),
             (
                 "run = \"a\"\nreboot = true",
-                "a step does one thing, not both `run` and `reboot`",
+                "`run` cannot be combined with `reboot`: a step has one action",
             ),
-            ("put = \"a\"", "`put` needs `to`"),
+            ("put = \"a\"", "`put` requires `to`"),
             (
                 "put = \"a\"\nto = \"b\"",
                 "`to` must be an absolute path, not `b`",
@@ -340,12 +337,12 @@ mod tests {
             ),
             (
                 "run = \"a\"\nto = \"/b\"",
-                "`to` means nothing beside `run`",
+                "`to` cannot be combined with `run`",
             ),
-            ("reboot = false", "`reboot` is `true`"),
+            ("reboot = false", "`reboot` must be `true`"),
             (
                 "reboot = true\ntimeout = \"1s\"",
-                "`timeout` means nothing beside `reboot`",
+                "`timeout` cannot be combined with `reboot`",
             ),
             ("rum = \"a\"", "unknown field `rum`"),
         ] {

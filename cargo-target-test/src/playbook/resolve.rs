@@ -1,7 +1,6 @@
-//! The second pass: each target as it is meant.
+//! The second pass: merges the layers of each target and checks the result.
 //!
-//! Owns the order of the layers and what is right for the keys that every target has. Must not read
-//! files; a platform's keys are the platform's.
+//! Must not read files. A platform checks its own keys.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -19,14 +18,14 @@ use super::{
     overlay::Layers,
     platform_keys,
     schema::{Common, MOST_INSTANCES, MOST_SPARES},
-    set::Override,
-    written::{Entry, Written},
+    set::SetLayer,
+    written::{RawTable, Written},
 };
 
-/// Resolves and checks all targets. When there are problems, targets are missing from the result.
+/// Resolves and checks all targets. Targets with problems may be missing from the result.
 pub(super) fn resolve(
     written: Written<'_>,
-    mut overrides: Vec<Override<'_>>,
+    mut overrides: Vec<SetLayer<'_>>,
     platforms: &[&dyn PlatformSyntax],
     problems: &mut Problems<'_>,
 ) -> Vec<Target> {
@@ -49,16 +48,16 @@ pub(super) fn resolve(
     targets
 }
 
-/// By name.
+/// Recipes by name.
 type Recipes = BTreeMap<String, Arc<Recipe>>;
 
-/// What `[platforms.X]` say, checked, by platform.
+/// Checks the `[platforms.X]` tables and returns them by platform.
 fn sections<'s>(
-    written: BTreeMap<String, Entry<'s>>,
+    written: BTreeMap<String, RawTable<'s>>,
     platforms: &[&dyn PlatformSyntax],
     recipes: &Recipes,
     problems: &mut Problems<'_>,
-) -> BTreeMap<&'static str, Entry<'s>> {
+) -> BTreeMap<&'static str, RawTable<'s>> {
     let mut sections = BTreeMap::new();
     for (name, mut section) in written {
         let header = section.header.clone();
@@ -75,25 +74,25 @@ fn sections<'s>(
     sections
 }
 
-/// A target with its layers merged and its own keys taken out.
+/// A target with its layers merged and the common keys separated.
 struct Draft<'s, 'p> {
     header: Range<usize>,
     directory: PathBuf,
     name: Option<Spanned<String>>,
     common: Common,
     platform: Option<&'p dyn PlatformSyntax>,
-    /// What is left: the platform's keys.
+    /// The remaining keys: those of the platform.
     layers: Layers<'s>,
 }
 
 fn layer<'s, 'p>(
-    entry: Entry<'s>,
-    on_top: Vec<Override<'s>>,
-    sections: &BTreeMap<&'static str, Entry<'s>>,
+    entry: RawTable<'s>,
+    on_top: Vec<SetLayer<'s>>,
+    sections: &BTreeMap<&'static str, RawTable<'s>>,
     platforms: &'p [&'p dyn PlatformSyntax],
     problems: &mut Problems<'_>,
 ) -> Draft<'s, 'p> {
-    let Entry {
+    let RawTable {
         header,
         table,
         directory,
@@ -104,7 +103,7 @@ fn layer<'s, 'p>(
     for (key, value) in [("name", &name), ("platform", &platform)] {
         if value.is_none() {
             let problem = Problem::new(format!("a target has no `{key}`"), header.clone());
-            let meant = tables().find_map(|table| misspelt(table, key));
+            let meant = tables().find_map(|table| similar_key(table, key));
             problems.add(match meant {
                 Some((span, hint)) => problem.second(span, hint),
                 None => problem,
@@ -137,15 +136,15 @@ fn layer<'s, 'p>(
     }
 }
 
-/// The key that may have been meant to be this one: its place, and the question.
-fn misspelt(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
+/// Finds a key similar to `key`: its position, and the hint "did you mean ...?".
+fn similar_key(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)> {
     table.keys().find_map(|written| {
         let question = did_you_mean(written.get_ref(), &[key])?;
         Some((written.span(), question))
     })
 }
 
-/// `None`: there are problems.
+/// Builds the target; `None` if problems were added.
 fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) -> Option<Target> {
     let Draft {
         header,
@@ -193,7 +192,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
     })
 }
 
-/// What a target offers, and what of it the platform sees to: all that is not declared.
+/// Returns the capabilities of a target and the names of those that are not declared, which the platform guarantees.
 fn offered(
     platform: &dyn PlatformSyntax,
     parameters: &serde_json::Value,
@@ -206,7 +205,7 @@ fn offered(
     (offered, assured)
 }
 
-/// The common keys' values, checked.
+/// The checked values of the common keys.
 struct Checked {
     count: Option<u32>,
     features: Vec<String>,
@@ -241,7 +240,8 @@ fn check(
     }
 }
 
-/// The platform of this name, or, with a problem, the one that was meant: the rest may have mistakes too.
+/// Finds a platform by name. An unknown name is a problem; the most similar platform is returned so that the rest of
+/// the table is checked too.
 fn find<'p>(
     platforms: &'p [&'p dyn PlatformSyntax],
     name: &str,
@@ -267,7 +267,8 @@ fn check_name(
     let Some(name) = &draft.name else { return };
     let (text, span) = (name.get_ref(), name.span());
     if let Some(why) = wrong_name(text) {
-        problems.add(Problem::new(format!("bad target name `{text}`"), span.clone()).label(why));
+        problems
+            .add(Problem::new(format!("invalid target name `{text}`"), span.clone()).label(why));
     }
     match names.entry(text.clone()) {
         btree_map::Entry::Vacant(entry) => drop(entry.insert(span)),
@@ -284,8 +285,8 @@ fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32>
         .ok()
         .filter(|count| (1..=MOST_INSTANCES).contains(count));
     if value.is_none() {
-        let message = format!("bad count `{}`", count.get_ref());
-        let label = format!("must be a whole number, 1 to {MOST_INSTANCES}");
+        let message = format!("invalid count `{}`", count.get_ref());
+        let label = format!("must be an integer from 1 to {MOST_INSTANCES}");
         problems.add(Problem::new(message, count.span()).label(label));
     }
     value
@@ -294,7 +295,7 @@ fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32>
 fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {
     let value = *cost.get_ref();
     if !value.is_finite() || value < 0.0 {
-        let message = format!("bad cost `{value}`");
+        let message = format!("invalid cost `{value}`");
         problems.add(Problem::new(message, cost.span()).label("must be a number, 0 or more"));
     }
     value
@@ -304,7 +305,7 @@ fn check_features(features: Vec<Spanned<String>>, problems: &mut Problems<'_>) -
     for feature in &features {
         let text = feature.get_ref();
         if text.is_empty() || text.contains(char::is_whitespace) {
-            let problem = Problem::new(format!("bad feature `{text}`"), feature.span());
+            let problem = Problem::new(format!("invalid feature `{text}`"), feature.span());
             problems.add(problem.label("must be one word"));
         }
     }
@@ -333,7 +334,7 @@ fn check_capabilities(
             None => Some("must be text or a number, 0 or more".to_owned()),
         };
         if let Some(why) = wrong {
-            let message = format!("bad capability `{}`", key.get_ref());
+            let message = format!("invalid capability `{}`", key.get_ref());
             problems.add(Problem::new(message, value.span()).label(why));
         }
         checked.extend(text.map(|text| (key.into_inner(), text)));

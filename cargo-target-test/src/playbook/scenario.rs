@@ -1,6 +1,4 @@
-//! Scenarios and modes: what is run together under one name, and options under one name.
-//!
-//! Owns how they are written, and which targets scenarios make of a playbook's. Must not run anything.
+//! Scenarios and modes: their syntax, and the targets that scenarios derive from those of the playbook.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,46 +11,46 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// A scenario of `[[scenarios]]`.
+/// A scenario of `[[scenarios]]`: a combination of targets, a recipe and tests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
-    /// For `--scenario`: letters, digits, `.`, `_` and `-`.
+    /// The name for `--scenario`: letters, digits, `.`, `_` and `-`.
     pub name: String,
-    /// Names of targets, in which `*` stands for any text; all where it is absent.
+    /// Names of targets, in which `*` matches any text. Default: all targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Texts>,
-    /// The recipe that takes the place of the targets' own.
+    /// The recipe that replaces the recipes of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
-    /// nextest's filterset: which cases it has.
+    /// A nextest filterset that selects the cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filterset: Option<String>,
-    /// The mode it is run in.
+    /// The mode to run in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
 }
 
-/// A mode of `[modes.NAME]`: options that could be typed.
+/// A mode of `[modes.NAME]`: a named set of command-line options.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Mode {
-    /// The words: `["--keep-targets", "--retries", "2"]`.
+    /// Command-line arguments: `["--keep-targets", "--retries", "2"]`.
     pub options: Vec<String>,
 }
 
 impl Scenario {
-    /// Whether it has this target.
+    /// True if the scenario includes the target.
     pub(super) fn has(&self, target: &str) -> bool {
         let patterns = self.targets.as_ref();
         patterns.is_none_or(|all| all.0.iter().any(|one| matches(one, target)))
     }
 }
 
-/// The scenarios of these names.
+/// Returns the scenarios with these names, without duplicates.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a name that is none, with the nearest.
+/// [`ErrorKind::Usage`] for an unknown name, with the most similar one as hint.
 pub fn chosen<'a>(all: &'a [Scenario], names: &[String]) -> Result<Vec<&'a Scenario>> {
     let one = |name: &String| {
         let known: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
@@ -69,26 +67,26 @@ pub fn chosen<'a>(all: &'a [Scenario], names: &[String]) -> Result<Vec<&'a Scena
     Ok(chosen)
 }
 
-/// The error for a name on the command line that is none of the playbook's.
+/// The error for a name on the command line that the playbook does not define.
 pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     let message = format!("the playbook has no {what} `{name}`");
     let hint = match known {
-        [] => format!("it names no {what} at all"),
+        [] => format!("the playbook does not define any {what}"),
         known => nearest(name, known),
     };
     Error::new(ErrorKind::Usage, message).with_hint(hint)
 }
 
-/// What may have been meant, for a hint.
+/// Returns a hint with the most similar name, or with all known names.
 pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
-    did_you_mean(name, known).unwrap_or_else(|| format!("there are {}", list(known)))
+    did_you_mean(name, known).unwrap_or_else(|| format!("known: {}", list(known)))
 }
 
-/// The targets that scenarios make of these: each with the scenario's recipe, and named after the scenario too
-/// where several have it.
+/// Returns a copy of each target for each scenario that includes it, with the scenario's recipe. The copies are named
+/// `scenario.target` if several scenarios include the target.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where that is the name of another one.
+/// [`ErrorKind::Usage`] if two of the resulting targets have the same name.
 pub fn staged(
     targets: &[Target],
     recipes: &BTreeMap<String, Recipe>,
@@ -114,7 +112,7 @@ pub fn staged(
                 let message = format!(
                     "instances of `{this}` and of `{other}` would both be named `{name}-0`"
                 );
-                let hint = "rename a scenario or a target, or run the scenarios apart";
+                let hint = "rename a scenario or a target, or run the scenarios separately";
                 return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
             }
             staged.push(target);
@@ -123,7 +121,7 @@ pub fn staged(
     Ok(staged)
 }
 
-/// Whether a name matches a pattern, in which `*` stands for any number of characters.
+/// True if a name matches a pattern, in which `*` matches any number of characters.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;

@@ -1,7 +1,7 @@
-//! The playbook as written: its tables, and the keys that every target has.
+//! The names and types of tables and of the keys that every target has. Doc comments become descriptions in the JSON
+//! Schema.
 //!
-//! Owns their names, types and documentation (which the JSON Schema shows). Must not know what the
-//! values mean together.
+//! Must not check combinations of values.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -19,7 +19,7 @@ use super::{
     wait::{self, Wait},
 };
 
-/// The tables and keys at the top of a playbook.
+/// The top-level keys of a playbook.
 pub(super) const TABLES: [&str; 11] = [
     "include",
     "select",
@@ -34,94 +34,93 @@ pub(super) const TABLES: [&str; 11] = [
     "scenarios",
 ];
 
-/// Tables of later versions: refused by name, since ignoring them would run something else than
-/// what was written.
+/// Reserved tables of later versions.
 pub(super) const LATER_TABLES: [&str; 1] = ["environments"];
 
-/// Keys that only a target itself can have; the others may stand in `[platforms.X]` too.
+/// Keys that are allowed in a target but not in `[platforms.X]`.
 pub(super) const OWN_KEYS: [&str; 2] = ["name", "platform"];
 
-/// The most instances of a target that make sense: each is thought of by every run.
+/// The maximum of `count`.
 pub(super) const MOST_INSTANCES: u32 = 10_000;
-/// The most retries of a deploy that make sense.
+/// The maximum of `retries`.
 pub(super) const MOST_RETRIES: u32 = 10;
 
-/// The most spare instances that make sense.
+/// The maximum of `max-spares`.
 pub(super) const MOST_SPARES: u16 = 100;
 
-/// What a target's name looks like, and what it must not end in (instances are `NAME-0`, `NAME-1`).
+/// The pattern of a target's name. The schema cannot express that a name must not end in `-<digits>`.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 
-/// The longest name of a target: file names are made of it.
+/// The maximum length of a target's name, which is used in file names.
 pub(super) const NAME_LENGTH: usize = 64;
 
-/// Which tests are multiplied by the targets.
+/// The tests that are multiplied by the targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Select {
-    /// Tests with `#[target_test]` where there are any, else all.
+    /// Tests with `#[target_test]`; all tests if none has the attribute.
     #[default]
     Auto,
     /// All tests.
     All,
 }
 
-/// The keys that every target has, whatever its platform.
+/// The keys of a target on any platform.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Common {
-    /// The target's name: letters, digits, `.`, `_` and `-`, not ending in `-<digits>`.
+    /// The name: letters, digits, `.`, `_` and `-`, not ending in `-<digits>`.
     #[schemars(with = "String", regex(pattern = NAME_PATTERN), length(max = NAME_LENGTH))]
     pub(super) name: Option<Spanned<String>>,
-    /// The way instances of the target are made.
+    /// The platform that creates the target's instances.
     #[schemars(with = "String")]
     pub(super) platform: Option<Spanned<String>>,
-    /// The most instances there may be at once; the platform decides where it is absent.
+    /// The maximum number of instances at a time. The default depends on the platform.
     #[schemars(with = "u32", range(min = 1, max = MOST_INSTANCES))]
     pub(super) count: Option<Spanned<i64>>,
     /// Named capabilities with no quantity: `gpu`, `nested-virt`.
     #[schemars(with = "Vec<String>")]
     pub(super) features: Option<Vec<Spanned<String>>>,
-    /// For "cheapest that fits"; 1 where it is absent.
+    /// The relative cost, for tests that run on the cheapest target that fits. Default: 1.
     #[schemars(with = "f64", range(min = 0))]
     pub(super) cost: Option<Spanned<f64>>,
-    /// How many instances beyond `count` stand ready for those that tests with `reuse = false` spend; 0 where it is
-    /// absent.
+    /// The number of spare instances beyond `count` that are kept ready to replace those used by tests with
+    /// `reuse = false`. Default: 0.
     #[schemars(range(max = MOST_SPARES))]
     pub(super) max_spares: Option<u16>,
-    /// What the target has to offer to requirements of tests: `memory = "8 GiB"`, `cores = 4`.
+    /// Capabilities that requirements of tests are checked against: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
     /// The recipe that prepares a fresh instance before its first test.
     #[schemars(with = "String")]
     pub(super) recipe: Option<Spanned<String>>,
-    /// What a fresh instance is waited for once it answers.
+    /// Conditions to wait for after a fresh instance is reachable.
     #[serde(deserialize_with = "wait::one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub(super) wait: Option<Vec<Wait>>,
-    /// How long a fresh instance may take to answer; 5 minutes where it is absent.
+    /// The maximum time until a fresh instance is reachable. Default: 5 minutes.
     pub(super) ready_timeout: Option<Limit>,
-    /// How often a failed deploy is tried again, up to 10; once where it is absent.
+    /// The number of retries of a failed deploy, at most 10. Default: 1.
     #[schemars(with = "u32", range(max = MOST_RETRIES))]
     pub(super) retries: Option<Spanned<i64>>,
-    /// What happens to a dirty instance where the platform makes no machines; where it is absent, only what a test
-    /// left running is killed.
+    /// The cleaning of a dirty instance, on platforms that use existing machines. By default only the processes that a
+    /// test left running are killed.
     #[schemars(with = "OnDirtyWritten")]
     pub(super) on_dirty: Option<Spanned<OnDirtyWritten>>,
-    /// The recipe that cleans, for `on-dirty = "clean"`.
+    /// The recipe to run for `on-dirty = "clean"`.
     #[schemars(with = "String")]
     pub(super) clean: Option<Spanned<String>>,
 }
 
-/// What happens to a dirty instance, as written.
+/// The value of `on-dirty`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum OnDirtyWritten {
-    /// It is rebooted.
+    /// Reboots the instance.
     Reboot,
-    /// The recipe `clean` is run.
+    /// Runs the recipe named by `clean`.
     Clean,
-    /// It serves nobody until somebody has looked at it.
+    /// Keeps the instance out of use until a person has examined it.
     Hold,
 }
 
@@ -129,9 +128,9 @@ pub(super) enum OnDirtyWritten {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PoolSettings {
-    /// Where the pool is: only `"file"`, a folder of this machine.
+    /// The store of the pool: `"file"`, a folder on this machine.
     pub store: Store,
-    /// How many deploys run at once on this machine, those of other runs included.
+    /// The maximum number of deploys at a time on this machine, including those of other runs.
     pub max_parallel_deploys: NonZeroUsize,
 }
 
@@ -144,15 +143,15 @@ impl Default for PoolSettings {
     }
 }
 
-/// Where a pool is.
+/// The store of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Store {
-    /// In a folder of this machine.
+    /// A folder on this machine.
     File,
 }
 
-/// One wait or several, as written.
+/// The schema of one wait or several.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(
@@ -164,7 +163,7 @@ pub(super) enum OneOrMore {
     More(Vec<Wait>),
 }
 
-/// A capability as written.
+/// The schema of a capability's value.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(
@@ -177,8 +176,8 @@ pub(super) enum Capability {
 }
 
 impl Common {
-    /// Takes the common keys out of a target's table. A value of the wrong type is a problem, and
-    /// absent from the result.
+    /// Removes the common keys from a target's table and returns their values. A value of the wrong type is a problem
+    /// and is absent from the result.
     pub(super) fn take(table: &mut DeTable<'_>, problems: &mut Problems<'_>) -> Self {
         let mut own = DeTable::new();
         for name in properties(&schemars::schema_for!(Self)) {
@@ -195,7 +194,7 @@ impl Common {
     }
 }
 
-/// The keys that an object's schema knows.
+/// The property names of an object schema.
 pub(super) fn properties(schema: &schemars::Schema) -> Vec<String> {
     let properties = schema
         .get("properties")

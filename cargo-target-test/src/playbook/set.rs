@@ -1,6 +1,6 @@
-//! `--set targets.NAME.key=value`.
+//! The syntax of `--set targets.NAME.key=value`. Each becomes the topmost layer of a target.
 //!
-//! Owns its syntax. Must not know the keys: the value becomes one more layer of the target.
+//! Must not know the keys.
 
 use std::ops::Range;
 
@@ -16,35 +16,35 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most parts of a key: what is nested is walked by recursion. (The TOML parser has its own limit.)
+/// The maximum number of parts of a key; nested tables are walked recursively. (The TOML parser has its own limit.)
 const DEEPEST: usize = 32;
 
-/// A layer of one key for one target.
-pub(super) struct Override<'s> {
+/// A layer with one key for one target.
+pub(super) struct SetLayer<'s> {
     /// Index into [`Written::targets`].
     pub(super) target: usize,
     pub(super) table: DeTable<'s>,
 }
 
-/// Reads all `--set`, in order.
+/// Parses the `--set` options, in order.
 ///
 /// # Errors
-/// Of kind usage, naming the `--set`.
+/// [`ErrorKind::Usage`], naming the option.
 pub(super) fn parse<'s>(
     sources: &'s Sources,
     sets: &[Range<usize>],
     written: &Written<'_>,
-) -> Result<Vec<Override<'s>>> {
+) -> Result<Vec<SetLayer<'s>>> {
     let one = |range: &Range<usize>| {
         let text = sources.slice(range.clone());
-        let wrong = |why: String| Error::new(ErrorKind::Usage, format!("`--set {text}` {why}"));
+        let error = |why: String| Error::new(ErrorKind::Usage, format!("`--set {text}` {why}"));
         parse_one(text, range.start, written)
-            .map_err(|why| wrong(why).with_hint("the form is `--set targets.NAME.key=value`"))
+            .map_err(|why| error(why).with_hint("the form is `--set targets.NAME.key=value`"))
     };
     sets.iter().map(one).collect()
 }
 
-fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<Override<'s>, String> {
+fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<SetLayer<'s>, String> {
     let (path, value) = text.split_once('=').ok_or("has no `=`")?;
     let rest = path
         .strip_prefix("targets.")
@@ -65,19 +65,19 @@ fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<Over
         end = span.start.saturating_sub(1);
         let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if key.is_empty() || !key.bytes().all(bare) {
-            return Err(format!("has no valid key: `{keys}`"));
+            return Err(format!("has an invalid key: `{keys}`"));
         }
         let mut table = DeTable::new();
         table.insert(Spanned::new(span.clone(), key.into()), value);
         value = Spanned::new(span, DeValue::Table(table));
     }
     match value.into_inner() {
-        DeValue::Table(table) => Ok(Override { target, table }),
+        DeValue::Table(table) => Ok(SetLayer { target, table }),
         _ => Err("has no key".to_owned()),
     }
 }
 
-/// The target that `NAME.key` means and the key. Names may contain dots: the longest one that fits.
+/// Splits `NAME.key` into a target's index and the key. Names may contain dots; the longest matching name wins.
 fn target<'t>(path: &'t str, written: &Written<'_>) -> Result<(usize, &'t str), String> {
     let names = written.targets.iter().enumerate();
     let names = names.filter_map(|(index, target)| Some((index, target.name()?)));
@@ -93,7 +93,7 @@ fn target<'t>(path: &'t str, written: &Written<'_>) -> Result<(usize, &'t str), 
     }
     let known: Vec<&str> = names.map(|(_, name)| name).collect();
     if known.contains(&path) {
-        return Err("names no key of the target".to_owned());
+        return Err("does not name a key of the target".to_owned());
     }
     let name = path.split('.').next().unwrap_or(path);
     let nearest = did_you_mean(name, &known)
@@ -105,8 +105,8 @@ fn target<'t>(path: &'t str, written: &Written<'_>) -> Result<(usize, &'t str), 
     ))
 }
 
-/// TOML where it is TOML, else a string as it stands; what starts like an array, a table or a
-/// quoted string was meant as TOML.
+/// Parses the value as TOML, or takes it as a string if it is not TOML. Text that starts like an array, a table or a
+/// quoted string must be TOML.
 fn read(text: &str) -> Result<Spanned<DeValue<'_>>, String> {
     let trimmed = text.trim();
     match DeValue::parse(trimmed) {
@@ -119,7 +119,7 @@ fn read(text: &str) -> Result<Spanned<DeValue<'_>>, String> {
     }
 }
 
-/// Moves a value's position, and of all within it.
+/// Shifts the positions of a value and of all nested values.
 fn shift<'s>(value: Spanned<DeValue<'s>>, by: usize) -> Spanned<DeValue<'s>> {
     let moved = |span: Range<usize>| span.start + by..span.end + by;
     let span = moved(value.span());

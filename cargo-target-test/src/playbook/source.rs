@@ -1,28 +1,27 @@
-//! The texts that a playbook is made of: the file and every `--set`.
+//! The texts of a playbook (its files and each `--set`), with positions that are unique over all of them.
 //!
-//! Owns reading the file, and positions that are unique over all texts: they lie one after the other
-//! in one string. Must not know TOML.
+//! Must not know TOML.
 
 use std::{ops::Range, path::Path};
 
 use super::diagnostic::{Problem, Problems};
 use crate::error::{Error, ErrorKind, Result};
 
-/// All texts, in one string, with their names.
+/// All texts, concatenated, with their names. A position is an offset into the concatenation.
 pub(super) struct Sources {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<Source>,
 }
 
-struct Part {
+struct Source {
     name: String,
     range: Range<usize>,
-    /// The text after as many spaces as there is text before it: what is parsed in it has positions in all texts.
+    /// The text of a file, preceded by spaces so that offsets into it are positions in [`Sources`].
     padded: String,
 }
 
 impl Sources {
-    /// The first text: the file, shown as `name`.
+    /// Starts with one file, shown as `name`.
     pub(super) fn new(name: String, text: &str) -> Self {
         let mut sources = Self {
             text: String::new(),
@@ -32,13 +31,13 @@ impl Sources {
         sources
     }
 
-    /// One more text; returns where it lies.
+    /// Adds a text; returns its range.
     pub(super) fn add(&mut self, name: impl Into<String>, text: &str) -> Range<usize> {
         let start = self.text.len();
         self.text.push_str(text);
         let range = start..self.text.len();
         self.text.push('\n');
-        self.parts.push(Part {
+        self.parts.push(Source {
             name: name.into(),
             range: range.clone(),
             padded: String::new(),
@@ -46,7 +45,7 @@ impl Sources {
         range
     }
 
-    /// One more file; returns its number.
+    /// Adds a file; returns its number.
     pub(super) fn add_file(&mut self, name: String, text: &str) -> usize {
         let start = self.add(name, text).start;
         let number = self.parts.len() - 1;
@@ -54,18 +53,18 @@ impl Sources {
         number
     }
 
-    /// A file's text, to be parsed: positions in it are positions in all texts.
+    /// The text of a file for the parser; offsets into it are positions in all texts.
     pub(super) fn padded(&self, file: usize) -> &str {
         &self.parts[file].padded
     }
 
-    /// The text at these positions.
+    /// The text in a range of positions.
     pub(super) fn slice(&self, range: Range<usize>) -> &str {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// The name and text that these positions lie in, and the positions within that text, on
-    /// character boundaries.
+    /// The name and text that contain a range of positions, and the range within that text, widened to character
+    /// boundaries.
     pub(super) fn locate(&self, span: &Range<usize>) -> (&str, &str, Range<usize>) {
         let part = self
             .parts
@@ -85,34 +84,34 @@ impl Sources {
     }
 }
 
-/// Reads a file that is included.
+/// Reads an included file.
 ///
 /// # Errors
-/// Why it cannot be read, a fragment.
-pub(super) fn text(path: &Path) -> Result<String, String> {
+/// The cause, without the path, if the file cannot be read or is not UTF-8.
+pub(super) fn read_included(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| plain(&error))?;
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
 }
 
-/// What the system says, without its number.
+/// The message of an operating system error, in lower case and without the error number.
 pub(super) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let plain = text.split(" (os error").next().unwrap_or(&text);
     plain.to_lowercase()
 }
 
-/// Reads the playbook file; it is shown under the path as given.
+/// Reads the playbook file. Problems show the path as given.
 ///
 /// # Errors
-/// When it cannot be read or is not UTF-8 (with the line of the first bad byte).
+/// If the file cannot be read or is not UTF-8 (with the line of the first invalid byte).
 pub(super) fn read(path: &Path) -> Result<Sources> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
-                "`--playbook` or `TARGET_TEST_PLAYBOOK` names it, relative to the current folder"
+                "the path given by `--playbook` or `TARGET_TEST_PLAYBOOK` is relative to the current folder"
             }
-            std::io::ErrorKind::IsADirectory => "a playbook is one TOML file",
+            std::io::ErrorKind::IsADirectory => "a playbook is a single TOML file",
             _ => "",
         };
         let failed = Error::new(

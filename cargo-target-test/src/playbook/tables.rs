@@ -1,6 +1,6 @@
-//! The tables about tests: metadata, criteria, overrides, modes, scenarios.
+//! Reads and checks the tables about tests: metadata, criteria, overrides, modes and scenarios.
 //!
-//! Owns reading them, and what is right about them together with targets and recipes. Must not know tests.
+//! Must not know tests.
 
 use std::{
     borrow::Cow,
@@ -18,24 +18,23 @@ use super::{
     diagnostic::{Problem, Problems},
     names::wrong_name,
     overrides::Override,
-    reading::read,
-    reading::{a, table},
+    reading::{read, table, with_article},
     scenario::{Mode, Scenario, matches},
 };
 
-/// What a playbook says of tests.
+/// The tables of a playbook about tests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Rules {
-    /// What tests have to declare.
+    /// Metadata that tests must declare.
     pub metadata: MetadataSettings,
-    /// In the order of the file, which does not matter.
+    /// Criteria; their order does not matter.
     pub criteria: Vec<Rule>,
-    /// In the order of the file: later ones win.
+    /// Overrides, lowest precedence first.
     pub overrides: Vec<Override>,
-    /// By name.
+    /// Modes by name.
     pub modes: BTreeMap<String, Mode>,
-    /// In the order of the file.
+    /// Scenarios, in the order of the file.
     pub scenarios: Vec<Scenario>,
 }
 
@@ -43,14 +42,14 @@ pub struct Rules {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MetadataSettings {
-    /// What every test with the attribute has to declare, or its module for it.
+    /// Keys that every test with `#[target_test]` must declare, itself or in its module.
     pub required: Vec<MetadataKey>,
-    /// The categories that there are; without it: functional, performance, stress, community, longhaul.
+    /// The allowed categories. Default: functional, performance, stress, community, longhaul.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
 }
 
-/// What a playbook can demand of tests.
+/// A key that a playbook can require tests to declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -73,7 +72,7 @@ pub enum MetadataKey {
 }
 
 impl MetadataKey {
-    /// Whether it is declared.
+    /// True if the metadata declares the key.
     pub fn is_in(self, metadata: &Metadata) -> bool {
         match self {
             Self::Doc => metadata.doc.is_some(),
@@ -92,7 +91,7 @@ impl MetadataKey {
 }
 
 impl MetadataSettings {
-    /// The categories that there are.
+    /// The allowed categories.
     pub fn categories(&self) -> Vec<&str> {
         match &self.categories {
             Some(own) => own.iter().map(String::as_str).collect(),
@@ -101,9 +100,9 @@ impl MetadataSettings {
     }
 }
 
-/// What was read, each with its place.
+/// The tables about tests, with positions where checks need them.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct RuleTables {
     metadata: MetadataSettings,
     criteria: Vec<Rule>,
     overrides: Vec<Override>,
@@ -114,20 +113,20 @@ pub(super) struct Read {
 /// One table of an array of tables.
 struct Item<T> {
     span: Range<usize>,
-    /// The values of its keys.
-    places: BTreeMap<String, Range<usize>>,
+    /// The positions of the values, by key.
+    positions: BTreeMap<String, Range<usize>>,
     read: T,
 }
 
 impl<T> Item<T> {
-    /// Where a key's value stands.
-    fn place(&self, key: &str) -> Range<usize> {
-        self.places.get(key).unwrap_or(&self.span).clone()
+    /// The position of a key's value, or of the table if the key is absent.
+    fn position(&self, key: &str) -> Range<usize> {
+        self.positions.get(key).unwrap_or(&self.span).clone()
     }
 }
 
-impl Read {
-    /// Reads one of these tables.
+impl RuleTables {
+    /// Reads one table.
     pub(super) fn take(
         &mut self,
         name: &str,
@@ -139,7 +138,7 @@ impl Read {
             "criteria" => {
                 let rules: Vec<Item<Rule>> = several(name, value, problems);
                 for rule in &rules {
-                    if let Some(why) = rule.read.wrong() {
+                    if let Some(why) = rule.read.error() {
                         problems.add(Problem::new(why, rule.span.clone()));
                     }
                 }
@@ -150,7 +149,7 @@ impl Read {
                 let overrides: Vec<Item<Override>> = several(name, value, problems);
                 for change in overrides.iter().filter(|one| one.read.is_empty()) {
                     problems.add(Problem::new(
-                        "an override that changes nothing",
+                        "an override must have a key other than `name`",
                         change.span.clone(),
                     ));
                 }
@@ -160,7 +159,7 @@ impl Read {
             "scenarios" => self.scenarios.append(&mut several(name, value, problems)),
             _ => {
                 for (name, mode) in table(value, "`modes`", problems).unwrap_or_default() {
-                    // One with mistakes is one that scenarios may name.
+                    // Keep an invalid mode: scenarios may name it.
                     let mode = read(mode, problems).unwrap_or_default();
                     self.modes.insert(name.into_inner().into_owned(), mode);
                 }
@@ -168,7 +167,7 @@ impl Read {
         }
     }
 
-    pub(super) fn without_places(self) -> Rules {
+    pub(super) fn without_positions(self) -> Rules {
         Rules {
             metadata: self.metadata,
             criteria: self.criteria,
@@ -178,7 +177,8 @@ impl Read {
         }
     }
 
-    /// Checks what scenarios refer to. `targets`: their names, where all are known.
+    /// Checks the names of scenarios and the names they refer to. `targets`: the names of all targets, or `None` to skip
+    /// that check.
     pub(super) fn check(
         &self,
         recipes: &BTreeMap<String, Recipe>,
@@ -189,13 +189,15 @@ impl Read {
         for item in &self.scenarios {
             let name = &item.read.name;
             if let Some(why) = wrong_name(name) {
-                let problem =
-                    Problem::new(format!("bad scenario name `{name}`"), item.place("name"));
+                let problem = Problem::new(
+                    format!("invalid scenario name `{name}`"),
+                    item.position("name"),
+                );
                 problems.add(problem.label(why));
             }
             if !names.insert(name) {
                 let message = format!("two scenarios are named `{name}`");
-                problems.add(Problem::new(message, item.place("name")));
+                problems.add(Problem::new(message, item.position("name")));
             }
             self.check_names(item, recipes, targets, problems);
         }
@@ -210,7 +212,7 @@ impl Read {
     ) {
         let scenario = &item.read;
         let mut unknown = |what: &str, key: &str, name: &str, known: &[&str]| {
-            problems.add(Problem::unknown(what, name, item.place(key), known));
+            problems.add(Problem::unknown(what, name, item.position(key), known));
         };
         if let Some(known) = targets {
             for pattern in scenario.targets.iter().flat_map(|texts| &texts.0) {
@@ -234,18 +236,18 @@ impl Read {
     }
 }
 
-/// These modes of a playbook, and those that need none.
+/// Returns the modes of a playbook together with the built-in modes.
 pub(crate) fn known_modes(mut own: Vec<&str>) -> Vec<&str> {
-    let others = BUILT_IN.into_iter().filter(|name| !own.contains(name));
-    let mut others: Vec<_> = others.collect();
-    own.append(&mut others);
+    let built_in = BUILT_IN.into_iter().filter(|name| !own.contains(name));
+    let mut built_in: Vec<_> = built_in.collect();
+    own.append(&mut built_in);
     own
 }
 
-/// The modes that need no playbook.
+/// The modes that exist without a playbook.
 pub(crate) const BUILT_IN: [&str; 4] = ["dev", "debug", "ci", "demo"];
 
-/// An array of tables, each with its place.
+/// Reads an array of tables, each with its position.
 fn several<T: for<'de> Deserialize<'de>>(
     name: &str,
     value: Spanned<DeValue<'_>>,
@@ -255,20 +257,23 @@ fn several<T: for<'de> Deserialize<'de>>(
     let items = match value.into_inner() {
         DeValue::Array(items) => items,
         other => {
-            let message = format!("`{name}` must be an array of tables, not {}", a(&other));
-            let hint = format!("write each under a header `[[{name}]]` of its own");
+            let message = format!(
+                "`{name}` must be an array of tables, not {}",
+                with_article(&other)
+            );
+            let hint = format!("write each under its own `[[{name}]]` header");
             problems.add(Problem::new(message, span).hint(hint));
             return Vec::new();
         }
     };
     let item = |item: Spanned<DeValue<'_>>| {
         let keys = item.get_ref().as_table().into_iter().flatten();
-        let place = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<_>)| {
+        let position = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<_>)| {
             (key.get_ref().clone().into_owned(), value.span())
         };
         Some(Item {
             span: item.span(),
-            places: keys.map(place).collect(),
+            positions: keys.map(position).collect(),
             read: read(item, problems)?,
         })
     };

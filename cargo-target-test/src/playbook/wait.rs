@@ -1,6 +1,4 @@
-//! What an instance can be waited for.
-//!
-//! Owns how it is written and told. Must not wait.
+//! Wait conditions: their syntax and their display. Must not wait.
 
 use std::{borrow::Cow, fmt, num::NonZeroU16, time::Duration};
 
@@ -8,64 +6,64 @@ use serde::{Deserialize, Serialize, de};
 
 use super::limit::Limit;
 
-/// How long is waited where nothing is said.
+/// The default timeout.
 const TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
-/// Something to wait for.
+/// A condition to wait for, with a timeout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "WaitTable", into = "WaitTable")]
 pub struct Wait {
-    /// What.
+    /// The condition.
     pub condition: Condition,
-    /// For how long at most.
+    /// The maximum time to wait.
     pub timeout: Duration,
 }
 
-/// What is waited for.
+/// The condition of a [`Wait`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    /// Something on the instance listens on this TCP port.
+    /// A process on the instance listens on this TCP port.
     Port(u16),
-    /// This command ends with exit code 0.
+    /// The command exits with code 0.
     Command(String),
-    /// The console has said this.
+    /// The console output matches this pattern.
     Console(Pattern),
-    /// Time goes by.
+    /// The given time has passed.
     Duration(Duration),
 }
 
-/// A wait as written: one of `port`, `command`, `console`, `duration`.
+/// A wait in the playbook: exactly one of `port`, `command`, `console` and `duration`.
 #[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Written {
-    /// A TCP port of the instance on which something listens.
+struct WaitTable {
+    /// Waits until a process on the instance listens on this TCP port.
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
-    /// A command that ends with exit code 0.
+    /// Runs this command until it exits with code 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
-    /// Text on the console, or a regular expression between slashes: `/login: *$/`.
+    /// Waits for text on the console, or for a match of a regular expression in slashes: `/login: *$/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     console: Option<Pattern>,
-    /// Some time.
+    /// Waits for a fixed time.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<Limit>,
-    /// How long is waited at most; 2 minutes where it is absent.
+    /// The maximum time to wait. Default: 2 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<Limit>,
 }
 
-impl TryFrom<Written> for Wait {
+impl TryFrom<WaitTable> for Wait {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written {
+    fn try_from(table: WaitTable) -> Result<Self, String> {
+        let WaitTable {
             port,
             command,
             console,
             duration,
             timeout,
-        } = written;
+        } = table;
         let all = [
             port.map(|port| Condition::Port(port.get())),
             command.map(Condition::Command),
@@ -74,32 +72,34 @@ impl TryFrom<Written> for Wait {
         ];
         let mut all = all.into_iter().flatten();
         let (Some(condition), None) = (all.next(), all.next()) else {
-            return Err("a wait is for one of `port`, `command`, `console`, `duration`".to_owned());
+            return Err(
+                "a wait has exactly one of `port`, `command`, `console`, `duration`".to_owned(),
+            );
         };
         if timeout.is_some() && matches!(condition, Condition::Duration(_)) {
-            return Err("`timeout` means nothing beside `duration`".to_owned());
+            return Err("`timeout` cannot be combined with `duration`".to_owned());
         }
         let timeout = timeout.map_or(TIMEOUT, |limit| limit.0);
         Ok(Self { condition, timeout })
     }
 }
 
-impl From<Wait> for Written {
+impl From<Wait> for WaitTable {
     fn from(wait: Wait) -> Self {
-        let mut written = Self {
+        let mut table = Self {
             timeout: Some(Limit(wait.timeout)),
             ..Self::default()
         };
         match wait.condition {
-            Condition::Port(port) => written.port = NonZeroU16::new(port),
-            Condition::Command(line) => written.command = Some(line),
-            Condition::Console(pattern) => written.console = Some(pattern),
+            Condition::Port(port) => table.port = NonZeroU16::new(port),
+            Condition::Command(line) => table.command = Some(line),
+            Condition::Console(pattern) => table.console = Some(pattern),
             Condition::Duration(duration) => {
-                written.duration = Some(Limit(duration));
-                written.timeout = None;
+                table.duration = Some(Limit(duration));
+                table.timeout = None;
             }
         }
-        written
+        table
     }
 }
 
@@ -109,7 +109,7 @@ impl schemars::JsonSchema for Wait {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Written::json_schema(generator)
+        WaitTable::json_schema(generator)
     }
 }
 
@@ -124,7 +124,7 @@ impl fmt::Display for Wait {
     }
 }
 
-/// One wait, or several: for `deserialize_with`.
+/// Deserializes one wait or an array of waits.
 pub(super) fn one_or_more<'de, D: de::Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Vec<Wait>>, D::Error> {
@@ -148,7 +148,7 @@ pub(super) fn one_or_more<'de, D: de::Deserializer<'de>>(
     from.deserialize_any(Visitor).map(Some)
 }
 
-/// Text to look for: as it is, or a regular expression between slashes.
+/// Text to search for: literal, or a regular expression in slashes.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -158,7 +158,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Whether a text has it.
+    /// True if the text contains a match.
     pub fn is_match(&self, text: &str) -> bool {
         match &self.regex {
             Some(regex) => regex.is_match(text),
@@ -187,11 +187,11 @@ impl TryFrom<String> for Pattern {
             .map(|inside| regex::RegexBuilder::new(inside).multi_line(true).build())
             .transpose()
             .map_err(|error| {
-                // Its first lines draw the place, which a message of one line cannot.
+                // Keep the cause only; the lines before it draw the position.
                 let error = error.to_string();
                 let last = error.lines().last().unwrap_or_default();
                 let why = last.trim_start_matches("error: ");
-                format!("`{text}` is no regular expression: {why}")
+                format!("invalid regular expression `{text}`: {why}")
             })?;
         Ok(Self { text, regex })
     }
@@ -224,14 +224,14 @@ mod tests {
             assert_eq!(wait(text).as_deref(), Ok(expected));
         }
         for (text, expected) in [
-            ("", "a wait is for one of"),
-            ("port = 1\ncommand = \"a\"", "a wait is for one of"),
+            ("", "a wait has exactly one of"),
+            ("port = 1\ncommand = \"a\"", "a wait has exactly one of"),
             ("port = 0", "invalid value: integer `0`"),
             (
                 "duration = \"1s\"\ntimeout = \"1s\"",
-                "`timeout` means nothing",
+                "`timeout` cannot be combined",
             ),
-            ("console = \"/(/\"", "`/(/` is no regular expression"),
+            ("console = \"/(/\"", "invalid regular expression `/(/`"),
             ("console = \"\"", "an empty pattern matches everything"),
             ("console = \"//\"", "an empty pattern matches everything"),
         ] {

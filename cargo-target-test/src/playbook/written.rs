@@ -1,7 +1,6 @@
-//! The first pass: the file's text as tables, each value with its position.
+//! The first pass: parses the files and separates their top-level tables, with positions.
 //!
-//! Owns the shape of the file: which tables there are, and that they are tables. What stands in a
-//! target's table is for the second pass, which knows the platform.
+//! Must not check the keys of a target; the second pass does, which knows the platform.
 
 use std::{
     borrow::Cow,
@@ -17,59 +16,58 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems, meant},
-    include::File,
-    reading::read,
-    reading::{a, table},
+    include::PlaybookFile,
+    reading::{read, table, with_article},
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},
     source::Sources,
     tables,
 };
 
-/// The playbook's tables.
+/// The tables of all files of a playbook, merged.
 #[derive(Default)]
 pub(super) struct Written<'s> {
     pub(super) select: Select,
     /// `[platforms.X]` by `X`.
-    pub(super) platforms: BTreeMap<String, Entry<'s>>,
-    pub(super) targets: Vec<Entry<'s>>,
+    pub(super) platforms: BTreeMap<String, RawTable<'s>>,
+    pub(super) targets: Vec<RawTable<'s>>,
     /// `[recipes.X]` by `X`.
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
     pool_table: DeTable<'s>,
     targets_at: Option<Range<usize>>,
-    /// What stands there about tests.
-    pub(super) rules: tables::Read,
+    /// The tables about tests.
+    pub(super) rules: tables::RuleTables,
 }
 
-/// One table of the playbook.
-pub(super) struct Entry<'s> {
-    /// Its header, or the key it stands under.
+/// A `[platforms.X]` or `[[targets]]` table.
+pub(super) struct RawTable<'s> {
+    /// The position of the header, or of the key.
     pub(super) header: Range<usize>,
     pub(super) table: DeTable<'s>,
-    /// The folder of its file.
+    /// The folder of the file.
     pub(super) directory: PathBuf,
 }
 
-impl<'s> Entry<'s> {
-    /// Lays another file's keys on these.
-    fn lay_on(&mut self, over: Self) {
+impl<'s> RawTable<'s> {
+    /// Replaces keys with those of another file's table.
+    fn merge(&mut self, over: Self) {
         self.header = over.header;
         for (key, value) in over.table {
             replace(&mut self.table, key, value);
         }
     }
 
-    /// The `name` in it, right or wrong.
+    /// The value of `name`, not checked.
     pub(super) fn name(&self) -> Option<&str> {
         self.table.get("name")?.get_ref().as_str()
     }
 }
 
-/// Reads the tables of all files: later ones win. When there are problems, what is returned is only part of it.
+/// Parses and merges the tables of all files; later files win. The result is incomplete if problems were added.
 pub(super) fn parse<'s>(
     sources: &'s Sources,
-    files: &[File],
+    files: &[PlaybookFile],
     problems: &mut Problems<'_>,
 ) -> Written<'s> {
     let mut written = Written::default();
@@ -86,12 +84,12 @@ pub(super) fn parse<'s>(
     }
     let pool = DeValue::Table(std::mem::take(&mut written.pool_table));
     written.pool = read(Spanned::new(0..0, pool), problems).unwrap_or_default();
-    if written.targets.is_empty() && !problems.lost() {
+    if written.targets.is_empty() && !problems.has_unreadable() {
         let end = sources.padded(0).trim_end().len();
         let at = written.targets_at.clone().unwrap_or(end..end);
         problems.add(
-            Problem::new("the playbook names no target", at).hint(
-                "the smallest one is `[[targets]]`, `name = \"local\"`, `platform = \"local\"`",
+            Problem::new("the playbook has no targets", at).hint(
+                "a minimal target is `[[targets]]`, `name = \"local\"`, `platform = \"local\"`",
             ),
         );
     }
@@ -99,7 +97,7 @@ pub(super) fn parse<'s>(
 }
 
 impl<'s> Written<'s> {
-    /// Takes what stands under one key at the top of a file in this folder. `name`: what the key is taken for.
+    /// Adds the value of one top-level key. `name` is the key that was meant; `directory` is the folder of the file.
     fn take(
         &mut self,
         name: &str,
@@ -109,14 +107,14 @@ impl<'s> Written<'s> {
         problems: &mut Problems<'_>,
     ) {
         match name {
-            // Read before anything else.
+            // Handled by `include::gather`.
             "include" => {}
             "select" => self.select = read(value, problems).unwrap_or_default(),
             "platforms" => {
                 for (name, section) in platforms(value, directory, problems) {
                     match self.platforms.entry(name) {
                         btree_map::Entry::Vacant(entry) => drop(entry.insert(section)),
-                        btree_map::Entry::Occupied(mut known) => known.get_mut().lay_on(section),
+                        btree_map::Entry::Occupied(mut known) => known.get_mut().merge(section),
                     }
                 }
             }
@@ -138,8 +136,8 @@ impl<'s> Written<'s> {
                 let known = &schema::TABLES;
                 let problem = Problem::unknown("key", unknown, key.span(), known);
                 match meant(unknown, known) {
-                    Some("include") => problems.lose(problem),
-                    // What stands there may have mistakes too, and names that are used elsewhere.
+                    Some("include") => problems.add_unreadable(problem),
+                    // Read the value too: it may have further problems, and define names used elsewhere.
                     Some(meant) => {
                         problems.add(problem);
                         self.take(meant, key, value, directory, problems);
@@ -150,31 +148,31 @@ impl<'s> Written<'s> {
         }
     }
 
-    /// The targets' names, right or wrong. `None`: one has none, so that any other name may be its.
+    /// The names of the targets, not checked; `None` if a target has no name, so that the list is incomplete.
     pub(super) fn target_names(&self) -> Option<Vec<&str>> {
-        self.targets.iter().map(Entry::name).collect()
+        self.targets.iter().map(RawTable::name).collect()
     }
 }
 
-/// A key's new value, and its new place.
+/// Replaces a key's value and position.
 fn replace<'s>(table: &mut DeTable<'s>, key: Spanned<Cow<'s, str>>, value: Spanned<DeValue<'s>>) {
     table.remove(key.get_ref().as_ref());
     table.insert(key, value);
 }
 
-/// What is no TOML. Only the first error of a line: the parser's recovery makes up the others.
+/// Reports syntax errors. Only the first error of each line counts; the others come from the parser's recovery.
 fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems<'_>) {
     let mut lines = BTreeSet::new();
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.bytes().take(at);
         if lines.insert(before.filter(|&byte| byte == b'\n').count()) {
-            problems.lose(Problem::toml(error, 0..0));
+            problems.add_unreadable(Problem::toml(error, 0..0));
         }
     }
 }
 
-/// A key that a later version will know.
+/// The problem of a key that is reserved for a later version.
 fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
     let name = key.get_ref().as_ref();
     let verb = if name.ends_with('s') || name == "criteria" {
@@ -193,7 +191,7 @@ fn platforms<'s>(
     value: Spanned<DeValue<'s>>,
     directory: &Path,
     problems: &mut Problems<'_>,
-) -> BTreeMap<String, Entry<'s>> {
+) -> BTreeMap<String, RawTable<'s>> {
     let mut platforms = BTreeMap::new();
     let Some(tables) = table(value, "`platforms`", problems) else {
         return platforms;
@@ -203,7 +201,7 @@ fn platforms<'s>(
         if let Some(table) = table(value, &format!("`platforms.{name}`"), problems) {
             platforms.insert(
                 name,
-                Entry {
+                RawTable {
                     header: key.span(),
                     table,
                     directory: directory.to_owned(),
@@ -234,7 +232,7 @@ fn recipes(
     tables.into_iter().map(recipe).collect()
 }
 
-/// A recipe's one key. When there are problems, steps are missing.
+/// Reads `steps`, the only key of a recipe. Invalid steps are missing from the result.
 fn steps(
     name: &str,
     header: Range<usize>,
@@ -274,13 +272,13 @@ fn targets<'s>(
     value: Spanned<DeValue<'s>>,
     directory: &Path,
     problems: &mut Problems<'_>,
-) -> Vec<Entry<'s>> {
+) -> Vec<RawTable<'s>> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(items) => {
             let entry = |item: Spanned<DeValue<'s>>| {
                 let header = item.span();
-                table(item, "a target", problems).map(|table| Entry {
+                table(item, "a target", problems).map(|table| RawTable {
                     header,
                     table,
                     directory: directory.to_owned(),
@@ -289,9 +287,12 @@ fn targets<'s>(
             items.into_iter().filter_map(entry).collect()
         }
         other => {
-            let message = format!("`targets` must be an array of tables, not {}", a(&other));
-            let hint = "write each target under a header `[[targets]]` of its own";
-            problems.lose(Problem::new(message, span).hint(hint));
+            let message = format!(
+                "`targets` must be an array of tables, not {}",
+                with_article(&other)
+            );
+            let hint = "write each target under its own `[[targets]]` header";
+            problems.add_unreadable(Problem::new(message, span).hint(hint));
             Vec::new()
         }
     }

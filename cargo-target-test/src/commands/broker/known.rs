@@ -117,7 +117,7 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
     let overrides = setting.playbook.rules.overrides.iter();
     let mut metadata = own;
     for change in overrides.filter(|change| change.name.is_match(name)) {
-        change.change(metadata.get_or_insert_default());
+        change.apply(metadata.get_or_insert_default());
     }
     metadata
 }
