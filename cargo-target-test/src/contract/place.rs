@@ -35,7 +35,7 @@ const KEPT: &[&str] = &[
     "RUSTFLAGS",
 ];
 /// The time limit of one run, far beyond what a busy host needs.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The same where a run boots machines, beside others that do.
 const SLOW_PATIENCE: Duration = Duration::from_secs(450);
 
@@ -94,7 +94,7 @@ impl<'a, S: Subject> Place<'a, S> {
     /// Waits until `done` holds; `what` completes "waited for ...".
     #[track_caller]
     pub(super) fn eventually(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + self.patience();
+        let deadline = Instant::now() + PATIENCE;
         while !done() {
             assert!(Instant::now() < deadline, "timed out waiting for {what}");
             thread::sleep(Duration::from_millis(20));
@@ -140,13 +140,6 @@ impl<'a, S: Subject> Place<'a, S> {
         Record::clone(record)
     }
 
-    fn patience(&self) -> Duration {
-        match self.subject.is_slow() {
-            true => SLOW_PATIENCE,
-            false => PATIENCE,
-        }
-    }
-
     /// A program in an environment of its own.
     fn program(&self, program: &str, directory: &Path) -> ToolRun {
         let mut command = process::command(program);
@@ -173,7 +166,7 @@ impl<'a, S: Subject> Place<'a, S> {
         }
         ToolRun {
             command,
-            patience: self.patience(),
+            patience: PATIENCE,
         }
     }
 
@@ -213,7 +206,6 @@ impl<'a, S: Subject> Place<'a, S> {
         cargo
             .command
             .args(["test", "--no-run", "--test", "contract"]);
-        cargo.patience = SLOW_PATIENCE;
         cargo.run().code(0);
         root
     }

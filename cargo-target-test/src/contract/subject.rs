@@ -33,7 +33,7 @@ pub trait Subject {
         true
     }
 
-    /// True if creating an instance takes seconds. Checks are then made less often, and may take longer.
+    /// True if creating an instance takes seconds. Some checks are then made less often.
     fn is_slow(&self) -> bool {
         false
     }
