@@ -264,6 +264,13 @@ mod tests {
         let mut notice = WaitNotice::even(Duration::ZERO, LONG);
         assert_eq!([notice.is_due("a"), notice.is_due("b")], [true, false]);
         let mut notice = WaitNotice::doubling(Duration::ZERO);
-        assert!(notice.is_due("a") && notice.next >= notice.started.elapsed() / 2);
+        assert!(notice.is_due("a"));
+        assert_eq!(
+            notice.is_due("b"),
+            notice.is_time(),
+            "not before twice the time"
+        );
+        notice.next = LONG;
+        assert!(!notice.is_due("b"));
     }
 }
