@@ -197,6 +197,11 @@ fn instances_that_are_one_machine_are_not_waited_for() {
 fn surplus_is_what_no_case_needs_and_no_lease_has() {
     let test = Test::new(|world| [0, 1].map(|index| world.wanted("alpha", index, 22)).into());
     let lease = test.acquire(test.request(2)).unwrap();
+    // The pool may give an instance away before its set hears that it is ready.
+    for index in 0..2 {
+        let ready = test.provisioner.ready(&test.set, index);
+        test.runtime.block_on(ready).unwrap();
+    }
     let surplus = || test.provisioner.take_surplus(&test.set);
     let need = cargo_target_test::provision::Need {
         count: 1,

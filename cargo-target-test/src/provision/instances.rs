@@ -174,13 +174,17 @@ impl InstanceSet {
     /// # Errors
     /// When there will never be enough.
     fn resolve_shortage(self: &Arc<Self>, context: &Arc<Context>, want: &Want) -> Result<()> {
-        let serving = context.run.serving()?;
         let asked = Asked {
             count: want.count,
             needs: &want.needs,
             only: self.only(want),
         };
-        let shortage = self.state().shortage(asked, &serving, Instant::now());
+        let shortage = {
+            // Asked while the slots cannot change: what is ready there was ready in the pool before.
+            let mut state = self.state();
+            let serving = context.run.serving()?;
+            state.shortage(asked, &serving, Instant::now())
+        };
         match shortage {
             Shortage::Begin(index) => self.bring_in(context, index),
             Shortage::Coming => {}

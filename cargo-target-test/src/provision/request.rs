@@ -232,10 +232,13 @@ impl WaitNotice {
 
     /// True if a notice is to come now: it may, and its words are new.
     pub(crate) fn is_due(&mut self, words: &str) -> bool {
-        if !self.is_time() || self.said.as_deref() == Some(words) {
+        self.is_due_after(self.waited(), words)
+    }
+
+    fn is_due_after(&mut self, waited: Duration, words: &str) -> bool {
+        if waited < self.next || self.said.as_deref() == Some(words) {
             return false;
         }
-        let waited = self.waited();
         self.next = match self.pace {
             Pace::Even(apart) => waited + apart,
             Pace::Doubling => waited * 2,
@@ -249,8 +252,6 @@ impl WaitNotice {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3600);
-
     #[test]
     fn a_notice_comes_when_its_words_change() {
         let mut notice = WaitNotice::on_change();
@@ -260,10 +261,14 @@ mod tests {
 
     #[test]
     fn notices_are_apart() {
-        assert!(!WaitNotice::doubling(LONG).is_due("a"));
-        let mut notice = WaitNotice::even(Duration::ZERO, LONG);
-        assert_eq!([notice.is_due("a"), notice.is_due("b")], [true, false]);
-        let mut notice = WaitNotice::doubling(Duration::ZERO);
-        assert!(notice.is_due("a") && notice.next >= notice.started.elapsed() / 2);
+        let second = Duration::from_secs(1);
+        for (mut notice, times) in [
+            (WaitNotice::even(second, second * 5), [0, 1, 2, 6, 7, 11]),
+            (WaitNotice::doubling(second), [0, 1, 1, 2, 3, 4]),
+        ] {
+            let due = |at: u32| notice.is_due_after(second * at, &format!("{at} s, said once"));
+            let due = times.map(due);
+            assert_eq!(due, [false, true, false, true, false, true], "{times:?}");
+        }
     }
 }
