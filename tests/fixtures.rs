@@ -9,6 +9,7 @@ use crate::support::{Outcome, Project, eventually, repository};
 const SCOPES: &str = include_str!("crates/fixtures/scopes.rs");
 const BESIDE: &str = include_str!("crates/fixtures/beside.rs");
 const FAILING: &str = include_str!("crates/fixtures/failing.rs");
+const LASTING: &str = include_str!("crates/fixtures/lasting.rs");
 const VERDICTS: &str = include_str!("crates/fixtures/verdicts.rs");
 
 /// Two instances.
@@ -28,6 +29,7 @@ fn project() -> Project {
         .file("tests/scopes.rs", SCOPES)
         .file("tests/beside.rs", BESIDE)
         .file("tests/failing.rs", FAILING)
+        .file("tests/lasting.rs", LASTING)
         .file("tests/verdicts.rs", VERDICTS)
         .playbook(PLAYBOOK)
 }
@@ -48,6 +50,18 @@ fn lines(project: &Project) -> Vec<String> {
 
 fn count(lines: &[String], line: &str) -> usize {
     lines.iter().filter(|one| *one == line).count()
+}
+
+/// What a shared fixture has started runs for all that share it, however the lease ends in which it was set up.
+#[test]
+fn processes_of_a_shared_fixture_outlive_its_maker() {
+    let project = project();
+    for first in ["forwards", "lets_go", "hangs"] {
+        let filter = format!("test(/^({first}|finds_it)\\[/)");
+        let arguments = ["--test", "lasting", "--set", "targets.here.count=1"];
+        let run = project.run(&[&arguments[..], &["-E", &filter]].concat());
+        run.line_with(&["PASS", "finds_it[here]"]);
+    }
 }
 
 /// A value of the run is made once for all processes, one of an instance once for each; the run's is the last to go.

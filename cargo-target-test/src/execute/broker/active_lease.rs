@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub(super) struct ActiveLease {
     lease: tokio::sync::Mutex<Option<Lease>>,
     /// Requests under way, and those that were cut off.
     unfinished: AtomicUsize,
+    /// True if its test set up a fixture that others share on an instance.
+    shares: AtomicBool,
     end: watch::Sender<bool>,
     lost: Lost,
 }
@@ -76,6 +78,7 @@ impl ActiveLease {
             maker,
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
+            shares: AtomicBool::new(false),
             end: watch::Sender::new(false),
             lost: lease.lost(),
             lease: tokio::sync::Mutex::new(Some(lease)),
@@ -132,6 +135,16 @@ impl ActiveLease {
     /// Its instances must not serve others, for this cause.
     pub(super) fn mark_dirty(&self, cause: String) {
         lock(&self.said).dirty.get_or_insert(cause);
+    }
+
+    /// Notes that its test set up a fixture that others share on an instance.
+    pub(super) fn shares(&self) {
+        self.shares.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the end of the lease kills what was left running.
+    fn sweeps(&self, end: LeaseEnd) -> bool {
+        end == LeaseEnd::Abandoned || self.unfinished.load(Ordering::Relaxed) > 0
     }
 
     /// A request is under way; one that never comes to [`ActiveLease::finish`] may have left something running.
@@ -239,8 +252,11 @@ impl Core {
                 active.mark_dirty(cause);
             }
         }
-        let changes =
-            end == LeaseEnd::WantFresh || active.changes || lock(&active.said).dirty.is_some();
+        let changes = end == LeaseEnd::WantFresh
+            || active.changes
+            || lock(&active.said).dirty.is_some()
+            // The sweep at the end would kill the processes of shared fixtures.
+            || active.shares.load(Ordering::Relaxed) && active.sweeps(end);
         let mut ends = JoinSet::new();
         for record in active.machines().filter_map(Machine::record) {
             if is_lost {

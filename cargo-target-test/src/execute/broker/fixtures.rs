@@ -164,7 +164,10 @@ impl Core {
             Some(Ok((state, tears_down))) => {
                 let instance = match at {
                     At::Run => None,
-                    At::Instance(record, _) => Some(record.name().to_owned()),
+                    At::Instance(record, _) => {
+                        held.shares();
+                        Some(record.name().to_owned())
+                    }
                 };
                 let (name, maker) = (which.name.clone(), held.maker.clone());
                 let up = Up {

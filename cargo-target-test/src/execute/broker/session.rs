@@ -52,13 +52,19 @@ pub(super) async fn serve(
         let Some((request, _)) = request else {
             return Ok(());
         };
-        held.begin();
+        // A forwarding lasts until its client goes, and leaves nothing behind.
+        let ends = !matches!(request, Request::Forward { .. });
+        if ends {
+            held.begin();
+        }
         tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
             answered = answer(core, connection, held, request) => answered?,
         }
-        held.finish();
+        if ends {
+            held.finish();
+        }
     }
 }
 
