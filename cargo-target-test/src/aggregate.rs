@@ -53,6 +53,14 @@ pub trait Aggregator: Send {
     /// Whatever keeps this aggregator from going on; it gets no further event.
     fn ingest(&mut self, event: &RunEvent) -> Result<()>;
 
+    /// Called when no event has come for a moment: what was put off can be done now.
+    ///
+    /// # Errors
+    /// As [`Aggregator::ingest`].
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends the work, after the last event.
     ///
     /// # Errors

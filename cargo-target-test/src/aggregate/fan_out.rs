@@ -22,6 +22,8 @@ use crate::{
 
 /// How long the end of a run waits for its aggregators.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long no event comes before an aggregator is told that it is idle.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How many events may wait for an aggregator before output and progress are dropped.
 const CROWD: usize = 1024;
 
@@ -176,11 +178,20 @@ fn work(
     events: &Receiver<Arc<RunEvent>>,
     backlog: &Backlog,
 ) -> Result<()> {
-    while let Ok(event) = events.recv() {
+    loop {
+        let event = match events.recv_timeout(PAUSE) {
+            Err(RecvTimeoutError::Timeout) => {
+                aggregator.idle()?;
+                events.recv().ok()
+            }
+            received => received.ok(),
+        };
+        let Some(event) = event else {
+            return aggregator.finish();
+        };
         backlog.waiting.fetch_sub(1, Ordering::Relaxed);
         aggregator.ingest(&event)?;
     }
-    aggregator.finish()
 }
 
 fn lock(stream: &Mutex<Stream>) -> std::sync::MutexGuard<'_, Stream> {

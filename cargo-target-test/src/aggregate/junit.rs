@@ -39,6 +39,8 @@ pub struct Junit {
     entries: BTreeMap<Key, Entry>,
     /// The earliest time of the next report of a run that is not over.
     next: Instant,
+    /// True if the report lacks something that has happened.
+    stale: bool,
 }
 
 /// Binary id, case name, iteration of a stress run.
@@ -54,6 +56,7 @@ impl Junit {
             began: Instant::now(),
             entries: BTreeMap::new(),
             next: Instant::now(),
+            stale: false,
         }
     }
 
@@ -67,13 +70,12 @@ impl Junit {
         self.entries.entry(key).or_default()
     }
 
-    /// The report of a run that is not over, at most once in a while.
+    /// Writes the report of a run that is not over.
     fn write_early(&mut self) -> Result<()> {
         let began = Instant::now();
-        if began >= self.next {
-            self.write(&self.early_report())?;
-            self.next = Instant::now() + SHARE * began.elapsed();
-        }
+        self.write(&self.early_report())?;
+        self.next = Instant::now() + SHARE * began.elapsed();
+        self.stale = false;
         Ok(())
     }
 
@@ -127,7 +129,18 @@ impl Aggregator for Junit {
             }
             _ => return Ok(()),
         }
-        self.write_early()
+        self.stale = true;
+        match Instant::now() >= self.next {
+            true => self.write_early(),
+            false => Ok(()),
+        }
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        match self.stale {
+            true => self.write_early(),
+            false => Ok(()),
+        }
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -197,8 +197,10 @@ fn a_report_is_there_before_the_end() {
     ingest(&mut junit, vec![ended("fails", 1, failed)]);
     let text = shown(&file);
     assert!(text.starts_with("1 1 0 0\nfails[a]\n"), "{text}");
-    junit.next = Instant::now();
+    junit.next = Instant::now() + Duration::from_secs(60);
     ingest(&mut junit, vec![started("hangs")]);
+    assert_eq!(read(&file).tests, 1);
+    junit.idle().expect("written");
     let report = read(&file);
     assert_eq!((report.tests, report.failures, report.errors), (2, 1, 1));
     let text = fs_err::read_to_string(&file).expect("a report");
