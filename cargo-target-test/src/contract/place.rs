@@ -35,9 +35,7 @@ const KEPT: &[&str] = &[
     "RUSTFLAGS",
 ];
 /// The time limit of one run, far beyond what a busy host needs.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// The same where a run boots machines, beside others that do.
-const SLOW_PATIENCE: Duration = Duration::from_secs(450);
+const PATIENCE: Duration = Duration::from_secs(450);
 
 /// A private folder with a pool and a playbook. A check that fails deletes its instances.
 pub(super) struct Place<'a, S: Subject> {
