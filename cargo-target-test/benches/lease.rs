@@ -22,7 +22,7 @@ use std::{
 
 use cargo_target_test::provision::{
     PoolRun, Wanted,
-    pool::{Lease, TryLease},
+    pool::{PoolLease, TryLease},
 };
 use fake::{World, ensure, request};
 
@@ -142,7 +142,7 @@ fn child(world: &World) {
     }
 }
 
-fn lease(run: &PoolRun, wanted: &Wanted) -> Lease {
+fn lease(run: &PoolRun, wanted: &Wanted) -> PoolLease {
     let mut ticket = None;
     loop {
         match run.try_lease(&request(wanted, 1, "bench"), &mut ticket) {

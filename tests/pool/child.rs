@@ -11,7 +11,7 @@ use std::{
 
 use cargo_target_test::provision::{
     PoolRun, Wanted,
-    pool::{Lease, Ticket, TryLease},
+    pool::{PoolLease, Ticket, TryLease},
 };
 
 use super::fake::{Asks, World, ensure, lease, request};
@@ -223,7 +223,7 @@ fn lease_once(world: &World, run: &PoolRun, wanted: &[Wanted], count: usize) {
     lease.release();
 }
 
-fn wait_for(run: &PoolRun, wanted: &[Wanted], count: usize) -> Lease {
+fn wait_for(run: &PoolRun, wanted: &[Wanted], count: usize) -> PoolLease {
     let mut ticket: Option<Ticket> = None;
     let started = Instant::now();
     loop {

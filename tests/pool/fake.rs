@@ -20,7 +20,9 @@ use cargo_target_test::{
         platform::{
             Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
         },
-        pool::{Facts, Holder, Lease, LeaseRequest, Pool, Process, Record, TryLease, Want},
+        pool::{
+            Facts, Holder, LeaseRequest, LeaseWant, Pool, PoolLease, Process, Record, TryLease,
+        },
     },
 };
 use schemars::JsonSchema;
@@ -275,18 +277,18 @@ impl Preparer for Asks {
 }
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {
-    let want = Want {
+    let want = LeaseWant {
         target: wanted.target.clone(),
         hash: wanted.hash.clone(),
         count,
-        ..Want::default()
+        ..LeaseWant::default()
     };
     let holder = Holder::new(Process::current(), "run", case, &format!("lease-{case}"));
     LeaseRequest::new(want, holder)
 }
 
 /// A lease that has to be had at once.
-pub(crate) fn lease(run: &PoolRun, wanted: &Wanted, count: usize, case: &str) -> Lease {
+pub(crate) fn lease(run: &PoolRun, wanted: &Wanted, count: usize, case: &str) -> PoolLease {
     match run
         .try_lease(&request(wanted, count, case), &mut None)
         .unwrap()

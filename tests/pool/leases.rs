@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use cargo_target_test::{
     commands::targets,
-    provision::pool::{Lease, TryLease},
+    provision::pool::{PoolLease, TryLease},
 };
 use rustix::process::Signal;
 
@@ -87,7 +87,7 @@ fn what_nobody_has_used_stays_unused() {
     assert!(lease(2).is_none(), "one is free");
     drop(first);
     let mut both = lease(2).expect("a lease");
-    let used = |lease: &Lease| {
+    let used = |lease: &PoolLease| {
         lease
             .instances
             .iter()

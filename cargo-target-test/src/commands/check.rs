@@ -15,7 +15,7 @@ use crate::{
     execute::nextest::{Nextest, Words},
     playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
     provision::platform::Platforms,
-    run::{mode, options::Options, selection::Selection, workspace::Workspace},
+    run::{mode, options::RunOptions, selection::Selection, workspace::Workspace},
     ui,
 };
 
@@ -30,7 +30,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<
     check_filtersets(platforms, global, &setting)?;
     mode::check(&setting.playbook)?;
     if args.tests
-        && let Some(options) = Options::resolve(platforms, global, RunArgs::default())?
+        && let Some(options) = RunOptions::resolve(platforms, global, RunArgs::default())?
     {
         Selection::make(options)?;
     }

@@ -24,7 +24,7 @@ use crate::{
     plan::Plan,
     playbook::Target,
     provision::platform::Platforms,
-    run::{options::Options, selection::Selection},
+    run::{options::RunOptions, selection::Selection},
     ui,
 };
 use listing::{CaseLine, Listing};
@@ -42,7 +42,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
         tests: args.tests.clone(),
         ..RunArgs::default()
     };
-    let Some(options) = Options::resolve(platforms, global, typed)? else {
+    let Some(options) = RunOptions::resolve(platforms, global, typed)? else {
         return Ok(0);
     };
     let choice = Selection::make(options)?;

@@ -13,11 +13,11 @@ use crate::{
     error::{Error, Result},
     execute::{
         broker::{Broker, CaseTable},
-        session::{Ended, Session},
+        session::{NextestEnd, Session},
     },
     provision::{PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{
-        options::Options,
+        options::RunOptions,
         selection::{Selection, Supplies},
     },
     ui,
@@ -29,7 +29,7 @@ use reports::Reports;
 /// # Errors
 /// Whatever keeps the run from starting.
 pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
-    let Some(options) = Options::resolve(platforms, global, args.clone())? else {
+    let Some(options) = RunOptions::resolve(platforms, global, args.clone())? else {
         return Ok(0);
     };
     let choice = Selection::make(options)?;
@@ -67,7 +67,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     let report = session.clean_up(&broker, args.keep_targets, &mut interrupts);
     let ended = ran.and_then(|ended| {
         let status = ended.status;
-        Ok((Ended { status, interrupts }, report?))
+        Ok((NextestEnd { status, interrupts }, report?))
     });
     let code = ended.map(|(ended, report)| {
         let used = supplies.values().map(|supply| supply.used());
@@ -102,7 +102,7 @@ fn run_nextest(
     session: &Session,
     broker: &Broker,
     args: &NextestArgs,
-) -> Result<Ended> {
+) -> Result<NextestEnd> {
     let provisioner = session.provisioner();
     if let Some((set, count)) = choice.debugged(supplies)? {
         session.wait_for(async {

@@ -116,7 +116,7 @@ impl PipedTransport {
     /// Forwards signals to a command; returns after `KILL`.
     async fn forward_signals(
         &self,
-        wrapped: &shell::Wrapped,
+        wrapped: &shell::WrappedLine,
         mut signals: mpsc::UnboundedReceiver<String>,
     ) {
         while let Some(name) = signals.recv().await {
@@ -129,7 +129,7 @@ impl PipedTransport {
     }
 
     /// Sends a signal to a command on the instance.
-    async fn signal(&self, wrapped: &shell::Wrapped, group: Option<u32>, name: &str) {
+    async fn signal(&self, wrapped: &shell::WrappedLine, group: Option<u32>, name: &str) {
         let mut command = shell::signal(wrapped, group, name);
         command.timeout = u64::try_from(KILL.as_millis()).ok();
         let stdin = input(&command, None);
@@ -207,7 +207,7 @@ impl Transport for PipedTransport {
 /// The state of one running command.
 struct Follower {
     piped: PipedTransport,
-    wrapped: shell::Wrapped,
+    wrapped: shell::WrappedLine,
     filter: shell::Filter,
     events: mpsc::Sender<Event>,
 }

@@ -35,7 +35,7 @@ const ARGUMENT: usize = (128 << 10) - 1;
 
 /// A command as it is sent to an instance.
 #[derive(Clone, Debug)]
-pub(crate) struct Wrapped {
+pub(crate) struct WrappedLine {
     /// One line for any login shell.
     pub(crate) line: String,
     /// The nonce in the markers, for the [`Filter`] of the command's streams.
@@ -50,7 +50,7 @@ pub(crate) struct Wrapped {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if the command contains a NUL byte or an invalid variable name, or is too long.
-pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrapped> {
+pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<WrappedLine> {
     check(command, lease)?;
     let nonce = nonce();
     // The wrapper ignores signals to the process group: it must outlive the command to print the end markers.
@@ -77,7 +77,7 @@ pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<Wrappe
         return Err(too_long(line.len(), LONGEST));
     }
     let sudo = command.sudo.clone();
-    Ok(Wrapped { line, nonce, sudo })
+    Ok(WrappedLine { line, nonce, sudo })
 }
 
 fn too_long(length: usize, most: usize) -> Error {
@@ -173,7 +173,7 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
 /// The signal goes to the command's process group. If the group is unknown, or if a program between the login shell and
 /// the command has created another one, the signal goes to the groups of all processes that have the nonce in their
 /// arguments or in their environment. The environment matters if sshd has a `ForceCommand`.
-pub(crate) fn signal(wrapped: &Wrapped, group: Option<u32>, name: &str) -> Command {
+pub(crate) fn signal(wrapped: &WrappedLine, group: Option<u32>, name: &str) -> Command {
     // The nonce is split so that the script does not find itself.
     let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
     // Group 1 is excluded: `kill -- -1` would signal all processes.

@@ -67,7 +67,7 @@ pub struct SshTransport {
 
 /// A command for a session thread.
 struct Job {
-    wrapped: shell::Wrapped,
+    wrapped: shell::WrappedLine,
     /// The timeout, from the start of the command.
     timeout: Option<Duration>,
     /// The deadline, which includes queueing and connecting.

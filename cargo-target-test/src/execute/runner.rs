@@ -24,7 +24,7 @@ mod child;
 mod tees;
 
 use broker::{Broker, Position, Told};
-use child::{Ended, Output, Signals};
+use child::{ChildEnd, Output, Signals};
 
 /// What the hidden verb of the runner is called.
 pub const VERB: &str = "runner";
@@ -184,7 +184,7 @@ fn position() -> Position {
 }
 
 /// The exit code for nextest, after saying what a plain exit code does not.
-fn verdict(ended: &Ended, run: &Run) -> u8 {
+fn verdict(ended: &ChildEnd, run: &Run) -> u8 {
     for process in &ended.left {
         ui::note(format!("the test left {process} behind: killed"));
     }

@@ -41,7 +41,7 @@ pub struct Session {
 }
 
 /// How nextest ended.
-pub struct Ended {
+pub struct NextestEnd {
     /// Its exit status.
     pub status: ExitStatus,
     /// How often the user interrupted.
@@ -103,7 +103,7 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run(&self, broker: &Broker, command: Command) -> Result<Ended> {
+    pub fn run(&self, broker: &Broker, command: Command) -> Result<NextestEnd> {
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
             let mut witness = Witness::new();
@@ -113,7 +113,7 @@ impl Session {
             let mut interrupts = 0;
             loop {
                 tokio::select! {
-                    status = child.wait() => return Ok(Ended { status: status?, interrupts }),
+                    status = child.wait() => return Ok(NextestEnd { status: status?, interrupts }),
                     number = signals.next() => {
                         interrupts += counted(number, interrupts);
                         broker.cancel();

@@ -19,7 +19,7 @@ use std::{
 use self::state::{Asked, Shortage, Slot, State};
 pub(super) use self::{
     acquire::{Source, Waits},
-    context::{Busy, Context, Leased},
+    context::{Busy, Context, LeasedRecords},
 };
 pub use self::{backlog::Need, release::Surplus, state::ReadyInstance, usage::Used};
 use super::{Want, Wanted};

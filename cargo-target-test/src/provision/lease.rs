@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use target_fixtures::env;
 
+use self::watch::LossWatch;
 pub use self::watch::Lost;
-use self::watch::Watch;
 use super::{
     After, Machine,
-    instances::{Context, InstanceSet, Leased},
+    instances::{Context, InstanceSet, LeasedRecords},
     pool::{self, Record},
     wrapped::Seat,
 };
@@ -26,7 +26,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub struct Lease {
     id: String,
     machines: Vec<Machine>,
-    watch: Watch,
+    watch: LossWatch,
     dirty: Option<String>,
     unfinished: bool,
     hold: Hold,
@@ -70,9 +70,9 @@ pub(super) struct PoolHold {
     pub(super) context: Arc<Context>,
     /// The sets that the instances are from; empty: they are from none that would replace them.
     pub(super) sets: Vec<Arc<InstanceSet>>,
-    pub(super) lease: pool::Lease,
+    pub(super) lease: pool::PoolLease,
     pub(super) after: After,
-    pub(super) leased: Leased,
+    pub(super) leased: LeasedRecords,
 }
 
 impl Lease {
@@ -90,7 +90,7 @@ impl Lease {
         // Who deployed a machine wants to know; looking may start a program each time.
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
         let watch = if watched { &machines[..] } else { &[] };
-        let watch = Watch::start(watch.to_vec());
+        let watch = LossWatch::start(watch.to_vec());
         Self {
             id,
             machines,

@@ -17,9 +17,9 @@ mod ticket;
 mod view;
 
 pub use self::{
-    claim::{ResourceWant, Want},
+    claim::{LeaseWant, ResourceWant},
     holder::{Holder, Manual, Process, time},
-    lease::{Lease, LeasedInstance},
+    lease::{LeasedInstance, PoolLease},
     leasing::{LeaseRequest, TryLease},
     run::LivingRun,
     schedule::WaitReason,
@@ -44,13 +44,13 @@ use std::{
     sync::Arc,
 };
 
-use self::store::{FileStore, Store};
+use self::store::{FileStore, PoolStore};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A pool.
 pub struct Pool {
     directory: PathBuf,
-    store: Box<dyn Store>,
+    store: Box<dyn PoolStore>,
 }
 
 /// A record with its living users.

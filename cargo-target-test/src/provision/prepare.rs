@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    bring_up::{BringUp, DeployedInstance, Origin},
+    bring_up::{BringUp, DeployedInstance, PlatformHandle},
     run::Shell,
 };
 use crate::{

@@ -25,8 +25,8 @@ const OF_METADATA: [&str; 6] = [
     "frozen",
 ];
 
-/// Options as meant: a mode's below those that were typed, paths absolute, in the workspace that they are for.
-pub struct Options {
+/// RunOptions as meant: a mode's below those that were typed, paths absolute, in the workspace that they are for.
+pub struct RunOptions {
     /// The options of every verb.
     pub global: Global,
     /// The options of `run`; those of `list` are a part of them.
@@ -37,7 +37,7 @@ pub struct Options {
     pub pool: PathBuf,
 }
 
-impl Options {
+impl RunOptions {
     /// Finds the workspace, reads its playbook, and adds the options of the mode that is typed or that the chosen
     /// scenarios name. `None`: the mode was only to be printed, which is done.
     ///

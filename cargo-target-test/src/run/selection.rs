@@ -35,7 +35,7 @@ use crate::{
     playbook::Select,
     provision::InstanceSet,
     run::{
-        options::Options,
+        options::RunOptions,
         private::{self, PrivateFolder},
         workspace::Workspace,
     },
@@ -77,8 +77,8 @@ impl Selection {
     ///
     /// # Errors
     /// What is wrong with the command line, the playbook, the build or the selection.
-    pub fn make(options: Options) -> Result<Self> {
-        let Options {
+    pub fn make(options: RunOptions) -> Result<Self> {
+        let RunOptions {
             global,
             run,
             workspace: mut setting,

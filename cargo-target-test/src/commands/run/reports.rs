@@ -14,7 +14,7 @@ use crate::{
     execute::{
         nextest::{config::JunitConfig, profile, users_junit},
         run_folder::RunFolder,
-        session::Ended,
+        session::NextestEnd,
     },
     process,
     provision::{Report, Used},
@@ -102,7 +102,7 @@ impl<'a> Reports<'a> {
         &self,
         sink: &Sink,
         tally: &Tally,
-        ended: &Ended,
+        ended: &NextestEnd,
         used: impl Iterator<Item = Used>,
         report: Report,
     ) -> u8 {
@@ -124,7 +124,7 @@ impl<'a> Reports<'a> {
         exit_code
     }
 
-    fn count(&self, sink: &Sink, tally: &Tally, ended: &Ended, report: &Report) -> RunCounts {
+    fn count(&self, sink: &Sink, tally: &Tally, ended: &NextestEnd, report: &Report) -> RunCounts {
         let warn = |message: String| {
             ui::warn(&message);
             sink.emit(RunEventKind::Warning { message });

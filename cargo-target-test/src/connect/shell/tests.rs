@@ -38,7 +38,7 @@ fn line(line: &str) -> Command {
     }
 }
 
-fn killing(wrapped: &Wrapped, group: Option<u32>) -> String {
+fn killing(wrapped: &WrappedLine, group: Option<u32>) -> String {
     signal(wrapped, group, "KILL").line
 }
 

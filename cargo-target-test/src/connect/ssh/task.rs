@@ -34,7 +34,7 @@ pub(super) struct Task {
     /// The flag of the job.
     pub(super) internal: bool,
     _load: Option<Arc<()>>,
-    wrapped: shell::Wrapped,
+    wrapped: shell::WrappedLine,
     timeout: Option<Duration>,
     expires: Option<Instant>,
     /// The time at which the server started the command.
@@ -367,7 +367,7 @@ fn unconfirmed(instance: &str, last: Event) -> Event {
 
 /// Returns the job that sends a signal to a command, and the receiver of the job's events.
 fn signal(
-    wrapped: &shell::Wrapped,
+    wrapped: &shell::WrappedLine,
     group: Option<u32>,
     name: &str,
     expires: Instant,

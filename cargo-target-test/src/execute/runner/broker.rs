@@ -17,7 +17,7 @@ use target_fixtures::wire::{
     Failure, FailureKind, PROTOCOL, Reply, Request, Run, read_frame, write_frame,
 };
 
-use super::child::{Ended, Lifeline, Signals, gone};
+use super::child::{ChildEnd, Lifeline, Signals, gone};
 use crate::{
     error::{Error, ErrorKind, Result},
     ui,
@@ -100,7 +100,7 @@ impl Broker {
 
     /// Reports the end; waits until it is recorded. The broker may know better what it means (a skip): what
     /// to print and the exit code. One that is gone has nobody to report to.
-    pub(super) fn finished(&mut self, ended: &Ended) -> Option<(String, i32)> {
+    pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,

@@ -64,7 +64,7 @@ impl Signals {
 }
 
 /// How a test process ended.
-pub(super) struct Ended {
+pub(super) struct ChildEnd {
     pub(super) exit: Exit,
     pub(super) timed_out: bool,
     pub(super) interrupted: bool,
@@ -117,7 +117,7 @@ pub(super) fn run(
     (output, kept): (Output, Option<&Path>),
     signals: &Signals,
     lifeline: &mut dyn Lifeline,
-) -> Result<Ended> {
+) -> Result<ChildEnd> {
     let ours = output != Output::Theirs;
     if ours {
         process::reap_descendants()?;
@@ -139,7 +139,7 @@ pub(super) fn run(
     let duration = started.elapsed();
     let left = if ours { kill_descendants() } else { Vec::new() };
     tees.drain();
-    Ok(Ended {
+    Ok(ChildEnd {
         exit: exit_of(status),
         timed_out: guard.timed_out,
         interrupted: signals.caught(),

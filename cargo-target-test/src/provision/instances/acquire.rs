@@ -155,13 +155,13 @@ impl Acquiring<'_> {
         let process = Process::of(requester.pid);
         let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
         holder.manual = by_hand.map(|one| one.manual);
-        let want = pool::Want {
+        let want = pool::LeaseWant {
             target,
             hash,
             instance: want.instance.clone(),
             needs: want.needs.clone(),
             count: want.count,
-            ..pool::Want::default()
+            ..pool::LeaseWant::default()
         };
         Ok(LeaseRequest::new(want, holder))
     }
@@ -188,7 +188,7 @@ impl Acquiring<'_> {
 
     /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and proved alive.
     /// `None`: one was not, or not fresh, and is not leased again.
-    async fn grant(&self, lease: pool::Lease) -> Result<Option<Lease>> {
+    async fn grant(&self, lease: pool::PoolLease) -> Result<Option<Lease>> {
         let (mut machines, mut is_stale) = (Vec::new(), false);
         let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();
         for leased in &lease.instances {
@@ -235,7 +235,7 @@ impl Acquiring<'_> {
         self.request.wants.get(number)
     }
 
-    fn hold(&self, mut lease: pool::Lease, machines: Vec<Machine>) -> Lease {
+    fn hold(&self, mut lease: pool::PoolLease, machines: Vec<Machine>) -> Lease {
         // From here on it is used: one that is dropped without its end counts as a dead holder's.
         lease.set_swept(false);
         let records = lease.instances.iter().map(|one| one.record.id.clone());

@@ -53,12 +53,12 @@ impl Drop for Busy {
 }
 
 /// The records of a lease, until it is dropped.
-pub(in crate::provision) struct Leased {
+pub(in crate::provision) struct LeasedRecords {
     context: Arc<Context>,
     records: Vec<String>,
 }
 
-impl Drop for Leased {
+impl Drop for LeasedRecords {
     fn drop(&mut self) {
         let mut leased = self.context.leased();
         for record in &self.records {
@@ -135,14 +135,14 @@ impl Context {
     }
 
     /// Notes that a lease has these records.
-    pub(super) fn lease(self: &Arc<Self>, records: Vec<String>) -> Leased {
+    pub(super) fn lease(self: &Arc<Self>, records: Vec<String>) -> LeasedRecords {
         let mut leased = self.leased();
         for record in &records {
             *leased.entry(record.clone()).or_default() += 1;
         }
         drop(leased);
         let context = Arc::clone(self);
-        Leased { context, records }
+        LeasedRecords { context, records }
     }
 
     /// The records that leases of this run have.

@@ -26,13 +26,13 @@ impl Context {
     /// When it is not as it was: it must not serve again.
     pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let mut instance = self.instance(record)?;
-        let can = |one: &prepare::Origin| one.platform.can_restore();
+        let can = |one: &prepare::PlatformHandle| one.platform.can_restore();
         if !instance.origin.as_ref().is_some_and(can) {
             return Ok(false);
         }
         // Its connection knows of a session that the instance will know nothing of.
         self.disconnect(&record.id);
-        let restore = |origin: &prepare::Origin| {
+        let restore = |origin: &prepare::PlatformHandle| {
             origin
                 .platform
                 .restore(&origin.order, &origin.deployed, FIRST_STATE)

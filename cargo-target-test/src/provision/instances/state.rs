@@ -32,13 +32,13 @@ pub struct ReadyInstance {
 
 /// The reason that an instance cannot be had, told to everybody who asks.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Failed {
+pub(crate) struct FailedBring {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
 
-impl From<&Error> for Failed {
+impl From<&Error> for FailedBring {
     fn from(error: &Error) -> Self {
         Self {
             kind: error.kind(),
@@ -48,8 +48,8 @@ impl From<&Error> for Failed {
     }
 }
 
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Self {
+impl From<FailedBring> for Error {
+    fn from(failed: FailedBring) -> Self {
         let error = Self::new(failed.kind, failed.message);
         match failed.hint {
             Some(hint) => error.with_hint(hint),
@@ -68,7 +68,7 @@ pub(super) enum Slot {
     /// It serves.
     Ready(Arc<ReadyInstance>),
     /// Since when.
-    Failed(Failed, Instant),
+    Failed(FailedBring, Instant),
     /// No case needs it: it is being deleted.
     Leaving(Arc<ReadyInstance>),
     /// It was deleted, since no case needed it any more.
@@ -101,7 +101,7 @@ pub(super) enum Shortage {
     /// Enough are on their way.
     Coming,
     /// There will never be enough.
-    Never(Failed),
+    Never(FailedBring),
 }
 
 /// The instances of one target.
@@ -166,7 +166,7 @@ impl State {
     pub(super) fn ended(
         &mut self,
         index: usize,
-        made: Result<ReadyInstance, Failed>,
+        made: Result<ReadyInstance, FailedBring>,
         now: Instant,
     ) {
         self.slots[index] = match made {
@@ -229,7 +229,7 @@ impl State {
 
     /// The reason that enough instances that meet the needs can never be had together, if any: they failed, or are
     /// something else.
-    fn hopeless(&self, asked: Asked<'_>) -> Option<Failed> {
+    fn hopeless(&self, asked: Asked<'_>) -> Option<FailedBring> {
         let (mut possible, mut why) = (0, None);
         for (_, slot) in self.eligible(asked) {
             match slot {
@@ -245,9 +245,9 @@ impl State {
         why.filter(|_| possible < asked.count)
     }
 
-    fn too_few(&self, count: usize) -> Failed {
+    fn too_few(&self, count: usize) -> FailedBring {
         let target = &self.target;
-        Failed {
+        FailedBring {
             kind: ErrorKind::Infra,
             message: format!("`{target}` never had {count} instances ready at once"),
             hint: Some(format!(
@@ -343,8 +343,8 @@ impl Asked<'_> {
 }
 
 /// No failure: no instance of the target is what is needed.
-fn unfit(reason: String) -> Failed {
-    Failed {
+fn unfit(reason: String) -> FailedBring {
+    FailedBring {
         kind: ErrorKind::Unfit,
         message: reason,
         hint: None,

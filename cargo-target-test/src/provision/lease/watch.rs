@@ -15,18 +15,18 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A task that looks at machines; ends with this.
-pub(super) struct Watch {
+pub(super) struct LossWatch {
     task: JoinHandle<()>,
     lost: Lost,
 }
 
-impl Drop for Watch {
+impl Drop for LossWatch {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl Watch {
+impl LossWatch {
     /// Watches these machines. Within a tokio runtime.
     pub(super) fn start(machines: Vec<Machine>) -> Self {
         let (send, lost) = watch::channel(None);

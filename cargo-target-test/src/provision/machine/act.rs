@@ -12,7 +12,7 @@ use super::Machine;
 use crate::{
     connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
-    provision::prepare::{self, BringUp, Origin, Shell},
+    provision::prepare::{self, BringUp, PlatformHandle, Shell},
 };
 
 /// The limit for an answer to a question.
@@ -91,7 +91,7 @@ impl Machine {
     /// When its platform cannot, or it is not up again in time.
     pub async fn restart(&self, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
-        let restart = |one: &Origin| one.platform.restart(&one.order, &one.deployed);
+        let restart = |one: &PlatformHandle| one.platform.restart(&one.order, &one.deployed);
         self.shared.instance.act(restart).await?;
         // The platform has seen to it: a container has its host's boot id, before and after.
         self.up_again(limit).await.map(drop)
@@ -103,7 +103,8 @@ impl Machine {
     /// When its platform cannot, or the name is none.
     pub async fn snapshot(&self, name: &str) -> Result<()> {
         let state = state(name)?;
-        let snapshot = move |one: &Origin| one.platform.snapshot(&one.order, &one.deployed, &state);
+        let snapshot =
+            move |one: &PlatformHandle| one.platform.snapshot(&one.order, &one.deployed, &state);
         self.shared.instance.act(snapshot).await
     }
 
@@ -114,7 +115,7 @@ impl Machine {
     pub async fn restore(&self, name: &str, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
         let state = state(name)?;
-        let restore = move |one: &Origin| {
+        let restore = move |one: &PlatformHandle| {
             let restored = one.platform.restore(&one.order, &one.deployed, &state);
             restored.map(drop)
         };
@@ -128,7 +129,8 @@ impl Machine {
     /// # Errors
     /// When its platform cannot.
     pub async fn link(&self, nic: u32, up: bool) -> Result<()> {
-        let link = move |one: &Origin| one.platform.link(&one.order, &one.deployed, nic, up);
+        let link =
+            move |one: &PlatformHandle| one.platform.link(&one.order, &one.deployed, nic, up);
         self.shared.instance.act(link).await
     }
 

@@ -7,7 +7,7 @@ use crate::plan::Needs;
 
 /// Instances of one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Want {
+pub struct LeaseWant {
     /// The target's name.
     pub target: String,
     /// The hash of the target's definition.
@@ -45,7 +45,7 @@ pub(crate) struct Claim {
     /// The run's id. Only records that this run uses are considered.
     pub(crate) run: String,
     /// The instances, by target.
-    pub(crate) wants: Vec<Want>,
+    pub(crate) wants: Vec<LeaseWant>,
     /// The resources.
     pub(crate) resources: Vec<ResourceWant>,
 }
@@ -56,9 +56,9 @@ struct TicketText {
     waiter: Process,
     run: String,
     #[serde(flatten)]
-    first: Option<Want>,
+    first: Option<LeaseWant>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    also: Vec<Want>,
+    also: Vec<LeaseWant>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     resources: Vec<ResourceWant>,
 }
@@ -111,11 +111,11 @@ mod tests {
 
     #[test]
     fn several_wants_and_resources_are_read_back() {
-        let want = |target: &str| Want {
+        let want = |target: &str| LeaseWant {
             target: target.to_owned(),
             count: 1,
             shared: true,
-            ..Want::default()
+            ..LeaseWant::default()
         };
         let resource = ResourceWant {
             name: "licence".to_owned(),

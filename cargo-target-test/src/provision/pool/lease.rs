@@ -21,7 +21,7 @@ use crate::{
 
 /// The exclusive right to use these instances. Ends when it is dropped, and when the process does.
 #[derive(Debug)]
-pub struct Lease {
+pub struct PoolLease {
     /// The instances, as many as were asked for.
     pub instances: Vec<LeasedInstance>,
     locks: Vec<HeldLock>,
@@ -42,7 +42,7 @@ pub struct LeasedInstance {
     pub idle: Option<Duration>,
 }
 
-impl Lease {
+impl PoolLease {
     /// Ends the lease; the same as dropping it.
     pub fn release(self) {}
 
@@ -58,7 +58,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PoolLease {
     fn drop(&mut self) {
         for (leased, lock) in self.instances.iter().zip(self.locks.drain(..)) {
             // Otherwise, and after a failure, the text stays: the next holder takes us for dead, which is safe.
@@ -125,8 +125,8 @@ pub(crate) fn mark_unused(locked: &Locked<'_>, record: &Record) -> Result<()> {
 }
 
 /// Writes the holder into the locks.
-pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<Lease> {
-    let mut lease = Lease {
+pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<PoolLease> {
+    let mut lease = PoolLease {
         instances: Vec::new(),
         locks: Vec::new(),
         swept: taken.iter().all(|(_, free)| free.died.is_none()),

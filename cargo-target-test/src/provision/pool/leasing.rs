@@ -11,15 +11,15 @@ use std::{
 
 use super::{
     Locked,
-    claim::{Claim, ResourceWant, Want},
+    claim::{Claim, LeaseWant, ResourceWant},
     holder::{Holder, Process},
-    lease::{self, FreeLease, Lease, cause_of_death},
+    lease::{self, FreeLease, PoolLease, cause_of_death},
     run::{self, RunFile},
     schedule::{Decision, Missing, WaitReason, schedule},
     state::{Event, Record},
     store::{LockKind, Transaction},
     ticket::{self, Ticket},
-    view::{LeaseState, Place, View, Waiter},
+    view::{LeaseState, QueuePlace, View, Waiter},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct LeaseRequest {
     /// The instances, by target.
-    pub wants: Vec<Want>,
+    pub wants: Vec<LeaseWant>,
     /// Counted resources without a connection.
     pub resources: Vec<ResourceWant>,
     /// The text that others read while the lease is held.
@@ -41,7 +41,7 @@ pub struct LeaseRequest {
 #[derive(Debug)]
 pub enum TryLease {
     /// The lease.
-    Leased(Lease),
+    Leased(PoolLease),
     /// Ask again, with the same ticket: it is the place in the queue.
     Wait {
         /// The reason.
@@ -118,7 +118,7 @@ fn mark_dirty(locked: &mut Locked<'_>, records: &BTreeMap<String, Holder>) -> Re
 
 impl LeaseRequest {
     /// A request for instances of one target.
-    pub fn new(want: Want, holder: Holder) -> Self {
+    pub fn new(want: LeaseWant, holder: Holder) -> Self {
         Self {
             wants: vec![want],
             resources: Vec::new(),
@@ -178,7 +178,7 @@ impl<'a> Look<'a> {
                 state: Arc::clone(transaction.state()),
                 leases: BTreeMap::new(),
                 resources: BTreeMap::new(),
-                queue: vec![Place::Unread; tickets.len()],
+                queue: vec![QueuePlace::Unread; tickets.len()],
                 ahead: tickets.partition_point(is_ahead),
                 own: Waiter {
                     claim: claim.clone(),
@@ -226,9 +226,9 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    fn place(&mut self, ticket: &str) -> Result<Place> {
+    fn place(&mut self, ticket: &str) -> Result<QueuePlace> {
         let Some(claim) = ticket::claim(self.transaction, ticket)? else {
-            return Ok(Place::Vacant);
+            return Ok(QueuePlace::Vacant);
         };
         let uses = match self.runs.get(&claim.run) {
             Some(uses) => uses.clone(),
@@ -240,8 +240,8 @@ impl<'a> Look<'a> {
             }
         };
         Ok(match uses {
-            Some(uses) => Place::Waiting(Waiter { claim, uses }),
-            None => Place::Vacant,
+            Some(uses) => QueuePlace::Waiting(Waiter { claim, uses }),
+            None => QueuePlace::Vacant,
         })
     }
 
@@ -284,17 +284,17 @@ mod tests {
 
     #[test]
     fn features_that_this_pool_does_not_have_are_refused() {
-        let want = Want {
+        let want = LeaseWant {
             count: 1,
-            ..Want::default()
+            ..LeaseWant::default()
         };
         let request = LeaseRequest::new(want.clone(), Holder::default());
         assert!(request.claim("r").is_ok());
-        let shared = Want {
+        let shared = LeaseWant {
             shared: true,
             ..want.clone()
         };
-        let none = Want { count: 0, ..want };
+        let none = LeaseWant { count: 0, ..want };
         let refused = |wants, resources| {
             let request = LeaseRequest {
                 wants,

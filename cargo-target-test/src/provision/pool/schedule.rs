@@ -15,10 +15,10 @@ use std::{
     ops::Range,
 };
 
-use self::matching::{Matching, Options, can_ever_serve, options};
+use self::matching::{Choices, Matching, can_ever_serve, options};
 use super::{
     holder::Holder,
-    view::{LeaseState, Place, View, Waiter},
+    view::{LeaseState, QueuePlace, View, Waiter},
 };
 
 /// The answer to our own claim.
@@ -69,7 +69,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     let (ahead, behind) = view.queue.split_at(view.ahead);
     let unread = ahead
         .iter()
-        .position(|place| matches!(place, Place::Unread));
+        .position(|place| matches!(place, QueuePlace::Unread));
     if unread.is_some() {
         // The waiters before us do not matter while too few leases are free.
         let mut alone = Matching::new(view);
@@ -80,7 +80,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     }
     let mut matching = Matching::new(view);
     let read = &ahead[..unread.unwrap_or(ahead.len())];
-    for waiter in read.iter().filter_map(Place::waiter) {
+    for waiter in read.iter().filter_map(QueuePlace::waiter) {
         matching.serve_other(waiter)?;
     }
     let first_own = matching.slots();
@@ -98,11 +98,11 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
             break;
         }
         match place {
-            Place::Unread => {
+            QueuePlace::Unread => {
                 return Err(next_places(number, view.ahead + number..view.queue.len()));
             }
-            Place::Vacant => {}
-            Place::Waiting(waiter) => matching.serve_other(waiter)?,
+            QueuePlace::Vacant => {}
+            QueuePlace::Waiting(waiter) => matching.serve_other(waiter)?,
         }
     }
     let grant = Decision::Grant(matching.records(own));
@@ -123,7 +123,7 @@ fn unless_dirty(matching: Matching<'_>, decision: Decision) -> Decision {
     }
 }
 
-fn wait_reason(view: &View, options: &Options<'_>) -> WaitReason {
+fn wait_reason(view: &View, options: &Choices<'_>) -> WaitReason {
     let records = options.iter().flat_map(|records| records.iter());
     let leases: BTreeSet<&String> = records.map(|record| &record.lease).collect();
     let holders = leases
@@ -138,12 +138,12 @@ fn wait_reason(view: &View, options: &Options<'_>) -> WaitReason {
         total: leases.len(),
         busy: holders.cloned().collect(),
         ahead: ahead
-            .filter(|place| !matches!(place, Place::Vacant))
+            .filter(|place| !matches!(place, QueuePlace::Vacant))
             .count(),
     }
 }
 
-impl Place {
+impl QueuePlace {
     fn waiter(&self) -> Option<&Waiter> {
         match self {
             Self::Waiting(waiter) => Some(waiter),

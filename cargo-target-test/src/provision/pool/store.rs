@@ -17,7 +17,7 @@ use super::state::{Event, State};
 use crate::error::Result;
 
 /// A place that keeps a pool.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait PoolStore: Send + Sync {
     /// Returns the records as they were last committed.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub(crate) struct View {
     /// By name; a resource that is missing does not exist.
     pub(crate) resources: BTreeMap<String, ResourceState>,
     /// The other waiters, in ticket order.
-    pub(crate) queue: Vec<Place>,
+    pub(crate) queue: Vec<QueuePlace>,
     /// The number of places in `queue` before our own claim.
     pub(crate) ahead: usize,
     /// Our own claim.
@@ -37,7 +37,7 @@ pub(crate) struct Waiter {
 
 /// A place in the queue.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum QueuePlace {
     /// Not read yet.
     Unread,
     /// Passed by: its process or its run ended, or its process is stopped.

@@ -34,12 +34,12 @@ pub(crate) struct DeployedInstance {
     pub(crate) name: String,
     pub(crate) reach: Reach,
     /// `None`: no platform of ours deployed it.
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<PlatformHandle>,
 }
 
 /// The platform of an instance, and its names for it.
 #[derive(Clone)]
-pub(crate) struct Origin {
+pub(crate) struct PlatformHandle {
     pub(crate) platform: Arc<dyn DynPlatform>,
     pub(crate) order: InstanceSpec,
     pub(crate) deployed: Deployed,
@@ -53,7 +53,7 @@ impl DeployedInstance {
             let message = format!("`{name}` is {state}: there is no way to it");
             Error::new(ErrorKind::Infra, message)
         })?;
-        let origin = platform.map(|platform| Origin {
+        let origin = platform.map(|platform| PlatformHandle {
             platform: Arc::clone(platform),
             order: record.order.clone(),
             deployed: deployed.clone(),
@@ -74,7 +74,7 @@ impl DeployedInstance {
     }
 
     /// The platform and what it knows the instance by.
-    pub(crate) fn origin(&self) -> Result<&Origin> {
+    pub(crate) fn origin(&self) -> Result<&PlatformHandle> {
         self.origin.as_ref().ok_or_else(|| {
             let message = format!("`{}` is of no platform that could do this", self.name);
             Error::new(ErrorKind::Usage, message)
@@ -84,7 +84,7 @@ impl DeployedInstance {
     /// Calls the platform, on a thread that may block.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Origin) -> Result<T> + Send + 'static,
+        act: impl FnOnce(&PlatformHandle) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let origin = self.origin()?.clone();
         let acted = tokio::task::spawn_blocking(move || act(&origin)).await;

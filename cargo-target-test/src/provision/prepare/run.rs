@@ -23,12 +23,12 @@ pub(crate) struct Shell {
 }
 
 /// The end of a command, and the end of what it printed, both streams as they came.
-pub(crate) struct Ended {
+pub(crate) struct StepEnd {
     pub(super) exit: Exit,
     pub(super) tail: String,
 }
 
-impl Ended {
+impl StepEnd {
     /// An error unless the exit code was 0: how it ended, then its last words.
     pub(super) fn success(self) -> Result<String> {
         let how = match &self.exit {
@@ -49,7 +49,7 @@ impl Shell {
     ///
     /// # Errors
     /// When it did not end by itself in time, or nobody knows; its last words are told.
-    pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<Ended> {
+    pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<StepEnd> {
         let command = Command {
             line: line.to_owned(),
             timeout: u64::try_from(timeout.as_millis()).ok(),
@@ -70,7 +70,7 @@ impl Shell {
                 }
                 Event::Exited(exit) => {
                     let tail = words(&tail);
-                    return Ok(Ended { exit, tail });
+                    return Ok(StepEnd { exit, tail });
                 }
                 Event::Lost(error) => {
                     let text = with_words(error.chain(), &words(&tail));

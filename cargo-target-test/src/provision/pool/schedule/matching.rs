@@ -10,7 +10,7 @@ use super::Missing;
 use crate::{
     plan,
     provision::pool::{
-        claim::Want,
+        claim::LeaseWant,
         holder::Holder,
         state::{Record, RecordState},
         view::{LeaseState, View, Waiter},
@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// The records that can serve a claim, by want and in order of preference.
-pub(super) type Options<'a> = Vec<Rc<[&'a Record]>>;
+pub(super) type Choices<'a> = Vec<Rc<[&'a Record]>>;
 
 /// Returns the records that fit each want of a claim, by index.
-pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Options<'a> {
-    let fitting = |want: &Want| {
+pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
+    let fitting = |want: &LeaseWant| {
         let records = waiter
             .uses
             .iter()
@@ -34,7 +34,7 @@ pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Options<'a> {
     waiter.claim.wants.iter().map(fitting).collect()
 }
 
-fn fits(want: &Want, record: &Record) -> bool {
+fn fits(want: &LeaseWant, record: &Record) -> bool {
     let is_named = |name: &String| name == record.name();
     record.state == RecordState::Ready
         && record.order.target == want.target
@@ -44,7 +44,7 @@ fn fits(want: &Want, record: &Record) -> bool {
 }
 
 /// True if the claim could be served if nobody else held or wanted anything.
-pub(super) fn can_ever_serve(view: &View, waiter: &Waiter, options: &Options<'_>) -> bool {
+pub(super) fn can_ever_serve(view: &View, waiter: &Waiter, options: &Choices<'_>) -> bool {
     let resources = waiter.claim.resources.iter().all(|want| {
         let state = view.resources.get(&want.name);
         state.is_some_and(|state| want.count <= state.total)
@@ -111,7 +111,7 @@ impl<'a> Matching<'a> {
     pub(super) fn serve(
         &mut self,
         waiter: &'a Waiter,
-        options: &Options<'a>,
+        options: &Choices<'a>,
     ) -> Result<bool, Missing> {
         let mut complete = self.serve_instances(waiter, options)?;
         for want in &waiter.claim.resources {
@@ -129,7 +129,7 @@ impl<'a> Matching<'a> {
         Ok(complete)
     }
 
-    fn serve_instances(&mut self, waiter: &Waiter, options: &Options<'a>) -> Result<bool, Missing> {
+    fn serve_instances(&mut self, waiter: &Waiter, options: &Choices<'a>) -> Result<bool, Missing> {
         let claim = self.claims;
         self.claims += 1;
         let mut complete = true;

@@ -8,7 +8,7 @@ use super::{
     world::{FREE, UNUSED, World, claim, decide_lazily, held, want},
     *,
 };
-use crate::provision::pool::claim::{Claim, Want};
+use crate::provision::pool::claim::{Claim, LeaseWant};
 
 prop_compose! {
     fn worlds()(
@@ -31,7 +31,7 @@ prop_compose! {
                 4 => Default::default(),
                 _ => [("cores".to_owned(), cores.join(" | "))].into(),
             };
-            let mut wants = vec![Want { needs, ..want("alpha", count.max(1)) }];
+            let mut wants = vec![LeaseWant { needs, ..want("alpha", count.max(1)) }];
             if also {
                 wants.push(want("beta", 1));
             }
@@ -41,7 +41,7 @@ prop_compose! {
     }
 }
 
-fn fits(world: &World, claim: &Claim, want: &Want, id: &str) -> bool {
+fn fits(world: &World, claim: &Claim, want: &LeaseWant, id: &str) -> bool {
     let world = World {
         queue: vec![claim.clone()],
         ..world.clone()

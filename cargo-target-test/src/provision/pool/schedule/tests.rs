@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::provision::pool::{
-    claim::{Claim, ResourceWant, Want},
+    claim::{Claim, LeaseWant, ResourceWant},
     state::RecordState,
 };
 
@@ -19,7 +19,7 @@ fn alpha(count: usize) -> Claim {
 /// One instance of `alpha`, of this name.
 fn only(instance: &str) -> Claim {
     let instance = Some(instance.to_owned());
-    claim([Want {
+    claim([LeaseWant {
         instance,
         ..want("alpha", 1)
     }])
@@ -51,7 +51,7 @@ fn a_claim_that_fits_both_leaves_the_only_one_that_fits_another() {
 #[test]
 fn a_chain_of_moves_serves_everyone() {
     let needs = |cores: &str| {
-        claim([Want {
+        claim([LeaseWant {
             needs: [("cores".to_owned(), cores.to_owned())].into(),
             ..want("alpha", 1)
         }])
@@ -112,7 +112,7 @@ fn a_claim_for_many_is_not_starved() {
 #[test]
 fn claims_that_cannot_be_served_block_nobody() {
     let other = Claim {
-        wants: vec![Want {
+        wants: vec![LeaseWant {
             hash: "other".to_owned(),
             ..want("alpha", 1)
         }],
@@ -170,7 +170,7 @@ fn records_of_dead_holders_are_marked_first() {
 #[test]
 fn fresh_claims_prefer_unused_instances() {
     let fresh = |count| {
-        claim([Want {
+        claim([LeaseWant {
             fresh: true,
             ..want("alpha", count)
         }])
@@ -187,7 +187,7 @@ fn fresh_claims_prefer_unused_instances() {
 #[test]
 fn shared_claims_use_one_instance_together() {
     let shared = || {
-        claim([Want {
+        claim([LeaseWant {
             shared: true,
             ..want("alpha", 1)
         }])
@@ -221,7 +221,7 @@ fn shared_claims_use_one_instance_together() {
         let world = World::of(states).waits(claims.to_vec());
         assert_eq!(&world.answers(), answers, "{states:?} {claims:?}");
     }
-    let two = claim([Want {
+    let two = claim([LeaseWant {
         shared: true,
         ..want("alpha", 2)
     }]);
@@ -284,7 +284,7 @@ fn a_wait_has_its_reasons() {
     );
     assert!(text.ends_with(", 2 before us"), "{text}");
     let mut view = world.view(2);
-    view.queue[0] = Place::Vacant;
+    view.queue[0] = QueuePlace::Vacant;
     let Ok(Decision::Wait(reason)) = schedule(&view) else {
         panic!("granted")
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::provision::pool::{
-    claim::{Claim, Want},
+    claim::{Claim, LeaseWant},
     state::{Record, RecordState, State, tests::record},
     view::ResourceState,
 };
@@ -86,7 +86,7 @@ impl World {
                 .collect(),
             queue: queue
                 .iter()
-                .map(|claim| Place::Waiting(waiter(claim)))
+                .map(|claim| QueuePlace::Waiting(waiter(claim)))
                 .collect(),
             ahead: own,
             own: waiter(&own_claim),
@@ -112,16 +112,16 @@ impl World {
     }
 }
 
-pub(super) fn want(target: &str, count: usize) -> Want {
-    Want {
+pub(super) fn want(target: &str, count: usize) -> LeaseWant {
+    LeaseWant {
         target: target.to_owned(),
         hash: "h".to_owned(),
         count,
-        ..Want::default()
+        ..LeaseWant::default()
     }
 }
 
-pub(super) fn claim(wants: impl IntoIterator<Item = Want>) -> Claim {
+pub(super) fn claim(wants: impl IntoIterator<Item = LeaseWant>) -> Claim {
     Claim {
         wants: wants.into_iter().collect(),
         ..Claim::default()
@@ -132,7 +132,7 @@ pub(super) fn claim(wants: impl IntoIterator<Item = Want>) -> Claim {
 pub(super) fn decide_lazily(whole: &View) -> (Decision, usize, usize) {
     let mut view = whole.clone();
     view.leases.clear();
-    view.queue.fill(Place::Unread);
+    view.queue.fill(QueuePlace::Unread);
     let (mut leases, mut places) = (0, 0);
     loop {
         match schedule(&view) {
@@ -154,7 +154,10 @@ pub(super) fn decide_lazily(whole: &View) -> (Decision, usize, usize) {
                 assert!(!range.is_empty());
                 for number in range {
                     places += 1;
-                    assert!(matches!(view.queue[number], Place::Unread), "read twice");
+                    assert!(
+                        matches!(view.queue[number], QueuePlace::Unread),
+                        "read twice"
+                    );
                     view.queue[number] = whole.queue[number].clone();
                 }
             }

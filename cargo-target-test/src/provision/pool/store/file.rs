@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    HeldLock, LockKind, Store, Transaction,
+    HeldLock, LockKind, PoolStore, Transaction,
     json::{self, JsonFile},
     lock::{self, FileLock, cannot},
 };
@@ -151,7 +151,7 @@ impl FileStore {
     }
 }
 
-impl Store for FileStore {
+impl PoolStore for FileStore {
     fn state(&self) -> Result<Arc<State>> {
         self.records.load()?.ok_or_else(|| {
             let directory = self.directory.display();
