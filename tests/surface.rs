@@ -152,6 +152,7 @@ fn errors() -> Lines {
         ErrorKind::Usage,
         ErrorKind::Playbook,
         ErrorKind::Infra,
+        ErrorKind::Unfit,
         ErrorKind::Timeout,
         ErrorKind::Pool,
         ErrorKind::Nextest,

@@ -36,7 +36,7 @@ fn a_mode_is_options_that_could_be_typed() {
     world
         .run(&["--mode", "zebra"])
         .code(2)
-        .says("there are `dev`, `mine`, `debug`, `ci`, `demo`");
+        .says("known: `dev`, `mine`, `debug`, `ci`, `demo`");
     let wrong = world.run(&["--mode", "mien"]).code(2);
     wrong
         .says("the playbook has no mode `mien`")

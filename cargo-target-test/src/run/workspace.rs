@@ -55,6 +55,12 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::find`].
     pub fn of_package(platforms: &Platforms, global: &Global, directory: &Path) -> Result<Self> {
+        // `TARGET_TEST_PLAYBOOK` names it, for a test that knows nothing of our command line.
+        playbook::find(
+            global.playbook.as_deref(),
+            directory,
+            &serde_json::Value::Null,
+        )?;
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
         Self::of(platforms, global, &command)
