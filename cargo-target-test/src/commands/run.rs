@@ -55,6 +55,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let fan_out = FanOut::start(reports.aggregators()?)?;
     let sink = fan_out.sink();
+    provisioner.emit_to(sink.clone());
     reports.begin(&sink);
     let table = case_table(&choice, &supplies, reports.output())?;
     let broker = session.broker(table, sink.clone())?;

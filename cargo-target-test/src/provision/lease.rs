@@ -17,7 +17,10 @@ use super::{
     pool::{self, Record},
     wrapped::Seat,
 };
-use crate::{error::Result, process};
+use crate::{
+    case::reason::DirtyReason,
+    {error::Result, process},
+};
 
 /// The limit for killing what a lease left.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -27,7 +30,7 @@ pub struct Lease {
     id: String,
     machines: Vec<Machine>,
     watch: LossWatch,
-    dirty: Option<String>,
+    dirty: Option<DirtyReason>,
     unfinished: bool,
     hold: Hold,
 }
@@ -123,8 +126,8 @@ impl Lease {
     }
 
     /// The machines must not serve others, for this cause.
-    pub fn mark_dirty(&mut self, cause: String) {
-        self.dirty.get_or_insert(cause);
+    pub fn mark_dirty(&mut self, reason: DirtyReason) {
+        self.dirty.get_or_insert(reason);
     }
 
     /// Something that was started there may still run: it is killed when the lease ends.
@@ -151,7 +154,7 @@ impl Lease {
             let error = clean.err().map(|error| error.chain());
             ended.lost = ended.lost.take().or_else(|| error.clone());
             if let Hold::Pool(hold) = &mut self.hold {
-                let dirty = hold.give_back(machine, end, (error, self.dirty.as_deref()));
+                let dirty = hold.give_back(machine, end, (error, self.dirty.as_ref()));
                 ended.dirty.extend(dirty.await);
             }
         }
@@ -189,7 +192,7 @@ impl PoolHold {
         &mut self,
         machine: &Machine,
         end: LeaseEnd,
-        (error, dirty): (Option<String>, Option<&str>),
+        (error, dirty): (Option<String>, Option<&DirtyReason>),
     ) -> Option<Record> {
         let record = machine.record()?;
         if self.sets.is_empty() {
@@ -201,30 +204,34 @@ impl PoolHold {
             LeaseEnd::Unused => !machine.is_unused(),
             _ => false,
         };
-        let cause = match (error, dirty) {
-            (Some(error), _) => Some(error),
-            (None, Some(dirty)) => Some(dirty.to_owned()),
-            (None, None) if wants_fresh => Some("a fresh instance is asked for".to_owned()),
+        let reason = match (error, dirty) {
+            (Some(error), _) => Some(DirtyReason::Lost(error)),
+            (None, Some(dirty)) => Some(dirty.clone()),
+            (None, None) if wants_fresh => Some(DirtyReason::FreshWanted),
             (None, None) if end == LeaseEnd::Unused => {
                 self.lease.set_unused(record.id.clone());
                 None
             }
             (None, None) => self.renew(record).await,
         };
-        self.context.mark_dirty(record, cause.as_deref()?).await;
+        self.context.mark_dirty(record, reason?).await;
         self.sets.iter().for_each(|set| set.lost(&record.id));
         Some(record.clone())
     }
 
     /// Makes an instance ready for others, as the request asked for; the reason it cannot serve them, if any.
-    async fn renew(&self, record: &Record) -> Option<String> {
+    async fn renew(&self, record: &Record) -> Option<DirtyReason> {
+        let not_restored = |case: &String, error| DirtyReason::NotRestored {
+            case: case.clone(),
+            error,
+        };
         match &self.after {
             After::Reuse => None,
-            After::Spend(cause) => Some(cause.clone()),
-            After::Restore(cause) => match self.context.restore(record).await {
+            After::Spend(reason) => Some(reason.clone()),
+            After::Restore(case) => match self.context.restore(record).await {
                 Ok(true) => None,
-                Ok(false) => Some(cause.clone()),
-                Err(error) => Some(format!("{cause}; {}", error.chain())),
+                Ok(false) => Some(not_restored(case, None)),
+                Err(error) => Some(not_restored(case, Some(error.chain()))),
             },
         }
     }

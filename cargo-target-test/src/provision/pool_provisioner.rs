@@ -13,7 +13,10 @@ use super::{
     BoxFuture, InstanceSet, Lease, PoolRun, Provisioner, ReadyInstance, Report, Request, Surplus,
     instances::{Context, Source},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    run_event::Sink,
+};
 
 /// Deploys, leases and deletes the instances of one run. Used within a tokio runtime.
 pub struct PoolProvisioner {
@@ -33,6 +36,11 @@ impl PoolProvisioner {
             context: Arc::new(Context::new(run, ssh_config, Box::new(progress))),
             sets: Mutex::default(),
         }
+    }
+
+    /// Sends the events of deploys, restores and deletes to a sink.
+    pub fn emit_to(&self, sink: Sink) {
+        self.context.emit_to(sink);
     }
 
     /// Adds the instances of a target.

@@ -27,6 +27,7 @@ use crate::{
         Wanted,
         pool::{Facts, Record},
     },
+    run_event::RunEventKind,
 };
 
 /// The limit for a machine that we did not make to answer: it should be up.
@@ -51,6 +52,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) instance: &'a DeployedInstance,
     /// Hears what takes long.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
+    /// Receives the events of the recipe.
+    pub(crate) emit: &'a (dyn Fn(RunEventKind) + Sync),
     /// True if the instance is not wanted any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }

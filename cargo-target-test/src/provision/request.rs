@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::pool::Manual;
-use crate::plan::Needs;
+use crate::{case::reason::DirtyReason, plan::Needs};
 
 /// A request for machines, granted whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -125,9 +125,9 @@ pub enum After {
     /// Nothing.
     #[default]
     Reuse,
-    /// They are recycled, for this cause.
-    Spend(String),
-    /// They are restored to the state before their first test; recycled for this cause where that is not possible.
+    /// They are recycled, for this reason.
+    Spend(DirtyReason),
+    /// They are restored to the state before their first test, as this case declares; recycled where that fails.
     Restore(String),
 }
 

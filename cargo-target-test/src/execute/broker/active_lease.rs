@@ -20,6 +20,7 @@ use super::{
     lock,
 };
 use crate::{
+    case::reason::DirtyReason,
     error::{Error, Result},
     provision::{
         After, Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine, Provisioner, Request,
@@ -188,7 +189,7 @@ impl ActiveLease {
             taken.leave_unfinished();
         }
         if let Some(cause) = lock(&self.said).dirty.clone() {
-            taken.mark_dirty(cause);
+            taken.mark_dirty(DirtyReason::Fixture(cause));
         }
         let ended = taken.end(end).await;
         drop(lease);

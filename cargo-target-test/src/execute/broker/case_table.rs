@@ -11,7 +11,7 @@ use std::{
 use target_fixtures::{metadata::Reuse, wire::Run};
 
 use crate::{
-    case::CaseInfo,
+    case::{CaseInfo, reason::DirtyReason},
     plan::Needs,
     provision::{After, InstanceSet, Want},
 };
@@ -69,8 +69,8 @@ impl LeasingCase {
         let name = &self.info.name;
         match self.reuse {
             Reuse::Yes => After::Reuse,
-            Reuse::No => After::Spend(format!("`{name}` declares `reuse = false`")),
-            Reuse::Snapshot => After::Restore(format!("`{name}` declares `reuse = \"snapshot\"`")),
+            Reuse::No => After::Spend(DirtyReason::Spent(name.clone())),
+            Reuse::Snapshot => After::Restore(name.clone()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use super::{Context, InstanceSet};
 use crate::{
+    case::reason::DirtyReason,
     connect::LiveConnection,
     error::{Error, ErrorKind, Result},
     provision::{
@@ -208,7 +209,8 @@ impl Acquiring<'_> {
                     let record = &leased.record;
                     self.context
                         .progress(&format!("{}: {}", record.name(), error.chain()));
-                    self.context.mark_dirty(record, &error.chain()).await;
+                    let reason = DirtyReason::Lost(error.chain());
+                    self.context.mark_dirty(record, reason).await;
                     sets.iter().for_each(|set| set.lost(&record.id));
                     return Ok(None);
                 }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{Context, ReadyInstance};
 use crate::{
+    case::reason::DirtyReason,
     connect::LiveConnection,
     error::{Error, ErrorKind, Result, one_line},
     provision::{
@@ -19,6 +20,8 @@ use crate::{
         pool::{Facts, Record},
         prepare::Preparation,
     },
+    run_event::RunEventKind,
+    secret::redacted,
 };
 
 /// The limit for a kept instance to show that it is well.
@@ -29,6 +32,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Context {
     /// Gets the instance from the pool; a deploy that failed is tried again as often as the playbook says.
     pub(super) async fn bring(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+        let (instance, started) = (wanted.instance(), Instant::now());
+        self.emit(RunEventKind::DeployStarted {
+            instance: instance.clone(),
+        });
+        let brought = self.bring_retrying(wanted).await;
+        self.emit(RunEventKind::DeployEnded {
+            instance,
+            took: started.elapsed(),
+            reused: brought.as_ref().is_ok_and(|ready| ready.reused),
+            error: brought.as_ref().err().map(redacted_chain),
+        });
+        brought
+    }
+
+    async fn bring_retrying(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let instance = wanted.instance();
         let looked_up = look_up(wanted.clone()).await;
         looked_up.map_err(|error| could_not(&instance, &error))?;
@@ -69,11 +87,15 @@ impl Context {
             match health {
                 Ok(()) => {
                     let story = story(&ensured, replaced.as_deref(), started.elapsed());
-                    let record = ensured.record;
-                    return Ok(ReadyInstance { record, story });
+                    return Ok(ReadyInstance {
+                        record: ensured.record,
+                        story,
+                        reused: !ensured.fresh,
+                    });
                 }
                 Err(error) => {
-                    self.mark_dirty(&ensured.record, &error.chain()).await;
+                    self.mark_dirty(&ensured.record, DirtyReason::Lost(error.chain()))
+                        .await;
                     if replaced.is_some() {
                         return Err(error);
                     }
@@ -143,12 +165,35 @@ impl Preparer for Deploying<'_> {
     }
 
     fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+        let started = Instant::now();
+        self.context.emit(RunEventKind::PrepareStarted {
+            instance: self.instance.clone(),
+        });
+        let prepared = self.prepare_instance(record, recycled);
+        self.context.emit(RunEventKind::PrepareEnded {
+            instance: self.instance.clone(),
+            took: started.elapsed(),
+            error: prepared.as_ref().err().map(redacted_chain),
+        });
+        if let Ok(facts) = &prepared {
+            self.context.emit(RunEventKind::Facts {
+                instance: self.instance.clone(),
+                facts: facts.clone(),
+            });
+        }
+        prepared
+    }
+}
+
+impl Deploying<'_> {
+    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
         let instance = self.context.instance(record)?;
         let preparation = Preparation {
             wanted: self.wanted,
             record,
             instance: &instance,
             progress: &|line| self.progress(line),
+            emit: &|kind| self.context.emit(kind),
             cancelled: &|| self.cancelled(),
         };
         let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
@@ -164,6 +209,11 @@ impl Preparer for Deploying<'_> {
         self.context.keep_connection(record, connection);
         Ok(facts)
     }
+}
+
+/// The error with its causes, for an event.
+fn redacted_chain(error: &Error) -> String {
+    redacted(&error.chain()).into_owned()
 }
 
 fn could_not(instance: &str, error: &Error) -> Error {

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -14,9 +14,12 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
+    case::reason::DirtyReason,
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
+    run_event::{RunEventKind, Sink},
+    secret::redacted,
 };
 
 /// The state that all instance sets of a run share.
@@ -31,6 +34,8 @@ pub(in crate::provision) struct Context {
     /// The fate of instances that no case needed any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
+    /// Receives the events of a run, once it has begun.
+    sink: OnceLock<Sink>,
     /// A lease ended, an instance came up or not, something is not under way any more.
     pub(in crate::provision) changed: Arc<Notify>,
     /// Deploys and waits give up.
@@ -86,6 +91,7 @@ impl Context {
             leased: Mutex::default(),
             released: Mutex::default(),
             progress,
+            sink: OnceLock::new(),
             changed: Arc::default(),
             cancelled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -97,6 +103,21 @@ impl Context {
     /// Reports something that takes long, or went wrong on the way.
     pub(in crate::provision) fn progress(&self, line: &str) {
         (self.progress)(line);
+        self.emit(RunEventKind::Progress {
+            message: redacted(line).into_owned(),
+        });
+    }
+
+    /// Sends all further events to a sink.
+    pub(in crate::provision) fn emit_to(&self, sink: Sink) {
+        let _ = self.sink.set(sink);
+    }
+
+    /// Emits an event of the run, if anything receives events.
+    pub(in crate::provision) fn emit(&self, kind: RunEventKind) {
+        if let Some(sink) = self.sink.get() {
+            sink.emit(kind);
+        }
     }
 
     /// Deploys and waits give up.
@@ -192,10 +213,18 @@ impl Context {
         DeployedInstance::of(record, platform)
     }
 
-    /// The instance must not serve again, for this cause.
-    pub(in crate::provision) async fn mark_dirty(self: &Arc<Self>, record: &Record, cause: &str) {
+    /// Marks the instance dirty: it must not serve again before it is recycled.
+    pub(in crate::provision) async fn mark_dirty(
+        self: &Arc<Self>,
+        record: &Record,
+        reason: DirtyReason,
+    ) {
         self.disconnect(&record.id);
-        let (context, id, cause) = (Arc::clone(self), record.id.clone(), cause.to_owned());
+        let (context, id, cause) = (Arc::clone(self), record.id.clone(), reason.to_string());
+        self.emit(RunEventKind::Dirty {
+            instance: record.name().to_owned(),
+            reason,
+        });
         let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
         if let Ok(Err(error)) = marked.await {
             self.progress(&error.chain());

@@ -3,7 +3,10 @@
 //! Owns the order of it: nobody talks to the instance meanwhile, and it has to answer after. Must not know how a
 //! platform does it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Context;
 use crate::{
@@ -14,6 +17,8 @@ use crate::{
         pool::Record,
         prepare::{self, BringUp},
     },
+    run_event::RunEventKind,
+    secret::redacted,
 };
 
 /// The limit for an instance to answer after it was put back.
@@ -25,6 +30,20 @@ impl Context {
     /// # Errors
     /// When it is not as it was: it must not serve again.
     pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
+        let started = Instant::now();
+        let restored = self.put_back(record).await;
+        if !matches!(restored, Ok(false)) {
+            let error = restored.as_ref().err();
+            self.emit(RunEventKind::Restored {
+                instance: record.name().to_owned(),
+                took: started.elapsed(),
+                error: error.map(|error| redacted(&error.chain()).into_owned()),
+            });
+        }
+        restored
+    }
+
+    async fn put_back(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let mut instance = self.instance(record)?;
         let can = |one: &prepare::PlatformHandle| one.platform.can_restore();
         if !instance.origin.as_ref().is_some_and(can) {

@@ -28,6 +28,8 @@ pub struct ReadyInstance {
     pub record: Record,
     /// Its history, for people: `alpha-0: deployed in 1.2 s`.
     pub story: String,
+    /// True if it was there before the run.
+    pub reused: bool,
 }
 
 /// The reason that an instance cannot be had, told to everybody who asks.

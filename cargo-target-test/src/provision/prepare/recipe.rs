@@ -2,7 +2,10 @@
 //!
 //! Owns what each step does and how a failing one is told. Must not know how commands travel.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{
     Preparation,
@@ -12,6 +15,8 @@ use crate::{
     connect::{shell, upload},
     error::{Error, ErrorKind, Result},
     playbook::{self, Recipe, Step},
+    run_event::RunEventKind,
+    secret::redacted,
 };
 
 impl Preparation<'_> {
@@ -24,12 +29,18 @@ impl Preparation<'_> {
             (self.progress)(&format!(
                 "recipe `{name}`, step {number} of {count}: {step}"
             ));
-            self.step(shell, step, &recipe.directory)
-                .await
-                .map_err(|error| {
-                    let text = format!("step {number} of recipe `{name}` ({step}) failed");
-                    Error::new(ErrorKind::Infra, text).with_source(error)
-                })?;
+            let started = Instant::now();
+            let done = self.step(shell, step, &recipe.directory).await;
+            (self.emit)(RunEventKind::RecipeStep {
+                instance: self.record.name().to_owned(),
+                step: redacted(&step.to_string()).into_owned(),
+                took: started.elapsed(),
+                error: (done.as_ref().err()).map(|error| redacted(&error.chain()).into_owned()),
+            });
+            done.map_err(|error| {
+                let text = format!("step {number} of recipe `{name}` ({step}) failed");
+                Error::new(ErrorKind::Infra, text).with_source(error)
+            })?;
         }
         Ok(())
     }

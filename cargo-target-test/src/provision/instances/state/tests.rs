@@ -88,6 +88,7 @@ fn step(state: &mut State, now: &mut Instant, event: Happens) -> String {
 fn ready(id: &str, index: usize) -> ReadyInstance {
     let index = u32::try_from(index).unwrap_or_default();
     ReadyInstance {
+        reused: false,
         record: record_for_tests(id, "a", index, "h"),
         story: String::new(),
     }
