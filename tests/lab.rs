@@ -125,7 +125,7 @@ fn its_parameters_are_checked() {
         .code(78)
         .line_with(&["shlef = \"shelf\""])
         .says("did you mean `shelf`?")
-        .says("platform `lab` needs `shelf`");
+        .says("platform `lab` requires `shelf`");
 }
 
 #[test]
