@@ -11,7 +11,7 @@ use super::{
     Locked,
     holder::Holder,
     state::Record,
-    store::{HeldLock, LockKind, Transaction, never},
+    store::{HeldLock, LockKind, Taken, Transaction, never},
     view::LeaseState,
 };
 use crate::{
@@ -101,9 +101,9 @@ pub(super) fn take(
     transaction: &dyn Transaction,
     lease: &str,
 ) -> Result<std::result::Result<FreeLease, Holder>> {
-    let Some(lock) = transaction.take(LockKind::Lease, lease, &never)? else {
-        let text = transaction.text(LockKind::Lease, lease)?;
-        return Ok(Err(Holder::read(&text.unwrap_or_default())));
+    let lock = match transaction.take(LockKind::Lease, lease, &never)? {
+        Taken::Ours(lock) => lock,
+        Taken::Theirs(text) => return Ok(Err(Holder::read(&text))),
     };
     let text = lock.text()?;
     Ok(Ok(FreeLease {
@@ -119,8 +119,8 @@ pub(crate) fn mark_unused(locked: &Locked<'_>, record: &Record) -> Result<()> {
         .transaction
         .take(LockKind::Lease, &record.lease, &never)?
     {
-        Some(lock) => lock.untouch(),
-        None => Ok(()),
+        Taken::Ours(lock) => lock.untouch(),
+        Taken::Theirs(_) => Ok(()),
     }
 }
 

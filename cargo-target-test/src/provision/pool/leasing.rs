@@ -12,7 +12,7 @@ use std::{
 use super::{
     Locked,
     claim::{Claim, LeaseWant, ResourceWant},
-    holder::{Holder, Process},
+    holder::Holder,
     lease::{self, FreeLease, PoolLease, cause_of_death},
     run::{self, RunFile},
     schedule::{Decision, Missing, WaitReason, schedule},
@@ -138,7 +138,6 @@ impl LeaseRequest {
             return refused("this pool does not support counted resources");
         }
         Ok(Claim {
-            waiter: Process::current(),
             run: run.to_owned(),
             wants: self.wants.clone(),
             resources: self.resources.clone(),

@@ -63,7 +63,10 @@ impl Locked<'_> {
     /// Takes the right to deploy or delete an instance; `None` if a living process has it.
     pub(crate) fn work(&self, id: &str) -> Result<Option<HeldLock>> {
         let has_ended = |pid: &str| pid.parse().is_ok_and(Process::is_gone);
-        let work = self.transaction.take(LockKind::Work, id, &has_ended)?;
+        let work = self
+            .transaction
+            .take(LockKind::Work, id, &has_ended)?
+            .ours();
         if let Some(lock) = &work {
             lock.write(&std::process::id().to_string())?;
         }
@@ -83,6 +86,7 @@ impl Locked<'_> {
     pub(crate) fn start_run(&self, id: &str) -> Result<RunFile> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock
+            .ours()
             .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
         RunFile::start(lock, id)
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     holder::Process,
-    store::{HeldLock, LockKind, Transaction},
+    store::{HeldLock, LockKind, Taken, Transaction},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -109,12 +109,13 @@ fn read(transaction: &dyn Transaction, id: &str) -> Result<Option<LivingRun>> {
         let run = serde_json::from_str::<LivingRun>(text);
         run.is_ok_and(|run| run.process.has_ended())
     };
-    if let Some(dead) = transaction.take(LockKind::Run, id, &has_ended)? {
-        dead.remove();
-        return Ok(None);
+    match transaction.take(LockKind::Run, id, &has_ended)? {
+        Taken::Ours(dead) => {
+            dead.remove();
+            Ok(None)
+        }
+        Taken::Theirs(text) => Ok(serde_json::from_str(&text).ok()),
     }
-    let text = transaction.text(LockKind::Run, id)?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 #[cfg(test)]

@@ -43,14 +43,9 @@ pub(crate) trait Transaction {
     /// Returns the names of all locks of this kind, sorted; held or not.
     fn locks(&self, kind: LockKind) -> Result<Vec<String>>;
 
-    /// Takes a lock, and makes it if it does not exist; `None` if a living process holds it. `has_ended` reads a
-    /// lock's text: a holder that ended is given a moment to lose its lock.
-    fn take(
-        &self,
-        kind: LockKind,
-        name: &str,
-        has_ended: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<HeldLock>>;
+    /// Takes a lock, and makes it if it does not exist. `has_ended` judges the text of a lock that is held: a holder
+    /// that has ended is given a moment to lose its lock.
+    fn take(&self, kind: LockKind, name: &str, has_ended: &dyn Fn(&str) -> bool) -> Result<Taken>;
 
     /// Returns the text of a lock, held or not; `None` if it does not exist.
     fn text(&self, kind: LockKind, name: &str) -> Result<Option<String>>;
@@ -68,6 +63,23 @@ pub(crate) enum LockKind {
     Ticket,
     /// A living run. Named by its id; the text is a [`LivingRun`](super::LivingRun).
     Run,
+}
+
+/// The outcome of taking a lock.
+pub(crate) enum Taken {
+    Ours(HeldLock),
+    /// A living process holds the lock, which has this text.
+    Theirs(String),
+}
+
+impl Taken {
+    /// The lock, if it is ours now.
+    pub(super) fn ours(self) -> Option<HeldLock> {
+        match self {
+            Self::Ours(lock) => Some(lock),
+            Self::Theirs(_) => None,
+        }
+    }
 }
 
 /// A lock that this process holds, until it is dropped or the process ends in any way.

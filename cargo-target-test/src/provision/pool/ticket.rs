@@ -5,9 +5,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    claim::Claim,
-    store::{HeldLock, LockKind, Transaction, never},
+    claim::{Claim, LeaseWant, ResourceWant},
+    holder::Process,
+    store::{HeldLock, LockKind, Taken, Transaction, never},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -30,8 +33,10 @@ impl Ticket {
         let name = format!("{:016}", last.unwrap_or(0) + 1);
         let lock = transaction
             .take(LockKind::Ticket, &name, &never)?
+            .ours()
             .ok_or_else(|| Error::new(ErrorKind::Pool, "the queue's last ticket is taken"))?;
-        let text = serde_json::to_string(claim).map_err(|error| {
+        let text = TicketText::new(Process::current(), claim.clone());
+        let text = serde_json::to_string(&text).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot draw a ticket").with_source(error)
         })?;
         lock.write(&text)?;
@@ -61,21 +66,58 @@ impl Drop for Ticket {
     }
 }
 
+/// A ticket's text. The first want is in the place where older versions have their only one.
+#[derive(Serialize, Deserialize)]
+struct TicketText {
+    /// The process that asks again and again.
+    waiter: Process,
+    run: String,
+    #[serde(flatten)]
+    first: Option<LeaseWant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    also: Vec<LeaseWant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<ResourceWant>,
+}
+
+impl TicketText {
+    fn new(waiter: Process, claim: Claim) -> Self {
+        let mut wants = claim.wants.into_iter();
+        Self {
+            waiter,
+            run: claim.run,
+            first: wants.next(),
+            also: wants.collect(),
+            resources: claim.resources,
+        }
+    }
+
+    fn claim(self) -> Claim {
+        Claim {
+            run: self.run,
+            wants: self.first.into_iter().chain(self.also).collect(),
+            resources: self.resources,
+        }
+    }
+}
+
 /// Returns the claim of a ticket; `None` if its process is stopped, which keeps its place, or dead, which loses it.
 pub(super) fn claim(transaction: &dyn Transaction, name: &str) -> Result<Option<Claim>> {
-    if let Some(dead) = transaction.take(LockKind::Ticket, name, &never)? {
-        dead.remove();
-        return Ok(None);
-    }
-    let text = transaction.text(LockKind::Ticket, name)?;
-    let claim = text.and_then(|text| serde_json::from_str::<Claim>(&text).ok());
-    Ok(claim.filter(|claim| !claim.waiter.is_stopped()))
+    let text = match transaction.take(LockKind::Ticket, name, &never)? {
+        Taken::Ours(dead) => {
+            dead.remove();
+            return Ok(None);
+        }
+        Taken::Theirs(text) => serde_json::from_str::<TicketText>(&text).ok(),
+    };
+    let text = text.filter(|text| !text.waiter.is_stopped());
+    Ok(text.map(TicketText::claim))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::pool::{Pool, holder::Process};
+    use crate::provision::pool::Pool;
 
     #[test]
     fn the_queue_is_first_come_first_served_and_forgets_the_dead() {
@@ -85,7 +127,6 @@ mod tests {
         let transaction = &*locked.transaction;
         let draw = |run: &str| {
             let claim = Claim {
-                waiter: Process::current(),
                 run: run.to_owned(),
                 ..Claim::default()
             };
@@ -107,5 +148,45 @@ mod tests {
         std::fs::write(&dead, "{}").unwrap();
         assert_eq!(waiting(), ["second"], "nobody holds the first ticket");
         assert!(!dead.exists());
+    }
+
+    /// Processes of versions with one target per claim share the queue with this one.
+    #[test]
+    fn a_ticket_with_one_want_reads_and_looks_as_it_always_did() {
+        let text = r#"{"waiter":{"host":"h","boot":"b","pid":7,"started":9},"run":"r","target":"alpha","hash":"h","instance":null,"needs":{"cores":">= 2"},"count":2}"#;
+        let read: TicketText = serde_json::from_str(text).unwrap();
+        assert_eq!(read.waiter.pid, 7);
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        let claim = read.claim();
+        assert_eq!(claim.wants.len(), 1);
+        assert_eq!(
+            (&*claim.wants[0].target, claim.wants[0].count),
+            ("alpha", 2)
+        );
+    }
+
+    #[test]
+    fn several_wants_and_resources_are_read_back() {
+        let want = |target: &str| LeaseWant {
+            target: target.to_owned(),
+            count: 1,
+            shared: true,
+            ..LeaseWant::default()
+        };
+        let resource = ResourceWant {
+            name: "licence".to_owned(),
+            count: 2,
+        };
+        for wants in [vec![], vec![want("a")], vec![want("a"), want("b")]] {
+            let claim = Claim {
+                wants,
+                resources: vec![resource.clone()],
+                ..Claim::default()
+            };
+            let text = TicketText::new(Process::default(), claim.clone());
+            let text = serde_json::to_string(&text).unwrap();
+            let read: TicketText = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.claim(), claim, "{text}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Properties of [`schedule`] over random pools and claims.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use super::{
     world::{FREE, UNUSED, World, claim, decide_lazily, held, want},
     *,
 };
-use crate::provision::pool::claim::{Claim, LeaseWant};
+use crate::provision::pool::{claim::LeaseWant, state::Record};
 
 prop_compose! {
     fn worlds()(
@@ -41,36 +41,20 @@ prop_compose! {
     }
 }
 
-fn fits(world: &World, claim: &Claim, want: &LeaseWant, id: &str) -> bool {
-    let world = World {
-        queue: vec![claim.clone()],
-        ..world.clone()
-    };
-    let view = world.view(0);
-    let wants = &view.own.claim.wants;
-    let number = wants.iter().position(|other| other == want).unwrap();
-    let options = &options(&view, &view.own)[number];
-    options.iter().any(|record| record.id == id)
+/// The ids of the records that fit each want of a claim.
+fn fitting(world: &World, own: usize) -> Vec<BTreeSet<String>> {
+    let view = world.view(own);
+    let ids = |records: &Rc<[&Record]>| records.iter().map(|record| record.id.clone()).collect();
+    options(&view, &view.own).iter().map(ids).collect()
 }
 
-/// Tries every assignment of free instances to claims for one each.
-fn can_assign(world: &World, claims: &[&Claim], taken: &mut BTreeSet<String>) -> bool {
-    let Some((claim, rest)) = claims.split_first() else {
+/// Tries every assignment of one id each out of these sets, without those that are taken.
+fn can_assign(sets: &[BTreeSet<String>], taken: &BTreeSet<String>) -> bool {
+    let Some((ids, rest)) = sets.split_first() else {
         return true;
     };
-    let free = world
-        .records
-        .iter()
-        .filter(|(_, state)| !matches!(state, LeaseState::Held(_)));
-    for (record, _) in free {
-        if fits(world, claim, &claim.wants[0], &record.id) && taken.insert(record.id.clone()) {
-            if can_assign(world, rest, taken) {
-                return true;
-            }
-            taken.remove(&record.id);
-        }
-    }
-    false
+    let mut left = ids.difference(taken);
+    left.any(|id| can_assign(rest, &(taken | &BTreeSet::from([id.clone()]))))
 }
 
 proptest! {
@@ -82,9 +66,9 @@ proptest! {
             let wanted: usize = claim.wants.iter().map(|want| want.count).sum();
             prop_assert_eq!(records.len(), wanted, "all or none");
             let mut rest = &records[..];
-            for want in &claim.wants {
+            for (want, fitting) in claim.wants.iter().zip(fitting(&world, own)) {
                 let (part, others) = rest.split_at(want.count);
-                prop_assert!(part.iter().all(|id| fits(&world, claim, want, id)));
+                prop_assert!(part.iter().all(|id| fitting.contains(id)));
                 rest = others;
             }
             for id in records {
@@ -111,10 +95,12 @@ proptest! {
             claim.wants.truncate(1);
             claim.wants[0].count = 1;
         }
-        let mut served = Vec::new();
-        for (own, claim) in world.queue.iter().enumerate() {
-            served.push(claim);
-            let possible = can_assign(&world, &served, &mut BTreeSet::new());
+        let held = world.records.iter().filter(|(_, state)| matches!(state, LeaseState::Held(_)));
+        let held: BTreeSet<String> = held.map(|(record, _)| record.id.clone()).collect();
+        let mut served: Vec<BTreeSet<String>> = Vec::new();
+        for own in 0..world.queue.len() {
+            served.push(&fitting(&world, own)[0] - &held);
+            let possible = can_assign(&served, &BTreeSet::new());
             let is_served = matches!(world.decide(own), Decision::Grant(_));
             prop_assert_eq!(possible, is_served, "{}", own);
             if !possible {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    HeldLock, LockKind, PoolStore, Transaction,
+    LockKind, PoolStore, Taken, Transaction,
     json::{self, JsonFile},
     lock::{self, FileLock, cannot},
 };
@@ -216,22 +216,16 @@ impl Transaction for FileTransaction<'_> {
         Ok(locks.map(|path| stem(path)).collect())
     }
 
-    fn take(
-        &self,
-        kind: LockKind,
-        name: &str,
-        has_ended: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<HeldLock>> {
-        let path = self.store.path(kind, name);
-        // To look at a lease is not to use it.
-        let is_new = kind == LockKind::Lease && !path.exists();
-        let lock = FileLock::try_take_from(&path, has_ended)?;
-        if let Some(lock) = &lock
-            && is_new
-        {
+    fn take(&self, kind: LockKind, name: &str, has_ended: &dyn Fn(&str) -> bool) -> Result<Taken> {
+        let lock = match FileLock::take_or_text(&self.store.path(kind, name), has_ended)? {
+            Ok(lock) => lock,
+            Err(text) => return Ok(Taken::Theirs(text)),
+        };
+        if kind == LockKind::Lease && lock.is_new() {
+            // To look at a lease is not to use it.
             lock.untouch()?;
         }
-        Ok(lock.map(|lock| Box::new(lock) as HeldLock))
+        Ok(Taken::Ours(Box::new(lock)))
     }
 
     fn text(&self, kind: LockKind, name: &str) -> Result<Option<String>> {
@@ -273,7 +267,7 @@ fn random_label() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::never, *};
 
     #[test]
     fn opening_removes_what_a_crash_left_and_nothing_else() {
@@ -319,19 +313,14 @@ mod tests {
         ];
         for (kind, name, file) in files {
             assert_eq!(transaction.text(kind, name).unwrap(), None);
-            let lock = transaction
-                .take(kind, name, &super::super::never)
-                .unwrap()
-                .unwrap();
+            let take = || transaction.take(kind, name, &never).unwrap();
+            let Taken::Ours(lock) = take() else {
+                panic!("it is held")
+            };
             lock.write("held").unwrap();
             assert_eq!(fs::read_to_string(dir.path().join(file)).unwrap(), "held");
             assert_eq!(transaction.locks(kind).unwrap(), [name]);
-            assert!(
-                transaction
-                    .take(kind, name, &super::super::never)
-                    .unwrap()
-                    .is_none()
-            );
+            assert!(matches!(take(), Taken::Theirs(text) if text == "held"));
             assert!(
                 FileLock::try_take(&dir.path().join(file))
                     .unwrap()

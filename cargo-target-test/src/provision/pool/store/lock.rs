@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind as Io,
+    io::{ErrorKind as Io, Read},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::mpsc,
@@ -22,23 +22,28 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
+    is_new: bool,
 }
 
 /// The longest time that a lock outlives its holder: the start of a program.
 const HANDED_ON: Duration = Duration::from_millis(500);
 
 impl FileLock {
-    /// As [`FileLock::try_take`], but waits a moment if the holder `has_ended`, judged by its text: the locks of a
-    /// process that was killed while it started a program are released when that program begins.
-    pub(crate) fn try_take_from(
+    /// Takes the lock of this file, and makes the file if it does not exist; if another holds the lock, returns the
+    /// file's text as `Err`. Waits a moment for a holder that `has_ended`, judged by that text: the locks of a process
+    /// that was killed while it started a program are released when that program begins.
+    pub(super) fn take_or_text(
         path: &Path,
-        has_ended: impl Fn(&str) -> bool,
-    ) -> Result<Option<Self>> {
+        has_ended: &dyn Fn(&str) -> bool,
+    ) -> Result<std::result::Result<Self, String>> {
         let started = Instant::now();
         loop {
-            let taken = Self::try_take(path)?;
-            if taken.is_some() || started.elapsed() > HANDED_ON || !has_ended(&peek(path)?) {
-                return Ok(taken);
+            let held = match Self::attempt(path)? {
+                Ok(lock) => return Ok(Ok(lock)),
+                Err(held) => read(&held, path)?,
+            };
+            if started.elapsed() > HANDED_ON || !has_ended(&held) {
+                return Ok(Err(held));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -46,17 +51,28 @@ impl FileLock {
 
     /// Takes the lock of this file, and makes the file if it does not exist; `None` if another holds the lock.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
-        let file = open(path)?;
+        Ok(Self::attempt(path)?.ok())
+    }
+
+    /// As [`FileLock::try_take`]; if another holds the lock, returns the file as `Err`.
+    fn attempt(path: &Path) -> Result<std::result::Result<Self, File>> {
+        let (file, is_new) = open(path)?;
         // By full path: std's own methods of the same names would win. The descriptor is closed on exec, so that no
         // child of ours keeps the lock.
         match fs4::FileExt::try_lock(&file) {
-            Ok(()) => Ok(Some(Self {
+            Ok(()) => Ok(Ok(Self {
                 file,
                 path: path.to_owned(),
+                is_new,
             })),
-            Err(fs4::TryLockError::WouldBlock) => Ok(None),
+            Err(fs4::TryLockError::WouldBlock) => Ok(Err(file)),
             Err(fs4::TryLockError::Error(error)) => Err(cannot("lock", path, error)),
         }
+    }
+
+    /// True if the file did not exist before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Takes the lock, waiting at most `patience` for it: in the kernel, which wakes the waiter at once.
@@ -64,7 +80,8 @@ impl FileLock {
         if let Some(lock) = Self::try_take(path)? {
             return Ok(lock);
         }
-        let (file, (send, taken)) = (open(path)?, mpsc::channel());
+        let (file, is_new) = open(path)?;
+        let (send, taken) = mpsc::channel();
         // A wait in the kernel has no time limit; the thread ends when the lock is free.
         thread::spawn(move || {
             let locked = fs4::FileExt::lock(&file);
@@ -76,7 +93,7 @@ impl FileLock {
             Ok((locked, file)) => {
                 locked.map_err(|error| cannot("lock", path, error))?;
                 let path = path.to_owned();
-                Ok(Self { file, path })
+                Ok(Self { file, path, is_new })
             }
             Err(_) => {
                 let path = path.display();
@@ -93,10 +110,7 @@ impl FileLock {
 
     /// Returns the text in the file; after a holder that died, that holder's.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut text = Vec::with_capacity(512);
-        std::io::Read::read_to_end(&mut &self.file, &mut text)
-            .map_err(|error| cannot("read", &self.path, error))?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        read(&self.file, &self.path)
     }
 
     /// Replaces the text. It need not survive a power cut, which releases the lock as well.
@@ -170,14 +184,25 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
     }
 }
 
-fn open(path: &Path) -> Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| cannot("open", path, error))
+/// Opens a file for reading and writing; `true` if it did not exist before.
+fn open(path: &Path) -> Result<(File, bool)> {
+    let mut options = File::options();
+    options.read(true).write(true);
+    match options.open(path) {
+        Ok(file) => Ok((file, false)),
+        Err(error) if error.kind() == Io::NotFound => {
+            let file = options.create(true).truncate(false).open(path);
+            Ok((file.map_err(|error| cannot("open", path, error))?, true))
+        }
+        Err(error) => Err(cannot("open", path, error)),
+    }
+}
+
+fn read(mut file: &File, path: &Path) -> Result<String> {
+    let mut text = Vec::with_capacity(512);
+    file.read_to_end(&mut text)
+        .map_err(|error| cannot("read", path, error))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The pool's error for a file that cannot be used: ``cannot read `pool.json` ``.
