@@ -128,32 +128,32 @@ pub struct Target {
     pub origins: BTreeMap<String, Origin>,
 }
 
-/// The parts of a platform that reading a playbook needs.
+/// What the playbook must know of a platform; the caller makes it from the platform itself.
 pub struct PlatformSyntax<'a> {
     /// The name in playbooks: `ssh`.
     pub name: &'static str,
-    /// The version of the platform; part of every definition.
+    /// Part of every definition.
     pub version: u32,
     /// Checks the parameters and returns them as an object with the defaults filled in.
     pub parameters: ParametersFn<'a>,
-    /// Derives capabilities from the parameters.
+    /// What parameters come to, in the words of requirements.
     pub capabilities: CapabilitiesFn<'a>,
-    /// True if a dirty instance is kept and cleaned according to `on-dirty`, instead of deleted and deployed again.
+    /// Whether a dirty instance stays as it is unless something is done about it.
     pub machines_stay: bool,
-    /// The number of instances of a target without `count`, from the parameters; `None` for 1.
+    /// How many instances these parameters give when the target has no `count`; `None`: 1.
     pub count: CountFn<'a>,
     /// The JSON Schema of the parameters; its `properties` are the known keys.
     pub schema: Box<dyn Fn() -> schemars::Schema + 'a>,
 }
 
-/// Checks parameters and fills in their defaults.
+/// How a platform reads its parameters.
 pub type ParametersFn<'a> =
     Box<dyn Fn(toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> + 'a>;
 
-/// Derives an instance's capabilities from parameters.
+/// What an instance with these parameters has.
 pub type CapabilitiesFn<'a> = Box<dyn Fn(&Value) -> BTreeMap<String, String> + 'a>;
 
-/// Derives the number of instances from parameters.
+/// How many instances parameters give.
 pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
 
 /// Reads and resolves the playbook at `path` and the files it includes. `None` loads the embedded playbook, a single
