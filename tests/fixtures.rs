@@ -177,7 +177,7 @@ fn what_goes_wrong_is_told_once() {
     assert!(said.contains("as before: no licence left"), "{said}");
     assert!(
         said.contains(
-            "fixtures go in a circle: `failing::chicken` -> `failing::egg` -> `failing::chicken`"
+            "fixtures depend on each other in a cycle: `failing::chicken` -> `failing::egg` -> `failing::chicken`"
         ),
         "{said}"
     );
@@ -195,11 +195,11 @@ fn what_goes_wrong_is_told_once() {
         assert_eq!(count(&lines, once), 1, "{once}: {said}");
     }
     assert!(
-        said.contains("failed to tear down fixture `failing::bomb`: it panicked: tick"),
+        said.contains("failed to tear down fixture `failing::bomb`: panicked: tick"),
         "{said}"
     );
     assert!(
-        said.contains("fixture `failing::large`: it cannot be kept: it has more than 32 MiB"),
+        said.contains("fixture `failing::large`: failed to save its value: larger than 32 MiB"),
         "{said}"
     );
     // A test that is to panic ends its fixtures as any other.

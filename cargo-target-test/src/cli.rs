@@ -1,6 +1,6 @@
-//! The command line: every verb and every flag. Doc comments are the help.
+//! The command line: its verbs and flags. Doc comments of arguments are the `--help` texts.
 //!
-//! Owns what may be written and what it means. Must not act on it: `main` dispatches, `commands` act.
+//! Must not execute anything: `main` dispatches to `commands`.
 
 mod arguments;
 mod choosing;
@@ -30,9 +30,9 @@ pub use people::{
 
 /// Run Cargo's tests on real targets
 ///
-/// Every test that Cargo lists is run on every target that the playbook names and that fits it. Targets
-/// are leased from a pool that all processes of this machine share; nextest runs the result as one
-/// ordinary run. Without a verb, `run` is meant; a first word that is no verb is a filter.
+/// Runs every test on every target in the playbook that fits the test. Targets are leased from a pool that all
+/// processes on this machine share. nextest runs all cases as one ordinary run. The default verb is `run`; a first
+/// word that is not a verb is a filter.
 #[derive(Debug, Parser)]
 #[command(name = "cargo-target-test", bin_name = "cargo target-test", version)]
 #[command(after_help = SHORT_AFTER, after_long_help = LONG_AFTER)]
@@ -50,85 +50,85 @@ struct CommandLine {
     verb: Option<Verb>,
 }
 
-/// The command line, parsed.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Cli {
-    /// What every verb takes.
+    /// Options of all verbs.
     pub global: Global,
-    /// What to do.
+    /// The verb with its options.
     pub verb: Verb,
 }
 
-/// What every verb takes.
+/// Options of all verbs.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The playbook: which targets there are
+    /// Path to the playbook, which describes the targets
     ///
-    /// Without it: `playbook` in `[workspace.metadata.target-test]`, `.config/target-test.toml`, or
-    /// `target-test.toml` of the workspace; with none of these, one target named `local`.
+    /// Defaults to the first of `playbook` in `[workspace.metadata.target-test]`, `.config/target-test.toml` and
+    /// `target-test.toml` in the workspace. Without any of these, there is one target named `local`.
     #[arg(long, value_name = "FILE", global = true, env = env::PLAYBOOK, hide_env_values = true)]
     pub playbook: Option<PathBuf>,
-    /// Override a value of the playbook: `targets.debian.memory=2GiB` (repeat for more)
+    /// Override a value in the playbook: `targets.debian.memory=2GiB` (can be repeated)
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub set: Vec<String>,
-    /// The folder that keeps account of all instances
+    /// Folder of the pool, the record of all instances
     ///
-    /// Default: `$XDG_STATE_HOME/cargo-target-test`, one for each user. It is state, not cache.
+    /// Defaults to `$XDG_STATE_HOME/cargo-target-test`, one per user. It is state, not a cache.
     #[arg(long, value_name = "DIR", global = true, env = env::POOL, hide_env_values = true)]
     pub pool: Option<PathBuf>,
-    /// Say more; every nextest command is printed
+    /// Use verbose output; prints every nextest command
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
 
-/// What to do.
+/// A verb with its options.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run the tests on the targets (the default verb)
     #[command(after_help = SHORT_AFTER, after_long_help = LONG_AFTER)]
     Run(Box<RunArgs>),
-    /// Show the cases, and for each test that is left out, why
+    /// List the cases, and the reason for each excluded test
     ///
-    /// Takes the options of `run`, so that its command line can be tried here first.
+    /// Accepts the options of `run`; executes nothing.
     List(Box<ListArgs>),
-    /// Check the playbook and print it resolved: every value, defaults included
+    /// Check the playbook and print all resolved values, including defaults
     Check(CheckArgs),
     /// Print the JSON Schema of the playbook, for editors
     Schema,
-    /// Show the instances that exist: host, state, holder, age
+    /// List existing instances: host, state, holder, age
     Targets(TargetsArgs),
     /// Open a shell on an instance
     ///
-    /// It leases the instance, and waits for whoever holds it. TARGET_TEST_NAME, _INSTANCE, _HOST and the like are set as
-    /// for a test. Without a terminal it reads commands from standard input. The exit code is the shell's; 69 when the
-    /// instance cannot be reached.
+    /// Leases the instance; waits if it is leased by another process. Sets the same TARGET_TEST_* variables as for a
+    /// test. Without a terminal, reads commands from standard input. Exits with the code of the shell, or with exit code
+    /// 69 if the instance cannot be reached.
     Shell(ShellArgs),
     /// Run a command on an instance
     ///
-    /// Standard input, output and error are passed on byte for byte, and so is the exit code (128 + n for signal n); 69
-    /// when the instance cannot be reached, 124 after --timeout.
+    /// Standard input, output and error are passed through unchanged. Exits with the exit code of the command (128 + n
+    /// for signal n), with 69 if the instance cannot be reached, or with 124 after --timeout.
     Exec(ExecArgs),
-    /// Copy a file or a folder to an instance, or from one
+    /// Copy a file or folder to or from an instance
     ///
-    /// Modes are kept. Exit code 69 when the instance cannot be reached.
+    /// Preserves permissions. Exit code 69 if the instance cannot be reached.
     Cp(CpArgs),
-    /// Print what an instance says on its console
+    /// Print the console output of an instance
     Logs(LogsArgs),
-    /// Hold an instance for yourself, in the background
+    /// Lease an instance in the background
     ///
-    /// The lease ends by the clock on the wall, whether or not this machine sleeps, and lives on when the terminal is
-    /// closed. Meanwhile `shell`, `exec` and `cp` of the same user go through without waiting. What they left running is
-    /// killed when it ends.
+    /// The lease continues after the terminal is closed, and expires by wall-clock time even if this machine sleeps.
+    /// `shell`, `exec` and `cp` of the same user use the lease without waiting. Processes they left running are killed
+    /// when the lease ends.
     Lease(LeaseArgs),
-    /// End a lease that was made by `lease`
+    /// End a lease started by `lease`
     Release(InstanceArgs),
-    /// Delete what carries the pool's label and no record names
+    /// Delete resources with the pool's label that no instance uses
     ///
-    /// Everything that is made carries it: processes, containers, and what a playbook's `list` programs find. Exit
-    /// code 0 when nothing remains, 69 when something could not be deleted or looked at.
+    /// Finds processes, containers and the resources that the `list` programs of a playbook report. Exit code 0 if
+    /// nothing remains, 69 if something could not be deleted or listed.
     Gc(GcArgs),
-    /// Serve test processes that were started without `cargo target-test`
+    /// Serve test processes that are started without `cargo target-test`
     #[command(hide = true)]
     Broker(BrokerArgs),
 }
@@ -136,28 +136,28 @@ pub enum Verb {
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Leave the instances up: the next run starts warm
+    /// Keep the instances running for the next run
     #[arg(long, help_heading = "Target options")]
     pub keep_targets: bool,
-    /// Delete what earlier runs of this workspace left (with --all: everything), and run nothing
+    /// Delete the instances of this workspace (with --all: of all workspaces) and exit
     ///
-    /// Needs neither a playbook nor a build. Exit code 0 when nothing is left, 69 when a delete failed or a
-    /// living process holds an instance.
+    /// Requires neither a playbook nor a build. Exit code 0 if no instance is left, 69 if a delete failed or a
+    /// running process holds an instance.
     #[arg(long, help_heading = "Target options", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub delete_targets: bool,
-    /// With --delete-targets: also instances that a living process holds
+    /// With --delete-targets: also delete instances held by a running process
     #[arg(long, help_heading = "Target options", requires = "delete_targets", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub force: bool,
-    /// Stop at the first failure and open a shell on the failed case's instance, as the test left it: its fixtures are torn down after
+    /// Stop at the first failure and open a shell on its instance, before fixtures are torn down
     #[arg(long, help_heading = "Target options", hide_short_help = true)]
     pub shell_on_failure: bool,
-    /// So many runs side by side on one pool, each with its part of the cases
+    /// Split the cases into N nextest runs that share one pool
     ///
-    /// Each is `--partition slice:k/N`; their lines are numbered, their JUnit reports (`--junit`) put together, and the worst
-    /// exit code counts.
+    /// Each run is `--partition slice:k/N`. Output lines are prefixed with the number of their run, JUnit reports
+    /// (`--junit`) are merged, and the worst exit code is returned.
     #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub partitions: Option<u16>,
-    /// Write a JUnit report to this file, with all output in it
+    /// Write a JUnit report, with all output, to this file
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
     #[command(flatten)]
@@ -165,13 +165,13 @@ pub struct RunArgs {
     pub tests: TestArgs,
 }
 
-/// Options of `list`: those of `run` that choose tests.
+/// Options of `list`: its own, and those of `run` that select tests.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ListArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Count tests and cases by what they declare: all keys, or one such as `area`
+    /// Count tests and cases by metadata: all keys, or one such as `area`
     #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub stats: Option<String>,
     #[command(flatten)]
@@ -179,12 +179,12 @@ pub struct ListArgs {
     pub tests: TestArgs,
 }
 
-/// Which tests, and everything that is nextest's.
+/// Options that select tests, and all options of nextest.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TestArgs {
-    /// Run every test on the targets, also those without `#[target_test]` (like `select = "all"`)
+    /// Run all tests on the targets, including those without `#[target_test]` (like `select = "all"`)
     ///
-    /// Without it they run once, on the host, as soon as one test has the attribute.
+    /// By default, if any test has the attribute, tests without it run once, on the host.
     #[arg(long, help_heading = "Target options")]
     pub all_tests: bool,
     #[command(flatten)]
@@ -201,7 +201,7 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Also build the tests, and check what they declare against it
+    /// Also build the tests, and check their metadata against the playbook
     #[arg(long)]
     pub tests: bool,
 }
@@ -209,7 +209,7 @@ pub struct CheckArgs {
 /// Options of `gc`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct GcArgs {
-    /// Only say what would be deleted
+    /// Print what would be deleted, without deleting it
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -217,13 +217,13 @@ pub struct GcArgs {
 /// Options of `broker`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct BrokerArgs {
-    /// Return once a broker serves the pool, started now or before
+    /// Start a broker if none serves the pool, and return when it does
     #[arg(long)]
     pub ensure: bool,
 }
 
 impl Verb {
-    /// Which tests it is about, if it is about tests.
+    /// The test options, if the verb has them.
     pub fn tests(&self) -> Option<&TestArgs> {
         match self {
             Self::Run(run) => Some(&run.tests),
@@ -232,7 +232,7 @@ impl Verb {
         }
     }
 
-    /// The same, to be changed.
+    /// The test options, mutable, if the verb has them.
     pub fn tests_mut(&mut self) -> Option<&mut TestArgs> {
         match self {
             Self::Run(run) => Some(&mut run.tests),
@@ -243,17 +243,17 @@ impl Verb {
 }
 
 impl RunArgs {
-    /// With `--delete-targets`: the instances of all workspaces. (nextest has `--all` too, for packages.)
+    /// True for `--delete-targets --all`: delete the instances of all workspaces. (nextest's `--all` is about packages.)
     pub fn delete_all(&self) -> bool {
         self.delete_targets && self.tests.nextest.has("all")
     }
 }
 
 impl Cli {
-    /// Parses the words of a process, its own name first.
+    /// Parses the arguments of a process, starting with the program name.
     ///
     /// # Errors
-    /// A usage error, or what to print for `--help` and `--version`; clap's `exit` and `render` do the rest.
+    /// A usage error, or the output of `--help` and `--version`; both are for clap's `exit` or `render`.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
@@ -272,7 +272,7 @@ impl Cli {
     }
 }
 
-/// clap's own usage for a slip names what the environment gives, as if it had to be typed.
+/// Replaces the usage in an error. clap's usage lists options that are set by the environment as if they were required.
 fn with_usage(mut error: clap::Error, usage: Option<StyledStr>) -> clap::Error {
     if let (Some(_), Some(usage)) = (error.get(ContextKind::Usage), usage) {
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
@@ -280,7 +280,7 @@ fn with_usage(mut error: clap::Error, usage: Option<StyledStr>) -> clap::Error {
     error
 }
 
-/// clap's tip for an unknown option, to put it after `--`, would make a filter of it.
+/// Replaces clap's tip for an unknown option: after `--`, the option would be a filter.
 fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
@@ -291,7 +291,7 @@ fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
         _ => return error,
     };
     if forwards && error.get(ContextKind::SuggestedArg).is_none() {
-        let tip = format!("`--nextest-arg={unknown}` passes it to nextest as it is");
+        let tip = format!("to pass it to nextest, use `--nextest-arg={unknown}`");
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),
@@ -300,17 +300,17 @@ fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
     error
 }
 
-/// The verb that a word looks like: `lst` is near `list`, `tagrest` is near `targets`.
+/// Returns the verb most similar to a word, if one is similar enough: `lst` -> `list`, `tagrest` -> `targets`.
 pub fn meant_verb(word: &str) -> Option<String> {
     let command = command();
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-    let far = |verb: &Command| strsim::damerau_levenshtein(word, verb.get_name());
-    let (far, verb) = verbs.map(|verb| (far(verb), verb.get_name())).min()?;
+    let distance = |verb: &Command| strsim::damerau_levenshtein(word, verb.get_name());
+    let (distance, verb) = verbs.map(|verb| (distance(verb), verb.get_name())).min()?;
     let most = if word.chars().count() > 4 { 2 } else { 1 };
-    (1..=most).contains(&far).then(|| verb.to_owned())
+    (1..=most).contains(&distance).then(|| verb.to_owned())
 }
 
-/// The whole command, as the help shows it.
+/// Builds the clap command, as the help shows it.
 pub fn command() -> Command {
     let mut command = CommandLine::command().mut_subcommand("list", |list| {
         list.mut_args(|arg| {
@@ -346,7 +346,7 @@ cargo target-test [run] [OPTIONS] [FILTERS]... [-- <FILTERS_AND_ARGS>...]
        cargo target-test <VERB> [OPTIONS]";
 
 const SHORT_AFTER: &str =
-    "nextest's own options are taken too; `--help` shows them, examples and exit codes.";
+    "Options of nextest are accepted too. See `--help` for them, for examples and for exit codes.";
 
 const LONG_AFTER: &str = "\
 Examples:
@@ -354,26 +354,26 @@ Examples:
   cargo target-test smoke                        cases whose name contains `smoke`
   cargo target-test '[debian]'                   everything on target `debian`
   cargo target-test -- --exact 'smoke[debian]'   one case
-  cargo target-test -E 'test(/^net::/)'          nextest's filtersets, over case names
-  cargo target-test --keep-targets               dev loop: the next run starts warm
-  cargo target-test --delete-targets             after an interruption: nothing is left behind
+  cargo target-test -E 'test(/^net::/)'          a nextest filterset over case names
+  cargo target-test --keep-targets               keep the instances for the next run
+  cargo target-test --delete-targets             delete everything that earlier runs left
   cargo target-test --partition count:1/4        one of four shards; all share one pool
   cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
-  cargo target-test list --json                  the cases, for programs
-  cargo target-test shell debian-0               a shell on an instance that was kept
+  cargo target-test list --json                  the cases as JSON
+  cargo target-test shell debian-0               a shell on a kept instance
 
 Exit codes:
-  0    every case that ran passed (or, with --delete-targets, nothing is left)
-  2    the command line is wrong
+  0    every case that ran passed (with --delete-targets: no instance is left)
+  2    invalid command line
   4    no case was selected
-  69   a target could not be had, reached or deleted, and no test failed
-  70   cargo-nextest is missing or too old, or something else went wrong
-  73   the pool cannot be used
-  78   the playbook is wrong
+  69   a target could not be deployed, reached or deleted, and no test failed
+  70   cargo-nextest is missing or too old, or another error
+  73   the pool is unusable
+  78   invalid playbook
   100  a test failed
   101  the build failed
   130  interrupted
-nextest's other codes are passed on.";
+Other exit codes of nextest are passed through.";
 
 #[cfg(test)]
 mod tests;

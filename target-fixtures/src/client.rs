@@ -1,7 +1,6 @@
-//! The author's side of the broker's protocol: connections to one lease.
+//! The client of the broker's protocol: connections to one lease, concurrent uploads and protocol errors.
 //!
-//! Owns framing errors, the pool of idle connections and uploads that run beside their answer. Must not
-//! know how a broker is found, nor what a test is.
+//! Must not know how a broker is found.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -24,22 +23,21 @@ use crate::{
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// One connection, used for one request at a time.
+/// A connection, used for one request at a time.
 #[derive(Debug)]
 pub(crate) struct Connection(BufReader<UnixStream>);
 
-/// What the broker says of a lease.
+/// A lease, as described by the broker.
 pub(crate) struct Leased {
     lease: String,
-    /// Its instances.
     pub(crate) instances: Vec<Instance>,
-    /// Why the test is expected to fail on them; `None` also where a runner sees to that.
+    /// The reason the test is expected to fail on these instances. `None` if the runner checks that.
     pub(crate) expect_fail: Option<String>,
 }
 
 impl Connection {
-    /// Connects, agrees on the protocol and asks for instances, all at once: a test waits for one answer
-    /// instead of two.
+    /// Connects, sends the protocol version and the request for instances together, and waits for both answers. This
+    /// saves a round trip.
     fn open(socket: &Path, request: &Request) -> Result<(Self, Leased)> {
         let mut stream = UnixStream::connect(socket).map_err(|error| broken(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -71,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// The next answer; notes go to standard error as they come.
+    /// Receives the next reply that is not a note. Prints notes to standard error as they arrive.
     pub(crate) fn answer(&mut self) -> Result<Reply> {
         loop {
             match self.receive()? {
@@ -85,38 +83,38 @@ impl Connection {
         wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| broken(&error))
     }
 
-    /// The socket, for who writes while another thread reads.
+    /// Clones the socket, to write while another thread reads.
     pub(crate) fn stream(&self) -> Result<UnixStream> {
         self.0.get_ref().try_clone().map_err(|error| broken(&error))
     }
 
-    /// The next answer, whatever it is.
+    /// Receives the next frame.
     pub(crate) fn receive(&mut self) -> Result<(Reply, Vec<u8>)> {
         wire::read_frame(&mut self.0).map_err(|error| broken(&error))
     }
 }
 
-/// A request with what goes and comes beside it.
+/// A request with its upload and download.
 pub(crate) struct Call<'a> {
     /// The first frame.
     pub(crate) request: Request,
-    /// What follows it, as data frames.
+    /// The content of the data frames that follow.
     pub(crate) upload: Option<&'a mut (dyn Read + Send)>,
-    /// Takes each piece that comes back.
+    /// Receives each piece of data.
     pub(crate) piece: &'a mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 }
 
-/// A lease and its connections. Any number of threads may use it: each gets a connection of its own.
+/// A lease and its connections. Several threads can use it at once; each call has its own connection.
 pub(crate) struct Client {
     socket: PathBuf,
     lease: String,
     idle: Mutex<Vec<Connection>>,
-    /// Where there is no runner, the connection whose end is the lease's end.
+    /// The connection that holds the lease; the lease ends when it is closed. `None` if a runner holds the lease.
     _holder: Option<Connection>,
 }
 
 impl Client {
-    /// Attaches to a lease that a runner holds.
+    /// Attaches to a lease held by a runner.
     pub(crate) fn attach(socket: PathBuf, lease: String) -> Result<(Self, Vec<Instance>)> {
         let (connection, instances) = attached(&socket, &lease)?;
         Ok((
@@ -130,7 +128,7 @@ impl Client {
         ))
     }
 
-    /// Takes a lease that ends with this client.
+    /// Acquires a lease that ends when the client is dropped.
     pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Leased)> {
         let (holder, leased) = Connection::open(&socket, request)?;
         Ok((
@@ -144,7 +142,7 @@ impl Client {
         ))
     }
 
-    /// Sends a request whose answers the caller reads; the connection is its own from then on.
+    /// Sends a request on a connection and returns the connection. The caller reads the replies.
     pub(crate) fn start(&self, request: &Request) -> Result<Connection> {
         let connection = self.connection()?;
         connection.send(request, &[])?;
@@ -161,8 +159,8 @@ impl Client {
         }
     }
 
-    /// Makes a call and returns its last answer, which is not a failure. The connection is used again
-    /// only if the call ended as the protocol says; else it is closed, which ends the call over there.
+    /// Makes a call and returns its last reply; a failure or refusal becomes an error. The connection is reused only if
+    /// the call ended according to the protocol. Otherwise it is closed, which cancels the call in the broker.
     pub(crate) fn call(&self, call: Call<'_>) -> Result<Reply> {
         let mut connection = self.connection()?;
         connection.send(&call.request, &[])?;
@@ -183,7 +181,7 @@ impl Client {
         }
     }
 
-    /// A call that sends and receives nothing but its first frame and the answer.
+    /// Makes a call without data.
     pub(crate) fn ask(&self, request: Request) -> Result<Reply> {
         self.call(Call {
             request,
@@ -199,12 +197,12 @@ fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
     Ok((connection, leased.instances))
 }
 
-/// Tells progress at once: the test harness would keep what `eprintln!` writes until the test has failed.
+/// Prints progress at once. `eprintln!` would be captured by the test harness.
 fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Reads pieces until the last answer.
+/// Receives data until the last reply.
 fn answer(
     connection: &mut Connection,
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
@@ -213,7 +211,7 @@ fn answer(
     loop {
         match connection.receive()? {
             (Reply::Data { stream }, body) => piece(stream, &body).map_err(|error| {
-                TargetError::new(ErrorKind::File, format!("write what came: {error}"))
+                TargetError::new(ErrorKind::File, format!("write received data: {error}"))
             })?,
             (Reply::Note { text }, _) => note(&text),
             (Reply::Took { bytes }, _) => window.widen(bytes),
@@ -222,8 +220,8 @@ fn answer(
     }
 }
 
-/// Uploads on a thread while this one reads: a command may answer while it is still being fed, and may
-/// end without having read everything. Returns whether the connection can be used again.
+/// Uploads on another thread while this thread receives, since a command may print before it has read all its input, or
+/// end without reading it. Returns the last reply, and true if the connection can be reused.
 fn answer_beside(
     connection: &mut Connection,
     upload: &mut (dyn Read + Send),
@@ -234,7 +232,7 @@ fn answer_beside(
         let sending = scope.spawn(|| {
             let send =
                 |request: &Request, body: &[u8]| wire::write_frame(&mut &stream, request, body);
-            // Without an end the broker would wait, and so would the answer.
+            // Close a connection with an incomplete upload: the broker would wait for the rest.
             let ended = window.send_all(upload, send);
             ended.inspect_err(|_| drop(stream.shutdown(Shutdown::Both)))
         });
@@ -243,7 +241,7 @@ fn answer_beside(
         match sending.join() {
             Ok(Err(Upload::Source(error))) => Err(TargetError::new(
                 ErrorKind::File,
-                format!("read what to send: {error}"),
+                format!("read data to send: {error}"),
             )),
             Ok(sent) => Ok((reply?, sent.is_ok())),
             Err(panic) => resume_unwind(panic),
@@ -251,18 +249,18 @@ fn answer_beside(
     })
 }
 
-/// The broker does not answer any more, or answers nonsense.
+/// Converts an I/O error of a connection: the broker is gone, or a frame is invalid or too large.
 pub(crate) fn broken(error: &io::Error) -> TargetError {
     let message = match error.kind() {
         io::ErrorKind::InvalidData => {
             return TargetError::new(
                 ErrorKind::Version,
-                format!("broker not understood: {error}"),
+                format!("invalid reply of the broker: {error}"),
             )
             .with_hint(UPDATE);
         }
         io::ErrorKind::InvalidInput => {
-            let message = format!("send that: it has more than {} MiB", LONGEST >> 20);
+            let message = format!("send the request: larger than {} MiB", LONGEST >> 20);
             return TargetError::new(ErrorKind::Request, message);
         }
         io::ErrorKind::UnexpectedEof
@@ -271,19 +269,19 @@ pub(crate) fn broken(error: &io::Error) -> TargetError {
         _ => format!("broker gone: {error}"),
     };
     TargetError::infra(message)
-        .with_hint("the run that held the lease has ended or was killed; start it again")
+        .with_hint("the run that held the lease has ended or was killed; start the run again")
 }
 
-/// How crate and tool become the same version.
+/// The hint for different versions of crate and tool.
 const UPDATE: &str = "use the same version of both: `cargo install cargo-target-test` and \
                       `cargo update -p target-fixtures`";
 
-/// A refusal, or an answer to some other question.
+/// Converts a failure, a refusal or an unexpected reply to an error.
 pub(crate) fn unexpected(reply: Reply) -> TargetError {
     let (Reply::Refused(failure) | Reply::Failed(failure)) = reply else {
         return TargetError::new(
             ErrorKind::Version,
-            "broker not understood: another answer than asked for",
+            "invalid reply of the broker: unexpected kind of reply",
         )
         .with_hint(UPDATE);
     };

@@ -1,23 +1,20 @@
-//! What can go wrong for an author: an error of the target, and any error at all.
-//!
-//! Owns the two types and how a failed test prints them. Must not know sockets or tests.
+//! The error types for tests: errors of a target, and any error.
 
 use std::{cell::RefCell, error::Error as StdError, fmt};
 
 use crate::wire::{Failure, FailureKind};
 
-/// What a test returns; `E` is [`Error`] unless stated.
+/// The result of a test; `E` is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error, for `?` in a test: of the target, of the standard library, of another crate, or a text.
+/// Any error, for `?` in a test: an error of the target, of the standard library or of another crate, or a string.
 ///
-/// Like `anyhow::Error` it does not implement [`std::error::Error`]; what [`Target`](crate::Target)'s
-/// methods return, [`TargetError`], does, so that a test may as well return `anyhow::Result` or
-/// `Box<dyn Error>`.
+/// Like `anyhow::Error`, it does not implement [`std::error::Error`]. [`TargetError`], which the methods of
+/// [`Target`](crate::Target) return, does, so that a test can also return `anyhow::Result` or `Box<dyn Error>`.
 pub struct Error(Box<dyn StdError + Send + Sync>);
 
 impl Error {
-    /// What kind of error; [`ErrorKind::Other`] where it does not come from this crate.
+    /// The kind of the error; [`ErrorKind::Other`] for errors from outside this crate.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.downcast_ref::<TargetError>()
@@ -43,7 +40,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// For people, since this is what a test that returns it prints: the error and its causes, line by line.
+/// Formats the error and its causes for display, one per line. The test harness prints a returned error with `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = self.downcast_ref::<TargetError>() {
@@ -59,7 +56,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// An error of the target, of the way to it, or of what was asked of it.
+/// An error of a target, of the connection to it, or of a request.
 pub struct TargetError(Box<Inner>);
 
 struct Inner {
@@ -72,32 +69,32 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The instance, or the broker that leases it, could not be had or was lost.
+    /// The instance or the broker is unavailable or was lost.
     Infra,
-    /// A command or transfer took longer than its timeout and was killed.
+    /// A command or transfer exceeded its timeout and was killed.
     Timeout,
-    /// A command ended with something else than exit code 0.
+    /// A command did not exit with code 0.
     Exit,
-    /// The instance cannot do what was asked: no such file, no such folder.
+    /// The instance rejected the request: no such file, no such folder.
     Request,
-    /// The broker speaks another protocol: crate and tool are of different versions.
+    /// The broker uses another protocol version: crate and tool have different versions.
     Version,
-    /// A file on this side could not be read or written.
+    /// A local file could not be read or written.
     File,
     /// Not an error: the test skips itself.
     Skip,
-    /// It does not come from this crate.
+    /// An error from outside this crate.
     Other,
 }
 
 impl TargetError {
-    /// What kind of error.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What the reader can do about it.
+    /// A suggestion to fix the error, if any.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -120,7 +117,7 @@ impl TargetError {
         self
     }
 
-    /// The same error, with more lines of text.
+    /// Appends text to the message.
     pub(crate) fn with_more(mut self, more: &str) -> Self {
         self.0.message.push_str(more);
         self
@@ -164,7 +161,7 @@ impl fmt::Display for TargetError {
     }
 }
 
-/// For people: the message as a sentence, and the hint.
+/// Formats the message as a sentence, and the hint.
 impl fmt::Debug for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_for_people(f)
@@ -174,14 +171,14 @@ impl fmt::Debug for TargetError {
 impl StdError for TargetError {}
 
 thread_local! {
-    /// Why the test on this thread last asked to be skipped.
+    /// The reason of the last [`skip`] on this thread.
     static SKIP: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// The error with which a test skips itself: it passes for the test harness, and is a skip, with its
-/// reason, in the summary and the reports of `cargo target-test`.
+/// Creates an error that skips the test if the test returns it. The test harness counts the test as passed; the summary
+/// and reports of `cargo target-test` show a skip with the reason.
 ///
-/// It is whatever error the test returns: [`Error`], [`TargetError`], `anyhow::Error`, `Box<dyn Error>`.
+/// The error has any type that the test returns: [`Error`], [`TargetError`], `anyhow::Error`, `Box<dyn Error>`.
 ///
 /// ```no_run
 /// use target_fixtures::prelude::*;
@@ -203,8 +200,8 @@ pub fn skip<E: From<TargetError>>(reason: impl Into<String>) -> E {
     TargetError::new(ErrorKind::Skip, message).into()
 }
 
-/// The reason, if `error` is the one that [`skip`] made on this thread. Only its text is looked at,
-/// since it may have become an error of any type.
+/// Returns the reason if `error` was created by [`skip`] on this thread. Compares only the text, since the error may have
+/// been converted to any type.
 pub(crate) fn skipped(error: &dyn fmt::Debug) -> Option<String> {
     let reason = SKIP.take()?;
     format!("{error:?}")

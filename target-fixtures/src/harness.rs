@@ -1,6 +1,4 @@
-//! What the code that `#[target_test]` writes calls: from the test harness to the author's function.
-//!
-//! Owns the verdict of one test. Must not know how targets are reached. No public interface.
+//! The functions called by code that `#[target_test]` generates: they run a test function and return its verdict.
 
 use std::{
     any::Any,
@@ -19,7 +17,7 @@ use crate::{
     wire::{Request, TORN_DOWN},
 };
 
-/// The bytes of a record, for its static.
+/// Converts a record to bytes at compile time.
 #[must_use]
 pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
@@ -27,14 +25,14 @@ pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     bytes
 }
 
-/// Runs a test on the targets of its lease, or, where this process is for that, a fixture's tear-down.
+/// Runs a test on the targets of its lease. In a process started to tear down a fixture, tears down the fixture instead.
 pub fn run(
     record: &'static [u8],
     path: &str,
     fixtures: &[&'static dyn Registered],
     test: impl FnOnce(&Fixtures, &[Target]) -> TestEnd,
 ) -> TestEnd {
-    // Linkers keep what code refers to.
+    // Refer to the record, so that the linker keeps it.
     black_box(record);
     if let Some(order) = lease::tear_down(path) {
         return order.map_or_else(TestEnd::Fail, |order| tear_down(&order, path, fixtures));
@@ -49,7 +47,7 @@ pub fn run(
     };
     let fixtures = Fixtures::new(Some(first.clone()));
     let ended = caught(|| test(&fixtures, &targets));
-    // Also after a panic; unless somebody is to see what failed as it is.
+    // Tear down fixtures after a panic too, but not if the failed instance is kept for examination.
     let failed = !matches!(&ended, Ok(TestEnd::Skip(_))) && !is_success(&ended);
     let stays = failed && std::env::var_os(env::STAYS).is_some();
     let torn = if stays { None } else { fixtures.tear_down() };
@@ -77,10 +75,10 @@ pub fn run(
     }
 }
 
-/// Ends a fixture that another process set up, which cannot any more or need not.
+/// Tears down a fixture that another process set up.
 fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered]) -> TestEnd {
     let Some(fixture) = fixture::find(fixtures, &order.name) else {
-        return TestEnd::Fail(format!("the test takes no fixture `{}`", order.name));
+        return TestEnd::Fail(format!("the test has no fixture `{}`", order.name));
     };
     let target = match &order.instance {
         None => None,
@@ -92,7 +90,7 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
         },
     };
     match fixture.tear_down(&Fixtures::new(target), &order.state) {
-        // At once: the harness may expect a panic.
+        // Exit immediately: the test harness may expect a panic.
         Ok(()) => std::process::exit(TORN_DOWN),
         Err(failure) => failure.verdict(),
     }
@@ -104,9 +102,9 @@ fn is_success(ended: &Result<TestEnd, Panic>) -> bool {
 
 type Panic = Box<dyn Any + Send>;
 
-/// What a test came to; a panic is what it was.
+/// Runs a test and catches panics. [`skip!`](crate::skip!) becomes a verdict; other panics are returned.
 fn caught(test: impl FnOnce() -> TestEnd) -> Result<TestEnd, Panic> {
-    // What the test leaves half-done is not looked at again.
+    // Unwind safe: the state of the test is not used afterwards.
     match catch_unwind(AssertUnwindSafe(test)) {
         Err(panic) => match panic.downcast::<SkipNow>() {
             Ok(skip) => Ok(TestEnd::Skip(skip.0)),
@@ -116,14 +114,14 @@ fn caught(test: impl FnOnce() -> TestEnd) -> Result<TestEnd, Panic> {
     }
 }
 
-/// The verdict of a test that is expected to fail, by a panic too: a pass is then a failure.
+/// Inverts the verdict of a test that is expected to fail: a failure or panic passes, a pass fails.
 fn expected_to_fail(reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
     Ok(match ended {
         Ok(TestEnd::Skip(reason)) => TestEnd::Skip(reason),
         Ok(TestEnd::Exit(code)) if code == ExitCode::SUCCESS => {
             TestEnd::Fail(format!("passed, but is expected to fail: {reason}"))
         }
-        // An instance that is lost says nothing of what was expected.
+        // A lost instance is not the expected failure.
         Ok(TestEnd::Fail(text)) if text.starts_with("infra: ") => TestEnd::Fail(text),
         ended => {
             if let Ok(failed @ TestEnd::Fail(_)) = ended {
@@ -135,10 +133,10 @@ fn expected_to_fail(reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestE
     })
 }
 
-/// Runs an `async` test to its end.
+/// Runs an `async` test.
 #[cfg(feature = "tokio")]
 pub fn block_on<T>(test: impl Future<Output = T>) -> T {
-    // Two threads: `Target`'s methods block the one they are called on.
+    // Two threads, since the methods of `Target` block.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build();
     match runtime {
@@ -147,7 +145,7 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     }
 }
 
-/// Runs an example of the documentation on platform `local`; where the tool is not installed there is none.
+/// Runs an example of the documentation on platform `local`. Skips the example if the tool is not installed.
 pub fn example(test: impl FnOnce(&Target) -> Result<(), crate::Error>) {
     match lease::targets("example::example") {
         Ok((targets, _)) => {
@@ -159,21 +157,21 @@ pub fn example(test: impl FnOnce(&Target) -> Result<(), crate::Error>) {
     }
 }
 
-/// What an author's function returned.
+/// The return value of a test function.
 pub struct Returned<R>(Option<R>);
 
-/// Takes what an author's function returned; the bound is where a wrong type is reported.
+/// Wraps the return value of a test function. The compiler reports an unsupported type at this bound.
 pub fn returned<R: Termination>(value: R) -> Returned<R> {
     Returned(Some(value))
 }
 
-/// The verdict of a `Result`, in which an error may be a skip.
+/// Converts a `Result` to a verdict; an error can be a skip.
 pub trait ViaResult {
     /// The verdict.
     fn verdict(self) -> TestEnd;
 }
 
-/// The verdict of any other value; found after [`ViaResult`], since it takes a reference.
+/// Converts any other value to a verdict. Method resolution prefers [`ViaResult`], since this trait takes a reference.
 pub trait ViaTermination {
     /// The verdict.
     fn verdict(self) -> TestEnd;
@@ -199,13 +197,13 @@ impl<R: Termination> ViaTermination for &mut Returned<R> {
 }
 
 impl Target {
-    /// Has the broker know that the test failed as it said it would.
+    /// Reports to the broker that the test failed as expected.
     fn tell_expected(&self, reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
         if let Ok(TestEnd::Exit(code)) = &ended
             && *code == ExitCode::SUCCESS
         {
             let reason = reason.to_owned();
-            // Without a broker nobody reports.
+            // Without a broker there is no report.
             let _ = self.client.ask(Request::ExpectFail { reason });
         }
         ended

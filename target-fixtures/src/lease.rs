@@ -1,7 +1,5 @@
-//! How a test finds the lease it runs on: its runner's, or one of its own.
-//!
-//! Owns the environment's meaning for a test process, and the start of a broker where there is none.
-//! Must not know what is done with the instances.
+//! Finds the lease of a test process from its environment. Without a runner, starts a broker if necessary and acquires a
+//! lease.
 
 use std::{
     env,
@@ -24,8 +22,8 @@ use crate::{
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// The targets of the test at `path` (`hello::smoke`), and why it is expected to fail on them, unless a
-/// runner sees to that.
+/// Returns the targets of the test at `path` (`hello::smoke`), and the reason the test is expected to fail, if any and if
+/// no runner checks that.
 pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
     let (client, instances, expect_fail) = match of_runner(path) {
         Some((socket, lease)) => {
@@ -43,29 +41,29 @@ pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
     Ok((targets.collect(), expect_fail))
 }
 
-/// What a process is to tear down that the broker started for it.
+/// The order of a broker to tear down a fixture.
 #[derive(Deserialize)]
 pub(crate) struct TearDown {
-    /// The fixture's path.
+    /// The path of the fixture.
     pub(crate) name: String,
-    /// The instance it was set up on; none of a fixture of the run.
+    /// The instance the fixture was set up on; `None` for a fixture of the run.
     pub(crate) instance: Option<String>,
-    /// Its value.
+    /// The value of the fixture.
     pub(crate) state: serde_json::Value,
 }
 
-/// The fixture that this process is to tear down, if a broker started it for that: then no test is to run in it, whatever
-/// the test at `path` is.
+/// Returns the fixture to tear down if a broker started this process for that purpose; no test may run then. Fails if the
+/// order is not for the test at `path`.
 pub(crate) fn tear_down(path: &str) -> Option<std::result::Result<TearDown, String>> {
     env::var_os(name::TEAR_DOWN)?;
     let ours = env::var(name::LEASED_TEST).is_ok_and(|test| is_of(path, &test));
     Some(match ours {
         true => serde_json::from_reader(std::io::stdin()).map_err(|error| error.to_string()),
-        false => Err(format!("nothing of `{path}` is to be torn down")),
+        false => Err(format!("no fixture of `{path}` is to be torn down")),
     })
 }
 
-/// Socket and lease, if a runner started this process for this very test.
+/// Returns the socket and the lease if a runner started this process for the test at `path`.
 fn of_runner(path: &str) -> Option<(PathBuf, String)> {
     let leased = env::var(name::LEASED_TEST).ok()?;
     is_of(path, &leased).then_some(())?;
@@ -80,13 +78,13 @@ fn of_runner(path: &str) -> Option<(PathBuf, String)> {
     ))
 }
 
-/// Whether `test` is the test at `path`, or one of those that `#[rstest]` made of it.
+/// True if `test` is the test at `path`, or a test that `#[rstest]` generated from it.
 fn is_of(path: &str, test: &str) -> bool {
     test.strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// A lease that nobody but this process holds.
+/// Acquires a lease for this process.
 fn own(path: &str) -> Result<(Client, Leased)> {
     let folder = env::var_os("CARGO_MANIFEST_DIR")
         .map(PathBuf::from)
@@ -101,7 +99,7 @@ fn own(path: &str) -> Result<(Client, Leased)> {
             .filter(|text| !text.is_empty())
             .map(|path| text(Some(absolute(path.into())))),
     };
-    // One test at a time starts a broker; the others find it.
+    // Only one thread starts a broker; the other threads find it running.
     static STARTING: Mutex<()> = Mutex::new(());
     let socket = {
         let _starting = STARTING
@@ -112,7 +110,8 @@ fn own(path: &str) -> Result<(Client, Leased)> {
     Client::acquire(socket, &request)
 }
 
-/// The path as the user meant it, who may have been in any folder above: Cargo starts a test in its package's.
+/// Resolves a relative path against the current folder and its parents. Cargo runs a test in the folder of its package,
+/// while the user may have started Cargo in a parent folder.
 fn absolute(path: PathBuf) -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     let there = here.ancestors().map(|folder| folder.join(&path));
@@ -120,7 +119,7 @@ fn absolute(path: PathBuf) -> PathBuf {
     found.unwrap_or(path)
 }
 
-/// The socket of the pool's broker, which the tool starts where there is none.
+/// Returns the socket of the pool's broker. The tool starts a broker if none is running.
 fn broker() -> Result<PathBuf> {
     let tool = tool()?;
     let failed = |what: String| {
@@ -134,9 +133,9 @@ fn broker() -> Result<PathBuf> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| failed(format!("could not be started: {error}")))?;
+        .map_err(|error| failed(format!("failed to start: {error}")))?;
     let mut line = String::new();
-    // One line only: the broker itself may keep the pipe open.
+    // Read one line only: the broker may keep the pipe open.
     let read = child
         .stdout
         .take()
@@ -148,9 +147,11 @@ fn broker() -> Result<PathBuf> {
         Some(Ok(_)) if status.success() && !line.trim().is_empty() => {
             Ok(PathBuf::from(line.trim_end_matches('\n')))
         }
-        _ if status.success() => Err(failed("did not say where it listens".to_owned())),
-        _ => Err(failed(format!("failed ({status})"))
-            .with_hint("what it printed on standard error says why")),
+        _ if status.success() => Err(failed("did not print its socket".to_owned())),
+        _ => {
+            Err(failed(format!("failed ({status})"))
+                .with_hint("see its messages on standard error"))
+        }
     }
 }
 

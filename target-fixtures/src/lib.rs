@@ -1,6 +1,5 @@
-//! What a test of `cargo target-test` depends on: [`target_test`](macro@target_test) and [`Target`].
-//!
-//! Owns the author's guide and what is public. Must not know how anything is done.
+//! The library for tests run by `cargo target-test`: the attribute [`target_test`](macro@target_test) and the type
+//! [`Target`].
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -10,7 +9,7 @@
 //! ```no_run
 //! use target_fixtures::prelude::*;
 //!
-//! /// The machine answers and runs the kernel we ship.
+//! /// The machine is reachable and runs our kernel.
 //! #[target_test(area = "deploy", priority = 0, memory = ">= 1 GiB", timeout = "30s")]
 //! fn smoke(target: &Target) -> Result<()> {
 //!     target.ping()?;
@@ -21,24 +20,25 @@
 //! # fn main() {}
 //! ```
 //!
-//! `cargo target-test` runs it on every target of the playbook that fits, each time on an instance that
-//! it leased for this test alone. It is an ordinary `#[test]` as well: `cargo test`, `cargo nextest run`
-//! and the run button of an editor work, on the first target that fits or the one that
-//! `TARGET_TEST_TARGET` names; the installed `cargo-target-test` then serves it in the background.
+//! `cargo target-test` runs the test on every target of the playbook that fits, each time with exclusive use of the
+//! leased instance. The test is an ordinary `#[test]` too: `cargo test`, `cargo nextest run` and the run button of an
+//! editor run it on the first target that fits, or on the target named by `TARGET_TEST_TARGET`. In this case the
+//! installed `cargo-target-test` provides the instance in the background.
 //!
 //! # Forms of a test
 //!
 //! | parameter | the test runs |
 //! |---|---|
 //! | `target: &Target` | on one instance |
-//! | `targets: &[Target]` | on as many instances of one target as `count = n` says |
-//! | `target: &Qemu`, or another of [`platform`] | on one instance of that platform, with what only it has |
-//! | `db: &Db` | with a [fixture](#fixtures)'s value; the parameter has the fixture's name |
-//! | none | on one instance, which it finds in the [environment](crate::env); only under `cargo target-test` |
+//! | `targets: &[Target]` | on `count = n` instances of one target |
+//! | `target: &Qemu`, or another type of [`platform`] | on one instance of that platform, with its platform-specific methods |
+//! | `db: &Db` | with the value of a [fixture](#fixtures) that has the parameter's name |
+//! | none | on one instance, described by [environment variables](crate::env); only under `cargo target-test` |
 //!
-//! It returns what any test may: nothing, [`Result`], `anyhow::Result`, an `ExitCode`. A [`Target`] can be
-//! used from many threads at once. With feature `tokio` a test may be an `async fn`. `#[ignore]`, `#[should_panic]` and other attributes keep working. With
-//! `#[rstest]` or `#[test_case]`, `#[target_test]` comes first:
+//! A test returns any type that an ordinary test can return: nothing, [`Result`], `anyhow::Result`, an `ExitCode`. A
+//! [`Target`] can be used from many threads at once. With the feature `tokio`, a test can be an `async fn`. `#[ignore]`,
+//! `#[should_panic]` and other attributes work as usual. With `#[rstest]` or `#[test_case]`, `#[target_test]` comes
+//! first:
 //!
 //! ```ignore
 //! #[target_test(area = "net")]
@@ -50,34 +50,33 @@
 //!
 //! # Arguments
 //!
-//! All are optional and checked by the compiler.
+//! All arguments are optional. They are checked at compile time.
 //!
 //! | argument | meaning |
 //! |---|---|
 //! | `platform = "ssh"` | only targets of this platform |
-//! | `targets = ["debian*"]` | only targets with one of these names |
-//! | `category = "functional"` | `functional`, `performance`, `stress`, `community`, `longhaul`, or one of your own |
+//! | `targets = ["debian*"]` | only targets whose name matches one of these patterns |
+//! | `category = "functional"` | `functional`, `performance`, `stress`, `community`, `longhaul`, or a category of the playbook |
 //! | `area = "net"` | the area under test |
 //! | `priority = 0` | 0 (most important) to 4 |
-//! | `tags = ["slow"]` | free words |
-//! | `owner = "net team"` | who answers for the test |
+//! | `tags = ["slow"]` | tags |
+//! | `owner = "net team"` | the owner of the test |
 //! | `features = ["nested-virt"]` | features that the target must have |
 //! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities: `">= 2, < 8"`, `"x86_64 \| aarch64"` |
 //! | `requires("cpu.model" = "~ EPYC")` | requirements on any other capability |
-//! | `reuse = false` | no other test gets the instance afterwards: it is made anew |
-//! | `reuse = "snapshot"` | the instance is put back to how it was before its first test, where the platform can do that quickly; else as `false` |
-//! | `any = true` | one target is enough, whichever fits: `--prefer` says which |
-//! | `retry_on = "fresh"` | after a failed attempt the next one gets an instance that no test has used |
-//! | `count = 2` | how many instances of one target the test needs |
-//! | `timeout = "30s"` | how long it may take, counted from the lease |
-//! | `retries = 2` | how often nextest tries again |
-//! | `skip("reason")` | it is not run; also `skip = "reason"` |
-//! | `expect_fail("reason")` | it is expected to fail |
+//! | `reuse = false` | the instance is recycled after the test |
+//! | `reuse = "snapshot"` | the instance is restored to its state before its first test; recycled if the platform cannot restore quickly |
+//! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |
+//! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
+//! | `count = 2` | the number of instances of one target that the test needs |
+//! | `timeout = "30s"` | the maximum run time, counted from the lease |
+//! | `retries = 2` | the number of retries by nextest |
+//! | `skip("reason")` | skips the test; also `skip = "reason"` |
+//! | `expect_fail("reason")` | the test is expected to fail |
 //!
-//! `skip` and `expect_fail` may be limited, and repeated: `skip("no IPv6", platform = "azure")`; `target = ".."`
-//! and `feature = ".."` limit too, and where several are given, all must hold. The doc comment is
-//! recorded with the arguments. [`target_defaults!`] gives all tests of a module, and of those below it,
-//! arguments that they need not repeat:
+//! `skip` and `expect_fail` accept conditions and can be repeated: `skip("no IPv6", platform = "azure")`. The conditions
+//! are `platform`, `target` and `feature`; all given conditions must hold. The doc comment is recorded with the
+//! arguments. [`target_defaults!`] sets default arguments for all tests of a module and of its submodules:
 //!
 //! ```no_run
 //! mod net {
@@ -97,9 +96,9 @@
 //!
 //! # Commands
 //!
-//! [`run`](Target::run) takes a line for the instance's shell, [`program`](Target::program) and
-//! [`command`](Target::command) take arguments that arrive as they are. What is run, and what it prints, is shown in
-//! the test's log while it runs. [`spawn`](Command::spawn) runs a command beside the test:
+//! [`run`](Target::run) takes a command line for the instance's shell. [`program`](Target::program) and
+//! [`command`](Target::command) take arguments that are passed on unchanged. Commands and their output are shown in the
+//! test's log as they run. [`spawn`](Command::spawn) runs a command in the background:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -125,8 +124,8 @@
 //!
 //! # Files
 //!
-//! [`put`](Target::put) and [`get`](Target::get) take files and folders, and send only what is not there already;
-//! [`write`](Target::write), [`cat`](Target::cat) and [`read`](Target::read) take contents.
+//! [`put`](Target::put) and [`get`](Target::get) copy files and folders, and transfer only content that has changed.
+//! [`write`](Target::write), [`cat`](Target::cat) and [`read`](Target::read) write and read the content of a file.
 //!
 //! ```
 //! # target_fixtures::__private::example(|target| {
@@ -157,14 +156,15 @@
 //! ```
 //!
 //! [`install`](Target::install), [`reboot`](Target::reboot), [`restart`](Target::restart) and
-//! [`console`](Target::console) do what they say, where the platform can; [`forward`](Target::forward) and
-//! [`forward_back`](Target::forward_back) join TCP ports of both sides.
+//! [`console`](Target::console) work on platforms that support them. [`forward`](Target::forward) and
+//! [`forward_back`](Target::forward_back) forward TCP ports.
 //!
 //! # Fixtures
 //!
-//! A fixture is a function that makes a value for tests, which name it as a parameter; a fixture may take others. Its
-//! `scope` says how often it is made: for each `"test"` (the default), once for each `"instance"`, or once in a
-//! `"run"`, whatever process its tests run in. `tear_down` names the function that ends it.
+//! A fixture is a function that creates a value for tests. A test requests the value by a parameter with the fixture's
+//! name; a fixture can request other fixtures. The `scope` is the lifetime of the value: one for each `"test"` (the
+//! default), one for each `"instance"`, or one for the `"run"`, shared by all test processes. `tear_down` names the
+//! function that ends the value.
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@
 //!     Ok(())
 //! }
 //!
-//! /// A table of this test's own; gone afterwards, whatever becomes of the test.
+//! /// A table for one test, dropped afterwards even if the test fails.
 //! #[target_fixture(tear_down = drop_table)]
 //! fn table(target: &Target, db: &Db) -> Result<String> {
 //!     target.run(format!("psql -p {} -c 'create table t (n int)'", db.port))?;
@@ -208,20 +208,24 @@
 //! # fn main() {}
 //! ```
 //!
-//! Fixtures are torn down in reverse order, also after a panic. Where a test is killed or runs out of time, and where tests
-//! share a value, the broker keeps it and has it torn down in another process of the same test binary: such a
-//! value is `Serialize` and `Deserialize` (crate `serde`, a dependency of your tests). One of the run takes no target, and
-//! its tear-down gets the value alone; one of an instance ends when no test needs the instance, or it is to be
-//! made anew. A tear-down that fails makes the instance dirty: no other test gets it. The time that fixtures take
-//! is told apart from the test's, but counts for its `timeout`. A set-up that fails fails the tests that need it, and is tried once;
-//! one that [skips](fn@skip) skips them. Of a test on several targets, its fixtures are on the first. A run is what one
-//! broker serves: each part of `--partitions` is one, and without `cargo target-test` it lasts until 10 s after the last test.
+//! Fixtures are torn down in reverse order, also after a panic. If a test is killed or times out, or if tests share a
+//! value, the broker stores the value and has it torn down in another process of the same test binary. Such a value
+//! must implement `Serialize` and `Deserialize` of the crate `serde`, a dependency of your tests.
+//!
+//! - A fixture of the run takes no target, and its tear-down gets only the value.
+//! - A fixture of an instance is torn down when no further test needs the instance, or before the instance is recycled.
+//! - A tear-down that fails makes the instance dirty: no other test gets it.
+//! - The time of fixtures is reported separately from the time of the test, but counts towards its `timeout`.
+//! - A failed set-up fails the tests that need the fixture, and is not retried. A set-up that [skips](fn@skip) skips them.
+//! - If a test has several instances, its fixtures use the first.
+//! - A run is the lifetime of one broker: each partition of `--partitions` is a run of its own. Without
+//!   `cargo target-test`, the run ends 10 s after the last test.
 //!
 //! # Errors and skips
 //!
-//! `?` takes any error. What [`Target`]'s methods return is a [`TargetError`] with a [`kind`](TargetError::kind);
-//! a command that does not exit with 0 is one, and shows the last lines it printed. A test skips
-//! itself by returning [`skip`](fn@skip):
+//! `?` converts any error. The methods of [`Target`] return a [`TargetError`] with a [`kind`](TargetError::kind). A
+//! command that does not exit with 0 is an error, which shows the last lines of its output. A test skips itself by
+//! returning [`skip`](fn@skip):
 //!
 //! ```no_run
 //! # use target_fixtures::prelude::*;
@@ -237,10 +241,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! [`skip!`](macro@skip) skips from anywhere, and [`expect_fail`] says at run time that a failure is expected.
+//! [`skip!`](macro@skip) skips the test from any function, and [`expect_fail`] marks the test as expected to fail at run
+//! time.
 //!
-//! An instance that cannot be had or is lost is an error of kind [`Infra`](ErrorKind::Infra): `cargo target-test`
-//! counts it as `infra`, not as a failure of the test.
+//! An instance that is unavailable or lost is an error of kind [`Infra`](ErrorKind::Infra). `cargo target-test` counts
+//! such a case as `infra`, not as a test failure.
 
 #![forbid(unsafe_code)]
 
@@ -259,15 +264,15 @@ mod target;
 mod verdict;
 pub mod wire;
 
-/// Gives the tests of this module, and of the modules below it, defaults.
+/// Sets default arguments for the tests of this module and of its submodules.
 ///
-/// Takes the arguments of [`target_test`](macro@target_test) except `count` and `roles`; what a test says
-/// itself wins over them. See the [guide](crate#arguments).
+/// Accepts the arguments of [`target_test`](macro@target_test) except `count` and `roles`. The arguments of a test
+/// override the defaults. See the [guide](crate#arguments).
 pub use target_fixtures_macros::target_defaults;
-/// Makes a function a test that runs on a target. See the [guide](crate#forms-of-a-test).
+/// Turns a function into a test that runs on a target. See the [guide](crate#forms-of-a-test).
 pub use target_fixtures_macros::target_test;
 
-/// Makes a function a fixture. See the [guide](crate#fixtures).
+/// Turns a function into a fixture. See the [guide](crate#fixtures).
 pub use target_fixtures_macros::target_fixture;
 
 pub use self::{
@@ -280,14 +285,14 @@ pub use self::{
     wire::{Exit, Stream},
 };
 
-/// What a test file needs: `use target_fixtures::prelude::*;`.
+/// The common items of a test file: `use target_fixtures::prelude::*;`.
 pub mod prelude {
     pub use crate::{Error, Result, Target, skip, target_defaults, target_fixture, target_test};
 }
 
 #[doc(hidden)]
 pub mod __private {
-    //! For generated code alone.
+    //! Items for generated code only.
     pub use crate::{
         fixture::{
             Failure, Fixture, Fixtures, Of, Registered, Scope, State, all_typed, load, save, torn,

@@ -1,7 +1,6 @@
-//! What `#[target_test]` records of a test, and how it lies in a test binary.
+//! The metadata that `#[target_test]` records about a test, and the format of the link section that contains it.
 //!
-//! Owns the record's shape and the link section's format. Must not know how binaries are read
-//! (the inventory does that) nor what the values mean for a run.
+//! Must not know how binaries are read (the inventory does that).
 //!
 //! A record is a JSON text sequence element (RFC 7464): `0x1e`, one JSON object, `\n`. The section
 //! [`SECTION`] holds any number of them, in any order, perhaps with padding between.
@@ -10,136 +9,137 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The link section's name, without a Mach-O segment.
+/// The name of the link section, without a Mach-O segment.
 pub const SECTION: &str = "target_test";
 
 /// One record of the section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Whether it describes a test or gives a module's defaults.
+    /// The kind of the record: a test, or defaults of a module.
     pub kind: RecordKind,
-    /// The path with its crate: `hello::net::smoke`, or the module's `hello::net`.
+    /// The path of the test or module, with the crate name: `hello::net::smoke` or `hello::net`.
     pub path: String,
-    /// What was declared.
+    /// The declared metadata.
     pub metadata: Metadata,
 }
 
-/// What a [`Record`] describes.
+/// The subject of a [`Record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordKind {
-    /// A test with `#[target_test]`; also those below its path, which `#[rstest]` and the like make of it
+    /// A test with `#[target_test]`, and the tests below its path that macros such as `#[rstest]` generate from it
     /// (`hello::mtu` describes `hello::mtu::case_1`).
     Test,
-    /// Defaults for the tests of a module and of those below it (`target_defaults!`).
+    /// Defaults for the tests of a module and of its submodules (`target_defaults!`).
     Module,
 }
 
-/// What an author declared about a test. Absent means not declared.
+/// The metadata of a test. Empty and `None` fields are not declared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Metadata {
     /// The doc comment, lines joined by `\n`, common indentation removed.
     pub doc: Option<String>,
-    /// Only targets of this platform.
+    /// The only platform the test runs on.
     pub platform: Option<String>,
-    /// Only targets whose name matches one of these patterns (`debian*`).
+    /// Patterns of names (`debian*`) of the targets the test runs on.
     pub targets: Vec<String>,
-    /// `functional`, `performance`, `stress`, `community` or `longhaul`, or one the playbook adds.
+    /// The category: `functional`, `performance`, `stress`, `community`, `longhaul`, or a category of the playbook.
     pub category: Option<String>,
     /// The area under test: `xdp`.
     pub area: Option<String>,
     /// The author's priority, 0 (most important) to 4.
     pub priority: Option<u8>,
-    /// Free words.
+    /// Tags.
     pub tags: Vec<String>,
-    /// Who answers for the test.
+    /// The owner of the test.
     pub owner: Option<String>,
     /// Features that a target must have.
     pub features: Vec<String>,
     /// Requirements by capability: `memory` -> `>= 1 GiB`.
     pub requirements: BTreeMap<String, String>,
-    /// What becomes of the instance before another test gets it.
+    /// Treatment of the instance before another test uses it.
     pub reuse: Option<Reuse>,
-    /// Which instance the next attempt gets after a failed one.
+    /// The instance for the next attempt after a failed one.
     pub retry_on: Option<RetryOn>,
-    /// Whether one of the targets that fit is enough, whichever it is.
+    /// True if the test runs on one of the targets that fit, instead of on each.
     pub any: Option<bool>,
-    /// How many instances of one target the test needs.
+    /// The number of instances of one target that the test needs.
     pub count: Option<u32>,
-    /// The roles of the environment it needs.
+    /// The roles of the environment that the test needs.
     pub roles: Vec<String>,
-    /// How long the test may take from the lease on: `30s`.
+    /// The maximum run time, counted from the lease: `30s`.
     pub timeout: Option<String>,
-    /// nextest's retries for the test.
+    /// The number of retries by nextest.
     pub retries: Option<u32>,
-    /// When the test is not run.
+    /// Conditions under which the test is skipped.
     pub skip: Vec<Condition>,
-    /// When the test is expected to fail.
+    /// Conditions under which the test is expected to fail.
     pub expect_fail: Vec<Condition>,
 }
 
-/// What becomes of an instance after a test, before another one gets it. Written `true`, `false` or `"snapshot"`.
+/// The treatment of an instance after a test, before another test uses it: `true`, `false` or `"snapshot"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "ReuseValue", into = "ReuseValue")]
 pub enum Reuse {
-    /// It serves others as it is.
+    /// The instance is used as it is.
     #[default]
     Yes,
-    /// It is deleted, and deployed again where it is needed.
+    /// The instance is deleted, and deployed again when needed.
     No,
-    /// It is put back to how it was before its first test; where the platform cannot do that, as [`Reuse::No`].
+    /// The instance is restored to its state before its first test. If the platform cannot restore, same as
+    /// [`Reuse::No`].
     Snapshot,
 }
 
-/// How [`Reuse`] is written.
+/// The serialized form of [`Reuse`].
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
-    Whether(bool),
-    How(String),
+enum ReuseValue {
+    Bool(bool),
+    Text(String),
 }
 
-impl TryFrom<Written> for Reuse {
+impl TryFrom<ReuseValue> for Reuse {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written::Whether(true) => Ok(Self::Yes),
-            Written::Whether(false) => Ok(Self::No),
-            Written::How(how) if how == "snapshot" => Ok(Self::Snapshot),
-            Written::How(how) => Err(format!(
-                "`reuse` is true, false or \"snapshot\", not \"{how}\""
+    fn try_from(value: ReuseValue) -> Result<Self, String> {
+        match value {
+            ReuseValue::Bool(true) => Ok(Self::Yes),
+            ReuseValue::Bool(false) => Ok(Self::No),
+            ReuseValue::Text(text) if text == "snapshot" => Ok(Self::Snapshot),
+            ReuseValue::Text(text) => Err(format!(
+                "`reuse` must be true, false or \"snapshot\", not \"{text}\""
             )),
         }
     }
 }
 
-impl From<Reuse> for Written {
+impl From<Reuse> for ReuseValue {
     fn from(reuse: Reuse) -> Self {
         match reuse {
-            Reuse::Yes => Self::Whether(true),
-            Reuse::No => Self::Whether(false),
-            Reuse::Snapshot => Self::How("snapshot".to_owned()),
+            Reuse::Yes => Self::Bool(true),
+            Reuse::No => Self::Bool(false),
+            Reuse::Snapshot => Self::Text("snapshot".to_owned()),
         }
     }
 }
 
-/// Which instance the next attempt of a test gets after a failed one.
+/// The instance for the next attempt of a test after a failed one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryOn {
-    /// Any, as the first attempt did.
+    /// Any instance, as for the first attempt.
     #[default]
     Same,
-    /// One that no test has used since it was made.
+    /// An instance that no test has used since its deploy.
     Fresh,
 }
 
-/// The capabilities that are sizes: a number with a unit.
+/// The capabilities whose value is a size: a number with a unit.
 pub const SIZES: [&str; 2] = ["disk", "memory"];
 
-/// The categories that there are unless a playbook says others.
+/// The default categories, which a playbook can replace.
 pub const CATEGORIES: [&str; 5] = [
     "functional",
     "performance",
@@ -148,16 +148,16 @@ pub const CATEGORIES: [&str; 5] = [
     "longhaul",
 ];
 
-/// A reason, and when it holds: where every stated part does.
+/// A reason with conditions, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Condition {
-    /// Why, for people.
+    /// The reason.
     pub reason: String,
-    /// Only on this platform.
+    /// The platform.
     pub platform: Option<String>,
-    /// Only on this target.
+    /// The target.
     pub target: Option<String>,
-    /// Only on targets with this feature.
+    /// A feature of the target.
     pub feature: Option<String>,
 }

@@ -1,6 +1,4 @@
-//! Targets of one platform, with what only that platform has.
-//!
-//! Owns the types that a test may take instead of [`Target`]. Must not know how a platform does anything.
+//! Targets of specific platforms, with platform-specific methods. A test can take these types instead of [`Target`].
 
 use std::ops::Deref;
 
@@ -14,26 +12,26 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A target of one platform. A test that takes one runs on targets of that platform only, as with `platform = ".."`.
+/// A target of one platform. A test that takes such a target runs only on that platform, as with `platform = ".."`.
 pub trait Platform: Deref<Target = Target> + Sized + sealed::Sealed {
     /// The platform's name in playbooks.
     const NAME: &'static str;
 
-    /// The same target, typed.
+    /// Converts a target to this type.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for a target of another platform.
+    /// [`ErrorKind::Request`] if the target is on another platform.
     fn of(target: &Target) -> Result<Self>;
 }
 
-/// Declares a platform's type.
+/// Declares the type of a platform.
 macro_rules! platform {
     ($(#[$doc:meta])* $name:ident($data:ident), $platform:literal) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
             target: Target,
-            #[allow(dead_code, reason = "not every platform has something to say")]
+            #[allow(dead_code, reason = "some platforms provide no data")]
             data: $data,
         }
 
@@ -45,7 +43,7 @@ macro_rules! platform {
             fn of(target: &Target) -> Result<Self> {
                 if target.platform() != Self::NAME {
                     let (instance, is) = (target.instance(), target.platform());
-                    let what = format!("use `{instance}` as `{}`: it is of platform `{is}`", Self::NAME);
+                    let what = format!("use `{instance}` as `{}`: its platform is `{is}`", Self::NAME);
                     return Err(TargetError::new(ErrorKind::Request, what));
                 }
                 Ok(Self { data: target.data_as()?, target: target.clone() })
@@ -94,52 +92,52 @@ struct SizeOfQemu {
 }
 
 impl Qemu {
-    /// What runs its processors: `kvm` or `tcg`.
+    /// The accelerator of QEMU: `kvm` or `tcg`.
     #[must_use]
     pub fn accel(&self) -> &str {
         &self.data.accel
     }
 
-    /// How much memory it has, as the playbook says: `512 MiB`.
+    /// The size of the memory, as written in the playbook: `512 MiB`.
     ///
     /// # Errors
-    /// [`ErrorKind::Version`] when tool and crate are of different versions.
+    /// [`ErrorKind::Version`] if tool and crate have different versions.
     pub fn memory(&self) -> Result<String> {
         Ok(self.params_as::<SizeOfQemu>()?.memory)
     }
 
-    /// How many processors it has.
+    /// The number of processors.
     ///
     /// # Errors
-    /// [`ErrorKind::Version`] when tool and crate are of different versions.
+    /// [`ErrorKind::Version`] if tool and crate have different versions.
     pub fn cores(&self) -> Result<u32> {
         Ok(self.params_as::<SizeOfQemu>()?.cores)
     }
 
-    /// Remembers the machine's state, memory and disks, under a name of letters, digits, `-`, `_` and `.`; an older state
-    /// of that name is forgotten. States that a test names are this platform's alone; `reuse = "snapshot"` works for
-    /// containers too.
+    /// Saves a snapshot of the machine, memory and disks, under a name of letters, digits, `-`, `_` and `.`. Replaces an
+    /// older snapshot with this name. Only this platform has named snapshots; `reuse = "snapshot"` works for containers
+    /// too.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when QEMU cannot.
+    /// [`ErrorKind::Infra`] if QEMU cannot save the snapshot.
     pub fn snapshot(&self, name: impl Into<String>) -> Result<()> {
         self.act(Act::Snapshot { name: name.into() }, UP)
     }
 
-    /// Puts the machine back to a state that [`snapshot`](Self::snapshot) remembered, with its clock set to now, and waits until it answers. What runs on it is
-    /// lost.
+    /// Restores a snapshot saved by [`snapshot`](Self::snapshot), sets the machine's clock, and waits until the machine is
+    /// reachable. Running processes are lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when there is no such state.
+    /// [`ErrorKind::Infra`] if there is no such snapshot.
     pub fn restore(&self, name: impl Into<String>) -> Result<()> {
         self.act(Act::Restore { name: name.into() }, UP)
     }
 
-    /// Takes a network link down (`false`), or up again. The one by which the machine is reached is number 0: while it is
-    /// down, no command arrives.
+    /// Sets a network link down (`false`) or up. The connection to the machine uses link 0: while it is down, the machine
+    /// is unreachable.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when there is no such link.
+    /// [`ErrorKind::Request`] if there is no such link.
     pub fn set_link(&self, nic: u32, up: bool) -> Result<()> {
         self.act(Act::Link { nic, up }, UP)
     }
@@ -152,32 +150,32 @@ struct OfContainer {
 }
 
 platform! {
-    /// A container of platform `container`. It has no states that a test can name, as [`Qemu`] has; `reuse = "snapshot"` puts
-    /// it back to how it was before its first test: its file system, without what ran.
+    /// A container of platform `container`. It has no named snapshots, unlike [`Qemu`]. `reuse = "snapshot"` restores the
+    /// file system from before the first test; running processes are lost.
     Container(OfContainer), "container"
 }
 
 impl Container {
-    /// The engine's program: `podman`, `docker`.
+    /// The program of the container engine: `podman`, `docker`.
     #[must_use]
     pub fn engine(&self) -> &str {
         &self.data.engine
     }
 
-    /// The container's name for the engine.
+    /// The name of the container in the engine.
     #[must_use]
     pub fn container(&self) -> &str {
         &self.data.container
     }
 }
 
-/// What a platform says that has nothing to say.
+/// The data of a platform that provides none.
 #[derive(Debug, Deserialize)]
-struct Nothing {}
+struct NoData {}
 
 platform! {
     /// A host of platform `ssh`.
-    Ssh(Nothing), "ssh"
+    Ssh(NoData), "ssh"
 }
 
 #[derive(Debug, Deserialize)]
@@ -186,10 +184,10 @@ struct ParamsOfSsh {
 }
 
 impl Ssh {
-    /// The host as the playbook names it: an alias, a name or an address.
+    /// The host as written in the playbook: an alias, a name or an address.
     ///
     /// # Errors
-    /// [`ErrorKind::Version`] when tool and crate are of different versions.
+    /// [`ErrorKind::Version`] if tool and crate have different versions.
     pub fn alias(&self) -> Result<String> {
         let index = self.instance().rsplit_once('-');
         let index = index.and_then(|(_, index)| index.parse::<usize>().ok());
@@ -202,33 +200,33 @@ impl Ssh {
 }
 
 platform! {
-    /// This machine, as platform `local` shows it.
-    Local(Nothing), "local"
+    /// This machine, as a target of platform `local`.
+    Local(NoData), "local"
 }
 
-/// All targets of a lease, typed.
+/// Converts all targets of a lease.
 ///
 /// # Errors
-/// As [`Platform::of`].
+/// Same as [`Platform::of`].
 #[doc(hidden)]
 pub fn all_of<P: Platform>(targets: &[Target]) -> Result<Vec<P>> {
     targets.iter().map(P::of).collect()
 }
 
 impl Target {
-    /// The target's parameters in a type of your own.
+    /// Deserializes the parameters of the target.
     ///
     /// # Errors
-    /// [`ErrorKind::Version`] when they have another form.
+    /// [`ErrorKind::Version`] if the parameters do not match `T`.
     pub fn params_as<T: DeserializeOwned>(&self) -> Result<T> {
         self.read_as("parameters", self.params())
     }
 
-    /// What the platform said of this instance, in a type of your own: what a deploy script printed as `data`, for
-    /// instance.
+    /// Deserializes the data that the platform provided for this instance, such as `data` in the output of a deploy
+    /// script.
     ///
     /// # Errors
-    /// [`ErrorKind::Version`] when it has another form.
+    /// [`ErrorKind::Version`] if the data does not match `T`.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T> {
         self.read_as("data", self.data())
     }

@@ -1,26 +1,26 @@
-//! What a test asks of a target, and whether a target's capability meets it.
+//! The syntax of requirements, and the comparison of a requirement with the capability of a target.
 //!
-//! Owns the syntax and the comparison. Must not know keys (`memory`), tests or targets. It uses std
-//! alone, since the macro crate includes this very file (by a link) to check at compile time.
+//! Must not know keys (`memory`), tests or targets. Must use only `std`: the macro crate includes this file through a
+//! symbolic link, to check requirements at compile time.
 //!
 //! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian*`. A comma before an
-//! operator means "and" (`>= 2, < 8`), a bar means "or" (`x86_64 | aarch64`), which binds less.
+//! operator means "and" (`>= 2, < 8`). A bar means "or" (`x86_64 | aarch64`) and has lower precedence.
 //!
-//! | operator | holds when the capability |
+//! | operator | condition on the capability |
 //! |---|---|
 //! | none, `=`, `==` | equals the value |
-//! | `!=` | does not |
-//! | `<`, `<=`, `>`, `>=` | compares so, as a size or a version |
-//! | `~`, `!~` | contains the value, or does not; `*` (or `.*`) stands for any text |
+//! | `!=` | differs from the value |
+//! | `<`, `<=`, `>`, `>=` | compares as a size or version |
+//! | `~`, `!~` | contains the value, or does not; `*` (or `.*`) matches any text |
 //!
-//! A **size** is a number and a unit: `B`, `kB`, `MB`, `GB`, `TB`, `PB` count by 1000, `KiB`, `MiB`, `GiB`,
-//! `TiB`, `PiB` by 1024. A **version** is numbers between dots: `2`, `6.1`, `6.10.3`; what follows the
-//! numbers (`6.1.0-13-amd64`) is not compared, missing parts are zero, and so `6.10` is more than
-//! `6.9`. A count is a version of one part. Anything else is **text**, compared letter by letter.
+//! A **size** is a number and a unit. `B`, `kB`, `MB`, `GB`, `TB`, `PB` are powers of 1000; `KiB`, `MiB`, `GiB`, `TiB`,
+//! `PiB` are powers of 1024. A **version** is numbers separated by dots: `2`, `6.1`, `6.10.3`. A suffix (`6.1.0-13-amd64`)
+//! is ignored and missing parts are zero, so that `6.10` is greater than `6.9`. A count is a version with one part.
+//! Anything else is **text**, compared literally.
 //!
-//! A capability is written in the same way: `16 GiB` is what a target has, `>= 16 GiB` and `x86_64 | aarch64` what it
-//! has at least or one of. It meets a requirement when everything that it may be does: [`fits`] is a partial order
-//! (each fits itself; what fits what fits, fits). Only `~` looks at the text as written, in which equal versions differ.
+//! Capabilities have the same syntax: `16 GiB` is an exact value, `>= 16 GiB` a lower bound, and `x86_64 | aarch64` one of
+//! several values. A capability meets a requirement if all its possible values do. [`fits`] is reflexive and transitive.
+//! Only `~` compares the text as written, in which equal versions can differ.
 
 mod span;
 mod term;
@@ -30,10 +30,10 @@ use std::{fmt, str::FromStr};
 use span::{kind_of, numbers, within};
 use term::{Operator, Term, UNIT_NAMES, Value, conjunction, exact};
 
-/// Whether `capability` (what a target declares: `16 GiB`) meets `requirement` (`>= 8 GiB`).
+/// Checks that `capability` (`16 GiB`) meets `requirement` (`>= 8 GiB`).
 ///
 /// # Errors
-/// Why not, a fragment for people: ``needs `>= 8 GiB`, has `4 GiB` ``; or what is wrong with one of them.
+/// The reason, as a fragment: ``needs `>= 8 GiB`, has `4 GiB` ``; or the syntax error in the requirement.
 pub fn fits(requirement: &str, capability: &str) -> Result<(), String> {
     let requirement: Requirement = requirement.parse()?;
     requirement
@@ -41,30 +41,30 @@ pub fn fits(requirement: &str, capability: &str) -> Result<(), String> {
         .map_err(|misfit| misfit.to_string())
 }
 
-/// A parsed requirement; it is displayed as it was written.
+/// A parsed requirement. Displays the original text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
     text: String,
-    /// One of these has to hold, of which each is some terms that have to hold together.
+    /// Alternatives, at least one of which must hold. All terms of an alternative must hold.
     any: Vec<Vec<Term>>,
 }
 
-/// Why a capability does not meet a requirement.
+/// A capability that does not meet a requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// The requirement as written.
     pub requirement: String,
     /// The capability as written.
     pub capability: String,
-    /// What of the two cannot be compared, a fragment: `which is no size with a unit`.
+    /// The reason the two cannot be compared, if so, as a fragment: `which is not a size with a unit`.
     pub remark: Option<String>,
 }
 
 impl Requirement {
-    /// Whether everything that `capability` may be meets the requirement.
+    /// Checks that all possible values of `capability` meet the requirement.
     ///
     /// # Errors
-    /// Why not.
+    /// The values that do not fit.
     pub fn fits(&self, capability: &str) -> Result<(), Misfit> {
         let capability = capability.trim();
         let misfit = |remark| Misfit {
@@ -74,7 +74,7 @@ impl Requirement {
         };
         let offers = match capability.parse::<Self>() {
             Ok(offers) => offers.any,
-            // What is no expression is a text like any other.
+            // Text that is not an expression is an exact value.
             Err(_) => vec![vec![Term::equal(capability)]],
         };
         if offers.iter().all(|offer| self.includes(offer)) {
@@ -93,10 +93,10 @@ impl Requirement {
                 .any(|term| term.value.kind() == *kind)
         };
         let missing = kinds.find(|kind| !has(kind));
-        Err(misfit(missing.map(|kind| format!("which is no {kind}"))))
+        Err(misfit(missing.map(|kind| format!("which is not a {kind}"))))
     }
 
-    /// Why nothing can meet the requirement, if so: a fragment.
+    /// The reason no value can meet the requirement, if so, as a fragment.
     #[must_use]
     pub fn impossible(&self) -> Option<String> {
         let possible = |terms: &Vec<Term>| match (exact(terms), kind_of(terms)) {
@@ -108,7 +108,7 @@ impl Requirement {
         none.then(|| format!("nothing can be `{self}`"))
     }
 
-    /// Why it says nothing of a size, if so: a fragment. A pattern looks at the text, and may be any.
+    /// The reason the requirement is not valid for a size, if so, as a fragment. Patterns are valid, since they match text.
     #[must_use]
     pub fn no_size(&self) -> Option<String> {
         let is_other = |term: &Term| {
@@ -119,7 +119,7 @@ impl Requirement {
         other.then(|| format!("a size has one of the units {UNIT_NAMES}"))
     }
 
-    /// Whether all that is described by these terms meets the requirement.
+    /// True if all values that match the terms of `offer` meet the requirement.
     fn includes(&self, offer: &[Term]) -> bool {
         if let Some(value) = exact(offer) {
             let mut any = self.any.iter();

@@ -1,6 +1,6 @@
-//! What a test holds: one leased instance, and what can be done on it.
+//! [`Target`], a leased instance, and its methods.
 //!
-//! Owns the author's vocabulary. Must not know frames (the client does) nor how the lease was had.
+//! Must not know frames (see `client`) or how the lease was acquired (see `lease`).
 
 use std::{fmt, sync::Arc};
 
@@ -28,9 +28,9 @@ pub use process::{Line, Process, ProcessInput};
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// One instance, leased to this test alone.
+/// An instance leased exclusively to this test.
 ///
-/// It may be used from any number of threads at once, and cloned. Its lease ends with the test.
+/// A target can be cloned, and used from several threads at once. The lease ends with the test.
 #[derive(Clone)]
 pub struct Target {
     pub(crate) client: Arc<Client>,
@@ -43,7 +43,7 @@ impl Target {
         Self { client, instance }
     }
 
-    /// The target's name in the playbook: `ubuntu`.
+    /// The name of the target in the playbook: `ubuntu`.
     #[must_use]
     #[expect(
         clippy::misnamed_getters,
@@ -53,56 +53,56 @@ impl Target {
         &self.instance.target
     }
 
-    /// The instance's name: `ubuntu-0`.
+    /// The name of the instance: `ubuntu-0`.
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.instance.name
     }
 
-    /// The platform that made it: `ssh`.
+    /// The platform of the target: `ssh`.
     #[must_use]
     pub fn platform(&self) -> &str {
         &self.instance.platform
     }
 
-    /// Its host name or address; `localhost` on platform `local`.
+    /// The host name or address of the instance; `localhost` on platform `local`.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.instance.host
     }
 
-    /// Its SSH port, where it has one.
+    /// The SSH port of the instance, if any.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.instance.port
     }
 
-    /// The login name, where it is known.
+    /// The login name, if known.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.instance.user.as_deref()
     }
 
-    /// The target's parameters as the playbook resolved them, an object. A secret is the reference that the playbook has
-    /// to it: `{"env": "LAB_PASSWORD"}`.
+    /// The resolved parameters of the target, an object. A secret is shown as its reference in the playbook:
+    /// `{"env": "LAB_PASSWORD"}`.
     #[must_use]
     pub fn params(&self) -> &Value {
         &self.instance.params
     }
 
-    /// What the platform said of this instance when it made it, an object.
+    /// The data that the platform provided when it deployed the instance, an object.
     #[must_use]
     pub fn data(&self) -> &Value {
         &self.instance.data
     }
 
-    /// The target's features.
+    /// The features of the target.
     #[must_use]
     pub fn features(&self) -> &[String] {
         &self.instance.features
     }
 
-    /// Whether the target has a feature.
+    /// True if the target has the feature.
     #[must_use]
     pub fn has_feature(&self, feature: &str) -> bool {
         self.instance.features.iter().any(|has| has == feature)
@@ -111,21 +111,21 @@ impl Target {
     /// Runs a command line in the instance's shell (`/bin/sh`), without standard input.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Exit`] unless it exits with 0: use [`command`](Self::command) to allow that.
-    /// [`crate::ErrorKind::Infra`] when the instance is lost.
+    /// [`crate::ErrorKind::Exit`] if the command does not exit with 0; use [`command`](Self::command) to allow that.
+    /// [`crate::ErrorKind::Infra`] if the instance is lost.
     pub fn run(&self, line: impl Into<String>) -> Result<Output> {
         self.command(line).run()
     }
 
-    /// Runs a command line as root: by `sudo`, which must not ask for a password, where the login is not root's.
+    /// Runs a command line as root. Uses `sudo` if the login user is not root; `sudo` must not ask for a password.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// Same as [`run`](Self::run).
     pub fn sudo(&self, line: impl Into<String>) -> Result<Output> {
         self.command(line).sudo().run()
     }
 
-    /// Prepares a command line for the instance's shell: arguments, environment, folder, standard input, timeout.
+    /// Builds a command line for the instance's shell, with arguments, environment, folder, standard input and timeout.
     pub fn command(&self, line: impl Into<String>) -> Command<'_> {
         let line = line.into();
         Command::new(
@@ -137,7 +137,7 @@ impl Target {
         )
     }
 
-    /// Prepares a program to be run without a shell: no [argument](Command::arg) of it is looked at by one.
+    /// Builds a command that runs a program directly. Its [arguments](Command::arg) are not interpreted by a shell.
     pub fn program(&self, path: impl Into<String>) -> Command<'_> {
         let words = vec![path.into()];
         Command::new(

@@ -8,22 +8,22 @@ use std::{
 };
 
 thread_local! {
-    /// Why the test on this thread says that it will fail.
+    /// The reason given to [`expect_fail`] on this thread.
     static EXPECTED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Why a test ended that skips itself from anywhere.
+/// The unwind payload of [`skip_now`]: the reason of the skip.
 pub(crate) struct SkipNow(pub(crate) String);
 
-/// Ends the test, from any function of its thread.
+/// Skips the test by unwinding its thread.
 #[doc(hidden)]
 pub fn skip_now(reason: String) -> ! {
-    // Not a panic: nothing is printed.
+    // Unlike `panic!`, this prints nothing.
     std::panic::resume_unwind(Box::new(SkipNow(reason)))
 }
 
-/// Says, from here on, that this test is expected to fail: its failure is then reported as expected, with the reason, and
-/// a pass is a failure. For what only shows at run time; else use the argument `expect_fail(..)`.
+/// Marks the running test as expected to fail. A failure is then reported as expected, with the reason, and a pass is a
+/// failure. If the condition is known in advance, use the argument `expect_fail(..)` instead.
 ///
 /// ```no_run
 /// use target_fixtures::{expect_fail, prelude::*};
@@ -81,12 +81,12 @@ impl Termination for TestEnd {
     }
 }
 
-/// What was said, taken.
+/// Takes the reason given to [`expect_fail`], if any.
 pub(crate) fn expected() -> Option<String> {
     EXPECTED.take()
 }
 
-/// Skips the test from anywhere in its thread, with a reason, also in a function that returns nothing.
+/// Skips the test with a reason, from any function on the test's thread.
 ///
 /// ```no_run
 /// use target_fixtures::prelude::*;

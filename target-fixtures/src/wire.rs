@@ -1,7 +1,6 @@
-//! The frames that the broker and its clients exchange over one Unix socket.
+//! The protocol of the broker and its clients, runners and test processes, over a Unix socket.
 //!
-//! Owns the messages. Must not know sockets' addresses, leases or processes. Shared by the author's
-//! crate and the broker.
+//! Must not know addresses, leases or processes.
 //!
 //! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`Request`] or
 //! [`Reply`]) and a raw body. Only [`Request::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
@@ -25,46 +24,46 @@ pub use run::{Instance, Run, Secret};
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 5;
 
-/// What a process exits with that has torn a fixture down: a test harness also exits with 0 where it found no test.
+/// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
 
-/// How many bytes of a file or of a command's output travel in one frame.
+/// The maximum number of bytes of a file or of output in one frame.
 pub const CHUNK: usize = 128 << 10;
 
-/// How many bytes of [`Request::Data`] a client may have sent that no [`Reply::Took`] has told of yet. The broker holds as
-/// many, and always reads on.
+/// The maximum number of bytes of [`Request::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker buffers
+/// up to this many and always keeps reading.
 pub const WINDOW: usize = 1 << 20;
 
-/// What a client asks.
+/// A message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
     /// The first frame of every connection; answered by [`Reply::Welcome`] or [`Reply::Refused`].
     Hello {
-        /// [`PROTOCOL`] of the client.
+        /// The [`PROTOCOL`] of the client.
         protocol: u32,
-        /// The client's crate version, for people.
+        /// The crate version of the client, for messages.
         version: String,
     },
-    /// A runner asks what to do for a name that nextest gave it; answered by any number of
-    /// [`Reply::Note`], then [`Reply::Run`], [`Reply::Print`] or [`Reply::Refused`].
+    /// A runner asks what to run for a name given by nextest; answered by any number of [`Reply::Note`], then
+    /// [`Reply::Run`], [`Reply::Print`] or [`Reply::Refused`].
     Start {
-        /// The test binary's path, as nextest gave it.
+        /// The path of the test binary, as given by nextest.
         binary: String,
-        /// The case's or deploy entry's name, as nextest gave it.
+        /// The name of the case or deploy entry, as given by nextest.
         name: String,
         /// nextest's attempt, from 1.
         attempt: u32,
-        /// How many attempts there are at most; 1 where nothing is tried again.
+        /// The maximum number of attempts; 1 without retries.
         #[serde(default)]
         attempts: u32,
         /// nextest's iteration of a stress run, from 0; `None` in any other run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stress_index: Option<u32>,
     },
-    /// A runner tells the process it started for the case; not answered.
+    /// A runner reports the test process of the case; not answered.
     Started {
-        /// The test process.
+        /// The process ID.
         pid: u32,
     },
     /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Done`]
@@ -79,34 +78,34 @@ pub enum Request {
         /// How long the test process lived, in milliseconds.
         millis: u64,
     },
-    /// A test process asks for the instances of its lease; answered by [`Reply::Leased`].
+    /// A test process requests the instances of its lease; answered by [`Reply::Leased`].
     Attach {
         /// The lease, from the environment.
         lease: String,
     },
-    /// A test process without a runner asks for a lease that lives as long as this connection;
-    /// answered by any number of [`Reply::Note`], then [`Reply::Leased`] or [`Reply::Refused`].
+    /// A test process without a runner requests a lease that ends with this connection; answered by any number of
+    /// [`Reply::Note`], then [`Reply::Leased`] or [`Reply::Refused`].
     Acquire {
-        /// The test binary.
+        /// The path of the test binary.
         binary: String,
-        /// The test's path in its crate, the crate's name included: `hello::smoke`.
+        /// The path of the test, with the crate name: `hello::smoke`.
         test: String,
-        /// The test's package folder.
+        /// The folder of the test's package.
         directory: String,
-        /// `TARGET_TEST_TARGET` of the test.
+        /// The value of `TARGET_TEST_TARGET`.
         target: Option<String>,
-        /// `TARGET_TEST_PLAYBOOK` of the test.
+        /// The value of `TARGET_TEST_PLAYBOOK`.
         playbook: Option<String>,
     },
-    /// Runs a command on an instance of the connection's lease; answered by any number of
-    /// [`Reply::Data`], then [`Reply::Exited`] or [`Reply::Failed`]. Where `stdin` is true the
-    /// client sends [`Request::Data`] frames, then [`Request::End`]; meanwhile any number of [`Request::Signal`].
+    /// Runs a command on an instance of the lease; answered by any number of [`Reply::Data`], then [`Reply::Exited`] or
+    /// [`Reply::Failed`]. If `stdin` is true, the client sends [`Request::Data`] frames, then [`Request::End`]. It can
+    /// send [`Request::Signal`] at any time.
     Exec {
         /// The instance: `alpha-0`.
         instance: String,
-        /// What to run.
+        /// The command.
         command: Command,
-        /// Whether standard input follows; `/dev/null` otherwise.
+        /// True if standard input follows; otherwise standard input is `/dev/null`.
         stdin: bool,
     },
     /// Writes a file on an instance, atomically; the content follows as [`Request::Data`] frames and
@@ -116,11 +115,10 @@ pub enum Request {
         instance: String,
         /// The absolute path on the instance.
         path: String,
-        /// Permission bits; the content is private (0o600) until they are set.
+        /// The permission bits; 0o600 until the content is complete.
         mode: u32,
     },
-    /// Reads a file of an instance; answered by [`Reply::Data`] frames, then [`Reply::Done`] or
-    /// [`Reply::Failed`].
+    /// Reads a file on an instance; answered by [`Reply::Data`] frames, then [`Reply::Done`] or [`Reply::Failed`].
     Get {
         /// The instance.
         instance: String,
@@ -128,7 +126,7 @@ pub enum Request {
         path: String,
     },
     /// Copies a file or folder of this host to an instance; answered by any number of [`Reply::Note`], then
-    /// [`Reply::Answer`] with how many files had to be sent, or [`Reply::Failed`].
+    /// [`Reply::Answer`] with the number of files sent, or [`Reply::Failed`].
     Upload {
         /// The instance.
         instance: String,
@@ -147,133 +145,133 @@ pub enum Request {
         /// The absolute path on this host.
         to: String,
     },
-    /// Finds out whether an instance can be reached; answered by [`Reply::Pong`] or [`Reply::Failed`].
+    /// Checks that an instance is reachable; answered by [`Reply::Pong`] or [`Reply::Failed`].
     Ping {
         /// The instance.
         instance: String,
-        /// For how long it is tried, in milliseconds.
+        /// The timeout in milliseconds.
         limit: u64,
     },
-    /// Asks about an instance; answered by [`Reply::Answer`] or [`Reply::Failed`].
+    /// Queries an instance; answered by [`Reply::Answer`] or [`Reply::Failed`].
     Ask {
         /// The instance.
         instance: String,
-        /// What.
+        /// The query.
         question: Question,
     },
-    /// Does something with an instance; answered by any number of [`Reply::Note`], then [`Reply::Done`] or
+    /// Performs an action on an instance; answered by any number of [`Reply::Note`], then [`Reply::Done`] or
     /// [`Reply::Failed`].
     Act {
         /// The instance.
         instance: String,
-        /// What.
+        /// The action.
         act: Act,
-        /// How long it may take, in milliseconds.
+        /// The timeout in milliseconds.
         limit: u64,
     },
-    /// Forwards TCP connections for as long as the connection lasts; answered by [`Reply::Forwarded`] or
+    /// Forwards TCP connections until this connection is closed; answered by [`Reply::Forwarded`] or
     /// [`Reply::Failed`].
     Forward {
         /// The instance.
         instance: String,
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// The port that is reached, on 127.0.0.1 of the instance or of this host.
+        /// The destination port, on 127.0.0.1 of the instance or of this host.
         port: u16,
     },
-    /// The case's verdict is `skip`, whatever the process exits with; answered by [`Reply::Done`].
+    /// Sets the verdict of the case to `skip`, regardless of the exit code; answered by [`Reply::Done`].
     Skip {
-        /// Why, for people.
+        /// The reason.
         reason: String,
     },
-    /// Sends a signal to the process group of the command that the connection runs, ahead of the input that waits for its
-    /// reader; not answered. After `KILL` the command's end is told when nothing of the group is left.
+    /// Sends a signal to the process group of the command on this connection, before any input that waits to be read; not
+    /// answered. After `KILL`, [`Reply::Exited`] is sent when all processes of the group have ended.
     Signal {
-        /// Its name: `TERM`.
+        /// The name: `TERM`.
         signal: String,
     },
-    /// The test is expected to fail, and did; answered by [`Reply::Done`].
+    /// Reports that the test failed as expected; answered by [`Reply::Done`].
     ExpectFail {
-        /// Why, for people.
+        /// The reason.
         reason: String,
     },
     /// The test measured something; answered by [`Reply::Done`].
     Record(Measurement),
     /// The test reports one of many results; answered by [`Reply::Done`].
     SubResult(SubResult),
-    /// A test needs a fixture that others may share; answered, once nobody else is setting it up, by
-    /// [`Reply::Fixture`] or [`Reply::Failed`]. Whoever gets no state sets it up, and says on the same connection
-    /// [`Request::FixtureUp`] or [`Request::FixtureFailed`].
+    /// Requests a shared fixture; answered by [`Reply::Fixture`] or [`Reply::Failed`], after another test has finished
+    /// setting it up. A client that gets no state sets the fixture up, and sends [`Request::FixtureUp`] or
+    /// [`Request::FixtureFailed`] on the same connection.
     Fixture {
-        /// Its path: `hello::db`.
+        /// The path: `hello::db`.
         name: String,
-        /// The file it is in, which tells it from those of other packages with that path.
+        /// The source file, which distinguishes fixtures of different packages with the same path.
         source: String,
-        /// With whom it is shared.
+        /// The scope in which the value is shared.
         scope: Shared,
     },
-    /// It is set up; answered by [`Reply::Done`].
+    /// Reports that the fixture is set up; answered by [`Reply::Done`].
     FixtureUp {
-        /// Its value.
+        /// The value.
         state: Value,
-        /// Whether there is something to do at its end.
+        /// True if the fixture has a tear-down function.
         tears_down: bool,
     },
-    /// It could not be set up; answered by [`Reply::Done`].
+    /// Reports that the set-up of the fixture failed; answered by [`Reply::Done`].
     FixtureFailed {
-        /// Whether the tests that need it are skipped.
+        /// True if the tests that need the fixture are skipped.
         skips: bool,
-        /// Why, for people.
+        /// The error or the reason of the skip.
         message: String,
     },
-    /// A fixture of this test alone is set up, which must be torn down; answered by [`Reply::Done`].
+    /// Reports a fixture that is set up for this test only and must be torn down; answered by [`Reply::Done`].
     FixtureOfTest {
-        /// Its path.
+        /// The path.
         name: String,
-        /// The instance it is on.
+        /// The instance of the fixture.
         instance: String,
-        /// Its value.
+        /// The value.
         state: Value,
     },
-    /// It is torn down; answered by [`Reply::Done`].
+    /// Reports that a fixture of this test is torn down; answered by [`Reply::Done`].
     FixtureDown {
-        /// Its path.
+        /// The path.
         name: String,
-        /// Why that failed.
+        /// The error of the tear-down, if any.
         error: Option<String>,
     },
-    /// How long setting up and tearing down took of the test process's time; answered by [`Reply::Done`].
+    /// Reports the time that the test process spent in set-ups and tear-downs; answered by [`Reply::Done`].
     FixturesTook {
-        /// In milliseconds.
+        /// The time in milliseconds.
         millis: u64,
     },
-    /// A piece of standard input or of a file, in the body; answered by [`Reply::Took`] once somebody reads it.
+    /// A piece of standard input or of a file, in the body; acknowledged by [`Reply::Took`] when it is read.
     Data,
-    /// No more [`Request::Data`]; not answered.
+    /// The end of [`Request::Data`]; not answered.
     End,
 }
 
-/// What the broker answers.
+/// A message of the broker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Reply {
-    /// The broker speaks the client's protocol.
+    /// Accepts the client's protocol version.
     Welcome {
-        /// The broker's crate version, for people.
+        /// The crate version of the broker, for messages.
         version: String,
     },
-    /// The request cannot be met, now or later.
+    /// Refuses the request permanently.
     Refused(Failure),
-    /// Progress for people, one line: `waiting for alpha: ...`.
+    /// One line of progress to show: `waiting for alpha: ...`.
     Note {
         /// The line.
         text: String,
     },
-    /// A runner is to start the test.
+    /// Tells a runner to start the test.
     Run(Box<Run>),
-    /// A runner is to print this text (to standard error) and exit: a deploy entry's result.
+    /// Tells a runner to print a text to standard error and exit: the result of a deploy entry.
     Print {
-        /// The text, lines ended.
+        /// The text, with a newline after each line.
         text: String,
         /// The exit code.
         code: i32,
@@ -282,76 +280,76 @@ pub enum Reply {
     Leased {
         /// The lease.
         lease: String,
-        /// Its instances, in the order asked for.
+        /// The instances, in the order requested.
         instances: Vec<Instance>,
-        /// Why the test is expected to fail on them, where no runner sees to that.
+        /// The reason the test is expected to fail on these instances, if any and if no runner checks that.
         #[serde(default)]
         expect_fail: Option<String>,
     },
     /// A piece of output or of a file, in the body.
     Data {
-        /// Which stream it belongs to.
+        /// The stream.
         stream: Stream,
     },
-    /// So much of what the client sent has found its reader.
+    /// Acknowledges data that has been read.
     Took {
-        /// How many bytes of [`Request::Data`].
+        /// The number of bytes of [`Request::Data`].
         bytes: usize,
     },
-    /// A command ended by itself.
+    /// The end of a command.
     Exited {
-        /// How.
+        /// The exit code or signal.
         exit: Exit,
-        /// How long it ran, in milliseconds.
+        /// The run time in milliseconds.
         millis: u64,
     },
-    /// A fixture's value; without one the client is to set it up.
+    /// The value of a fixture. Without a value, the client must set up the fixture.
     Fixture {
         /// The value.
         state: Option<Value>,
     },
-    /// What was asked for.
+    /// The answer to a query.
     Answer {
-        /// As the question says.
+        /// The value; its type is documented with each [`Question`].
         value: Value,
     },
     /// Connections are forwarded.
     Forwarded {
-        /// The port that connections are taken at, on 127.0.0.1 of this host or of the instance.
+        /// The listening port, on 127.0.0.1 of this host or of the instance.
         port: u16,
     },
-    /// An instance answered.
+    /// The instance is reachable.
     Pong {
-        /// The time from asking to the answer, in microseconds.
+        /// The round-trip time in microseconds.
         micros: u64,
     },
-    /// The request was met.
+    /// The request succeeded.
     Done,
-    /// The request was not met; the connection stays usable.
+    /// The request failed; the connection remains usable.
     Failed(Failure),
 }
 
-/// With whom a fixture's value is shared.
+/// The scope in which a fixture's value is shared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shared {
-    /// With all tests of the run on one instance of the lease.
+    /// All tests of the run on one instance of the lease.
     Instance {
         /// The instance.
         instance: String,
     },
-    /// With all tests of the run.
+    /// All tests of the run.
     Run,
 }
 
-/// Why a request was not met.
+/// The error of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// A lower-case fragment that completes "failed to ...", the instance named.
+    /// A lower-case fragment that completes "failed to ..." and names the instance.
     pub message: String,
-    /// What the user can do about it.
+    /// A suggestion to fix the error, if any.
     pub hint: Option<String>,
 }
 
@@ -359,14 +357,14 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
-    /// The instance could not be had or was lost: the verdict is `infra`.
+    /// The instance is unavailable or was lost: the verdict is `infra`.
     Infra,
-    /// A command or transfer took longer than its timeout and was killed.
+    /// A command or transfer exceeded its timeout and was killed.
     Timeout,
-    /// Not a failure: the test says itself that it is skipped on every target that it could have.
+    /// Not a failure: the test declares a skip for every target that fits.
     Skip,
-    /// The request itself is wrong: no such file, no such instance.
+    /// The request is invalid: no such file, no such instance.
     Request,
-    /// The other end speaks another protocol.
+    /// The peer uses another protocol version.
     Version,
 }

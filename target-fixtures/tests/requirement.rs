@@ -53,12 +53,12 @@ fn says_why_not() {
         (
             ">= 8 GiB",
             "9",
-            "needs `>= 8 GiB`, has `9`, which is no size with a unit",
+            "needs `>= 8 GiB`, has `9`, which is not a size with a unit",
         ),
         (
             "> 2",
             "many",
-            "needs `> 2`, has `many`, which is no number or version",
+            "needs `> 2`, has `many`, which is not a number or version",
         ),
         ("arm64", "x86_64", "needs `arm64`, has `x86_64`"),
         ("!~ *12", "debian 12", "needs `!~ *12`, has `debian 12`"),
@@ -72,7 +72,7 @@ fn says_why_not() {
         (
             ">= 2",
             "~ deb*",
-            "needs `>= 2`, has `~ deb*`, which is no number or version",
+            "needs `>= 2`, has `~ deb*`, which is not a number or version",
         ),
     ];
     for (requirement, capability, reason) in reasons {

@@ -155,7 +155,7 @@ fn without_the_tool_errors_say_what_to_do() {
     cargo("TARGET_TEST_TARGET", "east-2")
         .says("no target fits `plain::first`: `east` has 2 instance(s), no `east-2`");
     cargo("TARGET_TEST_TOOL", "/no/tool")
-        .says("infra: no broker: `/no/tool broker --ensure` could not be started");
+        .says("infra: no broker: `/no/tool broker --ensure` failed to start");
     let wrong = project.private("wrong.toml");
     fs::write(&wrong, "[[targets]]\nname = \"a\"\nplattform = \"local\"\n").expect("a playbook");
     cargo("TARGET_TEST_PLAYBOOK", wrong.to_str().expect("UTF-8"))

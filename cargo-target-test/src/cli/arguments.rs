@@ -1,7 +1,6 @@
-//! nextest's options as clap arguments.
+//! Converts the table of nextest's options to clap arguments, and clap's matches to [`NextestArgs`].
 //!
-//! Owns how the table becomes arguments and how matches become [`NextestArgs`]. Must not know which call
-//! an option goes to.
+//! Must not know which call an option goes to.
 
 use std::ffi::OsString;
 
@@ -23,7 +22,7 @@ impl Args for NextestArgs {
                 Arg::new("nextest-arg")
                     .long("nextest-arg")
                     .value_name("ARG")
-                    .help("Pass a word to `cargo nextest run` unread (repeat for more)")
+                    .help("Pass an argument to `cargo nextest run` unchanged (can be repeated)")
                     .help_heading(Class::Run.heading())
                     .hide_short_help(true)
                     .allow_hyphen_values(true)
@@ -34,7 +33,7 @@ impl Args for NextestArgs {
                 Arg::new("filters")
                     .help_heading(Resettable::Reset)
                     .value_name("FILTERS")
-                    .help("Cases whose name contains one of these: `smoke`, `smoke[alpha]`, `[alpha]`")
+                    .help("Run cases whose name contains one of these: `smoke`, `smoke[alpha]`, `[alpha]`")
                     .num_args(0..)
                     .action(ArgAction::Append),
             )
@@ -42,7 +41,7 @@ impl Args for NextestArgs {
                 Arg::new("after-dashes")
                     .help_heading(Resettable::Reset)
                     .value_name("FILTERS_AND_ARGS")
-                    .help("Filters, and as for libtest: --skip X, --exact, --ignored, --include-ignored, --no-capture")
+                    .help("Filters, and libtest's --skip X, --exact, --ignored, --include-ignored, --no-capture")
                     .num_args(0..)
                     .last(true)
                     .allow_hyphen_values(true)
@@ -109,7 +108,7 @@ impl FromArgMatches for NextestArgs {
 }
 
 impl NextestArgs {
-    /// `--no-capture` is an option of the run even after `--`; all else there selects.
+    /// Stores the arguments after `--`. `--no-capture` is an option of the run even there.
     fn take_after_dashes(&mut self, words: Vec<String>) {
         let mut skipped = false;
         for word in words {
@@ -127,20 +126,20 @@ impl NextestArgs {
     }
 }
 
-/// Every time an option was given, with its place on the command line.
+/// Returns the occurrences of an option, with their positions on the command line.
 fn given(option: &'static NextestOption, matches: &ArgMatches) -> Vec<(usize, Given)> {
     let flags = match option.value {
         Value::Flag => Some(matches.get_flag(option.long).into()),
         Value::Repeated => Some(matches.get_count(option.long)),
         Value::One(_) | Value::Optional(_) => None,
     };
-    if let Some(times) = flags {
+    if let Some(count) = flags {
         let position = matches.index_of(option.long).unwrap_or_default();
         let flag = Given {
             option,
             value: None,
         };
-        return vec![(position, flag); times.into()];
+        return vec![(position, flag); count.into()];
     }
     let mut positions = matches.indices_of(option.long).into_iter().flatten();
     let mut next = || positions.next().unwrap_or_default();

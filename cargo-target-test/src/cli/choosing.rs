@@ -1,45 +1,44 @@
-//! The options that say which tests run where, and when.
-//!
-//! Owns their names and what clap checks of them. Must not know what they choose.
+//! The options that select targets and cases and order the run.
 
 use clap::{Args, ValueEnum};
 
-/// What is run where, beside nextest's own selection.
+/// Selection of targets and cases, in addition to nextest's own selection.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Choosing options")]
 pub struct ChoosingArgs {
-    /// Only these targets: names, or patterns such as `debian*`
+    /// Run only on these targets: names, or patterns such as `debian*`
     #[arg(long, value_name = "TARGETS", value_delimiter = ',')]
     pub on: Vec<String>,
-    /// Only cases for which this holds, beside the playbook's criteria: `area = xdp and not tag = slow`
+    /// Run only cases that match an expression, such as `area = xdp and not tag = slow`
     ///
-    /// Fields: name, area, category, priority, tag, owner, feature, platform, target. `=` and `!=` compare; priorities
-    /// also by `<`, `<=`, `>`, `>=`; `name = smoke` is a part of the name, `name = /^net::/` a regular expression;
-    /// `and`, `or`, `not` and parentheses. Given twice, both hold.
+    /// Applies in addition to the playbook's criteria. Fields: name, area, category, priority, tag, owner, feature,
+    /// platform, target. Operators: `=`, `!=`, for priorities also `<`, `<=`, `>`, `>=`; `and`, `or`, `not` and
+    /// parentheses. `name = smoke` matches a part of the name, `name = /^net::/` a regular expression. If given more than
+    /// once, all expressions must match.
     #[arg(long, value_name = "EXPRESSION")]
     pub criteria: Vec<String>,
-    /// The targets, recipe and tests that the playbook names so
+    /// Run these scenarios of the playbook
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub scenario: Vec<String>,
-    /// Where tests run that do not care (`any = true`)
+    /// Target of tests that run on any one target (`any = true`)
     #[arg(long, value_name = "HOW", value_enum, hide_short_help = true)]
     pub prefer: Option<PreferArg>,
-    /// Which cases start first
+    /// Order in which cases start
     #[arg(long, value_name = "HOW", value_enum, hide_short_help = true)]
     pub order: Option<OrderArg>,
-    /// The seed of `--order random`, to have the same order again
+    /// Seed of `--order random`, to repeat an order
     #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     pub seed: Option<u64>,
-    /// Options under one name: dev, debug, ci, demo, or one of the playbook's
+    /// Apply a named set of options: dev, debug, ci, demo, or a mode of the playbook
     #[arg(long, value_name = "NAME")]
     pub mode: Option<String>,
-    /// Print the options that the mode stands for, and run nothing
+    /// Print the options of the mode and exit
     #[arg(long, requires = "mode", hide_short_help = true)]
     pub explain: bool,
 }
 
 impl ChoosingArgs {
-    /// Goes before others: what it does not say is theirs. Of criteria, both hold.
+    /// Takes the options that are not set from `others`. The criteria of both apply.
     pub fn go_before(&mut self, others: Self) {
         let or = |own: &mut Vec<String>, other| {
             if own.is_empty() {
@@ -55,20 +54,20 @@ impl ChoosingArgs {
     }
 }
 
-/// Where a test runs that does not care.
+/// The target of a test with `any = true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PreferArg {
-    /// On the target of the lowest cost (the default)
+    /// The target with the lowest cost (default)
     Cheapest,
-    /// Where it is likely to end first, by the durations of earlier runs (with `--partition` by the number of cases)
+    /// The target expected to finish first, based on durations of earlier runs (with `--partition`, on the number of cases)
     Fastest,
 }
 
-/// Which cases start first.
+/// The order in which cases start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OrderArg {
-    /// By priority, then what needs the same together, then the longest first (the default)
+    /// By priority, then grouped by requirements, then longest first (default)
     Planned,
-    /// By chance; the seed is printed
+    /// Random; prints the seed
     Random,
 }

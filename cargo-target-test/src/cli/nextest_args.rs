@@ -1,6 +1,6 @@
-//! nextest's options as given on our command line.
+//! nextest's options as given on the command line, and the arguments they become for each call of nextest.
 //!
-//! Owns how they are written again, in the order given, for each of nextest's calls. Must not run anything.
+//! Must not run anything.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -10,39 +10,39 @@ use std::{
 use super::options::{Class, NextestOption, Value, find};
 use crate::error::{Error, ErrorKind, Result};
 
-/// nextest's options and filters, as given.
+/// nextest's options and filters, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NextestArgs {
-    /// The words before `--`: parts of case names.
+    /// The filters before `--`: parts of case names.
     pub filters: Vec<String>,
-    /// The words after `--`: parts of case names, `--skip X`, `--exact`, `--ignored`, `--include-ignored`.
+    /// The arguments after `--`: parts of case names, `--skip X`, `--exact`, `--ignored`, `--include-ignored`.
     pub after_dashes: Vec<String>,
-    /// Words that go to the run unread (`--nextest-arg`).
+    /// The arguments passed to the run unchanged (`--nextest-arg`).
     pub unread: Vec<OsString>,
     pub(super) options: Vec<Given>,
 }
 
-/// One option as given.
+/// One occurrence of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) option: &'static NextestOption,
     pub(super) value: Option<OsString>,
 }
 
-/// nextest's three calls.
+/// One of the three calls of nextest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Builds, and lists the tests.
+    /// Builds and lists the tests.
     Build,
-    /// Lists the cases that are selected.
+    /// Lists the selected cases.
     Select,
-    /// Runs them.
+    /// Runs the selected cases.
     Run,
 }
 
 impl NextestArgs {
-    /// The words for one of nextest's calls, in the order given. Those of [`Call::Select`] end with the
-    /// filters, so nothing may follow them.
+    /// The arguments for one call, in the order given. Those of [`Call::Select`] end with the filters, so no option may
+    /// be appended.
     pub fn words(&self, call: Call) -> Vec<OsString> {
         let class = match call {
             Call::Build => Class::Build,
@@ -65,19 +65,18 @@ impl NextestArgs {
         words
     }
 
-    /// Has the run stop at the first failure.
+    /// Adds `--fail-fast`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where it is to go on after failures.
+    /// [`ErrorKind::Usage`] if `--no-fail-fast` or `--max-fail` is given.
     pub fn fail_fast(&mut self) -> Result<()> {
         if let Some(name) = ["no-fail-fast", "max-fail"]
             .into_iter()
             .find(|name| self.has(name))
         {
-            let message = format!("`--{name}` and `--shell-on-failure` exclude each other");
-            return Err(Error::new(ErrorKind::Usage, message).with_hint(
-                "the instance stays with the failed case, and others would wait for it",
-            ));
+            let message = format!("`--{name}` cannot be combined with `--shell-on-failure`");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("the shell keeps the instance, and further cases would wait for it"));
         }
         if let (false, Some(option)) = (self.has("fail-fast"), find("fail-fast")) {
             let value = None;
@@ -86,8 +85,8 @@ impl NextestArgs {
         Ok(())
     }
 
-    /// The words for [`Call::Select`], for what a filterset of ours leaves: nextest would take what any of several
-    /// filtersets has.
+    /// The arguments for [`Call::Select`], restricted to a filterset `ours`. It is combined with the given filtersets by
+    /// `&`, since nextest takes the union of several filtersets.
     pub fn select_within(&self, ours: &str) -> Vec<OsString> {
         let given: Vec<_> = self
             .filtersets()
@@ -106,14 +105,14 @@ impl NextestArgs {
         words
     }
 
-    /// Has relative paths start at this folder.
+    /// Resolves relative paths in values of options against `folder`.
     pub fn start_paths_at(&mut self, folder: &Path) {
         for given in &mut self.options {
             let (Some(value), Value::One(kind)) = (&mut given.value, given.option.value) else {
                 continue;
             };
             match (kind, value.to_str().and_then(|text| text.split_once(':'))) {
-                // nextest's word for no file.
+                // nextest accepts `none` instead of a path.
                 ("PATH", _) if value == "none" => {}
                 ("PATH" | "DIR", _) => *value = folder.join(&value).into(),
                 ("TOOL:PATH", Some((tool, path))) => {
@@ -124,7 +123,7 @@ impl NextestArgs {
         }
     }
 
-    /// Goes before others: an option that is given, or its opposite, takes the place of theirs.
+    /// Adds the options of `others`, except those that are given here, or whose opposite is.
     pub fn go_before(&mut self, others: Self) {
         const OPPOSITES: &[&[&str]] = &[
             &["fail-fast", "no-fail-fast", "max-fail"],
@@ -155,12 +154,12 @@ impl NextestArgs {
             .and_then(|given| given.value.as_deref())
     }
 
-    /// Whether an option was given, by its long name.
+    /// True if an option was given, by its long name.
     pub fn has(&self, long: &str) -> bool {
         self.given(long).next().is_some()
     }
 
-    /// Whether nextest draws a progress bar if standard error is a terminal, as far as the command line tells.
+    /// True if the command line allows nextest to draw a progress bar when standard error is a terminal.
     pub fn draws_bar(&self) -> bool {
         const WITHOUT: &[&str] = &["no-capture", "hide-progress-bar", "debugger", "tracer"];
         let shown = self.value("show-progress");
@@ -168,7 +167,7 @@ impl NextestArgs {
             && !shown.is_some_and(|how| how == "none" || how == "counter")
     }
 
-    /// Every test name pattern that must match exactly, from `-- --exact NAME`.
+    /// The names after `--` that must match exactly (`-- --exact NAME`).
     pub fn exact_names(&self) -> Vec<&str> {
         let (mut names, mut exact) = (Vec::new(), false);
         let mut words = self.after_dashes.iter();
@@ -183,11 +182,11 @@ impl NextestArgs {
         if exact { names } else { Vec::new() }
     }
 
-    /// Whether nothing but [`filters`](Self::filters) says which tests are meant, of which there may be shards: then
-    /// the first one has to tell of those that none of them has.
+    /// True if cases are selected only by [`filters`](Self::filters), by a partition, or both, and this is the first
+    /// shard of the partition, if any. Only that shard reports skipped tests.
     pub fn means_by_words(&self) -> bool {
         const NO_NAMES: &[&str] = &["run-ignored", "partition"];
-        let says = |given: &Given| {
+        let selects = |given: &Given| {
             given.option.class == Class::Selection && !NO_NAMES.contains(&given.option.long)
         };
         let shard = self.value("partition").map(OsStr::to_string_lossy);
@@ -195,22 +194,22 @@ impl NextestArgs {
         first
             && (shard.is_some() || !self.filters.is_empty())
             && self.after_dashes.is_empty()
-            && !self.options.iter().any(says)
+            && !self.options.iter().any(selects)
     }
 
-    /// Every value or file given with `--config`.
+    /// The values of `--config`.
     pub fn configs(&self) -> impl Iterator<Item = &OsStr> {
         self.given("config")
             .filter_map(|given| given.value.as_deref())
     }
 
-    /// Every filterset given with `-E`.
+    /// The filtersets given with `-E`.
     pub fn filtersets(&self) -> impl Iterator<Item = &OsStr> {
         self.given("filterset")
             .filter_map(|given| given.value.as_deref())
     }
 
-    /// Refuses what a run over cases cannot honour.
+    /// Rejects options that a run over cases does not support.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], naming the option.
@@ -222,9 +221,8 @@ impl NextestArgs {
             "build-dir-remap",
         ];
         if let Some(name) = OURS.iter().find(|name| self.has(name)) {
-            let message = format!(
-                "`--{name}` cannot be given: `cargo target-test` gives it to nextest itself"
-            );
+            let message =
+                format!("`--{name}` is not supported: `cargo target-test` sets it itself");
             return Err(Error::new(ErrorKind::Usage, message));
         }
         const ARCHIVE: &[&str] = &[
@@ -236,21 +234,24 @@ impl NextestArgs {
             "workspace-remap",
         ];
         if let Some(name) = ARCHIVE.iter().find(|name| self.has(name)) {
-            let message = format!("`--{name}` is not supported: tests are built where they run");
-            return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint("run it in a checkout; `--partition` shares the cases among hosts"));
+            let message =
+                format!("`--{name}` is not supported: `cargo target-test` builds the tests itself");
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(
+                "run it in a checkout; use `--partition` to split cases between hosts",
+            ));
         }
         if self.has("rerun") {
             let message =
-                "`--rerun` is not supported: nextest cannot choose among cases by a recorded run";
+                "`--rerun` is not supported: nextest cannot select cases by a recorded run";
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint("name the cases: `-- --exact 'smoke[alpha]' 'other[beta]'`"));
         }
         let json = |format: &OsStr| format.to_string_lossy().starts_with("json");
         if self.has("unit-graph") || self.value("cargo-message-format").is_some_and(json) {
-            let message = "Cargo's JSON output would be mixed with nextest's list of tests";
+            let message =
+                "JSON output of Cargo is not supported: it would mix with nextest's list of tests";
             return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint("run `cargo test --no-run` with that option instead"));
+                .with_hint("use `cargo test --no-run` with this option instead"));
         }
         Ok(())
     }
@@ -273,7 +274,7 @@ impl NextestArgs {
 }
 
 impl Given {
-    /// The option as one word, so that a value that starts with `-` stays one.
+    /// The option and its value as one argument, so that a value that starts with `-` is not read as an option.
     fn word(&self) -> OsString {
         let mut word = OsString::from(self.option.flag());
         if let Some(value) = &self.value {

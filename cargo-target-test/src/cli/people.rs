@@ -1,18 +1,16 @@
-//! The verbs for people who look at a target: which instance, and how.
-//!
-//! Owns what may be written. Must not know what is in the pool.
+//! Options of the verbs for interactive use of instances.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-/// Which instance.
+/// The selection of an instance.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InstanceArgs {
-    /// An instance (`ubuntu-0`), or a target's name for any free one of it; `targets` shows them
+    /// Name of an instance (`ubuntu-0`), or of a target for any free instance; see `targets`
     #[arg(value_name = "INSTANCE")]
     pub instance: String,
-    /// Look at the instances of all workspaces, not at those of this one first
+    /// Search all workspaces, without preferring this one
     #[arg(long)]
     pub all: bool,
 }
@@ -23,7 +21,7 @@ pub struct ShellArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub on: InstanceArgs,
-    /// Do not wait for whoever holds the instance: open a second session beside theirs, without a lease
+    /// Do not wait for the holder of the instance: open a second session, without a lease
     #[arg(long)]
     pub now: bool,
 }
@@ -38,16 +36,16 @@ pub struct ExecArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub on: InstanceArgs,
-    /// Do not wait for whoever holds the instance, and take no lease
+    /// Do not wait for the holder of the instance, and take no lease
     #[arg(long)]
     pub now: bool,
-    /// Kill the command after this time: `30s`; the exit code is 124 then
+    /// Kill the command after this time (`30s`) and exit with 124
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub timeout: Option<Duration>,
-    /// A line for the instance's shell, as it is: `'ls /tmp | wc -l'`
+    /// Run a command line in the instance's shell: `'ls /tmp | wc -l'`
     #[arg(long, value_name = "LINE", conflicts_with = "command")]
     pub shell: Option<String>,
-    /// The command and its arguments, each a word there too; one word alone is a line for the shell
+    /// The command and its arguments; a single word is a command line for the shell
     #[arg(
         value_name = "COMMAND",
         last = true,
@@ -60,16 +58,16 @@ pub struct ExecArgs {
 /// Options of `cp`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CpArgs {
-    /// What to copy: a path of this machine, or `INSTANCE:/absolute/path`
+    /// Source: a path on this machine, or `INSTANCE:/absolute/path`
     #[arg(value_name = "SRC")]
     pub from: String,
-    /// Where to: the other of the two; into it, where it is a folder that exists
+    /// Destination, the other kind of path; an existing folder receives the copy
     #[arg(value_name = "DST")]
     pub to: String,
-    /// Look at the instances of all workspaces, not at those of this one first
+    /// Search all workspaces, without preferring this one
     #[arg(long)]
     pub all: bool,
-    /// Do not wait for whoever holds the instance, and take no lease
+    /// Do not wait for the holder of the instance, and take no lease
     #[arg(long)]
     pub now: bool,
 }
@@ -80,7 +78,7 @@ pub struct LogsArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub on: InstanceArgs,
-    /// Go on with what is added, until the instance is gone or Ctrl-C
+    /// Follow the output until the instance is deleted or Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -91,10 +89,10 @@ pub struct LeaseArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub on: InstanceArgs,
-    /// For how long, by the clock on the wall: `30m`, `2h`
+    /// Duration of the lease, in wall-clock time: `30m`, `2h`
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "1h")]
     pub time: Duration,
-    /// Be the process that holds it.
+    /// Run as the background process that holds the lease.
     #[arg(long, hide = true)]
     pub hold: bool,
 }
@@ -105,19 +103,20 @@ pub struct TargetsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Show them again every second, until Ctrl-C: in place on a terminal, else (with --json: a line each) one after
-    /// the other
+    /// Refresh every second until Ctrl-C
+    ///
+    /// Updates in place on a terminal; otherwise appends each list, with --json one per line.
     #[arg(long)]
     pub watch: bool,
 }
 
-/// A time that is more than nothing.
+/// Parses a duration greater than zero.
 fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
-        .map_err(|_| "a time is a number and a unit: `90s`, `30m`, `2h`".to_owned())?;
-    // Beyond a century is a slip of the keyboard, and would not fit into a date.
+        .map_err(|_| "expected a number and a unit: `90s`, `30m`, `2h`".to_owned())?;
+    // More than a century is a typo, and could overflow a date.
     if time.is_zero() || time > Duration::from_secs(100 * 365 * 24 * 60 * 60) {
-        return Err("it must be more than nothing, and less than a century".to_owned());
+        return Err("must be greater than zero and less than a century".to_owned());
     }
     Ok(time)
 }
@@ -125,9 +124,9 @@ fn time(text: &str) -> Result<Duration, String> {
 /// One side of a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Side {
-    /// A path of this machine.
+    /// A path on this machine.
     Here(PathBuf),
-    /// A path of an instance.
+    /// A path on an instance.
     There {
         /// The instance's name.
         instance: String,
@@ -137,7 +136,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// As `scp` reads it: what stands before a colon, and has no slash, is an instance.
+    /// Parses a path like `scp`: text without a slash before a colon is an instance.
     pub fn read(text: &str) -> Self {
         match text.split_once(':') {
             Some((instance, path)) if !instance.is_empty() && !instance.contains('/') => {

@@ -1,4 +1,4 @@
-//! Command lines, and what clap and nextest make of them.
+//! Tests of parsing command lines, of help texts and of usage errors.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! The order of words on the command line.
+//! Moves the verb to the front of the command line, from any position before the options end.
 //!
-//! Owns where the verb may stand. Must not know what verbs do.
+//! Must not know the meaning of verbs.
 
 use std::{ffi::OsString, sync::OnceLock};
 
@@ -49,7 +49,7 @@ pub(super) fn verb_first(command: &Command, mut words: Vec<OsString>) -> Vec<OsS
     words
 }
 
-/// Where the first word stands that is neither an option nor an option's value.
+/// Returns the index of the first word that is neither an option nor the value of an option.
 fn first_word(command: &Command, words: &[OsString]) -> Option<usize> {
     let mut at = 1;
     while let Some(word) = words.get(at) {
@@ -66,7 +66,7 @@ fn first_word(command: &Command, words: &[OsString]) -> Option<usize> {
     None
 }
 
-/// Whether an option as written (`--set`, `-p`, but not `--set=x` or `-pfoo`) takes the next word.
+/// True if the option (`--set`, `-p`, but not `--set=x` or `-pfoo`) takes the next word as its value.
 fn takes_next_word(command: &Command, word: &str) -> bool {
     let mut arguments = command.get_arguments().filter(|arg| {
         arg.get_action().takes_values() && !arg.is_require_equals_set() && !arg.is_positional()

@@ -1,6 +1,6 @@
-//! The arguments of `#[target_test]` and `target_defaults!`: known keys, their types, their errors.
+//! The arguments of `#[target_test]` and `target_defaults!`: their keys, types and errors.
 //!
-//! Owns what an author may declare. Must not know functions or how a record is stored.
+//! Must not know functions or the format of records.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +14,30 @@ use syn::{
 
 use crate::{json::Json, requirement::Requirement, value};
 
-/// What kind of value a key takes.
+/// The type of an argument's value.
 #[derive(Clone, Copy)]
 enum Type {
     Text,
     Texts,
     Bool,
-    /// `true`, `false` or this word.
+    /// `true`, `false` or the given string.
     BoolOr(&'static str),
-    /// One of these words.
+    /// One of the given strings.
     Word(&'static [&'static str]),
     Number {
         least: u64,
         most: u64,
     },
     Duration,
-    /// One requirement, by its own name.
+    /// A requirement on the capability named by the key.
     Requirement,
     /// `requires(key = "..")`.
     Requirements,
-    /// `skip("reason", platform = "..")`; may be repeated.
+    /// `skip("reason", platform = "..")`; can be repeated.
     Condition,
 }
 
-/// Every key. Keys that are no [`Type::Requirement`] are the fields of `Metadata`.
+/// The known keys. All but those of [`Type::Requirement`] and [`Type::Requirements`] are fields of `Metadata`.
 const KEYS: &[(&str, Type)] = &[
     ("platform", Type::Text),
     ("targets", Type::Texts),
@@ -79,36 +79,36 @@ const KEYS: &[(&str, Type)] = &[
     ("kernel", Type::Requirement),
 ];
 
-/// Keys of one test, which its module cannot set.
-const OF_A_TEST: &[&str] = &["count", "roles"];
+/// Keys that a test can set but a module cannot.
+const TEST_KEYS: &[&str] = &["count", "roles"];
 
-/// What was declared.
+/// The parsed arguments.
 #[derive(Default)]
 pub(crate) struct Arguments {
     fields: BTreeMap<String, Json>,
     requirements: BTreeMap<String, Json>,
     conditions: BTreeMap<String, Vec<Json>>,
-    /// Where each key stands.
+    /// The span of each key.
     spans: BTreeMap<String, Span>,
 }
 
 impl Arguments {
-    /// Reads a test's arguments; all errors at once.
+    /// Parses the arguments of a test; collects all errors.
     pub(crate) fn of_test(tokens: TokenStream) -> Result<Self> {
         Self::parse(tokens, &[])
     }
 
-    /// Reads a module's defaults; all errors at once.
+    /// Parses the defaults of a module; collects all errors.
     pub(crate) fn of_module(tokens: TokenStream) -> Result<Self> {
-        Self::parse(tokens, OF_A_TEST)
+        Self::parse(tokens, TEST_KEYS)
     }
 
-    /// Where `key` stands, if it was given.
+    /// The span of `key`, if given.
     pub(crate) fn span(&self, key: &str) -> Option<Span> {
         self.spans.get(key).copied()
     }
 
-    /// How many instances the test needs, if declared.
+    /// The value of `count`, if given.
     pub(crate) fn count(&self) -> Option<u64> {
         match self.fields.get("count") {
             Some(Json::Number(count)) => Some(*count),
@@ -116,13 +116,13 @@ impl Arguments {
         }
     }
 
-    /// The platform that the parameter's type says.
+    /// Sets the platform, from the type of a parameter.
     pub(crate) fn set_platform(&mut self, platform: &str) {
         let platform = Json::Text(platform.to_owned());
         self.fields.insert("platform".to_owned(), platform);
     }
 
-    /// The record's `metadata`.
+    /// Returns the `metadata` of the record.
     pub(crate) fn into_metadata(mut self, doc: Option<String>) -> Json {
         self.fields
             .extend(doc.map(|doc| ("doc".to_owned(), Json::Text(doc))));
@@ -159,7 +159,7 @@ impl Arguments {
         if refused.contains(&key.as_str()) {
             return fail(
                 meta.path(),
-                format!("`{key}` is for one test and cannot be a module's default"),
+                format!("`{key}` can be set for a test, but not as a default of a module"),
             );
         }
         let Some((_, kind)) = KEYS.iter().find(|(name, _)| *name == key) else {
@@ -200,7 +200,7 @@ impl Arguments {
         let size = matches!(key.as_str(), "disk" | "memory");
         let parsed = text.parse::<Requirement>().ok().filter(|_| size);
         if let Some(why) = parsed.and_then(|parsed| parsed.no_size()) {
-            let message = format!("`{key}` cannot be `{text}`: {why}");
+            let message = format!("invalid requirement `{text}` for `{key}`: {why}");
             return Err(syn::Error::new(span, message));
         }
         match self.requirements.insert(key.clone(), Json::Text(text)) {
@@ -216,7 +216,8 @@ impl Arguments {
         let Meta::List(list) = meta else {
             return fail(meta, "expected `requires(capability = \">= 1\")`");
         };
-        let pairs = list.parse_args_with(Punctuated::<Capability, Token![,]>::parse_terminated)?;
+        let pairs =
+            list.parse_args_with(Punctuated::<RequiredCapability, Token![,]>::parse_terminated)?;
         value::each(pairs, |pair| {
             let text = value::requirement(&pair.value)?;
             self.require(pair.key, pair.span, text)
@@ -224,14 +225,14 @@ impl Arguments {
     }
 }
 
-/// `name = ">= 1"` or `"any.name" = ">= 1"`.
-struct Capability {
+/// An item of `requires`: `name = ">= 1"` or `"any.name" = ">= 1"`.
+struct RequiredCapability {
     key: String,
     span: Span,
     value: Expr,
 }
 
-impl Parse for Capability {
+impl Parse for RequiredCapability {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let span = input.span();
         let key = if input.peek(syn::LitStr) {

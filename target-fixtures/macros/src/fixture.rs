@@ -1,7 +1,8 @@
-//! `#[target_fixture]`: the author's function stays, and a type of its name says how tests get its value.
+//! Expands `#[target_fixture]`: keeps the author's function, and generates a type with the same name that implements
+//! `Fixture`.
 //!
-//! Owns its arguments and the generated code. Must not know tests. The type has no fields in parentheses, so that the
-//! function keeps its name; both are imported by one `use`.
+//! The type is a struct with braces, which leaves the name in the value namespace to the function. One `use` imports
+//! both.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -15,10 +16,10 @@ use crate::{
     value,
 };
 
-/// Known scopes, with the variant of each.
+/// The known scopes, with the variant of each.
 const SCOPES: [(&str, &str); 3] = [("test", "Test"), ("instance", "Instance"), ("run", "Run")];
 
-struct Arguments {
+struct FixtureArguments {
     scope: &'static str,
     tear_down: Option<Path>,
 }
@@ -28,7 +29,7 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
     let arguments = read(arguments)?;
     let parameters = signature::of_fixture(function)?;
     if arguments.scope == "Run" {
-        belongs_to_none(function, &parameters)?;
+        check_no_target(function, &parameters)?;
     }
     let (value, fallible) = value_of(&function.sig.output)?;
     let (name, vis) = (&function.sig.ident, &function.vis);
@@ -75,20 +76,20 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
     })
 }
 
-fn belongs_to_none(function: &ItemFn, parameters: &Parameters) -> Result<()> {
+fn check_no_target(function: &ItemFn, parameters: &Parameters) -> Result<()> {
     let at = parameters.form.position();
     let message =
-        "a fixture of the run belongs to no target: take none, or use `scope = \"instance\"`";
+        "a fixture of the run cannot take a target: remove it, or use `scope = \"instance\"`";
     match function.sig.inputs.iter().nth(at) {
         Some(input) => Err(syn::Error::new_spanned(input, message)),
         None => Ok(()),
     }
 }
 
-/// A fixture's own fixtures must live at least as long.
+/// Generates the check that a fixture taken by this fixture lives at least as long.
 fn lives_as_long(name: &Ident, scope: &Ident, need: &Ident) -> TokenStream {
     let message = format!(
-        "fixture `{name}` lives longer than `{need}`, which it takes: give it a narrower `scope`"
+        "fixture `{name}` takes `{need}`, which has a narrower scope: narrow the `scope` of `{name}`"
     );
     quote_spanned!(need.span()=> const _: () = ::core::assert!(
         <#need as ::target_fixtures::__private::Fixture>::SCOPE as u8
@@ -97,8 +98,8 @@ fn lives_as_long(name: &Ident, scope: &Ident, need: &Ident) -> TokenStream {
     );)
 }
 
-fn read(tokens: TokenStream) -> Result<Arguments> {
-    let mut arguments = Arguments {
+fn read(tokens: TokenStream) -> Result<FixtureArguments> {
+    let mut arguments = FixtureArguments {
         scope: "Test",
         tear_down: None,
     };
@@ -164,10 +165,10 @@ fn scope(value: &Expr) -> Result<&'static str> {
     }
 }
 
-/// The type of the value, and whether there may be none.
+/// Returns the type of the value, and true if the function returns a `Result`.
 fn value_of(output: &ReturnType) -> Result<(Type, bool)> {
     let ReturnType::Type(_, ty) = output else {
-        let message = "a fixture returns its value: `-> Result<Db>`";
+        let message = "a fixture must return its value: `-> Result<Db>`";
         return Err(syn::Error::new(output.span(), message));
     };
     if let Type::Path(path) = &**ty
@@ -207,7 +208,7 @@ fn set_up(function: &ItemFn, parameters: &Parameters, fallible: bool) -> TokenSt
     }
 }
 
-/// A value that outlives the process of its test.
+/// Generates `save` and `load`, for a value that is passed to other processes.
 fn kept(value: &Type) -> TokenStream {
     let save = quote_spanned!(value.span()=> ::target_fixtures::__private::save(value));
     let load = quote_spanned!(value.span()=> ::target_fixtures::__private::load(state));

@@ -1,6 +1,4 @@
-//! JSON as text, for records made at compile time.
-//!
-//! Owns the writing of it. Must not know what a record says.
+//! Writes JSON, for records created at compile time.
 
 use std::fmt;
 
@@ -46,7 +44,7 @@ impl fmt::Display for Json {
     }
 }
 
-/// A record starts with a control character, so none may stand in a string as it is.
+/// Writes a string with control characters escaped, since a record starts with a control character.
 fn text(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     f.write_str("\"")?;
     for c in value.chars() {

@@ -1,4 +1,4 @@
-//! The attributes of `target-fixtures`; use them through that crate, which documents them.
+//! The procedural macros of `target-fixtures`. Use them through that crate, which documents them.
 
 mod arguments;
 mod expand;
@@ -8,7 +8,7 @@ mod nearest;
 #[allow(
     dead_code,
     unreachable_pub,
-    reason = "the file is shared with `target-fixtures`, which uses the rest"
+    reason = "the file is shared with `target-fixtures`, which uses the remaining items"
 )]
 mod requirement;
 mod signature;
@@ -18,9 +18,9 @@ use proc_macro::TokenStream;
 use quote::quote;
 use syn::ItemFn;
 
-/// Makes a function a test that runs on a target.
+/// Turns a function into a test that runs on a target.
 ///
-/// See the [guide](https://docs.rs/target-fixtures) for the arguments and the forms a test may have.
+/// See the [guide](https://docs.rs/target-fixtures) for the arguments and the forms of a test.
 #[proc_macro_attribute]
 pub fn target_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     on_function("target_test", item, |function| {
@@ -28,7 +28,7 @@ pub fn target_test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     })
 }
 
-/// Makes a function a fixture: a value that tests take as an argument of the function's name.
+/// Turns a function into a fixture: a value that tests take as a parameter with the function's name.
 ///
 /// See the [guide](https://docs.rs/target-fixtures) for scopes and tear-down.
 #[proc_macro_attribute]
@@ -38,8 +38,8 @@ pub fn target_fixture(arguments: TokenStream, item: TokenStream) -> TokenStream 
     })
 }
 
-/// What an attribute makes of a function. Where that fails the function stays, so that the author sees this error and no
-/// second one that follows from it.
+/// Expands an attribute on a function. If that fails, emits the error and the unchanged function, to avoid further errors
+/// caused by a missing function.
 fn on_function(
     attribute: &str,
     item: TokenStream,
@@ -47,7 +47,7 @@ fn on_function(
 ) -> TokenStream {
     let Ok(function) = syn::parse::<ItemFn>(item.clone()) else {
         let item = proc_macro2::TokenStream::from(item);
-        let message = format!("`#[{attribute}]` belongs on a function with a body");
+        let message = format!("`#[{attribute}]` must be on a function with a body");
         let error = syn::Error::new_spanned(item.clone(), message).to_compile_error();
         return quote!(#error #item).into();
     };
@@ -58,9 +58,10 @@ fn on_function(
     expanded.into()
 }
 
-/// Gives the tests of this module and of the modules below it defaults.
+/// Sets default arguments for the tests of this module and of its submodules.
 ///
-/// Takes the arguments of [`macro@target_test`] except `count` and `roles`; a test's own argument wins.
+/// Accepts the arguments of [`macro@target_test`] except `count` and `roles`. The arguments of a test override the
+/// defaults.
 #[proc_macro]
 pub fn target_defaults(arguments: TokenStream) -> TokenStream {
     expand::defaults(arguments.into())

@@ -1,6 +1,6 @@
-//! The known name that an unknown one was probably meant to be.
+//! Finds the known name that is most similar to an unknown name.
 
-/// The nearest of `names`, if it is near enough to be a slip.
+/// Returns the most similar of `names`, if one is similar enough.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = name.chars().count().div_ceil(3);
     names
@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
-/// Edits (insert, delete, replace) between two words.
+/// The number of edits (insert, delete, replace) between two words.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -30,7 +30,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn finds_slips_and_nothing_far() {
+    fn finds_similar_names_only() {
         let names = ["area", "tags", "priority", "expect_fail"];
         assert_eq!(nearest("priorty", names.into_iter()), Some("priority"));
         assert_eq!(nearest("tag", names.into_iter()), Some("tags"));

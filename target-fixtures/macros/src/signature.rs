@@ -1,16 +1,15 @@
-//! The forms that a test function, and a fixture's, may have.
+//! Checks the signatures of tests and fixtures: parameters that take the target, fixtures, or values of another attribute.
 //!
-//! Owns which parameter takes the target, which take fixtures, and which are the business of another attribute. Must not
-//! know arguments of `#[target_test]` but `count`, `roles` and `platform`, which must agree with the parameters.
+//! Of the arguments of `#[target_test]`, must know only `count`, `roles` and `platform`, which must match the parameters.
 
 use syn::{Attribute, FnArg, Ident, ItemFn, Pat, PatType, Result, Type, spanned::Spanned};
 
 use crate::{arguments::Arguments, value};
 
-/// What the function takes of the lease.
+/// The parameter for the targets of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Nothing: it reads the environment.
+    /// No parameter: the test reads environment variables.
     None,
     /// `&Target`, at this position.
     One(usize),
@@ -18,16 +17,16 @@ pub(crate) enum Form {
     Many(usize),
 }
 
-/// What the function takes.
+/// The parameters of a test or fixture.
 pub(crate) struct Parameters {
     pub(crate) form: Form,
-    /// The platform of the targets, and its type, where that is not `Target`.
+    /// The platform of the targets with its type; `None` for type `Target`.
     pub(crate) platform: Option<(&'static str, Type)>,
-    /// The parameters that take fixtures, by position: the fixture's name is the parameter's.
+    /// The parameters that take fixtures: position, and name of parameter and fixture.
     pub(crate) fixtures: Vec<(usize, Ident)>,
 }
 
-/// The types of the platforms that have one.
+/// The types of platforms, with the name of each platform.
 const PLATFORMS: [(&str, &str); 4] = [
     ("Container", "container"),
     ("Local", "local"),
@@ -35,14 +34,14 @@ const PLATFORMS: [(&str, &str); 4] = [
     ("Ssh", "ssh"),
 ];
 
-/// Finds what a test takes; all errors at once. `arguments` are `None` where they are wrong themselves.
+/// Reads the parameters of a test; collects all errors. `arguments` is `None` if they are invalid.
 pub(crate) fn of_test(function: &ItemFn, arguments: Option<&Arguments>) -> Result<Parameters> {
     let parameters = parameters(function, "a test", EXPECTED)?;
     arguments.map_or(Ok(()), |arguments| agree(function, &parameters, arguments))?;
     Ok(parameters)
 }
 
-/// Finds what a fixture takes; all errors at once.
+/// Reads the parameters of a fixture; collects all errors.
 pub(crate) fn of_fixture(function: &ItemFn) -> Result<Parameters> {
     if let Some(asynchronous) = function.sig.asyncness {
         return fail(
@@ -78,17 +77,20 @@ fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<Parameter
         .enumerate()
         .map(|(position, input)| {
             match (kind(input, what, expected)?, found.form) {
-                (Taken::Other, _) if by_other => {}
-                (Taken::Fixture(_), _) if by_other => {}
-                (Taken::Other, _) => return fail(input, expected),
-                (Taken::Fixture(name), _) => found.fixtures.push((position, name)),
-                (Taken::One(_) | Taken::Many(_), Form::One(_) | Form::Many(_)) => {
-                    return fail(input, format!("{what} takes its targets once"));
+                (ParameterKind::Other, _) if by_other => {}
+                (ParameterKind::Fixture(_), _) if by_other => {}
+                (ParameterKind::Other, _) => return fail(input, expected),
+                (ParameterKind::Fixture(name), _) => found.fixtures.push((position, name)),
+                (ParameterKind::One(_) | ParameterKind::Many(_), Form::One(_) | Form::Many(_)) => {
+                    return fail(
+                        input,
+                        format!("{what} can have only one parameter for targets"),
+                    );
                 }
-                (Taken::One(platform), Form::None) => {
+                (ParameterKind::One(platform), Form::None) => {
                     (found.form, found.platform) = (Form::One(position), platform);
                 }
-                (Taken::Many(platform), Form::None) => {
+                (ParameterKind::Many(platform), Form::None) => {
                     (found.form, found.platform) = (Form::Many(position), platform);
                 }
             }
@@ -100,7 +102,7 @@ fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<Parameter
     Ok(found)
 }
 
-/// What no function of ours may be.
+/// Returns the errors for unsupported qualifiers of the function.
 fn refused(function: &ItemFn, what: &str) -> impl Iterator<Item = syn::Error> {
     let signature = &function.sig;
     let refused = [
@@ -115,7 +117,7 @@ fn refused(function: &ItemFn, what: &str) -> impl Iterator<Item = syn::Error> {
         ),
         (
             signature.abi.as_ref().map(Spanned::span),
-            format!("{what} cannot have an ABI of its own"),
+            format!("{what} cannot have an `extern` ABI"),
         ),
         (
             (!signature.generics.params.is_empty()).then(|| signature.generics.span()),
@@ -131,20 +133,20 @@ const EXPECTED: &str =
     "expected `target: &Target`, `targets: &[Target]`, fixtures (`name: &Type`) or no parameter";
 
 const ASYNC: &str =
-    "an `async` test needs feature `tokio` of `target-fixtures`, or blocks on the future itself";
+    "an `async` test requires the feature `tokio` of `target-fixtures`; or block on the future";
 
-/// Where the function is `async`, if it may not be.
+/// The span of `async`, if the function is `async` and the feature `tokio` is disabled.
 fn asynchronous(function: &ItemFn) -> Option<proc_macro2::Span> {
     let asynchronous = function.sig.asyncness.map(|t| t.span());
     asynchronous.filter(|_| !cfg!(feature = "tokio"))
 }
 
-/// The attribute that makes the function a test, if it is not ours: `#[test]`, `#[rstest]`.
+/// True if another attribute turns the function into a test: `#[test]`, `#[rstest]`.
 pub(crate) fn is_test(attribute: &Attribute) -> bool {
     named(attribute, &["test", "rstest", "test_case", "test_matrix"])
 }
 
-/// Whether another attribute gives the function parameters of its own.
+/// True if another attribute provides values for parameters.
 fn is_parametric(attribute: &Attribute) -> bool {
     named(attribute, &["rstest", "test_case", "test_matrix"])
 }
@@ -164,35 +166,40 @@ fn unsafe_at(safety: &syn::Safety) -> Option<proc_macro2::Span> {
     }
 }
 
-enum Taken {
+/// The kind of a parameter.
+enum ParameterKind {
     One(Option<(&'static str, Type)>),
     Many(Option<(&'static str, Type)>),
     Fixture(Ident),
     Other,
 }
 
-fn kind(input: &FnArg, what: &str, expected: &str) -> Result<Taken> {
+fn kind(input: &FnArg, what: &str, expected: &str) -> Result<ParameterKind> {
     let FnArg::Typed(PatType { ty, pat, .. }) = input else {
-        return fail(input, format!("{what} is a function, not a method"));
+        return fail(input, format!("{what} must be a function, not a method"));
     };
     let Type::Reference(reference) = &**ty else {
         return match is_target(ty) || of_type(ty, "Environment") {
             true => fail(ty, expected),
-            false => Ok(Taken::Other),
+            false => Ok(ParameterKind::Other),
         };
     };
-    let taken = match &*reference.elem {
-        Type::Slice(slice) if is_target(&slice.elem) => Taken::Many(platform_of(&slice.elem)),
-        one if is_target(one) => Taken::One(platform_of(one)),
+    let kind = match &*reference.elem {
+        Type::Slice(slice) if is_target(&slice.elem) => {
+            ParameterKind::Many(platform_of(&slice.elem))
+        }
+        one if is_target(one) => ParameterKind::One(platform_of(one)),
         environment if of_type(environment, "Environment") => return fail(ty, ENVIRONMENT),
         _ => match &**pat {
-            Pat::Ident(pat) if reference.mutability.is_none() => Taken::Fixture(pat.ident.clone()),
-            _ => return Ok(Taken::Other),
+            Pat::Ident(pat) if reference.mutability.is_none() => {
+                ParameterKind::Fixture(pat.ident.clone())
+            }
+            _ => return Ok(ParameterKind::Other),
         },
     };
     match reference.mutability {
         Some(_) => fail(ty, expected),
-        None => Ok(taken),
+        None => Ok(kind),
     }
 }
 
@@ -219,13 +226,13 @@ fn of_type(ty: &Type, name: &str) -> bool {
     }
 }
 
-/// `count`, `roles` and `platform` must be what the parameters can hold.
+/// Checks that `count`, `roles` and `platform` match the parameters.
 fn agree(function: &ItemFn, parameters: &Parameters, arguments: &Arguments) -> Result<()> {
     if let Some(span) = arguments.span("roles") {
         return Err(syn::Error::new(span, ENVIRONMENT));
     }
     if let (Some((platform, _)), Some(span)) = (&parameters.platform, arguments.span("platform")) {
-        let message = format!("the parameter says `platform = \"{platform}\"` already");
+        let message = format!("the parameter's type already sets `platform = \"{platform}\"`");
         return Err(syn::Error::new(span, message));
     }
     let (form, count) = (parameters.form, arguments.count());
@@ -236,7 +243,7 @@ fn agree(function: &ItemFn, parameters: &Parameters, arguments: &Arguments) -> R
     ) {
         (Form::Many(_), None, Some(input)) => fail(
             input,
-            "a slice of targets needs `count = n`, the number of instances",
+            "a slice of targets requires `count = n`, the number of instances",
         ),
         (Form::One(_), Some(span), _) if count != Some(1) => Err(syn::Error::new(
             span,
@@ -247,14 +254,14 @@ fn agree(function: &ItemFn, parameters: &Parameters, arguments: &Arguments) -> R
 }
 
 impl Parameters {
-    /// Whether this parameter is filled by us.
+    /// True if the parameter takes targets or a fixture.
     pub(crate) fn takes(&self, position: usize) -> bool {
         self.form.position() == position || self.fixtures.iter().any(|(at, _)| *at == position)
     }
 }
 
 impl Form {
-    /// The parameter's position; past the end where there is none.
+    /// The position of the parameter; `usize::MAX` for [`Form::None`].
     pub(crate) fn position(self) -> usize {
         match self {
             Self::None => usize::MAX,
@@ -263,14 +270,14 @@ impl Form {
     }
 }
 
-/// The name of a parameter that another attribute fills.
+/// The name of a parameter whose value another attribute provides.
 pub(crate) fn name(input: &FnArg) -> Result<&Ident> {
     match input {
         FnArg::Typed(PatType { pat, .. }) => match &**pat {
             Pat::Ident(pat) => Ok(&pat.ident),
             other => fail(other, "expected a name"),
         },
-        FnArg::Receiver(_) => fail(input, "a test is a function, not a method"),
+        FnArg::Receiver(_) => fail(input, "a test must be a function, not a method"),
     }
 }
 

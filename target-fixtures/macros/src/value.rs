@@ -1,6 +1,6 @@
-//! The values of arguments: what each type accepts, and the error at the exact place where not.
+//! Parses the values of arguments, with an error at the exact position of an invalid value.
 //!
-//! Owns the reading of one value. Must not know which key takes which type.
+//! Must not know the keys.
 
 use syn::{
     Expr, ExprLit, Lit, LitStr, Meta, Result, Token, parse::ParseStream, punctuated::Punctuated,
@@ -8,7 +8,7 @@ use syn::{
 
 use crate::{json::Json, nearest::nearest, requirement::Requirement};
 
-/// Does something with every item; all errors at once.
+/// Calls `act` for each item, and combines all errors.
 pub(crate) fn each<T>(
     items: impl IntoIterator<Item = T>,
     mut act: impl FnMut(T) -> Result<()>,
@@ -22,7 +22,7 @@ pub(crate) fn each<T>(
         .map_or(Ok(()), Err)
 }
 
-/// The message for a name that is not known.
+/// The message for an unknown name, with the most similar or all known names.
 pub(crate) fn unknown<'a>(
     name: &str,
     what: &str,
@@ -31,7 +31,7 @@ pub(crate) fn unknown<'a>(
     match nearest(name, known.clone()) {
         Some(near) => format!("unknown {what} `{name}`; did you mean `{near}`?"),
         None => format!(
-            "unknown {what} `{name}`; known are {}",
+            "unknown {what} `{name}`; known: {}",
             known.collect::<Vec<_>>().join(", ")
         ),
     }
@@ -40,7 +40,7 @@ pub(crate) fn unknown<'a>(
 pub(crate) fn text(value: &Expr) -> Result<String> {
     let literal = literal(value)?;
     match literal.value() {
-        text if text.trim().is_empty() => fail(literal, "expected a string that is not empty"),
+        text if text.trim().is_empty() => fail(literal, "expected a non-empty string"),
         text => Ok(text),
     }
 }
@@ -49,7 +49,7 @@ pub(crate) fn texts(value: &Expr) -> Result<Json> {
     let Expr::Array(array) = value else {
         return fail(
             value,
-            "expected a list of strings, like `[\"one\", \"two\"]`",
+            "expected an array of strings, such as `[\"one\", \"two\"]`",
         );
     };
     let mut list = Vec::new();
@@ -96,28 +96,28 @@ pub(crate) fn number(value: &Expr, least: u64, most: u64) -> Result<Json> {
     };
     match number {
         Some(number) if (least..=most).contains(&number) => Ok(Json::Number(number)),
-        _ => fail(
-            value,
-            format!("expected a whole number from {least} to {most}"),
-        ),
+        _ => fail(value, format!("expected an integer from {least} to {most}")),
     }
 }
 
 pub(crate) fn duration(value: &Expr) -> Result<Json> {
     let text = text(value)?;
     match humantime::parse_duration(&text) {
-        Ok(duration) if duration.is_zero() => fail(value, "expected a duration of more than zero"),
+        Ok(duration) if duration.is_zero() => fail(value, "duration must be greater than zero"),
         Ok(_) => Ok(Json::Text(text)),
         Err(error) => fail(
             value,
-            format!("bad duration: {error}; write `30s`, `5m` or `1h 30m`"),
+            format!("invalid duration: {error}; write `30s`, `5m` or `1h 30m`"),
         ),
     }
 }
 
 pub(crate) fn requirement(value: &Expr) -> Result<String> {
     if literal(value).is_err() {
-        return fail(value, "expected a requirement in quotes, like `\">= 2\"`");
+        return fail(
+            value,
+            "expected a requirement in quotes, such as `\">= 2\"`",
+        );
     }
     let text = text(value)?;
     match text.parse::<Requirement>() {
@@ -126,7 +126,7 @@ pub(crate) fn requirement(value: &Expr) -> Result<String> {
     }
 }
 
-/// `skip = "reason"` or `skip("reason", platform = "..", target = "..", feature = "..")`.
+/// Parses `skip = "reason"` or `skip("reason", platform = "..", target = "..", feature = "..")`.
 pub(crate) fn condition(meta: &Meta) -> Result<Json> {
     let parts = match meta {
         Meta::NameValue(pair) => {
@@ -135,7 +135,7 @@ pub(crate) fn condition(meta: &Meta) -> Result<Json> {
                 text(&pair.value)?.into(),
             )]));
         }
-        Meta::List(list) => list.parse_args_with(reason_and_limits)?,
+        Meta::List(list) => list.parse_args_with(reason_and_conditions)?,
         Meta::Path(path) => {
             let key = path
                 .get_ident()
@@ -144,38 +144,41 @@ pub(crate) fn condition(meta: &Meta) -> Result<Json> {
             return fail(path, format!("expected a reason: `{key}(\"reason\")`"));
         }
     };
-    let (reason, limits) = parts;
+    let (reason, conditions) = parts;
     let mut fields = vec![("reason".to_owned(), Json::Text(text(&reason)?))];
-    each(limits, |limit| {
+    each(conditions, |condition| {
         let known = ["platform", "target", "feature"];
-        let key = limit
+        let key = condition
             .path
             .get_ident()
             .map(ToString::to_string)
             .unwrap_or_default();
         if !known.contains(&key.as_str()) {
-            return fail(&limit.path, unknown(&key, "condition", known.into_iter()));
+            return fail(
+                &condition.path,
+                unknown(&key, "condition", known.into_iter()),
+            );
         }
         if fields.iter().any(|(name, _)| *name == key) {
-            return fail(&limit.path, format!("`{key}` is given twice"));
+            return fail(&condition.path, format!("`{key}` is given twice"));
         }
-        fields.push((key, Json::Text(text(&limit.value)?)));
+        fields.push((key, Json::Text(text(&condition.value)?)));
         Ok(())
     })?;
     Ok(Json::Object(fields))
 }
 
-type Limits = Punctuated<syn::MetaNameValue, Token![,]>;
+type Conditions = Punctuated<syn::MetaNameValue, Token![,]>;
 
-fn reason_and_limits(input: ParseStream<'_>) -> Result<(Expr, Limits)> {
+fn reason_and_conditions(input: ParseStream<'_>) -> Result<(Expr, Conditions)> {
     if !input.peek(LitStr) {
-        return Err(input.error("expected a reason first, a string"));
+        return Err(input.error("expected a reason first, as a string"));
     }
     let reason = input.parse()?;
     if !input.is_empty() {
         input.parse::<Token![,]>()?;
     }
-    Ok((reason, Limits::parse_terminated(input)?))
+    Ok((reason, Conditions::parse_terminated(input)?))
 }
 
 fn literal(value: &Expr) -> Result<&LitStr> {

@@ -1,6 +1,4 @@
-//! The author's side against a broker that is a thread of the test.
-//!
-//! Owns what a client must do. Must not know the real broker.
+//! Tests of the client against a fake broker, which runs in a thread of the test.
 
 use std::{env, fs, sync::atomic::Ordering, thread, time::Duration};
 
@@ -63,7 +61,7 @@ fn a_large_input_runs_beside_its_output() {
     let input: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
     let output = target.command("cat").stdin(input.clone()).run().unwrap();
     assert_eq!(output.stdout_bytes, input);
-    // A command that reads nothing ends all the same.
+    // A command that does not read its input ends nevertheless.
     assert!(
         target
             .command("deaf")
@@ -110,7 +108,7 @@ fn a_broker_that_goes_is_told_and_not_waited_for() {
         error.to_string().ends_with("--- stdout\nlast words"),
         "{error}"
     );
-    // The next request takes another connection.
+    // The next request uses another connection.
     target.ping().unwrap();
     drop(fake);
     let nowhere = Client::attach(

@@ -1,7 +1,6 @@
-//! How far an upload may be ahead of its reader.
+//! Flow control of uploads: the number of bytes that may be sent before the reader has consumed them.
 //!
-//! Owns the waiting for room, so that nobody ever waits for the socket: what ends a request ends that too. Must not know
-//! what is sent.
+//! A sender waits for room here and never blocks on the socket, so that the end of a request ends the wait.
 
 use std::{
     io::{self, Read},
@@ -10,9 +9,9 @@ use std::{
 
 use crate::wire::{CHUNK, Request, WINDOW};
 
-/// The room for what one request sends.
+/// The send window of one request.
 pub(crate) struct Window {
-    /// How many bytes there is room for, and whether there may be more.
+    /// The number of bytes that may be sent, and true while the window is open.
     room: Mutex<(usize, bool)>,
     changed: Condvar,
 }
@@ -26,14 +25,14 @@ impl Default for Window {
     }
 }
 
-/// Why an upload ended early.
+/// The cause of an incomplete upload: an error of the source, or of the socket.
 pub(crate) enum Upload {
     Source(io::Error),
     Socket,
 }
 
 impl Window {
-    /// Waits until there is room for so many bytes, and takes it; false when there will be none.
+    /// Waits until `bytes` bytes fit into the window, and takes them out; returns false if the window is closed before.
     pub(crate) fn take(&self, bytes: usize) -> bool {
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |(room, open): &mut (usize, bool)| *room < bytes && *open;
@@ -44,12 +43,12 @@ impl Window {
         fits
     }
 
-    /// So many bytes have found their reader.
+    /// Adds `bytes`, which the reader has consumed.
     pub(crate) fn widen(&self, bytes: usize) {
         self.change(|room| room.0 += bytes);
     }
 
-    /// There will be no more room.
+    /// Closes the window: waiting senders stop.
     pub(crate) fn close(&self) {
         self.change(|room| room.1 = false);
     }
@@ -59,7 +58,7 @@ impl Window {
         self.changed.notify_all();
     }
 
-    /// Sends all there is, and its end; or as much as somebody reads.
+    /// Sends the source and its end, or stops when the window is closed.
     pub(crate) fn send_all(
         &self,
         source: &mut (dyn Read + Send),

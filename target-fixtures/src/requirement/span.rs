@@ -1,13 +1,11 @@
-//! What terms leave of all numbers of a kind, as the spans between cuts.
-//!
-//! Owns the arithmetic. Must not know how terms are written.
+//! Intervals of sizes or versions: the values that match the terms of a requirement.
 
 use std::cmp::Ordering;
 
 use super::term::{Operator, Term, Value};
 
 impl Term {
-    /// What it leaves of the sizes or versions.
+    /// The intervals of values that match the term.
     pub(super) fn spans(&self) -> Vec<Span<'_>> {
         let (below, above) = (Cut::Below(&self.value), Cut::Above(&self.value));
         match self.operator {
@@ -21,7 +19,7 @@ impl Term {
     }
 }
 
-/// A place between two values.
+/// A bound of an interval: before or after a value, or infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cut<'a> {
     Start,
@@ -30,11 +28,11 @@ pub(super) enum Cut<'a> {
     End,
 }
 
-/// What lies between two cuts.
+/// The interval between two bounds.
 pub(super) type Span<'a> = (Cut<'a>, Cut<'a>);
 
 impl Cut<'_> {
-    /// Cuts through values of one kind.
+    /// Compares bounds of values of the same kind.
     fn order(&self, other: &Self) -> Ordering {
         let ((a, from, above), (b, to, over)) = (self.place(), other.place());
         let values = from.zip(to).and_then(|(from, to)| from.order(to));
@@ -53,13 +51,13 @@ impl Cut<'_> {
     }
 }
 
-/// The kind of numbers that terms compare, where they compare any.
+/// The kind of number that the terms compare, if any.
 pub(super) fn kind_of(terms: &[Term]) -> Option<&'static str> {
     let compares = |term: &&Term| term.cuts() && term.operator != Operator::NotEqual;
     Some(terms.iter().find(compares)?.value.kind())
 }
 
-/// What terms leave together of the numbers of a kind.
+/// The intervals of numbers of a kind that match all terms.
 pub(super) fn numbers<'a>(kind: &str, terms: &'a [Term]) -> Vec<Span<'a>> {
     let mut left = vec![(Cut::Start, Cut::End)];
     for term in terms.iter().filter(|term| term.cuts()) {
@@ -72,7 +70,7 @@ pub(super) fn numbers<'a>(kind: &str, terms: &'a [Term]) -> Vec<Span<'a>> {
     left
 }
 
-/// What lies in both.
+/// The intersection of two sets of intervals.
 fn common<'a>(some: &[Span<'a>], others: &[Span<'a>]) -> Vec<Span<'a>> {
     let later = |a: Cut<'a>, b: Cut<'a>| if a.order(&b).is_lt() { b } else { a };
     let earlier = |a: Cut<'a>, b: Cut<'a>| if a.order(&b).is_lt() { a } else { b };
@@ -81,7 +79,7 @@ fn common<'a>(some: &[Span<'a>], others: &[Span<'a>]) -> Vec<Span<'a>> {
     both.filter(|(from, to)| from.order(to).is_lt()).collect()
 }
 
-/// Whether all of some spans lies in others.
+/// True if each interval in `some` lies within the union of `others`.
 pub(super) fn within(some: &[Span<'_>], mut others: Vec<Span<'_>>) -> bool {
     others.sort_by(|a, b| a.0.order(&b.0));
     let mut joined: Vec<Span<'_>> = Vec::new();

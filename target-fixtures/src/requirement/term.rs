@@ -1,11 +1,10 @@
-//! The terms of a requirement: an operator and a value each.
+//! The terms of a requirement, each an operator and a value: their syntax, and the comparison with an exact value.
 //!
-//! Owns how they are written, and whether a value that is known is as a term says. Must not know what several of
-//! them mean together.
+//! Must not combine terms (see `span`).
 
 use std::cmp::Ordering;
 
-/// An operator and its value.
+/// An operator and a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
     pub(super) operator: Operator,
@@ -13,7 +12,7 @@ pub(super) struct Term {
     written: String,
 }
 
-/// How a capability is held against the value.
+/// The comparison of a capability with the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Equal,
@@ -26,7 +25,7 @@ pub(super) enum Operator {
     NotLike,
 }
 
-/// Longer spellings first, so that `>=` is not read as `>`.
+/// The operators, longer ones first, so that `>=` is not parsed as `>`.
 const OPERATORS: [(&str, Operator); 9] = [
     (">=", Operator::AtLeast),
     ("<=", Operator::AtMost),
@@ -39,17 +38,17 @@ const OPERATORS: [(&str, Operator); 9] = [
     ("~", Operator::Like),
 ];
 
-/// What is compared.
+/// The value of a term.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// In bytes.
+    /// A size in bytes.
     Size(f64),
-    /// The numbers between the dots.
+    /// The numbers of a version.
     Version(Vec<u64>),
     Text(String),
 }
 
-/// The units of sizes, for people.
+/// The units of sizes, for messages.
 pub(super) const UNIT_NAMES: &str = "B, kB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB";
 
 const UNITS: [(&str, f64); 12] = [
@@ -67,7 +66,7 @@ const UNITS: [(&str, f64); 12] = [
     ("PiB", 1_125_899_906_842_624.0),
 ];
 
-/// Terms between commas; a comma that no operator follows is part of a value.
+/// Parses terms separated by commas. A comma that is not followed by an operator is part of a value.
 pub(super) fn conjunction(text: &str, whole: &str) -> Result<Vec<Term>, String> {
     let mut terms = Vec::new();
     let mut rest = text.trim();
@@ -101,7 +100,7 @@ impl Term {
         let (sign, written) = operator(text.trim()).unwrap_or((Operator::Equal, text.trim()));
         if written.is_empty() {
             return Err(format!(
-                "the requirement `{whole}` has no value, like `>= 1 GiB` or `x86_64`"
+                "the requirement `{whole}` has no value, such as `>= 1 GiB` or `x86_64`"
             ));
         }
         if operator(written).is_some() {
@@ -113,7 +112,7 @@ impl Term {
             .find(|sign| pattern && "^$[](){}+?\\".contains(*sign))
         {
             return Err(format!(
-                "the pattern in `{whole}` is no regular expression: only `*` stands for other text, not `{sign}`"
+                "invalid character `{sign}` in the pattern of `{whole}`: patterns are not regular expressions, only `*` matches any text"
             ));
         }
         let value = match sign {
@@ -122,8 +121,8 @@ impl Term {
         };
         if sign.orders() && matches!(value, Value::Text(_)) {
             return Err(format!(
-                "the requirement `{whole}` compares, but `{written}` is neither a number nor a version \
-                 nor a size in {UNIT_NAMES}"
+                "the requirement `{whole}` compares numbers, but `{written}` is not a number, a version \
+                 or a size in {UNIT_NAMES}"
             ));
         }
         let written = written.to_owned();
@@ -134,7 +133,7 @@ impl Term {
         })
     }
 
-    /// Whether a value that is exactly known (the one of this other term) is as the term says.
+    /// True if the exact value in `of` matches the term.
     pub(super) fn holds(&self, of: &Self) -> bool {
         let order = of.value.order(&self.value);
         let equal = order.map_or(self.written == of.written, Ordering::is_eq);
@@ -147,14 +146,14 @@ impl Term {
         }
     }
 
-    /// Whether it cuts something out of all sizes or versions.
+    /// True if the term restricts sizes or versions.
     pub(super) fn cuts(&self) -> bool {
         let equality = matches!(self.operator, Operator::Equal | Operator::NotEqual);
         self.operator.orders() || equality && !matches!(self.value, Value::Text(_))
     }
 }
 
-/// The one value that terms leave, where one of them says so.
+/// The term with the exact value, if any.
 pub(super) fn exact(terms: &[Term]) -> Option<&Term> {
     terms.iter().find(|term| term.operator == Operator::Equal)
 }
@@ -184,7 +183,7 @@ impl Value {
             .unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 
-    /// How the two compare, where they are of one kind and have an order.
+    /// Compares two sizes or two versions; `None` for text or different kinds.
     pub(super) fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Size(a), Self::Size(b)) => a.partial_cmp(b),
@@ -219,14 +218,14 @@ fn version(text: &str) -> Option<Vec<u64>> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (numbers, rest) = text.split_at(end);
-    // `6.1.0-13` and `6.1_rc` go on; `8 GiX` and `64bit` are something else.
+    // `6.1.0-13` and `6.1_rc` are versions with a suffix; `8 GiX` and `64bit` are text.
     if rest.starts_with(|c: char| !matches!(c, '-' | '_' | '+' | '~')) {
         return None;
     }
     numbers.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// Whether `text` contains `pattern`, in which `*` stands for any text.
+/// True if `text` contains `pattern`, in which `*` matches any text.
 fn like(pattern: &str, text: &str) -> bool {
     let mut rest = text;
     pattern

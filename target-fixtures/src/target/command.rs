@@ -1,6 +1,6 @@
-//! A command on a target: how it is prepared, and how it is run.
+//! The builder of commands on a target, and the error of a failed command.
 //!
-//! Owns the builder and how a failed command is told. Must not know connections.
+//! Must not know connections.
 
 use std::{fs, io::Read, path::PathBuf, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     wire::{self, Password, Reply, Request, Sudo},
 };
 
-/// A command to run on a [`Target`]; made by [`Target::command`] and [`Target::program`].
+/// A command to run on a [`Target`], created by [`Target::command`] or [`Target::program`].
 ///
 /// ```no_run
 /// # use target_fixtures::prelude::*;
@@ -24,7 +24,7 @@ use crate::{
 /// # fn test(target: &Target) -> Result<()> {
 /// let found = target
 ///     .command("grep -c \"$1\" /var/log/app/*.log")
-///     .arg("it's $5 & more") // arrives as it is
+///     .arg("it's $5 & more") // passed on unchanged
 ///     .env("LC_ALL", "C")
 ///     .timeout(Duration::from_secs(10))
 ///     .allow_failure()
@@ -34,7 +34,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "it runs when `run` or `spawn` is called"]
+#[must_use = "call `run` or `spawn` to run the command"]
 pub struct Command<'a> {
     pub(super) target: &'a Target,
     pub(super) command: wire::Command,
@@ -45,7 +45,7 @@ pub struct Command<'a> {
     answers: Vec<(String, String)>,
 }
 
-/// Where a command's standard input comes from.
+/// The source of a command's standard input.
 #[derive(Clone)]
 pub(super) enum Stdin {
     Null,
@@ -66,14 +66,13 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Adds an argument, which arrives as it is, whatever is in it: a program's next, or `"$1"`, `"$2"`, ... of a
-    /// command line.
+    /// Adds an argument, which is passed on unchanged. The arguments of a command line are `"$1"`, `"$2"`, ...
     pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.command.words.push(argument.into());
         self
     }
 
-    /// Adds arguments, as [`arg`](Self::arg).
+    /// Adds several arguments; see [`arg`](Self::arg).
     pub fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         let arguments = arguments.into_iter().map(Into::into);
         self.command.words.extend(arguments);
@@ -86,7 +85,7 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Runs in this folder of the instance instead of the login's.
+    /// Sets the working folder on the instance. Default: the login's home folder.
     pub fn current_dir(mut self, directory: impl Into<String>) -> Self {
         self.command.directory = Some(directory.into());
         self
@@ -98,15 +97,15 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Runs as root: by `sudo` where the login is not root's. It must not ask for a password, unless the target's
-    /// `password` in the playbook names one (platform `ssh`) or [`password`](Self::password) has one.
+    /// Runs the command as root. Uses `sudo` if the login user is not root. `sudo` must not ask for a password, unless
+    /// the target has a `password` in the playbook (platform `ssh`) or [`password`](Self::password) is set.
     pub fn sudo(mut self) -> Self {
         self.command.sudo.get_or_insert_default();
         self
     }
 
-    /// Runs as root, as [`sudo`](Self::sudo), which is told this password where it asks. The password is on no command
-    /// line, in no file and in no message.
+    /// Runs the command as root, like [`sudo`](Self::sudo), and passes this password to `sudo` if it asks. The password
+    /// never appears on a command line, in a file or in a message.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.command.sudo = Some(Sudo {
             password: Some(Password(password.into())),
@@ -114,50 +113,50 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Gives it these bytes as standard input; without, it reads nothing.
+    /// Sets the standard input. Default: empty.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stdin::Bytes(bytes.into());
         self
     }
 
-    /// Gives it a file of this side as standard input.
+    /// Reads the standard input from a local file.
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stdin::File(path.into());
         self
     }
 
-    /// Answers a question: once `question` stands in what it prints (either stream), it reads `answer` and the end of
-    /// a line. Repeated, the questions are expected in this order. Works for programs that read standard
-    /// input; there is no terminal.
+    /// Answers a question: after the command prints `question` on either stream, writes `answer` and a newline to its
+    /// standard input. If called several times, the questions are expected in this order. The command has no terminal,
+    /// and must read standard input.
     pub fn answer(mut self, question: impl Into<String>, answer: impl Into<String>) -> Self {
         self.answers.push((question.into(), answer.into()));
         self
     }
 
-    /// Takes any exit code, or the end by a signal, as an [`Output`] instead of an error.
+    /// Returns an [`Output`] instead of an error for any exit code or signal.
     pub fn allow_failure(mut self) -> Self {
         self.allow_failure = true;
         self
     }
 
-    /// Keeps command and output out of the test's log, where they are shown line by line otherwise.
+    /// Does not show the command and its output in the test's log.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
     }
 
-    /// Keeps at most so many bytes of each output stream, the last ones; 64 MiB unless stated.
+    /// Keeps only the last `bytes` bytes of each output stream. Default: 64 MiB.
     pub fn keep(mut self, bytes: usize) -> Self {
         self.keep = bytes;
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command and waits until it ends.
     ///
     /// # Errors
-    /// [`ErrorKind::Exit`] unless it exits with 0 (or [`allow_failure`](Self::allow_failure)),
-    /// [`ErrorKind::Timeout`] after [`timeout`](Self::timeout), [`ErrorKind::File`] when its input cannot be read,
-    /// [`ErrorKind::Infra`] when the instance is lost. Each shows the last lines of what was printed until then.
+    /// [`ErrorKind::Exit`] if the command does not exit with 0 (unless [`allow_failure`](Self::allow_failure) is set),
+    /// [`ErrorKind::Timeout`] after [`timeout`](Self::timeout), [`ErrorKind::File`] if its input cannot be read,
+    /// [`ErrorKind::Infra`] if the instance is lost. Each error shows the last lines of the output.
     pub fn run(self) -> Result<Output> {
         if !self.answers.is_empty() {
             return self.converse();
@@ -174,16 +173,17 @@ impl<'a> Command<'a> {
         });
         match reply {
             Ok(Reply::Exited { exit, millis }) => {
-                self.judgement().judge(streams.output(exit, millis))
+                self.exit_check().check(streams.output(exit, millis))
             }
             Ok(other) => Err(unexpected(other)),
             Err(error) => Err(error.with_more(&streams.tails())),
         }
     }
 
-    /// Starts it, and returns at once. It reads what it is [written](Process::write) until that is
-    /// [closed](Process::close_stdin), unless it has a [`stdin`](Self::stdin). Any number may run at once (by SSH 256 on an
-    /// instance, 32 connections with 8 channels each: what comes beyond waits); one that does not read holds up no other.
+    /// Starts the command and returns immediately. Its standard input is [written](Process::write) until it is
+    /// [closed](Process::close_stdin), unless [`stdin`](Self::stdin) is set. Any number of commands can run at a time, and
+    /// a command that does not read its input does not block other commands. Over SSH, at most 256 commands run at a time
+    /// on an instance (32 connections with 8 channels each); further commands wait.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -192,14 +192,14 @@ impl<'a> Command<'a> {
     /// let mut server = target.command("iperf3 -s").spawn()?;
     /// server.wait_for_line("listening", Duration::from_secs(5))?;
     /// target.run("iperf3 -c localhost -t 1")?;
-    /// server.kill()?; // so does dropping it
+    /// server.kill()?; // dropping `server` kills it too
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when the broker is lost, [`ErrorKind::File`] when its input cannot be read. What becomes of
-    /// the command is for [`Process::wait`] to tell.
+    /// [`ErrorKind::Infra`] if the broker is lost, [`ErrorKind::File`] if the input cannot be read. Errors of the command
+    /// itself are returned by [`Process::wait`].
     pub fn spawn(self) -> Result<Process> {
         Process::start(self)
     }
@@ -227,8 +227,8 @@ impl<'a> Command<'a> {
         (!self.quiet).then(|| Log::start(instance, &text))
     }
 
-    pub(super) fn judgement(&self) -> Judgement {
-        Judgement {
+    pub(super) fn exit_check(&self) -> ExitCheck {
+        ExitCheck {
             command: self.command.text(),
             instance: self.target.instance().to_owned(),
             allow_failure: self.allow_failure,
@@ -247,18 +247,18 @@ impl<'a> Command<'a> {
     }
 }
 
-/// What a command reads.
+/// The standard input of a command.
 pub(super) type Input = Box<dyn Read + Send>;
 
-/// What it takes to say whether an output is a failure.
-pub(super) struct Judgement {
+/// Decides if the output of a command is a failure.
+pub(super) struct ExitCheck {
     pub(super) command: String,
     pub(super) instance: String,
     pub(super) allow_failure: bool,
 }
 
-impl Judgement {
-    pub(super) fn judge(&self, output: Output) -> Result<Output> {
+impl ExitCheck {
+    pub(super) fn check(&self, output: Output) -> Result<Output> {
         if self.allow_failure || output.exit.success() {
             return Ok(output);
         }

@@ -1,6 +1,6 @@
-//! An instance's files, for a test.
+//! The methods of [`Target`] for files.
 //!
-//! Owns the author's calls. Must not know how files travel.
+//! Must not know how files are transferred.
 
 use std::{
     fs,
@@ -16,10 +16,12 @@ use crate::{
 };
 
 impl Target {
-    /// Copies a file or a folder of this side to an absolute path on the instance, with permissions and symbolic links as
-    /// they are. A file appears at once, when it is complete. A folder that is not there is made, with the permissions of the
-    /// one here; one that is there keeps its own, and what is in it; what is no file, folder or symbolic link is left out. Content that is there already is
-    /// not sent again. A path with a newline or a NUL is refused.
+    /// Copies a local file or folder to an absolute path on the instance.
+    ///
+    /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
+    /// permissions of the local one; an existing folder keeps its permissions and its other content. Only files, folders
+    /// and symbolic links are copied. Unchanged content is not sent again. Paths that contain a newline or NUL are
+    /// rejected.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -31,7 +33,7 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::File`] when there is none here, [`ErrorKind::Request`] when it cannot be read or written.
+    /// [`ErrorKind::File`] if the local path does not exist, [`ErrorKind::Request`] if a file cannot be read or written.
     pub fn put(&self, local: impl AsRef<Path>, remote: impl Into<String>) -> Result<()> {
         let local = local.as_ref();
         fs::metadata(local).map_err(|error| file("read", local, &error))?;
@@ -46,18 +48,19 @@ impl Target {
         }
     }
 
-    /// Writes a file on the instance, with permissions 0644. It appears at once, when it is complete.
+    /// Writes a file on the instance atomically, with permissions 0644.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when it cannot be written.
+    /// [`ErrorKind::Request`] if the file cannot be written.
     pub fn write(&self, remote: impl Into<String>, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_with_mode(remote, content, 0o644)
     }
 
-    /// The same, with other permissions: `0o755`. Nobody else can read it before it has them.
+    /// Writes a file on the instance atomically, with the given permissions, such as `0o755`. Other users cannot read the
+    /// file before the permissions are set.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when it cannot be written.
+    /// [`ErrorKind::Request`] if the file cannot be written.
     pub fn write_with_mode(
         &self,
         remote: impl Into<String>,
@@ -78,13 +81,15 @@ impl Target {
         done(self.client.call(call)?)
     }
 
-    /// Copies a file or a folder of the instance to a path of this side, with permissions and symbolic links as they are.
-    /// A file appears at once, when it is complete. A folder that is not there is made, with the permissions of the
-    /// instance's; one that is there keeps its own, and what is in it; what is no file, folder or symbolic link is left out. Nothing of it
-    /// is written outside.
+    /// Copies a file or folder of the instance to a local path.
+    ///
+    /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
+    /// permissions of the one on the instance; an existing folder keeps its permissions and its other content. Only files,
+    /// folders and symbolic links are copied. Nothing is written outside the local path.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when it cannot be read, [`ErrorKind::File`] when there is no folder for it here.
+    /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does not
+    /// exist.
     pub fn get(&self, remote: impl Into<String>, local: impl AsRef<Path>) -> Result<()> {
         let local = local.as_ref();
         let to = absolute(local)?;
@@ -97,18 +102,18 @@ impl Target {
         })?)
     }
 
-    /// The text of a file on the instance; what is no UTF-8 is replaced by `U+FFFD`.
+    /// Reads a text file on the instance; invalid UTF-8 is replaced by `U+FFFD`.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when it cannot be read.
+    /// [`ErrorKind::Request`] if the file cannot be read.
     pub fn cat(&self, remote: impl Into<String>) -> Result<String> {
         Ok(text(&self.read(remote)?))
     }
 
-    /// The bytes of a file on the instance.
+    /// Reads a file on the instance.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] when it cannot be read.
+    /// [`ErrorKind::Request`] if the file cannot be read.
     pub fn read(&self, remote: impl Into<String>) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let request = Request::Get {
@@ -135,16 +140,16 @@ fn done(reply: Reply) -> Result<()> {
     }
 }
 
-/// A path of this side for the broker, which is in another folder.
+/// Makes a local path absolute for the broker, which runs in another folder.
 fn absolute(path: &Path) -> Result<String> {
     let path: PathBuf = std::path::absolute(path).map_err(|error| file("use", path, &error))?;
     path.into_os_string().into_string().map_err(|path| {
-        let what = format!("use `{}`: its name is no UTF-8", path.display());
+        let what = format!("use `{}`: the path is not UTF-8", path.display());
         TargetError::new(ErrorKind::File, what)
     })
 }
 
-/// An error of this side.
+/// The error of a local file.
 pub(super) fn file(what: &str, path: &Path, error: &io::Error) -> TargetError {
     let what = format!("{what} `{}`: {error}", path.display());
     TargetError::new(ErrorKind::File, what)

@@ -1,6 +1,6 @@
-//! TCP ports between a test and an instance.
+//! The methods of [`Target`] that forward TCP ports.
 //!
-//! Owns the author's calls. Must not know how connections travel.
+//! Must not know how connections are transported.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{Direction, Reply, Request},
 };
 
-/// A forwarded port; dropped, nothing is forwarded any more.
+/// A forwarded port. Dropping it ends the forwarding.
 #[must_use = "dropping it ends the forwarding"]
 #[derive(Debug)]
 pub struct Forward {
@@ -19,13 +19,13 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// The port at which connections are taken.
+    /// The listening port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address at which connections are taken: `127.0.0.1` and the port, of this side or of the instance.
+    /// The listening address: the port on `127.0.0.1`, of this host or of the instance.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -33,8 +33,8 @@ impl Forward {
 }
 
 impl Target {
-    /// Has a port of the instance reached from here: what connects to the [address](Forward::address) is connected to
-    /// `port` on the instance's `127.0.0.1`.
+    /// Forwards connections from this host to the instance: connections to the [address](Forward::address) are forwarded
+    /// to `port` on `127.0.0.1` of the instance.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -46,17 +46,17 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Infra`] when SSH cannot forward it.
+    /// [`crate::ErrorKind::Infra`] if SSH cannot forward the port.
     pub fn forward(&self, port: u16) -> Result<Forward> {
         self.forwarded(Direction::ToTarget, port)
     }
 
-    /// Has a port of this side reached from the instance: what connects to the [address](Forward::address) there is
-    /// connected to `port` on `127.0.0.1` here.
+    /// Forwards connections from the instance to this host: connections to the [address](Forward::address) on the instance
+    /// are forwarded to `port` on `127.0.0.1` of this host.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Request`] where the instance is not reached by SSH, [`crate::ErrorKind::Infra`] when SSH
-    /// cannot forward it.
+    /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`crate::ErrorKind::Infra`] if SSH cannot
+    /// forward the port.
     pub fn forward_back(&self, port: u16) -> Result<Forward> {
         self.forwarded(Direction::FromTarget, port)
     }

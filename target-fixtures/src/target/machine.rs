@@ -1,6 +1,6 @@
-//! An instance as a machine: is it there, what is it, have it reboot.
+//! The methods of [`Target`] for the machine as a whole: reachability, facts, packages, reboot, waits.
 //!
-//! Owns the author's calls. Must not know how anything is found out.
+//! Must not know how the broker answers.
 
 use std::{
     collections::BTreeMap,
@@ -21,29 +21,29 @@ use crate::{
     wire::{Act, Question, Reply, Request},
 };
 
-/// For how long a ping is tried.
+/// The timeout of a ping.
 const PING: Duration = Duration::from_secs(10);
-/// How long a machine may take to come up again.
+/// The timeout until a machine is up again.
 pub(crate) const UP: Duration = Duration::from_secs(300);
-/// How long an installation may take.
+/// The timeout of an installation.
 const INSTALL: Duration = Duration::from_secs(600);
-/// The first pause between two looks, and the longest.
+/// The first and the longest pause between two polls.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl Target {
-    /// Finds out whether the instance can be reached: by an ICMP echo where that is allowed and there is a network between,
-    /// else by what its way in answers. Tried for 10 s, with growing pauses. Returns how long the answer took.
+    /// Checks that the instance is reachable, and returns the round-trip time. Uses ICMP echo if there is a network
+    /// between and ICMP is permitted, else the instance's transport. Retries for 10 s, with growing pauses.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when it cannot.
+    /// [`ErrorKind::Infra`] if the instance is unreachable.
     pub fn ping(&self) -> Result<Duration> {
         self.ping_for(PING)
     }
 
-    /// The same, tried for another time.
+    /// Checks that the instance is reachable, like [`ping`](Self::ping), and retries for `limit`.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when it cannot.
+    /// [`ErrorKind::Infra`] if the instance is unreachable.
     pub fn ping_for(&self, limit: Duration) -> Result<Duration> {
         let instance = self.instance().to_owned();
         let limit = millis(limit);
@@ -53,10 +53,10 @@ impl Target {
         }
     }
 
-    /// What the machine is, found out now.
+    /// Probes the facts of the machine.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when the instance is lost.
+    /// [`ErrorKind::Infra`] if the instance is lost.
     pub fn facts(&self) -> Result<Facts> {
         let mut said: BTreeMap<String, String> = self.ask(Question::Facts)?;
         let mut text = |key| said.remove(key).unwrap_or_default();
@@ -74,69 +74,69 @@ impl Target {
         })
     }
 
-    /// The version of a package that is installed, whatever the package manager: dpkg, rpm, apk or pacman.
+    /// Returns the version of an installed package, by dpkg, rpm, apk or pacman; `None` if the package is not installed.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] where there is no package manager.
+    /// [`ErrorKind::Request`] if there is no package manager.
     pub fn package(&self, name: impl Into<String>) -> Result<Option<String>> {
         self.ask(Question::Package { name: name.into() })
     }
 
-    /// A service, whatever the service manager: systemd, OpenRC or init scripts.
+    /// Returns the state of a service of systemd, OpenRC or init scripts; `None` if there is no such service.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] where there is no service manager.
+    /// [`ErrorKind::Request`] if there is no service manager.
     pub fn service(&self, name: impl Into<String>) -> Result<Option<Service>> {
         self.ask(Question::Service { name: name.into() })
     }
 
-    /// A user, by login name or number.
+    /// Looks up a user by login name or number; `None` if there is no such user.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when the instance is lost.
+    /// [`ErrorKind::Infra`] if the instance is lost.
     pub fn user_named(&self, name: impl Into<String>) -> Result<Option<User>> {
         self.ask(Question::User { name: name.into() })
     }
 
-    /// What is at an absolute path; a symbolic link is not followed.
+    /// Returns the file at an absolute path, without following a symbolic link; `None` if there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for a path that is not absolute.
+    /// [`ErrorKind::Request`] if the path is not absolute.
     pub fn file(&self, path: impl Into<String>) -> Result<Option<File>> {
         self.ask(Question::File { path: path.into() })
     }
 
-    /// What its console has said since the machine started, the last mebibyte of it.
+    /// Returns the console output since the machine started, at most the last MiB.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] where the platform has none.
+    /// [`ErrorKind::Request`] if the platform has no console.
     pub fn console(&self) -> Result<String> {
         self.ask(Question::Console)
     }
 
-    /// Installs packages, as root, by whatever package manager there is: apt, dnf, yum, zypper, apk or pacman.
+    /// Installs packages as root, by apt, dnf, yum, zypper, apk or pacman.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] with what the package manager said.
+    /// [`ErrorKind::Request`] with the output of the package manager.
     pub fn install(&self, packages: &[&str]) -> Result<()> {
         let packages = packages.iter().map(|name| (*name).to_owned()).collect();
         self.act(Act::Install { packages }, INSTALL)
     }
 
-    /// Waits until something on the instance listens on a TCP port.
+    /// Waits until a process on the instance listens on a TCP port.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when nothing does within `limit`.
+    /// [`ErrorKind::Timeout`] after `limit`.
     pub fn wait_for_port(&self, port: u16, limit: Duration) -> Result<()> {
         self.wait_for(&format!("port {port}"), limit, || {
             self.ask(Question::Listens { port })
         })
     }
 
-    /// Waits until there is something at an absolute path.
+    /// Waits until there is a file at an absolute path.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when there is not within `limit`.
+    /// [`ErrorKind::Timeout`] after `limit`.
     pub fn wait_for_file(&self, path: impl Into<String>, limit: Duration) -> Result<()> {
         let path = path.into();
         self.wait_for(&format!("`{path}`"), limit, || {
@@ -144,10 +144,10 @@ impl Target {
         })
     }
 
-    /// Runs a command line again and again, with growing pauses, until it exits with 0.
+    /// Runs a command line repeatedly, with growing pauses, until it exits with 0.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when it does not within `limit`; the last try's output is shown.
+    /// [`ErrorKind::Timeout`] after `limit`, with the error of the last attempt.
     pub fn wait_for_command(&self, line: impl Into<String>, limit: Duration) -> Result<()> {
         let line = line.into();
         let mut last = String::new();
@@ -157,7 +157,7 @@ impl Target {
                 Ok(_) => Ok(true),
                 Err(error) if error.kind() == ErrorKind::Infra => Err(error),
                 Err(error) => {
-                    last = format!("\nlast: {error}");
+                    last = format!("\nlast attempt: {error}");
                     Ok(false)
                 }
             }
@@ -168,20 +168,21 @@ impl Target {
         })
     }
 
-    /// Has the machine reboot by itself, and waits until it is up again, which another boot id proves; at most 5 minutes.
-    /// What runs on it is lost.
+    /// Reboots the machine from inside, and waits up to 5 minutes until it is up with another boot ID. Running processes
+    /// are lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] where it shares its host's kernel, [`ErrorKind::Infra`] when it does not come up.
+    /// [`ErrorKind::Request`] if the machine shares the kernel of its host, [`ErrorKind::Infra`] if the machine does not
+    /// come up.
     pub fn reboot(&self) -> Result<()> {
         self.act(Act::Reboot, UP)
     }
 
-    /// Has the platform restart the machine from outside, as by its power button, and waits until it is up again; at most 5
-    /// minutes. Works on a machine that hangs.
+    /// Restarts the machine from outside, like a power button, and waits up to 5 minutes until it is up. Works on a machine
+    /// that hangs.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] where the platform cannot do that, or when it does not come up.
+    /// [`ErrorKind::Infra`] if the platform does not support restarts, or the machine does not come up.
     pub fn restart(&self) -> Result<()> {
         self.act(Act::Restart, UP)
     }
@@ -205,7 +206,7 @@ impl Target {
             Reply::Answer { value } => serde_json::from_value(value).map_err(|error| {
                 TargetError::new(
                     ErrorKind::Version,
-                    format!("broker not understood: {error}"),
+                    format!("invalid reply of the broker: {error}"),
                 )
             }),
             other => Err(unexpected(other)),
@@ -222,7 +223,7 @@ impl Target {
         while !look()? {
             if started.elapsed() >= limit {
                 let what = format!(
-                    "wait for {what} on `{}`: not within {limit:?}",
+                    "wait for {what} on `{}`: timed out after {limit:?}",
                     self.instance()
                 );
                 return Err(TargetError::new(ErrorKind::Timeout, what));

@@ -1,39 +1,37 @@
-//! What commands print: kept within bounds, shown in the test's log, and repeated in errors.
-//!
-//! Owns the output's shape. Must not know how it came.
+//! The output of commands: bounded buffers, the test's log, and the excerpts in errors.
 
 use std::{io::Write, time::Duration};
 
 use crate::wire::{Exit, Stream};
 
-/// How many lines, and at most how many bytes, of each stream an error shows.
+/// The maximum number of lines and of bytes of each stream in an error.
 const TAIL: (usize, usize) = (20, 4000);
-/// How much of each stream is kept unless stated.
+/// The default number of bytes of each stream that are kept.
 pub(super) const KEEP: usize = 64 << 20;
-/// How much of a command's output the test's log shows.
+/// The number of bytes of a command's output that the test's log shows.
 const SHOWN: usize = 1 << 20;
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Output {
-    /// Standard output; what is no UTF-8 is replaced by `U+FFFD`.
+    /// Standard output; invalid UTF-8 is replaced by `U+FFFD`.
     pub stdout: String,
-    /// Standard output as it came.
+    /// The bytes of standard output.
     pub stdout_bytes: Vec<u8>,
-    /// Standard error; what is no UTF-8 is replaced by `U+FFFD`.
+    /// Standard error; invalid UTF-8 is replaced by `U+FFFD`.
     pub stderr: String,
-    /// Standard error as it came.
+    /// The bytes of standard error.
     pub stderr_bytes: Vec<u8>,
-    /// How it ended: with an exit code, or by a signal.
+    /// The exit code, or the signal that killed the command.
     pub exit: Exit,
-    /// How long it ran.
+    /// The run time.
     pub duration: Duration,
-    /// Whether more was printed than is [kept](super::Command::keep): then the beginning is missing.
+    /// True if the beginning of the output is missing because it exceeded the [limit](super::Command::keep).
     pub truncated: bool,
 }
 
-/// Both streams of a command as they come.
+/// The output streams of a running command.
 pub(super) struct Streams {
     kept: [Kept; 2],
     log: Option<Log>,
@@ -56,14 +54,14 @@ impl Streams {
         }
     }
 
-    /// What was printed on a stream from a position on (counted from the start of the stream), as far as it is kept.
+    /// The kept output of a stream from a position, counted from the start of the stream.
     pub(super) fn since(&self, stream: Stream, from: u64) -> &[u8] {
         let kept = &self.kept[index(stream)];
         let from = usize::try_from(from.saturating_sub(kept.dropped)).unwrap_or(usize::MAX);
         kept.bytes.get(from..).unwrap_or_default()
     }
 
-    /// How much was printed on a stream.
+    /// The number of bytes printed on a stream so far.
     pub(super) fn length(&self, stream: Stream) -> u64 {
         let kept = &self.kept[index(stream)];
         kept.dropped + kept.bytes.len() as u64
@@ -75,7 +73,7 @@ impl Streams {
     }
 
     pub(super) fn output(&mut self, exit: Exit, millis: u64) -> Output {
-        // What is not a whole line yet will not become one.
+        // Dropping the log prints incomplete lines.
         self.log = None;
         let truncated = self.kept.iter().any(Kept::is_truncated);
         let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| {
@@ -109,7 +107,7 @@ struct Kept {
 impl Kept {
     fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
-        // Not with each piece: what stays has to be moved.
+        // Trimming moves the kept bytes, so do not trim after each piece.
         if self.bytes.len() > self.keep.saturating_mul(2) {
             self.trim();
         }
@@ -126,11 +124,11 @@ impl Kept {
     }
 }
 
-/// The test's log: what it runs, and what that prints, in whole lines with the instance before them.
+/// The log of a command in the test's output: the command and the lines it prints, each prefixed with the instance.
 pub(super) struct Log {
     instance: String,
     lines: [Vec<u8>; 2],
-    room: usize,
+    remaining: usize,
 }
 
 impl Log {
@@ -139,19 +137,19 @@ impl Log {
         Self {
             instance: instance.to_owned(),
             lines: Default::default(),
-            room: SHOWN,
+            remaining: SHOWN,
         }
     }
 
     fn push(&mut self, stream: Stream, piece: &[u8]) {
-        if self.room == 0 {
+        if self.remaining == 0 {
             return;
         }
-        let (shown, all) = match piece.len() <= self.room {
+        let (shown, all) = match piece.len() <= self.remaining {
             true => (piece, true),
-            false => (&piece[..self.room], false),
+            false => (&piece[..self.remaining], false),
         };
-        self.room -= shown.len();
+        self.remaining -= shown.len();
         let line = &mut self.lines[index(stream)];
         line.extend_from_slice(shown);
         if let Some(end) = line.iter().rposition(|byte| *byte == b'\n') {
@@ -160,9 +158,8 @@ impl Log {
             self.show(&whole);
         }
         if !all {
-            self.room = 0;
-            let said = format!("{}: (what else it prints is not shown)", self.instance);
-            print(&said);
+            self.remaining = 0;
+            print(&format!("{}: (further output is not shown)", self.instance));
         }
     }
 
@@ -182,8 +179,8 @@ impl Drop for Log {
     }
 }
 
-/// Prints one line as the test's own, so that its harness keeps it with the test. All on one stream: their order says
-/// something.
+/// Prints a line to the test's standard output, so that the test harness captures it. Both streams of a command go to
+/// standard output, to keep the order of lines.
 fn print(line: &str) {
     println!("{line}");
     let _ = std::io::stdout().flush();
@@ -193,7 +190,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The last lines of both streams, each under a title; nothing where nothing was printed.
+/// Formats the last lines of both streams, each under a title. A stream without output is omitted.
 pub(super) fn tails(stdout: &str, stderr: &str) -> String {
     let mut tails = String::new();
     for (title, text) in [("stdout", stdout), ("stderr", stderr)] {
@@ -210,7 +207,7 @@ pub(super) fn tails(stdout: &str, stderr: &str) -> String {
         let shown = &shown[start..];
         if !shown.is_empty() {
             let left_out = if shown.len() < text.len() {
-                ", the end of it"
+                " (last lines)"
             } else {
                 ""
             };
@@ -225,13 +222,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tails_show_the_end_of_what_was_printed() {
+    fn tails_show_the_end_of_the_output() {
         assert_eq!(tails("", "\n"), "");
         assert_eq!(tails("a\nb\n", "c"), "\n--- stdout\na\nb\n--- stderr\nc");
         let lines: String = (0..30).map(|n| format!("{n}\n")).collect();
         let tail = tails(&lines, "");
         assert!(
-            tail.starts_with("\n--- stdout, the end of it\n10\n11\n"),
+            tail.starts_with("\n--- stdout (last lines)\n10\n11\n"),
             "{tail}"
         );
         let long = "ü".repeat(4001);

@@ -1,6 +1,4 @@
-//! A command that runs beside the test.
-//!
-//! Owns the thread that reads its output, and who waits for it. Must not know frames' bytes.
+//! A command in the background: the thread that reads its output, and the functions that wait for lines and for its end.
 
 use std::{
     fmt,
@@ -17,7 +15,7 @@ pub use lines::Line;
 
 use super::{
     Result,
-    command::{Command, Judgement},
+    command::{Command, ExitCheck},
     output::{Output, Streams},
 };
 use crate::{
@@ -27,21 +25,21 @@ use crate::{
 };
 use input::Sending;
 
-/// Longer than anything.
+/// A timeout that never expires in practice.
 pub(super) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// A command that was started by [`Command::spawn`]. Dropped, its whole process group is killed.
+/// A command started by [`Command::spawn`]. Dropping a process kills its process group.
 #[must_use = "dropping it kills the command"]
 pub struct Process {
     shared: Arc<Shared>,
-    /// How far the lines of each stream have been read.
+    /// The position after the last line read, by stream.
     read: [u64; 2],
-    /// Up to where questions have been answered.
-    heard: [u64; 2],
+    /// The position after the last text found by [`wait_for_text`](Self::wait_for_text), by stream.
+    matched: [u64; 2],
 }
 
 struct Shared {
-    judgement: Judgement,
+    exit_check: ExitCheck,
     state: Mutex<State>,
     changed: Condvar,
     sending: Sending,
@@ -49,9 +47,10 @@ struct Shared {
 
 struct State {
     streams: Streams,
-    /// How it ended, until that is taken.
+    /// The exit and the run time in milliseconds, or the error; `None` while the command runs and after [`Process`] has
+    /// taken it.
     end: Option<std::result::Result<(Exit, u64), TargetError>>,
-    /// The same for people, once it has ended or nobody has its handle.
+    /// The kind and description of the end, once the command has ended or [`Process`] was dropped.
     over: Option<(ErrorKind, String)>,
 }
 
@@ -64,21 +63,22 @@ impl Shared {
         self.state().over.is_none()
     }
 
-    /// An error that says how it ended, and what it printed.
-    fn told(&self, what: impl FnOnce(String) -> String) -> TargetError {
-        let Judgement {
+    /// The error for an unexpected end of the command, with the end and the last lines of output. `what` turns the name
+    /// of the command into a message.
+    fn end_error(&self, what: impl FnOnce(String) -> String) -> TargetError {
+        let ExitCheck {
             command, instance, ..
-        } = &self.judgement;
+        } = &self.exit_check;
         let what = what(format!("`{command}` on `{instance}`"));
         let state = self.state();
         let (kind, how) = match &state.over {
             Some((kind, how)) => (*kind, how.as_str()),
-            None => (ErrorKind::Other, "nobody knows how"),
+            None => (ErrorKind::Other, "unknown end"),
         };
         TargetError::new(kind, format!("{what}: {how}")).with_more(&state.streams.tails())
     }
 
-    /// Waits until `look` finds something, or the command has ended and it finds nothing more; `None` at the deadline.
+    /// Waits until `look` returns a value, and returns it; `None` at the deadline. `look` is called after each change.
     fn wait<T>(&self, limit: Duration, mut look: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + limit.min(FOREVER);
         let mut state = self.state();
@@ -99,7 +99,7 @@ impl Process {
         let streams = Streams::new(command.keep, command.log());
         let connection = command.target.client.start(&command.request(true))?;
         let shared = Arc::new(Shared {
-            judgement: command.judgement(),
+            exit_check: command.exit_check(),
             state: Mutex::new(State {
                 streams,
                 end: None,
@@ -117,39 +117,39 @@ impl Process {
         Ok(Self {
             shared,
             read: [0; 2],
-            heard: [0; 2],
+            matched: [0; 2],
         })
     }
 
-    /// Whether it has not ended yet.
+    /// True if the command has not ended yet.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.shared.is_running()
     }
 
-    /// Writes to its standard input, as [`ProcessInput::write`]: waits where it does not read.
+    /// Writes to the standard input, like [`ProcessInput::write`]. Blocks while the command does not read.
     ///
     /// # Errors
-    /// As [`ProcessInput::write`].
+    /// Same as [`ProcessInput::write`].
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         self.input().write(bytes)
     }
 
-    /// Its standard input, for another thread.
+    /// Returns a handle to the standard input, for use in another thread.
     pub fn input(&self) -> ProcessInput {
         ProcessInput::new(Arc::clone(&self.shared))
     }
 
-    /// Ends its standard input.
+    /// Closes the standard input.
     pub fn close_stdin(&mut self) {
         self.input().close();
     }
 
-    /// The next line of either stream; `None` once it has ended and all lines were read. Lines of one stream come in
-    /// order.
+    /// Returns the next line of either stream; `None` after the command has ended and all lines were read. Lines of one
+    /// stream are in order.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when there is none within `limit`: the command goes on.
+    /// [`ErrorKind::Timeout`] if there is no line within `limit`; the command keeps running.
     pub fn next_line(&mut self, limit: Duration) -> Result<Option<Line>> {
         let mut read = self.read;
         let found = self.shared.wait(limit, |state| {
@@ -160,11 +160,11 @@ impl Process {
         found.ok_or_else(|| self.late("a line", limit))
     }
 
-    /// Reads lines until one contains `part`, and returns it.
+    /// Reads lines until one contains `part`, and returns that line.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when there is none within `limit`, [`ErrorKind::Exit`] when the command ends without it, or
-    /// why it is lost; the last lines are shown.
+    /// [`ErrorKind::Timeout`] if there is no such line within `limit`, [`ErrorKind::Exit`] if the command ends before it,
+    /// or the error by which the command was lost. The error shows the last lines of the output.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
         let deadline = Instant::now() + limit.min(FOREVER);
         loop {
@@ -178,19 +178,19 @@ impl Process {
         }
     }
 
-    /// Waits until `part` stands in what was printed since the last such text, in a line that need not be whole.
+    /// Waits until the command prints `part`, after the text found by the previous call. The line need not be complete.
     ///
     /// # Errors
-    /// As [`wait_for_line`](Self::wait_for_line).
+    /// Same as [`wait_for_line`](Self::wait_for_line).
     pub fn wait_for_text(&mut self, part: &str, limit: Duration) -> Result<()> {
-        let mut searched = self.heard;
+        let mut searched = self.matched;
         let found = self.shared.wait(limit, |state| {
             let found = state.find(part, &mut searched);
             (found.is_some() || state.over.is_some()).then_some(found)
         });
         match found {
             Some(Some((stream, end))) => {
-                self.heard[stream] = end;
+                self.matched[stream] = end;
                 Ok(())
             }
             Some(None) => Err(self.ended(part)),
@@ -198,36 +198,36 @@ impl Process {
         }
     }
 
-    /// Sends a signal to its whole process group, by name: `TERM`. It does not wait for what was written before.
+    /// Sends a signal (`TERM`) to the process group. The signal overtakes input that the command has not read.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for what is no signal's name, [`ErrorKind::Infra`] when the broker is gone.
+    /// [`ErrorKind::Request`] for an invalid signal name, [`ErrorKind::Infra`] if the broker is gone.
     pub fn signal(&self, name: &str) -> Result<()> {
         let signal = name.strip_prefix("SIG").unwrap_or(name).to_owned();
         if signal.is_empty() || !signal.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            let what = format!("send signal `{name}`: there is none of that name");
+            let what = format!("send signal `{name}`: invalid signal name");
             return Err(TargetError::new(ErrorKind::Request, what));
         }
         self.shared.send(&Request::Signal { signal }, &[])
     }
 
-    /// Kills its whole process group, and waits until that is done; the output until then. One that had ended before is
-    /// no error.
+    /// Kills the process group, waits until it has ended, and returns the output. Also succeeds if the command had
+    /// already ended.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] when the instance is lost or does not confirm it.
+    /// [`ErrorKind::Infra`] if the instance is lost or does not confirm the end.
     pub fn kill(self) -> Result<Output> {
         self.signal("KILL")?;
         self.end()
     }
 
-    /// Waits for its end, its standard input closed.
+    /// Closes the standard input and waits until the command ends.
     ///
     /// # Errors
-    /// As [`Command::run`].
+    /// Same as [`Command::run`].
     pub fn wait(mut self) -> Result<Output> {
         self.close_stdin();
-        self.shared.judgement.judge(self.end()?)
+        self.shared.exit_check.check(self.end()?)
     }
 
     fn end(&self) -> Result<Output> {
@@ -237,27 +237,28 @@ impl Process {
                 Err(error) => Err(error.with_more(&state.streams.tails())),
             })
         });
-        ended.unwrap_or_else(|| Err(self.late("its end", FOREVER)))
+        ended.unwrap_or_else(|| Err(self.late("the end", FOREVER)))
     }
 
     fn late(&self, what: &str, limit: Duration) -> TargetError {
-        let Judgement {
+        let ExitCheck {
             command, instance, ..
-        } = &self.shared.judgement;
-        let what = format!("wait for {what} of `{command}` on `{instance}`: not within {limit:?}");
+        } = &self.shared.exit_check;
+        let what =
+            format!("wait for {what} of `{command}` on `{instance}`: timed out after {limit:?}");
         let tails = self.shared.state().streams.tails();
         TargetError::new(ErrorKind::Timeout, what).with_more(&tails)
     }
 
     fn ended(&self, part: &str) -> TargetError {
         self.shared
-            .told(|names| format!("wait for `{part}` of {names}: it ended"))
+            .end_error(|names| format!("wait for `{part}` of {names}: the command ended"))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let gone = || (ErrorKind::Request, "its handle was dropped".to_owned());
+        let gone = || (ErrorKind::Request, "its `Process` was dropped".to_owned());
         self.shared.state().over.get_or_insert_with(gone);
         self.shared.sending.close();
     }
@@ -266,12 +267,12 @@ impl Drop for Process {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Process")
-            .field(&self.shared.judgement.command)
+            .field(&self.shared.exit_check.command)
             .finish()
     }
 }
 
-/// Reads what comes, to the end.
+/// Receives replies until the command has ended.
 fn listen(mut connection: Connection, shared: &Shared) {
     loop {
         let received = connection.receive();

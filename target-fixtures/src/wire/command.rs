@@ -1,12 +1,10 @@
-//! A command as it travels, and how it ended.
-//!
-//! Owns those parts of messages. Must not know how it is run.
+//! Messages about commands: the command, its output streams and its end.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// Which output stream a piece belongs to.
+/// The output stream of a piece of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
@@ -16,18 +14,18 @@ pub enum Stream {
     Stderr,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// With this exit code, 0-255.
+    /// The exit code, 0-255.
     Code(i32),
-    /// By this signal: `KILL`.
+    /// The signal that killed the process: `KILL`.
     Signal(String),
 }
 
 impl Exit {
-    /// Whether it is exit code 0.
+    /// True for exit code 0.
     #[must_use]
     pub fn success(&self) -> bool {
         *self == Self::Code(0)
@@ -46,30 +44,31 @@ impl fmt::Display for Exit {
 /// A command for an instance's POSIX shell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Command {
-    /// The command line, for `/bin/sh`; empty where a program is run without one.
+    /// The command line for `/bin/sh`; empty to run a program directly.
     pub line: String,
-    /// The line's `"$1"`, `"$2"`, ..., or the program and its arguments; each arrives as it is.
+    /// The arguments `"$1"`, `"$2"`, ... of the command line, or the program and its arguments. All are passed on
+    /// unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
-    /// Environment variables added to the login's.
+    /// Environment variables, in addition to those of the login.
     pub env: BTreeMap<String, String>,
-    /// The folder to run in; the login's where there is none.
+    /// The working folder; `None` for the login's home folder.
     pub directory: Option<String>,
-    /// Milliseconds after which the command's process group is killed.
+    /// The time in milliseconds after which the command's process group is killed.
     pub timeout: Option<u64>,
-    /// Whether it runs as root.
+    /// Runs the command as root; `None` runs it as the login user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sudo: Option<Sudo>,
 }
 
-/// That a command runs as root.
+/// Settings to run a command as root.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sudo {
-    /// What `sudo` is told where it asks; where there is none, it must not ask.
+    /// The password for `sudo`; `None` if `sudo` must not ask.
     pub password: Option<Password>,
 }
 
-/// A text that no message shows.
+/// A password, hidden in `Debug` output.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Password(pub String);
@@ -81,7 +80,7 @@ impl fmt::Debug for Password {
 }
 
 impl Command {
-    /// The command as people write it.
+    /// The command as typed in a shell, for messages.
     #[must_use]
     pub fn text(&self) -> String {
         let text = match self.line.as_str() {

@@ -1,18 +1,18 @@
-//! Frames: lengths, header, body.
+//! Reads and writes frames: lengths, header and body.
 //!
-//! Owns the framing. Must not know the messages: both ends are [`Read`] and [`Write`].
+//! Must not know the messages.
 
 use std::io::{self, Read, Write};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The longest header or body accepted, in bytes.
+/// The maximum length of a header or body, in bytes.
 pub const LONGEST: u32 = 64 << 20;
 
 /// Writes one frame; the caller flushes.
 ///
 /// # Errors
-/// What the writer says; `InvalidInput` when header or body exceed [`LONGEST`].
+/// An error of the writer; `InvalidInput` if header or body exceed [`LONGEST`].
 pub fn write_frame<T: Serialize>(to: &mut impl Write, header: &T, body: &[u8]) -> io::Result<()> {
     let header = serde_json::to_vec(header)?;
     let mut frame = Vec::with_capacity(8 + header.len() + body.len());
@@ -29,8 +29,8 @@ pub fn write_frame<T: Serialize>(to: &mut impl Write, header: &T, body: &[u8]) -
 /// Reads one frame: its header and body.
 ///
 /// # Errors
-/// `UnexpectedEof` when the other end is gone; `InvalidData` for lengths over [`LONGEST`] and for
-/// headers that are no `T`.
+/// `UnexpectedEof` if the peer closed the connection; `InvalidData` for lengths over [`LONGEST`] and for headers that
+/// cannot be deserialized.
 pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Vec<u8>)> {
     let mut lengths = [0; 8];
     from.read_exact(&mut lengths)?;
@@ -41,7 +41,7 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, V
     Ok((serde_json::from_slice(&bytes)?, body))
 }
 
-/// The header's and the body's length, from a frame's first eight bytes.
+/// Decodes the lengths of header and body from the first eight bytes of a frame.
 ///
 /// # Errors
 /// `InvalidData` for lengths over [`LONGEST`].

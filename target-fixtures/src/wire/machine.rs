@@ -1,92 +1,90 @@
-//! What is asked of an instance as a machine, and what is done with it.
-//!
-//! Owns those messages. Must not know how they are answered.
+//! Messages about an instance as a machine: queries, actions and port forwarding.
 
 use serde::{Deserialize, Serialize};
 
-/// A question about an instance, answered by `Reply::Answer` with the JSON that stands with each.
+/// A query of an instance, answered by `Reply::Answer` with the JSON value described for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Question {
-    /// What the machine is: an object of texts, `arch`, `kernel`, `os`, `hostname`, `cores`, `memory`, `disk` (bytes
-    /// both), `nics`, `boot-id`, `uptime` (seconds); what is not known is left out.
+    /// The facts of the machine: an object of strings, `arch`, `kernel`, `os`, `hostname`, `cores`, `memory` and `disk`
+    /// (in bytes), `nics`, `boot-id`, `uptime` (in seconds). Unknown facts are absent.
     Facts,
-    /// Whether something listens on a TCP port: a Boolean.
+    /// Checks for a listener on a TCP port: a Boolean.
     Listens {
         /// The port.
         port: u16,
     },
     /// An installed package: its version, or null.
     Package {
-        /// The package manager's name for it.
+        /// The name of the package in the package manager.
         name: String,
     },
-    /// A service of the service manager: an object, `active` and `enabled`; null where there is none of this name.
+    /// A service: an object with `active` and `enabled`, or null.
     Service {
-        /// Its name.
+        /// The name of the service.
         name: String,
     },
-    /// A user: an object, `uid`, `gid`, `home`, `shell`; or null.
+    /// A user: an object with `uid`, `gid`, `home` and `shell`, or null.
     User {
-        /// Login name or number.
+        /// The login name or number.
         name: String,
     },
-    /// A file, not followed where it is a link: an object, `kind`, `size`, `mode`, `user`, `group`, `modified`
-    /// (seconds since 1970), `link`; or null.
+    /// A file, without following a symbolic link: an object with `kind`, `size`, `mode`, `user`, `group`, `modified`
+    /// (in seconds since 1970) and `link`, or null.
     File {
-        /// Its absolute path.
+        /// The absolute path.
         path: String,
     },
-    /// What its console has said: a text, its last mebibyte.
+    /// The console output: a string, at most the last MiB.
     Console,
 }
 
-/// Something that is done with an instance as a whole.
+/// An action on an instance as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Act {
-    /// It reboots by itself; done when it answers again.
+    /// Reboots the instance from inside, and waits until it is reachable.
     Reboot,
-    /// It is restarted from outside; done when it answers again.
+    /// Restarts the instance from outside, and waits until it is reachable.
     Restart,
-    /// Its state is remembered under a name.
+    /// Saves a named snapshot.
     Snapshot {
         /// The name.
         name: String,
     },
-    /// It is put back to a remembered state; done when it answers again.
+    /// Restores a named snapshot, and waits until the instance is reachable.
     Restore {
         /// The name.
         name: String,
     },
-    /// A network link goes up or down.
+    /// Sets a network link up or down.
     Link {
-        /// Which, from 0.
+        /// The number of the link, from 0.
         nic: u32,
-        /// Up.
+        /// True to set the link up.
         up: bool,
     },
-    /// Packages are installed, by whatever package manager there is.
+    /// Installs packages with the package manager of the instance.
     Install {
-        /// Their names.
+        /// The names of the packages.
         packages: Vec<String>,
     },
 }
 
 impl Act {
-    /// Whether the instance is down for a while because of it.
+    /// True if the instance is unreachable during the action.
     #[must_use]
     pub fn goes_down(&self) -> bool {
         matches!(self, Self::Reboot | Self::Restart | Self::Restore { .. })
     }
 }
 
-/// Which way a port is forwarded.
+/// The direction of forwarded connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// What connects here reaches the instance's port.
+    /// From this host to a port of the instance.
     ToTarget,
-    /// What connects on the instance reaches a port here.
+    /// From the instance to a port of this host.
     FromTarget,
 }

@@ -1,13 +1,11 @@
-//! Results that a test reports beside its own verdict: measurements and sub-results.
-//!
-//! Owns those parts of messages. Must not know how they are reported.
+//! Messages about results that a test reports in addition to its verdict: measurements and sub-results.
 
 use serde::{Deserialize, Serialize};
 
 /// A number that a test measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// Its name: `throughput`.
+    /// The name: `throughput`.
     pub name: String,
     /// The value.
     pub value: f64,
@@ -16,21 +14,21 @@ pub struct Measurement {
     pub unit: Option<String>,
 }
 
-/// One of many results inside one test: a line of a KTAP stream, a row of a table.
+/// One of several results of one test, such as a line of a KTAP stream or a row of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubResult {
-    /// Its path below the test, outermost first.
+    /// The path below the test, outermost first.
     pub path: Vec<String>,
-    /// The lane it ran in, an instance or a role for example; `None` if there is only one.
+    /// The lane, such as an instance or a role; `None` if there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
-    /// Its verdict.
+    /// The verdict.
     pub verdict: SubVerdict,
-    /// When it began, in microseconds since 1970.
+    /// The start time, in microseconds since 1970.
     pub started: u64,
-    /// How long it took, in microseconds.
+    /// The duration, in microseconds.
     pub took: u64,
-    /// The reason or the output, for people.
+    /// The reason or the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -39,14 +37,14 @@ pub struct SubResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SubVerdict {
-    /// It passed.
+    /// Passed.
     Pass,
-    /// It failed.
+    /// Failed.
     Fail,
-    /// The system under test died under it.
+    /// The system under test crashed.
     Crash,
-    /// It does not apply.
+    /// Skipped: does not apply.
     Skip,
-    /// What it needs could not be had or was lost.
+    /// A required resource was unavailable or was lost.
     Infra,
 }

@@ -1,42 +1,40 @@
-//! How a test is started, and what it knows of its instances.
-//!
-//! Owns those parts of messages. Must not know who starts it.
+//! Messages about the start of a test, and about its instances.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How a runner starts a test.
+/// Instructions for a runner to start a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// A runner that the user configured, to put before the binary; usually empty.
+    /// The runner configured by the user, put before the test binary; usually empty.
     pub prefix: Vec<String>,
-    /// The test's own name: `smoke`.
+    /// The name of the test in the binary: `smoke`.
     pub test: String,
-    /// Whether the test is `#[ignore]`d, so that the harness must be told to run it.
+    /// True if the test has `#[ignore]`, so that the test harness needs `--ignored`.
     pub ignored: bool,
     /// Environment variables for the test process.
     pub env: BTreeMap<String, String>,
-    /// The lease; none for a test that runs once, on the host.
+    /// The lease; `None` for a test that runs once, on the host.
     pub lease: Option<String>,
-    /// Milliseconds from the start of the test process after which it is terminated.
+    /// The time in milliseconds, from the start of the test process, after which the process is terminated.
     pub timeout: Option<u64>,
-    /// Why the test is expected to fail; a pass is then a failure.
+    /// The reason the test is expected to fail, if any; a pass is then a failure.
     pub expect_fail: Option<String>,
     /// Where the test's output is kept: standard output in this file with `.stdout` added, standard error with `.stderr`;
     /// a stream that stays empty has no file. `None`: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
-    /// What the test's output must not show.
+    /// Values to redact from the test's output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
 }
 
-/// A value that nobody may see.
+/// A value to redact.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Secret {
-    /// What is shown in its place, as `[secret NAME]`.
+    /// The name shown instead of the value, as `[secret NAME]`.
     pub name: String,
     /// The value.
     pub value: String,
@@ -48,25 +46,25 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client knows of one leased instance.
+/// A leased instance, as described to a client.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// `alpha-0`.
+    /// The name: `alpha-0`.
     pub name: String,
-    /// The target it is an instance of: `alpha`.
+    /// The target of the instance: `alpha`.
     pub target: String,
-    /// The platform that made it: `ssh`.
+    /// The platform of the target: `ssh`.
     pub platform: String,
-    /// Host name or address; `localhost` for `local`.
+    /// The host name or address; `localhost` on platform `local`.
     pub host: String,
-    /// SSH port, where there is one.
+    /// The SSH port, if any.
     pub port: Option<u16>,
-    /// Login name, where there is one.
+    /// The login name, if known.
     pub user: Option<String>,
-    /// The target's resolved parameters, an object.
+    /// The resolved parameters of the target, an object.
     pub params: Value,
-    /// What the platform said of this instance, an object.
+    /// The data that the platform provided for the instance, an object.
     pub data: Value,
-    /// The target's features.
+    /// The features of the target.
     pub features: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Which of the three nextest calls an option goes to.
+//! Tests of the arguments for each of the three nextest calls.
 
 use std::collections::HashSet;
 

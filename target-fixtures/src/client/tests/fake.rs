@@ -1,4 +1,4 @@
-//! A broker that is a thread of the test.
+//! A fake broker, which runs in a thread of the test.
 //!
 //! Owns its play: what each request and command gets. Must not know what is tested.
 

@@ -1,34 +1,32 @@
-//! What is told of a machine.
-//!
-//! Owns the types. Must not know how anything is found out.
+//! The types that describe a machine: facts, services, users and files.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-/// What a machine is; a field that could not be found out is empty, or `None`.
+/// Properties of a machine. An unknown field is empty or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Facts {
-    /// `x86_64`.
+    /// The architecture: `x86_64`.
     pub arch: String,
-    /// `6.1.0-22-amd64`.
+    /// The kernel version: `6.1.0-22-amd64`.
     pub kernel: String,
-    /// The `ID` and `VERSION_ID` of its os-release: `debian 12`.
+    /// `ID` and `VERSION_ID` of `os-release`: `debian 12`.
     pub os: String,
-    /// Its name for itself.
+    /// The host name.
     pub hostname: String,
-    /// Changes with each boot.
+    /// The boot ID, which changes with each boot.
     pub boot_id: String,
-    /// Processors.
+    /// The number of processors.
     pub cores: Option<u32>,
-    /// Bytes of memory.
+    /// The memory, in bytes.
     pub memory: Option<u64>,
-    /// Bytes of the root file system.
+    /// The size of the root file system, in bytes.
     pub disk: Option<u64>,
-    /// Network interfaces, without loopback.
+    /// The number of network interfaces, without loopback.
     pub nics: Option<u32>,
-    /// How long it has been up.
+    /// The time since boot.
     pub uptime: Option<Duration>,
 }
 
@@ -36,9 +34,9 @@ pub struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Service {
-    /// Whether it runs.
+    /// True if the service runs.
     pub active: bool,
-    /// Whether it is started at boot.
+    /// True if the service is started at boot.
     pub enabled: bool,
 }
 
@@ -46,39 +44,39 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct User {
-    /// Login name.
+    /// The login name.
     pub name: String,
-    /// Its number.
+    /// The user ID.
     pub uid: u32,
-    /// Its group's number.
+    /// The ID of the primary group.
     pub gid: u32,
-    /// Home folder.
+    /// The home folder.
     pub home: String,
-    /// Login shell.
+    /// The login shell.
     pub shell: String,
 }
 
-/// A file of the instance, or whatever else has a path.
+/// A file of the instance, of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct File {
-    /// What it is.
+    /// The kind of the file.
     pub kind: FileKind,
-    /// Bytes.
+    /// The size, in bytes.
     pub size: u64,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// Whose it is.
+    /// The owner.
     pub user: String,
-    /// Its group.
+    /// The group.
     pub group: String,
-    /// When it was changed, in seconds since 1970 of the instance's clock.
+    /// The modification time, in seconds since 1970 by the instance's clock.
     modified: u64,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     pub link: Option<String>,
 }
 
-/// What has a path.
+/// The kind of a [`File`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -89,12 +87,12 @@ pub enum FileKind {
     Folder,
     /// A symbolic link.
     Link,
-    /// A device, a socket, a pipe.
+    /// A device, a socket or a pipe.
     Other,
 }
 
 impl File {
-    /// When it was changed, by the instance's clock.
+    /// The modification time, by the instance's clock.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified)

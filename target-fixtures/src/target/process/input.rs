@@ -1,6 +1,6 @@
-//! What goes to a running command: its standard input, and signals.
+//! The standard input of a running command, and signals to it.
 //!
-//! Owns who may write, and for how long that waits. Must not know what comes back.
+//! Must not know its output.
 
 use std::{
     fmt,
@@ -18,16 +18,17 @@ use crate::{
     wire::{CHUNK, Request, write_frame},
 };
 
-/// The standard input of a [`Process`](super::Process), from [`Process::input`](super::Process::input): for a thread that
-/// writes while another one reads, or kills.
+/// A handle to the standard input of a [`Process`](super::Process), from [`Process::input`](super::Process::input). One
+/// thread can write while another thread reads the output or kills the process.
 #[derive(Clone)]
 pub struct ProcessInput(Arc<Shared>);
 
-/// The way to a command.
+/// The sending half of the connection to a command.
 pub(super) struct Sending {
     stream: UnixStream,
     window: Window,
-    /// Whether an author may write. Whoever sends has it: frames stay whole, and nothing follows the end of the input.
+    /// True while the input is open. The lock is held to send a frame, so that frames do not mix and no data follows the
+    /// end of the input.
     open: Mutex<bool>,
 }
 
@@ -40,18 +41,18 @@ impl Sending {
         }
     }
 
-    /// So much of what was sent has been read.
+    /// Adds `bytes`, which the command has read, to the window.
     pub(super) fn widen(&self, bytes: usize) {
         self.window.widen(bytes);
     }
 
-    /// Nobody waits here any more, and the broker ends what still runs.
+    /// Ends waiting writes and closes the connection; the broker kills the command if it still runs.
     pub(super) fn close(&self) {
         self.window.close();
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// The broker always reads on: nobody has this for long.
+    /// Locks `open`. The broker always keeps reading, so the lock is never held for long.
     fn open(&self) -> MutexGuard<'_, bool> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,7 +62,7 @@ impl Sending {
         write_frame(&mut &self.stream, request, body)
     }
 
-    /// Sends a piece of an author's; false when the input has ended.
+    /// Sends a piece of input; returns false if the input is closed.
     fn send_piece(&self, piece: &[u8]) -> io::Result<bool> {
         let open = self.open();
         if *open {
@@ -70,11 +71,11 @@ impl Sending {
         Ok(*open)
     }
 
-    /// Ends the input; a write that waits ends, too.
+    /// Closes the input, and ends waiting writes.
     fn end_input(&self) {
         let mut open = self.open();
         if mem::take(&mut *open) {
-            // Whoever is gone does not read.
+            // An error means that the command has ended.
             let _ = write_frame(&mut &self.stream, &Request::End, &[]);
             self.window.close();
         }
@@ -82,12 +83,12 @@ impl Sending {
 }
 
 impl Shared {
-    /// Whoever is gone does not mind.
+    /// Sends a frame; succeeds without effect if the command has ended.
     pub(super) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
         self.unless_over(self.sending.send(request, body), ())
     }
 
-    /// What came of sending; this, where nobody is there any more to mind.
+    /// Returns the result of sending, or `over` if sending failed because the command has ended.
     fn unless_over<T>(&self, sent: io::Result<T>, over: T) -> Result<T> {
         match sent {
             Err(error) if self.is_running() => Err(broken(&error)),
@@ -95,11 +96,11 @@ impl Shared {
         }
     }
 
-    /// Sends what the command is to read, to its end or the command's.
+    /// Sends `input` until its end or the end of the command.
     pub(super) fn feed(&self, mut input: Box<dyn Read + Send>) {
         let send = |request: &Request, body: &[u8]| self.sending.send(request, body);
         if self.sending.window.send_all(&mut *input, send).is_err() {
-            // The end of what could be read is the end of its input.
+            // If `input` cannot be read further, close the command's input.
             let _ = self.sending.send(&Request::End, &[]);
         }
     }
@@ -110,24 +111,26 @@ impl ProcessInput {
         Self(shared)
     }
 
-    /// Writes. What the command has not read yet is kept, 1 MiB of it here and some more on the way; beyond that this
-    /// waits, and nothing else does: other commands, this one's output and signals to it go their way. The wait ends when
-    /// the command reads, or ends: by itself, by its [`timeout`](crate::Command::timeout), by
-    /// [`kill`](super::Process::kill), or because its [`Process`](super::Process) is dropped; or another thread
-    /// [closes](Self::close) its input, as [`Process::wait`](super::Process::wait) does.
+    /// Writes to the standard input. Up to 1 MiB of unread input is buffered here, and some more in transit. Beyond that,
+    /// the call blocks; other commands, the output of this command and signals to it are not affected. The call returns
+    /// when the command reads or ends: by itself, by its [`timeout`](crate::Command::timeout), by
+    /// [`kill`](super::Process::kill), because its [`Process`](super::Process) is dropped, or because another thread
+    /// [closes](Self::close) the input, as [`Process::wait`](super::Process::wait) does.
     ///
     /// # Errors
-    /// When it ended while this waited: how, as [`Process::wait`](super::Process::wait) tells it ([`ErrorKind::Exit`],
-    /// [`ErrorKind::Timeout`], ...). [`ErrorKind::Request`] after [`close`](Self::close), [`ErrorKind::Infra`] when the
-    /// broker is gone. What need not wait is no error, whoever reads it.
+    /// If the command ends while the call blocks: the same error as [`Process::wait`](super::Process::wait)
+    /// ([`ErrorKind::Exit`], [`ErrorKind::Timeout`], ...). [`ErrorKind::Request`] after [`close`](Self::close).
+    /// [`ErrorKind::Infra`] if the broker is gone. Input that is buffered without blocking is not an error, even if the
+    /// command never reads it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
         let Shared { sending, .. } = &*self.0;
         for piece in bytes.as_ref().chunks(CHUNK) {
             let fits = sending.window.take(piece.len());
             if !fits && *sending.open() {
-                let what =
-                    |names| format!("write to {names}: it does not read its input, and ended");
-                return Err(self.0.told(what));
+                let what = |names| {
+                    format!("write to {names}: the command ended without reading its input")
+                };
+                return Err(self.0.end_error(what));
             }
             if !fits || !self.0.unless_over(sending.send_piece(piece), true)? {
                 return Err(self.closed());
@@ -137,13 +140,13 @@ impl ProcessInput {
     }
 
     fn closed(&self) -> TargetError {
-        let command = &self.0.judgement.command;
+        let command = &self.0.exit_check.command;
         let what = format!("write to `{command}`: its input is closed");
         TargetError::new(ErrorKind::Request, what)
     }
 
-    /// Ends it: the command reads what was written, then no more. A [`write`](Self::write) that another thread is in the
-    /// midst of ends as one that comes after.
+    /// Closes the standard input: the command reads end-of-file after the data written so far. A blocked
+    /// [`write`](Self::write) in another thread fails.
     pub fn close(&self) {
         self.0.sending.end_input();
     }
@@ -151,7 +154,7 @@ impl ProcessInput {
 
 impl fmt::Debug for ProcessInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let command = &self.0.judgement.command;
+        let command = &self.0.exit_check.command;
         f.debug_tuple("ProcessInput").field(command).finish()
     }
 }

@@ -1,6 +1,4 @@
-//! What a running command has printed, line by line, and how it ended.
-//!
-//! Owns the search. Must not know who waits for it.
+//! Reads lines from the output of a running command, and searches it.
 
 use super::{super::output::text, State};
 use crate::{
@@ -8,12 +6,12 @@ use crate::{
     wire::{Exit, Stream},
 };
 
-/// A line that a [`Process`](super::Process) printed.
+/// A line printed by a [`Process`](super::Process).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where.
+    /// The stream of the line.
     pub stream: Stream,
-    /// The line, without its end; what is no UTF-8 is replaced by `U+FFFD`.
+    /// The line without its terminator; invalid UTF-8 is replaced by `U+FFFD`.
     pub text: String,
 }
 
@@ -30,7 +28,7 @@ impl State {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let at = &mut read[usize::from(stream == Stream::Stderr)];
             let bytes = self.streams.since(stream, *at);
-            // What was dropped unread cannot be read any more.
+            // Skip output that was dropped before it was read.
             *at = self.streams.length(stream) - bytes.len() as u64;
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let (line, length) = match end {
@@ -46,7 +44,8 @@ impl State {
         None
     }
 
-    /// The stream in which `part` stands, and where it ends there; `searched` is up to where it was looked for.
+    /// Searches both streams for `part`, from the positions in `searched`. Returns the stream and the position after the
+    /// match, or advances `searched`.
     pub(super) fn find(&self, part: &str, searched: &mut [u64; 2]) -> Option<(usize, u64)> {
         if part.is_empty() {
             return Some((0, searched[0]));
@@ -59,7 +58,7 @@ impl State {
             if let Some(found) = places.position(|window| window == part.as_bytes()) {
                 return Some((index, before + (found + part.len()) as u64));
             }
-            // The beginning of it may stand there.
+            // The end of the output may contain the beginning of `part`.
             let new = (bytes.len() + 1).saturating_sub(part.len());
             searched[index] = before + new as u64;
         }
