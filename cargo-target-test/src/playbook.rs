@@ -128,32 +128,32 @@ pub struct Target {
     pub origins: BTreeMap<String, Origin>,
 }
 
-/// What the playbook must know of a platform; the caller makes it from the platform itself.
+/// The parts of a platform that reading a playbook needs.
 pub struct PlatformSyntax<'a> {
     /// The name in playbooks: `ssh`.
     pub name: &'static str,
-    /// Part of every definition.
+    /// The version of the platform; part of every definition.
     pub version: u32,
     /// Checks the parameters and returns them as an object with the defaults filled in.
     pub parameters: ParametersFn<'a>,
-    /// What parameters come to, in the words of requirements.
+    /// Derives capabilities from the parameters.
     pub capabilities: CapabilitiesFn<'a>,
-    /// Whether a dirty instance stays as it is unless something is done about it.
+    /// True if a dirty instance is kept and cleaned according to `on-dirty`, instead of deleted and deployed again.
     pub machines_stay: bool,
-    /// How many instances these parameters give when the target has no `count`; `None`: 1.
+    /// The number of instances of a target without `count`, from the parameters; `None` for 1.
     pub count: CountFn<'a>,
     /// The JSON Schema of the parameters; its `properties` are the known keys.
     pub schema: Box<dyn Fn() -> schemars::Schema + 'a>,
 }
 
-/// How a platform reads its parameters.
+/// Checks parameters and fills in their defaults.
 pub type ParametersFn<'a> =
     Box<dyn Fn(toml::de::ValueDeserializer<'_>) -> Result<Value, toml::de::Error> + 'a>;
 
-/// What an instance with these parameters has.
+/// Derives an instance's capabilities from parameters.
 pub type CapabilitiesFn<'a> = Box<dyn Fn(&Value) -> BTreeMap<String, String> + 'a>;
 
-/// How many instances parameters give.
+/// Derives the number of instances from parameters.
 pub type CountFn<'a> = Box<dyn Fn(&Value) -> Option<u32> + 'a>;
 
 /// Reads and resolves the playbook at `path` and the files it includes. `None` loads the embedded playbook, a single

@@ -15,7 +15,7 @@ use super::{
 
 /// Returns the JSON Schema (draft 2020-12) of a playbook for these platforms.
 ///
-/// Required parameters are not required in a target: `[platforms.X]` may give them.
+/// Required parameters are optional in a target, since `[platforms.X]` may set them.
 pub fn schema(platforms: &[PlatformSyntax<'_>]) -> Value {
     let common = local(root::<Common>(), "target");
     let select = local(root::<Select>(), "select");

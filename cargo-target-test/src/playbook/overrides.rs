@@ -298,7 +298,7 @@ mod tests {
             ),
             (
                 "name = \"a\"\nreuse = \"maybe\"",
-                "`reuse` must be true, false or",
+                "`reuse` is true, false or",
             ),
             ("name = \"a\"\ntagz = []", "unknown field `tagz`"),
         ] {

@@ -248,11 +248,11 @@ fn find<'p>(
     span: Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<&'p PlatformSyntax<'p>> {
-    let called = |name: &str| platforms.iter().find(|platform| platform.name == name);
-    called(name).or_else(|| {
+    let by_name = |name: &str| platforms.iter().find(|platform| platform.name == name);
+    by_name(name).or_else(|| {
         let known: Vec<&str> = platforms.iter().map(|platform| platform.name).collect();
         problems.add(Problem::unknown("platform", name, span, &known));
-        called(meant(name, &known)?)
+        by_name(meant(name, &known)?)
     })
 }
 
