@@ -298,7 +298,7 @@ mod tests {
             ),
             (
                 "name = \"a\"\nreuse = \"maybe\"",
-                "`reuse` is true, false or",
+                "`reuse` must be true, false or",
             ),
             ("name = \"a\"\ntagz = []", "unknown field `tagz`"),
         ] {
