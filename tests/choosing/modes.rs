@@ -306,5 +306,5 @@ fn debug_opens_a_shell_where_the_test_failed() {
     world
         .run(&["--shell-on-failure", "--no-fail-fast"])
         .code(2)
-        .says("exclude each other");
+        .says("cannot be combined with");
 }

@@ -1,7 +1,6 @@
-//! The keys that belong to a target's platform.
+//! Checks the keys of a target that belong to its platform, and shows the errors that the platform returns.
 //!
-//! Owns which keys are known and how the platform's complaints are shown. Must not know any
-//! platform's keys: they come from its schema.
+//! The keys come from the platform's schema.
 
 use std::ops::Range;
 
@@ -18,8 +17,8 @@ use super::{
     schema::{self, Common, OWN_KEYS},
 };
 
-/// Takes out of a table every key that nothing knows; each is a problem. `own`: the table is a
-/// target's and not `[platforms.X]`.
+/// Removes unknown keys from a table; each is a problem. `own` is true for a target's table and false for
+/// `[platforms.X]`.
 pub(super) fn refuse_unknown(
     table: &mut DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -31,12 +30,12 @@ pub(super) fn refuse_unknown(
     known.retain(|key| own || !OWN_KEYS.contains(&key.as_str()));
     known.extend(schema::properties(&schema));
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    // A platform whose schema takes any key checks them itself.
+    // A platform whose schema allows additional keys checks them itself.
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
-    let fine = |name: &str| known.contains(&name) || !(closed || OWN_KEYS.contains(&name));
+    let allowed = |name: &str| known.contains(&name) || !(closed || OWN_KEYS.contains(&name));
     let keys: Vec<_> = table
         .keys()
-        .filter(|key| !fine(key.get_ref()))
+        .filter(|key| !allowed(key.get_ref()))
         .cloned()
         .collect();
     for key in keys {
@@ -47,8 +46,8 @@ pub(super) fn refuse_unknown(
     }
 }
 
-/// What the platform makes of its keys. `target` is the target's name and where it stands.
-/// `None`: there are problems.
+/// Returns the parameters as the platform reads them; `None` if problems were added. `target` is the target's name with
+/// its position.
 pub(super) fn read(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,
@@ -68,8 +67,8 @@ pub(super) fn read(
     value.filter(|_| mistakes.is_empty())
 }
 
-/// Checks what `[platforms.X]` says by itself: nobody may use it yet. What is missing is for targets
-/// to add, and what the platform says of the whole table is for whole tables.
+/// Checks the keys of `[platforms.X]`, even if no target uses the platform. Errors about the table as a whole are
+/// ignored, since targets may add keys.
 pub(super) fn check_defaults(
     table: DeTable<'_>,
     platform: &dyn PlatformSyntax,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
-    playbook::{Condition, Wait},
+    playbook::{Wait, WaitCondition},
 };
 
 impl Preparation<'_> {
@@ -36,7 +36,7 @@ impl Preparation<'_> {
 
     /// Waits for what the playbook asks.
     pub(super) async fn wait(&self, shell: &Shell, wait: &Wait) -> Result<()> {
-        if let Condition::Duration(duration) = &wait.condition {
+        if let WaitCondition::Duration(duration) = &wait.condition {
             time::sleep(*duration).await;
             return Ok(());
         }
@@ -50,13 +50,15 @@ impl Preparation<'_> {
 
     async fn is_met(&self, shell: &Shell, wait: &Wait) -> Result<()> {
         match &wait.condition {
-            Condition::Port(port) => {
+            WaitCondition::Port(port) => {
                 let line = shell::listens(*port);
                 shell.run(&line, SHORT).await?.success().map(drop)
             }
-            Condition::Command(line) => shell.run(line, wait.timeout).await?.success().map(drop),
-            Condition::Console(pattern) => self.console_says(pattern),
-            Condition::Duration(_) => Ok(()),
+            WaitCondition::Command(line) => {
+                shell.run(line, wait.timeout).await?.success().map(drop)
+            }
+            WaitCondition::Console(pattern) => self.console_says(pattern),
+            WaitCondition::Duration(_) => Ok(()),
         }
     }
 
