@@ -285,8 +285,8 @@ impl Adhoc {
         Self { project, folder }
     }
 
-    /// Adds a shell test.
-    fn test(self, name: &str, text: &str) -> Self {
+    /// Writes a file: a shell test, or the playbook.
+    fn file(self, name: &str, text: &str) -> Self {
         fs::write(self.folder.join(name), text).expect("a shell test");
         self
     }
@@ -318,7 +318,7 @@ fn adhoc_pulls_by_free_machines() {
         "touch {0}/$TARGET_TEST_INSTANCE\nuntil [ -e {0}/box-0 ] && [ -e {0}/box-1 ]; do sleep 0.01; done\n",
         meeting.display()
     );
-    let adhoc = adhoc.test("smoke/a", &meet).test("smoke/b", &meet);
+    let adhoc = adhoc.file("smoke/a", &meet).file("smoke/b", &meet);
     adhoc.run().code(0).says("6 passed, 0 failed");
     let report = adhoc.junit();
     for machine in ["box-0", "box-1"] {
@@ -337,14 +337,16 @@ fn adhoc_pulls_by_free_machines() {
 fn adhoc_retries_on_a_fresh_machine() {
     let adhoc = Adhoc::new();
     let used = adhoc.folder.join("used");
-    // The instance's folder is new on the second attempt.
+    // The only instance's folder is new on the second attempt.
+    let one = "[[targets]]\nname = \"box\"\nplatform = \"local\"\ncount = 1\n";
     let flaky = format!(
         "[ ! -e ../mine ] || exit 9\ntouch ../mine\n[ -e {0} ] || {{ touch {0}; exit 3; }}\n",
         used.display()
     );
     let adhoc = adhoc
-        .test("network/flaky", &flaky)
-        .test("network/broken", "echo no route; exit 4\n");
+        .file("target-test.toml", one)
+        .file("network/flaky", &flaky)
+        .file("network/broken", "echo no route; exit 4\n");
     adhoc.run().code(100).says("5 passed, 1 failed");
     let report = adhoc.junit();
     assert!(

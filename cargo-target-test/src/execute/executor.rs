@@ -127,7 +127,7 @@ impl Drop for KilledOnDrop {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::io::Read;
 
     use super::*;
 
@@ -153,22 +153,24 @@ mod tests {
     async fn a_process_that_nobody_waits_for_is_killed() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
-        // The read ends when no process has the other end open any more.
-        let line = format!("mkfifo {0} && exec sleep 60 >{0}", fifo.display());
-        let launched = LocalLauncher.launch(sh(&line));
-        let read = async {
-            while !fifo.exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            tokio::fs::File::open(&fifo).await.unwrap()
-        };
+        let mut command = sh("exec sleep 60 >\"$0\"");
+        command.arg(&fifo);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        // Opened once the process has opened the other end.
+        let open = tokio::task::spawn_blocking(move || std::fs::File::open(fifo).unwrap());
         let mut open = tokio::select! {
-            ended = launched => panic!("{ended:?}"),
-            open = read => open,
+            ended = LocalLauncher.launch(command) => panic!("{ended:?}"),
+            open = open => open.unwrap(),
         };
-        let mut rest = Vec::new();
-        tokio::io::AsyncReadExt::read_to_end(&mut open, &mut rest)
-            .await
-            .unwrap();
+        // Ends when no process has the other end open.
+        let read = tokio::task::spawn_blocking(move || open.read_to_end(&mut Vec::new()));
+        assert_eq!(read.await.unwrap().unwrap(), 0);
     }
 }

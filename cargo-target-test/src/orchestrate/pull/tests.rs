@@ -280,6 +280,7 @@ async fn a_case_without_a_fitting_machine_is_skipped() {
 async fn a_case_of_the_host_is_refused() {
     let cases = [Arc::new(CaseInfo::on_host("fake", "one"))];
     let (machines, executor) = (FakeProvisioner::new(&["a"]), always(|_| Verdict::Pass));
-    let ran = Pull::default().run(&cases, machines, executor, &Sink::discard());
-    assert_eq!(ran.await.unwrap_err().kind(), ErrorKind::Usage);
+    let (pull, sink) = (Pull::default(), Sink::discard());
+    let ran = pull.run(&cases, machines, executor, &sink).await;
+    assert_eq!(ran.unwrap_err().kind(), ErrorKind::Usage);
 }
