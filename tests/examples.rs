@@ -1,6 +1,10 @@
 //! The examples, as a reader of README runs them.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use crate::support::{Project, Sshd, Tool, examples, repository};
 
@@ -252,4 +256,135 @@ fn sshd_have_identities() {
             "{ssh:?}"
         );
     }
+}
+
+/// A binary of `examples/adhoc`, which the workspace's default members have Cargo build beside ours.
+fn adhoc(name: &str) -> PathBuf {
+    let ours = Path::new(env!("CARGO_BIN_EXE_cargo-target-test"));
+    let path = ours.with_file_name(name);
+    assert!(path.is_file(), "build it: `cargo build -p adhoc`");
+    path
+}
+
+/// A copy of the folders and the playbook of `examples/adhoc`, with a pool of its own.
+struct Adhoc {
+    project: Project,
+    folder: PathBuf,
+}
+
+impl Adhoc {
+    fn new() -> Self {
+        let project = examples();
+        let folder = project.private("adhoc");
+        let ours = repository().join("examples/adhoc");
+        for name in ["smoke", "network"] {
+            copy_folder(&ours.join(name), &folder.join(name));
+        }
+        let playbook = "target-test.toml";
+        fs::copy(ours.join(playbook), folder.join(playbook)).expect("a copied playbook");
+        Self { project, folder }
+    }
+
+    /// Writes a file: a shell test, or the playbook.
+    fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.folder.join(name), text).expect("a shell test");
+        self
+    }
+
+    fn run(&self) -> crate::support::Outcome {
+        let private = self.project.private("");
+        Tool::program(adhoc("adhoc"), &self.folder, &private).run()
+    }
+
+    fn junit(&self) -> String {
+        fs::read_to_string(self.folder.join("junit.xml")).expect("the JUnit report")
+    }
+
+    /// True if no instance is in the pool, and no folder of one.
+    fn is_empty(&self) -> bool {
+        let records = fs::read_to_string(self.project.private("pool/pool.json"));
+        let targets = self.project.run(&["targets", "--output", "json"]).code(0);
+        records.is_ok() && !targets.stdout.contains("box-")
+    }
+}
+
+/// Whatever machine is free takes the next case: two tests that wait for each other run on both machines.
+#[test]
+fn adhoc_pulls_by_free_machines() {
+    let adhoc = Adhoc::new();
+    let meeting = adhoc.folder.join("meeting");
+    fs::create_dir(&meeting).expect("a folder");
+    let meet = format!(
+        "touch {0}/$TARGET_TEST_INSTANCE\nuntil [ -e {0}/box-0 ] && [ -e {0}/box-1 ]; do sleep 0.01; done\n",
+        meeting.display()
+    );
+    let adhoc = adhoc.file("smoke/a", &meet).file("smoke/b", &meet);
+    adhoc.run().code(0).says("6 passed, 0 failed");
+    let report = adhoc.junit();
+    for machine in ["box-0", "box-1"] {
+        let instances = format!("name=\"instances\" value=\"{machine}\"");
+        assert!(report.contains(&instances), "{report}");
+    }
+    assert!(
+        report.contains("tests=\"6\"") && !report.contains("incomplete"),
+        "{report}"
+    );
+    assert!(adhoc.is_empty());
+}
+
+/// A case that fails once passes on a fresh machine; one that always fails is a failure with its output.
+#[test]
+fn adhoc_retries_on_a_fresh_machine() {
+    let adhoc = Adhoc::new();
+    let used = adhoc.folder.join("used");
+    // The only instance's folder is new on the second attempt.
+    let one = "[[targets]]\nname = \"box\"\nplatform = \"local\"\ncount = 1\n";
+    let flaky = format!(
+        "[ ! -e ../mine ] || exit 9\ntouch ../mine\n[ -e {0} ] || {{ touch {0}; exit 3; }}\n",
+        used.display()
+    );
+    let adhoc = adhoc
+        .file("target-test.toml", one)
+        .file("network/flaky", &flaky)
+        .file("network/broken", "echo no route; exit 4\n");
+    adhoc.run().code(100).says("5 passed, 1 failed");
+    let report = adhoc.junit();
+    assert!(
+        report.contains("<flakyFailure type=\"test failure with exit code 3\""),
+        "{report}"
+    );
+    assert!(
+        report.contains("<failure type=\"test failure with exit code 4\""),
+        "{report}"
+    );
+    assert!(
+        report.contains("<rerunFailure") && report.contains("no route"),
+        "{report}"
+    );
+    assert!(adhoc.is_empty());
+}
+
+/// The second script: an SSH host that is there anyway, by its alias.
+#[test]
+fn adhoc_wraps_a_host() {
+    let project = examples();
+    let sshd = Sshd::start(&["rack"]);
+    let bin = project.private("bin");
+    fs::create_dir(&bin).expect("a folder");
+    let real = which::which("ssh").expect("ssh");
+    let config = sshd.config();
+    let script = format!(
+        "#!/bin/sh\nexec {} -F {} \"$@\"\n",
+        real.display(),
+        config.display()
+    );
+    fs::write(bin.join("ssh"), script).expect("a script");
+    fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).expect("a script");
+    let path = std::env::var("PATH").expect("PATH");
+    Tool::program(adhoc("adhoc-wrap"), &repository(), &project.private(""))
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .args(["rack", "echo", "on $TARGET_IDENTITY"])
+        .run()
+        .code(0)
+        .says("on rack");
 }

@@ -25,6 +25,7 @@ const ROOMS: &[&str] = &[
     "provision",
     "execute",
     "aggregate",
+    "orchestrate",
     "commands",
 ];
 

@@ -1,12 +1,17 @@
 //! Reaching instances, and running cases on them through nextest.
 
 pub mod broker;
+mod executor;
 pub mod nextest;
 pub mod run_folder;
 pub mod runner;
 pub mod session;
+mod shell_executor;
 
 use std::path::{Path, PathBuf};
+
+pub use executor::{Executor, Launcher, LocalLauncher};
+pub use shell_executor::ShellTests;
 
 /// The file that keeps one stream of an attempt's output: `stdout` or `stderr`.
 pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {

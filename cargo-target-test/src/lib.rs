@@ -16,6 +16,7 @@
 //! | [`provision`] | a [`Request`](provision::Request) for machines | a [`Lease`](provision::Lease) of them, from a [`Pool`](provision::pool::Pool) on disk |
 //! | [`execute`] | cases and instances | run events; one nextest run, a [`Broker`](execute::broker::Broker) that serves tests |
 //! | [`aggregate`] | run events | the summary, JUnit, the feed, and the counts that the exit code is made from |
+//! | [`orchestrate`] | cases, a provisioner, an executor | a [`RunResult`](orchestrate::RunResult), and the events of the run |
 //! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
 //! | [`tool`] | platforms | a program with a command line, [`Tool`] |
 //!
@@ -50,10 +51,14 @@
 //! # Ok::<(), cargo_target_test::Error>(())
 //! ```
 //!
+//! - [`Executor`](execute::Executor): runs one case on one lease. [`ShellTests`](execute::ShellTests) runs command lines
+//!   and the files of folders.
 //! - [`Aggregator`](aggregate::Aggregator): consumes the [`RunEvent`](run_event::RunEvent)s of a run as they happen.
+//! - [`Orchestrator`](orchestrate::Orchestrator): runs many cases. [`Pull`](orchestrate::Pull) gives the next case to
+//!   whatever machine is free.
 //!
-//! Executor and orchestrator are no traits yet: they are [`execute::session`] and [`commands::run`]. Before 1.0 the library
-//! changes with the command, whose words, exit codes and JSON are what is kept stable.
+//! `examples/adhoc` is a script made of all of these. Before 1.0 the library changes with the command, whose words, exit
+//! codes and JSON are what is kept stable.
 
 pub mod aggregate;
 pub mod case;
@@ -66,6 +71,7 @@ pub mod error;
 pub mod execute;
 pub mod failpoint;
 pub mod inventory;
+pub mod orchestrate;
 pub mod plan;
 pub mod playbook;
 pub mod process;

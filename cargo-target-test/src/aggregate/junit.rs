@@ -33,7 +33,8 @@ const SHARE: u32 = 20;
 #[derive(Debug)]
 pub struct Junit {
     file: PathBuf,
-    nextest: PathBuf,
+    /// The path of nextest's report; `None` if nextest does not run.
+    nextest: Option<PathBuf>,
     since: SystemTime,
     began: Instant,
     entries: BTreeMap<Key, Entry>,
@@ -50,8 +51,16 @@ impl Junit {
     /// The report that goes to `file`; `nextest` is where nextest's own will be.
     pub fn new(file: &Path, nextest: &Path) -> Self {
         Self {
-            file: file.to_owned(),
-            nextest: nextest.to_owned(),
+            nextest: Some(nextest.to_owned()),
+            ..Self::without_nextest(file)
+        }
+    }
+
+    /// The report of a run without nextest, made from events alone.
+    pub fn without_nextest(file: impl AsRef<Path>) -> Self {
+        Self {
+            file: file.as_ref().to_owned(),
+            nextest: None,
             since: SystemTime::now(),
             began: Instant::now(),
             entries: BTreeMap::new(),
@@ -80,7 +89,7 @@ impl Junit {
     }
 
     fn early_report(&self) -> Report {
-        let mut report = join::from_events(&self.entries);
+        let mut report = join::from_events(&self.entries, false);
         report.set_time(self.began.elapsed());
         report
     }
@@ -144,7 +153,12 @@ impl Aggregator for Junit {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let nextest = NextestReport::read(&self.nextest, self.since);
+        let Some(nextest) = &self.nextest else {
+            let mut report = join::from_events(&self.entries, true);
+            report.set_time(self.began.elapsed());
+            return self.write(&report);
+        };
+        let nextest = NextestReport::read(nextest, self.since);
         if let Ok(Some(nextest)) = nextest {
             return self.write(&join::joined(nextest.0, &self.entries));
         }

@@ -150,7 +150,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     };
     let private = private::private_directory()?;
     let run = provision::Run {
-        id: workspace::run_id(),
+        id: provision::Run::new_id(),
         workspace: PathBuf::new(),
         playbook: None,
         platforms: platforms.clone(),

@@ -52,6 +52,14 @@ impl Reach {
             user: None,
         }
     }
+
+    /// A host as `ssh` knows it: an alias of `~/.ssh/config`, a name or an address.
+    pub fn ssh(host: impl Into<String>) -> Self {
+        Self::Ssh(SshReach {
+            host: host.into(),
+            ..SshReach::default()
+        })
+    }
 }
 
 /// A user of this machine.

@@ -2,15 +2,19 @@
 //!
 //! Owns which sets there are, and how far the run is. Must not know who asks.
 
+mod open;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
 };
 
 use tokio::sync::Notify;
 
 use super::{
     BoxFuture, InstanceSet, Lease, PoolRun, Provisioner, ReadyInstance, Report, Request, Surplus,
+    Want,
     instances::{Context, Source},
 };
 use crate::{
@@ -25,8 +29,8 @@ pub struct PoolProvisioner {
 }
 
 impl PoolProvisioner {
-    /// No targets yet. Every instance that SSH reaches becomes a host in the file `ssh_config`; `progress` receives what
-    /// takes long.
+    /// No targets yet. Every instance that SSH reaches becomes a host in the file `ssh_config`, unless this path is empty;
+    /// `progress` receives what takes long.
     pub fn new(
         run: PoolRun,
         ssh_config: &Path,
@@ -126,10 +130,33 @@ impl PoolProvisioner {
         Ok(report)
     }
 
+    /// Leases instances of whichever target has them first.
+    async fn acquire_any(&self, request: &Request, want: &Want) -> Result<Lease> {
+        let sets = self.sets.lock();
+        let sets = sets.unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = sets.into_iter().map(|set| {
+            let want = Want {
+                target: set.target().to_owned(),
+                hash: set.wanted.first().map(|wanted| wanted.hash.clone()),
+                ..want.clone()
+            };
+            let request = Request {
+                wants: vec![want],
+                ..request.clone()
+            };
+            let context = &self.context;
+            let source = Source::Sets(vec![set]);
+            let asked: BoxFuture<'_, _> =
+                Box::pin(async move { context.acquire(&source, &request).await });
+            asked
+        });
+        first_granted(asked.collect()).await
+    }
+
     /// The sets that the wants of a request are served from.
     fn sets_of(&self, request: &Request) -> Result<Vec<Arc<InstanceSet>>> {
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |want: &super::Want| {
+        let of = |want: &Want| {
             let mut all = sets.iter().filter(|set| set.serves(want));
             let same = all.clone().find(|set| set.instance == want.instance);
             let set = same.or_else(|| all.next()).cloned();
@@ -145,12 +172,46 @@ impl PoolProvisioner {
 impl Provisioner for PoolProvisioner {
     fn acquire(&self, request: Request) -> BoxFuture<'_, Result<Lease>> {
         Box::pin(async move {
-            let source = Source::Sets(self.sets_of(&request)?);
-            self.context.acquire(&source, &request).await
+            match &request.wants[..] {
+                [want] if want.target.is_empty() => self.acquire_any(&request, want).await,
+                _ => {
+                    let source = Source::Sets(self.sets_of(&request)?);
+                    self.context.acquire(&source, &request).await
+                }
+            }
         })
     }
 
     fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
+        // Nobody waits for what is still being deployed.
+        self.cancel();
         Box::pin(self.clean_up(keep, true))
     }
+}
+
+/// Waits for the first lease; the other requests are given up. Fails if all fail: with the error of one whose instances
+/// would have served, if there is one.
+async fn first_granted(mut asked: Vec<BoxFuture<'_, Result<Lease>>>) -> Result<Lease> {
+    let mut failed = Error::new(ErrorKind::Unfit, "there is no target");
+    std::future::poll_fn(|cx| {
+        let mut at = 0;
+        while let Some(one) = asked.get_mut(at) {
+            match one.as_mut().poll(cx) {
+                Poll::Ready(Ok(lease)) => return Poll::Ready(Some(lease)),
+                Poll::Ready(Err(error)) => {
+                    drop(asked.remove(at));
+                    if failed.kind() == ErrorKind::Unfit {
+                        failed = error;
+                    }
+                }
+                Poll::Pending => at += 1,
+            }
+        }
+        match asked.is_empty() {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
+    })
+    .await
+    .ok_or(failed)
 }

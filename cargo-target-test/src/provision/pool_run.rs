@@ -18,8 +18,9 @@ pub use self::{
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -39,6 +40,25 @@ pub struct Run {
     pub playbook: Option<PathBuf>,
     /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
     pub platforms: Platforms,
+}
+
+impl Run {
+    /// A run with a new id.
+    pub fn new(workspace: &Path, playbook: Option<&Path>, platforms: &Platforms) -> Self {
+        Self {
+            id: Self::new_id(),
+            workspace: workspace.to_owned(),
+            playbook: playbook.map(Path::to_owned),
+            platforms: platforms.clone(),
+        }
+    }
+
+    /// An id that no other run has: short, since it is part of every lease's mark.
+    pub fn new_id() -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_micros();
+        format!("{now:x}-{:x}", std::process::id())
+    }
 }
 
 /// Gets, leases and returns instances for one run. What it uses stays its own until [`PoolRun::finish`], or until

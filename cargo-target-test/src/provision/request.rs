@@ -40,7 +40,7 @@ impl Request {
 /// Instances of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Want {
-    /// The target's name.
+    /// The target's name; empty in a request of one want: any target.
     pub target: String,
     /// The hash of its definition, where a provisioner has several targets of that name.
     pub hash: Option<String>,

@@ -121,14 +121,6 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// Short, since it is part of every lease's mark, and unlike any other's.
-pub fn run_id() -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{:x}-{:x}", now.as_micros(), std::process::id())
-}
-
 /// For which nextest asks too: packages that only others need may not be here. `None`: it is not easily told.
 fn triple(nextest: &NextestArgs) -> Option<String> {
     if nextest.has("config") {

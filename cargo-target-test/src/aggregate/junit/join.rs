@@ -13,9 +13,10 @@ use super::{
 };
 use crate::case::verdict::Verdict;
 
-/// The report of a run that nextest has written none of: marked as incomplete.
-pub(super) fn from_events(entries: &BTreeMap<Key, Entry>) -> Report {
-    let mut report = Report::new(format!("{NAME} (incomplete)"));
+/// The report as events alone have it, marked as incomplete unless they are all of the run.
+pub(super) fn from_events(entries: &BTreeMap<Key, Entry>, complete: bool) -> Report {
+    let mark = if complete { "" } else { " (incomplete)" };
+    let mut report = Report::new(format!("{NAME}{mark}"));
     let mut suites = BTreeMap::<(&str, Option<u32>), TestSuite>::new();
     for ((binary_id, name, stress_index), entry) in entries {
         let key = EntryKey {
@@ -27,7 +28,9 @@ pub(super) fn from_events(entries: &BTreeMap<Key, Entry>) -> Report {
             .entry((key.binary_id, key.stress_index))
             .or_insert_with(|| {
                 let mut suite = TestSuite::new(key.suite());
-                suite.add_property(("incomplete", "true"));
+                if !complete {
+                    suite.add_property(("incomplete", "true"));
+                }
                 suite
             });
         suite.add_test_case(entry.test_case(name, binary_id));

@@ -102,7 +102,7 @@ impl MachineGuard {
             several => several[0].order.target.clone(),
         };
         let run = Run {
-            id: workspace::run_id(),
+            id: provision::Run::new_id(),
             workspace: wanted[0].workspace.clone(),
             playbook: None,
             platforms: platforms.clone(),
@@ -268,5 +268,5 @@ fn deployed(record: &Record) -> Result<&Deployed> {
 
 /// A mark that nobody else has.
 fn new_mark() -> String {
-    format!("{}-0", workspace::run_id())
+    format!("{}-0", provision::Run::new_id())
 }

@@ -19,7 +19,7 @@ use crate::{
     process,
     provision::{Report, Used},
     run::selection::Selection,
-    run_event::{CleanUp, InstanceNote, RunEventKind, Sink, TargetTime},
+    run_event::{RunEventKind, Sink, TargetTime},
     ui,
 };
 
@@ -115,7 +115,7 @@ impl<'a> Reports<'a> {
                 cost: used.cost,
             }));
         }
-        sink.emit(RunEventKind::CleanedUp(cleaned_up(report)));
+        sink.emit(RunEventKind::CleanedUp(report.into()));
         let exit_code = counts.exit_code();
         sink.emit(RunEventKind::RunEnded {
             exit_code,
@@ -157,28 +157,5 @@ impl<'a> Reports<'a> {
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
             ..tally.counts(code, nextest.as_ref())
         }
-    }
-}
-
-fn cleaned_up(report: Report) -> CleanUp {
-    let failures = |all: Vec<crate::provision::Failure>| {
-        let note = |failure: crate::provision::Failure| InstanceNote {
-            instance: failure.instance,
-            note: failure.cause,
-        };
-        all.into_iter().map(note).collect()
-    };
-    let held = report.held.into_iter().map(|held| InstanceNote {
-        instance: held.instance,
-        note: held.by,
-    });
-    CleanUp {
-        kept: report.kept,
-        unused: report.unused,
-        left: report.left,
-        held: held.collect(),
-        dirty: failures(report.dirty),
-        unknown: failures(report.unknown),
-        failed: failures(report.failed),
     }
 }

@@ -173,6 +173,9 @@ impl Context {
 
     /// Makes an instance a host of the file for `ssh -F`. Blocks.
     pub(super) fn add_ssh_host(&self, record: &Record) -> Result<()> {
+        if self.ssh_config.as_os_str().is_empty() {
+            return Ok(());
+        }
         let instance = self.instance(record)?;
         self.ssh_hosts
             .add(&self.ssh_config, &instance.name, &instance.reach)

@@ -10,10 +10,10 @@ use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    playbook::{Care, OnDirty},
+    playbook::{Care, OnDirty, Playbook, Target},
     provision::{
         WaitNotice,
-        platform::{DynPlatform, InstanceSpec},
+        platform::{DynPlatform, InstanceSpec, Platforms},
         pool::{
             self, Event, Facts, HeldLock, LastHolder, Locked, Record, RecordState, Seen, WhenDirty,
         },
@@ -54,6 +54,45 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The first instance of a target; `origin` is the workspace that wants it, and its playbook.
+    ///
+    /// # Errors
+    /// When the platform is unknown.
+    pub fn of_target(
+        playbook: &Playbook,
+        target: &Target,
+        platforms: &Platforms,
+        origin: (PathBuf, Option<PathBuf>),
+    ) -> Result<Self> {
+        let platform = platforms.get(target.platform).ok_or_else(|| {
+            let message = format!("no platform `{}`", target.platform);
+            Error::new(ErrorKind::Other, message)
+        })?;
+        Ok(Self {
+            target: target.name.clone(),
+            platform: Arc::clone(platform),
+            index: 0,
+            keys: target.definition.keys.clone(),
+            hash: target.definition.hash.clone(),
+            parameters: target.parameters.clone(),
+            directory: target.directory.clone(),
+            features: target.features.clone(),
+            care: target.care.clone(),
+            snapshot: false,
+            max_parallel_deploys: playbook.pool.max_parallel_deploys.get(),
+            origin: Some(origin),
+        })
+    }
+
+    /// Another instance of the same target.
+    #[must_use]
+    pub fn at(&self, index: u32) -> Self {
+        Self {
+            index,
+            ..self.clone()
+        }
+    }
+
     /// The instance's name: `alpha-0`.
     pub fn instance(&self) -> String {
         format!("{}-{}", self.target, self.index)

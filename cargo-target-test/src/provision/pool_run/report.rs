@@ -2,6 +2,8 @@
 //!
 //! Owns the words for it. Must not know how they came to it.
 
+use crate::run_event::{CleanUp, InstanceNote};
+
 /// The fate of instances, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -41,6 +43,31 @@ pub struct Held {
     pub instance: String,
     /// By whom: `pid 4711 smoke[alpha], for 12 s`.
     pub by: String,
+}
+
+impl From<Report> for CleanUp {
+    fn from(report: Report) -> Self {
+        let failures = |all: Vec<Failure>| {
+            let note = |failure: Failure| InstanceNote {
+                instance: failure.instance,
+                note: failure.cause,
+            };
+            all.into_iter().map(note).collect()
+        };
+        let held = report.held.into_iter().map(|held| InstanceNote {
+            instance: held.instance,
+            note: held.by,
+        });
+        Self {
+            kept: report.kept,
+            unused: report.unused,
+            left: report.left,
+            held: held.collect(),
+            dirty: failures(report.dirty),
+            unknown: failures(report.unknown),
+            failed: failures(report.failed),
+        }
+    }
 }
 
 impl Report {

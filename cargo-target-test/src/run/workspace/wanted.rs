@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Workspace, run_id};
+use super::Workspace;
 use crate::{
     error::{Error, ErrorKind, Result},
     playbook::{self, OnDirty, Recipe, Step},
@@ -17,12 +17,8 @@ use crate::{
 impl Workspace {
     /// This run, for the pool.
     pub fn run_info(&self) -> provision::Run {
-        provision::Run {
-            id: run_id(),
-            workspace: self.root.clone(),
-            playbook: self.playbook.path.clone(),
-            platforms: self.platforms.clone(),
-        }
+        let playbook = self.playbook.path.as_deref();
+        provision::Run::new(&self.root, playbook, &self.platforms)
     }
 
     /// Asks every platform what it can tell of its targets without a machine: missing files, say.
@@ -86,28 +82,11 @@ impl Workspace {
     /// # Errors
     /// When the platform is unknown.
     pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
-        let target = &self.playbook.targets[target];
-        let platform = self.platforms.get(target.platform).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Other,
-                format!("no platform `{}`", target.platform),
-            )
-        })?;
-        let wanted = |index| Wanted {
-            target: target.name.clone(),
-            platform: Arc::clone(platform),
-            index,
-            keys: target.definition.keys.clone(),
-            hash: target.definition.hash.clone(),
-            parameters: target.parameters.clone(),
-            directory: target.directory.clone(),
-            features: target.features.clone(),
-            care: target.care.clone(),
-            snapshot: false,
-            max_parallel_deploys: self.playbook.pool.max_parallel_deploys.get(),
-            origin: Some((self.root.clone(), self.playbook.path.clone())),
-        };
-        Ok((0..need).map(wanted).collect())
+        let playbook = &self.playbook;
+        let origin = (self.root.clone(), playbook.path.clone());
+        let target = &playbook.targets[target];
+        let wanted = Wanted::of_target(playbook, target, &self.platforms, origin)?;
+        Ok((0..need).map(|index| wanted.at(index)).collect())
     }
 }
 

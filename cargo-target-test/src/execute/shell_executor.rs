@@ -1,0 +1,360 @@
+//! Shell tests: command lines and files of folders, run on a lease's first machine.
+//!
+//! Owns what is started there and where its output is kept. Must not know how a machine is reached.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use target_fixtures::wire::{Command, Exit, Stream};
+use tempfile::TempDir;
+
+use super::{Executor, Launcher, output_file};
+use crate::{
+    case::{
+        CaseInfo, RunsOn,
+        verdict::{Evidence, Verdict, judge},
+    },
+    connect::{Event, Running},
+    error::{Error, ErrorKind, Result},
+    provision::{BoxFuture, Lease, Machine, describe},
+    run_event::{AttemptResult, OutputFile, Sink, TAIL},
+    secret::{self, RedactedStream},
+};
+
+/// The limit for the answer of a machine on which a test failed.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Shell tests. Exit code 0 passes, any other end fails; a machine that is lost is infra.
+///
+/// A test finds its machine in the environment, as any case does: `TARGET_TEST_INSTANCE`, `TARGET_TEST_HOST`, ...
+///
+/// ```
+/// use cargo_target_test::execute::ShellTests;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path().join("disk");
+/// # std::fs::create_dir(&folder)?;
+/// # std::fs::write(folder.join("space"), "df -h /")?;
+/// let tests = ShellTests::new()?.command("kernel", "uname -r | grep '^6'").folder(&folder)?;
+/// let names: Vec<_> = tests.cases().iter().map(|case| case.to_string()).collect();
+/// assert_eq!(names, ["kernel", "disk/space"]);
+/// # Ok::<(), cargo_target_test::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ShellTests {
+    tests: Vec<(Arc<CaseInfo>, Script)>,
+    timeout: Option<Duration>,
+    /// The output of all attempts; removed with this.
+    output: TempDir,
+    attempts: AtomicU64,
+}
+
+/// What a test starts.
+#[derive(Clone, Debug)]
+enum Script {
+    /// A command line.
+    Line(String),
+    /// A file of this host, which is copied to the machine.
+    File(PathBuf),
+}
+
+/// The end of a test on its machine.
+#[derive(Debug, Default)]
+struct ScriptEnd {
+    exit: Option<Exit>,
+    timed_out: bool,
+    lost: Option<String>,
+}
+
+impl ScriptEnd {
+    fn of(ended: Result<Exit>) -> Self {
+        match ended {
+            Ok(exit) => Self {
+                exit: Some(exit),
+                ..Self::default()
+            },
+            Err(error) if error.kind() == ErrorKind::Timeout => Self {
+                timed_out: true,
+                ..Self::default()
+            },
+            Err(error) => Self {
+                lost: Some(error.chain()),
+                ..Self::default()
+            },
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        judge(&Evidence {
+            exit: self.exit.as_ref(),
+            started: true,
+            timed_out: self.timed_out,
+            lost: self.lost.as_deref(),
+            ..Evidence::default()
+        })
+    }
+}
+
+impl ShellTests {
+    /// No tests.
+    ///
+    /// # Errors
+    /// If the folder for output cannot be created.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            tests: Vec::new(),
+            timeout: None,
+            output: tempfile::tempdir()?,
+            attempts: Default::default(),
+        })
+    }
+
+    /// Adds a test that runs a command line, in the binary `shell` as reports call it.
+    #[must_use]
+    pub fn command(self, name: &str, line: &str) -> Self {
+        self.case("shell", name, Script::Line(line.to_owned()))
+    }
+
+    /// Adds a test for each file of a folder, sorted by name: `smoke/disk` for the file `disk` of the folder `smoke`.
+    /// The file is copied to the machine and run there: as a program if it is executable, by `sh` otherwise. Hidden
+    /// files and folders in the folder are skipped.
+    ///
+    /// # Errors
+    /// If the folder cannot be read; [`ErrorKind::Usage`] if it has no tests, or its name is that of another folder.
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = fs_err::canonicalize(folder.as_ref())?;
+        let binary = folder.file_name().unwrap_or_default().to_string_lossy();
+        let usage = |problem: &str| {
+            let message = format!("folder `{}`: {problem}", folder.display());
+            Error::new(ErrorKind::Usage, message)
+        };
+        if self.tests.iter().any(|(case, _)| case.binary_id == binary) {
+            return Err(usage("another folder of tests has the same name"));
+        }
+        let mut files = BTreeMap::new();
+        for entry in fs_err::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_file() && !name.starts_with('.') {
+                files.insert(format!("{binary}/{name}"), path);
+            }
+        }
+        if files.is_empty() {
+            return Err(usage("no tests found"));
+        }
+        for (name, path) in files {
+            self = self.case(&binary, &name, Script::File(path));
+        }
+        Ok(self)
+    }
+
+    /// Kills and fails a test that runs longer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The cases, for [`Orchestrator::run`](crate::orchestrate::Orchestrator::run).
+    pub fn cases(&self) -> Vec<Arc<CaseInfo>> {
+        self.tests
+            .iter()
+            .map(|(case, _)| Arc::clone(case))
+            .collect()
+    }
+
+    fn case(mut self, binary: &str, name: &str, script: Script) -> Self {
+        let case = CaseInfo::new(binary, name, RunsOn::Any, None, None);
+        self.tests.push((Arc::new(case), script));
+        self
+    }
+
+    /// The script of a case.
+    fn script(&self, case: &CaseInfo) -> Option<&Script> {
+        let same = |one: &CaseInfo| one.binary_id == case.binary_id && one.test == case.test;
+        let mut tests = self.tests.iter();
+        tests.find(|(one, _)| same(one)).map(|(_, script)| script)
+    }
+
+    async fn attempt(&self, case: &CaseInfo, lease: &Lease) -> AttemptResult {
+        let (Some(script), Some(machine)) = (self.script(case), lease.machines().first()) else {
+            let cause = format!("`{case}` is no shell test, or has no machine");
+            return AttemptResult::new(Verdict::Infra(cause));
+        };
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let output = self.output.path().join(number.to_string());
+        let mut kept = match Kept::create(&output) {
+            Ok(kept) => kept,
+            Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
+        };
+        let (began, lost) = (Instant::now(), lease.lost());
+        let mut end = tokio::select! {
+            ended = self.run_script(script, machine, &mut kept) => ScriptEnd::of(ended),
+            error = lost.wait() => ScriptEnd::of(Err(error)),
+        };
+        let took = began.elapsed();
+        if end.verdict().is_failure()
+            && let Err(error) = machine.probe(ANSWER).await
+        {
+            end.lost = Some(error.chain());
+        }
+        let [stdout, stderr] = kept.finish();
+        AttemptResult {
+            took,
+            stdout,
+            stderr,
+            exit: end.exit.clone(),
+            ..AttemptResult::new(end.verdict())
+        }
+    }
+
+    async fn run_script(
+        &self,
+        script: &Script,
+        machine: &Machine,
+        kept: &mut Kept,
+    ) -> Result<Exit> {
+        let file = match script {
+            Script::Line(line) => {
+                let command = self.test_command(line.clone(), machine);
+                return kept.follow(machine.start(&command, None)).await;
+            }
+            Script::File(file) => file,
+        };
+        let made = machine.run("mktemp -d").await?;
+        let made = made.success("failed to create a folder for the test")?;
+        let folder = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let there = format!("{folder}/{name}");
+        machine.put(file, &there).await?;
+        let executable = fs_err::metadata(file)?.permissions().mode() & 0o111 != 0;
+        let command = Command {
+            words: vec![there],
+            directory: Some(folder.clone()),
+            ..self.test_command(
+                if executable { r#""$1""# } else { r#"sh "$1""# }.to_owned(),
+                machine,
+            )
+        };
+        let ended = kept.follow(machine.start(&command, None)).await;
+        let remove = Command {
+            line: r#"rm -rf -- "$1""#.to_owned(),
+            words: vec![folder],
+            ..Command::default()
+        };
+        // What cannot be removed is no failure of the test.
+        let _ = machine.start(&remove, None).finished().await;
+        ended
+    }
+
+    fn test_command(&self, line: String, machine: &Machine) -> Command {
+        let instance = machine.describe();
+        Command {
+            line,
+            env: describe::environment(&instance.target.clone(), &[instance]),
+            timeout: self.timeout.map(|timeout| timeout.as_millis() as u64),
+            ..Command::default()
+        }
+    }
+}
+
+impl Executor for ShellTests {
+    fn run<'a>(
+        &'a self,
+        case: &'a Arc<CaseInfo>,
+        lease: &'a Lease,
+        _launcher: &'a dyn Launcher,
+        _sink: &'a Sink,
+    ) -> BoxFuture<'a, AttemptResult> {
+        Box::pin(self.attempt(case, lease))
+    }
+}
+
+/// The files that keep the output of one attempt.
+struct Kept {
+    stdout: KeptStream,
+    stderr: KeptStream,
+}
+
+/// The file that keeps one stream, without secrets.
+struct KeptStream {
+    path: PathBuf,
+    file: fs_err::File,
+    secrets: RedactedStream,
+    length: u64,
+    tail: Vec<u8>,
+}
+
+impl Kept {
+    fn create(output: &Path) -> Result<Self> {
+        Ok(Self {
+            stdout: KeptStream::create(output_file(output, "stdout"))?,
+            stderr: KeptStream::create(output_file(output, "stderr"))?,
+        })
+    }
+
+    /// Keeps the output of a command until it ends.
+    async fn follow(&mut self, mut running: Running) -> Result<Exit> {
+        while let Some(event) = running.events.recv().await {
+            match event {
+                Event::Output(Stream::Stdout, bytes) => self.stdout.push(&bytes)?,
+                Event::Output(Stream::Stderr, bytes) => self.stderr.push(&bytes)?,
+                Event::Exited(exit) => return Ok(exit),
+                Event::Lost(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Infra, "the connection was closed"))
+    }
+
+    fn finish(self) -> [Option<OutputFile>; 2] {
+        [self.stdout, self.stderr].map(KeptStream::finish)
+    }
+}
+
+impl KeptStream {
+    fn create(path: PathBuf) -> Result<Self> {
+        Ok(Self {
+            file: fs_err::File::create(&path)?,
+            path,
+            secrets: secret::stream(),
+            length: 0,
+            tail: Vec::new(),
+        })
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let bytes = self.secrets.push(bytes).into_owned();
+        self.write(&bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        self.tail.extend(bytes);
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Option<OutputFile> {
+        let rest = self.secrets.finish();
+        self.write(&rest).ok()?;
+        (self.length > 0).then(|| OutputFile {
+            tail: String::from_utf8_lossy(&self.tail).into_owned(),
+            length: self.length,
+            path: self.path,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
