@@ -1,4 +1,4 @@
-//! Reaching instances, and running cases on them through nextest.
+//! Runs cases on instances through nextest.
 
 pub mod broker;
 pub mod nextest;
@@ -8,7 +8,7 @@ pub mod session;
 
 use std::path::{Path, PathBuf};
 
-/// The file that keeps one stream of an attempt's output: `stdout` or `stderr`.
+/// Returns the file of one stream of an attempt's output: `stdout` or `stderr`.
 pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {
     let mut path = output.as_os_str().to_owned();
     path.push(".");
