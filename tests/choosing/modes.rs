@@ -113,7 +113,7 @@ fn check_finds_what_is_wrong_with_a_scenario() {
     let scenario = "[[scenarios]]\nname = \"quick\"\n";
     check(&format!("{recipe}{scenario}recipe = \"only\"\n"))
         .code(78)
-        .says("scenario `quick`: recipe `only`: there is no file or folder `");
+        .says("scenario `quick`: recipe `only`: file or folder not found: `");
     let filterset = |set: &str| check(&format!("{scenario}filterset = {set:?}\n"));
     filterset("test(smoke) & package(choosing-world) | binary_id(choosing-world::all)").code(0);
     filterset("tset(smoke)")

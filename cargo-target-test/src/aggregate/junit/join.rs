@@ -1,6 +1,6 @@
-//! Entries as one report: alone, or joined with nextest's.
+//! Builds one report from entries, alone or joined with nextest's report.
 //!
-//! Owns which of the two has the last word: nextest counts what failed, run events say what it was.
+//! nextest decides which entries failed; run events decide the kind of failure.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::case::verdict::Verdict;
 
-/// The report of a run that nextest has written none of: marked as incomplete.
+/// Builds the report of a run without a nextest report, marked as incomplete.
 pub(super) fn from_events(entries: &BTreeMap<Key, Entry>) -> Report {
     let mut report = Report::new(format!("{NAME} (incomplete)"));
     let mut suites = BTreeMap::<(&str, Option<u32>), TestSuite>::new();
@@ -36,8 +36,7 @@ pub(super) fn from_events(entries: &BTreeMap<Key, Entry>) -> Report {
     report
 }
 
-/// nextest's report with what only run events know: what is infra or skipped, waits for leases, and tests that the plan
-/// skips.
+/// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.
 pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report {
     let mut report = Report::new(NAME);
     (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
@@ -85,11 +84,11 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report 
     report
 }
 
-/// One entry, as nextest and as run events have it.
+/// Joins one entry of nextest's report with the run events.
 fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
     let mut case = nextest.clone();
     match &mut case.status {
-        // nextest's attempts: those before the one that passed.
+        // The attempts before the one that passed.
         TestCaseStatus::Success { flaky_runs } => {
             for (number, run) in (1..).zip(flaky_runs) {
                 let verdict = entry.attempt(number).map(|result| &result.verdict);
@@ -104,7 +103,7 @@ fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
             description,
             reruns,
         } => {
-            // The first attempt is the entry itself, unless a later one passed.
+            // The first attempt is the entry itself, unless a later attempt passed.
             let first = match reruns.kind {
                 FlakyOrRerun::Flaky => 1,
                 FlakyOrRerun::Rerun => 2,
