@@ -138,9 +138,9 @@ impl FanOut {
                 Ok(Ok(())) => None,
                 Ok(Err(failure)) => Some(failure),
                 Err(RecvTimeoutError::Timeout) => {
-                    Some(format!("it took over {} s to end", patience.as_secs_f32()))
+                    Some(format!("timed out after {} s", patience.as_secs_f32()))
                 }
-                Err(RecvTimeoutError::Disconnected) => Some("its thread is gone".to_owned()),
+                Err(RecvTimeoutError::Disconnected) => Some("its thread has ended".to_owned()),
             };
             if let Some(failure) = failure {
                 warnings.push(format!("{name} is incomplete: {failure}"));
@@ -273,7 +273,7 @@ mod tests {
             [
                 "failing is incomplete: no space",
                 "panicking is incomplete: it panicked",
-                "blocking is incomplete: it took over 0.2 s to end",
+                "blocking is incomplete: timed out after 0.2 s",
             ]
         );
         let seen = seen.lock().expect("unpoisoned");

@@ -242,7 +242,7 @@ fn infra(failure: &Failure) {
 fn wrong_call() -> Error {
     Error::new(
         ErrorKind::Usage,
-        "this verb is for nextest, which calls it with a test binary",
+        "this verb is internal: nextest calls it with a test binary",
     )
 }
 

@@ -70,9 +70,7 @@ pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> R
     for (capability, wanted) in needs {
         let (requirement, needed): (Requirement, _) = (wanted.parse()?, needed(capability, wanted));
         let Some(fact) = facts.get(capability) else {
-            return Err(format!(
-                "needs {needed}, `{instance}` does not say what it has"
-            ));
+            return Err(format!("needs {needed}, `{instance}` does not report it"));
         };
         let Err(misfit) = requirement.fits(fact) else {
             continue;
@@ -176,10 +174,7 @@ mod tests {
                 "needs memory >= 4 GiB, `a-0` has 1967 MiB",
             ),
             (&[("cores", ">= 4")], "needs cores >= 4, `a-0` has 2"),
-            (
-                &[("nics", "2")],
-                "needs nics = 2, `a-0` does not say what it has",
-            ),
+            (&[("nics", "2")], "needs nics = 2, `a-0` does not report it"),
         ] {
             let got = met(&map(needs), "a-0", &facts).err().unwrap_or_default();
             assert_eq!(got, reason);

@@ -213,7 +213,7 @@ fn no_target(targets: &[Target], filter: &str) -> Option<String> {
     }
     let list = known.join("`, `");
     Some(format!(
-        "`{filter}` matches no case: there is no target `{name}`, but `{list}`"
+        "`{filter}` matches no case: unknown target `{name}`; the targets are `{list}`"
     ))
 }
 
@@ -269,7 +269,9 @@ mod tests {
             ),
             (
                 "here[betta]",
-                &["`here[betta]` matches no case: there is no target `betta`, but `alpha`, `beta`"],
+                &[
+                    "`here[betta]` matches no case: unknown target `betta`; the targets are `alpha`, `beta`",
+                ],
             ),
             ("her[alpha]e", &[]),
             // A filter that matches a case is not explained.

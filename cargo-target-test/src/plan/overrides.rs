@@ -68,7 +68,7 @@ pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
             };
             let names = names[..names.len().min(FEW)].join(", ");
             missing.push(format!(
-                "the playbook demands `{key}`, which is missing in {names}{more}"
+                "the playbook requires `{key}`, which is missing in {names}{more}"
             ));
         }
     }
@@ -78,7 +78,7 @@ pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
         if let Some(category) = metadata.category.as_deref().filter(|one| !is_known(one)) {
             let (name, known) = (&test.name, known.join("`, `"));
             missing.push(format!(
-                "`{name}` is of the unknown category `{category}`; there are `{known}`"
+                "`{name}` has the unknown category `{category}`; there are `{known}`"
             ));
         }
     }

@@ -55,11 +55,11 @@ impl Broker {
                 let name = machine.name();
                 if !io::stdin().is_terminal() {
                     ui::note(format!(
-                        "no shell on {name} for {case}: this is no terminal"
+                        "no shell on {name} for {case}: standard input is not a terminal"
                     ));
                     continue;
                 }
-                ui::note(format!("{case} failed: a shell on {name}; `exit` goes on"));
+                ui::note(format!("{case} failed: opening a shell on {name}; continue with `exit`"));
                 let config = self.core.ssh_config();
                 let shell = interactive::shell(machine.reach(), name, &config, &env, true);
                 let opened = match shell {

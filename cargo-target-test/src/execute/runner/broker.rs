@@ -86,7 +86,7 @@ impl Broker {
                 Reply::Run(_) if signals.caught() => {
                     return Ok(Told::Refused(Failure {
                         kind: FailureKind::Infra,
-                        message: "ended before the test began".to_owned(),
+                        message: "interrupted before the test began".to_owned(),
                         hint: None,
                     }));
                 }

@@ -44,7 +44,7 @@ pub(super) async fn forward(
     if port == 0 {
         return Ok(Err(Error::new(
             ErrorKind::Usage,
-            "port 0 cannot be forwarded",
+            "the port must be greater than zero",
         )));
     }
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
