@@ -241,7 +241,7 @@ fn two_interrupts_leave_a_tear_down_behind() {
     let mut started = tool.env("LEDGER", &ledger).start();
     eventually("the tear-down", || !lines(&project).is_empty());
     started.signal(Signal::INT);
-    started.wait_for("once more to leave instances behind");
+    started.wait_for("interrupt again to leave the instances behind");
     started.signal(Signal::INT);
     started.wait().code(130);
     let line = lines(&project).remove(0);

@@ -22,7 +22,7 @@ fn a_misspelt_verb_is_not_only_a_filter_that_matches_nothing() {
             .run(&[word])
             .code(4)
             .says(&format!(
-                "`{word}` is no verb, and no test's name contains it"
+                "unknown verb `{word}`, and no test name contains it"
             ))
             .says(&format!("did you mean `{verb}`?"))
             .never_says("Nextest run");
@@ -37,7 +37,7 @@ fn a_misspelt_verb_is_not_only_a_filter_that_matches_nothing() {
     project
         .run(&["lst", "--no-tests=pass"])
         .code(0)
-        .never_says("is no verb");
+        .never_says("unknown verb");
 }
 
 #[test]

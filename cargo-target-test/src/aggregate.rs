@@ -1,6 +1,6 @@
-//! From run events to what people and other programs read.
+//! Aggregators: turn run events into output for users and other programs.
 //!
-//! Owns the trait of everything that consumes run events. Must not know where events come from.
+//! Must not know where events come from.
 
 use crate::{error::Result, run_event::RunEvent};
 
@@ -14,10 +14,10 @@ pub mod tally;
 
 pub use fan_out::FanOut;
 
-/// Consumes the events of a run while it goes on.
+/// Consumes the events of a run as they happen.
 ///
-/// [`FanOut`] gives each aggregator a thread of its own. One that fails, panics or does not come to its end costs a
-/// warning; the run goes on without it.
+/// [`FanOut`] runs each aggregator in its own thread. An aggregator that fails, panics or does not end causes a
+/// warning; the run continues without it.
 ///
 /// ```
 /// use cargo_target_test::{
@@ -50,21 +50,21 @@ pub trait Aggregator: Send {
     /// Takes the next event.
     ///
     /// # Errors
-    /// Whatever keeps this aggregator from going on; it gets no further event.
+    /// Any error stops the aggregator: it gets no further events.
     fn ingest(&mut self, event: &RunEvent) -> Result<()>;
 
-    /// Called when no event has come for a moment: what was put off can be done now.
+    /// Called when no event has come for a moment. Deferred work can be done now.
     ///
     /// # Errors
-    /// As [`Aggregator::ingest`].
+    /// See [`Aggregator::ingest`].
     fn idle(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Ends the work, after the last event.
+    /// Finishes the work after the last event.
     ///
     /// # Errors
-    /// Whatever keeps this aggregator from its end.
+    /// Any error marks the output as incomplete.
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }

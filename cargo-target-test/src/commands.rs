@@ -1,6 +1,4 @@
-//! The verbs: one file each.
-//!
-//! Owns what several of them need. Verbs are the only place that sees all rooms.
+//! The verbs, one file each. Only verbs may use all rooms.
 
 pub mod broker;
 pub mod check;

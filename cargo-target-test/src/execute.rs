@@ -1,4 +1,4 @@
-//! Reaching instances, and running cases on them through nextest.
+//! Runs cases on instances through nextest.
 
 pub mod broker;
 mod executor;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use executor::{Executor, Launcher, LocalLauncher};
 pub use shell_executor::ShellTests;
 
-/// The file that keeps one stream of an attempt's output: `stdout` or `stderr`.
+/// Returns the file of one stream of an attempt's output: `stdout` or `stderr`.
 pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {
     let mut path = output.as_os_str().to_owned();
     path.push(".");

@@ -1,7 +1,6 @@
-//! The plan: tests x targets -> cases, and for each pair that is left out, why.
+//! The plan: tests x targets -> cases, and the reason for each excluded pair.
 //!
-//! Owns what is run where. Pure: it touches no disk, clock or process, and must not know how targets
-//! are made nor how cases are run.
+//! Pure: touches no disk, clock or process. Must not know how targets are deployed or how cases are run.
 
 mod criteria;
 mod durations;
@@ -31,24 +30,24 @@ use crate::{
     playbook::{Expression, Override, Rule, Select},
 };
 
-/// What decides which cases there are and when they start.
+/// The inputs that decide which cases exist and in which order they start.
 #[derive(Clone, Copy, Debug)]
 pub struct Choosing<'a> {
-    /// Which tests are multiplied.
+    /// The tests that are multiplied by targets.
     pub select: Select,
-    /// The playbook's.
+    /// The playbook's criteria.
     pub criteria: &'a [Rule],
-    /// The command line's: all have to hold.
+    /// The command line's expressions: all must hold.
     pub expressions: &'a [Expression],
-    /// The playbook's, which have changed what tests declare.
+    /// The playbook's overrides, already applied to the tests' metadata.
     pub overrides: &'a [Override],
-    /// Which target a test gets that does not care.
+    /// The choice of a target for tests that run on any one target.
     pub prefer: Prefer,
-    /// How long cases took earlier.
+    /// Durations of cases in earlier runs.
     pub durations: &'a Durations,
-    /// Whether shards share the cases: all have to plan the same ones, whatever each remembers of earlier runs.
+    /// True if shards share the cases. All shards must plan the same cases, so recorded durations do not decide.
     pub shared: bool,
-    /// Which start first.
+    /// The order in which cases start.
     pub order: Order,
 }
 
@@ -69,52 +68,52 @@ impl Default for Choosing<'_> {
     }
 }
 
-/// What is run, once, and what is not.
+/// The cases to run, the tests that run once on the host, and the exclusions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// By test, then by target, both in the order given. Their names are unique within a binary.
+    /// Cases by test, then by target, both in the given order. Case names are unique within a binary.
     pub cases: Vec<Case>,
     /// Tests that run once, on the host, under their own names: indices into the inventory's tests.
     pub plain: Vec<usize>,
-    /// What is left out, by test.
+    /// Excluded tests and pairs, by test.
     pub excluded: Vec<Exclusion>,
-    /// What a user should know.
+    /// Notes for the user.
     pub notes: Vec<PlanNote>,
-    /// Requirements that nothing can meet, a sentence each.
+    /// Requirements that nothing can meet, one sentence each.
     pub impossible: Vec<String>,
-    /// What can hardly be meant, a sentence each.
+    /// Likely mistakes in the playbook, one sentence each.
     pub warnings: Vec<String>,
 }
 
 /// One test on one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// The case, as everything after the plan knows it.
+    /// The identity of the case, used by everything after the plan.
     pub info: Arc<CaseInfo>,
     /// An index into the inventory's tests.
     pub test: usize,
     /// An index into the playbook's targets.
     pub target: usize,
-    /// How many instances it needs, at least 1.
+    /// The number of instances that the case needs, at least 1.
     pub count: u32,
-    /// nextest's priority for it: higher ones start first.
+    /// nextest's priority of the case: higher priorities start first.
     pub rank: i8,
-    /// Why it is expected to fail here.
+    /// The reason the case is expected to fail, if any.
     pub expect_fail: Option<String>,
 }
 
-/// A test that is not run on a target.
+/// A test that does not run on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exclusion {
     /// An index into the inventory's tests.
     pub test: usize,
-    /// An index into the playbook's targets; `None`: any target.
+    /// An index into the playbook's targets; `None` for all targets.
     pub target: Option<usize>,
     /// The reason: ``needs 2 instances, `alpha` has 1``.
     pub reason: ExclusionReason,
 }
 
-/// The identity of a test that has no case: it runs on the host, or nowhere.
+/// Returns the identity of a test without a case: a test that runs on the host or nowhere.
 pub fn host_case(inventory: &Inventory, test: usize) -> Arc<CaseInfo> {
     let test = &inventory.tests[test];
     let metadata = test.metadata.clone().map(Arc::new);
@@ -130,7 +129,7 @@ pub fn host_case(inventory: &Inventory, test: usize) -> Arc<CaseInfo> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Short ways to write inventories and targets.
+    //! Builders of inventories and targets for unit tests.
 
     use std::collections::BTreeMap;
 
@@ -180,7 +179,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// One binary `hello` with these tests.
+    /// An inventory of one binary `hello` with the given tests.
     pub(crate) fn inventory(tests: &[(&str, Option<serde_json::Value>)]) -> Inventory {
         let test = |(name, json): &(&str, Option<serde_json::Value>)| Test {
             binary: 0,

@@ -1,6 +1,6 @@
-//! Everything between the command line and the story of a run: workspace, modes, selection.
+//! Turns the command line into a run: workspace, modes, options and the selection of cases.
 //!
-//! Owns how options as typed become options as meant. Must not lease, deploy or print results.
+//! Must not lease, deploy or print results.
 
 pub mod mode;
 pub mod options;

@@ -113,13 +113,13 @@ fn check_finds_what_is_wrong_with_a_scenario() {
     let scenario = "[[scenarios]]\nname = \"quick\"\n";
     check(&format!("{recipe}{scenario}recipe = \"only\"\n"))
         .code(78)
-        .says("scenario `quick`: recipe `only`: there is no file or folder `");
+        .says("scenario `quick`: recipe `only`: file or folder not found: `");
     let filterset = |set: &str| check(&format!("{scenario}filterset = {set:?}\n"));
     filterset("test(smoke) & package(choosing-world) | binary_id(choosing-world::all)").code(0);
     filterset("tset(smoke)")
         .code(78)
         .says("unparsed input")
-        .says("scenario `quick`: nextest cannot read its filterset `tset(smoke)`");
+        .says("scenario `quick`: invalid filterset `tset(smoke)`");
     filterset("package(nobody)")
         .code(78)
         .says("no packages matched this");
@@ -255,7 +255,7 @@ fn tests_are_counted_by_any_key() {
     world
         .run(&["list", "--stats=aera"])
         .code(2)
-        .says("tests are not counted by `aera`")
+        .says("unknown statistics key `aera`")
         .says("did you mean `area`?");
 }
 /// `debug`: everything is shown, and the failed case's instance is there as the test left it.
@@ -301,7 +301,9 @@ fn debug_opens_a_shell_where_the_test_failed() {
             "all",
         ])
         .code(100);
-    run.says("no shell on east-0 for mess::fails_and_leaves[east]: this is no terminal");
+    run.says(
+        "no shell on east-0 for mess::fails_and_leaves[east]: standard input is not a terminal",
+    );
     world.is_clean();
     world
         .run(&["--shell-on-failure", "--no-fail-fast"])

@@ -146,7 +146,7 @@ fn what_a_playbook_demands_is_missed_before_anything_runs() {
         &format!("{TARGET}[metadata]\nrequired = [\"area\"]\ncategories = [\"performance\"]\n"),
     );
     let run = world.run(&["seed::verify_xdp"]).code(78);
-    run.says("the playbook demands `area`, which is missing in `")
+    run.says("the playbook requires `area`, which is missing in `")
         .never_says("deploy[");
     world.file(
         "target-test.toml",
@@ -155,7 +155,7 @@ fn what_a_playbook_demands_is_missed_before_anything_runs() {
     world
         .run(&["list"])
         .code(78)
-        .says("`seed::smoke_xdp` is of the unknown category `Performance`; there are `functional`");
+        .says("`seed::smoke_xdp` has the unknown category `Performance`; there are `functional`");
 }
 
 /// What a target declares decides when the run is planned.

@@ -67,8 +67,8 @@ fn files_and_folders_travel_both_ways() {
     let cp = |from: &str, to: &str| world.run(&["cp", from, to]).code(2);
     cp("a", "b").says("neither of the two is a path of an instance");
     cp("here-0:/a", "lab-0:/b").says("one of the two must be a path of this machine");
-    cp(&text(&tree), "here-0:relative").says("`here-0:relative` is no absolute path");
-    cp("no such file", "here-0:/tmp").says("cannot copy `no such file`: No such file");
+    cp(&text(&tree), "here-0:relative").says("`here-0:relative` is not an absolute path");
+    cp("no such file", "here-0:/tmp").says("failed to copy `no such file`: No such file");
     cp(&text(&tree), "heer-0:/tmp").says("did you mean `here-0`?");
     cp("here-0:/etc/passwd", &text(&world.path("none/passwd"))).says("failed to write");
     world.run(&["--delete-targets"]).code(0);

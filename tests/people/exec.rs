@@ -73,7 +73,7 @@ fn who_comes_second_waits_unless_it_is_now() {
         "{}",
         waits.printed()
     );
-    assert!(waits.printed().contains("`--now` goes beside it"));
+    assert!(waits.printed().contains("`--now` works beside the holder"));
     let now = world.run(&["exec", "--now", "box-0", "--", "echo", "beside"]);
     assert_eq!(now.code(0).stdout, "beside\n");
     assert!(!waits.printed().contains("mine"));
@@ -120,13 +120,13 @@ fn slips_of_the_keyboard() {
     world
         .run(&["exec", "east-0", "--", "true"])
         .code(2)
-        .says("there is no instance `east-0`")
+        .says("instance `east-0` not found")
         .says("the pool is empty");
     world.run(&["quick[east]", "--keep-targets"]).code(0);
     world
         .run(&["shell", "eats-0"])
         .code(2)
-        .says("there is no instance `eats-0`")
+        .says("instance `eats-0` not found")
         .says("did you mean `east-0`? There are `east-0`");
     for (args, says) in [
         (&["exec", "east-0"][..], "<COMMAND>"),
@@ -160,7 +160,7 @@ fn slips_of_the_keyboard() {
     world
         .run(&["logs", "east-0"])
         .code(69)
-        .says("`east-0` has no console: platform `local` records none");
+        .says("`east-0` has no console: platform `local` does not record one");
     world.run(&["--delete-targets"]).code(0);
 }
 

@@ -82,12 +82,12 @@ fn its_owner_goes_through_and_others_wait() {
     stays
         .wait()
         .code(137)
-        .says("the lease of box-0 ended, and with it what ran there");
+        .says("the lease of box-0 ended, which killed the processes under it");
     run.wait().code(0).never_says("recycled");
     world
         .run(&["release", "box-0"])
         .code(0)
-        .says("nobody leases box-0");
+        .says("box-0 is not leased");
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
 }
@@ -178,7 +178,7 @@ fn it_waits_for_a_run_and_gives_up_with_who_waits_for_it() {
         .run(&["release", "box-0"])
         .code(69)
         .says("`box-0` is held by pid ")
-        .says("which is no lease by hand");
+        .says("which is not a lease by hand");
     let mut gives_up = world.tool(&["lease", "box"]).start();
     gives_up.wait_for("waiting for box-0: held by pid ");
     let waiters = || std::fs::read_dir(world.path("pool/tickets")).map_or(0, Iterator::count);

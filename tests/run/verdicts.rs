@@ -41,7 +41,7 @@ fn a_target_that_cannot_be_had_is_infra() {
         .line_with(&["FAIL", "verdict::passes[bad]"])
         .line_with(&["infra: bad-0 could not be deployed: ", "exited with code 3"])
         .line_with(&["hint: "])
-        .line_with(&["hint: `deploy[bad-0]` says more"])
+        .line_with(&["hint: see `deploy[bad-0]` for details"])
         .line_with(&["no such flavour"])
         .line_with(&["exit code 69"]);
     assert!(
@@ -99,7 +99,7 @@ fn a_cause_is_told_once() {
         );
         assert_eq!(
             report
-                .matches("code 3: no such flavour\nhint: `deploy[bad-0]` says more")
+                .matches("code 3: no such flavour\nhint: see `deploy[bad-0]` for details")
                 .count(),
             count,
             "{report}"
@@ -121,7 +121,7 @@ fn a_replacement_that_cannot_be_had_is_told_in_full() {
         .code(69)
         .line_with(&["PASS", "deploy[good-0]"])
         .line_with(&["infra: good-0 could not be deployed: ", "code 3:"])
-        .never_says("says more");
+        .never_says("for details");
     let told = run.lines_with(&["    no quota"]);
     assert!(told > 0, "{run:?}");
     world.is_clean();

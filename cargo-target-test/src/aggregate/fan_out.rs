@@ -1,6 +1,6 @@
-//! One run's events to all of its aggregators.
+//! Distributes the events of a run to its aggregators, in order, with a queue and a thread for each aggregator.
 //!
-//! Owns the order of events, the queues and the threads. No aggregator can hold up the run or another aggregator.
+//! An aggregator must not delay the run or another aggregator.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,20 +20,20 @@ use crate::{
     ui,
 };
 
-/// How long the end of a run waits for its aggregators.
+/// The time limit for the aggregators to finish at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long no event comes before an aggregator is told that it is idle.
+/// The time without events after which [`Aggregator::idle`] is called.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many events may wait for an aggregator before output and progress are dropped.
+/// The number of queued events above which output and progress are dropped.
 const CROWD: usize = 1024;
 
-/// Gives every event to every aggregator.
+/// Passes every event to every aggregator.
 pub struct FanOut {
     stream: Arc<Mutex<Stream>>,
     workers: Vec<Worker>,
 }
 
-/// The events so far, and where they go.
+/// The position in the stream of events, the tally and the queues.
 struct Stream {
     began: Instant,
     seq: u64,
@@ -41,7 +41,7 @@ struct Stream {
     queues: Vec<Queue>,
 }
 
-/// The events that wait for one aggregator.
+/// The queue of one aggregator.
 struct Queue {
     events: Sender<Arc<RunEvent>>,
     backlog: Arc<Backlog>,
@@ -53,19 +53,19 @@ struct Backlog {
     dropped: AtomicU64,
 }
 
-/// One aggregator at work.
+/// The thread of one aggregator.
 struct Worker {
     name: &'static str,
     backlog: Arc<Backlog>,
-    /// The result, once it is at its end.
+    /// The result of the aggregator, sent at its end.
     done: Receiver<Result<(), String>>,
 }
 
 impl FanOut {
-    /// Starts a thread for each aggregator; the names are for warnings: `the JUnit report`.
+    /// Starts a thread for each aggregator. The names are for warnings: `the JUnit report`.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// Fails if a thread cannot be started.
     pub fn start(aggregators: Vec<(&'static str, Box<dyn Aggregator>)>) -> Result<Self> {
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         for (name, mut aggregator) in aggregators {
@@ -76,7 +76,7 @@ impl FanOut {
             thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
-                    // What a panic leaves half-done is not looked at again.
+                    // The aggregator is not used after a panic.
                     let work = AssertUnwindSafe(|| work(aggregator.as_mut(), &waiting, &counted));
                     let ended = match catch_unwind(work) {
                         Ok(worked) => worked.map_err(|error| error.chain()),
@@ -106,23 +106,23 @@ impl FanOut {
         })
     }
 
-    /// The sink that events of this run are emitted into.
+    /// Returns the sink for events of this run.
     pub fn sink(&self) -> Sink {
         let stream = Arc::clone(&self.stream);
         Sink::new(move |kind| lock(&stream).deliver(kind))
     }
 
-    /// The verdicts so far, which no aggregator can delay.
+    /// Returns the verdicts so far. No aggregator can delay them.
     pub fn tally(&self) -> Tally {
         lock(&self.stream).tally.clone()
     }
 
-    /// Waits until every aggregator is at its end, within a bound; later events go nowhere.
+    /// Waits, up to a limit, until every aggregator has finished. Later events are dropped.
     pub fn finish(self) {
         self.finish_within(PATIENCE).iter().for_each(ui::warn);
     }
 
-    /// Returns the warnings.
+    /// Waits up to `patience` and returns the warnings.
     fn finish_within(self, patience: Duration) -> Vec<String> {
         lock(&self.stream).queues.clear();
         let deadline = Instant::now() + patience;
@@ -138,9 +138,9 @@ impl FanOut {
                 Ok(Ok(())) => None,
                 Ok(Err(failure)) => Some(failure),
                 Err(RecvTimeoutError::Timeout) => {
-                    Some(format!("it took over {} s to end", patience.as_secs_f32()))
+                    Some(format!("timed out after {} s", patience.as_secs_f32()))
                 }
-                Err(RecvTimeoutError::Disconnected) => Some("its thread is gone".to_owned()),
+                Err(RecvTimeoutError::Disconnected) => Some("its thread has ended".to_owned()),
             };
             if let Some(failure) = failure {
                 warnings.push(format!("{name} is incomplete: {failure}"));
@@ -172,7 +172,7 @@ impl Stream {
     }
 }
 
-/// Takes events until there are no more.
+/// Passes events to the aggregator until the stream ends.
 fn work(
     aggregator: &mut dyn Aggregator,
     events: &Receiver<Arc<RunEvent>>,
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
 
-    /// Does this for every event, and remembers the warnings that it gets.
+    /// An aggregator that calls a function for every event.
     struct Each<F>(F);
 
     impl<F: FnMut(&RunEvent) -> Result<()> + Send> Aggregator for Each<F> {
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// One that fails, one that panics and one that blocks cost a warning each, and the good one gets everything in order.
+    /// A failing, a panicking and a blocking aggregator cause a warning each; the good one gets all events in order.
     #[test]
     fn no_aggregator_harms_another() {
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -273,7 +273,7 @@ mod tests {
             [
                 "failing is incomplete: no space",
                 "panicking is incomplete: it panicked",
-                "blocking is incomplete: it took over 0.2 s to end",
+                "blocking is incomplete: timed out after 0.2 s",
             ]
         );
         let seen = seen.lock().expect("unpoisoned");
@@ -282,7 +282,7 @@ mod tests {
         sink.emit(warning(0));
     }
 
-    /// Only output and progress are dropped, and that is said.
+    /// Only output and progress are dropped, with a warning.
     #[test]
     fn a_crowd_loses_progress_only() {
         let (release, blocked) = mpsc::channel::<()>();

@@ -1,6 +1,4 @@
-//! The feed: every run event as one JSON line, written as it happens.
-//!
-//! Owns the file, from which a killed run can still be reported.
+//! The feed: a file with every run event as one JSON line, written at once so that it survives a killed run.
 
 use std::{io::Write, path::Path};
 
@@ -16,10 +14,10 @@ use crate::{
 pub struct Feed(fs_err::File);
 
 impl Feed {
-    /// Makes the file.
+    /// Creates the file.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// Fails if the file cannot be created.
     pub fn create(file: &Path) -> Result<Self> {
         Ok(Self(fs_err::File::create(file)?))
     }

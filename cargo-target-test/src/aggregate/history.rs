@@ -1,7 +1,6 @@
-//! What is remembered of runs for the next ones: how long cases took.
+//! The history of case durations: one file per workspace beside the pool.
 //!
-//! Owns the file beside the pool, one for each workspace. Must not know what is made of it. It is no state that
-//! anything depends on: what cannot be read is begun anew.
+//! The history is optional: an unreadable file is replaced. Must not know how durations are used.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +18,7 @@ use crate::{
     run_event::{RunEvent, RunEventKind},
 };
 
-/// Remembers how long the cases of a run took.
+/// Records the durations of a run's cases.
 #[derive(Debug)]
 pub struct History {
     pool: PathBuf,
@@ -28,7 +27,7 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a workspace's runs on this pool.
+    /// Creates the history of a workspace's runs on this pool.
     pub fn new(pool: &Path, workspace: &Path) -> Self {
         Self {
             pool: pool.to_owned(),
@@ -49,7 +48,8 @@ impl Aggregator for History {
         Ok(())
     }
 
-    /// Runs that end at once wait for each other. A pool on a full disk is no reason to complain of a run that is over.
+    /// Merges the durations into the file. Runs that end at the same time wait for each other. Errors, such as a full disk,
+    /// are ignored.
     fn finish(&mut self) -> Result<()> {
         let timed = self.took.iter().filter_map(|(case, took)| {
             Some(Timed {
@@ -64,18 +64,18 @@ impl Aggregator for History {
     }
 }
 
-/// How long one case took.
+/// The duration of one case.
 struct Timed<'a> {
     /// The binary's id.
     binary: &'a str,
     /// The test's name.
     test: &'a str,
-    /// The text in its brackets, without a repetition's number.
+    /// The label in the brackets of the case name, without a repetition's number.
     label: &'a str,
     seconds: f64,
 }
 
-/// The durations of a workspace's earlier runs on this pool.
+/// Reads the durations of a workspace's earlier runs on this pool.
 pub fn read(pool: &Path, workspace: &Path) -> Durations {
     let bytes = std::fs::read(file(pool, workspace)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()

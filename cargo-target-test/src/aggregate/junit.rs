@@ -1,6 +1,6 @@
-//! The JUnit report: run events, joined with what only nextest knows.
+//! The JUnit report: run events, joined with nextest's report.
 //!
-//! Owns the file. Infra is an error, a skip is skipped with its reason, and only a test's failure is a failure.
+//! Infra is an error, a skip is skipped with its reason, and only a test's failure is a failure.
 
 mod entry;
 mod join;
@@ -24,12 +24,12 @@ use crate::{
 use entry::Entry;
 pub use merge::merge;
 
-/// The report's name, as nextest calls its own.
+/// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";
-/// How much of the run's time may go into reports of a run that is not over: one part of so many.
+/// Reports of an unfinished run take at most 1/`SHARE` of the run's time.
 const SHARE: u32 = 20;
 
-/// Writes the report: while the run goes on, so that there is one if it is killed, and at its end.
+/// Writes the report: during the run, in case the run is killed, and at its end.
 #[derive(Debug)]
 pub struct Junit {
     file: PathBuf,
@@ -38,9 +38,9 @@ pub struct Junit {
     since: SystemTime,
     began: Instant,
     entries: BTreeMap<Key, Entry>,
-    /// The earliest time of the next report of a run that is not over.
+    /// The earliest time of the next report during the run.
     next: Instant,
-    /// True if the report lacks something that has happened.
+    /// True if events are missing in the written report.
     stale: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Junit {
 type Key = (String, String, Option<u32>);
 
 impl Junit {
-    /// The report that goes to `file`; `nextest` is where nextest's own will be.
+    /// Creates a report in `file`; `nextest` is the path of nextest's own report.
     pub fn new(file: &Path, nextest: &Path) -> Self {
         Self {
             nextest: Some(nextest.to_owned()),
@@ -79,7 +79,7 @@ impl Junit {
         self.entries.entry(key).or_default()
     }
 
-    /// Writes the report of a run that is not over.
+    /// Writes the report during the run.
     fn write_early(&mut self) -> Result<()> {
         let began = Instant::now();
         self.write(&self.early_report())?;
@@ -101,7 +101,7 @@ impl Junit {
         })?;
         let folder = self.file.parent().unwrap_or(Path::new("/"));
         fs_err::create_dir_all(folder)?;
-        // Whoever reads it meanwhile gets a whole one.
+        // Renamed when complete, so that readers never see a partial report.
         let mut new = self.file.as_os_str().to_owned();
         new.push(".new");
         fs_err::write(&new, &*redacted(&text))?;
@@ -165,12 +165,12 @@ impl Aggregator for Junit {
         if !self.entries.is_empty() {
             self.write(&self.early_report())?;
         }
-        // A report that is there and cannot be read is worth a word.
+        // An unreadable report causes a warning.
         nextest.map(drop)
     }
 }
 
-/// Seconds, as reports have them.
+/// Formats seconds for reports.
 fn seconds(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64())
 }

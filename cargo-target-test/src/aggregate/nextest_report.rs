@@ -1,6 +1,6 @@
-//! nextest's own JUnit report: what only nextest knows of a run.
+//! Reads nextest's own JUnit report, and defines the key that joins its entries with run events.
 //!
-//! Owns its reading, and the key that joins it with run events. Must not know what is made of it.
+//! Must not know how the report is used.
 
 use std::{path::Path, time::SystemTime};
 
@@ -11,12 +11,12 @@ use crate::{
     run_event::Attempt,
 };
 
-/// What stands before the iteration in the names of suites of a stress run.
+/// The text before the iteration in the suite names of a stress run.
 const STRESS: &str = "@stress-";
-/// What the names of suites begin with that are setup scripts.
+/// The prefix of the suite names of setup scripts.
 const SETUP_SCRIPT: &str = "@setup-script:";
 
-/// A report that nextest has written.
+/// A report of nextest.
 #[derive(Debug)]
 pub struct NextestReport(pub Report);
 
@@ -32,7 +32,7 @@ pub struct EntryKey<'a> {
 }
 
 impl<'a> EntryKey<'a> {
-    /// The entry that an attempt is of.
+    /// Returns the entry of an attempt.
     pub fn of(attempt: &'a Attempt) -> Self {
         Self {
             binary_id: &attempt.case.binary_id,
@@ -41,7 +41,7 @@ impl<'a> EntryKey<'a> {
         }
     }
 
-    /// The entry that nextest reports; `None` for a setup script.
+    /// Returns the entry of a case in nextest's report; `None` for a setup script.
     pub fn in_report(suite: &'a TestSuite, case: &'a TestCase) -> Option<Self> {
         let suite = suite.name.as_str();
         if suite.starts_with(SETUP_SCRIPT) {
@@ -57,7 +57,7 @@ impl<'a> EntryKey<'a> {
         })
     }
 
-    /// The name that nextest gives to its suite.
+    /// Returns nextest's name of the entry's suite.
     pub fn suite(&self) -> String {
         match self.stress_index {
             None => self.binary_id.to_owned(),
@@ -67,10 +67,10 @@ impl<'a> EntryKey<'a> {
 }
 
 impl NextestReport {
-    /// Reads the report; `None` if nextest has written none since then.
+    /// Reads the report; `None` if nextest has written no report since `since`.
     ///
     /// # Errors
-    /// When the file is no report.
+    /// Fails if the file is not a report.
     pub fn read(file: &Path, since: SystemTime) -> Result<Option<Self>> {
         let written = std::fs::metadata(file).and_then(|file| file.modified());
         if !written.is_ok_and(|written| written >= since) {
@@ -84,7 +84,7 @@ impl NextestReport {
         })
     }
 
-    /// The entries that nextest counts as failed.
+    /// Returns the entries that nextest counts as failed.
     pub fn failed(&self) -> impl Iterator<Item = EntryKey<'_>> {
         let suites = self.0.test_suites.iter();
         let cases = suites.flat_map(|suite| suite.test_cases.iter().map(move |case| (suite, case)));

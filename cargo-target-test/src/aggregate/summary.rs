@@ -1,7 +1,6 @@
-//! The lines after nextest's own summary.
+//! The lines after nextest's own summary: verdicts beyond pass and fail, and instances.
 //!
-//! Owns what nextest cannot know: verdicts beyond pass and fail, and instances. Says nothing where there
-//! is nothing to add. Must not know how instances are had or deleted.
+//! Must not know how instances are provided or deleted.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,12 +12,12 @@ use crate::{
     ui,
 };
 
-/// Fixtures, and machines that could not be had, that take less are not worth a line.
+/// The minimum time of fixtures and of failed deploys to print a line.
 const WORTH_SAYING: Duration = Duration::from_millis(100);
-/// How many names of a kind are worth saying.
+/// The maximum number of names in a line.
 const OFTEN: usize = 10;
 
-/// These names, or the first of them and how many more there are.
+/// Lists the names, or the first names and the number of further names.
 fn few(names: &[&str]) -> String {
     let shown = names.len().min(OFTEN);
     let more = names.len() - shown;
@@ -32,10 +31,10 @@ fn few(names: &[&str]) -> String {
 /// A binary's id and the name of a case or deploy entry.
 type Name = (String, String);
 
-/// Collects what is worth a line, and prints it at the end of the run.
+/// Collects the lines and prints them at the end of the run.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// The last words about each case that has any.
+    /// The final remark on each case that has one.
     cases: BTreeMap<Name, LastWord>,
     /// Tests that the plan skips.
     skipped: Vec<(Arc<CaseInfo>, SkipReason)>,
@@ -45,7 +44,7 @@ pub struct Summary {
     end: CleanUp,
 }
 
-/// What there is to say of the last attempt of a case.
+/// A remark on the last attempt of a case.
 #[derive(Debug)]
 enum LastWord {
     Skipped(SkipReason),
@@ -150,7 +149,7 @@ impl Summary {
         };
     }
 
-    /// Says how much of the tests' time was not theirs.
+    /// Prints the part of the tests' time that fixtures took.
     fn print_fixtures(&self) {
         if self.fixtures > WORTH_SAYING {
             let [fixtures, all] = [self.fixtures, self.took].map(|time| time.as_secs_f64());
@@ -160,7 +159,7 @@ impl Summary {
         }
     }
 
-    /// Names tests that run nowhere, a few of them.
+    /// Prints a few tests that run nowhere.
     fn print_skipped(&self) {
         let few = self.skipped.len().min(OFTEN);
         for (test, reason) in &self.skipped[..few] {
@@ -174,7 +173,8 @@ impl Summary {
         }
     }
 
-    /// `debian 12.3 (2 instances), fedora 4.0`, with costs where they differ; without those of which nothing came.
+    /// Formats used instance-seconds: `debian 12.3 (2 instances), fedora 4.0`, with costs if they differ. Targets whose
+    /// instances were never used are omitted.
     fn instance_seconds(&self) -> String {
         let costs = self.used.iter().any(|used| used.cost != self.used[0].cost);
         let one = |used: &TargetTime| {
@@ -194,8 +194,8 @@ impl Summary {
         used.map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Infra failures grouped by cause, affected cases first. A deploy that no case waited for is named itself. What
-    /// nextest shows of them has the cause in full.
+    /// Formats infra failures grouped by cause, affected cases first. A failed deploy is listed only if no case waited for
+    /// it. nextest's output has the full cause.
     fn infra(&self) -> Vec<String> {
         let mut causes = BTreeMap::<&str, (Vec<&str>, Vec<&str>)>::new();
         for ((_, name), word) in &self.cases {
@@ -246,7 +246,7 @@ mod tests {
         for number in 100..112 {
             ingest(ended(&format!("t{number}[a]"), cause()));
         }
-        // A later attempt has the last word.
+        // A later attempt replaces the remark.
         ingest(ended("again[a]", cause()));
         ingest(ended("again[a]", Verdict::Pass));
         assert_eq!(

@@ -1,6 +1,6 @@
-//! The verdicts of a run, counted as they come.
+//! Counts the verdicts of a run, from which the exit code is computed.
 //!
-//! Owns what the exit code is made from. Must not know the rules: `case::verdict` does.
+//! Must not know the rules of the exit code (see `case::verdict`).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     run_event::{Attempt, RunEventKind},
 };
 
-/// The verdicts of all attempts that have ended, deploy entries' too.
+/// The verdicts of all attempts that have ended, including deploy entries.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Vec<(Attempt, Verdict)>);
 
@@ -31,7 +31,7 @@ impl Tally {
         }
     }
 
-    /// The last verdict of every entry.
+    /// Returns the last verdict of every entry.
     fn last(&self) -> HashMap<EntryKey<'_>, &Verdict> {
         let entry = |(attempt, verdict)| (EntryKey::of(attempt), verdict);
         self.0
@@ -40,8 +40,8 @@ impl Tally {
             .collect()
     }
 
-    /// The counts for the exit code. What nextest calls failed is infra where we call it so; without nextest's report
-    /// our own verdicts count.
+    /// Returns the counts for the exit code. An entry that nextest counts as failed is infra if its verdict is infra.
+    /// Without nextest's report, the verdicts alone count.
     pub fn counts(&self, nextest: Option<i32>, report: Option<&NextestReport>) -> RunCounts {
         let last = self.last();
         let (mut failed, mut infra) = (0, 0);
@@ -67,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// Those of some cases that no attempt was seen of.
+    /// Returns the cases without any attempt.
     pub fn unseen<'a>(&self, cases: &'a [Arc<CaseInfo>]) -> Vec<&'a Arc<CaseInfo>> {
         let seen: std::collections::HashSet<_> = self
             .0
@@ -105,7 +105,7 @@ mod tests {
         tally
     }
 
-    /// In suites, the cases that nextest counts as failed.
+    /// A report of nextest with these failed suites.
     fn report(failed: &[&str]) -> NextestReport {
         let mut report = Report::new("nextest-run");
         for suite in failed {
@@ -119,11 +119,11 @@ mod tests {
         NextestReport(report)
     }
 
-    /// Each of these beside an infra case and without one: nextest's word counts for what fails, ours for infra.
+    /// Each outcome with and without an infra case: nextest decides what failed, the verdicts decide what is infra.
     #[test]
     fn only_infra_is_no_failure() {
         let infra = || Verdict::Infra("gone".to_owned());
-        // Another binary has a case of the same name.
+        // Another binary has a case with the same name.
         let lost = (attempt("y", 1), infra());
         let ended = |verdict| (attempt("x", 1), verdict);
         for (setting, attempts, code, failed, alone, beside) in [

@@ -1,6 +1,6 @@
-//! `broker`: serves tests that were started without `cargo target-test`.
+//! `broker`: starts and ends the one broker of a pool, which serves tests started without `cargo target-test`.
 //!
-//! Owns how one broker for each pool comes up, and goes when nobody wants it any more. Must not serve anything itself.
+//! Must not serve tests itself.
 
 mod known;
 
@@ -26,22 +26,22 @@ use crate::{
 };
 use known::Known;
 
-/// How long a broker stays without a client.
+/// The time after which a broker without clients ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long it then waits for who found it in the last moment.
+/// The time for which an ending broker serves clients that found it at the last moment.
 const LAST: Duration = Duration::from_millis(300);
-/// How long to wait before the next try to come up where another broker is on its way in or out.
+/// The pause before the next start while another broker is starting or ending.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How long another process may take to come up as the broker.
+/// The time limit for a broker to start.
 const START: Duration = Duration::from_secs(20);
 
-/// How long, in bytes, the log of brokers may become.
+/// The maximum length of the brokers' log, in bytes.
 const LONG: u64 = 1 << 20;
 
-/// Serves until idle; with `--ensure` has another process do so, and prints its socket's path.
+/// Serves until idle. With `--ensure`, starts another process that serves, and prints the path of its socket.
 ///
 /// # Errors
-/// When the pool cannot be used, or no broker came up.
+/// Fails if the pool cannot be used or no broker started.
 pub fn run(platforms: &Platforms, global: &Global, args: &BrokerArgs) -> Result<u8> {
     let pool = workspace::pool_directory(global)?;
     if args.ensure {
@@ -51,8 +51,8 @@ pub fn run(platforms: &Platforms, global: &Global, args: &BrokerArgs) -> Result<
     }
 }
 
-/// The lock that the one broker of a pool holds; its text is the socket's path. A tool with platforms of its own has a
-/// broker of its own: another's would not know them.
+/// Returns the lock file of a pool's broker, which contains the path of the socket. A tool with additional platforms
+/// has a separate broker, because another broker would not know the platforms.
 fn lock_file(platforms: &Platforms, pool: &Path) -> PathBuf {
     let names = platforms.added();
     match names.is_empty() {
@@ -62,19 +62,19 @@ fn lock_file(platforms: &Platforms, pool: &Path) -> PathBuf {
 }
 
 fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
-    // Opening reports a pool that cannot be used here, where somebody reads it.
+    // Open the pool here to report an unusable pool to the user.
     drop(Pool::open(pool)?);
     let log = Log::of(pool);
     let started = Instant::now();
     let mut child: Option<Child> = None;
     loop {
-        // The lock is the broker's: who only looked at it would keep one from coming up.
+        // Only read the file: taking the lock would prevent a broker from starting.
         let socket = provision::peek(&lock_file(platforms, pool))?;
         if UnixStream::connect(&socket).is_ok() {
             ui::out(socket);
             return Ok(0);
         }
-        // It ends at once where another is coming up, or going.
+        // The process ends at once if another broker is starting or ending.
         let ended = child.as_mut().map(Child::try_wait).transpose()?.flatten();
         match ended {
             Some(status) if !status.success() => return Err(log.not_up()),
@@ -92,15 +92,15 @@ fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
     }
 }
 
-/// What brokers of a pool say, one after another.
+/// The log of a pool's brokers.
 struct Log {
     path: PathBuf,
-    /// How long it was before ours.
+    /// The length before the new broker started.
     before: usize,
 }
 
 impl Log {
-    /// What is too long is begun anew: nobody reads a log that was of no use for so long.
+    /// Opens the log of a pool. A log that is too long is deleted.
     fn of(pool: &Path) -> Self {
         let path = pool.join("broker.log");
         let length = std::fs::metadata(&path).map_or(0, |data| data.len());
@@ -119,12 +119,12 @@ impl Log {
             .rev()
             .find_map(|line| line.strip_prefix("error: "));
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        Error::new(ErrorKind::Infra, format!("no broker came up{why}"))
-            .with_hint(format!("`{}` has what it said", self.path.display()))
+        Error::new(ErrorKind::Infra, format!("failed to start a broker{why}"))
+            .with_hint(format!("see its log `{}`", self.path.display()))
     }
 }
 
-/// Starts the broker in a session of its own, nothing of ours inherited.
+/// Starts the broker in its own session, without inherited descriptors and variables.
 fn spawn(pool: &Path, log: &Log) -> Result<Child> {
     let log = fs_err::OpenOptions::new()
         .create(true)
@@ -172,7 +172,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
                 _ = told_to_end.recv() => return Ok(()),
             }
             lock.write("")?;
-            // Nobody finds us any more; who just did is still served.
+            // New clients no longer find this broker; clients that just did are still served.
             idle(&broker, LAST, &found).await;
             if broker.clients() == 0 {
                 return Ok::<_, Error>(());
@@ -186,7 +186,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     Ok(0)
 }
 
-/// Done when there was no client for as long as `limit`, or when there is no pool any more.
+/// Completes when no client was connected for `limit`, or when the pool was deleted.
 async fn idle(broker: &Broker, limit: Duration, lock: &Path) {
     let mut since = Instant::now();
     while since.elapsed() < limit {

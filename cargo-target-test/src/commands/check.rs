@@ -1,6 +1,5 @@
-//! `cargo target-test check`: the playbook as it is meant.
+//! `check`: checks the playbook, and prints it resolved, as a playbook with comments that can be read back.
 //!
-//! Owns how a resolved playbook is shown: as a playbook, with comments, so that it can be read back.
 //! Must not resolve anything.
 
 mod rules;
@@ -19,10 +18,10 @@ use crate::{
     ui,
 };
 
-/// The verb: reads the playbook, asks every platform what it can tell without a machine, prints.
+/// Runs the verb: reads the playbook, lets every platform check it without a machine, and prints it.
 ///
 /// # Errors
-/// Whatever is wrong with the playbook.
+/// Errors in the playbook.
 pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<u8> {
     let setting = Workspace::find(platforms, global)?;
     setting.check_on_disk()?;
@@ -39,7 +38,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<
     Ok(0)
 }
 
-/// Scenarios' filtersets are nextest's language: it is asked.
+/// Lets nextest check the filtersets of scenarios.
 fn check_filtersets(platforms: &Platforms, global: &Global, setting: &Workspace) -> Result<()> {
     let scenarios = setting.playbook.rules.scenarios.iter();
     let sets =
@@ -54,14 +53,14 @@ fn check_filtersets(platforms: &Platforms, global: &Global, setting: &Workspace)
     for (name, set) in sets {
         if let Some(why) = nextest.refuses(set, &metadata)? {
             ui::raw(&why);
-            let message = format!("scenario `{name}`: nextest cannot read its filterset `{set}`");
+            let message = format!("scenario `{name}`: invalid filterset `{set}`");
             return Err(Error::new(ErrorKind::Playbook, message));
         }
     }
     Ok(())
 }
 
-/// References that have no value here: they may have one where the tests run.
+/// Warns of secrets without a value. They may have a value where the tests run.
 fn warn_of_missing_secrets(setting: &Workspace) -> Result<()> {
     for (platform, order) in setting.orders()? {
         for lookup in platform.secrets(&order)? {
@@ -74,7 +73,7 @@ fn warn_of_missing_secrets(setting: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Prints the playbook resolved; `json`: as one JSON object.
+/// Prints the resolved playbook as TOML, or with `json` as one JSON object.
 ///
 /// # Errors
 /// None that a user can cause.
@@ -87,7 +86,7 @@ pub fn run(playbook: &Playbook, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The playbook as JSON: `path`, `directory`, `select`, and `targets` with `name`, `platform`,
+/// Returns the playbook as JSON: `path`, `directory`, `select`, and `targets` with `name`, `platform`,
 /// `count`, `features`, `cost`, `capabilities`, `parameters`, `definition` (`keys`, `hash`) and
 /// `origins` (key -> `platform`, `target` or `set`; absent: the platform's default).
 ///
@@ -97,11 +96,11 @@ pub fn to_json(playbook: &Playbook) -> Result<String> {
     serde_json::to_string_pretty(playbook).map_err(|error| std::io::Error::from(error).into())
 }
 
-/// The playbook as TOML, every key with what gave it.
+/// Returns the playbook as TOML, with the origin of every key.
 pub fn to_text(playbook: &Playbook) -> String {
     let path = match &playbook.path {
         Some(path) => path.display().to_string(),
-        None => "embedded, since no file was found".to_owned(),
+        None => "built in, because no file was found".to_owned(),
     };
     let select = match playbook.select {
         Select::Auto => "auto",
@@ -120,7 +119,7 @@ pub fn to_text(playbook: &Playbook) -> String {
     text.trim_end().to_owned()
 }
 
-/// Every key of a target, with its value as TOML.
+/// Returns every key of a target with its value as TOML.
 fn target_lines(target: &Target) -> Vec<(String, String)> {
     let Target {
         name,
@@ -145,7 +144,7 @@ fn target_lines(target: &Target) -> Vec<(String, String)> {
         ("cost".to_owned(), cost.to_string()),
         ("max-spares".to_owned(), max_spares.to_string()),
     ];
-    // What the platform sees to would be declared, not seen to, where this is read back.
+    // Capabilities that the platform assures would count as declared when the output is read back.
     let declared = capabilities
         .iter()
         .filter(|(key, _)| !target.assured.contains(*key));
@@ -181,7 +180,7 @@ fn write_target(text: &mut String, target: &Target) {
     }
 }
 
-/// The keys of how a target's instances are brought to serve; those that are absent are left out.
+/// Returns the keys for the preparation and care of a target's instances. Absent keys are omitted.
 fn care_lines(care: &Care) -> Vec<(String, String)> {
     let (on_dirty, clean) = match &care.on_dirty {
         Some(OnDirty::Clean(recipe)) => (Some("clean"), Some(recipe.name.as_str())),
@@ -215,12 +214,12 @@ fn write_recipe(text: &mut String, recipe: &Recipe) {
     text.push_str("]\n");
 }
 
-/// Types that have no way to fail.
+/// Converts a value that always serializes to JSON.
 fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Tables as dotted keys, which can carry a comment each; absent parameters are left out.
+/// Flattens tables to dotted keys, so that each key can have a comment. Absent parameters are omitted.
 fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Null => {}
@@ -239,7 +238,7 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-/// A value as TOML writes it on one line; as JSON where TOML has no such value.
+/// Formats a value as TOML on one line, or as JSON if TOML has no such value.
 fn toml(value: &Value) -> String {
     match toml::Value::try_from(value) {
         Ok(value) => value.to_string(),
@@ -247,7 +246,7 @@ fn toml(value: &Value) -> String {
     }
 }
 
-/// Which layer gave this key: its own entry, or that of a table above it.
+/// Returns the layer that set this key, from its own entry or the entry of a table above.
 fn origin(target: &Target, key: &str) -> String {
     let above = |given: &str| {
         key.strip_prefix(given)

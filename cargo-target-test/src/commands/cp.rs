@@ -1,6 +1,6 @@
-//! `cp`: files and folders between this machine and an instance.
+//! `cp`: copies files and folders between this machine and an instance.
 //!
-//! Owns what is copied where. Must not know how anything travels.
+//! Must not know how files are transferred.
 
 use std::path::{Path, PathBuf};
 
@@ -16,20 +16,20 @@ use crate::{
     provision::{LeaseEnd, platform::Platforms},
 };
 
-/// A copy, its instance's path absolute.
+/// A copy; the path on the instance is absolute.
 enum Copy {
     Up(PathBuf, String),
     Down(String, PathBuf),
 }
 
-/// The verb.
+/// Runs the verb.
 ///
 /// # Errors
-/// When there is nothing to copy, or not from here to there; when the instance cannot be had or reached.
+/// Fails if the paths are invalid, or if the instance is unavailable or unreachable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8> {
     let (instance, copy) = read(args)?;
     if let Copy::Up(from, _) = &copy {
-        // Before anything is waited for.
+        // Checked before waiting for the instance.
         std::fs::metadata(from).map_err(|error| wrong(&from.display(), &error))?;
     }
     let on = InstanceArgs {
@@ -75,9 +75,9 @@ fn read(args: &CpArgs) -> Result<(String, Copy)> {
         }
     };
     if !path.starts_with('/') {
-        let message = format!("`{instance}:{path}` is no absolute path of an instance");
+        let message = format!("`{instance}:{path}` is not an absolute path on an instance");
         return Err(Error::new(ErrorKind::Usage, message).with_hint(format!(
-            "`{instance}:/...`; a path of this machine that has a colon begins with `./`"
+            "write `{instance}:/...`; a path of this machine that contains a colon must begin with `./`"
         )));
     }
     Ok((instance, copy))
@@ -105,7 +105,7 @@ async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
         _ => to.trim_end_matches('/').to_owned(),
     };
     if there == PathKind::Missing && to.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "it names no file"));
+        return Err(Error::new(ErrorKind::Usage, "the path names no file"));
     }
     let sent = upload::put(transport, mark, from, &to, &Moved::default()).await;
     sent.map(drop)
@@ -124,9 +124,9 @@ async fn down(guard: &MachineGuard, from: &str, to: &Path) -> Result<()> {
     }
 }
 
-/// What a copy is called in a folder that exists.
+/// Returns the name of a copy in an existing folder.
 fn last_part(path: &Path) -> Result<String> {
-    // `.` and `..` are called what they are.
+    // `.` and `..` get the name of the folder that they refer to.
     let named = match path.file_name() {
         Some(name) => Some(name.to_owned()),
         None => std::fs::canonicalize(path)
@@ -135,13 +135,13 @@ fn last_part(path: &Path) -> Result<String> {
     };
     let named = named.and_then(|name| name.into_string().ok());
     named.ok_or_else(|| {
-        let message = format!("`{}` has no name that a copy could have", path.display());
+        let message = format!("cannot derive a file name from `{}`", path.display());
         Error::new(ErrorKind::Usage, message)
     })
 }
 
 fn failed(error: Error, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display) -> Error {
-    let failed = Error::new(error.kind(), format!("cannot copy `{from}` to `{to}`"));
+    let failed = Error::new(error.kind(), format!("failed to copy `{from}` to `{to}`"));
     match error.hint().map(str::to_owned) {
         Some(hint) => failed.with_hint(hint).with_source(error),
         None => failed.with_source(error),
@@ -149,7 +149,10 @@ fn failed(error: Error, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display
 }
 
 fn wrong(path: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Usage, format!("cannot copy `{path}`: {error}"))
+    Error::new(
+        ErrorKind::Usage,
+        format!("failed to copy `{path}`: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -177,6 +180,6 @@ mod tests {
         let error = |from, to| read(&args(from, to)).err().unwrap().chain();
         assert!(error("a", "b").contains("neither of the two"));
         assert!(error("x-0:/a", "y-0:/b").contains("of this machine"));
-        assert!(error("a", "x-0:b").contains("no absolute path"));
+        assert!(error("a", "x-0:b").contains("not an absolute path"));
     }
 }

@@ -1,6 +1,4 @@
-//! `--delete-targets`: deletes what is in the pool, without a playbook.
-//!
-//! Owns what is said of it and its exit code; `provision` does the work.
+//! `--delete-targets`: deletes the instances in the pool without a playbook, and reports the result.
 
 use crate::{
     cli::{Global, RunArgs},
@@ -10,10 +8,10 @@ use crate::{
     ui,
 };
 
-/// The flag, as a verb of its own: nothing has to be readable but the pool.
+/// Runs the flag like a verb. Needs only the pool to be readable.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let scope = if args.delete_all() {
@@ -24,10 +22,10 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8
     run(&pool, platforms, &scope, args.force)
 }
 
-/// Deletes the scope's instances; 0 when nothing remains, 69 when something does.
+/// Deletes the scope's instances. Returns 0 if nothing remains, otherwise 69.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Result<u8> {
     let report = delete_all(pool, platforms, scope, force)?;
     for line in lines(&report) {
@@ -44,7 +42,7 @@ pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Re
     })
 }
 
-/// What is said of a report, a line for each thing that the user may have to act on.
+/// Formats a report, with one line per item that the user may have to act on.
 pub fn lines(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if !report.deleted.is_empty() {
@@ -66,7 +64,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     }
     for held in &report.held {
         lines.push(format!(
-            "`{}` is in use ({}); `--force` takes it all the same",
+            "`{}` is in use ({}); `--force` deletes it anyway",
             held.instance, held.by
         ));
     }
@@ -103,7 +101,7 @@ mod tests {
                 "deleted a-0, a-1",
                 "released lab-0: the machine stays",
                 "failed to delete `b-0`: no answer",
-                "`c-0` is in use (pid 1 shell, for 3 s); `--force` takes it all the same",
+                "`c-0` is in use (pid 1 shell, for 3 s); `--force` deletes it anyway",
             ]
         );
     }

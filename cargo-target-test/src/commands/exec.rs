@@ -1,6 +1,6 @@
-//! `exec`: one command on an instance, its streams and its exit code passed on.
+//! `exec`: runs a command on an instance, and passes on its streams and its exit code.
 //!
-//! Owns the streams of this process. Must not know how an instance is reached.
+//! Must not know how an instance is reached.
 
 use std::{io::Read, thread, time::Duration};
 
@@ -18,17 +18,17 @@ use crate::{
     ui,
 };
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 64 << 10;
-/// The exit code of `timeout`, for the same.
+/// The exit code of `timeout(1)` after a timeout.
 const TIMED_OUT: i32 = 124;
-/// The signal for who writes what nobody reads.
+/// SIGPIPE.
 const PIPE: i32 = 13;
 
-/// The verb; the exit code is the command's.
+/// Runs the verb. The exit code is that of the command.
 ///
 /// # Errors
-/// When the instance cannot be had or reached, and when the command took too long.
+/// Fails if the instance is unavailable or unreachable, or if the command timed out.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
         let ask = Ask {
@@ -53,7 +53,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u
     })
 }
 
-/// What the instance's shell is given.
+/// Returns the command line for the instance's shell.
 fn line(args: &ExecArgs) -> String {
     match (&args.shell, &args.command[..]) {
         (Some(line), _) => line.clone(),
@@ -83,7 +83,7 @@ async fn run(
     }
 }
 
-/// Passes output on until the command has ended.
+/// Forwards output until the command has ended.
 async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
     while let Some(event) = running.events.recv().await {
         match event {
@@ -111,7 +111,7 @@ fn code(exit: &Exit) -> u8 {
 }
 
 fn explained(error: Error, name: &str) -> Error {
-    let message = format!("the command on `{name}` did not come to its end");
+    let message = format!("the command on `{name}` did not complete");
     let explained = Error::new(error.kind(), message);
     match (error.kind(), error.hint()) {
         (ErrorKind::Timeout, _) => explained.with_exit_code(TIMED_OUT).with_source(error),
@@ -120,10 +120,10 @@ fn explained(error: Error, name: &str) -> Error {
     }
 }
 
-/// What is read here, as it comes.
+/// Reads standard input in the background.
 fn standard_input() -> mpsc::Receiver<Vec<u8>> {
     let (send, receive) = mpsc::channel(4);
-    // A read cannot be called off: nobody waits for this thread.
+    // A read cannot be cancelled, so this thread is never joined.
     thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut buffer = vec![0; CHUNK];

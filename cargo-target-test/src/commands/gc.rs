@@ -1,6 +1,6 @@
-//! `gc`: what carries the pool's label and no record names.
+//! `gc`: deletes orphans: resources with the pool's label that no record names.
 //!
-//! Owns what is looked at and what is said. Must not know how anything is found or deleted: platforms do.
+//! Must not know how orphans are found or deleted: platforms do.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::{
     ui,
 };
 
-/// The verb; the exit code is 0 when nothing remains.
+/// Runs the verb. The exit code is 0 if nothing remains.
 ///
 /// # Errors
-/// When the pool cannot be used, or the playbook is wrong.
+/// Fails if the pool cannot be used or the playbook is invalid.
 pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
-    // A playbook adds places to look at. Without a workspace there is none.
+    // A playbook adds places to search. Without a workspace there is no playbook.
     let orders = match Workspace::find(platforms, global) {
         Ok(setting) => setting.orders()?,
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
@@ -39,7 +39,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8>
         .filter(|orphan| !end(&pool, orphan, args.dry_run))
         .count();
     if orphans.is_empty() && problems.is_empty() {
-        ui::note("nothing carries the label that no record names");
+        ui::note("no orphans found");
     }
     let clean = failed == 0 && problems.is_empty();
     Ok(if clean {
@@ -49,7 +49,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8>
     })
 }
 
-/// Every platform by itself, then as each target has it.
+/// Returns the places to search: every platform, then every target's platform with its specification.
 fn places(
     platforms: &Platforms,
     orders: Vec<(Arc<dyn DynPlatform>, InstanceSpec)>,
@@ -62,7 +62,7 @@ fn places(
     all.chain(targets).collect()
 }
 
-/// Deletes one, unless it is only to be named; whether that went well.
+/// Deletes an orphan; with `dry_run`, only prints it. Returns true on success.
 fn end(pool: &Pool, orphan: &Orphan, dry_run: bool) -> bool {
     if dry_run {
         ui::out(format!("{}: would be deleted", orphan.what()));
@@ -74,7 +74,7 @@ fn end(pool: &Pool, orphan: &Orphan, dry_run: bool) -> bool {
             true
         }
         Err(error) => {
-            let message = format!("{} could not be deleted", orphan.what());
+            let message = format!("failed to delete {}", orphan.what());
             ui::error(&Error::new(ErrorKind::Infra, message).with_source(error));
             false
         }

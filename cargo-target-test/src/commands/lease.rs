@@ -1,7 +1,6 @@
-//! `lease`: an instance held by hand, by a process in the background.
+//! `lease`: leases an instance by hand; a background process holds the lease.
 //!
-//! Owns the two processes: the one that a person started, which says how it went, and the one that holds. Must not
-//! know how a lease is kept.
+//! Must not know how a lease is kept.
 
 mod hold;
 
@@ -21,21 +20,21 @@ use crate::{
     ui,
 };
 
-/// How the holder begins a line that is only to be shown.
+/// The prefix of a line of the holder that is only printed.
 const SAYS: &str = "says ";
-/// How it begins the one after which it needs nobody any more.
+/// The prefix of the holder's line that reports the lease. The parent process ends then.
 const HELD: &str = "held ";
 
-/// The verb. Returns when the instance is held, by another process.
+/// Runs the verb. Returns when another process holds the lease.
 ///
 /// # Errors
-/// When it cannot be had.
+/// Fails if the instance is unavailable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     if args.hold {
         return hold::hold(platforms, global, args);
     }
     let mut holder = start(global, args)?;
-    // For as long as we have the other end, somebody waits for it.
+    // The open pipe tells the holder that this process still waits.
     let waits = holder.stdin.take();
     let lines = BufReader::new(holder.stdout.take().ok_or_else(silent)?).lines();
     for line in lines {
@@ -46,7 +45,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
             let name = text.split_whitespace().next().unwrap_or_default();
             ui::out(text);
             ui::out(format!(
-                "`cargo target-test shell {name}` goes there, `cargo target-test release {name}` gives it back"
+                "open a shell with `cargo target-test shell {name}`; release it with `cargo target-test release {name}`"
             ));
             return Ok(0);
         }
@@ -55,7 +54,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
     failed(&mut holder)
 }
 
-/// The holder, in a session of its own, nothing of ours inherited.
+/// Starts the holder in its own session, without inherited descriptors and variables.
 fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
     let mut command = process::command(std::env::current_exe()?);
     command.args(["lease", "--hold"]);
@@ -71,14 +70,14 @@ fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // Whose mark it carried would end it with that lease.
+    // With the mark of a lease, the holder would be killed at the end of that lease.
     for name in [env::LEASE, env::BROKER] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()
 }
 
-/// The holder gave up; says what it said.
+/// Prints the errors of a holder that ended without a lease, and returns its exit code.
 fn failed(holder: &mut Child) -> Result<u8> {
     let mut said = String::new();
     if let Some(mut stderr) = holder.stderr.take() {
@@ -95,6 +94,6 @@ fn failed(holder: &mut Child) -> Result<u8> {
 fn silent() -> Error {
     Error::new(
         ErrorKind::Other,
-        "the process that was to hold the lease ended without a word",
+        "the process that holds the lease ended without an error message",
     )
 }

@@ -1,14 +1,14 @@
-//! `list`: the cases, what is left out and why, and what runs once on the host.
+//! `list`: prints a plan, as text or JSON: the cases, the excluded tests with reasons, and the tests on the host.
 //!
-//! Owns how a plan looks, for people and as JSON. Must not change it.
+//! Must not change the plan.
 //!
-//! The JSON is one object; absent values and empty lists are left out, later versions only add keys:
+//! The JSON is one object. Absent values and empty lists are omitted; later versions only add keys:
 //!
 //! - `cases`: objects with `case` (`smoke[alpha]`), `binary` (nextest's id), `test`, `target`, `platform`,
-//!   `count`, and where they hold `ignored` (true) and `expect-fail` (the reason); of what the test declares
+//!   `count`, and if applicable `ignored` (true) and `expect-fail` (the reason); from the test's metadata
 //!   `doc`, `area`, `category`, `priority`, `tags`, `owner`, `features`, `requirements` (by capability),
 //!   `reuse`, `retry-on`, `any`, `timeout`, `retries`
-//! - `excluded`: objects with `binary`, `test`, `reason`, and `target` unless it is any
+//! - `excluded`: objects with `binary`, `test`, `reason`, and `target` unless all targets are excluded
 //! - `plain`: objects with `binary`, `test`, `ignored`: tests that run once, on the host
 //! - `notes`: sentences
 
@@ -30,13 +30,13 @@ use crate::{
 use listing::{CaseLine, Listing};
 use stats::Stats;
 
-/// What nextest selected: ids of binaries, with names of cases or of plain tests.
+/// Cases and plain tests that nextest selected, as (binary id, name).
 pub type Chosen<'a> = HashSet<(&'a str, &'a str)>;
 
-/// The verb: builds, plans, lets nextest choose, prints.
+/// Runs the verb: builds, plans, lets nextest choose, prints.
 ///
 /// # Errors
-/// As for a run that ends before anything is deployed.
+/// The errors of a run before the first deploy.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u8> {
     let typed = RunArgs {
         tests: args.tests.clone(),
@@ -74,7 +74,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
     Ok(0)
 }
 
-/// Prints a plan: all of it, or what is `chosen`. What is left out is shown for chosen tests only.
+/// Prints a plan, or only the `chosen` part of it. Exclusions are shown only for chosen tests.
 ///
 /// # Errors
 /// None that a user can cause.
@@ -88,14 +88,14 @@ pub fn run(
     let listing = Listing::new(inventory, plan, targets, chosen);
     if json {
         let text = serde_json::to_string_pretty(&listing).map_err(|error| {
-            Error::new(ErrorKind::Other, "cannot write the list as JSON").with_source(error)
+            Error::new(ErrorKind::Other, "failed to serialize the list as JSON").with_source(error)
         })?;
         ui::out(text);
         return Ok(());
     }
     let dim = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     ui::out(listing.table(dim));
-    // As for a run: what a filter leaves out was not asked for.
+    // As in a run: notes on tests that a filter excludes are not printed.
     if chosen.is_none() || listing.cases.is_empty() {
         listing.notes.iter().for_each(ui::note);
     }
@@ -103,7 +103,7 @@ pub fn run(
 }
 
 impl Listing<'_> {
-    /// For people; the last line has no newline.
+    /// Formats the list as text. The last line has no newline.
     fn table(&self, dim: bool) -> String {
         let mut text = String::new();
         self.case_lines(&mut text, dim);
@@ -139,7 +139,7 @@ impl Listing<'_> {
         text
     }
 
-    /// Each binary with its cases; a test's doc comment stands at its first case.
+    /// Writes each binary with its cases. A test's doc comment is shown at its first case.
     fn case_lines(&self, text: &mut String, dim: bool) {
         let (on, off) = if dim {
             ("\x1b[2m", "\x1b[0m")
@@ -168,7 +168,7 @@ impl Listing<'_> {
 }
 
 impl CaseLine<'_> {
-    /// The doc comment's first line, where this is the test's first case, and what is special.
+    /// Returns the first line of the doc comment if this is the test's first case, and other remarks.
     fn remark(&self, first: bool) -> String {
         let doc = self
             .declared
@@ -193,7 +193,7 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// A heading and the lines under it, by binary; nothing where there are none.
+/// Writes a heading and its lines, grouped by binary. Writes nothing without lines.
 fn section<'a>(text: &mut String, title: &str, lines: impl Iterator<Item = (&'a str, String)>) {
     let mut binary = None;
     for (of, line) in lines {

@@ -1,6 +1,6 @@
-//! `logs`: what an instance said on its console.
+//! `logs`: prints and follows the console log of an instance.
 //!
-//! Owns the following of the file. Must not know which platforms write one.
+//! Must not know which platforms record a console.
 
 use std::{io::Read, path::Path, thread, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
     ui,
 };
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 64 << 10;
-/// How often what is added is looked for.
+/// The polling interval of the file.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The verb.
+/// Runs the verb.
 ///
 /// # Errors
-/// When there is no such instance, or it has no console.
+/// Fails if the instance does not exist or has no console.
 pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = people::choose(&pool, &args.on.instance, args.on.all)?;
@@ -29,8 +29,8 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u
     let (name, platform) = (record.name(), &record.platform);
     let console = provision::platform_of(platforms, record)?.console(&record.order);
     let Some(console) = console else {
-        let message = format!("`{name}` has no console: platform `{platform}` records none");
-        let hint = format!("`cargo target-test shell {name}` looks at it from inside");
+        let message = format!("`{name}` has no console: platform `{platform}` does not record one");
+        let hint = format!("open a shell with `cargo target-test shell {name}`");
         return Err(Error::new(ErrorKind::Infra, message).with_hint(hint));
     };
     let exists = || {
@@ -38,7 +38,11 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u
         state.is_ok_and(|state| state.records.contains_key(&record.id))
     };
     show(&console, args.follow, exists).map_err(|error| {
-        Error::new(ErrorKind::Infra, format!("`{name}` said nothing yet")).with_source(error)
+        Error::new(
+            ErrorKind::Infra,
+            format!("`{name}` has no console output yet"),
+        )
+        .with_source(error)
     })?;
     Ok(0)
 }
@@ -47,7 +51,7 @@ fn show(console: &Path, follow: bool, exists: impl Fn() -> bool) -> Result<()> {
     let mut file = fs_err::File::open(console)?;
     let mut buffer = vec![0; CHUNK];
     loop {
-        // Asked before the last read: what was said until then is shown.
+        // Checked before the last read, so that all output until then is printed.
         let more = follow && exists();
         loop {
             let read = file.read(&mut buffer)?;

@@ -1,6 +1,6 @@
-//! `--partitions N`: so many runs side by side, each with its part of the cases, on one pool.
+//! `--partitions N`: splits the cases into N parallel runs that share one pool, and combines their results.
 //!
-//! Owns how they are started and what they come to together. Must not know what a run does.
+//! Must not know what a run does.
 
 use std::{
     ffi::OsString,
@@ -26,13 +26,13 @@ use crate::{
     process, ui,
 };
 
-/// How often the runs are looked at.
+/// The polling interval of the runs.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Runs the parts; returns the worst exit code.
+/// Runs the parts, and returns the worst exit code.
 ///
 /// # Errors
-/// What keeps every part from starting: it is said once.
+/// Fails if the options are invalid or a part cannot be started.
 pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
     refuse_what_is_one_run(args)?;
     let seed = args.tests.choosing.seed;
@@ -45,7 +45,7 @@ pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
     let runs = (1..=parts).map(|part| Part::start((part, parts), junit, seed));
     let mut runs = runs.collect::<Result<Vec<_>>>()?;
     let code = loop {
-        // Ctrl-C reaches them from the terminal, all else only us.
+        // Ctrl-C in a terminal reaches the parts directly; other signals reach only this process.
         let alone = told.swap(false, Ordering::Relaxed) && !process::has_terminal();
         if ended.swap(false, Ordering::Relaxed) || alone {
             runs.iter().for_each(Part::end);
@@ -65,21 +65,23 @@ pub fn run(args: &RunArgs, parts: u16) -> Result<u8> {
     Ok(code)
 }
 
+/// Rejects options that apply only to a single run.
+///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes sense in one run only.
+/// [`ErrorKind::Usage`] for such an option.
 fn refuse_what_is_one_run(args: &RunArgs) -> Result<()> {
     let alone = ["partition", "debugger", "tracer"]
         .into_iter()
         .find(|option| args.tests.nextest.has(option))
         .or(args.shell_on_failure.then_some("shell-on-failure"));
     if let Some(option) = alone {
-        let message = format!("`--partitions` and `--{option}` exclude each other");
+        let message = format!("`--partitions` cannot be combined with `--{option}`");
         return Err(Error::new(ErrorKind::Usage, message));
     }
     Ok(())
 }
 
-/// One of the runs.
+/// The run of one part.
 struct Part {
     child: Child,
     readers: Vec<thread::JoinHandle<()>>,
@@ -121,7 +123,7 @@ impl Part {
         })
     }
 
-    /// Its exit code, once it has ended and all that it said is passed on.
+    /// Returns the exit code after the run has ended and its output is forwarded; otherwise `None`.
     fn code(&mut self) -> Result<Option<u8>> {
         let Some(status) = self.child.try_wait()? else {
             return Ok(None);
@@ -139,7 +141,7 @@ impl Part {
     }
 }
 
-/// Our own words for one part: without what only we, or another part, is told.
+/// Returns the arguments of this process for one part, without options that differ by part.
 fn own_words(words: Vec<OsString>) -> Vec<OsString> {
     let mut own = Vec::new();
     let mut words = words.into_iter().enumerate();

@@ -1,6 +1,6 @@
-//! What the verbs for people share: which instance is meant, and being on it.
+//! Shared parts of the interactive verbs: choosing an instance, access to it, and the wall clock.
 //!
-//! Owns who a person is and what a time of day looks like. Must not know what a verb does on an instance.
+//! Must not know what a verb does on an instance.
 
 mod choose;
 mod guard;
@@ -24,20 +24,20 @@ pub(super) use self::{
     wall::{Wall, now},
 };
 
-/// The number of the user whose process this is.
+/// Returns the id of the user of this process.
 pub(super) fn me() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
-/// Whether this lease is one for which this user need not wait: theirs by hand, or the one that this process was started
-/// under, by a test or in a shell on the instance.
+/// Returns true if this user need not wait for the lease: the user holds it by hand, or this process was started under
+/// it, by a test or in a shell on the instance.
 pub(super) fn is_mine(holder: &Holder) -> bool {
     let under =
         std::env::var(env::LEASE).is_ok_and(|lease| !lease.is_empty() && lease == holder.lease);
     under || holder.manual.is_some_and(|manual| manual.uid == me())
 }
 
-/// Says which tools to use for instances of platforms that this tool does not know.
+/// Warns of instances of unknown platforms, and names the tool to use.
 pub(super) fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
     for seen in pool.overview()? {
         if let Err(error) = provision::platform_of(platforms, &seen.record) {
@@ -50,14 +50,14 @@ pub(super) fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
     Ok(())
 }
 
-/// One thread that waits for everything.
+/// Creates a single-threaded runtime.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)
 }
 
-/// The exit code that a shell gives for a process that was ended by this signal.
+/// Returns a shell's exit code for a process that was ended by this signal.
 pub(super) fn code_of_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(255)
 }

@@ -1,6 +1,4 @@
-//! `release`: the end of a lease by hand.
-//!
-//! Owns who is told to end. Must not end anything itself: the process that holds the lease does.
+//! `release`: ends a lease by hand, by a signal to the process that holds it.
 
 use std::{
     thread,
@@ -19,14 +17,14 @@ use crate::{
     ui,
 };
 
-/// How long ending a lease may take: what it left running is killed on the instance.
+/// The time limit for a lease to end: remaining processes on the instance are killed first.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The verb; nothing to release is no failure.
+/// Runs the verb. Succeeds if there is nothing to release.
 ///
 /// # Errors
-/// When a run holds the instance, or the lease does not end.
+/// Fails if a run holds the instance or the lease does not end.
 pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = people::choose(&pool, &on.instance, on.all)?;
@@ -43,11 +41,11 @@ pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
         _ if !held.is_empty() => Ok(0),
         Some((seen, holder)) => {
             let (name, by) = (seen.record.name(), holder.describe());
-            let message = format!("`{name}` is held by {by}, which is no lease by hand");
-            Err(Error::new(ErrorKind::Infra, message).with_hint("it is free when that ends"))
+            let message = format!("`{name}` is held by {by}, which is not a lease by hand");
+            Err(Error::new(ErrorKind::Infra, message).with_hint("wait until that process ends"))
         }
         None => {
-            ui::note(format!("nobody leases {}", on.instance));
+            ui::note(format!("{} is not leased", on.instance));
             Ok(0)
         }
     }
@@ -58,27 +56,30 @@ fn manual(seen: &Seen) -> Option<(&Seen, &Holder)> {
     holder.manual.is_some().then_some((seen, holder))
 }
 
-/// Has the holder end, and waits for that.
+/// Signals the holder to end, and waits until it has ended.
 fn end(seen: &Seen, holder: &Holder) -> Result<()> {
     let failed = |why: String| {
         let (name, by) = (seen.record.name(), holder.describe());
-        let message = format!("cannot release `{name}` ({by}): {why}");
+        let message = format!("failed to release `{name}` ({by}): {why}");
         Error::new(ErrorKind::Infra, message)
     };
     let pid = Pid::from_raw(holder.process.pid.cast_signed());
-    // The number of a process of another host, or of one that is gone, can be anybody's here.
+    // The pid of a process on another host or of an ended process may belong to another process here.
     let (Some(pid), true) = (pid, holder.process == Process::of(holder.process.pid)) else {
-        return Err(failed(format!("it is on host `{}`", holder.process.host)));
+        return Err(failed(format!(
+            "the holder is on host `{}`",
+            holder.process.host
+        )));
     };
     let watch = Watch::new(pid);
-    // One that is stopped would not hear of it.
+    // A stopped process does not handle SIGTERM until SIGCONT.
     for signal in [Signal::TERM, Signal::CONT] {
         kill_process(pid, signal).map_err(|error| failed(error.to_string()))?;
     }
     let started = Instant::now();
     while !watch.has_ended() {
         if started.elapsed() > PATIENCE {
-            return Err(failed("it does not end".to_owned()));
+            return Err(failed("the holder does not end".to_owned()));
         }
         thread::sleep(POLL);
     }

@@ -1,6 +1,6 @@
-//! The story of a run: playbook, inventory, plan, provision, execute, aggregate.
+//! `run`: the steps of a run in order: playbook, inventory, plan, provision, execute, aggregate.
 //!
-//! Owns the order of the steps. Must not know how any of them is done.
+//! Must not know how a step is done.
 
 mod reports;
 
@@ -24,10 +24,10 @@ use crate::{
 };
 use reports::Reports;
 
-/// Runs the chosen cases; returns the exit code.
+/// Runs the chosen cases, and returns the exit code.
 ///
 /// # Errors
-/// Whatever keeps the run from starting.
+/// Errors that keep the run from starting.
 pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let Some(options) = RunOptions::resolve(platforms, global, args.clone())? else {
         return Ok(0);
@@ -60,7 +60,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     let table = case_table(&choice, &supplies, reports.output())?;
     let broker = session.broker(table, sink.clone())?;
     let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
-    // Also where nextest never ran: something may have been deployed for it.
+    // Even if nextest never ran: instances may have been deployed.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     if interrupts == 0 && args.shell_on_failure {
         session.wait_for(broker.open_shells());
@@ -78,14 +78,14 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     code
 }
 
-/// The instances of a run, in its pool.
+/// Returns the provisioner of a run's instances.
 fn provisioner(choice: &Selection) -> Result<PoolProvisioner> {
     let run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
     let ssh_config = Broker::ssh_config_in(choice.directory.path());
     Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
 }
 
-/// The cases, for the broker.
+/// Returns the table of cases for the broker.
 fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Result<CaseTable> {
     let args = &choice.run;
     let mut table = choice.case_table(supplies, &choice.users_runner()?)?;
@@ -96,7 +96,7 @@ fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Resul
     Ok(table)
 }
 
-/// A case that is debugged has its instances before.
+/// Runs nextest. Deploys the instances of a debugged case first.
 fn run_nextest(
     choice: &Selection,
     supplies: &Supplies,
@@ -113,11 +113,11 @@ fn run_nextest(
             Ok::<_, Error>(())
         })?;
     }
-    // What a long deploy says is worth more than a bar, which leaves it no place.
+    // A progress bar leaves no room for the messages of long deploys, so it is disabled.
     let makes = supplies.values().any(|supply| supply.makes_machines());
     let without_bar = makes && args.draws_bar() && !args.has("show-progress");
     let nextest = choice.nextest_run(without_bar)?;
-    // nextest needs a while to come to its first entry.
+    // Deploys begin while nextest starts.
     session.wait_for(async {
         let sets = supplies.values();
         sets.for_each(|set| provisioner.begin_missing(set));

@@ -1,8 +1,8 @@
-//! `cargo target-test schema`: the JSON Schema of playbooks, for editors.
+//! `schema`: prints the JSON Schema of playbooks, for editors.
 
 use crate::{error::Result, playbook, provision::platform::Platforms, ui};
 
-/// The verb: prints the schema.
+/// Runs the verb.
 ///
 /// # Errors
 /// None.

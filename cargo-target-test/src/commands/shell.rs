@@ -1,6 +1,6 @@
-//! `shell`: a person on an instance.
+//! `shell`: opens an interactive shell on an instance.
 //!
-//! Owns the terminal until the shell ends. Must not know how an instance is reached.
+//! Must not know how an instance is reached.
 
 use std::{
     io::IsTerminal,
@@ -24,13 +24,13 @@ use crate::{
     ui,
 };
 
-/// How long a shell that was told to end may take.
+/// The time limit for a shell to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The verb; the exit code is the shell's.
+/// Runs the verb. The exit code is that of the shell.
 ///
 /// # Errors
-/// When the instance cannot be had or reached.
+/// Fails if the instance is unavailable or unreachable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
         let ask = Ask {
@@ -55,7 +55,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
     })
 }
 
-/// The shell from its start to its end.
+/// Runs a shell until it ends.
 async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let name = guard.machine.name();
     let deployed = guard.deployed()?;
@@ -70,12 +70,12 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
     }
     let shell = interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
     let (status, end) = run(shell, signals).await?;
-    // Whether or not we were told, the shell was, and went with its terminal.
+    // The shell was ended by the close of its terminal, even if this process got no signal.
     let closed = tty && !std::io::stdin().is_terminal();
     Ok((status, if closed { LeaseEnd::CutOff } else { end }))
 }
 
-/// A terminal that is closed ends the shell, and us in good order. What is typed is the shell's, Ctrl-C too.
+/// Runs the shell and forwards signals that end it, such as the close of the terminal. Ctrl-C is left to the shell.
 async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let mut child = process::Spawn::new(shell)
         .dies_with_parent()
@@ -93,7 +93,7 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
             child.start_kill()?;
         }
         child.wait().await?;
-        // Whatever it made of the signal, that is how this ended.
+        // Report the signal, regardless of how the shell handled it.
         return Ok((
             ExitStatus::from_raw(signal.as_raw_value()),
             LeaseEnd::CutOff,
@@ -104,7 +104,7 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
 fn pass_on(child: &Child, signal: Option<Signal>) {
     let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
     if let (Some(pid), Some(signal)) = (pid, signal) {
-        // One that has just ended is what we want.
+        // The process may have ended already.
         let _ = kill_process(pid, signal);
     }
 }

@@ -1,6 +1,6 @@
-//! `targets`: the instances in the pool, as a table or as JSON.
+//! `targets`: prints the instances in the pool, as a table or as JSON.
 //!
-//! Owns the columns; must not know how the pool is stored.
+//! Must not know how the pool is stored.
 
 mod table;
 mod watch;
@@ -24,60 +24,60 @@ use crate::{
 pub struct Row {
     /// `alpha-0`.
     pub name: String,
-    /// Unlike that of any other instance of this pool.
+    /// The id, unique in this pool.
     pub id: String,
     /// The target's name.
     pub target: String,
     /// The platform's name.
     pub platform: String,
-    /// Host name or address, once it is deployed; with the port, where there is one.
+    /// The host name or address of a deployed instance, with the port if there is one.
     pub host: Option<String>,
     /// `planned`, `creating`, `preparing`, `ready`, `leased`, `dirty` or `deleting`.
     pub state: &'static str,
-    /// Why it is dirty, or still not deleted.
+    /// The reason the instance is dirty or not yet deleted.
     pub cause: Option<String>,
-    /// The path of the tool that made it.
+    /// The path of the tool that created the instance.
     pub tool: Option<String>,
-    /// Who leases it.
+    /// The holder of the lease.
     pub holder: Option<HolderRow>,
-    /// Ids of the living runs that use it.
+    /// Ids of the active runs that use the instance.
     pub users: Vec<String>,
-    /// Whether a run left it with `--keep-targets`.
+    /// True if a run kept the instance with `--keep-targets`.
     pub kept: bool,
-    /// What was found on it when it was ready: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+    /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
     pub facts: Facts,
-    /// Seconds since it was planned.
+    /// Seconds since the instance was planned.
     pub age: u64,
-    /// The workspace that had it made.
+    /// The workspace that requested the instance.
     pub workspace: String,
-    /// The playbook that had it made.
+    /// The playbook that requested the instance.
     pub playbook: Option<String>,
 }
 
-/// Who leases an instance.
+/// The holder of a lease.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HolderRow {
     /// The process.
     pub pid: u32,
     /// The run.
     pub run: String,
-    /// What for: `smoke[alpha]`.
+    /// The case: `smoke[alpha]`.
     pub case: String,
-    /// Seconds since then.
+    /// Seconds since the lease began.
     pub since: u64,
-    /// Whether the process is stopped.
+    /// True if the process is stopped.
     pub stopped: bool,
-    /// Of a lease by hand: when it ends, in seconds since 1970.
+    /// The end of a lease by hand, in seconds since 1970.
     pub until: Option<u64>,
-    /// For people.
+    /// The description for the table.
     #[serde(skip)]
     text: String,
 }
 
-/// The verb.
+/// Runs the verb.
 ///
 /// # Errors
-/// As [`run`].
+/// See [`run`].
 pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     match (args.watch, args.json) {
@@ -102,7 +102,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Resul
 /// Prints the instances in the pool.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn run(pool: &Pool, json: bool) -> Result<()> {
     let rows = rows(pool)?;
     if json {
@@ -116,13 +116,13 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
 }
 
 fn unprintable(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Other, "cannot print the targets").with_source(error)
+    Error::new(ErrorKind::Other, "failed to print the targets").with_source(error)
 }
 
-/// The instances in the pool, in the order of their names.
+/// Returns the instances in the pool, sorted by name.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn rows(pool: &Pool) -> Result<Vec<Row>> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -169,7 +169,7 @@ fn row(seen: &Seen, now: u64) -> Row {
     }
 }
 
-/// The lines of the table, its header first.
+/// Returns the lines of the table, the header first.
 fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
     let header = [
         "NAME",
@@ -200,7 +200,7 @@ fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
     table::lines(&cells, room)
 }
 
-/// A cause can be a program's whole output: its first line, shortened.
+/// Returns the shortened first line of a cause, which can be a program's whole output.
 fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let mut short: String = line.chars().take(60).collect();

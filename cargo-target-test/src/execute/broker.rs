@@ -1,7 +1,6 @@
-//! The broker: holds leases and live connections, has instances deployed, serves runners and tests.
+//! The broker: holds leases and live connections, requests deploys, and serves runners and tests on a Unix socket.
 //!
-//! Owns one Unix socket in a private folder and everything that lives as long as it. Must not know
-//! nextest or the playbook. Dying in any way frees every lease, since the kernel drops the locks.
+//! Must not know nextest or the playbook. If the broker dies, the kernel drops its locks, which frees every lease.
 
 use std::{
     collections::HashMap,
@@ -42,11 +41,11 @@ pub use case_table::{CaseTable, LeasingCase, Runnable};
 use connection::{Connection, request_failure};
 use failed::Failed;
 
-/// The name of the socket in the broker's folder: short, since a socket's path has at most 108 bytes.
+/// The name of the socket in the broker's folder. The name is short because a socket's path has at most 108 bytes.
 const SOCKET: &str = "s";
-/// How long leases whose holders are gone may take to end.
+/// The time limit for leases to end after their holders are gone.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long nothing more is said of what waits for one target.
+/// The minimum interval between two notices of cases that wait for the same target.
 const WAITS_APART: Duration = Duration::from_secs(30);
 
 /// A running broker.
@@ -54,7 +53,7 @@ pub struct Broker {
     core: Arc<Core>,
 }
 
-/// Counts something that may have, or get, a lease, for as long as it is under way.
+/// Counts an operation that may hold or get a lease, until dropped.
 struct Serving(Arc<Core>);
 
 impl Drop for Serving {
@@ -64,35 +63,36 @@ impl Drop for Serving {
     }
 }
 
-/// What its tasks share.
+/// State shared by the broker's tasks.
 pub(crate) struct Core {
     provisioner: Arc<PoolProvisioner>,
     directory: PathBuf,
     names: CaseTable,
     /// Receives the run's events.
     pub(crate) sink: Sink,
-    /// The attempts that have a lease, by lease.
+    /// Attempts that hold a lease, by lease id.
     attempts: Mutex<HashMap<String, Attempt>>,
     lookup: Option<Box<standalone::Lookup>>,
     leases: Mutex<HashMap<String, Arc<ActiveLease>>>,
-    /// Notices that cases wait for a target, to all who look at the run.
+    /// Throttles the notices that cases wait for a target, by target.
     waiting: Mutex<HashMap<String, WaitNotice>>,
     counter: AtomicU64,
-    /// How much is under way that may have, or get, a lease.
+    /// The number of running operations that may hold or get a lease.
     serving: AtomicU64,
-    /// A lease ended, an instance came up or not, something is not under way any more.
+    /// Notified when a lease ends, a deploy ends or an operation ends.
     changed: Arc<Notify>,
-    /// Cases whose instances stay for somebody to look at.
+    /// Failed cases whose instances are kept for inspection.
     failed: Mutex<Vec<Failed>>,
-    /// What tests share, in the order in which it was set up.
+    /// Shared fixtures, in setup order.
     fixtures: Mutex<Vec<fixtures::Entry>>,
 }
 
 impl Broker {
-    /// Binds the socket in `directory` (private, short) and starts to serve. Within a tokio runtime.
+    /// Binds the socket in `directory`, a private folder with a short path, and starts to serve. Must be called in a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// When the socket cannot be bound.
+    /// Fails if the socket cannot be bound.
     pub fn start(
         directory: &Path,
         provisioner: Arc<PoolProvisioner>,
@@ -117,33 +117,32 @@ impl Broker {
         });
         let listener = UnixListener::bind(core.socket()).map_err(|error| {
             let path = core.socket().display().to_string();
-            Error::new(ErrorKind::Other, format!("cannot listen on `{path}`")).with_source(error)
+            Error::new(ErrorKind::Other, format!("failed to listen on `{path}`")).with_source(error)
         })?;
         tokio::spawn(accept(Arc::clone(&core), listener));
         Ok(Self { core })
     }
 
-    /// The socket's path in a broker's folder.
+    /// Returns the socket's path in a broker's folder.
     pub fn socket_in(directory: &Path) -> PathBuf {
         directory.join(SOCKET)
     }
 
-    /// The file for `ssh -F` in a broker's folder.
+    /// Returns the file for `ssh -F` in a broker's folder.
     pub fn ssh_config_in(directory: &Path) -> PathBuf {
         directory.join("ssh_config")
     }
 
-    /// Deploys and waits give up: the run is over.
+    /// Cancels deploys and waits, because the run is over.
     pub fn cancel(&self) {
         self.core.provisioner.cancel();
     }
 
-    /// Waits until the leases have ended (of tests that were killed a moment ago), so that nothing is in
-    /// use, and ends those that do not by themselves.
+    /// Waits until leases of tests that were just killed have ended, and ends the remaining leases.
     pub async fn end_leases(&self) {
         self.all_served().await;
         let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
-        // Each may have much to tear down, and none waits for another.
+        // Tear-downs may be slow, so leases end in parallel.
         let mut ends = JoinSet::new();
         for held in leases {
             let core = Arc::clone(&self.core);
@@ -154,7 +153,7 @@ impl Broker {
         self.core.provisioner.disconnect();
     }
 
-    /// Waits, within a bound, until what is under way is over: who ended nextest's last case may not have been heard.
+    /// Waits, up to a limit, until all operations have ended: the end of nextest's last case may not have arrived yet.
     async fn all_served(&self) {
         let served = async {
             loop {
@@ -168,7 +167,7 @@ impl Broker {
         let _ = tokio::time::timeout(PATIENCE, served).await;
     }
 
-    /// How many clients are being served, or things under way that they began.
+    /// Returns the number of clients that are being served and of operations that they started.
     pub fn clients(&self) -> u64 {
         let busy = u64::from(self.core.provisioner.is_busy());
         self.core.serving.load(Ordering::Relaxed) + busy
@@ -189,7 +188,7 @@ impl Core {
         Serving(Arc::clone(self))
     }
 
-    /// What a case waits for, once in a while for each target.
+    /// Prints a notice that a case waits, at most once per interval and target.
     fn waiting(&self, notice: &Notice) {
         if !notice.is_long || !self.names.captured() {
             return;
@@ -203,15 +202,15 @@ impl Core {
         }
     }
 
-    /// What a case says of a failure that befell it: of a deploy only the gist, where an entry of the run tells all. An
-    /// entry tells of the first instance, and nothing of why that could not be replaced.
+    /// Returns the failure as the log of a case shows it. If a deploy entry of the run shows the failed deploy in full,
+    /// the case shows one line. A deploy entry covers only the first deploy of an instance, not its replacement.
     fn told(&self, set: &InstanceSet, failure: &Failure) -> Failure {
         let first = set.failed_at_first(&failure.message);
         let entry = first.and_then(|instance| self.names.deploy_of(&instance));
         match entry {
             Some(entry) => Failure {
                 message: one_line(&failure.message),
-                hint: Some(format!("`{entry}` says more")),
+                hint: Some(format!("see `{entry}` for details")),
                 ..failure.clone()
             },
             None => failure.clone(),
@@ -224,10 +223,10 @@ async fn accept(core: Arc<Core>, listener: UnixListener) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let core = Arc::clone(&core);
-                // A client that went away in the middle is its own affair.
+                // Errors of a client that disconnected early are ignored.
                 tokio::spawn(async move { serve(&core, stream).await });
             }
-            // Out of descriptors, say: others will close theirs.
+            // For example out of descriptors: retry when others are closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -270,7 +269,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     }
 }
 
-/// What a client is told of an error.
+/// Converts an error to the failure that a client receives.
 fn infra(error: &Error) -> Failure {
     let kind = match error.kind() {
         ErrorKind::Timeout => FailureKind::Timeout,

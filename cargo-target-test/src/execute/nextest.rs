@@ -1,7 +1,7 @@
-//! nextest: which it is, and the three ways we call it (build and list, choose, run).
+//! Every nextest command line: build and list, choose, run.
 //!
-//! Owns every nextest command line. Must not know targets, pools or leases: it gets names and numbers.
-//! Nothing is passed by the environment, which tests would inherit, but what the runner takes out again.
+//! Must not know targets, pools or leases. Tests inherit the environment, so the only variables set here are those
+//! that the runner removes.
 
 use std::{
     collections::HashSet,
@@ -25,28 +25,28 @@ pub use config::ToolConfig;
 pub use stage::{Listing, Stage};
 pub use users::{profile, users_filtersets, users_junit};
 
-/// The oldest cargo-nextest that all this was tried on.
+/// The oldest supported cargo-nextest.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
 
-/// Makes nextest start tests directly. Otherwise it starts itself first, once for each test, lest a Ctrl-Z in the
-/// wrong moment stop a child whose start it waits for: a third of all work on a short test.
+/// Makes nextest start tests directly. By default nextest starts itself first for each test, which guards against a
+/// Ctrl-Z during the start of a child but costs a third of the time of a short test.
 pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
 
-/// What Cargo built, where it built nothing.
+/// The binaries metadata of an empty build.
 const NO_BINARIES: &str = r#"{"rust-build-meta": {"target-directory": "/", "base-output-directories": [],
 "non-test-binaries": {}, "linked-paths": []}, "rust-binaries": {}}"#;
 
-/// The command that installs it.
+/// The command that installs cargo-nextest.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
 
-/// The user's words for each call, as [`crate::cli`] sorted them.
+/// The user's arguments for each call, as sorted by [`crate::cli`].
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    /// For building and listing.
+    /// Arguments for building and listing.
     pub build: Vec<OsString>,
-    /// Filters, expressions and partitions: they decide the cases, and end with names.
+    /// Filters, expressions and partitions, which select the cases; names come last.
     pub select: Vec<OsString>,
-    /// For the run.
+    /// Arguments for the run.
     pub run: Vec<OsString>,
     /// `--debugger` or `--tracer`, with its value.
     pub debugger: Option<(&'static str, String)>,
@@ -64,7 +64,7 @@ impl Nextest {
     /// Finds cargo-nextest in PATH (Cargo's own folder included) and checks its version.
     ///
     /// # Errors
-    /// When it is missing or too old, with the command that installs it.
+    /// Fails if cargo-nextest is missing or too old, with the command that installs it.
     pub fn find(words: Words, verbose: bool) -> Result<Self> {
         let cargo_bin = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
@@ -97,16 +97,16 @@ impl Nextest {
             .with_hint(INSTALL)),
             None => Err(Error::new(
                 ErrorKind::Nextest,
-                format!("`{}` did not say its version", program.display()),
+                format!("`{}` did not report its version", program.display()),
             )
             .with_hint(INSTALL)),
         }
     }
 
-    /// Builds the test binaries and lists the tests in them, all of them: selection comes later.
+    /// Builds the test binaries and lists all their tests. Selection comes later.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] with nextest's exit code shown by itself on standard error.
+    /// [`ErrorKind::Build`] with nextest's exit code. nextest prints the cause on standard error.
     pub fn build_and_list(&self) -> Result<TestListSummary> {
         let mut command = self.command("list");
         command.args(["--message-format", "json", "--ignore-default-filter"]);
@@ -117,15 +117,15 @@ impl Nextest {
             return Err(failed("build and list the tests", output.status));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| {
-            Error::new(ErrorKind::Nextest, "cannot read cargo-nextest's list").with_source(error)
+            Error::new(ErrorKind::Nextest, "failed to read cargo-nextest's list").with_source(error)
         })
     }
 
-    /// What nextest has against a filterset, if anything, in its own words: asked over no binaries, so nothing is built.
-    /// Which binaries there are is known only after a build: of a filterset that names some this says nothing.
+    /// Returns nextest's error message for a filterset, if the filterset is invalid. Nothing is built. Filtersets that
+    /// name binaries are not checked, because the binaries are known only after a build.
     ///
     /// # Errors
-    /// When nextest cannot be asked.
+    /// Fails if nextest cannot be run.
     pub fn refuses(&self, filterset: &str, cargo_metadata: &[u8]) -> Result<Option<String>> {
         if filterset.contains("binary") {
             return Ok(None);
@@ -144,18 +144,18 @@ impl Nextest {
         Ok(refused.then(|| String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
-    /// Whether the user's selection or configuration may leave out more than what is ignored: only then
-    /// has nextest to be asked.
+    /// Returns true if the user's selection or configuration may exclude tests that are not ignored. nextest must be asked
+    /// only then.
     pub fn may_leave_out(&self, workspace: &Path) -> bool {
         !self.words.select.is_empty()
             || profile(None) != users::DEFAULT
             || workspace.join(users::CONFIG).exists()
     }
 
-    /// The cases that the user's selection matches, as (binary id, name): nextest decides.
+    /// Asks nextest for the cases that the user's selection matches, as (binary id, name).
     ///
     /// # Errors
-    /// What nextest says of the selection: a usage error is the user's.
+    /// Fails if nextest rejects the selection, with [`ErrorKind::Usage`] for a usage error.
     pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
         let mut command = self.command("list");
         command.args(["--message-format", "oneline", "--color", "never"]);
@@ -179,7 +179,7 @@ impl Nextest {
             .collect())
     }
 
-    /// The one run. Its exit code is ours.
+    /// Returns the command of the run. Its exit code becomes the exit code of this process.
     pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr], without_bar: bool) -> Command {
         let mut command = self.command("run");
         command.args(stage.arguments(Listing::Chosen));
@@ -203,7 +203,7 @@ impl Nextest {
         command
     }
 
-    /// Whether the user debugs or traces one case.
+    /// Returns true if the user debugs or traces one case.
     pub fn debugs(&self) -> bool {
         self.words.debugger.is_some()
     }
@@ -227,7 +227,7 @@ impl Nextest {
     }
 }
 
-/// nextest's failure, whose reasons it has printed itself; its exit code becomes ours.
+/// Builds the error of a failed nextest call. nextest has printed the cause; its exit code is kept.
 fn failed(what: &str, status: std::process::ExitStatus) -> Error {
     let code = status.code().unwrap_or(70);
     let kind = if code == 2 {

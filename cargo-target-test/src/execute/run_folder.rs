@@ -1,6 +1,4 @@
-//! The run's folder below the target directory: output files, the feed, nextest's own report.
-//!
-//! Owns the folder's name and life: the newest folders stay, and those of living runs. Must not know what is in them.
+//! The run's folder below the target directory: its creation, its paths and the removal of old folders.
 
 use std::{
     fs::File,
@@ -10,26 +8,26 @@ use std::{
 
 use crate::error::Result;
 
-/// The folder of all runs, below the target directory.
+/// The folder of all runs below the target directory.
 const RUNS: &str = "target-test";
-/// The file that a living run has locked.
+/// The lock file of an active run.
 const LOCK: &str = "lock";
-/// How many folders stay.
+/// The number of folders to keep.
 const KEPT: usize = 10;
 
-/// The folder of one run, which lives as long as this value.
+/// The folder of one run. The folder is locked while this value exists.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// The kernel drops the lock with the process.
+    /// The lock; the kernel releases it when the process ends.
     _lock: File,
 }
 
 impl RunFolder {
-    /// Makes the folder of a run, and removes those of old runs.
+    /// Creates the folder of a run, and removes folders of old runs.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// Fails if the folder cannot be created.
     pub fn create(target_directory: &Path, run: &str) -> Result<Self> {
         let runs = target_directory.join(RUNS);
         let path = runs.join(run);
@@ -40,32 +38,32 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder of output files.
+    /// Returns the folder of output files.
     pub fn output(&self) -> PathBuf {
         self.path.join("output")
     }
 
-    /// The run events, as JSON lines.
+    /// Returns the file of run events, as JSON lines.
     pub fn feed(&self) -> PathBuf {
         self.path.join("feed.jsonl")
     }
 
-    /// nextest's own JUnit report.
+    /// Returns the file of nextest's own JUnit report.
     pub fn nextest_junit(&self) -> PathBuf {
         self.path.join("nextest-junit.xml")
     }
 }
 
-/// Removes all but the newest folders. What cannot be removed is left to the next run.
+/// Removes all but the newest folders, except folders of active runs. Errors are ignored: the next run tries again.
 fn remove_old(runs: &Path) {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let age = |folder: &Path| {
-        // One that is being made has no lock yet.
+        // A folder that is being created has no lock file yet.
         let made = folder.join(LOCK).metadata().or_else(|_| folder.metadata());
         made.and_then(|made| made.modified())
             .unwrap_or(SystemTime::UNIX_EPOCH)

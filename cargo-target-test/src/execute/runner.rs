@@ -1,8 +1,7 @@
-//! nextest's target runner: lists cases where a binary lists tests, and runs one case.
+//! nextest's target runner: lists the cases of a binary, and runs one case.
 //!
-//! Owns what happens in the process that nextest starts for a case. Must not know the playbook, the
-//! plan or the pool: the broker says what to run. Starts once per case, so it parses its few arguments
-//! by hand and uses no async runtime.
+//! Starts once per case, so it parses its arguments by hand and uses no async runtime. Must not know the playbook, the
+//! plan or the pool: the broker decides what to run.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,19 +25,19 @@ mod tees;
 use broker::{Broker, Position, Told};
 use child::{ChildEnd, Output, Signals};
 
-/// What the hidden verb of the runner is called.
+/// The hidden verb of the runner.
 pub const VERB: &str = "runner";
-/// What the hidden verb before a user's debugger is called.
+/// The hidden verb before a user's debugger.
 pub const DEBUG_VERB: &str = "debug-runner";
 
-/// Ends the name of a program's runner: a program of its own, which is loaded in a fraction of the time.
+/// The suffix of the runner's program name. A separate small program loads in a fraction of the time.
 const SUFFIX: &str = "-runner";
 
-/// The program that nextest is to start: the small one beside us (`cargo-target-test-runner`), or ourselves where there
-/// is none.
+/// Returns the program that nextest starts: `cargo-target-test-runner` next to the current executable, if it exists,
+/// else the current executable.
 ///
 /// # Errors
-/// When our own path is unknown.
+/// Fails if the path of the current executable is unknown.
 pub fn program() -> Result<PathBuf> {
     let ourselves = std::env::current_exe()?;
     let mut beside = ourselves.clone().into_os_string();
@@ -47,7 +46,7 @@ pub fn program() -> Result<PathBuf> {
     Ok(if beside.is_file() { beside } else { ourselves })
 }
 
-/// What nextest asked for.
+/// The arguments of one call by nextest.
 #[derive(Debug, PartialEq)]
 struct Call {
     socket: PathBuf,
@@ -57,7 +56,7 @@ struct Call {
     debugger: Vec<OsString>,
 }
 
-/// Answers nextest: `arguments` are those after the verb. Returns the exit code.
+/// Runs the verb with the arguments after it, and returns the exit code.
 pub fn main(verb: &OsStr, arguments: Vec<OsString>) -> u8 {
     let answer = Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| {
         if call
@@ -80,7 +79,7 @@ impl Call {
     fn parse(debug: bool, mut words: Vec<OsString>) -> Result<Self> {
         let mut debugger = Vec::new();
         if debug {
-            // nextest puts `DEBUGGER... OURSELVES runner` before what it always says.
+            // nextest puts `DEBUGGER... PROGRAM runner` before the usual arguments.
             let program = program()?;
             let ourselves = words
                 .windows(2)
@@ -103,7 +102,7 @@ impl Call {
     fn list(&self) -> Result<u8> {
         let ignored = self.arguments.iter().any(|word| word == "--ignored");
         let file = self.listing.join(listing_file(&self.binary, ignored));
-        // A binary without a file has no case of this run.
+        // A binary without a file has no case in this run.
         let text = std::fs::read(file).unwrap_or_default();
         ui::bytes_out(&text);
         Ok(0)
@@ -128,7 +127,7 @@ impl Call {
                     secret::register(name, value);
                 }
                 let limit = run.timeout.map(std::time::Duration::from_millis);
-                // A debugger's terminal is the debugger's.
+                // A debugger keeps the terminal.
                 let output = match run.lease {
                     None => Output::Theirs,
                     Some(_) if run.secrets.is_empty() || !self.debugger.is_empty() => Output::Kept,
@@ -150,7 +149,7 @@ impl Call {
         }
     }
 
-    /// The real test: nextest's own arguments with the test's own name.
+    /// Returns the command of the real test: nextest's arguments with the test's own name.
     fn command(&self, at: usize, run: &Run) -> Command {
         let mut words = self.debugger.clone();
         words.extend(run.prefix.iter().map(OsString::from));
@@ -165,14 +164,14 @@ impl Call {
         command.args(words).envs(&run.env);
         let (name, value) = DOUBLE_SPAWN;
         if std::env::var_os(name).is_some_and(|given| given == value) {
-            // A nextest in the test may have a terminal.
+            // A nextest that the test starts may have a terminal.
             command.env_remove(name);
         }
         command
     }
 }
 
-/// The place of this attempt in its run.
+/// Returns the position of this attempt in its run.
 fn position() -> Position {
     let number = |name| std::env::var(name).ok()?.parse().ok();
     let attempt = number("NEXTEST_ATTEMPT").unwrap_or(1);
@@ -183,7 +182,7 @@ fn position() -> Position {
     }
 }
 
-/// The exit code for nextest, after saying what a plain exit code does not.
+/// Returns the exit code for nextest, and prints notes that explain it.
 fn verdict(ended: &ChildEnd, run: &Run) -> u8 {
     for process in &ended.left {
         ui::note(format!("the test left {process} behind: killed"));
@@ -243,7 +242,7 @@ fn infra(failure: &Failure) {
 fn wrong_call() -> Error {
     Error::new(
         ErrorKind::Usage,
-        "this verb is for nextest, which calls it with a test binary",
+        "this verb is internal: nextest calls it with a test binary",
     )
 }
 

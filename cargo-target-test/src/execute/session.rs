@@ -1,7 +1,7 @@
-//! One run in time: the broker serves, nextest runs, signals arrive, things are cleaned up.
+//! The runtime of one run: starts the broker and nextest, handles signals and cleans up.
 //!
-//! Owns the runtime and what Ctrl-C means: the first lets nextest finish its way and cleans up within a
-//! bound; the second leaves the pool as it is, for the next start to finish. Must not know what runs.
+//! The first Ctrl-C lets nextest end and limits the time of the clean-up. The second Ctrl-C stops the clean-up and
+//! leaves the pool to the next run.
 
 pub(crate) mod signals;
 mod witness;
@@ -28,31 +28,30 @@ use crate::{
 use signals::Signals;
 use witness::Witness;
 
-/// How long cleaning up may take after an interrupt.
+/// The time limit of the clean-up after an interrupt.
 const CLEAN_UP: Duration = Duration::from_secs(60);
 
-/// A run under way.
+/// An active run.
 pub struct Session {
-    /// One thread, the process's first: nextest dies with the thread that starts it.
-    /// `None` only while it is dropped.
+    /// A runtime on the main thread: nextest is killed when the thread that started it ends. `None` only during the drop.
     runtime: Option<Runtime>,
     directory: PathBuf,
     provisioner: Arc<PoolProvisioner>,
 }
 
-/// How nextest ended.
+/// The end of nextest.
 pub struct NextestEnd {
-    /// Its exit status.
+    /// nextest's exit status.
     pub status: ExitStatus,
-    /// How often the user interrupted.
+    /// The number of interrupts by the user.
     pub interrupts: u32,
 }
 
 impl Session {
-    /// Starts the runtime; the broker's socket will be in `directory`.
+    /// Starts the runtime. The broker's socket will be in `directory`.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// Fails if the runtime cannot be created.
     pub fn start(directory: &Path, provisioner: Arc<PoolProvisioner>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -64,7 +63,7 @@ impl Session {
         })
     }
 
-    /// The run's instances.
+    /// Returns the provisioner of the run's instances.
     pub fn provisioner(&self) -> &PoolProvisioner {
         &self.provisioner
     }
@@ -72,17 +71,17 @@ impl Session {
     /// Starts the broker.
     ///
     /// # Errors
-    /// As [`Broker::start`].
+    /// See [`Broker::start`].
     pub fn broker(&self, names: CaseTable, sink: Sink) -> Result<Broker> {
         let _inside = self.runtime().enter();
         let provisioner = Arc::clone(&self.provisioner);
         Broker::start(&self.directory, provisioner, names, None, sink)
     }
 
-    /// Starts a broker for tests that come by themselves.
+    /// Starts a broker for tests without a runner.
     ///
     /// # Errors
-    /// As [`Broker::start`].
+    /// See [`Broker::start`].
     pub fn serve(&self, lookup: Box<Lookup>) -> Result<Broker> {
         let _inside = self.runtime().enter();
         Broker::start(
@@ -94,15 +93,15 @@ impl Session {
         )
     }
 
-    /// Waits for something that the broker does.
+    /// Waits for a future of the broker.
     pub fn wait_for<T>(&self, what: impl Future<Output = T>) -> T {
         self.runtime().block_on(what)
     }
 
-    /// Runs nextest to its end.
+    /// Runs nextest until it ends.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if nextest cannot be started.
     pub fn run(&self, broker: &Broker, command: Command) -> Result<NextestEnd> {
         self.runtime().block_on(async {
             let mut signals = Signals::catch()?;
@@ -126,12 +125,12 @@ impl Session {
         })
     }
 
-    /// Ends the leases, then deletes what this run used and need not keep, and what dead runs left.
+    /// Ends the leases, then deletes instances that this run does not keep and leftovers of dead runs.
     ///
     /// # Errors
-    /// What the pool says; or that it was given up, exit code 130.
+    /// Errors of the pool; or an interrupted clean-up, with exit code 130.
     pub fn clean_up(&self, broker: &Broker, keep: bool, interrupts: &mut u32) -> Result<Report> {
-        // Nobody waits for what is still being deployed.
+        // Running deploys are no longer needed.
         broker.cancel();
         process::kill_scripts();
         self.runtime().block_on(async {
@@ -141,7 +140,7 @@ impl Session {
             let mut limit = until(*interrupts);
             let left = loop {
                 if *interrupts > 1 {
-                    break "interrupted twice: instances stay".to_owned();
+                    break "interrupted twice: instances remain".to_owned();
                 }
                 tokio::select! {
                     done = &mut work => return done,
@@ -151,16 +150,16 @@ impl Session {
                         }
                         *interrupts += 1;
                         limit = until(*interrupts);
-                        ui::note("interrupted: still cleaning up; once more to leave instances behind");
+                        ui::note("interrupted: cleaning up; interrupt again to leave the instances behind");
                     }
                     () = tokio::time::sleep_until(limit) => {
-                        break format!("cleaning up took over {} s", CLEAN_UP.as_secs());
+                        break format!("timed out after {} s cleaning up", CLEAN_UP.as_secs());
                     }
                 }
             };
             process::kill_scripts();
             Err(Error::new(ErrorKind::Infra, left)
-                .with_hint("`cargo target-test --delete-targets` deletes what is left")
+                .with_hint("`cargo target-test --delete-targets` deletes the remaining instances")
                 .with_exit_code(EXIT_INTERRUPTED.into()))
         })
     }
@@ -178,7 +177,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // The socket goes with the run; a deploy that does not listen must not hold up the exit.
+        // A deploy that ignores the cancellation must not delay the exit.
         let _ = std::fs::remove_file(Broker::socket_in(&self.directory));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -186,15 +185,15 @@ impl Drop for Session {
     }
 }
 
-/// Until when cleaning up may go on.
+/// Returns the deadline of the clean-up.
 fn until(interrupts: u32) -> Instant {
-    // Long enough for anything, short enough for the arithmetic.
+    // Practically unlimited, without overflow.
     const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + if interrupts > 0 { CLEAN_UP } else { FOREVER }
 }
 
-/// How much a signal adds to so many: a terminal that is closed is told by the kernel and by the shell, and is no
-/// one who asks twice.
+/// Returns the number of interrupts that a signal adds. Closing a terminal sends SIGHUP twice (kernel and shell), so a
+/// SIGHUP never counts as a second interrupt.
 fn counted(signal: SignalKind, interrupts: u32) -> u32 {
     u32::from(interrupts == 0 || signal != SignalKind::hangup())
 }

@@ -1,6 +1,6 @@
-//! Which cases criteria include, exclude and repeat.
+//! Evaluation of criteria: the cases that rules include, exclude and repeat, regardless of the order of the rules.
 //!
-//! Owns what rules mean together: the order in which they stand does not matter. Must not know how they are written.
+//! Must not know how rules are written.
 
 use target_fixtures::metadata::Metadata;
 
@@ -11,22 +11,22 @@ use crate::{
     playbook::{Expression, Rule, Target, Texts, matches},
 };
 
-/// The rules, held against every test and every target once.
+/// The rules, evaluated once for every test and every target.
 pub(super) struct Criteria<'a> {
     choosing: &'a Choosing<'a>,
-    /// By rule, then by test.
+    /// True if a rule matches a test; by rule, then by test.
     tests: Vec<Vec<bool>>,
-    /// By rule, then by target.
+    /// True if a rule matches a target; by rule, then by target.
     targets: Vec<Vec<bool>>,
     includes: bool,
 }
 
-/// What the rules say of a case.
+/// The decision of the rules on a case.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
-    /// It is run so often.
+    /// Run the case this number of times.
     Run(u32),
-    /// It is not; why.
+    /// Exclude the case for this reason.
     Leave(ExclusionReason),
 }
 
@@ -55,7 +55,7 @@ impl<'a> Criteria<'a> {
         }
     }
 
-    /// What is said of a test on a target; `None`: on no target, once, on the host.
+    /// Returns the decision on a test on a target; without a target, the test runs once on the host.
     pub(super) fn of(&self, number: usize, test: &Test, target: Option<(usize, &Target)>) -> Said {
         let on = |rule: usize| match target {
             Some((at, _)) => self.targets[rule][at],
@@ -86,7 +86,7 @@ impl<'a> Criteria<'a> {
         }
     }
 
-    /// The rules that change nothing, a sentence each; `plain` are the tests that run on no target.
+    /// Returns one sentence per rule that has no effect; `plain` are the tests that run on no target.
     pub(super) fn idle(&self, plain: &[(usize, &Test)]) -> Vec<String> {
         let rules = self.choosing.criteria.iter().enumerate();
         let sentence = |(number, rule): (usize, &Rule)| {
@@ -110,7 +110,7 @@ fn names_target(rule: &Rule) -> bool {
     rule.platform.is_some() || rule.target.is_some()
 }
 
-/// Whether what a rule says of tests holds for this one. A test that declares nothing has no area, and so on.
+/// Returns true if the test keys of a rule match this test. A key that the test does not declare never matches.
 fn is_met_by(rule: &Rule, test: &Test) -> bool {
     let nothing = Metadata::default();
     let metadata = test.metadata.as_ref().unwrap_or(&nothing);
@@ -142,7 +142,7 @@ fn is_met_by(rule: &Rule, test: &Test) -> bool {
         && has_all(&rule.feature, &metadata.features)
 }
 
-/// Whether what a rule says of targets holds for this one.
+/// Returns true if the target keys of a rule match this target.
 fn is_met_on(rule: &Rule, target: &Target) -> bool {
     let platform = rule.platform.as_ref();
     let patterns = rule.target.as_ref();
@@ -150,7 +150,7 @@ fn is_met_on(rule: &Rule, target: &Target) -> bool {
         && patterns.is_none_or(|wanted| wanted.0.iter().any(|one| is_named(one, target)))
 }
 
-/// Whether a pattern means this target, alone or as a part of its scenario.
+/// Returns true if a pattern matches the target's name, with or without the scenario's prefix.
 pub fn is_named(pattern: &str, target: &Target) -> bool {
     let plain = target.label.rsplit('/').next().unwrap_or(&target.name);
     matches(pattern, plain) || matches(pattern, &target.label)

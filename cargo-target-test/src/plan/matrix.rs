@@ -1,7 +1,6 @@
-//! Tests x targets -> cases.
+//! Tests x targets -> cases: multiplies tests by targets and names the cases.
 //!
-//! Owns which tests are multiplied, and the names of cases. Must not know how a target fits a test
-//! (`select` does), what criteria mean, nor in which order cases start.
+//! Must not know when a target fits a test (see `select`), how criteria are evaluated or how cases are ordered.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,14 +20,14 @@ use crate::{
     playbook::{Select, Target},
 };
 
-/// Makes the plan.
+/// Builds the plan.
 ///
-/// Tests of host binaries run once, on the host. Of the others, those with `#[target_test]` are multiplied;
-/// those without are where `select` is [`Select::All`] or no test has the attribute, else they run once, on the host.
-/// Of both kinds only what criteria include.
+/// Tests of host binaries run once, on the host. Tests with `#[target_test]` are multiplied by the targets. Tests
+/// without the attribute are multiplied if `select` is [`Select::All`] or no test has the attribute; otherwise they
+/// run once, on the host. The plan contains only tests that the criteria include.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] for more than a million cases.
+/// [`ErrorKind::Playbook`] if the plan has more than a million cases.
 pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>) -> Result<Plan> {
     let on_targets = |test: &Test| !inventory.binaries[test.binary].host;
     let mut attributes = inventory.tests.iter().filter(|test| test.attribute);
@@ -57,7 +56,7 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
         return Err(too_many(matrix.planned));
     }
     let mut plan = matrix.plan;
-    // Those that do not care came last.
+    // Tests that run on any one target were added last.
     plan.cases.sort_by_key(|case| (case.test, case.target));
     plan.excluded
         .sort_by_key(|exclusion| (exclusion.test, exclusion.target));
@@ -74,16 +73,17 @@ pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>)
     Ok(plan)
 }
 
-/// The most cases of a plan: each takes memory, here and in nextest.
+/// The maximum number of cases of a plan. Each case takes memory here and in nextest.
 const MOST_CASES: u64 = 1_000_000;
 
 fn too_many(planned: u64) -> Error {
     let message = format!("{planned} cases are too many: a plan has at most {MOST_CASES}");
-    Error::new(ErrorKind::Playbook, message)
-        .with_hint("cases are tests x targets x `times` of criteria; `--on` leaves some targets")
+    Error::new(ErrorKind::Playbook, message).with_hint(
+        "cases are tests x targets x `times` of criteria; select fewer targets with `--on`",
+    )
 }
 
-/// Names that a plain test took and a case could have: binary and name.
+/// Names of plain tests that collide with possible case names, as binary and name.
 type Taken<'a> = HashSet<(usize, &'a str)>;
 
 fn bracketed<'a>(plain: &[(usize, &'a Test)]) -> Taken<'a> {
@@ -93,15 +93,15 @@ fn bracketed<'a>(plain: &[(usize, &'a Test)]) -> Taken<'a> {
     names.filter(|(_, name)| name.ends_with(']')).collect()
 }
 
-/// A plan as it grows.
+/// A plan under construction.
 struct Matrix<'a> {
     inventory: &'a Inventory,
     targets: &'a [Target],
     criteria: &'a Criteria<'a>,
     taken: Taken<'a>,
-    /// How many cases there are, also beyond the most.
+    /// The number of cases, including those beyond [`MOST_CASES`].
     planned: u64,
-    /// What tests with cases declare, shared by all cases of each.
+    /// Metadata of tests with cases, shared by all cases of a test.
     declared: Vec<Option<Option<Arc<Metadata>>>>,
     plan: Plan,
 }
@@ -117,7 +117,8 @@ impl Matrix<'_> {
         }
     }
 
-    /// Tests that do not care come last: by then it is known what else is run where.
+    /// Adds the cases of the given tests. Tests that run on any one target are placed last, when the load of every
+    /// target is known.
     fn multiply(&mut self, tests: Vec<(usize, &Test)>, choosing: &Choosing<'_>) {
         let mut careless = Vec::new();
         let nothing = Durations::default();
@@ -138,7 +139,7 @@ impl Matrix<'_> {
                 }
             }
         }
-        // Each scenario has its own choice: its filterset may leave out what another one has.
+        // Each scenario chooses separately: its filterset may exclude tests that another scenario runs.
         let scenario = |target: usize| &self.targets[target].scenario;
         for fitting in careless.chunk_by(|a, b| a.0 == b.0 && scenario(a.1) == scenario(b.1)) {
             let number = fitting[0].0;
@@ -159,7 +160,7 @@ impl Matrix<'_> {
         }
     }
 
-    /// The targets that a test runs on, and how often; why it does not run on others is noted.
+    /// Returns the targets that a test runs on and the repetitions on each. Adds an exclusion for every other target.
     fn fitting(&mut self, number: usize, test: &Test) -> Vec<(usize, u32)> {
         if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
             self.leave(number, None, reason);
@@ -182,7 +183,7 @@ impl Matrix<'_> {
         fitting
     }
 
-    /// Whether a test can run so often on a target.
+    /// Checks that a test can run `times` times on a target.
     fn times(&self, test: &Test, target: &Target, times: u32) -> Result<(), ExclusionReason> {
         let metadata = test.metadata.as_ref();
         if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
@@ -199,7 +200,7 @@ impl Matrix<'_> {
         })
     }
 
-    /// The cases of a test on a target.
+    /// Adds the cases of a test on a target.
     fn add(&mut self, number: usize, at: usize, times: u32) {
         self.planned += u64::from(times);
         if self.planned > MOST_CASES {
@@ -237,7 +238,7 @@ impl Matrix<'_> {
     }
 }
 
-/// The cases of a test on a target, without its declaration; repetitions are numbered where there are several.
+/// Returns the cases of a test on a target, without metadata. Repetitions are numbered if `times` exceeds 1.
 fn infos(
     inventory: &Inventory,
     test: &Test,
@@ -255,7 +256,7 @@ fn infos(
     })
 }
 
-/// Why a test runs on no target, whatever the targets are.
+/// Returns the reason a test runs on no target at all, if any.
 fn nowhere(metadata: &Metadata) -> Option<ExclusionReason> {
     if !metadata.roles.is_empty() {
         return Some(ExclusionReason::Roles);

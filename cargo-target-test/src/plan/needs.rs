@@ -1,6 +1,6 @@
-//! What a test needs of a machine, held against what a target offers and what an instance says of itself.
+//! Matching of a test's requirements with a target's capabilities and an instance's facts.
 //!
-//! Owns the reasons. Must not know where facts come from.
+//! Must not know where facts come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +11,17 @@ use target_fixtures::{
 
 use crate::{case::reason::ExclusionReason, playbook::Target};
 
-/// What every instance says of itself: what a target does not declare of these is found out there.
+/// Facts that every instance reports. If a target does not declare one of these, the instance is asked.
 const PROBED: [&str; 7] = ["arch", "cores", "disk", "kernel", "memory", "nics", "os"];
 
 /// Requirements by capability: `memory` -> `>= 1 GiB`.
 pub type Needs = BTreeMap<String, String>;
 
-/// Whether a target offers what is needed, as far as it declares. What only an instance can tell does not count
-/// against it.
+/// Checks that the declared capabilities of a target meet the requirements. Facts that only an instance can report
+/// are not checked.
 ///
 /// # Errors
-/// Why it does not: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
+/// The requirement that is not met: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
 pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), ExclusionReason> {
     let name = &target.name;
     for (capability, wanted) in needs {
@@ -43,7 +43,7 @@ pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), ExclusionRea
     Ok(())
 }
 
-/// Why nothing can meet a requirement, if so.
+/// Returns the reason nothing can meet a requirement, if any.
 fn impossible(capability: &str, requirement: &Requirement) -> Option<String> {
     let no_size = SIZES.contains(&capability).then(|| requirement.no_size());
     let no_size = no_size.flatten();
@@ -51,7 +51,7 @@ fn impossible(capability: &str, requirement: &Requirement) -> Option<String> {
     no_size.or_else(|| requirement.impossible())
 }
 
-/// What has to be asked of an instance of the target: all but what its platform sees to.
+/// Returns the requirements to check on an instance of the target: all except those that its platform assures.
 pub fn asked(needs: &Needs, assured: &BTreeSet<String>) -> Needs {
     let asked = needs.iter().filter(|(capability, _)| {
         PROBED.contains(&capability.as_str()) && !assured.contains(*capability)
@@ -61,19 +61,16 @@ pub fn asked(needs: &Needs, assured: &BTreeSet<String>) -> Needs {
         .collect()
 }
 
-/// Whether an instance is what is needed, as far as it says. It says a little less memory and disk than it has, since
-/// its kernel and its file system keep some: a tenth is allowed for. An `os` (`debian 12`) may be meant without its
-/// version.
+/// Checks that the facts of an instance meet the requirements. The kernel and the file system reserve some memory and
+/// disk, so the reported sizes may be up to a tenth too small. An `os` (`debian 12`) also matches without its version.
 ///
 /// # Errors
-/// Why it is not: ``needs memory >= 8 GiB, `debian-0` has 2 GiB``.
+/// The requirement that is not met: ``needs memory >= 8 GiB, `debian-0` has 2 GiB``.
 pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> Result<(), String> {
     for (capability, wanted) in needs {
         let (requirement, needed): (Requirement, _) = (wanted.parse()?, needed(capability, wanted));
         let Some(fact) = facts.get(capability) else {
-            return Err(format!(
-                "needs {needed}, `{instance}` does not say what it has"
-            ));
+            return Err(format!("needs {needed}, `{instance}` does not report it"));
         };
         let Err(misfit) = requirement.fits(fact) else {
             continue;
@@ -91,13 +88,13 @@ pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> R
     Ok(())
 }
 
-/// What a machine has that says so much of its memory or disk.
+/// Returns the actual size of the memory or disk that a machine reports as `said`.
 fn whole(said: &str) -> Option<String> {
     let mib: u64 = said.strip_suffix(" MiB")?.parse().ok()?;
     Some(format!("{} MiB", mib + mib / 10))
 }
 
-/// `memory >= 1 GiB`, `arch = x86_64`
+/// Formats a requirement: `memory >= 1 GiB`, `arch = x86_64`.
 fn needed(capability: &str, wanted: &str) -> String {
     let bare = !wanted.trim_start().starts_with(['=', '!', '<', '>', '~']);
     format!("{capability} {}{wanted}", if bare { "= " } else { "" })
@@ -177,10 +174,7 @@ mod tests {
                 "needs memory >= 4 GiB, `a-0` has 1967 MiB",
             ),
             (&[("cores", ">= 4")], "needs cores >= 4, `a-0` has 2"),
-            (
-                &[("nics", "2")],
-                "needs nics = 2, `a-0` does not say what it has",
-            ),
+            (&[("nics", "2")], "needs nics = 2, `a-0` does not report it"),
         ] {
             let got = met(&map(needs), "a-0", &facts).err().unwrap_or_default();
             assert_eq!(got, reason);

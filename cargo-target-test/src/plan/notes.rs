@@ -1,13 +1,13 @@
-//! What a user should know of a plan, in sentences.
+//! Notes on a plan for the user, and their wording.
 //!
-//! Owns the wording. Must not change the plan.
+//! Must not change the plan.
 
 use std::{collections::HashSet, fmt};
 
 use super::{Exclusion, Plan};
 use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
 
-/// One thing that a user should know of a plan.
+/// A note on a plan for the user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlanNote {
     /// Tests without the attribute run once, on the host.
@@ -15,23 +15,23 @@ pub enum PlanNote {
         /// Number of tests.
         tests: usize,
     },
-    /// Tests run on no target.
+    /// Tests that run on no target.
     Nowhere {
         /// Number of tests.
         tests: usize,
-        /// The first of them.
+        /// The name of the first test.
         first: String,
-        /// The reason the first one has.
+        /// The reason of the first test.
         reason: ExclusionReason,
     },
-    /// No case is left, though tests could run.
+    /// No case remains, although tests could run.
     NoCase {
         /// A test.
         test: String,
         /// The reason it has no case.
         reason: ExclusionReason,
     },
-    /// A test has no case on a target, since its name is taken.
+    /// A test has no case on a target because the case name is taken.
     NotEverywhere {
         /// The test.
         test: String,
@@ -41,7 +41,7 @@ pub enum PlanNote {
 }
 
 impl PlanNote {
-    /// True if `list` shows more about it.
+    /// Returns true if `list` shows more about the note.
     pub fn is_listed(&self) -> bool {
         matches!(self, Self::Nowhere { .. } | Self::NoCase { .. })
     }
@@ -72,7 +72,7 @@ impl fmt::Display for PlanNote {
     }
 }
 
-/// What a user should know of a plan.
+/// Returns the notes on a plan.
 pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<PlanNote> {
     let mut notes = Vec::new();
     let host = |test: &&usize| inventory.binaries[inventory.tests[**test].binary].host;
@@ -111,7 +111,7 @@ pub(super) fn notes(plan: &Plan, inventory: &Inventory) -> Vec<PlanNote> {
     notes
 }
 
-/// Requirements that nothing can meet.
+/// Returns one sentence per test whose requirements nothing can meet.
 pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let mut impossible: Vec<_> = (plan.excluded.iter())
         .filter(|exclusion| matches!(exclusion.reason, ExclusionReason::Impossible { .. }))
@@ -124,8 +124,7 @@ pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     impossible.iter().map(sentence).collect()
 }
 
-/// The tests that are asked for and can run on no target, with the reason of the first; where there are filters, those
-/// that one of them means.
+/// Returns the first exclusion of every test that can run on no target. Filters, if any, restrict the tests.
 pub fn skipped<'p>(
     plan: &'p Plan,
     inventory: &Inventory,
@@ -144,7 +143,7 @@ pub fn skipped<'p>(
     skipped
 }
 
-/// Why filters match no case, where the plan knows: what they mean is left out, is run several times, or names no
+/// Explains filters that match no case: their tests are excluded or run several times, or the filter names an unknown
 /// target.
 pub fn unmatched(
     plan: &Plan,
@@ -173,7 +172,7 @@ fn matches(plan: &Plan, inventory: &Inventory, filter: &str) -> bool {
     cases.chain(plain).any(|name| name.contains(filter))
 }
 
-/// That what the filter names is run several times.
+/// Explains that the case of the filter runs several times.
 fn repeated(plan: &Plan, filter: &str) -> Option<String> {
     let numbered = format!("{}#", filter.strip_suffix(']')?);
     let mut cases = plan.cases.iter();
@@ -186,7 +185,7 @@ fn repeated(plan: &Plan, filter: &str) -> Option<String> {
     ))
 }
 
-/// What is left out and would match the filter otherwise, a few of it.
+/// Lists a few excluded cases that the filter would match.
 fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str) -> Vec<String> {
     const FEW: usize = 3;
     let would_be = |exclusion: &Exclusion| {
@@ -205,7 +204,7 @@ fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str
         .collect()
 }
 
-/// That what stands in the filter's brackets is no target.
+/// Explains that the name in the filter's brackets is not a target.
 fn no_target(targets: &[Target], filter: &str) -> Option<String> {
     let (_, name) = filter.strip_suffix(']')?.rsplit_once('[')?;
     let known: Vec<&str> = targets.iter().map(|target| target.label.as_str()).collect();
@@ -214,11 +213,11 @@ fn no_target(targets: &[Target], filter: &str) -> Option<String> {
     }
     let list = known.join("`, `");
     Some(format!(
-        "`{filter}` matches no case: there is no target `{name}`, but `{list}`"
+        "`{filter}` matches no case: unknown target `{name}`; the targets are `{list}`"
     ))
 }
 
-/// The first reason of every test that has no case, though it is asked for: why it is unfit for a target.
+/// Returns the first exclusion of every requested test that is unfit for all targets.
 fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     let with_cases: HashSet<_> = plan.cases.iter().map(|case| case.test).collect();
     let mut homeless: Vec<_> = plan
@@ -230,7 +229,7 @@ fn homeless(plan: &Plan) -> Vec<&Exclusion> {
     homeless
 }
 
-/// `1 test runs`, `2 tests without ... run`
+/// Formats a count: `1 test runs`, `2 tests without ... run`.
 fn tests(count: usize, which: &str) -> String {
     match count {
         1 => format!("1 test {which}runs"),
@@ -270,10 +269,12 @@ mod tests {
             ),
             (
                 "here[betta]",
-                &["`here[betta]` matches no case: there is no target `betta`, but `alpha`, `beta`"],
+                &[
+                    "`here[betta]` matches no case: unknown target `betta`; the targets are `alpha`, `beta`",
+                ],
             ),
             ("her[alpha]e", &[]),
-            // What matches something needs no word.
+            // A filter that matches a case is not explained.
             ("some", &[]),
             (
                 "some[alpha]",

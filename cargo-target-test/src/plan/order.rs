@@ -1,6 +1,6 @@
-//! Which cases start first.
+//! The order in which cases start, as nextest priorities.
 //!
-//! Owns the order, and how it becomes nextest's priorities. Must not know nextest's configuration.
+//! Must not know nextest's configuration.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -9,26 +9,26 @@ use target_fixtures::metadata::{Metadata, Reuse};
 use super::{Case, Durations};
 use crate::{inventory::Inventory, playbook::Target};
 
-/// How cases are ordered.
+/// The order of cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By the author's priority, then together what needs the same, then the longest first.
+    /// By the author's priority, then grouped by requirements, then longest first.
     #[default]
     Planned,
-    /// By chance, from this seed.
+    /// Random, from this seed.
     Random(u64),
 }
 
-/// How many of nextest's priorities there are for cases: -100 to 99. Deploys have 100.
+/// The number of nextest priorities for cases: -100 to 99. Deploys have 100.
 const PRIORITIES: usize = 200;
-/// The greatest of them.
+/// The highest priority of a case.
 const HIGHEST: usize = 99;
-/// The author's priority where none is declared.
+/// The author's priority if none is declared.
 const MIDDLE: u8 = 2;
-/// What takes less is all the same.
+/// Seconds. Shorter cases are ordered alike.
 const SHORT: f64 = 0.02;
 
-/// Gives every case its nextest priority.
+/// Sets the nextest priority of every case.
 pub(super) fn rank(
     cases: &mut [Case],
     inventory: &Inventory,
@@ -50,10 +50,10 @@ pub(super) fn rank(
     }
 }
 
-/// What a case is ordered by, most important first.
+/// The sort key of a case: priority, true if the case does not reuse its instance, longest of its group, group, duration.
 type Key<'a> = (u8, bool, Reverse<u32>, usize, Reverse<u32>);
 
-/// The rank of every case; those that are ordered alike have the same.
+/// Returns the rank of every case. Cases with equal keys have equal ranks.
 fn planned(
     cases: &[Case],
     inventory: &Inventory,
@@ -75,7 +75,7 @@ fn planned(
             .map(level)
     };
     let levels: Vec<_> = cases.iter().map(level).collect();
-    // What was never run may take long.
+    // Cases without a recorded duration may take long.
     let longest = levels.iter().flatten().max().copied().unwrap_or(0);
     let levels: Vec<_> = levels
         .into_iter()
@@ -87,7 +87,7 @@ fn planned(
         let group = group_of[number];
         (
             declared.priority.unwrap_or(MIDDLE),
-            // An instance that is spent last need not be made anew.
+            // An instance that is used up last need not be replaced.
             declared.reuse.unwrap_or_default() == Reuse::No,
             Reverse(group_longest[group]),
             group,
@@ -102,7 +102,8 @@ fn planned(
     keys.iter().map(rank).collect()
 }
 
-/// What needs the same is one group: the number of each, and how long the longest of each group takes.
+/// Groups cases with equal requirements and features. Returns the group of every case, and the longest level of
+/// every group.
 fn groups<'a>(cases: impl Iterator<Item = (&'a Metadata, &'a u32)>) -> (Vec<usize>, Vec<u32>) {
     let mut groups = HashMap::new();
     let (mut group_of, mut longest) = (Vec::new(), Vec::new());
@@ -118,7 +119,8 @@ fn groups<'a>(cases: impl Iterator<Item = (&'a Metadata, &'a u32)>) -> (Vec<usiz
     (group_of, longest)
 }
 
-/// Durations that differ by less than a half are ordered alike: clocks and machines are not exact.
+/// Returns the level of a duration. Durations that differ by less than a half are ordered alike, because clocks and
+/// machines are not exact.
 fn level(seconds: f64) -> u32 {
     if seconds < SHORT {
         return 0;
@@ -126,8 +128,8 @@ fn level(seconds: f64) -> u32 {
     (1.0 + (seconds / SHORT).log2() * 2.0).round() as u32
 }
 
-/// nextest's priority for every rank, falling. The most frequent rank gets 0 where there is room, which is what
-/// nextest gives anyway.
+/// Returns nextest's priority of every rank, in descending order. The most frequent rank gets nextest's default of 0
+/// if there is room.
 fn priorities(ranks: &[usize]) -> Vec<i8> {
     let count = ranks.iter().max().map_or(0, |last| last + 1);
     let bucket = |rank: usize| match count {

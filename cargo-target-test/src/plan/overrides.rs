@@ -1,16 +1,16 @@
-//! What tests declare, as the playbook changes it, and what a playbook demands of them.
+//! Applies the playbook's overrides to the tests' metadata, and checks the metadata that the playbook requires.
 //!
-//! Owns which tests an override means. Must not know what is made of a declaration.
+//! Must not know how metadata is used.
 
 use crate::{
     inventory::{Inventory, Test},
     playbook::{Override, Rules},
 };
 
-/// How many tests are named that lack something.
+/// The maximum number of tests that a message names.
 const FEW: usize = 5;
 
-/// Changes what tests declare, in the order of the overrides. Returns those that mean no test.
+/// Applies the overrides in order. Returns the overrides that match no test.
 pub fn change<'a>(inventory: &mut Inventory, overrides: &'a [Override]) -> Vec<&'a Override> {
     let mut idle = Vec::new();
     for change in overrides {
@@ -28,8 +28,7 @@ pub fn change<'a>(inventory: &mut Inventory, overrides: &'a [Override]) -> Vec<&
     idle
 }
 
-/// Overrides that say which targets and instances tests need, and mean only tests that run once, on the host; a
-/// sentence each.
+/// Returns one sentence per override that sets target keys and matches only tests that run once, on the host.
 pub(super) fn on_host(
     overrides: &[Override],
     inventory: &Inventory,
@@ -48,8 +47,7 @@ pub(super) fn on_host(
     overrides.iter().filter_map(sentence).collect()
 }
 
-/// What a playbook demands that tests with the attribute do not declare, and categories that it does not know; a
-/// sentence each.
+/// Returns one sentence per required key that tests with the attribute lack, and per unknown category.
 pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
     let mut missing = Vec::new();
     let declared = || {
@@ -70,7 +68,7 @@ pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
             };
             let names = names[..names.len().min(FEW)].join(", ");
             missing.push(format!(
-                "the playbook demands `{key}`, which is missing in {names}{more}"
+                "the playbook requires `{key}`, which is missing in {names}{more}"
             ));
         }
     }
@@ -80,7 +78,7 @@ pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
         if let Some(category) = metadata.category.as_deref().filter(|one| !is_known(one)) {
             let (name, known) = (&test.name, known.join("`, `"));
             missing.push(format!(
-                "`{name}` is of the unknown category `{category}`; there are `{known}`"
+                "`{name}` has the unknown category `{category}`; there are `{known}`"
             ));
         }
     }

@@ -1,29 +1,29 @@
-//! Which target a test gets that does not care.
+//! Chooses a target for tests that run on any one target.
 //!
-//! Owns the choice among those that fit. Must not know what else is run.
+//! Must not know the other tests of the plan.
 
 use super::Durations;
 use crate::{inventory::Inventory, playbook::Target};
 
-/// What decides.
+/// The criterion of the choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// The lowest cost; among equals the first in the playbook.
+    /// The lowest cost; the first in the playbook if costs are equal.
     #[default]
     Cheapest,
-    /// Where it is likely to end first, beside all that runs there anyway.
+    /// The target where the test is likely to end first, given the load of every target.
     Fastest,
 }
 
-/// How long something takes that was never run, in seconds.
+/// The assumed duration of a test without a recorded one, in seconds.
 const UNKNOWN: f64 = 1.0;
 
-/// The work that every target has already.
+/// The load of every target.
 pub(super) struct Loads<'a> {
     inventory: &'a Inventory,
     targets: &'a [Target],
     durations: &'a Durations,
-    /// Seconds, by target, shared out among its instances.
+    /// Seconds per instance, by target.
     seconds: Vec<f64>,
 }
 
@@ -41,12 +41,12 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// A test is run so often on this target.
+    /// Adds `times` runs of a test to the load of a target.
     pub(super) fn add(&mut self, test: usize, target: usize, times: u32) {
         self.seconds[target] += self.share(test, target) * f64::from(times);
     }
 
-    /// The best of these targets (not none) for a test.
+    /// Returns the best target for a test among the given ones; `None` if there are none.
     pub(super) fn best(&self, prefer: Prefer, test: usize, among: &[usize]) -> Option<usize> {
         let cost = |target: usize| self.targets[target].cost;
         let until = |target: usize| self.seconds[target] + self.share(test, target);

@@ -1,6 +1,6 @@
-//! Whether a test runs on a target, and what a filter misses.
+//! Decides if a test can run on a target, and finds exact names that match no case.
 //!
-//! Owns the reasons. Must not know the other tests or targets of a plan.
+//! Must not know the criteria of a plan.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,11 @@ use target_fixtures::metadata::{Condition, Metadata};
 use super::{Plan, criteria::is_named, needs};
 use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
 
-/// Whether a test that declares this can run on a target; skip conditions apart ([`skip_reason`]).
-/// Without the attribute it can run on any.
+/// Checks that a test with this metadata can run on a target. Skip conditions are checked by [`skip_reason`].
+/// A test without the attribute can run on any target.
 ///
 /// # Errors
-/// Why it cannot: ``needs 2 instances, `alpha` has 1``.
+/// The reason the test cannot run: ``needs 2 instances, `alpha` has 1``.
 pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), ExclusionReason> {
     let Some(metadata) = metadata else {
         return Ok(());
@@ -38,7 +38,7 @@ pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), Exclusio
     needs::offered(&metadata.requirements, target)
 }
 
-/// Whether the test names the target or its platform, where it names any.
+/// Checks that the target is among the platform and targets that the test declares, if any.
 fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), ExclusionReason> {
     if let Some(wanted) = &metadata.platform
         && wanted != target.platform
@@ -56,12 +56,12 @@ fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), ExclusionReason
     Err(ExclusionReason::Targets(patterns.clone()))
 }
 
-/// Why a test is skipped on a target, where a condition of its `skip` holds.
+/// Returns the reason a test is skipped on a target, if a condition of its `skip` holds.
 pub fn skip_reason<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
     reason(&metadata.skip, target)
 }
 
-/// The reason that holds wherever a test runs, if there is one.
+/// Returns the reason of the first condition that holds on every target, if any.
 pub fn everywhere(conditions: &[Condition]) -> Option<&str> {
     let everywhere = conditions.iter().find(|condition| {
         condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
@@ -69,7 +69,7 @@ pub fn everywhere(conditions: &[Condition]) -> Option<&str> {
     everywhere.map(|condition| condition.reason.as_str())
 }
 
-/// Why a test is expected to fail on a target.
+/// Returns the reason a test is expected to fail on a target, if any.
 pub fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
     reason(&metadata.expect_fail, target)
 }
@@ -92,7 +92,7 @@ fn reason<'a>(conditions: &'a [Condition], target: &Target) -> Option<&'a str> {
     held.map(|condition| condition.reason.as_str())
 }
 
-/// The names that a filterset (or a filter of nextest's configuration) asks for exactly: those in
+/// Returns the names that a filterset (or a filter of nextest's configuration) matches exactly, such as those in
 /// `test(=smoke)` and `test(/^smoke$/)`.
 pub fn exact_names(filterset: &str) -> Vec<String> {
     #[expect(clippy::expect_used, reason = "a constant")]
@@ -104,8 +104,7 @@ pub fn exact_names(filterset: &str) -> Vec<String> {
     names.map(|name| name.as_str().to_owned()).collect()
 }
 
-/// Of names that must match exactly, those which name a test but none of its cases; a warning for each,
-/// with what to write instead.
+/// Returns a warning per exact name that names a test but none of its cases, with the filter to write instead.
 pub fn missed(plan: &Plan, inventory: &Inventory, exact_names: &[&str]) -> Vec<String> {
     if exact_names.is_empty() {
         return Vec::new();

@@ -1,6 +1,6 @@
-//! Modes: options under one name, as if they had been typed.
+//! Modes: named sets of command-line options, built in or from the playbook.
 //!
-//! Owns the built-in modes and how a mode's options are read. Must not know what the options do.
+//! Must not know what the options do.
 
 use std::{borrow::Cow, ffi::OsString};
 
@@ -10,7 +10,7 @@ use crate::{
     playbook::{self, BUILT_IN_MODES, Playbook},
 };
 
-/// What the modes stand for that need no playbook, in the order of their names there.
+/// Options of the built-in modes, in the order of [`BUILT_IN_MODES`].
 const BUILT_IN: [&[&str]; 4] = [
     &["--verbose", "--keep-targets"],
     &["--verbose", "--no-capture", "--shell-on-failure"],
@@ -29,10 +29,10 @@ const BUILT_IN: [&[&str]; 4] = [
     ],
 ];
 
-/// Reads the options of every mode that a playbook has.
+/// Checks the options of all modes of a playbook.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] for one that cannot be typed.
+/// [`ErrorKind::Playbook`] for invalid options.
 pub fn check(playbook: &Playbook) -> Result<()> {
     let modes = playbook.rules.modes.iter();
     modes
@@ -40,10 +40,10 @@ pub fn check(playbook: &Playbook) -> Result<()> {
         .try_for_each(|parsed| parsed.map(drop))
 }
 
-/// Returns the mode that is typed, else that of the chosen scenarios.
+/// Returns the mode of the command line, else the mode of the chosen scenarios.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where scenarios have different modes.
+/// [`ErrorKind::Usage`] if the scenarios have different modes.
 pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<String>> {
     let choosing = &tests.choosing;
     if choosing.mode.is_some() {
@@ -58,9 +58,8 @@ pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<Strin
         None => Ok(first),
         Some(other) => {
             let first = first.unwrap_or_default();
-            let message =
-                format!("the scenarios have the modes `{first}` and `{other}`, and a run has one");
-            Err(Error::new(ErrorKind::Usage, message).with_hint("`--mode` says which"))
+            let message = format!("the scenarios have different modes: `{first}` and `{other}`");
+            Err(Error::new(ErrorKind::Usage, message).with_hint("choose one with `--mode`"))
         }
     }
 }
@@ -82,7 +81,7 @@ pub(super) fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
         })
 }
 
-/// Quotes a word for a shell, where it needs that.
+/// Quotes a word for a shell if necessary.
 pub(super) fn typed(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
@@ -94,7 +93,7 @@ pub(super) fn typed(word: &str) -> Cow<'_, str> {
 /// Parses a mode's options like a command line.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] for options that no mode may have.
+/// [`ErrorKind::Playbook`] for options that are not allowed in a mode.
 pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
     let wrong = |why: &str| Error::new(ErrorKind::Playbook, format!("mode `{name}`: {why}"));
     let line = ["cargo-target-test", "run"].into_iter().map(OsString::from);
@@ -105,7 +104,7 @@ pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
         wrong(first.trim_start_matches("error: "))
     })?;
     let Verb::Run(run) = cli.verb else {
-        return Err(wrong("a mode has options, no verb"));
+        return Err(wrong("a mode cannot contain a verb"));
     };
     let alone = run.delete_targets
         || run.tests.choosing.mode.is_some()
@@ -114,7 +113,7 @@ pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
             .any(|word| word.starts_with("--playbook") || word.starts_with("--pool"));
     match alone {
         true => Err(wrong(
-            "`--mode`, `--playbook`, `--pool` and `--delete-targets` are typed, not named",
+            "`--mode`, `--playbook`, `--pool` and `--delete-targets` are not allowed in a mode",
         )),
         false => Ok((cli.global, *run)),
     }
@@ -136,9 +135,9 @@ mod tests {
     fn a_wrong_mode_is_the_playbooks_mistake() {
         for (words, why) in [
             (&["--retires=2"][..], "unexpected argument '--retires'"),
-            (&["--mode=ci"], "are typed, not named"),
-            (&["--delete-targets"], "are typed, not named"),
-            (&["--playbook=x"], "are typed, not named"),
+            (&["--mode=ci"], "are not allowed in a mode"),
+            (&["--delete-targets"], "are not allowed in a mode"),
+            (&["--playbook=x"], "are not allowed in a mode"),
         ] {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
             let error = parse("mine", &words).expect_err("wrong");

@@ -1,6 +1,6 @@
-//! The options of `run` and `list`: as typed -> as meant, once.
+//! Resolves the options of `run` and `list`: adds the options of a mode and the defaults that need the workspace.
 //!
-//! Owns what a mode adds to a command line and the defaults that need the workspace. Must not act on any option.
+//! Must not act on any option.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     ui,
 };
 
-/// Nextest options that change what `cargo metadata` says.
+/// Nextest options that change the output of `cargo metadata`.
 const OF_METADATA: [&str; 6] = [
     "manifest-path",
     "target",
@@ -25,25 +25,25 @@ const OF_METADATA: [&str; 6] = [
     "frozen",
 ];
 
-/// RunOptions as meant: a mode's below those that were typed, paths absolute, in the workspace that they are for.
+/// Resolved options: typed options precede a mode's options, and paths are absolute.
 pub struct RunOptions {
     /// The options of every verb.
     pub global: Global,
-    /// The options of `run`; those of `list` are a part of them.
+    /// The options of `run`, which include the options of `list`.
     pub run: RunArgs,
-    /// The workspace, its playbook read.
+    /// The workspace with its playbook.
     pub workspace: Workspace,
     /// The pool's folder, absolute.
     pub pool: PathBuf,
 }
 
 impl RunOptions {
-    /// Finds the workspace, reads its playbook, and adds the options of the mode that is typed or that the chosen
-    /// scenarios name. `None`: the mode was only to be printed, which is done.
+    /// Finds the workspace, reads its playbook, and adds the options of the mode that the command line or the chosen
+    /// scenarios name. `None` if the mode was only printed (`--explain`).
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for options that exclude each other or an unknown mode,
-    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a wrong playbook.
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook.
     pub fn resolve(platforms: &Platforms, global: &Global, typed: RunArgs) -> Result<Option<Self>> {
         typed.tests.nextest.refuse_unsupported()?;
         let mut workspace = Workspace::with_dependencies(platforms, global, &typed.tests.nextest)?;
@@ -81,12 +81,12 @@ impl RunOptions {
     }
 }
 
-/// Returns the seed that is given or, where the order is random, one by chance.
+/// Returns the given seed; or a random one if the order is random.
 fn seed(choosing: &ChoosingArgs) -> Option<u64> {
     if choosing.seed.is_some() || choosing.order != Some(OrderArg::Random) {
         return choosing.seed;
     }
-    // Short enough to be typed.
+    // Short enough to type.
     let seed = fastrand::u64(..1_000_000);
     ui::note(format!(
         "random order; repeat it with `--order random --seed {seed}`"
@@ -94,13 +94,13 @@ fn seed(choosing: &ChoosingArgs) -> Option<u64> {
     Some(seed)
 }
 
-/// Starts the relative paths of a mode at the workspace's root, wherever the command runs.
+/// Makes the relative paths of a mode start at the workspace's root.
 fn start_paths_at(run: &mut RunArgs, folder: &Path) {
     run.junit = run.junit.take().map(|path| folder.join(path));
     run.tests.nextest.start_paths_at(folder);
 }
 
-/// Adds a mode's options below those that were typed.
+/// Adds a mode's options with lower precedence than typed options.
 fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, run: RunArgs) {
     global.verbose = global.verbose.max(mode.verbose);
     global.set.splice(0..0, mode.set);

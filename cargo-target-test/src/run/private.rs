@@ -1,6 +1,4 @@
-//! The private folder of one run: its socket and the files that only nextest reads.
-//!
-//! Owns its name, its lock, and the removal of folders whose runs were killed.
+//! The private folder of one run, for its socket and nextest's files: creation, lock, and removal after killed runs.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -11,30 +9,29 @@ use tempfile::TempDir;
 
 use crate::error::Result;
 
-/// How the names of private folders start.
+/// The prefix of the names of private folders.
 const PRIVATE: &str = "target-test-";
-/// How many letters follow.
+/// The number of random letters after the prefix.
 const RANDOM: usize = 6;
 
-/// The folder of one run's own files; gone with this value, or, where a run was killed, when a later one
-/// starts.
+/// The private folder of one run. Deleted when dropped or, if the run was killed, when a later run starts.
 pub struct PrivateFolder {
     directory: TempDir,
-    /// Held for as long as the run lives.
+    /// The lock of the active run.
     _lock: std::fs::File,
 }
 
 impl PrivateFolder {
-    /// Its path.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// A private folder with a short path: a socket's path has at most 108 bytes.
+/// Creates a private folder with a short path, because a socket's path has at most 108 bytes.
 ///
 /// # Errors
-/// When it cannot be made.
+/// Fails if the folder cannot be created.
 pub fn private_directory() -> Result<PrivateFolder> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
@@ -49,7 +46,7 @@ pub fn private_directory() -> Result<PrivateFolder> {
     let new = directory.path().join("lock.new");
     let lock = fs_err::File::create(&new)?.into_parts().0;
     lock.lock()?;
-    // Only now may others find it: it is never seen unlocked while its run lives.
+    // Renamed only after locking, so that others never see an unlocked file of an active run.
     fs_err::rename(new, directory.path().join("lock"))?;
     Ok(PrivateFolder {
         directory,
@@ -70,7 +67,8 @@ fn sweep_private(parent: &Path) {
     }
 }
 
-/// Whether this is a folder of ours: anybody can put anything into `/tmp`, a pipe that never opens too.
+/// Returns true if `entry` is a private folder of this user. Other users can put anything into `/tmp`, even a pipe that
+/// blocks when opened.
 fn is_private(entry: &std::fs::DirEntry) -> bool {
     let name = entry.file_name();
     let random = name.to_str().and_then(|name| name.strip_prefix(PRIVATE));

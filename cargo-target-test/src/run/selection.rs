@@ -1,7 +1,7 @@
-//! What a run consists of: built, planned, chosen by nextest.
+//! The selection of a run: builds the tests, plans the cases, lets nextest choose, and prepares input for the broker and
+//! nextest.
 //!
-//! Owns the way from the command line to the chosen cases, and what broker and nextest are told of
-//! them. Must not lease or deploy anything.
+//! Must not lease or deploy.
 
 mod config;
 mod names;
@@ -42,15 +42,15 @@ use crate::{
 };
 use nextest_metadata::TestListSummary;
 
-/// The chosen cases and everything they come from.
+/// The chosen cases and the data they derive from.
 pub struct Selection {
-    /// Where this runs.
+    /// The workspace of the run.
     pub setting: Workspace,
-    /// Which tests exist.
+    /// The tests of the workspace.
     pub inventory: Inventory,
-    /// All cases.
+    /// The plan with all cases.
     pub plan: Plan,
-    /// The run's private folder; gone with this value.
+    /// The run's private folder, deleted with this value.
     pub directory: PrivateFolder,
     chosen: HashSet<(String, String)>,
     /// Indices into the plan's cases.
@@ -65,7 +65,7 @@ pub struct Selection {
     pub run: RunArgs,
     /// The pool's folder.
     pub pool: PathBuf,
-    /// Cargo's configuration, as given on the command line.
+    /// Cargo's configuration from the command line.
     configs: Vec<OsString>,
 }
 
@@ -73,10 +73,10 @@ pub struct Selection {
 pub type Supplies = BTreeMap<usize, Arc<InstanceSet>>;
 
 impl Selection {
-    /// Reads the playbook, builds, plans, and has nextest choose.
+    /// Reads the playbook, builds, plans, and lets nextest choose.
     ///
     /// # Errors
-    /// What is wrong with the command line, the playbook, the build or the selection.
+    /// Errors in the command line, the playbook, the build or the selection.
     pub fn make(options: RunOptions) -> Result<Self> {
         let RunOptions {
             global,
@@ -135,7 +135,7 @@ impl Selection {
         Ok(choice)
     }
 
-    /// Has nextest choose, where that is not known without.
+    /// Chooses the cases. Asks nextest only if the user's selection or configuration may exclude cases.
     fn choose(&mut self) -> Result<()> {
         self.chosen = if self.nextest.may_leave_out(&self.setting.root) {
             self.stage.list_all(&self.listing())?;
@@ -149,7 +149,7 @@ impl Selection {
         Ok(())
     }
 
-    /// nextest shows the filtersets of scenarios as a part of a whole.
+    /// Adds a hint with the filtersets of scenarios, which nextest shows as a part of a larger filterset.
     fn with_scenarios(&self, error: Error) -> Error {
         let sets = self.scenario_filtersets();
         let sets: Vec<_> = sets
@@ -173,7 +173,7 @@ impl Selection {
             .retain(|test| has(*test, &inventory.tests[*test].name));
     }
 
-    /// All that nextest chooses where nothing was asked for.
+    /// Returns the cases and tests that nextest chooses by default.
     fn unignored(&self) -> HashSet<(String, String)> {
         let (inventory, plan) = (&self.inventory, &self.plan);
         let cases = (plan.cases.iter()).map(|case| (case.test, &case.info.name));
@@ -188,7 +188,7 @@ impl Selection {
             .collect()
     }
 
-    /// Whether nextest left something out that is not ignored anyway.
+    /// Returns true if nextest excluded a test that is not ignored.
     pub fn is_filtered(&self) -> bool {
         let (inventory, plan) = (&self.inventory, &self.plan);
         let ignored = |test: usize| inventory.tests[test].ignored;
@@ -200,12 +200,12 @@ impl Selection {
         of_cases + of_plain < cases + plain
     }
 
-    /// How many cases were chosen.
+    /// Returns the number of chosen cases.
     pub fn count(&self) -> usize {
         self.cases.len()
     }
 
-    /// What nextest chose: ids of binaries, with names.
+    /// Returns the chosen cases and tests, as (binary id, name).
     pub fn chosen(&self) -> HashSet<(&str, &str)> {
         self.chosen
             .iter()
@@ -213,10 +213,10 @@ impl Selection {
             .collect()
     }
 
-    /// Stages what nextest runs: the chosen cases, the deploys they need, and the tool config.
+    /// Stages the input of nextest's run: the chosen cases, the deploys they need, and the tool configuration.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// Fails if a file cannot be written.
     pub fn stage_run(&self, supplies: &Supplies, junit: JunitConfig) -> Result<()> {
         let every = supplies
             .values()
@@ -234,10 +234,10 @@ impl Selection {
         )?)
     }
 
-    /// The supply of the one case that is debugged, and how many instances it needs before nextest starts.
+    /// Returns the instances of the case to debug, and the number of instances that it needs before nextest starts.
     ///
     /// # Errors
-    /// When a debugger is asked for and not exactly one case was chosen.
+    /// Fails if a debugger was requested and not exactly one case was chosen.
     pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
@@ -251,7 +251,7 @@ impl Selection {
             (cases, plain) => Err(Error::new(
                 ErrorKind::Usage,
                 format!(
-                    "a debugger takes exactly one case, {} were chosen",
+                    "a debugger requires exactly one case, but {} were chosen",
                     cases.len() + plain.len()
                 ),
             )
@@ -259,38 +259,38 @@ impl Selection {
         }
     }
 
-    /// The one run.
+    /// Returns the command of nextest's run.
     ///
     /// # Errors
-    /// When our own path is unknown.
+    /// Fails if the path of the current executable is unknown.
     pub fn nextest_run(&self, without_bar: bool) -> Result<Command> {
         let ourselves = std::env::current_exe()?;
         let shim = [ourselves.as_os_str(), DEBUG_VERB.as_ref()];
         Ok(self.nextest.run(&self.stage, &shim, without_bar))
     }
 
-    /// The runner that the user configured, if any: ours starts it before the test.
+    /// Returns the runner that the user configured, if any. Our runner starts the test with it.
     ///
     /// # Errors
-    /// When Cargo's configuration cannot be read.
+    /// Fails if Cargo's configuration cannot be read.
     pub fn users_runner(&self) -> Result<Vec<String>> {
         let configs = self.configs.iter().map(OsString::as_os_str);
         runner::users_runner(self.stage.triple(), configs)
     }
 
-    /// The chosen cases.
+    /// Returns the chosen cases.
     pub fn infos(&self) -> Vec<Arc<CaseInfo>> {
         self.chosen_cases()
             .map(|case| Arc::clone(&case.info))
             .collect()
     }
 
-    /// How many chosen tests run once, on the host.
+    /// Returns the number of chosen tests that run once, on the host.
     pub fn count_on_host(&self) -> usize {
         self.plain.len()
     }
 
-    /// The folder of what Cargo builds.
+    /// Returns Cargo's target directory.
     pub fn target_directory(&self) -> &Path {
         let build = &self.summary.rust_build_meta;
         build.target_directory.as_std_path()
@@ -325,7 +325,7 @@ impl Selection {
     }
 }
 
-/// What each call of nextest is told of the user's options; `scenes`: which cases scenarios leave.
+/// Sorts the user's options by nextest call; `scenes` is the filterset of the scenarios.
 fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
     let debugger = ["debugger", "tracer"]
         .into_iter()

@@ -1,7 +1,6 @@
-//! The workspace that a command runs in: its root, its playbook and the pool's folder.
+//! Finds the workspace that a command runs in, its playbook and the pool's folder.
 //!
-//! Owns how these are found. Must not build, lock or deploy anything: a mistake in the playbook shows
-//! before any of that.
+//! Must not build, lock or deploy: errors in the playbook are reported before any of that.
 
 mod wanted;
 
@@ -21,17 +20,17 @@ pub struct Workspace {
     pub root: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
-    /// The answer of `cargo metadata`, as Cargo wrote it.
+    /// The unchanged output of `cargo metadata`.
     pub cargo_metadata: Vec<u8>,
     /// The tool's platforms.
     pub platforms: Platforms,
 }
 
 impl Workspace {
-    /// Finds the workspace without looking at its dependencies, and reads its playbook.
+    /// Finds the workspace without its dependencies, and reads its playbook.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] for a wrong playbook, [`ErrorKind::Build`] for a workspace that Cargo refuses.
+    /// [`ErrorKind::Playbook`] for an invalid playbook, [`ErrorKind::Build`] for a workspace that Cargo rejects.
     pub fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
@@ -41,7 +40,7 @@ impl Workspace {
     /// Finds the workspace for a build with these options: `cargo_metadata` includes its dependencies.
     ///
     /// # Errors
-    /// As [`Workspace::find`].
+    /// See [`Workspace::find`].
     pub fn with_dependencies(
         platforms: &Platforms,
         global: &Global,
@@ -50,10 +49,10 @@ impl Workspace {
         Self::of(platforms, global, &metadata_command(nextest))
     }
 
-    /// Finds the workspace of a package's folder, without looking at its dependencies.
+    /// Finds the workspace of a package's folder without its dependencies.
     ///
     /// # Errors
-    /// As [`Workspace::find`].
+    /// See [`Workspace::find`].
     pub fn of_package(platforms: &Platforms, global: &Global, directory: &Path) -> Result<Self> {
         // `TARGET_TEST_PLAYBOOK` names it, for a test that knows nothing of our command line.
         playbook::find(
@@ -72,7 +71,7 @@ impl Workspace {
         command: &cargo_metadata::MetadataCommand,
     ) -> Result<Self> {
         let load = |path: Option<&Path>| playbook::load(path, &global.set, &platforms.syntax());
-        // An explicit playbook that is wrong is refused even outside a workspace.
+        // An invalid explicit playbook is rejected even outside a workspace.
         let explicit = global.playbook.as_deref();
         let explicit = explicit.map(|path| load(Some(path))).transpose()?;
         let cargo_metadata = output(command)?;
@@ -101,10 +100,10 @@ impl Workspace {
     }
 }
 
-/// The pool's folder: `--pool`, or one for each user.
+/// Returns the pool's folder: `--pool`, or the user's default.
 ///
 /// # Errors
-/// When there is neither `--pool`, `XDG_STATE_HOME` nor `HOME`.
+/// Fails if none of `--pool`, `XDG_STATE_HOME` and `HOME` is set.
 pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     if let Some(pool) = &global.pool {
         return Ok(std::path::absolute(pool)?);
@@ -113,7 +112,7 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     pool::default_directory(variable("XDG_STATE_HOME"), variable("HOME"))
 }
 
-/// The workspace that the current folder belongs to, without asking Cargo: nothing may be readable.
+/// Finds the workspace of the current folder without Cargo, in case manifests cannot be read.
 pub fn workspace_by_lock_file() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     let marked = |name: &str| here.ancestors().find(|folder| folder.join(name).is_file());
@@ -121,7 +120,8 @@ pub fn workspace_by_lock_file() -> Result<PathBuf> {
     Ok(root.unwrap_or(&here).to_owned())
 }
 
-/// For which nextest asks too: packages that only others need may not be here. `None`: it is not easily told.
+/// Returns the triple that nextest filters dependencies by: dependencies of other triples may not be downloaded.
+/// `None` if the triple is not easily determined.
 fn triple(nextest: &NextestArgs) -> Option<String> {
     if nextest.has("config") {
         return None;

@@ -1,6 +1,6 @@
-//! One entry of the report: the attempts of a case, and the words for how each ended.
+//! One entry of the report: the attempts of a case, and the form of verdicts in JUnit.
 //!
-//! Owns the form of verdicts in JUnit. Must not know nextest's report.
+//! Must not know nextest's report.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Entry(BTreeMap<u32, Option<AttemptResult>>);
 
-/// How an attempt ended that did not pass.
+/// The JUnit form of an attempt that did not pass.
 pub(super) struct Failing {
     pub(super) kind: NonSuccessKind,
     pub(super) ty: String,
@@ -37,25 +37,25 @@ impl Entry {
 
     pub(super) fn ended(&mut self, number: u32, result: &AttemptResult) {
         let mut result = result.clone();
-        // The file has it, and a run may have many.
+        // The tail is in the file, and a run may have many attempts.
         for file in [&mut result.stdout, &mut result.stderr] {
             file.iter_mut().for_each(|file| file.tail = String::new());
         }
         self.0.insert(number, Some(result));
     }
 
-    /// The result of an attempt; `None` if nothing is known of it.
+    /// Returns the result of an attempt; `None` if it is unknown.
     pub(super) fn attempt(&self, number: u32) -> Option<&AttemptResult> {
         self.0.get(&number)?.as_ref()
     }
 
-    /// The verdict of the last attempt; `None` if it has not ended.
+    /// Returns the verdict of the last attempt; `None` if the attempt has not ended.
     pub(super) fn verdict(&self) -> Option<&Verdict> {
         let last = self.0.values().next_back()?.as_ref()?;
         Some(&last.verdict)
     }
 
-    /// Adds what nextest does not measure: the wait for the lease, the test's own time, the instances.
+    /// Adds values that nextest does not measure: the wait for the lease, the test's own time, the instances.
     pub(super) fn add_properties(&self, case: &mut TestCase) {
         let results = || self.0.values().flatten();
         let last = results().next_back();
@@ -72,7 +72,7 @@ impl Entry {
         }
     }
 
-    /// The entry as events alone have it.
+    /// Returns the entry, built from events alone.
     pub(super) fn test_case(&self, name: &str, binary_id: &str) -> TestCase {
         let first = self.0.values().next().and_then(Option::as_ref);
         let last = self.0.values().next_back().and_then(Option::as_ref);
@@ -121,7 +121,7 @@ impl Failing {
         }
     }
 
-    /// The form of an attempt that infra or a crash ended; `None`: nextest's own form is as good.
+    /// Returns the form of an attempt that ended by infra or a crash; `None` if nextest's form is sufficient.
     pub(super) fn special(verdict: &Verdict) -> Option<Self> {
         match verdict {
             Verdict::Infra(cause) => Some(Self::new(NonSuccessKind::Error, "infra", cause)),
@@ -130,7 +130,7 @@ impl Failing {
         }
     }
 
-    /// The status of an entry that ended so.
+    /// Returns the status of an entry with this form.
     pub(super) fn status(self) -> TestCaseStatus {
         let mut status = TestCaseStatus::non_success(self.kind);
         status.set_type(self.ty);
@@ -143,7 +143,7 @@ impl Failing {
         status
     }
 
-    /// Changes a rerun into one that ended so.
+    /// Applies this form to a rerun.
     pub(super) fn apply(self, rerun: &mut TestRerun) {
         rerun.kind = self.kind;
         rerun.set_type(self.ty);
@@ -156,7 +156,7 @@ impl Failing {
     }
 }
 
-/// The form of an attempt that did not pass, or has not ended.
+/// Returns the form of an attempt that did not pass or has not ended.
 fn failing(result: Option<&AttemptResult>) -> Failing {
     let Some(result) = result else {
         let cause = "the run ended before the test did";
@@ -192,7 +192,7 @@ fn rerun(result: Option<&AttemptResult>) -> TestRerun {
     rerun
 }
 
-/// The end of an output file; `None` if it is gone.
+/// Reads the end of an output file; `None` if the file is gone.
 fn end_of(output: &OutputFile) -> Option<String> {
     let mut file = File::open(&output.path).ok()?;
     let start = output.length.saturating_sub(TAIL as u64);

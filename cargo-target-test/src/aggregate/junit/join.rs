@@ -1,6 +1,6 @@
-//! Entries as one report: alone, or joined with nextest's.
+//! Builds one report from entries, alone or joined with nextest's report.
 //!
-//! Owns which of the two has the last word: nextest counts what failed, run events say what it was.
+//! nextest decides which entries failed; run events decide the kind of failure.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::case::verdict::Verdict;
 
-/// The report as events alone have it, marked as incomplete unless they are all of the run.
+/// Builds the report from events alone, marked as incomplete unless they are all events of the run.
 pub(super) fn from_events(entries: &BTreeMap<Key, Entry>, complete: bool) -> Report {
     let mark = if complete { "" } else { " (incomplete)" };
     let mut report = Report::new(format!("{NAME}{mark}"));
@@ -39,8 +39,7 @@ pub(super) fn from_events(entries: &BTreeMap<Key, Entry>, complete: bool) -> Rep
     report
 }
 
-/// nextest's report with what only run events know: what is infra or skipped, waits for leases, and tests that the plan
-/// skips.
+/// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.
 pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report {
     let mut report = Report::new(NAME);
     (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
@@ -88,11 +87,11 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report 
     report
 }
 
-/// One entry, as nextest and as run events have it.
+/// Joins one entry of nextest's report with the run events.
 fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
     let mut case = nextest.clone();
     match &mut case.status {
-        // nextest's attempts: those before the one that passed.
+        // The attempts before the one that passed.
         TestCaseStatus::Success { flaky_runs } => {
             for (number, run) in (1..).zip(flaky_runs) {
                 let verdict = entry.attempt(number).map(|result| &result.verdict);
@@ -107,7 +106,7 @@ fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
             description,
             reruns,
         } => {
-            // The first attempt is the entry itself, unless a later one passed.
+            // The first attempt is the entry itself, unless a later attempt passed.
             let first = match reruns.kind {
                 FlakyOrRerun::Flaky => 1,
                 FlakyOrRerun::Rerun => 2,

@@ -1,6 +1,4 @@
-//! JUnit reports of several runs as one.
-//!
-//! Owns how they are put together. Must not know what their cases are.
+//! Merges the JUnit reports of several runs.
 
 use std::{fmt::Display, path::Path};
 
@@ -11,10 +9,10 @@ use crate::{
     secret::redacted,
 };
 
-/// Puts reports together into `file`; then the parts are removed. One that is missing had no case.
+/// Merges reports into `file` and removes the parts. A missing part had no cases.
 ///
 /// # Errors
-/// When a file cannot be read or written, or is no report.
+/// Fails if a file cannot be read or written, or is not a report.
 pub fn merge<'a>(file: &Path, parts: impl Iterator<Item = &'a Path>) -> Result<()> {
     let parts: Vec<_> = parts.filter(|part| part.exists()).collect();
     let mut whole = None;
@@ -39,7 +37,7 @@ fn bad(file: &Path, error: &dyn Display) -> Error {
     Error::new(ErrorKind::Other, message)
 }
 
-/// The reports of two runs that ran side by side: their counts add up, their times do not.
+/// Merges the reports of two parallel runs: adds their counts, but not their times.
 fn both(mut one: Report, other: Report) -> Report {
     one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
     one.time = one.time.max(other.time);
@@ -57,7 +55,7 @@ fn both(mut one: Report, other: Report) -> Report {
     one
 }
 
-/// A binary whose tests both ran is one suite.
+/// Merges the suites of a binary that both runs executed.
 fn extend(one: &mut TestSuite, other: TestSuite) {
     one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
     one.time = one.time.max(other.time);
@@ -72,7 +70,7 @@ fn extend(one: &mut TestSuite, other: TestSuite) {
 mod tests {
     use super::*;
 
-    /// As nextest writes it: one suite `same`, one of the part's own.
+    /// A report in nextest's format: one suite `same` and one suite of the part.
     fn report(case: &str, failures: u32, time: &str) -> String {
         format!(
             r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -138,7 +136,7 @@ two</system-out>
         );
     }
 
-    /// What cannot be put together is still to be had.
+    /// Parts that cannot be merged are kept.
     #[test]
     fn parts_stay_until_the_whole_is_there() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,4 @@
-//! Reports from events alone, and joined with nextest's.
-//!
-//! Owns a small run of every verdict.
+//! Reports of a small run with every verdict: from events alone, and joined with nextest's report.
 
 use std::sync::Arc;
 
@@ -91,9 +89,9 @@ fn events() -> Vec<RunEventKind> {
             result(Verdict::Crash("kernel panic".to_owned())),
         ),
         ended("skips", 1, result(Verdict::Skip(skip))),
-        // nextest knows that it leaked.
+        // nextest's report marks this test as leaky.
         ended("leaks", 1, result(Verdict::Pass)),
-        // nextest has let it pass.
+        // nextest counts this test as passed.
         ended("limit", 1, result(Verdict::Fail)),
     ]
 }
@@ -110,7 +108,7 @@ fn read(file: &Path) -> Report {
     Report::deserialize_from_str(&text).expect("a JUnit report")
 }
 
-/// `tests failures errors skipped`, and each case with what is in it.
+/// Formats a report: `tests failures errors skipped`, then each case with its content.
 fn shown(file: &Path) -> String {
     let report = read(file);
     let (tests, failures) = (report.tests, report.failures);
@@ -174,7 +172,7 @@ fn infra_is_an_error_and_a_skip_is_skipped() {
     }
 }
 
-/// A run that is killed half-way has a report, whatever its tests write.
+/// A run that is killed half-way has a report, regardless of the tests' output.
 #[test]
 fn a_report_is_there_before_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -215,7 +213,7 @@ fn a_report_is_there_before_the_end() {
     );
 }
 
-/// As nextest writes it.
+/// A report in nextest's format.
 const NEXTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="nextest-run" tests="11" failures="8" errors="1" uuid="3286ead8-08a6-4035-8735-af41b4c994e6" timestamp="2026-01-02T03:04:05.678+00:00" time="3.5">
     <testsuite name="@setup-script:prepare" tests="1" disabled="0" errors="0" failures="1">

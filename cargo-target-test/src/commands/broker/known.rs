@@ -1,6 +1,6 @@
-//! What a test that was started without `cargo target-test` wants, and where that comes from.
+//! Finds the target and instances for a test that was started without `cargo target-test`.
 //!
-//! Owns the lookup, and the supplies that tests asked for before. Must not serve anything.
+//! Must not serve tests.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ use crate::{
     run::workspace::Workspace,
 };
 
-/// A target's name, its definition's hash, and the one instance that was asked for.
+/// A target's name, the hash of its definition, and the requested instance, if any.
 type Key = (String, String, Option<String>);
 
-/// Targets that tests asked for before.
+/// Targets that tests requested before.
 pub(super) struct Known {
     platforms: Platforms,
     provisioner: Arc<PoolProvisioner>,
@@ -100,7 +100,7 @@ impl Known {
         }
         let mut wanted = setting.wanted(target, of.count)?;
         if let Some(instance) = &instance {
-            // The others are not deployed for it.
+            // Other instances are not deployed for this test.
             wanted.retain(|one| one.instance() == *instance);
         }
         let mut supply = InstanceSet::new(wanted, 0, of.label.clone(), of.cost);
@@ -111,7 +111,7 @@ impl Known {
     }
 }
 
-/// What a test declares, as the playbook changes it.
+/// Returns the metadata of a test with the playbook's overrides.
 fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Metadata> {
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let overrides = setting.playbook.rules.overrides.iter();
@@ -122,7 +122,7 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
     metadata
 }
 
-/// The one case of a test that asks for itself.
+/// Returns the case of a test without a runner.
 fn case(
     ask: &Ask,
     metadata: Option<Metadata>,
@@ -131,7 +131,7 @@ fn case(
 ) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
-    // It was started by its own name.
+    // The test was started by its own name.
     let info = CaseInfo::new(&ask.binary, &ask.test, RunsOn::Any, None, None);
     LeasingCase {
         info: Arc::new(info),
@@ -148,7 +148,7 @@ fn case(
     }
 }
 
-/// The instance of a target that a test wants, if it wants a certain one; `None`: it wants another target.
+/// Returns the requested instance of a target, if the test requests one; `None` if the test requests another target.
 fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
     let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
         return Some(Ok(None));
@@ -162,10 +162,10 @@ fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String
     })
 }
 
-/// `ubuntu-1` is the instance 1 of `ubuntu`.
+/// Parses the index of an instance name: `ubuntu-1` is instance 1 of `ubuntu`.
 fn index_of(instance: &str, target: &str) -> Option<u32> {
     let index = instance.strip_prefix(target)?.strip_prefix('-')?;
-    // As it is written in a name: no `+1`, no `01`.
+    // Reject other spellings such as `+1` and `01`.
     let number: u32 = index.parse().ok()?;
     (number.to_string() == index).then_some(number)
 }

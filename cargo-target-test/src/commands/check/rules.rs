@@ -1,6 +1,6 @@
-//! The tables about tests, as `check` prints them.
+//! Prints the playbook's tables about tests for `check`.
 //!
-//! Owns their order. Must not know what they mean.
+//! Must not know what the tables mean.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::playbook::{MetadataSettings, Rules, toml_key};
 
-/// As they were written: nothing in them has a default.
+/// Writes the tables unchanged: they have no defaults.
 pub(super) fn write_rules(text: &mut String, rules: &Rules) {
     let mut write = |header: String, of: toml::Table| {
         let _ = writeln!(text, "\n{header}");

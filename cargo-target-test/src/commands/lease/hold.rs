@@ -1,7 +1,6 @@
-//! The process that holds a lease by hand.
+//! The process that holds a lease by hand, until its time is over, a signal, or (before the lease) the end of its parent.
 //!
-//! Owns when it ends: by the clock on the wall, when it is told to, or, before it holds anything, when nobody waits for
-//! it. Must not print once it is held: there may be no terminal any more.
+//! Must not print once the lease is held: the terminal may be closed.
 
 use std::{io::Read, sync::Arc, thread, time::Duration};
 
@@ -24,10 +23,10 @@ use crate::{
 };
 use tokio::signal::unix::SignalKind;
 
-/// How often the clock is looked at: it can be set, and goes on while the machine sleeps.
+/// The polling interval of the wall clock, which can be set and continues while the machine sleeps.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Waits for the instance, holds it for its time, gives it back.
+/// Waits for the instance, holds it for the given time, and releases it.
 pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let seen = Pool::open(pool.directory())?;
@@ -62,7 +61,7 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
     })
 }
 
-/// For hours to come this process would keep a file system from being unmounted.
+/// Changes to `/`, so that this process does not keep a file system from being unmounted.
 #[expect(
     clippy::disallowed_methods,
     reason = "this process is the holder and nothing else"
@@ -71,7 +70,7 @@ fn leave_folder() -> Result<()> {
     Ok(std::env::set_current_dir("/")?)
 }
 
-/// What others read of it.
+/// Describes the lease for other users.
 fn held(time: Duration, wall: Wall, user: &str) -> ByHand {
     let now = people::now();
     let until = now.saturating_add(time.as_secs().max(1));
@@ -84,7 +83,7 @@ fn held(time: Duration, wall: Wall, user: &str) -> ByHand {
     }
 }
 
-/// Who has an instance need not wait for it.
+/// Removes the instances that this user already holds. Fails if none remains.
 fn not_mine(mut choice: Choice) -> Result<Choice> {
     let mine = choice.mine().map(|seen| {
         let holder = seen.holder.as_ref().map(Holder::describe);
@@ -98,12 +97,12 @@ fn not_mine(mut choice: Choice) -> Result<Choice> {
     choice.all.retain(|seen| !is_mine(&seen.holder));
     match mine {
         Some(mine) if choice.all.is_empty() => Err(Error::new(ErrorKind::Usage, mine)
-            .with_hint("`release` gives it back; then it can be leased anew")),
+            .with_hint("release it with `release` before leasing it again")),
         _ => Ok(choice),
     }
 }
 
-/// Done when the one who started us waits no more: then standard input ends.
+/// Completes when the parent process no longer waits: standard input ends.
 async fn left_alone() {
     let (send, left) = oneshot::channel();
     thread::spawn(move || {
@@ -114,7 +113,7 @@ async fn left_alone() {
     let _ = left.await;
 }
 
-/// Done at that time, or when there is no such instance any more: then nothing is left there either.
+/// Completes at the given time, or when the instance has been deleted.
 async fn over(until: u64, pool: &Pool, id: &str) -> LeaseEnd {
     while people::now() < until {
         let state = pool.state();
@@ -126,12 +125,12 @@ async fn over(until: u64, pool: &Pool, id: &str) -> LeaseEnd {
     LeaseEnd::CutOff
 }
 
-/// Done when it is told to end: not by a terminal that is closed, nor by a Ctrl-C that was somebody else's.
+/// Completes at SIGTERM. Ignores a closed terminal and Ctrl-C, which are meant for other processes.
 async fn told(signals: &mut Signals) {
     while signals.next().await != SignalKind::terminate() {}
 }
 
-/// This user's name.
+/// Returns this user's name.
 fn user() -> String {
     let mut id = process::command("id");
     id.arg("-un");

@@ -1,6 +1,6 @@
-//! What `list` prints: a plan with numbers replaced by names.
+//! The content of `list`: a plan with indices replaced by names, in the shape of the JSON (see [`list`](super)).
 //!
-//! Owns the shape of the JSON, which is described at [`list`](super). Must not know how it looks for people.
+//! Must not know the text format.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::{
     playbook::Target,
 };
 
-/// What is printed.
+/// The content of the list.
 #[derive(Serialize)]
 pub(super) struct Listing<'a> {
     pub(super) cases: Vec<CaseLine<'a>>,
@@ -41,7 +41,7 @@ pub(super) struct CaseLine<'a> {
     pub(super) declared: Option<Declared<'a>>,
 }
 
-/// The part of [`Metadata`] that describes a test and is no condition of where it runs.
+/// The part of [`Metadata`] that describes a test, without conditions on where the test runs.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Declared<'a> {
@@ -89,7 +89,7 @@ pub(super) struct PlainLine<'a> {
     pub(super) ignored: bool,
 }
 
-/// Notes as sentences.
+/// Serializes notes as sentences.
 fn texts<S: Serializer>(notes: &[PlanNote], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(notes.iter().map(ToString::to_string))
 }
@@ -115,7 +115,7 @@ impl<'a> Declared<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// All of a plan, or what is chosen of it; of what is left out, then, only chosen tests.
+    /// Creates the list of a plan, or of its chosen part. With `chosen`, exclusions are listed only for chosen tests.
     pub(super) fn new(
         inventory: &'a Inventory,
         plan: &'a Plan,
@@ -149,7 +149,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// What a plan's numbers stand for.
+/// The tests and targets that a plan's indices refer to.
 struct World<'a> {
     inventory: &'a Inventory,
     targets: &'a [Target],

@@ -1,8 +1,6 @@
-//! `list --stats`: tests and cases, counted by what they declare.
+//! `list --stats`: counts tests and cases by their metadata.
 //!
-//! Owns the keys and how the counts look. Must not know why a test is or is not a case.
-//!
-//! The JSON is one object: for each key a list of objects with `value` (null: not declared), `tests` and `cases`.
+//! The JSON is one object: for each key a list of objects with `value` (null if not declared), `tests` and `cases`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,13 +17,13 @@ use crate::{
     playbook::{self, Target},
 };
 
-/// What can be counted by; `tags` and `features` count a test once for each.
+/// Keys to count by. `tags` and `features` count a test once for each value.
 const KEYS: [&str; 12] = [
     "area", "category", "priority", "tags", "owner", "features", "platform", "target", "count",
     "reuse", "timeout", "retries",
 ];
 
-/// One line.
+/// The counts of one value.
 #[derive(Debug, PartialEq, Serialize)]
 struct Line {
     value: Option<String>,
@@ -38,7 +36,7 @@ struct Line {
 #[serde(transparent)]
 pub(super) struct Stats(Vec<(&'static str, Vec<Line>)>);
 
-/// Tests with their cases.
+/// Tests and the number of their cases.
 #[derive(Default)]
 struct Counted {
     tests: BTreeSet<usize>,
@@ -46,10 +44,10 @@ struct Counted {
 }
 
 impl Stats {
-    /// Counts these cases and tests; `key` alone, where it is not empty.
+    /// Counts the chosen cases and tests, by `key` only unless `key` is empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a key that there is not.
+    /// [`ErrorKind::Usage`] for an unknown key.
     pub(super) fn new(
         inventory: &Inventory,
         plan: &Plan,
@@ -62,7 +60,7 @@ impl Stats {
             .filter(|one| key.is_empty() || *one == key)
             .collect();
         if keys.is_empty() {
-            let message = format!("tests are not counted by `{key}`");
+            let message = format!("unknown statistics key `{key}`");
             return Err(
                 Error::new(ErrorKind::Usage, message).with_hint(playbook::nearest(key, &KEYS))
             );
@@ -76,7 +74,7 @@ impl Stats {
         Ok(Self(keys.into_iter().map(lines).collect()))
     }
 
-    /// For programs.
+    /// Returns the counts as JSON.
     pub(super) fn json(&self) -> serde_json::Value {
         let lines =
             |(key, lines): &(&str, Vec<Line>)| ((*key).to_owned(), serde_json::json!(lines));
@@ -87,7 +85,7 @@ impl Stats {
             .into()
     }
 
-    /// For people; keys of which nothing is declared are left out. The last line has no newline.
+    /// Formats the counts as text. Keys that no test declares are omitted. The last line has no newline.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
         let alone = self.0.len() == 1;
@@ -119,7 +117,7 @@ impl Stats {
     }
 }
 
-/// What is counted.
+/// The data to count.
 struct Counting<'a> {
     inventory: &'a Inventory,
     plan: &'a Plan,
@@ -141,7 +139,7 @@ impl Counting<'_> {
                 counted.cases += 1;
             }
         }
-        // What runs nowhere, or without a target, has no target to be counted by.
+        // Tests without a case have no target to count by.
         let excluded = self.plan.excluded.iter().map(|one| &one.test);
         let alone = self.plan.plain.iter().chain(excluded);
         let alone = alone.filter(|test| key != "target" && is_chosen(**test, &tests[**test].name));
@@ -159,7 +157,7 @@ impl Counting<'_> {
     }
 }
 
-/// A test's values of a key; none declared is one, `None`.
+/// Returns a test's values of a key; a single `None` if no value is declared.
 fn values(key: &str, metadata: &Metadata, target: &str) -> Vec<Option<String>> {
     let several = |all: &[String]| match all {
         [] => vec![None],

@@ -1,4 +1,4 @@
-//! What `list` prints, and its JSON.
+//! The text and JSON output of `list`.
 
 use serde_json::json;
 

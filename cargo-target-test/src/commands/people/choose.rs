@@ -1,6 +1,6 @@
-//! Which instance is meant by what was typed.
+//! Finds the instance that a typed name refers to, in the pool's records.
 //!
-//! Owns the reading of names against the pool's records. Must not lease anything.
+//! Must not lease.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,31 +12,31 @@ use crate::{
     run::workspace,
 };
 
-/// The instances that a name stands for: one, or those of a target that are alike.
+/// The instances that a name refers to: one instance, or equal instances of a target.
 #[derive(Debug)]
 pub(in crate::commands) struct Choice {
-    /// At least one; which is the best to take comes first.
+    /// At least one instance; the best comes first.
     pub(in crate::commands) all: Vec<Seen>,
 }
 
 impl Choice {
-    /// The first.
+    /// Returns the best instance.
     pub(in crate::commands) fn first(&self) -> &Seen {
         &self.all[0]
     }
 
-    /// The one that this user need not wait for.
+    /// Returns an instance that this user need not wait for, if any.
     pub(in crate::commands) fn mine(&self) -> Option<&Seen> {
         let mut all = self.all.iter();
         all.find(|seen| seen.holder.as_ref().is_some_and(is_mine))
     }
 }
 
-/// What a name stands for in the pool: of this workspace, or, if it has no such instance, of the only other one that
-/// does; with `all`, of any.
+/// Finds the instances that a name refers to: in this workspace, or in the only other workspace with such an instance,
+/// or with `all` in any workspace.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a name that stands for nothing, or for too much.
+/// [`ErrorKind::Usage`] for an unknown or ambiguous name.
 pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
     let workspace = workspace::workspace_by_lock_file()?;
     pick(pool.overview()?, name, (!all).then_some(&*workspace))
@@ -61,19 +61,19 @@ fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice>
             let places: Vec<_> = places.iter().map(|path| format!("`{path}`")).collect();
             let message = format!("`{name}` is an instance of {}", places.join(" and of "));
             return Err(Error::new(ErrorKind::Usage, message).with_hint(
-                "go there, name it by its id (`targets --json`), or take any: `--all`",
+                "run in that workspace, use the instance's id (`targets --json`), or add `--all` for any workspace",
             ));
         }
     }
     found.sort_by_key(|seen| (rank(seen), std::cmp::Reverse(seen.record.created)));
-    // What is not like the best one does not serve in its place.
+    // Instances with another definition than the best one are no substitute.
     let hash = found[0].record.hash.clone();
     found.retain(|seen| seen.record.hash == hash);
     found.sort_by_key(|seen| (rank(seen), seen.record.order.index));
     Ok(Choice { all: found })
 }
 
-/// How little an instance can be had: the least first.
+/// Returns the rank of an instance; a lower rank is available sooner.
 fn rank(seen: &Seen) -> u8 {
     match (&seen.record.state, &seen.holder) {
         (_, Some(holder)) if is_mine(holder) => 0,
@@ -85,14 +85,15 @@ fn rank(seen: &Seen) -> u8 {
 }
 
 fn unknown(name: &str, others: &[Seen]) -> Error {
-    let message = format!("there is no instance `{name}`");
+    let message = format!("instance `{name}` not found");
     let instances: BTreeSet<&str> = others.iter().map(|seen| seen.record.name()).collect();
     let targets = others.iter().map(|seen| seen.record.order.target.as_str());
     let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
     let listed: Vec<_> = instances.iter().map(|name| format!("`{name}`")).collect();
     let hint = match (listed.join(", "), playbook::did_you_mean(name, &names)) {
         (listed, _) if listed.is_empty() => {
-            "the pool is empty; `cargo target-test --keep-targets` leaves instances up".to_owned()
+            "the pool is empty; keep instances after a run with `cargo target-test --keep-targets`"
+                .to_owned()
         }
         (listed, Some(near)) => format!("{near} There are {listed}"),
         (listed, None) => format!("there are {listed}"),
@@ -190,7 +191,7 @@ mod tests {
         assert!(error.hint().unwrap().contains("the pool is empty"));
         let all = [seen("ubuntu", 0, "/w", "h"), seen("lab", 0, "/w", "h")];
         let error = pick(all.to_vec(), "unbuntu-0", None).unwrap_err();
-        assert_eq!(error.to_string(), "there is no instance `unbuntu-0`");
+        assert_eq!(error.to_string(), "instance `unbuntu-0` not found");
         let hint = "did you mean `ubuntu-0`? There are `lab-0`, `ubuntu-0`";
         assert_eq!(error.hint(), Some(hint));
         let error = pick(all.to_vec(), "zebra", None).unwrap_err();

@@ -1,6 +1,6 @@
-//! Being on an instance: the lease, or a place beside its holder, and the way there.
+//! Access of an interactive verb to an instance, under a lease or beside its holder, and the end of the access.
 //!
-//! Owns what is said of the wait, and how a visit ends. Must not know what is done on the instance.
+//! Must not know what is done on the instance.
 
 use std::{
     collections::BTreeMap,
@@ -24,46 +24,46 @@ use crate::{
     ui,
 };
 
-/// The limit for an instance to answer.
+/// The time limit for an instance to answer.
 const PROOF: Duration = Duration::from_secs(15);
-/// The limit for killing what is left there.
+/// The time limit for killing remaining processes on the instance.
 const SWEEP: Duration = Duration::from_secs(10);
-/// The limit for the end of a lease, and the pause between two looks for it.
+/// The time limit for the end of a lease; `LOOK` is the polling interval.
 const ENDING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
-/// The exit codes of what was killed, and of an `ssh` whose session was.
+/// The exit codes of a killed process and of an `ssh` whose session was killed.
 const KILLED: [u8; 2] = [128 + 9, 255];
 
-/// A request to be on an instance.
+/// A request for access to an instance.
 pub(in crate::commands) struct Ask<'a> {
     pub(in crate::commands) platforms: &'a Platforms,
     pub(in crate::commands) global: &'a Global,
     pub(in crate::commands) on: &'a InstanceArgs,
-    /// Beside whoever holds it, without a lease.
+    /// True for access beside the holder, without a lease.
     pub(in crate::commands) now: bool,
-    /// The text that others read while it is held: `shell`.
+    /// The text that others read while the lease is held: `shell`.
     pub(in crate::commands) what: &'a str,
 }
 
-/// A machine that somebody is on. To be ended by [`MachineGuard::leave`].
+/// Access to a machine. Must be ended by [`MachineGuard::leave`].
 pub(in crate::commands) struct MachineGuard {
     pub(in crate::commands) machine: Machine,
     pub(in crate::commands) record: Record,
     place: Place,
 }
 
-/// By what right somebody is there.
+/// The kind of access.
 enum Place {
-    /// By a lease of their own.
+    /// Under a separate lease.
     Leased(Box<(Lease, Existing)>),
-    /// Beside whoever holds it.
+    /// Beside the holder.
     Beside,
-    /// Under a lease that is theirs already, whose mark others of their sessions have too.
+    /// Under an existing lease of this user. Other sessions of the user have the same mark.
     Mine(Box<Pool>),
 }
 
 impl MachineGuard {
-    /// Comes onto the instance: at once with `now`, or where this user has it already; else when its lease is free.
+    /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it.
     pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
@@ -75,20 +75,20 @@ impl MachineGuard {
             check_alive(ask.platforms, &seen.record)?;
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
-                // What is started under a lease goes when that ends.
+                // Processes that are started under a lease end with it.
                 Some(holder) => (holder.lease.clone(), Place::Mine(Box::new(pool))),
                 None => (new_mark(), Place::Beside),
             };
             return Self::beside(ask.platforms, &seen.record, &mark, place).await;
         }
         let notices = Notices::new(|notice| {
-            ui::note(format!("{}; `--now` goes beside it", notice.text));
+            ui::note(format!("{}; `--now` works beside the holder", notice.text));
         });
         let requester = Requester::this_process(ask.what);
         Self::lease(ask.platforms, pool, choice, requester, notices).await
     }
 
-    /// Leases one of these, waiting for it.
+    /// Waits for and leases one of the chosen instances.
     pub(in crate::commands) async fn lease(
         platforms: &Platforms,
         pool: Pool,
@@ -126,7 +126,7 @@ impl MachineGuard {
         })
     }
 
-    /// Beside whoever holds it, once it answers.
+    /// Gets access beside the holder, after checking that the machine answers.
     async fn beside(
         platforms: &Platforms,
         record: &Record,
@@ -143,12 +143,12 @@ impl MachineGuard {
         })
     }
 
-    /// Its address.
+    /// Returns the deployment of the instance.
     pub(in crate::commands) fn deployed(&self) -> Result<&Deployed> {
         deployed(&self.record)
     }
 
-    /// The environment that a test on it would have.
+    /// Returns the environment that a test on the instance would have.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
         let mut all = describe::environment(&self.record.order.target, &[described]);
@@ -156,7 +156,7 @@ impl MachineGuard {
         all
     }
 
-    /// Says that what ran here under a lease of theirs was killed because that ended, if so.
+    /// Prints a note if the process was killed because this user's lease ended.
     pub(in crate::commands) async fn explain(&self, code: u8) {
         let Place::Mine(pool) = &self.place else {
             return;
@@ -168,22 +168,22 @@ impl MachineGuard {
             if !holders.any(|holder| holder.lease == self.machine.mark()) {
                 let name = self.record.name();
                 return ui::note(format!(
-                    "the lease of {name} ended, and with it what ran there"
+                    "the lease of {name} ended, which killed the processes under it"
                 ));
             }
-            // It ends once all that it left is killed.
+            // The lease ends after its processes are killed.
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Ends the visit, which came to its end or was cut off, and says what becomes of an instance that nobody keeps.
+    /// Ends the access, and reports the deletion of an instance that is not kept.
     pub(in crate::commands) async fn leave(self, end: LeaseEnd) -> Result<()> {
         let (lease, provisioner) = match (self.place, end) {
             (Place::Leased(leased), _) => *leased,
             (_, LeaseEnd::Done) => return Ok(()),
             (place, _) => {
                 let clean = match place {
-                    // What was cut off is killed by the transport, and that before it answers again.
+                    // The transport kills cut-off commands before it answers again.
                     Place::Mine(_) => self.machine.probe(SWEEP).await,
                     _ => self.machine.sweep(SWEEP).await,
                 };
@@ -205,7 +205,7 @@ impl MachineGuard {
     }
 }
 
-/// Those that can serve, or will; where none can, why.
+/// Returns the instances that are or will be usable. Fails with the first reason if there are none.
 fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
     let (mut able, mut why) = (Vec::new(), None);
     for Seen { record, .. } in &choice.all {
@@ -213,11 +213,11 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
             RecordState::Dirty { .. } | RecordState::Deleting { .. } => {
                 let message = format!("`{}` is {}", record.name(), record.state);
                 let then = match record.when_dirty {
-                    WhenDirty::Hold => "`cargo target-test --delete-targets` frees it",
-                    WhenDirty::Mend => "the next run mends it",
+                    WhenDirty::Hold => "delete it with `cargo target-test --delete-targets`",
+                    WhenDirty::Mend => "the next run repairs it",
                     WhenDirty::Forget => "the next run replaces it",
                 };
-                let hint = format!("`--now` looks at it all the same; {then}");
+                let hint = format!("access it anyway with `--now`; {then}");
                 Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
             }
             RecordState::Ready => check_alive(platforms, record),
@@ -234,14 +234,14 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
     }
 }
 
-/// Fails if its platform sees that it does not live.
+/// Fails if the platform reports that the instance is not alive.
 fn check_alive(platforms: &Platforms, record: &Record) -> Result<()> {
     let platform = provision::platform_of(platforms, record)?;
     let alive = platform.check_alive(&record.order, deployed(record)?);
     alive.map_err(|error| no_use(error, record.name()))
 }
 
-/// The error with what can be done about an instance that is no use.
+/// Adds a hint for an unusable instance.
 fn no_use(error: Error, name: &str) -> Error {
     match (error.kind(), error.hint()) {
         (ErrorKind::Infra | ErrorKind::Timeout, None) => {
@@ -258,7 +258,7 @@ fn no_use(error: Error, name: &str) -> Error {
 fn deployed(record: &Record) -> Result<&Deployed> {
     record.deployed.as_ref().ok_or_else(|| {
         let message = format!(
-            "`{}` is {}: there is no way to it",
+            "`{}` is {}: it cannot be reached",
             record.name(),
             record.state
         );
@@ -266,7 +266,7 @@ fn deployed(record: &Record) -> Result<&Deployed> {
     })
 }
 
-/// A mark that nobody else has.
+/// Returns a unique mark.
 fn new_mark() -> String {
     format!("{}-0", provision::Run::new_id())
 }

@@ -1,24 +1,22 @@
-//! The clock on the wall, as people read it.
-//!
-//! Owns times of day. Must not know what happens at them.
+//! The wall clock, and times of day as text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::process;
 
-/// Seconds since 1970. A clock that goes on while the machine sleeps.
+/// Returns the seconds since 1970. This clock continues while the machine sleeps.
 pub(in crate::commands) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
-/// How far the clock on the wall is ahead of UTC, in seconds.
+/// The offset of local time from UTC, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::commands) struct Wall(i64);
 
 impl Wall {
-    /// That of this machine; UTC where it does not say.
+    /// Returns the offset of this machine; UTC if it is unknown.
     pub(in crate::commands) fn here() -> Self {
         let mut date = process::command("date");
         date.arg("+%z");
@@ -29,7 +27,7 @@ impl Wall {
         Self(offset(String::from_utf8_lossy(&said).trim()).unwrap_or(0))
     }
 
-    /// `17:30`; with its date where that is not today's.
+    /// Formats a time as `17:30`, with the date if it is not today.
     pub(in crate::commands) fn time(self, at: u64, now: u64) -> String {
         let (at, now) = (self.shown(at), self.shown(now));
         if at[..10] == now[..10] {
@@ -39,14 +37,14 @@ impl Wall {
         }
     }
 
-    /// `2026-11-25T17:30:00Z`, though it is no UTC.
+    /// Formats a local time in the form of `2026-11-25T17:30:00Z`.
     fn shown(self, at: u64) -> String {
         let at = at.saturating_add_signed(self.0);
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at)).to_string()
     }
 }
 
-/// Of `+0530`.
+/// Parses an offset such as `+0530`.
 fn offset(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),

@@ -1,6 +1,6 @@
-//! What a run reports: its folder, its aggregators, its first and last events, and the exit code.
+//! The reports of a run: its folder, its aggregators, its first and last events, and the exit code.
 //!
-//! Owns where reports go. Must not know what is in them.
+//! Must not know the content of reports.
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -28,16 +28,16 @@ pub(super) struct Reports<'a> {
     choice: &'a Selection,
     folder: RunFolder,
     run: &'a str,
-    /// Our own JUnit report.
+    /// The path of our JUnit report.
     junit: Option<PathBuf>,
-    /// nextest's JUnit report, which ours and the exit code are made from.
+    /// The path of nextest's JUnit report, from which our report and the exit code are computed.
     nextest_junit: PathBuf,
     since: SystemTime,
 }
 
 impl<'a> Reports<'a> {
     pub(super) fn new(choice: &'a Selection, run: &'a str) -> Result<Self> {
-        // A target directory that cannot be written does not keep a run from running.
+        // Use the private folder if the target directory cannot be written.
         let folder = RunFolder::create(choice.target_directory(), run)
             .or_else(|_| RunFolder::create(choice.directory.path(), run))?;
         let options = &choice.run.tests.nextest;
@@ -54,7 +54,7 @@ impl<'a> Reports<'a> {
         })
     }
 
-    /// Where nextest's own report goes, unless the user says otherwise.
+    /// Returns the configuration of nextest's own report, unless the user configured one.
     pub(super) fn nextest_config(&self) -> JunitConfig {
         JunitConfig {
             path: self.folder.nextest_junit(),
@@ -62,7 +62,7 @@ impl<'a> Reports<'a> {
         }
     }
 
-    /// The folder of output files.
+    /// Returns the folder of output files.
     pub(super) fn output(&self) -> PathBuf {
         self.folder.output()
     }
@@ -97,7 +97,7 @@ impl<'a> Reports<'a> {
         }
     }
 
-    /// Emits the last events; returns the run's exit code.
+    /// Emits the last events, and returns the run's exit code.
     pub(super) fn end(
         &self,
         sink: &Sink,
@@ -134,7 +134,7 @@ impl<'a> Reports<'a> {
             let ending = process::ending(ended.status);
             warn(format!("cargo-nextest {ending}: cases may not have run"));
         }
-        // A run that failed may have left cases out.
+        // A failed run may have skipped cases.
         let cases = self.choice.infos();
         let bypassed = match code {
             Some(0) => tally.unseen(&cases),
@@ -143,8 +143,8 @@ impl<'a> Reports<'a> {
         if let [first, ..] = bypassed.as_slice() {
             let count = bypassed.len();
             warn(format!(
-                "{count} of the cases that nextest calls passed never asked for an instance, such as `{first}`: is a \
-                 wrapper script in the way (`target-runner = \"ignore\"`)?"
+                "{count} of the cases that nextest calls passed never asked for an instance, such as `{first}`; check for a \
+                 wrapper script that bypasses the runner (`target-runner = \"ignore\"`)"
             ));
         }
         let nextest =

@@ -1,14 +1,14 @@
-//! A table on a terminal: columns side by side, in the room that there is.
+//! Lays out a table in the width of the terminal.
 //!
-//! Owns the widths. Must not know what the cells say.
+//! Must not know the content of the cells.
 
 /// The space between two columns.
 const GAP: usize = 2;
-/// What a column keeps, however little room there is.
+/// The minimum width of a column.
 const LEAST: usize = 10;
 
-/// The lines of a table, its header first. Columns are as wide as their widest cell; where that is more than `room`
-/// has, the widest give way, and what does not fit goes on in the next line of its column.
+/// Returns the lines of a table, the header first. Columns are as wide as their widest cell. If the table is wider than
+/// `room`, the widest columns shrink and their cells wrap.
 pub(super) fn lines<const N: usize>(cells: &[[String; N]], room: Option<usize>) -> Vec<String> {
     let widths = fit(natural(cells), room);
     let mut lines = Vec::new();
@@ -39,7 +39,7 @@ fn natural<const N: usize>(cells: &[[String; N]]) -> Vec<usize> {
     (0..N).map(width).collect()
 }
 
-/// Takes from the widest, step by step, until all of them have room or are as narrow as they may be.
+/// Shrinks the widest column step by step, until the columns fit or have the minimum width.
 fn fit(mut widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
     let gaps = GAP * widths.len().saturating_sub(1);
     let room = room.map_or(usize::MAX, |room| room.saturating_sub(gaps));
@@ -52,7 +52,7 @@ fn fit(mut widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
     widths
 }
 
-/// A cell's lines: broken between words, and within one that is wider than the column.
+/// Returns the lines of a cell, wrapped between words, and within words that are wider than the column.
 fn wrap(cell: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     for word in cell.split(' ') {
@@ -111,7 +111,7 @@ mod tests {
                 assert!(line.chars().count() <= room, "{line}");
             }
         }
-        // What cannot be had is not asked for.
+        // Columns do not shrink below the minimum width.
         assert!(table(Some(1)).len() > 4);
     }
 }

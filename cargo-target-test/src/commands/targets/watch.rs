@@ -1,6 +1,6 @@
-//! `targets --watch`: the same again every second.
+//! `targets --watch`: prints the table again every second.
 //!
-//! Owns when it is shown, and that the terminal is left in order. Must not know what is shown.
+//! Must not know the content of the table.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -8,10 +8,10 @@ use crate::{
     commands::people, error::Result, execute::session::signals::Signals, provision::pool::Pool, ui,
 };
 
-/// The pause between two looks.
+/// The pause between two updates.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Shows the lines until Ctrl-C, or until nobody looks; the exit code.
+/// Shows the lines until Ctrl-C or until the output is closed. Returns the exit code.
 pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -> Result<u8> {
     let terminal = std::io::stdout().is_terminal();
     people::runtime()?.block_on(async {

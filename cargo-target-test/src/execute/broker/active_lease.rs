@@ -1,6 +1,6 @@
-//! A lease that a test works under: the machines, who works with them, and what the test says of itself.
+//! A lease of a running test: its machines, its clients and the test's reports, until the lease ends.
 //!
-//! Owns the life of one lease inside the broker. Must not know why it was given, nor how machines are provided.
+//! Must not know how machines are provided.
 
 use std::{
     collections::BTreeMap,
@@ -28,41 +28,41 @@ use crate::{
     },
 };
 
-/// A lease that a test works under.
+/// A lease of a running test.
 pub(super) struct ActiveLease {
     /// The mark on everything that the lease starts anywhere.
     pub(super) id: String,
-    /// The description of its instances that clients get.
+    /// Descriptions of the instances, for clients.
     pub(super) instances: Vec<Instance>,
     machines: BTreeMap<String, Machine>,
     set: Arc<InstanceSet>,
-    /// True if its instances will not be as they are when it has ended.
+    /// True if the end of the lease resets or deletes the instances.
     changes: bool,
-    /// The process that tears down what its test sets up.
+    /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
     said: Mutex<Said>,
-    /// Whoever ends it has this until it has ended.
+    /// The lease; locked while it ends.
     lease: tokio::sync::Mutex<Option<Lease>>,
-    /// Requests under way, and those that were cut off.
+    /// The number of requests that are running or were cut off.
     unfinished: AtomicUsize,
-    /// True if its test set up a fixture that others share on an instance.
+    /// True if the test set up a shared fixture on an instance.
     shares: AtomicBool,
     end: watch::Sender<bool>,
     lost: Lost,
 }
 
-/// The statements of a test about itself.
+/// The reports of a test about itself.
 #[derive(Default)]
 struct Said {
-    /// The reason it skipped itself.
+    /// The reason the test skipped itself.
     skipped: Option<String>,
-    /// The reason it failed as expected.
+    /// The reason the test failed as expected.
     expected: Option<String>,
-    /// Fixtures that it has set up for itself alone and not torn down.
+    /// Fixtures of this test alone that are not yet torn down.
     fixtures: Vec<Up>,
-    /// The part of its time that fixtures took.
+    /// The part of the test's time that fixtures took.
     fixtures_took: Duration,
-    /// The reason its instances must not serve others.
+    /// The reason the instances must not be reused.
     dirty: Option<String>,
 }
 
@@ -86,17 +86,17 @@ impl ActiveLease {
         }
     }
 
-    /// Its machines.
+    /// Returns the machines of the lease.
     pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
     }
 
-    /// One of its machines, by name.
+    /// Returns a machine of the lease by name.
     pub(super) fn at(&self, instance: &str) -> Option<&Machine> {
         self.machines.get(instance)
     }
 
-    /// The set that its instances are from.
+    /// Returns the set of the instances.
     pub(super) fn set(&self) -> &Arc<InstanceSet> {
         &self.set
     }
@@ -113,7 +113,7 @@ impl ActiveLease {
         lock(&self.said).expected = Some(reason);
     }
 
-    /// The reason its test failed as expected, and the part of its time that fixtures took.
+    /// Returns the reason the test failed as expected, and the part of its time that fixtures took.
     pub(super) fn said(&self) -> (Option<String>, Duration) {
         let said = lock(&self.said);
         (said.expected.clone(), said.fixtures_took)
@@ -133,32 +133,32 @@ impl ActiveLease {
         lock(&self.said).fixtures_took = Duration::from_millis(millis);
     }
 
-    /// Its instances must not serve others, for this cause.
+    /// Marks the instances as dirty: they must not be reused.
     pub(super) fn mark_dirty(&self, cause: String) {
         lock(&self.said).dirty.get_or_insert(cause);
     }
 
-    /// Notes that its test set up a fixture that others share on an instance.
+    /// Records that the test set up a shared fixture on an instance.
     pub(super) fn shares(&self) {
         self.shares.store(true, Ordering::Relaxed);
     }
 
-    /// True if the end of the lease kills what was left running.
+    /// Returns true if the end of the lease kills remaining processes.
     fn sweeps(&self, end: LeaseEnd) -> bool {
         end == LeaseEnd::Abandoned || self.unfinished.load(Ordering::Relaxed) > 0
     }
 
-    /// A request is under way; one that never comes to [`ActiveLease::finish`] may have left something running.
+    /// Counts a request. A request that never reaches [`ActiveLease::finish`] may have left processes running.
     pub(super) fn begin(&self) {
         self.unfinished.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request came to its end.
+    /// Counts the end of a request.
     pub(super) fn finish(&self) {
         self.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Done when the lease has ended.
+    /// Completes when the lease has ended.
     pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
         let mut end = self.end.subscribe();
         async move {
@@ -166,12 +166,12 @@ impl ActiveLease {
         }
     }
 
-    /// Done, with the cause, when an instance is lost; never otherwise.
+    /// Completes with the cause when an instance is lost; otherwise never.
     pub(super) fn lost(&self) -> impl Future<Output = Error> + use<> {
         self.lost.wait()
     }
 
-    /// Waits for `what`, unless an instance is lost before.
+    /// Waits for `what`, or until an instance is lost.
     pub(super) async fn unless_lost<T>(&self, what: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
@@ -180,7 +180,7 @@ impl ActiveLease {
         }
     }
 
-    /// Stops its clients and ends the lease; `None` if that has been done.
+    /// Stops the clients and ends the lease; `None` if the lease has already ended.
     async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
         let mut lease = self.lease.lock().await;
@@ -198,7 +198,7 @@ impl ActiveLease {
 }
 
 impl Core {
-    /// Leases what is asked for from one set, for a test of which `maker` can tear down what it sets up.
+    /// Leases instances of one set for a test; `maker` tears down the test's fixtures.
     pub(super) async fn lease(
         self: &Arc<Self>,
         set: &Arc<InstanceSet>,
@@ -213,9 +213,9 @@ impl Core {
         Ok(active)
     }
 
-    /// Ends a test's lease, and before that what it set up and did not tear down.
+    /// Tears down a test's remaining fixtures and ends its lease.
     ///
-    /// Returns why an instance was lost meanwhile.
+    /// Returns the reason an instance was lost, if any.
     pub(super) async fn end_lease(
         self: &Arc<Self>,
         active: &Arc<ActiveLease>,
@@ -225,7 +225,7 @@ impl Core {
         self.free(active, end).await
     }
 
-    /// Ends a lease under which nothing is left to be torn down.
+    /// Ends a lease without remaining fixtures.
     pub(super) async fn free(
         self: &Arc<Self>,
         active: &Arc<ActiveLease>,
@@ -241,8 +241,8 @@ impl Core {
         ended.lost
     }
 
-    /// Tears down what a test did not, then, on all its instances at once, what others share where it will not be as it
-    /// is; while the lease still serves.
+    /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted, in
+    /// parallel. The lease is still active.
     async fn tear_down_for(self: &Arc<Self>, active: &Arc<ActiveLease>, end: LeaseEnd) {
         let is_lost = active.lost.cause().is_some();
         while let Some(up) = { lock(&active.said).fixtures.pop() } {
@@ -270,7 +270,7 @@ impl Core {
         ends.join_all().await;
     }
 
-    /// Deletes instances that no remaining case needs, beside whatever runs, and before that what tests share on them.
+    /// Deletes instances that no remaining case needs in the background, after tearing down their shared fixtures.
     pub(super) fn let_go(self: &Arc<Self>, set: &Arc<InstanceSet>) {
         if !self.names.releases() {
             return;

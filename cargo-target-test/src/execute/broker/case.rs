@@ -1,7 +1,6 @@
-//! A runner's connection: one case (or deploy entry) from its start to its verdict.
+//! A runner's connection: serves one case (or deploy entry) from its start to its verdict.
 //!
-//! Owns what a runner is told and what is made of what it reports. The lease ends with the runner's
-//! process, not with its connection: a forked daemon may hold that open.
+//! The lease ends with the runner's process, not with its connection: a forked daemon may keep the connection open.
 
 mod environment;
 mod events;
@@ -41,7 +40,7 @@ use crate::{
 pub(super) use environment::environment;
 use report::{RunnerReport, output_files, report, report_unless_lost};
 
-/// What a runner asks about.
+/// The attempt that a runner asks for.
 pub(super) struct Start {
     /// The test binary's path.
     pub(super) binary: String,
@@ -49,7 +48,7 @@ pub(super) struct Start {
     pub(super) name: String,
     /// nextest's attempt, from 1.
     pub(super) attempt: u32,
-    /// True if nextest makes no further one.
+    /// True if nextest makes no further attempt.
     pub(super) last: bool,
     /// nextest's iteration of a stress run, from 0.
     pub(super) stress_index: Option<u32>,
@@ -105,7 +104,7 @@ pub(super) async fn serve(
         }) => show_deploy(core, connection, (supply, *index), start.attempt(info)).await,
         Some(Runnable::Case(case)) => {
             let key = (case.info.binary_id.as_str(), case.info.name.as_str());
-            // It may be run again, by a stress run say.
+            // A case may run again, for example in a stress run.
             let (count, spends) = (case.count, case.reuse == Reuse::No);
             case.supply.expect(key, Need { count, spends });
             let ran = run_case(core, connection, pid, case, &start).await;
@@ -116,13 +115,13 @@ pub(super) async fn serve(
             ran.map(|_| ())
         }
         None => {
-            let failure = request_failure(format!("`{}` is no case of this run", start.name));
+            let failure = request_failure(format!("`{}` is not a case of this run", start.name));
             connection.replies.send(&Reply::Refused(failure)).await
         }
     }
 }
 
-/// Shows what comes of a deploy. A runner that leaves earlier does not end it.
+/// Shows the result of a deploy. The deploy continues if the runner leaves.
 async fn show_deploy(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -151,7 +150,7 @@ async fn show_deploy(
     connection.replies.send(&Reply::Print { text, code }).await
 }
 
-/// A test that needs no instance; its runner stays connected to notice our end.
+/// Runs a test that needs no instance. Its runner stays connected to notice the broker's end.
 async fn run_on_host(
     core: &Core,
     connection: &mut Connection,
@@ -174,7 +173,7 @@ async fn run_on_host(
     let_go
 }
 
-/// Lets the runner end, which does not know of a skip.
+/// Lets the runner end. Prints the reason of a skip, which the runner does not know.
 async fn let_go(
     connection: &mut Connection,
     report: &RunnerReport,
@@ -199,7 +198,7 @@ async fn run_case(
     start: &Start,
 ) -> io::Result<bool> {
     let asked = Instant::now();
-    // Watched from the start, so that the number cannot have been given again.
+    // Watched from the start, so that the pid cannot be reused unnoticed.
     let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
     let (request, maker) = request(pid, case, start);
     let attempt = start.attempt(&case.info);
@@ -226,7 +225,7 @@ async fn run_case(
     replied.map(|()| again)
 }
 
-/// Runs a case on its lease, to the end of both.
+/// Runs a case on its lease until both have ended.
 async fn run_leased(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -245,7 +244,7 @@ async fn run_leased(
         LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
         end => end,
     };
-    // Before its instances are replaced, which nobody may need.
+    // Before the instances are replaced: replacements may not be needed.
     if start.last || end == LeaseEnd::Done {
         let key = (case.info.binary_id.as_str(), case.info.name.as_str());
         case.supply.done(key);
@@ -275,13 +274,13 @@ async fn run_leased(
     }
 }
 
-/// The names of the instances of a lease.
+/// Returns the names of a lease's instances.
 fn names(held: &ActiveLease) -> Vec<String> {
     let instances = held.instances.iter();
     instances.map(|instance| instance.name.clone()).collect()
 }
 
-/// What a case asks for, and how what it sets up is torn down.
+/// Returns the lease request of a case, and the process that tears down its fixtures.
 fn request(pid: u32, case: &LeasingCase, start: &Start) -> (LeaseRequest, Maker) {
     let want = Want {
         fresh: case.retry_fresh && start.attempt > 1,
@@ -306,8 +305,8 @@ fn request(pid: u32, case: &LeasingCase, start: &Start) -> (LeaseRequest, Maker)
     (request, maker)
 }
 
-/// Has the runner run the test on the instances of a lease, to its end; what it reports, and why the test skipped
-/// itself, if so.
+/// Lets the runner run the test on the instances of a lease. Returns the runner's report, and the reason the test
+/// skipped itself, if any.
 async fn run_on(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -334,7 +333,7 @@ async fn run_on(
     (report, skipped)
 }
 
-/// The verdict of a case that gets no instance: it is skipped where none of them is what it needs.
+/// Returns the verdict of a case that gets no instance. The case is skipped if no instance meets its needs.
 fn refusal(failure: &Failure) -> Verdict {
     match failure.kind {
         FailureKind::Skip => Verdict::Skip(SkipReason::Instances(failure.message.clone())),
@@ -342,7 +341,7 @@ fn refusal(failure: &Failure) -> Verdict {
     }
 }
 
-/// Tells the runner of a case that gets no instance; `told`: the failure as its log has it.
+/// Replies to the runner of a case that gets no instance; `told` is the failure as the case's log shows it.
 async fn refuse(connection: &mut Connection, failure: Failure, told: Failure) -> io::Result<()> {
     let reply = match failure.kind {
         FailureKind::Skip => Reply::Print {
@@ -354,8 +353,8 @@ async fn refuse(connection: &mut Connection, failure: Failure, told: Failure) ->
     connection.replies.send(&reply).await
 }
 
-/// Waits, passing on what it waits for. A runner that is told to end by nextest's own limit closes its
-/// connection: the verdict is then infra, not a failure of a test that never ran.
+/// Waits for a lease and passes notices to the client. If nextest's time limit ends the runner, the runner closes its
+/// connection; the verdict is then infra, because the test never ran.
 pub(super) async fn wait_for_lease(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -384,7 +383,7 @@ pub(super) async fn wait_for_lease(
     }
 }
 
-/// Why a runner stopped waiting: nextest's own limit, or the end of the run.
+/// Returns the reason a runner stopped waiting: nextest's time limit or the end of the run.
 fn gave_up(core: &Core, started: Instant, what: &str) -> Failure {
     let message = match core.provisioner.is_cancelled() {
         true => "the run was interrupted".to_owned(),

@@ -1,6 +1,6 @@
-//! The cases, deploy entries and host tests of a run, by the names that nextest gives to runners.
+//! The cases, deploy entries and host tests of a run, by the names that nextest passes to runners.
 //!
-//! Owns the lookup: names are never parsed.
+//! Names are looked up, never parsed.
 
 use std::{
     collections::HashMap,
@@ -16,13 +16,13 @@ use crate::{
     provision::{After, InstanceSet, Want},
 };
 
-/// What a runner is started for.
+/// An entry of the run for which nextest starts a runner.
 pub enum Runnable {
     /// A test that runs once, on the host.
     OnHost {
-        /// Its identity.
+        /// The identity of the test.
         info: Arc<CaseInfo>,
-        /// The way it is started.
+        /// The way the test is started.
         run: Run,
     },
     /// One test on one target.
@@ -31,7 +31,7 @@ pub enum Runnable {
     Deploy {
         /// The entry's identity.
         info: Arc<CaseInfo>,
-        /// Of this target.
+        /// The instances of the target.
         supply: Arc<InstanceSet>,
         /// The instance's index.
         index: usize,
@@ -40,31 +40,31 @@ pub enum Runnable {
 
 /// A case, ready to run once it has its lease.
 pub struct LeasingCase {
-    /// Its identity.
+    /// The identity of the case.
     pub info: Arc<CaseInfo>,
-    /// Where its instances come from.
+    /// The instances that the case can lease.
     pub supply: Arc<InstanceSet>,
-    /// How many it needs.
+    /// The number of instances that the case needs.
     pub count: u32,
-    /// What it needs of an instance that only the instance can tell.
+    /// Requirements that are checked on an instance.
     pub needs: Needs,
     /// The test's path with its crate: `hello::smoke`.
     pub full_name: String,
-    /// What becomes of its instances before other tests get them.
+    /// The treatment of the instances before other tests lease them.
     pub reuse: Reuse,
-    /// Whether an attempt after a failed one gets an instance that no test has used.
+    /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
-    /// How the test is started; environment and lease are added.
+    /// The way the test is started, without environment and lease.
     pub run: Run,
 }
 
 impl LeasingCase {
-    /// What it asks for.
+    /// Returns the demand of the case.
     pub(super) fn want(&self) -> Want {
         self.supply.want(self.count, &self.needs)
     }
 
-    /// What becomes of its instances after it.
+    /// Returns the treatment of the instances after the case.
     pub(super) fn after(&self) -> After {
         let name = &self.info.name;
         match self.reuse {
@@ -75,11 +75,11 @@ impl LeasingCase {
     }
 }
 
-/// Everything that nextest may start a runner for, and what of the run's options the broker needs.
+/// All entries for which nextest may start a runner, and the options of the run that the broker needs.
 #[derive(Default)]
 pub struct CaseTable {
     entries: HashMap<PathBuf, HashMap<String, Runnable>>,
-    /// What shows the deploy of an instance.
+    /// Names of deploy entries, by instance.
     deploys: HashMap<String, String>,
     captured: bool,
     releases: bool,
@@ -88,27 +88,27 @@ pub struct CaseTable {
 }
 
 impl CaseTable {
-    /// Nextest shows what a runner says only when its case fails: what cases wait for is said here too.
+    /// Sets if nextest captures the output of runners. The broker then prints notices of waiting cases itself.
     pub fn set_captured(&mut self, captured: bool) {
         self.captured = captured;
     }
 
-    /// The output of attempts is kept in this folder.
+    /// Sets the folder for the output of attempts.
     pub fn set_output(&mut self, folder: PathBuf) {
         self.output = Some(folder);
     }
 
-    /// The folder that the output of attempts is kept in; `None`: it is not kept.
+    /// Returns the folder for the output of attempts; `None` if the output is not kept.
     pub(super) fn output(&self) -> Option<&Path> {
         self.output.as_deref()
     }
 
-    /// Instances that no remaining case needs are to go at once.
+    /// Sets if instances that no remaining case needs are deleted at once.
     pub fn set_releases(&mut self, releases: bool) {
         self.releases = releases;
     }
 
-    /// Instances of cases that failed are to stay as they are, until shells have been opened on them.
+    /// Sets if the instances of failed cases are kept until shells have been opened on them.
     pub fn set_holds_failed(&mut self, holds: bool) {
         self.holds_failed = holds;
     }
@@ -125,7 +125,7 @@ impl CaseTable {
         self.captured
     }
 
-    /// Adds what a runner may be started for with this binary.
+    /// Adds an entry of a test binary.
     pub fn insert(&mut self, binary: PathBuf, runnable: Runnable) {
         let info = match &runnable {
             Runnable::OnHost { info, .. } | Runnable::Case(LeasingCase { info, .. }) => info,
@@ -146,7 +146,7 @@ impl CaseTable {
             .insert(name, runnable);
     }
 
-    /// The name that shows the deploy of an instance, if one does.
+    /// Returns the name of the entry that shows the deploy of an instance, if any.
     pub(super) fn deploy_of(&self, instance: &str) -> Option<&str> {
         self.deploys.get(instance).map(String::as_str)
     }

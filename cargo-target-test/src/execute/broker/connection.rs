@@ -1,8 +1,6 @@
-//! One client's connection: frames in, frames out.
+//! One client's connection: reads and writes frames, and removes secrets from frames that users see.
 //!
-//! Owns framing on tokio's side. A task of its own reads, so that waiting for a frame can be given up
-//! at any moment without losing part of one. Must not know what frames mean, but
-//! for those that people see: no secret is in them.
+//! A separate task reads, so that cancelling a wait loses no part of a frame. Must not know what frames mean.
 
 use std::{io, time::Duration};
 
@@ -22,22 +20,22 @@ use tokio::{
 
 use crate::secret::redact;
 
-/// How many frames a client may be ahead.
+/// The number of frames that are read ahead.
 const AHEAD: usize = 8;
-/// How long a client may take to say hello.
+/// The time limit for a client's hello.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// What a client asks; `None` once it is gone.
+/// Requests of a client; `None` after the client disconnected.
 pub(super) type Requests = mpsc::Receiver<(Request, Vec<u8>)>;
 
-/// Both directions of a connection that has said hello.
+/// Both directions of a connection after the hello.
 pub(super) struct Connection {
     pub(super) requests: Requests,
     pub(super) replies: Replies,
     _reader: Reader,
 }
 
-/// The task that reads; ends with the connection, whatever the client keeps open.
+/// The task that reads. The task ends with the connection, even if the client keeps the socket open.
 struct Reader(JoinHandle<()>);
 
 impl Drop for Reader {
@@ -46,15 +44,15 @@ impl Drop for Reader {
     }
 }
 
-/// The way to the client.
+/// The sending side of a connection.
 pub(super) struct Replies {
     to: OwnedWriteHalf,
-    /// What goes with the next reply.
+    /// Frames to send with the next reply.
     held: Vec<u8>,
 }
 
 impl Connection {
-    /// Takes a new connection through its hello.
+    /// Accepts a new connection and answers its hello.
     pub(super) async fn accept(stream: UnixStream) -> io::Result<Self> {
         let (read, write) = stream.into_split();
         let (send, requests) = mpsc::channel(AHEAD);
@@ -79,7 +77,7 @@ impl Connection {
                 if connection.requests.is_empty() {
                     connection.replies.send(&welcome).await?;
                 } else {
-                    // Who asked without waiting for it is woken once, by both answers.
+                    // The client did not wait for the welcome: send it with the first answer, so that the client wakes once.
                     connection.replies.hold(&welcome)?;
                 }
                 return Ok(connection);
@@ -91,7 +89,7 @@ impl Connection {
                      cargo-target-test {}",
                     env!("CARGO_PKG_VERSION")
                 ),
-                hint: Some("give both the same version".to_owned()),
+                hint: Some("use the same version of both".to_owned()),
             },
             _ => request_failure("the first frame must be a hello"),
         };
@@ -119,7 +117,7 @@ impl Replies {
     }
 }
 
-/// What is shown to people, without secrets; `None`: nothing of it is.
+/// Returns a reply that users see, without secrets; `None` if users do not see it.
 fn for_people(reply: &Reply) -> Option<Reply> {
     let mut reply = match reply {
         Reply::Note { .. } | Reply::Print { .. } | Reply::Refused(_) | Reply::Failed(_) => {
@@ -138,7 +136,7 @@ fn for_people(reply: &Reply) -> Option<Reply> {
     Some(reply)
 }
 
-/// A request that makes no sense here.
+/// Builds the failure of an invalid request.
 pub(super) fn request_failure(message: impl Into<String>) -> Failure {
     Failure {
         kind: FailureKind::Request,
@@ -147,7 +145,7 @@ pub(super) fn request_failure(message: impl Into<String>) -> Failure {
     }
 }
 
-/// Reads until the client is gone, says nonsense, or nobody listens any more.
+/// Reads frames until the client disconnects, sends an invalid frame or the receiver is dropped.
 async fn read_all(read: OwnedReadHalf, send: mpsc::Sender<(Request, Vec<u8>)>) {
     let mut read = BufReader::with_capacity(64 << 10, read);
     while let Ok(frame) = read_one(&mut read).await {

@@ -1,6 +1,4 @@
-//! Failed cases whose instances stay as the test left them, for somebody to look at.
-//!
-//! Owns the leases until then. Must not know who looks.
+//! Failed cases whose instances are kept as the test left them, and the shells on them.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{connect::interactive, error::Result, process, provision::LeaseEnd, ui};
 
-/// A case that failed, and what it had.
+/// A failed case, its environment and its lease.
 pub(super) struct Failed {
     case: String,
     env: BTreeMap<String, String>,
@@ -24,13 +22,13 @@ pub(super) struct Failed {
 }
 
 impl Core {
-    /// True if the instances of a case that failed for good are to stay.
+    /// Returns true if the instances of a case that failed its last attempt are kept.
     pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: LeaseEnd) -> bool {
         let failed = end == LeaseEnd::Failed && start.last && case.run.expect_fail.is_none();
         self.names.holds_failed() && failed
     }
 
-    /// Keeps the instances of a failed case leased; none of them is lost.
+    /// Keeps the instances of a failed case leased. Always returns `None`: no instance is lost.
     pub(super) fn keep_failed(
         &self,
         case: &LeasingCase,
@@ -40,15 +38,15 @@ impl Core {
         let env = environment(self, (&start.binary, &case.full_name), &held);
         let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
-        // Who waits for an instance would wait for a person.
+        // Others would have to wait until the user has closed the shells.
         self.provisioner.close();
         None
     }
 }
 
 impl Broker {
-    /// Opens a shell on each instance of the cases that failed, one after the other, in this terminal; then their
-    /// leases end. Without a terminal only the latter.
+    /// Opens a shell on each instance of the failed cases, one after the other, in this terminal, and ends their leases.
+    /// Without a terminal, only ends the leases.
     pub async fn open_shells(&self) {
         self.all_served().await;
         let failed = std::mem::take(&mut *lock(&self.core.failed));
@@ -57,11 +55,13 @@ impl Broker {
                 let name = machine.name();
                 if !io::stdin().is_terminal() {
                     ui::note(format!(
-                        "no shell on {name} for {case}: this is no terminal"
+                        "no shell on {name} for {case}: standard input is not a terminal"
                     ));
                     continue;
                 }
-                ui::note(format!("{case} failed: a shell on {name}; `exit` goes on"));
+                ui::note(format!(
+                    "{case} failed: opening a shell on {name}; continue with `exit`"
+                ));
                 let config = self.core.ssh_config();
                 let shell = interactive::shell(machine.reach(), name, &config, &env, true);
                 let opened = match shell {
@@ -77,7 +77,7 @@ impl Broker {
     }
 }
 
-/// Runs a program that has this terminal, to its end.
+/// Runs a program in the foreground of this terminal until it ends.
 async fn in_foreground(command: Command) -> Result<ExitStatus> {
     Ok(process::Spawn::new(command)
         .dies_with_parent()

@@ -1,7 +1,6 @@
-//! Fixtures that outlive a test's process: who sets one up, its value, and its tear-down in a process of the same binary.
+//! Fixtures that outlive a test's process: their values, and their tear-down in a process of the same binary.
 //!
-//! Owns the values that tests share, and the ends that a test did not come to. Must not know what a fixture is. What is
-//! torn down needs a lease on its instance: that of its test, or one of its own.
+//! A tear-down needs a lease on the fixture's instance: the lease of the test or a separate one.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -18,29 +17,29 @@ use target_fixtures::{
     wire::{Failure, FailureKind, TORN_DOWN},
 };
 
-/// The limit for a tear-down.
+/// The time limit of a tear-down.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The limit of a wait for its instance at the end of a run.
+/// The time limit of the wait for a fixture's instance at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The end of what a failed one printed that is repeated, in bytes.
+/// The length of a failed tear-down's output that a message repeats, in bytes.
 const TAIL: usize = 2000;
 
-/// The test that set a fixture up: its binary knows how to end it.
+/// The test that set a fixture up. Its binary can tear the fixture down.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Maker {
     /// The test binary's path.
     pub(super) binary: String,
-    /// The words before it.
+    /// The program and arguments before the test binary.
     pub(super) prefix: Vec<String>,
     /// The test's own name: `smoke`.
     pub(super) test: String,
     /// The test's path with its crate: `hello::smoke`.
     pub(super) full_name: String,
-    /// True if it is tried again: then what failed before may be, too.
+    /// True if this is a retry: failed fixtures are then set up again.
     pub(super) again: bool,
 }
 
-/// A fixture that is up, and what ends it.
+/// A fixture that is set up, and the test that can tear it down.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
     pub(super) name: String,
@@ -50,7 +49,7 @@ pub(super) struct Up {
 }
 
 impl Up {
-    /// Of a test: set up on an instance of its lease.
+    /// Creates a fixture of one test, set up on an instance of its lease.
     pub(super) fn of_test(
         held: &ActiveLease,
         name: String,
@@ -67,23 +66,23 @@ impl Up {
     }
 }
 
-/// Which one of the author's fixtures.
+/// The identity of an author's fixture.
 #[derive(Clone, PartialEq)]
 pub(super) struct Which {
-    /// Its path: `hello::db`.
+    /// The path of the fixture: `hello::db`.
     pub(super) name: String,
-    /// The file it is in.
+    /// The source file of the fixture.
     pub(super) source: String,
 }
 
-/// A fixture that tests share, in the order in which they were set up.
+/// A shared fixture.
 pub(super) struct Entry {
     which: Which,
     at: At,
     value: Shared,
 }
 
-/// The place of a shared fixture: nowhere, or on an instance.
+/// The scope of a shared fixture: the run or an instance.
 #[derive(Clone)]
 pub(super) enum At {
     Run,
@@ -108,18 +107,18 @@ enum Shared {
 
 /// The answer to a test that needs a shared fixture.
 pub(super) enum Claim {
-    /// Somebody is setting it up.
+    /// Another test is setting the fixture up.
     Wait,
-    /// The test sets it up.
+    /// The test must set the fixture up.
     Make,
-    /// Its value.
+    /// The value of the fixture.
     Value(Value),
-    /// It could not be set up.
+    /// The set-up has failed.
     Failed(Failure),
 }
 
 impl Core {
-    /// Looks for a shared fixture; who is to make it must say how that ended.
+    /// Looks up a shared fixture. After [`Claim::Make`], the caller must call [`Core::made`].
     pub(super) fn claim(&self, at: &At, which: &Which, again: bool) -> Claim {
         let mut all = lock(&self.fixtures);
         let found = all
@@ -142,7 +141,7 @@ impl Core {
         claim
     }
 
-    /// Ends the making of a fixture; `None`: its maker is gone, and the next who needs it is to try.
+    /// Records the result of a set-up; `None` if the test has gone, so that the next test sets the fixture up.
     pub(super) fn made(
         &self,
         held: &ActiveLease,
@@ -154,7 +153,7 @@ impl Core {
             .iter()
             .position(|entry| entry.which == *which && entry.at.is(at));
         let Some(found) = found else { return };
-        // It counts from its end on: what it took was up before.
+        // The order is by the end of the set-up: a fixture's dependencies come before it.
         let mut entry = all.remove(found);
         entry.value = match made {
             None => {
@@ -196,7 +195,7 @@ impl Core {
         self.changed.notify_waiters();
     }
 
-    /// Tears down what tests share on an instance that will not be as it is any more; within a lease on it.
+    /// Tears down the shared fixtures on an instance under a lease on the instance. Returns the first error, if any.
     pub(super) async fn end_fixtures_on(
         &self,
         held: &ActiveLease,
@@ -210,7 +209,7 @@ impl Core {
         wrong
     }
 
-    /// Forgets the fixtures that ended with an instance that is gone.
+    /// Forgets the fixtures of an instance that is gone, with a warning.
     pub(super) fn forget_fixtures_on(&self, record: &Record) {
         let lost = self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
         for up in lost {
@@ -222,14 +221,14 @@ impl Core {
         }
     }
 
-    /// True if tests share something on an instance.
+    /// Returns true if an instance has shared fixtures.
     pub(super) fn has_fixtures_on(&self, record: &Record) -> bool {
         let all = lock(&self.fixtures);
         all.iter()
             .any(|entry| matches!(&entry.at, At::Instance(of, _) if of.id == record.id))
     }
 
-    /// Leases an instance that no test needs now, to tear down what is on it.
+    /// Leases an unused instance and tears down its shared fixtures.
     pub(super) async fn end_fixtures_of(self: &Arc<Self>, set: &Arc<InstanceSet>, record: &Record) {
         let name = record.name();
         let want = Want {
@@ -239,7 +238,7 @@ impl Core {
         let request = Request {
             wants: vec![want],
             requester: Requester::this_process(&format!("tear-down on {name}")),
-            // Also when the run is over, and on what is there.
+            // Works after the end of a run, and deploys nothing.
             if_missing: IfMissing::Refuse,
             ..Request::default()
         };
@@ -253,18 +252,18 @@ impl Core {
             }
             Ok(Err(error)) => {
                 let why = error.chain();
-                ui::warn(format!("fixtures on {name} are not torn down: {why}"));
+                ui::warn(format!("failed to tear down fixtures on {name}: {why}"));
                 self.take_ends(|at| matches!(at, At::Instance(of, _) if of.id == record.id));
             }
             Err(_) => {
                 ui::warn(format!(
-                    "fixtures on {name} are not torn down: it is leased by others"
+                    "failed to tear down fixtures on {name}: the instance is leased"
                 ));
             }
         }
     }
 
-    /// Tears down everything that tests share, at the end of a run: on all instances at once, then what is nowhere.
+    /// Tears down all shared fixtures at the end of a run: first those of instances, in parallel, then those of the run.
     pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
         let mut instances: Vec<(Record, Arc<InstanceSet>)> = Vec::new();
         for entry in lock(&self.fixtures).iter() {
@@ -285,7 +284,7 @@ impl Core {
         }
     }
 
-    /// Takes fixtures out; those that have something to do at their end are returned, the last one first.
+    /// Removes fixtures, and returns those that have a tear-down, in reverse set-up order.
     fn take_ends(&self, which: impl Fn(&At) -> bool) -> Vec<Up> {
         let mut all = lock(&self.fixtures);
         let (taken, left) = std::mem::take(&mut *all)
@@ -305,7 +304,7 @@ impl Core {
         ends.collect()
     }
 
-    /// Tears one down in a process of its maker's binary; why that failed.
+    /// Tears a fixture down in a process of its maker's binary. Returns the error, if any.
     pub(super) async fn tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Option<String> {
         let Maker {
             binary,
@@ -330,14 +329,16 @@ impl Core {
         let order = json!({ "name": up.name, "instance": up.instance, "state": up.state });
         let input = order.to_string().into_bytes();
         let ended = tokio::task::spawn_blocking(move || {
-            // Without us it cannot reach anything, and nobody would end it.
+            // The process must not outlive the broker, which it needs to reach instances.
             process::Spawn::new(command)
                 .dies_with_parent()
                 .run(&input, LIMIT, &|_| {})
         });
         let why = match ended.await {
             Ok(Ok(ended)) if ended.status.code() == Some(TORN_DOWN) => return None,
-            Ok(Ok(ended)) if ended.status.success() => "its process did not come to it".to_owned(),
+            Ok(Ok(ended)) if ended.status.success() => {
+                "its process exited without a tear-down".to_owned()
+            }
             Ok(Ok(ended)) => {
                 let said = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
                 let said = String::from_utf8_lossy(&said).into_owned();

@@ -1,7 +1,7 @@
-//! A test process's connection: commands and files, on the instances of its lease.
+//! A test process's connection: answers each request of `Target` on the instances of the test's lease.
 //!
-//! Owns the answer to each request of `Target`. Must not know how a lease is had or ended, nor the
-//! protocol to an instance. Whatever runs is killed when the client goes or the lease ends.
+//! Running commands are killed when the client disconnects or the lease ends. Must not know how a lease is acquired
+//! or ended, nor the protocol to an instance.
 
 mod feed;
 mod fixture;
@@ -34,7 +34,7 @@ use crate::{
 use feed::{Fed, InputFeed};
 use transfer::Way;
 
-/// Serves one client of a lease until it is gone or the lease ends.
+/// Serves one client of a lease until the client disconnects or the lease ends.
 pub(super) async fn serve(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     let ended = held.ended();
     tokio::pin!(ended);
     loop {
-        // The end first: nothing starts on an instance that may be somebody else's.
+        // Check the end first: nothing may start on an instance that another test may hold.
         let request = tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
@@ -52,7 +52,7 @@ pub(super) async fn serve(
         let Some((request, _)) = request else {
             return Ok(());
         };
-        // A forwarding lasts until its client goes, and leaves nothing behind.
+        // A forwarding lasts until its client disconnects, and leaves no process behind.
         let ends = !matches!(request, Request::Forward { .. });
         if ends {
             held.begin();
@@ -99,7 +99,7 @@ async fn answer(
             let which = Which { name, source };
             fixture::share(core, (requests, replies), held, (&which, &scope)).await?
         }
-        // What a command was sent after it had ended.
+        // Input of a command that has ended.
         Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
         request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
@@ -112,7 +112,7 @@ async fn answer(
     replies.send(&reply).await
 }
 
-/// The instance that a request is for.
+/// Returns the instance of a request.
 fn instance_of(request: &Request) -> Option<&str> {
     match request {
         Request::Exec { instance, .. }
@@ -128,7 +128,7 @@ fn instance_of(request: &Request) -> Option<&str> {
     }
 }
 
-/// Returns the last reply; those before it are sent.
+/// Answers a request for an instance. Returns the last reply; earlier replies are sent.
 async fn on_instance(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
@@ -174,7 +174,7 @@ async fn on_instance(
     })
 }
 
-/// What needs nothing but an answer.
+/// Answers a request that needs a single reply.
 async fn ask(at: &Machine, request: &Request) -> Result<Reply> {
     match request {
         Request::Ask { question, .. } => {
@@ -198,7 +198,7 @@ async fn ask(at: &Machine, request: &Request) -> Result<Reply> {
     }
 }
 
-/// What was asked for, for people: it completes "failed to ...".
+/// Describes a request for messages: completes "failed to ...".
 fn told(request: &Request) -> String {
     match request {
         Request::Exec { command, .. } => format!("run `{}`", command.text()),
@@ -210,8 +210,8 @@ fn told(request: &Request) -> String {
         Request::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),
-            Act::Snapshot { name } => format!("remember state `{name}`"),
-            Act::Restore { name } => format!("restore state `{name}`"),
+            Act::Snapshot { name } => format!("save snapshot `{name}`"),
+            Act::Restore { name } => format!("restore snapshot `{name}`"),
             Act::Link { nic, .. } => format!("set link {nic}"),
             Act::Install { packages } => format!("install {}", packages.join(" ")),
         },
@@ -252,7 +252,7 @@ async fn exec(
     }))
 }
 
-/// A command as root is told the password that the playbook names for the instance, unless it brings its own.
+/// Adds the instance's password from the playbook to a command that runs as root, unless the command has a password.
 async fn with_password(at: &Machine, command: &Command) -> Result<Command> {
     let mut command = command.clone();
     if let (Reach::Ssh(reach), Some(sudo)) = (at.reach(), &mut command.sudo)
@@ -265,7 +265,7 @@ async fn with_password(at: &Machine, command: &Command) -> Result<Command> {
     Ok(command)
 }
 
-/// Passes a command's output on, and to it what the client sends, to its end.
+/// Relays a command's output to the client and the client's input to the command, until the command ends.
 async fn follow(
     mut running: Running,
     mut feed: InputFeed,
@@ -295,16 +295,19 @@ async fn follow(
             Ok(None) => break,
         }
     }
-    Ok(Err(Error::new(ErrorKind::Other, "it ended without a word")))
+    Ok(Err(Error::new(
+        ErrorKind::Other,
+        "it ended without an exit status",
+    )))
 }
 
-/// A failure for its reader, who knows what was asked but not by which means.
+/// Builds the reply of a failed request, with the request in its message.
 fn failed(line: &LiveConnection, error: &Error, what: &str, instance: &str) -> Reply {
     let mut failure = infra(error);
     if failure.kind != FailureKind::Request {
         line.doubt();
     }
-    // A lost instance is told of as such, whatever it was asked for.
+    // The message of a lost instance does not depend on the request.
     if failure.kind != FailureKind::Infra {
         failure.message = format!("{what} on `{instance}`: {}", failure.message);
     }

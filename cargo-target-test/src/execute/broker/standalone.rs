@@ -1,7 +1,6 @@
-//! Tests without a runner: plain `cargo test`, `cargo nextest run`, an IDE's button.
+//! Tests without a runner, started by plain `cargo test`, `cargo nextest run` or an IDE.
 //!
-//! Owns the lease of such a test, which lives as long as its connection. Must not know how the test's
-//! playbook is found.
+//! The lease of such a test lives as long as its connection. Must not know how the test's playbook is found.
 
 use std::{io, sync::Arc};
 
@@ -19,7 +18,7 @@ use crate::{
     provision::{LeaseEnd, Request as LeaseRequest, Requester},
 };
 
-/// A test that asks for its lease itself.
+/// The request of a test that acquires its lease itself.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The test binary.
@@ -28,9 +27,9 @@ pub struct Ask {
     pub test: String,
     /// The package's folder.
     pub directory: String,
-    /// The target (or instance) it wants.
+    /// The requested target or instance.
     pub target: Option<String>,
-    /// The playbook it wants.
+    /// The requested playbook.
     pub playbook: Option<String>,
 }
 
@@ -55,18 +54,18 @@ impl Ask {
     }
 }
 
-/// What there is for such a test.
+/// The result of a lookup.
 pub enum Found {
-    /// Where its instances come from.
+    /// The case to lease instances for.
     Case(Arc<LeasingCase>),
-    /// It is skipped; why.
+    /// The reason the test is skipped.
     Skip(String),
 }
 
-/// Finds where such a test's instances come from. Blocks.
+/// Finds the case of a test without a runner. Blocks.
 pub type Lookup = dyn Fn(&Ask) -> Result<Found> + Send + Sync;
 
-/// Serves one such test.
+/// Serves one test without a runner.
 pub(super) async fn serve(
     core: &Arc<Core>,
     connection: &mut Connection,
@@ -110,11 +109,11 @@ pub(super) async fn serve(
     served
 }
 
-/// How what such a test sets up is torn down.
+/// Returns the process that tears down the fixtures of such a test.
 fn maker(ask: &Ask) -> Maker {
     Maker {
         binary: ask.binary.clone(),
-        // The crate's name is no part of the test's.
+        // Without the name of the crate.
         test: ask
             .test
             .split_once("::")

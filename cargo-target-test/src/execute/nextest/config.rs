@@ -1,8 +1,7 @@
-//! The tool configuration that one nextest run gets: groups, threads, priorities, what tests declare.
+//! The text of nextest's tool configuration for one run: groups, threads, priorities and settings of tests.
 //!
-//! Owns its text. Must not know where the numbers come from. A user's override beats ours and ours
-//! beats a user's profile-wide value, so an override stands only for what a test itself declares; all
-//! else is at profile level, where the user's file wins.
+//! A user's override precedes a tool override, and a tool override precedes a user's profile-wide value. Overrides are
+//! therefore used only for settings that a test declares; other settings are at profile level, where the user's wins.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,41 +9,41 @@ use std::{
     path::PathBuf,
 };
 
-/// What the configuration says.
+/// The content of the configuration.
 #[derive(Debug, Default)]
 pub struct ToolConfig {
-    /// How many tests run at once, at most.
+    /// The maximum number of tests that run at once.
     pub threads: usize,
-    /// Each target with its label and its instances at once; case names end in `[label]`.
+    /// Targets: name, label and the number of instances at once. Case names end in `[label]`.
     pub targets: Vec<(String, String, usize)>,
-    /// Whether tests without a target run too, and how many at once.
+    /// The maximum number of tests without a target that run at once; `None` if there are none.
     pub ordinary: Option<usize>,
-    /// What tests declare.
+    /// Settings that tests declare.
     pub declared: Declared,
-    /// Which cases start earlier or later than others.
+    /// Priorities of cases.
     pub order: Order,
-    /// nextest's own JUnit report, where the user does not say.
+    /// nextest's own JUnit report, unless the user configured it.
     pub junit: Option<JunitConfig>,
 }
 
-/// Where nextest's own JUnit report goes, and what is in it.
+/// The path and content of nextest's own JUnit report.
 #[derive(Clone, Debug)]
 pub struct JunitConfig {
     /// The file, absolute.
     pub path: PathBuf,
-    /// True if it has the output of tests.
+    /// True if the report contains the output of tests.
     pub with_output: bool,
 }
 
-/// Cases by nextest's priority, the binary's id, and the test's name: what stands in their brackets.
+/// Labels in the brackets of case names, by nextest's priority, binary id and test name.
 pub type Order = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
 
-/// Names of tests (their own, or their cases' names without the bracket) by what they declare: nextest's key, its value,
-/// and their binary's id.
+/// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
+/// id.
 pub type Declared = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
 
 impl ToolConfig {
-    /// The TOML text.
+    /// Returns the TOML text.
     pub fn render(&self) -> String {
         let mut text = String::new();
         self.write_groups(&mut text);
@@ -93,7 +92,7 @@ impl ToolConfig {
         }
     }
 
-    /// Which group a case, a deploy entry or another test is in.
+    /// Assigns cases, deploy entries and other tests to groups.
     fn write_members(&self, text: &mut String) {
         for (number, (target, label, _)) in self.targets.iter().enumerate() {
             let (target, label) = (escape(target), escape(label));
@@ -121,18 +120,19 @@ impl ToolConfig {
     }
 }
 
-/// Groups are numbered: their names allow less than targets' do.
+/// Returns the name of a group. Groups are numbered because target names may contain characters that group names must
+/// not.
 fn group(number: usize) -> String {
     format!("\"@tool:target-test:g{number}\"")
 }
 
-/// One anchored expression for many tests: exact-name terms would be quadratic.
+/// Returns one anchored expression for many tests. Exact-name terms would be quadratic.
 fn beginning(tests: &BTreeSet<String>) -> String {
     let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
     format!(r"^({})(\[|$)", names.join("|"))
 }
 
-/// One anchored expression for many cases.
+/// Returns one anchored expression for many cases.
 fn exactly(tests: &BTreeMap<String, Vec<String>>) -> String {
     let cases = tests.iter().map(|(test, labels)| {
         let labels: Vec<_> = labels.iter().map(|label| escape(label)).collect();
@@ -141,7 +141,7 @@ fn exactly(tests: &BTreeMap<String, Vec<String>>) -> String {
     format!("^({})$", cases.collect::<Vec<_>>().join("|"))
 }
 
-/// A filterset: tests whose names match.
+/// Returns a filterset of tests whose names match.
 fn test(regex: &str) -> String {
     format!("test(/{}/)", regex.replace('/', r"\/"))
 }
@@ -155,7 +155,7 @@ fn over(text: &mut String, filter: &str, values: &[(&str, String)]) {
     text.push('\n');
 }
 
-/// A name inside an expression between slashes.
+/// Escapes a name for an expression between slashes.
 fn escape(name: &str) -> String {
     regex::escape(name)
 }

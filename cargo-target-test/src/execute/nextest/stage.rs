@@ -1,7 +1,6 @@
-//! The files that nextest's calls read: what Cargo built, and what our runner lists for each binary.
+//! The files that nextest's calls read: Cargo's metadata, the binaries, and the runner's listing of each binary.
 //!
-//! Owns their names in the run's folder. Must not know where names come from. The runner finds its
-//! listing by the binary's path alone, so that listing 100,000 cases reads one file per binary.
+//! The runner finds a listing by the binary's path alone, so that listing 100,000 cases reads one file per binary.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The binary id of deploy entries.
 pub const DEPLOY_BINARY: &str = "@target-test";
 
-/// Which of the two listings the runner answers with.
+/// The listing that the runner answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
     /// All cases; nextest chooses.
@@ -38,14 +37,14 @@ pub struct Stage {
     triples: Vec<String>,
 }
 
-/// What one binary lists: (name, ignored).
+/// Listed tests by binary, as (name, ignored).
 pub type Names = BTreeMap<PathBuf, Vec<(String, bool)>>;
 
 impl Stage {
-    /// Stages what Cargo built. `runner` is the command line before the binary, without the listing.
+    /// Stages the built binaries. `runner` is the command line before the binary, without the listing.
     ///
     /// # Errors
-    /// When the files cannot be written.
+    /// Fails if the files cannot be written.
     pub fn new(
         directory: &Path,
         cargo_metadata: &[u8],
@@ -62,19 +61,19 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Stages what the runner lists for choosing.
+    /// Stages the runner's listing for choosing.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// Fails if a file cannot be written.
     pub fn list_all(&self, names: &Names) -> Result<()> {
         self.write_listing(Listing::All, names)
     }
 
-    /// Stages what the runner lists for the run: the chosen cases, and deploy entries as one more
-    /// binary of any package of the workspace.
+    /// Stages the runner's listing for the run: the chosen cases, and deploy entries as an additional binary of any package
+    /// of the workspace.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// Fails if a file cannot be written.
     pub fn list_chosen(
         &self,
         summary: &TestListSummary,
@@ -104,10 +103,10 @@ impl Stage {
         self.write_listing(Listing::Chosen, &names)
     }
 
-    /// The file that stands for the binary of deploy entries; made on first use.
+    /// Returns the file that stands for the binary of deploy entries, and creates the file on first use.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// Fails if the file cannot be created.
     pub fn deploy_binary(&self) -> Result<PathBuf> {
         let path = self.directory.join(DEPLOY_BINARY);
         if !path.exists() {
@@ -116,17 +115,17 @@ impl Stage {
         Ok(path)
     }
 
-    /// The triple that tests are built for.
+    /// Returns the triple that tests are built for.
     pub fn triple(&self) -> &str {
         self.triples.last().map_or("", String::as_str)
     }
 
-    /// Where the tool config goes.
+    /// Returns the path of the tool configuration.
     pub fn tool_config(&self) -> PathBuf {
         self.directory.join("nextest.toml")
     }
 
-    /// nextest's arguments for this stage.
+    /// Returns nextest's arguments for this stage.
     pub fn arguments(&self, listing: Listing) -> Vec<OsString> {
         let file = |name: &str| self.directory.join(name).into_os_string();
         let mut arguments = vec![
@@ -161,7 +160,7 @@ impl Stage {
         for (binary, names) in names {
             for ignored in [false, true] {
                 let mut text = String::new();
-                // What is chosen has been decided: in the run nothing counts as ignored.
+                // The cases of the run are already chosen, so none of them is listed as ignored.
                 let shown = |flag: bool| (listing == Listing::All && flag) == ignored;
                 for (name, _) in names.iter().filter(|(_, flag)| shown(*flag)) {
                     let _ = writeln!(text, "{name}: test");
@@ -182,7 +181,7 @@ impl Stage {
     }
 }
 
-/// The file in a listing's folder that holds a binary's names.
+/// Returns the name of a binary's file in a listing's folder.
 pub fn listing_file(binary: &Path, ignored: bool) -> String {
     let digest = Sha256::digest(binary.as_os_str().as_encoded_bytes());
     let name = digest[..12].iter().fold(String::new(), |mut name, byte| {
@@ -217,7 +216,7 @@ fn binaries(
     }
 }
 
-/// The triples whose runner we set: nextest asks for the host's too.
+/// Returns the triples for which to set the runner. nextest uses the host's runner too.
 fn triples(summary: &TestListSummary) -> Vec<String> {
     let mut triples = Vec::new();
     if let Some(platforms) = &summary.rust_build_meta.platforms {

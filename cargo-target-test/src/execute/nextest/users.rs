@@ -1,21 +1,21 @@
-//! The user's own nextest configuration, as far as we have to understand it: its filtersets, and its JUnit report.
+//! Filtersets and the JUnit report of the user's own nextest configuration.
 //!
-//! Owns where they stand. Must not judge the file: nextest does, with better words.
+//! Must not validate the file: nextest does, with better messages.
 
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
 };
 
-/// Where nextest looks for it in a workspace.
+/// The path of nextest's configuration in a workspace.
 pub(super) const CONFIG: &str = ".config/nextest.toml";
 /// The variable that names a profile.
 const PROFILE: &str = "NEXTEST_PROFILE";
-/// The profile that every other one inherits from.
+/// The profile from which all other profiles inherit.
 pub(super) const DEFAULT: &str = "default";
 
-/// Every filterset of the user's configuration: default filters, overrides', scripts'. A file that cannot be
-/// read has none.
+/// Returns all filtersets of the user's configuration: of default filters, overrides and scripts. A file that cannot be
+/// read counts as empty.
 pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<String> {
     let table = read(workspace, config_file);
     let profiles = table.get("profile").and_then(toml::Value::as_table);
@@ -39,7 +39,7 @@ pub fn users_filtersets(workspace: &Path, config_file: Option<PathBuf>) -> Vec<S
         .collect()
 }
 
-/// The profile of a run: that of `--profile`, or the environment's.
+/// Returns the profile of a run, from `--profile` or the environment.
 pub fn profile(given: Option<&OsStr>) -> String {
     let profile = given.map(OsStr::to_owned);
     let profile = profile.or_else(|| std::env::var_os(PROFILE));
@@ -48,7 +48,7 @@ pub fn profile(given: Option<&OsStr>) -> String {
     })
 }
 
-/// The file that nextest writes its JUnit report to, where the user's configuration says so for this profile.
+/// Returns the file of nextest's JUnit report, if the user configured one for this profile.
 pub fn users_junit(
     workspace: &Path,
     config_file: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub fn users_junit(
         .and_then(|store| store.get("dir")?.as_str());
     let profiles = table.get("profile")?;
     let mut asked = Some(profile);
-    // A profile inherits at last from the default one; no more often than there are profiles.
+    // Bounded by the number of profiles, in case of a cycle.
     for _ in 0..=profiles.as_table()?.len() {
         let own = asked.and_then(|name| profiles.get(name));
         if let Some(path) = own.and_then(|own| own.get("junit")?.get("path")) {

@@ -1,6 +1,6 @@
-//! The runner's side of the broker's protocol.
+//! The runner's side of the broker's protocol: the connection of one case.
 //!
-//! Owns the connection of one case. Must not know processes.
+//! Must not know processes.
 
 use std::{
     io::{BufReader, Write},
@@ -23,28 +23,28 @@ use crate::{
     ui,
 };
 
-/// What the broker tells the runner to do.
+/// The broker's instruction to the runner.
 pub(super) enum Told {
     /// Start the test.
     Run(Box<Run>),
     /// Print and exit.
     Print {
-        /// What.
+        /// The text.
         text: String,
         /// The exit code.
         code: i32,
     },
-    /// There is no usable instance.
+    /// No instance is available.
     Refused(Failure),
 }
 
-/// The connection.
+/// The connection to the broker.
 pub(super) struct Broker {
     stream: BufReader<UnixStream>,
 }
 
 impl Broker {
-    /// Connects.
+    /// Connects to the broker's socket.
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
         Ok(Self {
@@ -52,8 +52,8 @@ impl Broker {
         })
     }
 
-    /// Says hello and asks what to do, both at once; prints progress until the answer. A signal ends the waiting soon: nextest's own limit
-    /// fired, or the user interrupted.
+    /// Sends the hello and the start request together, and prints progress until the answer. A signal (nextest's time limit
+    /// or an interrupt) ends the wait soon.
     pub(super) fn start(
         &mut self,
         binary: &Path,
@@ -77,7 +77,7 @@ impl Broker {
             .map_err(|_| unusable(&gone()))?;
         loop {
             if !self.readable(signals) {
-                // The broker sees that nobody waits any more, and says for what we did.
+                // The broker notices that the runner gave up, and replies with the reason.
                 let _ = self.stream.get_ref().shutdown(Shutdown::Write);
             }
             match self.read()? {
@@ -86,7 +86,7 @@ impl Broker {
                 Reply::Run(_) if signals.caught() => {
                     return Ok(Told::Refused(Failure {
                         kind: FailureKind::Infra,
-                        message: "ended before the test began".to_owned(),
+                        message: "interrupted before the test began".to_owned(),
                         hint: None,
                     }));
                 }
@@ -98,8 +98,8 @@ impl Broker {
         }
     }
 
-    /// Reports the end; waits until it is recorded. The broker may know better what it means (a skip): what
-    /// to print and the exit code. One that is gone has nobody to report to.
+    /// Reports the end of the test and waits until it is recorded. For a skip, the broker returns the text to print and the
+    /// exit code. Returns `None` if the broker has gone.
     pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),
@@ -113,7 +113,7 @@ impl Broker {
         }
     }
 
-    /// Waits for a reply; false: a signal came before.
+    /// Waits until a reply is readable. Returns false if a signal came first.
     fn readable(&self, signals: &Signals) -> bool {
         while self.stream.buffer().is_empty() && !signals.caught() {
             let reply = PollFd::new(self.stream.get_ref(), PollFlags::IN);
@@ -162,11 +162,11 @@ impl Lifeline for Broker {
     }
 }
 
-/// The place of an attempt in its run, as nextest says.
+/// The position of an attempt in its run, from nextest.
 pub(super) struct Position {
     /// The attempt, from 1.
     pub(super) attempt: u32,
-    /// How many there are at most.
+    /// The maximum number of attempts.
     pub(super) attempts: u32,
     /// The iteration of a stress run, from 0.
     pub(super) stress_index: Option<u32>,

@@ -1,8 +1,7 @@
-//! The test process: started, watched, timed, and nothing of it left.
+//! The test process: starts, watches and times it, and kills the processes that it leaves behind.
 //!
-//! Owns one child and everything it starts: as a subreaper the runner becomes the parent of what the
-//! test leaves behind, daemons with a session of their own included, and kills it. Must not know
-//! verdicts.
+//! The runner is a subreaper: it becomes the parent of all processes that the test leaves behind, including daemons
+//! with their own session. Must not know verdicts.
 
 use std::{
     io::IsTerminal,
@@ -31,14 +30,14 @@ use crate::{
     process::{self, Watch},
 };
 
-/// How long a test may take to end after it was told to.
+/// The time that a test has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The signals by which nextest, or a user, ends a case. They reach the test too, which shares our
-/// process group; we stay to see it end.
+/// The signals by which nextest or a user ends a case. The test shares the runner's process group and receives the
+/// signals too; the runner waits for its end.
 pub(super) struct Signals {
     caught: Arc<AtomicBool>,
-    /// Readable from then on: a wait begun at the same moment ends too.
+    /// Readable after a signal, so that a wait that begins at the same moment ends too.
     pipe: UnixStream,
 }
 
@@ -63,34 +62,34 @@ impl Signals {
     }
 }
 
-/// How a test process ended.
+/// The end of a test process.
 pub(super) struct ChildEnd {
     pub(super) exit: Exit,
     pub(super) timed_out: bool,
     pub(super) interrupted: bool,
-    /// Why it was killed: an instance is lost, or the broker gone.
+    /// The reason the test was killed: an instance is lost or the broker has gone.
     pub(super) lost: Option<Failure>,
     pub(super) duration: Duration,
-    /// Processes that were left behind, and killed.
+    /// Processes that the test left behind and the runner killed.
     pub(super) left: Vec<String>,
 }
 
-/// The tie to whoever decides that a test goes on.
+/// The connection to the broker, which can end the test.
 pub(super) trait Lifeline {
-    /// Tells the number of the test process.
+    /// Reports the pid of the test process.
     ///
     /// # Errors
-    /// When there is nobody to tell any more.
+    /// Fails if the broker has gone.
     fn started(&mut self, pid: u32) -> Result<()>;
 
-    /// Readable when the test must end.
+    /// Returns a descriptor that is readable when the test must end.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// The reason, once [`Lifeline::fd`] is readable: an instance is lost, or the broker gone.
+    /// Returns the reason the test must end once [`Lifeline::fd`] is readable: an instance is lost or the broker has gone.
     fn lost(&mut self) -> Failure;
 }
 
-/// The reason a test ends whose broker ended before it did.
+/// Returns the failure of a test whose broker ended before the test.
 pub(super) fn gone() -> Failure {
     Failure {
         kind: FailureKind::Infra,
@@ -99,18 +98,18 @@ pub(super) fn gone() -> Failure {
     }
 }
 
-/// What becomes of a test's output.
+/// The treatment of a test's output.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Output {
-    /// The test (which has no lease) keeps nextest's own pipes, and what it leaves behind is nextest's to notice.
+    /// A test without a lease uses nextest's pipes, and nextest detects the processes that the test leaves behind.
     Theirs,
-    /// Its end is kept, unless it is a terminal.
+    /// The output is kept in files, unless it goes to a terminal.
     Kept,
-    /// The same, a terminal too, for there are secrets to be taken out of it.
+    /// The output is always kept in files and secrets are removed, even on a terminal.
     Redacted,
 }
 
-/// Runs the test to its end; its output is kept in the files of `kept` too.
+/// Runs the test until it ends, and keeps its output in the files of `kept`.
 pub(super) fn run(
     mut command: Command,
     limit: Option<Duration>,
@@ -149,10 +148,10 @@ pub(super) fn run(
     })
 }
 
-/// Ends this process by the signal that ended the test, so that nextest shows it.
+/// Ends this process by the signal that ended the test, so that nextest shows the signal.
 pub(super) fn die_by(name: &str) -> u8 {
     let number = process::signal_number(name).unwrap_or(6);
-    // No second core dump beside the test's own.
+    // The test has dumped core: do not dump again.
     let none = rustix::process::Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -162,19 +161,19 @@ pub(super) fn die_by(name: &str) -> u8 {
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
 }
 
-/// Decides when the test is told to end, and when it is killed.
+/// Decides when the test gets SIGTERM and when it is killed.
 struct Guard {
     pid: Pid,
-    /// The next moment to act at.
+    /// The time of the next action.
     deadline: Option<Instant>,
-    /// Told to end, since its time was up; killed at the next deadline.
+    /// True if the time limit passed and the test got SIGTERM; the test is killed at the next deadline.
     timed_out: bool,
-    /// The broker or nextest is gone, or the broker says that an instance is; killed.
+    /// The reason the test was killed: the broker, nextest or an instance is gone.
     lost: Option<Failure>,
 }
 
 impl Guard {
-    /// Waits for the end of the test, and brings it about where it is due.
+    /// Waits for the end of the test, and ends the test when it must end.
     fn wait(
         &mut self,
         child: &mut Child,
@@ -220,21 +219,21 @@ impl Guard {
     }
 }
 
-/// TERM to the test's process group, which is ours where nextest made it.
+/// Sends SIGTERM to the test's process group if nextest created the group, else to the test.
 fn terminate(pid: Pid) {
     let _ = if rustix::process::getpgrp() == rustix::process::getpid() {
-        // Not by its number: a group 1 would be everything there is.
+        // Not by pid: a group 1 would mean all processes.
         rustix::process::kill_current_process_group(Signal::TERM)
     } else {
         rustix::process::kill_process(pid, Signal::TERM)
     };
 }
 
-/// Kills what the test left behind, until nothing is left; returns what it was.
+/// Kills all processes that the test left behind, and returns their names.
 fn kill_descendants() -> Vec<String> {
     let mut left = Vec::new();
     loop {
-        // Usually there is no child at all, and nothing to look for in `/proc`.
+        // Usually there are no children, and `/proc` need not be read.
         let waited = rustix::process::wait(WaitOptions::NOHANG);
         let mut children = match waited {
             Err(rustix::io::Errno::CHILD) => Vec::new(),
@@ -254,8 +253,8 @@ fn kill_descendants() -> Vec<String> {
     }
 }
 
-/// True for a broker that the test's own `cargo test` started, by whatever tool: it serves the whole pool, and ends by
-/// itself. What a broker starts has its variable too, but not its verb.
+/// Returns true for a broker that a `cargo test` inside the test started. Such a broker serves the whole pool and ends
+/// by itself. Processes that a broker starts inherit its variable, but do not have its verb.
 fn is_broker(pid: Pid) -> bool {
     let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let verb = line.split(|byte| *byte == 0).nth(1);

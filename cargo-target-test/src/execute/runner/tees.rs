@@ -1,6 +1,6 @@
-//! The test's output on its way to nextest.
+//! Forwards the test's output to nextest and into files, without secrets.
 //!
-//! Owns both pipes: what is shown of them and kept in files, without secrets. Must not know why the test ends.
+//! Must not know why the test ends.
 
 use std::{
     fs::File,
@@ -20,13 +20,13 @@ use crate::{
     secret, ui,
 };
 
-/// What one wait told.
+/// The result of one wait.
 pub(super) struct Facts {
     pub(super) parent_gone: bool,
     pub(super) broker_speaks: bool,
 }
 
-/// A pipe whose bytes go on to nextest, and into a file, without the secrets in them.
+/// A pipe whose content is forwarded to nextest and into a file, without secrets.
 struct Tee {
     pipe: File,
     secrets: secret::RedactedStream,
@@ -35,8 +35,7 @@ struct Tee {
     open: bool,
 }
 
-/// The file that keeps one stream; made when there is something to keep. One that cannot be written is no reason to
-/// fail a test.
+/// The file that keeps one stream, created at the first output. A write error does not fail the test.
 enum Kept {
     Nowhere,
     At(PathBuf),
@@ -82,7 +81,7 @@ impl Tee {
         match self.pipe.read(&mut piece) {
             Ok(0) => self.open = false,
             Ok(length) => {
-                // nextest may close its end first; the test shall not die of that.
+                // nextest may close its end first, which must not fail the test.
                 let shown = self.secrets.push(&piece[..length]);
                 (self.to)(&shown);
                 self.kept.write(&shown);
@@ -91,7 +90,7 @@ impl Tee {
         }
     }
 
-    /// What may have been the start of a secret is none, since nothing follows.
+    /// Flushes a possible start of a secret: no more output follows.
     fn finish(&mut self) {
         let rest = self.secrets.finish();
         (self.to)(&rest);
@@ -99,7 +98,7 @@ impl Tee {
     }
 }
 
-/// Both pipes; none where the test has the terminal.
+/// The pipes of both streams; `None` if the test has the terminal.
 pub(super) struct Tees {
     stdout: Option<Tee>,
     stderr: Option<Tee>,
@@ -115,7 +114,7 @@ impl Tees {
         }
     }
 
-    /// Waits for output, for the end of the test, of nextest or of the broker.
+    /// Waits for output, for the end of the test or of nextest, or for a message of the broker.
     pub(super) fn poll(
         &mut self,
         test: &Watch,
@@ -159,7 +158,7 @@ impl Tees {
         }
     }
 
-    /// What is still in the pipes: their writers are gone, so this ends.
+    /// Forwards the remaining content of the pipes. Their writers have ended, so this ends too.
     pub(super) fn drain(&mut self) {
         loop {
             let (out, err) = (

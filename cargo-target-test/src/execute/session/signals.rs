@@ -1,12 +1,10 @@
-//! The signals by which a run, or a person's visit, is ended from outside.
-//!
-//! Owns which these are. Must not know what they end.
+//! The signals that end a run or an interactive command.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Result;
 
-/// What ends a run from outside.
+/// Listeners for the signals that end a run.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -14,7 +12,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on they end nothing by themselves. Within a tokio runtime.
+    /// Catches the signals: they no longer end the process. Must be called in a tokio runtime.
     pub(crate) fn catch() -> Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -23,7 +21,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),

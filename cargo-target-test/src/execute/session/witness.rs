@@ -1,8 +1,8 @@
-//! Tells a signal that came to our whole process group from one that came to us alone.
+//! Distinguishes a signal to the whole process group from a signal to this process alone.
 //!
-//! Owns one more process of the group that does nothing: it dies by what the group is sent. A terminal's
-//! Ctrl-C, and many a supervisor, reach nextest without us; `kill PID` does not. nextest takes a second
-//! signal for a user who lost patience, so it must not get one twice.
+//! An idle process in the group dies by a signal to the group. A terminal's Ctrl-C and many supervisors signal the
+//! group and so reach nextest; `kill PID` does not. nextest treats a second signal as a second interrupt, so a signal
+//! must not be passed on if nextest already got it.
 
 use std::{process::Stdio, time::Duration};
 
@@ -10,27 +10,27 @@ use tokio::process::{Child, ChildStdin};
 
 use crate::process;
 
-/// How long it may take to die of a signal that it was sent.
+/// The time limit for the idle process to die by a signal.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The process; none where it cannot be started.
+/// The idle process; `None` if it could not be started.
 pub(super) struct Witness(Option<(Child, Option<ChildStdin>)>);
 
 impl Witness {
-    /// Within a tokio runtime.
+    /// Starts the idle process. Must be called in a tokio runtime.
     pub(super) fn new() -> Self {
-        // It ends with its owner, who holds the other end of its standard input.
+        // `cat` ends when its owner closes the other end of its standard input.
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
         let cat = process::Spawn::new(cat).dies_with_parent().start_async();
-        // Waiting for a child closes the standard input that it still owns.
+        // Waiting for a child closes its standard input, so take it out first.
         Self(cat.ok().map(|mut cat| {
             let stdin = cat.stdin.take();
             (cat, stdin)
         }))
     }
 
-    /// Whether the signal that we just got came to the group.
+    /// Returns true if the signal that just arrived went to the group.
     pub(super) async fn saw_it(&mut self) -> bool {
         let Some((child, _)) = &mut self.0 else {
             return false;

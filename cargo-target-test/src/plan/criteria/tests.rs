@@ -1,4 +1,4 @@
-//! What rules say of tests on targets.
+//! Tables of rules and their decisions on tests and targets.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn rule(toml: &str) -> Rule {
     toml::from_str(toml).expect(toml)
 }
 
-/// The seed's tests: name, priority, area.
+/// Tests of the tables: name, priority, area.
 fn tests() -> Vec<(&'static str, Option<Value>)> {
     vec![
         ("smoke", Some(json!({"priority": 0}))),

@@ -1,4 +1,4 @@
-//! Tables of tests and targets, and the cases they make.
+//! Tables of tests and targets, and the resulting cases.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -24,7 +24,7 @@ fn targets(names: &[&str]) -> Vec<Target> {
     names.iter().map(|name| testing::target(name)).collect()
 }
 
-/// Shards remember different runs; a test that does not care has to be in one of them.
+/// Shards have recorded different durations; a test that runs on any one target must be in exactly one shard.
 #[test]
 fn shards_plan_the_same_cases() {
     let here = Some(json!({"targets": ["x"]}));
@@ -43,7 +43,7 @@ fn shards_plan_the_same_cases() {
     }
 }
 
-/// What is too much is refused before it takes memory.
+/// A plan with too many cases is rejected before it takes memory.
 #[test]
 fn a_plan_has_at_most_a_million_cases() {
     let many = toml::from_str("times = 10000").expect("a rule");
@@ -209,7 +209,7 @@ fn exact_names_that_miss_are_corrected() {
     );
 }
 
-/// Quadratic work would take minutes, more than a test is given.
+/// Quadratic work would exceed the time limit of the test.
 #[test]
 fn a_hundred_thousand_cases_are_planned() {
     let long = "n\u{e4}me ".repeat(40);

@@ -1,11 +1,11 @@
-//! Orders of cases, and their nextest priorities.
+//! Orders of cases and their nextest priorities.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::{Choosing, build, testing};
 
-/// The names of the cases, sorted as nextest does: by priority, then by name.
+/// Returns the names of the cases in nextest's order: by priority, then by name.
 fn started(tests: &[(&str, Value)], durations: &Durations, order: Order) -> Vec<(String, i8)> {
     let tests: Vec<_> = tests
         .iter()
@@ -106,7 +106,7 @@ fn chance_is_the_seed_alone() {
 }
 
 proptest::proptest! {
-    /// Whatever the ranks, priorities fall with them, fit, and leave 100 to deploys.
+    /// Priorities descend with the ranks, stay in range and leave 100 to deploys.
     #[test]
     fn priorities_fall(ranks in proptest::collection::vec(0_usize..600, 1..700)) {
         let mut dense = ranks.clone();

@@ -1,4 +1,4 @@
-//! What selects a test for a target, and the reasons where nothing does.
+//! Tables of tests and targets that fit, and the reasons of those that do not.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
-//! What nextest is told of the chosen cases beside their names: groups, threads, what tests declare.
+//! Computes nextest's tool configuration for the chosen cases: groups, threads, priorities and settings of tests.
 //!
-//! Owns the numbers. Must not know how they are written.
+//! Must not know the configuration's format.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ impl Selection {
         }
     }
 
-    /// The cases that do not start in the middle.
+    /// Returns the cases with a priority other than 0.
     fn order(&self) -> Order {
         let mut order = Order::new();
         for case in self.chosen_cases().filter(|case| case.rank != 0) {

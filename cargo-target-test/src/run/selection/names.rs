@@ -1,6 +1,6 @@
-//! The table of everything that nextest may start a runner for.
+//! Builds the table of all entries for which nextest may start a runner.
 //!
-//! Owns how a case of the plan becomes one that can run. Must not know what the broker does with it.
+//! Must not know how the broker uses the table.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Selection {
-    /// What the broker has to know of every name that nextest will give to a runner.
+    /// Returns the table of all names that nextest passes to runners.
     pub fn case_table(&self, supplies: &Supplies, prefix: &[String]) -> Result<CaseTable> {
         let mut table = CaseTable::default();
         for case in self.chosen_cases() {
@@ -54,7 +54,7 @@ impl Selection {
         Ok(table)
     }
 
-    /// A case that can run, and its binary.
+    /// Returns the entry of a case, and its binary.
     fn runnable(
         &self,
         case: &plan::Case,

@@ -1,12 +1,10 @@
-//! What a run lets go early.
-//!
-//! Owns when that is worth it.
+//! Decides if a run deletes unneeded instances early.
 
 use super::Selection;
 
 impl Selection {
-    /// True if instances that no remaining case needs may go at once: not where they are kept, and not where all cases
-    /// are run again and again.
+    /// Returns true if instances that no remaining case needs may be deleted at once: not if instances are kept, and not
+    /// in a stress run.
     pub fn may_release(&self) -> bool {
         let again = ["stress-count", "stress-duration"];
         let again = again

@@ -1,6 +1,4 @@
-//! Tests that need an instance as nobody left it, or leave theirs unfit for others.
-//!
-//! Owns the refusal to run one where nothing would be done about that.
+//! Reuse of instances by tests, and the check that a target can provide fresh instances.
 
 use target_fixtures::metadata::{RetryOn, Reuse};
 
@@ -8,7 +6,7 @@ use super::Selection;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Selection {
-    /// What becomes of the instances of a test.
+    /// Returns the reuse of a test's instances.
     pub(super) fn reuse(&self, test: usize) -> Reuse {
         let metadata = self.inventory.tests[test].metadata.as_ref();
         metadata
@@ -16,7 +14,7 @@ impl Selection {
             .unwrap_or_default()
     }
 
-    /// What of a test's declaration asks for a machine that is made anew.
+    /// Returns the key of a test that requires a fresh machine, if any.
     fn asks_for_fresh(&self, test: usize) -> Option<&'static str> {
         let metadata = self.inventory.tests[test].metadata.as_ref()?;
         match (self.reuse(test), metadata.retry_on) {
@@ -27,9 +25,11 @@ impl Selection {
         }
     }
 
+    /// Checks that every chosen case that requires fresh instances can get them.
+    ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] for a chosen case that asks for fresh instances on a machine that is there to stay, whose
-    /// target does not say what happens to it.
+    /// [`ErrorKind::Playbook`] for a case that requires fresh instances on a permanent machine whose target has no
+    /// `on-dirty`.
     pub(super) fn check_reuse(&self) -> Result<()> {
         for case in self.cases.iter().map(|case| &self.plan.cases[*case]) {
             let target = &self.setting.playbook.targets[case.target];
@@ -43,7 +43,7 @@ impl Selection {
                     target.platform
                 );
                 return Err(Error::new(ErrorKind::Playbook, message).with_hint(format!(
-                    "say what happens instead: `on-dirty = \"reboot\"`, \"clean\" or \"hold\" in target `{name}`"
+                    "set `on-dirty = \"reboot\"`, \"clean\" or \"hold\" in target `{name}`"
                 )));
             }
         }

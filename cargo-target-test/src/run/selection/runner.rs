@@ -1,15 +1,13 @@
-//! The runner that the user configured for tests: ours starts it before the test binary.
-//!
-//! Owns where it is looked for: `--config`, then the environment and Cargo's files. Must not know what it does.
+//! Finds the runner that the user configured for tests: in `--config`, then in the environment and Cargo's files.
 
 use std::ffi::OsStr;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The user's runner for tests of this triple, in words; empty where there is none.
+/// Returns the user's runner for a triple, as program and arguments; empty if there is none.
 ///
 /// # Errors
-/// When Cargo's configuration cannot be read.
+/// Fails if Cargo's configuration cannot be read.
 pub(super) fn users_runner<'a>(
     triple: &str,
     configs: impl Iterator<Item = &'a OsStr>,
@@ -18,7 +16,7 @@ pub(super) fn users_runner<'a>(
         return Ok(words);
     }
     let wrong = |error: cargo_config2::Error| {
-        Error::new(ErrorKind::Build, "cannot read Cargo's configuration").with_source(error)
+        Error::new(ErrorKind::Build, "failed to read Cargo's configuration").with_source(error)
     };
     let config = cargo_config2::Config::load().map_err(wrong)?;
     let Some(runner) = config.runner(triple).map_err(wrong)? else {
@@ -30,7 +28,7 @@ pub(super) fn users_runner<'a>(
         .collect())
 }
 
-/// `--config` takes `KEY=VALUE`, or a file of such.
+/// Reads the runner from a value of `--config`: `KEY=VALUE` or a file.
 fn given(triple: &str, config: &OsStr) -> Option<Vec<String>> {
     let table: toml::Table = match config.to_str()?.parse() {
         Ok(table) => table,

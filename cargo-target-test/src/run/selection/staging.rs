@@ -1,6 +1,6 @@
-//! What the playbook's rules and the command line's choosing options come to, before there is a plan.
+//! Converts the playbook's rules and the choosing options of the command line to the inputs of the plan.
 //!
-//! Owns the way from options to what the plan takes. Must not plan.
+//! Must not plan.
 
 use crate::{
     cli::{ChoosingArgs, OrderArg, PreferArg, TestArgs},
@@ -12,7 +12,7 @@ use crate::{
     ui,
 };
 
-/// Reads what `--criteria` says.
+/// Parses the expressions of `--criteria`.
 pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
     let expressions = choosing.criteria.iter();
     expressions
@@ -20,8 +20,7 @@ pub(super) fn expressions(choosing: &ChoosingArgs) -> Result<Vec<Expression>> {
         .collect()
 }
 
-/// Whether the playbook has the targets that `--criteria` names: alone or, where a scenario may be before it, after a
-/// slash.
+/// Checks that the playbook has the targets that `--criteria` names. A name may follow a scenario and a slash.
 fn check_targets(playbook: &Playbook, expressions: &[Expression]) -> Result<()> {
     let names = playbook.targets.iter().map(|target| target.name.as_str());
     let names: Vec<_> = names.collect();
@@ -33,7 +32,7 @@ fn check_targets(playbook: &Playbook, expressions: &[Expression]) -> Result<()> 
     }
 }
 
-/// What options and criteria come to.
+/// Returns the inputs of the plan from options and rules.
 pub(super) fn choosing<'a>(
     tests: &TestArgs,
     rules: &'a Rules,
@@ -53,23 +52,23 @@ pub(super) fn choosing<'a>(
     }
 }
 
-/// Which cases start first.
+/// Returns the order of cases. Warns if `--seed` has no effect.
 fn order(choosing: &ChoosingArgs) -> Order {
     match (choosing.order, choosing.seed) {
         (Some(OrderArg::Random), Some(seed)) => Order::Random(seed),
         (_, seed) => {
             if seed.is_some() {
-                ui::warn("`--seed` changes nothing without `--order random`");
+                ui::warn("`--seed` has no effect without `--order random`");
             }
             Order::Planned
         }
     }
 }
 
-/// Has overrides change what tests declare; returns what is odd about them.
+/// Applies the overrides to the tests' metadata. Returns warnings for overrides that match no test.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] where tests lack what the playbook demands.
+/// [`ErrorKind::Playbook`] if tests lack metadata that the playbook requires.
 pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<String>> {
     let idle = plan::change(inventory, &rules.overrides).into_iter();
     let idle = idle.map(|change| {
@@ -81,17 +80,17 @@ pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<St
         [] => Ok(idle),
         demands => Err(
             Error::new(ErrorKind::Playbook, demands.join("\nerror: ")).with_hint(
-                "`target_defaults!` declares for a whole module, `[[overrides]]` from outside",
+                "declare them for a module with `target_defaults!`, or in the playbook with `[[overrides]]`",
             ),
         ),
     }
 }
 
 impl Workspace {
-    /// Leaves the targets that scenarios and `--on` have; returns the filterset that leaves the scenarios' cases.
+    /// Keeps only the targets of the chosen scenarios and of `--on`. Returns the filterset of the scenarios' cases, if any.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a name that the playbook does not have.
+    /// [`ErrorKind::Usage`] for a name that is not in the playbook.
     pub(super) fn stage(
         &mut self,
         choosing: &ChoosingArgs,
@@ -129,7 +128,7 @@ impl Workspace {
     }
 }
 
-/// What leaves the cases of each scenario that its own filterset matches.
+/// Returns a filterset that matches the cases of each scenario that the scenario's own filterset matches.
 fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
     let cases = |is: &dyn Fn(&Target) -> bool| {
         let labels = targets.iter().filter(|target| is(target));
@@ -144,7 +143,7 @@ fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
     let of_one = |scenario: &&Scenario| {
         let filterset = scenario.filterset.as_deref().unwrap_or("all()");
         let is_other = |target: &Target| target.scenario.as_ref() != Some(&scenario.name);
-        // Tests without a target are anybody's.
+        // Tests without a target belong to every scenario.
         format!("(not {} & ({filterset}))", cases(&is_other))
     };
     scenarios.iter().map(of_one).collect::<Vec<_>>().join(" | ")
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
     use crate::plan::testing;
 
-    /// A test on the host may be named `x[y]`.
+    /// A test on the host may have a name such as `x[y]`.
     #[test]
     fn a_scenario_leaves_out_what_is_on_targets_of_others() {
         let of = |name: &str, scenario: &str| Target {

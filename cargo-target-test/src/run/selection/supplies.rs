@@ -1,6 +1,6 @@
-//! Which instances the chosen cases need.
+//! Computes the instances that the chosen cases need, including spares.
 //!
-//! Owns how many, and which of them are spares. Must not have any made.
+//! Must not deploy instances.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Selection {
-    /// The supplies that the chosen cases need: as many instances as they can use at once.
+    /// Returns the instance sets that the chosen cases need, with as many instances as the cases can use at once.
     ///
     /// # Errors
-    /// When the pool cannot be read, or a platform cannot tell what an instance excludes.
+    /// Fails if the pool cannot be read or a platform rejects an instance.
     pub fn supplies(&self, provisioner: &PoolProvisioner) -> Result<Supplies> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
@@ -33,7 +33,7 @@ impl Selection {
         needs.into_iter().map(supply).collect()
     }
 
-    /// The instances of a target that these cases of it need.
+    /// Returns the instances of a target that its cases need.
     fn supply(
         &self,
         provisioner: &PoolProvisioner,
@@ -53,7 +53,7 @@ impl Selection {
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.run().free_first(wanted)?;
-            // A machine that is there anyway may serve where another cannot be had.
+            // An existing machine may replace an unavailable one at no cost.
             let made = wanted
                 .iter()
                 .any(|one| one.platform.ownership().is_created());

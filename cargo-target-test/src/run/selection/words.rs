@@ -1,6 +1,6 @@
-//! What the choice has to say to people: notes of the plan, and what in the selection cannot be meant.
+//! Notes, warnings and errors on a selection for the user.
 //!
-//! Owns when it is worth saying. Must not choose.
+//! Must not choose.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -14,11 +14,11 @@ use crate::{
     ui,
 };
 
-/// nextest's exit code where no test was selected.
+/// nextest's exit code if no test was selected.
 const NO_TESTS: i32 = nextest_metadata::NextestExitCode::NO_TESTS_RUN;
 
 impl Selection {
-    /// Filters and overrides that name a test where only its cases have names here.
+    /// Adds the warnings of the plan, and a warning for each filter or override that names a test instead of its cases.
     pub(super) fn warn_of_missed(&mut self) {
         let args = &self.run.tests.nextest;
         let config = args.value("config-file").map(PathBuf::from);
@@ -38,12 +38,12 @@ impl Selection {
             .extend(plan::missed(&self.plan, &self.inventory, &names));
         if self.chosen.len() > self.cases.len() + self.plain.len() {
             self.warnings.push(
-                "nextest listed names that are no cases: is a list wrapper in the way?".to_owned(),
+                "nextest listed names that are not cases; check for a list wrapper".to_owned(),
             );
         }
     }
 
-    /// Says what the plan has to say, where it is about what was chosen, or about why nothing was.
+    /// Prints the notes of the plan that concern the chosen cases or explain why no case was chosen.
     pub fn say_notes(&self) {
         if self.cases.is_empty() || !self.is_filtered() {
             let notes = self.plan.notes.iter();
@@ -58,7 +58,7 @@ impl Selection {
         self.say_warnings();
     }
 
-    /// The names and filtersets of the scenarios that are run.
+    /// Returns the names and filtersets of the scenarios that run.
     pub(super) fn scenario_filtersets(&self) -> impl Iterator<Item = (&str, &str)> {
         let playbook = &self.setting.playbook;
         let is_run = |name: &String| {
@@ -71,8 +71,7 @@ impl Selection {
             .filter_map(|scenario| Some((scenario.name.as_str(), scenario.filterset.as_deref()?)))
     }
 
-    /// The tests that were asked for and run on no target, each with a reason; none where only nextest knows what was
-    /// asked for.
+    /// Returns the requested tests that run on no target, with reasons; empty if only nextest can evaluate the request.
     pub fn skipped(&self) -> Vec<(Arc<CaseInfo>, SkipReason)> {
         let args = &self.run.tests.nextest;
         let filters = match self.is_filtered() {
@@ -89,7 +88,7 @@ impl Selection {
         skipped.map(skip).collect()
     }
 
-    /// Says why these filters match no case, where it is known.
+    /// Prints the reasons that filters match no case, if known.
     pub fn say_unmatched(&self) {
         let filters = &self.run.tests.nextest.filters;
         let targets = &self.setting.playbook.targets;
@@ -97,8 +96,8 @@ impl Selection {
         why.iter().for_each(ui::note);
     }
 
-    /// The error for a filter that no test's name has in it, and that is a verb misspelt: the first word, or any where
-    /// no case is chosen. `--no-tests` says what comes of a run of nothing.
+    /// Returns the error for a filter that looks like a misspelt verb and matches no test name. Checks only the first
+    /// filter if cases were chosen. `None` with `--no-tests`, which defines the result of an empty run.
     pub fn misspelt_verb(&self) -> Option<Error> {
         let args = &self.run.tests.nextest;
         let words = match self.count() {
@@ -108,13 +107,13 @@ impl Selection {
         let verb = |word: &String| Some((word.clone(), cli::meant_verb(word)?));
         let mut meant = args.filters[..words].iter().filter_map(verb);
         let (word, verb) = meant.find(|(word, _)| !self.is_in_a_name(word))?;
-        let message = format!("`{word}` is no verb, and no test's name contains it");
+        let message = format!("unknown verb `{word}`, and no test name contains it");
         let error = Error::new(ErrorKind::Usage, message);
         let error = error.with_hint(format!("did you mean `{verb}`?"));
         (!args.has("no-tests")).then(|| error.with_exit_code(NO_TESTS))
     }
 
-    /// Whether a test, or a case that there could be, has this in its name.
+    /// Returns true if the name of a test, case or target contains this word.
     fn is_in_a_name(&self, word: &str) -> bool {
         let tests = self.inventory.tests.iter().map(|test| &test.name);
         let cases = self.plan.cases.iter().map(|case| &case.info.name);
@@ -125,7 +124,7 @@ impl Selection {
         names.any(|name| name.contains(word))
     }
 
-    /// Says what in the selection cannot be meant.
+    /// Prints the warnings.
     pub fn say_warnings(&self) {
         self.warnings.iter().for_each(ui::warn);
     }

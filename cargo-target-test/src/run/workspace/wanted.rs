@@ -1,6 +1,6 @@
-//! What a setting's targets ask of the pool.
+//! Converts resolved targets to the instances that are requested from the pool.
 //!
-//! Owns the way from a resolved target to the instances it stands for. Must not make any.
+//! Must not deploy instances.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::{
 };
 
 impl Workspace {
-    /// This run, for the pool.
+    /// Returns the description of this run for the pool.
     pub fn run_info(&self) -> provision::Run {
         let playbook = self.playbook.path.as_deref();
         provision::Run::new(&self.root, playbook, &self.platforms)
     }
 
-    /// Asks every platform what it can tell of its targets without a machine: missing files, say.
+    /// Checks what the platforms can check without a machine, for example missing files.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`], the target named.
+    /// [`ErrorKind::Playbook`], naming the target.
     pub fn check_on_disk(&self) -> Result<()> {
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
@@ -35,10 +35,10 @@ impl Workspace {
         Ok(())
     }
 
-    /// What each target asks of its platform, for an instance that nobody asked for.
+    /// Returns the platform and instance specification of every target, without requesting an instance.
     ///
     /// # Errors
-    /// When a platform is unknown.
+    /// Fails if a platform is unknown.
     pub fn orders(&self) -> Result<Vec<(Arc<dyn DynPlatform>, InstanceSpec)>> {
         let mut orders = Vec::new();
         for number in 0..self.playbook.targets.len() {
@@ -50,10 +50,10 @@ impl Workspace {
         Ok(orders)
     }
 
-    /// Whether the files are there that scenarios' recipes take along: no target needs them before one is run.
+    /// Checks that the files of the scenarios' recipes exist. No target uses these recipes before a scenario runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`], the scenario named.
+    /// [`ErrorKind::Playbook`], naming the scenario.
     pub fn check_scenarios(&self) -> Result<()> {
         for scenario in &self.playbook.rules.scenarios {
             let recipe = scenario.recipe.as_ref();
@@ -66,7 +66,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Whether the files are there that its recipes take along.
+    /// Checks that the files of an instance's recipes exist.
     fn check_recipe(&self, wanted: &Wanted) -> Result<()> {
         let clean = match &wanted.care.on_dirty {
             Some(OnDirty::Clean(recipe)) => Some(recipe),
@@ -77,10 +77,10 @@ impl Workspace {
         missing.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Playbook, why)))
     }
 
-    /// What the pool is asked for, for `need` instances of a target at once and for spares beyond its count.
+    /// Returns the requests for `need` instances of a target, including spares beyond the target's count.
     ///
     /// # Errors
-    /// When the platform is unknown.
+    /// Fails if the platform is unknown.
     pub fn wanted(&self, target: usize, need: u32) -> Result<Vec<Wanted>> {
         let playbook = &self.playbook;
         let origin = (self.root.clone(), playbook.path.clone());
@@ -90,13 +90,13 @@ impl Workspace {
     }
 }
 
-/// What a recipe takes along that is not there.
+/// Describes the first missing file of a recipe, if any.
 fn missing(recipe: &Recipe) -> Option<String> {
     let sources = recipe.steps.iter().filter_map(Step::source);
     let mut paths = sources.map(|source| playbook::resolve_path(&recipe.directory, source));
     let path = paths.find(|path| !path.exists())?;
     let (recipe, path) = (&recipe.name, path.display());
     Some(format!(
-        "recipe `{recipe}`: there is no file or folder `{path}`"
+        "recipe `{recipe}`: file or folder not found: `{path}`"
     ))
 }

@@ -1,6 +1,6 @@
-//! What a case finds in its environment.
+//! The environment variables of a case.
 //!
-//! Owns the values; the names are the pair's (`target_fixtures::env`).
+//! Owns the values; `target_fixtures::env` owns the names.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use target_fixtures::env;
 use super::super::{ActiveLease, Core, fixtures::file_name};
 use crate::provision::describe;
 
-/// What every case finds in its environment.
+/// Returns the environment variables of a case.
 pub(in super::super) fn environment(
     core: &Core,
     (binary, full_name): (&str, &str),

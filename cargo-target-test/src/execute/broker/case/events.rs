@@ -1,6 +1,4 @@
-//! The events of one attempt, and where its output is kept.
-//!
-//! Owns what they must not show: secrets in what a test or a program said.
+//! The events of one attempt, without secrets, and the path of its output.
 
 use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
@@ -39,7 +37,7 @@ impl Core {
     }
 
     pub(super) fn attempt_ended(&self, attempt: Attempt, mut result: AttemptResult) {
-        // A test says itself why it is skipped, and a runner may have been told less than is known by now.
+        // Tests and programs write these reasons, so they may contain secrets.
         result.verdict = redacted(result.verdict);
         result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
         result.expected.iter_mut().for_each(secret::redact);
@@ -49,7 +47,7 @@ impl Core {
         });
     }
 
-    /// The file that the attempt's output goes to, without its endings; no two attempts have the same.
+    /// Returns a unique path for the output of an attempt, without file extension.
     pub(super) fn output_of(&self, attempt: &Attempt) -> Option<PathBuf> {
         let plain = |text: &str| -> String {
             let plain = |letter: char| match letter {
@@ -66,7 +64,7 @@ impl Core {
     }
 }
 
-/// The verdict, without secrets in its reason.
+/// Removes secrets from the reason of a verdict.
 pub(super) fn redacted(mut verdict: Verdict) -> Verdict {
     if let Verdict::Skip(SkipReason::Test(why) | SkipReason::Instances(why))
     | Verdict::Crash(why)

@@ -1,6 +1,6 @@
-//! The runner's report of its test.
+//! The runner's report of its test, and the wait for the report.
 //!
-//! Owns the wait for it. Must not know how the lease was had, nor what a report means: `case::verdict` does.
+//! Must not know how the lease was acquired, nor how a report is judged (see `case::verdict`).
 
 use std::{
     fs::File,
@@ -23,15 +23,15 @@ use crate::{
     run_event::{OutputFile, TAIL},
 };
 
-/// How long a test may take to end by itself once an instance of its is lost.
+/// The time that a test has to end by itself after one of its instances is lost.
 const LOST: Duration = Duration::from_secs(3);
 
-/// What a runner reports of its test; the default is that of a runner which was killed before it could.
+/// A runner's report of its test. The default stands for a runner that was killed before it could report.
 #[derive(Default)]
 pub(super) struct RunnerReport {
-    /// The end of the test process; `None`: nothing was reported.
+    /// The exit of the test process; `None` if the runner did not report.
     pub(super) exit: Option<Exit>,
-    /// How long the test process lived.
+    /// The lifetime of the test process.
     pub(super) took: Duration,
     started: bool,
     timed_out: bool,
@@ -39,7 +39,7 @@ pub(super) struct RunnerReport {
 }
 
 impl RunnerReport {
-    /// The way in which the lease ends.
+    /// Returns the way in which the lease ends.
     pub(super) fn lease_end(&self) -> LeaseEnd {
         match &self.exit {
             Some(exit) if exit.success() => LeaseEnd::Done,
@@ -48,12 +48,12 @@ impl RunnerReport {
         }
     }
 
-    /// True if a test that says so is skipped: it ended well.
+    /// Returns true if the test succeeded, so that its own skip counts.
     pub(super) fn succeeded(&self) -> bool {
         self.exit.as_ref().is_some_and(Exit::success) && !self.timed_out
     }
 
-    /// The verdict; `lost` is the reason an instance does not answer any more.
+    /// Returns the verdict; `lost` is the reason an instance does not answer any more.
     pub(super) fn judge(
         &self,
         expect_fail: Option<&str>,
@@ -73,8 +73,8 @@ impl RunnerReport {
     }
 }
 
-/// Waits for the runner's report. A test whose instance is lost hears so from what it asks; one that asks nothing is
-/// ended.
+/// Waits for the runner's report. After an instance is lost, requests of the test fail; a test that does not end in
+/// time is killed.
 pub(super) async fn report_unless_lost(
     connection: &mut Connection,
     held: &ActiveLease,
@@ -96,7 +96,7 @@ pub(super) async fn report_unless_lost(
     report.await
 }
 
-/// Waits for the runner's report; `on_start` is called when there is a test process.
+/// Waits for the runner's report. Calls `on_start` when the test process has started.
 pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> RunnerReport {
     let mut report = RunnerReport::default();
     while let Some((request, _)) = requests.recv().await {
@@ -123,7 +123,7 @@ pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) 
     report
 }
 
-/// The files in which the runner kept standard output and standard error.
+/// Returns the files to which the runner wrote standard output and standard error.
 pub(super) fn output_files(output: Option<&Path>) -> [Option<OutputFile>; 2] {
     ["stdout", "stderr"].map(|ending| {
         let path = output_file(output?, ending);

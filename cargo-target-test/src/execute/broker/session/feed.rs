@@ -1,7 +1,7 @@
-//! What a client sends while its request is answered: input on its way to a reader, and signals that overtake it.
+//! Input that a client sends while its request is answered, and signals that overtake the input.
 //!
-//! Owns what waits, which the protocol bounds: so it always reads on, and sees at once when the client is gone. Must not
-//! know commands or files.
+//! The protocol bounds the queued input, so reading never stops and a disconnect is noticed at once. Must not know
+//! commands or files.
 
 use std::{collections::VecDeque, io};
 
@@ -15,21 +15,21 @@ use crate::connect::files::Piece;
 pub(super) struct InputFeed {
     to: To,
     waiting: VecDeque<Piece>,
-    /// How many bytes wait.
+    /// The number of queued bytes.
     bytes: usize,
 }
 
-/// Where it goes.
+/// The destination of the input.
 enum To {
-    /// Nowhere: none is expected, or nobody reads it any more.
+    /// Discards the input: none is expected, or the reader has gone.
     None,
     Command(mpsc::Sender<Vec<u8>>),
     File(mpsc::Sender<Piece>),
 }
 
-/// What came of it.
+/// An event of the feed.
 pub(super) enum Fed {
-    /// So many bytes have found their reader.
+    /// This number of bytes was delivered.
     Took(usize),
     /// A signal for the command, by name.
     Signal(String),
@@ -56,7 +56,10 @@ impl InputFeed {
         }
     }
 
-    /// What comes next; loses nothing when it is dropped. An error: the client is gone, or out of turn.
+    /// Returns the next event. Cancel safe.
+    ///
+    /// # Errors
+    /// Fails if the client disconnected or sent an unexpected request.
     pub(super) async fn next(&mut self, requests: &mut Requests) -> io::Result<Fed> {
         loop {
             let waits = !self.waiting.is_empty();
@@ -83,8 +86,8 @@ impl InputFeed {
         }
     }
 
-    /// Gives the first of what waits to its reader, when there is room; how many bytes it took. A receiver may stop
-    /// listening earlier: a command need not read all its input. What is left then is dropped, and nobody took it: who
+    /// Delivers the first queued piece when the reader has room, and returns the number of delivered bytes. A command
+    /// may stop reading before the end of its input. The rest is then discarded and not acknowledged, so a client that
     /// sends more waits for the command's end, on every transport.
     async fn pass_on(&mut self) -> usize {
         let bytes = match self.waiting.front() {
@@ -126,7 +129,7 @@ impl InputFeed {
     }
 }
 
-/// Done when the client is gone, or sends what nobody expects.
+/// Completes when the client disconnects or sends an unexpected request.
 pub(super) async fn gone(requests: &mut Requests) -> io::Error {
     let mut feed = InputFeed::none();
     loop {
@@ -136,7 +139,7 @@ pub(super) async fn gone(requests: &mut Requests) -> io::Error {
     }
 }
 
-/// Whether this may stand in a command line as a signal's name.
+/// Returns true if `name` is safe in a command line as a signal name.
 fn is_signal(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -1,6 +1,6 @@
-//! A test's fixtures: those it shares with others, and those that must be ended for it if it cannot.
+//! Requests for a test's fixtures: shared fixtures, and fixtures of the test alone.
 //!
-//! Owns the conversation. Must not know how anything is torn down.
+//! Must not know how fixtures are torn down.
 
 use std::{io, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::provision::Machine;
 
-/// Answers what is said of the fixtures of one test alone.
+/// Records a report on the fixtures of one test alone.
 pub(super) fn of_test(held: &ActiveLease, request: Request) -> Reply {
     match request {
         Request::FixtureOfTest {
@@ -33,7 +33,7 @@ pub(super) fn of_test(held: &ActiveLease, request: Request) -> Reply {
     Reply::Done
 }
 
-/// Gives a test the value of a fixture, or has it set it up while others wait.
+/// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
 pub(super) async fn share(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
@@ -84,7 +84,7 @@ fn out_of_turn(request: &Request) -> Failure {
     request_failure(format!("answer: out of turn: {request:?}"))
 }
 
-/// A fixture that is being set up; who goes away in the midst of it leaves it to the next.
+/// A fixture that is being set up. If the test disconnects meanwhile, the next test sets the fixture up.
 struct Making<'a> {
     core: &'a Core,
     held: &'a ActiveLease,

@@ -1,7 +1,6 @@
-//! TCP ports, forwarded between this host and an instance for as long as a client wants it.
+//! Forwards TCP ports between this host and an instance until the client disconnects.
 //!
-//! Owns the listening here and the relaying there. Over SSH it is OpenSSH's affair, which does it well; an instance that
-//! is reached by commands alone relays by whatever program it has for that.
+//! Over SSH, OpenSSH forwards. An instance that is reached by commands alone relays with a program on the instance.
 
 use std::{io, path::Path, process::Stdio, sync::Arc, time::Duration};
 
@@ -29,12 +28,12 @@ use crate::{
     provision::Machine,
 };
 
-/// How long SSH may take to forward a port.
+/// The time limit for SSH to forward a port.
 const START: Duration = Duration::from_secs(20);
-/// How much travels at once.
+/// The size of a relayed piece, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Forwards connections until the client goes, having told it where they are taken; or says why it cannot.
+/// Forwards connections until the client disconnects. Tells the client the port that accepts connections.
 pub(super) async fn forward(
     core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
@@ -43,11 +42,14 @@ pub(super) async fn forward(
     (direction, port): (Direction, u16),
 ) -> io::Result<Result<Reply>> {
     if port == 0 {
-        return Ok(Err(Error::new(ErrorKind::Usage, "there is no port 0")));
+        return Ok(Err(Error::new(
+            ErrorKind::Usage,
+            "the port must be greater than zero",
+        )));
     }
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
     let started = match (at.reach(), direction) {
-        // It has this host's own ports.
+        // A local instance shares this host's ports.
         (Reach::Local { .. }, _) => Ok(Forward::None(port)),
         (Reach::Ssh(_), Direction::ToTarget) => to_ssh(core, at, folder.path(), port).await,
         (Reach::Ssh(_), Direction::FromTarget) => from_ssh(core, at, port).await,
@@ -68,22 +70,22 @@ pub(super) async fn forward(
     }
 }
 
-/// The name of the socket by which OpenSSH takes connections: a name of a free port could be another's by then.
+/// The name of the socket on which OpenSSH accepts connections. A free port could be taken before OpenSSH binds it.
 const SOCKET: &str = "s";
 
-/// A forwarding under way; dropped it ends.
+/// An active forwarding; ends when dropped.
 enum Forward {
-    /// Nothing is needed.
+    /// No forwarding is needed.
     None(u16),
-    /// What connects here goes through OpenSSH's socket.
+    /// Connections to this listener go through OpenSSH's socket.
     Socket(TcpListener, Tunnel),
-    /// OpenSSH takes connections on the instance, at this port.
+    /// OpenSSH accepts connections on the instance, at this port.
     There(u16, Tunnel),
-    /// What connects here is relayed by a command each.
+    /// Each connection to this listener is relayed by a command on the instance.
     Relay(TcpListener),
 }
 
-/// OpenSSH; dropped it is killed.
+/// An OpenSSH process; killed when dropped.
 struct Tunnel(Child);
 
 impl Drop for Tunnel {
@@ -100,7 +102,7 @@ impl Forward {
         }
     }
 
-    /// Ends only when what forwards has ended.
+    /// Serves connections until the forwarding process ends.
     async fn serve(self, transport: &Arc<dyn Transport>, lease: &str, socket: &Path, port: u16) {
         match self {
             Self::None(_) => std::future::pending().await,
@@ -134,8 +136,10 @@ async fn listen() -> Result<TcpListener> {
 
 fn cannot(at: &Machine) -> Error {
     let platform = at.describe().platform;
-    let text = format!("platform `{platform}` cannot let its instances reach this host's ports");
-    Error::new(ErrorKind::Usage, text).with_hint("it can where they are reached by SSH")
+    let text =
+        format!("platform `{platform}` does not support forwarding from an instance to this host");
+    Error::new(ErrorKind::Usage, text)
+        .with_hint("only instances that are reached by SSH support this")
 }
 
 async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
@@ -144,7 +148,7 @@ async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
     }
 }
 
-/// OpenSSH, about to forward.
+/// Starts OpenSSH with a forwarding.
 fn ssh(core: &Core, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
     let mut command = process::command("ssh");
     command.arg("-F").arg(core.ssh_config());
@@ -187,7 +191,7 @@ async fn from_ssh(core: &Core, at: &Machine, port: u16) -> Result<Forward> {
     ))
 }
 
-/// Waits for a line of OpenSSH's that `find` knows; what it says later is thrown away.
+/// Waits for a line of OpenSSH's output that `find` recognizes. Later output is discarded.
 async fn said(child: &mut Child, find: impl Fn(&str) -> Option<u16>) -> Result<u16> {
     let infra = |text: String| Error::new(ErrorKind::Infra, text);
     let stderr = child
@@ -212,11 +216,13 @@ async fn said(child: &mut Child, find: impl Fn(&str) -> Option<u16>) -> Result<u
     match found {
         Ok(Some(port)) => Ok(port),
         Ok(None) => Err(infra(format!("ssh: {}", words.join("; ")))),
-        Err(_) => Err(infra(format!("ssh did not forward it within {START:?}"))),
+        Err(_) => Err(infra(format!(
+            "timed out after {START:?} waiting for ssh to forward the port"
+        ))),
     }
 }
 
-/// One connection, by a command on the instance that relays its standard streams.
+/// Relays one connection through the standard streams of a command on the instance.
 async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, port: u16) {
     let (mut from, mut to) = here.into_split();
     let (send, stdin) = mpsc::channel(4);
@@ -243,6 +249,6 @@ async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, port: u1
             }
         }
     };
-    // The other side may have more to say when this one has said all.
+    // One side may still send after the other side has finished.
     tokio::join!(up, down);
 }

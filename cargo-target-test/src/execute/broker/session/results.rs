@@ -1,6 +1,6 @@
-//! What a test reports of itself, and the commands that it runs, as run events.
+//! Emits the results that a test reports and the commands that a test runs as run events.
 //!
-//! Owns nothing but their form. A test without a runner is no attempt of a run, and nobody hears of it.
+//! Results of a test without a runner are dropped, because the test is not an attempt of a run.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn record(core: &Core, held: &ActiveLease, measurement: Measurement) 
     })
 }
 
-/// Emits one of many results.
+/// Emits a sub-result.
 pub(super) fn sub_result(core: &Core, held: &ActiveLease, mut result: SubResult) -> Reply {
     let message = result.message.as_deref();
     result.message = message.map(|message| redacted(message).into_owned());
@@ -39,7 +39,7 @@ fn emit(core: &Core, held: &ActiveLease, event: impl FnOnce(Attempt) -> RunEvent
     Reply::Done
 }
 
-/// Emits a command that came to its end.
+/// Emits a command that has exited.
 pub(super) fn command(
     core: &Core,
     held: &ActiveLease,

@@ -1,6 +1,6 @@
-//! A test's files: what it writes and reads, and what travels between this host and an instance.
+//! File requests of a test: writes, reads, uploads and downloads, with progress notes.
 //!
-//! Owns the answers, and how often progress is told. Must not know how files travel (`transport` does).
+//! Must not know how files are transferred (see `connect`).
 
 use std::{io, path::Path, sync::atomic::Ordering, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
     provision::Machine,
 };
 
-/// How often the progress of a transfer is told.
+/// The interval between progress notes of a transfer.
 const APART: Duration = Duration::from_secs(2);
 
-/// Writes what the client sends to a file.
+/// Writes the client's input to a file.
 pub(super) async fn put(
     requests: &mut Requests,
     replies: &mut Replies,
@@ -52,7 +52,7 @@ pub(super) async fn put(
     }
 }
 
-/// Sends the client what is in a file.
+/// Sends the content of a file to the client.
 pub(super) async fn get(
     requests: &mut Requests,
     replies: &mut Replies,
@@ -72,7 +72,7 @@ pub(super) async fn get(
         Ok(())
     };
     let both = async {
-        // The sender goes with the first, so that the second ends.
+        // `get` drops the sender at its end, which ends `pass_on`.
         let got = files::get(&*transport, &held.id, path, send);
         let (got, passed) = tokio::join!(held.unless_lost(got), pass_on);
         let passed: io::Result<()> = passed;
@@ -84,7 +84,7 @@ pub(super) async fn get(
     }
 }
 
-/// Which way a path travels.
+/// The direction of a copy.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Way {
     Up,
