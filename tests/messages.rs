@@ -51,7 +51,7 @@ fn an_unknown_option_has_the_nearest_name_or_the_way_to_nextest() {
     project
         .run(&["--of-tomorrow"])
         .code(2)
-        .says("`--nextest-arg=--of-tomorrow` passes it to nextest as it is");
+        .says("to pass it to nextest, use `--nextest-arg=--of-tomorrow`");
     project
         .run(&["targets", "--of-tomorrow"])
         .code(2)

@@ -19,7 +19,7 @@ use clap::{
 use target_fixtures::env;
 
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
-pub use nextest_args::{Call, NextestArgs};
+pub use nextest_args::{NextestArgs, NextestCall};
 use options::Class;
 pub use people::{
     CpArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
@@ -101,17 +101,22 @@ pub enum Verb {
     /// Open a shell on an instance
     ///
     /// Leases the instance; waits if it is leased by another process. Sets the same TARGET_TEST_* variables as for a
-    /// test. Without a terminal, reads commands from standard input. Exits with the code of the shell, or with exit code
-    /// 69 if the instance cannot be reached.
+    /// test. Without a terminal, reads commands from standard input.
+    ///
+    /// The exit code is that of the shell, or 69 if the instance cannot be reached.
     Shell(ShellArgs),
     /// Run a command on an instance
     ///
-    /// Standard input, output and error are passed through unchanged. Exits with the exit code of the command (128 + n
-    /// for signal n), with 69 if the instance cannot be reached, or with 124 after --timeout.
+    /// Standard input, output and error are passed through unchanged.
+    ///
+    /// The exit code is that of the command (128 + n for signal n), 69 if the instance cannot be reached, or 124 after
+    /// --timeout.
     Exec(ExecArgs),
     /// Copy a file or folder to or from an instance
     ///
-    /// Preserves permissions. Exit code 69 if the instance cannot be reached.
+    /// Preserves permissions.
+    ///
+    /// Exit code 69 if the instance cannot be reached.
     Cp(CpArgs),
     /// Print the console output of an instance
     Logs(LogsArgs),
@@ -125,8 +130,9 @@ pub enum Verb {
     Release(InstanceArgs),
     /// Delete resources with the pool's label that no instance uses
     ///
-    /// Finds processes, containers and the resources that the `list` programs of a playbook report. Exit code 0 if
-    /// nothing remains, 69 if something could not be deleted or listed.
+    /// Finds processes, containers and the resources that the `list` programs of a playbook report.
+    ///
+    /// Exit code 0 if nothing remains, 69 if something could not be deleted or listed.
     Gc(GcArgs),
     /// Serve test processes that are started without `cargo target-test`
     #[command(hide = true)]
@@ -141,8 +147,9 @@ pub struct RunArgs {
     pub keep_targets: bool,
     /// Delete the instances of this workspace (with --all: of all workspaces) and exit
     ///
-    /// Requires neither a playbook nor a build. Exit code 0 if no instance is left, 69 if a delete failed or a
-    /// running process holds an instance.
+    /// Requires neither a playbook nor a build.
+    ///
+    /// Exit code 0 if no instance is left, 69 if a delete failed or a running process holds an instance.
     #[arg(long, help_heading = "Target options", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub delete_targets: bool,
     /// With --delete-targets: also delete instances held by a running process
@@ -243,7 +250,8 @@ impl Verb {
 }
 
 impl RunArgs {
-    /// True for `--delete-targets --all`: delete the instances of all workspaces. (nextest's `--all` is about packages.)
+    /// True for `--delete-targets --all`: delete the instances of all workspaces. (nextest's `--all` is about
+    /// packages.)
     pub fn delete_all(&self) -> bool {
         self.delete_targets && self.tests.nextest.has("all")
     }

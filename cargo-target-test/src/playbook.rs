@@ -55,7 +55,7 @@ pub use self::{
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
     tables::{MetadataKey, MetadataSettings, Rules},
-    wait::{Condition, Pattern, Wait},
+    wait::{Pattern, Wait, WaitCondition},
 };
 use self::{diagnostic::Problems, include::Gathered, source::Sources};
 use crate::error::Result;

@@ -200,8 +200,8 @@ pub fn skip<E: From<TargetError>>(reason: impl Into<String>) -> E {
     TargetError::new(ErrorKind::Skip, message).into()
 }
 
-/// Returns the reason if `error` was created by [`skip`] on this thread. Compares only the text, since the error may have
-/// been converted to any type.
+/// Returns the reason if `error` was created by [`skip`] on this thread. Compares only the text, since the error may
+/// have been converted to any type.
 pub(crate) fn skipped(error: &dyn fmt::Debug) -> Option<String> {
     let reason = SKIP.take()?;
     format!("{error:?}")

@@ -25,7 +25,8 @@ pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     bytes
 }
 
-/// Runs a test on the targets of its lease. In a process started to tear down a fixture, tears down the fixture instead.
+/// Runs a test on the targets of its lease. In a process started to tear down a fixture, tears down the fixture
+/// instead.
 pub fn run(
     record: &'static [u8],
     path: &str,

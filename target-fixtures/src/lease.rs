@@ -1,5 +1,5 @@
-//! Finds the lease of a test process from its environment. Without a runner, starts a broker if necessary and acquires a
-//! lease.
+//! Finds the lease of a test process from its environment. Without a runner, starts a broker if necessary and acquires
+//! a lease.
 
 use std::{
     env,
@@ -22,8 +22,8 @@ use crate::{
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// Returns the targets of the test at `path` (`hello::smoke`), and the reason the test is expected to fail, if any and if
-/// no runner checks that.
+/// Returns the targets of the test at `path` (`hello::smoke`), and the reason the test is expected to fail, if any and
+/// if no runner checks that.
 pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
     let (client, instances, expect_fail) = match of_runner(path) {
         Some((socket, lease)) => {
@@ -52,8 +52,8 @@ pub(crate) struct TearDown {
     pub(crate) state: serde_json::Value,
 }
 
-/// Returns the fixture to tear down if a broker started this process for that purpose; no test may run then. Fails if the
-/// order is not for the test at `path`.
+/// Returns the fixture to tear down if a broker started this process for that purpose; no test may run then. Fails if
+/// the order is not for the test at `path`.
 pub(crate) fn tear_down(path: &str) -> Option<std::result::Result<TearDown, String>> {
     env::var_os(name::TEAR_DOWN)?;
     let ours = env::var(name::LEASED_TEST).is_ok_and(|test| is_of(path, &test));

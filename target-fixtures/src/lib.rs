@@ -36,9 +36,9 @@
 //! | none | on one instance, described by [environment variables](crate::env); only under `cargo target-test` |
 //!
 //! A test returns any type that an ordinary test can return: nothing, [`Result`], `anyhow::Result`, an `ExitCode`. A
-//! [`Target`] can be used from many threads at once. With the feature `tokio`, a test can be an `async fn`. `#[ignore]`,
-//! `#[should_panic]` and other attributes work as usual. With `#[rstest]` or `#[test_case]`, `#[target_test]` comes
-//! first:
+//! [`Target`] can be used from many threads at once. With the feature `tokio`, a test can be an `async fn`.
+//! `#[ignore]`, `#[should_panic]` and other attributes work as usual. With `#[rstest]` or `#[test_case]`,
+//! `#[target_test]` comes first:
 //!
 //! ```ignore
 //! #[target_test(area = "net")]
@@ -74,9 +74,9 @@
 //! | `skip("reason")` | skips the test; also `skip = "reason"` |
 //! | `expect_fail("reason")` | the test is expected to fail |
 //!
-//! `skip` and `expect_fail` accept conditions and can be repeated: `skip("no IPv6", platform = "azure")`. The conditions
-//! are `platform`, `target` and `feature`; all given conditions must hold. The doc comment is recorded with the
-//! arguments. [`target_defaults!`] sets default arguments for all tests of a module and of its submodules:
+//! `skip` and `expect_fail` accept conditions and can be repeated: `skip("no IPv6", platform = "azure")`. The
+//! conditions are `platform`, `target` and `feature`; all given conditions must hold. The doc comment is recorded with
+//! the arguments. [`target_defaults!`] sets default arguments for all tests of a module and of its submodules:
 //!
 //! ```no_run
 //! mod net {
@@ -216,7 +216,8 @@
 //! - A fixture of an instance is torn down when no further test needs the instance, or before the instance is recycled.
 //! - A tear-down that fails makes the instance dirty: no other test gets it.
 //! - The time of fixtures is reported separately from the time of the test, but counts towards its `timeout`.
-//! - A failed set-up fails the tests that need the fixture, and is not retried. A set-up that [skips](fn@skip) skips them.
+//! - A failed set-up fails the tests that need the fixture, and is not retried. A set-up that [skips](fn@skip) skips
+//!   them.
 //! - If a test has several instances, its fixtures use the first.
 //! - A run is the lifetime of one broker: each partition of `--partitions` is a run of its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
@@ -241,8 +242,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! [`skip!`](macro@skip) skips the test from any function, and [`expect_fail`] marks the test as expected to fail at run
-//! time.
+//! [`skip!`](macro@skip) skips the test from any function, and [`expect_fail`] marks the test as expected to fail at
+//! run time.
 //!
 //! An instance that is unavailable or lost is an error of kind [`Infra`](ErrorKind::Infra). `cargo target-test` counts
 //! such a case as `infra`, not as a test failure.

@@ -114,9 +114,9 @@ impl Qemu {
         Ok(self.params_as::<SizeOfQemu>()?.cores)
     }
 
-    /// Saves a snapshot of the machine, memory and disks, under a name of letters, digits, `-`, `_` and `.`. Replaces an
-    /// older snapshot with this name. Only this platform has named snapshots; `reuse = "snapshot"` works for containers
-    /// too.
+    /// Saves a snapshot of the machine, memory and disks, under a name of letters, digits, `-`, `_` and `.`. Replaces
+    /// an older snapshot with this name. Only this platform has named snapshots; `reuse = "snapshot"` works for
+    /// containers too.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if QEMU cannot save the snapshot.
@@ -124,8 +124,8 @@ impl Qemu {
         self.act(Act::Snapshot { name: name.into() }, UP)
     }
 
-    /// Restores a snapshot saved by [`snapshot`](Self::snapshot), sets the machine's clock, and waits until the machine is
-    /// reachable. Running processes are lost.
+    /// Restores a snapshot saved by [`snapshot`](Self::snapshot), sets the machine's clock, and waits until the machine
+    /// is reachable. Running processes are lost.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if there is no such snapshot.
@@ -133,8 +133,8 @@ impl Qemu {
         self.act(Act::Restore { name: name.into() }, UP)
     }
 
-    /// Sets a network link down (`false`) or up. The connection to the machine uses link 0: while it is down, the machine
-    /// is unreachable.
+    /// Sets a network link down (`false`) or up. The connection to the machine uses link 0: while it is down, the
+    /// machine is unreachable.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if there is no such link.
@@ -150,8 +150,8 @@ struct OfContainer {
 }
 
 platform! {
-    /// A container of platform `container`. It has no named snapshots, unlike [`Qemu`]. `reuse = "snapshot"` restores the
-    /// file system from before the first test; running processes are lost.
+    /// A container of platform `container`. It has no named snapshots, unlike [`Qemu`]. `reuse = "snapshot"` restores
+    /// the file system from before the first test; running processes are lost.
     Container(OfContainer), "container"
 }
 

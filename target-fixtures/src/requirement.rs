@@ -14,13 +14,13 @@
 //! | `~`, `!~` | contains the value, or does not; `*` (or `.*`) matches any text |
 //!
 //! A **size** is a number and a unit. `B`, `kB`, `MB`, `GB`, `TB`, `PB` are powers of 1000; `KiB`, `MiB`, `GiB`, `TiB`,
-//! `PiB` are powers of 1024. A **version** is numbers separated by dots: `2`, `6.1`, `6.10.3`. A suffix (`6.1.0-13-amd64`)
-//! is ignored and missing parts are zero, so that `6.10` is greater than `6.9`. A count is a version with one part.
-//! Anything else is **text**, compared literally.
+//! `PiB` are powers of 1024. A **version** is numbers separated by dots: `2`, `6.1`, `6.10.3`. A suffix
+//! (`6.1.0-13-amd64`) is ignored and missing parts are zero, so that `6.10` is greater than `6.9`. A count is a version
+//! with one part. Anything else is **text**, compared literally.
 //!
-//! Capabilities have the same syntax: `16 GiB` is an exact value, `>= 16 GiB` a lower bound, and `x86_64 | aarch64` one of
-//! several values. A capability meets a requirement if all its possible values do. [`fits`] is reflexive and transitive.
-//! Only `~` compares the text as written, in which equal versions can differ.
+//! Capabilities have the same syntax: `16 GiB` is an exact value, `>= 16 GiB` a lower bound, and `x86_64 | aarch64` one
+//! of several values. A capability meets a requirement if all its possible values do. [`fits`] is reflexive and
+//! transitive. Only `~` compares the text as written, in which equal versions can differ.
 
 mod span;
 mod term;
@@ -108,7 +108,8 @@ impl Requirement {
         none.then(|| format!("nothing can be `{self}`"))
     }
 
-    /// The reason the requirement is not valid for a size, if so, as a fragment. Patterns are valid, since they match text.
+    /// The reason the requirement is not valid for a size, if so, as a fragment. Patterns are valid, since they match
+    /// text.
     #[must_use]
     pub fn no_size(&self) -> Option<String> {
         let is_other = |term: &Term| {

@@ -31,8 +31,8 @@ pub const TORN_DOWN: i32 = 84;
 /// The maximum number of bytes of a file or of output in one frame.
 pub const CHUNK: usize = 128 << 10;
 
-/// The maximum number of bytes of [`Request::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker buffers
-/// up to this many and always keeps reading.
+/// The maximum number of bytes of [`Request::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker
+/// buffers up to this many and always keeps reading.
 pub const WINDOW: usize = 1 << 20;
 
 /// A message of a client.
@@ -67,9 +67,9 @@ pub enum Request {
     /// A runner tells how the case ended; the body is the output (standard output, then standard
     /// error). Answered by [`Reply::Done`] once it is recorded.
     Finished {
-        /// How the test process ended.
+        /// The exit code or signal of the test process.
         exit: Exit,
-        /// Whether the declared timeout ended it.
+        /// True if the test process was ended by the test's `timeout`.
         timed_out: bool,
         /// How long the test process lived, in milliseconds.
         millis: u64,
@@ -182,8 +182,8 @@ pub enum Request {
         /// The reason.
         reason: String,
     },
-    /// Sends a signal to the process group of the command on this connection, before any input that waits to be read; not
-    /// answered. After `KILL`, [`Reply::Exited`] is sent when all processes of the group have ended.
+    /// Sends a signal to the process group of the command on this connection, before any input that waits to be read;
+    /// not answered. After `KILL`, [`Reply::Exited`] is sent when all processes of the group have ended.
     Signal {
         /// The name: `TERM`.
         signal: String,

@@ -36,7 +36,7 @@ fn a_mode_is_options_that_could_be_typed() {
     world
         .run(&["--mode", "zebra"])
         .code(2)
-        .says("there are `dev`, `mine`, `debug`, `ci`, `demo`");
+        .says("known: `dev`, `mine`, `debug`, `ci`, `demo`");
     let wrong = world.run(&["--mode", "mien"]).code(2);
     wrong
         .says("the playbook has no mode `mien`")
@@ -306,5 +306,5 @@ fn debug_opens_a_shell_where_the_test_failed() {
     world
         .run(&["--shell-on-failure", "--no-fail-fast"])
         .code(2)
-        .says("exclude each other");
+        .says("cannot be combined with");
 }

@@ -137,9 +137,9 @@ fn slips_of_the_keyboard() {
         ),
         (
             &["exec", "east-0", "--timeout", "0s", "--", "true"],
-            "more than nothing",
+            "greater than zero",
         ),
-        (&["lease", "east-0", "--for", "0s"], "more than nothing"),
+        (&["lease", "east-0", "--for", "0s"], "greater than zero"),
         (
             &["lease", "east-0", "--for", "tomorrow"],
             "`90s`, `30m`, `2h`",

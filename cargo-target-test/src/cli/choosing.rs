@@ -13,8 +13,8 @@ pub struct ChoosingArgs {
     ///
     /// Applies in addition to the playbook's criteria. Fields: name, area, category, priority, tag, owner, feature,
     /// platform, target. Operators: `=`, `!=`, for priorities also `<`, `<=`, `>`, `>=`; `and`, `or`, `not` and
-    /// parentheses. `name = smoke` matches a part of the name, `name = /^net::/` a regular expression. If given more than
-    /// once, all expressions must match.
+    /// parentheses. `name = smoke` matches a part of the name, `name = /^net::/` a regular expression. If given more
+    /// than once, all expressions must match.
     #[arg(long, value_name = "EXPRESSION")]
     pub criteria: Vec<String>,
     /// Run these scenarios of the playbook
@@ -59,7 +59,8 @@ impl ChoosingArgs {
 pub enum PreferArg {
     /// The target with the lowest cost (default)
     Cheapest,
-    /// The target expected to finish first, based on durations of earlier runs (with `--partition`, on the number of cases)
+    /// The target expected to finish first, based on durations of earlier runs (with `--partition`, on the number of
+    /// cases)
     Fastest,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Given {
 
 /// One of the three calls of nextest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum NextestCall {
     /// Builds and lists the tests.
     Build,
     /// Lists the selected cases.
@@ -41,13 +41,13 @@ pub enum Call {
 }
 
 impl NextestArgs {
-    /// The arguments for one call, in the order given. Those of [`Call::Select`] end with the filters, so no option may
-    /// be appended.
-    pub fn words(&self, call: Call) -> Vec<OsString> {
+    /// The arguments for one call, in the order given. Those of [`NextestCall::Select`] end with the filters, so no
+    /// option may be appended.
+    pub fn words(&self, call: NextestCall) -> Vec<OsString> {
         let class = match call {
-            Call::Build => Class::Build,
-            Call::Select => Class::Selection,
-            Call::Run => Class::Run,
+            NextestCall::Build => Class::Build,
+            NextestCall::Select => Class::Selection,
+            NextestCall::Run => Class::Run,
         };
         let belongs =
             |given: &&Given| given.option.class == class || given.option.class == Class::All;
@@ -58,9 +58,9 @@ impl NextestArgs {
             .map(Given::word)
             .collect();
         match call {
-            Call::Build => {}
-            Call::Select => words.extend(self.filter_words()),
-            Call::Run => words.extend(self.unread.iter().cloned()),
+            NextestCall::Build => {}
+            NextestCall::Select => words.extend(self.filter_words()),
+            NextestCall::Run => words.extend(self.unread.iter().cloned()),
         }
         words
     }
@@ -85,8 +85,8 @@ impl NextestArgs {
         Ok(())
     }
 
-    /// The arguments for [`Call::Select`], restricted to a filterset `ours`. It is combined with the given filtersets by
-    /// `&`, since nextest takes the union of several filtersets.
+    /// The arguments for [`NextestCall::Select`], restricted to a filterset `ours`. It is combined with the given
+    /// filtersets by `&`, since nextest takes the union of several filtersets.
     pub fn select_within(&self, ours: &str) -> Vec<OsString> {
         let given: Vec<_> = self
             .filtersets()
@@ -101,7 +101,7 @@ impl NextestArgs {
             .options
             .retain(|given| given.option.long != "filterset");
         let mut words = vec![format!("--filterset={whole}").into()];
-        words.append(&mut others.words(Call::Select));
+        words.append(&mut others.words(NextestCall::Select));
         words
     }
 

@@ -107,22 +107,16 @@ pub(super) fn plain(error: &std::io::Error) -> String {
 pub(super) fn read(path: &Path) -> Result<Sources> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                "the path given by `--playbook` or `TARGET_TEST_PLAYBOOK` is relative to the current folder"
-            }
-            std::io::ErrorKind::IsADirectory => "a playbook is a single TOML file",
-            _ => "",
-        };
-        let failed = Error::new(
-            ErrorKind::Playbook,
-            format!("failed to read playbook `{name}`"),
-        );
-        let failed = failed.with_source(error);
-        if hint.is_empty() {
-            failed
-        } else {
-            failed.with_hint(hint)
+        let failed = |message: String| Error::new(ErrorKind::Playbook, message);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => failed(format!("playbook `{name}` does not exist"))
+                .with_hint(
+                    "the path given by `--playbook` or `TARGET_TEST_PLAYBOOK` is relative to the current folder",
+                ),
+            std::io::ErrorKind::IsADirectory => failed(format!("failed to read playbook `{name}`"))
+                .with_source(error)
+                .with_hint("a playbook is a single TOML file"),
+            _ => failed(format!("failed to read playbook `{name}`")).with_source(error),
         }
     })?;
     match std::str::from_utf8(&bytes) {

@@ -177,8 +177,8 @@ impl RuleTables {
         }
     }
 
-    /// Checks the names of scenarios and the names they refer to. `targets`: the names of all targets, or `None` to skip
-    /// that check.
+    /// Checks the names of scenarios and the names they refer to. `targets`: the names of all targets, or `None` to
+    /// skip that check.
     pub(super) fn check(
         &self,
         recipes: &BTreeMap<String, Recipe>,

@@ -1,4 +1,4 @@
-//! What `load` makes of whole playbooks, with platforms made up for it.
+//! Tests of `load` with whole playbooks and with platforms made for the tests.
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
@@ -221,9 +221,9 @@ fn wrong_sets_are_usage_errors_that_name_them() {
             "targets.zebra.memory=1",
             "names the unknown target `zebra` (targets: `v1.2`, `v1`)",
         ),
-        ("targets.v1=1", "names no key"),
-        ("targets.v1.=1", "has no valid key"),
-        ("targets.v1.a..b=1", "has no valid key"),
+        ("targets.v1=1", "does not name a key"),
+        ("targets.v1.=1", "has an invalid key"),
+        ("targets.v1.a..b=1", "has an invalid key"),
         ("targets.v1.name=x", "would rename the target"),
         ("targets.v1.features=[1", "has a malformed value"),
     ];

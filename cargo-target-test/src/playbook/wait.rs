@@ -14,14 +14,14 @@ const TIMEOUT: Duration = Duration::from_secs(2 * 60);
 #[serde(try_from = "WaitTable", into = "WaitTable")]
 pub struct Wait {
     /// The condition.
-    pub condition: Condition,
+    pub condition: WaitCondition,
     /// The maximum time to wait.
     pub timeout: Duration,
 }
 
 /// The condition of a [`Wait`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
+pub enum WaitCondition {
     /// A process on the instance listens on this TCP port.
     Port(u16),
     /// The command exits with code 0.
@@ -65,18 +65,19 @@ impl TryFrom<WaitTable> for Wait {
             timeout,
         } = table;
         let all = [
-            port.map(|port| Condition::Port(port.get())),
-            command.map(Condition::Command),
-            console.map(Condition::Console),
-            duration.map(|limit| Condition::Duration(limit.0)),
+            port.map(|port| WaitCondition::Port(port.get())),
+            command.map(WaitCondition::Command),
+            console.map(WaitCondition::Console),
+            duration.map(|limit| WaitCondition::Duration(limit.0)),
         ];
         let mut all = all.into_iter().flatten();
         let (Some(condition), None) = (all.next(), all.next()) else {
             return Err(
-                "a wait has exactly one of `port`, `command`, `console`, `duration`".to_owned(),
+                "a wait must have exactly one of `port`, `command`, `console`, `duration`"
+                    .to_owned(),
             );
         };
-        if timeout.is_some() && matches!(condition, Condition::Duration(_)) {
+        if timeout.is_some() && matches!(condition, WaitCondition::Duration(_)) {
             return Err("`timeout` cannot be combined with `duration`".to_owned());
         }
         let timeout = timeout.map_or(TIMEOUT, |limit| limit.0);
@@ -91,10 +92,10 @@ impl From<Wait> for WaitTable {
             ..Self::default()
         };
         match wait.condition {
-            Condition::Port(port) => table.port = NonZeroU16::new(port),
-            Condition::Command(line) => table.command = Some(line),
-            Condition::Console(pattern) => table.console = Some(pattern),
-            Condition::Duration(duration) => {
+            WaitCondition::Port(port) => table.port = NonZeroU16::new(port),
+            WaitCondition::Command(line) => table.command = Some(line),
+            WaitCondition::Console(pattern) => table.console = Some(pattern),
+            WaitCondition::Duration(duration) => {
                 table.duration = Some(Limit(duration));
                 table.timeout = None;
             }
@@ -116,10 +117,10 @@ impl schemars::JsonSchema for Wait {
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.condition {
-            Condition::Port(port) => write!(f, "port {port}"),
-            Condition::Command(line) => write!(f, "`{line}`"),
-            Condition::Console(pattern) => write!(f, "`{}` on the console", pattern.text),
-            Condition::Duration(limit) => humantime::format_duration(*limit).fmt(f),
+            WaitCondition::Port(port) => write!(f, "port {port}"),
+            WaitCondition::Command(line) => write!(f, "`{line}`"),
+            WaitCondition::Console(pattern) => write!(f, "`{}` on the console", pattern.text),
+            WaitCondition::Duration(limit) => humantime::format_duration(*limit).fmt(f),
         }
     }
 }
@@ -224,8 +225,11 @@ mod tests {
             assert_eq!(wait(text).as_deref(), Ok(expected));
         }
         for (text, expected) in [
-            ("", "a wait has exactly one of"),
-            ("port = 1\ncommand = \"a\"", "a wait has exactly one of"),
+            ("", "a wait must have exactly one of"),
+            (
+                "port = 1\ncommand = \"a\"",
+                "a wait must have exactly one of",
+            ),
             ("port = 0", "invalid value: integer `0`"),
             (
                 "duration = \"1s\"\ntimeout = \"1s\"",

@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     aggregate::history,
-    cli::{Call, NextestArgs, RunArgs},
+    cli::{NextestArgs, NextestCall, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{Broker, Supply},
@@ -320,12 +320,12 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
         .into_iter()
         .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
     Words {
-        build: args.words(Call::Build),
+        build: args.words(NextestCall::Build),
         select: match scenes {
             Some(scenes) => args.select_within(&scenes),
-            None => args.words(Call::Select),
+            None => args.words(NextestCall::Select),
         },
-        run: args.words(Call::Run),
+        run: args.words(NextestCall::Run),
         debugger,
     }
 }

@@ -38,8 +38,8 @@ pub fn target_fixture(arguments: TokenStream, item: TokenStream) -> TokenStream 
     })
 }
 
-/// Expands an attribute on a function. If that fails, emits the error and the unchanged function, to avoid further errors
-/// caused by a missing function.
+/// Expands an attribute on a function. If that fails, emits the error and the unchanged function, to avoid further
+/// errors caused by a missing function.
 fn on_function(
     attribute: &str,
     item: TokenStream,

@@ -1,6 +1,8 @@
-//! Checks the signatures of tests and fixtures: parameters that take the target, fixtures, or values of another attribute.
+//! Checks the signatures of tests and fixtures: parameters that take the target, fixtures, or values of another
+//! attribute.
 //!
-//! Of the arguments of `#[target_test]`, must know only `count`, `roles` and `platform`, which must match the parameters.
+//! Of the arguments of `#[target_test]`, must know only `count`, `roles` and `platform`, which must match the
+//! parameters.
 
 use syn::{Attribute, FnArg, Ident, ItemFn, Pat, PatType, Result, Type, spanned::Spanned};
 
@@ -132,8 +134,8 @@ fn refused(function: &ItemFn, what: &str) -> impl Iterator<Item = syn::Error> {
 const EXPECTED: &str =
     "expected `target: &Target`, `targets: &[Target]`, fixtures (`name: &Type`) or no parameter";
 
-const ASYNC: &str =
-    "an `async` test requires the feature `tokio` of `target-fixtures`; or block on the future";
+const ASYNC: &str = "an `async` test requires the feature `tokio` of `target-fixtures`; alternatively, block on \
+                     the future in an ordinary test";
 
 /// The span of `async`, if the function is `async` and the feature `tokio` is disabled.
 fn asynchronous(function: &ItemFn) -> Option<proc_macro2::Span> {

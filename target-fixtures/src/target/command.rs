@@ -181,9 +181,9 @@ impl<'a> Command<'a> {
     }
 
     /// Starts the command and returns immediately. Its standard input is [written](Process::write) until it is
-    /// [closed](Process::close_stdin), unless [`stdin`](Self::stdin) is set. Any number of commands can run at a time, and
-    /// a command that does not read its input does not block other commands. Over SSH, at most 256 commands run at a time
-    /// on an instance (32 connections with 8 channels each); further commands wait.
+    /// [closed](Process::close_stdin), unless [`stdin`](Self::stdin) is set. Any number of commands can run at a time,
+    /// and a command that does not read its input does not block other commands. Over SSH, at most 256 commands run at
+    /// a time on an instance (32 connections with 8 channels each); further commands wait.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -198,8 +198,8 @@ impl<'a> Command<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] if the broker is lost, [`ErrorKind::File`] if the input cannot be read. Errors of the command
-    /// itself are returned by [`Process::wait`].
+    /// [`ErrorKind::Infra`] if the broker is lost, [`ErrorKind::File`] if the input cannot be read. Errors of the
+    /// command itself are returned by [`Process::wait`].
     pub fn spawn(self) -> Result<Process> {
         Process::start(self)
     }

@@ -19,9 +19,9 @@ impl Target {
     /// Copies a local file or folder to an absolute path on the instance.
     ///
     /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
-    /// permissions of the local one; an existing folder keeps its permissions and its other content. Only files, folders
-    /// and symbolic links are copied. Unchanged content is not sent again. Paths that contain a newline or NUL are
-    /// rejected.
+    /// permissions of the local one; an existing folder keeps its permissions and its other content. Only files,
+    /// folders and symbolic links are copied. Unchanged content is not sent again. Paths that contain a newline or NUL
+    /// are rejected.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -33,7 +33,8 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::File`] if the local path does not exist, [`ErrorKind::Request`] if a file cannot be read or written.
+    /// [`ErrorKind::File`] if the local path does not exist, [`ErrorKind::Request`] if a file cannot be read or
+    /// written.
     pub fn put(&self, local: impl AsRef<Path>, remote: impl Into<String>) -> Result<()> {
         let local = local.as_ref();
         fs::metadata(local).map_err(|error| file("read", local, &error))?;
@@ -56,8 +57,8 @@ impl Target {
         self.write_with_mode(remote, content, 0o644)
     }
 
-    /// Writes a file on the instance atomically, with the given permissions, such as `0o755`. Other users cannot read the
-    /// file before the permissions are set.
+    /// Writes a file on the instance atomically, with the given permissions, such as `0o755`. Other users cannot read
+    /// the file before the permissions are set.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be written.
@@ -84,12 +85,12 @@ impl Target {
     /// Copies a file or folder of the instance to a local path.
     ///
     /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
-    /// permissions of the one on the instance; an existing folder keeps its permissions and its other content. Only files,
-    /// folders and symbolic links are copied. Nothing is written outside the local path.
+    /// permissions of the one on the instance; an existing folder keeps its permissions and its other content. Only
+    /// files, folders and symbolic links are copied. Nothing is written outside the local path.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does not
-    /// exist.
+    /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does
+    /// not exist.
     pub fn get(&self, remote: impl Into<String>, local: impl AsRef<Path>) -> Result<()> {
         let local = local.as_ref();
         let to = absolute(local)?;

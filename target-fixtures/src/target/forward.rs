@@ -33,8 +33,8 @@ impl Forward {
 }
 
 impl Target {
-    /// Forwards connections from this host to the instance: connections to the [address](Forward::address) are forwarded
-    /// to `port` on `127.0.0.1` of the instance.
+    /// Forwards connections from this host to the instance: connections to the [address](Forward::address) are
+    /// forwarded to `port` on `127.0.0.1` of the instance.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -51,8 +51,8 @@ impl Target {
         self.forwarded(Direction::ToTarget, port)
     }
 
-    /// Forwards connections from the instance to this host: connections to the [address](Forward::address) on the instance
-    /// are forwarded to `port` on `127.0.0.1` of this host.
+    /// Forwards connections from the instance to this host: connections to the [address](Forward::address) on the
+    /// instance are forwarded to `port` on `127.0.0.1` of this host.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`crate::ErrorKind::Infra`] if SSH cannot

@@ -74,7 +74,8 @@ impl Target {
         })
     }
 
-    /// Returns the version of an installed package, by dpkg, rpm, apk or pacman; `None` if the package is not installed.
+    /// Returns the version of an installed package, by dpkg, rpm, apk or pacman; `None` if the package is not
+    /// installed.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if there is no package manager.
@@ -168,18 +169,18 @@ impl Target {
         })
     }
 
-    /// Reboots the machine from inside, and waits up to 5 minutes until it is up with another boot ID. Running processes
-    /// are lost.
+    /// Reboots the machine from inside, and waits up to 5 minutes until it is up with another boot ID. Running
+    /// processes are lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] if the machine shares the kernel of its host, [`ErrorKind::Infra`] if the machine does not
-    /// come up.
+    /// [`ErrorKind::Request`] if the machine shares the kernel of its host, [`ErrorKind::Infra`] if the machine does
+    /// not come up.
     pub fn reboot(&self) -> Result<()> {
         self.act(Act::Reboot, UP)
     }
 
-    /// Restarts the machine from outside, like a power button, and waits up to 5 minutes until it is up. Works on a machine
-    /// that hangs.
+    /// Restarts the machine from outside, like a power button, and waits up to 5 minutes until it is up. Works on a
+    /// machine that hangs.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the platform does not support restarts, or the machine does not come up.

@@ -1,4 +1,5 @@
-//! A command in the background: the thread that reads its output, and the functions that wait for lines and for its end.
+//! A command in the background: the thread that reads its output, and the functions that wait for lines and for its
+//! end.
 
 use std::{
     fmt,
@@ -31,21 +32,21 @@ pub(super) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// A command started by [`Command::spawn`]. Dropping a process kills its process group.
 #[must_use = "dropping it kills the command"]
 pub struct Process {
-    shared: Arc<Shared>,
+    shared: Arc<SharedProcess>,
     /// The position after the last line read, by stream.
     read: [u64; 2],
     /// The position after the last text found by [`wait_for_text`](Self::wait_for_text), by stream.
     matched: [u64; 2],
 }
 
-struct Shared {
+struct SharedProcess {
     exit_check: ExitCheck,
-    state: Mutex<State>,
+    state: Mutex<ProcessState>,
     changed: Condvar,
     sending: Sending,
 }
 
-struct State {
+struct ProcessState {
     streams: Streams,
     /// The exit and the run time in milliseconds, or the error; `None` while the command runs and after [`Process`] has
     /// taken it.
@@ -54,8 +55,8 @@ struct State {
     over: Option<(ErrorKind, String)>,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedProcess {
+    fn state(&self) -> MutexGuard<'_, ProcessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +80,11 @@ impl Shared {
     }
 
     /// Waits until `look` returns a value, and returns it; `None` at the deadline. `look` is called after each change.
-    fn wait<T>(&self, limit: Duration, mut look: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+    fn wait<T>(
+        &self,
+        limit: Duration,
+        mut look: impl FnMut(&mut ProcessState) -> Option<T>,
+    ) -> Option<T> {
         let deadline = Instant::now() + limit.min(FOREVER);
         let mut state = self.state();
         loop {
@@ -98,9 +103,9 @@ impl Process {
         let input = command.input()?;
         let streams = Streams::new(command.keep, command.log());
         let connection = command.target.client.start(&command.request(true))?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedProcess {
             exit_check: command.exit_check(),
-            state: Mutex::new(State {
+            state: Mutex::new(ProcessState {
                 streams,
                 end: None,
                 over: None,
@@ -163,8 +168,8 @@ impl Process {
     /// Reads lines until one contains `part`, and returns that line.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] if there is no such line within `limit`, [`ErrorKind::Exit`] if the command ends before it,
-    /// or the error by which the command was lost. The error shows the last lines of the output.
+    /// [`ErrorKind::Timeout`] if there is no such line within `limit`, [`ErrorKind::Exit`] if the command ends before
+    /// it, or the error by which the command was lost. The error shows the last lines of the output.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
         let deadline = Instant::now() + limit.min(FOREVER);
         loop {
@@ -273,7 +278,7 @@ impl fmt::Debug for Process {
 }
 
 /// Receives replies until the command has ended.
-fn listen(mut connection: Connection, shared: &Shared) {
+fn listen(mut connection: Connection, shared: &SharedProcess) {
     loop {
         let received = connection.receive();
         let mut state = shared.state();

@@ -14,7 +14,7 @@ fn parse(line: &str) -> NextestArgs {
         .expect("always")
 }
 
-fn words(args: &NextestArgs, call: Call) -> Vec<String> {
+fn words(args: &NextestArgs, call: NextestCall) -> Vec<String> {
     let words = args.words(call).into_iter();
     words
         .map(|word| word.to_string_lossy().into_owned())
@@ -28,7 +28,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
          --jobs=-1 --cargo-quiet --cargo-quiet --nextest-arg --new --debugger 'gdb --args' -- y --skip z --nocapture",
     );
     assert_eq!(
-        words(&args, Call::Build),
+        words(&args, NextestCall::Build),
         [
             "--package=a",
             "--profile=ci",
@@ -42,7 +42,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
         ]
     );
     assert_eq!(
-        words(&args, Call::Select),
+        words(&args, NextestCall::Select),
         [
             "--filterset=-x",
             "--profile=ci",
@@ -54,7 +54,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
         ]
     );
     assert_eq!(
-        words(&args, Call::Run),
+        words(&args, NextestCall::Run),
         [
             "--retries=2",
             "--profile=ci",

@@ -1,4 +1,4 @@
-//! What changes a definition's hash, and what does not.
+//! Tests of changes that affect the hash of a definition, and of changes that do not.
 
 use serde_json::json;
 

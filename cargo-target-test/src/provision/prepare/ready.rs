@@ -16,7 +16,7 @@ use super::{
 use crate::{
     connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
-    playbook::{Condition, Wait},
+    playbook::{Wait, WaitCondition},
 };
 
 /// The first pause between two looks, and the longest.
@@ -89,21 +89,21 @@ impl Preparation<'_> {
 
     /// Waits for what the playbook asks.
     pub(super) async fn wait(&self, shell: &Shell, wait: &Wait) -> Result<()> {
-        if let Condition::Duration(duration) = &wait.condition {
+        if let WaitCondition::Duration(duration) = &wait.condition {
             time::sleep(*duration).await;
             return Ok(());
         }
         self.until(wait.timeout, &wait.to_string(), async |_| {
             match &wait.condition {
-                Condition::Port(port) => {
+                WaitCondition::Port(port) => {
                     let line = shell::listens(*port);
                     shell.run(&line, SHORT).await?.success().map(drop)
                 }
-                Condition::Command(line) => {
+                WaitCondition::Command(line) => {
                     shell.run(line, wait.timeout).await?.success().map(drop)
                 }
-                Condition::Console(pattern) => self.console_says(pattern),
-                Condition::Duration(_) => Ok(()),
+                WaitCondition::Console(pattern) => self.console_says(pattern),
+                WaitCondition::Duration(_) => Ok(()),
             }
         })
         .await

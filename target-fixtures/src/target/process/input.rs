@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Result, Shared};
+use super::{Result, SharedProcess};
 use crate::{
     client::{Window, broken},
     error::{ErrorKind, TargetError},
@@ -21,14 +21,14 @@ use crate::{
 /// A handle to the standard input of a [`Process`](super::Process), from [`Process::input`](super::Process::input). One
 /// thread can write while another thread reads the output or kills the process.
 #[derive(Clone)]
-pub struct ProcessInput(Arc<Shared>);
+pub struct ProcessInput(Arc<SharedProcess>);
 
 /// The sending half of the connection to a command.
 pub(super) struct Sending {
     stream: UnixStream,
     window: Window,
-    /// True while the input is open. The lock is held to send a frame, so that frames do not mix and no data follows the
-    /// end of the input.
+    /// True while the input is open. The lock is held to send a frame, so that frames do not mix and no data follows
+    /// the end of the input.
     open: Mutex<bool>,
 }
 
@@ -82,7 +82,7 @@ impl Sending {
     }
 }
 
-impl Shared {
+impl SharedProcess {
     /// Sends a frame; succeeds without effect if the command has ended.
     pub(super) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
         self.unless_over(self.sending.send(request, body), ())
@@ -107,13 +107,13 @@ impl Shared {
 }
 
 impl ProcessInput {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedProcess>) -> Self {
         Self(shared)
     }
 
-    /// Writes to the standard input. Up to 1 MiB of unread input is buffered here, and some more in transit. Beyond that,
-    /// the call blocks; other commands, the output of this command and signals to it are not affected. The call returns
-    /// when the command reads or ends: by itself, by its [`timeout`](crate::Command::timeout), by
+    /// Writes to the standard input. Up to 1 MiB of unread input is buffered here, and some more in transit. Beyond
+    /// that, the call blocks; other commands, the output of this command and signals to it are not affected. The call
+    /// returns when the command reads or ends: by itself, by its [`timeout`](crate::Command::timeout), by
     /// [`kill`](super::Process::kill), because its [`Process`](super::Process) is dropped, or because another thread
     /// [closes](Self::close) the input, as [`Process::wait`](super::Process::wait) does.
     ///
@@ -123,7 +123,7 @@ impl ProcessInput {
     /// [`ErrorKind::Infra`] if the broker is gone. Input that is buffered without blocking is not an error, even if the
     /// command never reads it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
-        let Shared { sending, .. } = &*self.0;
+        let SharedProcess { sending, .. } = &*self.0;
         for piece in bytes.as_ref().chunks(CHUNK) {
             let fits = sending.window.take(piece.len());
             if !fits && *sending.open() {

@@ -1,6 +1,6 @@
 //! Reads lines from the output of a running command, and searches it.
 
-use super::{super::output::text, State};
+use super::{super::output::text, ProcessState};
 use crate::{
     error::{ErrorKind, TargetError},
     wire::{Exit, Stream},
@@ -15,7 +15,7 @@ pub struct Line {
     pub text: String,
 }
 
-impl State {
+impl ProcessState {
     pub(super) fn ends(&mut self, end: std::result::Result<(Exit, u64), TargetError>) {
         self.over.get_or_insert_with(|| match &end {
             Ok((exit, _)) => (ErrorKind::Exit, exit.to_string()),
@@ -44,8 +44,8 @@ impl State {
         None
     }
 
-    /// Searches both streams for `part`, from the positions in `searched`. Returns the stream and the position after the
-    /// match, or advances `searched`.
+    /// Searches both streams for `part`, from the positions in `searched`. Returns the stream and the position after
+    /// the match, or advances `searched`.
     pub(super) fn find(&self, part: &str, searched: &mut [u64; 2]) -> Option<(usize, u64)> {
         if part.is_empty() {
             return Some((0, searched[0]));
