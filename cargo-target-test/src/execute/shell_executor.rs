@@ -58,7 +58,7 @@ pub struct ShellTests {
     attempts: AtomicU64,
 }
 
-/// What a test starts.
+/// The program of a test.
 #[derive(Clone, Debug)]
 enum Script {
     /// A command line.
