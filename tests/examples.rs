@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Project, Sshd, Tool, examples, repository};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::{Outcome, Project, Sshd, Tool, eventually, examples, repository};
 
 /// Two targets that are this machine.
 const TWO_LOCAL: &str = r#"
@@ -103,7 +105,7 @@ impl Lab {
         }
     }
 
-    fn script(args: &[&str]) -> crate::support::Outcome {
+    fn script(args: &[&str]) -> Outcome {
         let root = repository();
         Tool::program(root.join("examples/matrix/up"), &root, &root.join("target"))
             .args(args)
@@ -291,20 +293,23 @@ impl Adhoc {
         self
     }
 
-    fn run(&self) -> crate::support::Outcome {
+    fn script(&self) -> Tool {
         let private = self.project.private("");
-        Tool::program(adhoc("adhoc"), &self.folder, &private).run()
+        Tool::program(adhoc("adhoc"), &self.folder, &private)
+    }
+
+    fn run(&self) -> Outcome {
+        self.script().run()
     }
 
     fn junit(&self) -> String {
         fs::read_to_string(self.folder.join("junit.xml")).expect("the JUnit report")
     }
 
-    /// True if no instance is in the pool, and no folder of one.
+    /// True if no instance is left in the pool.
     fn is_empty(&self) -> bool {
         let records = fs::read_to_string(self.project.private("pool/pool.json"));
-        let targets = self.project.run(&["targets", "--output", "json"]).code(0);
-        records.is_ok() && !targets.stdout.contains("box-")
+        records.is_ok_and(|text| !text.contains("box"))
     }
 }
 
@@ -349,18 +354,29 @@ fn adhoc_retries_on_a_fresh_machine() {
         .file("network/broken", "echo no route; exit 4\n");
     adhoc.run().code(100).says("5 passed, 1 failed");
     let report = adhoc.junit();
-    assert!(
-        report.contains("<flakyFailure type=\"test failure with exit code 3\""),
-        "{report}"
-    );
-    assert!(
-        report.contains("<failure type=\"test failure with exit code 4\""),
-        "{report}"
-    );
-    assert!(
-        report.contains("<rerunFailure") && report.contains("no route"),
-        "{report}"
-    );
+    for part in [
+        "<flakyFailure ",
+        "test failure with exit code 3",
+        "<failure type=\"test failure with exit code 4\"",
+        "<rerunFailure ",
+        "no route",
+    ] {
+        assert!(report.contains(part), "no `{part}`: {report}");
+    }
+    assert!(adhoc.is_empty());
+}
+
+/// An interrupt stops the tests, and deletes the machines.
+#[test]
+fn adhoc_is_interrupted() {
+    let adhoc = Adhoc::new();
+    let begun = adhoc.folder.join("begun");
+    let hang = format!("touch {}; sleep 600", begun.display());
+    let adhoc = adhoc.file("smoke/hang", &hang);
+    let run = adhoc.script().start();
+    eventually("the test", || begun.exists());
+    kill_process(run.pid(), Signal::INT).expect("a signal");
+    run.wait().code(130);
     assert!(adhoc.is_empty());
 }
 

@@ -34,8 +34,9 @@ pub use pull::Pull;
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
+/// # let output = tempfile::tempdir()?;
 /// let machines = Wrapped::new([Machine::wrap("here", &Reach::local(std::env::temp_dir()))]);
-/// let tests = ShellTests::new()?.command("kernel", "uname -s").command("fails", "exit 3");
+/// let tests = ShellTests::new(output.path()).command("kernel", "uname -s").command("fails", "exit 3");
 /// let (cases, sink) = (tests.cases(), Sink::discard());
 /// let result = Pull::default().run(&cases, Arc::new(machines), Arc::new(tests), &sink).await?;
 /// assert_eq!((result.passed, result.failed, result.exit_code()), (1, 1, 100));

@@ -9,13 +9,12 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use target_fixtures::wire::{Command, Exit, Stream};
-use tempfile::TempDir;
 
 use super::{Executor, Launcher, output_file};
 use crate::{
@@ -44,21 +43,29 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// # let folder = folder.path().join("disk");
 /// # std::fs::create_dir(&folder)?;
 /// # std::fs::write(folder.join("space"), "df -h /")?;
-/// let tests = ShellTests::new()?.command("kernel", "uname -r | grep '^6'").folder(&folder)?;
+/// let tests = ShellTests::new("output").command("kernel", "uname -r | grep '^6'").folder(&folder)?;
 /// let names: Vec<_> = tests.cases().iter().map(|case| case.to_string()).collect();
 /// assert_eq!(names, ["kernel", "disk/space"]);
 /// # Ok::<(), cargo_target_test::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct ShellTests {
-    tests: Vec<(Arc<CaseInfo>, Script)>,
+    tests: Vec<ShellTest>,
     timeout: Option<Duration>,
-    /// The output of all attempts; removed with this.
-    output: TempDir,
-    attempts: AtomicU64,
+    /// The folder for the output of all attempts.
+    output: PathBuf,
 }
 
-/// What a test starts.
+/// One test.
+#[derive(Debug)]
+struct ShellTest {
+    case: Arc<CaseInfo>,
+    script: Script,
+    /// The number of attempts so far.
+    attempts: AtomicU32,
+}
+
+/// The program of a test.
 #[derive(Clone, Debug)]
 enum Script {
     /// A command line.
@@ -105,17 +112,15 @@ impl ScriptEnd {
 }
 
 impl ShellTests {
-    /// No tests.
-    ///
-    /// # Errors
-    /// If the folder for output cannot be created.
-    pub fn new() -> Result<Self> {
-        Ok(Self {
+    /// No tests. The output of each attempt goes to files of the folder `output`, which is created if it is missing:
+    /// `smoke-disk.1.stdout` for the first attempt of `smoke/disk`.
+    #[must_use]
+    pub fn new(output: impl Into<PathBuf>) -> Self {
+        Self {
             tests: Vec::new(),
             timeout: None,
-            output: tempfile::tempdir()?,
-            attempts: Default::default(),
-        })
+            output: output.into(),
+        }
     }
 
     /// Adds a test that runs a command line, in the binary `shell` as reports call it.
@@ -137,7 +142,7 @@ impl ShellTests {
             let message = format!("folder `{}`: {problem}", folder.display());
             Error::new(ErrorKind::Usage, message)
         };
-        if self.tests.iter().any(|(case, _)| case.binary_id == binary) {
+        if self.tests.iter().any(|test| test.case.binary_id == binary) {
             return Err(usage("another folder of tests has the same name"));
         }
         let mut files = BTreeMap::new();
@@ -166,39 +171,43 @@ impl ShellTests {
 
     /// The cases, for [`Orchestrator::run`](crate::orchestrate::Orchestrator::run).
     pub fn cases(&self) -> Vec<Arc<CaseInfo>> {
-        self.tests
-            .iter()
-            .map(|(case, _)| Arc::clone(case))
-            .collect()
+        let tests = self.tests.iter();
+        tests.map(|test| Arc::clone(&test.case)).collect()
     }
 
     fn case(mut self, binary: &str, name: &str, script: Script) -> Self {
         let case = CaseInfo::new(binary, name, RunsOn::Any, None, None);
-        self.tests.push((Arc::new(case), script));
+        self.tests.push(ShellTest {
+            case: Arc::new(case),
+            script,
+            attempts: AtomicU32::new(0),
+        });
         self
     }
 
-    /// The script of a case.
-    fn script(&self, case: &CaseInfo) -> Option<&Script> {
-        let same = |one: &CaseInfo| one.binary_id == case.binary_id && one.test == case.test;
-        let mut tests = self.tests.iter();
-        tests.find(|(one, _)| same(one)).map(|(_, script)| script)
+    /// The test of a case.
+    fn test(&self, case: &CaseInfo) -> Option<&ShellTest> {
+        let same = |test: &&ShellTest| {
+            test.case.binary_id == case.binary_id && test.case.test == case.test
+        };
+        self.tests.iter().find(same)
     }
 
     async fn attempt(&self, case: &CaseInfo, lease: &Lease) -> AttemptResult {
-        let (Some(script), Some(machine)) = (self.script(case), lease.machines().first()) else {
+        let (Some(test), Some(machine)) = (self.test(case), lease.machines().first()) else {
             let cause = format!("`{case}` is no shell test, or has no machine");
             return AttemptResult::new(Verdict::Infra(cause));
         };
-        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let output = self.output.path().join(number.to_string());
+        let number = test.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = format!("{}.{number}", case.name.replace('/', "-"));
+        let output = self.output.join(name);
         let mut kept = match Kept::create(&output) {
             Ok(kept) => kept,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
         let (began, lost) = (Instant::now(), lease.lost());
         let mut end = tokio::select! {
-            ended = self.run_script(script, machine, &mut kept) => ScriptEnd::of(ended),
+            ended = self.run_script(&test.script, machine, &mut kept) => ScriptEnd::of(ended),
             error = lost.wait() => ScriptEnd::of(Err(error)),
         };
         let took = began.elapsed();
@@ -296,6 +305,7 @@ struct KeptStream {
 
 impl Kept {
     fn create(output: &Path) -> Result<Self> {
+        fs_err::create_dir_all(output.parent().unwrap_or(output))?;
         Ok(Self {
             stdout: KeptStream::create(output_file(output, "stdout"))?,
             stderr: KeptStream::create(output_file(output, "stderr"))?,

@@ -15,7 +15,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
 };
 
-use self::queue::{Place, Queue};
+use self::queue::{Queue, QueuePlace};
 use super::{Orchestrator, RunResult};
 use crate::{
     case::{
@@ -136,12 +136,12 @@ struct Pulling<'a> {
     queue: Queue,
     steps: JoinSet<Step>,
     /// The attempt that each task works on.
-    at_work: HashMap<Id, (Place, Attempt)>,
+    at_work: HashMap<Id, (QueuePlace, Attempt)>,
     stop: watch::Sender<bool>,
     result: RunResult,
 }
 
-/// What the tasks of a run share.
+/// The parts of a run that its tasks share.
 #[derive(Clone)]
 struct Shared {
     provisioner: Arc<dyn Provisioner>,
@@ -215,7 +215,7 @@ impl<'a> Pulling<'a> {
     fn begin(
         &mut self,
         task: impl Future<Output = Step> + Send + 'static,
-        place: Place,
+        place: QueuePlace,
         attempt: Attempt,
     ) {
         let task = self.steps.spawn(task);

@@ -12,7 +12,9 @@ use cargo_target_test::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let machines = PoolProvisioner::open("target-test.toml")?;
-    let tests = ShellTests::new()?.folder("smoke")?.folder("network")?;
+    let tests = ShellTests::new("output")
+        .folder("smoke")?
+        .folder("network")?;
     let cases = tests.cases();
 
     let reports = FanOut::start(vec![

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::{
     connect::Reach,
@@ -27,6 +29,10 @@ impl World {
 
     fn tests(&self) -> PathBuf {
         self.folder.path().join("disk")
+    }
+
+    fn none(&self) -> ShellTests {
+        ShellTests::new(self.folder.path().join("output"))
     }
 
     fn file(&self, name: &str, mode: u32, text: &str) {
@@ -68,7 +74,7 @@ async fn files_are_tests_named_by_their_folder() {
     world.file("lines", 0o644, "echo broken >&2; exit 3");
     world.file(".hidden", 0o755, "");
     std::fs::create_dir(world.tests().join("data")).unwrap();
-    let tests = ShellTests::new().unwrap().folder(world.tests()).unwrap();
+    let tests = world.none().folder(world.tests()).unwrap();
     let names: Vec<_> = tests.cases().iter().map(|case| case.name.clone()).collect();
     assert_eq!(names, ["disk/lines", "disk/program"]);
 
@@ -91,9 +97,7 @@ async fn files_are_tests_named_by_their_folder() {
 #[tokio::test]
 async fn a_test_that_takes_too_long_fails() {
     let world = World::new();
-    let tests = ShellTests::new()
-        .unwrap()
-        .command("hangs", "echo begun; sleep 60");
+    let tests = world.none().command("hangs", "echo begun; sleep 60");
     let tests = tests.timeout(Duration::from_millis(300));
     let (result, output) = world.run(&tests, "hangs").await;
     assert_eq!((result.verdict, result.exit), (Verdict::Fail, None));
@@ -107,7 +111,7 @@ async fn a_machine_that_is_lost_is_infra() {
         machines: Wrapped::new([Machine::wrap("here", &nowhere)]),
         ..World::new()
     };
-    let tests = ShellTests::new().unwrap().command("any", "true");
+    let tests = world.none().command("any", "true");
     let (result, _) = world.run(&tests, "any").await;
     assert!(result.verdict.is_infra(), "{:?}", result.verdict);
 }
@@ -115,11 +119,11 @@ async fn a_machine_that_is_lost_is_infra() {
 #[test]
 fn folders_without_tests_or_of_one_name_are_refused() {
     let world = World::new();
-    let empty = ShellTests::new().unwrap().folder(world.tests());
+    let empty = world.none().folder(world.tests());
     assert_eq!(empty.unwrap_err().kind(), ErrorKind::Usage);
     world.file("one", 0o755, "");
-    let twice = ShellTests::new()
-        .unwrap()
+    let twice = world
+        .none()
         .folder(world.tests())
         .unwrap()
         .folder(world.tests());

@@ -25,7 +25,7 @@ struct Lane {
 
 /// The lane of an attempt, and the machine it needs.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     lane: usize,
     pub(super) want: Want,
 }
@@ -50,7 +50,7 @@ impl Queue {
     }
 
     /// Takes the next attempt that may ask for a machine, until [`Queue::asked`] one per lane.
-    pub(super) fn next(&mut self) -> Option<(Place, Attempt)> {
+    pub(super) fn next(&mut self) -> Option<(QueuePlace, Attempt)> {
         let lanes = self.0.iter_mut().enumerate();
         let mut idle = lanes.filter(|(_, lane)| !lane.is_asking);
         let (number, lane, attempt) = idle.find_map(|(number, lane)| {
@@ -59,11 +59,11 @@ impl Queue {
         })?;
         lane.is_asking = true;
         let want = lane.want.clone();
-        Some((Place { lane: number, want }, attempt))
+        Some((QueuePlace { lane: number, want }, attempt))
     }
 
     /// The attempt of a lane has its machine, or will have none.
-    pub(super) fn asked(&mut self, place: &Place) {
+    pub(super) fn asked(&mut self, place: &QueuePlace) {
         self.0[place.lane].is_asking = false;
     }
 

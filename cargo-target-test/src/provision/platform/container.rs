@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::{
     engine::Engine,
-    parameters::{ContainerParameters, ContainerTransport, Pull},
+    parameters::{ContainerParameters, ContainerTransport, PullPolicy},
 };
 use super::{
     Deployed, FIRST_STATE, Footprint, Found, InstanceSpec, Platform, cannot,
@@ -140,7 +140,7 @@ impl Platform for ContainerPlatform {
         }
         remove(&engine, spec)?;
         let parameters = ContainerParameters {
-            pull: Pull::Never,
+            pull: PullPolicy::Never,
             ..parameters.clone()
         };
         start(&engine, spec, &parameters, &state)
@@ -294,7 +294,7 @@ fn image(
     }
     let image = parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);
-    if !here && parameters.pull != Pull::Never {
+    if !here && parameters.pull != PullPolicy::Never {
         progress(&format!("fetches image `{image}`"));
         engine.run(["pull", "--quiet", &image])?;
     } else if !here {

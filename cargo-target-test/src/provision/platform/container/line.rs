@@ -23,7 +23,7 @@ pub(super) fn arguments(
     line.pair("--hostname", &spec.instance);
     line.pair("--label", format!("{LABEL}={}", spec.label));
     line.pair("--label", format!("{UNIQUE}={}", spec.unique));
-    let always = parameters.pull == Pull::Always;
+    let always = parameters.pull == PullPolicy::Always;
     line.pair("--pull", if always { "always" } else { "never" });
     if let Some(network) = &parameters.network {
         line.pair("--network", network);

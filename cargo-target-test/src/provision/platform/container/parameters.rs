@@ -26,7 +26,7 @@ pub struct ContainerParameters {
     pub(super) rootfs: Option<PathBuf>,
     /// When to fetch the image.
     #[serde(default)]
-    pub(super) pull: Pull,
+    pub(super) pull: PullPolicy,
     /// The network: a name, `host` or `none`; by default the engine's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) network: Option<String>,
@@ -79,7 +79,7 @@ pub struct ContainerParameters {
 /// When an image is fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Pull {
+pub(super) enum PullPolicy {
     /// If it is missing.
     #[default]
     IfMissing,
