@@ -301,7 +301,9 @@ fn debug_opens_a_shell_where_the_test_failed() {
             "all",
         ])
         .code(100);
-    run.says("no shell on east-0 for mess::fails_and_leaves[east]: standard input is not a terminal");
+    run.says(
+        "no shell on east-0 for mess::fails_and_leaves[east]: standard input is not a terminal",
+    );
     world.is_clean();
     world
         .run(&["--shell-on-failure", "--no-fail-fast"])

@@ -78,8 +78,9 @@ const MOST_CASES: u64 = 1_000_000;
 
 fn too_many(planned: u64) -> Error {
     let message = format!("{planned} cases are too many: a plan has at most {MOST_CASES}");
-    Error::new(ErrorKind::Playbook, message)
-        .with_hint("cases are tests x targets x `times` of criteria; select fewer targets with `--on`")
+    Error::new(ErrorKind::Playbook, message).with_hint(
+        "cases are tests x targets x `times` of criteria; select fewer targets with `--on`",
+    )
 }
 
 /// Names of plain tests that collide with possible case names, as binary and name.

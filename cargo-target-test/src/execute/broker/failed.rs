@@ -59,7 +59,9 @@ impl Broker {
                     ));
                     continue;
                 }
-                ui::note(format!("{case} failed: opening a shell on {name}; continue with `exit`"));
+                ui::note(format!(
+                    "{case} failed: opening a shell on {name}; continue with `exit`"
+                ));
                 let config = self.core.ssh_config();
                 let shell = interactive::shell(machine.reach(), name, &config, &env, true);
                 let opened = match shell {

@@ -1,4 +1,4 @@
-//! Decides if a run deletes unneeded instances early.
+//! Decides whether a run deletes unneeded instances early.
 
 use super::Selection;
 
