@@ -249,7 +249,7 @@ mod tests {
             (
                 "panicking",
                 each(|event| {
-                    // Without the message of a panic.
+                    // Suppresses the panic message.
                     if event.seq == 1 {
                         std::panic::resume_unwind(Box::new(()));
                     }

@@ -48,8 +48,8 @@ impl Aggregator for History {
         Ok(())
     }
 
-    /// Merges the durations into the file. Runs that end at the same time wait for each other. Errors, such as a full disk,
-    /// are ignored.
+    /// Merges the durations into the file. Runs that end at the same time wait for each other. Errors, such as a full
+    /// disk, are ignored.
     fn finish(&mut self) -> Result<()> {
         let timed = self.took.iter().filter_map(|(case, took)| {
             Some(Timed {

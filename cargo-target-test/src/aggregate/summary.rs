@@ -194,8 +194,8 @@ impl Summary {
         used.map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Formats infra failures grouped by cause, affected cases first. A failed deploy is listed only if no case waited for
-    /// it. nextest's output has the full cause.
+    /// Formats infra failures grouped by cause, affected cases first. A failed deploy is listed only if no case waited
+    /// for it. nextest's output has the full cause.
     fn infra(&self) -> Vec<String> {
         let mut causes = BTreeMap::<&str, (Vec<&str>, Vec<&str>)>::new();
         for ((_, name), word) in &self.cases {

@@ -179,7 +179,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
             }
         }
     })?;
-    // From here on a new client starts a new broker, which waits for this one's leases like any other.
+    // From now on a new client starts a new broker, which waits for the leases of this broker.
     drop(lock);
     let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
     session.clean_up(&broker, keep, &mut 0)?;

@@ -144,8 +144,8 @@ impl Nextest {
         Ok(refused.then(|| String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
-    /// Returns true if the user's selection or configuration may exclude tests that are not ignored. nextest must be asked
-    /// only then.
+    /// Returns true if the user's selection or configuration may exclude tests that are not ignored. nextest must be
+    /// asked only then.
     pub fn may_leave_out(&self, workspace: &Path) -> bool {
         !self.words.select.is_empty()
             || profile(None) != users::DEFAULT

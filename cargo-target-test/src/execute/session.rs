@@ -33,7 +33,8 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 
 /// An active run.
 pub struct Session {
-    /// A runtime on the main thread: nextest is killed when the thread that started it ends. `None` only during the drop.
+    /// A runtime on the main thread: nextest is killed when the thread that started it ends. `None` only during the
+    /// drop.
     runtime: Option<Runtime>,
     directory: PathBuf,
     provisioner: Arc<PoolProvisioner>,

@@ -26,7 +26,7 @@ pub enum PlanNote {
     },
     /// No case remains, although tests could run.
     NoCase {
-        /// A test.
+        /// The name of a test.
         test: String,
         /// The reason it has no case.
         reason: ExclusionReason,

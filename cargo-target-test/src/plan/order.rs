@@ -50,7 +50,8 @@ pub(super) fn rank(
     }
 }
 
-/// The sort key of a case: priority, true if the case does not reuse its instance, longest of its group, group, duration.
+/// The sort key of a case: priority, true if the case does not reuse its instance, longest of its group, group,
+/// duration.
 type Key<'a> = (u8, bool, Reverse<u32>, usize, Reverse<u32>);
 
 /// Returns the rank of every case. Cases with equal keys have equal ranks.

@@ -1,4 +1,4 @@
-//! Decides if a test can run on a target, and finds exact names that match no case.
+//! Decides whether a test can run on a target, and finds exact names that match no case.
 //!
 //! Must not know the criteria of a plan.
 

@@ -42,7 +42,7 @@ impl RunOptions {
     /// scenarios name. `None` if the mode was only printed (`--explain`).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for options that exclude each other or an unknown mode,
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for conflicting options or an unknown mode,
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook.
     pub fn resolve(platforms: &Platforms, global: &Global, typed: RunArgs) -> Result<Option<Self>> {
         typed.tests.nextest.refuse_unsupported()?;

@@ -1,5 +1,5 @@
-//! The selection of a run: builds the tests, plans the cases, lets nextest choose, and prepares input for the broker and
-//! nextest.
+//! The selection of a run: builds the tests, plans the cases, lets nextest choose, and prepares input for the broker
+//! and nextest.
 //!
 //! Must not lease or deploy.
 

@@ -1,4 +1,5 @@
-//! The process that holds a lease by hand, until its time is over, a signal, or (before the lease) the end of its parent.
+//! The process that holds a lease by hand, until its time is over, a signal, or (before the lease) the end of its
+//! parent.
 //!
 //! Must not print once the lease is held: the terminal may be closed.
 

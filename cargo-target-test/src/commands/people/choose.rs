@@ -66,7 +66,7 @@ fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice>
         }
     }
     found.sort_by_key(|seen| (rank(seen), std::cmp::Reverse(seen.record.created)));
-    // Instances with another definition than the best one are no substitute.
+    // Instances with a different definition cannot replace the best one.
     let hash = found[0].record.hash.clone();
     found.retain(|seen| seen.record.hash == hash);
     found.sort_by_key(|seen| (rank(seen), seen.record.order.index));

@@ -241,8 +241,8 @@ impl Core {
         ended.lost
     }
 
-    /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted, in
-    /// parallel. The lease is still active.
+    /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted,
+    /// in parallel. The lease is still active.
     async fn tear_down_for(self: &Arc<Self>, active: &Arc<ActiveLease>, end: LeaseEnd) {
         let is_lost = active.lost.cause().is_some();
         while let Some(up) = { lock(&active.said).fixtures.pop() } {

@@ -88,7 +88,7 @@ pub struct CaseTable {
 }
 
 impl CaseTable {
-    /// Sets if nextest captures the output of runners. The broker then prints notices of waiting cases itself.
+    /// Sets whether nextest captures the output of runners. The broker then prints notices of waiting cases itself.
     pub fn set_captured(&mut self, captured: bool) {
         self.captured = captured;
     }
@@ -103,12 +103,12 @@ impl CaseTable {
         self.output.as_deref()
     }
 
-    /// Sets if instances that no remaining case needs are deleted at once.
+    /// Sets whether instances that no remaining case needs are deleted at once.
     pub fn set_releases(&mut self, releases: bool) {
         self.releases = releases;
     }
 
-    /// Sets if the instances of failed cases are kept until shells have been opened on them.
+    /// Sets whether the instances of failed cases are kept until shells have been opened on them.
     pub fn set_holds_failed(&mut self, holds: bool) {
         self.holds_failed = holds;
     }

@@ -77,7 +77,8 @@ impl Connection {
                 if connection.requests.is_empty() {
                     connection.replies.send(&welcome).await?;
                 } else {
-                    // The client did not wait for the welcome: send it with the first answer, so that the client wakes once.
+                    // The client did not wait for the welcome: send it with the first answer, so that the client wakes
+                    // once.
                     connection.replies.hold(&welcome)?;
                 }
                 return Ok(connection);

@@ -45,8 +45,8 @@ impl Core {
 }
 
 impl Broker {
-    /// Opens a shell on each instance of the failed cases, one after the other, in this terminal, and ends their leases.
-    /// Without a terminal, only ends the leases.
+    /// Opens a shell on each instance of the failed cases, one after the other, in this terminal, and ends their
+    /// leases. Without a terminal, only ends the leases.
     pub async fn open_shells(&self) {
         self.all_served().await;
         let failed = std::mem::take(&mut *lock(&self.core.failed));

@@ -263,7 +263,8 @@ impl Core {
         }
     }
 
-    /// Tears down all shared fixtures at the end of a run: first those of instances, in parallel, then those of the run.
+    /// Tears down all shared fixtures at the end of a run: first those of instances, in parallel, then those of the
+    /// run.
     pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
         let mut instances: Vec<(Record, Arc<InstanceSet>)> = Vec::new();
         for entry in lock(&self.fixtures).iter() {

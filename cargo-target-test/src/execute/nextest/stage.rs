@@ -69,8 +69,8 @@ impl Stage {
         self.write_listing(Listing::All, names)
     }
 
-    /// Stages the runner's listing for the run: the chosen cases, and deploy entries as an additional binary of any package
-    /// of the workspace.
+    /// Stages the runner's listing for the run: the chosen cases, and deploy entries as an additional binary of any
+    /// package of the workspace.
     ///
     /// # Errors
     /// Fails if a file cannot be written.

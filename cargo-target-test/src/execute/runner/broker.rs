@@ -52,8 +52,8 @@ impl Broker {
         })
     }
 
-    /// Sends the hello and the start request together, and prints progress until the answer. A signal (nextest's time limit
-    /// or an interrupt) ends the wait soon.
+    /// Sends the hello and the start request together, and prints progress until the answer. A signal (nextest's time
+    /// limit or an interrupt) ends the wait soon.
     pub(super) fn start(
         &mut self,
         binary: &Path,
@@ -98,8 +98,8 @@ impl Broker {
         }
     }
 
-    /// Reports the end of the test and waits until it is recorded. For a skip, the broker returns the text to print and the
-    /// exit code. Returns `None` if the broker has gone.
+    /// Reports the end of the test and waits until it is recorded. For a skip, the broker returns the text to print and
+    /// the exit code. Returns `None` if the broker has gone.
     pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(String, i32)> {
         let report = Request::Finished {
             exit: ended.exit.clone(),

@@ -85,7 +85,8 @@ pub(super) trait Lifeline {
     /// Returns a descriptor that is readable when the test must end.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Returns the reason the test must end once [`Lifeline::fd`] is readable: an instance is lost or the broker has gone.
+    /// Returns the reason the test must end once [`Lifeline::fd`] is readable: an instance is lost or the broker has
+    /// gone.
     fn lost(&mut self) -> Failure;
 }
 

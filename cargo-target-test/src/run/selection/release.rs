@@ -1,10 +1,10 @@
-//! Decides if a run deletes unneeded instances early.
+//! Decides whether a run deletes unneeded instances early.
 
 use super::Selection;
 
 impl Selection {
-    /// Returns true if instances that no remaining case needs may be deleted at once: not if instances are kept, and not
-    /// in a stress run.
+    /// Returns true if instances that no remaining case needs may be deleted at once: not if instances are kept, and
+    /// not in a stress run.
     pub fn may_release(&self) -> bool {
         let again = ["stress-count", "stress-duration"];
         let again = again

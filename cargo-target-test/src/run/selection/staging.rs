@@ -87,7 +87,8 @@ pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<St
 }
 
 impl Workspace {
-    /// Keeps only the targets of the chosen scenarios and of `--on`. Returns the filterset of the scenarios' cases, if any.
+    /// Keeps only the targets of the chosen scenarios and of `--on`. Returns the filterset of the scenarios' cases, if
+    /// any.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for a name that is not in the playbook.

@@ -53,7 +53,7 @@ impl Selection {
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.run().free_first(wanted)?;
-            // An existing machine may replace an unavailable one at no cost.
+            // Existing machines need no deploy, so request all of them: one may replace an unavailable one.
             let made = wanted
                 .iter()
                 .any(|one| one.platform.ownership().is_created());

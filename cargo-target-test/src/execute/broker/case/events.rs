@@ -37,7 +37,7 @@ impl Core {
     }
 
     pub(super) fn attempt_ended(&self, attempt: Attempt, mut result: AttemptResult) {
-        // Tests and programs write these reasons, so they may contain secrets.
+        // Reasons come from tests and runners, which may not know all secrets that are registered by now.
         result.verdict = redacted(result.verdict);
         result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
         result.expected.iter_mut().for_each(secret::redact);
