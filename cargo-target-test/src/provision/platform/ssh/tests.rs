@@ -58,7 +58,7 @@ fn errors_point_at_their_place() {
         (
             "hosts = ['a']\nconnect-timeout = '0s'",
             "'0s'",
-            "`0s` is no time at all".to_owned(),
+            "duration must be greater than zero".to_owned(),
         ),
     ] {
         let (found_at, found) = parse(&Ssh, text).unwrap_err();
