@@ -219,6 +219,7 @@ fn plain_ignored() {}
 /// Leaves a process behind that has the test's output.
 #[test]
 #[ignore]
+#[expect(clippy::zombie_processes, reason = "it is left to the runner")]
 fn leaks() {
     let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
     note("pids", &child.id().to_string());
