@@ -6,8 +6,7 @@ use cargo_target_test::{
     ErrorKind, Result,
     plan::Needs,
     provision::{
-        IfMissing, InstanceSet, Lease, LeaseEnd, PoolProvisioner, Provisioner, Request, Want,
-        Wanted,
+        IfMissing, InstanceSet, Lease, LeaseEnd, PoolProvisioner, Provisioner, Request, Wanted,
     },
 };
 use tokio::{runtime::Runtime, time::timeout};
