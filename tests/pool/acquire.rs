@@ -95,6 +95,36 @@ fn a_machine_is_deployed_leased_and_deleted() {
     test.world.assert_empty();
 }
 
+/// A request that names no target gets whatever is free first, and gives up its other places.
+#[test]
+fn any_target_will_do() {
+    let test = Test::made();
+    let beta = vec![test.world.wanted("beta", 0, 22)];
+    test.provisioner
+        .add(InstanceSet::new(beta, 0, "beta".to_owned(), 1.0));
+    let any = || Request::one("");
+    let (first, second) = (test.acquire(any()).unwrap(), test.acquire(any()).unwrap());
+    let mut names = [&first, &second].map(|lease| lease.machines()[0].name().to_owned());
+    names.sort();
+    assert_eq!(names, ["alpha-0", "beta-0"]);
+    test.give_up(any(), 50);
+    assert_eq!(test.tickets(), 0);
+    test.end(first, LeaseEnd::Done);
+    let again = test.acquire(any()).unwrap();
+    assert_eq!(test.tickets(), 0);
+    test.end(again, LeaseEnd::Done);
+    test.end(second, LeaseEnd::Done);
+    let named = |instance: &str| {
+        let mut request = any();
+        request.wants[0].instance = Some(instance.to_owned());
+        test.acquire(request)
+    };
+    let named_beta = named("beta-0").unwrap();
+    assert_eq!(named_beta.machines()[0].name(), "beta-0");
+    let error = named("gamma-0").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unfit);
+}
+
 #[test]
 fn a_fresh_machine_is_one_that_no_test_had() {
     for made in [true, false] {

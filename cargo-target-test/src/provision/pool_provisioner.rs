@@ -134,21 +134,22 @@ impl PoolProvisioner {
     async fn acquire_any(&self, request: &Request, want: &Want) -> Result<Lease> {
         let sets = self.sets.lock();
         let sets = sets.unwrap_or_else(PoisonError::into_inner).clone();
-        let asked = sets.into_iter().map(|set| {
+        let asked = sets.into_iter().filter_map(|set| {
             let want = Want {
                 target: set.target().to_owned(),
-                hash: set.wanted.first().map(|wanted| wanted.hash.clone()),
                 ..want.clone()
             };
+            if !set.serves(&want) {
+                return None;
+            }
             let request = Request {
                 wants: vec![want],
                 ..request.clone()
             };
-            let context = &self.context;
-            let source = Source::Sets(vec![set]);
+            let (context, source) = (&self.context, Source::Sets(vec![set]));
             let asked: BoxFuture<'_, _> =
                 Box::pin(async move { context.acquire(&source, &request).await });
-            asked
+            Some(asked)
         });
         first_granted(asked.collect()).await
     }
@@ -192,7 +193,7 @@ impl Provisioner for PoolProvisioner {
 /// Waits for the first lease; the other requests are given up. Fails if all fail: with the error of one whose instances
 /// would have served, if there is one.
 async fn first_granted(mut asked: Vec<BoxFuture<'_, Result<Lease>>>) -> Result<Lease> {
-    let mut failed = Error::new(ErrorKind::Unfit, "there is no target");
+    let mut failed = Error::new(ErrorKind::Unfit, "no target has such an instance");
     std::future::poll_fn(|cx| {
         let mut at = 0;
         while let Some(one) = asked.get_mut(at) {
