@@ -133,7 +133,7 @@ fn a_playbook_is_found_in_order() {
     check(&project, &[], false).says("name = \"target-test-toml\"");
     std::fs::remove_file(project.path("target-test.toml")).unwrap();
     check(&project, &[], false)
-        .says("# playbook: embedded")
+        .says("# playbook: built in, because no file was found")
         .says("name = \"local\"");
 
     // Named and not there: refused, and nothing is built.

@@ -288,7 +288,7 @@ fn debug_opens_a_shell_where_the_test_failed() {
     assert_eq!(world.read("seen"), "by the test\neast-0\n", "{run:?}");
     assert!(
         run.stdout
-            .contains("mess::fails_and_leaves[east] failed: a shell on east-0"),
+            .contains("mess::fails_and_leaves[east] failed: opening a shell on east-0"),
         "{run:?}"
     );
     world.is_clean();

@@ -82,7 +82,7 @@ pub struct ContainerParameters {
 pub(super) enum PullPolicy {
     /// If it is missing.
     #[default]
-    IfMissing,
+    Missing,
     /// For each instance.
     Always,
     /// Never.
