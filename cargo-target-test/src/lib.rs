@@ -46,7 +46,7 @@
 //! let ended = lease.machines()[0].run("uname -s").await?;
 //! assert!(!ended.success("uname")?.stdout.is_empty());
 //! lease.end(LeaseEnd::Done).await;
-//! # Ok(())
+//! # Ok::<(), cargo_target_test::Error>(())
 //! # })?;
 //! # Ok::<(), cargo_target_test::Error>(())
 //! ```
