@@ -17,7 +17,11 @@ pub use fan_out::FanOut;
 /// Consumes the events of a run as they happen.
 ///
 /// [`FanOut`] runs each aggregator in its own thread. An aggregator that fails, panics or does not end causes a
-/// warning; the run continues without it.
+/// warning; the run continues without it, and its end waits at most 10 s for all aggregators. An aggregator that is slow
+/// misses output and progress events; all others are delivered.
+///
+/// Each attempt of a case is an event of its own. [`RunEventKind`](crate::run_event::RunEventKind) may get more variants.
+/// A script passes the sink to an [`Orchestrator`](crate::orchestrate::Orchestrator).
 ///
 /// ```
 /// use cargo_target_test::{

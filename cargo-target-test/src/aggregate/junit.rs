@@ -4,7 +4,7 @@
 
 mod entry;
 mod join;
-mod merge;
+mod partitions;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
     secret::redacted,
 };
 use entry::Entry;
-pub use merge::merge;
+pub use partitions::merge;
 
 /// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";

@@ -6,9 +6,9 @@ mod acquire;
 mod backlog;
 mod bring;
 mod context;
-mod release;
 mod restore;
 mod state;
+mod surplus;
 mod usage;
 
 use std::{
@@ -21,7 +21,7 @@ pub(super) use self::{
     acquire::{Source, Waits},
     context::{Busy, Context, LeasedRecords},
 };
-pub use self::{backlog::Need, release::Surplus, state::ReadyInstance, usage::Used};
+pub use self::{backlog::Need, state::ReadyInstance, surplus::Surplus, usage::Used};
 use super::{Want, Wanted};
 use crate::{
     error::{Error, Result},

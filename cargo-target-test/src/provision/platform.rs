@@ -29,6 +29,9 @@ use crate::{
 ///
 /// The doc comments of its fields are the reference that `cargo target-test schema` prints. Keys are kebab-case, and
 /// `#[serde(deny_unknown_fields)]` makes a misspelt key an error with a suggestion.
+///
+/// A crate that uses the re-exports [`serde`](crate::serde) and [`schemars`](crate::schemars) names them to the derives:
+/// `#[serde(crate = "cargo_target_test::serde")]` and `#[schemars(crate = "cargo_target_test::schemars")]`.
 pub trait Parameters: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Parameters for T {}
@@ -38,7 +41,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
 /// Calls block; the tool makes them on threads of their own. A platform keeps no state between calls: another process
 /// may delete what this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
 ///
-/// [`Tool::platform`](crate::Tool::platform) adds a platform to a tool.
+/// [`InstanceSpec::unique`] names the machine: no two instances of a pool have the same, and it starts with the pool's
+/// label. [`Deployed::new`] and [`Found::new`] make the answers. An error of kind [`ErrorKind::Infra`] says that a machine
+/// is unavailable. Relative paths in the parameters start at [`InstanceSpec::directory`].
+///
+/// [`Tool::platform`](crate::Tool::platform) adds a platform to a tool; `examples/platform` is a crate to copy.
 pub trait Platform: Send + Sync + 'static {
     /// The platform's keys in a target's table.
     type Parameters: Parameters;

@@ -4,8 +4,8 @@
 //! Must not lease or deploy.
 
 mod config;
+mod early_delete;
 mod names;
-mod release;
 mod reuse;
 mod runner;
 mod staging;

@@ -3,8 +3,8 @@
 //! Running commands are killed when the client disconnects or the lease ends. Must not know how a lease is acquired
 //! or ended, nor the protocol to an instance.
 
-mod feed;
 mod fixture;
+mod input;
 mod ports;
 mod results;
 mod transfer;
@@ -31,7 +31,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     provision::Machine,
 };
-use feed::{Fed, InputFeed};
+use input::{Fed, InputFeed};
 use transfer::Way;
 
 /// Serves one client of a lease until the client disconnects or the lease ends.
@@ -158,7 +158,7 @@ async fn on_instance(
             let answer = held.unless_lost(ask(at, request));
             tokio::select! {
                 answer = answer => answer,
-                gone = feed::gone(requests) => return Err(gone),
+                gone = input::gone(requests) => return Err(gone),
             }
         }
     };

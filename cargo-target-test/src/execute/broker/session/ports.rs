@@ -18,7 +18,7 @@ use super::{
         ActiveLease, Core,
         connection::{Replies, Requests},
     },
-    feed,
+    input,
 };
 use crate::{
     connect::Reach,
@@ -65,7 +65,7 @@ pub(super) async fn forward(
     let transport = at.transport();
     let socket = folder.path().join(SOCKET);
     tokio::select! {
-        gone = feed::gone(requests) => Err(gone),
+        gone = input::gone(requests) => Err(gone),
         () = started.serve(&transport, &held.id, &socket, port) => Err(io::ErrorKind::BrokenPipe.into()),
     }
 }

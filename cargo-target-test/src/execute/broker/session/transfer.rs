@@ -13,7 +13,7 @@ use super::{
         ActiveLease,
         connection::{Replies, Requests},
     },
-    feed::{self, Fed, InputFeed},
+    input::{self, Fed, InputFeed},
 };
 use crate::{
     connect::{
@@ -80,7 +80,7 @@ pub(super) async fn get(
     };
     tokio::select! {
         got = both => got,
-        gone = feed::gone(requests) => Err(gone),
+        gone = input::gone(requests) => Err(gone),
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn copy(
     loop {
         tokio::select! {
             copied = &mut copy => return Ok(copied),
-            gone = feed::gone(requests) => return Err(gone),
+            gone = input::gone(requests) => return Err(gone),
             () = time::sleep(APART) => {
                 let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
                 let (name, verb) = (at.name(), if way == Way::Up { "put" } else { "get" });
