@@ -198,11 +198,11 @@ fn a_debugger_gets_one_case_on_its_target() {
     world
         .run(&["--debugger", debugger, "passes"])
         .code(2)
-        .says("exactly one case, 2 were chosen");
+        .says("exactly one case, but 2 were chosen");
     world
         .run(&["--tracer", debugger, "no_such_case"])
         .code(2)
-        .says("exactly one case, 0 were chosen");
+        .says("exactly one case, but 0 were chosen");
     assert_eq!(world.read("debugged"), "");
     world.is_clean();
 }
