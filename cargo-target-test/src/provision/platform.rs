@@ -30,7 +30,7 @@ use crate::{
 /// The doc comments of its fields are the reference that `cargo target-test schema` prints. Keys are kebab-case, and
 /// `#[serde(deny_unknown_fields)]` makes a misspelt key an error with a suggestion.
 ///
-/// A crate that uses the re-exports [`serde`](crate::serde) and [`schemars`](crate::schemars) names them to the derives:
+/// A crate that uses the re-exports `cargo_target_test::{serde, schemars}` names them to the derives:
 /// `#[serde(crate = "cargo_target_test::serde")]` and `#[schemars(crate = "cargo_target_test::schemars")]`.
 pub trait Parameters: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
