@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a test does not run on a target.
+/// The reason a test does not run on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -124,7 +124,7 @@ impl fmt::Display for ExclusionReason {
     }
 }
 
-/// Why a test or one of its cases is skipped.
+/// The reason a test or one of its cases is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -148,7 +148,7 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// Why an instance must not serve again before it is recycled.
+/// The reason an instance must not serve again before it is recycled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

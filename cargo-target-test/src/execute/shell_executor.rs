@@ -195,7 +195,7 @@ impl ShellTests {
 
     async fn attempt(&self, case: &CaseInfo, lease: &Lease) -> AttemptResult {
         let (Some(test), Some(machine)) = (self.test(case), lease.machines().first()) else {
-            let cause = format!("`{case}` is no shell test, or has no machine");
+            let cause = format!("`{case}` is not a shell test, or its lease has no machine");
             return AttemptResult::new(Verdict::Infra(cause));
         };
         let number = test.attempts.fetch_add(1, Ordering::Relaxed) + 1;

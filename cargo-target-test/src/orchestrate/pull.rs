@@ -116,7 +116,7 @@ impl Orchestrator for Pull {
 fn refuse_host_cases(cases: &[Arc<CaseInfo>]) -> Result<()> {
     let mut on_host = cases.iter().filter(|case| case.runs_on == RunsOn::Host);
     on_host.next().map_or(Ok(()), |case| {
-        let message = format!("`{case}` runs on this host, which is no machine of a provisioner");
+        let message = format!("`{case}` runs on this host, not on a machine of a provisioner");
         Err(Error::new(ErrorKind::Usage, message))
     })
 }

@@ -25,7 +25,7 @@ pub struct Existing {
 }
 
 impl Existing {
-    /// Claims these records: nobody deletes them as long as this lives.
+    /// Claims these records: no process deletes them while this value exists.
     ///
     /// # Errors
     /// When the pool cannot be used.
@@ -45,7 +45,7 @@ impl Provisioner for Existing {
         Box::pin(async move { self.context.acquire(&self.source, &request).await })
     }
 
-    /// Instances that a run keeps stay, whatever is asked here; those that nobody wants any more go.
+    /// Ignores `keep`: instances that a run keeps stay; others are deleted if no process uses them.
     fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<Report>> {
         Box::pin(leave(&self.context))
     }
