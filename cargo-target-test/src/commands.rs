@@ -9,7 +9,6 @@ pub mod gc;
 pub mod lease;
 pub mod list;
 pub mod logs;
-pub mod partitions;
 mod people;
 pub mod release;
 pub mod run;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Aggregator, tally::Tally};
+use super::Aggregator;
 use crate::{
     error::Result,
     run_event::{RunEvent, RunEventKind, Sink},
@@ -33,11 +33,10 @@ pub struct FanOut {
     workers: Vec<Worker>,
 }
 
-/// The position in the stream of events, the tally and the queues.
+/// The position in the stream of events, and the queues.
 struct Stream {
     began: Instant,
     seq: u64,
-    tally: Tally,
     queues: Vec<Queue>,
 }
 
@@ -97,7 +96,6 @@ impl FanOut {
         let stream = Stream {
             began: Instant::now(),
             seq: 0,
-            tally: Tally::default(),
             queues,
         };
         Ok(Self {
@@ -110,11 +108,6 @@ impl FanOut {
     pub fn sink(&self) -> Sink {
         let stream = Arc::clone(&self.stream);
         Sink::new(move |kind| lock(&stream).deliver(kind))
-    }
-
-    /// Returns the verdicts so far. No aggregator can delay them.
-    pub fn tally(&self) -> Tally {
-        lock(&self.stream).tally.clone()
     }
 
     /// Waits, up to a limit, until every aggregator has finished. Later events are dropped.
@@ -156,7 +149,6 @@ impl FanOut {
 
 impl Stream {
     fn deliver(&mut self, kind: RunEventKind) {
-        self.tally.count(&kind);
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let (monotonic, wall) = (self.began.elapsed(), wall.unwrap_or_default());
         let event = Arc::new(RunEvent::new(self.seq, monotonic, wall, kind));

@@ -15,29 +15,35 @@ use crate::{
 
 /// The verdicts of all attempts that have ended, including deploy entries.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Vec<(Attempt, Verdict)>);
+pub struct Tally {
+    tests: Vec<(Attempt, Verdict)>,
+    deploys: Vec<(Attempt, Verdict)>,
+}
 
 impl Tally {
     /// Counts an event that has a verdict.
     pub fn count(&mut self, event: &RunEventKind) {
         match event {
             RunEventKind::AttemptEnded { attempt, result } => {
-                self.0.push((attempt.clone(), result.verdict.clone()));
+                self.tests.push((attempt.clone(), result.verdict.clone()));
             }
             RunEventKind::DeployShown {
                 attempt, verdict, ..
-            } => self.0.push((attempt.clone(), verdict.clone())),
+            } => self.deploys.push((attempt.clone(), verdict.clone())),
             _ => {}
         }
     }
 
     /// Returns the last verdict of every entry.
     fn last(&self) -> HashMap<EntryKey<'_>, &Verdict> {
-        let entry = |(attempt, verdict)| (EntryKey::of(attempt), verdict);
-        self.0
-            .iter()
-            .map(|(attempt, verdict)| entry((attempt, verdict)))
-            .collect()
+        let all = self.deploys.iter().chain(&self.tests);
+        last(all).collect()
+    }
+
+    /// Returns the last verdict of every test.
+    pub fn tests(&self) -> impl Iterator<Item = &Verdict> {
+        let tests: HashMap<_, _> = last(self.tests.iter()).collect();
+        tests.into_values()
     }
 
     /// Returns the counts for the exit code. An entry that nextest counts as failed is infra if its verdict is infra.
@@ -70,13 +76,20 @@ impl Tally {
     /// Returns the cases without any attempt.
     pub fn unseen<'a>(&self, cases: &'a [Arc<CaseInfo>]) -> Vec<&'a Arc<CaseInfo>> {
         let seen: std::collections::HashSet<_> = self
-            .0
+            .tests
             .iter()
             .map(|(attempt, _)| (&attempt.case.binary_id, &attempt.case.name))
             .collect();
         let unseen = |case: &&Arc<CaseInfo>| !seen.contains(&(&case.binary_id, &case.name));
         cases.iter().filter(unseen).collect()
     }
+}
+
+/// Returns entries with their verdicts. Collected by entry, the last verdict of each remains.
+fn last<'a>(
+    verdicts: impl Iterator<Item = &'a (Attempt, Verdict)>,
+) -> impl Iterator<Item = (EntryKey<'a>, &'a Verdict)> {
+    verdicts.map(|(attempt, verdict)| (EntryKey::of(attempt), verdict))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Drop for Serving {
 pub(crate) struct Core {
     provisioner: Arc<PoolProvisioner>,
     directory: PathBuf,
-    names: CaseTable,
+    names: Arc<CaseTable>,
     /// Receives the run's events.
     pub(crate) sink: Sink,
     /// Attempts that hold a lease, by lease id.
@@ -96,7 +96,7 @@ impl Broker {
     pub fn start(
         directory: &Path,
         provisioner: Arc<PoolProvisioner>,
-        names: CaseTable,
+        names: Arc<CaseTable>,
         lookup: Option<Box<standalone::Lookup>>,
         sink: Sink,
     ) -> Result<Self> {
@@ -123,6 +123,19 @@ impl Broker {
         Ok(Self { core })
     }
 
+    /// Starts a broker for tests without a runner. See [`Broker::start`].
+    ///
+    /// # Errors
+    /// Fails if the socket cannot be bound.
+    pub fn standalone(
+        directory: &Path,
+        provisioner: Arc<PoolProvisioner>,
+        lookup: Box<standalone::Lookup>,
+    ) -> Result<Self> {
+        let none = Arc::default();
+        Self::start(directory, provisioner, none, Some(lookup), Sink::discard())
+    }
+
     /// Returns the socket's path in a broker's folder.
     pub fn socket_in(directory: &Path) -> PathBuf {
         directory.join(SOCKET)
@@ -131,6 +144,11 @@ impl Broker {
     /// Returns the file for `ssh -F` in a broker's folder.
     pub fn ssh_config_in(directory: &Path) -> PathBuf {
         directory.join("ssh_config")
+    }
+
+    /// Cancels deploys and waits, because a user interrupted the run.
+    pub fn interrupt(&self) {
+        self.core.provisioner.interrupt();
     }
 
     /// Cancels deploys and waits, because the run is over.
@@ -171,6 +189,13 @@ impl Broker {
     pub fn clients(&self) -> u64 {
         let busy = u64::from(self.core.provisioner.is_busy());
         self.core.serving.load(Ordering::Relaxed) + busy
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Nobody accepts connections any more.
+        let _ = std::fs::remove_file(self.core.socket());
     }
 }
 

@@ -6,7 +6,10 @@ mod open;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
 };
 
@@ -26,6 +29,7 @@ use crate::{
 pub struct PoolProvisioner {
     context: Arc<Context>,
     sets: Mutex<Vec<Arc<InstanceSet>>>,
+    interrupted: AtomicBool,
 }
 
 impl PoolProvisioner {
@@ -39,6 +43,7 @@ impl PoolProvisioner {
         Self {
             context: Arc::new(Context::new(run, ssh_config, Box::new(progress))),
             sets: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +91,12 @@ impl PoolProvisioner {
         self.context.cancel();
     }
 
+    /// As [`cancel`](Self::cancel), since a user interrupted the run: what dead runs left is for the next run.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
+        self.cancel();
+    }
+
     /// True if the run is over.
     pub fn is_cancelled(&self) -> bool {
         self.context.is_cancelled()
@@ -111,12 +122,10 @@ impl PoolProvisioner {
         self.context.disconnect_all();
     }
 
-    /// As [`Provisioner::finish`]; with `reconcile` what dead runs left goes too.
-    ///
-    /// # Errors
-    /// When the pool cannot be used.
-    pub async fn clean_up(&self, keep: bool, reconcile: bool) -> Result<Report> {
+    /// Deletes the instances that this run does not keep, and what dead runs left.
+    async fn clean_up(&self, keep: bool) -> Result<Report> {
         let context = Arc::clone(&self.context);
+        let reconcile = !self.interrupted.load(Ordering::Relaxed);
         let work = tokio::task::spawn_blocking(move || match reconcile {
             true => context.run.finish_and_reconcile(keep),
             false => context.run.finish(keep),
@@ -186,7 +195,7 @@ impl Provisioner for PoolProvisioner {
     fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
         // Nobody waits for what is still being deployed.
         self.cancel();
-        Box::pin(self.clean_up(keep, true))
+        Box::pin(self.clean_up(keep))
     }
 }
 

@@ -29,7 +29,7 @@ impl Selection {
             let (path, runnable) = self.runnable(case, &supplies[&case.target], prefix);
             table.insert(path, runnable);
         }
-        for test in &self.plain {
+        for test in &self.entries.plain {
             let (path, mut run) = self.how_to_run(*test, prefix);
             let metadata = self.inventory.tests[*test].metadata.as_ref();
             let expected = metadata.and_then(|metadata| plan::everywhere(&metadata.expect_fail));
