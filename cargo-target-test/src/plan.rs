@@ -137,11 +137,11 @@ pub(crate) mod testing {
 
     use crate::{
         inventory::{Binary, Inventory, Test},
-        playbook::{Definition, Target},
+        playbook::{Definition, PlaybookTarget},
     };
 
-    pub(crate) fn target(name: &str) -> Target {
-        Target {
+    pub(crate) fn target(name: &str) -> PlaybookTarget {
+        PlaybookTarget {
             name: name.to_owned(),
             label: name.to_owned(),
             directory: Default::default(),

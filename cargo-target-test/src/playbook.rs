@@ -82,14 +82,14 @@ pub struct Playbook {
     #[serde(flatten)]
     pub rules: Rules,
     /// The targets, in the order of the file; never empty.
-    pub targets: Vec<Target>,
+    pub targets: Vec<PlaybookTarget>,
 }
 
 /// A resolved target: the platform's defaults, `[platforms.X]`, the target's table and `--set`, lowest precedence
 /// first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Target {
+pub struct PlaybookTarget {
     /// The name, unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
     pub name: String,
     /// Absolute base of relative paths in its parameters: the folder of the file that contains its table.

@@ -34,7 +34,8 @@ pub use orphan::{Orphan, find_orphans};
 pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
 pub use pool_run::{
-    Ensured, Failure, Held, PoolRun, Preparer, Report, Run, Scope, Wanted, delete_all,
+    DeleteScope, Ensured, Held, InstanceFailure, PoolRun, Preparer, Report, RunInfo, Wanted,
+    delete_all,
 };
 pub use provisioner::{BoxFuture, Provisioner};
 pub(crate) use request::WaitNotice;

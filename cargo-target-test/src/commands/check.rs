@@ -12,7 +12,7 @@ use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
-    playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    playbook::{Care, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key},
     provision::platform::Platforms,
     run::{mode, options::RunOptions, selection::Selection, workspace::Workspace},
     ui,
@@ -120,8 +120,8 @@ pub fn to_text(playbook: &Playbook) -> String {
 }
 
 /// Returns every key of a target with its value as TOML.
-fn target_lines(target: &Target) -> Vec<(String, String)> {
-    let Target {
+fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
+    let PlaybookTarget {
         name,
         platform,
         count,
@@ -159,7 +159,7 @@ fn target_lines(target: &Target) -> Vec<(String, String)> {
     lines
 }
 
-fn write_target(text: &mut String, target: &Target) {
+fn write_target(text: &mut String, target: &PlaybookTarget) {
     let _ = writeln!(
         text,
         "\n[[targets]] # definition {}",
@@ -247,7 +247,7 @@ fn toml(value: &Value) -> String {
 }
 
 /// Returns the layer that set this key, from its own entry or the entry of a table above.
-fn origin(target: &Target, key: &str) -> String {
+fn origin(target: &PlaybookTarget, key: &str) -> String {
     let above = |given: &str| {
         key.strip_prefix(given)
             .is_some_and(|rest| rest.starts_with('.'))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
-    commands::people::{self, Ask, MachineGuard},
+    commands::people::{self, AccessRequest, MachineGuard},
     connect::{
         download::{self, PathKind},
         upload::{self, Moved},
@@ -37,7 +37,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
         all: args.all,
     };
     people::runtime()?.block_on(async {
-        let ask = Ask {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &on,

@@ -4,13 +4,13 @@
 
 use std::{io::Read, thread, time::Duration};
 
-use target_fixtures::wire::{Command, Exit, Stream};
+use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::{
     cli::{ExecArgs, Global},
-    commands::people::{self, Ask, MachineGuard},
-    connect::{Event, Running, shell},
+    commands::people::{self, AccessRequest, MachineGuard},
+    connect::{CommandEvent, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
@@ -31,7 +31,7 @@ const PIPE: i32 = 13;
 /// Fails if the instance is unavailable or unreachable, or if the command timed out.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
-        let ask = Ask {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &args.on,
@@ -69,11 +69,11 @@ async fn run(
     line: String,
     timeout: Option<Duration>,
 ) -> Result<(u8, LeaseEnd)> {
-    let command = Command {
+    let command = ShellCommand {
         line,
         env: guard.environment(),
         timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-        ..Command::default()
+        ..ShellCommand::default()
     };
     let running = guard.machine.start(&command, Some(standard_input()));
     let name = guard.machine.name();
@@ -87,14 +87,14 @@ async fn run(
 async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => {
+            CommandEvent::Output(Stream::Stdout, bytes) => {
                 if !ui::try_bytes_out(&bytes) {
                     return Ok((people::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
-            Event::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
-            Event::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
-            Event::Lost(error) => return Err(error),
+            CommandEvent::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
+            CommandEvent::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
+            CommandEvent::Lost(error) => return Err(error),
         }
     }
     Err(Error::new(

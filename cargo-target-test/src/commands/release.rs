@@ -12,7 +12,7 @@ use crate::{
     commands::people,
     error::{Error, ErrorKind, Result},
     process::Watch,
-    provision::pool::{Holder, Pool, Process, Seen},
+    provision::pool::{Holder, Pool, ProcessIdentity, Seen},
     run::workspace,
     ui,
 };
@@ -65,7 +65,10 @@ fn end(seen: &Seen, holder: &Holder) -> Result<()> {
     };
     let pid = Pid::from_raw(holder.process.pid.cast_signed());
     // The pid of a process on another host or of an ended process may belong to another process here.
-    let (Some(pid), true) = (pid, holder.process == Process::of(holder.process.pid)) else {
+    let (Some(pid), true) = (
+        pid,
+        holder.process == ProcessIdentity::of(holder.process.pid),
+    ) else {
         return Err(failed(format!(
             "the holder is on host `{}`",
             holder.process.host

@@ -14,7 +14,7 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::people::{self, Ask, MachineGuard},
+    commands::people::{self, AccessRequest, MachineGuard},
     connect::{Reach, interactive, ssh_file},
     error::Result,
     execute::session::signals::Signals,
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Fails if the instance is unavailable or unreachable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
     people::runtime()?.block_on(async {
-        let ask = Ask {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &args.on,

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     provision::{
         platform::Platforms,
-        pool::{Facts, Pool, Process, Seen, time},
+        pool::{InstanceFacts, Pool, ProcessIdentity, Seen, time},
     },
     run::workspace,
     ui,
@@ -45,7 +45,7 @@ pub struct Row {
     /// True if a run kept the instance with `--keep-targets`.
     pub kept: bool,
     /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
-    pub facts: Facts,
+    pub facts: InstanceFacts,
     /// Seconds since the instance was planned.
     pub age: u64,
     /// The workspace that requested the instance.
@@ -138,7 +138,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         run: holder.run.clone(),
         case: holder.case.clone(),
         since: now.saturating_sub(holder.since),
-        stopped: Process::is_stopped(&holder.process),
+        stopped: ProcessIdentity::is_stopped(&holder.process),
         until: holder.manual.map(|manual| manual.until),
         text: holder.describe(),
     });
@@ -228,7 +228,7 @@ mod tests {
             holder: None,
             users: Vec::new(),
             kept: false,
-            facts: Facts::new(),
+            facts: InstanceFacts::new(),
             age: 61,
             workspace: "/w".to_owned(),
             playbook: None,

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use target_fixtures::wire::{Command, Stream};
+use target_fixtures::wire::{ShellCommand, Stream};
 
 use super::{Contract, Subject};
 use crate::{
-    connect::Event,
+    connect::CommandEvent,
     failpoint,
     provision::{platform::DynPlatform, pool::Record},
 };
@@ -212,17 +212,17 @@ impl<S: Subject> Contract<S> {
 async fn ask(platform: &dyn DynPlatform, record: &Record, line: &str) -> Option<String> {
     let transport = platform.connect(&record.order, record.deployed.as_ref()?);
     transport.knock(Duration::from_secs(1)).await.ok()?;
-    let command = Command {
+    let command = ShellCommand {
         line: line.to_owned(),
         timeout: Some(5000),
-        ..Command::default()
+        ..ShellCommand::default()
     };
     let mut running = Arc::clone(&transport).exec(&command, "", None);
     let mut said = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => said.extend(bytes),
-            Event::Lost(_) => return None,
+            CommandEvent::Output(Stream::Stdout, bytes) => said.extend(bytes),
+            CommandEvent::Lost(_) => return None,
             _ => {}
         }
     }

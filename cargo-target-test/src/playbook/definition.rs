@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Target;
+use super::PlaybookTarget;
 
 /// The values an instance is created and prepared from. A kept instance is used only if its definition has the same
 /// hash as that of the target. `count` and `cost` are not part of a definition.
@@ -53,7 +53,7 @@ impl Definition {
     }
 
     /// Computes the definition of a target again, after its recipe has changed.
-    pub(super) fn of(target: &Target) -> Self {
+    pub(super) fn of(target: &PlaybookTarget) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
         let (features, keys) = (&target.features, target.care.keys());

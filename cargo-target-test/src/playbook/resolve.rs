@@ -12,7 +12,7 @@ use std::{
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Care, Definition, Origin, PlatformSyntax, Recipe, Target, care,
+    Care, Definition, Origin, PlatformSyntax, PlaybookTarget, Recipe, care,
     diagnostic::{Problem, Problems, did_you_mean, meant},
     names::{wrong_name, wrong_size},
     overlay::Layers,
@@ -28,7 +28,7 @@ pub(super) fn resolve(
     mut overrides: Vec<SetLayer<'_>>,
     platforms: &[&dyn PlatformSyntax],
     problems: &mut Problems<'_>,
-) -> Vec<Target> {
+) -> Vec<PlaybookTarget> {
     let recipes: Recipes = written
         .recipes
         .into_iter()
@@ -145,7 +145,11 @@ fn similar_key(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)>
 }
 
 /// Builds the target; `None` if problems were added.
-fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) -> Option<Target> {
+fn finish(
+    draft: Draft<'_, '_>,
+    recipes: &Recipes,
+    problems: &mut Problems<'_>,
+) -> Option<PlaybookTarget> {
     let Draft {
         header,
         directory,
@@ -173,7 +177,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
     let (kind, version, keys) = (platform.name(), platform.version(), care.keys());
     let definition = Definition::new(kind, version, &features, keys, &parameters);
     let name = shown.into_inner();
-    Some(Target {
+    Some(PlaybookTarget {
         label: name.clone(),
         scenario: None,
         name,

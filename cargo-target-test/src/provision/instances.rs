@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use self::state::{Asked, Shortage, Slot, State};
+use self::state::{Asked, InstancesState, Shortage, Slot};
 pub(super) use self::{
     acquire::{Source, Waits},
     context::{Busy, Context, LeasedRecords},
@@ -41,7 +41,7 @@ pub struct InstanceSet {
     pub label: String,
     /// The target's `cost`.
     pub cost: f64,
-    state: Mutex<State>,
+    state: Mutex<InstancesState>,
 }
 
 impl InstanceSet {
@@ -50,7 +50,7 @@ impl InstanceSet {
         let at_once = wanted.len().saturating_sub(spares);
         let target = wanted.first().map_or("", |wanted| &wanted.target);
         Self {
-            state: Mutex::new(State::new(target, wanted.len(), at_once)),
+            state: Mutex::new(InstancesState::new(target, wanted.len(), at_once)),
             at_once,
             instance: None,
             wanted,
@@ -209,7 +209,7 @@ impl InstanceSet {
         });
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InstancesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     playbook::OnDirty,
     provision::{
         Wanted,
-        pool::{Facts, Record},
+        pool::{InstanceFacts, Record},
     },
     run_event::RunEventKind,
 };
@@ -65,7 +65,10 @@ impl Preparation<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] with what failed, its output or the end of the console.
-    pub(crate) async fn run(&self, recycled: Option<&str>) -> Result<(Arc<dyn Transport>, Facts)> {
+    pub(crate) async fn run(
+        &self,
+        recycled: Option<&str>,
+    ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
         let mut shell = Shell::new(self.answer().await?, self.mark());
         if !self.record.ownership.is_created() {
             // Of an earlier preparation whose process died.

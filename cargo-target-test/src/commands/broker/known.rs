@@ -16,10 +16,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::broker::{
         LeasingCase,
-        standalone::{Ask, Found},
+        standalone::{AcquireRequest, FoundCase},
     },
     inventory, plan,
-    playbook::Target,
+    playbook::PlaybookTarget,
     provision::{InstanceSet, PoolProvisioner, platform::Platforms},
     run::workspace::Workspace,
 };
@@ -43,7 +43,7 @@ impl Known {
         }
     }
 
-    pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
+    pub(super) fn find(&self, ask: &AcquireRequest) -> Result<FoundCase> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
@@ -71,14 +71,16 @@ impl Known {
             match (plan::fits(metadata.as_ref(), target), skip) {
                 (Ok(()), None) => {
                     let supply = self.supply(&setting, number, instance)?;
-                    return Ok(Found::Case(Arc::new(case(ask, metadata, target, supply))));
+                    return Ok(FoundCase::Case(Arc::new(case(
+                        ask, metadata, target, supply,
+                    ))));
                 }
                 (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
                 (Err(reason), _) => reasons.push(reason.to_string()),
             }
         }
         let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
-        skipped.map(Found::Skip).ok_or_else(unfit)
+        skipped.map(FoundCase::Skip).ok_or_else(unfit)
     }
 
     fn supply(
@@ -124,9 +126,9 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
 
 /// Returns the case of a test without a runner.
 fn case(
-    ask: &Ask,
+    ask: &AcquireRequest,
     metadata: Option<Metadata>,
-    target: &Target,
+    target: &PlaybookTarget,
     supply: Arc<InstanceSet>,
 ) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
@@ -149,7 +151,10 @@ fn case(
 }
 
 /// Returns the requested instance of a target, if the test requests one; `None` if the test requests another target.
-fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
+fn wanted_of(
+    ask: &AcquireRequest,
+    target: &PlaybookTarget,
+) -> Option<Result<Option<String>, String>> {
     let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
         return Some(Ok(None));
     };
@@ -170,7 +175,7 @@ fn index_of(instance: &str, target: &str) -> Option<u32> {
     (number.to_string() == index).then_some(number)
 }
 
-fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
+fn no_target(ask: &AcquireRequest, targets: &[PlaybookTarget], reasons: &[String]) -> Error {
     let (why, hint) = match (&ask.target, reasons) {
         (Some(target), []) => {
             let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();

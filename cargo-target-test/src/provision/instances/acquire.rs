@@ -12,7 +12,9 @@ use crate::{
     provision::{
         IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
         lease::PoolHold,
-        pool::{self, Holder, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
+        pool::{
+            self, Holder, LeaseRequest, LeasedInstance, ProcessIdentity, Record, Ticket, TryLease,
+        },
     },
 };
 
@@ -153,7 +155,7 @@ impl Acquiring<'_> {
         let requester = &self.request.requester;
         let by_hand = requester.by_hand.as_ref().map(|ask| ask());
         let case = by_hand.as_ref().map_or(&requester.case, |one| &one.case);
-        let process = Process::of(requester.pid);
+        let process = ProcessIdentity::of(requester.pid);
         let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
         holder.manual = by_hand.map(|one| one.manual);
         let want = pool::LeaseWant {

@@ -17,7 +17,7 @@ use crate::{
     provision::{
         Ensured, Preparer, Wanted,
         platform::FIRST_STATE,
-        pool::{Facts, Record},
+        pool::{InstanceFacts, Record},
         prepare::Preparation,
     },
     run_event::RunEventKind,
@@ -164,7 +164,7 @@ impl Preparer for Deploying<'_> {
         self.context.is_cancelled()
     }
 
-    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
         let started = Instant::now();
         self.context.emit(RunEventKind::PrepareStarted {
             instance: self.instance.clone(),
@@ -186,7 +186,7 @@ impl Preparer for Deploying<'_> {
 }
 
 impl Deploying<'_> {
-    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
         let instance = self.context.instance(record)?;
         let preparation = Preparation {
             wanted: self.wanted,

@@ -108,7 +108,7 @@ pub(super) enum Shortage {
 
 /// The instances of one target.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct InstancesState {
     target: String,
     slots: Vec<Slot>,
     /// The number of slots that serve at once; the others are spares.
@@ -117,7 +117,7 @@ pub(super) struct State {
     usage: Usage,
 }
 
-impl State {
+impl InstancesState {
     /// Nothing is asked for yet.
     pub(super) fn new(target: &str, slots: usize, at_once: usize) -> Self {
         Self {

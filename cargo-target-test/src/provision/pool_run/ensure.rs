@@ -10,12 +10,13 @@ use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    playbook::{Care, OnDirty, Playbook, Target},
+    playbook::{Care, OnDirty, Playbook, PlaybookTarget},
     provision::{
         WaitNotice,
         platform::{DynPlatform, InstanceSpec, Platforms},
         pool::{
-            self, Event, Facts, HeldLock, LastHolder, Locked, Record, RecordState, Seen, WhenDirty,
+            self, HeldLock, InstanceFacts, LastHolder, Locked, Record, RecordEvent, RecordState,
+            Seen, WhenDirty,
         },
         pool_run::remove::Remover,
     },
@@ -60,7 +61,7 @@ impl Wanted {
     /// When the platform is unknown.
     pub fn of_target(
         playbook: &Playbook,
-        target: &Target,
+        target: &PlaybookTarget,
         platforms: &Platforms,
         origin: (PathBuf, Option<PathBuf>),
     ) -> Result<Self> {
@@ -252,7 +253,7 @@ impl PoolRun {
                 Some(OnDirty::Hold) => WhenDirty::Hold,
                 Some(OnDirty::Reboot | OnDirty::Clean(_)) => WhenDirty::Mend,
             },
-            facts: Facts::new(),
+            facts: InstanceFacts::new(),
             kept: false,
             created: pool::now(),
             ready: None,
@@ -378,7 +379,7 @@ fn end_or_hold(
     {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
-            locked.commit([(record.id, Event::MarkDirty(cause.clone()))])?;
+            locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
         }
         let message = format!("`{name}` is held, since it is dirty: {cause}");
         return Err(Error::new(ErrorKind::Infra, message)
@@ -394,7 +395,7 @@ fn end(
     work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
-    locked.commit([(record.id.clone(), Event::Delete)])?;
+    locked.commit([(record.id.clone(), RecordEvent::Delete)])?;
     failpoint::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))
 }

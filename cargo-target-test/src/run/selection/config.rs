@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Selection, Supplies};
 use crate::execute::nextest::{
     ToolConfig,
-    config::{Declared, JunitConfig, Order},
+    config::{DeclaredSettings, JunitConfig, PriorityMap},
 };
 
 impl Selection {
@@ -29,8 +29,8 @@ impl Selection {
     }
 
     /// Returns the cases with a priority other than 0.
-    fn order(&self) -> Order {
-        let mut order = Order::new();
+    fn order(&self) -> PriorityMap {
+        let mut order = PriorityMap::new();
         for case in self.chosen_cases().filter(|case| case.rank != 0) {
             let binaries = order.entry(case.rank).or_default();
             let tests = binaries.entry(case.info.binary_id.clone()).or_default();
@@ -40,7 +40,7 @@ impl Selection {
         order
     }
 
-    fn declared(&self) -> Declared {
+    fn declared(&self) -> DeclaredSettings {
         let mut all = BTreeMap::new();
         let cases = self.chosen_cases().map(|case| (case.test, case.count));
         let plain = self.plain.iter().map(|test| (*test, 1));

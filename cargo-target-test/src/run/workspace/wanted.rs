@@ -16,9 +16,9 @@ use crate::{
 
 impl Workspace {
     /// Returns the description of this run for the pool.
-    pub fn run_info(&self) -> provision::Run {
+    pub fn run_info(&self) -> provision::RunInfo {
         let playbook = self.playbook.path.as_deref();
-        provision::Run::new(&self.root, playbook, &self.platforms)
+        provision::RunInfo::new(&self.root, playbook, &self.platforms)
     }
 
     /// Checks what the platforms can check without a machine, for example missing files.

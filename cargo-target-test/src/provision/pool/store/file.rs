@@ -29,7 +29,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    provision::pool::state::{Event, State},
+    provision::pool::state::{PoolState, RecordEvent},
 };
 
 /// The longest wait for `pool.lock`. Others hold it for milliseconds.
@@ -44,7 +44,7 @@ pub(crate) struct FileStore {
 /// The folder while `pool.lock` is held.
 struct FileTransaction<'a> {
     store: &'a FileStore,
-    state: Arc<State>,
+    state: Arc<PoolState>,
     /// Released when dropped.
     _lock: FileLock,
 }
@@ -131,7 +131,7 @@ impl FileStore {
     }
 
     /// Removes the files of instances that have no record.
-    fn remove_unrecorded(&self, state: &State) -> Result<()> {
+    fn remove_unrecorded(&self, state: &PoolState) -> Result<()> {
         for path in json::list(&self.instances())? {
             // `tt-1f3a9c-12`, `tt-1f3a9c-12.json`, `tt-1f3a9c-12.lock`
             if !state.records.contains_key(&stem(&path)) {
@@ -152,7 +152,7 @@ impl FileStore {
 }
 
 impl PoolStore for FileStore {
-    fn state(&self) -> Result<Arc<State>> {
+    fn state(&self) -> Result<Arc<PoolState>> {
         self.records.load()?.ok_or_else(|| {
             let directory = self.directory.display();
             Error::new(
@@ -173,21 +173,21 @@ impl PoolStore for FileStore {
 }
 
 impl Transaction for FileTransaction<'_> {
-    fn state(&self) -> &Arc<State> {
+    fn state(&self) -> &Arc<PoolState> {
         &self.state
     }
 
-    fn commit(&mut self, events: Vec<(String, Event)>) -> Result<()> {
+    fn commit(&mut self, events: Vec<(String, RecordEvent)>) -> Result<()> {
         let before = Arc::clone(&self.state);
-        let mut state = State::clone(&before);
+        let mut state = PoolState::clone(&before);
         let mut gone = Vec::new();
         for (id, event) in events {
             match &event {
-                Event::Plan(record) => {
+                RecordEvent::Plan(record) => {
                     json::note(&self.store.note(&id), record)?;
                     failpoint::point("record-noted");
                 }
-                Event::Gone => gone.extend(before.records.get(&id)),
+                RecordEvent::Gone => gone.extend(before.records.get(&id)),
                 _ => {}
             }
             state.step(&id, event).map_err(|refused| {
