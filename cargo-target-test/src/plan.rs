@@ -153,7 +153,7 @@ pub(crate) mod testing {
             features: Vec::new(),
             cost: 1.0,
             capabilities: BTreeMap::new(),
-            care: Default::default(),
+            lifecycle: Default::default(),
             parameters: serde_json::Value::Null,
             definition: Definition {
                 keys: BTreeMap::new(),

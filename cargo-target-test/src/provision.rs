@@ -16,6 +16,7 @@ mod pool_run;
 pub(crate) mod prepare;
 mod provisioner;
 mod request;
+mod wait_notice;
 mod wrapped;
 
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub use pool_run::{
     delete_all,
 };
 pub use provisioner::{BoxFuture, Provisioner};
-pub(crate) use request::WaitNotice;
 pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};
+pub(crate) use wait_notice::WaitNotice;
 pub use wrapped::Wrapped;
 
 /// The platform of a recorded instance.

@@ -14,7 +14,7 @@ use std::{
 use cargo_target_test::{
     Error, ErrorKind, Result,
     connect::Reach,
-    playbook::Care,
+    playbook::Lifecycle,
     provision::{
         DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all,
         platform::{
@@ -181,7 +181,7 @@ impl World {
             keys: BTreeMap::from([("port".to_owned(), port.to_string())]),
             hash: format!("{port:016x}"),
             features: Vec::new(),
-            care: Care::default(),
+            lifecycle: Lifecycle::default(),
             max_parallel_deploys: 16,
             origin: None,
         }
@@ -270,7 +270,7 @@ impl Preparer for Asks {
         match self.fails {
             Some(cause) => Err(Error::new(ErrorKind::Infra, cause)),
             None => {
-                let cores = (record.order.index + 1).to_string();
+                let cores = (record.spec.index + 1).to_string();
                 Ok(InstanceFacts::from([("cores".to_owned(), cores)]))
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::{ExecArgs, Global},
-    commands::people::{self, AccessRequest, MachineGuard},
+    commands::interactive::{self, AccessRequest, MachineGuard},
     connect::{CommandEvent, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
@@ -30,7 +30,7 @@ const PIPE: i32 = 13;
 /// # Errors
 /// Fails if the instance is unavailable or unreachable, or if the command timed out.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
-    people::runtime()?.block_on(async {
+    interactive::runtime()?.block_on(async {
         let ask = AccessRequest {
             platforms,
             global,
@@ -79,7 +79,7 @@ async fn run(
     let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
-        signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
+        signal = signals.next() => Ok((interactive::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
     }
 }
 
@@ -89,7 +89,7 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
         match event {
             CommandEvent::Output(Stream::Stdout, bytes) => {
                 if !ui::try_bytes_out(&bytes) {
-                    return Ok((people::code_of_signal(PIPE), LeaseEnd::CutOff));
+                    return Ok((interactive::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
             CommandEvent::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
@@ -106,7 +106,9 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
 fn code(exit: &Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(*code).unwrap_or(255),
-        Exit::Signal(name) => people::code_of_signal(process::signal_number(name).unwrap_or(127)),
+        Exit::Signal(name) => {
+            interactive::code_of_signal(process::signal_number(name).unwrap_or(127))
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
         return Ok(0);
     };
     let choice = Selection::make(options)?;
-    let targets = &choice.setting.playbook.targets;
+    let targets = &choice.workspace.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
     if let Some(key) = &args.stats {
         let is_chosen = |test: usize, name: &str| {

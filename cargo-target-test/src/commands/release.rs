@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     process::Watch,
     provision::pool::{Holder, Pool, ProcessIdentity, Seen},
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Fails if a run holds the instance or the lease does not end.
 pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
-    let choice = people::choose(&pool, &on.instance, on.all)?;
+    let choice = interactive::choose(&pool, &on.instance, on.all)?;
     let held: Vec<_> = choice.all.iter().filter_map(manual).collect();
     for (seen, holder) in &held {
         end(seen, holder)?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, TargetsArgs},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     provision::{
         platform::Platforms,
@@ -83,7 +83,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Resul
     match (args.watch, args.json) {
         (false, json) => {
             run(&pool, json)?;
-            people::say_unknown(platforms, &pool)?;
+            interactive::say_unknown(platforms, &pool)?;
             Ok(0)
         }
         (true, true) => watch::watch(&pool, &|pool| {
@@ -146,7 +146,7 @@ fn row(seen: &Seen, now: u64) -> Row {
     Row {
         name: record.name().to_owned(),
         id: record.id.clone(),
-        target: record.order.target.clone(),
+        target: record.spec.target.clone(),
         platform: record.platform.clone(),
         host,
         state: if holder.is_some() && word == "ready" {

@@ -27,12 +27,13 @@ impl Definition {
         platform: &str,
         version: u32,
         features: &[String],
-        care: Vec<(&'static str, Value)>,
+        lifecycle: Vec<(&'static str, Value)>,
         parameters: &Value,
     ) -> Self {
         let mut keys = BTreeMap::new();
         keys.extend(
-            care.iter()
+            lifecycle
+                .iter()
                 .map(|(key, value)| ((*key).to_owned(), canonical(value))),
         );
         flatten("", parameters, &mut keys);
@@ -56,7 +57,7 @@ impl Definition {
     pub(super) fn of(target: &PlaybookTarget) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
-        let (features, keys) = (&target.features, target.care.keys());
+        let (features, keys) = (&target.features, target.lifecycle.keys());
         let (platform, parameters) = (target.platform, &target.parameters);
         Self::new(
             platform,

@@ -12,8 +12,9 @@ use std::{
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Care, Definition, Origin, PlatformSyntax, PlaybookTarget, Recipe, care,
+    Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
     diagnostic::{Problem, Problems, did_you_mean, meant},
+    lifecycle,
     names::{wrong_name, wrong_size},
     overlay::Layers,
     platform_keys,
@@ -165,7 +166,7 @@ fn finish(
         cost,
         max_spares,
         capabilities: declared,
-        care,
+        lifecycle,
     } = check(common, platform, recipes, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
     let parameters = platform_keys::read(layers.table, platform, &shown, problems)?;
@@ -174,7 +175,7 @@ fn finish(
         .unwrap_or(1)
         .max(1);
     let (capabilities, assured) = offered(platform, &parameters, declared);
-    let (kind, version, keys) = (platform.name(), platform.version(), care.keys());
+    let (kind, version, keys) = (platform.name(), platform.version(), lifecycle.keys());
     let definition = Definition::new(kind, version, &features, keys, &parameters);
     let name = shown.into_inner();
     Some(PlaybookTarget {
@@ -189,7 +190,7 @@ fn finish(
         capabilities,
         assured,
         max_spares,
-        care,
+        lifecycle,
         parameters,
         definition,
         origins: layers.origins,
@@ -216,7 +217,7 @@ struct Checked {
     cost: f64,
     max_spares: u32,
     capabilities: BTreeMap<String, String>,
-    care: Care,
+    lifecycle: Lifecycle,
 }
 
 fn check(
@@ -225,7 +226,7 @@ fn check(
     recipes: &Recipes,
     problems: &mut Problems<'_>,
 ) -> Checked {
-    let care = care::check(&mut common, platform, recipes, problems);
+    let lifecycle = lifecycle::check(&mut common, platform, recipes, problems);
     let Common {
         count,
         features,
@@ -240,7 +241,7 @@ fn check(
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
         max_spares: u32::from(max_spares.unwrap_or(0).min(MOST_SPARES)),
         capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
-        care,
+        lifecycle,
     }
 }
 

@@ -104,7 +104,7 @@ pub fn staged(
             target.scenario = Some(scenario.name.clone());
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {
-                target.care.recipe = Some(Arc::new(recipe.clone()));
+                target.lifecycle.recipe = Some(Arc::new(recipe.clone()));
                 target.definition = Definition::of(&target);
             }
             if let Some(other) = staged.iter().find(|other| other.name == target.name) {

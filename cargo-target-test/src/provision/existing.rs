@@ -67,7 +67,7 @@ pub(super) fn notice() -> WaitNotice {
 pub(super) fn name(records: &[Record]) -> String {
     match records {
         [one] => one.name().to_owned(),
-        [first, ..] => first.order.target.clone(),
+        [first, ..] => first.spec.target.clone(),
         [] => String::new(),
     }
 }

@@ -4,8 +4,10 @@
 
 mod acquire;
 mod backlog;
-mod bring;
 mod context;
+mod dirty;
+mod ensure_ready;
+mod health;
 mod restore;
 mod state;
 mod surplus;
@@ -139,7 +141,7 @@ impl InstanceSet {
     pub(super) fn begin_missing(self: &Arc<Self>, context: &Arc<Context>) {
         let begun = self.state().begin_missing(Instant::now());
         for index in begun {
-            self.bring_in(context, index);
+            self.start_ensure_ready(context, index);
         }
     }
 
@@ -163,7 +165,7 @@ impl InstanceSet {
                 state.begin(index, Instant::now())
             };
             if begun {
-                self.bring_in(context, index);
+                self.start_ensure_ready(context, index);
             }
             changed.await;
         }
@@ -186,7 +188,7 @@ impl InstanceSet {
             state.shortage(asked, &serving, Instant::now())
         };
         match shortage {
-            Shortage::Begin(index) => self.bring_in(context, index),
+            Shortage::Begin(index) => self.start_ensure_ready(context, index),
             Shortage::Coming => {}
             Shortage::Never(failed) => return Err(failed.into()),
         }
@@ -199,10 +201,10 @@ impl InstanceSet {
     }
 
     /// Deploys what was begun, beside whatever runs.
-    fn bring_in(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
+    fn start_ensure_ready(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
         let (set, context) = (Arc::clone(self), Arc::clone(context));
         tokio::spawn(async move {
-            let made = context.bring(&set.wanted[index]).await;
+            let made = context.ensure_ready(&set.wanted[index]).await;
             let made = made.map_err(|error| (&error).into());
             set.state().ended(index, made, Instant::now());
             context.changed.notify_waiters();

@@ -112,8 +112,8 @@ impl Pool {
         }
         let place = |seen: &Seen| {
             (
-                seen.record.order.target.clone(),
-                seen.record.order.index,
+                seen.record.spec.target.clone(),
+                seen.record.spec.index,
                 seen.record.created,
             )
         };

@@ -158,7 +158,7 @@ impl PoolRun {
             record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
         });
         let mut unused: Vec<_> = unused.cloned().collect();
-        unused.sort_by_key(|record| (record.order.target.clone(), record.order.index));
+        unused.sort_by_key(|record| (record.spec.target.clone(), record.spec.index));
         Ok(unused)
     }
 

@@ -99,18 +99,26 @@ pub(super) async fn serve(
         }
         Some(Runnable::Deploy {
             info,
-            supply,
+            instance_set,
             index,
-        }) => show_deploy(core, connection, (supply, *index), start.attempt(info)).await,
+        }) => {
+            show_deploy(
+                core,
+                connection,
+                (instance_set, *index),
+                start.attempt(info),
+            )
+            .await
+        }
         Some(Runnable::Case(case)) => {
             let key = (case.info.binary_id.as_str(), case.info.name.as_str());
             // A case may run again, for example in a stress run.
             let (count, spends) = (case.count, case.reuse == Reuse::No);
-            case.supply.expect(key, Need { count, spends });
+            case.instance_set.expect(key, Need { count, spends });
             let ran = run_case(core, connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.supply.done(key);
-                core.let_go(&case.supply);
+                case.instance_set.done(key);
+                core.let_go(&case.instance_set);
             }
             ran.map(|_| ())
         }
@@ -125,12 +133,12 @@ pub(super) async fn serve(
 async fn show_deploy(
     core: &Arc<Core>,
     connection: &mut ClientConnection,
-    (supply, index): (&Arc<InstanceSet>, usize),
+    (instance_set, index): (&Arc<InstanceSet>, usize),
     attempt: Attempt,
 ) -> io::Result<()> {
-    let (started, instance) = (Instant::now(), supply.wanted[index].instance());
+    let (started, instance) = (Instant::now(), instance_set.wanted[index].instance());
     let made = tokio::select! {
-        made = core.provisioner.ready(supply, index) => made.map_err(|error| infra(&error)),
+        made = core.provisioner.ready(instance_set, index) => made.map_err(|error| infra(&error)),
         _ = connection.requests.recv() => Err(gave_up(core, started, &instance)),
     };
     let (text, code, verdict) = match made {
@@ -205,7 +213,7 @@ async fn run_case(
     core.sink.emit(RunEventKind::LeaseWaiting {
         attempt: attempt.clone(),
     });
-    let held = wait_for_lease(core, connection, &case.supply, request, maker).await;
+    let held = wait_for_lease(core, connection, &case.instance_set, request, maker).await;
     let waited = asked.elapsed();
     let (result, replied) = match held {
         Ok(held) => {
@@ -214,7 +222,7 @@ async fn run_case(
             (result, Ok(()))
         }
         Err(failure) => {
-            let told = core.told(&case.supply, &failure);
+            let told = core.told(&case.instance_set, &failure);
             let verdict = refusal(&failure);
             let replied = refuse(connection, failure, told).await;
             (AttemptResult::new(verdict), replied)
@@ -247,7 +255,7 @@ async fn run_leased(
     // Before the instances are replaced: replacements may not be needed.
     if start.last || end == LeaseEnd::Done {
         let key = (case.info.binary_id.as_str(), case.info.name.as_str());
-        case.supply.done(key);
+        case.instance_set.done(key);
     }
     let (expected, fixtures) = held.said();
     let (lease, instances) = (held.id.clone(), names(&held));

@@ -268,16 +268,16 @@ impl Core {
     pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
         let mut instances: Vec<(Record, Arc<InstanceSet>)> = Vec::new();
         for entry in lock(&self.fixtures).iter() {
-            if let At::Instance(record, supply) = &entry.at
+            if let At::Instance(record, instance_set) = &entry.at
                 && instances.iter().all(|(known, _)| known.id != record.id)
             {
-                instances.push(((**record).clone(), Arc::clone(supply)));
+                instances.push(((**record).clone(), Arc::clone(instance_set)));
             }
         }
         let mut ends = tokio::task::JoinSet::new();
-        for (record, supply) in instances {
+        for (record, instance_set) in instances {
             let core = Arc::clone(self);
-            ends.spawn(async move { core.end_fixtures_of(&supply, &record).await });
+            ends.spawn(async move { core.end_fixtures_of(&instance_set, &record).await });
         }
         while ends.join_next().await.is_some() {}
         for up in self.take_ends(|at| matches!(at, At::Run)) {

@@ -89,7 +89,7 @@ pub(super) async fn serve(
         after: case.after(),
         ..Request::default()
     };
-    let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
+    let held = match wait_for_lease(core, connection, &case.instance_set, request, maker).await {
         Ok(held) => held,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };

@@ -147,7 +147,7 @@ impl Acquiring<'_> {
             Source::Sets(sets) => sets[0].definition(),
             Source::Existing(records) => {
                 let first = records.first();
-                first.map(|first| (first.order.target.clone(), first.hash.clone()))
+                first.map(|first| (first.spec.target.clone(), first.hash.clone()))
             }
         };
         let none = || Error::new(ErrorKind::Other, "a request needs an instance");
@@ -231,7 +231,7 @@ impl Acquiring<'_> {
     /// The want that an instance is leased for; `left` is the number that each want still lacks.
     fn want_of(&self, record: &Record, left: &mut [usize]) -> Option<&Want> {
         let fits = |number: usize| match self.source {
-            Source::Sets(sets) => sets[number].target() == record.order.target,
+            Source::Sets(sets) => sets[number].target() == record.spec.target,
             Source::Existing(_) => true,
         };
         let number = (0..left.len()).find(|number| left[*number] > 0 && fits(*number))?;

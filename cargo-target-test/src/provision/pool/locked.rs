@@ -48,7 +48,7 @@ impl Locked<'_> {
             let message = format!("the new record `{id}` is already being worked on");
             Error::new(ErrorKind::Pool, message)
         })?;
-        private_folder(&record.order.scratch)?;
+        private_folder(&record.spec.scratch)?;
         self.commit([(id, RecordEvent::Plan(Box::new(record)))])?;
         Ok(work)
     }

@@ -45,10 +45,11 @@ pub type InstanceFacts = BTreeMap<String, String>;
 /// One instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The same as its order's `unique`: `tt-1f3a9c-12`.
+    /// The same as `unique` of the spec: `tt-1f3a9c-12`.
     pub id: String,
     /// The platform's instructions. They name the instance, its target and its index.
-    pub order: InstanceSpec,
+    #[serde(rename = "order")]
+    pub spec: InstanceSpec,
     /// The platform's name.
     pub platform: String,
     /// The path of the tool that made the record: only that tool may know the platform. `None` in older records.
@@ -231,7 +232,7 @@ impl PoolState {
 impl Record {
     /// The instance's name: `alpha-0`.
     pub fn name(&self) -> &str {
-        &self.order.instance
+        &self.spec.instance
     }
 
     /// True if it is dirty and stays so until it is repaired or deleted.
@@ -241,8 +242,8 @@ impl Record {
 
     /// True if it is the same instance of the same definition as `other`.
     pub fn serves_as(&self, other: &Record) -> bool {
-        self.order.target == other.order.target
-            && self.order.index == other.order.index
+        self.spec.target == other.spec.target
+            && self.spec.index == other.spec.index
             && self.hash == other.hash
     }
 

@@ -9,7 +9,7 @@ use crate::connect::Reach;
 pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
     Record {
         id: id.to_owned(),
-        order: InstanceSpec {
+        spec: InstanceSpec {
             instance: format!("{target}-{index}"),
             target: target.to_owned(),
             index,

@@ -6,8 +6,8 @@
 //! mean is above the seam; the store knows names and texts.
 
 mod file;
-mod json;
 mod lock;
+mod pool_json;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

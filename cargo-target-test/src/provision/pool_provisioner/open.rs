@@ -53,7 +53,7 @@ impl PoolProvisioner {
             let wanted = Wanted::of_target(&playbook, target, platforms, origin)?;
             let wanted: Vec<_> = (0..target.count).map(|index| wanted.at(index)).collect();
             for one in wanted.iter().take(1) {
-                one.platform.check(&one.order(""))?;
+                one.platform.check(&one.spec(""))?;
             }
             let label = target.label.clone();
             provisioner.add(InstanceSet::new(wanted, 0, label, target.cost));

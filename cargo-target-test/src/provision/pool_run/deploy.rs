@@ -59,7 +59,7 @@ impl PoolRun {
         let deployed = self.begin(wanted, &record, preparer).and_then(|()| {
             wanted
                 .platform
-                .deploy(&record.order, &|line| preparer.progress(line))
+                .deploy(&record.spec, &|line| preparer.progress(line))
         });
         let deployed = match deployed {
             Ok(deployed) => deployed,

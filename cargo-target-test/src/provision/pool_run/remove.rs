@@ -368,7 +368,7 @@ impl Remover<'_> {
             .known(&record.platform, record.tool.as_deref())?;
         let mut pauses = PAUSES.iter();
         loop {
-            let error = match platform.delete(&record.order, record.deployed.as_ref()) {
+            let error = match platform.delete(&record.spec, record.deployed.as_ref()) {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -377,7 +377,7 @@ impl Remover<'_> {
                 None => return Err(error),
             }
         }
-        let scratch = &record.order.scratch;
+        let scratch = &record.spec.scratch;
         match fs::remove_dir_all(scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(cannot("remove", scratch, error))

@@ -296,7 +296,7 @@ mod tests {
         let noted = record("tt-000001-1", "alpha", 0, "a");
         note(&dir.path().join("tt-000001-1.json"), &noted).unwrap();
         let state = recover(dir.path(), "tt-000002".to_owned()).unwrap();
-        assert_eq!(state.records["tt-000001-1"].order, noted.order);
+        assert_eq!(state.records["tt-000001-1"].spec, noted.spec);
         assert_eq!(state.records["tt-000001-1"].state.word(), "dirty");
         fs::write(dir.path().join("tt-000001-2.json"), "{").unwrap();
         assert!(recover(dir.path(), "tt-000002".to_owned()).is_err());

@@ -99,7 +99,7 @@ impl MachineGuard {
         let wanted = able(platforms, &choice)?;
         let name = match &wanted[..] {
             [one] => one.name().to_owned(),
-            several => several[0].order.target.clone(),
+            several => several[0].spec.target.clone(),
         };
         let run = RunInfo {
             id: provision::RunInfo::new_id(),
@@ -151,7 +151,7 @@ impl MachineGuard {
     /// Returns the environment that a test on the instance would have.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
-        let mut all = describe::environment(&self.record.order.target, &[described]);
+        let mut all = describe::environment(&self.record.spec.target, &[described]);
         all.insert(env::LEASE.to_owned(), self.machine.mark().to_owned());
         all
     }
@@ -237,7 +237,7 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
 /// Fails if the platform reports that the instance is not alive.
 fn check_alive(platforms: &Platforms, record: &Record) -> Result<()> {
     let platform = provision::platform_of(platforms, record)?;
-    let alive = platform.check_alive(&record.order, deployed(record)?);
+    let alive = platform.check_alive(&record.spec, deployed(record)?);
     alive.map_err(|error| no_use(error, record.name()))
 }
 
