@@ -76,12 +76,7 @@ fn each_part_is_nextests_own_slice() {
         .run(&["timed::", "seed::", "--partitions", "2"])
         .code(0);
     for part in ["1/2", "2/2"] {
-        let slice = [
-            "timed::",
-            "seed::",
-            "--partition",
-            &format!("slice:{part}"),
-        ];
+        let slice = ["timed::", "seed::", "--partition", &format!("slice:{part}")];
         let mut passed = passed_in(&run, &format!("[{part}] "));
         let deploys = passed.clone().into_iter();
         let deploys: Vec<_> = deploys.filter(|name| name.starts_with("deploy[")).collect();

@@ -20,7 +20,7 @@ use crate::{
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
     secret::redacted,
 };
-use entry::Entry;
+use entry::JunitEntry;
 
 /// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";
@@ -35,7 +35,7 @@ pub struct Junit {
     nextest: Vec<PathBuf>,
     since: SystemTime,
     began: Instant,
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, JunitEntry>,
     /// The earliest time of the next report during the run.
     next: Instant,
     /// True if events are missing in the written report.
@@ -67,7 +67,7 @@ impl Junit {
         }
     }
 
-    fn entry(&mut self, attempt: &Attempt) -> &mut Entry {
+    fn entry(&mut self, attempt: &Attempt) -> &mut JunitEntry {
         let case = &attempt.case;
         let key = (
             case.binary_id.clone(),

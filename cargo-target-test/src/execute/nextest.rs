@@ -22,7 +22,7 @@ pub mod stage;
 mod users;
 
 pub use config::ToolConfig;
-pub use stage::{Listing, Stage};
+pub use stage::{Stage, StagedListing};
 pub use users::UsersConfig;
 
 /// The oldest supported cargo-nextest.
@@ -161,7 +161,9 @@ impl CargoNextest {
         command.args(["--message-format", "oneline", "--color", "never"]);
         let colour = |word: &&OsString| word.to_string_lossy().starts_with("--color=");
         let words = self.words.select.iter().filter(|word| !colour(word));
-        command.args(stage.arguments(Listing::All)).args(words);
+        command
+            .args(stage.arguments(StagedListing::All))
+            .args(words);
         self.show(&command);
         let output = process::Spawn::new(command).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -182,7 +184,7 @@ impl CargoNextest {
     /// Returns the command of a run over the chosen cases of a stage.
     pub fn run(&self, stage: &Stage, without_bar: bool) -> Command {
         let mut command = self.command("run");
-        command.args(stage.arguments(Listing::Chosen));
+        command.args(stage.arguments(StagedListing::Chosen));
         command.args(["--ignore-default-filter", "--run-ignored", "all"]);
         let config = stage.users_config();
         let is_replaced = |word: &&OsString| {

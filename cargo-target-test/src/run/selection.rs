@@ -5,12 +5,12 @@
 
 mod config;
 mod early_delete;
+mod instance_sets;
 mod names;
 mod orchestrator;
 mod reuse;
 mod runner;
 mod staging;
-mod supplies;
 mod words;
 
 use std::{
@@ -45,7 +45,7 @@ use nextest_metadata::TestListSummary;
 /// The chosen cases and the data they derive from.
 pub struct Selection {
     /// The workspace of the run.
-    pub setting: Workspace,
+    pub workspace: Workspace,
     /// The tests of the workspace.
     pub inventory: Inventory,
     /// The plan with all cases.
@@ -76,7 +76,7 @@ struct Entries {
 }
 
 /// The instances of the targets that the chosen cases need, by target.
-pub type Supplies = BTreeMap<usize, Arc<InstanceSet>>;
+pub type InstanceSets = BTreeMap<usize, Arc<InstanceSet>>;
 
 impl Selection {
     /// Reads the playbook, builds, plans, and lets nextest choose.
@@ -87,35 +87,35 @@ impl Selection {
         let RunOptions {
             global,
             run,
-            workspace: mut setting,
+            mut workspace,
             pool,
         } = options;
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
-        let scenes = setting.stage(&tests.choosing, &expressions)?;
-        setting.check_on_disk()?;
+        let scenes = workspace.stage(&tests.choosing, &expressions)?;
+        workspace.check_on_disk()?;
         let nextest = CargoNextest::find(words(args, scenes)?, global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
-        let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
-        let durations = history::read(&pool, &setting.root);
-        let rules = &setting.playbook.rules;
+        let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
+        let durations = history::read(&pool, &workspace.root);
+        let rules = &workspace.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
                 true => Select::All,
-                false => setting.playbook.select,
+                false => workspace.playbook.select,
             },
             durations: &durations,
             ..staging::choosing(tests, rules, &expressions)
         };
-        let plan = plan::build(&inventory, &setting.playbook.targets, &choosing)?;
+        let plan = plan::build(&inventory, &workspace.playbook.targets, &choosing)?;
         let directory = private::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
-            &setting.cargo_metadata,
+            &workspace.cargo_metadata,
             &summary,
             runner.into(),
         )?;
@@ -125,7 +125,7 @@ impl Selection {
                 plain: plan.plain.clone(),
             },
             chosen: HashSet::new(),
-            setting,
+            workspace,
             inventory,
             plan,
             directory,
@@ -145,7 +145,7 @@ impl Selection {
 
     /// Chooses the cases. Asks nextest only if the user's selection or configuration may exclude cases.
     fn choose(&mut self) -> Result<()> {
-        self.chosen = if self.nextest.may_leave_out(&self.setting.root) {
+        self.chosen = if self.nextest.may_leave_out(&self.workspace.root) {
             self.stage.list_all(&self.listing(&self.entries))?;
             self.nextest
                 .choose(&self.stage)
@@ -211,7 +211,7 @@ impl Selection {
     fn users_config(&self) -> UsersConfig {
         let options = &self.run.tests.nextest;
         let (file, profile) = (options.value("config-file"), options.value("profile"));
-        UsersConfig::read(&self.setting.root, file, profile)
+        UsersConfig::read(&self.workspace.root, file, profile)
     }
 
     /// Returns the number of chosen cases.
@@ -231,14 +231,14 @@ impl Selection {
     ///
     /// # Errors
     /// Fails if a debugger was requested and not exactly one case was chosen.
-    fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<InstanceSet>, u32)>> {
+    fn debugged(&self, instance_sets: &InstanceSets) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
         }
         match (self.entries.cases.as_slice(), self.entries.plain.as_slice()) {
             ([case], []) => {
                 let case = &self.plan.cases[*case];
-                Ok(Some((Arc::clone(&supplies[&case.target]), case.count)))
+                Ok(Some((Arc::clone(&instance_sets[&case.target]), case.count)))
             }
             ([], [_]) => Ok(None),
             (cases, plain) => Err(Error::new(
@@ -341,6 +341,6 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Result<Words> {
     })
 }
 
-fn deploy_name(supply: &InstanceSet, index: usize) -> String {
-    format!("deploy[{}]", supply.wanted[index].instance())
+fn deploy_name(instance_set: &InstanceSet, index: usize) -> String {
+    format!("deploy[{}]", instance_set.wanted[index].instance())
 }

@@ -16,7 +16,7 @@ pub(super) fn aggregators(
     folder: &RunFolder,
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
-    let history = History::new(&choice.pool, &choice.setting.root);
+    let history = History::new(&choice.pool, &choice.workspace.root);
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::<Summary>::default()),
         ("the history of durations", Box::new(history)),

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entries, Selection, Supplies};
+use super::{Entries, InstanceSets, Selection};
 use crate::execute::nextest::{
     ToolConfig,
-    config::{Declared, JunitConfig, Order},
+    config::{DeclaredSettings, JunitConfig, PriorityMap},
 };
 
 impl Selection {
@@ -17,7 +17,7 @@ impl Selection {
         &self,
         entries: &Entries,
         (part, parts): (usize, usize),
-        supplies: &Supplies,
+        instance_sets: &InstanceSets,
         junit: JunitConfig,
     ) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -32,7 +32,7 @@ impl Selection {
             };
             (set.target().to_owned(), set.label.clone(), at_once.max(1))
         };
-        let targets: Vec<_> = supplies.iter().map(group).collect();
+        let targets: Vec<_> = instance_sets.iter().map(group).collect();
         let instances: usize = targets.iter().map(|(_, _, at_once)| at_once).sum();
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
@@ -45,8 +45,8 @@ impl Selection {
     }
 
     /// Returns the cases with a priority other than 0.
-    fn order(&self, entries: &Entries) -> Order {
-        let mut order = Order::new();
+    fn order(&self, entries: &Entries) -> PriorityMap {
+        let mut order = PriorityMap::new();
         for case in self.cases_of(entries).filter(|case| case.rank != 0) {
             let binaries = order.entry(case.rank).or_default();
             let tests = binaries.entry(case.info.binary_id.clone()).or_default();
@@ -56,7 +56,7 @@ impl Selection {
         order
     }
 
-    fn declared(&self, entries: &Entries) -> Declared {
+    fn declared(&self, entries: &Entries) -> DeclaredSettings {
         let mut all = BTreeMap::new();
         let cases = self.cases_of(entries).map(|case| (case.test, case.count));
         let plain = entries.plain.iter().map(|test| (*test, 1));

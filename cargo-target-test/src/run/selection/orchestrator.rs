@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nextest_metadata::RustBinaryId;
 
-use super::{Entries, Selection, Supplies, deploy_name};
+use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
     error::Result,
     execute::broker::Broker,
@@ -23,7 +23,7 @@ impl Selection {
     /// # Errors
     /// Fails if the pool cannot be opened.
     pub fn provisioner(&self) -> Result<PoolProvisioner> {
-        let run = PoolRun::new(Pool::open(&self.pool)?, self.setting.run_info())?;
+        let run = PoolRun::new(Pool::open(&self.pool)?, self.workspace.run_info())?;
         let ssh_config = Broker::ssh_config_in(self.directory.path());
         Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
     }
@@ -47,8 +47,8 @@ impl Selection {
         provisioner: &Arc<PoolProvisioner>,
         folder: &RunFolder,
     ) -> Result<Nextest> {
-        let supplies = self.supplies(provisioner)?;
-        let mut table = self.case_table(&supplies, &self.users_runner()?)?;
+        let instance_sets = self.instance_sets(provisioner)?;
+        let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
         let args = &self.run.tests.nextest;
         table.set_captured(!args.has("no-capture"));
         table.set_holds_failed(self.run.shell_on_failure);
@@ -58,7 +58,7 @@ impl Selection {
         let options = NextestOptions {
             keep: self.run.keep_targets,
             shells: self.run.shell_on_failure,
-            debugged: self.debugged(&supplies)?,
+            debugged: self.debugged(&instance_sets)?,
             draws_bar: args.draws_bar(),
             shows_progress: args.has("show-progress"),
             max_fail: args.max_fail(users.max_fail()),
@@ -66,16 +66,16 @@ impl Selection {
         };
         let run = &provisioner.run().run().id;
         Ok(Nextest {
-            parts: self.parts(&supplies, folder)?,
+            parts: self.parts(&instance_sets, folder)?,
             table: Arc::new(table),
             provisioner: Arc::clone(provisioner),
-            sets: supplies.into_values().collect(),
+            sets: instance_sets.into_values().collect(),
             folder: self.directory.path().to_owned(),
             started: RunEventKind::RunStarted {
                 run: run.clone(),
                 tool: env!("CARGO_PKG_VERSION").to_owned(),
-                workspace: self.setting.root.clone(),
-                playbook: self.setting.playbook.path.clone(),
+                workspace: self.workspace.root.clone(),
+                playbook: self.workspace.playbook.path.clone(),
                 cases: self.count(),
                 on_host: self.entries.plain.len(),
             },
@@ -86,7 +86,7 @@ impl Selection {
     }
 
     /// Stages the nextest runs: each with its part of the cases; the first also shows the deploys.
-    fn parts(&self, supplies: &Supplies, folder: &RunFolder) -> Result<Vec<Part>> {
+    fn parts(&self, instance_sets: &InstanceSets, folder: &RunFolder) -> Result<Vec<Part>> {
         let slices = self.slices();
         let users = self.users_config();
         let mut parts = Vec::new();
@@ -106,13 +106,13 @@ impl Selection {
                 path: junit.clone(),
                 with_output: self.run.junit.is_some(),
             };
-            let shown = supplies
+            let shown = instance_sets
                 .values()
                 .filter(|_| index == 0 && !self.is_debugged());
             let deploys =
                 shown.flat_map(|set| (0..set.at_once).map(|index| deploy_name(set, index)));
             stage.list_chosen(&self.summary, &self.listing(entries), deploys.collect())?;
-            let config = self.tool_config(entries, (index, slices.len()), supplies, report);
+            let config = self.tool_config(entries, (index, slices.len()), instance_sets, report);
             fs_err::write(stage.tool_config(), config.render())?;
             parts.push(Part { stage, junit });
         }
