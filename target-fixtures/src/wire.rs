@@ -22,7 +22,7 @@ pub use result::{Measurement, SubResult, SubVerdict};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -232,6 +232,8 @@ pub enum Request {
         instance: String,
         /// The value.
         state: Value,
+        /// How long the set-up took, in milliseconds.
+        millis: u64,
     },
     /// Reports that a fixture of this test is torn down; answered by [`Reply::Done`].
     FixtureDown {
@@ -239,6 +241,8 @@ pub enum Request {
         name: String,
         /// The error of the tear-down, if any.
         error: Option<String>,
+        /// How long the tear-down took, in milliseconds.
+        millis: u64,
     },
     /// Reports the time that the test process spent in set-ups and tear-downs; answered by [`Reply::Done`].
     FixturesTook {

@@ -123,10 +123,12 @@ impl ActiveLease {
         lock(&self.said).fixtures.push(up);
     }
 
-    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) {
+    /// Forgets a fixture of this test, and returns the fixture's instance.
+    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) -> Option<String> {
         let mut said = lock(&self.said);
-        said.fixtures.retain(|up| up.name != name);
         said.dirty = said.dirty.take().or(error);
+        let found = said.fixtures.iter().position(|up| up.name == name)?;
+        said.fixtures.remove(found).instance
     }
 
     pub(super) fn fixtures_took(&self, millis: u64) {

@@ -90,7 +90,7 @@ async fn answer(
         Request::SubResult(result) => results::sub_result(core, held, result),
         request @ (Request::FixtureOfTest { .. }
         | Request::FixtureDown { .. }
-        | Request::FixturesTook { .. }) => fixture::of_test(held, request),
+        | Request::FixturesTook { .. }) => fixture::of_test(core, held, request),
         Request::Fixture {
             name,
             source,
