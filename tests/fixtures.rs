@@ -187,6 +187,27 @@ fn the_end_comes_whatever_happens() {
     }
 }
 
+/// The verdict is out before the lease has ended: a tear-down may take its time.
+#[test]
+fn a_verdict_does_not_wait_for_the_lease_to_end() {
+    let project = project();
+    let ledger = project.private("ledger");
+    let tool = project.tool(["--test", "scopes", "slow::dies"]);
+    let mut started = tool.env("LEDGER", &ledger).start();
+    eventually("the tear-down", || !lines(&project).is_empty());
+    started.wait_for("SIGKILL");
+    let kinds = || {
+        let events = feed::events(&project.path("target-test.toml"));
+        let kinds = events.iter().map(|event| event["event"].clone());
+        let ends = |kind: &serde_json::Value| *kind == "attempt-ended" || *kind == "lease-ended";
+        kinds.filter(ends).collect::<Vec<_>>()
+    };
+    eventually("the verdict", || kinds() == ["attempt-ended"]);
+    fs::write(project.private("ledger.go"), "").expect("a file");
+    started.wait().code(100);
+    assert_eq!(kinds(), ["attempt-ended", "lease-ended"]);
+}
+
 /// What somebody wants to look at stays until then, and not longer.
 #[test]
 fn they_stay_for_the_shell_on_a_failure() {

@@ -18,7 +18,7 @@ mod run;
 pub use command::{Command, Exit, Password, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
-pub use result::{Measurement, SubResult, SubVerdict};
+pub use result::{Measurement, SubResult, VerdictKind};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
@@ -66,8 +66,7 @@ pub enum Request {
         /// The process ID.
         pid: u32,
     },
-    /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Done`]
-    /// once it is recorded.
+    /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Judged`].
     Finished {
         /// The exit code or signal of the test process.
         exit: Exit,
@@ -279,6 +278,13 @@ pub enum Reply {
         text: String,
         /// The exit code.
         code: i32,
+    },
+    /// Tells a runner the verdict of its case.
+    Judged {
+        /// The verdict.
+        verdict: VerdictKind,
+        /// The reason of a skip, or the cause of a crash or of infra; `None` for any other verdict.
+        reason: Option<String>,
     },
     /// The instances of a lease.
     Leased {

@@ -202,8 +202,8 @@ fn a_runs_folder_has_output_and_feed() {
         "lease-waiting",
         "lease-granted",
         "attempt-started",
-        "lease-ended",
         "attempt-ended",
+        "lease-ended",
     ]
     .iter();
     let mut next = expected.next();

@@ -182,6 +182,21 @@ impl ActiveLease {
         }
     }
 
+    /// Returns the reason an instance is lost, if any: the known one, or the one of an instance that does not answer
+    /// within `limit`.
+    pub(super) async fn find_loss(&self, limit: Duration) -> Option<String> {
+        if let Some(cause) = self.lost.cause() {
+            return Some(cause);
+        }
+        let mut answers = JoinSet::new();
+        for machine in self.machines().cloned() {
+            answers.spawn(async move { machine.confirm(limit).await });
+        }
+        let answers = answers.join_all().await;
+        let lost = answers.into_iter().find_map(Result::err);
+        lost.map(|error| error.chain())
+    }
+
     /// Stops the clients and ends the lease; `None` if the lease has already ended.
     async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
