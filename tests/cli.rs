@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use cargo_target_test::cli::options::{OPTIONS, Value};
+use cargo_target_test::cli::options::{OPTIONS, OptionValue};
 
 /// The options that `cargo nextest run --help` shows: name, and whether it takes a value.
 fn shown(help: &str) -> BTreeMap<String, &'static str> {
@@ -33,16 +33,19 @@ fn shape(line: &str) -> Option<(String, &'static str)> {
 }
 
 fn table() -> BTreeMap<String, &'static str> {
-    let row = |long: &str, value: Value| {
+    let row = |long: &str, value: OptionValue| {
         let value = match value {
-            Value::Flag => "none",
-            Value::Repeated => "repeated",
-            Value::One(_) => "one",
-            Value::Optional(_) => "optional",
+            OptionValue::Flag => "none",
+            OptionValue::Repeated => "repeated",
+            OptionValue::One(_) => "one",
+            OptionValue::Optional(_) => "optional",
         };
         (long.to_owned(), value)
     };
-    let ours = [row("help", Value::Flag), row("verbose", Value::Flag)];
+    let ours = [
+        row("help", OptionValue::Flag),
+        row("verbose", OptionValue::Flag),
+    ];
     OPTIONS
         .iter()
         .map(|option| row(option.long, option.value))
@@ -82,10 +85,10 @@ fn the_table_is_what_nextest_offers() {
 }
 
 /// Whether nextest takes `--name`; `--help` behind it keeps it from doing anything.
-fn accepted(name: &str, value: Value) -> bool {
+fn accepted(name: &str, value: OptionValue) -> bool {
     let mut command = Command::new("cargo");
     command.args(["nextest", "run"]).arg(format!("--{name}"));
-    if matches!(value, Value::One(_)) {
+    if matches!(value, OptionValue::One(_)) {
         command.arg("1");
     }
     command

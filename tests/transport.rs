@@ -11,11 +11,11 @@ use std::{
 
 use cargo_target_test::{
     Error,
-    connect::{self, Event, Running, Transport, ssh},
+    connect::{self, CommandEvent, Running, Transport, ssh},
     connect::{Reach, SshReach},
     secret::Bound,
 };
-use target_fixtures::wire::{Command, Exit, Stream};
+use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::support::PATIENCE;
@@ -188,10 +188,10 @@ fn local(directory: &Path) -> Arc<dyn Transport> {
     )
 }
 
-fn line(line: &str) -> Command {
-    Command {
+fn line(line: &str) -> ShellCommand {
+    ShellCommand {
         line: line.to_owned(),
-        ..Command::default()
+        ..ShellCommand::default()
     }
 }
 
@@ -226,27 +226,27 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Output {
+struct TransportOutput {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     exit: Option<Exit>,
 }
 
-impl Output {
+impl TransportOutput {
     fn text(&self) -> &str {
         assert_eq!(self.exit, Some(Exit::Code(0)), "{self:?}");
         str::from_utf8(&self.stdout).unwrap()
     }
 }
 
-async fn finish(mut running: Running) -> Result<Output, Error> {
-    let mut output = Output::default();
+async fn finish(mut running: Running) -> Result<TransportOutput, Error> {
+    let mut output = TransportOutput::default();
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => output.stdout.extend(bytes),
-            Event::Output(Stream::Stderr, bytes) => output.stderr.extend(bytes),
-            Event::Exited(exit) => output.exit = Some(exit),
-            Event::Lost(error) => return Err(error),
+            CommandEvent::Output(Stream::Stdout, bytes) => output.stdout.extend(bytes),
+            CommandEvent::Output(Stream::Stderr, bytes) => output.stderr.extend(bytes),
+            CommandEvent::Exited(exit) => output.exit = Some(exit),
+            CommandEvent::Lost(error) => return Err(error),
         }
     }
     assert!(
@@ -256,7 +256,7 @@ async fn finish(mut running: Running) -> Result<Output, Error> {
     Ok(output)
 }
 
-async fn run(transport: &dyn Transport, command: &str) -> Output {
+async fn run(transport: &dyn Transport, command: &str) -> TransportOutput {
     finish(transport.exec(&line(command), "lease-of-nobody", None))
         .await
         .unwrap()
@@ -273,7 +273,7 @@ async fn first_line(running: &mut Running) -> String {
     let mut text = String::new();
     while !text.contains('\n') {
         match running.events.recv().await {
-            Some(Event::Output(_, bytes)) => text.push_str(str::from_utf8(&bytes).unwrap()),
+            Some(CommandEvent::Output(_, bytes)) => text.push_str(str::from_utf8(&bytes).unwrap()),
             other => panic!("no line, but {other:?}"),
         }
     }

@@ -4,9 +4,9 @@
 
 mod arguments;
 mod choosing;
+mod interactive;
 mod nextest_args;
 pub mod options;
-mod people;
 mod words;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -24,7 +24,7 @@ use options::Class;
 use words::OURS;
 pub use words::{set_subcommand, subcommand};
 
-pub use people::{
+pub use interactive::{
     CpArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
 };
 

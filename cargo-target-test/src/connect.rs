@@ -5,7 +5,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use target_fixtures::wire::{Command, Exit, Stream};
+use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +82,7 @@ pub trait Transport: Send + Sync {
     /// The command's standard input is `stdin`, which ends when the sender is dropped, or `/dev/null`.
     fn exec(
         &self,
-        command: &Command,
+        command: &ShellCommand,
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running;
@@ -129,26 +129,26 @@ pub enum FileAccess<'a> {
 /// The future returned by the methods of [`Transport`].
 pub type TransportFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// A started command. Dropping it before [`Event::Exited`] kills the command's process group.
+/// A started command. Dropping it before [`CommandEvent::Exited`] kills the command's process group.
 pub struct Running {
-    /// The events, in order; closed after [`Event::Exited`] or [`Event::Lost`].
+    /// The events, in order; closed after [`CommandEvent::Exited`] or [`CommandEvent::Lost`].
     ///
     /// The channel is bounded: a slow reader slows the command down and loses no event.
-    pub events: mpsc::Receiver<Event>,
+    pub events: mpsc::Receiver<CommandEvent>,
     signals: mpsc::UnboundedSender<String>,
 }
 
 /// The transport's end of a [`Running`].
 pub struct RunningEnd {
-    /// Takes the events; closed after [`Event::Exited`] or [`Event::Lost`].
-    pub events: mpsc::Sender<Event>,
+    /// Takes the events; closed after [`CommandEvent::Exited`] or [`CommandEvent::Lost`].
+    pub events: mpsc::Sender<CommandEvent>,
     /// Signals for the command's process group, by name. `KILL` is followed by an event when the group is gone.
     pub signals: mpsc::UnboundedReceiver<String>,
 }
 
 /// An event of a command.
 #[derive(Debug)]
-pub enum Event {
+pub enum CommandEvent {
     /// A chunk of output.
     Output(Stream, Vec<u8>),
     /// The command exited. All output was sent before.
@@ -223,7 +223,7 @@ impl Running {
     pub(crate) fn lost(error: Error) -> Self {
         let (running, ends) = Self::new();
         // Cannot fail: the channel is empty and its receiver exists.
-        let _ = ends.events.try_send(Event::Lost(error));
+        let _ = ends.events.try_send(CommandEvent::Lost(error));
         running
     }
 
@@ -240,16 +240,16 @@ impl Running {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
-                Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-                Event::Exited(exit) => {
+                CommandEvent::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
+                CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                CommandEvent::Exited(exit) => {
                     return Ok(CommandOutput {
                         exit,
                         stdout,
                         stderr,
                     });
                 }
-                Event::Lost(error) => return Err(error),
+                CommandEvent::Lost(error) => return Err(error),
             }
         }
         Err(events_ended())
@@ -266,7 +266,7 @@ fn events_ended() -> Error {
 
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
 pub(crate) fn input(
-    command: &Command,
+    command: &ShellCommand,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
 ) -> Option<mpsc::Receiver<Vec<u8>>> {
     let password = command
@@ -292,11 +292,11 @@ pub(crate) fn input(
 }
 
 /// Creates a command of this tool, which needs no environment, folder or `sudo`.
-pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> Command {
-    Command {
+pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellCommand {
+    ShellCommand {
         line,
         timeout: timeout.map(|timeout| timeout.as_millis() as u64),
-        ..Command::default()
+        ..ShellCommand::default()
     }
 }
 

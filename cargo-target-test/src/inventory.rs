@@ -14,7 +14,7 @@ use std::{
 
 use camino::Utf8PathBuf;
 use nextest_metadata::{BuildPlatform, RustTestBinaryKind, RustTestSuiteSummary, TestListSummary};
-use target_fixtures::metadata::{Metadata, Record};
+use target_fixtures::metadata::{Metadata, MetadataRecord};
 
 use crate::error::{Error, ErrorKind, Result};
 use effective::Index;
@@ -87,7 +87,7 @@ pub fn read(summary: &TestListSummary) -> Result<Inventory> {
 ///
 /// # Errors
 /// If the file cannot be read or a record is damaged.
-pub fn metadata_of(binary: &Path) -> Result<Vec<Record>> {
+pub fn metadata_of(binary: &Path) -> Result<Vec<MetadataRecord>> {
     section::read(binary).map_err(|failure| {
         let message = format!(
             "failed to read the test metadata of `{}`: {failure}",
@@ -105,7 +105,7 @@ pub fn crate_name(binary_name: &str) -> String {
 }
 
 impl Inventory {
-    fn add(&mut self, suite: &RustTestSuiteSummary, records: &[Record]) {
+    fn add(&mut self, suite: &RustTestSuiteSummary, records: &[MetadataRecord]) {
         let binary = &suite.binary;
         let (index, crate_name) = (Index::new(records), crate_name(&binary.binary_name));
         let number = self.binaries.len();

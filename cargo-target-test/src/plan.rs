@@ -137,11 +137,11 @@ pub(crate) mod testing {
 
     use crate::{
         inventory::{Binary, Inventory, Test},
-        playbook::{Definition, Target},
+        playbook::{Definition, PlaybookTarget},
     };
 
-    pub(crate) fn target(name: &str) -> Target {
-        Target {
+    pub(crate) fn target(name: &str) -> PlaybookTarget {
+        PlaybookTarget {
             name: name.to_owned(),
             label: name.to_owned(),
             directory: Default::default(),
@@ -153,7 +153,7 @@ pub(crate) mod testing {
             features: Vec::new(),
             cost: 1.0,
             capabilities: BTreeMap::new(),
-            care: Default::default(),
+            lifecycle: Default::default(),
             parameters: serde_json::Value::Null,
             definition: Definition {
                 keys: BTreeMap::new(),

@@ -3,15 +3,16 @@
 //! Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
 //! [`PlatformSyntax`].
 
-mod care;
 mod criteria;
 mod definition;
 mod diagnostic;
+mod embedded;
 mod expression;
 mod files;
 mod find;
 mod include;
 mod json_schema;
+mod lifecycle;
 mod limit;
 mod names;
 mod overlay;
@@ -42,12 +43,12 @@ pub(crate) use self::files::resolve as resolve_path;
 pub(crate) use self::scenario::{nearest, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
-    care::{Care, OnDirty},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
+    lifecycle::{Lifecycle, OnDirty},
     limit::Limit,
     overlay::Origin,
     overrides::Override,
@@ -59,9 +60,6 @@ pub use self::{
 };
 use self::{diagnostic::Problems, include::Gathered, source::Sources};
 use crate::error::Result;
-
-/// The playbook used when there is no file: every test runs on this machine.
-const EMBEDDED: &str = "[[targets]]\nname = \"local\"\nplatform = \"local\"\n";
 
 /// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,14 +80,14 @@ pub struct Playbook {
     #[serde(flatten)]
     pub rules: Rules,
     /// The targets, in the order of the file; never empty.
-    pub targets: Vec<Target>,
+    pub targets: Vec<PlaybookTarget>,
 }
 
 /// A resolved target: the platform's defaults, `[platforms.X]`, the target's table and `--set`, lowest precedence
 /// first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Target {
+pub struct PlaybookTarget {
     /// The name, unique in the playbook: `[A-Za-z0-9][A-Za-z0-9._-]*`, not ending in `-<digits>`.
     pub name: String,
     /// Absolute base of relative paths in its parameters: the folder of the file that contains its table.
@@ -118,7 +116,7 @@ pub struct Target {
     pub max_spares: u32,
     /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
-    pub care: Care,
+    pub lifecycle: Lifecycle,
     /// The parameters as the platform returns them: an object with defaults filled in, paths as written, and
     /// references in place of secret values ([`crate::secret`]).
     pub parameters: Value,
@@ -175,7 +173,10 @@ pub fn load(
         ..
     } = match path {
         Some(path) => include::gather(path)?,
-        None => include::alone(Sources::new("embedded playbook".to_owned(), EMBEDDED))?,
+        None => include::alone(Sources::new(
+            "embedded playbook".to_owned(),
+            embedded::PLAYBOOK,
+        ))?,
     };
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 

@@ -16,6 +16,7 @@ mod pool_run;
 pub(crate) mod prepare;
 mod provisioner;
 mod request;
+mod wait_notice;
 mod wrapped;
 
 use std::sync::Arc;
@@ -34,11 +35,12 @@ pub use orphan::{Orphan, find_orphans};
 pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
 pub use pool_run::{
-    Ensured, Failure, Held, PoolRun, Preparer, Report, Run, Scope, Wanted, delete_all,
+    DeleteScope, Ensured, Held, InstanceFailure, PoolRun, Preparer, Report, RunInfo, Wanted,
+    delete_all,
 };
 pub use provisioner::{BoxFuture, Provisioner};
-pub(crate) use request::WaitNotice;
 pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};
+pub(crate) use wait_notice::WaitNotice;
 pub use wrapped::Wrapped;
 
 /// The platform of a recorded instance.

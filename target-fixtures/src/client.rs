@@ -18,14 +18,14 @@ pub(crate) use window::{Upload, Window};
 
 use crate::{
     error::{ErrorKind, TargetError},
-    wire::{self, Instance, LONGEST, PROTOCOL, Reply, Request, Stream},
+    wire::{self, BrokerRequest, Instance, LONGEST, PROTOCOL, Reply, Stream},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
 
 /// A connection, used for one request at a time.
 #[derive(Debug)]
-pub(crate) struct Connection(BufReader<UnixStream>);
+pub(crate) struct BrokerConnection(BufReader<UnixStream>);
 
 /// A lease, as described by the broker.
 pub(crate) struct Leased {
@@ -35,18 +35,22 @@ pub(crate) struct Leased {
     pub(crate) expect_fail: Option<String>,
 }
 
-impl Connection {
+impl BrokerConnection {
     /// Connects, sends the protocol version and the request for instances together, and waits for both answers. This
     /// saves a round trip.
-    fn open(socket: &Path, request: &Request) -> Result<(Self, Leased)> {
+    fn open(socket: &Path, request: &BrokerRequest) -> Result<(Self, Leased)> {
         let mut stream = UnixStream::connect(socket).map_err(|error| broken(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
         let mut frames = Vec::new();
-        wire::write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
-            .and_then(|()| wire::write_frame(&mut frames, request, &[]))
-            .and_then(|()| stream.write_all(&frames))
-            .map_err(|error| broken(&error))?;
+        wire::write_frame(
+            &mut frames,
+            &BrokerRequest::Hello { protocol, version },
+            &[],
+        )
+        .and_then(|()| wire::write_frame(&mut frames, request, &[]))
+        .and_then(|()| stream.write_all(&frames))
+        .map_err(|error| broken(&error))?;
         let mut connection = Self(BufReader::new(stream));
         match connection.answer()? {
             Reply::Welcome { .. } => {}
@@ -79,7 +83,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
+    pub(crate) fn send(&self, request: &BrokerRequest, body: &[u8]) -> Result<()> {
         wire::write_frame(&mut self.0.get_ref(), request, body).map_err(|error| broken(&error))
     }
 
@@ -97,7 +101,7 @@ impl Connection {
 /// A request with its upload and download.
 pub(crate) struct Call<'a> {
     /// The first frame.
-    pub(crate) request: Request,
+    pub(crate) request: BrokerRequest,
     /// The content of the data frames that follow.
     pub(crate) upload: Option<&'a mut (dyn Read + Send)>,
     /// Receives each piece of data.
@@ -108,9 +112,9 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Client {
     socket: PathBuf,
     lease: String,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<BrokerConnection>>,
     /// The connection that holds the lease; the lease ends when it is closed. `None` if a runner holds the lease.
-    _holder: Option<Connection>,
+    _holder: Option<BrokerConnection>,
 }
 
 impl Client {
@@ -129,8 +133,8 @@ impl Client {
     }
 
     /// Acquires a lease that ends when the client is dropped.
-    pub(crate) fn acquire(socket: PathBuf, request: &Request) -> Result<(Self, Leased)> {
-        let (holder, leased) = Connection::open(&socket, request)?;
+    pub(crate) fn acquire(socket: PathBuf, request: &BrokerRequest) -> Result<(Self, Leased)> {
+        let (holder, leased) = BrokerConnection::open(&socket, request)?;
         Ok((
             Self {
                 socket,
@@ -143,13 +147,13 @@ impl Client {
     }
 
     /// Sends a request on a connection and returns the connection. The caller reads the replies.
-    pub(crate) fn start(&self, request: &Request) -> Result<Connection> {
+    pub(crate) fn start(&self, request: &BrokerRequest) -> Result<BrokerConnection> {
         let connection = self.connection()?;
         connection.send(request, &[])?;
         Ok(connection)
     }
 
-    fn connection(&self) -> Result<Connection> {
+    fn connection(&self) -> Result<BrokerConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let found = idle.pop();
         drop(idle);
@@ -182,7 +186,7 @@ impl Client {
     }
 
     /// Makes a call without data.
-    pub(crate) fn ask(&self, request: Request) -> Result<Reply> {
+    pub(crate) fn ask(&self, request: BrokerRequest) -> Result<Reply> {
         self.call(Call {
             request,
             upload: None,
@@ -191,9 +195,9 @@ impl Client {
     }
 }
 
-fn attached(socket: &Path, lease: &str) -> Result<(Connection, Vec<Instance>)> {
+fn attached(socket: &Path, lease: &str) -> Result<(BrokerConnection, Vec<Instance>)> {
     let lease = lease.to_owned();
-    let (connection, leased) = Connection::open(socket, &Request::Attach { lease })?;
+    let (connection, leased) = BrokerConnection::open(socket, &BrokerRequest::Attach { lease })?;
     Ok((connection, leased.instances))
 }
 
@@ -204,7 +208,7 @@ fn note(text: &str) {
 
 /// Receives data until the last reply.
 fn answer(
-    connection: &mut Connection,
+    connection: &mut BrokerConnection,
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
     window: &Window,
 ) -> Result<Reply> {
@@ -223,15 +227,16 @@ fn answer(
 /// Uploads on another thread while this thread receives, since a command may print before it has read all its input, or
 /// end without reading it. Returns the last reply, and true if the connection can be reused.
 fn answer_beside(
-    connection: &mut Connection,
+    connection: &mut BrokerConnection,
     upload: &mut (dyn Read + Send),
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> Result<(Reply, bool)> {
     let (stream, window) = (connection.stream()?, Window::default());
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
-            let send =
-                |request: &Request, body: &[u8]| wire::write_frame(&mut &stream, request, body);
+            let send = |request: &BrokerRequest, body: &[u8]| {
+                wire::write_frame(&mut &stream, request, body)
+            };
             // Close a connection with an incomplete upload: the broker would wait for the rest.
             let ended = window.send_all(upload, send);
             ended.inspect_err(|_| drop(stream.shutdown(Shutdown::Both)))

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Target,
     error::{TargetError, skipped},
-    platform::{Platform, all_of},
+    platform::{PlatformTarget, all_of},
     verdict::{SkipNow, TestEnd},
     wire::LONGEST,
 };
@@ -19,7 +19,7 @@ mod live;
 pub use live::Fixtures;
 
 /// A serialized value of a fixture.
-pub type State = serde_json::Value;
+pub type FixtureState = serde_json::Value;
 
 /// The lifetime of a fixture's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,29 +53,29 @@ pub trait Fixture: 'static {
     ///
     /// # Errors
     /// The error of the author's function.
-    fn set_up(fixtures: &Fixtures) -> Result<Self::Value, Failure>;
+    fn set_up(fixtures: &Fixtures) -> Result<Self::Value, FixtureFailure>;
 
     /// Serializes the value for other processes.
     ///
     /// # Errors
     /// If the value cannot be serialized.
-    fn save(_value: &Self::Value) -> Result<State, Failure> {
-        Ok(State::Null)
+    fn save(_value: &Self::Value) -> Result<FixtureState, FixtureFailure> {
+        Ok(FixtureState::Null)
     }
 
     /// Deserializes a value saved by another process.
     ///
     /// # Errors
     /// If the value cannot be deserialized.
-    fn load(_state: &State) -> Result<Self::Value, Failure> {
-        Err(Failure::Error("its value was not saved".to_owned()))
+    fn load(_state: &FixtureState) -> Result<Self::Value, FixtureFailure> {
+        Err(FixtureFailure::Error("its value was not saved".to_owned()))
     }
 
     /// Tears down the fixture.
     ///
     /// # Errors
     /// The error of the author's function.
-    fn tear_down(_fixtures: &Fixtures, _value: &Self::Value) -> Result<(), Failure> {
+    fn tear_down(_fixtures: &Fixtures, _value: &Self::Value) -> Result<(), FixtureFailure> {
         Ok(())
     }
 }
@@ -90,7 +90,7 @@ pub trait Registered: Sync {
     ///
     /// # Errors
     /// The error of the author's function.
-    fn tear_down(&self, fixtures: &Fixtures, state: &State) -> Result<(), Failure>;
+    fn tear_down(&self, fixtures: &Fixtures, state: &FixtureState) -> Result<(), FixtureFailure>;
 }
 
 /// Implements [`Registered`] for a [`Fixture`].
@@ -111,7 +111,7 @@ impl<F: Fixture> Registered for Of<F> {
         F::needs()
     }
 
-    fn tear_down(&self, fixtures: &Fixtures, state: &State) -> Result<(), Failure> {
+    fn tear_down(&self, fixtures: &Fixtures, state: &FixtureState) -> Result<(), FixtureFailure> {
         F::tear_down(fixtures, &F::load(state)?)
     }
 }
@@ -129,14 +129,14 @@ pub(crate) fn find(
 
 /// The failure of a set-up or tear-down.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum FixtureFailure {
     /// The reason to skip the test.
     Skip(String),
     /// The error message.
     Error(String),
 }
 
-impl Failure {
+impl FixtureFailure {
     /// Converts an error returned by an author's function.
     pub fn of(error: &dyn fmt::Debug) -> Self {
         match skipped(error) {
@@ -164,7 +164,7 @@ impl Failure {
     }
 }
 
-impl Failure {
+impl FixtureFailure {
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Skip(text) | Self::Error(text) => text,
@@ -172,7 +172,7 @@ impl Failure {
     }
 }
 
-impl From<TargetError> for Failure {
+impl From<TargetError> for FixtureFailure {
     fn from(error: TargetError) -> Self {
         Self::Error(format!("{error:?}"))
     }
@@ -182,8 +182,8 @@ impl From<TargetError> for Failure {
 ///
 /// # Errors
 /// If the value cannot be serialized, or is too long to be sent.
-pub fn save(value: &impl Serialize) -> Result<State, Failure> {
-    let failed = |why| Failure::Error(format!("failed to save its value: {why}"));
+pub fn save(value: &impl Serialize) -> Result<FixtureState, FixtureFailure> {
+    let failed = |why| FixtureFailure::Error(format!("failed to save its value: {why}"));
     let state = serde_json::to_value(value).map_err(|error| failed(error.to_string()))?;
     match state.to_string().len() <= MOST {
         true => Ok(state),
@@ -198,9 +198,9 @@ const MOST: usize = (LONGEST as usize) / 2;
 ///
 /// # Errors
 /// If the value cannot be deserialized.
-pub fn load<T: DeserializeOwned>(state: &State) -> Result<T, Failure> {
+pub fn load<T: DeserializeOwned>(state: &FixtureState) -> Result<T, FixtureFailure> {
     T::deserialize(state)
-        .map_err(|error| Failure::Error(format!("failed to load its saved value: {error}")))
+        .map_err(|error| FixtureFailure::Error(format!("failed to load its saved value: {error}")))
 }
 
 /// A return type of tear-down functions.
@@ -209,18 +209,18 @@ pub trait Torn {
     ///
     /// # Errors
     /// The error of the author's function.
-    fn torn(self) -> Result<(), Failure>;
+    fn torn(self) -> Result<(), FixtureFailure>;
 }
 
 impl Torn for () {
-    fn torn(self) -> Result<(), Failure> {
+    fn torn(self) -> Result<(), FixtureFailure> {
         Ok(())
     }
 }
 
 impl<E: fmt::Debug> Torn for Result<(), E> {
-    fn torn(self) -> Result<(), Failure> {
-        self.map_err(|error| Failure::of(&error))
+    fn torn(self) -> Result<(), FixtureFailure> {
+        self.map_err(|error| FixtureFailure::of(&error))
     }
 }
 
@@ -228,22 +228,22 @@ impl<E: fmt::Debug> Torn for Result<(), E> {
 ///
 /// # Errors
 /// The error of the author's function.
-pub fn torn(returned: impl Torn) -> Result<(), Failure> {
+pub fn torn(returned: impl Torn) -> Result<(), FixtureFailure> {
     returned.torn()
 }
 
 /// Converts a target to the type of its platform.
 ///
 /// # Errors
-/// Same as [`Platform::of`].
-pub fn typed<P: Platform>(target: &Target) -> Result<P, Failure> {
+/// Same as [`PlatformTarget::of`].
+pub fn typed<P: PlatformTarget>(target: &Target) -> Result<P, FixtureFailure> {
     Ok(P::of(target)?)
 }
 
 /// Converts several targets to the type of their platform.
 ///
 /// # Errors
-/// Same as [`Platform::of`].
-pub fn all_typed<P: Platform>(targets: &[Target]) -> Result<Vec<P>, Failure> {
+/// Same as [`PlatformTarget::of`].
+pub fn all_typed<P: PlatformTarget>(targets: &[Target]) -> Result<Vec<P>, FixtureFailure> {
     Ok(all_of(targets)?)
 }

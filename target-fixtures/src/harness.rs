@@ -14,7 +14,7 @@ use crate::{
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
     verdict::{self, SkipNow, TestEnd},
-    wire::{Request, TORN_DOWN},
+    wire::{BrokerRequest, TORN_DOWN},
 };
 
 /// Converts a record to bytes at compile time.
@@ -205,14 +205,14 @@ impl Target {
         {
             let reason = reason.to_owned();
             // Without a broker there is no report.
-            let _ = self.client.ask(Request::ExpectFail { reason });
+            let _ = self.client.ask(BrokerRequest::ExpectFail { reason });
         }
         ended
     }
 
     fn skip(&self, reason: &str) -> Result<(), TargetError> {
         self.client
-            .ask(Request::Skip {
+            .ask(BrokerRequest::Skip {
                 reason: reason.to_owned(),
             })
             .map(|_| ())

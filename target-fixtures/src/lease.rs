@@ -17,7 +17,7 @@ use crate::{
     client::{Client, Leased},
     env as name,
     error::{ErrorKind, TargetError},
-    wire::Request,
+    wire::BrokerRequest,
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
@@ -90,7 +90,7 @@ fn own(path: &str) -> Result<(Client, Leased)> {
         .map(PathBuf::from)
         .or_else(|| env::current_dir().ok());
     let text = |path: Option<PathBuf>| path.unwrap_or_default().to_string_lossy().into_owned();
-    let request = Request::Acquire {
+    let request = BrokerRequest::Acquire {
         binary: text(env::current_exe().ok()),
         test: path.to_owned(),
         directory: text(folder),

@@ -296,8 +296,8 @@ pub mod __private {
     //! Items for generated code only.
     pub use crate::{
         fixture::{
-            Failure, Fixture, Fixtures, Of, Registered, Scope, State, all_typed, load, save, torn,
-            typed,
+            Fixture, FixtureFailure, FixtureState, Fixtures, Of, Registered, Scope, all_typed,
+            load, save, torn, typed,
         },
         harness::*,
         verdict::{TestEnd, skip_now},

@@ -14,7 +14,7 @@ pub const SECTION: &str = "target_test";
 
 /// One record of the section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct MetadataRecord {
     /// The kind of the record: a test, or defaults of a module.
     pub kind: RecordKind,
     /// The path of the test or module, with the crate name: `hello::net::smoke` or `hello::net`.
@@ -23,7 +23,7 @@ pub struct Record {
     pub metadata: Metadata,
 }
 
-/// The subject of a [`Record`].
+/// The subject of a [`MetadataRecord`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordKind {

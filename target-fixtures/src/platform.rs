@@ -13,7 +13,7 @@ mod sealed {
 }
 
 /// A target of one platform. A test that takes such a target runs only on that platform, as with `platform = ".."`.
-pub trait Platform: Deref<Target = Target> + Sized + sealed::Sealed {
+pub trait PlatformTarget: Deref<Target = Target> + Sized + sealed::Sealed {
     /// The platform's name in playbooks.
     const NAME: &'static str;
 
@@ -37,7 +37,7 @@ macro_rules! platform {
 
         impl sealed::Sealed for $name {}
 
-        impl Platform for $name {
+        impl PlatformTarget for $name {
             const NAME: &'static str = $platform;
 
             fn of(target: &Target) -> Result<Self> {
@@ -207,9 +207,9 @@ platform! {
 /// Converts all targets of a lease.
 ///
 /// # Errors
-/// Same as [`Platform::of`].
+/// Same as [`PlatformTarget::of`].
 #[doc(hidden)]
-pub fn all_of<P: Platform>(targets: &[Target]) -> Result<Vec<P>> {
+pub fn all_of<P: PlatformTarget>(targets: &[Target]) -> Result<Vec<P>> {
     targets.iter().map(P::of).collect()
 }
 

@@ -28,7 +28,7 @@ mod term;
 use std::{fmt, str::FromStr};
 
 use span::{kind_of, numbers, within};
-use term::{Operator, Term, UNIT_NAMES, Value, conjunction, exact};
+use term::{Operator, Term, TermValue, UNIT_NAMES, conjunction, exact};
 
 /// Checks that `capability` (`16 GiB`) meets `requirement` (`>= 8 GiB`).
 ///
@@ -114,7 +114,7 @@ impl Requirement {
     pub fn no_size(&self) -> Option<String> {
         let is_other = |term: &Term| {
             let pattern = matches!(term.operator, Operator::Like | Operator::NotLike);
-            !pattern && !matches!(term.value, Value::Size(_))
+            !pattern && !matches!(term.value, TermValue::Size(_))
         };
         let other = self.any.iter().flatten().any(is_other);
         other.then(|| format!("a size has one of the units {UNIT_NAMES}"))

@@ -130,7 +130,7 @@ impl Target {
         let line = line.into();
         Command::new(
             self,
-            wire::Command {
+            wire::ShellCommand {
                 line,
                 ..Default::default()
             },
@@ -142,7 +142,7 @@ impl Target {
         let words = vec![path.into()];
         Command::new(
             self,
-            wire::Command {
+            wire::ShellCommand {
                 words,
                 ..Default::default()
             },

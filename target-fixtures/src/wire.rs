@@ -2,8 +2,8 @@
 //!
 //! Must not know addresses, leases or processes.
 //!
-//! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`Request`] or
-//! [`Reply`]) and a raw body. Only [`Request::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
+//! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`BrokerRequest`] or
+//! [`Reply`]) and a raw body. Only [`BrokerRequest::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`] or [`Reply::Took`].
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ mod machine;
 mod result;
 mod run;
 
-pub use command::{Command, Exit, Password, Stream, Sudo};
+pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
 pub use result::{Measurement, SubResult, VerdictKind};
@@ -30,14 +30,14 @@ pub const TORN_DOWN: i32 = 84;
 /// The maximum number of bytes of a file or of output in one frame.
 pub const CHUNK: usize = 128 << 10;
 
-/// The maximum number of bytes of [`Request::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker
+/// The maximum number of bytes of [`BrokerRequest::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker
 /// buffers up to this many and always keeps reading.
 pub const WINDOW: usize = 1 << 20;
 
 /// A message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
-pub enum Request {
+pub enum BrokerRequest {
     /// The first frame of every connection; answered by [`Reply::Welcome`] or [`Reply::Refused`].
     Hello {
         /// The [`PROTOCOL`] of the client.
@@ -97,18 +97,18 @@ pub enum Request {
         playbook: Option<String>,
     },
     /// Runs a command on an instance of the lease; answered by any number of [`Reply::Data`], then [`Reply::Exited`] or
-    /// [`Reply::Failed`]. If `stdin` is true, the client sends [`Request::Data`] frames, then [`Request::End`]. It can
-    /// send [`Request::Signal`] at any time.
+    /// [`Reply::Failed`]. If `stdin` is true, the client sends [`BrokerRequest::Data`] frames, then [`BrokerRequest::End`]. It can
+    /// send [`BrokerRequest::Signal`] at any time.
     Exec {
         /// The instance: `alpha-0`.
         instance: String,
         /// The command.
-        command: Command,
+        command: ShellCommand,
         /// True if standard input follows; otherwise standard input is `/dev/null`.
         stdin: bool,
     },
-    /// Writes a file on an instance, atomically; the content follows as [`Request::Data`] frames and
-    /// [`Request::End`]; answered by [`Reply::Done`] or [`Reply::Failed`].
+    /// Writes a file on an instance, atomically; the content follows as [`BrokerRequest::Data`] frames and
+    /// [`BrokerRequest::End`]; answered by [`Reply::Done`] or [`Reply::Failed`].
     Put {
         /// The instance.
         instance: String,
@@ -199,8 +199,8 @@ pub enum Request {
     /// The test reports one of many results; answered by [`Reply::Done`].
     SubResult(SubResult),
     /// Requests a shared fixture; answered by [`Reply::Fixture`] or [`Reply::Failed`], after another test has finished
-    /// setting it up. A client that gets no state sets the fixture up, and sends [`Request::FixtureUp`] or
-    /// [`Request::FixtureFailed`] on the same connection.
+    /// setting it up. A client that gets no state sets the fixture up, and sends [`BrokerRequest::FixtureUp`] or
+    /// [`BrokerRequest::FixtureFailed`] on the same connection.
     Fixture {
         /// The path: `hello::db`.
         name: String,
@@ -250,7 +250,7 @@ pub enum Request {
     },
     /// A piece of standard input or of a file, in the body; acknowledged by [`Reply::Took`] when it is read.
     Data,
-    /// The end of [`Request::Data`]; not answered.
+    /// The end of [`BrokerRequest::Data`]; not answered.
     End,
 }
 
@@ -303,7 +303,7 @@ pub enum Reply {
     },
     /// Acknowledges data that has been read.
     Took {
-        /// The number of bytes of [`Request::Data`].
+        /// The number of bytes of [`BrokerRequest::Data`].
         bytes: usize,
     },
     /// The end of a command.

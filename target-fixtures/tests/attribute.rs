@@ -18,9 +18,9 @@ use std::{
 
 use target_fixtures::{
     env as name,
-    metadata::{Condition, Metadata, Record, RecordKind, RetryOn, Reuse},
+    metadata::{Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse},
     prelude::*,
-    wire::{self, Failure, FailureKind, Instance, Reply, Request},
+    wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply},
 };
 
 mod forms {
@@ -79,13 +79,13 @@ mod forms {
 }
 
 /// This crate's records, from the file itself.
-fn records() -> BTreeMap<String, Record> {
+fn records() -> BTreeMap<String, MetadataRecord> {
     let file = fs::read(env::current_exe().unwrap()).unwrap();
     let starts = file
         .windows(9)
         .enumerate()
         .filter(|(_, bytes)| bytes == b"\x1e{\"kind\":");
-    let record = |(at, _): (usize, &[u8])| -> Option<Record> {
+    let record = |(at, _): (usize, &[u8])| -> Option<MetadataRecord> {
         let rest = &file[at + 1..];
         serde_json::from_slice(&rest[..rest.iter().position(|byte| *byte == b'\n')?]).ok()
     };
@@ -179,12 +179,12 @@ fn records_say_what_was_declared() {
 }
 
 /// A broker's play: it leases `alpha-0` and `alpha-1` and tells what it was asked.
-struct Broker {
+struct FakeBroker {
     socket: PathBuf,
-    asked: Receiver<Request>,
+    asked: Receiver<BrokerRequest>,
 }
 
-impl Broker {
+impl FakeBroker {
     fn start(test: &str) -> Self {
         let socket = env::temp_dir().join(format!("tf-{}-{test}.sock", std::process::id()));
         let listener = UnixListener::bind(&socket).unwrap();
@@ -210,33 +210,35 @@ impl Broker {
             .unwrap()
     }
 
-    fn was_asked(&self) -> Vec<Request> {
+    fn was_asked(&self) -> Vec<BrokerRequest> {
         self.asked
             .try_iter()
-            .filter(|request| !matches!(request, Request::Hello { .. }))
+            .filter(|request| !matches!(request, BrokerRequest::Hello { .. }))
             .collect()
     }
 }
 
-impl Drop for Broker {
+impl Drop for FakeBroker {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket);
     }
 }
 
-fn serve(stream: UnixStream, tell: &Sender<Request>) {
+fn serve(stream: UnixStream, tell: &Sender<BrokerRequest>) {
     let mut reader = BufReader::new(stream);
-    while let Ok((request, _)) = wire::read_frame::<Request>(&mut reader) {
+    while let Ok((request, _)) = wire::read_frame::<BrokerRequest>(&mut reader) {
         let reply = match &request {
-            Request::Hello { .. } => Reply::Welcome {
+            BrokerRequest::Hello { .. } => Reply::Welcome {
                 version: String::new(),
             },
-            Request::Acquire { test, .. } if test.ends_with("panics") => Reply::Refused(Failure {
-                kind: FailureKind::Infra,
-                message: "`alpha-0` could not be deployed: no image".to_owned(),
-                hint: Some("build it".to_owned()),
-            }),
-            Request::Attach { .. } | Request::Acquire { .. } => {
+            BrokerRequest::Acquire { test, .. } if test.ends_with("panics") => {
+                Reply::Refused(Failure {
+                    kind: FailureKind::Infra,
+                    message: "`alpha-0` could not be deployed: no image".to_owned(),
+                    hint: Some("build it".to_owned()),
+                })
+            }
+            BrokerRequest::Attach { .. } | BrokerRequest::Acquire { .. } => {
                 let named = |name: &str| Instance {
                     name: name.to_owned(),
                     ..Instance::default()
@@ -247,7 +249,7 @@ fn serve(stream: UnixStream, tell: &Sender<Request>) {
                     expect_fail: None,
                 }
             }
-            Request::Ping { .. } => Reply::Pong { micros: 1 },
+            BrokerRequest::Ping { .. } => Reply::Pong { micros: 1 },
             _ => Reply::Done,
         };
         let _ = tell.send(request);
@@ -289,7 +291,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn every_form_runs_on_the_lease_of_its_runner() {
-    let broker = Broker::start("forms");
+    let broker = FakeBroker::start("forms");
     for test in ["everything", "panics", "r#match", "nothing"] {
         let output = broker.leased(test);
         assert!(output.status.success(), "{test}: {}", text(&output));
@@ -300,7 +302,7 @@ fn every_form_runs_on_the_lease_of_its_runner() {
         );
         assert_eq!(
             broker.was_asked()[0],
-            Request::Attach {
+            BrokerRequest::Attach {
                 lease: "1".to_owned()
             }
         );
@@ -316,10 +318,10 @@ fn every_form_runs_on_the_lease_of_its_runner() {
 
 #[test]
 fn a_skip_passes_and_is_told_to_the_broker() {
-    let broker = Broker::start("skip");
+    let broker = FakeBroker::start("skip");
     let output = broker.leased("many");
     assert!(output.status.success(), "{}", text(&output));
-    let skip = Request::Skip {
+    let skip = BrokerRequest::Skip {
         reason: "seen enough".to_owned(),
     };
     assert!(broker.was_asked().contains(&skip));
@@ -327,7 +329,7 @@ fn a_skip_passes_and_is_told_to_the_broker() {
 
 #[test]
 fn without_a_runner_the_tool_starts_a_broker() {
-    let broker = Broker::start("own");
+    let broker = FakeBroker::start("own");
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tool.sh");
     let mut command = harness("everything");
     // The lease of another test, which started this one, is not this one's.
@@ -343,7 +345,7 @@ fn without_a_runner_the_tool_starts_a_broker() {
         .unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let asked = broker.was_asked();
-    let Request::Acquire {
+    let BrokerRequest::Acquire {
         test,
         target,
         directory,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use target_fixtures::wire::{
-    Command, Exit, FailureKind, PROTOCOL, Reply, Request, read_frame, write_frame,
+    BrokerRequest, Exit, FailureKind, PROTOCOL, Reply, ShellCommand, read_frame, write_frame,
 };
 
 use super::Lab;
@@ -32,14 +32,14 @@ fn connect(lab: &Lab) -> UnixStream {
     stream
 }
 
-fn ask(stream: &mut UnixStream, request: &Request) -> Reply {
+fn ask(stream: &mut UnixStream, request: &BrokerRequest) -> Reply {
     write_frame(stream, request, &[]).expect("a request");
     read_frame(stream).expect("a reply").0
 }
 
-fn hello(protocol: u32) -> Request {
+fn hello(protocol: u32) -> BrokerRequest {
     let version = "7.7.7".to_owned();
-    Request::Hello { protocol, version }
+    BrokerRequest::Hello { protocol, version }
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn many(lab: &Lab, instance: &str, lease: &str) {
         };
         let attached = ask(
             &mut stream,
-            &Request::Attach {
+            &BrokerRequest::Attach {
                 lease: lease.to_owned(),
             },
         );
@@ -99,11 +99,11 @@ fn many(lab: &Lab, instance: &str, lease: &str) {
             assert!(matches!(attached, Reply::Refused(_)), "{attached:?}");
             return;
         }
-        let exec = Request::Exec {
+        let exec = BrokerRequest::Exec {
             instance: instance.to_owned(),
-            command: Command {
+            command: ShellCommand {
                 line: format!("exit {}", number % 7),
-                ..Command::default()
+                ..ShellCommand::default()
             },
             stdin: false,
         };

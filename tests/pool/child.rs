@@ -47,10 +47,10 @@ fn main() {
     }
 }
 
-pub(crate) struct Process(Child);
+pub(crate) struct ChildProcess(Child);
 
 /// Starts another process; with a failpoint, it dies there.
-pub(crate) fn start(world: &World, mode: &str, fault: Option<&str>) -> Process {
+pub(crate) fn start(world: &World, mode: &str, fault: Option<&str>) -> ChildProcess {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["pool::child::main", "--exact", "--nocapture"])
@@ -61,10 +61,10 @@ pub(crate) fn start(world: &World, mode: &str, fault: Option<&str>) -> Process {
     if let Some(fault) = fault {
         command.env("TARGET_TEST_FAULT", fault);
     }
-    Process(command.spawn().unwrap())
+    ChildProcess(command.spawn().unwrap())
 }
 
-impl Process {
+impl ChildProcess {
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
@@ -88,7 +88,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

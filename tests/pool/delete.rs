@@ -1,6 +1,6 @@
 //! The end of instances: of a run, of what dead runs left, and on request.
 
-use cargo_target_test::provision::{Scope, delete_all, pool::RecordState};
+use cargo_target_test::provision::{DeleteScope, delete_all, pool::RecordState};
 
 use super::{
     child::start,
@@ -98,26 +98,31 @@ fn deleting_on_request_spares_the_living_unless_forced() {
     let wanted = world.wanted("alpha", 0, 22);
     ensure(&run, &wanted);
     ensure(&world.run("2", "/two"), &world.wanted("beta", 0, 22));
-    let all =
-        |scope: &Scope, force| delete_all(&world.pool(), &world.platforms(), scope, force).unwrap();
-    let report = all(&Scope::All, false);
+    let all = |scope: &DeleteScope, force| {
+        delete_all(&world.pool(), &world.platforms(), scope, force).unwrap()
+    };
+    let report = all(&DeleteScope::All, false);
     assert_eq!((report.deleted.len(), report.held.len()), (1, 1));
     assert_eq!(
         report.held[0].by,
         format!("pid {} run 1", std::process::id())
     );
     let leased = lease(&run, &wanted, 1, "smoke[alpha]");
-    assert!(all(&Scope::All, false).held[0].by.contains("smoke[alpha]"));
+    assert!(
+        all(&DeleteScope::All, false).held[0]
+            .by
+            .contains("smoke[alpha]")
+    );
     assert_eq!(
-        all(&Scope::Workspace("/two".into()), true),
+        all(&DeleteScope::Workspace("/two".into()), true),
         Default::default()
     );
     assert_eq!(
-        all(&Scope::Workspace("/one".into()), true).deleted,
+        all(&DeleteScope::Workspace("/one".into()), true).deleted,
         ["alpha-0"]
     );
     drop(leased);
-    assert_eq!(all(&Scope::All, false), Default::default());
+    assert_eq!(all(&DeleteScope::All, false), Default::default());
     world.assert_empty();
 }
 
@@ -131,7 +136,7 @@ fn force_waits_for_a_deploy_to_notice() {
         report.held[0].by,
         format!("pid {} run run-{}", child.id(), child.id())
     );
-    let report = delete_all(&world.pool(), &world.platforms(), &Scope::All, true).unwrap();
+    let report = delete_all(&world.pool(), &world.platforms(), &DeleteScope::All, true).unwrap();
     assert_eq!(report.deleted, ["alpha-0"]);
     child.wait();
     world.assert_empty();
@@ -142,7 +147,13 @@ fn an_unknown_platform_is_a_named_failure() {
     let world = World::new();
     ensure(&world.run("1", "/one"), &world.wanted("alpha", 0, 22));
     let before = world.pool().state().unwrap();
-    let report = delete_all(&world.pool(), &world.other_platforms(), &Scope::All, true).unwrap();
+    let report = delete_all(
+        &world.pool(),
+        &world.other_platforms(),
+        &DeleteScope::All,
+        true,
+    )
+    .unwrap();
     let cause = &report.unknown[0].cause;
     let tool = std::env::current_exe().unwrap();
     assert!(

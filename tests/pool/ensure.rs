@@ -19,7 +19,7 @@ fn two_clones_share_what_is_defined_equally() {
     let second = ensure(&two, &wanted);
     assert!(first.fresh && !second.fresh);
     assert_eq!(first.record.id, second.record.id);
-    assert!(first.record.order.scratch.join("key").exists());
+    assert!(first.record.spec.scratch.join("key").exists());
     assert_eq!(world.machines(), [first.record.id]);
 }
 

@@ -14,14 +14,15 @@ use std::{
 use cargo_target_test::{
     Error, ErrorKind, Result,
     connect::Reach,
-    playbook::Care,
+    playbook::Lifecycle,
     provision::{
-        Ensured, PoolRun, Preparer, Report, Run, Scope, Wanted, delete_all,
+        DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all,
         platform::{
             Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
         },
         pool::{
-            Facts, Holder, LeaseRequest, LeaseWant, Pool, PoolLease, Process, Record, TryLease,
+            Holder, InstanceFacts, LeaseRequest, LeaseWant, Pool, PoolLease, ProcessIdentity,
+            Record, TryLease,
         },
     },
 };
@@ -155,7 +156,7 @@ impl World {
 
     /// A run in this workspace.
     pub(crate) fn run(&self, id: &str, workspace: &str) -> PoolRun {
-        let run = Run {
+        let run = RunInfo {
             id: id.to_owned(),
             workspace: workspace.into(),
             playbook: None,
@@ -165,7 +166,7 @@ impl World {
     }
 
     pub(crate) fn delete_all(&self) -> Report {
-        delete_all(&self.pool(), &self.platforms(), &Scope::All, false).unwrap()
+        delete_all(&self.pool(), &self.platforms(), &DeleteScope::All, false).unwrap()
     }
 
     /// An instance of a machine that is made; its definition is `port`.
@@ -180,7 +181,7 @@ impl World {
             keys: BTreeMap::from([("port".to_owned(), port.to_string())]),
             hash: format!("{port:016x}"),
             features: Vec::new(),
-            care: Care::default(),
+            lifecycle: Lifecycle::default(),
             max_parallel_deploys: 16,
             origin: None,
         }
@@ -261,7 +262,7 @@ impl Preparer for Asks {
     }
 
     /// Each has one core more than the one before.
-    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
         self.prepared
             .lock()
             .unwrap()
@@ -269,8 +270,8 @@ impl Preparer for Asks {
         match self.fails {
             Some(cause) => Err(Error::new(ErrorKind::Infra, cause)),
             None => {
-                let cores = (record.order.index + 1).to_string();
-                Ok(Facts::from([("cores".to_owned(), cores)]))
+                let cores = (record.spec.index + 1).to_string();
+                Ok(InstanceFacts::from([("cores".to_owned(), cores)]))
             }
         }
     }
@@ -283,7 +284,12 @@ pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest
         count,
         ..LeaseWant::default()
     };
-    let holder = Holder::new(Process::current(), "run", case, &format!("lease-{case}"));
+    let holder = Holder::new(
+        ProcessIdentity::current(),
+        "run",
+        case,
+        &format!("lease-{case}"),
+    );
     LeaseRequest::new(want, holder)
 }
 

@@ -9,7 +9,7 @@ use cargo_target_test::{
 use rustix::process::Signal;
 
 use super::{
-    child::{Process, start},
+    child::{ChildProcess, start},
     fake::{World, ensure, lease, request},
 };
 use crate::support::{PATIENCE, eventually};
@@ -221,7 +221,7 @@ fn five_hundred_leases_of_two_processes() {
 /// Starts processes, kills and replaces them now and then, until all have done what they should.
 fn run_and_kill_at_random(world: &World, modes: &[&str]) {
     let starts = modes.iter().map(|mode| start(world, mode, None));
-    let mut children: Vec<Process> = starts.collect();
+    let mut children: Vec<ChildProcess> = starts.collect();
     let mut random = u64::from(std::process::id());
     let mut deaths = 0;
     eventually("done", || {
@@ -236,7 +236,7 @@ fn run_and_kill_at_random(world: &World, modes: &[&str]) {
             children[victim] = start(world, modes[victim], None);
             deaths += 1;
         }
-        let ended = children.iter_mut().filter_map(Process::ended);
+        let ended = children.iter_mut().filter_map(ChildProcess::ended);
         let well = ended.inspect(|status| assert!(status.success(), "{status}"));
         well.count() == modes.len()
     });
@@ -285,7 +285,7 @@ fn a_hundred_processes_of_which_some_die() {
     let mut killed = Vec::new();
     let (started, mut next) = (Instant::now(), 5);
     loop {
-        let done = children.iter_mut().filter_map(Process::ended).count();
+        let done = children.iter_mut().filter_map(ChildProcess::ended).count();
         if done == children.len() {
             break;
         }

@@ -57,7 +57,7 @@ fn a_host_is_told_why_there_was_one_before() {
 fn a_host_on_hold_stays_until_somebody_frees_it() {
     let world = World::new();
     let mut wanted = world.found("alpha", 0, "one:22");
-    wanted.care.on_dirty = Some(OnDirty::Hold);
+    wanted.lifecycle.on_dirty = Some(OnDirty::Hold);
     let run = world.run("1", "/one");
     let record = ensure(&run, &wanted).record;
     run.mark_dirty(&record.id, "it smokes").unwrap();
@@ -83,7 +83,7 @@ fn the_host_of_a_dead_holder_is_dirty_where_something_can_be_done_about_it() {
     let world = World::new();
     let run = world.run("1", "/one");
     let mut wanted = world.found("alpha", 0, "one:22");
-    wanted.care.on_dirty = Some(OnDirty::Reboot);
+    wanted.lifecycle.on_dirty = Some(OnDirty::Reboot);
     ensure(&run, &wanted);
     // Dropped without a word, as by a death.
     let mut held = lease(&run, &wanted, 1, "case");

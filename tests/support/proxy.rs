@@ -21,7 +21,7 @@ pub(crate) enum Fate {
 }
 
 #[derive(Default)]
-struct State {
+struct ProxyState {
     /// The longest chain of question and answer that has arrived, at the client and at the server.
     trips: [usize; 2],
     /// Bytes that came from the client, and from the server.
@@ -33,7 +33,7 @@ struct State {
 
 pub(crate) struct Proxy {
     port: u16,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ProxyState>>,
 }
 
 impl Proxy {
@@ -41,7 +41,7 @@ impl Proxy {
     pub(crate) fn new(to: u16, delay: Duration, fate: Fate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state: Arc<Mutex<State>> = Arc::default();
+        let state: Arc<Mutex<ProxyState>> = Arc::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -101,7 +101,7 @@ fn carry(
     ends: &[TcpStream; 2],
     from: usize,
     (delay, fate): (Duration, Fate),
-    state: &Arc<Mutex<State>>,
+    state: &Arc<Mutex<ProxyState>>,
 ) {
     let clone = |at: usize| ends[at].try_clone().unwrap();
     let (mut source, mut sink, other) = (clone(from), clone(1 - from), clone(from));

@@ -30,7 +30,7 @@ async fn works(farm: &Farm, what: &str) {
     let mut command = line("printf %s \"$ODD\"; echo err >&2; exit 3");
     command.env.insert("ODD".to_owned(), odd.to_owned());
     let output = finish(transport.exec(&command, "", None)).await.unwrap();
-    let expected = Output {
+    let expected = TransportOutput {
         stdout: odd.as_bytes().to_vec(),
         stderr: b"err\n".to_vec(),
         exit: Some(Exit::Code(3)),

@@ -38,9 +38,9 @@ fn output_is_unchanged() {
         );
         assert_eq!(
             run(&*transport, ":").await,
-            Output {
+            TransportOutput {
                 exit: Some(Exit::Code(0)),
-                ..Output::default()
+                ..TransportOutput::default()
             }
         );
     }));
@@ -99,7 +99,7 @@ fn a_slow_reader_loses_nothing() {
         }
         let mut bytes = Vec::new();
         while let Some(event) = slow.events.recv().await {
-            if let Event::Output(_, piece) = event {
+            if let CommandEvent::Output(_, piece) = event {
                 bytes.extend(piece);
             }
         }
@@ -178,7 +178,9 @@ fn a_sweep_kills_what_carries_the_lease() {
         let mut text = String::new();
         while text.lines().count() < 2 {
             match ours.events.recv().await {
-                Some(Event::Output(_, bytes)) => text.push_str(str::from_utf8(&bytes).unwrap()),
+                Some(CommandEvent::Output(_, bytes)) => {
+                    text.push_str(str::from_utf8(&bytes).unwrap())
+                }
                 other => panic!("{other:?}"),
             }
         }

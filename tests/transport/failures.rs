@@ -18,9 +18,9 @@ fn a_timeout_kills_the_whole_group() {
         let mut text = String::new();
         let error = loop {
             match running.events.recv().await.unwrap() {
-                Event::Output(_, bytes) => text.push_str(str::from_utf8(&bytes).unwrap()),
-                Event::Exited(exit) => panic!("{exit:?}"),
-                Event::Lost(error) => break error,
+                CommandEvent::Output(_, bytes) => text.push_str(str::from_utf8(&bytes).unwrap()),
+                CommandEvent::Exited(exit) => panic!("{exit:?}"),
+                CommandEvent::Lost(error) => break error,
             }
         };
         assert_eq!(error.kind(), ErrorKind::Timeout);

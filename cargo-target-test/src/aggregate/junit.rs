@@ -21,7 +21,7 @@ use crate::{
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
     secret::redacted,
 };
-use entry::Entry;
+use entry::JunitEntry;
 pub use partitions::merge;
 
 /// The report's name, the same as in nextest's report.
@@ -37,7 +37,7 @@ pub struct Junit {
     nextest: Option<PathBuf>,
     since: SystemTime,
     began: Instant,
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, JunitEntry>,
     /// The earliest time of the next report during the run.
     next: Instant,
     /// True if events are missing in the written report.
@@ -69,7 +69,7 @@ impl Junit {
         }
     }
 
-    fn entry(&mut self, attempt: &Attempt) -> &mut Entry {
+    fn entry(&mut self, attempt: &Attempt) -> &mut JunitEntry {
         let case = &attempt.case;
         let key = (
             case.binary_id.clone(),

@@ -11,7 +11,7 @@ use clap::{
 
 use super::{
     nextest_args::{Given, NextestArgs},
-    options::{Class, NextestOption, OPTIONS, Value, find},
+    options::{Class, NextestOption, OPTIONS, OptionValue, find},
 };
 
 impl Args for NextestArgs {
@@ -67,14 +67,14 @@ fn argument(option: &'static NextestOption) -> Arg {
         arg.long(option.long).short(option.short)
     };
     match option.value {
-        Value::Flag => arg.action(ArgAction::SetTrue),
-        Value::Repeated => arg.action(ArgAction::Count),
-        Value::One(name) => arg
+        OptionValue::Flag => arg.action(ArgAction::SetTrue),
+        OptionValue::Repeated => arg.action(ArgAction::Count),
+        OptionValue::One(name) => arg
             .value_name(name)
             .action(ArgAction::Append)
             .allow_negative_numbers(true)
             .value_parser(ValueParser::os_string()),
-        Value::Optional(name) => arg
+        OptionValue::Optional(name) => arg
             .value_name(name)
             .action(ArgAction::Append)
             .num_args(0..=1)
@@ -129,9 +129,9 @@ impl NextestArgs {
 /// Returns the occurrences of an option, with their positions on the command line.
 fn given(option: &'static NextestOption, matches: &ArgMatches) -> Vec<(usize, Given)> {
     let flags = match option.value {
-        Value::Flag => Some(matches.get_flag(option.long).into()),
-        Value::Repeated => Some(matches.get_count(option.long)),
-        Value::One(_) | Value::Optional(_) => None,
+        OptionValue::Flag => Some(matches.get_flag(option.long).into()),
+        OptionValue::Repeated => Some(matches.get_count(option.long)),
+        OptionValue::One(_) | OptionValue::Optional(_) => None,
     };
     if let Some(count) = flags {
         let position = matches.index_of(option.long).unwrap_or_default();
@@ -143,7 +143,7 @@ fn given(option: &'static NextestOption, matches: &ArgMatches) -> Vec<(usize, Gi
     }
     let mut positions = matches.indices_of(option.long).into_iter().flatten();
     let mut next = || positions.next().unwrap_or_default();
-    let optional = matches!(option.value, Value::Optional(_));
+    let optional = matches!(option.value, OptionValue::Optional(_));
     values::<OsString>(matches, option.long)
         .into_iter()
         .map(|value| {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::options::{Class, NextestOption, Value, find};
+use super::options::{Class, NextestOption, OptionValue, find};
 use crate::error::{Error, ErrorKind, Result};
 
 /// nextest's options and filters, in the order given.
@@ -108,7 +108,8 @@ impl NextestArgs {
     /// Resolves relative paths in values of options against `folder`.
     pub fn start_paths_at(&mut self, folder: &Path) {
         for given in &mut self.options {
-            let (Some(value), Value::One(kind)) = (&mut given.value, given.option.value) else {
+            let (Some(value), OptionValue::One(kind)) = (&mut given.value, given.option.value)
+            else {
                 continue;
             };
             match (kind, value.to_str().and_then(|text| text.split_once(':'))) {

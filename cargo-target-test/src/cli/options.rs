@@ -12,7 +12,7 @@ pub struct NextestOption {
     /// Aliases of the long name.
     pub aliases: &'static [&'static str],
     /// The number of values.
-    pub value: Value,
+    pub value: OptionValue,
     /// The call that the option is passed to.
     pub class: Class,
     /// The help text, one line.
@@ -21,7 +21,7 @@ pub struct NextestOption {
 
 /// The number of values of an option, with the name of the value in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum OptionValue {
     /// No value.
     Flag,
     /// No value; the option may be repeated.
@@ -78,7 +78,7 @@ macro_rules! table {
             long: $long,
             short: table!(@short $($short)?),
             aliases: &[$($alias),*],
-            value: { use Value::*; $value },
+            value: { use OptionValue::*; $value },
             class: Class::$class,
             help: $help,
         }),*]

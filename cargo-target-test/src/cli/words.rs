@@ -6,7 +6,7 @@ use std::{ffi::OsString, sync::OnceLock};
 
 use clap::Command;
 
-use super::options::{OPTIONS, Value};
+use super::options::{OPTIONS, OptionValue};
 
 /// The word after `cargo` of our own program.
 pub(super) const OURS: &str = "target-test";
@@ -84,7 +84,7 @@ fn takes_next_word(command: &Command, word: &str) -> bool {
             let valued = |short: char| {
                 OPTIONS
                     .iter()
-                    .any(|o| o.short == Some(short) && matches!(o.value, Value::One(_)))
+                    .any(|o| o.short == Some(short) && matches!(o.value, OptionValue::One(_)))
             };
             !before.chars().any(valued) && arguments.any(flags)
         }

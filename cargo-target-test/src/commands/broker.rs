@@ -149,8 +149,8 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         return Ok(0);
     };
     let private = private::private_directory()?;
-    let run = provision::Run {
-        id: provision::Run::new_id(),
+    let run = provision::RunInfo {
+        id: provision::RunInfo::new_id(),
         workspace: PathBuf::new(),
         playbook: None,
         platforms: platforms.clone(),

@@ -12,7 +12,7 @@ use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::nextest::{Nextest, Words},
-    playbook::{Care, OnDirty, Origin, Playbook, Recipe, Select, Target, toml_key},
+    playbook::{Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key},
     provision::platform::Platforms,
     run::{mode, options::RunOptions, selection::Selection, workspace::Workspace},
     ui,
@@ -23,24 +23,24 @@ use crate::{
 /// # Errors
 /// Errors in the playbook.
 pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<u8> {
-    let setting = Workspace::find(platforms, global)?;
-    setting.check_on_disk()?;
-    setting.check_scenarios()?;
-    check_filtersets(platforms, global, &setting)?;
-    mode::check(&setting.playbook)?;
+    let workspace = Workspace::find(platforms, global)?;
+    workspace.check_on_disk()?;
+    workspace.check_scenarios()?;
+    check_filtersets(platforms, global, &workspace)?;
+    mode::check(&workspace.playbook)?;
     if args.tests
         && let Some(options) = RunOptions::resolve(platforms, global, RunArgs::default())?
     {
         Selection::make(options)?;
     }
-    warn_of_missing_secrets(&setting)?;
-    run(&setting.playbook, args.json)?;
+    warn_of_missing_secrets(&workspace)?;
+    run(&workspace.playbook, args.json)?;
     Ok(0)
 }
 
 /// Lets nextest check the filtersets of scenarios.
-fn check_filtersets(platforms: &Platforms, global: &Global, setting: &Workspace) -> Result<()> {
-    let scenarios = setting.playbook.rules.scenarios.iter();
+fn check_filtersets(platforms: &Platforms, global: &Global, workspace: &Workspace) -> Result<()> {
+    let scenarios = workspace.playbook.rules.scenarios.iter();
     let sets =
         scenarios.filter_map(|scenario| Some((&scenario.name, scenario.filterset.as_ref()?)));
     let sets: Vec<_> = sets.collect();
@@ -61,9 +61,9 @@ fn check_filtersets(platforms: &Platforms, global: &Global, setting: &Workspace)
 }
 
 /// Warns of secrets without a value. They may have a value where the tests run.
-fn warn_of_missing_secrets(setting: &Workspace) -> Result<()> {
-    for (platform, order) in setting.orders()? {
-        for lookup in platform.secrets(&order)? {
+fn warn_of_missing_secrets(workspace: &Workspace) -> Result<()> {
+    for (platform, spec) in workspace.specs()? {
+        for lookup in platform.secrets(&spec)? {
             if let Err(error) = lookup.check() {
                 let hint = error.hint().unwrap_or_default();
                 ui::warn(format!("{}\nhint: {hint}", error.chain()));
@@ -120,8 +120,8 @@ pub fn to_text(playbook: &Playbook) -> String {
 }
 
 /// Returns every key of a target with its value as TOML.
-fn target_lines(target: &Target) -> Vec<(String, String)> {
-    let Target {
+fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
+    let PlaybookTarget {
         name,
         platform,
         count,
@@ -129,7 +129,7 @@ fn target_lines(target: &Target) -> Vec<(String, String)> {
         cost,
         capabilities,
         max_spares,
-        care,
+        lifecycle,
         parameters,
         ..
     } = target;
@@ -154,12 +154,12 @@ fn target_lines(target: &Target) -> Vec<(String, String)> {
             toml(&Value::from(value.as_str())),
         ));
     }
-    lines.extend(care_lines(care));
+    lines.extend(lifecycle_lines(lifecycle));
     flatten("", parameters, &mut lines);
     lines
 }
 
-fn write_target(text: &mut String, target: &Target) {
+fn write_target(text: &mut String, target: &PlaybookTarget) {
     let _ = writeln!(
         text,
         "\n[[targets]] # definition {}",
@@ -180,16 +180,16 @@ fn write_target(text: &mut String, target: &Target) {
     }
 }
 
-/// Returns the keys for the preparation and care of a target's instances. Absent keys are omitted.
-fn care_lines(care: &Care) -> Vec<(String, String)> {
-    let (on_dirty, clean) = match &care.on_dirty {
+/// Returns the keys for the lifecycle of a target's instances. Absent keys are omitted.
+fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
+    let (on_dirty, clean) = match &lifecycle.on_dirty {
         Some(OnDirty::Clean(recipe)) => (Some("clean"), Some(recipe.name.as_str())),
         Some(OnDirty::Reboot) => (Some("reboot"), None),
         Some(OnDirty::Hold) => (Some("hold"), None),
         None => (None, None),
     };
-    let recipe = care.recipe.as_ref().map(|recipe| recipe.name.as_str());
-    let timeout = humantime::format_duration(care.ready_timeout).to_string();
+    let recipe = lifecycle.recipe.as_ref().map(|recipe| recipe.name.as_str());
+    let timeout = humantime::format_duration(lifecycle.ready_timeout).to_string();
     let texts = [
         ("recipe", recipe),
         ("ready-timeout", Some(timeout.as_str())),
@@ -199,8 +199,8 @@ fn care_lines(care: &Care) -> Vec<(String, String)> {
     let texts = texts
         .into_iter()
         .filter_map(|(key, text)| Some((key, Value::from(text?))));
-    let wait = (!care.wait.is_empty()).then(|| ("wait", json(&care.wait)));
-    let retries = ("retries", Value::from(care.retries));
+    let wait = (!lifecycle.wait.is_empty()).then(|| ("wait", json(&lifecycle.wait)));
+    let retries = ("retries", Value::from(lifecycle.retries));
     let all = texts.chain(wait).chain([retries]);
     all.map(|(key, value)| (key.to_owned(), toml(&value)))
         .collect()
@@ -247,7 +247,7 @@ fn toml(value: &Value) -> String {
 }
 
 /// Returns the layer that set this key, from its own entry or the entry of a table above.
-fn origin(target: &Target, key: &str) -> String {
+fn origin(target: &PlaybookTarget, key: &str) -> String {
     let above = |given: &str| {
         key.strip_prefix(given)
             .is_some_and(|rest| rest.starts_with('.'))

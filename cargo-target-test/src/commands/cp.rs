@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
-    commands::people::{self, Ask, MachineGuard},
+    commands::interactive::{self, AccessRequest, MachineGuard},
     connect::{
         download::{self, PathKind},
         upload::{self, Moved},
@@ -36,8 +36,8 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
         instance,
         all: args.all,
     };
-    people::runtime()?.block_on(async {
-        let ask = Ask {
+    interactive::runtime()?.block_on(async {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &on,
@@ -48,7 +48,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
         let mut signals = Signals::catch()?;
         let (copied, end) = tokio::select! {
             copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
-            signal = signals.next() => (Ok(people::code_of_signal(signal.as_raw_value())), LeaseEnd::CutOff),
+            signal = signals.next() => (Ok(interactive::code_of_signal(signal.as_raw_value())), LeaseEnd::CutOff),
         };
         guard.leave(end).await?;
         copied

@@ -3,7 +3,7 @@
 use crate::{
     cli::{Global, RunArgs},
     error::{ErrorKind, Result},
-    provision::{Report, Scope, delete_all, platform::Platforms, pool::Pool},
+    provision::{DeleteScope, Report, delete_all, platform::Platforms, pool::Pool},
     run::workspace,
     ui,
 };
@@ -15,9 +15,9 @@ use crate::{
 pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let scope = if args.delete_all() {
-        Scope::All
+        DeleteScope::All
     } else {
-        Scope::Workspace(workspace::workspace_by_lock_file()?)
+        DeleteScope::Workspace(workspace::workspace_by_lock_file()?)
     };
     run(&pool, platforms, &scope, args.force)
 }
@@ -26,7 +26,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8
 ///
 /// # Errors
 /// Fails if the pool cannot be used.
-pub fn run(pool: &Pool, platforms: &Platforms, scope: &Scope, force: bool) -> Result<u8> {
+pub fn run(pool: &Pool, platforms: &Platforms, scope: &DeleteScope, force: bool) -> Result<u8> {
     let report = delete_all(pool, platforms, scope, force)?;
     for line in lines(&report) {
         ui::note(line);
@@ -77,7 +77,7 @@ pub fn lines(report: &Report) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::{Failure, Held};
+    use crate::provision::{Held, InstanceFailure};
 
     #[test]
     fn everything_that_remains_is_named() {
@@ -85,7 +85,7 @@ mod tests {
         let report = Report {
             deleted: vec!["a-0".to_owned(), "a-1".to_owned()],
             released: vec!["lab-0".to_owned()],
-            failed: vec![Failure {
+            failed: vec![InstanceFailure {
                 instance: "b-0".to_owned(),
                 cause: "no answer".to_owned(),
             }],

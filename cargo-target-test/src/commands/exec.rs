@@ -4,13 +4,13 @@
 
 use std::{io::Read, thread, time::Duration};
 
-use target_fixtures::wire::{Command, Exit, Stream};
+use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::{
     cli::{ExecArgs, Global},
-    commands::people::{self, Ask, MachineGuard},
-    connect::{Event, Running, shell},
+    commands::interactive::{self, AccessRequest, MachineGuard},
+    connect::{CommandEvent, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
@@ -30,8 +30,8 @@ const PIPE: i32 = 13;
 /// # Errors
 /// Fails if the instance is unavailable or unreachable, or if the command timed out.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
-    people::runtime()?.block_on(async {
-        let ask = Ask {
+    interactive::runtime()?.block_on(async {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &args.on,
@@ -69,17 +69,17 @@ async fn run(
     line: String,
     timeout: Option<Duration>,
 ) -> Result<(u8, LeaseEnd)> {
-    let command = Command {
+    let command = ShellCommand {
         line,
         env: guard.environment(),
         timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-        ..Command::default()
+        ..ShellCommand::default()
     };
     let running = guard.machine.start(&command, Some(standard_input()));
     let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
-        signal = signals.next() => Ok((people::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
+        signal = signals.next() => Ok((interactive::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
     }
 }
 
@@ -87,14 +87,14 @@ async fn run(
 async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => {
+            CommandEvent::Output(Stream::Stdout, bytes) => {
                 if !ui::try_bytes_out(&bytes) {
-                    return Ok((people::code_of_signal(PIPE), LeaseEnd::CutOff));
+                    return Ok((interactive::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
-            Event::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
-            Event::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
-            Event::Lost(error) => return Err(error),
+            CommandEvent::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
+            CommandEvent::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
+            CommandEvent::Lost(error) => return Err(error),
         }
     }
     Err(Error::new(
@@ -106,7 +106,9 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
 fn code(exit: &Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(*code).unwrap_or(255),
-        Exit::Signal(name) => people::code_of_signal(process::signal_number(name).unwrap_or(127)),
+        Exit::Signal(name) => {
+            interactive::code_of_signal(process::signal_number(name).unwrap_or(127))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     cli::{GcArgs, Global},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     provision::{
         Orphan, find_orphans,
@@ -25,12 +25,12 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &GcArgs) -> Result<u8>
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     // A playbook adds places to search. Without a workspace there is no playbook.
     let orders = match Workspace::find(platforms, global) {
-        Ok(setting) => setting.orders()?,
+        Ok(workspace) => workspace.specs()?,
         Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
         Err(_) => Vec::new(),
     };
     let (orphans, problems) = find_orphans(&pool, &places(platforms, orders))?;
-    people::say_unknown(platforms, &pool)?;
+    interactive::say_unknown(platforms, &pool)?;
     for problem in &problems {
         ui::warn(problem.chain());
     }
@@ -58,7 +58,7 @@ fn places(
     let all = all.map(|platform| (Arc::clone(platform), None));
     let targets = orders
         .into_iter()
-        .map(|(platform, order)| (platform, Some(order)));
+        .map(|(platform, spec)| (platform, Some(spec)));
     all.chain(targets).collect()
 }
 

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::Plan,
-    playbook::Target,
+    playbook::PlaybookTarget,
     provision::platform::Platforms,
     run::{options::RunOptions, selection::Selection},
     ui,
@@ -46,7 +46,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
         return Ok(0);
     };
     let choice = Selection::make(options)?;
-    let targets = &choice.setting.playbook.targets;
+    let targets = &choice.workspace.playbook.targets;
     let chosen = choice.is_filtered().then(|| choice.chosen());
     if let Some(key) = &args.stats {
         let is_chosen = |test: usize, name: &str| {
@@ -81,7 +81,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
 pub fn run(
     inventory: &Inventory,
     plan: &Plan,
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     json: bool,
     chosen: Option<&Chosen<'_>>,
 ) -> Result<()> {

@@ -6,7 +6,7 @@ use std::{io::Read, path::Path, thread, time::Duration};
 
 use crate::{
     cli::{Global, LogsArgs},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     provision::{self, platform::Platforms, pool::Pool},
     run::workspace,
@@ -24,10 +24,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// Fails if the instance does not exist or has no console.
 pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
-    let choice = people::choose(&pool, &args.on.instance, args.on.all)?;
+    let choice = interactive::choose(&pool, &args.on.instance, args.on.all)?;
     let record = &choice.first().record;
     let (name, platform) = (record.name(), &record.platform);
-    let console = provision::platform_of(platforms, record)?.console(&record.order);
+    let console = provision::platform_of(platforms, record)?.console(&record.spec);
     let Some(console) = console else {
         let message = format!("`{name}` has no console: platform `{platform}` does not record one");
         let hint = format!("open a shell with `cargo target-test shell {name}`");

@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     process::Watch,
-    provision::pool::{Holder, Pool, Process, Seen},
+    provision::pool::{Holder, Pool, ProcessIdentity, Seen},
     run::workspace,
     ui,
 };
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Fails if a run holds the instance or the lease does not end.
 pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
-    let choice = people::choose(&pool, &on.instance, on.all)?;
+    let choice = interactive::choose(&pool, &on.instance, on.all)?;
     let held: Vec<_> = choice.all.iter().filter_map(manual).collect();
     for (seen, holder) in &held {
         end(seen, holder)?;
@@ -65,7 +65,10 @@ fn end(seen: &Seen, holder: &Holder) -> Result<()> {
     };
     let pid = Pid::from_raw(holder.process.pid.cast_signed());
     // The pid of a process on another host or of an ended process may belong to another process here.
-    let (Some(pid), true) = (pid, holder.process == Process::of(holder.process.pid)) else {
+    let (Some(pid), true) = (
+        pid,
+        holder.process == ProcessIdentity::of(holder.process.pid),
+    ) else {
         return Err(failed(format!(
             "the holder is on host `{}`",
             holder.process.host

@@ -18,7 +18,7 @@ use crate::{
     provision::{PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{
         options::RunOptions,
-        selection::{Selection, Supplies},
+        selection::{InstanceSets, Selection},
     },
     ui,
 };
@@ -50,16 +50,22 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
     }
     let provisioner = Arc::new(provisioner(&choice)?);
     let reports = Reports::new(&choice, &provisioner.run().run().id)?;
-    let supplies = choice.supplies(&provisioner)?;
-    choice.stage_run(&supplies, reports.nextest_config())?;
+    let instance_sets = choice.instance_sets(&provisioner)?;
+    choice.stage_run(&instance_sets, reports.nextest_config())?;
     let session = Session::start(choice.directory.path(), Arc::clone(&provisioner))?;
     let fan_out = FanOut::start(reports.aggregators()?)?;
     let sink = fan_out.sink();
     provisioner.emit_to(sink.clone());
     reports.begin(&sink);
-    let table = case_table(&choice, &supplies, reports.output())?;
+    let table = case_table(&choice, &instance_sets, reports.output())?;
     let broker = session.broker(table, sink.clone())?;
-    let ran = run_nextest(&choice, &supplies, &session, &broker, &args.tests.nextest);
+    let ran = run_nextest(
+        &choice,
+        &instance_sets,
+        &session,
+        &broker,
+        &args.tests.nextest,
+    );
     // Even if nextest never ran: instances may have been deployed.
     let mut interrupts = ran.as_ref().map_or(0, |ended| ended.interrupts);
     if interrupts == 0 && args.shell_on_failure {
@@ -71,7 +77,9 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
         Ok((NextestEnd { status, interrupts }, report?))
     });
     let code = ended.map(|(ended, report)| {
-        let used = supplies.values().map(|supply| supply.used());
+        let used = instance_sets
+            .values()
+            .map(|instance_set| instance_set.used());
         reports.end(&sink, &fan_out.tally(), &ended, used, report)
     });
     fan_out.finish();
@@ -80,15 +88,19 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
 
 /// Returns the provisioner of a run's instances.
 fn provisioner(choice: &Selection) -> Result<PoolProvisioner> {
-    let run = PoolRun::new(Pool::open(&choice.pool)?, choice.setting.run_info())?;
+    let run = PoolRun::new(Pool::open(&choice.pool)?, choice.workspace.run_info())?;
     let ssh_config = Broker::ssh_config_in(choice.directory.path());
     Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
 }
 
 /// Returns the table of cases for the broker.
-fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Result<CaseTable> {
+fn case_table(
+    choice: &Selection,
+    instance_sets: &InstanceSets,
+    output: PathBuf,
+) -> Result<CaseTable> {
     let args = &choice.run;
-    let mut table = choice.case_table(supplies, &choice.users_runner()?)?;
+    let mut table = choice.case_table(instance_sets, &choice.users_runner()?)?;
     table.set_captured(!args.tests.nextest.has("no-capture"));
     table.set_holds_failed(args.shell_on_failure);
     table.set_releases(choice.may_release());
@@ -99,13 +111,13 @@ fn case_table(choice: &Selection, supplies: &Supplies, output: PathBuf) -> Resul
 /// Runs nextest. Deploys the instances of a debugged case first.
 fn run_nextest(
     choice: &Selection,
-    supplies: &Supplies,
+    instance_sets: &InstanceSets,
     session: &Session,
     broker: &Broker,
     args: &NextestArgs,
 ) -> Result<NextestEnd> {
     let provisioner = session.provisioner();
-    if let Some((set, count)) = choice.debugged(supplies)? {
+    if let Some((set, count)) = choice.debugged(instance_sets)? {
         session.wait_for(async {
             for index in 0..count as usize {
                 provisioner.ready(&set, index).await?;
@@ -114,12 +126,14 @@ fn run_nextest(
         })?;
     }
     // A progress bar leaves no room for the messages of long deploys, so it is disabled.
-    let makes = supplies.values().any(|supply| supply.makes_machines());
+    let makes = instance_sets
+        .values()
+        .any(|instance_set| instance_set.makes_machines());
     let without_bar = makes && args.draws_bar() && !args.has("show-progress");
     let nextest = choice.nextest_run(without_bar)?;
     // Deploys begin while nextest starts.
     session.wait_for(async {
-        let sets = supplies.values();
+        let sets = instance_sets.values();
         sets.for_each(|set| provisioner.begin_missing(set));
     });
     if args.draws_bar() && !without_bar {

@@ -14,8 +14,8 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::people::{self, Ask, MachineGuard},
-    connect::{Reach, interactive, ssh_file},
+    commands::interactive::{self, AccessRequest, MachineGuard},
+    connect::{self, Reach, ssh_file},
     error::Result,
     execute::session::signals::Signals,
     process,
@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Fails if the instance is unavailable or unreachable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
-    people::runtime()?.block_on(async {
-        let ask = Ask {
+    interactive::runtime()?.block_on(async {
+        let ask = AccessRequest {
             platforms,
             global,
             on: &args.on,
@@ -68,7 +68,8 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
     if tty {
         ui::note(format!("a shell on {name} ({})", deployed.address()));
     }
-    let shell = interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
+    let shell =
+        connect::interactive::shell(&deployed.reach, name, &config, &guard.environment(), tty)?;
     let (status, end) = run(shell, signals).await?;
     // The shell was ended by the close of its terminal, even if this process got no signal.
     let closed = tty && !std::io::stdin().is_terminal();
@@ -112,6 +113,6 @@ fn pass_on(child: &Child, signal: Option<Signal>) {
 fn code(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(255),
-        (None, signal) => people::code_of_signal(signal.unwrap_or(127)),
+        (None, signal) => interactive::code_of_signal(signal.unwrap_or(127)),
     }
 }

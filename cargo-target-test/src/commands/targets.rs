@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, TargetsArgs},
-    commands::people,
+    commands::interactive,
     error::{Error, ErrorKind, Result},
     provision::{
         platform::Platforms,
-        pool::{Facts, Pool, Process, Seen, time},
+        pool::{InstanceFacts, Pool, ProcessIdentity, Seen, time},
     },
     run::workspace,
     ui,
@@ -45,7 +45,7 @@ pub struct Row {
     /// True if a run kept the instance with `--keep-targets`.
     pub kept: bool,
     /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
-    pub facts: Facts,
+    pub facts: InstanceFacts,
     /// Seconds since the instance was planned.
     pub age: u64,
     /// The workspace that requested the instance.
@@ -83,7 +83,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Resul
     match (args.watch, args.json) {
         (false, json) => {
             run(&pool, json)?;
-            people::say_unknown(platforms, &pool)?;
+            interactive::say_unknown(platforms, &pool)?;
             Ok(0)
         }
         (true, true) => watch::watch(&pool, &|pool| {
@@ -138,7 +138,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         run: holder.run.clone(),
         case: holder.case.clone(),
         since: now.saturating_sub(holder.since),
-        stopped: Process::is_stopped(&holder.process),
+        stopped: ProcessIdentity::is_stopped(&holder.process),
         until: holder.manual.map(|manual| manual.until),
         text: holder.describe(),
     });
@@ -146,7 +146,7 @@ fn row(seen: &Seen, now: u64) -> Row {
     Row {
         name: record.name().to_owned(),
         id: record.id.clone(),
-        target: record.order.target.clone(),
+        target: record.spec.target.clone(),
         platform: record.platform.clone(),
         host,
         state: if holder.is_some() && word == "ready" {
@@ -228,7 +228,7 @@ mod tests {
             holder: None,
             users: Vec::new(),
             kept: false,
-            facts: Facts::new(),
+            facts: InstanceFacts::new(),
             age: 61,
             workspace: "/w".to_owned(),
             playbook: None,

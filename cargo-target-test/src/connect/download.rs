@@ -14,7 +14,7 @@ use tar::EntryType;
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{Event, Running, Transport, files, own_command, shell, upload::Moved};
+use super::{CommandEvent, Running, Transport, files, own_command, shell, upload::Moved};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The type of the file at a path of an instance. Symbolic links are followed.
@@ -198,15 +198,15 @@ async fn forward(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) 
     let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => {
+            CommandEvent::Output(Stream::Stdout, bytes) => {
                 if send.send(bytes).await.is_err() {
                     return Err(Error::new(ErrorKind::Other, "failed to unpack the archive"));
                 }
             }
-            Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            Event::Exited(Exit::Code(0)) => return Ok(()),
-            Event::Exited(_) => break,
-            Event::Lost(error) => return Err(error),
+            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            CommandEvent::Exited(Exit::Code(0)) => return Ok(()),
+            CommandEvent::Exited(_) => break,
+            CommandEvent::Lost(error) => return Err(error),
         }
     }
     let said = String::from_utf8_lossy(&stderr);

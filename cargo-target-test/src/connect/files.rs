@@ -7,7 +7,9 @@ use std::time::Duration;
 use target_fixtures::wire::{Exit, Stream};
 use tokio::sync::mpsc;
 
-use super::{CommandOutput, Event, FileAccess, Transport, events_ended, local, own_command, shell};
+use super::{
+    CommandEvent, CommandOutput, FileAccess, Transport, events_ended, local, own_command, shell,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The timeout of the removal of a partial file.
@@ -144,14 +146,14 @@ pub async fn get(
     let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => {
+            CommandEvent::Output(Stream::Stdout, bytes) => {
                 if to.send(bytes).await.is_err() {
                     return Err(wrong("transfer aborted"));
                 }
             }
-            Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            Event::Exited(exit) => return check_read(exit, stderr),
-            Event::Lost(error) => return Err(error),
+            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            CommandEvent::Exited(exit) => return check_read(exit, stderr),
+            CommandEvent::Lost(error) => return Err(error),
         }
     }
     Err(events_ended())

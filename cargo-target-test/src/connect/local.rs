@@ -16,7 +16,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 use target_fixtures::{
     env,
-    wire::{Command, Exit, Stream},
+    wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    Event, Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context,
-    timed_out,
+    CommandEvent, Running, RunningEnd, Transport, TransportFuture, own_command, shell,
+    sweep_context, timed_out,
 };
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
@@ -44,7 +44,12 @@ pub(super) struct LocalTransport {
 }
 
 impl LocalTransport {
-    fn start(&self, command: &Command, lease: &str, stdin: bool) -> Result<(Child, ProcessGroup)> {
+    fn start(
+        &self,
+        command: &ShellCommand,
+        lease: &str,
+        stdin: bool,
+    ) -> Result<(Child, ProcessGroup)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
         as_instance(
@@ -143,7 +148,7 @@ fn running(
 impl Transport for LocalTransport {
     fn exec(
         &self,
-        command: &Command,
+        command: &ShellCommand,
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running {
@@ -233,9 +238,9 @@ async fn follow(
         let _ = pump.await;
     }
     let last = match (end, error) {
-        (Some(status), _) => Event::Exited(exit(status)),
-        (None, Some(error)) => Event::Lost(error),
-        (None, None) => Event::Lost(std::io::Error::other("exit status unknown").into()),
+        (Some(status), _) => CommandEvent::Exited(exit(status)),
+        (None, Some(error)) => CommandEvent::Lost(error),
+        (None, None) => CommandEvent::Lost(std::io::Error::other("exit status unknown").into()),
     };
     let _ = events.send(last).await;
 }
@@ -282,7 +287,7 @@ pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<mpsc::Receive
 async fn pump(
     pipe: Option<impl AsyncRead + AsFd + Unpin>,
     stream: Stream,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<CommandEvent>,
     mut ended: watch::Receiver<bool>,
 ) {
     let Some(mut pipe) = pipe else { return };
@@ -294,7 +299,7 @@ async fn pump(
         };
         if read == 0
             || events
-                .send(Event::Output(stream, buffer[..read].to_vec()))
+                .send(CommandEvent::Output(stream, buffer[..read].to_vec()))
                 .await
                 .is_err()
         {
@@ -309,7 +314,7 @@ async fn pump(
         };
         left = usize::saturating_sub(left, read);
         if events
-            .send(Event::Output(stream, buffer[..read].to_vec()))
+            .send(CommandEvent::Output(stream, buffer[..read].to_vec()))
             .await
             .is_err()
         {

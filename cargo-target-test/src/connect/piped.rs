@@ -10,7 +10,7 @@ use std::{
 
 use target_fixtures::{
     env,
-    wire::{Command, Exit, Stream},
+    wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
     io::AsyncReadExt,
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Event, FileAccess, Running, RunningEnd, Transport, TransportFuture, input, local, own_command,
-    shell, sweep_context, timed_out,
+    CommandEvent, FileAccess, Running, RunningEnd, Transport, TransportFuture, input, local,
+    own_command, shell, sweep_context, timed_out,
 };
 use crate::{
     connect::ProgramReach,
@@ -136,16 +136,16 @@ impl PipedTransport {
         let _ = self.exec(&command, "", stdin).finished().await;
     }
 
-    fn lost(&self, what: &str) -> Event {
+    fn lost(&self, what: &str) -> CommandEvent {
         let text = format!("`{}` {what}", self.instance);
-        Event::Lost(Error::new(ErrorKind::Infra, text))
+        CommandEvent::Lost(Error::new(ErrorKind::Infra, text))
     }
 }
 
 impl Transport for PipedTransport {
     fn exec(
         &self,
-        command: &Command,
+        command: &ShellCommand,
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running {
@@ -209,7 +209,7 @@ struct Follower {
     piped: PipedTransport,
     wrapped: shell::WrappedLine,
     filter: shell::Filter,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<CommandEvent>,
 }
 
 impl Follower {
@@ -227,10 +227,10 @@ impl Follower {
         let killed = piped.forward_signals(&wrapped, signals);
         let last = tokio::select! {
             last = self.read(stdout, stderr) => last,
-            () = killed => Event::Exited(Exit::Signal("KILL".to_owned())),
+            () = killed => CommandEvent::Exited(Exit::Signal("KILL".to_owned())),
             () = local::sleep(timeout) => {
                 self.kill().await;
-                Event::Lost(timed_out(timeout.unwrap_or_default()))
+                CommandEvent::Lost(timed_out(timeout.unwrap_or_default()))
             }
             () = events.closed() => {
                 self.kill().await;
@@ -250,7 +250,11 @@ impl Follower {
     }
 
     /// Forwards the output and returns the last event of the command.
-    async fn read(&mut self, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Event {
+    async fn read(
+        &mut self,
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+    ) -> CommandEvent {
         let (Some(mut stdout), Some(mut stderr)) = (stdout, stderr) else {
             return self.piped.lost("has no output streams");
         };
@@ -272,7 +276,7 @@ impl Follower {
             if !bytes.is_empty()
                 && self
                     .events
-                    .send(Event::Output(stream, bytes))
+                    .send(CommandEvent::Output(stream, bytes))
                     .await
                     .is_err()
             {
@@ -280,7 +284,7 @@ impl Follower {
                 return std::future::pending().await;
             }
             if let Some(code) = self.filter.exit() {
-                return Event::Exited(Exit::Code(code));
+                return CommandEvent::Exited(Exit::Code(code));
             }
         }
         match self.filter.has_started() {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use target_fixtures::{
     env,
-    wire::{Command, Sudo},
+    wire::{ShellCommand, Sudo},
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +50,7 @@ pub(crate) struct WrappedLine {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if the command contains a NUL byte or an invalid variable name, or is too long.
-pub(crate) fn wrap(command: &Command, lease: &str, stdin: bool) -> Result<WrappedLine> {
+pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<WrappedLine> {
     check(command, lease)?;
     let nonce = nonce();
     // The wrapper ignores signals to the process group: it must outlive the command to print the end markers.
@@ -89,7 +89,7 @@ fn too_long(length: usize, most: usize) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if the line is too long for an argument.
-pub(crate) fn line(command: &Command, lease: &str) -> Result<String> {
+pub(crate) fn line(command: &ShellCommand, lease: &str) -> Result<String> {
     let line = match command.sudo {
         None => bare(command),
         // `sudo` preserves neither environment nor folder.
@@ -102,7 +102,7 @@ pub(crate) fn line(command: &Command, lease: &str) -> Result<String> {
 }
 
 /// Sets environment and folder and runs the line.
-fn body(command: &Command, lease: &str) -> String {
+fn body(command: &ShellCommand, lease: &str) -> String {
     let mut body = mark(lease);
     for (name, value) in &command.env {
         let _ = write!(body, "export {name}={}; ", quote(value));
@@ -113,7 +113,7 @@ fn body(command: &Command, lease: &str) -> String {
     body + &evaluate(&bare(command))
 }
 
-fn bare(command: &Command) -> String {
+fn bare(command: &ShellCommand) -> String {
     match (command.line.as_str(), command.words.split_first()) {
         (line, None) => line.to_owned(),
         ("", Some((program, arguments))) => invocation(program, arguments),
@@ -122,7 +122,7 @@ fn bare(command: &Command) -> String {
 }
 
 /// Returns the arguments of `set` that make the command's words the positional parameters.
-fn parameters(command: &Command) -> Vec<String> {
+fn parameters(command: &ShellCommand) -> Vec<String> {
     let words = command.words.iter().cloned();
     std::iter::once("--".to_owned()).chain(words).collect()
 }
@@ -139,7 +139,7 @@ fn evaluate(line: &str) -> String {
     format!("(eval {})", quote(&format!(" {line}")))
 }
 
-fn privileged(command: &Command, body: &str) -> String {
+fn privileged(command: &ShellCommand, body: &str) -> String {
     let password = command
         .sudo
         .as_ref()
@@ -154,7 +154,7 @@ fn privileged(command: &Command, body: &str) -> String {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if the command is invalid.
-pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
+pub(crate) fn check(command: &ShellCommand, lease: &str) -> Result<()> {
     let texts = [Some(&command.line), command.directory.as_ref()];
     let texts = texts.into_iter().flatten().chain(&command.words);
     let mut texts = texts.chain(command.env.values());
@@ -173,7 +173,7 @@ pub(crate) fn check(command: &Command, lease: &str) -> Result<()> {
 /// The signal goes to the command's process group. If the group is unknown, or if a program between the login shell and
 /// the command has created another one, the signal goes to the groups of all processes that have the nonce in their
 /// arguments or in their environment. The environment matters if sshd has a `ForceCommand`.
-pub(crate) fn signal(wrapped: &WrappedLine, group: Option<u32>, name: &str) -> Command {
+pub(crate) fn signal(wrapped: &WrappedLine, group: Option<u32>, name: &str) -> ShellCommand {
     // The nonce is split so that the script does not find itself.
     let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
     // Group 1 is excluded: `kill -- -1` would signal all processes.
@@ -190,10 +190,10 @@ pub(crate) fn signal(wrapped: &WrappedLine, group: Option<u32>, name: &str) -> C
         _ => found,
     };
     let sudo = wrapped.sudo.clone();
-    Command {
+    ShellCommand {
         line,
         sudo,
-        ..Command::default()
+        ..ShellCommand::default()
     }
 }
 

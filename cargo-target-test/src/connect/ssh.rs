@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::Command;
+use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context};
@@ -73,7 +73,7 @@ struct Job {
     /// The deadline, which includes queueing and connecting.
     expires: Option<Instant>,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
-    events: mpsc::Sender<super::Event>,
+    events: mpsc::Sender<super::CommandEvent>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
     /// True if the transport itself started the command, to signal another command.
     internal: bool,
@@ -93,7 +93,7 @@ impl SshTransport {
 
     fn submit(
         &self,
-        command: &Command,
+        command: &ShellCommand,
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
         within: Option<Duration>,
@@ -120,7 +120,7 @@ impl SshTransport {
 impl Transport for SshTransport {
     fn exec(
         &self,
-        command: &Command,
+        command: &ShellCommand,
         lease: &str,
         stdin: Option<mpsc::Receiver<Vec<u8>>>,
     ) -> Running {

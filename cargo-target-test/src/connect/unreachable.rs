@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use target_fixtures::wire::Command;
+use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{Running, Transport, TransportFuture};
@@ -24,7 +24,7 @@ impl Unreachable {
 }
 
 impl Transport for Unreachable {
-    fn exec(&self, _: &Command, _: &str, _: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
+    fn exec(&self, _: &ShellCommand, _: &str, _: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
         Running::lost(self.error())
     }
 

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use target_fixtures::wire::{Command, Stream};
+use target_fixtures::wire::{ShellCommand, Stream};
 
 use super::{Contract, Subject};
 use crate::{
-    connect::Event,
+    connect::CommandEvent,
     failpoint,
     provision::{platform::DynPlatform, pool::Record},
 };
@@ -125,7 +125,7 @@ impl<S: Subject> Contract<S> {
         let platform = platforms.get(&record.platform).expect("the platform");
         let deployed = record.deployed.as_ref().expect("a deployed instance");
         let Some(line) = self.subject.boot_id() else {
-            match platform.restart(&record.order, deployed) {
+            match platform.restart(&record.spec, deployed) {
                 Ok(()) => assert!(self.subject.may_restart(), "a restart that cannot be seen"),
                 Err(error) => assert!(error.chain().contains("restart"), "{error}"),
             }
@@ -143,15 +143,13 @@ impl<S: Subject> Contract<S> {
             before = runtime.block_on(ask(&**platform, &record, line));
             before.is_some()
         });
-        platform
-            .restart(&record.order, deployed)
-            .expect("a restart");
+        platform.restart(&record.spec, deployed).expect("a restart");
         place.eventually("the restarted instance's answer", || {
             let after = runtime.block_on(ask(&**platform, &record, line));
             after.is_some() && after != before
         });
         platform
-            .check_alive(&record.order, deployed)
+            .check_alive(&record.spec, deployed)
             .expect("it lives");
         place.run(&["quick"]).code(0);
         place.assert_nothing("after a restart");
@@ -210,19 +208,19 @@ impl<S: Subject> Contract<S> {
 
 /// The output of a command, by a connection of our own; `None` if the instance does not answer.
 async fn ask(platform: &dyn DynPlatform, record: &Record, line: &str) -> Option<String> {
-    let transport = platform.connect(&record.order, record.deployed.as_ref()?);
+    let transport = platform.connect(&record.spec, record.deployed.as_ref()?);
     transport.knock(Duration::from_secs(1)).await.ok()?;
-    let command = Command {
+    let command = ShellCommand {
         line: line.to_owned(),
         timeout: Some(5000),
-        ..Command::default()
+        ..ShellCommand::default()
     };
     let mut running = Arc::clone(&transport).exec(&command, "", None);
     let mut said = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
-            Event::Output(Stream::Stdout, bytes) => said.extend(bytes),
-            Event::Lost(_) => return None,
+            CommandEvent::Output(Stream::Stdout, bytes) => said.extend(bytes),
+            CommandEvent::Lost(_) => return None,
             _ => {}
         }
     }

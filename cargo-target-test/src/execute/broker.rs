@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
+use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::Notify,
@@ -38,7 +38,7 @@ pub mod standalone;
 
 use active_lease::ActiveLease;
 pub use case_table::{CaseTable, LeasingCase, Runnable};
-use connection::{Connection, request_failure};
+use connection::{ClientConnection, request_failure};
 use failed::Failed;
 
 /// The name of the socket in the broker's folder. The name is short because a socket's path has at most 108 bytes.
@@ -72,7 +72,7 @@ pub(crate) struct Core {
     pub(crate) sink: Sink,
     /// Attempts that hold a lease, by lease id.
     attempts: Mutex<HashMap<String, Attempt>>,
-    lookup: Option<Box<standalone::Lookup>>,
+    lookup: Option<Box<standalone::CaseLookup>>,
     leases: Mutex<HashMap<String, Arc<ActiveLease>>>,
     /// Throttles the notices that cases wait for a target, by target.
     waiting: Mutex<HashMap<String, WaitNotice>>,
@@ -84,7 +84,7 @@ pub(crate) struct Core {
     /// Failed cases whose instances are kept for inspection.
     failed: Mutex<Vec<Failed>>,
     /// Shared fixtures, in setup order.
-    fixtures: Mutex<Vec<fixtures::Entry>>,
+    fixtures: Mutex<Vec<fixtures::SharedFixture>>,
 }
 
 impl Broker {
@@ -97,7 +97,7 @@ impl Broker {
         directory: &Path,
         provisioner: Arc<PoolProvisioner>,
         names: CaseTable,
-        lookup: Option<Box<standalone::Lookup>>,
+        lookup: Option<Box<standalone::CaseLookup>>,
         sink: Sink,
     ) -> Result<Self> {
         let core = Arc::new(Core {
@@ -234,14 +234,14 @@ async fn accept(core: Arc<Core>, listener: UnixListener) {
 
 async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let pid = stream.peer_cred()?.pid().unwrap_or(0).cast_unsigned();
-    let mut connection = Connection::accept(stream).await?;
+    let mut connection = ClientConnection::accept(stream).await?;
     let request = connection.requests.recv().await;
     let _serving = core.serving();
     match request {
-        Some((request @ Request::Start { .. }, _)) => {
+        Some((request @ BrokerRequest::Start { .. }, _)) => {
             case::serve(core, &mut connection, pid, request).await
         }
-        Some((Request::Attach { lease }, _)) => {
+        Some((BrokerRequest::Attach { lease }, _)) => {
             let held = lock(&core.leases).get(&lease).cloned();
             let Some(held) = held else {
                 let failure = request_failure("the lease has ended");
@@ -258,7 +258,7 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
                 .await?;
             session::serve(core, &mut connection, &held).await
         }
-        Some((request @ Request::Acquire { .. }, _)) => {
+        Some((request @ BrokerRequest::Acquire { .. }, _)) => {
             standalone::serve(core, &mut connection, pid, request).await
         }
         Some(_) => {

@@ -22,7 +22,7 @@ pub mod stage;
 mod users;
 
 pub use config::ToolConfig;
-pub use stage::{Listing, Stage};
+pub use stage::{Stage, StagedListing};
 pub use users::{profile, users_filtersets, users_junit};
 
 /// The oldest supported cargo-nextest.
@@ -161,7 +161,9 @@ impl Nextest {
         command.args(["--message-format", "oneline", "--color", "never"]);
         let colour = |word: &&OsString| word.to_string_lossy().starts_with("--color=");
         let words = self.words.select.iter().filter(|word| !colour(word));
-        command.args(stage.arguments(Listing::All)).args(words);
+        command
+            .args(stage.arguments(StagedListing::All))
+            .args(words);
         self.show(&command);
         let output = process::Spawn::new(command).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -182,7 +184,7 @@ impl Nextest {
     /// Returns the command of the run. Its exit code becomes the exit code of this process.
     pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr], without_bar: bool) -> Command {
         let mut command = self.command("run");
-        command.args(stage.arguments(Listing::Chosen));
+        command.args(stage.arguments(StagedListing::Chosen));
         command.args(["--ignore-default-filter", "--run-ignored", "all"]);
         command.args(&self.words.run);
         if without_bar {

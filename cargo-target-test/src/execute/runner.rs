@@ -22,8 +22,8 @@ mod broker;
 mod child;
 mod tees;
 
-use broker::{Broker, Position, Told};
-use child::{ChildEnd, Output, Signals};
+use broker::{BrokerClient, Position, Told};
+use child::{CaughtSignals, ChildEnd, OutputHandling};
 
 /// The hidden verb of the runner.
 pub const VERB: &str = "runner";
@@ -119,8 +119,8 @@ impl Call {
             .get(at + 1)
             .ok_or_else(wrong_call)?
             .to_string_lossy();
-        let signals = Signals::catch()?;
-        let mut broker = Broker::connect(&self.socket)?;
+        let signals = CaughtSignals::catch()?;
+        let mut broker = BrokerClient::connect(&self.socket)?;
         match broker.start(&self.binary, &name, &position(), &signals)? {
             Told::Run(run) => {
                 for Secret { name, value } in &run.secrets {
@@ -129,9 +129,11 @@ impl Call {
                 let limit = run.timeout.map(std::time::Duration::from_millis);
                 // A debugger keeps the terminal.
                 let output = match run.lease {
-                    None => Output::Theirs,
-                    Some(_) if run.secrets.is_empty() || !self.debugger.is_empty() => Output::Kept,
-                    Some(_) => Output::Redacted,
+                    None => OutputHandling::Theirs,
+                    Some(_) if run.secrets.is_empty() || !self.debugger.is_empty() => {
+                        OutputHandling::Kept
+                    }
+                    Some(_) => OutputHandling::Redacted,
                 };
                 let command = self.command(at, &run);
                 let output = (output, run.output.as_deref());

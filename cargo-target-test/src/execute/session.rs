@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{runtime::Runtime, signal::unix::SignalKind, time::Instant};
 
-use super::broker::{Broker, CaseTable, standalone::Lookup};
+use super::broker::{Broker, CaseTable, standalone::CaseLookup};
 use crate::{
     case::verdict::EXIT_INTERRUPTED,
     error::{Error, ErrorKind, Result},
@@ -83,7 +83,7 @@ impl Session {
     ///
     /// # Errors
     /// See [`Broker::start`].
-    pub fn serve(&self, lookup: Box<Lookup>) -> Result<Broker> {
+    pub fn serve(&self, lookup: Box<CaseLookup>) -> Result<Broker> {
         let _inside = self.runtime().enter();
         Broker::start(
             &self.directory,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Command, Exit, Stream};
+use target_fixtures::wire::{Exit, ShellCommand, Stream};
 
 use super::{Executor, Launcher, output_file};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         CaseInfo, RunsOn,
         verdict::{Evidence, Verdict, judge},
     },
-    connect::{Event, Running},
+    connect::{CommandEvent, Running},
     error::{Error, ErrorKind, Result},
     provision::{BoxFuture, Lease, Machine, describe},
     run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
@@ -251,7 +251,7 @@ impl ShellTests {
         let there = format!("{folder}/{name}");
         machine.put(file, &there).await?;
         let executable = fs_err::metadata(file)?.permissions().mode() & 0o111 != 0;
-        let command = Command {
+        let command = ShellCommand {
             words: vec![there],
             directory: Some(folder.clone()),
             ..self.test_command(
@@ -260,23 +260,23 @@ impl ShellTests {
             )
         };
         let ended = kept.follow(machine.start(&command, None)).await;
-        let remove = Command {
+        let remove = ShellCommand {
             line: r#"rm -rf -- "$1""#.to_owned(),
             words: vec![folder],
-            ..Command::default()
+            ..ShellCommand::default()
         };
         // What cannot be removed is no failure of the test.
         let _ = machine.start(&remove, None).finished().await;
         ended
     }
 
-    fn test_command(&self, line: String, machine: &Machine) -> Command {
+    fn test_command(&self, line: String, machine: &Machine) -> ShellCommand {
         let instance = machine.describe();
-        Command {
+        ShellCommand {
             line,
             env: describe::environment(&instance.target.clone(), &[instance]),
             timeout: self.timeout.map(|timeout| timeout.as_millis() as u64),
-            ..Command::default()
+            ..ShellCommand::default()
         }
     }
 }
@@ -327,7 +327,7 @@ impl Kept {
     async fn follow(&mut self, mut running: Running) -> Result<Exit> {
         while let Some(event) = running.events.recv().await {
             match event {
-                Event::Output(stream, bytes) => {
+                CommandEvent::Output(stream, bytes) => {
                     let kept = match stream {
                         Stream::Stdout => &mut self.stdout,
                         Stream::Stderr => &mut self.stderr,
@@ -335,8 +335,8 @@ impl Kept {
                     let text = kept.push(&bytes)?;
                     self.emit(stream, text);
                 }
-                Event::Exited(exit) => return Ok(exit),
-                Event::Lost(error) => return Err(error),
+                CommandEvent::Exited(exit) => return Ok(exit),
+                CommandEvent::Lost(error) => return Err(error),
             }
         }
         Err(Error::new(ErrorKind::Infra, "the connection was closed"))

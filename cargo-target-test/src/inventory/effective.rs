@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use target_fixtures::metadata::{Metadata, Record, RecordKind};
+use target_fixtures::metadata::{Metadata, MetadataRecord, RecordKind};
 
 /// Returns the metadata of the test with this path (`hello::net::smoke`), merged with the defaults of its modules.
 ///
@@ -12,7 +12,7 @@ use target_fixtures::metadata::{Metadata, Record, RecordKind};
 /// `tags`, `features`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
 /// without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record of `smoke`.
 /// `None` if there is no such record.
-pub fn effective(records: &[Record], path_with_crate: &str) -> Option<Metadata> {
+pub fn effective(records: &[MetadataRecord], path_with_crate: &str) -> Option<Metadata> {
     Index::new(records).effective(path_with_crate)
 }
 
@@ -20,7 +20,7 @@ pub fn effective(records: &[Record], path_with_crate: &str) -> Option<Metadata> 
 pub(super) struct Index<'a>(HashMap<(bool, &'a str), Vec<&'a Metadata>>);
 
 impl<'a> Index<'a> {
-    pub(super) fn new(records: &'a [Record]) -> Self {
+    pub(super) fn new(records: &'a [MetadataRecord]) -> Self {
         let mut index: HashMap<_, Vec<_>> = HashMap::new();
         for record in records {
             let key = (record.kind == RecordKind::Test, record.path.as_str());

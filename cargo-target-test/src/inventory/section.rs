@@ -5,13 +5,13 @@
 use std::path::Path;
 
 use object::{FileKind, Object, ObjectSection, ReadCache};
-use target_fixtures::metadata::{Record, SECTION};
+use target_fixtures::metadata::{MetadataRecord, SECTION};
 
 /// The byte before each record (RFC 7464).
 const SEPARATOR: u8 = 0x1e;
 
 /// Returns all records of a binary; none if the file is not an object file.
-pub(super) fn read(binary: &Path) -> Result<Vec<Record>, String> {
+pub(super) fn read(binary: &Path) -> Result<Vec<MetadataRecord>, String> {
     let file = std::fs::File::open(binary).map_err(|error| error.to_string())?;
     let cache = ReadCache::new(file);
     if FileKind::parse(&cache).is_err() {
@@ -34,13 +34,13 @@ pub(super) fn read(binary: &Path) -> Result<Vec<Record>, String> {
 /// Parses the records of a section.
 ///
 /// Each record starts with [`SEPARATOR`] and ends with a newline. Only padding is allowed between records.
-fn parse(bytes: &[u8]) -> Result<Vec<Record>, String> {
+fn parse(bytes: &[u8]) -> Result<Vec<MetadataRecord>, String> {
     let mut parts = bytes.split(|byte| *byte == SEPARATOR);
     check_padding(parts.next().unwrap_or_default())?;
     parts.map(record).collect()
 }
 
-fn record(part: &[u8]) -> Result<Record, String> {
+fn record(part: &[u8]) -> Result<MetadataRecord, String> {
     let end = part
         .iter()
         .position(|byte| *byte == b'\n')

@@ -25,7 +25,9 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     execute::{Executor, Launcher, LocalLauncher, session::signals::Signals},
-    provision::{BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, Run, Want},
+    provision::{
+        BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, RunInfo, Want,
+    },
     run_event::{Attempt, AttemptResult, CleanUp, RunEventKind, Sink},
 };
 
@@ -85,7 +87,7 @@ impl Orchestrator for Pull {
         Box::pin(async move {
             refuse_host_cases(cases)?;
             sink.emit(RunEventKind::RunStarted {
-                run: Run::new_id(),
+                run: RunInfo::new_id(),
                 tool: env!("CARGO_PKG_VERSION").to_owned(),
                 workspace: std::env::current_dir()?,
                 playbook: None,

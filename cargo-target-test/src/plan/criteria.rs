@@ -8,7 +8,7 @@ use super::Choosing;
 use crate::{
     case::reason::ExclusionReason,
     inventory::{Inventory, Test},
-    playbook::{Expression, Rule, Target, Texts, matches},
+    playbook::{Expression, PlaybookTarget, Rule, Texts, matches},
 };
 
 /// The rules, evaluated once for every test and every target.
@@ -34,7 +34,7 @@ impl<'a> Criteria<'a> {
     pub(super) fn new(
         choosing: &'a Choosing<'a>,
         inventory: &Inventory,
-        targets: &[Target],
+        targets: &[PlaybookTarget],
     ) -> Self {
         let of_test = |rule: &Rule| {
             let tests = inventory.tests.iter();
@@ -56,7 +56,12 @@ impl<'a> Criteria<'a> {
     }
 
     /// Returns the decision on a test on a target; without a target, the test runs once on the host.
-    pub(super) fn of(&self, number: usize, test: &Test, target: Option<(usize, &Target)>) -> Said {
+    pub(super) fn of(
+        &self,
+        number: usize,
+        test: &Test,
+        target: Option<(usize, &PlaybookTarget)>,
+    ) -> Said {
         let on = |rule: usize| match target {
             Some((at, _)) => self.targets[rule][at],
             None => !names_target(&self.choosing.criteria[rule]),
@@ -143,7 +148,7 @@ fn is_met_by(rule: &Rule, test: &Test) -> bool {
 }
 
 /// Returns true if the target keys of a rule match this target.
-fn is_met_on(rule: &Rule, target: &Target) -> bool {
+fn is_met_on(rule: &Rule, target: &PlaybookTarget) -> bool {
     let platform = rule.platform.as_ref();
     let patterns = rule.target.as_ref();
     platform.is_none_or(|wanted| wanted.0.iter().any(|one| one == target.platform))
@@ -151,12 +156,12 @@ fn is_met_on(rule: &Rule, target: &Target) -> bool {
 }
 
 /// Returns true if a pattern matches the target's name, with or without the scenario's prefix.
-pub fn is_named(pattern: &str, target: &Target) -> bool {
+pub fn is_named(pattern: &str, target: &PlaybookTarget) -> bool {
     let plain = target.label.rsplit('/').next().unwrap_or(&target.name);
     matches(pattern, plain) || matches(pattern, &target.label)
 }
 
-fn holds(expression: &Expression, test: &Test, target: Option<&Target>) -> bool {
+fn holds(expression: &Expression, test: &Test, target: Option<&PlaybookTarget>) -> bool {
     match expression {
         Expression::All(all) => all.iter().all(|one| holds(one, test, target)),
         Expression::Any(any) => any.iter().any(|one| holds(one, test, target)),

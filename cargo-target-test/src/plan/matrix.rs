@@ -17,7 +17,7 @@ use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
     error::{Error, ErrorKind, Result},
     inventory::{Inventory, Test},
-    playbook::{Select, Target},
+    playbook::{PlaybookTarget, Select},
 };
 
 /// Builds the plan.
@@ -28,7 +28,11 @@ use crate::{
 ///
 /// # Errors
 /// [`ErrorKind::Playbook`] if the plan has more than a million cases.
-pub fn build(inventory: &Inventory, targets: &[Target], choosing: &Choosing<'_>) -> Result<Plan> {
+pub fn build(
+    inventory: &Inventory,
+    targets: &[PlaybookTarget],
+    choosing: &Choosing<'_>,
+) -> Result<Plan> {
     let on_targets = |test: &Test| !inventory.binaries[test.binary].host;
     let mut attributes = inventory.tests.iter().filter(|test| test.attribute);
     let all = choosing.select == Select::All || !attributes.any(on_targets);
@@ -96,7 +100,7 @@ fn bracketed<'a>(plain: &[(usize, &'a Test)]) -> Taken<'a> {
 /// A plan under construction.
 struct Matrix<'a> {
     inventory: &'a Inventory,
-    targets: &'a [Target],
+    targets: &'a [PlaybookTarget],
     criteria: &'a Criteria<'a>,
     taken: Taken<'a>,
     /// The number of cases, including those beyond [`MOST_CASES`].
@@ -184,7 +188,12 @@ impl Matrix<'_> {
     }
 
     /// Checks that a test can run `times` times on a target.
-    fn times(&self, test: &Test, target: &Target, times: u32) -> Result<(), ExclusionReason> {
+    fn times(
+        &self,
+        test: &Test,
+        target: &PlaybookTarget,
+        times: u32,
+    ) -> Result<(), ExclusionReason> {
         let metadata = test.metadata.as_ref();
         if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
             return Err(ExclusionReason::Declared(reason.to_owned()));
@@ -242,7 +251,7 @@ impl Matrix<'_> {
 fn infos(
     inventory: &Inventory,
     test: &Test,
-    target: &Target,
+    target: &PlaybookTarget,
     times: u32,
 ) -> impl Iterator<Item = CaseInfo> {
     let binary = &inventory.binaries[test.binary].id;

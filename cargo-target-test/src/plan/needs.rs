@@ -9,7 +9,7 @@ use target_fixtures::{
     requirement::{Misfit, Requirement},
 };
 
-use crate::{case::reason::ExclusionReason, playbook::Target};
+use crate::{case::reason::ExclusionReason, playbook::PlaybookTarget};
 
 /// Facts that every instance reports. If a target does not declare one of these, the instance is asked.
 const PROBED: [&str; 7] = ["arch", "cores", "disk", "kernel", "memory", "nics", "os"];
@@ -22,7 +22,7 @@ pub type Needs = BTreeMap<String, String>;
 ///
 /// # Errors
 /// The requirement that is not met: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
-pub(super) fn offered(needs: &Needs, target: &Target) -> Result<(), ExclusionReason> {
+pub(super) fn offered(needs: &Needs, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     let name = &target.name;
     for (capability, wanted) in needs {
         let requirement: Requirement = wanted.parse().map_err(ExclusionReason::Unreadable)?;

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, fmt};
 
 use super::{Exclusion, Plan};
-use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
+use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::PlaybookTarget};
 
 /// A note on a plan for the user.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ pub(super) fn impossible(plan: &Plan, inventory: &Inventory) -> Vec<String> {
 pub fn skipped<'p>(
     plan: &'p Plan,
     inventory: &Inventory,
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     filters: &[String],
 ) -> Vec<&'p Exclusion> {
     let mut skipped = homeless(plan);
@@ -148,7 +148,7 @@ pub fn skipped<'p>(
 pub fn unmatched(
     plan: &Plan,
     inventory: &Inventory,
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     filters: &[String],
 ) -> Vec<String> {
     filters
@@ -186,7 +186,12 @@ fn repeated(plan: &Plan, filter: &str) -> Option<String> {
 }
 
 /// Lists a few excluded cases that the filter would match.
-fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str) -> Vec<String> {
+fn left_out(
+    plan: &Plan,
+    inventory: &Inventory,
+    targets: &[PlaybookTarget],
+    filter: &str,
+) -> Vec<String> {
     const FEW: usize = 3;
     let would_be = |exclusion: &Exclusion| {
         let test = &inventory.tests[exclusion.test].name;
@@ -205,7 +210,7 @@ fn left_out(plan: &Plan, inventory: &Inventory, targets: &[Target], filter: &str
 }
 
 /// Explains that the name in the filter's brackets is not a target.
-fn no_target(targets: &[Target], filter: &str) -> Option<String> {
+fn no_target(targets: &[PlaybookTarget], filter: &str) -> Option<String> {
     let (_, name) = filter.strip_suffix(']')?.rsplit_once('[')?;
     let known: Vec<&str> = targets.iter().map(|target| target.label.as_str()).collect();
     if known.contains(&name) {

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use target_fixtures::metadata::{Metadata, Reuse};
 
 use super::{Case, Durations};
-use crate::{inventory::Inventory, playbook::Target};
+use crate::{inventory::Inventory, playbook::PlaybookTarget};
 
 /// The order of cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const SHORT: f64 = 0.02;
 pub(super) fn rank(
     cases: &mut [Case],
     inventory: &Inventory,
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     durations: &Durations,
     order: Order,
 ) {
@@ -58,7 +58,7 @@ type Key<'a> = (u8, bool, Reverse<u32>, usize, Reverse<u32>);
 fn planned(
     cases: &[Case],
     inventory: &Inventory,
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     durations: &Durations,
 ) -> Vec<usize> {
     let nothing = Metadata::default();

@@ -3,7 +3,7 @@
 //! Must not know the other tests of the plan.
 
 use super::Durations;
-use crate::{inventory::Inventory, playbook::Target};
+use crate::{inventory::Inventory, playbook::PlaybookTarget};
 
 /// The criterion of the choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ const UNKNOWN: f64 = 1.0;
 /// The load of every target.
 pub(super) struct Loads<'a> {
     inventory: &'a Inventory,
-    targets: &'a [Target],
+    targets: &'a [PlaybookTarget],
     durations: &'a Durations,
     /// Seconds per instance, by target.
     seconds: Vec<f64>,
@@ -30,7 +30,7 @@ pub(super) struct Loads<'a> {
 impl<'a> Loads<'a> {
     pub(super) fn new(
         inventory: &'a Inventory,
-        targets: &'a [Target],
+        targets: &'a [PlaybookTarget],
         durations: &'a Durations,
     ) -> Self {
         Self {

@@ -8,14 +8,14 @@ use regex::Regex;
 use target_fixtures::metadata::{Condition, Metadata};
 
 use super::{Plan, criteria::is_named, needs};
-use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::Target};
+use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::PlaybookTarget};
 
 /// Checks that a test with this metadata can run on a target. Skip conditions are checked by [`skip_reason`].
 /// A test without the attribute can run on any target.
 ///
 /// # Errors
 /// The reason the test cannot run: ``needs 2 instances, `alpha` has 1``.
-pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), ExclusionReason> {
+pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     let Some(metadata) = metadata else {
         return Ok(());
     };
@@ -39,7 +39,7 @@ pub fn fits(metadata: Option<&Metadata>, target: &Target) -> Result<(), Exclusio
 }
 
 /// Checks that the target is among the platform and targets that the test declares, if any.
-fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), ExclusionReason> {
+fn is_wanted(metadata: &Metadata, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     if let Some(wanted) = &metadata.platform
         && wanted != target.platform
     {
@@ -57,7 +57,7 @@ fn is_wanted(metadata: &Metadata, target: &Target) -> Result<(), ExclusionReason
 }
 
 /// Returns the reason a test is skipped on a target, if a condition of its `skip` holds.
-pub fn skip_reason<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
+pub fn skip_reason<'a>(metadata: &'a Metadata, target: &PlaybookTarget) -> Option<&'a str> {
     reason(&metadata.skip, target)
 }
 
@@ -70,11 +70,11 @@ pub fn everywhere(conditions: &[Condition]) -> Option<&str> {
 }
 
 /// Returns the reason a test is expected to fail on a target, if any.
-pub fn expected_failure<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a str> {
+pub fn expected_failure<'a>(metadata: &'a Metadata, target: &PlaybookTarget) -> Option<&'a str> {
     reason(&metadata.expect_fail, target)
 }
 
-fn reason<'a>(conditions: &'a [Condition], target: &Target) -> Option<&'a str> {
+fn reason<'a>(conditions: &'a [Condition], target: &PlaybookTarget) -> Option<&'a str> {
     let held = conditions.iter().find(|condition| {
         condition
             .platform

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Target;
+use super::PlaybookTarget;
 
 /// The values an instance is created and prepared from. A kept instance is used only if its definition has the same
 /// hash as that of the target. `count` and `cost` are not part of a definition.
@@ -27,12 +27,13 @@ impl Definition {
         platform: &str,
         version: u32,
         features: &[String],
-        care: Vec<(&'static str, Value)>,
+        lifecycle: Vec<(&'static str, Value)>,
         parameters: &Value,
     ) -> Self {
         let mut keys = BTreeMap::new();
         keys.extend(
-            care.iter()
+            lifecycle
+                .iter()
                 .map(|(key, value)| ((*key).to_owned(), canonical(value))),
         );
         flatten("", parameters, &mut keys);
@@ -53,10 +54,10 @@ impl Definition {
     }
 
     /// Computes the definition of a target again, after its recipe has changed.
-    pub(super) fn of(target: &Target) -> Self {
+    pub(super) fn of(target: &PlaybookTarget) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
-        let (features, keys) = (&target.features, target.care.keys());
+        let (features, keys) = (&target.features, target.lifecycle.keys());
         let (platform, parameters) = (target.platform, &target.parameters);
         Self::new(
             platform,

@@ -12,8 +12,9 @@ use std::{
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Care, Definition, Origin, PlatformSyntax, Recipe, Target, care,
+    Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
     diagnostic::{Problem, Problems, did_you_mean, meant},
+    lifecycle,
     names::{wrong_name, wrong_size},
     overlay::Layers,
     platform_keys,
@@ -28,7 +29,7 @@ pub(super) fn resolve(
     mut overrides: Vec<SetLayer<'_>>,
     platforms: &[&dyn PlatformSyntax],
     problems: &mut Problems<'_>,
-) -> Vec<Target> {
+) -> Vec<PlaybookTarget> {
     let recipes: Recipes = written
         .recipes
         .into_iter()
@@ -145,7 +146,11 @@ fn similar_key(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)>
 }
 
 /// Builds the target; `None` if problems were added.
-fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) -> Option<Target> {
+fn finish(
+    draft: Draft<'_, '_>,
+    recipes: &Recipes,
+    problems: &mut Problems<'_>,
+) -> Option<PlaybookTarget> {
     let Draft {
         header,
         directory,
@@ -161,7 +166,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         cost,
         max_spares,
         capabilities: declared,
-        care,
+        lifecycle,
     } = check(common, platform, recipes, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
     let parameters = platform_keys::read(layers.table, platform, &shown, problems)?;
@@ -170,10 +175,10 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         .unwrap_or(1)
         .max(1);
     let (capabilities, assured) = offered(platform, &parameters, declared);
-    let (kind, version, keys) = (platform.name(), platform.version(), care.keys());
+    let (kind, version, keys) = (platform.name(), platform.version(), lifecycle.keys());
     let definition = Definition::new(kind, version, &features, keys, &parameters);
     let name = shown.into_inner();
-    Some(Target {
+    Some(PlaybookTarget {
         label: name.clone(),
         scenario: None,
         name,
@@ -185,7 +190,7 @@ fn finish(draft: Draft<'_, '_>, recipes: &Recipes, problems: &mut Problems<'_>) 
         capabilities,
         assured,
         max_spares,
-        care,
+        lifecycle,
         parameters,
         definition,
         origins: layers.origins,
@@ -212,7 +217,7 @@ struct Checked {
     cost: f64,
     max_spares: u32,
     capabilities: BTreeMap<String, String>,
-    care: Care,
+    lifecycle: Lifecycle,
 }
 
 fn check(
@@ -221,7 +226,7 @@ fn check(
     recipes: &Recipes,
     problems: &mut Problems<'_>,
 ) -> Checked {
-    let care = care::check(&mut common, platform, recipes, problems);
+    let lifecycle = lifecycle::check(&mut common, platform, recipes, problems);
     let Common {
         count,
         features,
@@ -236,7 +241,7 @@ fn check(
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
         max_spares: u32::from(max_spares.unwrap_or(0).min(MOST_SPARES)),
         capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
-        care,
+        lifecycle,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Definition, Recipe, Target,
+    Definition, PlaybookTarget, Recipe,
     criteria::Texts,
     diagnostic::{did_you_mean, list},
 };
@@ -88,11 +88,11 @@ pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
 /// # Errors
 /// [`ErrorKind::Usage`] if two of the resulting targets have the same name.
 pub fn staged(
-    targets: &[Target],
+    targets: &[PlaybookTarget],
     recipes: &BTreeMap<String, Recipe>,
     scenarios: &[&Scenario],
-) -> Result<Vec<Target>> {
-    let mut staged: Vec<Target> = Vec::new();
+) -> Result<Vec<PlaybookTarget>> {
+    let mut staged: Vec<PlaybookTarget> = Vec::new();
     for scenario in scenarios {
         for target in targets.iter().filter(|target| scenario.has(&target.name)) {
             let others = scenarios.iter().filter(|other| other.has(&target.name));
@@ -104,7 +104,7 @@ pub fn staged(
             target.scenario = Some(scenario.name.clone());
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {
-                target.care.recipe = Some(Arc::new(recipe.clone()));
+                target.lifecycle.recipe = Some(Arc::new(recipe.clone()));
                 target.definition = Definition::of(&target);
             }
             if let Some(other) = staged.iter().find(|other| other.name == target.name) {

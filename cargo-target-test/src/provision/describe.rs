@@ -13,12 +13,12 @@ pub(crate) fn describe(record: &Record) -> Instance {
     let deployed = record.deployed.as_ref();
     Instance {
         name: record.name().to_owned(),
-        target: record.order.target.clone(),
+        target: record.spec.target.clone(),
         platform: record.platform.clone(),
         host: deployed.map_or_else(String::new, |deployed| deployed.host.clone()),
         port: deployed.and_then(|deployed| deployed.port),
         user: deployed.and_then(|deployed| deployed.user.clone()),
-        params: record.order.parameters.clone(),
+        params: record.spec.parameters.clone(),
         data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
         features: record.features.clone(),
     }

@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
-    BoxFuture, Lease, PoolRun, Provisioner, Report, Request, Run, WaitNotice,
+    BoxFuture, Lease, PoolRun, Provisioner, Report, Request, RunInfo, WaitNotice,
     instances::{Context, Source, Waits},
     pool::{Pool, Record, RecordState},
 };
@@ -29,7 +29,7 @@ impl Existing {
     ///
     /// # Errors
     /// When the pool cannot be used.
-    pub fn new(pool: Pool, run: Run, records: Vec<Record>) -> Result<Self> {
+    pub fn new(pool: Pool, run: RunInfo, records: Vec<Record>) -> Result<Self> {
         let run = PoolRun::new(pool, run)?;
         run.claim_existing(records.iter().map(|record| record.id.as_str()))?;
         let context = Context::new(run, Path::new(""), Box::new(|_| {}));
@@ -67,7 +67,7 @@ pub(super) fn notice() -> WaitNotice {
 pub(super) fn name(records: &[Record]) -> String {
     match records {
         [one] => one.name().to_owned(),
-        [first, ..] => first.order.target.clone(),
+        [first, ..] => first.spec.target.clone(),
         [] => String::new(),
     }
 }

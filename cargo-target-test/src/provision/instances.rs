@@ -4,8 +4,10 @@
 
 mod acquire;
 mod backlog;
-mod bring;
 mod context;
+mod dirty;
+mod ensure_ready;
+mod health;
 mod restore;
 mod state;
 mod surplus;
@@ -16,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use self::state::{Asked, Shortage, Slot, State};
+use self::state::{Asked, InstancesState, Shortage, Slot};
 pub(super) use self::{
     acquire::{Source, Waits},
     context::{Busy, Context, LeasedRecords},
@@ -41,7 +43,7 @@ pub struct InstanceSet {
     pub label: String,
     /// The target's `cost`.
     pub cost: f64,
-    state: Mutex<State>,
+    state: Mutex<InstancesState>,
 }
 
 impl InstanceSet {
@@ -50,7 +52,7 @@ impl InstanceSet {
         let at_once = wanted.len().saturating_sub(spares);
         let target = wanted.first().map_or("", |wanted| &wanted.target);
         Self {
-            state: Mutex::new(State::new(target, wanted.len(), at_once)),
+            state: Mutex::new(InstancesState::new(target, wanted.len(), at_once)),
             at_once,
             instance: None,
             wanted,
@@ -139,7 +141,7 @@ impl InstanceSet {
     pub(super) fn begin_missing(self: &Arc<Self>, context: &Arc<Context>) {
         let begun = self.state().begin_missing(Instant::now());
         for index in begun {
-            self.bring_in(context, index);
+            self.start_ensure_ready(context, index);
         }
     }
 
@@ -163,7 +165,7 @@ impl InstanceSet {
                 state.begin(index, Instant::now())
             };
             if begun {
-                self.bring_in(context, index);
+                self.start_ensure_ready(context, index);
             }
             changed.await;
         }
@@ -186,7 +188,7 @@ impl InstanceSet {
             state.shortage(asked, &serving, Instant::now())
         };
         match shortage {
-            Shortage::Begin(index) => self.bring_in(context, index),
+            Shortage::Begin(index) => self.start_ensure_ready(context, index),
             Shortage::Coming => {}
             Shortage::Never(failed) => return Err(failed.into()),
         }
@@ -199,17 +201,17 @@ impl InstanceSet {
     }
 
     /// Deploys what was begun, beside whatever runs.
-    fn bring_in(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
+    fn start_ensure_ready(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
         let (set, context) = (Arc::clone(self), Arc::clone(context));
         tokio::spawn(async move {
-            let made = context.bring(&set.wanted[index]).await;
+            let made = context.ensure_ready(&set.wanted[index]).await;
             let made = made.map_err(|error| (&error).into());
             set.state().ended(index, made, Instant::now());
             context.changed.notify_waiters();
         });
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InstancesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

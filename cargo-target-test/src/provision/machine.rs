@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Command, Instance};
+use target_fixtures::wire::{Instance, ShellCommand};
 use tokio::sync::mpsc;
 
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
@@ -184,7 +184,7 @@ impl Machine {
 
     /// Starts a command; see [`Transport::exec`].
     #[must_use]
-    pub fn start(&self, command: &Command, stdin: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
+    pub fn start(&self, command: &ShellCommand, stdin: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
         self.transport().exec(command, &self.mark, stdin)
     }
 

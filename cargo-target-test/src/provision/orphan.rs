@@ -53,16 +53,14 @@ impl Orphan {
     fn new(platform: &Arc<dyn DynPlatform>, like: Option<&InstanceSpec>, mut found: Found) -> Self {
         let own = std::mem::take(&mut found.parameters);
         let parameters = match (own, like) {
-            (Value::Null, Some(order)) => order.parameters.clone(),
+            (Value::Null, Some(spec)) => spec.parameters.clone(),
             (own, _) => own,
         };
         Self {
             platform: Arc::clone(platform),
             found,
             parameters,
-            directory: like
-                .map(|order| order.directory.clone())
-                .unwrap_or_default(),
+            directory: like.map(|spec| spec.directory.clone()).unwrap_or_default(),
         }
     }
 
@@ -77,7 +75,7 @@ impl Orphan {
     /// The platform's.
     pub fn delete(&self, pool: &Pool) -> Result<()> {
         let unique = &self.found.unique;
-        let order = InstanceSpec {
+        let spec = InstanceSpec {
             instance: unique.clone(),
             target: unique.clone(),
             index: 0,
@@ -87,6 +85,6 @@ impl Orphan {
             directory: self.directory.clone(),
             scratch: pool.scratch(unique),
         };
-        self.platform.delete(&order, self.found.deployed.as_ref())
+        self.platform.delete(&spec, self.found.deployed.as_ref())
     }
 }

@@ -18,12 +18,14 @@ mod view;
 
 pub use self::{
     claim::{LeaseWant, ResourceWant},
-    holder::{Holder, Manual, Process, time},
+    holder::{Holder, Manual, ProcessIdentity, time},
     lease::{LeasedInstance, PoolLease},
     leasing::{LeaseRequest, TryLease},
     run::LivingRun,
     schedule::WaitReason,
-    state::{Event, Facts, Record, RecordState, Refused, State, VERSION, WhenDirty},
+    state::{
+        InstanceFacts, PoolState, Record, RecordEvent, RecordState, Refused, VERSION, WhenDirty,
+    },
     ticket::Ticket,
 };
 
@@ -88,7 +90,7 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::open`].
-    pub fn state(&self) -> Result<Arc<State>> {
+    pub fn state(&self) -> Result<Arc<PoolState>> {
         self.store.state()
     }
 
@@ -110,8 +112,8 @@ impl Pool {
         }
         let place = |seen: &Seen| {
             (
-                seen.record.order.target.clone(),
-                seen.record.order.index,
+                seen.record.spec.target.clone(),
+                seen.record.spec.index,
                 seen.record.created,
             )
         };

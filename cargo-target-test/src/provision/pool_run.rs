@@ -12,8 +12,8 @@ mod report;
 pub use self::{
     deploy::Preparer,
     ensure::{Ensured, Wanted},
-    remove::{Scope, delete_all},
-    report::{Failure, Held, Report},
+    remove::{DeleteScope, delete_all},
+    report::{Held, InstanceFailure, Report},
 };
 
 use std::{
@@ -25,7 +25,7 @@ use std::{
 
 use super::{
     platform::{Deployed, Platforms},
-    pool::{self, Event, LeaseRequest, Pool, Record, RecordState, RunFile, Ticket, TryLease},
+    pool::{self, LeaseRequest, Pool, Record, RecordEvent, RecordState, RunFile, Ticket, TryLease},
 };
 use crate::{
     error::Result,
@@ -35,7 +35,7 @@ use crate::{
 
 /// The run that a [`PoolRun`] works for.
 #[derive(Clone)]
-pub struct Run {
+pub struct RunInfo {
     /// Unlike that of any other living run; becomes a file name.
     pub id: String,
     /// The workspace's root.
@@ -46,7 +46,7 @@ pub struct Run {
     pub platforms: Platforms,
 }
 
-impl Run {
+impl RunInfo {
     /// A run with a new id.
     pub fn new(workspace: &Path, playbook: Option<&Path>, platforms: &Platforms) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Run {
 /// the process ends in any way.
 pub struct PoolRun {
     pool: Pool,
-    run: Run,
+    run: RunInfo,
     file: Mutex<RunFile>,
     /// Every record that this run ever used.
     used: Mutex<BTreeSet<String>>,
@@ -82,7 +82,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// When the pool cannot be used, or a living run has this id.
-    pub fn new(pool: Pool, run: Run) -> Result<Self> {
+    pub fn new(pool: Pool, run: RunInfo) -> Result<Self> {
         let file = Mutex::new(pool.lock()?.start_run(&run.id)?);
         Ok(Self {
             pool,
@@ -111,7 +111,7 @@ impl PoolRun {
     }
 
     /// The run.
-    pub fn run(&self) -> &Run {
+    pub fn run(&self) -> &RunInfo {
         &self.run
     }
 
@@ -151,7 +151,7 @@ impl PoolRun {
     pub fn mark_dirty(&self, id: &str, cause: &str) -> Result<()> {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
-            locked.commit([(id.to_owned(), Event::MarkDirty(cause.to_owned()))])?;
+            locked.commit([(id.to_owned(), RecordEvent::MarkDirty(cause.to_owned()))])?;
             failpoint::point("record-dirty");
         }
         Ok(())
@@ -162,7 +162,7 @@ impl PoolRun {
     /// # Errors
     /// When the pool cannot be used, or the instance is not ready.
     pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
-        let event = Event::Moved(Box::new(deployed));
+        let event = RecordEvent::Moved(Box::new(deployed));
         self.pool.lock()?.commit([(id.to_owned(), event)])
     }
 
@@ -177,7 +177,7 @@ impl PoolRun {
             record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
         });
         let mut unused: Vec<_> = unused.cloned().collect();
-        unused.sort_by_key(|record| (record.order.target.clone(), record.order.index));
+        unused.sort_by_key(|record| (record.spec.target.clone(), record.spec.index));
         Ok(unused)
     }
 

@@ -25,7 +25,7 @@ use crate::{
     playbook::OnDirty,
     provision::{
         Wanted,
-        pool::{Facts, Record},
+        pool::{InstanceFacts, Record},
     },
     run_event::RunEventKind,
 };
@@ -65,19 +65,22 @@ impl Preparation<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] with what failed, its output or the end of the console.
-    pub(crate) async fn run(&self, recycled: Option<&str>) -> Result<(Arc<dyn Transport>, Facts)> {
+    pub(crate) async fn run(
+        &self,
+        recycled: Option<&str>,
+    ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
         let mut shell = Shell::new(self.answer().await?, self.mark());
         if !self.record.ownership.is_created() {
             // Of an earlier preparation whose process died.
             shell.sweep().await?;
-            if let (Some(on_dirty), Some(cause)) = (&self.wanted.care.on_dirty, recycled) {
+            if let (Some(on_dirty), Some(cause)) = (&self.wanted.lifecycle.on_dirty, recycled) {
                 self.restore(&mut shell, on_dirty, cause).await?;
             }
         }
-        for wait in &self.wanted.care.wait {
+        for wait in &self.wanted.lifecycle.wait {
             self.wait(&shell, wait).await?;
         }
-        if let Some(recipe) = &self.wanted.care.recipe {
+        if let Some(recipe) = &self.wanted.lifecycle.recipe {
             self.follow(&mut shell, recipe).await?;
         }
         let facts = facts::probe(&shell).await?;
@@ -111,8 +114,8 @@ impl Preparation<'_> {
     /// The limit for the instance to answer.
     fn patience(&self) -> Duration {
         match self.record.ownership.is_created() {
-            true => self.wanted.care.ready_timeout,
-            false => self.wanted.care.ready_timeout.min(STANDING),
+            true => self.wanted.lifecycle.ready_timeout,
+            false => self.wanted.lifecycle.ready_timeout.min(STANDING),
         }
     }
 

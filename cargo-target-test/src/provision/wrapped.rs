@@ -31,13 +31,13 @@ struct Inner {
 struct Queue {
     used: Vec<bool>,
     /// Those who wait, the first one first, each with the machines that would do for each of its wants.
-    waiting: VecDeque<(u64, Vec<Claim>)>,
+    waiting: VecDeque<(u64, Vec<MachineClaim>)>,
     tickets: u64,
 }
 
 /// As many of some machines, by index.
 #[derive(Clone, Debug)]
-struct Claim {
+struct MachineClaim {
     fitting: Vec<usize>,
     count: usize,
 }
@@ -119,7 +119,7 @@ impl Provisioner for Wrapped {
 
 impl Inner {
     /// The machines that would do for a want.
-    fn claim(&self, want: &Want) -> Result<Claim> {
+    fn claim(&self, want: &Want) -> Result<MachineClaim> {
         let does = |machine: &Machine| {
             let name = machine.name();
             let target = want.target.is_empty() || want.target == name;
@@ -143,7 +143,7 @@ impl Inner {
                 ErrorKind::Unfit,
                 "wrapped machines are not fresh",
             )),
-            _ => Ok(Claim {
+            _ => Ok(MachineClaim {
                 fitting,
                 count: want.count,
             }),
@@ -190,7 +190,7 @@ impl Inner {
 
 impl Queue {
     /// Draws a ticket.
-    fn enter(&mut self, claims: Vec<Claim>) -> u64 {
+    fn enter(&mut self, claims: Vec<MachineClaim>) -> u64 {
         self.tickets += 1;
         self.waiting.push_back((self.tickets, claims));
         self.tickets
@@ -229,7 +229,7 @@ impl Queue {
 }
 
 /// Picks machines for each claim among those that are not taken, the first ones first; true if that is all of them.
-fn pick(claims: &[Claim], taken: &[bool]) -> (Vec<Vec<usize>>, bool) {
+fn pick(claims: &[MachineClaim], taken: &[bool]) -> (Vec<Vec<usize>>, bool) {
     let (mut taken, mut whole) = (taken.to_vec(), true);
     let picked = claims.iter().map(|claim| {
         let free = claim.fitting.iter().copied().filter(|at| !taken[*at]);
@@ -246,9 +246,9 @@ fn pick(claims: &[Claim], taken: &[bool]) -> (Vec<Vec<usize>>, bool) {
 mod tests {
     use super::*;
 
-    fn claim(fitting: &[usize], count: usize) -> Vec<Claim> {
+    fn claim(fitting: &[usize], count: usize) -> Vec<MachineClaim> {
         let fitting = fitting.to_vec();
-        vec![Claim { fitting, count }]
+        vec![MachineClaim { fitting, count }]
     }
 
     #[test]

@@ -119,9 +119,76 @@ pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
     }
 }
 
+/// Adds a mode's options with lower precedence than typed options.
+pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, run: RunArgs) {
+    global.verbose = global.verbose.max(mode.verbose);
+    global.set.splice(0..0, mode.set);
+    typed.keep_targets |= run.keep_targets;
+    typed.shell_on_failure |= run.shell_on_failure;
+    if !typed.tests.nextest.has("partition") {
+        typed.partitions = typed.partitions.or(run.partitions);
+    }
+    typed.junit = typed.junit.take().or(run.junit);
+    typed.tests.all_tests |= run.tests.all_tests;
+    typed.tests.choosing.go_before(run.tests.choosing);
+    typed.tests.nextest.go_before(run.tests.nextest);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn run(line: &[&str]) -> RunArgs {
+        let line = [&["x", "run"], line].concat();
+        match Cli::parse(line.into_iter().map(OsString::from))
+            .expect("a line")
+            .verb
+        {
+            Verb::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn merged(typed: &[&str], mode: &[&str]) -> RunArgs {
+        let (mut global, mut typed) = (Global::default(), run(typed));
+        add_mode(&mut global, &mut typed, Global::default(), run(mode));
+        typed
+    }
+
+    #[test]
+    fn what_is_typed_goes_before() {
+        let both = merged(
+            &["--retries", "1", "--fail-fast", "--order", "random", "a"],
+            &[
+                "--keep-targets",
+                "--retries=2",
+                "--no-fail-fast",
+                "-j2",
+                "--on=x",
+                "--order=planned",
+                "b",
+            ],
+        );
+        assert!(both.keep_targets);
+        let nextest = &both.tests.nextest;
+        assert_eq!(
+            nextest.value("retries").and_then(|value| value.to_str()),
+            Some("1")
+        );
+        assert!(nextest.has("fail-fast") && !nextest.has("no-fail-fast"));
+        assert_eq!(
+            nextest
+                .value("test-threads")
+                .and_then(|value| value.to_str()),
+            Some("2")
+        );
+        assert_eq!(nextest.filters, ["b", "a"]);
+        assert_eq!(both.tests.choosing.on, ["x"]);
+        assert_eq!(
+            both.tests.choosing.order,
+            Some(crate::cli::OrderArg::Random)
+        );
+    }
 
     #[test]
     fn every_built_in_mode_can_be_typed() {

@@ -61,7 +61,7 @@ impl RunOptions {
                 || OF_METADATA
                     .iter()
                     .any(|option| mode_run.tests.nextest.has(option));
-            add_mode(&mut global, &mut run, mode_global, mode_run);
+            mode::add_mode(&mut global, &mut run, mode_global, mode_run);
             run.tests.nextest.refuse_unsupported()?;
             if reads_anew {
                 workspace = Workspace::with_dependencies(platforms, &global, &run.tests.nextest)?;
@@ -100,21 +100,6 @@ fn start_paths_at(run: &mut RunArgs, folder: &Path) {
     run.tests.nextest.start_paths_at(folder);
 }
 
-/// Adds a mode's options with lower precedence than typed options.
-fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, run: RunArgs) {
-    global.verbose = global.verbose.max(mode.verbose);
-    global.set.splice(0..0, mode.set);
-    typed.keep_targets |= run.keep_targets;
-    typed.shell_on_failure |= run.shell_on_failure;
-    if !typed.tests.nextest.has("partition") {
-        typed.partitions = typed.partitions.or(run.partitions);
-    }
-    typed.junit = typed.junit.take().or(run.junit);
-    typed.tests.all_tests |= run.tests.all_tests;
-    typed.tests.choosing.go_before(run.tests.choosing);
-    typed.tests.nextest.go_before(run.tests.nextest);
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -131,47 +116,6 @@ mod tests {
             Verb::Run(run) => *run,
             other => panic!("{other:?}"),
         }
-    }
-
-    fn merged(typed: &[&str], mode: &[&str]) -> RunArgs {
-        let (mut global, mut typed) = (Global::default(), run(typed));
-        add_mode(&mut global, &mut typed, Global::default(), run(mode));
-        typed
-    }
-
-    #[test]
-    fn what_is_typed_goes_before() {
-        let both = merged(
-            &["--retries", "1", "--fail-fast", "--order", "random", "a"],
-            &[
-                "--keep-targets",
-                "--retries=2",
-                "--no-fail-fast",
-                "-j2",
-                "--on=x",
-                "--order=planned",
-                "b",
-            ],
-        );
-        assert!(both.keep_targets);
-        let nextest = &both.tests.nextest;
-        assert_eq!(
-            nextest.value("retries").and_then(|value| value.to_str()),
-            Some("1")
-        );
-        assert!(nextest.has("fail-fast") && !nextest.has("no-fail-fast"));
-        assert_eq!(
-            nextest
-                .value("test-threads")
-                .and_then(|value| value.to_str()),
-            Some("2")
-        );
-        assert_eq!(nextest.filters, ["b", "a"]);
-        assert_eq!(both.tests.choosing.on, ["x"]);
-        assert_eq!(
-            both.tests.choosing.order,
-            Some(crate::cli::OrderArg::Random)
-        );
     }
 
     #[test]

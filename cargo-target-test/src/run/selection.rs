@@ -5,11 +5,11 @@
 
 mod config;
 mod early_delete;
+mod instance_sets;
 mod names;
 mod reuse;
 mod runner;
 mod staging;
-mod supplies;
 mod words;
 
 use std::{
@@ -45,7 +45,7 @@ use nextest_metadata::TestListSummary;
 /// The chosen cases and the data they derive from.
 pub struct Selection {
     /// The workspace of the run.
-    pub setting: Workspace,
+    pub workspace: Workspace,
     /// The tests of the workspace.
     pub inventory: Inventory,
     /// The plan with all cases.
@@ -70,7 +70,7 @@ pub struct Selection {
 }
 
 /// The instances of the targets that the chosen cases need, by target.
-pub type Supplies = BTreeMap<usize, Arc<InstanceSet>>;
+pub type InstanceSets = BTreeMap<usize, Arc<InstanceSet>>;
 
 impl Selection {
     /// Reads the playbook, builds, plans, and lets nextest choose.
@@ -81,35 +81,35 @@ impl Selection {
         let RunOptions {
             global,
             run,
-            workspace: mut setting,
+            mut workspace,
             pool,
         } = options;
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
-        let scenes = setting.stage(&tests.choosing, &expressions)?;
-        setting.check_on_disk()?;
+        let scenes = workspace.stage(&tests.choosing, &expressions)?;
+        workspace.check_on_disk()?;
         let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
-        let warnings = staging::declare(&mut inventory, &setting.playbook.rules)?;
-        let durations = history::read(&pool, &setting.root);
-        let rules = &setting.playbook.rules;
+        let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
+        let durations = history::read(&pool, &workspace.root);
+        let rules = &workspace.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
                 true => Select::All,
-                false => setting.playbook.select,
+                false => workspace.playbook.select,
             },
             durations: &durations,
             ..staging::choosing(tests, rules, &expressions)
         };
-        let plan = plan::build(&inventory, &setting.playbook.targets, &choosing)?;
+        let plan = plan::build(&inventory, &workspace.playbook.targets, &choosing)?;
         let directory = private::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
             directory.path(),
-            &setting.cargo_metadata,
+            &workspace.cargo_metadata,
             &summary,
             runner.into(),
         )?;
@@ -117,7 +117,7 @@ impl Selection {
             cases: (0..plan.cases.len()).collect(),
             plain: plan.plain.clone(),
             chosen: HashSet::new(),
-            setting,
+            workspace,
             inventory,
             plan,
             directory,
@@ -137,7 +137,7 @@ impl Selection {
 
     /// Chooses the cases. Asks nextest only if the user's selection or configuration may exclude cases.
     fn choose(&mut self) -> Result<()> {
-        self.chosen = if self.nextest.may_leave_out(&self.setting.root) {
+        self.chosen = if self.nextest.may_leave_out(&self.workspace.root) {
             self.stage.list_all(&self.listing())?;
             self.nextest
                 .choose(&self.stage)
@@ -217,10 +217,10 @@ impl Selection {
     ///
     /// # Errors
     /// Fails if a file cannot be written.
-    pub fn stage_run(&self, supplies: &Supplies, junit: JunitConfig) -> Result<()> {
-        let every = supplies
-            .values()
-            .flat_map(|supply| (0..supply.at_once).map(|index| deploy_name(supply, index)));
+    pub fn stage_run(&self, instance_sets: &InstanceSets, junit: JunitConfig) -> Result<()> {
+        let every = instance_sets.values().flat_map(|instance_set| {
+            (0..instance_set.at_once).map(|index| deploy_name(instance_set, index))
+        });
         let deploys = if self.is_debugged() {
             Vec::new()
         } else {
@@ -230,7 +230,7 @@ impl Selection {
             .list_chosen(&self.summary, &self.listing(), deploys)?;
         Ok(fs_err::write(
             self.stage.tool_config(),
-            self.tool_config(supplies, junit).render(),
+            self.tool_config(instance_sets, junit).render(),
         )?)
     }
 
@@ -238,14 +238,17 @@ impl Selection {
     ///
     /// # Errors
     /// Fails if a debugger was requested and not exactly one case was chosen.
-    pub fn debugged(&self, supplies: &Supplies) -> Result<Option<(Arc<InstanceSet>, u32)>> {
+    pub fn debugged(
+        &self,
+        instance_sets: &InstanceSets,
+    ) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
         }
         match (self.cases.as_slice(), self.plain.as_slice()) {
             ([case], []) => {
                 let case = &self.plan.cases[*case];
-                Ok(Some((Arc::clone(&supplies[&case.target]), case.count)))
+                Ok(Some((Arc::clone(&instance_sets[&case.target]), case.count)))
             }
             ([], [_]) => Ok(None),
             (cases, plain) => Err(Error::new(
@@ -341,6 +344,6 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
     }
 }
 
-fn deploy_name(supply: &InstanceSet, index: usize) -> String {
-    format!("deploy[{}]", supply.wanted[index].instance())
+fn deploy_name(instance_set: &InstanceSet, index: usize) -> String {
+    format!("deploy[{}]", instance_set.wanted[index].instance())
 }

@@ -11,7 +11,7 @@ use syn::{
 use crate::{
     arguments::Arguments,
     json::Json,
-    signature::{self, Form, Parameters},
+    signature::{self, FnParameters, Form},
 };
 
 /// Expands `#[target_test]`: the record, and the function that the test harness calls.
@@ -70,7 +70,7 @@ fn record(kind: &str, path: &TokenStream, metadata: &Json) -> TokenStream {
 /// Generates the function that the test harness calls, with the author's function inside.
 fn harness(
     function: &ItemFn,
-    parameters: &Parameters,
+    parameters: &FnParameters,
     path: &TokenStream,
     record: &TokenStream,
 ) -> Result<TokenStream> {
@@ -116,7 +116,7 @@ fn harness(
 }
 
 /// Generates the call of the author's function. Each part has the span at which a type error is reported.
-fn call(function: &ItemFn, parameters: &Parameters) -> Result<TokenStream> {
+fn call(function: &ItemFn, parameters: &FnParameters) -> Result<TokenStream> {
     let signature = &function.sig;
     let passed = signature
         .inputs
@@ -137,7 +137,7 @@ fn call(function: &ItemFn, parameters: &Parameters) -> Result<TokenStream> {
     Ok(quote_spanned!(span=> ::target_fixtures::__private::returned(#call).verdict()))
 }
 
-fn passed(position: usize, input: &FnArg, parameters: &Parameters) -> Result<TokenStream> {
+fn passed(position: usize, input: &FnArg, parameters: &FnParameters) -> Result<TokenStream> {
     let fixture = parameters.fixtures.iter().find(|(at, _)| *at == position);
     if let Some((_, name)) = fixture {
         return Ok(

@@ -12,7 +12,7 @@ use syn::{
 };
 
 use crate::{
-    signature::{self, Parameters},
+    signature::{self, FnParameters},
     value,
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
 
             fn set_up(
                 __fixtures: &::target_fixtures::__private::Fixtures,
-            ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::Failure> {
+            ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::FixtureFailure> {
                 #set_up
             }
 
@@ -76,7 +76,7 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
     })
 }
 
-fn check_no_target(function: &ItemFn, parameters: &Parameters) -> Result<()> {
+fn check_no_target(function: &ItemFn, parameters: &FnParameters) -> Result<()> {
     let at = parameters.form.position();
     let message =
         "a fixture of the run cannot take a target: remove it, or use `scope = \"instance\"`";
@@ -182,7 +182,7 @@ fn value_of(output: &ReturnType) -> Result<(Type, bool)> {
     Ok(((**ty).clone(), false))
 }
 
-fn set_up(function: &ItemFn, parameters: &Parameters, fallible: bool) -> TokenStream {
+fn set_up(function: &ItemFn, parameters: &FnParameters, fallible: bool) -> TokenStream {
     let name = &function.sig.ident;
     let passed = function
         .sig
@@ -203,7 +203,9 @@ fn set_up(function: &ItemFn, parameters: &Parameters, fallible: bool) -> TokenSt
         });
     let call = quote!(#name(#(#passed),*));
     match fallible {
-        true => quote!(#call.map_err(|error| ::target_fixtures::__private::Failure::of(&error))),
+        true => {
+            quote!(#call.map_err(|error| ::target_fixtures::__private::FixtureFailure::of(&error)))
+        }
         false => quote!(::core::result::Result::Ok(#call)),
     }
 }
@@ -215,13 +217,13 @@ fn kept(value: &Type) -> TokenStream {
     quote! {
         fn save(
             value: &Self::Value,
-        ) -> ::core::result::Result<::target_fixtures::__private::State, ::target_fixtures::__private::Failure> {
+        ) -> ::core::result::Result<::target_fixtures::__private::FixtureState, ::target_fixtures::__private::FixtureFailure> {
             #save
         }
 
         fn load(
-            state: &::target_fixtures::__private::State,
-        ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::Failure> {
+            state: &::target_fixtures::__private::FixtureState,
+        ) -> ::core::result::Result<Self::Value, ::target_fixtures::__private::FixtureFailure> {
             #load
         }
     }
@@ -234,7 +236,7 @@ fn tear_down(path: &Path, scope: &str) -> TokenStream {
         fn tear_down(
             __fixtures: &::target_fixtures::__private::Fixtures,
             value: &Self::Value,
-        ) -> ::core::result::Result<(), ::target_fixtures::__private::Failure> {
+        ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
             let _ = __fixtures;
             ::target_fixtures::__private::torn(#call)
         }

@@ -20,7 +20,7 @@ pub(crate) enum Form {
 }
 
 /// The parameters of a test or fixture.
-pub(crate) struct Parameters {
+pub(crate) struct FnParameters {
     pub(crate) form: Form,
     /// The platform of the targets with its type; `None` for type `Target`.
     pub(crate) platform: Option<(&'static str, Type)>,
@@ -37,14 +37,14 @@ const PLATFORMS: [(&str, &str); 4] = [
 ];
 
 /// Reads the parameters of a test; collects all errors. `arguments` is `None` if they are invalid.
-pub(crate) fn of_test(function: &ItemFn, arguments: Option<&Arguments>) -> Result<Parameters> {
+pub(crate) fn of_test(function: &ItemFn, arguments: Option<&Arguments>) -> Result<FnParameters> {
     let parameters = parameters(function, "a test", EXPECTED)?;
     arguments.map_or(Ok(()), |arguments| agree(function, &parameters, arguments))?;
     Ok(parameters)
 }
 
 /// Reads the parameters of a fixture; collects all errors.
-pub(crate) fn of_fixture(function: &ItemFn) -> Result<Parameters> {
+pub(crate) fn of_fixture(function: &ItemFn) -> Result<FnParameters> {
     if let Some(asynchronous) = function.sig.asyncness {
         return fail(
             &asynchronous,
@@ -65,9 +65,9 @@ pub(crate) fn of_fixture(function: &ItemFn) -> Result<Parameters> {
     }
 }
 
-fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<Parameters> {
+fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<FnParameters> {
     let by_other = function.attrs.iter().any(is_parametric);
-    let mut found = Parameters {
+    let mut found = FnParameters {
         form: Form::None,
         platform: None,
         fixtures: Vec::new(),
@@ -229,7 +229,7 @@ fn of_type(ty: &Type, name: &str) -> bool {
 }
 
 /// Checks that `count`, `roles` and `platform` match the parameters.
-fn agree(function: &ItemFn, parameters: &Parameters, arguments: &Arguments) -> Result<()> {
+fn agree(function: &ItemFn, parameters: &FnParameters, arguments: &Arguments) -> Result<()> {
     if let Some(span) = arguments.span("roles") {
         return Err(syn::Error::new(span, ENVIRONMENT));
     }
@@ -255,7 +255,7 @@ fn agree(function: &ItemFn, parameters: &Parameters, arguments: &Arguments) -> R
     }
 }
 
-impl Parameters {
+impl FnParameters {
     /// True if the parameter takes targets or a fixture.
     pub(crate) fn takes(&self, position: usize) -> bool {
         self.form.position() == position || self.fixtures.iter().any(|(at, _)| *at == position)

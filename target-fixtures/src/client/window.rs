@@ -7,7 +7,7 @@ use std::{
     sync::{Condvar, Mutex, PoisonError},
 };
 
-use crate::wire::{CHUNK, Request, WINDOW};
+use crate::wire::{BrokerRequest, CHUNK, WINDOW};
 
 /// The send window of one request.
 pub(crate) struct Window {
@@ -62,14 +62,15 @@ impl Window {
     pub(crate) fn send_all(
         &self,
         source: &mut (dyn Read + Send),
-        send: impl Fn(&Request, &[u8]) -> io::Result<()>,
+        send: impl Fn(&BrokerRequest, &[u8]) -> io::Result<()>,
     ) -> Result<(), Upload> {
-        let send = |request: &Request, body: &[u8]| send(request, body).map_err(|_| Upload::Socket);
+        let send =
+            |request: &BrokerRequest, body: &[u8]| send(request, body).map_err(|_| Upload::Socket);
         let mut piece = vec![0; CHUNK];
         loop {
             match source.read(&mut piece) {
-                Ok(0) => return send(&Request::End, &[]),
-                Ok(read) if self.take(read) => send(&Request::Data, &piece[..read])?,
+                Ok(0) => return send(&BrokerRequest::End, &[]),
+                Ok(read) if self.take(read) => send(&BrokerRequest::Data, &piece[..read])?,
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Upload::Source(error)),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::term::{Operator, Term, Value};
+use super::term::{Operator, Term, TermValue};
 
 impl Term {
     /// The intervals of values that match the term.
@@ -23,8 +23,8 @@ impl Term {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cut<'a> {
     Start,
-    Below(&'a Value),
-    Above(&'a Value),
+    Below(&'a TermValue),
+    Above(&'a TermValue),
     End,
 }
 
@@ -41,7 +41,7 @@ impl Cut<'_> {
             .then(above.cmp(&over))
     }
 
-    fn place(&self) -> (u8, Option<&Value>, bool) {
+    fn place(&self) -> (u8, Option<&TermValue>, bool) {
         match self {
             Self::Start => (0, None, false),
             Self::Below(value) => (1, Some(value), false),

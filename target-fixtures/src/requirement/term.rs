@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
     pub(super) operator: Operator,
-    pub(super) value: Value,
+    pub(super) value: TermValue,
     written: String,
 }
 
@@ -40,7 +40,7 @@ const OPERATORS: [(&str, Operator); 9] = [
 
 /// The value of a term.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum TermValue {
     /// A size in bytes.
     Size(f64),
     /// The numbers of a version.
@@ -91,7 +91,7 @@ impl Term {
     pub(super) fn equal(written: &str) -> Self {
         Self {
             operator: Operator::Equal,
-            value: Value::read(written),
+            value: TermValue::read(written),
             written: written.to_owned(),
         }
     }
@@ -116,10 +116,10 @@ impl Term {
             ));
         }
         let value = match sign {
-            Operator::Like | Operator::NotLike => Value::Text(written.to_owned()),
-            _ => Value::read(written),
+            Operator::Like | Operator::NotLike => TermValue::Text(written.to_owned()),
+            _ => TermValue::read(written),
         };
-        if sign.orders() && matches!(value, Value::Text(_)) {
+        if sign.orders() && matches!(value, TermValue::Text(_)) {
             return Err(format!(
                 "the requirement `{whole}` compares numbers, but `{written}` is not a number, a version \
                  or a size in {UNIT_NAMES}"
@@ -149,7 +149,7 @@ impl Term {
     /// True if the term restricts sizes or versions.
     pub(super) fn cuts(&self) -> bool {
         let equality = matches!(self.operator, Operator::Equal | Operator::NotEqual);
-        self.operator.orders() || equality && !matches!(self.value, Value::Text(_))
+        self.operator.orders() || equality && !matches!(self.value, TermValue::Text(_))
     }
 }
 
@@ -175,7 +175,7 @@ impl Operator {
     }
 }
 
-impl Value {
+impl TermValue {
     fn read(text: &str) -> Self {
         size(text)
             .map(Self::Size)

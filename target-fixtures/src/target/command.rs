@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client::{Call, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{self, Password, Reply, Request, Sudo},
+    wire::{self, BrokerRequest, Password, Reply, Sudo},
 };
 
 /// A command to run on a [`Target`], created by [`Target::command`] or [`Target::program`].
@@ -37,7 +37,7 @@ use crate::{
 #[must_use = "call `run` or `spawn` to run the command"]
 pub struct Command<'a> {
     pub(super) target: &'a Target,
-    pub(super) command: wire::Command,
+    pub(super) command: wire::ShellCommand,
     pub(super) stdin: Stdin,
     pub(super) allow_failure: bool,
     pub(super) quiet: bool,
@@ -54,7 +54,7 @@ pub(super) enum Stdin {
 }
 
 impl<'a> Command<'a> {
-    pub(super) fn new(target: &'a Target, command: wire::Command) -> Self {
+    pub(super) fn new(target: &'a Target, command: wire::ShellCommand) -> Self {
         Self {
             target,
             command,
@@ -214,8 +214,8 @@ impl<'a> Command<'a> {
         process.wait()
     }
 
-    pub(super) fn request(&self, stdin: bool) -> Request {
-        Request::Exec {
+    pub(super) fn request(&self, stdin: bool) -> BrokerRequest {
+        BrokerRequest::Exec {
             instance: self.target.instance().to_owned(),
             command: self.command.clone(),
             stdin,

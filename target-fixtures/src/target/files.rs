@@ -12,7 +12,7 @@ use super::{Result, Target, output::text};
 use crate::{
     client::{Call, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{Reply, Request},
+    wire::{BrokerRequest, Reply},
 };
 
 impl Target {
@@ -38,7 +38,7 @@ impl Target {
     pub fn put(&self, local: impl AsRef<Path>, remote: impl Into<String>) -> Result<()> {
         let local = local.as_ref();
         fs::metadata(local).map_err(|error| file("read", local, &error))?;
-        let request = Request::Upload {
+        let request = BrokerRequest::Upload {
             instance: self.instance().to_owned(),
             from: absolute(local)?,
             to: remote.into(),
@@ -68,7 +68,7 @@ impl Target {
         content: impl AsRef<[u8]>,
         mode: u32,
     ) -> Result<()> {
-        let request = Request::Put {
+        let request = BrokerRequest::Put {
             instance: self.instance().to_owned(),
             path: remote.into(),
             mode,
@@ -96,7 +96,7 @@ impl Target {
         let to = absolute(local)?;
         let folder = Path::new(&to).parent().unwrap_or(Path::new("/"));
         fs::metadata(folder).map_err(|error| file("write", local, &error))?;
-        done(self.client.ask(Request::Download {
+        done(self.client.ask(BrokerRequest::Download {
             instance: self.instance().to_owned(),
             from: remote.into(),
             to,
@@ -117,7 +117,7 @@ impl Target {
     /// [`ErrorKind::Request`] if the file cannot be read.
     pub fn read(&self, remote: impl Into<String>) -> Result<Vec<u8>> {
         let mut content = Vec::new();
-        let request = Request::Get {
+        let request = BrokerRequest::Get {
             instance: self.instance().to_owned(),
             path: remote.into(),
         };

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{Result, Target};
 use crate::{
-    client::{Connection, unexpected},
-    wire::{Direction, Reply, Request},
+    client::{BrokerConnection, unexpected},
+    wire::{BrokerRequest, Direction, Reply},
 };
 
 /// A forwarded port. Dropping it ends the forwarding.
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Forward {
     port: u16,
-    _connection: Connection,
+    _connection: BrokerConnection,
 }
 
 impl Forward {
@@ -62,7 +62,7 @@ impl Target {
     }
 
     fn forwarded(&self, direction: Direction, port: u16) -> Result<Forward> {
-        let mut connection = self.client.start(&Request::Forward {
+        let mut connection = self.client.start(&BrokerRequest::Forward {
             instance: self.instance().to_owned(),
             direction,
             port,

@@ -18,7 +18,7 @@ use super::{Result, Target};
 use crate::{
     client::unexpected,
     error::{ErrorKind, TargetError},
-    wire::{Act, Question, Reply, Request},
+    wire::{Act, BrokerRequest, Question, Reply},
 };
 
 /// The timeout of a ping.
@@ -47,7 +47,7 @@ impl Target {
     pub fn ping_for(&self, limit: Duration) -> Result<Duration> {
         let instance = self.instance().to_owned();
         let limit = millis(limit);
-        match self.client.ask(Request::Ping { instance, limit })? {
+        match self.client.ask(BrokerRequest::Ping { instance, limit })? {
             Reply::Pong { micros } => Ok(Duration::from_micros(micros)),
             other => Err(unexpected(other)),
         }
@@ -190,7 +190,7 @@ impl Target {
 
     pub(crate) fn act(&self, act: Act, limit: Duration) -> Result<()> {
         let (instance, limit) = (self.instance().to_owned(), millis(limit));
-        let request = Request::Act {
+        let request = BrokerRequest::Act {
             instance,
             act,
             limit,
@@ -203,7 +203,7 @@ impl Target {
 
     fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T> {
         let instance = self.instance().to_owned();
-        match self.client.ask(Request::Ask { instance, question })? {
+        match self.client.ask(BrokerRequest::Ask { instance, question })? {
             Reply::Answer { value } => serde_json::from_value(value).map_err(|error| {
                 TargetError::new(
                     ErrorKind::Version,

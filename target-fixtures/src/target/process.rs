@@ -20,9 +20,9 @@ use super::{
     output::{Output, Streams},
 };
 use crate::{
-    client::{Connection, unexpected},
+    client::{BrokerConnection, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{Exit, Reply, Request},
+    wire::{BrokerRequest, Exit, Reply},
 };
 use input::Sending;
 
@@ -213,7 +213,7 @@ impl Process {
             let what = format!("send signal `{name}`: invalid signal name");
             return Err(TargetError::new(ErrorKind::Request, what));
         }
-        self.shared.send(&Request::Signal { signal }, &[])
+        self.shared.send(&BrokerRequest::Signal { signal }, &[])
     }
 
     /// Kills the process group, waits until it has ended, and returns the output. Also succeeds if the command had
@@ -278,7 +278,7 @@ impl fmt::Debug for Process {
 }
 
 /// Receives replies until the command has ended.
-fn listen(mut connection: Connection, shared: &SharedProcess) {
+fn listen(mut connection: BrokerConnection, shared: &SharedProcess) {
     loop {
         let received = connection.receive();
         let mut state = shared.state();

@@ -43,7 +43,7 @@ impl fmt::Display for Exit {
 
 /// A command for an instance's POSIX shell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Command {
+pub struct ShellCommand {
     /// The command line for `/bin/sh`; empty to run a program directly.
     pub line: String,
     /// The arguments `"$1"`, `"$2"`, ... of the command line, or the program and its arguments. All are passed on
@@ -79,7 +79,7 @@ impl fmt::Debug for Password {
     }
 }
 
-impl Command {
+impl ShellCommand {
     /// The command as typed in a shell, for messages.
     #[must_use]
     pub fn text(&self) -> String {

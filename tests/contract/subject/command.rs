@@ -15,14 +15,14 @@ case $(field action) in
 esac
 "#;
 
-pub(crate) struct Command;
+pub(crate) struct CommandSubject;
 
 #[expect(
     clippy::unnecessary_wraps,
     reason = "it runs everywhere, others do not"
 )]
-pub(crate) fn new() -> Result<Command, String> {
-    Ok(Command)
+pub(crate) fn new() -> Result<CommandSubject, String> {
+    Ok(CommandSubject)
 }
 
 /// Writes a script beside a playbook.
@@ -37,7 +37,7 @@ pub(super) fn ledger(pool: &Path) -> Vec<String> {
     names(&pool.with_file_name("ledger"))
 }
 
-impl Subject for Command {
+impl Subject for CommandSubject {
     fn playbook(&self, folder: &Path) -> String {
         script(folder, "lab", SCRIPT);
         "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\

@@ -5,18 +5,18 @@ use std::path::Path;
 use super::{Subject, label, names};
 use crate::support::container::Engine;
 
-pub(crate) struct Container {
+pub(crate) struct ContainerSubject {
     engine: Engine,
 }
 
 /// The subject; an error if no engine can run containers here.
-pub(crate) fn new() -> Result<Container, String> {
-    Ok(Container {
+pub(crate) fn new() -> Result<ContainerSubject, String> {
+    Ok(ContainerSubject {
         engine: Engine::start()?,
     })
 }
 
-impl Subject for Container {
+impl Subject for ContainerSubject {
     fn playbook(&self, _: &Path) -> String {
         let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let target = self.engine.target("it");

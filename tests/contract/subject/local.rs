@@ -4,17 +4,17 @@ use std::path::Path;
 
 use super::{Subject, label, marked, names};
 
-pub(crate) struct Local;
+pub(crate) struct LocalSubject;
 
 #[expect(
     clippy::unnecessary_wraps,
     reason = "it runs everywhere, others do not"
 )]
-pub(crate) fn new() -> Result<Local, String> {
-    Ok(Local)
+pub(crate) fn new() -> Result<LocalSubject, String> {
+    Ok(LocalSubject)
 }
 
-impl Subject for Local {
+impl Subject for LocalSubject {
     fn playbook(&self, _: &Path) -> String {
         "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n\
          [[targets]]\nname = \"it\"\nplatform = \"local\"\ncount = 2\nrecipe = \"two\"\n\

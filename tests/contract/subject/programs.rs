@@ -47,22 +47,22 @@ const PUT: &str =
     "#!/bin/sh\ncat >\"$1.part\" && chmod \"$2\" \"$1.part\" && mv \"$1.part\" \"$1\"\n";
 const GET: &str = "#!/bin/sh\nexec cat -- \"$1\"\n";
 
-pub(crate) struct Programs;
+pub(crate) struct ProgramsSubject;
 
 /// The subject; an error if name spaces cannot be made here.
-pub(crate) fn new() -> Result<Programs, String> {
+pub(crate) fn new() -> Result<ProgramsSubject, String> {
     let tried = Command::new("unshare")
         .args(["--uts", "--pid", "--fork", "--mount-proc", "true"])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| error.to_string())?;
     match tried.status.success() {
-        true => Ok(Programs),
+        true => Ok(ProgramsSubject),
         false => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
     }
 }
 
-impl Subject for Programs {
+impl Subject for ProgramsSubject {
     fn playbook(&self, folder: &Path) -> String {
         for (name, text) in [("lab", SCRIPT), ("exec", EXEC), ("put", PUT), ("get", GET)] {
             script(folder, name, text);

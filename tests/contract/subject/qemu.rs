@@ -5,18 +5,18 @@ use std::{path::Path, process::Command};
 use super::{Subject, label, marked, names};
 use crate::support::vm::Images;
 
-pub(crate) struct Qemu {
+pub(crate) struct QemuSubject {
     images: Images,
 }
 
 /// The subject; an error without QEMU or an image for it.
-pub(crate) fn new() -> Result<Qemu, String> {
-    Ok(Qemu {
+pub(crate) fn new() -> Result<QemuSubject, String> {
+    Ok(QemuSubject {
         images: Images::build()?,
     })
 }
 
-impl Subject for Qemu {
+impl Subject for QemuSubject {
     fn playbook(&self, _: &Path) -> String {
         let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         format!(

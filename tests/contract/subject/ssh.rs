@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Subject, names};
 use crate::support::Sshd;
 
-pub(crate) struct Ssh {
+pub(crate) struct SshSubject {
     sshd: Sshd,
 }
 
@@ -13,12 +13,12 @@ pub(crate) struct Ssh {
     clippy::unnecessary_wraps,
     reason = "where there is no sshd its script says so"
 )]
-pub(crate) fn new() -> Result<Ssh, String> {
+pub(crate) fn new() -> Result<SshSubject, String> {
     let sshd = Sshd::start(&["it-0", "it-1"]);
-    Ok(Ssh { sshd })
+    Ok(SshSubject { sshd })
 }
 
-impl Subject for Ssh {
+impl Subject for SshSubject {
     fn playbook(&self, _: &Path) -> String {
         let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let playbook = self.sshd.playbook(&[("it", &["it-0", "it-1"])]);

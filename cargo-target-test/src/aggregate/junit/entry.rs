@@ -20,7 +20,7 @@ use crate::{
 
 /// The attempts of one case in one iteration, by number.
 #[derive(Debug, Default)]
-pub(super) struct Entry(BTreeMap<u32, Option<AttemptResult>>);
+pub(super) struct JunitEntry(BTreeMap<u32, Option<AttemptResult>>);
 
 /// The JUnit form of an attempt that did not pass.
 pub(super) struct Failing {
@@ -30,7 +30,7 @@ pub(super) struct Failing {
     pub(super) description: Option<String>,
 }
 
-impl Entry {
+impl JunitEntry {
     pub(super) fn started(&mut self, number: u32) {
         self.0.entry(number).or_default();
     }

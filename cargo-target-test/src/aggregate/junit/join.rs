@@ -9,12 +9,12 @@ use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestSuite};
 use super::{
     super::nextest_report::EntryKey,
     Key, NAME,
-    entry::{Entry, Failing},
+    entry::{Failing, JunitEntry},
 };
 use crate::case::verdict::Verdict;
 
 /// Builds the report from events alone, marked as incomplete unless they are all events of the run.
-pub(super) fn from_events(entries: &BTreeMap<Key, Entry>, complete: bool) -> Report {
+pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -> Report {
     let mark = if complete { "" } else { " (incomplete)" };
     let mut report = Report::new(format!("{NAME}{mark}"));
     let mut suites = BTreeMap::<(&str, Option<u32>), TestSuite>::new();
@@ -40,7 +40,7 @@ pub(super) fn from_events(entries: &BTreeMap<Key, Entry>, complete: bool) -> Rep
 }
 
 /// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.
-pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report {
+pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Report {
     let mut report = Report::new(NAME);
     (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
     let mut known = HashSet::new();
@@ -88,7 +88,7 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, Entry>) -> Report 
 }
 
 /// Joins one entry of nextest's report with the run events.
-fn both(nextest: &TestCase, entry: &Entry) -> TestCase {
+fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
     let mut case = nextest.clone();
     match &mut case.status {
         // The attempts before the one that passed.

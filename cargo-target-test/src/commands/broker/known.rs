@@ -16,10 +16,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::broker::{
         LeasingCase,
-        standalone::{Ask, Found},
+        standalone::{AcquireRequest, FoundCase},
     },
     inventory, plan,
-    playbook::Target,
+    playbook::PlaybookTarget,
     provision::{InstanceSet, PoolProvisioner, platform::Platforms},
     run::workspace::Workspace,
 };
@@ -31,7 +31,7 @@ type Key = (String, String, Option<String>);
 pub(super) struct Known {
     platforms: Platforms,
     provisioner: Arc<PoolProvisioner>,
-    supplies: Mutex<HashMap<Key, Arc<InstanceSet>>>,
+    instance_sets: Mutex<HashMap<Key, Arc<InstanceSet>>>,
 }
 
 impl Known {
@@ -39,24 +39,24 @@ impl Known {
         Self {
             platforms: provisioner.run().run().platforms.clone(),
             provisioner: Arc::clone(provisioner),
-            supplies: Mutex::default(),
+            instance_sets: Mutex::default(),
         }
     }
 
-    pub(super) fn find(&self, ask: &Ask) -> Result<Found> {
+    pub(super) fn find(&self, ask: &AcquireRequest) -> Result<FoundCase> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
         };
-        let setting = Workspace::of_package(&self.platforms, &global, Path::new(&ask.directory))?;
+        let workspace = Workspace::of_package(&self.platforms, &global, Path::new(&ask.directory))?;
         let records = inventory::metadata_of(Path::new(&ask.binary))?;
         let metadata = declared(
-            &setting,
+            &workspace,
             inventory::effective(&records, &ask.test),
             &ask.test,
         );
         let (mut reasons, mut skipped) = (Vec::new(), None);
-        for (number, target) in setting.playbook.targets.iter().enumerate() {
+        for (number, target) in workspace.playbook.targets.iter().enumerate() {
             let instance = match wanted_of(ask, target) {
                 Some(Ok(instance)) => instance,
                 Some(Err(reason)) => {
@@ -70,51 +70,59 @@ impl Known {
                 .and_then(|metadata| plan::skip_reason(metadata, target));
             match (plan::fits(metadata.as_ref(), target), skip) {
                 (Ok(()), None) => {
-                    let supply = self.supply(&setting, number, instance)?;
-                    return Ok(Found::Case(Arc::new(case(ask, metadata, target, supply))));
+                    let instance_set = self.instance_set(&workspace, number, instance)?;
+                    return Ok(FoundCase::Case(Arc::new(case(
+                        ask,
+                        metadata,
+                        target,
+                        instance_set,
+                    ))));
                 }
                 (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
                 (Err(reason), _) => reasons.push(reason.to_string()),
             }
         }
-        let unfit = || no_target(ask, &setting.playbook.targets, &reasons);
-        skipped.map(Found::Skip).ok_or_else(unfit)
+        let unfit = || no_target(ask, &workspace.playbook.targets, &reasons);
+        skipped.map(FoundCase::Skip).ok_or_else(unfit)
     }
 
-    fn supply(
+    fn instance_set(
         &self,
-        setting: &Workspace,
+        workspace: &Workspace,
         target: usize,
         instance: Option<String>,
     ) -> Result<Arc<InstanceSet>> {
-        let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = &setting.playbook.targets[target];
+        let mut instance_sets = self
+            .instance_sets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let of = &workspace.playbook.targets[target];
         let key = (
             of.name.clone(),
             of.definition.hash.clone(),
             instance.clone(),
         );
-        if let Some(supply) = supplies.get(&key) {
-            supply.forgive();
-            return Ok(Arc::clone(supply));
+        if let Some(instance_set) = instance_sets.get(&key) {
+            instance_set.forgive();
+            return Ok(Arc::clone(instance_set));
         }
-        let mut wanted = setting.wanted(target, of.count)?;
+        let mut wanted = workspace.wanted(target, of.count)?;
         if let Some(instance) = &instance {
             // Other instances are not deployed for this test.
             wanted.retain(|one| one.instance() == *instance);
         }
-        let mut supply = InstanceSet::new(wanted, 0, of.label.clone(), of.cost);
-        supply.instance = instance;
-        let supply = self.provisioner.add(supply);
-        supplies.insert(key, Arc::clone(&supply));
-        Ok(supply)
+        let mut instance_set = InstanceSet::new(wanted, 0, of.label.clone(), of.cost);
+        instance_set.instance = instance;
+        let instance_set = self.provisioner.add(instance_set);
+        instance_sets.insert(key, Arc::clone(&instance_set));
+        Ok(instance_set)
     }
 }
 
 /// Returns the metadata of a test with the playbook's overrides.
-fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Metadata> {
+fn declared(workspace: &Workspace, own: Option<Metadata>, test: &str) -> Option<Metadata> {
     let name = test.split_once("::").map_or(test, |(_, name)| name);
-    let overrides = setting.playbook.rules.overrides.iter();
+    let overrides = workspace.playbook.rules.overrides.iter();
     let mut metadata = own;
     for change in overrides.filter(|change| change.name.is_match(name)) {
         change.apply(metadata.get_or_insert_default());
@@ -124,10 +132,10 @@ fn declared(setting: &Workspace, own: Option<Metadata>, test: &str) -> Option<Me
 
 /// Returns the case of a test without a runner.
 fn case(
-    ask: &Ask,
+    ask: &AcquireRequest,
     metadata: Option<Metadata>,
-    target: &Target,
-    supply: Arc<InstanceSet>,
+    target: &PlaybookTarget,
+    instance_set: Arc<InstanceSet>,
 ) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
@@ -135,7 +143,7 @@ fn case(
     let info = CaseInfo::new(&ask.binary, &ask.test, RunsOn::Any, None, None);
     LeasingCase {
         info: Arc::new(info),
-        supply,
+        instance_set,
         count: metadata.count.unwrap_or(1),
         full_name: ask.test.clone(),
         needs: plan::asked(&metadata.requirements, &target.assured),
@@ -149,7 +157,10 @@ fn case(
 }
 
 /// Returns the requested instance of a target, if the test requests one; `None` if the test requests another target.
-fn wanted_of(ask: &Ask, target: &Target) -> Option<Result<Option<String>, String>> {
+fn wanted_of(
+    ask: &AcquireRequest,
+    target: &PlaybookTarget,
+) -> Option<Result<Option<String>, String>> {
     let Some(wanted) = ask.target.as_ref().filter(|wanted| **wanted != target.name) else {
         return Some(Ok(None));
     };
@@ -170,7 +181,7 @@ fn index_of(instance: &str, target: &str) -> Option<u32> {
     (number.to_string() == index).then_some(number)
 }
 
-fn no_target(ask: &Ask, targets: &[Target], reasons: &[String]) -> Error {
+fn no_target(ask: &AcquireRequest, targets: &[PlaybookTarget], reasons: &[String]) -> Error {
     let (why, hint) = match (&ask.target, reasons) {
         (Some(target), []) => {
             let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();

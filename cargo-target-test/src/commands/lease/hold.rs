@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{HELD, SAYS};
 use crate::{
     cli::{Global, LeaseArgs},
-    commands::people::{self, Choice, MachineGuard, Wall},
+    commands::interactive::{self, Choice, MachineGuard, Wall},
     error::{Error, ErrorKind, Result},
     execute::session::signals::Signals,
     process,
@@ -31,10 +31,10 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let seen = Pool::open(pool.directory())?;
-    let choice = not_mine(people::choose(&pool, &args.on.instance, args.on.all)?)?;
+    let choice = not_mine(interactive::choose(&pool, &args.on.instance, args.on.all)?)?;
     let (wall, user) = (Wall::here(), user());
     leave_folder()?;
-    people::runtime()?.block_on(async {
+    interactive::runtime()?.block_on(async {
         let time = args.time;
         let requester = Requester {
             by_hand: Some(Arc::new(move || held(time, wall, &user))),
@@ -47,9 +47,9 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
             guard = MachineGuard::lease(platforms, pool, choice, requester, notices) => guard?,
         };
         let mut signals = Signals::catch()?;
-        let until = people::now().saturating_add(args.time.as_secs().max(1));
+        let until = interactive::now().saturating_add(args.time.as_secs().max(1));
         let (name, host) = (guard.machine.name(), guard.deployed()?.address());
-        let time = wall.time(until, people::now());
+        let time = wall.time(until, interactive::now());
         let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
         if !ui::try_bytes_out(said.as_bytes()) {
             return guard.leave(LeaseEnd::Done).await.map(|()| 0);
@@ -73,12 +73,12 @@ fn leave_folder() -> Result<()> {
 
 /// Describes the lease for other users.
 fn held(time: Duration, wall: Wall, user: &str) -> ByHand {
-    let now = people::now();
+    let now = interactive::now();
     let until = now.saturating_add(time.as_secs().max(1));
     ByHand {
         case: format!("lease of {user} until {}", wall.time(until, now)),
         manual: Manual {
-            uid: people::me(),
+            uid: interactive::me(),
             until,
         },
     }
@@ -94,7 +94,7 @@ fn not_mine(mut choice: Choice) -> Result<Choice> {
             holder.unwrap_or_default()
         )
     });
-    let is_mine = |holder: &Option<Holder>| holder.as_ref().is_some_and(people::is_mine);
+    let is_mine = |holder: &Option<Holder>| holder.as_ref().is_some_and(interactive::is_mine);
     choice.all.retain(|seen| !is_mine(&seen.holder));
     match mine {
         Some(mine) if choice.all.is_empty() => Err(Error::new(ErrorKind::Usage, mine)
@@ -116,7 +116,7 @@ async fn left_alone() {
 
 /// Completes at the given time, or when the instance has been deleted.
 async fn over(until: u64, pool: &Pool, id: &str) -> LeaseEnd {
-    while people::now() < until {
+    while interactive::now() < until {
         let state = pool.state();
         if !state.is_ok_and(|state| state.records.contains_key(id)) {
             return LeaseEnd::Done;
@@ -140,7 +140,7 @@ fn user() -> String {
         .trim()
         .to_owned();
     match name.is_empty() {
-        true => format!("user {}", people::me()),
+        true => format!("user {}", interactive::me()),
         false => name,
     }
 }

@@ -11,7 +11,7 @@ use super::Chosen;
 use crate::{
     inventory::{Inventory, Test},
     plan::{Case, Exclusion, Plan, PlanNote},
-    playbook::Target,
+    playbook::PlaybookTarget,
 };
 
 /// The content of the list.
@@ -38,13 +38,13 @@ pub(super) struct CaseLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expect_fail: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(super) declared: Option<Declared<'a>>,
+    pub(super) declared: Option<DeclaredMetadata<'a>>,
 }
 
 /// The part of [`Metadata`] that describes a test, without conditions on where the test runs.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Declared<'a> {
+pub(super) struct DeclaredMetadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) doc: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ fn texts<S: Serializer>(notes: &[PlanNote], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(notes.iter().map(ToString::to_string))
 }
 
-impl<'a> Declared<'a> {
+impl<'a> DeclaredMetadata<'a> {
     fn new(metadata: &'a Metadata) -> Self {
         Self {
             doc: metadata.doc.as_deref(),
@@ -119,7 +119,7 @@ impl<'a> Listing<'a> {
     pub(super) fn new(
         inventory: &'a Inventory,
         plan: &'a Plan,
-        targets: &'a [Target],
+        targets: &'a [PlaybookTarget],
         chosen: Option<&Chosen<'_>>,
     ) -> Self {
         let is_chosen = |binary, name| chosen.is_none_or(|chosen| chosen.contains(&(binary, name)));
@@ -152,7 +152,7 @@ impl<'a> Listing<'a> {
 /// The tests and targets that a plan's indices refer to.
 struct World<'a> {
     inventory: &'a Inventory,
-    targets: &'a [Target],
+    targets: &'a [PlaybookTarget],
 }
 
 impl<'a> World<'a> {
@@ -172,7 +172,7 @@ impl<'a> World<'a> {
             count: case.count,
             ignored: test.ignored,
             expect_fail: case.expect_fail.as_deref(),
-            declared: test.metadata.as_ref().map(Declared::new),
+            declared: test.metadata.as_ref().map(DeclaredMetadata::new),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::Plan,
-    playbook::{self, Target},
+    playbook::{self, PlaybookTarget},
 };
 
 /// Keys to count by. `tags` and `features` count a test once for each value.
@@ -51,7 +51,7 @@ impl Stats {
     pub(super) fn new(
         inventory: &Inventory,
         plan: &Plan,
-        targets: &[Target],
+        targets: &[PlaybookTarget],
         is_chosen: impl Fn(usize, &str) -> bool,
         key: &str,
     ) -> Result<Self> {
@@ -121,7 +121,7 @@ impl Stats {
 struct Counting<'a> {
     inventory: &'a Inventory,
     plan: &'a Plan,
-    targets: &'a [Target],
+    targets: &'a [PlaybookTarget],
 }
 
 impl Counting<'_> {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::plan::{self, testing};
 
-fn world() -> (Inventory, Vec<Target>, Plan) {
+fn world() -> (Inventory, Vec<PlaybookTarget>, Plan) {
     let mut inventory = testing::inventory(&[
         (
             "smoke",

@@ -43,7 +43,7 @@ impl<'a> Reports<'a> {
         let options = &choice.run.tests.nextest;
         let profile = profile(options.value("profile"));
         let config = options.value("config-file").map(PathBuf::from);
-        let users = users_junit(&choice.setting.root, config, &profile);
+        let users = users_junit(&choice.workspace.root, config, &profile);
         Ok(Self {
             choice,
             run,
@@ -68,7 +68,7 @@ impl<'a> Reports<'a> {
     }
 
     pub(super) fn aggregators(&self) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
-        let history = History::new(&self.choice.pool, &self.choice.setting.root);
+        let history = History::new(&self.choice.pool, &self.choice.workspace.root);
         let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
             ("the summary", Box::<Summary>::default()),
             ("the history of durations", Box::new(history)),
@@ -83,12 +83,12 @@ impl<'a> Reports<'a> {
 
     /// Emits the first events.
     pub(super) fn begin(&self, sink: &Sink) {
-        let setting = &self.choice.setting;
+        let workspace = &self.choice.workspace;
         sink.emit(RunEventKind::RunStarted {
             run: self.run.to_owned(),
             tool: env!("CARGO_PKG_VERSION").to_owned(),
-            workspace: setting.root.clone(),
-            playbook: setting.playbook.path.clone(),
+            workspace: workspace.root.clone(),
+            playbook: workspace.playbook.path.clone(),
             cases: self.choice.count(),
             on_host: self.choice.count_on_host(),
         });

@@ -5,7 +5,8 @@
 use std::{io::IsTerminal, time::Duration};
 
 use crate::{
-    commands::people, error::Result, execute::session::signals::Signals, provision::pool::Pool, ui,
+    commands::interactive, error::Result, execute::session::signals::Signals,
+    provision::pool::Pool, ui,
 };
 
 /// The pause between two updates.
@@ -14,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Shows the lines until Ctrl-C or until the output is closed. Returns the exit code.
 pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -> Result<u8> {
     let terminal = std::io::stdout().is_terminal();
-    people::runtime()?.block_on(async {
+    interactive::runtime()?.block_on(async {
         let mut signals = Signals::catch()?;
         if terminal {
             ui::clear();
@@ -31,7 +32,7 @@ pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                signal = signals.next() => return Ok(people::code_of_signal(signal.as_raw_value())),
+                signal = signals.next() => return Ok(interactive::code_of_signal(signal.as_raw_value())),
             }
         }
     })

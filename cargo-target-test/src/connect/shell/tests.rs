@@ -21,7 +21,7 @@ fn run(shell: &str, line: &str, stdin: &[u8]) -> Output {
 }
 
 /// Runs a command in a login shell and returns standard output, standard error and exit code.
-fn through(shell: &str, command: &Command, stdin: Option<&[u8]>) -> (String, String, i32) {
+fn through(shell: &str, command: &ShellCommand, stdin: Option<&[u8]>) -> (String, String, i32) {
     let wrapped = wrap(command, "lease-1", stdin.is_some()).unwrap();
     let output = run(shell, &wrapped.line, stdin.unwrap_or(b"unread"));
     let mut filter = Filter::new(&wrapped.nonce);
@@ -31,10 +31,10 @@ fn through(shell: &str, command: &Command, stdin: Option<&[u8]>) -> (String, Str
     (out, err, filter.exit().unwrap())
 }
 
-fn line(line: &str) -> Command {
-    Command {
+fn line(line: &str) -> ShellCommand {
+    ShellCommand {
         line: line.to_owned(),
-        ..Command::default()
+        ..ShellCommand::default()
     }
 }
 

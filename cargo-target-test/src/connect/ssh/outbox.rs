@@ -11,21 +11,21 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::connect::Event;
+use crate::connect::CommandEvent;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pub(super) struct Outbox {
-    events: mpsc::Sender<Event>,
-    backlog: VecDeque<Event>,
+    events: mpsc::Sender<CommandEvent>,
+    backlog: VecDeque<CommandEvent>,
     /// The pending reservation of a slot in the channel.
-    room: Option<BoxFuture<Result<mpsc::OwnedPermit<Event>, mpsc::error::SendError<()>>>>,
+    room: Option<BoxFuture<Result<mpsc::OwnedPermit<CommandEvent>, mpsc::error::SendError<()>>>>,
     closed: BoxFuture<()>,
     gone: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(events: mpsc::Sender<CommandEvent>) -> Self {
         let sender = events.clone();
         let closed = Box::pin(async move { sender.closed().await });
         Self {
@@ -37,7 +37,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: CommandEvent) {
         if !self.gone {
             self.backlog.push_back(event);
         }
@@ -108,11 +108,11 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(2);
         let mut outbox = Outbox::new(sender);
         for code in 0..9 {
-            outbox.push(Event::Exited(Exit::Code(code)));
+            outbox.push(CommandEvent::Exited(Exit::Code(code)));
         }
         for code in 0..9 {
             outbox.flush(&mut context);
-            let Ok(Event::Exited(exit)) = receiver.try_recv() else {
+            let Ok(CommandEvent::Exited(exit)) = receiver.try_recv() else {
                 panic!("{code} is missing")
             };
             assert_eq!(exit, Exit::Code(code));

@@ -24,7 +24,7 @@ use super::{
     task::overdue,
 };
 use crate::{
-    connect::Event,
+    connect::CommandEvent,
     connect::{SshReach, ssh_config::CONNECT_TIMEOUT},
     error::{Error, Result},
 };
@@ -111,7 +111,9 @@ impl SessionThread {
         self.queue.retain(|job| {
             let expired = job.expires.is_some_and(|expires| expires <= now);
             if expired {
-                let _ = job.events.try_send(Event::Lost(overdue(&self.instance)));
+                let _ = job
+                    .events
+                    .try_send(CommandEvent::Lost(overdue(&self.instance)));
             }
             !expired && !job.events.is_closed()
         });
@@ -254,7 +256,7 @@ impl SessionThread {
                 copy = copy.with_hint(hint);
             }
             // Cannot fail for lack of room: no event was sent before.
-            let _ = job.events.try_send(Event::Lost(copy));
+            let _ = job.events.try_send(CommandEvent::Lost(copy));
         }
     }
 

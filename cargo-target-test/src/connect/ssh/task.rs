@@ -19,7 +19,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    connect::{Event, input, shell, timed_out},
+    connect::{CommandEvent, input, shell, timed_out},
     error::{Error, ErrorKind},
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Task {
     killing: Option<Killing>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
     /// The receivers of jobs that send signals: dropping one would cancel its job.
-    signalling: Vec<mpsc::Receiver<Event>>,
+    signalling: Vec<mpsc::Receiver<CommandEvent>>,
 }
 
 /// The standard input of the command.
@@ -60,8 +60,8 @@ struct CommandInput {
 /// A kill of the command that is in progress.
 struct Killing {
     /// The last event of the command; `None` if its receiver is gone.
-    last: Option<Event>,
-    done: mpsc::Receiver<Event>,
+    last: Option<CommandEvent>,
+    done: mpsc::Receiver<CommandEvent>,
     until: Instant,
 }
 
@@ -197,7 +197,7 @@ impl Task {
                         Stream::Stderr => self.filter.stderr(&io.buffer[..read]),
                     };
                     if !bytes.is_empty() {
-                        self.outbox.push(Event::Output(stream, bytes));
+                        self.outbox.push(CommandEvent::Output(stream, bytes));
                         self.outbox.flush(io.context);
                     }
                 }
@@ -216,7 +216,7 @@ impl Task {
         if self.killing.is_some() {
             // The last event is already decided.
         } else if let Some(code) = self.filter.exit() {
-            self.end(io, Event::Exited(Exit::Code(code)));
+            self.end(io, CommandEvent::Exited(Exit::Code(code)));
         } else if self.channel.eof() {
             match self.channel.wait_close() {
                 Ok(()) => self.end_without_marker(io),
@@ -239,7 +239,7 @@ impl Task {
             .and_then(|exit| exit.exit_signal);
         match signal {
             Some(signal) if self.filter.has_started() => {
-                self.end(io, Event::Exited(Exit::Signal(signal)));
+                self.end(io, CommandEvent::Exited(Exit::Signal(signal)));
             }
             _ if self.filter.has_started() => {
                 let text = "did not report the exit status of the command: its shell was killed, or the server closed \
@@ -254,7 +254,7 @@ impl Task {
         }
     }
 
-    fn end(&mut self, io: &mut Io<'_, '_>, event: Event) {
+    fn end(&mut self, io: &mut Io<'_, '_>, event: CommandEvent) {
         self.outbox.push(event);
         self.outbox.flush(io.context);
         self.finished = true;
@@ -263,13 +263,13 @@ impl Task {
 
     fn end_lost(&mut self, io: &mut Io<'_, '_>, what: &str) {
         let error = Error::new(ErrorKind::Infra, format!("`{}` {what}", io.instance));
-        self.end(io, Event::Lost(error));
+        self.end(io, CommandEvent::Lost(error));
     }
 
     /// Ends the command with the error of the session.
     pub(super) fn lose(mut self, error: Error) -> Outbox {
         let last = self.killing.and_then(|killing| killing.last);
-        self.outbox.push(last.unwrap_or(Event::Lost(error)));
+        self.outbox.push(last.unwrap_or(CommandEvent::Lost(error)));
         self.outbox
     }
 
@@ -299,10 +299,10 @@ impl Task {
             }
             return None;
         }
-        let mut last = late.then(|| Event::Lost(self.timeout_error(instance, now)));
+        let mut last = late.then(|| CommandEvent::Lost(self.timeout_error(instance, now)));
         if !late && !self.outbox.is_gone() {
             match self.next_signal(context)?.as_str() {
-                "KILL" => last = Some(Event::Exited(Exit::Signal("KILL".to_owned()))),
+                "KILL" => last = Some(CommandEvent::Exited(Exit::Signal("KILL".to_owned()))),
                 name => return self.forward_signal(name, now + answer),
             }
         }
@@ -355,9 +355,9 @@ pub(super) fn overdue(instance: &str) -> Error {
 }
 
 /// Returns the last event of a command whose kill was not confirmed.
-fn unconfirmed(instance: &str, last: Event) -> Event {
-    Event::Lost(match last {
-        Event::Lost(error) => {
+fn unconfirmed(instance: &str, last: CommandEvent) -> CommandEvent {
+    CommandEvent::Lost(match last {
+        CommandEvent::Lost(error) => {
             let text = format!("{error} (not confirmed by the instance)");
             Error::new(error.kind(), text)
         }
@@ -371,7 +371,7 @@ fn signal(
     group: Option<u32>,
     name: &str,
     expires: Instant,
-) -> Option<(Job, mpsc::Receiver<Event>)> {
+) -> Option<(Job, mpsc::Receiver<CommandEvent>)> {
     let (events, done) = mpsc::channel(4);
     let command = shell::signal(wrapped, group, name);
     let stdin = input(&command, None);

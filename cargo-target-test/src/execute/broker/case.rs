@@ -16,13 +16,13 @@ use std::{
 use rustix::process::Pid;
 use target_fixtures::{
     metadata::Reuse,
-    wire::{Failure, FailureKind, Reply, Request, Run},
+    wire::{BrokerRequest, Failure, FailureKind, Reply, Run},
 };
 use tokio::sync::mpsc;
 
 use super::{
     ActiveLease, Core, LeasingCase, Runnable,
-    connection::{Connection, request_failure},
+    connection::{ClientConnection, request_failure},
     fixtures::Maker,
     infra,
 };
@@ -33,7 +33,7 @@ use crate::{
         verdict::{EXIT_INFRA, Verdict},
     },
     process::Watch,
-    provision::{InstanceSet, LeaseEnd, Need, Notices, Request as LeaseRequest, Requester, Want},
+    provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
     run_event::{Attempt, AttemptResult, RunEventKind},
     secret,
 };
@@ -58,9 +58,9 @@ pub(super) struct Start {
 }
 
 impl Start {
-    fn of(request: Request) -> Option<Self> {
+    fn of(request: BrokerRequest) -> Option<Self> {
         match request {
-            Request::Start {
+            BrokerRequest::Start {
                 binary,
                 name,
                 attempt,
@@ -89,9 +89,9 @@ impl Start {
 /// Serves one runner.
 pub(super) async fn serve(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     pid: u32,
-    request: Request,
+    request: BrokerRequest,
 ) -> io::Result<()> {
     let Some(start) = Start::of(request) else {
         return Ok(());
@@ -102,18 +102,26 @@ pub(super) async fn serve(
         }
         Some(Runnable::Deploy {
             info,
-            supply,
+            instance_set,
             index,
-        }) => show_deploy(core, connection, (supply, *index), start.attempt(info)).await,
+        }) => {
+            show_deploy(
+                core,
+                connection,
+                (instance_set, *index),
+                start.attempt(info),
+            )
+            .await
+        }
         Some(Runnable::Case(case)) => {
             let key = (case.info.binary_id.as_str(), case.info.name.as_str());
             // A case may run again, for example in a stress run.
             let (count, spends) = (case.count, case.reuse == Reuse::No);
-            case.supply.expect(key, Need { count, spends });
+            case.instance_set.expect(key, Need { count, spends });
             let ran = run_case(core, connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.supply.done(key);
-                core.let_go(&case.supply);
+                case.instance_set.done(key);
+                core.let_go(&case.instance_set);
             }
             ran.map(|_| ())
         }
@@ -127,13 +135,13 @@ pub(super) async fn serve(
 /// Shows the result of a deploy. The deploy continues if the runner leaves.
 async fn show_deploy(
     core: &Arc<Core>,
-    connection: &mut Connection,
-    (supply, index): (&Arc<InstanceSet>, usize),
+    connection: &mut ClientConnection,
+    (instance_set, index): (&Arc<InstanceSet>, usize),
     attempt: Attempt,
 ) -> io::Result<()> {
-    let (started, instance) = (Instant::now(), supply.wanted[index].instance());
+    let (started, instance) = (Instant::now(), instance_set.wanted[index].instance());
     let made = tokio::select! {
-        made = core.provisioner.ready(supply, index) => made.map_err(|error| infra(&error)),
+        made = core.provisioner.ready(instance_set, index) => made.map_err(|error| infra(&error)),
         _ = connection.requests.recv() => Err(gave_up(core, started, &instance)),
     };
     let (text, code, verdict) = match made {
@@ -156,7 +164,7 @@ async fn show_deploy(
 /// Runs a test that needs no instance. Its runner stays connected to notice the broker's end.
 async fn run_on_host(
     core: &Core,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     run: &Run,
     attempt: Attempt,
 ) -> io::Result<()> {
@@ -177,7 +185,7 @@ async fn run_on_host(
 }
 
 /// Tells the runner the verdict, so that it can end.
-async fn tell(connection: &mut Connection, verdict: &Verdict) -> io::Result<()> {
+async fn tell(connection: &mut ClientConnection, verdict: &Verdict) -> io::Result<()> {
     let (verdict, reason) = verdict.to_wire();
     let judged = Reply::Judged { verdict, reason };
     connection.replies.send(&judged).await
@@ -186,7 +194,7 @@ async fn tell(connection: &mut Connection, verdict: &Verdict) -> io::Result<()> 
 /// Returns true if nextest will try again.
 async fn run_case(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     pid: u32,
     case: &LeasingCase,
     start: &Start,
@@ -199,13 +207,13 @@ async fn run_case(
     core.sink.emit(RunEventKind::LeaseWaiting {
         attempt: attempt.clone(),
     });
-    let held = wait_for_lease(core, connection, &case.supply, request, maker).await;
+    let held = wait_for_lease(core, connection, &case.instance_set, request, maker).await;
     let waited = asked.elapsed();
     let again = |verdict: &Verdict| !verdict.is_final() && !start.last;
     let held = match held {
         Ok(held) => held,
         Err(failure) => {
-            let told = core.told(&case.supply, &failure);
+            let told = core.told(&case.instance_set, &failure);
             let result = AttemptResult {
                 waited,
                 ..AttemptResult::new(refusal(&failure))
@@ -232,7 +240,7 @@ async fn run_case(
 /// Runs a case on its lease, and tells the runner the verdict. Returns the way in which the lease ends, and the result.
 async fn run_leased(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     case: &LeasingCase,
     start: &Start,
     held: &ActiveLease,
@@ -278,7 +286,7 @@ async fn give_back(
     // Before the instances are replaced: replacements may not be needed.
     if start.last || end == LeaseEnd::Done {
         let key = (case.info.binary_id.as_str(), case.info.name.as_str());
-        case.supply.done(key);
+        case.instance_set.done(key);
     }
     if core.stays(case, start, end) {
         core.keep_failed(case, start, held);
@@ -295,19 +303,19 @@ fn names(held: &ActiveLease) -> Vec<String> {
 }
 
 /// Returns the lease request of a case, and the process that tears down its fixtures.
-fn request(pid: u32, case: &LeasingCase, start: &Start) -> (LeaseRequest, Maker) {
+fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
     let want = Want {
         fresh: case.retry_fresh && start.attempt > 1,
         ..case.want()
     };
-    let request = LeaseRequest {
+    let request = Request {
         wants: vec![want],
         requester: Requester {
             pid,
             ..Requester::this_process(&start.name)
         },
         after: case.after(),
-        ..LeaseRequest::default()
+        ..Request::default()
     };
     let maker = Maker {
         binary: start.binary.clone(),
@@ -322,7 +330,7 @@ fn request(pid: u32, case: &LeasingCase, start: &Start) -> (LeaseRequest, Maker)
 /// Lets the runner run the test on the instances of a lease. Returns the runner's report.
 async fn run_on(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     case: &LeasingCase,
     (start, output): (&Start, Option<PathBuf>),
     held: &ActiveLease,
@@ -352,7 +360,11 @@ fn refusal(failure: &Failure) -> Verdict {
 }
 
 /// Replies to the runner of a case that gets no instance; `told` is the failure as the case's log shows it.
-async fn refuse(connection: &mut Connection, failure: Failure, told: Failure) -> io::Result<()> {
+async fn refuse(
+    connection: &mut ClientConnection,
+    failure: Failure,
+    told: Failure,
+) -> io::Result<()> {
     let reply = match failure.kind {
         FailureKind::Skip => Reply::Print {
             text: format!("skip: {}\n", failure.message),
@@ -367,9 +379,9 @@ async fn refuse(connection: &mut Connection, failure: Failure, told: Failure) ->
 /// connection; the verdict is then infra, because the test never ran.
 pub(super) async fn wait_for_lease(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     set: &Arc<InstanceSet>,
-    request: LeaseRequest,
+    request: Request,
     maker: Maker,
 ) -> Result<Arc<ActiveLease>, Failure> {
     let (send, mut notes) = mpsc::unbounded_channel();
@@ -379,9 +391,9 @@ pub(super) async fn wait_for_lease(
         says.waiting(notice);
         let _ = send.send(notice.text.clone());
     });
-    let lease = core.lease(set, LeaseRequest { notices, ..request }, maker);
+    let lease = core.lease(set, Request { notices, ..request }, maker);
     tokio::pin!(lease);
-    let Connection {
+    let ClientConnection {
         requests, replies, ..
     } = connection;
     loop {

@@ -32,7 +32,7 @@ pub enum Runnable {
         /// The entry's identity.
         info: Arc<CaseInfo>,
         /// The instances of the target.
-        supply: Arc<InstanceSet>,
+        instance_set: Arc<InstanceSet>,
         /// The instance's index.
         index: usize,
     },
@@ -43,7 +43,7 @@ pub struct LeasingCase {
     /// The identity of the case.
     pub info: Arc<CaseInfo>,
     /// The instances that the case can lease.
-    pub supply: Arc<InstanceSet>,
+    pub instance_set: Arc<InstanceSet>,
     /// The number of instances that the case needs.
     pub count: u32,
     /// Requirements that are checked on an instance.
@@ -61,7 +61,7 @@ pub struct LeasingCase {
 impl LeasingCase {
     /// Returns the demand of the case.
     pub(super) fn want(&self) -> Want {
-        self.supply.want(self.count, &self.needs)
+        self.instance_set.want(self.count, &self.needs)
     }
 
     /// Returns the treatment of the instances after the case.
@@ -131,10 +131,10 @@ impl CaseTable {
             Runnable::OnHost { info, .. } | Runnable::Case(LeasingCase { info, .. }) => info,
             Runnable::Deploy {
                 info,
-                supply,
+                instance_set,
                 index,
             } => {
-                let instance = supply.wanted[*index].instance();
+                let instance = instance_set.wanted[*index].instance();
                 self.deploys.insert(instance, info.name.clone());
                 info
             }

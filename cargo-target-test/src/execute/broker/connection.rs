@@ -5,7 +5,7 @@
 use std::{io, time::Duration};
 
 use target_fixtures::wire::{
-    Failure, FailureKind, PROTOCOL, Reply, Request, lengths_of, write_frame,
+    BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, lengths_of, write_frame,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
@@ -26,10 +26,10 @@ const AHEAD: usize = 8;
 const HELLO: Duration = Duration::from_secs(10);
 
 /// Requests of a client; `None` after the client disconnected.
-pub(super) type Requests = mpsc::Receiver<(Request, Vec<u8>)>;
+pub(super) type Requests = mpsc::Receiver<(BrokerRequest, Vec<u8>)>;
 
 /// Both directions of a connection after the hello.
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     pub(super) requests: Requests,
     pub(super) replies: Replies,
     _reader: Reader,
@@ -51,7 +51,7 @@ pub(super) struct Replies {
     held: Vec<u8>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Accepts a new connection and answers its hello.
     pub(super) async fn accept(stream: UnixStream) -> io::Result<Self> {
         let (read, write) = stream.into_split();
@@ -67,7 +67,7 @@ impl Connection {
         let hello = time::timeout(HELLO, connection.requests.recv()).await;
         let refused = match hello.ok().flatten() {
             Some((
-                Request::Hello {
+                BrokerRequest::Hello {
                     protocol: PROTOCOL, ..
                 },
                 _,
@@ -83,7 +83,7 @@ impl Connection {
                 }
                 return Ok(connection);
             }
-            Some((Request::Hello { protocol, version }, _)) => Failure {
+            Some((BrokerRequest::Hello { protocol, version }, _)) => Failure {
                 kind: FailureKind::Version,
                 message: format!(
                     "protocol {protocol} of target-fixtures {version} is not protocol {PROTOCOL} of \
@@ -150,7 +150,7 @@ pub(super) fn request_failure(message: impl Into<String>) -> Failure {
 }
 
 /// Reads frames until the client disconnects, sends an invalid frame or the receiver is dropped.
-async fn read_all(read: OwnedReadHalf, send: mpsc::Sender<(Request, Vec<u8>)>) {
+async fn read_all(read: OwnedReadHalf, send: mpsc::Sender<(BrokerRequest, Vec<u8>)>) {
     let mut read = BufReader::with_capacity(64 << 10, read);
     while let Ok(frame) = read_one(&mut read).await {
         if send.send(frame).await.is_err() {
@@ -159,7 +159,7 @@ async fn read_all(read: OwnedReadHalf, send: mpsc::Sender<(Request, Vec<u8>)>) {
     }
 }
 
-async fn read_one(read: &mut BufReader<OwnedReadHalf>) -> io::Result<(Request, Vec<u8>)> {
+async fn read_one(read: &mut BufReader<OwnedReadHalf>) -> io::Result<(BrokerRequest, Vec<u8>)> {
     let mut lengths = [0; 8];
     read.read_exact(&mut lengths).await?;
     let [header, body] = lengths_of(lengths)?;

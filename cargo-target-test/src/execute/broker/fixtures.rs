@@ -82,7 +82,7 @@ pub(super) struct Which {
 }
 
 /// A shared fixture.
-pub(super) struct Entry {
+pub(super) struct SharedFixture {
     which: Which,
     at: At,
     value: Shared,
@@ -123,7 +123,7 @@ enum Shared {
 }
 
 /// The answer to a test that needs a shared fixture.
-pub(super) enum Claim {
+pub(super) enum FixtureClaim {
     /// Another test is setting the fixture up.
     Wait,
     /// The test must set the fixture up.
@@ -135,25 +135,25 @@ pub(super) enum Claim {
 }
 
 impl Core {
-    /// Looks up a shared fixture. After [`Claim::Make`], the caller must call [`Core::made`].
-    pub(super) fn claim(&self, at: &At, which: &Which, again: bool) -> Claim {
+    /// Looks up a shared fixture. After [`FixtureClaim::Make`], the caller must call [`Core::made`].
+    pub(super) fn claim(&self, at: &At, which: &Which, again: bool) -> FixtureClaim {
         let mut all = lock(&self.fixtures);
         let found = all
             .iter()
             .position(|entry| entry.which == *which && entry.at.is(at));
         let claim = match found.map(|found| (&all[found].value, found)) {
-            None => Claim::Make,
-            Some((Shared::Making, _)) => Claim::Wait,
-            Some((Shared::Up { up, .. }, _)) => Claim::Value(up.state.clone()),
+            None => FixtureClaim::Make,
+            Some((Shared::Making, _)) => FixtureClaim::Wait,
+            Some((Shared::Up { up, .. }, _)) => FixtureClaim::Value(up.state.clone()),
             Some((Shared::Failed(_), found)) if again => {
                 all.remove(found);
-                Claim::Make
+                FixtureClaim::Make
             }
-            Some((Shared::Failed(failure), _)) => Claim::Failed(failure.clone()),
+            Some((Shared::Failed(failure), _)) => FixtureClaim::Failed(failure.clone()),
         };
-        if let Claim::Make = claim {
+        if let FixtureClaim::Make = claim {
             let (which, at, value) = (which.clone(), at.clone(), Shared::Making);
-            all.push(Entry { which, at, value });
+            all.push(SharedFixture { which, at, value });
         }
         claim
     }
@@ -277,16 +277,16 @@ impl Core {
     pub(super) async fn end_all_fixtures(self: &Arc<Self>) {
         let mut instances: Vec<(Record, Arc<InstanceSet>)> = Vec::new();
         for entry in lock(&self.fixtures).iter() {
-            if let At::Instance(record, supply) = &entry.at
+            if let At::Instance(record, instance_set) = &entry.at
                 && instances.iter().all(|(known, _)| known.id != record.id)
             {
-                instances.push(((**record).clone(), Arc::clone(supply)));
+                instances.push(((**record).clone(), Arc::clone(instance_set)));
             }
         }
         let mut ends = tokio::task::JoinSet::new();
-        for (record, supply) in instances {
+        for (record, instance_set) in instances {
             let core = Arc::clone(self);
-            ends.spawn(async move { core.end_fixtures_of(&supply, &record).await });
+            ends.spawn(async move { core.end_fixtures_of(&instance_set, &record).await });
         }
         while ends.join_next().await.is_some() {}
         for up in self.take_ends(|at| matches!(at, At::Run)) {

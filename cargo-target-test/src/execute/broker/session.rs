@@ -16,18 +16,18 @@ use std::{
 };
 
 use target_fixtures::wire::{
-    Act, CHUNK, Command, Exit, Failure, FailureKind, Password, Question, Reply, Request,
+    Act, BrokerRequest, CHUNK, Exit, Failure, FailureKind, Password, Question, Reply, ShellCommand,
 };
 use tokio::sync::mpsc;
 
 use super::{
     ActiveLease, Core,
-    connection::{Connection, Replies, Requests, request_failure},
+    connection::{ClientConnection, Replies, Requests, request_failure},
     fixtures::Which,
     infra,
 };
 use crate::{
-    connect::{self, Event, LiveConnection, Reach, Running},
+    connect::{self, CommandEvent, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
     provision::Machine,
 };
@@ -37,7 +37,7 @@ use transfer::Way;
 /// Serves one client of a lease until the client disconnects or the lease ends.
 pub(super) async fn serve(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     held: &Arc<ActiveLease>,
 ) -> io::Result<()> {
     let ended = held.ended();
@@ -53,7 +53,7 @@ pub(super) async fn serve(
             return Ok(());
         };
         // A forwarding lasts until its client disconnects, and leaves no process behind.
-        let ends = !matches!(request, Request::Forward { .. });
+        let ends = !matches!(request, BrokerRequest::Forward { .. });
         if ends {
             held.begin();
         }
@@ -70,28 +70,28 @@ pub(super) async fn serve(
 
 async fn answer(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     held: &ActiveLease,
-    request: Request,
+    request: BrokerRequest,
 ) -> io::Result<()> {
-    let Connection {
+    let ClientConnection {
         requests, replies, ..
     } = connection;
     let reply = match request {
-        Request::Skip { reason } => {
+        BrokerRequest::Skip { reason } => {
             held.skip(reason);
             Reply::Done
         }
-        Request::ExpectFail { reason } => {
+        BrokerRequest::ExpectFail { reason } => {
             held.expect_fail(reason);
             Reply::Done
         }
-        Request::Record(measurement) => results::record(core, held, measurement),
-        Request::SubResult(result) => results::sub_result(core, held, result),
-        request @ (Request::FixtureOfTest { .. }
-        | Request::FixtureDown { .. }
-        | Request::FixturesTook { .. }) => fixture::of_test(core, held, request),
-        Request::Fixture {
+        BrokerRequest::Record(measurement) => results::record(core, held, measurement),
+        BrokerRequest::SubResult(result) => results::sub_result(core, held, result),
+        request @ (BrokerRequest::FixtureOfTest { .. }
+        | BrokerRequest::FixtureDown { .. }
+        | BrokerRequest::FixturesTook { .. }) => fixture::of_test(core, held, request),
+        BrokerRequest::Fixture {
             name,
             source,
             scope,
@@ -100,7 +100,7 @@ async fn answer(
             fixture::share(core, (requests, replies), held, (&which, &scope)).await?
         }
         // Input of a command that has ended.
-        Request::Data | Request::End | Request::Signal { .. } => return Ok(()),
+        BrokerRequest::Data | BrokerRequest::End | BrokerRequest::Signal { .. } => return Ok(()),
         request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
             None => Reply::Failed(out_of_turn(&request)),
             Some((instance, None)) => unknown(instance),
@@ -113,17 +113,17 @@ async fn answer(
 }
 
 /// Returns the instance of a request.
-fn instance_of(request: &Request) -> Option<&str> {
+fn instance_of(request: &BrokerRequest) -> Option<&str> {
     match request {
-        Request::Exec { instance, .. }
-        | Request::Put { instance, .. }
-        | Request::Get { instance, .. }
-        | Request::Upload { instance, .. }
-        | Request::Download { instance, .. }
-        | Request::Ping { instance, .. }
-        | Request::Ask { instance, .. }
-        | Request::Act { instance, .. }
-        | Request::Forward { instance, .. } => Some(instance),
+        BrokerRequest::Exec { instance, .. }
+        | BrokerRequest::Put { instance, .. }
+        | BrokerRequest::Get { instance, .. }
+        | BrokerRequest::Upload { instance, .. }
+        | BrokerRequest::Download { instance, .. }
+        | BrokerRequest::Ping { instance, .. }
+        | BrokerRequest::Ask { instance, .. }
+        | BrokerRequest::Act { instance, .. }
+        | BrokerRequest::Forward { instance, .. } => Some(instance),
         _ => None,
     }
 }
@@ -134,24 +134,26 @@ async fn on_instance(
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     at: &Machine,
-    request: &Request,
+    request: &BrokerRequest,
 ) -> io::Result<Reply> {
     let done = |done: Result<()>| done.map(|()| Reply::Done);
     let answered = match request {
-        Request::Exec { command, stdin, .. } => {
+        BrokerRequest::Exec { command, stdin, .. } => {
             exec(requests, replies, held, at, (command, *stdin)).await?
         }
-        Request::Put { path, mode, .. } => {
+        BrokerRequest::Put { path, mode, .. } => {
             done(transfer::put(requests, replies, held, at, (path, *mode)).await?)
         }
-        Request::Get { path, .. } => done(transfer::get(requests, replies, held, at, path).await?),
-        Request::Upload { from, to, .. } => {
+        BrokerRequest::Get { path, .. } => {
+            done(transfer::get(requests, replies, held, at, path).await?)
+        }
+        BrokerRequest::Upload { from, to, .. } => {
             transfer::copy(requests, replies, held, at, (Way::Up, from, to)).await?
         }
-        Request::Download { from, to, .. } => {
+        BrokerRequest::Download { from, to, .. } => {
             transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
         }
-        Request::Forward {
+        BrokerRequest::Forward {
             direction, port, ..
         } => ports::forward(core, (requests, replies), held, at, (*direction, *port)).await?,
         request => {
@@ -162,7 +164,7 @@ async fn on_instance(
             }
         }
     };
-    if let (Request::Exec { command, .. }, Ok(reply)) = (request, &answered) {
+    if let (BrokerRequest::Exec { command, .. }, Ok(reply)) = (request, &answered) {
         results::command(core, held, at, command, reply);
     }
     Ok(match answered {
@@ -175,18 +177,18 @@ async fn on_instance(
 }
 
 /// Answers a request that needs a single reply.
-async fn ask(at: &Machine, request: &Request) -> Result<Reply> {
+async fn ask(at: &Machine, request: &BrokerRequest) -> Result<Reply> {
     match request {
-        Request::Ask { question, .. } => {
+        BrokerRequest::Ask { question, .. } => {
             let value = at.ask(question).await?;
             Ok(Reply::Answer { value })
         }
-        Request::Act { act, limit, .. } => {
+        BrokerRequest::Act { act, limit, .. } => {
             let limit = Duration::from_millis(*limit);
             at.act(act, limit).await?;
             Ok(Reply::Done)
         }
-        Request::Ping { limit, .. } => {
+        BrokerRequest::Ping { limit, .. } => {
             let took = at.ping(Duration::from_millis(*limit)).await?;
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             Ok(Reply::Pong { micros })
@@ -199,15 +201,15 @@ async fn ask(at: &Machine, request: &Request) -> Result<Reply> {
 }
 
 /// Describes a request for messages: completes "failed to ...".
-fn told(request: &Request) -> String {
+fn told(request: &BrokerRequest) -> String {
     match request {
-        Request::Exec { command, .. } => format!("run `{}`", command.text()),
-        Request::Put { path, .. } => format!("write `{path}`"),
-        Request::Get { path, .. } => format!("read `{path}`"),
-        Request::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
-        Request::Download { from, .. } => format!("get `{from}`"),
-        Request::Forward { port, .. } => format!("forward port {port}"),
-        Request::Act { act, .. } => match act {
+        BrokerRequest::Exec { command, .. } => format!("run `{}`", command.text()),
+        BrokerRequest::Put { path, .. } => format!("write `{path}`"),
+        BrokerRequest::Get { path, .. } => format!("read `{path}`"),
+        BrokerRequest::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
+        BrokerRequest::Download { from, .. } => format!("get `{from}`"),
+        BrokerRequest::Forward { port, .. } => format!("forward port {port}"),
+        BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),
             Act::Snapshot { name } => format!("save snapshot `{name}`"),
@@ -215,7 +217,7 @@ fn told(request: &Request) -> String {
             Act::Link { nic, .. } => format!("set link {nic}"),
             Act::Install { packages } => format!("install {}", packages.join(" ")),
         },
-        Request::Ask { question, .. } => match question {
+        BrokerRequest::Ask { question, .. } => match question {
             Question::Facts => "ask what the machine is".to_owned(),
             Question::Listens { port } => format!("look at port {port}"),
             Question::Package { name } => format!("ask for package `{name}`"),
@@ -233,7 +235,7 @@ async fn exec(
     replies: &mut Replies,
     held: &ActiveLease,
     at: &Machine,
-    (command, stdin): (&Command, bool),
+    (command, stdin): (&ShellCommand, bool),
 ) -> io::Result<Result<Reply>> {
     let command = match with_password(at, command).await {
         Ok(command) => command,
@@ -253,7 +255,7 @@ async fn exec(
 }
 
 /// Adds the instance's password from the playbook to a command that runs as root, unless the command has a password.
-async fn with_password(at: &Machine, command: &Command) -> Result<Command> {
+async fn with_password(at: &Machine, command: &ShellCommand) -> Result<ShellCommand> {
     let mut command = command.clone();
     if let (Reach::Ssh(reach), Some(sudo)) = (at.reach(), &mut command.sudo)
         && let (Some(password), None) = (reach.password.clone(), &sudo.password)
@@ -285,13 +287,13 @@ async fn follow(
             }
         };
         match next {
-            Ok(Some(Event::Output(stream, bytes))) => {
+            Ok(Some(CommandEvent::Output(stream, bytes))) => {
                 for piece in bytes.chunks(CHUNK) {
                     replies.send_with(&Reply::Data { stream }, piece).await?;
                 }
             }
-            Ok(Some(Event::Exited(exit))) => return Ok(Ok(exit)),
-            Ok(Some(Event::Lost(error))) | Err(error) => return Ok(Err(error)),
+            Ok(Some(CommandEvent::Exited(exit))) => return Ok(Ok(exit)),
+            Ok(Some(CommandEvent::Lost(error))) | Err(error) => return Ok(Err(error)),
             Ok(None) => break,
         }
     }
@@ -320,6 +322,6 @@ fn unknown(instance: &str) -> Reply {
     )))
 }
 
-fn out_of_turn(request: &Request) -> Failure {
+fn out_of_turn(request: &BrokerRequest) -> Failure {
     request_failure(format!("answer: out of turn: {request:?}"))
 }

@@ -4,23 +4,23 @@
 
 use std::{io, sync::Arc};
 
-use target_fixtures::wire::{Failure, FailureKind, Reply, Request};
+use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
 
 use super::{
     Core, LeasingCase,
     case::wait_for_lease,
-    connection::{Connection, request_failure},
+    connection::{ClientConnection, request_failure},
     fixtures::Maker,
     infra, session,
 };
 use crate::{
     error::Result,
-    provision::{LeaseEnd, Request as LeaseRequest, Requester},
+    provision::{LeaseEnd, Request, Requester},
 };
 
 /// The request of a test that acquires its lease itself.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct AcquireRequest {
     /// The test binary.
     pub binary: String,
     /// The test's path with its crate.
@@ -33,10 +33,10 @@ pub struct Ask {
     pub playbook: Option<String>,
 }
 
-impl Ask {
-    fn of(request: Request) -> Option<Self> {
+impl AcquireRequest {
+    fn of(request: BrokerRequest) -> Option<Self> {
         match request {
-            Request::Acquire {
+            BrokerRequest::Acquire {
                 binary,
                 test,
                 directory,
@@ -55,7 +55,7 @@ impl Ask {
 }
 
 /// The result of a lookup.
-pub enum Found {
+pub enum FoundCase {
     /// The case to lease instances for.
     Case(Arc<LeasingCase>),
     /// The reason the test is skipped.
@@ -63,16 +63,16 @@ pub enum Found {
 }
 
 /// Finds the case of a test without a runner. Blocks.
-pub type Lookup = dyn Fn(&Ask) -> Result<Found> + Send + Sync;
+pub type CaseLookup = dyn Fn(&AcquireRequest) -> Result<FoundCase> + Send + Sync;
 
 /// Serves one test without a runner.
 pub(super) async fn serve(
     core: &Arc<Core>,
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     pid: u32,
-    request: Request,
+    request: BrokerRequest,
 ) -> io::Result<()> {
-    let Some(ask) = Ask::of(request) else {
+    let Some(ask) = AcquireRequest::of(request) else {
         return Ok(());
     };
     let maker = maker(&ask);
@@ -80,16 +80,16 @@ pub(super) async fn serve(
         Ok(case) => case,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
-    let request = LeaseRequest {
+    let request = Request {
         wants: vec![case.want()],
         requester: Requester {
             pid,
             ..Requester::this_process(&case.full_name)
         },
         after: case.after(),
-        ..LeaseRequest::default()
+        ..Request::default()
     };
-    let held = match wait_for_lease(core, connection, &case.supply, request, maker).await {
+    let held = match wait_for_lease(core, connection, &case.instance_set, request, maker).await {
         Ok(held) => held,
         Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
     };
@@ -110,7 +110,7 @@ pub(super) async fn serve(
 }
 
 /// Returns the process that tears down the fixtures of such a test.
-fn maker(ask: &Ask) -> Maker {
+fn maker(ask: &AcquireRequest) -> Maker {
     Maker {
         binary: ask.binary.clone(),
         // Without the name of the crate.
@@ -124,12 +124,12 @@ fn maker(ask: &Ask) -> Maker {
     }
 }
 
-async fn find(core: &Arc<Core>, ask: Ask) -> Result<Arc<LeasingCase>, Failure> {
+async fn find(core: &Arc<Core>, ask: AcquireRequest) -> Result<Arc<LeasingCase>, Failure> {
     let core = Arc::clone(core);
     let found = tokio::task::spawn_blocking(move || match &core.lookup {
         Some(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {
-            Found::Case(case) => Ok(case),
-            Found::Skip(reason) => Err(Failure {
+            FoundCase::Case(case) => Ok(case),
+            FoundCase::Skip(reason) => Err(Failure {
                 kind: FailureKind::Skip,
                 message: reason,
                 hint: None,

@@ -19,9 +19,9 @@ pub struct ToolConfig {
     /// The maximum number of tests without a target that run at once; `None` if there are none.
     pub ordinary: Option<usize>,
     /// Settings that tests declare.
-    pub declared: Declared,
+    pub declared: DeclaredSettings,
     /// Priorities of cases.
-    pub order: Order,
+    pub order: PriorityMap,
     /// nextest's own JUnit report, unless the user configured it.
     pub junit: Option<JunitConfig>,
 }
@@ -36,11 +36,11 @@ pub struct JunitConfig {
 }
 
 /// Labels in the brackets of case names, by nextest's priority, binary id and test name.
-pub type Order = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
+pub type PriorityMap = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
 
 /// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
 /// id.
-pub type Declared = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
+pub type DeclaredSettings = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
 
 impl ToolConfig {
     /// Returns the TOML text.

@@ -22,7 +22,7 @@ pub const DEPLOY_BINARY: &str = "@target-test";
 
 /// The listing that the runner answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listing {
+pub enum StagedListing {
     /// All cases; nextest chooses.
     All,
     /// The chosen cases and the deploy entries they need.
@@ -57,7 +57,7 @@ impl Stage {
             runner,
             triples: triples(summary),
         };
-        stage.write_binaries(Listing::All, binaries(summary, |_| true))?;
+        stage.write_binaries(StagedListing::All, binaries(summary, |_| true))?;
         Ok(stage)
     }
 
@@ -66,7 +66,7 @@ impl Stage {
     /// # Errors
     /// Fails if a file cannot be written.
     pub fn list_all(&self, names: &Names) -> Result<()> {
-        self.write_listing(Listing::All, names)
+        self.write_listing(StagedListing::All, names)
     }
 
     /// Stages the runner's listing for the run: the chosen cases, and deploy entries as an additional binary of any
@@ -99,8 +99,8 @@ impl Stage {
                 .rust_binaries
                 .insert(binary.binary_id.clone(), binary);
         }
-        self.write_binaries(Listing::Chosen, chosen)?;
-        self.write_listing(Listing::Chosen, &names)
+        self.write_binaries(StagedListing::Chosen, chosen)?;
+        self.write_listing(StagedListing::Chosen, &names)
     }
 
     /// Returns the file that stands for the binary of deploy entries, and creates the file on first use.
@@ -126,7 +126,7 @@ impl Stage {
     }
 
     /// Returns nextest's arguments for this stage.
-    pub fn arguments(&self, listing: Listing) -> Vec<OsString> {
+    pub fn arguments(&self, listing: StagedListing) -> Vec<OsString> {
         let file = |name: &str| self.directory.join(name).into_os_string();
         let mut arguments = vec![
             "--cargo-metadata".into(),
@@ -141,7 +141,7 @@ impl Stage {
             arguments.push("--config".into());
             arguments.push(format!("target.{triple}.runner={runner}").into());
         }
-        if listing == Listing::Chosen {
+        if listing == StagedListing::Chosen {
             arguments.push("--tool-config-file".into());
             let mut value = OsString::from("target-test:");
             value.push(self.tool_config());
@@ -150,18 +150,18 @@ impl Stage {
         arguments
     }
 
-    fn listing(&self, listing: Listing) -> PathBuf {
+    fn listing(&self, listing: StagedListing) -> PathBuf {
         self.directory.join(folder(listing))
     }
 
-    fn write_listing(&self, listing: Listing, names: &Names) -> Result<()> {
+    fn write_listing(&self, listing: StagedListing, names: &Names) -> Result<()> {
         let folder = self.listing(listing);
         fs_err::create_dir_all(&folder)?;
         for (binary, names) in names {
             for ignored in [false, true] {
                 let mut text = String::new();
                 // The cases of the run are already chosen, so none of them is listed as ignored.
-                let shown = |flag: bool| (listing == Listing::All && flag) == ignored;
+                let shown = |flag: bool| (listing == StagedListing::All && flag) == ignored;
                 for (name, _) in names.iter().filter(|(_, flag)| shown(*flag)) {
                     let _ = writeln!(text, "{name}: test");
                 }
@@ -171,7 +171,7 @@ impl Stage {
         Ok(())
     }
 
-    fn write_binaries(&self, listing: Listing, summary: BinaryListSummary) -> Result<()> {
+    fn write_binaries(&self, listing: StagedListing, summary: BinaryListSummary) -> Result<()> {
         let path = self
             .directory
             .join(format!("binaries-{}.json", folder(listing)));
@@ -195,10 +195,10 @@ pub fn listing_file(binary: &Path, ignored: bool) -> String {
     }
 }
 
-fn folder(listing: Listing) -> &'static str {
+fn folder(listing: StagedListing) -> &'static str {
     match listing {
-        Listing::All => "all",
-        Listing::Chosen => "chosen",
+        StagedListing::All => "all",
+        StagedListing::Chosen => "chosen",
     }
 }
 

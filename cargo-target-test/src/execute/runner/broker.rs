@@ -14,10 +14,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 use target_fixtures::wire::{
-    Failure, FailureKind, PROTOCOL, Reply, Request, Run, read_frame, write_frame,
+    BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, Run, read_frame, write_frame,
 };
 
-use super::child::{ChildEnd, Lifeline, Signals, gone};
+use super::child::{CaughtSignals, ChildEnd, Lifeline, gone};
 use crate::{
     case::verdict::Verdict,
     error::{Error, ErrorKind, Result},
@@ -40,11 +40,11 @@ pub(super) enum Told {
 }
 
 /// The connection to the broker.
-pub(super) struct Broker {
+pub(super) struct BrokerClient {
     stream: BufReader<UnixStream>,
 }
 
-impl Broker {
+impl BrokerClient {
     /// Connects to the broker's socket.
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).map_err(|_| unusable(&gone()))?;
@@ -60,11 +60,11 @@ impl Broker {
         binary: &Path,
         name: &str,
         position: &Position,
-        signals: &Signals,
+        signals: &CaughtSignals,
     ) -> Result<Told> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
-        let start = Request::Start {
+        let start = BrokerRequest::Start {
             binary: binary.to_string_lossy().into_owned(),
             name: name.to_owned(),
             attempt: position.attempt,
@@ -72,10 +72,14 @@ impl Broker {
             stress_index: position.stress_index,
         };
         let mut frames = Vec::new();
-        write_frame(&mut frames, &Request::Hello { protocol, version }, &[])
-            .and_then(|()| write_frame(&mut frames, &start, &[]))
-            .and_then(|()| self.stream.get_mut().write_all(&frames))
-            .map_err(|_| unusable(&gone()))?;
+        write_frame(
+            &mut frames,
+            &BrokerRequest::Hello { protocol, version },
+            &[],
+        )
+        .and_then(|()| write_frame(&mut frames, &start, &[]))
+        .and_then(|()| self.stream.get_mut().write_all(&frames))
+        .map_err(|_| unusable(&gone()))?;
         loop {
             if !self.readable(signals) {
                 // The broker notices that the runner gave up, and replies with the reason.
@@ -101,7 +105,7 @@ impl Broker {
 
     /// Reports the end of the test and waits for the verdict. Returns `None` if the broker has gone.
     pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<Verdict> {
-        let report = Request::Finished {
+        let report = BrokerRequest::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
             interrupted: ended.interrupted,
@@ -114,7 +118,7 @@ impl Broker {
     }
 
     /// Waits until a reply is readable. Returns false if a signal came first.
-    fn readable(&self, signals: &Signals) -> bool {
+    fn readable(&self, signals: &CaughtSignals) -> bool {
         while self.stream.buffer().is_empty() && !signals.caught() {
             let reply = PollFd::new(self.stream.get_ref(), PollFlags::IN);
             let signal = PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN);
@@ -127,12 +131,12 @@ impl Broker {
         !signals.caught()
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Reply> {
+    fn ask(&mut self, request: &BrokerRequest) -> Result<Reply> {
         self.send(request)?;
         self.read()
     }
 
-    fn send(&mut self, request: &Request) -> Result<()> {
+    fn send(&mut self, request: &BrokerRequest) -> Result<()> {
         let stream = self.stream.get_mut();
         let sent = write_frame(stream, request, &[]).and_then(|()| stream.flush());
         sent.map_err(|_| unusable(&gone()))
@@ -145,9 +149,9 @@ impl Broker {
     }
 }
 
-impl Lifeline for Broker {
+impl Lifeline for BrokerClient {
     fn started(&mut self, pid: u32) -> Result<()> {
-        self.send(&Request::Started { pid })
+        self.send(&BrokerRequest::Started { pid })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

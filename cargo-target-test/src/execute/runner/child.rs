@@ -35,13 +35,13 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The signals by which nextest or a user ends a case. The test shares the runner's process group and receives the
 /// signals too; the runner waits for its end.
-pub(super) struct Signals {
+pub(super) struct CaughtSignals {
     caught: Arc<AtomicBool>,
     /// Readable after a signal, so that a wait that begins at the same moment ends too.
     pipe: UnixStream,
 }
 
-impl Signals {
+impl CaughtSignals {
     pub(super) fn catch() -> Result<Self> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
         let caught = Arc::new(AtomicBool::new(false));
@@ -101,7 +101,7 @@ pub(super) fn gone() -> Failure {
 
 /// The treatment of a test's output.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Output {
+pub(super) enum OutputHandling {
     /// A test without a lease uses nextest's pipes, and nextest detects the processes that the test leaves behind.
     Theirs,
     /// The output is kept in files, unless it goes to a terminal.
@@ -114,15 +114,15 @@ pub(super) enum Output {
 pub(super) fn run(
     mut command: Command,
     limit: Option<Duration>,
-    (output, kept): (Output, Option<&Path>),
-    signals: &Signals,
+    (output, kept): (OutputHandling, Option<&Path>),
+    signals: &CaughtSignals,
     lifeline: &mut dyn Lifeline,
 ) -> Result<ChildEnd> {
-    let ours = output != Output::Theirs;
+    let ours = output != OutputHandling::Theirs;
     if ours {
         process::reap_descendants()?;
     }
-    if output == Output::Redacted || (ours && !std::io::stdout().is_terminal()) {
+    if output == OutputHandling::Redacted || (ours && !std::io::stdout().is_terminal()) {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let started = Instant::now();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The result of one wait.
-pub(super) struct Facts {
+pub(super) struct WaitResult {
     pub(super) parent_gone: bool,
     pub(super) broker_speaks: bool,
 }
@@ -121,7 +121,7 @@ impl Tees {
         parent: Option<&Watch>,
         broker: BorrowedFd<'_>,
         pause: Option<Duration>,
-    ) -> Result<Facts> {
+    ) -> Result<WaitResult> {
         let mut fds = vec![PollFd::from_borrowed_fd(broker, PollFlags::IN)];
         let watches = [Some(test), parent]
             .into_iter()
@@ -143,7 +143,7 @@ impl Tees {
         let out = out.is_some() && pipes.next().copied().unwrap_or(false);
         let err = err.is_some() && pipes.next().copied().unwrap_or(false);
         self.pass(out, err);
-        Ok(Facts {
+        Ok(WaitResult {
             broker_speaks: ready[0],
             parent_gone: parent.is_some_and(Watch::has_ended),
         })

@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn record(kind: RecordKind, path: &str, json: serde_json::Value) -> Record {
+fn record(kind: RecordKind, path: &str, json: serde_json::Value) -> MetadataRecord {
     let metadata = serde_json::from_value(json).expect("metadata");
-    Record {
+    MetadataRecord {
         kind,
         path: path.to_owned(),
         metadata,
     }
 }
 
-fn records() -> Vec<Record> {
+fn records() -> Vec<MetadataRecord> {
     use RecordKind::{Module, Test};
     vec![
         record(

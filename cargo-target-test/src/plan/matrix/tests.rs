@@ -20,7 +20,7 @@ fn names(plan: &Plan) -> Vec<&str> {
         .collect()
 }
 
-fn targets(names: &[&str]) -> Vec<Target> {
+fn targets(names: &[&str]) -> Vec<PlaybookTarget> {
     names.iter().map(|name| testing::target(name)).collect()
 }
 

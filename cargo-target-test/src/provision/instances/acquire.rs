@@ -12,7 +12,9 @@ use crate::{
     provision::{
         IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
         lease::PoolHold,
-        pool::{self, Holder, LeaseRequest, LeasedInstance, Process, Record, Ticket, TryLease},
+        pool::{
+            self, Holder, LeaseRequest, LeasedInstance, ProcessIdentity, Record, Ticket, TryLease,
+        },
     },
 };
 
@@ -145,7 +147,7 @@ impl Acquiring<'_> {
             Source::Sets(sets) => sets[0].definition(),
             Source::Existing(records) => {
                 let first = records.first();
-                first.map(|first| (first.order.target.clone(), first.hash.clone()))
+                first.map(|first| (first.spec.target.clone(), first.hash.clone()))
             }
         };
         let none = || Error::new(ErrorKind::Other, "a request needs an instance");
@@ -153,7 +155,7 @@ impl Acquiring<'_> {
         let requester = &self.request.requester;
         let by_hand = requester.by_hand.as_ref().map(|ask| ask());
         let case = by_hand.as_ref().map_or(&requester.case, |one| &one.case);
-        let process = Process::of(requester.pid);
+        let process = ProcessIdentity::of(requester.pid);
         let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
         holder.manual = by_hand.map(|one| one.manual);
         let want = pool::LeaseWant {
@@ -229,7 +231,7 @@ impl Acquiring<'_> {
     /// The want that an instance is leased for; `left` is the number that each want still lacks.
     fn want_of(&self, record: &Record, left: &mut [usize]) -> Option<&Want> {
         let fits = |number: usize| match self.source {
-            Source::Sets(sets) => sets[number].target() == record.order.target,
+            Source::Sets(sets) => sets[number].target() == record.spec.target,
             Source::Existing(_) => true,
         };
         let number = (0..left.len()).find(|number| left[*number] > 0 && fits(*number))?;

@@ -14,7 +14,6 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    case::reason::DirtyReason,
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
@@ -204,24 +203,6 @@ impl Context {
     pub(in crate::provision) fn instance(&self, record: &Record) -> Result<DeployedInstance> {
         let platform = self.run.run().platforms.get(&record.platform);
         DeployedInstance::of(record, platform)
-    }
-
-    /// Marks the instance dirty: it must not serve again before it is recycled.
-    pub(in crate::provision) async fn mark_dirty(
-        self: &Arc<Self>,
-        record: &Record,
-        reason: DirtyReason,
-    ) {
-        self.disconnect(&record.id);
-        let (context, id, cause) = (Arc::clone(self), record.id.clone(), reason.to_string());
-        self.emit(RunEventKind::Dirty {
-            instance: record.name().to_owned(),
-            reason,
-        });
-        let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
-        if let Ok(Err(error)) = marked.await {
-            self.progress(&error.chain());
-        }
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<String, Arc<LiveConnection>>> {

@@ -54,7 +54,7 @@ impl Context {
         let restore = |origin: &prepare::PlatformHandle| {
             origin
                 .platform
-                .restore(&origin.order, &origin.deployed, FIRST_STATE)
+                .restore(&origin.spec, &origin.deployed, FIRST_STATE)
         };
         let restored = instance.act(restore).await?;
         if let Some(origin) = instance

@@ -34,13 +34,13 @@ pub struct ReadyInstance {
 
 /// The reason that an instance cannot be had, told to everybody who asks.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FailedBring {
+pub(crate) struct FailedDeploy {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
 
-impl From<&Error> for FailedBring {
+impl From<&Error> for FailedDeploy {
     fn from(error: &Error) -> Self {
         Self {
             kind: error.kind(),
@@ -50,8 +50,8 @@ impl From<&Error> for FailedBring {
     }
 }
 
-impl From<FailedBring> for Error {
-    fn from(failed: FailedBring) -> Self {
+impl From<FailedDeploy> for Error {
+    fn from(failed: FailedDeploy) -> Self {
         let error = Self::new(failed.kind, failed.message);
         match failed.hint {
             Some(hint) => error.with_hint(hint),
@@ -70,7 +70,7 @@ pub(super) enum Slot {
     /// It serves.
     Ready(Arc<ReadyInstance>),
     /// Since when.
-    Failed(FailedBring, Instant),
+    Failed(FailedDeploy, Instant),
     /// No case needs it: it is being deleted.
     Leaving(Arc<ReadyInstance>),
     /// It was deleted, since no case needed it any more.
@@ -103,12 +103,12 @@ pub(super) enum Shortage {
     /// Enough are on their way.
     Coming,
     /// There will never be enough.
-    Never(FailedBring),
+    Never(FailedDeploy),
 }
 
 /// The instances of one target.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct InstancesState {
     target: String,
     slots: Vec<Slot>,
     /// The number of slots that serve at once; the others are spares.
@@ -117,7 +117,7 @@ pub(super) struct State {
     usage: Usage,
 }
 
-impl State {
+impl InstancesState {
     /// Nothing is asked for yet.
     pub(super) fn new(target: &str, slots: usize, at_once: usize) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl State {
     pub(super) fn ended(
         &mut self,
         index: usize,
-        made: Result<ReadyInstance, FailedBring>,
+        made: Result<ReadyInstance, FailedDeploy>,
         now: Instant,
     ) {
         self.slots[index] = match made {
@@ -231,7 +231,7 @@ impl State {
 
     /// The reason that enough instances that meet the needs can never be had together, if any: they failed, or are
     /// something else.
-    fn hopeless(&self, asked: Asked<'_>) -> Option<FailedBring> {
+    fn hopeless(&self, asked: Asked<'_>) -> Option<FailedDeploy> {
         let (mut possible, mut why) = (0, None);
         for (_, slot) in self.eligible(asked) {
             match slot {
@@ -247,9 +247,9 @@ impl State {
         why.filter(|_| possible < asked.count)
     }
 
-    fn too_few(&self, count: usize) -> FailedBring {
+    fn too_few(&self, count: usize) -> FailedDeploy {
         let target = &self.target;
-        FailedBring {
+        FailedDeploy {
             kind: ErrorKind::Infra,
             message: format!("`{target}` never had {count} instances ready at once"),
             hint: Some(format!(
@@ -345,8 +345,8 @@ impl Asked<'_> {
 }
 
 /// No failure: no instance of the target is what is needed.
-fn unfit(reason: String) -> FailedBring {
-    FailedBring {
+fn unfit(reason: String) -> FailedDeploy {
+    FailedDeploy {
         kind: ErrorKind::Unfit,
         message: reason,
         hint: None,

@@ -91,7 +91,7 @@ impl Machine {
     /// When its platform cannot, or it is not up again in time.
     pub async fn restart(&self, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
-        let restart = |one: &PlatformHandle| one.platform.restart(&one.order, &one.deployed);
+        let restart = |one: &PlatformHandle| one.platform.restart(&one.spec, &one.deployed);
         self.shared.instance.act(restart).await?;
         // The platform has seen to it: a container has its host's boot id, before and after.
         self.up_again(limit).await.map(drop)
@@ -104,7 +104,7 @@ impl Machine {
     pub async fn snapshot(&self, name: &str) -> Result<()> {
         let state = state(name)?;
         let snapshot =
-            move |one: &PlatformHandle| one.platform.snapshot(&one.order, &one.deployed, &state);
+            move |one: &PlatformHandle| one.platform.snapshot(&one.spec, &one.deployed, &state);
         self.shared.instance.act(snapshot).await
     }
 
@@ -116,7 +116,7 @@ impl Machine {
         let _down = self.goes_down();
         let state = state(name)?;
         let restore = move |one: &PlatformHandle| {
-            let restored = one.platform.restore(&one.order, &one.deployed, &state);
+            let restored = one.platform.restore(&one.spec, &one.deployed, &state);
             restored.map(drop)
         };
         self.shared.instance.act(restore).await?;
@@ -129,8 +129,7 @@ impl Machine {
     /// # Errors
     /// When its platform cannot.
     pub async fn link(&self, nic: u32, up: bool) -> Result<()> {
-        let link =
-            move |one: &PlatformHandle| one.platform.link(&one.order, &one.deployed, nic, up);
+        let link = move |one: &PlatformHandle| one.platform.link(&one.spec, &one.deployed, nic, up);
         self.shared.instance.act(link).await
     }
 

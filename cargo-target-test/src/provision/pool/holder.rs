@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// A process, identified beyond the reuse of its number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Process {
+pub struct ProcessIdentity {
     /// The host's name.
     pub host: String,
     /// The host's boot id; empty if it has none.
@@ -28,7 +28,7 @@ pub struct Process {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// The process that the lease is held for: the runner of a case, a shell, ...
-    pub process: Process,
+    pub process: ProcessIdentity,
     /// The run's id.
     pub run: String,
     /// The purpose: `smoke[alpha]`.
@@ -59,7 +59,7 @@ pub struct Manual {
     pub until: u64,
 }
 
-impl Process {
+impl ProcessIdentity {
     /// Returns this process.
     pub fn current() -> Self {
         Self::of(std::process::id())
@@ -100,7 +100,7 @@ impl Process {
 
 impl Holder {
     /// A holder that begins now. `lease` is its mark.
-    pub fn new(process: Process, run: &str, case: &str, lease: &str) -> Self {
+    pub fn new(process: ProcessIdentity, run: &str, case: &str, lease: &str) -> Self {
         Self {
             process,
             run: run.to_owned(),
@@ -204,10 +204,10 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_is_told_apart_by_its_start() {
-        let me = Process::current();
+        let me = ProcessIdentity::current();
         assert!(me.started > 0 && !me.boot.is_empty());
         assert!(!me.is_stopped());
-        assert_eq!(me, Process::of(me.pid));
+        assert_eq!(me, ProcessIdentity::of(me.pid));
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_holder_says_who_and_how_long() {
-        let mut holder = Holder::new(Process::current(), "r", "smoke[alpha]", "l");
+        let mut holder = Holder::new(ProcessIdentity::current(), "r", "smoke[alpha]", "l");
         holder.since -= 12;
         let pid = std::process::id();
         assert_eq!(

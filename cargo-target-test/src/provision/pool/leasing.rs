@@ -16,10 +16,10 @@ use super::{
     lease::{self, FreeLease, PoolLease, cause_of_death},
     run::{self, RunFile},
     schedule::{Decision, Missing, WaitReason, schedule},
-    state::{Event, Record},
+    state::{Record, RecordEvent},
     store::{LockKind, Transaction},
     ticket::{self, Ticket},
-    view::{LeaseState, QueuePlace, View, Waiter},
+    view::{LeaseState, QueueEntry, View, Waiter},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -109,8 +109,9 @@ fn pause(ahead: usize, waited: Duration) -> Duration {
 }
 
 fn mark_dirty(locked: &mut Locked<'_>, records: &BTreeMap<String, Holder>) -> Result<()> {
-    let event =
-        |(id, holder): (&String, &Holder)| (id.clone(), Event::MarkDirty(cause_of_death(holder)));
+    let event = |(id, holder): (&String, &Holder)| {
+        (id.clone(), RecordEvent::MarkDirty(cause_of_death(holder)))
+    };
     locked.commit(records.iter().map(event))?;
     failpoint::point("record-dirty");
     Ok(())
@@ -177,7 +178,7 @@ impl<'a> Look<'a> {
                 state: Arc::clone(transaction.state()),
                 leases: BTreeMap::new(),
                 resources: BTreeMap::new(),
-                queue: vec![QueuePlace::Unread; tickets.len()],
+                queue: vec![QueueEntry::Unread; tickets.len()],
                 ahead: tickets.partition_point(is_ahead),
                 own: Waiter {
                     claim: claim.clone(),
@@ -225,9 +226,9 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    fn place(&mut self, ticket: &str) -> Result<QueuePlace> {
+    fn place(&mut self, ticket: &str) -> Result<QueueEntry> {
         let Some(claim) = ticket::claim(self.transaction, ticket)? else {
-            return Ok(QueuePlace::Vacant);
+            return Ok(QueueEntry::Vacant);
         };
         let uses = match self.runs.get(&claim.run) {
             Some(uses) => uses.clone(),
@@ -239,8 +240,8 @@ impl<'a> Look<'a> {
             }
         };
         Ok(match uses {
-            Some(uses) => QueuePlace::Waiting(Waiter { claim, uses }),
-            None => QueuePlace::Vacant,
+            Some(uses) => QueueEntry::Waiting(Waiter { claim, uses }),
+            None => QueueEntry::Vacant,
         })
     }
 

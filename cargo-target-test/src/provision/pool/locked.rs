@@ -3,9 +3,9 @@
 //! Owns the order in which records and their locks come and go.
 
 use super::{
-    holder::Process,
+    holder::ProcessIdentity,
     run::{self, LivingRun, RunFile},
-    state::{Event, Record, State},
+    state::{PoolState, Record, RecordEvent},
     store::{HeldLock, LockKind, Transaction, never, private_folder},
 };
 use crate::{
@@ -20,18 +20,18 @@ pub(crate) struct Locked<'a> {
 
 impl Locked<'_> {
     /// The records.
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &PoolState {
         self.transaction.state()
     }
 
     /// Applies all events, durably and at once, or none of them.
     pub(crate) fn commit(
         &mut self,
-        events: impl IntoIterator<Item = (String, Event)>,
+        events: impl IntoIterator<Item = (String, RecordEvent)>,
     ) -> Result<()> {
         let redacted = |(id, mut event)| {
             // Causes quote what programs printed, and the store is plain text.
-            if let Event::MarkDirty(cause) | Event::DeleteFailed(cause) = &mut event {
+            if let RecordEvent::MarkDirty(cause) | RecordEvent::DeleteFailed(cause) = &mut event {
                 redact(cause);
             }
             (id, event)
@@ -48,21 +48,21 @@ impl Locked<'_> {
             let message = format!("the new record `{id}` is already being worked on");
             Error::new(ErrorKind::Pool, message)
         })?;
-        private_folder(&record.order.scratch)?;
-        self.commit([(id, Event::Plan(Box::new(record)))])?;
+        private_folder(&record.spec.scratch)?;
+        self.commit([(id, RecordEvent::Plan(Box::new(record)))])?;
         Ok(work)
     }
 
     /// Removes the record of an instance that is deleted, with all its files.
     pub(crate) fn forget(&mut self, record: &Record, work: HeldLock) -> Result<()> {
-        self.commit([(record.id.clone(), Event::Gone)])?;
+        self.commit([(record.id.clone(), RecordEvent::Gone)])?;
         work.remove();
         Ok(())
     }
 
     /// Takes the right to deploy or delete an instance; `None` if a living process has it.
     pub(crate) fn work(&self, id: &str) -> Result<Option<HeldLock>> {
-        let has_ended = |pid: &str| pid.parse().is_ok_and(Process::is_gone);
+        let has_ended = |pid: &str| pid.parse().is_ok_and(ProcessIdentity::is_gone);
         let work = self
             .transaction
             .take(LockKind::Work, id, &has_ended)?

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    holder::Process,
+    holder::ProcessIdentity,
     store::{HeldLock, LockKind, Taken, Transaction},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub struct LivingRun {
     /// The run's id.
     pub id: String,
     /// The process that runs it.
-    pub process: Process,
+    pub process: ProcessIdentity,
     /// Ids of the records that it uses.
     pub uses: BTreeSet<String>,
 }
@@ -67,7 +67,7 @@ impl RunFile {
         self.uses = Arc::new(uses.clone());
         let run = LivingRun {
             id: self.id.clone(),
-            process: Process::current(),
+            process: ProcessIdentity::current(),
             uses,
         };
         let text = serde_json::to_string(&run).map_err(|error| {

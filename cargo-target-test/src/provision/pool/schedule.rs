@@ -18,7 +18,7 @@ use std::{
 use self::matching::{Choices, Matching, can_ever_serve, options};
 use super::{
     holder::Holder,
-    view::{LeaseState, QueuePlace, View, Waiter},
+    view::{LeaseState, QueueEntry, View, Waiter},
 };
 
 /// The answer to our own claim.
@@ -69,7 +69,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     let (ahead, behind) = view.queue.split_at(view.ahead);
     let unread = ahead
         .iter()
-        .position(|place| matches!(place, QueuePlace::Unread));
+        .position(|place| matches!(place, QueueEntry::Unread));
     if unread.is_some() {
         // The waiters before us do not matter while too few leases are free.
         let mut alone = Matching::new(view);
@@ -80,7 +80,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     }
     let mut matching = Matching::new(view);
     let read = &ahead[..unread.unwrap_or(ahead.len())];
-    for waiter in read.iter().filter_map(QueuePlace::waiter) {
+    for waiter in read.iter().filter_map(QueueEntry::waiter) {
         matching.serve_other(waiter)?;
     }
     let first_own = matching.slots();
@@ -98,11 +98,11 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
             break;
         }
         match place {
-            QueuePlace::Unread => {
+            QueueEntry::Unread => {
                 return Err(next_places(number, view.ahead + number..view.queue.len()));
             }
-            QueuePlace::Vacant => {}
-            QueuePlace::Waiting(waiter) => matching.serve_other(waiter)?,
+            QueueEntry::Vacant => {}
+            QueueEntry::Waiting(waiter) => matching.serve_other(waiter)?,
         }
     }
     let grant = Decision::Grant(matching.records(own));
@@ -138,12 +138,12 @@ fn wait_reason(view: &View, options: &Choices<'_>) -> WaitReason {
         total: leases.len(),
         busy: holders.cloned().collect(),
         ahead: ahead
-            .filter(|place| !matches!(place, QueuePlace::Vacant))
+            .filter(|place| !matches!(place, QueueEntry::Vacant))
             .count(),
     }
 }
 
-impl QueuePlace {
+impl QueueEntry {
     fn waiter(&self) -> Option<&Waiter> {
         match self {
             Self::Waiting(waiter) => Some(waiter),

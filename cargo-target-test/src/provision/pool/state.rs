@@ -1,4 +1,4 @@
-//! The records of a pool, and [`State::step`], the only way they change. Pure: no disk, clock, process or platform.
+//! The records of a pool, and [`PoolState::step`], the only way they change. Pure: no disk, clock, process or platform.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ pub const VERSION: u32 = 1;
 
 /// The pool: every instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct PoolState {
     /// The format's version: [`VERSION`].
     pub version: u32,
     /// The mark on everything that this pool's platforms make: `tt-1f3a9c`.
@@ -40,15 +40,16 @@ pub enum WhenDirty {
 }
 
 /// Facts that were probed on an instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
-pub type Facts = BTreeMap<String, String>;
+pub type InstanceFacts = BTreeMap<String, String>;
 
 /// One instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The same as its order's `unique`: `tt-1f3a9c-12`.
+    /// The same as `unique` of the spec: `tt-1f3a9c-12`.
     pub id: String,
     /// The platform's instructions. They name the instance, its target and its index.
-    pub order: InstanceSpec,
+    #[serde(rename = "order")]
+    pub spec: InstanceSpec,
     /// The platform's name.
     pub platform: String,
     /// The path of the tool that made the record: only that tool may know the platform. `None` in older records.
@@ -81,7 +82,7 @@ pub struct Record {
     pub when_dirty: WhenDirty,
     /// The facts that were probed before it became ready.
     #[serde(default)]
-    pub facts: Facts,
+    pub facts: InstanceFacts,
     /// True if a run ended with `--keep-targets`. Otherwise it is deleted once no living run uses it.
     pub kept: bool,
     /// The time at which it was planned, in seconds since 1970.
@@ -122,7 +123,7 @@ pub enum RecordState {
 
 /// A change of one record.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum RecordEvent {
     /// It is added.
     Plan(Box<Record>),
     /// The platform is about to be asked.
@@ -130,7 +131,7 @@ pub enum Event {
     /// The platform has created it.
     Deployed(Box<Deployed>),
     /// It can serve: since this time (seconds since 1970), with these facts.
-    Ready(u64, Facts),
+    Ready(u64, InstanceFacts),
     /// It must not serve again, for this cause. A dirty record keeps its first cause.
     MarkDirty(String),
     /// The way to reach it changed.
@@ -154,7 +155,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-impl State {
+impl PoolState {
     /// An empty pool.
     pub fn new(label: String) -> Self {
         Self {
@@ -174,8 +175,8 @@ impl State {
     ///
     /// # Errors
     /// If the event does not apply to the record's state. Nothing changed then.
-    pub fn step(&mut self, id: &str, event: Event) -> Result<(), Refused> {
-        if let Event::Plan(record) = event {
+    pub fn step(&mut self, id: &str, event: RecordEvent) -> Result<(), Refused> {
+        if let RecordEvent::Plan(record) = event {
             return self.plan(id, *record);
         }
         let Some(record) = self.records.get_mut(id) else {
@@ -183,26 +184,26 @@ impl State {
         };
         use RecordState::{Creating, Deleting, Dirty, Planned, Preparing, Ready};
         match (&record.state, event) {
-            (Planned, Event::Create) => record.state = Creating,
-            (Creating, Event::Deployed(deployed)) => {
+            (Planned, RecordEvent::Create) => record.state = Creating,
+            (Creating, RecordEvent::Deployed(deployed)) => {
                 record.deployed = Some(*deployed);
                 record.state = Preparing;
             }
-            (Preparing, Event::Ready(at, facts)) => {
+            (Preparing, RecordEvent::Ready(at, facts)) => {
                 record.ready = Some(at);
                 record.facts = facts;
                 record.state = Ready;
             }
-            (Preparing | Ready, Event::MarkDirty(cause)) => record.state = Dirty { cause },
-            (Dirty { .. }, Event::MarkDirty(_)) => {}
-            (Ready, Event::Moved(deployed)) => record.deployed = Some(*deployed),
-            (Ready, Event::Keep) => record.kept = true,
-            (Deleting { .. }, Event::Delete) => {}
-            (_, Event::Delete) => record.state = Deleting { cause: None },
-            (Deleting { .. }, Event::DeleteFailed(cause)) => {
+            (Preparing | Ready, RecordEvent::MarkDirty(cause)) => record.state = Dirty { cause },
+            (Dirty { .. }, RecordEvent::MarkDirty(_)) => {}
+            (Ready, RecordEvent::Moved(deployed)) => record.deployed = Some(*deployed),
+            (Ready, RecordEvent::Keep) => record.kept = true,
+            (Deleting { .. }, RecordEvent::Delete) => {}
+            (_, RecordEvent::Delete) => record.state = Deleting { cause: None },
+            (Deleting { .. }, RecordEvent::DeleteFailed(cause)) => {
                 record.state = Deleting { cause: Some(cause) };
             }
-            (Deleting { .. }, Event::Gone) => {
+            (Deleting { .. }, RecordEvent::Gone) => {
                 self.records.remove(id);
             }
             (state, event) => {
@@ -231,7 +232,7 @@ impl State {
 impl Record {
     /// The instance's name: `alpha-0`.
     pub fn name(&self) -> &str {
-        &self.order.instance
+        &self.spec.instance
     }
 
     /// True if it is dirty and stays so until it is repaired or deleted.
@@ -241,8 +242,8 @@ impl Record {
 
     /// True if it is the same instance of the same definition as `other`.
     pub fn serves_as(&self, other: &Record) -> bool {
-        self.order.target == other.order.target
-            && self.order.index == other.order.index
+        self.spec.target == other.spec.target
+            && self.spec.index == other.spec.index
             && self.hash == other.hash
     }
 
@@ -308,7 +309,7 @@ impl fmt::Display for RecordState {
     }
 }
 
-impl Event {
+impl RecordEvent {
     fn verb(&self) -> &'static str {
         match self {
             Self::Plan(_) => "be planned",

@@ -1,4 +1,4 @@
-//! Properties of [`State::step`] over random histories, and how changed keys are said.
+//! Properties of [`PoolState::step`] over random histories, and how changed keys are said.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::connect::Reach;
 pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
     Record {
         id: id.to_owned(),
-        order: InstanceSpec {
+        spec: InstanceSpec {
             instance: format!("{target}-{index}"),
             target: target.to_owned(),
             index,
@@ -32,7 +32,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
         deployed: None,
         demand: Footprint::default(),
         when_dirty: WhenDirty::Forget,
-        facts: Facts::new(),
+        facts: InstanceFacts::new(),
         kept: false,
         created: 0,
         ready: None,
@@ -61,35 +61,35 @@ fn history() -> impl Strategy<Value = Vec<(usize, u8, u32, bool)>> {
     prop::collection::vec((0..6usize, 0..13u8, 0..3u32, any::<bool>()), 0..120)
 }
 
-fn event(state: &State, kind: u8, index: u32, hash: bool) -> Event {
+fn event(state: &PoolState, kind: u8, index: u32, hash: bool) -> RecordEvent {
     match kind {
-        0..4 => Event::Plan(Box::new(record(
+        0..4 => RecordEvent::Plan(Box::new(record(
             &state.next_id(),
             "alpha",
             index,
             if hash { "a" } else { "b" },
         ))),
-        4 => Event::Create,
-        5 => Event::Deployed(Box::new(deployed())),
-        6 => Event::Ready(1, Facts::new()),
-        7 => Event::MarkDirty("x".to_owned()),
-        8 => Event::Keep,
-        9 => Event::Delete,
-        11 => Event::Moved(Box::new(deployed())),
-        10 => Event::DeleteFailed("y".to_owned()),
-        _ => Event::Gone,
+        4 => RecordEvent::Create,
+        5 => RecordEvent::Deployed(Box::new(deployed())),
+        6 => RecordEvent::Ready(1, InstanceFacts::new()),
+        7 => RecordEvent::MarkDirty("x".to_owned()),
+        8 => RecordEvent::Keep,
+        9 => RecordEvent::Delete,
+        11 => RecordEvent::Moved(Box::new(deployed())),
+        10 => RecordEvent::DeleteFailed("y".to_owned()),
+        _ => RecordEvent::Gone,
     }
 }
 
 proptest! {
     #[test]
     fn no_history_breaks_the_pool(history in history()) {
-        let mut state = State::new("tt-000000".to_owned());
+        let mut state = PoolState::new("tt-000000".to_owned());
         let mut ever: BTreeSet<String> = BTreeSet::new();
         for (which, kind, index, hash) in history {
             let event = event(&state, kind, index, hash);
             let id = match &event {
-                Event::Plan(record) => record.id.clone(),
+                RecordEvent::Plan(record) => record.id.clone(),
                 _ => state.records.keys().nth(which).cloned().unwrap_or("tt-0-0".to_owned()),
             };
             let before = state.clone();
@@ -102,7 +102,7 @@ proptest! {
             for (old, record) in &before.records {
                 let deleting = matches!(record.state, RecordState::Deleting { .. });
                 prop_assert!(
-                    state.records.contains_key(old) || (deleting && event == Event::Gone),
+                    state.records.contains_key(old) || (deleting && event == RecordEvent::Gone),
                     "a record vanishes only from `deleting`"
                 );
                 if deleting && let Some(now) = state.records.get(old) {
@@ -122,14 +122,14 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read(history in history()) {
-        let mut state = State::new("tt-000000".to_owned());
+        let mut state = PoolState::new("tt-000000".to_owned());
         for (which, kind, index, hash) in history {
             let event = event(&state, kind, index, hash);
             let id = state.records.keys().nth(which).cloned().unwrap_or(state.next_id());
             let _ = state.step(&id, event);
         }
         let text = serde_json::to_string(&state).unwrap();
-        prop_assert_eq!(state, serde_json::from_str::<State>(&text).unwrap());
+        prop_assert_eq!(state, serde_json::from_str::<PoolState>(&text).unwrap());
     }
 }
 

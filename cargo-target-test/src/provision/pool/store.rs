@@ -6,14 +6,14 @@
 //! mean is above the seam; the store knows names and texts.
 
 mod file;
-mod json;
 mod lock;
+mod pool_json;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
 pub(super) use self::file::{FileStore, private_folder};
 pub(crate) use self::lock::{FileLock, cannot, peek};
-use super::state::{Event, State};
+use super::state::{PoolState, RecordEvent};
 use crate::error::Result;
 
 /// A place that keeps a pool.
@@ -22,7 +22,7 @@ pub(crate) trait PoolStore: Send + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if they cannot be read; so for all methods here.
-    fn state(&self) -> Result<Arc<State>>;
+    fn state(&self) -> Result<Arc<PoolState>>;
 
     /// Begins a transaction, waiting for those of others.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>>;
@@ -35,10 +35,10 @@ pub(crate) trait PoolStore: Send + Sync {
 /// any time.
 pub(crate) trait Transaction {
     /// The records.
-    fn state(&self) -> &Arc<State>;
+    fn state(&self) -> &Arc<PoolState>;
 
     /// Applies all events, durably and at once, or none of them.
-    fn commit(&mut self, events: Vec<(String, Event)>) -> Result<()>;
+    fn commit(&mut self, events: Vec<(String, RecordEvent)>) -> Result<()>;
 
     /// Returns the names of all locks of this kind, sorted; held or not.
     fn locks(&self, kind: LockKind) -> Result<Vec<String>>;

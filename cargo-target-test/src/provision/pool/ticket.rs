@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     claim::{Claim, LeaseWant, ResourceWant},
-    holder::Process,
+    holder::ProcessIdentity,
     store::{HeldLock, LockKind, Taken, Transaction, never},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ impl Ticket {
             .take(LockKind::Ticket, &name, &never)?
             .ours()
             .ok_or_else(|| Error::new(ErrorKind::Pool, "the queue's last ticket is taken"))?;
-        let text = TicketText::new(Process::current(), claim.clone());
+        let text = TicketText::new(ProcessIdentity::current(), claim.clone());
         let text = serde_json::to_string(&text).map_err(|error| {
             Error::new(ErrorKind::Pool, "cannot draw a ticket").with_source(error)
         })?;
@@ -70,7 +70,7 @@ impl Drop for Ticket {
 #[derive(Serialize, Deserialize)]
 struct TicketText {
     /// The process that asks again and again.
-    waiter: Process,
+    waiter: ProcessIdentity,
     run: String,
     #[serde(flatten)]
     first: Option<LeaseWant>,
@@ -81,7 +81,7 @@ struct TicketText {
 }
 
 impl TicketText {
-    fn new(waiter: Process, claim: Claim) -> Self {
+    fn new(waiter: ProcessIdentity, claim: Claim) -> Self {
         let mut wants = claim.wants.into_iter();
         Self {
             waiter,
@@ -183,7 +183,7 @@ mod tests {
                 resources: vec![resource.clone()],
                 ..Claim::default()
             };
-            let text = TicketText::new(Process::default(), claim.clone());
+            let text = TicketText::new(ProcessIdentity::default(), claim.clone());
             let text = serde_json::to_string(&text).unwrap();
             let read: TicketText = serde_json::from_str(&text).unwrap();
             assert_eq!(read.claim(), claim, "{text}");

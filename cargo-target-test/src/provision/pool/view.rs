@@ -8,19 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use super::{claim::Claim, holder::Holder, state::State};
+use super::{claim::Claim, holder::Holder, state::PoolState};
 
 /// The pool as one claim sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     /// All records.
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<PoolState>,
     /// By [`Record::lease`](super::Record::lease); a lease that was not read yet is missing.
     pub(crate) leases: BTreeMap<String, LeaseState>,
     /// By name; a resource that is missing does not exist.
     pub(crate) resources: BTreeMap<String, ResourceState>,
     /// The other waiters, in ticket order.
-    pub(crate) queue: Vec<QueuePlace>,
+    pub(crate) queue: Vec<QueueEntry>,
     /// The number of places in `queue` before our own claim.
     pub(crate) ahead: usize,
     /// Our own claim.
@@ -37,7 +37,7 @@ pub(crate) struct Waiter {
 
 /// A place in the queue.
 #[derive(Clone, Debug)]
-pub(crate) enum QueuePlace {
+pub(crate) enum QueueEntry {
     /// Not read yet.
     Unread,
     /// Passed by: its process or its run ended, or its process is stopped.

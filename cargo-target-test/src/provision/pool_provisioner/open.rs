@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     playbook,
     provision::{
-        InstanceSet, PoolRun, Run, Wanted,
+        InstanceSet, PoolRun, RunInfo, Wanted,
         platform::Platforms,
         pool::{self, Pool},
     },
@@ -45,7 +45,7 @@ impl PoolProvisioner {
     /// As [`PoolProvisioner::open`].
     pub fn open_with(playbook: &Path, platforms: &Platforms) -> Result<Self> {
         let playbook = playbook::load(Some(playbook), &[], &platforms.syntax())?;
-        let run = Run::new(&playbook.directory, playbook.path.as_deref(), platforms);
+        let run = RunInfo::new(&playbook.directory, playbook.path.as_deref(), platforms);
         let run = PoolRun::new(Pool::open(&pool_directory()?)?, run)?;
         let provisioner = Self::new(run, Path::new(""), ui::live);
         for target in &playbook.targets {
@@ -53,7 +53,7 @@ impl PoolProvisioner {
             let wanted = Wanted::of_target(&playbook, target, platforms, origin)?;
             let wanted: Vec<_> = (0..target.count).map(|index| wanted.at(index)).collect();
             for one in wanted.iter().take(1) {
-                one.platform.check(&one.order(""))?;
+                one.platform.check(&one.spec(""))?;
             }
             let label = target.label.clone();
             provisioner.add(InstanceSet::new(wanted, 0, label, target.cost));

@@ -16,7 +16,7 @@ use crate::{
         WaitNotice,
         capacity::{self, Host, Room},
         platform::{Deployed, Footprint},
-        pool::{self, Event, Facts, HeldLock, Locked, Record, RecordState},
+        pool::{self, HeldLock, InstanceFacts, Locked, Record, RecordEvent, RecordState},
     },
 };
 
@@ -39,7 +39,7 @@ pub trait Preparer {
     ///
     /// # Errors
     /// When it cannot serve; the instance is then dirty for this cause.
-    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts>;
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts>;
 }
 
 pub(super) fn cancelled() -> Error {
@@ -59,7 +59,7 @@ impl PoolRun {
         let deployed = self.begin(wanted, &record, preparer).and_then(|()| {
             wanted
                 .platform
-                .deploy(&record.order, &|line| preparer.progress(line))
+                .deploy(&record.spec, &|line| preparer.progress(line))
         });
         let deployed = match deployed {
             Ok(deployed) => deployed,
@@ -79,12 +79,12 @@ impl PoolRun {
             events.extend(
                 record
                     .deployed
-                    .map(|deployed| Event::Deployed(Box::new(deployed))),
+                    .map(|deployed| RecordEvent::Deployed(Box::new(deployed))),
             );
         }
         events.push(match &prepared {
-            Ok(facts) => Event::Ready(pool::now(), facts.clone()),
-            Err(error) => Event::MarkDirty(error.chain()),
+            Ok(facts) => RecordEvent::Ready(pool::now(), facts.clone()),
+            Err(error) => RecordEvent::MarkDirty(error.chain()),
         });
         let record = self.note_prepared(&id, &from, events)?;
         failpoint::point(match &prepared {
@@ -106,13 +106,18 @@ impl PoolRun {
             record.deployed = Some(deployed);
             return Ok((record, RecordState::Creating));
         }
-        let event = Event::Deployed(Box::new(deployed));
+        let event = RecordEvent::Deployed(Box::new(deployed));
         let record = self.advance(&record.id, &RecordState::Creating, [event])?;
         Ok((record, RecordState::Preparing))
     }
 
     /// The end of a preparation is durable. What was prepared is unused.
-    fn note_prepared(&self, id: &str, from: &RecordState, events: Vec<Event>) -> Result<Record> {
+    fn note_prepared(
+        &self,
+        id: &str,
+        from: &RecordState,
+        events: Vec<RecordEvent>,
+    ) -> Result<Record> {
         let mut locked = self.pool.lock()?;
         let record = self.advance_in(&mut locked, id, from, events)?;
         // The lease of a machine that was there before is older than its preparation.
@@ -138,7 +143,7 @@ impl PoolRun {
                         &mut locked,
                         &record.id,
                         &RecordState::Planned,
-                        [Event::Create],
+                        [RecordEvent::Create],
                     )?;
                     failpoint::point("record-creating");
                     return Ok(());
@@ -188,7 +193,7 @@ impl PoolRun {
         &self,
         id: &str,
         from: &RecordState,
-        events: impl IntoIterator<Item = Event>,
+        events: impl IntoIterator<Item = RecordEvent>,
     ) -> Result<Record> {
         self.advance_in(&mut self.pool.lock()?, id, from, events)
     }
@@ -198,7 +203,7 @@ impl PoolRun {
         locked: &mut Locked<'_>,
         id: &str,
         from: &RecordState,
-        events: impl IntoIterator<Item = Event>,
+        events: impl IntoIterator<Item = RecordEvent>,
     ) -> Result<Record> {
         let deleted = || {
             Error::new(

@@ -10,12 +10,13 @@ use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    playbook::{Care, OnDirty, Playbook, Target},
+    playbook::{Lifecycle, OnDirty, Playbook, PlaybookTarget},
     provision::{
         WaitNotice,
         platform::{DynPlatform, InstanceSpec, Platforms},
         pool::{
-            self, Event, Facts, HeldLock, LastHolder, Locked, Record, RecordState, Seen, WhenDirty,
+            self, HeldLock, InstanceFacts, LastHolder, Locked, Record, RecordEvent, RecordState,
+            Seen, WhenDirty,
         },
         pool_run::remove::Remover,
     },
@@ -44,7 +45,7 @@ pub struct Wanted {
     /// The target's features.
     pub features: Vec<String>,
     /// Recipe, waits, retries, and what happens when it is dirty.
-    pub care: Care,
+    pub lifecycle: Lifecycle,
     /// True if its state is remembered once it is prepared: tests want it restored to that.
     pub snapshot: bool,
     /// The number of deploys that run at once on this host.
@@ -60,7 +61,7 @@ impl Wanted {
     /// When the platform is unknown.
     pub fn of_target(
         playbook: &Playbook,
-        target: &Target,
+        target: &PlaybookTarget,
         platforms: &Platforms,
         origin: (PathBuf, Option<PathBuf>),
     ) -> Result<Self> {
@@ -77,7 +78,7 @@ impl Wanted {
             parameters: target.parameters.clone(),
             directory: target.directory.clone(),
             features: target.features.clone(),
-            care: target.care.clone(),
+            lifecycle: target.lifecycle.clone(),
             snapshot: false,
             max_parallel_deploys: playbook.pool.max_parallel_deploys.get(),
             origin: Some(origin),
@@ -98,8 +99,8 @@ impl Wanted {
         format!("{}-{}", self.target, self.index)
     }
 
-    /// The order for the platform, before the pool has given the instance a name of its own and a folder.
-    pub fn order(&self, label: &str) -> InstanceSpec {
+    /// The spec for the platform, before the pool has given the instance a name of its own and a folder.
+    pub fn spec(&self, label: &str) -> InstanceSpec {
         InstanceSpec {
             instance: self.instance(),
             target: self.target.clone(),
@@ -207,8 +208,8 @@ impl PoolRun {
         let held = || seen.iter().filter(|seen| seen.holder.is_some());
         let is_held = |lease: &str| held().any(|seen| seen.record.lease == lease);
         let is_it = |record: &&Record| {
-            let order = &record.order;
-            (&order.target, order.index, &record.hash) == (&one.target, one.index, &one.hash)
+            let spec = &record.spec;
+            (&spec.target, spec.index, &record.hash) == (&one.target, one.index, &one.hash)
         };
         // A machine that stays may be held under another name. One that is not to be found is nobody's.
         let stays = held().next().is_some() && !one.platform.ownership().is_created();
@@ -223,17 +224,17 @@ impl PoolRun {
 
     /// The record as it would be planned; only its id is missing.
     fn draft(&self, wanted: &Wanted) -> Result<Record> {
-        let order = wanted.order(&self.pool.state()?.label);
+        let spec = wanted.spec(&self.pool.state()?.label);
         // Asked here and not under `pool.lock`: it may start a program.
-        let exclusive = wanted.platform.exclusive(&order)?;
+        let exclusive = wanted.platform.exclusive(&spec)?;
         let (workspace, playbook) = match &wanted.origin {
             Some(origin) => origin.clone(),
             None => (self.run.workspace.clone(), self.run.playbook.clone()),
         };
         Ok(Record {
             id: String::new(),
-            demand: wanted.platform.footprint(&order)?,
-            order,
+            demand: wanted.platform.footprint(&spec)?,
+            spec,
             platform: wanted.platform.name().to_owned(),
             tool: self.run.platforms.tool(),
             ownership: wanted.platform.ownership(),
@@ -247,12 +248,12 @@ impl PoolRun {
                 .unwrap_or_default(),
             state: RecordState::Planned,
             deployed: None,
-            when_dirty: match wanted.care.on_dirty {
+            when_dirty: match wanted.lifecycle.on_dirty {
                 None => WhenDirty::Forget,
                 Some(OnDirty::Hold) => WhenDirty::Hold,
                 Some(OnDirty::Reboot | OnDirty::Clean(_)) => WhenDirty::Mend,
             },
-            facts: Facts::new(),
+            facts: InstanceFacts::new(),
             kept: false,
             created: pool::now(),
             ready: None,
@@ -269,7 +270,7 @@ impl PoolRun {
         }
         let outdated = records()
             .filter(|record| {
-                record.order.instance == draft.order.instance
+                record.spec.instance == draft.spec.instance
                     && record.workspace == draft.workspace
                     && self.run.platforms.get(&record.platform).is_some()
                     && !matches!(record.state, RecordState::Deleting { .. })
@@ -309,7 +310,7 @@ impl PoolRun {
             (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
             // A host that nothing is to be done to is only swept.
             (RecordState::Ready, LastHolder::Dead(holder))
-                if record.ownership.is_created() || wanted.care.on_dirty.is_some() =>
+                if record.ownership.is_created() || wanted.lifecycle.on_dirty.is_some() =>
             {
                 Some(pool::cause_of_death(holder))
             }
@@ -343,9 +344,9 @@ impl PoolRun {
     fn plan(&self, locked: &mut Locked<'_>, draft: &Record) -> Result<Next> {
         let id = locked.state().next_id();
         let mut record = draft.clone();
-        record.order.label.clone_from(&locked.state().label);
-        record.order.unique.clone_from(&id);
-        record.order.scratch = self.pool.scratch(&id);
+        record.spec.label.clone_from(&locked.state().label);
+        record.spec.unique.clone_from(&id);
+        record.spec.scratch = self.pool.scratch(&id);
         if record.lease.is_empty() {
             record.lease.clone_from(&id);
         }
@@ -378,7 +379,7 @@ fn end_or_hold(
     {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
-            locked.commit([(record.id, Event::MarkDirty(cause.clone()))])?;
+            locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
         }
         let message = format!("`{name}` is held, since it is dirty: {cause}");
         return Err(Error::new(ErrorKind::Infra, message)
@@ -394,7 +395,7 @@ fn end(
     work: HeldLock,
     why: Option<String>,
 ) -> Result<Next> {
-    locked.commit([(record.id.clone(), Event::Delete)])?;
+    locked.commit([(record.id.clone(), RecordEvent::Delete)])?;
     failpoint::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))
 }

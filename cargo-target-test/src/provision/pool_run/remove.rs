@@ -16,14 +16,16 @@ use std::{
 
 use target_fixtures::env;
 
-use super::{Failure, Held, PoolRun, Report};
+use super::{Held, InstanceFailure, PoolRun, Report};
 use crate::{
     connect::Reach,
     error::{Error, ErrorKind, Result},
     failpoint, process,
     provision::{
         platform::{Ownership, Platforms},
-        pool::{self, Event, HeldLock, LastHolder, Locked, Pool, Record, RecordState, cannot},
+        pool::{
+            self, HeldLock, LastHolder, Locked, Pool, Record, RecordEvent, RecordState, cannot,
+        },
     },
     run_event::RunEventKind,
     secret::redacted,
@@ -39,7 +41,7 @@ const AT_ONCE: usize = 16;
 
 /// The instances that are meant, by who had them made.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Scope {
+pub enum DeleteScope {
     /// Those that this workspace had made.
     Workspace(PathBuf),
     /// Everybody's.
@@ -123,22 +125,22 @@ impl PoolRun {
                 report.held.push(Held { instance: name, by });
                 // Who uses it may not know that it was to stay.
                 if keep && record.state == RecordState::Ready && !record.kept {
-                    events.push((id, Event::Keep));
+                    events.push((id, RecordEvent::Keep));
                 }
             } else if record.stays_dirty() {
                 let cause = record.state.cause().unwrap_or_default().to_owned();
                 let instance = name;
-                report.dirty.push(Failure { instance, cause });
+                report.dirty.push(InstanceFailure { instance, cause });
             } else if keep && record.state == RecordState::Ready {
                 report.kept.push(name);
                 if !record.kept {
-                    events.push((id, Event::Keep));
+                    events.push((id, RecordEvent::Keep));
                 }
             } else if let Some(unknown) = remover.of_another_tool(record) {
                 report.unknown.push(unknown);
             } else {
                 chosen.push(record.clone());
-                events.push((id, Event::Delete));
+                events.push((id, RecordEvent::Delete));
             }
         }
         if !events.is_empty() {
@@ -158,7 +160,7 @@ impl PoolRun {
     /// # Errors
     /// When the pool cannot be used.
     pub fn reconcile(&self) -> Result<Report> {
-        let scope = Scope::Workspace(self.run.workspace.clone());
+        let scope = DeleteScope::Workspace(self.run.workspace.clone());
         self.remover().sweep(&scope, false, |record| {
             !record.stays_dirty() && (!record.kept || record.state != RecordState::Ready)
         })
@@ -173,7 +175,7 @@ impl PoolRun {
 pub fn delete_all(
     pool: &Pool,
     platforms: &Platforms,
-    scope: &Scope,
+    scope: &DeleteScope,
     force: bool,
 ) -> Result<Report> {
     let remover = Remover {
@@ -207,7 +209,7 @@ impl Remover<'_> {
 
     fn sweep(
         &self,
-        scope: &Scope,
+        scope: &DeleteScope,
         force: bool,
         unwanted: impl Fn(&Record) -> bool,
     ) -> Result<Report> {
@@ -217,8 +219,8 @@ impl Remover<'_> {
         let living = locked.living()?;
         for record in locked.state().records.values() {
             let ours = match scope {
-                Scope::Workspace(workspace) => record.workspace == *workspace,
-                Scope::All => true,
+                DeleteScope::Workspace(workspace) => record.workspace == *workspace,
+                DeleteScope::All => true,
             };
             let own = living
                 .iter()
@@ -244,7 +246,7 @@ impl Remover<'_> {
         }
         if !chosen.is_empty() {
             let ids = chosen.iter().map(|record| record.id.clone());
-            locked.commit(ids.map(|id| (id, Event::Delete)).collect::<Vec<_>>())?;
+            locked.commit(ids.map(|id| (id, RecordEvent::Delete)).collect::<Vec<_>>())?;
             failpoint::point("record-deleting");
         }
         drop(locked);
@@ -265,7 +267,7 @@ impl Remover<'_> {
                         match outcome {
                             Ok(()) if self.stays(record) => report.released.push(instance),
                             Ok(()) => report.deleted.push(instance),
-                            Err(error) => report.failed.push(Failure {
+                            Err(error) => report.failed.push(InstanceFailure {
                                 instance,
                                 cause: with_hint(&error),
                             }),
@@ -314,7 +316,7 @@ impl Remover<'_> {
     pub(super) fn start_and_remove(&self, record: &Record, work: HeldLock) -> Result<()> {
         self.pool
             .lock()?
-            .commit([(record.id.clone(), Event::Delete)])?;
+            .commit([(record.id.clone(), RecordEvent::Delete)])?;
         failpoint::point("record-deleting");
         self.remove(record, work)
     }
@@ -335,7 +337,7 @@ impl Remover<'_> {
         match deleted {
             Ok(()) => locked.forget(record, work),
             Err(error) => {
-                locked.commit([(record.id.clone(), Event::DeleteFailed(error.chain()))])?;
+                locked.commit([(record.id.clone(), RecordEvent::DeleteFailed(error.chain()))])?;
                 Err(error)
             }
         }
@@ -377,11 +379,11 @@ impl Remover<'_> {
     }
 
     /// Why the record is another tool's to delete, if it is: it is left as it is.
-    fn of_another_tool(&self, record: &Record) -> Option<Failure> {
+    fn of_another_tool(&self, record: &Record) -> Option<InstanceFailure> {
         let known = self
             .platforms
             .known(&record.platform, record.tool.as_deref());
-        Some(Failure {
+        Some(InstanceFailure {
             instance: record.name().to_owned(),
             cause: with_hint(&known.err()?),
         })
@@ -393,7 +395,7 @@ impl Remover<'_> {
             .known(&record.platform, record.tool.as_deref())?;
         let mut pauses = PAUSES.iter();
         loop {
-            let error = match platform.delete(&record.order, record.deployed.as_ref()) {
+            let error = match platform.delete(&record.spec, record.deployed.as_ref()) {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -402,7 +404,7 @@ impl Remover<'_> {
                 None => return Err(error),
             }
         }
-        let scratch = &record.order.scratch;
+        let scratch = &record.spec.scratch;
         match fs::remove_dir_all(scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(cannot("remove", scratch, error))

@@ -18,18 +18,18 @@ pub struct Report {
     /// Dead runs had left them; they were deleted or released.
     pub left: Vec<String>,
     /// They may exist, and are in the pool until a delete succeeds.
-    pub failed: Vec<Failure>,
+    pub failed: Vec<InstanceFailure>,
     /// They are dirty and stay so until something is done about it, as their targets say.
-    pub dirty: Vec<Failure>,
+    pub dirty: Vec<InstanceFailure>,
     /// They stay, since this tool does not know their platforms.
-    pub unknown: Vec<Failure>,
+    pub unknown: Vec<InstanceFailure>,
     /// They stay, since a living process uses them.
     pub held: Vec<Held>,
 }
 
 /// An instance that could not be deleted, or is not to be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct InstanceFailure {
     /// Its name.
     pub instance: String,
     /// The cause, with the hint if there is one.
@@ -47,8 +47,8 @@ pub struct Held {
 
 impl From<Report> for CleanUp {
     fn from(report: Report) -> Self {
-        let failures = |all: Vec<Failure>| {
-            let note = |failure: Failure| InstanceNote {
+        let failures = |all: Vec<InstanceFailure>| {
+            let note = |failure: InstanceFailure| InstanceNote {
                 instance: failure.instance,
                 note: failure.cause,
             };

@@ -41,7 +41,7 @@ pub(crate) struct DeployedInstance {
 #[derive(Clone)]
 pub(crate) struct PlatformHandle {
     pub(crate) platform: Arc<dyn DynPlatform>,
-    pub(crate) order: InstanceSpec,
+    pub(crate) spec: InstanceSpec,
     pub(crate) deployed: Deployed,
 }
 
@@ -55,7 +55,7 @@ impl DeployedInstance {
         })?;
         let origin = platform.map(|platform| PlatformHandle {
             platform: Arc::clone(platform),
-            order: record.order.clone(),
+            spec: record.spec.clone(),
             deployed: deployed.clone(),
         });
         Ok(Self {
@@ -68,7 +68,7 @@ impl DeployedInstance {
     /// A new connection to the instance.
     pub(crate) fn connect(&self) -> Arc<dyn Transport> {
         match &self.origin {
-            Some(origin) => origin.platform.connect(&origin.order, &origin.deployed),
+            Some(origin) => origin.platform.connect(&origin.spec, &origin.deployed),
             None => connect::connect(&self.name, &self.reach),
         }
     }
@@ -96,14 +96,14 @@ impl DeployedInstance {
         let Some(origin) = self.origin.clone() else {
             return Ok(());
         };
-        let alive = move || origin.platform.check_alive(&origin.order, &origin.deployed);
+        let alive = move || origin.platform.check_alive(&origin.spec, &origin.deployed);
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
     /// The text on the console until now; `None` where there is none.
     pub(crate) fn console(&self) -> Option<String> {
         let origin = self.origin.as_ref()?;
-        let console = origin.platform.console(&origin.order)?;
+        let console = origin.platform.console(&origin.spec)?;
         // It is written when the machine first says something.
         let text = std::fs::read(console).unwrap_or_default();
         Some(String::from_utf8_lossy(&text).into_owned())

@@ -3,16 +3,16 @@
 //! Owns the words for it. What cannot be known is left out.
 
 use super::run::{SHORT, Shell};
-use crate::{connect::shell, error::Result, provision::pool::Facts};
+use crate::{connect::shell, error::Result, provision::pool::InstanceFacts};
 
 /// Asks for everything in one command.
-pub(super) async fn probe(shell: &Shell) -> Result<Facts> {
+pub(super) async fn probe(shell: &Shell) -> Result<InstanceFacts> {
     let text = shell.run(shell::FACTS, SHORT).await?.tail;
     Ok(read(&text))
 }
 
 /// `key=value` lines, of which the last counts; memory and disk come in KiB.
-fn read(text: &str) -> Facts {
+fn read(text: &str) -> InstanceFacts {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs
         .map(|(key, value)| (key.to_owned(), value.trim().trim_matches('"').to_owned()))

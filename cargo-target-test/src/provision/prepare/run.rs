@@ -4,10 +4,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use target_fixtures::wire::{Command, Exit};
+use target_fixtures::wire::{Exit, ShellCommand};
 
 use crate::{
-    connect::{Event, Transport},
+    connect::{CommandEvent, Transport},
     error::{Error, ErrorKind, Result},
 };
 
@@ -50,10 +50,10 @@ impl Shell {
     /// # Errors
     /// When it did not end by itself in time, or nobody knows; its last words are told.
     pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<StepEnd> {
-        let command = Command {
+        let command = ShellCommand {
             line: line.to_owned(),
             timeout: u64::try_from(timeout.as_millis()).ok(),
-            ..Command::default()
+            ..ShellCommand::default()
         };
         let mut running = self.transport.exec(&command, &self.mark, None);
         let mut tail = VecDeque::new();
@@ -63,16 +63,16 @@ impl Shell {
         };
         while let Some(event) = running.events.recv().await {
             match event {
-                Event::Output(_, bytes) => {
+                CommandEvent::Output(_, bytes) => {
                     tail.extend(bytes);
                     let surplus = tail.len().saturating_sub(TAIL);
                     tail.drain(..surplus);
                 }
-                Event::Exited(exit) => {
+                CommandEvent::Exited(exit) => {
                     let tail = words(&tail);
                     return Ok(StepEnd { exit, tail });
                 }
-                Event::Lost(error) => {
+                CommandEvent::Lost(error) => {
                     let text = with_words(error.chain(), &words(&tail));
                     return Err(Error::new(error.kind(), text));
                 }

@@ -4,20 +4,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Selection, Supplies};
+use super::{InstanceSets, Selection};
 use crate::execute::nextest::{
     ToolConfig,
-    config::{Declared, JunitConfig, Order},
+    config::{DeclaredSettings, JunitConfig, PriorityMap},
 };
 
 impl Selection {
-    pub(super) fn tool_config(&self, supplies: &Supplies, junit: JunitConfig) -> ToolConfig {
+    pub(super) fn tool_config(
+        &self,
+        instance_sets: &InstanceSets,
+        junit: JunitConfig,
+    ) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let instances: usize = supplies.values().map(|supply| supply.at_once).sum();
+        let instances: usize = instance_sets
+            .values()
+            .map(|instance_set| instance_set.at_once)
+            .sum();
         let ordinary = (!self.plain.is_empty()).then_some(cores);
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
-            targets: supplies
+            targets: instance_sets
                 .values()
                 .map(|s| (s.target().to_owned(), s.label.clone(), s.at_once))
                 .collect(),
@@ -29,8 +36,8 @@ impl Selection {
     }
 
     /// Returns the cases with a priority other than 0.
-    fn order(&self) -> Order {
-        let mut order = Order::new();
+    fn order(&self) -> PriorityMap {
+        let mut order = PriorityMap::new();
         for case in self.chosen_cases().filter(|case| case.rank != 0) {
             let binaries = order.entry(case.rank).or_default();
             let tests = binaries.entry(case.info.binary_id.clone()).or_default();
@@ -40,7 +47,7 @@ impl Selection {
         order
     }
 
-    fn declared(&self) -> Declared {
+    fn declared(&self) -> DeclaredSettings {
         let mut all = BTreeMap::new();
         let cases = self.chosen_cases().map(|case| (case.test, case.count));
         let plain = self.plain.iter().map(|test| (*test, 1));

@@ -9,7 +9,7 @@ use target_fixtures::{
     wire::Run,
 };
 
-use super::{Selection, Supplies, deploy_name};
+use super::{InstanceSets, Selection, deploy_name};
 use crate::{
     case::CaseInfo,
     error::Result,
@@ -23,10 +23,10 @@ use crate::{
 
 impl Selection {
     /// Returns the table of all names that nextest passes to runners.
-    pub fn case_table(&self, supplies: &Supplies, prefix: &[String]) -> Result<CaseTable> {
+    pub fn case_table(&self, instance_sets: &InstanceSets, prefix: &[String]) -> Result<CaseTable> {
         let mut table = CaseTable::default();
         for case in self.chosen_cases() {
-            let (path, runnable) = self.runnable(case, &supplies[&case.target], prefix);
+            let (path, runnable) = self.runnable(case, &instance_sets[&case.target], prefix);
             table.insert(path, runnable);
         }
         for test in &self.plain {
@@ -39,12 +39,12 @@ impl Selection {
         }
         if !self.is_debugged() {
             let binary = self.stage.deploy_binary()?;
-            for supply in supplies.values() {
-                for index in 0..supply.at_once {
-                    let info = CaseInfo::on_host(DEPLOY_BINARY, deploy_name(supply, index));
+            for instance_set in instance_sets.values() {
+                for index in 0..instance_set.at_once {
+                    let info = CaseInfo::on_host(DEPLOY_BINARY, deploy_name(instance_set, index));
                     let runnable = Runnable::Deploy {
                         info: Arc::new(info),
-                        supply: Arc::clone(supply),
+                        instance_set: Arc::clone(instance_set),
                         index,
                     };
                     table.insert(binary.clone(), runnable);
@@ -58,7 +58,7 @@ impl Selection {
     fn runnable(
         &self,
         case: &plan::Case,
-        supply: &Arc<InstanceSet>,
+        instance_set: &Arc<InstanceSet>,
         prefix: &[String],
     ) -> (PathBuf, Runnable) {
         let (path, mut run) = self.how_to_run(case.test, prefix);
@@ -66,10 +66,10 @@ impl Selection {
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
         let metadata = metadata.unwrap_or(&nothing);
         run.expect_fail.clone_from(&case.expect_fail);
-        let target = &self.setting.playbook.targets[case.target];
+        let target = &self.workspace.playbook.targets[case.target];
         let case_to_run = LeasingCase {
             info: Arc::clone(&case.info),
-            supply: Arc::clone(supply),
+            instance_set: Arc::clone(instance_set),
             count: case.count,
             needs: plan::asked(&metadata.requirements, &target.assured),
             full_name: self.full_name(case.test),

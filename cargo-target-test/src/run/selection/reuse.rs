@@ -32,11 +32,13 @@ impl Selection {
     /// `on-dirty`.
     pub(super) fn check_reuse(&self) -> Result<()> {
         for case in self.cases.iter().map(|case| &self.plan.cases[*case]) {
-            let target = &self.setting.playbook.targets[case.target];
-            let platform = self.setting.platforms.get(target.platform);
+            let target = &self.workspace.playbook.targets[case.target];
+            let platform = self.workspace.platforms.get(target.platform);
             let stays = platform.is_some_and(|one| one.machines_stay());
             let declared = self.asks_for_fresh(case.test);
-            if let Some(declared) = declared.filter(|_| stays && target.care.on_dirty.is_none()) {
+            if let Some(declared) =
+                declared.filter(|_| stays && target.lifecycle.on_dirty.is_none())
+            {
                 let (test, name) = (&self.inventory.tests[case.test].name, &target.name);
                 let message = format!(
                     "`{test}` declares `{declared}`, and target `{name}` (platform `{}`) cannot make a fresh machine",

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::{self, Choosing, Order, Prefer},
-    playbook::{self, Expression, Playbook, Rules, Scenario, Target},
+    playbook::{self, Expression, Playbook, PlaybookTarget, Rules, Scenario},
     run::workspace::Workspace,
     ui,
 };
@@ -118,7 +118,8 @@ impl Workspace {
                 return Err(playbook::unknown_name("target", pattern, &names));
             }
         }
-        let on = |target: &Target| choosing.on.iter().any(|one| plan::is_named(one, target));
+        let on =
+            |target: &PlaybookTarget| choosing.on.iter().any(|one| plan::is_named(one, target));
         playbook
             .targets
             .retain(|target| choosing.on.is_empty() || on(target));
@@ -130,8 +131,8 @@ impl Workspace {
 }
 
 /// Returns a filterset that matches the cases of each scenario that the scenario's own filterset matches.
-fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
-    let cases = |is: &dyn Fn(&Target) -> bool| {
+fn filterset(scenarios: &[&Scenario], targets: &[PlaybookTarget]) -> String {
+    let cases = |is: &dyn Fn(&PlaybookTarget) -> bool| {
         let labels = targets.iter().filter(|target| is(target));
         let labels: Vec<_> = labels
             .map(|target| regex::escape(&target.label).replace('/', "\\/"))
@@ -143,7 +144,7 @@ fn filterset(scenarios: &[&Scenario], targets: &[Target]) -> String {
     };
     let of_one = |scenario: &&Scenario| {
         let filterset = scenario.filterset.as_deref().unwrap_or("all()");
-        let is_other = |target: &Target| target.scenario.as_ref() != Some(&scenario.name);
+        let is_other = |target: &PlaybookTarget| target.scenario.as_ref() != Some(&scenario.name);
         // Tests without a target belong to every scenario.
         format!("(not {} & ({filterset}))", cases(&is_other))
     };
@@ -158,7 +159,7 @@ mod tests {
     /// A test on the host may have a name such as `x[y]`.
     #[test]
     fn a_scenario_leaves_out_what_is_on_targets_of_others() {
-        let of = |name: &str, scenario: &str| Target {
+        let of = |name: &str, scenario: &str| PlaybookTarget {
             scenario: Some(scenario.to_owned()),
             ..testing::target(name)
         };

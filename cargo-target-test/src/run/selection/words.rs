@@ -22,7 +22,7 @@ impl Selection {
     pub(super) fn warn_of_missed(&mut self) {
         let args = &self.run.tests.nextest;
         let config = args.value("config-file").map(PathBuf::from);
-        let users = users_filtersets(&self.setting.root, config);
+        let users = users_filtersets(&self.workspace.root, config);
         let given = args
             .filtersets()
             .map(|words| words.to_string_lossy().into_owned());
@@ -60,7 +60,7 @@ impl Selection {
 
     /// Returns the names and filtersets of the scenarios that run.
     pub(super) fn scenario_filtersets(&self) -> impl Iterator<Item = (&str, &str)> {
-        let playbook = &self.setting.playbook;
+        let playbook = &self.workspace.playbook;
         let is_run = |name: &String| {
             let mut targets = playbook.targets.iter();
             targets.any(|target| target.scenario.as_ref() == Some(name))
@@ -79,7 +79,7 @@ impl Selection {
             true if args.means_by_words() => &args.filters,
             true => return Vec::new(),
         };
-        let targets = &self.setting.playbook.targets;
+        let targets = &self.workspace.playbook.targets;
         let skipped = plan::skipped(&self.plan, &self.inventory, targets, filters).into_iter();
         let skip = |exclusion: &plan::Exclusion| {
             let reason = SkipReason::Plan(exclusion.reason.clone());
@@ -91,7 +91,7 @@ impl Selection {
     /// Prints the reasons that filters match no case, if known.
     pub fn say_unmatched(&self) {
         let filters = &self.run.tests.nextest.filters;
-        let targets = &self.setting.playbook.targets;
+        let targets = &self.workspace.playbook.targets;
         let why = plan::unmatched(&self.plan, &self.inventory, targets, filters);
         why.iter().for_each(ui::note);
     }
@@ -117,7 +117,7 @@ impl Selection {
     fn is_in_a_name(&self, word: &str) -> bool {
         let tests = self.inventory.tests.iter().map(|test| &test.name);
         let cases = self.plan.cases.iter().map(|case| &case.info.name);
-        let targets = self.setting.playbook.targets.iter();
+        let targets = self.workspace.playbook.targets.iter();
         let mut names = tests
             .chain(targets.map(|target| &target.label))
             .chain(cases);

@@ -16,9 +16,9 @@ use crate::{
 
 impl Workspace {
     /// Returns the description of this run for the pool.
-    pub fn run_info(&self) -> provision::Run {
+    pub fn run_info(&self) -> provision::RunInfo {
         let playbook = self.playbook.path.as_deref();
-        provision::Run::new(&self.root, playbook, &self.platforms)
+        provision::RunInfo::new(&self.root, playbook, &self.platforms)
     }
 
     /// Checks what the platforms can check without a machine, for example missing files.
@@ -28,7 +28,7 @@ impl Workspace {
     pub fn check_on_disk(&self) -> Result<()> {
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
-                wanted.platform.check(&wanted.order(""))?;
+                wanted.platform.check(&wanted.spec(""))?;
                 self.check_recipe(&wanted)?;
             }
         }
@@ -39,15 +39,15 @@ impl Workspace {
     ///
     /// # Errors
     /// Fails if a platform is unknown.
-    pub fn orders(&self) -> Result<Vec<(Arc<dyn DynPlatform>, InstanceSpec)>> {
-        let mut orders = Vec::new();
+    pub fn specs(&self) -> Result<Vec<(Arc<dyn DynPlatform>, InstanceSpec)>> {
+        let mut specs = Vec::new();
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
-                let order = wanted.order("");
-                orders.push((wanted.platform, order));
+                let spec = wanted.spec("");
+                specs.push((wanted.platform, spec));
             }
         }
-        Ok(orders)
+        Ok(specs)
     }
 
     /// Checks that the files of the scenarios' recipes exist. No target uses these recipes before a scenario runs.
@@ -68,11 +68,11 @@ impl Workspace {
 
     /// Checks that the files of an instance's recipes exist.
     fn check_recipe(&self, wanted: &Wanted) -> Result<()> {
-        let clean = match &wanted.care.on_dirty {
+        let clean = match &wanted.lifecycle.on_dirty {
             Some(OnDirty::Clean(recipe)) => Some(recipe),
             _ => None,
         };
-        let mut recipes = wanted.care.recipe.iter().chain(clean);
+        let mut recipes = wanted.lifecycle.recipe.iter().chain(clean);
         let missing = recipes.find_map(|recipe| missing(recipe));
         missing.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Playbook, why)))
     }

@@ -18,7 +18,7 @@ use std::{
 use crate::{
     Exit, Target,
     client::Client,
-    wire::{self, Failure, FailureKind, Instance, Reply, Request, Stream},
+    wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply, Stream},
 };
 
 /// A broker's play, until the value goes.
@@ -82,16 +82,16 @@ impl Play {
     /// Answers one request; `None` closes the connection.
     fn next(&mut self) -> Option<()> {
         match self.read()?.0 {
-            Request::Hello { protocol, .. } if protocol == self.protocol => self.say(
+            BrokerRequest::Hello { protocol, .. } if protocol == self.protocol => self.say(
                 &Reply::Welcome {
                     version: "9.9.9".to_owned(),
                 },
                 &[],
             ),
-            Request::Hello { .. } => {
+            BrokerRequest::Hello { .. } => {
                 self.refuse(FailureKind::Version, "talk to a broker of another version")
             }
-            Request::Attach { lease } | Request::Acquire { test: lease, .. }
+            BrokerRequest::Attach { lease } | BrokerRequest::Acquire { test: lease, .. }
                 if lease == "lease-1" =>
             {
                 let instance = Instance {
@@ -113,24 +113,24 @@ impl Play {
                     &[],
                 )
             }
-            Request::Attach { .. } | Request::Acquire { .. } => {
+            BrokerRequest::Attach { .. } | BrokerRequest::Acquire { .. } => {
                 self.refuse(FailureKind::Infra, "no such lease")
             }
-            Request::Exec { command, stdin, .. } => self.exec(&command.line, stdin),
-            Request::Put {
+            BrokerRequest::Exec { command, stdin, .. } => self.exec(&command.line, stdin),
+            BrokerRequest::Put {
                 path, mode: 0o644, ..
             } => {
                 let content = self.upload()?;
                 self.files.lock().unwrap().insert(path, content);
                 self.say(&Reply::Done, &[])
             }
-            Request::Get { path, .. } => self.get(&path),
-            Request::Upload { from, to, .. } => {
+            BrokerRequest::Get { path, .. } => self.get(&path),
+            BrokerRequest::Upload { from, to, .. } => {
                 let content = fs::read(from).ok()?;
                 self.files.lock().unwrap().insert(to, content);
                 self.say(&Reply::Answer { value: 1.into() }, &[])
             }
-            Request::Download { from, to, .. } => {
+            BrokerRequest::Download { from, to, .. } => {
                 let Some(content) = self.files.lock().unwrap().get(&from).cloned() else {
                     return self.fail(
                         FailureKind::Request,
@@ -140,8 +140,8 @@ impl Play {
                 fs::write(to, content).ok()?;
                 self.say(&Reply::Done, &[])
             }
-            Request::Ping { .. } => self.say(&Reply::Pong { micros: 250 }, &[]),
-            Request::Data | Request::End => Some(()),
+            BrokerRequest::Ping { .. } => self.say(&Reply::Pong { micros: 250 }, &[]),
+            BrokerRequest::Data | BrokerRequest::End => Some(()),
             _ => None,
         }
     }
@@ -176,7 +176,7 @@ impl Play {
             }
             "cat" => {
                 assert!(stdin);
-                while let (Request::Data, piece) = self.read()? {
+                while let (BrokerRequest::Data, piece) = self.read()? {
                     self.took(&piece)?;
                     self.out(Stream::Stdout, &piece)?;
                 }
@@ -205,7 +205,7 @@ impl Play {
 
     fn upload(&mut self) -> Option<Vec<u8>> {
         let mut content = Vec::new();
-        while let (Request::Data, piece) = self.read()? {
+        while let (BrokerRequest::Data, piece) = self.read()? {
             self.took(&piece)?;
             content.extend_from_slice(&piece);
         }
@@ -217,7 +217,7 @@ impl Play {
         self.say(&Reply::Took { bytes }, &[])
     }
 
-    fn read(&mut self) -> Option<(Request, Vec<u8>)> {
+    fn read(&mut self) -> Option<(BrokerRequest, Vec<u8>)> {
         wire::read_frame(&mut self.stream).ok()
     }
 

@@ -15,7 +15,7 @@ use super::{Result, SharedProcess};
 use crate::{
     client::{Window, broken},
     error::{ErrorKind, TargetError},
-    wire::{CHUNK, Request, write_frame},
+    wire::{BrokerRequest, CHUNK, write_frame},
 };
 
 /// A handle to the standard input of a [`Process`](super::Process), from [`Process::input`](super::Process::input). One
@@ -57,7 +57,7 @@ impl Sending {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, request: &Request, body: &[u8]) -> io::Result<()> {
+    fn send(&self, request: &BrokerRequest, body: &[u8]) -> io::Result<()> {
         let _turn = self.open();
         write_frame(&mut &self.stream, request, body)
     }
@@ -66,7 +66,7 @@ impl Sending {
     fn send_piece(&self, piece: &[u8]) -> io::Result<bool> {
         let open = self.open();
         if *open {
-            write_frame(&mut &self.stream, &Request::Data, piece)?;
+            write_frame(&mut &self.stream, &BrokerRequest::Data, piece)?;
         }
         Ok(*open)
     }
@@ -76,7 +76,7 @@ impl Sending {
         let mut open = self.open();
         if mem::take(&mut *open) {
             // An error means that the command has ended.
-            let _ = write_frame(&mut &self.stream, &Request::End, &[]);
+            let _ = write_frame(&mut &self.stream, &BrokerRequest::End, &[]);
             self.window.close();
         }
     }
@@ -84,7 +84,7 @@ impl Sending {
 
 impl SharedProcess {
     /// Sends a frame; succeeds without effect if the command has ended.
-    pub(super) fn send(&self, request: &Request, body: &[u8]) -> Result<()> {
+    pub(super) fn send(&self, request: &BrokerRequest, body: &[u8]) -> Result<()> {
         self.unless_over(self.sending.send(request, body), ())
     }
 
@@ -98,10 +98,10 @@ impl SharedProcess {
 
     /// Sends `input` until its end or the end of the command.
     pub(super) fn feed(&self, mut input: Box<dyn Read + Send>) {
-        let send = |request: &Request, body: &[u8]| self.sending.send(request, body);
+        let send = |request: &BrokerRequest, body: &[u8]| self.sending.send(request, body);
         if self.sending.window.send_all(&mut *input, send).is_err() {
             // If `input` cannot be read further, close the command's input.
-            let _ = self.sending.send(&Request::End, &[]);
+            let _ = self.sending.send(&BrokerRequest::End, &[]);
         }
     }
 }

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Exit, Reply, Request};
+use target_fixtures::wire::{BrokerRequest, Exit, Reply};
 
 use super::super::{
     ActiveLease,
-    connection::{Connection, Requests},
+    connection::{ClientConnection, Requests},
     infra,
 };
 use crate::{
@@ -76,11 +76,11 @@ impl RunnerReport {
 /// Waits for the runner's report. After an instance is lost, requests of the test fail; a test that does not end in
 /// time is killed.
 pub(super) async fn report_unless_lost(
-    connection: &mut Connection,
+    connection: &mut ClientConnection,
     held: &ActiveLease,
     on_start: impl FnMut(),
 ) -> RunnerReport {
-    let Connection {
+    let ClientConnection {
         requests, replies, ..
     } = connection;
     let report = report(requests, on_start);
@@ -101,11 +101,11 @@ pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) 
     let mut report = RunnerReport::default();
     while let Some((request, _)) = requests.recv().await {
         match request {
-            Request::Started { .. } => {
+            BrokerRequest::Started { .. } => {
                 report.started = true;
                 on_start();
             }
-            Request::Finished {
+            BrokerRequest::Finished {
                 exit,
                 timed_out,
                 interrupted,

@@ -8,22 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Failure, Reply, Request, Shared};
+use target_fixtures::wire::{BrokerRequest, Failure, Reply, Shared};
 
 use super::{
     super::{
         ActiveLease, Core,
         connection::{Replies, Requests, request_failure},
-        fixtures::{At, Claim, SetUp, Up, Which},
+        fixtures::{At, FixtureClaim, SetUp, Up, Which},
     },
     unknown,
 };
 use crate::provision::Machine;
 
 /// Records a report on the fixtures of one test alone.
-pub(super) fn of_test(core: &Core, held: &ActiveLease, request: Request) -> Reply {
+pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -> Reply {
     match request {
-        Request::FixtureOfTest {
+        BrokerRequest::FixtureOfTest {
             name,
             instance,
             state,
@@ -37,7 +37,7 @@ pub(super) fn of_test(core: &Core, held: &ActiveLease, request: Request) -> Repl
             );
             held.fixture_up(up);
         }
-        Request::FixtureDown {
+        BrokerRequest::FixtureDown {
             name,
             error,
             millis,
@@ -46,7 +46,7 @@ pub(super) fn of_test(core: &Core, held: &ActiveLease, request: Request) -> Repl
             let step = (&*name, instance.as_deref(), true);
             core.fixture_event(step, took(millis), error.as_deref());
         }
-        Request::FixturesTook { millis } => held.fixtures_took(millis),
+        BrokerRequest::FixturesTook { millis } => held.fixtures_took(millis),
         _ => {}
     }
     Reply::Done
@@ -71,10 +71,10 @@ pub(super) async fn share(
         tokio::pin!(changed);
         changed.as_mut().enable();
         match core.claim(&at, which, held.maker.again) {
-            Claim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
-            Claim::Failed(failure) => return Ok(Reply::Failed(failure)),
-            Claim::Make => break,
-            Claim::Wait => tokio::select! {
+            FixtureClaim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
+            FixtureClaim::Failed(failure) => return Ok(Reply::Failed(failure)),
+            FixtureClaim::Make => break,
+            FixtureClaim::Wait => tokio::select! {
                 () = changed => {}
                 _ = requests.recv() => return Err(io::ErrorKind::UnexpectedEof.into()),
             },
@@ -90,8 +90,8 @@ pub(super) async fn share(
     };
     replies.send(&Reply::Fixture { state: None }).await?;
     let made = match requests.recv().await {
-        Some((Request::FixtureUp { state, tears_down }, _)) => Ok((state, tears_down)),
-        Some((Request::FixtureFailed { skips, message }, _)) => Err((skips, message)),
+        Some((BrokerRequest::FixtureUp { state, tears_down }, _)) => Ok((state, tears_down)),
+        Some((BrokerRequest::FixtureFailed { skips, message }, _)) => Err((skips, message)),
         Some((other, _)) => return Ok(Reply::Failed(out_of_turn(&other))),
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     };
@@ -99,7 +99,7 @@ pub(super) async fn share(
     Ok(Reply::Done)
 }
 
-fn out_of_turn(request: &Request) -> Failure {
+fn out_of_turn(request: &BrokerRequest) -> Failure {
     request_failure(format!("answer: out of turn: {request:?}"))
 }
 

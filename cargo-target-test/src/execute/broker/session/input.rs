@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, io};
 
-use target_fixtures::wire::{Request, WINDOW};
+use target_fixtures::wire::{BrokerRequest, WINDOW};
 use tokio::sync::mpsc;
 
 use super::Requests;
@@ -65,15 +65,15 @@ impl InputFeed {
             let waits = !self.waiting.is_empty();
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some((Request::Data, bytes)) => {
+                    Some((BrokerRequest::Data, bytes)) => {
                         self.bytes += bytes.len();
                         if self.bytes > WINDOW {
                             return Err(io::ErrorKind::InvalidData.into());
                         }
                         self.waiting.push_back(Piece::Data(bytes));
                     }
-                    Some((Request::End, _)) => self.waiting.push_back(Piece::End),
-                    Some((Request::Signal { signal }, _)) if is_signal(&signal) => {
+                    Some((BrokerRequest::End, _)) => self.waiting.push_back(Piece::End),
+                    Some((BrokerRequest::Signal { signal }, _)) if is_signal(&signal) => {
                         return Ok(Fed::Signal(signal));
                     }
                     Some(_) => return Err(io::ErrorKind::InvalidData.into()),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     connect::Reach,
-    connect::{Event, Transport, own_command, shell},
+    connect::{CommandEvent, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     process,
     provision::Machine,
@@ -239,13 +239,13 @@ async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, port: u1
     let down = async move {
         while let Some(event) = running.events.recv().await {
             match event {
-                Event::Output(Stream::Stdout, bytes) => {
+                CommandEvent::Output(Stream::Stdout, bytes) => {
                     if to.write_all(&bytes).await.is_err() {
                         return;
                     }
                 }
-                Event::Output(Stream::Stderr, _) => {}
-                Event::Exited(_) | Event::Lost(_) => return,
+                CommandEvent::Output(Stream::Stderr, _) => {}
+                CommandEvent::Exited(_) | CommandEvent::Lost(_) => return,
             }
         }
     };

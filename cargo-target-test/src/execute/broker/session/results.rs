@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use target_fixtures::wire::{Command, Measurement, Reply, SubResult};
+use target_fixtures::wire::{Measurement, Reply, ShellCommand, SubResult};
 
 use super::super::{ActiveLease, Core, lock};
 use crate::{
@@ -44,7 +44,7 @@ pub(super) fn command(
     core: &Core,
     held: &ActiveLease,
     at: &Machine,
-    command: &Command,
+    command: &ShellCommand,
     reply: &Reply,
 ) {
     if let Reply::Exited { exit, millis } = reply {

@@ -1,7 +1,7 @@
 //! Sequences of what can happen to the instances of a target, and what is decided.
 
 use super::*;
-use crate::provision::pool::{Facts, record_for_tests};
+use crate::provision::pool::{InstanceFacts, record_for_tests};
 
 /// What happens, in the words of the table.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ use Happens::*;
 
 /// Runs the events and returns what each decided, with the slots after it, one letter each.
 fn run(slots: usize, at_once: usize, events: &[Happens]) -> Vec<String> {
-    let (mut state, mut now) = (State::new("a", slots, at_once), Instant::now());
+    let (mut state, mut now) = (InstancesState::new("a", slots, at_once), Instant::now());
     let step = |event: &Happens| {
         let decided = step(&mut state, &mut now, *event);
         let slots: String = state.slots.iter().map(letter).collect();
@@ -39,7 +39,7 @@ fn run(slots: usize, at_once: usize, events: &[Happens]) -> Vec<String> {
     events.iter().map(step).collect()
 }
 
-fn step(state: &mut State, now: &mut Instant, event: Happens) -> String {
+fn step(state: &mut InstancesState, now: &mut Instant, event: Happens) -> String {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match event {
         Expect(case, count, spends) => state.expect(("/b", case), Need { count, spends }),
@@ -48,7 +48,7 @@ fn step(state: &mut State, now: &mut Instant, event: Happens) -> String {
         Begin(index) => return state.begin(index, *now).to_string(),
         Ready(index, id, cores) => {
             let mut ready = ready(id, index);
-            ready.record.facts = Facts::from([("cores".to_owned(), cores.to_string())]);
+            ready.record.facts = InstanceFacts::from([("cores".to_owned(), cores.to_string())]);
             state.ended(index, Ok(ready), *now);
         }
         ReadyOn(index, id, lease) => {
@@ -188,11 +188,11 @@ fn a_shortage_ends_with_what_can_be_done_about_it() {
 
 #[test]
 fn only_one_slot_may_be_asked_for() {
-    let (mut state, now) = (State::new("a", 2, 2), Instant::now());
+    let (mut state, now) = (InstancesState::new("a", 2, 2), Instant::now());
     state.begin_missing(now);
     state.ended(0, Ok(ready("r0", 0)), now);
     let (serving, needs) = (BTreeSet::from(["r0".to_owned()]), Needs::new());
-    let ask = |state: &mut State| {
+    let ask = |state: &mut InstancesState| {
         let asked = Asked {
             count: 1,
             needs: &needs,
@@ -289,9 +289,9 @@ fn surplus_goes_and_comes_back_when_it_is_needed() {
 
 #[test]
 fn a_deploy_entry_tells_of_first_deploys() {
-    let mut state = State::new("a", 1, 1);
+    let mut state = InstancesState::new("a", 1, 1);
     let now = Instant::now();
-    let fails = |state: &mut State| {
+    let fails = |state: &mut InstancesState| {
         state.begin(0, now);
         state.ended(0, Err(unfit("broken".to_owned())), now);
     };
@@ -308,7 +308,7 @@ fn a_deploy_entry_tells_of_first_deploys() {
 
 #[test]
 fn time_counts_from_the_first_ask_to_the_end() {
-    let (mut state, start) = (State::new("a", 2, 2), Instant::now());
+    let (mut state, start) = (InstancesState::new("a", 2, 2), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     state.begin(0, at(0));
     state.begin(1, at(1));

@@ -28,7 +28,7 @@ pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
             .iter()
             .filter_map(|id| view.state.records.get(id));
         let mut records: Vec<&Record> = records.filter(|record| fits(want, record)).collect();
-        records.sort_by_key(|record| record.order.index);
+        records.sort_by_key(|record| record.spec.index);
         records.into()
     };
     waiter.claim.wants.iter().map(fitting).collect()
@@ -37,7 +37,7 @@ pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
 fn fits(want: &LeaseWant, record: &Record) -> bool {
     let is_named = |name: &String| name == record.name();
     record.state == RecordState::Ready
-        && record.order.target == want.target
+        && record.spec.target == want.target
         && record.hash == want.hash
         && want.instance.as_ref().is_none_or(is_named)
         && plan::met(&want.needs, record.name(), &record.facts).is_ok()
@@ -279,7 +279,7 @@ impl<'a> Matching<'a> {
             records.extend(record(slot).map(|record| (want, record)));
             want += usize::from(self.slots[slot].left == 1);
         }
-        records.sort_by_key(|(want, record)| (*want, record.order.index));
+        records.sort_by_key(|(want, record)| (*want, record.spec.index));
         let ids = records.into_iter().map(|(_, record)| record.id.clone());
         ids.collect()
     }

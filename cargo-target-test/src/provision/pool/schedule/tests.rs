@@ -284,7 +284,7 @@ fn a_wait_has_its_reasons() {
     );
     assert!(text.ends_with(", 2 before us"), "{text}");
     let mut view = world.view(2);
-    view.queue[0] = QueuePlace::Vacant;
+    view.queue[0] = QueueEntry::Vacant;
     let Ok(Decision::Wait(reason)) = schedule(&view) else {
         panic!("granted")
     };

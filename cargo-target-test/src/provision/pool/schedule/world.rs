@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::*;
 use crate::provision::pool::{
     claim::{Claim, LeaseWant},
-    state::{Record, RecordState, State, tests::record},
+    state::{PoolState, Record, RecordState, tests::record},
     view::ResourceState,
 };
 
@@ -58,7 +58,7 @@ impl World {
 
     /// The whole pool, as the claim of this number in the queue sees it.
     pub(super) fn view(&self, own: usize) -> View {
-        let mut state = State::new("tt-000000".to_owned());
+        let mut state = PoolState::new("tt-000000".to_owned());
         for (record, _) in &self.records {
             state.records.insert(record.id.clone(), record.clone());
         }
@@ -86,7 +86,7 @@ impl World {
                 .collect(),
             queue: queue
                 .iter()
-                .map(|claim| QueuePlace::Waiting(waiter(claim)))
+                .map(|claim| QueueEntry::Waiting(waiter(claim)))
                 .collect(),
             ahead: own,
             own: waiter(&own_claim),
@@ -132,7 +132,7 @@ pub(super) fn claim(wants: impl IntoIterator<Item = LeaseWant>) -> Claim {
 pub(super) fn decide_lazily(whole: &View) -> (Decision, usize, usize) {
     let mut view = whole.clone();
     view.leases.clear();
-    view.queue.fill(QueuePlace::Unread);
+    view.queue.fill(QueueEntry::Unread);
     let (mut leases, mut places) = (0, 0);
     loop {
         match schedule(&view) {
@@ -155,7 +155,7 @@ pub(super) fn decide_lazily(whole: &View) -> (Decision, usize, usize) {
                 for number in range {
                     places += 1;
                     assert!(
-                        matches!(view.queue[number], QueuePlace::Unread),
+                        matches!(view.queue[number], QueueEntry::Unread),
                         "read twice"
                     );
                     view.queue[number] = whole.queue[number].clone();

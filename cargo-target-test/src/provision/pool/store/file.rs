@@ -4,7 +4,7 @@
 //! pool.json              records: identities, states, all that is needed to delete
 //! pool.lock              held during a transaction, for milliseconds
 //! instances/<id>/        a private folder for the platform
-//! instances/<id>.json    a second note of the record, see `json`
+//! instances/<id>.json    a second note of the record, see `pool_json`
 //! instances/<id>.lock    held by the process that deploys or deletes the instance
 //! leases/<lease>.lock    held by the process that uses the instance
 //! runs/<run>.lock        held by a living run; lists the records that the run uses
@@ -23,13 +23,13 @@ use std::{
 
 use super::{
     LockKind, PoolStore, Taken, Transaction,
-    json::{self, JsonFile},
     lock::{self, FileLock, cannot},
+    pool_json::{self, JsonFile},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    provision::pool::state::{Event, State},
+    provision::pool::state::{PoolState, RecordEvent},
 };
 
 /// The longest wait for `pool.lock`. Others hold it for milliseconds.
@@ -44,7 +44,7 @@ pub(crate) struct FileStore {
 /// The folder while `pool.lock` is held.
 struct FileTransaction<'a> {
     store: &'a FileStore,
-    state: Arc<State>,
+    state: Arc<PoolState>,
     /// Released when dropped.
     _lock: FileLock,
 }
@@ -74,12 +74,12 @@ impl FileStore {
             private_folder(&store.folder(kind))?;
         }
         let lock = store.lock()?;
-        json::remove_temporary(&store.directory)?;
+        pool_json::remove_temporary(&store.directory)?;
         let state = match store.records.load()? {
             Some(state) => state,
             None => store
                 .records
-                .save(json::recover(&store.instances(), random_label())?)?,
+                .save(pool_json::recover(&store.instances(), random_label())?)?,
         };
         store.remove_unrecorded(&state)?;
         failpoint::point("pool-opened");
@@ -131,8 +131,8 @@ impl FileStore {
     }
 
     /// Removes the files of instances that have no record.
-    fn remove_unrecorded(&self, state: &State) -> Result<()> {
-        for path in json::list(&self.instances())? {
+    fn remove_unrecorded(&self, state: &PoolState) -> Result<()> {
+        for path in pool_json::list(&self.instances())? {
             // `tt-1f3a9c-12`, `tt-1f3a9c-12.json`, `tt-1f3a9c-12.lock`
             if !state.records.contains_key(&stem(&path)) {
                 remove(&path)?;
@@ -140,7 +140,7 @@ impl FileStore {
         }
         let leases: BTreeSet<&String> =
             state.records.values().map(|record| &record.lease).collect();
-        for path in json::list(&self.folder(LockKind::Lease))? {
+        for path in pool_json::list(&self.folder(LockKind::Lease))? {
             let lease = stem(&path);
             // Leases of hosts that we did not make stay: their next holder must find the text of one that died.
             if lease.starts_with(&format!("{}-", state.label)) && !leases.contains(&lease) {
@@ -152,7 +152,7 @@ impl FileStore {
 }
 
 impl PoolStore for FileStore {
-    fn state(&self) -> Result<Arc<State>> {
+    fn state(&self) -> Result<Arc<PoolState>> {
         self.records.load()?.ok_or_else(|| {
             let directory = self.directory.display();
             Error::new(
@@ -173,21 +173,21 @@ impl PoolStore for FileStore {
 }
 
 impl Transaction for FileTransaction<'_> {
-    fn state(&self) -> &Arc<State> {
+    fn state(&self) -> &Arc<PoolState> {
         &self.state
     }
 
-    fn commit(&mut self, events: Vec<(String, Event)>) -> Result<()> {
+    fn commit(&mut self, events: Vec<(String, RecordEvent)>) -> Result<()> {
         let before = Arc::clone(&self.state);
-        let mut state = State::clone(&before);
+        let mut state = PoolState::clone(&before);
         let mut gone = Vec::new();
         for (id, event) in events {
             match &event {
-                Event::Plan(record) => {
-                    json::note(&self.store.note(&id), record)?;
+                RecordEvent::Plan(record) => {
+                    pool_json::note(&self.store.note(&id), record)?;
                     failpoint::point("record-noted");
                 }
-                Event::Gone => gone.extend(before.records.get(&id)),
+                RecordEvent::Gone => gone.extend(before.records.get(&id)),
                 _ => {}
             }
             state.step(&id, event).map_err(|refused| {
@@ -208,7 +208,7 @@ impl Transaction for FileTransaction<'_> {
     }
 
     fn locks(&self, kind: LockKind) -> Result<Vec<String>> {
-        let paths = json::list(&self.store.folder(kind))?;
+        let paths = pool_json::list(&self.store.folder(kind))?;
         let locks = paths.iter().filter(|path| {
             path.extension()
                 .is_some_and(|extension| extension == "lock")
@@ -286,8 +286,8 @@ mod tests {
         let store = FileStore::open(dir.path()).unwrap();
         assert_eq!(store.state().unwrap().label, label);
         assert!(!dir.path().join(".pool.torn").exists());
-        assert!(json::list(&store.instances()).unwrap().is_empty());
-        let leases = json::list(&store.folder(LockKind::Lease)).unwrap();
+        assert!(pool_json::list(&store.instances()).unwrap().is_empty());
+        let leases = pool_json::list(&store.folder(LockKind::Lease)).unwrap();
         assert_eq!(leases, [store.path(LockKind::Lease, "host-00")]);
         use std::os::unix::fs::PermissionsExt;
         let folder = store.folder(LockKind::Run);

@@ -18,7 +18,7 @@ use super::{
 /// The lifecycle of a target's instances, apart from the platform's part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Care {
+pub struct Lifecycle {
     /// The recipe that is run on a fresh instance.
     #[serde(serialize_with = "name_of")]
     pub recipe: Option<Arc<Recipe>>,
@@ -45,7 +45,7 @@ pub enum OnDirty {
     Hold,
 }
 
-impl Default for Care {
+impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             recipe: None,
@@ -57,7 +57,7 @@ impl Default for Care {
     }
 }
 
-impl Care {
+impl Lifecycle {
     /// The keys that are part of the definition, with their values.
     pub(super) fn keys(&self) -> Vec<(&'static str, Value)> {
         let mut keys = Vec::new();
@@ -87,8 +87,8 @@ pub(super) fn check(
     platform: &dyn PlatformSyntax,
     recipes: &BTreeMap<String, Arc<Recipe>>,
     problems: &mut Problems<'_>,
-) -> Care {
-    let default = Care::default();
+) -> Lifecycle {
+    let default = Lifecycle::default();
     let named = |name: Option<Spanned<String>>, problems: &mut Problems<'_>| {
         let name = name?;
         let recipe = recipes.get(name.get_ref());
@@ -116,7 +116,7 @@ pub(super) fn check(
             at.clone(),
         ));
     }
-    Care {
+    Lifecycle {
         recipe,
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common

@@ -18,7 +18,7 @@ use super::lock::cannot;
 use crate::{
     error::{Error, ErrorKind, Result},
     failpoint,
-    provision::pool::state::{Record, RecordState, State, VERSION},
+    provision::pool::state::{PoolState, Record, RecordState, VERSION},
 };
 
 /// The prefix of temporary files.
@@ -35,7 +35,7 @@ pub(crate) struct JsonFile {
 struct Cached {
     _file: File,
     stamp: [u64; 5],
-    state: Arc<State>,
+    state: Arc<PoolState>,
 }
 
 impl JsonFile {
@@ -48,7 +48,7 @@ impl JsonFile {
     }
 
     /// Returns the state in the file; `None` if there is no file.
-    pub(crate) fn load(&self) -> Result<Option<Arc<State>>> {
+    pub(crate) fn load(&self) -> Result<Option<Arc<PoolState>>> {
         let cannot = |error| cannot("read", &self.path, error);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match fs::metadata(&self.path) {
@@ -75,7 +75,7 @@ impl JsonFile {
     }
 
     /// Replaces the file. When this returns, the state survives a power cut.
-    pub(crate) fn save(&self, state: State) -> Result<Arc<State>> {
+    pub(crate) fn save(&self, state: PoolState) -> Result<Arc<PoolState>> {
         let cannot = |error| cannot("write", &self.path, error);
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let mut text = serde_json::to_vec_pretty(&state).map_err(|error| {
@@ -118,8 +118,8 @@ pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
 
 /// Returns a pool with the records that are noted in `instances`, all dirty. Its `label` must be new, so that its names
 /// differ from those of the lost one.
-pub(crate) fn recover(instances: &Path, label: String) -> Result<State> {
-    let mut state = State::new(label);
+pub(crate) fn recover(instances: &Path, label: String) -> Result<PoolState> {
+    let mut state = PoolState::new(label);
     for entry in list(instances)? {
         if entry.extension().is_some_and(|kind| kind == "json") {
             let text = fs::read(&entry).map_err(|error| cannot("read", &entry, error))?;
@@ -166,7 +166,7 @@ fn stamp(of: &Metadata) -> [u64; 5] {
     [of.dev(), of.ino(), of.len(), of.mtime() as u64, nanoseconds]
 }
 
-fn parse(path: &Path, text: &[u8]) -> Result<State> {
+fn parse(path: &Path, text: &[u8]) -> Result<PoolState> {
     let value: serde_json::Value =
         serde_json::from_slice(text).map_err(|error| damaged(path, error))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
@@ -210,14 +210,14 @@ mod tests {
     fn another_process_change_is_seen() {
         let (dir, store) = store();
         assert!(store.load().unwrap().is_none());
-        let first = store.save(State::new("tt-000001".to_owned())).unwrap();
+        let first = store.save(PoolState::new("tt-000001".to_owned())).unwrap();
         assert!(
             Arc::ptr_eq(&first, &store.load().unwrap().unwrap()),
             "from the cache"
         );
         let other = JsonFile::new(dir.path().join("pool.json"));
         for label in ["tt-000002", "tt-000003"] {
-            other.save(State::new(label.to_owned())).unwrap();
+            other.save(PoolState::new(label.to_owned())).unwrap();
             assert_eq!(store.load().unwrap().unwrap().label, label);
         }
     }
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(record.state.cause(), Some("broken"));
         assert_eq!((&*record.owner, record.expires), ("", None));
         // Fields that are empty are not written.
-        file.save(State::clone(&state)).unwrap();
+        file.save(PoolState::clone(&state)).unwrap();
         let written = fs::read_to_string(dir.path().join("pool.json")).unwrap();
         assert!(
             !written.contains("\"owner\"") && !written.contains("expires"),
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn damage_is_never_a_fresh_start() {
         let (dir, store) = store();
-        store.save(State::new("tt-000001".to_owned())).unwrap();
+        store.save(PoolState::new("tt-000001".to_owned())).unwrap();
         let whole = fs::read(dir.path().join("pool.json")).unwrap();
         for text in [
             &b""[..],
@@ -296,7 +296,7 @@ mod tests {
         let noted = record("tt-000001-1", "alpha", 0, "a");
         note(&dir.path().join("tt-000001-1.json"), &noted).unwrap();
         let state = recover(dir.path(), "tt-000002".to_owned()).unwrap();
-        assert_eq!(state.records["tt-000001-1"].order, noted.order);
+        assert_eq!(state.records["tt-000001-1"].spec, noted.spec);
         assert_eq!(state.records["tt-000001-1"].state.word(), "dirty");
         fs::write(dir.path().join("tt-000001-2.json"), "{").unwrap();
         assert!(recover(dir.path(), "tt-000002".to_owned()).is_err());

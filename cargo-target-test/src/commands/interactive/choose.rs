@@ -45,7 +45,7 @@ pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<
 fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice> {
     let (mut found, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| {
         let record = &seen.record;
-        [record.name(), &record.order.target, &record.id].contains(&name)
+        [record.name(), &record.spec.target, &record.id].contains(&name)
     });
     if found.is_empty() {
         return Err(unknown(name, &others));
@@ -69,7 +69,7 @@ fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice>
     // Instances with a different definition cannot replace the best one.
     let hash = found[0].record.hash.clone();
     found.retain(|seen| seen.record.hash == hash);
-    found.sort_by_key(|seen| (rank(seen), seen.record.order.index));
+    found.sort_by_key(|seen| (rank(seen), seen.record.spec.index));
     Ok(Choice { all: found })
 }
 
@@ -87,7 +87,7 @@ fn rank(seen: &Seen) -> u8 {
 fn unknown(name: &str, others: &[Seen]) -> Error {
     let message = format!("instance `{name}` not found");
     let instances: BTreeSet<&str> = others.iter().map(|seen| seen.record.name()).collect();
-    let targets = others.iter().map(|seen| seen.record.order.target.as_str());
+    let targets = others.iter().map(|seen| seen.record.spec.target.as_str());
     let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
     let listed: Vec<_> = instances.iter().map(|name| format!("`{name}`")).collect();
     let hint = match (listed.join(", "), playbook::did_you_mean(name, &names)) {

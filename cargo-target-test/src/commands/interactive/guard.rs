@@ -15,8 +15,8 @@ use crate::{
     commands::delete,
     error::{Error, ErrorKind, Result},
     provision::{
-        self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester, Run,
-        Want, describe,
+        self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester,
+        RunInfo, Want, describe,
         platform::{Deployed, Platforms},
         pool::{Pool, Record, RecordState, Seen, WhenDirty},
     },
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const KILLED: [u8; 2] = [128 + 9, 255];
 
 /// A request for access to an instance.
-pub(in crate::commands) struct Ask<'a> {
+pub(in crate::commands) struct AccessRequest<'a> {
     pub(in crate::commands) platforms: &'a Platforms,
     pub(in crate::commands) global: &'a Global,
     pub(in crate::commands) on: &'a InstanceArgs,
@@ -64,7 +64,7 @@ enum Place {
 
 impl MachineGuard {
     /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it.
-    pub(in crate::commands) async fn enter(ask: &Ask<'_>) -> Result<Self> {
+    pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<Self> {
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
         let beside = match choice.mine() {
@@ -99,10 +99,10 @@ impl MachineGuard {
         let wanted = able(platforms, &choice)?;
         let name = match &wanted[..] {
             [one] => one.name().to_owned(),
-            several => several[0].order.target.clone(),
+            several => several[0].spec.target.clone(),
         };
-        let run = Run {
-            id: provision::Run::new_id(),
+        let run = RunInfo {
+            id: provision::RunInfo::new_id(),
             workspace: wanted[0].workspace.clone(),
             playbook: None,
             platforms: platforms.clone(),
@@ -151,7 +151,7 @@ impl MachineGuard {
     /// Returns the environment that a test on the instance would have.
     pub(in crate::commands) fn environment(&self) -> BTreeMap<String, String> {
         let described = describe::describe(&self.record);
-        let mut all = describe::environment(&self.record.order.target, &[described]);
+        let mut all = describe::environment(&self.record.spec.target, &[described]);
         all.insert(env::LEASE.to_owned(), self.machine.mark().to_owned());
         all
     }
@@ -237,7 +237,7 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
 /// Fails if the platform reports that the instance is not alive.
 fn check_alive(platforms: &Platforms, record: &Record) -> Result<()> {
     let platform = provision::platform_of(platforms, record)?;
-    let alive = platform.check_alive(&record.order, deployed(record)?);
+    let alive = platform.check_alive(&record.spec, deployed(record)?);
     alive.map_err(|error| no_use(error, record.name()))
 }
 
@@ -268,5 +268,5 @@ fn deployed(record: &Record) -> Result<&Deployed> {
 
 /// Returns a unique mark.
 fn new_mark() -> String {
-    format!("{}-0", provision::Run::new_id())
+    format!("{}-0", provision::RunInfo::new_id())
 }

@@ -1,6 +1,6 @@
-//! One instance from asking the pool to its answering: deployed, prepared, and tried again where that is worth it.
+//! Makes one instance ready: gets it from the pool, checks or prepares it, and retries a failed deploy.
 //!
-//! Owns what counts as failed and how it is told. Must not know who asked.
+//! Must not know who needs the instance.
 
 use std::{
     sync::Arc,
@@ -17,26 +17,24 @@ use crate::{
     provision::{
         Ensured, Preparer, Wanted,
         platform::FIRST_STATE,
-        pool::{Facts, Record},
+        pool::{InstanceFacts, Record},
         prepare::Preparation,
     },
     run_event::RunEventKind,
     secret::redacted,
 };
 
-/// The limit for a kept instance to show that it is well.
-const HEALTH: Duration = Duration::from_secs(5);
 /// The pause before a deploy is tried again; twice as long each time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Gets the instance from the pool; a deploy that failed is tried again as often as the playbook says.
-    pub(super) async fn bring(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+    pub(super) async fn ensure_ready(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let (instance, started) = (wanted.instance(), Instant::now());
         self.emit(RunEventKind::DeployStarted {
             instance: instance.clone(),
         });
-        let brought = self.bring_retrying(wanted).await;
+        let brought = self.ensure_ready_retrying(wanted).await;
         self.emit(RunEventKind::DeployEnded {
             instance,
             took: started.elapsed(),
@@ -46,13 +44,13 @@ impl Context {
         brought
     }
 
-    async fn bring_retrying(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+    async fn ensure_ready_retrying(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let instance = wanted.instance();
         let looked_up = look_up(wanted.clone()).await;
         looked_up.map_err(|error| could_not(&instance, &error))?;
         let mut pause = PAUSE;
         let mut left = if wanted.platform.ownership().is_created() {
-            wanted.care.retries
+            wanted.lifecycle.retries
         } else {
             0
         };
@@ -123,22 +121,13 @@ impl Context {
             .await
             .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
     }
-
-    /// Fails if an instance of an earlier run cannot serve.
-    async fn check_health(&self, record: &Record) -> Result<()> {
-        let instance = self.instance(record)?;
-        instance.check_alive().await?;
-        self.connection(record, &instance)
-            .prove_within(HEALTH)
-            .await
-    }
 }
 
 /// Looks up what the instance's parameters refer to, also where that has long been in a kept instance: what shows its
 /// output has to know.
 async fn look_up(wanted: Wanted) -> Result<()> {
     let look_up = tokio::task::spawn_blocking(move || {
-        for lookup in wanted.platform.secrets(&wanted.order(""))? {
+        for lookup in wanted.platform.secrets(&wanted.spec(""))? {
             lookup.value()?;
         }
         Ok(())
@@ -164,7 +153,7 @@ impl Preparer for Deploying<'_> {
         self.context.is_cancelled()
     }
 
-    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+    fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
         let started = Instant::now();
         self.context.emit(RunEventKind::PrepareStarted {
             instance: self.instance.clone(),
@@ -186,7 +175,7 @@ impl Preparer for Deploying<'_> {
 }
 
 impl Deploying<'_> {
-    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<Facts> {
+    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
         let instance = self.context.instance(record)?;
         let preparation = Preparation {
             wanted: self.wanted,
@@ -202,7 +191,7 @@ impl Deploying<'_> {
             let origin = instance.origin()?;
             origin
                 .platform
-                .snapshot(&origin.order, &origin.deployed, FIRST_STATE)?;
+                .snapshot(&origin.spec, &origin.deployed, FIRST_STATE)?;
         }
         let connection = LiveConnection::new(transport);
         connection.heard();

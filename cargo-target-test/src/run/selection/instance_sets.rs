@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use target_fixtures::metadata::Reuse;
 
-use super::{Selection, Supplies};
+use super::{InstanceSets, Selection};
 use crate::{
     error::Result,
     plan,
@@ -18,29 +18,29 @@ impl Selection {
     ///
     /// # Errors
     /// Fails if the pool cannot be read or a platform rejects an instance.
-    pub fn supplies(&self, provisioner: &PoolProvisioner) -> Result<Supplies> {
+    pub fn instance_sets(&self, provisioner: &PoolProvisioner) -> Result<InstanceSets> {
         let mut needs = BTreeMap::<usize, Vec<&plan::Case>>::new();
         for case in self.chosen_cases() {
             needs.entry(case.target).or_default().push(case);
         }
-        let supply = |(target, cases): (usize, Vec<&plan::Case>)| {
-            let supply = self.supply(provisioner, target, &cases)?;
-            for one in supply.wanted.iter().take(1) {
-                one.platform.check(&one.order(""))?;
+        let instance_set = |(target, cases): (usize, Vec<&plan::Case>)| {
+            let instance_set = self.instance_set(provisioner, target, &cases)?;
+            for one in instance_set.wanted.iter().take(1) {
+                one.platform.check(&one.spec(""))?;
             }
-            Ok((target, provisioner.add(supply)))
+            Ok((target, provisioner.add(instance_set)))
         };
-        needs.into_iter().map(supply).collect()
+        needs.into_iter().map(instance_set).collect()
     }
 
     /// Returns the instances of a target that its cases need.
-    fn supply(
+    fn instance_set(
         &self,
         provisioner: &PoolProvisioner,
         number: usize,
         cases: &[&plan::Case],
     ) -> Result<InstanceSet> {
-        let target = &self.setting.playbook.targets[number];
+        let target = &self.workspace.playbook.targets[number];
         let spends = |case: &plan::Case| self.reuse(case.test) == Reuse::No;
         let sum = |cases: &mut dyn Iterator<Item = &&plan::Case>| {
             cases.fold(0_u32, |sum, case| sum.saturating_add(case.count))
@@ -49,7 +49,7 @@ impl Selection {
         let spent = sum(&mut cases.iter().filter(|case| spends(case)));
         let spares = target.max_spares.min(spent.saturating_sub(need));
         let mut wanted = self
-            .setting
+            .workspace
             .wanted(number, target.count.max(need + spares))?;
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.run().free_first(wanted)?;
@@ -70,14 +70,14 @@ impl Selection {
         }
         let (label, cost) = (target.label.clone(), target.cost);
         let spares = wanted.len().saturating_sub(need as usize);
-        let supply = InstanceSet::new(wanted, spares, label, cost);
+        let instance_set = InstanceSet::new(wanted, spares, label, cost);
         for case in cases {
             let need = Need {
                 count: case.count,
                 spends: spends(case),
             };
-            supply.expect((&case.info.binary_id, &case.info.name), need);
+            instance_set.expect((&case.info.binary_id, &case.info.name), need);
         }
-        Ok(supply)
+        Ok(instance_set)
     }
 }

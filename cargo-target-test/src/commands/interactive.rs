@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) use self::{
     choose::{Choice, choose},
-    guard::{Ask, MachineGuard},
+    guard::{AccessRequest, MachineGuard},
     wall::{Wall, now},
 };
 
