@@ -3,7 +3,7 @@
 //! Owns every rule about them: runner, broker, aggregators and orchestrators ask here. Pure.
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::wire::Exit;
+use target_fixtures::wire::{Exit, VerdictKind};
 
 use super::reason::SkipReason;
 use crate::error::ErrorKind;
@@ -45,6 +45,29 @@ impl Verdict {
     /// True if it is infra.
     pub fn is_infra(&self) -> bool {
         matches!(self, Self::Infra(_))
+    }
+
+    /// The verdict as the broker tells it to a runner: its kind, and the reason if there is one.
+    pub fn to_wire(&self) -> (VerdictKind, Option<String>) {
+        match self {
+            Self::Pass => (VerdictKind::Pass, None),
+            Self::Fail => (VerdictKind::Fail, None),
+            Self::Crash(cause) => (VerdictKind::Crash, Some(cause.clone())),
+            Self::Skip(reason) => (VerdictKind::Skip, Some(reason.to_string())),
+            Self::Infra(cause) => (VerdictKind::Infra, Some(cause.clone())),
+        }
+    }
+
+    /// The verdict that a runner is told.
+    pub fn from_wire(kind: VerdictKind, reason: Option<String>) -> Self {
+        let reason = reason.unwrap_or_default();
+        match kind {
+            VerdictKind::Pass => Self::Pass,
+            VerdictKind::Fail => Self::Fail,
+            VerdictKind::Crash => Self::Crash(reason),
+            VerdictKind::Skip => Self::Skip(SkipReason::Test(reason)),
+            VerdictKind::Infra => Self::Infra(reason),
+        }
     }
 
     /// True if nextest makes no further attempt after it.
@@ -274,6 +297,21 @@ mod tests {
             ),
         ] {
             assert_eq!(judge(&evidence), verdict, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn a_runner_hears_the_verdict() {
+        let verdicts = [
+            Verdict::Pass,
+            Verdict::Fail,
+            Verdict::Crash("panic".to_owned()),
+            Verdict::Skip(SkipReason::Test("no gpu".to_owned())),
+            Verdict::Infra("gone".to_owned()),
+        ];
+        for verdict in verdicts {
+            let (kind, reason) = verdict.to_wire();
+            assert_eq!(Verdict::from_wire(kind, reason), verdict);
         }
     }
 

@@ -138,10 +138,9 @@ impl Call {
                 let command = self.command(at, &run);
                 let output = (output, run.output.as_deref());
                 let ended = child::run(command, limit, output, &signals, &mut broker)?;
-                match broker.finished(&ended) {
-                    Some((text, code)) => Ok(print(&text, code)),
-                    None => Ok(verdict(&ended, &run)),
-                }
+                let verdict = broker.finished(&ended);
+                let verdict = verdict.unwrap_or_else(|| judge_alone(&ended, &run));
+                Ok(conclude(&verdict, &ended, &run))
             }
             Told::Print { text, code } => Ok(print(&text, code)),
             Told::Refused(failure) => {
@@ -184,25 +183,39 @@ fn position() -> Position {
     }
 }
 
-/// Returns the exit code for nextest, and prints notes that explain it.
-fn verdict(ended: &ChildEnd, run: &Run) -> u8 {
-    for process in &ended.left {
-        ui::note(format!("the test left {process} behind: killed"));
-    }
-    let expect_fail = run.expect_fail.as_deref();
-    let verdict = judge(&Evidence {
+/// Returns the verdict of a test whose broker has gone.
+fn judge_alone(ended: &ChildEnd, run: &Run) -> Verdict {
+    judge(&Evidence {
         exit: Some(&ended.exit),
         started: true,
         timed_out: ended.timed_out,
         interrupted: ended.interrupted,
-        expect_fail,
+        expect_fail: run.expect_fail.as_deref(),
         lost: ended.lost.as_ref().map(|lost| lost.message.as_str()),
         ..Evidence::default()
-    });
-    match (verdict, &ended.exit, expect_fail) {
-        (Verdict::Infra(_), ..) => {
-            ended.lost.iter().for_each(infra);
+    })
+}
+
+/// Returns the exit code of a verdict for nextest, and prints notes that explain it.
+fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
+    for process in &ended.left {
+        ui::note(format!("the test left {process} behind: killed"));
+    }
+    match (verdict, &ended.exit, run.expect_fail.as_deref()) {
+        (Verdict::Infra(cause), ..) => {
+            match &ended.lost {
+                Some(lost) => infra(lost),
+                None => ui::raw(&format!("\ninfra: {cause}\n")),
+            }
             EXIT_INFRA
+        }
+        (Verdict::Crash(cause), ..) => {
+            ui::raw(&format!("\ncrash: {cause}\n"));
+            EXIT_FAILED
+        }
+        (Verdict::Skip(reason), ..) => {
+            ui::raw(&format!("skip: {reason}\n"));
+            0
         }
         (Verdict::Pass, Exit::Code(0), _) => 0,
         (Verdict::Pass, _, reason) => {

@@ -23,7 +23,7 @@ use crate::{
         CommandOutput, LiveConnection, Reach, Running, Transport, download, own_command,
         upload::{self, Moved},
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
 
 /// A machine. Cheap to clone; all clones share one connection.
@@ -236,6 +236,21 @@ impl Machine {
     /// Fails if its platform sees that it does not live.
     pub(crate) async fn check_alive(&self) -> Result<()> {
         self.shared.instance.check_alive().await
+    }
+
+    /// Fails unless it lives and answers within this time, whatever it answered before.
+    pub(crate) async fn confirm(&self, limit: Duration) -> Result<()> {
+        let connection = self.connection();
+        connection.doubt();
+        let answer = async {
+            self.check_alive().await?;
+            connection.prove_within(limit).await
+        };
+        let answered = tokio::time::timeout(limit, answer).await;
+        answered.unwrap_or_else(|_| {
+            let message = format!("`{}` did not answer within {limit:?}", self.name());
+            Err(Error::new(ErrorKind::Infra, message))
+        })
     }
 
     /// True if it is down on purpose.

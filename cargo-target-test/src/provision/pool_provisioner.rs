@@ -49,7 +49,7 @@ impl PoolProvisioner {
 
     /// Sends the events of deploys, restores and deletes to a sink.
     pub fn emit_to(&self, sink: Sink) {
-        self.context.emit_to(sink);
+        self.context.run.emit_to(sink);
     }
 
     /// Adds the instances of a target.

@@ -2,7 +2,7 @@
 //!
 //! Owns one event of each kind.
 
-use target_fixtures::{metadata::Metadata, wire::SubVerdict};
+use target_fixtures::{metadata::Metadata, wire::VerdictKind};
 
 use super::*;
 use crate::case::RunsOn;
@@ -131,7 +131,7 @@ fn kinds() -> Vec<RunEventKind> {
             result: SubResult {
                 path: vec!["suite".to_owned(), "one".to_owned()],
                 lane: Some(instance()),
-                verdict: SubVerdict::Skip,
+                verdict: VerdictKind::Skip,
                 started: 1_700_000_000_000_000,
                 took: 5,
                 message: Some("no gpu".to_owned()),

@@ -194,6 +194,13 @@ mod around {
         target.ping().expect("a lease of our own");
     }
 
+    /// Fails on a machine that does not answer from then on.
+    #[target_test]
+    fn breaks() {
+        note("dead", "now");
+        panic!("no answer");
+    }
+
     /// Stays until it is told to go.
     #[target_test]
     fn waits() {

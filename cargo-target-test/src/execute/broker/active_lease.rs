@@ -123,10 +123,12 @@ impl ActiveLease {
         lock(&self.said).fixtures.push(up);
     }
 
-    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) {
+    /// Forgets a fixture of this test, and returns the fixture's instance.
+    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) -> Option<String> {
         let mut said = lock(&self.said);
-        said.fixtures.retain(|up| up.name != name);
         said.dirty = said.dirty.take().or(error);
+        let found = said.fixtures.iter().position(|up| up.name == name)?;
+        said.fixtures.remove(found).instance
     }
 
     pub(super) fn fixtures_took(&self, millis: u64) {
@@ -178,6 +180,21 @@ impl ActiveLease {
             lost = self.lost() => Err(lost),
             done = what => done,
         }
+    }
+
+    /// Returns the reason an instance is lost, if any: the known one, or the one of an instance that does not answer
+    /// within `limit`.
+    pub(super) async fn find_loss(&self, limit: Duration) -> Option<String> {
+        if let Some(cause) = self.lost.cause() {
+            return Some(cause);
+        }
+        let mut answers = JoinSet::new();
+        for machine in self.machines().cloned() {
+            answers.spawn(async move { machine.confirm(limit).await });
+        }
+        let answers = answers.join_all().await;
+        let lost = answers.into_iter().find_map(Result::err);
+        lost.map(|error| error.chain())
     }
 
     /// Stops the clients and ends the lease; `None` if the lease has already ended.

@@ -10,7 +10,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Pid;
@@ -39,6 +39,9 @@ use crate::{
 };
 pub(super) use environment::environment;
 use report::{RunnerReport, output_files, report, report_unless_lost};
+
+/// The limit for the instances of a case that did not pass to answer, before the verdict.
+const DECISION: Duration = Duration::from_secs(5);
 
 /// The attempt that a runner asks for.
 pub(super) struct Start {
@@ -169,8 +172,8 @@ async fn run_on_host(
     connection.replies.send(&told).await?;
     let started = || core.attempt_started(&attempt, &[]);
     let report = report(&mut connection.requests, started).await;
-    let let_go = let_go(connection, &report, None).await;
     let verdict = report.judge(run.expect_fail.as_deref(), None, None);
+    let told = tell(connection, &verdict).await;
     let result = AttemptResult {
         took: report.took,
         expected: run.expect_fail.clone(),
@@ -178,23 +181,14 @@ async fn run_on_host(
         ..AttemptResult::new(verdict)
     };
     core.attempt_ended(attempt, result);
-    let_go
+    told
 }
 
-/// Lets the runner end. Prints the reason of a skip, which the runner does not know.
-async fn let_go(
-    connection: &mut ClientConnection,
-    report: &RunnerReport,
-    skipped: Option<&str>,
-) -> io::Result<()> {
-    let reply = match skipped {
-        Some(reason) if report.succeeded() => Reply::Print {
-            text: format!("skip: {reason}\n"),
-            code: 0,
-        },
-        _ => Reply::Done,
-    };
-    connection.replies.send(&reply).await
+/// Tells the runner the verdict, so that it can end.
+async fn tell(connection: &mut ClientConnection, verdict: &Verdict) -> io::Result<()> {
+    let (verdict, reason) = verdict.to_wire();
+    let judged = Reply::Judged { verdict, reason };
+    connection.replies.send(&judged).await
 }
 
 /// Returns true if nextest will try again.
@@ -215,40 +209,77 @@ async fn run_case(
     });
     let held = wait_for_lease(core, connection, &case.instance_set, request, maker).await;
     let waited = asked.elapsed();
-    let (result, replied) = match held {
-        Ok(held) => {
-            core.lease_granted(&attempt, &held, waited);
-            let result = run_leased(core, connection, runner, case, start, held).await;
-            (result, Ok(()))
-        }
+    let again = |verdict: &Verdict| !verdict.is_final() && !start.last;
+    let held = match held {
+        Ok(held) => held,
         Err(failure) => {
             let told = core.told(&case.instance_set, &failure);
-            let verdict = refusal(&failure);
+            let result = AttemptResult {
+                waited,
+                ..AttemptResult::new(refusal(&failure))
+            };
+            let again = again(&result.verdict);
             let replied = refuse(connection, failure, told).await;
-            (AttemptResult::new(verdict), replied)
+            core.attempt_ended(attempt, result);
+            return replied.map(|()| again);
         }
     };
-    let again = !result.verdict.is_final() && !start.last;
-    core.attempt_ended(attempt, AttemptResult { waited, ..result });
-    replied.map(|()| again)
-}
-
-/// Runs a case on its lease until both have ended.
-async fn run_leased(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    runner: Option<Watch>,
-    case: &LeasingCase,
-    start: &Start,
-    held: Arc<ActiveLease>,
-) -> AttemptResult {
     let granted = Instant::now();
-    let output = core.output_of(&start.attempt(&case.info));
-    let (report, skipped) = run_on(core, connection, case, (start, output.clone()), &held).await;
+    core.lease_granted(&attempt, &held, waited);
+    let (end, result) = run_leased(core, connection, case, start, &held).await;
+    let again = again(&result.verdict);
+    core.attempt_ended(attempt, AttemptResult { waited, ..result });
+    // The verdict is out: from here on, only the next lease of the instances waits.
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let end = match report.lease_end() {
+    give_back(core, case, start, held, end, granted).await;
+    Ok(again)
+}
+
+/// Runs a case on its lease, and tells the runner the verdict. Returns the way in which the lease ends, and the result.
+async fn run_leased(
+    core: &Arc<Core>,
+    connection: &mut ClientConnection,
+    case: &LeasingCase,
+    start: &Start,
+    held: &ActiveLease,
+) -> (LeaseEnd, AttemptResult) {
+    let output = core.output_of(&start.attempt(&case.info));
+    let report = run_on(core, connection, case, (start, output.clone()), held).await;
+    let lost = match report.succeeded() && case.run.expect_fail.is_none() {
+        true => None,
+        false => held.find_loss(DECISION).await,
+    };
+    let expect_fail = case.run.expect_fail.as_deref();
+    let verdict = report.judge(expect_fail, held.skipped().as_deref(), lost.as_deref());
+    // A runner that was killed does not hear it.
+    let _ = tell(connection, &verdict).await;
+    let (expected, fixtures) = held.said();
+    let [stdout, stderr] = output_files(output.as_deref());
+    let result = AttemptResult {
+        instances: names(held),
+        took: report.took,
+        fixtures: fixtures.min(report.took),
+        expected: case.run.expect_fail.clone().or(expected),
+        exit: report.exit.clone(),
+        stdout,
+        stderr,
+        ..AttemptResult::new(verdict)
+    };
+    (report.lease_end(), result)
+}
+
+/// Ends the lease of a case whose runner has ended.
+async fn give_back(
+    core: &Arc<Core>,
+    case: &LeasingCase,
+    start: &Start,
+    held: Arc<ActiveLease>,
+    end: LeaseEnd,
+    granted: Instant,
+) {
+    let end = match end {
         LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
         end => end,
     };
@@ -257,29 +288,12 @@ async fn run_leased(
         let key = (case.info.binary_id.as_str(), case.info.name.as_str());
         case.instance_set.done(key);
     }
-    let (expected, fixtures) = held.said();
-    let (lease, instances) = (held.id.clone(), names(&held));
-    let lost = match core.stays(case, start, end) {
-        true => core.keep_failed(case, start, held),
-        false => {
-            let lost = core.end_lease(&held, end).await;
-            core.lease_ended(lease, instances.clone(), granted.elapsed());
-            lost
-        }
-    };
-    let expect_fail = case.run.expect_fail.as_deref();
-    let verdict = report.judge(expect_fail, skipped.as_deref(), lost.as_deref());
-    let [stdout, stderr] = output_files(output.as_deref());
-    AttemptResult {
-        instances,
-        took: report.took,
-        fixtures: fixtures.min(report.took),
-        expected: case.run.expect_fail.clone().or(expected),
-        exit: report.exit,
-        stdout,
-        stderr,
-        ..AttemptResult::new(verdict)
+    if core.stays(case, start, end) {
+        core.keep_failed(case, start, held);
+        return;
     }
+    core.end_lease(&held, end).await;
+    core.lease_ended(held.id.clone(), names(&held), granted.elapsed());
 }
 
 /// Returns the names of a lease's instances.
@@ -313,15 +327,14 @@ fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
     (request, maker)
 }
 
-/// Lets the runner run the test on the instances of a lease. Returns the runner's report, and the reason the test
-/// skipped itself, if any.
+/// Lets the runner run the test on the instances of a lease. Returns the runner's report.
 async fn run_on(
     core: &Arc<Core>,
     connection: &mut ClientConnection,
     case: &LeasingCase,
     (start, output): (&Start, Option<PathBuf>),
     held: &ActiveLease,
-) -> (RunnerReport, Option<String>) {
+) -> RunnerReport {
     let run = Run {
         env: environment(core, (&start.binary, &case.full_name), held),
         lease: Some(held.id.clone()),
@@ -332,13 +345,10 @@ async fn run_on(
     let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
     let instances = names(held);
     let started = || core.attempt_started(&start.attempt(&case.info), &instances);
-    let report = match told {
+    match told {
         Ok(()) => report_unless_lost(connection, held, started).await,
         Err(_) => RunnerReport::default(),
-    };
-    let skipped = held.skipped();
-    let _ = let_go(connection, &report, skipped.as_deref()).await;
-    (report, skipped)
+    }
 }
 
 /// Returns the verdict of a case that gets no instance. The case is skipped if no instance meets its needs.

@@ -28,19 +28,13 @@ impl Core {
         self.names.holds_failed() && failed
     }
 
-    /// Keeps the instances of a failed case leased. Always returns `None`: no instance is lost.
-    pub(super) fn keep_failed(
-        &self,
-        case: &LeasingCase,
-        start: &Start,
-        held: Arc<ActiveLease>,
-    ) -> Option<String> {
+    /// Keeps the instances of a failed case leased.
+    pub(super) fn keep_failed(&self, case: &LeasingCase, start: &Start, held: Arc<ActiveLease>) {
         let env = environment(self, (&start.binary, &case.full_name), &held);
         let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
         // Others would have to wait until the user has closed the shells.
         self.provisioner.close();
-        None
     }
 }
 

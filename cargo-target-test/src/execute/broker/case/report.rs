@@ -48,7 +48,7 @@ impl RunnerReport {
         }
     }
 
-    /// Returns true if the test succeeded, so that its own skip counts.
+    /// Returns true if the test succeeded: the verdict then does not depend on the instances.
     pub(super) fn succeeded(&self) -> bool {
         self.exit.as_ref().is_some_and(Exit::success) && !self.timed_out
     }
