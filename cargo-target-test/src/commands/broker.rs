@@ -163,7 +163,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     let known = Known::new(&provisioner);
     runtime::block_on(async {
         let lookup = Box::new(move |ask: &_| known.find(ask));
-        let broker = Broker::standalone(private.path(), Arc::clone(&provisioner), lookup)?;
+        let broker = Broker::standalone(private.path(), &provisioner, lookup)?;
         let mut told_to_end = signal(SignalKind::terminate())?;
         loop {
             lock.write(&socket.to_string_lossy())?;

@@ -37,7 +37,7 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
         let fan_out = FanOut::start(reports::aggregators(&choice, &folder, &nextest)?)?;
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());
-        let executor = Arc::new(nextest.host_process());
+        let executor = Arc::new(nextest.host_process(folder.output()));
         let result = nextest
             .run(&choice.infos(), provisioner, executor, &sink)
             .await;

@@ -7,10 +7,7 @@ use std::{
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -61,8 +58,6 @@ pub struct ShellTests {
 struct ShellTest {
     case: Arc<CaseInfo>,
     script: Script,
-    /// The number of attempts so far.
-    attempts: AtomicU32,
 }
 
 /// The program of a test.
@@ -180,7 +175,6 @@ impl ShellTests {
         self.tests.push(ShellTest {
             case: Arc::new(case),
             script,
-            attempts: AtomicU32::new(0),
         });
         self
     }
@@ -193,20 +187,15 @@ impl ShellTests {
         self.tests.iter().find(same)
     }
 
-    async fn attempt(&self, case: &Arc<CaseInfo>, lease: &Lease, sink: &Sink) -> AttemptResult {
+    async fn attempt(&self, attempt: &Attempt, lease: &Lease, sink: &Sink) -> AttemptResult {
+        let case = &attempt.case;
         let (Some(test), Some(machine)) = (self.test(case), lease.machines().first()) else {
             let cause = format!("`{case}` is not a shell test, or its lease has no machine");
             return AttemptResult::new(Verdict::Infra(cause));
         };
-        let number = test.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("{}.{number}", case.name.replace('/', "-"));
+        let name = format!("{}.{}", case.name.replace('/', "-"), attempt.number);
         let output = self.output.join(name);
-        let attempt = Attempt {
-            case: Arc::clone(case),
-            stress_index: None,
-            number,
-        };
-        let mut kept = match Kept::create(&output, attempt, sink) {
+        let mut kept = match Kept::create(&output, attempt.clone(), sink) {
             Ok(kept) => kept,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
@@ -284,12 +273,12 @@ impl ShellTests {
 impl Executor for ShellTests {
     fn run<'a>(
         &'a self,
-        case: &'a Arc<CaseInfo>,
+        attempt: &'a Attempt,
         lease: &'a Lease,
         _launcher: &'a dyn Launcher,
         sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
-        Box::pin(self.attempt(case, lease, sink))
+        Box::pin(self.attempt(attempt, lease, sink))
     }
 }
 

@@ -6,7 +6,7 @@ mod processes;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::SystemTime,
 };
 
@@ -17,8 +17,8 @@ use crate::{
     case::{CaseInfo, reason::SkipReason, verdict::RunCounts},
     error::Result,
     execute::{
-        Executor,
-        broker::{Broker, CaseTable},
+        Executor, HostProcess,
+        broker::{ActiveLeases, Broker, BrokerSetup, CaseTable, Clients, Place},
         nextest::{CargoNextest, Stage},
         session,
     },
@@ -40,8 +40,10 @@ pub struct Nextest {
     pub provisioner: Arc<PoolProvisioner>,
     /// The instances that the cases need.
     pub sets: Vec<Arc<InstanceSet>>,
-    /// The folder of the broker's socket.
-    pub folder: PathBuf,
+    /// The place of the broker.
+    pub place: Place,
+    /// The leases of running tests, which broker and executor share.
+    pub leases: Arc<ActiveLeases>,
     /// The first event of the run.
     pub started: RunEventKind,
     /// The tests that the plan skips, with the reason.
@@ -64,8 +66,6 @@ pub struct Part {
 pub struct NextestOptions {
     /// True if instances are kept for a later run.
     pub keep: bool,
-    /// True if a shell is opened on the instances of failed cases.
-    pub shells: bool,
     /// The instances that must be ready before nextest starts: those of a case in a debugger.
     pub debugged: Option<(Arc<InstanceSet>, u32)>,
     /// True if nextest draws a progress bar on a terminal.
@@ -83,7 +83,7 @@ impl Orchestrator for Nextest {
         &'a self,
         cases: &'a [Arc<CaseInfo>],
         provisioner: Arc<dyn Provisioner>,
-        _executor: Arc<dyn Executor>,
+        executor: Arc<dyn Executor>,
         sink: &'a Sink,
     ) -> BoxFuture<'a, Result<RunResult>> {
         Box::pin(async move {
@@ -94,12 +94,19 @@ impl Orchestrator for Nextest {
             for (case, reason) in self.skipped.iter().cloned() {
                 sink.emit(RunEventKind::Skipped { case, reason });
             }
-            let (pool, table) = (Arc::clone(&self.provisioner), Arc::clone(&self.table));
-            let broker = Broker::start(&self.folder, pool, table, None, sink.clone())?;
+            let broker = Broker::start(BrokerSetup {
+                place: self.place.clone(),
+                pool: Arc::clone(&self.provisioner),
+                leases_from: Arc::clone(&provisioner),
+                leases: Arc::clone(&self.leases),
+                table: Arc::clone(&self.table),
+                clients: Clients::Runners(executor),
+                sink: sink.clone(),
+            })?;
             let ended = self.run_parts(&broker).await;
             // Even if nextest never ran: instances may have been deployed.
             let mut interrupts = ended.as_ref().map_or(0, |ended| ended.interrupts);
-            if interrupts == 0 && self.options.shells {
+            if interrupts == 0 && self.place.holds_failed {
                 broker.open_shells().await;
             }
             let keep = self.options.keep;
@@ -120,9 +127,15 @@ impl Nextest {
         self.parts.iter().map(|part| part.junit.clone()).collect()
     }
 
-    /// Returns the executor of this run's tests.
-    pub fn host_process(&self) -> crate::execute::ShellTests {
-        crate::execute::ShellTests::new(&self.folder)
+    /// Returns the executor of this run's tests, which keeps their output in a folder.
+    pub fn host_process(&self, output: PathBuf) -> HostProcess {
+        HostProcess {
+            place: self.place.clone(),
+            leases: Arc::clone(&self.leases),
+            table: Arc::clone(&self.table),
+            output,
+            counter: AtomicU64::new(0),
+        }
     }
 
     /// Emits the last events of a run, and returns its result.

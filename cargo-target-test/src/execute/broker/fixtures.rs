@@ -357,7 +357,7 @@ impl Core {
             .args(words)
             .args(["--exact", test, "--nocapture", "--include-ignored"]);
         match held {
-            Some(held) => command.envs(environment(self, (binary, full_name), held)),
+            Some(held) => command.envs(environment(&self.place, (binary, full_name), held)),
             None => command.envs([
                 (env::LEASED_TEST, full_name.clone()),
                 (env::LEASED_BINARY, file_name(binary)),

@@ -47,7 +47,7 @@ impl LossWatch {
 }
 
 /// Tells when a machine of a lease is lost. Outlives the lease.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Lost(watch::Receiver<Option<String>>);
 
 impl Lost {

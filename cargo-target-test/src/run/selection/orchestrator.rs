@@ -9,7 +9,7 @@ use nextest_metadata::RustBinaryId;
 use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
     error::Result,
-    execute::broker::Broker,
+    execute::broker::{Broker, Place},
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
     orchestrate::nextest::{Nextest, NextestOptions, Part},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
@@ -51,13 +51,10 @@ impl Selection {
         let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
         let args = &self.run.tests.nextest;
         table.set_captured(!args.has("no-capture"));
-        table.set_holds_failed(self.run.shell_on_failure);
         table.set_releases(self.may_release());
-        table.set_output(folder.output());
         let users = self.users_config();
         let options = NextestOptions {
             keep: self.run.keep_targets,
-            shells: self.run.shell_on_failure,
             debugged: self.debugged(&instance_sets)?,
             draws_bar: args.draws_bar(),
             shows_progress: args.has("show-progress"),
@@ -70,7 +67,11 @@ impl Selection {
             table: Arc::new(table),
             provisioner: Arc::clone(provisioner),
             sets: instance_sets.into_values().collect(),
-            folder: self.directory.path().to_owned(),
+            place: Place {
+                folder: self.directory.path().to_owned(),
+                holds_failed: self.run.shell_on_failure,
+            },
+            leases: Arc::default(),
             started: RunEventKind::RunStarted {
                 run: run.clone(),
                 tool: env!("CARGO_PKG_VERSION").to_owned(),
