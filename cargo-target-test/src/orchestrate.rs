@@ -77,7 +77,7 @@ pub struct RunResult {
     pub interrupted: bool,
     /// The instances at the end of the run.
     pub clean_up: CleanUp,
-    /// What nextest said, which decides the exit code; `None` if nextest did not run.
+    /// The counts that decide the exit code of a nextest run; `None` if nextest did not run.
     counts: Option<RunCounts>,
 }
 

@@ -39,7 +39,7 @@ pub mod standalone;
 
 pub(super) use active_lease::ActiveLease;
 pub use active_lease::ActiveLeases;
-pub use case::Place;
+pub use case::BrokerPlace;
 pub(super) use case::environment;
 pub use case_table::{CaseTable, LeasingCase, Runnable, TestStart};
 use connection::{ClientConnection, request_failure};
@@ -69,7 +69,7 @@ impl Drop for Serving {
 
 /// State shared by the broker's tasks.
 pub(crate) struct Core {
-    place: Place,
+    place: BrokerPlace,
     provisioner: Arc<PoolProvisioner>,
     /// Grants the leases of tests.
     leases_from: Arc<dyn Provisioner>,
@@ -95,7 +95,7 @@ pub(crate) struct Core {
 /// The parts that a broker connects.
 pub struct BrokerSetup {
     /// The folder of the socket, which is private and has a short path, and the treatment of failed cases.
-    pub place: Place,
+    pub place: BrokerPlace,
     /// The provisioner, whose deploys the broker shows and ends.
     pub pool: Arc<PoolProvisioner>,
     /// The source of leases.
@@ -157,7 +157,7 @@ impl Broker {
         lookup: Box<standalone::CaseLookup>,
     ) -> Result<Self> {
         Self::start(BrokerSetup {
-            place: Place {
+            place: BrokerPlace {
                 folder: folder.to_owned(),
                 holds_failed: false,
             },

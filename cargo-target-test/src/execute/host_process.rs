@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Executor, Launch, Launcher,
-    broker::{ActiveLease, ActiveLeases, CaseTable, Place, environment},
+    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable, environment},
     output_file,
 };
 use crate::{
@@ -30,7 +30,7 @@ const DECISION: Duration = Duration::from_secs(5);
 /// Runs the tests of the workspace's binaries.
 pub struct HostProcess {
     /// The broker of the run, as tests see it.
-    pub place: Place,
+    pub place: BrokerPlace,
     /// The leases that the broker serves.
     pub leases: Arc<ActiveLeases>,
     /// The ways in which tests are started.

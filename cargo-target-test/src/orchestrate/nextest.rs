@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     execute::{
         Executor, HostProcess,
-        broker::{ActiveLeases, Broker, BrokerSetup, CaseTable, Clients, Place},
+        broker::{ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients},
         nextest::{CargoNextest, Stage},
         session,
     },
@@ -41,7 +41,7 @@ pub struct Nextest {
     /// The instances that the cases need.
     pub sets: Vec<Arc<InstanceSet>>,
     /// The place of the broker.
-    pub place: Place,
+    pub place: BrokerPlace,
     /// The leases of running tests, which broker and executor share.
     pub leases: Arc<ActiveLeases>,
     /// The first event of the run.

@@ -34,7 +34,7 @@ use crate::{
     run_event::{Attempt, AttemptResult, RunEventKind},
 };
 use by_runner::ByRunner;
-pub use environment::Place;
+pub use environment::BrokerPlace;
 pub(in crate::execute) use environment::environment;
 
 /// The attempt that a runner asks for.

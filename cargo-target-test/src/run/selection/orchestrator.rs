@@ -9,7 +9,7 @@ use nextest_metadata::RustBinaryId;
 use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
     error::Result,
-    execute::broker::{Broker, Place},
+    execute::broker::{Broker, BrokerPlace},
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
     orchestrate::nextest::{Nextest, NextestOptions, Part},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
@@ -67,7 +67,7 @@ impl Selection {
             table: Arc::new(table),
             provisioner: Arc::clone(provisioner),
             sets: instance_sets.into_values().collect(),
-            place: Place {
+            place: BrokerPlace {
                 folder: self.directory.path().to_owned(),
                 holds_failed: self.run.shell_on_failure,
             },

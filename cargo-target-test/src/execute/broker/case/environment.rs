@@ -11,7 +11,7 @@ use crate::provision::describe;
 
 /// The broker as its clients see it.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct BrokerPlace {
     /// The folder of the broker's socket.
     pub folder: PathBuf,
     /// True if the instances of failed cases are kept until shells have been opened on them.
@@ -20,7 +20,7 @@ pub struct Place {
 
 /// Returns the environment variables of a case.
 pub(in crate::execute) fn environment(
-    place: &Place,
+    place: &BrokerPlace,
     (binary, full_name): (&str, &str),
     held: &ActiveLease,
 ) -> BTreeMap<String, String> {
