@@ -256,11 +256,14 @@ fn deletes_are_in_the_feed() {
     world.program("down", "echo 'still busy' >&2; exit 3\n");
     world.run(&["passes"]).code(69);
     let events = world.events();
-    let [deleted] = of_kind(&events, "deleted")[..] else {
-        panic!("{events:?}");
-    };
-    let error = deleted["error"].as_str().unwrap_or_default();
-    assert!(error.contains("still busy"), "{events:?}");
+    let deleted = of_kind(&events, "deleted");
+    assert!(!deleted.is_empty(), "{events:?}");
+    for event in deleted {
+        let error = event["error"].as_str().unwrap_or_default();
+        assert!(error.contains("still busy"), "{events:?}");
+    }
+    let failed = &of_kind(&events, "cleaned-up")[0]["failed"];
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{events:?}");
     world.program("down", &down);
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
