@@ -251,6 +251,11 @@ async fn run_leased(
         true => None,
         false => held.find_loss(DECISION).await,
     };
+    if lost.is_some() {
+        // Now: a lost instance may be deleted soon after its lease.
+        held.machines()
+            .for_each(|machine| machine.emit_console(&core.sink));
+    }
     let expect_fail = case.run.expect_fail.as_deref();
     let verdict = report.judge(expect_fail, held.skipped().as_deref(), lost.as_deref());
     // A runner that was killed does not hear it.
