@@ -202,7 +202,12 @@ mod tests {
     fn without_nextests_report_our_verdicts_count() {
         let infra = (attempt("x", 1), Verdict::Infra("gone".to_owned()));
         let failed = (attempt("y", 1), Verdict::Fail);
-        for (attempts, expected) in [(vec![infra.clone()], 69), (vec![infra, failed], 100)] {
+        let crashed = (attempt("y", 1), Verdict::Crash("panic".to_owned()));
+        for (attempts, expected) in [
+            (vec![infra.clone()], 69),
+            (vec![infra.clone(), failed], 100),
+            (vec![infra, crashed], 100),
+        ] {
             let counts = tally(&attempts).counts(Some(100), None);
             assert_eq!(counts.exit_code(), expected, "{attempts:?}");
         }
