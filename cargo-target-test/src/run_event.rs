@@ -293,11 +293,11 @@ pub enum RunEventKind {
         /// Its end.
         exit: Exit,
     },
-    /// An instance wrote to its console. May be dropped.
+    /// A case lost an instance that has a console. May be dropped.
     Console {
         /// The instance.
         instance: String,
-        /// The text, without secrets.
+        /// The end of the console's text, without secrets.
         text: String,
     },
     /// A fault was injected on purpose. Not emitted yet, because the protocol of tests has no request for faults.

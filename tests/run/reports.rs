@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 
 use quick_junit::{Report, TestCase, TestCaseStatus};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use super::{verdicts::alive, world::World};
 use crate::support::{eventually, feed::of_kind};
@@ -256,12 +257,53 @@ fn deletes_are_in_the_feed() {
     world.program("down", "echo 'still busy' >&2; exit 3\n");
     world.run(&["passes"]).code(69);
     let events = world.events();
-    let [deleted] = of_kind(&events, "deleted")[..] else {
-        panic!("{events:?}");
-    };
-    let error = deleted["error"].as_str().unwrap_or_default();
-    assert!(error.contains("still busy"), "{events:?}");
+    let deleted = of_kind(&events, "deleted");
+    assert!(!deleted.is_empty(), "{events:?}");
+    for event in deleted {
+        let error = event["error"].as_str().unwrap_or_default();
+        assert!(error.contains("still busy"), "{events:?}");
+    }
+    let failed = &of_kind(&events, "cleaned-up")[0]["failed"];
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{events:?}");
     world.program("down", &down);
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
+}
+
+/// The measurements and the results that a test reports are in the feed, each with its attempt.
+#[test]
+fn records_and_sub_results_are_in_the_feed() {
+    let world = World::new();
+    world.run(&["results::reports[east]"]).code(0);
+    let events = world.events();
+    let [record] = of_kind(&events, "record")[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (&record["name"], &record["value"], &record["unit"]),
+        (&json!("throughput"), &json!(9.5), &json!("Gbit/s"))
+    );
+    let [one, two] = of_kind(&events, "sub-result")[..] else {
+        panic!("{events:?}");
+    };
+    let lane = one["result"]["lane"].as_str().expect("a lane");
+    assert!(lane.starts_with("east-"), "{one}");
+    let result = |name: &str, verdict: &str| {
+        json!({
+            "path": ["suite", name],
+            "lane": lane,
+            "verdict": verdict,
+            "started": 1_700_000_000_000_000_u64,
+            "took": 250,
+        })
+    };
+    assert_eq!(one["result"], result("one", "pass"));
+    let mut skipped = result("two", "skip");
+    skipped["message"] = json!("no gpu");
+    assert_eq!(two["result"], skipped);
+    for event in [record, one, two] {
+        let attempt = &event["attempt"];
+        assert_eq!(attempt["case"]["test"], "results::reports", "{event}");
+        assert_eq!(attempt["number"], 1, "{event}");
+    }
 }

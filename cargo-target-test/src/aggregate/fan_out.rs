@@ -193,7 +193,12 @@ fn lock(stream: &Mutex<Stream>) -> std::sync::MutexGuard<'_, Stream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::{
+        aggregate::tally::Tally,
+        case::{CaseInfo, verdict::Verdict},
+        error::{Error, ErrorKind},
+        run_event::{Attempt, AttemptResult},
+    };
 
     /// An aggregator that calls a function for every event.
     struct Each<F>(F);
@@ -206,6 +211,23 @@ mod tests {
 
     fn each(what: impl FnMut(&RunEvent) -> Result<()> + Send + 'static) -> Box<dyn Aggregator> {
         Box::new(Each(what))
+    }
+
+    /// An aggregator that calls a function at the end.
+    struct AtEnd<F>(F);
+
+    impl<F: FnMut() -> Result<()> + Send> Aggregator for AtEnd<F> {
+        fn ingest(&mut self, _: &RunEvent) -> Result<()> {
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<()> {
+            (self.0)()
+        }
+    }
+
+    fn at_end(what: impl FnMut() -> Result<()> + Send + 'static) -> Box<dyn Aggregator> {
+        Box::new(AtEnd(what))
     }
 
     fn warning(number: usize) -> RunEventKind {
@@ -272,6 +294,85 @@ mod tests {
         assert!(seen.iter().copied().eq(0..3 * CROWD as u64));
         drop(release);
         sink.emit(warning(0));
+    }
+
+    /// An aggregator that fails or panics at the end causes a warning, as one that blocks there does. All of them share
+    /// one time limit, and no warning keeps another aggregator from its end.
+    #[test]
+    fn an_aggregator_may_fail_at_the_end() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ended);
+        let blocks = || {
+            let blocked = Arc::clone(&blocked);
+            at_end(move || {
+                let _ = blocked.lock().expect("unpoisoned").recv();
+                Ok(())
+            })
+        };
+        let fan_out = FanOut::start(vec![
+            ("blocking", blocks()),
+            ("waiting", blocks()),
+            (
+                "failing",
+                at_end(|| Err(Error::new(ErrorKind::Other, "no space"))),
+            ),
+            (
+                "panicking",
+                at_end(|| std::panic::resume_unwind(Box::new(()))),
+            ),
+            (
+                "good",
+                at_end(move || {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }),
+            ),
+        ]);
+        let warnings = fan_out
+            .expect("threads")
+            .finish_within(Duration::from_millis(500));
+        assert_eq!(
+            warnings,
+            [
+                "blocking is incomplete: timed out after 0.5 s",
+                "waiting is incomplete: timed out after 0.5 s",
+                "failing is incomplete: no space",
+                "panicking is incomplete: it panicked",
+            ]
+        );
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+        drop(release);
+    }
+
+    /// Verdicts are counted before the queues: an aggregator that blocks does not delay them.
+    #[test]
+    fn the_tally_waits_for_nobody() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocking = each(move |_| {
+            let _ = blocked.recv();
+            Ok(())
+        });
+        let fan_out = FanOut::start(vec![("blocking", blocking)]).expect("a thread");
+        let case = Arc::new(CaseInfo::on_host("x", "smoke"));
+        let verdict = Verdict::Crash("panic".to_owned());
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let sink = Tally::counted(&fan_out.sink(), &tally);
+        for number in 1..=2 {
+            sink.emit(RunEventKind::AttemptEnded {
+                attempt: Attempt {
+                    case: Arc::clone(&case),
+                    stress_index: None,
+                    number,
+                },
+                result: Box::new(AttemptResult::new(verdict.clone())),
+            });
+        }
+        let counts = tally.lock().expect("unpoisoned").counts(Some(100), None);
+        assert_eq!((counts.failed, counts.exit_code()), (1, 100));
+        drop(release);
+        assert_eq!(fan_out.finish_within(PATIENCE), [""; 0]);
     }
 
     /// Only output and progress are dropped, with a warning.

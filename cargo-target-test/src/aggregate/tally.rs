@@ -2,7 +2,10 @@
 //!
 //! Must not know the rules of the exit code (see `case::verdict`).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::nextest_report::{EntryKey, NextestReport};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
         CaseInfo,
         verdict::{RunCounts, Verdict},
     },
-    run_event::{Attempt, RunEventKind},
+    run_event::{Attempt, RunEventKind, Sink},
 };
 
 /// The verdicts of all attempts that have ended, including deploy entries.
@@ -32,6 +35,17 @@ impl Tally {
             } => self.deploys.push((attempt.clone(), verdict.clone())),
             _ => {}
         }
+    }
+
+    /// Returns a sink that counts verdicts before it passes an event on: no aggregator can delay the count.
+    pub fn counted(sink: &Sink, tally: &Arc<Mutex<Self>>) -> Sink {
+        let (sink, tally) = (sink.clone(), Arc::clone(tally));
+        Sink::new(move |kind| {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.count(&kind);
+            drop(tally);
+            sink.emit(kind);
+        })
     }
 
     /// Returns the last verdict of every entry.
@@ -215,7 +229,12 @@ mod tests {
     fn without_nextests_report_our_verdicts_count() {
         let infra = (attempt("x", 1), Verdict::Infra("gone".to_owned()));
         let failed = (attempt("y", 1), Verdict::Fail);
-        for (attempts, expected) in [(vec![infra.clone()], 69), (vec![infra, failed], 100)] {
+        let crashed = (attempt("y", 1), Verdict::Crash("panic".to_owned()));
+        for (attempts, expected) in [
+            (vec![infra.clone()], 69),
+            (vec![infra.clone(), failed], 100),
+            (vec![infra, crashed], 100),
+        ] {
             let counts = tally(&attempts).counts(Some(100), None);
             assert_eq!(counts.exit_code(), expected, "{attempts:?}");
         }

@@ -184,6 +184,7 @@ mod tests {
         let silent = Evidence::default();
         let infra = |cause: &str| Verdict::Infra(cause.to_owned());
         let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
+        let (crashed, crash) = (Some("panic"), Verdict::Crash("panic".to_owned()));
         let (expect_fail, skipped, lost) = (Some("bug 7"), Some("no gpu"), Some("a-0 is gone"));
         let unstarted = infra("the runner ended before the test started");
         for (evidence, verdict) in [
@@ -272,12 +273,39 @@ mod tests {
                 },
                 infra("a-0 is gone"),
             ),
+            // A crash is a finding, whatever else came of the test.
             (
                 Evidence {
-                    crashed: Some("panic"),
+                    crashed,
                     ..ended(&zero)
                 },
-                Verdict::Crash("panic".to_owned()),
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    skipped,
+                    ..ended(&zero)
+                },
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    lost,
+                    expect_fail,
+                    ..ended(&one)
+                },
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    lost,
+                    started: true,
+                    ..silent
+                },
+                crash,
             ),
             (silent, unstarted),
             (

@@ -47,11 +47,14 @@ impl Executor for HostProcess {
         attempt: &'a Attempt,
         lease: &'a Lease,
         launcher: &'a dyn Launcher,
-        _sink: &'a Sink,
+        sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
         Box::pin(async move {
             match self.leases.get(lease.id()) {
-                Some(active) => self.attempt(attempt, &active, lease, launcher).await,
+                Some(active) => {
+                    self.attempt((attempt, sink), &active, lease, launcher)
+                        .await
+                }
                 None => {
                     let cause =
                         format!("the broker does not serve the lease of `{}`", attempt.case);
@@ -65,7 +68,7 @@ impl Executor for HostProcess {
 impl HostProcess {
     async fn attempt(
         &self,
-        attempt: &Attempt,
+        (attempt, sink): (&Attempt, &Sink),
         active: &ActiveLease,
         lease: &Lease,
         launcher: &dyn Launcher,
@@ -93,6 +96,12 @@ impl HostProcess {
             true => None,
             false => active.find_loss(DECISION).await,
         };
+        if lost.is_some() {
+            // Now: a lost instance may be deleted soon after its lease.
+            active
+                .machines()
+                .for_each(|machine| machine.emit_console(sink));
+        }
         let skipped = active.skipped();
         let verdict = ended.verdict(expect_fail, skipped.as_deref(), lost.as_deref());
         let (expected, fixtures) = active.said();

@@ -261,6 +261,7 @@ fn wrong_call() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::reason::SkipReason;
 
     fn words(text: &str) -> Vec<OsString> {
         text.split(' ').map(OsString::from).collect()
@@ -276,6 +277,44 @@ mod tests {
         assert_eq!(call.debugger, words("gdb --args"));
         assert_eq!(call.binary, PathBuf::from("/bin/t"));
         assert_eq!(call.arguments, words("--exact x --nocapture"));
+    }
+
+    #[test]
+    fn the_brokers_verdict_decides_the_exit_code() {
+        let ended = |code| ChildEnd {
+            exit: Exit::Code(code),
+            timed_out: false,
+            interrupted: false,
+            lost: None,
+            duration: std::time::Duration::ZERO,
+            left: Vec::new(),
+        };
+        let expects = |reason: &str| Run {
+            expect_fail: Some(reason.to_owned()),
+            ..Run::default()
+        };
+        let cause = || "panic".to_owned();
+        for (verdict, code, run, expected) in [
+            (Verdict::Pass, 0, Run::default(), 0),
+            (Verdict::Pass, 101, expects("bug 7"), 0),
+            (Verdict::Fail, 101, Run::default(), 101),
+            (Verdict::Fail, 0, expects("bug 7"), EXIT_FAILED),
+            (Verdict::Infra(cause()), 101, Run::default(), EXIT_INFRA),
+            (
+                Verdict::Skip(SkipReason::Test(cause())),
+                0,
+                Run::default(),
+                0,
+            ),
+            (Verdict::Crash(cause()), 0, Run::default(), EXIT_FAILED),
+            (Verdict::Crash(cause()), 101, expects("bug 7"), EXIT_FAILED),
+        ] {
+            let found = conclude(&verdict, &ended(code), &run);
+            assert_eq!(
+                found, expected,
+                "{verdict:?} of a test that exits with {code}"
+            );
+        }
     }
 
     #[test]

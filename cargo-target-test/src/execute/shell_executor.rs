@@ -210,6 +210,9 @@ impl ShellTests {
         {
             end.lost = Some(error.chain());
         }
+        if end.lost.is_some() {
+            machine.emit_console(sink);
+        }
         let [stdout, stderr] = kept.finish();
         AttemptResult {
             took,

@@ -89,7 +89,7 @@ impl Orchestrator for Nextest {
         Box::pin(async move {
             let since = SystemTime::now();
             let tally = Arc::new(Mutex::new(Tally::default()));
-            let sink = counted(sink, &tally);
+            let sink = Tally::counted(sink, &tally);
             sink.emit(self.started.clone());
             for (case, reason) in self.skipped.iter().cloned() {
                 sink.emit(RunEventKind::Skipped { case, reason });
@@ -217,15 +217,4 @@ impl Nextest {
             ..tally.counts(code, nextest.as_ref())
         }
     }
-}
-
-/// Returns a sink that counts verdicts and passes every event on.
-fn counted(sink: &Sink, tally: &Arc<Mutex<Tally>>) -> Sink {
-    let (sink, tally) = (sink.clone(), Arc::clone(tally));
-    Sink::new(move |kind| {
-        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.count(&kind);
-        drop(tally);
-        sink.emit(kind);
-    })
 }

@@ -24,7 +24,12 @@ use crate::{
         upload::{self, Moved},
     },
     error::{Error, ErrorKind, Result},
+    run_event::{RunEventKind, Sink},
+    secret::redacted,
 };
+
+/// The number of bytes of a lost machine's console that are emitted.
+const CONSOLE: u64 = 16 << 10;
 
 /// A machine. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
@@ -251,6 +256,17 @@ impl Machine {
             let message = format!("`{}` did not answer within {limit:?}", self.name());
             Err(Error::new(ErrorKind::Infra, message))
         })
+    }
+
+    /// Emits the end of its console, if it has one and wrote to it.
+    pub(crate) fn emit_console(&self, sink: &Sink) {
+        let text = self.shared.instance.console(CONSOLE).unwrap_or_default();
+        if !text.is_empty() {
+            sink.emit(RunEventKind::Console {
+                instance: self.name().to_owned(),
+                text: redacted(&text).into_owned(),
+            });
+        }
     }
 
     /// True if it is down on purpose.

@@ -133,9 +133,8 @@ impl PoolProvisioner {
         let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
         let mut report = work.await.map_err(ended)??;
         let released = self.context.released.lock();
-        report.add(std::mem::take(
-            &mut *released.unwrap_or_else(PoisonError::into_inner),
-        ));
+        let early = std::mem::take(&mut *released.unwrap_or_else(PoisonError::into_inner));
+        report.add_early(early, reconcile);
         Ok(report)
     }
 

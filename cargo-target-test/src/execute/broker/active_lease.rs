@@ -91,7 +91,7 @@ impl ActiveLease {
     }
 
     /// Returns the machines of the lease.
-    pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
+    pub(in crate::execute) fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
     }
 

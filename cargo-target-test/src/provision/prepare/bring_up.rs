@@ -3,7 +3,13 @@
 //! Owns the pauses, the deadline and the proof of a reboot, another boot id. Must not know protocols or platforms: both
 //! are only asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time;
 
@@ -27,6 +33,8 @@ const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from
 const APART: Duration = Duration::from_secs(5);
 /// The number of last lines of a console that are repeated.
 const LINES: usize = 12;
+/// The number of bytes that are read for those lines.
+const CONSOLE: u64 = 64 << 10;
 
 /// A deployed instance: how it is reached, and what its platform knows it by.
 #[derive(Clone)]
@@ -100,18 +108,18 @@ impl DeployedInstance {
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
-    /// The text on the console until now; `None` where there is none.
-    pub(crate) fn console(&self) -> Option<String> {
+    /// Returns the end of the console's text until now, at most this many bytes; `None` if there is no console.
+    pub(crate) fn console(&self, most: u64) -> Option<String> {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
-        // It is written when the machine first says something.
-        let text = std::fs::read(console).unwrap_or_default();
+        // The file is created when the machine first writes to its console.
+        let text = read_end(&console, most).unwrap_or_default();
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The end of the console, to be put after an error; empty where there is none.
     fn console_tail(&self) -> String {
-        let text = self.console().unwrap_or_default();
+        let text = self.console(CONSOLE).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
         match last.trim() {
@@ -119,6 +127,16 @@ impl DeployedInstance {
             last => format!("; its console ends:\n{last}"),
         }
     }
+}
+
+/// Reads the last bytes of a file.
+fn read_end(file: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A wait for an instance.
