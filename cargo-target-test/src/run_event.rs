@@ -94,7 +94,7 @@ pub enum RunEventKind {
         /// The instance.
         instance: String,
     },
-    /// The platform has answered, or an instance that was there before serves.
+    /// The platform has answered, or an existing instance is ready.
     DeployEnded {
         /// The instance.
         instance: String,

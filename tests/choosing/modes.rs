@@ -231,6 +231,28 @@ fn scenarios_do_not_share_the_name_of_an_instance() {
     world.run(&["list", "--scenario", "full"]).code(0);
 }
 
+/// A failed deploy says how to rerun its cases: with the label, which names the scenario.
+#[test]
+fn a_failed_deploy_of_a_scenario_names_its_label() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let scenarios = "[recipes.broken]\nsteps = [{ run = \"exit 3\" }]\n\
+                     [[scenarios]]\nname = \"quick\"\ntargets = \"east\"\n\
+                     [[scenarios]]\nname = \"full\"\ntargets = \"east\"\nrecipe = \"broken\"\n";
+    world.file("target-test.toml", &format!("{targets}{scenarios}"));
+    let both = ["--scenario", "quick,full"];
+    world
+        .run(&[&both[..], &["seed::smoke"]].concat())
+        .code(69)
+        .says("rerun only this target: `cargo target-test '[full/east]'`");
+    let rerun = cases(&world, &[&both[..], &["[full/east]"]].concat());
+    assert!(
+        !rerun.is_empty() && rerun.iter().all(|case| case.ends_with("[full/east]")),
+        "{rerun:?}"
+    );
+    world.is_clean();
+}
+
 #[test]
 fn tests_are_counted_by_any_key() {
     let world = world();

@@ -262,7 +262,7 @@ fn what_a_filter_means_and_no_target_can_run_is_told() {
     shard("slice:1/2").says(skip);
     shard("slice:2/2").never_says(skip);
     let list = world.run(&["list", "any::anywhere[west]"]).code(0);
-    list.says("`any::anywhere[west]` is left out: any target will do, and runs on `east`");
+    list.says("`any::anywhere[west]` is left out: runs on any one target; `east` was chosen");
     world.file(
         "target-test.toml",
         &format!("{TARGET}[[criteria]]\nname = \"seed::\"\ntimes = 2\n"),

@@ -20,7 +20,7 @@ fn is_put_back(lab: &Lab) {
     let run = lab.run(&["restored", "--keep-targets"]).code(0);
     let passed = run.lines_with(&["PASS", "restored_"]);
     assert_eq!(passed, 3, "{run:?}");
-    run.says("remembering its state")
+    run.says("saving a snapshot")
         .line_with(&["instance-seconds: it "])
         .never_says("instances)");
     let again = ["restored_2", "--keep-targets", "--success-output", "final"];

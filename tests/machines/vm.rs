@@ -52,7 +52,7 @@ fn a_machine_that_never_answers_shows_its_console() {
     let lab = Lab::new(&format!("{target}ready-timeout = \"8s\"\nretries = 0\n"));
     lab.run(&["quick"])
         .code(69)
-        .says("waited 8s for an answer of `it-0`, in vain")
+        .says("timed out after 8s waiting for an answer of `it-0`")
         .says("its console ends:")
         .says("Run /bin/cat as init process");
 

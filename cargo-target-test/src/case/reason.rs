@@ -77,7 +77,7 @@ pub enum ExclusionReason {
 }
 
 impl ExclusionReason {
-    /// True if the test cannot run there or says that it is skipped; false if it was not asked for.
+    /// True if the test cannot run there or declares a skip; false if the user did not select it.
     pub fn is_unfit(&self) -> bool {
         !matches!(
             self,
@@ -95,7 +95,7 @@ impl fmt::Display for ExclusionReason {
                 write!(f, "another test of the binary is itself named `{name}`")
             }
             Self::OtherTarget { chosen } => {
-                write!(f, "any target will do, and runs on `{chosen}`")
+                write!(f, "runs on any one target; `{chosen}` was chosen")
             }
             Self::Instances {
                 needed,
@@ -176,7 +176,7 @@ pub enum DirtyReason {
     Prepare(String),
     /// The process that deployed it ended before it was ready.
     DeployInterrupted,
-    /// Its name stands for another host now.
+    /// Its name now refers to another host.
     HostChanged,
     /// `pool.json` was lost, and the instance was found again.
     PoolLost,
@@ -191,13 +191,13 @@ impl fmt::Display for DirtyReason {
                 write!(f, "`{case}` declares `reuse = \"snapshot\"`")?;
                 error.iter().try_for_each(|error| write!(f, "; {error}"))
             }
-            Self::FreshWanted => f.write_str("a fresh instance is asked for"),
+            Self::FreshWanted => f.write_str("a retry requires a fresh instance"),
             Self::Fixture(message)
             | Self::Crashed(message)
             | Self::Lost(message)
             | Self::Prepare(message) => f.write_str(message),
             Self::DeployInterrupted => f.write_str("its deploy was interrupted"),
-            Self::HostChanged => f.write_str("its host is another one now"),
+            Self::HostChanged => f.write_str("its name now refers to another host"),
             Self::PoolLost => f.write_str("`pool.json` was lost"),
         }
     }

@@ -28,7 +28,7 @@ pub enum Verdict {
     Pass,
     /// The test failed.
     Fail,
-    /// The system under test died under the test; what was seen. Counts as a failure.
+    /// The system under test crashed during the test; the evidence. Counts as a failure.
     Crash(String),
     /// The test does not apply.
     Skip(SkipReason),
@@ -110,7 +110,7 @@ pub struct RunCounts {
     pub infra: usize,
     /// True for a stress run whose counts are nextest's: it forgives an iteration that failed.
     pub stress: bool,
-    /// True if instances could not be deleted, or cases passed that were never seen.
+    /// True if instances could not be deleted, or if cases passed that the broker never saw.
     pub unaccounted: bool,
 }
 
@@ -133,7 +133,7 @@ impl RunCounts {
     }
 }
 
-/// The worst of several runs' exit codes: an interrupt, then what kept a run from its end, failures, infra.
+/// The worst of several runs' exit codes: an interrupt, then errors that stopped a run, failures, infra.
 pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     let rank = |code: &u8| match *code {
         0 => 0,

@@ -87,7 +87,7 @@ impl<S: Subject> Contract<S> {
             let run = place
                 .run(&["quick", "--success-output", "immediate", "--keep-targets"])
                 .code(0);
-            run.says("the one before was recycled");
+            run.says("the previous instance was recycled");
             assert_ne!(place.only().id, first.id);
         }
         place.run(&["quick"]).code(0);

@@ -31,7 +31,10 @@ impl Host {
     pub(super) fn now(folder: &Path) -> Result<Self> {
         let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let disk = fs4::available_space(folder).map_err(|error| {
-            let message = format!("cannot see how much is free in `{}`", folder.display());
+            let message = format!(
+                "failed to read the free disk space of `{}`",
+                folder.display()
+            );
             Error::new(ErrorKind::Pool, message).with_source(error)
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);

@@ -17,8 +17,8 @@ const POLL: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(300);
 const APART: Duration = Duration::from_secs(5);
 
-/// Instances of one target and one definition that are in the pool. A request gets any of them, whatever target it
-/// names; the others of the target are none of them.
+/// Instances of one target and one definition that are in the pool. A request can get any of these, whatever target it
+/// names, but no other instance of the target.
 pub struct Existing {
     context: Arc<Context>,
     source: Source,
@@ -101,7 +101,7 @@ pub(super) fn coming(run: &PoolRun, records: &[Record]) -> Result<Waits> {
     for wanted in records {
         let name = wanted.name();
         let Some(record) = locked.state().records.get(&wanted.id) else {
-            why.get_or_insert(format!("`{name}` left the pool meanwhile"));
+            why.get_or_insert(format!("`{name}` was removed from the pool meanwhile"));
             continue;
         };
         let state = &record.state;

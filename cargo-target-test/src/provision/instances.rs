@@ -204,7 +204,7 @@ impl InstanceSet {
     fn start_ensure_ready(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
         let (set, context) = (Arc::clone(self), Arc::clone(context));
         tokio::spawn(async move {
-            let made = context.ensure_ready(&set.wanted[index]).await;
+            let made = context.ensure_ready(&set.wanted[index], &set.label).await;
             let made = made.map_err(|error| (&error).into());
             set.state().ended(index, made, Instant::now());
             context.changed.notify_waiters();

@@ -25,7 +25,7 @@ use crate::{
 /// The limit for killing what a lease left.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
+/// The exclusive use of machines. If dropped without [`Lease::end`], the holder is treated as dead.
 pub struct Lease {
     id: String,
     machines: Vec<Machine>,
@@ -38,7 +38,7 @@ pub struct Lease {
 /// The reason a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LeaseEnd {
-    /// It came to its end. What a command left running that ended by itself was meant to run on.
+    /// The work is done. Background processes of a command that exited by itself are kept.
     Done,
     /// It failed, of which a machine may be the cause.
     Failed,
@@ -135,8 +135,8 @@ impl Lease {
         self.unfinished = true;
     }
 
-    /// Ends the lease: kills what it still runs, and only then frees the machines. Of an abandoned one everything that
-    /// carries its mark is looked for, on this host too.
+    /// Ends the lease: kills what it still runs, and only then frees the machines. If abandoned, all processes that
+    /// carry its mark are killed, also on this host.
     pub async fn end(mut self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
         let is_lost = self.watch.lost().cause().is_some();

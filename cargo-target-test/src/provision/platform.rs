@@ -38,7 +38,7 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
 
 /// A way of creating instances.
 ///
-/// Calls block; the tool makes them on threads of their own. A platform keeps no state between calls: another process
+/// Methods may block; the tool calls them on separate threads. A platform keeps no state between calls: another process
 /// may delete what this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
 ///
 /// [`InstanceSpec::unique`] names the machine: no two instances of a pool have the same, and it starts with the pool's
@@ -78,7 +78,7 @@ pub trait Platform: Send + Sync + 'static {
         deployed: Option<&Deployed>,
     ) -> Result<()>;
 
-    /// Part of every definition's hash. Raise it when instances of an older version must not serve any more.
+    /// Part of every definition's hash. Increase it if instances of an older version must not be used.
     fn version(&self) -> u32 {
         1
     }
@@ -115,8 +115,8 @@ pub trait Platform: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The machine that a lease excludes others from, for machines that exist already: `host:port`. `None` (the
-    /// default): the instance is its own.
+    /// The name of an existing machine, which only one lease at a time can use: `host:port`. `None` (the
+    /// default): each instance is a machine of its own.
     ///
     /// # Errors
     /// When the machine's name cannot be resolved.
@@ -145,8 +145,8 @@ pub trait Platform: Send + Sync + 'static {
         connect::connect(&spec.instance, &deployed.reach)
     }
 
-    /// Looks from outside whether a deployed instance is alive: its process, its container, its console. Called every
-    /// second, so it must take milliseconds and need no answer of the instance. Finds it alive by default.
+    /// Checks from outside that a deployed instance is alive: its process, its container, its console. Called every
+    /// second, so it must take milliseconds and not wait for the instance. Succeeds by default.
     ///
     /// # Errors
     /// The reason it cannot serve any more, with the end of its console.
@@ -183,7 +183,7 @@ pub trait Platform: Send + Sync + 'static {
         false
     }
 
-    /// Remembers the state of the instance under a name, in place of an earlier state of that name.
+    /// Saves the state of the instance under a name; replaces an earlier state of that name.
     ///
     /// # Errors
     /// When it failed. By default: the platform cannot.
@@ -194,7 +194,7 @@ pub trait Platform: Send + Sync + 'static {
         _deployed: &Deployed,
         _name: &str,
     ) -> Result<()> {
-        Err(cannot(self.name(), "remember the state of", spec))
+        Err(cannot(self.name(), "save a snapshot of", spec))
     }
 
     /// Puts the instance back to a remembered state, and returns how to reach it. An interrupted call may leave the
@@ -241,13 +241,13 @@ pub trait Platform: Send + Sync + 'static {
     }
 }
 
-/// Who owns the machine of an instance, and so what happens to a dirty one.
+/// The owner of an instance's machine, which decides what happens to a dirty instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", from = "WrittenOwnership")]
 pub enum Ownership {
     /// The platform creates machines: a dirty one is deleted and deployed again.
     Created,
-    /// Machines exist before and after: a dirty one is swept, and the playbook may say what else (`on-dirty`).
+    /// Machines exist before and after: on a dirty one, leftover processes are killed, then `on-dirty` applies.
     Existing,
     /// An instance is nothing but files and processes of this host, which end with it.
     Ephemeral,

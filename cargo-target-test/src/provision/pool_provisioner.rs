@@ -91,7 +91,7 @@ impl PoolProvisioner {
         self.context.is_cancelled()
     }
 
-    /// Waits give up: no more leases are given, but those of instances that are there and are asked for as such.
+    /// Ends waits: no more leases are granted, except to requests that accept only existing instances.
     pub fn close(&self) {
         self.context.close();
     }
@@ -162,7 +162,7 @@ impl PoolProvisioner {
             let same = all.clone().find(|set| set.instance == want.instance);
             let set = same.or_else(|| all.next()).cloned();
             set.ok_or_else(|| {
-                let message = format!("there is no target `{}`", want.target);
+                let message = format!("target `{}` not found", want.target);
                 Error::new(ErrorKind::Unfit, message)
             })
         };

@@ -33,8 +33,8 @@ use crate::{
 /// The limit for a machine that we did not make to answer: it should be up.
 const STANDING: Duration = Duration::from_secs(15);
 
-/// Tells a machine what time it is, which was put back together with its clock; one that will not hear of it, a
-/// container say, has that of its host.
+/// Sets the clock of a machine after a restore, which also restored its clock. Errors are ignored: a container, for
+/// example, uses the clock of its host.
 pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let line = shell::set_clock(now.unwrap_or_default().as_secs());

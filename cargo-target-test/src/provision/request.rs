@@ -133,7 +133,7 @@ pub enum IfMissing {
     /// They are deployed, unless the provisioner was told to stop.
     #[default]
     Deploy,
-    /// Nothing: only those that are there will do, also when the provisioner was told to stop.
+    /// Only existing instances are leased, even after the provisioner was told to stop.
     Refuse,
 }
 

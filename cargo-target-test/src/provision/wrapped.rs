@@ -135,7 +135,7 @@ impl Inner {
             (true, _) => {
                 let (target, count, have) = (&want.target, want.count, fitting.len());
                 let message =
-                    format!("{count} machines `{target}` are asked for, there are {have}");
+                    format!("{count} machines `{target}` requested, but only {have} exist");
                 Err(Error::new(ErrorKind::Unfit, message))
             }
             // Nobody knows what they went through.
@@ -220,7 +220,7 @@ impl Queue {
                 true => Ok(None),
                 false => Err(Error::new(
                     ErrorKind::Unfit,
-                    "there are not so many machines",
+                    "the request needs more machines than exist",
                 )),
             };
         }

@@ -60,7 +60,7 @@ impl Context {
         request: &Request,
     ) -> Result<Lease> {
         if request.wants.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, "nothing is asked for"));
+            return Err(Error::new(ErrorKind::Usage, "the request is empty"));
         }
         let acquiring = Acquiring {
             context: self,
@@ -138,7 +138,7 @@ impl Acquiring<'_> {
     fn lease_request(&self) -> Result<LeaseRequest> {
         let [want] = &self.request.wants[..] else {
             let message = format!(
-                "{} wants cannot be leased at once",
+                "{} wants in one request are not supported",
                 self.request.wants.len()
             );
             return Err(Error::new(ErrorKind::Usage, message));
@@ -189,8 +189,8 @@ impl Acquiring<'_> {
         })
     }
 
-    /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and proved alive.
-    /// `None`: one was not, or not fresh, and is not leased again.
+    /// Makes the pool's lease usable: kills a dead holder's commands on each instance, and checks that it answers.
+    /// `None` if an instance does not answer or is not fresh; it is not leased again.
     async fn grant(&self, lease: pool::PoolLease) -> Result<Option<Lease>> {
         let (mut machines, mut is_stale) = (Vec::new(), false);
         let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();

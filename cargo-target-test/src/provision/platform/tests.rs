@@ -68,7 +68,7 @@ fn what_a_platform_cannot_do_is_said() {
     let deployed = far.deploy(&spec, &|_| {}).unwrap();
     for (done, what) in [
         (far.restart(&spec, &deployed), "restart"),
-        (far.snapshot(&spec, &deployed, "x"), "remember the state of"),
+        (far.snapshot(&spec, &deployed, "x"), "save a snapshot of"),
         (far.restore(&spec, &deployed, "x").map(drop), "restore"),
         (far.link(&spec, &deployed, 0, true), "take down a link of"),
     ] {

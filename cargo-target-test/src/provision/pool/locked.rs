@@ -87,7 +87,7 @@ impl Locked<'_> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock
             .ours()
-            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
+            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("run `{id}` is already active")))?;
         RunFile::start(lock, id)
     }
 

@@ -317,7 +317,7 @@ impl RecordEvent {
             Self::Deployed(_) => "be prepared",
             Self::Ready(..) => "become ready",
             Self::MarkDirty(_) => "become dirty",
-            Self::Moved(_) => "be reached otherwise",
+            Self::Moved(_) => "change its address",
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",

@@ -307,7 +307,9 @@ impl PoolRun {
         let last = pool::last_holder(locked, &record)?;
         let dead = matches!(last, LastHolder::Dead(_));
         let why = match (&record.state, &last) {
-            (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
+            (RecordState::Ready, _) if !same_host => {
+                Some("its name now refers to another host".to_owned())
+            }
             // A host that nothing is to be done to is only swept.
             (RecordState::Ready, LastHolder::Dead(holder))
                 if record.ownership.is_created() || wanted.lifecycle.on_dirty.is_some() =>

@@ -20,8 +20,8 @@ use crate::{
 
 /// The first pause between two looks, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// The limit for the answer to the first knock, and the longest. One that came too early may never be answered, so
-/// its patience is lost when the machine is up a moment later.
+/// The limit for the answer to the first knock, and the longest. A knock that came too early may never be answered; its
+/// limit is then wasted time if the machine comes up a moment later.
 const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
 /// The time between two reports that something is still waited for.
 const APART: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl DeployedInstance {
     pub(crate) fn of(record: &Record, platform: Option<&Arc<dyn DynPlatform>>) -> Result<Self> {
         let deployed = record.deployed.as_ref().ok_or_else(|| {
             let (name, state) = (record.name(), &record.state);
-            let message = format!("`{name}` is {state}: there is no way to it");
+            let message = format!("`{name}` is {state} and cannot be reached");
             Error::new(ErrorKind::Infra, message)
         })?;
         let origin = platform.map(|platform| PlatformHandle {
@@ -76,7 +76,7 @@ impl DeployedInstance {
     /// The platform and what it knows the instance by.
     pub(crate) fn origin(&self) -> Result<&PlatformHandle> {
         self.origin.as_ref().ok_or_else(|| {
-            let message = format!("`{}` is of no platform that could do this", self.name);
+            let message = format!("`{}` has no platform that supports this", self.name);
             Error::new(ErrorKind::Usage, message)
         })
     }
@@ -158,7 +158,7 @@ impl BringUp<'_> {
         let reach = &self.instance.reach;
         if let Reach::Local { .. } | Reach::Container { .. } = reach {
             let name = &self.instance.name;
-            let message = format!("`{name}` shares this host's kernel, which is not rebooted");
+            let message = format!("`{name}` shares the kernel of this host and cannot be rebooted");
             return Err(Error::new(refused, message));
         }
         let before = boot_id(at).await?;
@@ -186,7 +186,7 @@ impl BringUp<'_> {
         transport.knock(patience).await?;
         let fresh = Shell::new(transport, at.mark.clone());
         match boot_id(&fresh).await? == before {
-            true => Err(Error::new(ErrorKind::Infra, "it is still up as it was")),
+            true => Err(Error::new(ErrorKind::Infra, "it has not rebooted yet")),
             false => Ok(fresh),
         }
     }
@@ -243,7 +243,7 @@ impl Tries<'_> {
             let (name, limit) = (&instance.name, humantime::format_duration(*limit));
             let (cause, console) = (error.chain(), instance.console_tail());
             let message =
-                format!("waited {limit} for {what} of `{name}`, in vain: {cause}{console}");
+                format!("timed out after {limit} waiting for {what} of `{name}`: {cause}{console}");
             return Err(Error::new(ErrorKind::Infra, message));
         }
         let words = format!("waits for {what} ({} s)", waited.as_secs());

@@ -69,7 +69,7 @@ impl Preparation<'_> {
         let text = text.ok_or_else(|| infra(format!("`{name}` has no console")))?;
         match pattern.is_match(&text) {
             true => Ok(()),
-            false => Err(infra("it was not said yet".to_owned())),
+            false => Err(infra("the console does not show it yet".to_owned())),
         }
     }
 }

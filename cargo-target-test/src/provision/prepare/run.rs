@@ -78,7 +78,10 @@ impl Shell {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Other, "it ended without a word"))
+        Err(Error::new(
+            ErrorKind::Other,
+            "the exit status of the command is unknown",
+        ))
     }
 
     /// Kills what an earlier preparation of this instance left running.

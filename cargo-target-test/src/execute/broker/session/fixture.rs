@@ -81,7 +81,7 @@ pub(super) async fn share(
 }
 
 fn out_of_turn(request: &BrokerRequest) -> Failure {
-    request_failure(format!("answer: out of turn: {request:?}"))
+    request_failure(format!("answer: unexpected request: {request:?}"))
 }
 
 /// A fixture that is being set up. If the test disconnects meanwhile, the next test sets the fixture up.

@@ -113,7 +113,7 @@ const STATE_LIMIT: Duration = Duration::from_secs(120);
 /// Saves the state of the machine, memory included, in its first disk.
 pub(super) fn remember(spec: &InstanceSpec, name: &str) -> Result<()> {
     tell(spec, &format!("savevm {name}")).map_err(|error| {
-        let message = format!("cannot remember the state of `{}`", spec.instance);
+        let message = format!("cannot save a snapshot of `{}`", spec.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
