@@ -1,8 +1,8 @@
-//! How long a lease takes that nobody else wants; how many leases a second 64 processes get from one pool of 16, and how
-//! long the unluckiest waits.
+//! Benchmarks of leases: the time for an uncontended lease, and for 64 processes that share a pool of 16 instances, the
+//! leases per second and the longest wait.
 //!
-//! Owns the processes and their witness; the pool is the real one, its machines are files. It ends with an error where
-//! two had one instance at once, or where somebody waited more than ten times as long as others. `benches/run` calls it.
+//! Starts the processes and checks them; the pool is real, its machines are files. Fails if two processes hold one
+//! instance at once, or if a process waits more than ten times as long as the others. `benches/run` calls it.
 
 #[path = "../../tests/pool/fake.rs"]
 #[allow(

@@ -163,7 +163,7 @@ fn are_distinct(targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
-/// What a secret of the playbook's is, inside.
+/// Checks the value of a secret from the playbook, as the instance sees it.
 #[target_test]
 fn sees_the_secret(target: &Target) -> Result<()> {
     let said = target.run("echo ${CONTRACT_SECRET:-none}")?;

@@ -75,7 +75,7 @@ pub enum BrokerRequest {
         timed_out: bool,
         /// True if nextest or a user ended it.
         interrupted: bool,
-        /// How long the test process lived, in milliseconds.
+        /// The lifetime of the test process, in milliseconds.
         millis: u64,
     },
     /// A test process requests the instances of its lease; answered by [`Reply::Leased`].

@@ -99,7 +99,7 @@ fn paths_of_a_mode_start_at_the_workspaces_root() {
     std::fs::remove_file(root("tests/typed.xml")).expect("the report");
 }
 
-/// What a scenario refers to is looked at before it is run.
+/// References of a scenario are checked before it is run.
 #[test]
 fn check_finds_what_is_wrong_with_a_scenario() {
     let world = world();
@@ -187,7 +187,7 @@ fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
     world.is_clean();
 }
 
-/// What one scenario leaves out of a test that does not care may be what another one is for.
+/// A test without requirements that one scenario excludes may run in another scenario.
 #[test]
 fn a_test_that_does_not_care_runs_in_each_scenario() {
     let world = world();

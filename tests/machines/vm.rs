@@ -64,7 +64,7 @@ fn a_machine_that_never_answers_shows_its_console() {
     lab.run(&["quick"]).code(69).says("its kernel panicked");
 }
 
-/// What a test does to its machine as a whole; afterwards it serves others.
+/// A test may reboot, restore or unplug its machine; the machine serves other tests afterwards.
 #[test]
 fn a_test_reboots_restores_and_unplugs_its_machine() {
     let Some(images) = images() else { return };

@@ -1,6 +1,6 @@
-//! Whether this host has room for one more instance.
+//! Decides if this host has room for one more instance.
 //!
-//! Owns the rule, over what is measured and what others take. Must not know platforms, records or who waits.
+//! Must not know platforms, records or waiting processes.
 
 use std::{fs, path::Path, thread};
 
@@ -14,7 +14,7 @@ const SPARE: u64 = 128 << 20;
 /// Booting waits for disks too: so many cores are promised for each that there is.
 const PER_CORE: u32 = 2;
 
-/// What the host has.
+/// The resources of this host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     /// Bytes of memory in all.
@@ -54,7 +54,7 @@ fn kib(text: &str, key: &str) -> u64 {
     number.map_or(u64::MAX, |kib| kib << 10)
 }
 
-/// What asking for room comes to.
+/// The answer to a request for room.
 #[derive(Debug)]
 pub(super) enum Room {
     /// It may start.
@@ -67,8 +67,8 @@ pub(super) enum Room {
     Never(Error),
 }
 
-/// Whether `own` fits beside instances that are on their way (`deploying`: what they will take is not yet taken)
-/// and those that stand.
+/// Decides if `own` fits on the host beside the other instances. `deploying` instances have not taken their memory and
+/// disk yet; `standing` instances have.
 pub(super) fn room(
     host: &Host,
     at_once: usize,

@@ -1,6 +1,7 @@
-//! What carries the pool's label though no record names it: a machine whose record was lost with its disk, say.
+//! Finds orphans: resources with the pool's label but without a record, for example a machine whose record was lost
+//! with its disk.
 //!
-//! Owns how such things are told from those in use. Must not know platforms.
+//! Must not know single platforms.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -64,7 +65,7 @@ impl Orphan {
         }
     }
 
-    /// What it is, for people.
+    /// A description for people.
     pub fn what(&self) -> &str {
         &self.found.what
     }

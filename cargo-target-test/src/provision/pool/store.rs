@@ -51,7 +51,7 @@ pub(crate) trait Transaction {
     fn text(&self, kind: LockKind, name: &str) -> Result<Option<String>>;
 }
 
-/// What a lock stands for.
+/// The purpose of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockKind {
     /// The use of an instance. Named by [`Record::lease`](super::Record::lease); the text is a

@@ -351,7 +351,7 @@ impl Remover<'_> {
         platform.is_some_and(|platform| platform.ownership() == Ownership::Existing)
     }
 
-    /// Why the record is another tool's to delete, if it is: it is left as it is.
+    /// The reason that only another tool can delete the record; `None` if this tool can.
     fn of_another_tool(&self, record: &Record) -> Option<InstanceFailure> {
         let known = self
             .platforms
