@@ -9,9 +9,9 @@ use crate::{
     provision::platform::Footprint,
 };
 
-/// Memory that is left to the host, in bytes.
+/// Memory that stays free for the host, in bytes.
 const SPARE: u64 = 128 << 20;
-/// Booting waits for disks too: so many cores are promised for each that there is.
+/// The number of cores that deploys may use for each core of the host: a booting instance often waits for disks.
 const PER_CORE: u32 = 2;
 
 /// The resources of this host.
@@ -19,15 +19,15 @@ const PER_CORE: u32 = 2;
 pub(super) struct Host {
     /// Bytes of memory in all.
     total: u64,
-    /// Bytes of memory that are free or could be.
+    /// Bytes of memory that are free or can be freed.
     available: u64,
-    /// Bytes of disk that are free for the pool.
+    /// Bytes of disk space that are free in the pool's folder.
     disk: u64,
     cores: u32,
 }
 
 impl Host {
-    /// The host as it is now; what cannot be known counts as plenty.
+    /// Measures the host. Unknown values count as unlimited.
     pub(super) fn now(folder: &Path) -> Result<Self> {
         let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let disk = fs4::available_space(folder).map_err(|error| {
@@ -47,7 +47,7 @@ impl Host {
     }
 }
 
-/// A line of `/proc/meminfo`, in bytes.
+/// Returns a value of `/proc/meminfo`, in bytes.
 fn kib(text: &str, key: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
@@ -57,13 +57,13 @@ fn kib(text: &str, key: &str) -> u64 {
 /// The answer to a request for room.
 #[derive(Debug)]
 pub(super) enum Room {
-    /// It may start.
+    /// The instance may start.
     Enough,
-    /// Not yet; says what it waits for.
+    /// Other instances take the room; the text says what it waits for.
     Wait(String),
-    /// Not yet, and no instance of ours can make room; says what is missing.
+    /// There is too little room, and no instance of this pool can free any; the text says what is missing.
     Short(String),
-    /// Not on this host.
+    /// The instance does not fit on this host.
     Never(Error),
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Something to delete.
+/// A resource to delete.
 pub struct Orphan {
     platform: Arc<dyn DynPlatform>,
     found: Found,
@@ -21,10 +21,10 @@ pub struct Orphan {
     directory: std::path::PathBuf,
 }
 
-/// Looks in all these places; what could not be looked at is told beside.
+/// Searches all these places; returns the errors of places that could not be searched too.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn find_orphans(
     pool: &Pool,
     places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
@@ -40,7 +40,7 @@ pub fn find_orphans(
             Err(error) => problems.push(error),
         }
     }
-    // After the search: what was made meanwhile has a record by now.
+    // Read after the search: resources that were created meanwhile have a record by now.
     let state = pool.state()?;
     let mut seen = BTreeSet::new();
     found.retain(|orphan| {
@@ -70,10 +70,10 @@ impl Orphan {
         &self.found.what
     }
 
-    /// Deletes it.
+    /// Deletes the resource.
     ///
     /// # Errors
-    /// The platform's.
+    /// Fails as the platform's delete does.
     pub fn delete(&self, pool: &Pool) -> Result<()> {
         let unique = &self.found.unique;
         let spec = InstanceSpec {

@@ -24,7 +24,7 @@ use crate::{
     secret::redacted,
 };
 
-/// The pause before a deploy is tried again; twice as long each time.
+/// The pause before the first retry of a deploy; doubled for each further retry.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Context {
@@ -79,7 +79,7 @@ impl Context {
         }
     }
 
-    /// A kept instance that is not well is replaced, once.
+    /// Makes one attempt. Recycles an unhealthy kept instance once.
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let (started, mut replaced) = (Instant::now(), None);
         loop {
@@ -132,8 +132,7 @@ impl Context {
     }
 }
 
-/// Looks up what the instance's parameters refer to, also where that has long been in a kept instance: what shows its
-/// output has to know.
+/// Looks up the secrets in the instance's parameters, also for a kept instance, so that its output is redacted.
 async fn look_up(wanted: Wanted) -> Result<()> {
     let look_up = tokio::task::spawn_blocking(move || {
         for lookup in wanted.platform.secrets(&wanted.spec(""))? {

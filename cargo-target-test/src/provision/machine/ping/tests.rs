@@ -1,4 +1,4 @@
-//! Echoes where the kernel allows them and where it does not.
+//! Echoes where the kernel permits them, and where it does not.
 
 use super::*;
 use crate::process;
