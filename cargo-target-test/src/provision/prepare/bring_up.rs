@@ -1,7 +1,7 @@
-//! Waiting for an instance to come up: after a boot, a reboot, a restart from outside, or a restore.
+//! Waits for an instance to come up: after a boot, a reboot, a restart from outside, or a restore.
 //!
-//! Owns the pauses, the deadline and the proof of a reboot, another boot id. Must not know protocols or platforms: both
-//! are only asked.
+//! Controls the pauses and the deadline, and requires a different boot id after a reboot. Must not know protocols or
+//! platforms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,26 +18,26 @@ use crate::{
     },
 };
 
-/// The first pause between two looks, and the longest.
+/// The first and the longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// The limit for the answer to the first knock, and the longest. A knock that came too early may never be answered; its
-/// limit is then wasted time if the machine comes up a moment later.
+/// The first and the longest time limit for the answer to a try. A try that comes too early may never be answered; its
+/// time limit is then wasted if the machine comes up a moment later.
 const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
-/// The time between two reports that something is still waited for.
+/// The time between two notices about a wait.
 const APART: Duration = Duration::from_secs(5);
-/// The number of last lines of a console that are repeated.
+/// The number of last console lines in an error.
 const LINES: usize = 12;
 
-/// A deployed instance: how it is reached, and what its platform knows it by.
+/// A deployed instance: its connection data, and its platform.
 #[derive(Clone)]
 pub(crate) struct DeployedInstance {
     pub(crate) name: String,
     pub(crate) reach: Reach,
-    /// `None`: no platform of ours deployed it.
+    /// `None` if no known platform deployed it.
     pub(crate) origin: Option<PlatformHandle>,
 }
 
-/// The platform of an instance, and its names for it.
+/// The platform of an instance, with the arguments for its methods.
 #[derive(Clone)]
 pub(crate) struct PlatformHandle {
     pub(crate) platform: Arc<dyn DynPlatform>,
@@ -46,7 +46,7 @@ pub(crate) struct PlatformHandle {
 }
 
 impl DeployedInstance {
-    /// The instance of a record; `platform` is `None` where it is unknown.
+    /// The instance of a record; `platform` is `None` if it is unknown.
     pub(crate) fn of(record: &Record, platform: Option<&Arc<dyn DynPlatform>>) -> Result<Self> {
         let deployed = record.deployed.as_ref().ok_or_else(|| {
             let (name, state) = (record.name(), &record.state);
@@ -73,7 +73,7 @@ impl DeployedInstance {
         }
     }
 
-    /// The platform and what it knows the instance by.
+    /// The platform of the instance, with the arguments for its methods.
     pub(crate) fn origin(&self) -> Result<&PlatformHandle> {
         self.origin.as_ref().ok_or_else(|| {
             let message = format!("`{}` has no platform that supports this", self.name);
@@ -81,7 +81,7 @@ impl DeployedInstance {
         })
     }
 
-    /// Calls the platform, on a thread that may block.
+    /// Calls the platform on a thread that may block.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce(&PlatformHandle) -> Result<T> + Send + 'static,
@@ -91,7 +91,7 @@ impl DeployedInstance {
         acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
     }
 
-    /// Fails if the platform sees that the instance does not live.
+    /// Fails if the platform reports that the instance is dead.
     pub(crate) async fn check_alive(&self) -> Result<()> {
         let Some(origin) = self.origin.clone() else {
             return Ok(());
@@ -100,16 +100,16 @@ impl DeployedInstance {
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
-    /// The text on the console until now; `None` where there is none.
+    /// The console output until now; `None` if the instance has no console.
     pub(crate) fn console(&self) -> Option<String> {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
-        // It is written when the machine first says something.
+        // The file is created when the machine first writes to its console.
         let text = std::fs::read(console).unwrap_or_default();
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// The end of the console, to be put after an error; empty where there is none.
+    /// The end of the console, to append to an error; empty if there is none.
     fn console_tail(&self) -> String {
         let text = self.console().unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
@@ -127,9 +127,9 @@ pub(crate) struct BringUp<'a> {
     pub(crate) instance: &'a DeployedInstance,
     /// The longest time to wait.
     pub(crate) limit: Duration,
-    /// Receives what takes long.
+    /// Receives lines about long steps.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
-    /// True if the instance is not wanted any more.
+    /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -152,8 +152,8 @@ impl BringUp<'_> {
         Ok(transport)
     }
 
-    /// Reboots the instance from inside and waits until it answers with another boot id; returns a shell with a new
-    /// connection. `refused` is the kind of the error where the instance cannot, or will not, reboot.
+    /// Reboots the instance from inside and waits until it answers with a different boot id; returns a shell with a new
+    /// connection. `refused` is the kind of the error if the instance cannot reboot.
     pub(crate) async fn reboot(&self, at: &Shell, refused: ErrorKind) -> Result<Shell> {
         let reach = &self.instance.reach;
         if let Reach::Local { .. } | Reach::Container { .. } = reach {
@@ -163,7 +163,7 @@ impl BringUp<'_> {
         }
         let before = boot_id(at).await?;
         match at.run(&shell::reboot(), SHORT).await {
-            // It may end the connection before it says so.
+            // The reboot may close the connection before the command ends.
             Err(error) if error.kind() == ErrorKind::Infra => {}
             Ok(ended) if shell::goes_down(&ended.exit) => {}
             Ok(ended) => {
@@ -191,7 +191,7 @@ impl BringUp<'_> {
         }
     }
 
-    /// Tries that end with the limit; the instance must live meanwhile.
+    /// Returns tries that end at the time limit, or when the instance dies.
     pub(super) fn tries<'a>(&'a self, what: &'a str) -> Tries<'a> {
         Tries {
             bring_up: self,
@@ -210,7 +210,7 @@ impl BringUp<'_> {
     }
 }
 
-/// Tries until it is so.
+/// Tries until one succeeds.
 pub(super) struct Tries<'a> {
     bring_up: &'a BringUp<'a>,
     what: &'a str,
@@ -220,15 +220,15 @@ pub(super) struct Tries<'a> {
 }
 
 impl Tries<'_> {
-    /// The limit for the answer to the next knock.
+    /// The time limit for the answer to the next try.
     fn knock(&mut self) -> Duration {
         self.knock.next()
     }
 
-    /// A try failed: pauses until the next one.
+    /// Pauses after a failed try.
     ///
     /// # Errors
-    /// When it was the last one.
+    /// Fails if it was the last try.
     pub(super) async fn failed(&mut self, error: Error) -> Result<()> {
         let BringUp {
             instance,
@@ -255,7 +255,7 @@ impl Tries<'_> {
     }
 }
 
-/// A time that grows to its limit.
+/// A duration that doubles up to a maximum.
 struct Growing(Duration, Duration);
 
 impl Growing {
