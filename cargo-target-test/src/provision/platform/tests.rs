@@ -1,10 +1,10 @@
-//! Data of platforms as `pool.json` has it.
+//! Data of platforms as written to `pool.json`.
 
 use std::path::Path;
 
 use super::{erased::Erased, values::tests::spec, *};
 
-/// A platform that connects by itself, or leaves that to the default.
+/// A platform that connects itself, or leaves that to the default.
 struct Far {
     connects: bool,
 }
@@ -87,7 +87,7 @@ fn parameters_of_another_release_are_an_error() {
     assert!(error.hint().unwrap().contains("another release"));
 }
 
-/// The names of added platforms tell brokers apart.
+/// The names of added platforms distinguish brokers.
 #[test]
 fn a_tool_has_platforms_of_its_own() {
     let tool = Platforms::default().with(Far { connects: true });
