@@ -29,9 +29,9 @@ use fake::{World, ensure, request};
 const PROCESSES: usize = 64;
 const INSTANCES: u32 = 16;
 const LASTS: Duration = Duration::from_secs(10);
-/// Leases that nobody else wants.
+/// The number of uncontended leases.
 const FREE: usize = 1000;
-/// For how long each lease is used.
+/// The time for which each lease is held.
 const USE: Duration = Duration::from_millis(5);
 const FOLDER: &str = "LEASE_BENCH_FOLDER";
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Leases one free instance, and gives it back, over and over.
+/// Leases and returns one free instance repeatedly.
 fn alone() {
     let world = World::new();
     let run = world.run("run-alone", "/bench");
@@ -69,7 +69,7 @@ fn alone() {
     );
 }
 
-/// Starts the others, and adds up what they write down: how long each lease was waited for, in microseconds.
+/// Starts the children, and sums up the times they waited for each lease, in microseconds.
 fn parent() -> ExitCode {
     let world = World::new();
     let start = |_| {
@@ -115,7 +115,7 @@ fn child(world: &World) {
         .map(|index| world.found("bench", index, &format!("host-{index}")))
         .collect();
     wanted.iter().for_each(|one| drop(ensure(&run, one)));
-    // All begin together.
+    // All children begin at the same time.
     fs::write(world.folder.join(format!("up-{}", std::process::id())), "").expect("a file");
     let up = || {
         let names = fs::read_dir(&world.folder).expect("the folder").flatten();

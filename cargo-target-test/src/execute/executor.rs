@@ -1,6 +1,5 @@
-//! Running one case on one lease.
-//!
-//! Owns the traits of executors and launchers. Must not know where cases and leases come from.
+//! The traits of executors, which run one case on one lease, and of launchers. Must not know where cases and leases
+//! come from.
 
 use std::{os::unix::process::ExitStatusExt, process::Command, sync::Arc};
 
@@ -66,9 +65,9 @@ use crate::{
 /// # Ok::<(), cargo_target_test::Error>(())
 /// ```
 pub trait Executor: Send + Sync {
-    /// Runs a case on the machines of a lease. The verdict comes from [`judge`](crate::case::verdict::judge): a machine
-    /// that is lost is infra, never a failure. The caller sets [`AttemptResult::waited`] and
-    /// [`AttemptResult::instances`], and ends the lease.
+    /// Runs a case on the machines of a lease. The verdict comes from [`judge`](crate::case::verdict::judge): a lost
+    /// machine is infra, never a failure. The caller sets [`AttemptResult::waited`] and [`AttemptResult::instances`],
+    /// and ends the lease.
     ///
     /// Dropping the future stops the case.
     fn run<'a>(
@@ -82,7 +81,8 @@ pub trait Executor: Send + Sync {
 
 /// Starts processes of this host and reports their end.
 pub trait Launcher: Send + Sync {
-    /// Starts a process, whose streams the command sets, and waits for its end. Dropping the future kills it.
+    /// Starts a process and waits for its end. The command sets the process's streams. Dropping the future kills the
+    /// process.
     ///
     /// # Errors
     /// If the process cannot be started.
