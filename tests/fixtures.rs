@@ -52,7 +52,7 @@ fn count(lines: &[String], line: &str) -> usize {
     lines.iter().filter(|one| *one == line).count()
 }
 
-/// What a shared fixture has started runs for all that share it, however the lease ends in which it was set up.
+/// Processes that a shared fixture started run for all tests that share it, however the lease of its set-up ends.
 #[test]
 fn processes_of_a_shared_fixture_outlive_its_maker() {
     let project = project();

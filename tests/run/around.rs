@@ -1,5 +1,5 @@
-//! What surrounds a case: its environment, the user's own runner, scripts, configuration and debugger, and
-//! tests that are no cases.
+//! The surroundings of a case: its environment, the user's own runner, scripts, configuration and debugger, and tests
+//! that are not cases.
 
 use std::path::{Path, PathBuf};
 

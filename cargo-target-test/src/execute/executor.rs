@@ -1,6 +1,5 @@
-//! Running one case on one lease.
-//!
-//! Owns the traits of executors and launchers. Must not know where cases and leases come from.
+//! The traits of executors, which run one case on one lease, and of launchers. Must not know where cases and leases
+//! come from.
 
 use std::{
     os::unix::process::ExitStatusExt,

@@ -100,7 +100,7 @@ impl Orchestrator for Pull {
             let finished = tokio::select! {
                 report = provisioner.finish(self.keep) => report,
                 () = interrupted_again(&mut signals, result.interrupted) => {
-                    Err(Error::new(ErrorKind::Infra, "interrupted: instances stay"))
+                    Err(Error::new(ErrorKind::Infra, "interrupted: instances remain"))
                 }
             };
             result.clean_up = CleanUp::from(finished?);

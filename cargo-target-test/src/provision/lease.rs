@@ -1,7 +1,7 @@
-//! A lease: machines that are somebody's until it ends.
+//! A lease: the use of machines until it ends.
 //!
-//! Owns the end of a lease: what still runs is killed, then the instances are restored, marked dirty or returned. Must
-//! not know why it was given, nor what was done under it.
+//! Ends leases: kills remaining processes, then restores, marks dirty or returns the instances. Must not know what a
+//! lease is used for.
 
 mod watch;
 
@@ -28,7 +28,7 @@ use crate::{
     {error::Result, process},
 };
 
-/// The limit for killing what a lease left.
+/// The time limit for killing the remaining processes of a lease.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
@@ -48,30 +48,30 @@ struct LeaseState {
 /// The reason a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LeaseEnd {
-    /// It came to its end. What a command left running that ended by itself was meant to run on.
+    /// The work is done. Background processes of a command that exited by itself are kept.
     Done,
-    /// It failed, of which a machine may be the cause.
+    /// The work failed, possibly because of a machine.
     Failed,
-    /// It failed, and is tried again on machines that no test has used: these are recycled.
+    /// The work failed, and its retry needs machines that no test has used: the leased ones are recycled.
     WantFresh,
-    /// Nothing was done. Machines that a test used before are recycled, the others returned as they were.
+    /// No work was done. Machines used by an earlier test are recycled, unused ones are returned untouched.
     Unused,
-    /// It was cut off: what it started on the machines is killed.
+    /// The work was cut off: processes that it started on the machines are killed.
     CutOff,
-    /// Its holder died: what it started on the machines and on this host is killed.
+    /// The holder died: processes that it started on the machines and on this host are killed.
     Abandoned,
 }
 
 /// The fate of a lease's machines.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
-    /// The reason a machine was lost, or could not be cleaned, if any. It does not serve again.
+    /// The reason that a machine was lost or could not be cleaned, if any. It does not serve again.
     pub lost: Option<String>,
     /// The records of machines that must not serve again.
     pub dirty: Vec<Record>,
 }
 
-/// By what right the machines are leased.
+/// The source of a lease's machines.
 enum Hold {
     Pool(Box<PoolHold>),
     #[expect(dead_code, reason = "frees the machines when it is dropped")]
@@ -81,7 +81,7 @@ enum Hold {
 /// Instances of a pool.
 pub(super) struct PoolHold {
     pub(super) context: Arc<Context>,
-    /// The sets that the instances are from; empty: they are from none that would replace them.
+    /// The sets of the instances, which deploy replacements; empty if the instances are not from sets.
     pub(super) sets: Vec<Arc<InstanceSet>>,
     pub(super) lease: pool::PoolLease,
     pub(super) after: After,
@@ -89,18 +89,18 @@ pub(super) struct PoolHold {
 }
 
 impl Lease {
-    /// A lease of instances of a pool. Within a tokio runtime.
+    /// A lease of instances of a pool. Needs a tokio runtime.
     pub(super) fn of_pool(id: String, machines: Vec<Machine>, hold: PoolHold) -> Self {
         Self::new(id, machines, Hold::Pool(Box::new(hold)))
     }
 
-    /// A lease of wrapped machines. Within a tokio runtime.
+    /// A lease of wrapped machines. Needs a tokio runtime.
     pub(super) fn of_wrapped(id: String, machines: Vec<Machine>, seat: Seat) -> Self {
         Self::new(id, machines, Hold::Wrapped(seat))
     }
 
     fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
-        // Who deployed a machine wants to know; looking may start a program each time.
+        // Watched only if the lease can deploy replacements: each check may start a program.
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
         let watch = if watched { &machines[..] } else { &[] };
         let watch = LossWatch::start(watch.to_vec());
@@ -119,7 +119,7 @@ impl Lease {
         Self(Arc::clone(&self.0))
     }
 
-    /// The mark on everything that the lease starts anywhere.
+    /// The mark on every process that the lease starts.
     pub fn id(&self) -> &str {
         &self.0.id
     }
@@ -135,7 +135,7 @@ impl Lease {
         machines.filter(move |machine| machine.role() == Some(role))
     }
 
-    /// Tells when a machine is lost.
+    /// A handle that reports the loss of a machine.
     pub fn lost(&self) -> Lost {
         self.0.watch.lost()
     }
@@ -190,7 +190,8 @@ impl Lease {
         ended
     }
 
-    /// Kills what the lease may have left on a machine, and proves that this one is well where that is in doubt.
+    /// Kills the remaining processes of the lease on a machine, and checks that the machine is healthy if that is in
+    /// doubt.
     async fn clean(&self, machine: &Machine, end: LeaseEnd) -> Result<()> {
         let cut_off = matches!(end, LeaseEnd::Abandoned | LeaseEnd::CutOff);
         if cut_off || self.0.unfinished.load(Ordering::Relaxed) {
@@ -207,7 +208,7 @@ impl Lease {
 }
 
 impl PoolHold {
-    /// Makes an instance ready for others, or dirty, as the lease ended; its record if it is dirty.
+    /// Makes an instance ready for the next lease, or marks it dirty. Returns the record if it is dirty.
     async fn give_back(
         &mut self,
         machine: &Machine,
@@ -216,7 +217,7 @@ impl PoolHold {
     ) -> Option<Record> {
         let record = machine.record()?;
         if self.sets.is_empty() {
-            // What is wrong with it is for the next holder to find out: it may be kept.
+            // The next holder finds out if the instance is healthy: it may be kept.
             return None;
         }
         let wants_fresh = match end {
@@ -239,7 +240,7 @@ impl PoolHold {
         Some(record.clone())
     }
 
-    /// Makes an instance ready for others, as the request asked for; the reason it cannot serve them, if any.
+    /// Makes an instance ready for the next lease, as the request says. Returns the reason if it cannot serve.
     async fn renew(&self, record: &Record) -> Option<DirtyReason> {
         let not_restored = |case: &String, error| DirtyReason::NotRestored {
             case: case.clone(),
@@ -256,7 +257,7 @@ impl PoolHold {
         }
     }
 
-    /// Frees the instances; `swept`: nothing that should be killed runs there.
+    /// Frees the instances. `swept` is true if no process remains that must be killed.
     fn free(self, swept: bool) {
         let Self {
             context,
@@ -266,10 +267,10 @@ impl PoolHold {
             ..
         } = self;
         lease.set_swept(swept);
-        // Letting go is a few writes; the runtime's one thread can wait for those.
+        // Freeing takes a few writes, for which the runtime's only thread may block.
         drop(lease);
         drop(leased);
-        // What was spent is replaced beside the tests that run.
+        // Replacements of spent instances are deployed while other tests run.
         sets.iter().for_each(|set| set.begin_missing(&context));
     }
 }

@@ -39,7 +39,7 @@ fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
-/// What the script wrote that made the machine: no two machines have the same.
+/// The text that the script wrote when it created the machine; different for each machine.
 fn machine(target: &Target) -> String {
     let machine = read(&format!("machines/{}", target.instance()));
     assert!(!machine.is_empty());

@@ -195,7 +195,7 @@ async fn ask(at: &Machine, request: &BrokerRequest) -> Result<Reply> {
         }
         other => Err(Error::new(
             ErrorKind::Usage,
-            format!("out of turn: {other:?}"),
+            format!("unexpected request: {other:?}"),
         )),
     }
 }
@@ -218,15 +218,15 @@ fn told(request: &BrokerRequest) -> String {
             Act::Install { packages } => format!("install {}", packages.join(" ")),
         },
         BrokerRequest::Ask { question, .. } => match question {
-            Question::Facts => "ask what the machine is".to_owned(),
+            Question::Facts => "collect the machine's facts".to_owned(),
             Question::Listens { port } => format!("look at port {port}"),
             Question::Package { name } => format!("ask for package `{name}`"),
             Question::Service { name } => format!("ask for service `{name}`"),
             Question::User { name } => format!("ask for user `{name}`"),
-            Question::File { path } => format!("look at `{path}`"),
+            Question::File { path } => format!("query file `{path}`"),
             Question::Console => "read the console".to_owned(),
         },
-        _ => "reach it".to_owned(),
+        _ => "get an answer".to_owned(),
     }
 }
 
@@ -323,5 +323,5 @@ fn unknown(instance: &str) -> Reply {
 }
 
 fn out_of_turn(request: &BrokerRequest) -> Failure {
-    request_failure(format!("answer: out of turn: {request:?}"))
+    request_failure(format!("answer: unexpected request: {request:?}"))
 }

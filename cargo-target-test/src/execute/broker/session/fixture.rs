@@ -100,7 +100,7 @@ pub(super) async fn share(
 }
 
 fn out_of_turn(request: &BrokerRequest) -> Failure {
-    request_failure(format!("answer: out of turn: {request:?}"))
+    request_failure(format!("answer: unexpected request: {request:?}"))
 }
 
 fn took(millis: u64) -> Duration {
