@@ -208,7 +208,7 @@ fn a_verdict_does_not_wait_for_the_lease_to_end() {
     assert_eq!(kinds(), ["attempt-ended", "lease-ended"]);
 }
 
-/// What somebody wants to look at stays until then, and not longer.
+/// Fixtures stay for the shell on a failure, and are torn down after it.
 #[test]
 fn they_stay_for_the_shell_on_a_failure() {
     let project = project();

@@ -70,7 +70,7 @@ impl Verdict {
         }
     }
 
-    /// True if nextest makes no further attempt after it.
+    /// True if nextest makes no further attempt after this verdict.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Pass | Self::Skip(_))
     }

@@ -72,9 +72,9 @@ use crate::{
 /// # Ok::<(), cargo_target_test::Error>(())
 /// ```
 pub trait Executor: Send + Sync {
-    /// Runs an attempt of a case on the machines of a lease. The verdict comes from [`judge`](crate::case::verdict::judge): a machine
-    /// that is lost is infra, never a failure. The caller sets [`AttemptResult::waited`] and
-    /// [`AttemptResult::instances`], and ends the lease.
+    /// Runs an attempt of a case on the machines of a lease. The verdict comes from
+    /// [`judge`](crate::case::verdict::judge): a lost machine is infra, never a failure. The caller sets
+    /// [`AttemptResult::waited`] and [`AttemptResult::instances`], and ends the lease.
     ///
     /// Dropping the future stops the case.
     fn run<'a>(
@@ -88,7 +88,7 @@ pub trait Executor: Send + Sync {
 
 /// Starts processes of this host and reports their end.
 pub trait Launcher: Send + Sync {
-    /// Starts a process, and waits for its end. Dropping the future kills it.
+    /// Starts a process and waits for its end. Dropping the future kills it.
     ///
     /// # Errors
     /// If the process cannot be started.

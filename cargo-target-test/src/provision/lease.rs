@@ -31,7 +31,7 @@ use crate::{
 /// The time limit for killing the remaining processes of a lease.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
+/// The exclusive use of machines. If dropped without [`Lease::end`], the holder is treated as dead.
 pub struct Lease(Arc<LeaseState>);
 
 /// The state of a lease, which the broker and an executor share.
@@ -140,19 +140,19 @@ impl Lease {
         self.0.watch.lost()
     }
 
-    /// The machines must not serve others, for this cause.
+    /// Marks the machines dirty, for this reason.
     pub fn mark_dirty(&self, reason: DirtyReason) {
         // The first reason stays.
         let _ = self.0.dirty.set(reason);
     }
 
-    /// Something that was started there may still run: it is killed when the lease ends.
+    /// Notes that a process may still run on the machines; it is killed when the lease ends.
     pub fn leave_unfinished(&self) {
         self.0.unfinished.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the lease: kills what it still runs, and only then frees the machines. Of an abandoned one everything that
-    /// carries its mark is looked for, on this host too.
+    /// Ends the lease: kills what it still runs, and only then frees the machines. If abandoned, all processes that
+    /// carry its mark are killed, also on this host.
     pub async fn end(self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
         let hold = self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +162,7 @@ impl Lease {
         let is_lost = self.0.watch.lost().cause().is_some();
         self.0.watch.stop();
         for machine in &self.0.machines {
-            // One that is seen to be dead need not be asked.
+            // A machine that is known to be dead is not asked.
             let well = match is_lost {
                 true => machine.check_alive().await,
                 false => Ok(()),
@@ -184,7 +184,7 @@ impl Lease {
             let _ = tokio::task::spawn_blocking(sweep).await;
         }
         if let Hold::Pool(hold) = hold {
-            // Otherwise what may still run there is for the next holder to kill.
+            // If cleaning failed, the next holder must kill the remaining processes.
             hold.free(ended.lost.is_none());
         }
         ended

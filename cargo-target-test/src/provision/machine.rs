@@ -243,7 +243,7 @@ impl Machine {
         self.shared.instance.check_alive().await
     }
 
-    /// Fails unless it lives and answers within this time, whatever it answered before.
+    /// Fails unless the machine is alive and answers within this time, even if it answered just before.
     pub(crate) async fn confirm(&self, limit: Duration) -> Result<()> {
         let connection = self.connection();
         connection.doubt();
@@ -258,7 +258,7 @@ impl Machine {
         })
     }
 
-    /// Emits the end of its console, if it has one and wrote to it.
+    /// Emits the end of the machine's console output, if there is any.
     pub(crate) fn emit_console(&self, sink: &Sink) {
         let text = self.shared.instance.console(CONSOLE).unwrap_or_default();
         if !text.is_empty() {

@@ -33,7 +33,7 @@ pub(in crate::provision) struct Context {
     /// The report on instances that were deleted because no case needed them any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
-    /// A lease ended, an instance came up or not, something is not under way any more.
+    /// Notified when a lease ends, a deploy ends, or a background task ends.
     pub(in crate::provision) changed: Arc<Notify>,
     /// True if deploys and waits must stop.
     cancelled: AtomicBool,

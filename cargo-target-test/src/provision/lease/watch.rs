@@ -46,7 +46,7 @@ impl LossWatch {
     }
 }
 
-/// Tells when a machine of a lease is lost. Outlives the lease.
+/// Reports the loss of a leased machine. Outlives the lease.
 #[derive(Clone, Debug)]
 pub struct Lost(watch::Receiver<Option<String>>);
 

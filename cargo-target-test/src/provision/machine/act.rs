@@ -17,7 +17,7 @@ use crate::{
 
 /// The time limit for an answer to a question.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The end of a console that is told, in bytes.
+/// The maximum size of a console's end, in bytes.
 const CONSOLE: u64 = 1 << 20;
 
 impl Machine {

@@ -359,7 +359,7 @@ impl Remover<'_> {
         self.run.map(|run| run.run.id.as_str())
     }
 
-    /// Commands of a dead holder go with a machine of their own; those on this host have to be killed.
+    /// Kills a dead holder's commands on this host. A created machine is deleted with its processes.
     fn kill_left(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
         if matches!(reach, Some(Reach::Local { .. }))

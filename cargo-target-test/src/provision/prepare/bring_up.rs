@@ -108,7 +108,7 @@ impl DeployedInstance {
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
-    /// Returns the end of the console's text until now, at most this many bytes; `None` if there is no console.
+    /// Returns the end of the console output, at most `most` bytes; `None` if the instance has no console.
     pub(crate) fn console(&self, most: u64) -> Option<String> {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
