@@ -176,7 +176,7 @@ impl CommandOutput {
     /// [`ErrorKind::Infra`].
     pub fn success(self, context: &str) -> Result<Self> {
         match self.failure() {
-            Some(reason) => Err(Error::new(ErrorKind::Infra, format!("{context}: {reason}"))),
+            Some(reason) => Err(Error::infra(format!("{context}: {reason}"))),
             None => Ok(self),
         }
     }
@@ -184,7 +184,7 @@ impl CommandOutput {
     /// Returns an [`ErrorKind::Usage`] error if the command failed: the instance works, but the request is invalid.
     pub(crate) fn accepted(self) -> Result<Self> {
         match self.failure() {
-            Some(reason) => Err(Error::new(ErrorKind::Usage, reason)),
+            Some(reason) => Err(Error::usage(reason)),
             None => Ok(self),
         }
     }
@@ -258,10 +258,7 @@ impl Running {
 
 /// The error of a command whose events ended without an exit.
 fn events_ended() -> Error {
-    Error::new(
-        ErrorKind::Other,
-        "the events of the command ended before its exit",
-    )
+    Error::other("the events of the command ended before its exit")
 }
 
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.

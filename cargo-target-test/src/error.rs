@@ -71,6 +71,26 @@ impl Error {
         }))
     }
 
+    /// Creates an [`ErrorKind::Infra`] error.
+    pub(crate) fn infra(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Infra, message)
+    }
+
+    /// Creates an [`ErrorKind::Usage`] error.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Creates an [`ErrorKind::Pool`] error.
+    pub(crate) fn pool(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Pool, message)
+    }
+
+    /// Creates an [`ErrorKind::Other`] error.
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, message)
+    }
+
     /// Sets the hint: what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

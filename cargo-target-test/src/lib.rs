@@ -79,6 +79,7 @@ pub mod provision;
 pub mod run;
 pub mod run_event;
 pub mod secret;
+pub(crate) mod sync;
 pub mod tool;
 pub mod ui;
 

@@ -15,7 +15,7 @@ use std::{
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,10 @@ pub use self::{
     signal::{signal_name, signal_number},
     watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync,
+};
 
 /// After the program's exit, its pipes are read until they were idle for this time: a background process may hold them.
 const QUIET: Duration = Duration::from_millis(200);
@@ -290,7 +293,7 @@ impl Drop for RunningProgram {
 
 fn running() -> MutexGuard<'static, Vec<(Pid, Kind)>> {
     static RUNNING: Mutex<Vec<(Pid, Kind)>> = Mutex::new(Vec::new());
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&RUNNING)
 }
 
 fn kill_group(pid: Pid) {

@@ -4,10 +4,10 @@
 
 use std::{
     io::{IsTerminal, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use crate::{error::Error, secret::redacted};
+use crate::{error::Error, secret::redacted, sync};
 
 /// Prints a line of a result to standard output.
 pub fn out(text: impl std::fmt::Display) {
@@ -55,7 +55,7 @@ pub fn transient(text: &str) {
 }
 
 fn deferred() -> MutexGuard<'static, Option<Vec<String>>> {
-    DEFERRED.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&DEFERRED)
 }
 
 /// Prints text of another program to standard error.

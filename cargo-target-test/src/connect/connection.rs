@@ -3,12 +3,12 @@
 //! Must not know leases or pools.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use super::Transport;
-use crate::error::Result;
+use crate::{error::Result, sync};
 
 /// An instance that was idle for longer is probed before it is leased.
 const FRESH: Duration = Duration::from_secs(2);
@@ -31,17 +31,12 @@ impl LiveConnection {
     }
 
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
-        let transport = self.transport.lock();
-        Arc::clone(&transport.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&sync::lock(&self.transport))
     }
 
     /// Replaces the transport after a reboot of the instance.
     pub(crate) fn replace(&self, transport: Arc<dyn Transport>) {
-        let mut old = self
-            .transport
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *old = transport;
+        *sync::lock(&self.transport) = transport;
         self.heard();
     }
 
@@ -79,6 +74,6 @@ impl LiveConnection {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.heard)
     }
 }

@@ -42,8 +42,7 @@ pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> 
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     read(&text).ok_or_else(|| {
         let text = text.trim();
-        let message = format!("unexpected output of `ls` for `{path}`: {text}");
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(format!("unexpected output of `ls` for `{path}`: {text}"))
     })
 }
 
@@ -200,7 +199,7 @@ async fn forward(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) 
         match event {
             CommandEvent::Output(Stream::Stdout, bytes) => {
                 if send.send(bytes).await.is_err() {
-                    return Err(Error::new(ErrorKind::Other, "failed to unpack the archive"));
+                    return Err(Error::other("failed to unpack the archive"));
                 }
             }
             CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
@@ -211,17 +210,16 @@ async fn forward(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) 
     }
     let said = String::from_utf8_lossy(&stderr);
     let message = format!("failed to read `{from}`: {}", said.trim());
-    Err(Error::new(ErrorKind::Usage, message))
+    Err(Error::usage(message))
 }
 
 fn cannot(to: &Path, error: &io::Error) -> Error {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    let message = format!(
+    Error::usage(format!(
         "failed to write `{}`: {error}{}",
         to.display(),
         source.unwrap_or_default()
-    );
-    Error::new(ErrorKind::Usage, message)
+    ))
 }
 
 /// Reads the chunks of a command's standard output.

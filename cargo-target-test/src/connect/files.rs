@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{
     CommandEvent, CommandOutput, FileAccess, Transport, events_ended, local, own_command, shell,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The timeout of the removal of a partial file.
 const DISCARD: Duration = Duration::from_secs(10);
@@ -124,7 +124,7 @@ fn complete(path: &str, sent: u64, outcome: CommandOutput) -> Result<()> {
         return Ok(());
     }
     let text = format!("`{path}`: only {} of {sent} bytes arrived", received.trim());
-    Err(Error::new(ErrorKind::Infra, text))
+    Err(Error::infra(text))
 }
 
 /// Reads a file and sends its chunks to `to`. Dropping the receiver aborts the transfer.
@@ -178,5 +178,5 @@ fn check_read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
 }
 
 fn wrong(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Usage, message.into())
+    Error::usage(message.into())
 }

@@ -9,7 +9,7 @@ use target_fixtures::env;
 use super::{local, shell};
 use crate::{
     connect::{ProgramReach, Reach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -56,7 +56,7 @@ pub(crate) fn shell(
         Reach::Programs(programs) => by_program(programs, &login)?,
         Reach::ByPlatform => {
             let message = format!("`{instance}` has no shell for a terminal");
-            return Err(Error::new(ErrorKind::Infra, message)
+            return Err(Error::infra(message)
                 .with_hint(format!("`exec {instance} -- ...` runs a command there")));
         }
         Reach::Local {

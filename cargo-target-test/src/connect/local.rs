@@ -68,7 +68,7 @@ impl LocalTransport {
             let directory = self.directory.join(directory);
             if !directory.is_dir() {
                 let text = format!("folder not found: `{}`", directory.display());
-                return Err(crate::Error::new(crate::ErrorKind::Usage, text));
+                return Err(crate::Error::usage(text));
             }
             process.current_dir(directory);
         } else {
@@ -156,7 +156,7 @@ impl Transport for LocalTransport {
         running(started, stdin, command.timeout.map(Duration::from_millis))
     }
 
-    fn probe(&self, _timeout: Duration) -> TransportFuture<Duration> {
+    fn probe(&self, _: Duration) -> TransportFuture<Duration> {
         let started = Instant::now();
         let answer = self.directory.metadata().map(|_| started.elapsed());
         let instance = format!(
@@ -164,11 +164,9 @@ impl Transport for LocalTransport {
             self.instance,
             self.directory.display()
         );
-        Box::pin(async move {
-            answer.map_err(|error| {
-                crate::Error::new(crate::ErrorKind::Infra, instance).with_source(error)
-            })
-        })
+        Box::pin(
+            async move { answer.map_err(|error| crate::Error::infra(instance).with_source(error)) },
+        )
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     connect::ProgramReach,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -137,8 +137,7 @@ impl PipedTransport {
     }
 
     fn lost(&self, what: &str) -> CommandEvent {
-        let text = format!("`{}` {what}", self.instance);
-        CommandEvent::Lost(Error::new(ErrorKind::Infra, text))
+        CommandEvent::Lost(Error::infra(format!("`{}` {what}", self.instance)))
     }
 }
 

@@ -9,7 +9,7 @@ use target_fixtures::{
     wire::{ShellCommand, Sudo},
 };
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 mod file;
 mod filter;
@@ -260,7 +260,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Usage, message)
+    Error::usage(message)
 }
 
 /// Returns 32 random hexadecimal digits.

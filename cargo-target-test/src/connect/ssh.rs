@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::{Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context};
 use crate::{
     connect::SshReach,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
+    sync,
 };
 
 mod auth;
@@ -113,7 +114,7 @@ impl SshTransport {
             return Ok(running);
         }
         let text = format!("`{}`: failed to start the connection thread", self.instance);
-        Err(Error::new(ErrorKind::Infra, text))
+        Err(Error::infra(text))
     }
 }
 
@@ -130,11 +131,9 @@ impl Transport for SshTransport {
 
     fn knock(&self, timeout: Duration) -> TransportFuture<()> {
         let (instance, reach) = (self.instance.clone(), self.reach.clone());
-        Box::pin(async move {
-            let knock = move || connect::knock(&instance, &reach, timeout);
-            let knocked = tokio::task::spawn_blocking(knock).await;
-            knocked.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
-        })
+        Box::pin(sync::blocking(move || {
+            connect::knock(&instance, &reach, timeout)
+        }))
     }
 
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {

@@ -2,17 +2,12 @@
 //!
 //! Must not connect.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Mutex, time::Duration};
 
 use super::SshReach;
 use crate::{
-    error::{Error, ErrorKind, Result},
-    process,
+    error::{Error, Result},
+    process, sync,
 };
 
 /// The default timeout of connecting.
@@ -75,7 +70,7 @@ impl SshConfig {
 /// If `ssh` is missing or rejects the configuration.
 pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
     static CACHE: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
-    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cache = || sync::lock(&CACHE);
     if let Some((_, config)) = cache().iter().find(|(cached, _)| cached == reach) {
         return Ok(config.clone());
     }
@@ -97,11 +92,10 @@ fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
     if !finished.status.success() {
         let stderr = String::from_utf8_lossy(&finished.stderr);
-        return Err(Error::new(
-            ErrorKind::Infra,
-            format!("`ssh -G {}` failed: {}", reach.host, stderr.trim()),
-        )
-        .with_hint("check `~/.ssh/config`"));
+        return Err(
+            Error::infra(format!("`ssh -G {}` failed: {}", reach.host, stderr.trim()))
+                .with_hint("check `~/.ssh/config`"),
+        );
     }
     let home = std::env::home_dir().unwrap_or_default();
     let socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);

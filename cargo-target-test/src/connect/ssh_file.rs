@@ -2,15 +2,10 @@
 //!
 //! Must not connect.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Mutex};
 
 use super::{Reach, SshReach, ssh_config};
-use crate::error::Result;
+use crate::{error::Result, sync};
 
 /// The `Host` sections, by instance.
 #[derive(Default)]
@@ -23,7 +18,7 @@ impl SshHosts {
             return Ok(());
         };
         let text = host(instance, reach)?;
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = sync::lock(&self.0);
         hosts.insert(instance.to_owned(), text);
         let text: String = hosts.values().map(String::as_str).collect();
         replace(file, &text)

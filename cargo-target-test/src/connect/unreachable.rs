@@ -8,7 +8,7 @@ use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{Running, Transport, TransportFuture};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// No way to an instance.
 pub(super) struct Unreachable {
@@ -18,7 +18,7 @@ pub(super) struct Unreachable {
 impl Unreachable {
     fn error(&self) -> Error {
         let message = format!("the platform of `{}` does not connect to it", self.instance);
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(message)
             .with_hint("a platform whose `deploy` returns `Reach::ByPlatform` overrides `connect`")
     }
 }

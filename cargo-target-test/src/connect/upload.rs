@@ -20,7 +20,10 @@ use super::{
     files::{self, Piece},
     own_command, shell,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync,
+};
 
 mod folder;
 mod same;
@@ -106,8 +109,7 @@ fn mode_of(metadata: &Metadata) -> u32 {
 
 async fn read_folder(from: &Path, there: same::RemoteFiles) -> Result<Folder> {
     let from = from.to_owned();
-    let read = tokio::task::spawn_blocking(move || Folder::read(&from, &there)).await;
-    read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+    sync::blocking(move || Folder::read(&from, &there)).await
 }
 
 async fn send_file(
@@ -168,11 +170,11 @@ async fn send_folder(
 }
 
 fn finished(read: Result<io::Result<()>, tokio::task::JoinError>) -> Result<()> {
-    let read = read.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+    let read = read.map_err(|error| Error::other(error.to_string()))?;
     read.map_err(|error| match error.kind() {
         // The reader of the pipe has the cause.
-        io::ErrorKind::BrokenPipe => Error::new(ErrorKind::Other, error.to_string()),
-        _ => Error::new(ErrorKind::Usage, error.to_string()),
+        io::ErrorKind::BrokenPipe => Error::other(error.to_string()),
+        _ => Error::usage(error.to_string()),
     })
 }
 

@@ -5,7 +5,7 @@
 use std::{fs, path::Path, thread};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::platform::Footprint,
 };
 
@@ -35,7 +35,7 @@ impl Host {
                 "failed to read the free disk space of `{}`",
                 folder.display()
             );
-            Error::new(ErrorKind::Pool, message).with_source(error)
+            Error::pool(message).with_source(error)
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -88,7 +88,7 @@ pub(super) fn room(
     if own.memory > host.total.saturating_sub(SPARE) {
         let (needs, has) = (mib(own.memory), mib(host.total));
         let message = format!("`{name}` needs {needs} of memory, this host has {has}");
-        return Room::Never(Error::new(ErrorKind::Infra, message).with_hint("lower its `memory`"));
+        return Room::Never(Error::infra(message).with_hint("lower its `memory`"));
     }
     if deploying.len() >= at_once {
         return wait(format!(

@@ -9,7 +9,10 @@ use super::{
     instances::{Context, Source, Waits},
     pool::{Pool, Record, RecordState},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, Result},
+    sync,
+};
 
 /// The pause between two checks of a deploy by another process.
 const POLL: Duration = Duration::from_millis(100);
@@ -54,8 +57,7 @@ impl Provisioner for Existing {
 /// Ends all claims of the run.
 pub(super) async fn leave(context: &Arc<Context>) -> Result<Report> {
     let context = Arc::clone(context);
-    let left = tokio::task::spawn_blocking(move || context.run.leave()).await;
-    left.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+    sync::blocking(move || context.run.leave()).await
 }
 
 /// The times of the notices about a wait for an existing instance.
@@ -118,5 +120,5 @@ pub(super) fn coming(run: &PoolRun, records: &[Record]) -> Result<Waits> {
         }
         why.get_or_insert(format!("`{name}` is {state}"));
     }
-    Err(Error::new(ErrorKind::Infra, why.unwrap_or_default()))
+    Err(Error::infra(why.unwrap_or_default()))
 }

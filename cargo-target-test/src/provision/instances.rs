@@ -15,7 +15,7 @@ mod surplus;
 mod usage;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -29,6 +29,7 @@ use super::{Want, Wanted};
 use crate::{
     error::{Error, Result},
     plan::Needs,
+    sync,
 };
 
 /// The instances of one target.
@@ -213,11 +214,11 @@ impl InstanceSet {
     }
 
     fn state(&self) -> MutexGuard<'_, InstancesState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 
 /// The error of requests that wait when the run ends.
 pub(super) fn interrupted() -> Error {
-    Error::new(crate::error::ErrorKind::Infra, "the run was interrupted")
+    Error::infra("the run was interrupted")
 }

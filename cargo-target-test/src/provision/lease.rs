@@ -7,7 +7,7 @@ mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     case::reason::DirtyReason,
+    sync,
     {error::Result, process},
 };
 
@@ -155,7 +156,7 @@ impl Lease {
     /// carry its mark are killed, also on this host.
     pub async fn end(self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
-        let hold = self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let hold = sync::lock(&self.0.hold);
         let Some(mut hold) = { hold }.take() else {
             return ended;
         };

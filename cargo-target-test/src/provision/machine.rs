@@ -23,7 +23,7 @@ use crate::{
         CommandOutput, LiveConnection, Reach, Running, Transport, download, own_command,
         upload::{self, Moved},
     },
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     run_event::{RunEventKind, Sink},
     secret::redacted,
 };
@@ -254,7 +254,7 @@ impl Machine {
         let answered = tokio::time::timeout(limit, answer).await;
         answered.unwrap_or_else(|_| {
             let message = format!("`{}` did not answer within {limit:?}", self.name());
-            Err(Error::new(ErrorKind::Infra, message))
+            Err(Error::infra(message))
         })
     }
 

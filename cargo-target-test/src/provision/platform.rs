@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub use self::{erased::DynPlatform, registry::Platforms};
 use crate::{
     connect::{self, Reach, Transport},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     secret::Lookup,
 };
 
@@ -286,10 +286,7 @@ pub const FIRST_STATE: &str = "prepared";
 
 fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
     let instance = &spec.instance;
-    Error::new(
-        ErrorKind::Infra,
-        format!("platform `{platform}` cannot {what} `{instance}`"),
-    )
+    Error::infra(format!("platform `{platform}` cannot {what} `{instance}`"))
 }
 
 /// The specification of one instance to create or delete. Durable before the platform's first call for the instance.

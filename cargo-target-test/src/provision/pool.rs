@@ -48,7 +48,7 @@ use std::{
 };
 
 use self::store::{FileStore, PoolStore};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A pool.
 pub struct Pool {
@@ -156,11 +156,8 @@ pub fn default_directory(state_home: Option<PathBuf>, home: Option<PathBuf>) -> 
     let state_home = state_home.filter(absolute);
     let home = || Some(home.filter(absolute)?.join(".local/state"));
     let state = state_home.or_else(home).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Pool,
-            "there is no folder for the pool: `HOME` is not set",
-        )
-        .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names one")
+        Error::pool("there is no folder for the pool: `HOME` is not set")
+            .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names one")
     })?;
     Ok(state.join("cargo-target-test"))
 }

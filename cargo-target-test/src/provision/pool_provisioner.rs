@@ -7,7 +7,7 @@ mod open;
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     run_event::Sink,
+    sync,
 };
 
 /// Deploys, leases and deletes the instances of one run. Needs a tokio runtime.
@@ -55,8 +56,7 @@ impl PoolProvisioner {
     /// Adds the instances of a target.
     pub fn add(&self, set: InstanceSet) -> Arc<InstanceSet> {
         let set = Arc::new(set);
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.push(Arc::clone(&set));
+        sync::lock(&self.sets).push(Arc::clone(&set));
         set
     }
 
@@ -126,22 +126,19 @@ impl PoolProvisioner {
     async fn clean_up(&self, keep: bool) -> Result<Report> {
         let context = Arc::clone(&self.context);
         let reconcile = !self.interrupted.load(Ordering::Relaxed);
-        let work = tokio::task::spawn_blocking(move || match reconcile {
+        let work = sync::blocking(move || match reconcile {
             true => context.run.finish_and_reconcile(keep),
             false => context.run.finish(keep),
         });
-        let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
-        let mut report = work.await.map_err(ended)??;
-        let released = self.context.released.lock();
-        let early = std::mem::take(&mut *released.unwrap_or_else(PoisonError::into_inner));
+        let mut report = work.await?;
+        let early = std::mem::take(&mut *sync::lock(&self.context.released));
         report.add_early(early, reconcile);
         Ok(report)
     }
 
     /// Leases instances of the first target that has them.
     async fn acquire_any(&self, request: &Request, want: &Want) -> Result<Lease> {
-        let sets = self.sets.lock();
-        let sets = sets.unwrap_or_else(PoisonError::into_inner).clone();
+        let sets = sync::lock(&self.sets).clone();
         let asked = sets.into_iter().filter_map(|set| {
             let want = Want {
                 target: set.target().to_owned(),
@@ -164,7 +161,7 @@ impl PoolProvisioner {
 
     /// The sets that serve the wants of a request.
     fn sets_of(&self, request: &Request) -> Result<Vec<Arc<InstanceSet>>> {
-        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = sync::lock(&self.sets);
         let of = |want: &Want| {
             let mut all = sets.iter().filter(|set| set.serves(want));
             let same = all.clone().find(|set| set.instance == want.instance);

@@ -19,7 +19,7 @@ pub use self::{
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -31,6 +31,7 @@ use crate::{
     error::Result,
     failpoint,
     run_event::{RunEventKind, Sink},
+    sync,
 };
 
 /// The run that a [`PoolRun`] works for.
@@ -171,7 +172,7 @@ impl PoolRun {
     /// # Errors
     /// Fails if the pool cannot be used.
     pub fn unused_kept(&self) -> Result<Vec<Record>> {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = sync::lock(&self.used);
         let state = self.pool.state()?;
         let unused = state.records.values().filter(|record| {
             record.kept && record.workspace == self.run.workspace && !used.contains(&record.id)
@@ -206,12 +207,12 @@ impl PoolRun {
 
     /// Claims a record for this run. Requires `pool.lock`.
     fn claim(&self, id: &str) -> Result<()> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = sync::lock(&self.used);
         used.insert(id.to_owned());
         self.file().add(id)
     }
 
     fn file(&self) -> MutexGuard<'_, RunFile> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.file)
     }
 }

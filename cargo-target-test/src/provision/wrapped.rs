@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -14,7 +14,10 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{BoxFuture, Lease, Machine, Notice, Provisioner, Report, Request, WaitNotice, Want};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync,
+};
 
 /// Machines that are leased by name: a want's `target` is a machine's name, or empty for any machine.
 pub struct Wrapped(Arc<Inner>);
@@ -184,7 +187,7 @@ impl Inner {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.queue)
     }
 }
 

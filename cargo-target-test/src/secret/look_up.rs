@@ -7,14 +7,14 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use super::{Lookup, Reference, register};
 use crate::{
     error::{Error, ErrorKind, Result},
-    process,
+    process, sync,
 };
 
 /// The timeout of a program. The user may have to touch a security key or to type a passphrase.
@@ -118,7 +118,7 @@ type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<LookedUp>>>;
 
 fn once(words: &[String], directory: &Path) -> LookedUp {
     static RAN: Mutex<Option<Ran>> = Mutex::new(None);
-    let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ran = sync::lock(&RAN);
     let key = (words.to_vec(), directory.to_owned());
     let found = Arc::clone(ran.get_or_insert_default().entry(key).or_default());
     drop(ran);

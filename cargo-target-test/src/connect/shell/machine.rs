@@ -3,7 +3,7 @@
 use target_fixtures::wire::Exit;
 
 use super::{nonce, quote, quote_for_any};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The script that prints the boot id.
 pub(crate) const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
@@ -119,10 +119,7 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
     let wrong =
         |name: &&String| name.is_empty() || name.starts_with('-') || !name.chars().all(is_plain);
     if let Some(name) = packages.iter().find(wrong) {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            format!("invalid package name: {name:?}"),
-        ));
+        return Err(Error::usage(format!("invalid package name: {name:?}")));
     }
     let packages = packages.join(" ");
     let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");

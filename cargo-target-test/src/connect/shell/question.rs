@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use target_fixtures::wire::{Exit, Question};
 
 use super::{FACTS, MISSING, check_path, quote};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The exit code of a script that finds no program that can answer.
 const UNKNOWN: i32 = 44;
@@ -35,10 +35,9 @@ fn word(name: &str) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._@:~".contains(c);
     match !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain) {
         true => Ok(name.to_owned()),
-        false => Err(Error::new(
-            ErrorKind::Usage,
-            format!("invalid name of a package, service or user: {name:?}"),
-        )),
+        false => Err(Error::usage(format!(
+            "invalid name of a package, service or user: {name:?}"
+        ))),
     }
 }
 

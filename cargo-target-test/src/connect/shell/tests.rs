@@ -105,7 +105,7 @@ fn invalid_commands_and_paths_are_errors() {
     for command in [line("a\0b"), line(&"x".repeat(40_000))] {
         assert_eq!(
             wrap(&command, "", false).unwrap_err().kind(),
-            ErrorKind::Usage
+            crate::ErrorKind::Usage
         );
     }
     let mut command = line("true");

@@ -8,7 +8,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 
 use super::handshake::Handshake;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The start of an unencrypted key in OpenSSH's format, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
@@ -182,12 +182,11 @@ fn accepted(
             | raw::LIBSSH2_ERROR_SOCKET_RECV
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => {
-            let text = format!(
+            return Err(Error::infra(format!(
                 "{}; the server closed the connection after {} attempts",
                 handshake.refused(&error),
                 tried.len()
-            );
-            return Err(Error::new(ErrorKind::Infra, text)
+            ))
                 .with_hint("set the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
         }
         _ => {
@@ -207,11 +206,10 @@ fn denied(handshake: &Handshake<'_>, offered: &str, tried: &[String]) -> Error {
     } else {
         tried.join(", ")
     };
-    let text = format!(
+    Error::infra(format!(
         "failed to log in to `{instance}` at {} as `{user}`: the server accepts {offered}; tried {tried}",
         config.address()
-    );
-    Error::new(ErrorKind::Infra, text).with_hint(format!(
+    )).with_hint(format!(
         "check that `ssh -p {} {user}@{} true` works",
         config.port, config.hostname
     ))

@@ -25,7 +25,7 @@ use crate::{
         SshReach,
         ssh_config::{self, SshConfig},
     },
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     secret::{self, Bound},
 };
 
@@ -81,7 +81,7 @@ pub(super) fn open(instance: &str, reach: &SshReach, progress: &Sender<Progress>
         if Instant::now() + pause_now >= deadline {
             let limit = humantime::format_duration(config.connect_timeout);
             let text = format!("{} ({attempts} attempts within {limit})", error.chain());
-            return Err(Error::new(ErrorKind::Infra, text).with_hint(
+            return Err(Error::infra(text).with_hint(
                 "the server closes connections before it sends its banner: raise `MaxStartups` in its `sshd_config` or \
                  `connect-timeout`, or check that the server is an SSH server",
             ));
@@ -137,7 +137,7 @@ fn attempt(
     let is_overloaded = stderr.is_empty() || stderr.contains("kex_exchange_identification");
     let error = match stderr.is_empty() || error.hint().is_some() {
         true => error,
-        false => Error::new(ErrorKind::Infra, format!("{}: {stderr}", error.chain())),
+        false => Error::infra(format!("{}: {stderr}", error.chain())),
     };
     match has_banner || !is_overloaded {
         true => Err(ConnectError::Permanent(error)),
@@ -176,8 +176,7 @@ pub(super) fn knock(instance: &str, reach: &SshReach, timeout: Duration) -> Resu
 }
 
 fn failed(instance: &str, address: &str, error: io::Error) -> Error {
-    let text = format!("failed to connect to `{instance}` at {address}");
-    Error::new(ErrorKind::Infra, text).with_source(error)
+    Error::infra(format!("failed to connect to `{instance}` at {address}")).with_source(error)
 }
 
 fn establish(handshake: &mut Handshake<'_>) -> Result<()> {

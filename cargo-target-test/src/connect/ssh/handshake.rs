@@ -12,7 +12,7 @@ use ssh2::{BlockDirections, ErrorCode, Session};
 
 use crate::{
     connect::ssh_config::SshConfig,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
 /// A session that is not yet authenticated.
@@ -70,11 +70,10 @@ impl Handshake<'_> {
             }
             _ => error.message(),
         };
-        let text = format!(
+        Error::infra(format!(
             "failed to connect to `{}` at {address}: {what}",
             self.instance
-        );
-        Error::new(ErrorKind::Infra, text)
+        ))
     }
 }
 
@@ -83,7 +82,7 @@ pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
     let text =
         format!("failed to connect to `{instance}` at {address}: no SSH session within {limit}");
-    Error::new(ErrorKind::Infra, text)
+    Error::infra(text)
         .with_hint("check that an SSH server is listening there and is not overloaded")
 }
 

@@ -15,7 +15,7 @@ use ssh2::{MethodType, Session};
 use super::handshake::Handshake;
 use crate::{
     connect::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -94,7 +94,7 @@ pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
 pub(super) fn verify(handshake: &Handshake<'_>, records: &[KnownKey]) -> Result<()> {
     let Some((blob, _)) = handshake.session.host_key() else {
         let text = format!("`{}` sent no host key", handshake.instance);
-        return Err(Error::new(ErrorKind::Infra, text));
+        return Err(Error::infra(text));
     };
     let (config, key) = (handshake.config, BASE64_STANDARD.encode(blob));
     let same = |record: &&KnownKey| record.key == key;
@@ -103,11 +103,10 @@ pub(super) fn verify(handshake: &Handshake<'_>, records: &[KnownKey]) -> Result<
         .filter(same)
         .any(|record| record.marker.as_deref() == Some("@revoked"))
     {
-        let text = format!(
+        return Err(Error::infra(format!(
             "host key of `{}` ({}) is revoked",
             handshake.instance, config.known_as
-        );
-        return Err(Error::new(ErrorKind::Infra, text));
+        )));
     }
     let mut plain = records
         .iter()
@@ -130,7 +129,7 @@ fn changed(handshake: &Handshake<'_>, record: &KnownKey) -> Error {
          answers at this address",
         handshake.instance
     );
-    Error::new(ErrorKind::Infra, text).with_hint(format!(
+    Error::infra(text).with_hint(format!(
         "if the change is expected, run `ssh-keygen -R '{name}' -f '{file}'`"
     ))
 }
@@ -145,7 +144,7 @@ fn unknown(handshake: &Handshake<'_>) -> Error {
         .known_hosts
         .first()
         .map_or("~/.ssh/known_hosts".into(), |f| f.to_string_lossy());
-    Error::new(ErrorKind::Infra, text).with_hint(format!(
+    Error::infra(text).with_hint(format!(
         "if you trust the network, run `ssh-keyscan -p {} {} >>'{file}'`",
         config.port, config.hostname
     ))
@@ -158,7 +157,7 @@ fn record(config: &SshConfig, blob: &[u8], key: &str) -> Result<()> {
     };
     append(file, &format!("{} {} {key}\n", config.known_as, kind(blob))).map_err(|error| {
         let text = format!("failed to record the host key in `{}`", file.display());
-        Error::new(ErrorKind::Infra, text).with_source(error)
+        Error::infra(text).with_source(error)
     })
 }
 

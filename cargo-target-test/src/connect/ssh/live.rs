@@ -20,7 +20,7 @@ use super::{
     outbox::Outbox,
     task::Task,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// The pause before the next attempt to open a refused channel, if a command waits for the channel.
 const RETRY: Duration = Duration::from_millis(20);
@@ -351,7 +351,7 @@ impl LiveSession {
                 "lost the connection to `{instance}` at {} while a command ran: {}",
                 self.link.address, why.0
             );
-            leaving.push(task.lose(Error::new(ErrorKind::Infra, text)));
+            leaving.push(task.lose(Error::infra(text)));
         }
     }
 }

@@ -244,7 +244,7 @@ impl SessionThread {
                 "connection to `{}` at {} is unusable: {}",
                 self.instance, live.link.address, reason.0
             );
-            self.refuse_all(&Error::new(crate::ErrorKind::Infra, text));
+            self.refuse_all(&Error::infra(text));
         }
         live.lose(&self.instance, reason, &mut self.leaving);
     }

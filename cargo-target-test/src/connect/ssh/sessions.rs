@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Job, Limits, owner::SessionThread, poll_waker::PollWaker};
-use crate::connect::SshReach;
+use crate::{connect::SshReach, sync};
 
 /// The maximum number of sessions of an instance.
 const SESSIONS: usize = 32;
@@ -68,7 +68,7 @@ impl Sessions {
     ///
     /// A command must not wait for commands that may never end. Returns false if the session has no thread.
     pub(super) fn assign(&self, job: Job) -> bool {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = sync::lock(&self.all);
         match self.find_free(&mut all) {
             Some(at) => all[at].send(job),
             None => {
@@ -80,7 +80,7 @@ impl Sessions {
 
     /// Assigns a job of a full session to another session; returns the job if no session has free capacity.
     pub(super) fn reassign(&self, job: Job) -> Option<Job> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = sync::lock(&self.all);
         match self.find_free(&mut all) {
             Some(at) => {
                 all[at].send(job);

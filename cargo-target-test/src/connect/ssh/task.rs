@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     connect::{CommandEvent, input, shell, timed_out},
-    error::{Error, ErrorKind},
+    error::Error,
 };
 
 /// The maximum number of input chunks that are written for one command per round.
@@ -262,7 +262,7 @@ impl Task {
     }
 
     fn end_lost(&mut self, io: &mut Io<'_, '_>, what: &str) {
-        let error = Error::new(ErrorKind::Infra, format!("`{}` {what}", io.instance));
+        let error = Error::infra(format!("`{}` {what}", io.instance));
         self.end(io, CommandEvent::Lost(error));
     }
 
@@ -348,10 +348,7 @@ impl Task {
 
 /// The error of a job whose deadline has passed.
 pub(super) fn overdue(instance: &str) -> Error {
-    Error::new(
-        ErrorKind::Infra,
-        format!("`{instance}` did not answer in time"),
-    )
+    Error::infra(format!("`{instance}` did not answer in time"))
 }
 
 /// Returns the last event of a command whose kill was not confirmed.

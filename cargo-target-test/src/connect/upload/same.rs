@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use target_fixtures::wire::Exit;
 
 use super::{super::Transport, CHUNK, own_command, shell};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{error::Result, sync};
 
 /// The hashes and modes of the files in a folder of an instance, by relative path.
 pub(super) type RemoteFiles = HashMap<Vec<u8>, (String, u32)>;
@@ -33,9 +33,7 @@ pub(super) async fn is_file(
         return Ok(false);
     };
     let from = from.to_owned();
-    let ours = tokio::task::spawn_blocking(move || hash(&from)).await;
-    let ours = ours.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))?;
-    if theirs != ours {
+    if theirs != sync::blocking(move || hash_file(&from)).await? {
         return Ok(false);
     }
     let command = own_command(shell::set_mode(to, mode), None);
@@ -84,11 +82,11 @@ pub(super) fn is_known(root: &Path, path: &Path, there: &RemoteFiles) -> Result<
     };
     let file = root.join(path);
     let ours = fs_err::metadata(&file)?.permissions().mode() & 0o7777;
-    Ok(ours == *mode && hash(&file)? == *theirs)
+    Ok(ours == *mode && hash_file(&file)? == *theirs)
 }
 
 /// Returns the SHA-256 of a file in hexadecimal digits.
-fn hash(path: &Path) -> Result<String> {
+pub(crate) fn hash_file(path: &Path) -> Result<String> {
     let (mut file, mut hash) = (fs_err::File::open(path)?, Sha256::new());
     let mut piece = vec![0; CHUNK];
     loop {

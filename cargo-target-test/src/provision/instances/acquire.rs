@@ -8,7 +8,7 @@ use super::{Context, InstanceSet};
 use crate::{
     case::reason::DirtyReason,
     connect::LiveConnection,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::{
         IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
         lease::PoolHold,
@@ -60,7 +60,7 @@ impl Context {
         request: &Request,
     ) -> Result<Lease> {
         if request.wants.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, "the request is empty"));
+            return Err(Error::usage("the request is empty"));
         }
         let acquiring = Acquiring {
             context: self,
@@ -137,11 +137,10 @@ impl Acquiring<'_> {
     /// Converts the request for the pool, which leases instances of one target at a time.
     fn lease_request(&self) -> Result<LeaseRequest> {
         let [want] = &self.request.wants[..] else {
-            let message = format!(
+            return Err(Error::usage(format!(
                 "{} wants in one request are not supported",
                 self.request.wants.len()
-            );
-            return Err(Error::new(ErrorKind::Usage, message));
+            )));
         };
         let definition = match self.source {
             Source::Sets(sets) => sets[0].definition(),
@@ -150,7 +149,7 @@ impl Acquiring<'_> {
                 first.map(|first| (first.spec.target.clone(), first.hash.clone()))
             }
         };
-        let none = || Error::new(ErrorKind::Other, "a request needs an instance");
+        let none = || Error::other("a request needs an instance");
         let (target, hash) = definition.ok_or_else(none)?;
         let requester = &self.request.requester;
         let by_hand = requester.by_hand.as_ref().map(|ask| ask());
@@ -178,8 +177,7 @@ impl Acquiring<'_> {
         for (want, set) in self.request.wants.iter().zip(sets) {
             if self.request.if_missing == IfMissing::Refuse {
                 let name = want.instance.as_deref().unwrap_or(set.target());
-                let message = format!("`{name}` is not ready");
-                return Err(Error::new(ErrorKind::Infra, message));
+                return Err(Error::infra(format!("`{name}` is not ready")));
             }
             set.resolve_shortage(self.context, want)?;
         }

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
     run_event::RunEventKind,
     secret::redacted,
+    sync,
 };
 
 /// The state that all instance sets of a run share.
@@ -206,11 +207,10 @@ impl Context {
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<String, Arc<LiveConnection>>> {
-        let connections = self.connections.lock();
-        connections.unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.connections)
     }
 
     fn leased(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.leased)
     }
 }

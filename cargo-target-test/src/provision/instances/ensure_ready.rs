@@ -22,6 +22,7 @@ use crate::{
     },
     run_event::RunEventKind,
     secret::redacted,
+    sync,
 };
 
 /// The pause before the first retry of a deploy; doubled for each further retry.
@@ -115,7 +116,7 @@ impl Context {
     async fn ensure(self: &Arc<Self>, wanted: &Wanted) -> Result<Ensured> {
         let (wanted, context) = (wanted.clone(), Arc::clone(self));
         let runtime = Handle::current();
-        let ensured = tokio::task::spawn_blocking(move || {
+        sync::blocking(move || {
             let deploying = Deploying {
                 context: &context,
                 wanted: &wanted,
@@ -125,23 +126,20 @@ impl Context {
             let ensured = context.run.ensure(&wanted, &deploying)?;
             context.add_ssh_host(&ensured.record)?;
             Ok(ensured)
-        });
-        ensured
-            .await
-            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
+        })
+        .await
     }
 }
 
 /// Looks up the secrets in the instance's parameters, also for a kept instance, so that its output is redacted.
 async fn look_up(wanted: Wanted) -> Result<()> {
-    let look_up = tokio::task::spawn_blocking(move || {
+    sync::blocking(move || {
         for lookup in wanted.platform.secrets(&wanted.spec(""))? {
             lookup.value()?;
         }
         Ok(())
-    });
-    let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
-    look_up.await.map_err(ended)?
+    })
+    .await
 }
 
 /// A deploy by the pool, on a thread that may block.

@@ -10,7 +10,7 @@ use std::{
 use super::Context;
 use crate::{
     connect::LiveConnection,
-    error::{Error, ErrorKind, Result},
+    error::Result,
     provision::{
         platform::FIRST_STATE,
         pool::Record,
@@ -18,6 +18,7 @@ use crate::{
     },
     run_event::RunEventKind,
     secret::redacted,
+    sync,
 };
 
 /// The time limit for an instance to answer after the restore.
@@ -64,10 +65,7 @@ impl Context {
             instance.reach.clone_from(&restored.reach);
             origin.deployed = restored.clone();
             let (context, id) = (Arc::clone(self), record.id.clone());
-            let noted = tokio::task::spawn_blocking(move || context.run.note_reach(&id, restored));
-            let ended =
-                |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
-            noted.await.map_err(ended)??;
+            sync::blocking(move || context.run.note_reach(&id, restored)).await?;
         }
         let bring_up = BringUp {
             instance: &instance,

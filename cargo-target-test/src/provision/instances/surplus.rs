@@ -2,13 +2,10 @@
 //!
 //! Must not decide when an instance is surplus.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{Busy, Context, InstanceSet, ReadyInstance};
-use crate::provision::pool::Record;
+use crate::{provision::pool::Record, sync};
 
 /// An instance that no remaining case needs, taken out of its set. Put back if dropped.
 pub struct Surplus {
@@ -54,11 +51,9 @@ impl Surplus {
     /// Deletes the instance. If it is in use or the delete fails, it stays until the run ends.
     pub async fn release(mut self) {
         let (context, id) = (Arc::clone(&self.context), self.record().id.clone());
-        let released = tokio::task::spawn_blocking(move || context.run.release(&id));
-        if let Ok(Ok(Some(report))) = released.await {
+        if let Ok(Some(report)) = sync::blocking(move || context.run.release(&id)).await {
             self.context.disconnect(&self.record().id);
-            let released = self.context.released.lock();
-            released.unwrap_or_else(PoisonError::into_inner).add(report);
+            sync::lock(&self.context.released).add(report);
             self.gone = true;
         }
     }

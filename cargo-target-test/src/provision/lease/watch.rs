@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    error::{Error, ErrorKind},
-    provision::Machine,
-};
+use crate::{error::Error, provision::Machine};
 
 /// The pause between two checks of the leased machines.
 const LOOK: Duration = Duration::from_secs(1);
@@ -63,7 +60,7 @@ impl Lost {
             let cause = lost.wait_for(Option::is_some).await;
             let cause = cause.ok().and_then(|cause| cause.clone());
             match cause {
-                Some(cause) => Error::new(ErrorKind::Infra, cause),
+                Some(cause) => Error::infra(cause),
                 // The lease has ended.
                 None => std::future::pending().await,
             }

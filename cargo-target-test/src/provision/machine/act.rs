@@ -33,7 +33,7 @@ impl Machine {
             None => {
                 let words = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
                 let cause = shell::unknown_reason(&ended.exit).map_or(words, str::to_owned);
-                Err(Error::new(ErrorKind::Usage, cause))
+                Err(Error::usage(cause))
             }
         }
     }
@@ -50,7 +50,7 @@ impl Machine {
                 Some(platform) => format!("platform `{platform}` has no console"),
                 None => format!("`{}` has no console", self.name()),
             };
-            Error::new(ErrorKind::Usage, message)
+            Error::usage(message)
         })
     }
 
@@ -152,9 +152,8 @@ fn state(name: &str) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
         true => Ok(format!("test-{name}")),
-        false => Err(Error::new(
-            ErrorKind::Usage,
-            format!("{name:?} is no state's name: letters, digits, `-`, `_` and `.`"),
-        )),
+        false => Err(Error::usage(format!(
+            "{name:?} is no state's name: letters, digits, `-`, `_` and `.`"
+        ))),
     }
 }

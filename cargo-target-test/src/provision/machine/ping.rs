@@ -19,7 +19,8 @@ use tokio::time;
 use super::Machine;
 use crate::{
     connect::{Reach, ssh_config},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
+    sync,
 };
 
 /// The first and the longest pause between two tries.
@@ -42,7 +43,7 @@ impl Machine {
             if started.elapsed() + pause >= limit {
                 let tried = humantime::format_duration(limit);
                 let text = format!("{} (tried for {tried})", error.chain());
-                return Err(Error::new(ErrorKind::Infra, text));
+                return Err(Error::infra(text));
             }
             time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -56,9 +57,7 @@ async fn once(machine: &Machine) -> Result<Duration> {
     let Reach::Ssh(reach) = reach else {
         return transport.probe(TRY).await;
     };
-    let config = tokio::task::spawn_blocking(move || ssh_config::resolve(&reach)).await;
-    let config =
-        config.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))?;
+    let config = sync::blocking(move || ssh_config::resolve(&reach)).await?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
         // With a jump host, the same address on this host may be another machine.
         return transport.probe(TRY).await;

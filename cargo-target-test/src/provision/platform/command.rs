@@ -52,7 +52,7 @@ use super::{
 };
 use crate::{
     connect::{ProgramReach, Reach, SshReach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     secret::{self, Lookup, Text},
 };
 
@@ -209,7 +209,7 @@ impl Platform for CommandPlatform {
     ) -> Result<()> {
         let Some(program) = &parameters.restart else {
             let message = format!("target `{}` has no `restart`", spec.target);
-            return Err(Error::new(ErrorKind::Infra, message));
+            return Err(Error::infra(message));
         };
         let script = parameters.script("restart", program, spec);
         script.run(Some(&deployed.data), &|_| {}).map(drop)
@@ -285,12 +285,7 @@ fn deployed(
     let from = |path: &PathBuf| values::path(&spec.directory, path);
     let reach = match answer.transport {
         _ if parameters.exec.is_some() => programs(&answer, parameters, spec)?,
-        AnswerTransport::Local => Reach::Local {
-            directory: spec.scratch.clone(),
-            env: BTreeMap::new(),
-            inherit: None,
-            user: None,
-        },
+        AnswerTransport::Local => Reach::local(&spec.scratch),
         AnswerTransport::Ssh => Reach::Ssh(SshReach {
             host: answer.host.clone(),
             port,

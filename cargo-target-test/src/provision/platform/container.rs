@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     connect::{Reach, SshReach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     secret::Lookup,
 };
@@ -114,7 +114,7 @@ impl Platform for ContainerPlatform {
     fn snapshot(
         &self,
         spec: &InstanceSpec,
-        _parameters: &ContainerParameters,
+        _: &ContainerParameters,
         deployed: &Deployed,
         name: &str,
     ) -> Result<()> {
@@ -136,7 +136,7 @@ impl Platform for ContainerPlatform {
         let (engine, state) = (engine_of(deployed)?, state(spec));
         if !engine.has_image(&state) {
             let message = format!("no state of `{}` is remembered", spec.instance);
-            return Err(Error::new(ErrorKind::Infra, message));
+            return Err(Error::infra(message));
         }
         remove(&engine, spec)?;
         let parameters = ContainerParameters {
@@ -150,7 +150,7 @@ impl Platform for ContainerPlatform {
         &self,
         spec: &InstanceSpec,
         parameters: &ContainerParameters,
-        _deployed: Option<&Deployed>,
+        _: Option<&Deployed>,
     ) -> Result<()> {
         let engine = Engine::choose(parameters.engine.as_deref())?;
         remove(&engine, spec)?;
@@ -163,7 +163,7 @@ impl Platform for ContainerPlatform {
     fn restart(
         &self,
         spec: &InstanceSpec,
-        _parameters: &ContainerParameters,
+        _: &ContainerParameters,
         deployed: &Deployed,
     ) -> Result<()> {
         let engine = engine_of(deployed)?;
@@ -175,7 +175,7 @@ impl Platform for ContainerPlatform {
     fn check_alive(
         &self,
         spec: &InstanceSpec,
-        _parameters: &ContainerParameters,
+        _: &ContainerParameters,
         deployed: &Deployed,
     ) -> Result<()> {
         let number = |key: &str| deployed.data.get(key).and_then(Value::as_u64);
@@ -212,10 +212,8 @@ impl Platform for ContainerPlatform {
                 .lines()
                 .filter_map(|image| image.strip_prefix(STATES)?.strip_prefix(':'));
             let one = |what: &str, unique: &str| Found {
-                unique: unique.to_owned(),
-                what: format!("{what} `{unique}` of {}", engine.0),
                 parameters: json!({ "engine": engine.0, "image": "-" }),
-                deployed: None,
+                ..Found::new(unique, format!("{what} `{unique}` of {}", engine.0))
             };
             found.extend(names.lines().map(|name| one("container", name)));
             // A snapshot of a container is deleted with the container.
@@ -302,8 +300,9 @@ fn image(
             "`{}` has no image `{image}`, and `pull` is \"never\"",
             engine.0
         );
-        return Err(Error::new(ErrorKind::Infra, message)
-            .with_hint("fetch it, or name a root file system by `rootfs`"));
+        return Err(
+            Error::infra(message).with_hint("fetch it, or name a root file system by `rootfs`")
+        );
     }
     Ok(image)
 }
@@ -312,12 +311,7 @@ fn engine_of(deployed: &Deployed) -> Result<Engine> {
     let engine = deployed.data.get("engine").and_then(Value::as_str);
     engine
         .map(|engine| Engine(engine.to_owned()))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::Infra,
-                "nothing is known of the container's engine",
-            )
-        })
+        .ok_or_else(|| Error::infra("nothing is known of the container's engine"))
 }
 
 fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<SshReach> {
@@ -347,10 +341,10 @@ fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
     match (removed, engine.has(&spec.unique)?) {
         (_, false) => Ok(()),
         (Err(error), true) => Err(error),
-        (Ok(_), true) => Err(Error::new(
-            ErrorKind::Infra,
-            format!("the container of `{}` is still there", spec.instance),
-        )),
+        (Ok(_), true) => Err(Error::infra(format!(
+            "the container of `{}` is still there",
+            spec.instance
+        ))),
     }
 }
 

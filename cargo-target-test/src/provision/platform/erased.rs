@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Deployed, Footprint, Found, InstanceSpec, Ownership, Platform};
 use crate::{
     connect::Transport,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::PlatformSyntax,
     secret::Lookup,
 };
@@ -152,8 +152,7 @@ fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
         parameters => P::Parameters::deserialize(parameters),
     };
     parsed.map_err(|error| {
-        let message = format!("cannot use the parameters of `{}`", spec.instance);
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(format!("cannot use the parameters of `{}`", spec.instance))
             .with_source(error)
             .with_hint("was it deployed by another release of cargo-target-test? use that one")
     })

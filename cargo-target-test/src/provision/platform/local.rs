@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     connect::{LocalUser, Reach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     secret::{Bound, Lookup},
 };
@@ -67,7 +67,7 @@ impl Platform for LocalPlatform {
         "local"
     }
 
-    fn count(&self, _parameters: &LocalParameters) -> Option<u32> {
+    fn count(&self, _: &LocalParameters) -> Option<u32> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Some(u32::try_from(cores).unwrap_or(u32::MAX))
     }
@@ -92,7 +92,7 @@ impl Platform for LocalPlatform {
         &self,
         spec: &InstanceSpec,
         parameters: &LocalParameters,
-        _progress: &dyn Fn(&str),
+        _: &dyn Fn(&str),
     ) -> Result<Deployed> {
         // An earlier call may have been interrupted.
         self.delete(spec, parameters, None)?;
@@ -132,7 +132,7 @@ impl Platform for LocalPlatform {
         &self,
         spec: &InstanceSpec,
         parameters: &LocalParameters,
-        _deployed: Option<&Deployed>,
+        _: Option<&Deployed>,
     ) -> Result<()> {
         process::kill_marked(MARK, &spec.unique);
         match fs_err::remove_dir_all(folder(spec, &parameters.user)) {
@@ -184,11 +184,7 @@ fn account(spec: &InstanceSpec, name: &str) -> Result<Account> {
 }
 
 fn infra(spec: &InstanceSpec, verb: &str, error: io::Error) -> Error {
-    Error::new(
-        ErrorKind::Infra,
-        format!("cannot {verb} `{}`", spec.instance),
-    )
-    .with_source(error)
+    Error::infra(format!("cannot {verb} `{}`", spec.instance)).with_source(error)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     connect::{Reach, SshReach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -165,20 +165,15 @@ impl Platform for QemuPlatform {
         }
         machine::kill(spec);
         match machine::labelled(&spec.label).contains(&spec.unique) {
-            true => Err(Error::new(
-                ErrorKind::Infra,
-                format!("the virtual machine of `{}` does not end", spec.instance),
-            )),
+            true => Err(Error::infra(format!(
+                "the virtual machine of `{}` does not end",
+                spec.instance
+            ))),
             false => Ok(()),
         }
     }
 
-    fn restart(
-        &self,
-        spec: &InstanceSpec,
-        _parameters: &QemuParameters,
-        _deployed: &Deployed,
-    ) -> Result<()> {
+    fn restart(&self, spec: &InstanceSpec, _: &QemuParameters, _: &Deployed) -> Result<()> {
         machine::reset(spec)
     }
 
@@ -189,8 +184,8 @@ impl Platform for QemuPlatform {
     fn snapshot(
         &self,
         spec: &InstanceSpec,
-        _parameters: &QemuParameters,
-        _deployed: &Deployed,
+        _: &QemuParameters,
+        _: &Deployed,
         name: &str,
     ) -> Result<()> {
         machine::remember(spec, name)
@@ -199,7 +194,7 @@ impl Platform for QemuPlatform {
     fn restore(
         &self,
         spec: &InstanceSpec,
-        _parameters: &QemuParameters,
+        _: &QemuParameters,
         deployed: &Deployed,
         name: &str,
     ) -> Result<Deployed> {
@@ -210,8 +205,8 @@ impl Platform for QemuPlatform {
     fn link(
         &self,
         spec: &InstanceSpec,
-        _parameters: &QemuParameters,
-        _deployed: &Deployed,
+        _: &QemuParameters,
+        _: &Deployed,
         nic: u32,
         up: bool,
     ) -> Result<()> {
@@ -221,7 +216,7 @@ impl Platform for QemuPlatform {
     fn check_alive(
         &self,
         spec: &InstanceSpec,
-        _parameters: &QemuParameters,
+        _: &QemuParameters,
         deployed: &Deployed,
     ) -> Result<()> {
         match machine_of(deployed) {
@@ -234,16 +229,13 @@ impl Platform for QemuPlatform {
         Some(console(spec))
     }
 
-    fn find(
-        &self,
-        label: &str,
-        _like: Option<(&InstanceSpec, &QemuParameters)>,
-    ) -> Result<Vec<Found>> {
-        let found = |unique: String| Found {
-            what: format!("virtual machine `{unique}`"),
-            unique,
-            parameters: json!({ "kernel": "-" }),
-            deployed: None,
+    fn find(&self, label: &str, _: Option<(&InstanceSpec, &QemuParameters)>) -> Result<Vec<Found>> {
+        let found = |unique: String| {
+            let what = format!("virtual machine `{unique}`");
+            Found {
+                parameters: json!({ "kernel": "-" }),
+                ..Found::new(unique, what)
+            }
         };
         Ok(machine::labelled(label).into_iter().map(found).collect())
     }
@@ -280,15 +272,13 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     if !finished.status.success() {
         let words = String::from_utf8_lossy(&finished.stderr);
         let message = format!("QEMU would not start `{}`: {}", spec.instance, words.trim());
-        return Err(Error::new(ErrorKind::Infra, message));
+        return Err(Error::infra(message));
     }
     let pid = fs_err::read_to_string(pid_file)?;
-    let pid = pid.trim().parse().map_err(|_| {
-        Error::new(
-            ErrorKind::Infra,
-            format!("QEMU left no process for `{}`", spec.instance),
-        )
-    })?;
+    let pid = pid
+        .trim()
+        .parse()
+        .map_err(|_| Error::infra(format!("QEMU left no process for `{}`", spec.instance)))?;
     Ok(QemuProcess::of(pid))
 }
 
@@ -297,7 +287,7 @@ fn forwarded_port(spec: &InstanceSpec) -> Result<u16> {
     let text = Monitor::connect(&spec.scratch)?.tell("info usernet")?;
     read_port(&text).ok_or_else(|| {
         let message = format!("QEMU forwards no port to `{}`: {text}", spec.instance);
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(message)
     })
 }
 

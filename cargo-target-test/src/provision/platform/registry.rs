@@ -7,7 +7,7 @@ use super::{
     local::LocalPlatform, qemu::QemuPlatform, ssh::SshPlatform,
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::PlatformSyntax,
 };
 
@@ -77,7 +77,7 @@ impl Platforms {
                 Some(maker) => format!("`{maker}` made it: use that tool"),
                 None => "another version of cargo-target-test made it: use that one".to_owned(),
             };
-            Error::new(ErrorKind::Infra, message).with_hint(hint)
+            Error::infra(message).with_hint(hint)
         })
     }
 

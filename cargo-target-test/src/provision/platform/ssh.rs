@@ -23,7 +23,7 @@ use crate::{
         Reach, SshReach,
         ssh_config::{self, SshConfig},
     },
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     secret::{Lookup, Text},
 };
 
@@ -95,7 +95,7 @@ impl Platform for SshPlatform {
         &self,
         spec: &InstanceSpec,
         parameters: &SshParameters,
-        _progress: &dyn Fn(&str),
+        _: &dyn Fn(&str),
     ) -> Result<Deployed> {
         let reach = reach(spec, parameters)?;
         let config = ssh_config::resolve(&reach)?;
@@ -106,12 +106,7 @@ impl Platform for SshPlatform {
         })
     }
 
-    fn delete(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &SshParameters,
-        _deployed: Option<&Deployed>,
-    ) -> Result<()> {
+    fn delete(&self, _: &InstanceSpec, _: &SshParameters, _: Option<&Deployed>) -> Result<()> {
         Ok(())
     }
 }
@@ -150,8 +145,7 @@ fn machine(config: &SshConfig) -> Result<String> {
         return Ok(format!("{via}>{}:{port}", name.to_ascii_lowercase()));
     }
     let cannot = || {
-        let message = format!("cannot resolve host `{name}`");
-        Error::new(ErrorKind::Infra, message).with_hint(format!(
+        Error::infra(format!("cannot resolve host `{name}`")).with_hint(format!(
             "check `{name}` in the playbook's `hosts`, in `~/.ssh/config` and in DNS"
         ))
     };

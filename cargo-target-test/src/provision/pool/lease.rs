@@ -15,7 +15,7 @@ use super::{
     view::LeaseState,
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
 };
 
@@ -141,9 +141,8 @@ pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<PoolL
             // Nothing is known about a holder with a torn text.
             holder.unswept = died.marks().map(str::to_owned).collect();
         }
-        let text = serde_json::to_string(&holder).map_err(|error| {
-            Error::new(ErrorKind::Pool, "cannot note a lease").with_source(error)
-        })?;
+        let text = serde_json::to_string(&holder)
+            .map_err(|error| Error::pool("cannot note a lease").with_source(error))?;
         free.lock.write(&text)?;
         lease.locks.push(free.lock);
         lease.instances.push(LeasedInstance {

@@ -22,7 +22,7 @@ use super::{
     view::{LeaseState, QueueEntry, View, Waiter},
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
 };
 
@@ -128,7 +128,7 @@ impl LeaseRequest {
     }
 
     fn claim(&self, run: &str) -> Result<Claim> {
-        let refused = |message| Err(Error::new(ErrorKind::Other, message));
+        let refused = |message| Err(Error::other(message));
         if self.wants.is_empty() || self.wants.iter().any(|want| want.count == 0) {
             return refused("a lease needs at least one instance");
         }

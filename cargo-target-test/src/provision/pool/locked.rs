@@ -9,7 +9,7 @@ use super::{
     store::{HeldLock, LockKind, Transaction, never, private_folder},
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     secret::redact,
 };
 
@@ -45,8 +45,7 @@ impl Locked<'_> {
     pub(crate) fn plan(&mut self, record: Record) -> Result<HeldLock> {
         let id = record.id.clone();
         let work = self.work(&id)?.ok_or_else(|| {
-            let message = format!("the new record `{id}` is already being worked on");
-            Error::new(ErrorKind::Pool, message)
+            Error::pool(format!("the new record `{id}` is already being worked on"))
         })?;
         private_folder(&record.spec.scratch)?;
         self.commit([(id, RecordEvent::Plan(Box::new(record)))])?;
@@ -87,7 +86,7 @@ impl Locked<'_> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock
             .ours()
-            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("run `{id}` is already active")))?;
+            .ok_or_else(|| Error::pool(format!("run `{id}` is already active")))?;
         RunFile::start(lock, id)
     }
 

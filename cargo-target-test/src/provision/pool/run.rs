@@ -11,7 +11,7 @@ use super::{
     holder::ProcessIdentity,
     store::{HeldLock, LockKind, Taken, Transaction},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The run of this process. Holds its lock until dropped.
 #[derive(Debug)]
@@ -70,9 +70,8 @@ impl RunFile {
             process: ProcessIdentity::current(),
             uses,
         };
-        let text = serde_json::to_string(&run).map_err(|error| {
-            Error::new(ErrorKind::Pool, "cannot note the run").with_source(error)
-        })?;
+        let text = serde_json::to_string(&run)
+            .map_err(|error| Error::pool("cannot note the run").with_source(error))?;
         self.lock.as_ref().map_or(Ok(()), |lock| lock.write(&text))
     }
 }

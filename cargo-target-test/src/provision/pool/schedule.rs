@@ -168,8 +168,4 @@ impl WaitReason {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;

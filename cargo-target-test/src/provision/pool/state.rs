@@ -333,5 +333,4 @@ fn refused(id: &str, reason: &str) -> Refused {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 pub(crate) mod tests;

@@ -12,7 +12,7 @@ use super::{
     holder::ProcessIdentity,
     store::{HeldLock, LockKind, Taken, Transaction, never},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A place in the queue, kept until it is dropped.
 #[derive(Debug)]
@@ -34,11 +34,10 @@ impl Ticket {
         let lock = transaction
             .take(LockKind::Ticket, &name, &never)?
             .ours()
-            .ok_or_else(|| Error::new(ErrorKind::Pool, "the queue's last ticket is taken"))?;
+            .ok_or_else(|| Error::pool("the queue's last ticket is taken"))?;
         let text = TicketText::new(ProcessIdentity::current(), claim.clone());
-        let text = serde_json::to_string(&text).map_err(|error| {
-            Error::new(ErrorKind::Pool, "cannot draw a ticket").with_source(error)
-        })?;
+        let text = serde_json::to_string(&text)
+            .map_err(|error| Error::pool("cannot draw a ticket").with_source(error))?;
         lock.write(&text)?;
         Ok(Self {
             lock: Some(lock),

@@ -10,7 +10,7 @@ use std::{
 
 use super::{PoolRun, Wanted};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
     provision::{
         WaitNotice,
@@ -43,7 +43,7 @@ pub trait Preparer {
 }
 
 pub(super) fn cancelled() -> Error {
-    Error::new(ErrorKind::Infra, "cancelled")
+    Error::infra("cancelled")
 }
 
 impl PoolRun {
@@ -151,8 +151,7 @@ impl PoolRun {
                 }
                 Room::Never(error) => return Err(error),
                 Room::Short(text) if started.elapsed() > PATIENCE => {
-                    let message = format!("`{}` needs {text}", record.name());
-                    return Err(Error::new(ErrorKind::Infra, message));
+                    return Err(Error::infra(format!("`{}` needs {text}", record.name())));
                 }
                 Room::Wait(text) | Room::Short(text) => {
                     if notice.is_due(&text) {
@@ -206,12 +205,7 @@ impl PoolRun {
         from: &RecordState,
         events: impl IntoIterator<Item = RecordEvent>,
     ) -> Result<Record> {
-        let deleted = || {
-            Error::new(
-                ErrorKind::Infra,
-                "it was deleted while it was being deployed",
-            )
-        };
+        let deleted = || Error::infra("it was deleted while it was being deployed");
         let record = locked.state().records.get(id).ok_or_else(deleted)?;
         if record.state != *from {
             // The process that deletes it waits until this work ends.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
     playbook::{Lifecycle, OnDirty, Playbook, PlaybookTarget},
     provision::{
@@ -65,10 +65,9 @@ impl Wanted {
         platforms: &Platforms,
         origin: (PathBuf, Option<PathBuf>),
     ) -> Result<Self> {
-        let platform = platforms.get(target.platform).ok_or_else(|| {
-            let message = format!("no platform `{}`", target.platform);
-            Error::new(ErrorKind::Other, message)
-        })?;
+        let platform = platforms
+            .get(target.platform)
+            .ok_or_else(|| Error::other(format!("no platform `{}`", target.platform)))?;
         Ok(Self {
             target: target.name.clone(),
             platform: Arc::clone(platform),
@@ -384,7 +383,7 @@ fn end_or_hold(
             locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
         }
         let message = format!("`{name}` is held, since it is dirty: {cause}");
-        return Err(Error::new(ErrorKind::Infra, message)
+        return Err(Error::infra(message)
             .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
     }
     end(locked, record, work, why)
@@ -410,9 +409,5 @@ fn verb(state: &RecordState) -> &'static str {
 }
 
 fn in_the_way(name: &str, error: Error) -> Error {
-    Error::new(
-        ErrorKind::Infra,
-        format!("cannot delete the older `{name}`"),
-    )
-    .with_source(error)
+    Error::infra(format!("cannot delete the older `{name}`")).with_source(error)
 }

@@ -19,7 +19,7 @@ use target_fixtures::env;
 use super::{Held, InstanceFailure, PoolRun, Report};
 use crate::{
     connect::Reach,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint, process,
     provision::{
         platform::{Ownership, Platforms},
@@ -29,6 +29,7 @@ use crate::{
     },
     run_event::RunEventKind,
     secret::redacted,
+    sync,
 };
 
 /// The pauses before the second and the third try of a delete.
@@ -262,7 +263,7 @@ impl Remover<'_> {
                 scope.spawn(|| {
                     while let Some(record) = records.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let outcome = self.remove_when_free(record);
-                        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut report = sync::lock(&report);
                         let instance = record.name().to_owned();
                         match outcome {
                             Ok(()) if self.stays(record) => report.released.push(instance),
@@ -301,10 +302,10 @@ impl Remover<'_> {
                 }
             };
             if started.elapsed() > PATIENCE {
-                let error = Error::new(
-                    ErrorKind::Infra,
-                    format!("{worker} is still at it after {} s", PATIENCE.as_secs()),
-                );
+                let error = Error::infra(format!(
+                    "{worker} is still at it after {} s",
+                    PATIENCE.as_secs()
+                ));
                 self.tell(record, started, Some(&error));
                 return Err(error);
             }

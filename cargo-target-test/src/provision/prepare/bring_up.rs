@@ -22,6 +22,7 @@ use crate::{
         platform::{Deployed, DynPlatform, InstanceSpec},
         pool::Record,
     },
+    sync,
 };
 
 /// The first and the longest pause between two tries.
@@ -58,8 +59,7 @@ impl DeployedInstance {
     pub(crate) fn of(record: &Record, platform: Option<&Arc<dyn DynPlatform>>) -> Result<Self> {
         let deployed = record.deployed.as_ref().ok_or_else(|| {
             let (name, state) = (record.name(), &record.state);
-            let message = format!("`{name}` is {state} and cannot be reached");
-            Error::new(ErrorKind::Infra, message)
+            Error::infra(format!("`{name}` is {state} and cannot be reached"))
         })?;
         let origin = platform.map(|platform| PlatformHandle {
             platform: Arc::clone(platform),
@@ -85,7 +85,7 @@ impl DeployedInstance {
     pub(crate) fn origin(&self) -> Result<&PlatformHandle> {
         self.origin.as_ref().ok_or_else(|| {
             let message = format!("`{}` has no platform that supports this", self.name);
-            Error::new(ErrorKind::Usage, message)
+            Error::usage(message)
         })
     }
 
@@ -95,8 +95,7 @@ impl DeployedInstance {
         act: impl FnOnce(&PlatformHandle) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let origin = self.origin()?.clone();
-        let acted = tokio::task::spawn_blocking(move || act(&origin)).await;
-        acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
+        sync::blocking(move || act(&origin)).await
     }
 
     /// Fails if the platform reports that the instance is dead.
@@ -204,7 +203,7 @@ impl BringUp<'_> {
         transport.knock(patience).await?;
         let fresh = Shell::new(transport, at.mark.clone());
         match boot_id(&fresh).await? == before {
-            true => Err(Error::new(ErrorKind::Infra, "it has not rebooted yet")),
+            true => Err(Error::infra("it has not rebooted yet")),
             false => Ok(fresh),
         }
     }
@@ -222,7 +221,7 @@ impl BringUp<'_> {
 
     pub(super) fn check_cancelled(&self) -> Result<()> {
         match (self.cancelled)() {
-            true => Err(Error::new(ErrorKind::Infra, "cancelled")),
+            true => Err(Error::infra("cancelled")),
             false => Ok(()),
         }
     }
@@ -262,7 +261,7 @@ impl Tries<'_> {
             let (cause, console) = (error.chain(), instance.console_tail());
             let message =
                 format!("timed out after {limit} waiting for {what} of `{name}`: {cause}{console}");
-            return Err(Error::new(ErrorKind::Infra, message));
+            return Err(Error::infra(message));
         }
         let words = format!("waits for {what} ({} s)", waited.as_secs());
         if self.notice.is_due(&words) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     connect::{shell, upload},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::{self, Recipe, Step},
     run_event::RunEventKind,
     secret::redacted,
@@ -39,7 +39,7 @@ impl Preparation<'_> {
             });
             done.map_err(|error| {
                 let text = format!("step {number} of recipe `{name}` ({step}) failed");
-                Error::new(ErrorKind::Infra, text).with_source(error)
+                Error::infra(text).with_source(error)
             })?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use target_fixtures::wire::{Exit, ShellCommand};
 
 use crate::{
     connect::{CommandEvent, Transport},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
 /// The maximum size of the output's end in an error, in bytes.
@@ -36,7 +36,7 @@ impl StepEnd {
             Exit::Code(code) => format!("exit code {code}"),
             Exit::Signal(signal) => format!("killed by signal {signal}"),
         };
-        Err(Error::new(ErrorKind::Infra, with_words(how, &self.tail)))
+        Err(Error::infra(with_words(how, &self.tail)))
     }
 }
 
@@ -78,10 +78,7 @@ impl Shell {
                 }
             }
         }
-        Err(Error::new(
-            ErrorKind::Other,
-            "the exit status of the command is unknown",
-        ))
+        Err(Error::other("the exit status of the command is unknown"))
     }
 
     /// Kills processes that an earlier preparation of this instance left running.

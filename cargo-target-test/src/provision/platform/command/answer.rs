@@ -2,7 +2,7 @@
 //!
 //! Removes secrets from recorded data. Must not start processes.
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -121,25 +121,14 @@ impl Listed {
     /// The result for `gc`; `by` names the program.
     pub(super) fn found(self, by: &str) -> Found {
         let unique = self.unique;
-        let deployed = self.data.map(|data| Deployed {
-            host: String::new(),
-            port: None,
-            user: None,
-            data: Value::Object(data),
-            reach: Reach::Local {
-                directory: PathBuf::new(),
-                env: BTreeMap::new(),
-                inherit: None,
-                user: None,
-            },
-        });
+        let what = self.what;
+        let what = what.unwrap_or_else(|| format!("`{unique}`, says `{by}`"));
         Found {
-            what: self
-                .what
-                .unwrap_or_else(|| format!("`{unique}`, says `{by}`")),
-            unique,
-            parameters: Value::Null,
-            deployed,
+            deployed: self.data.map(|data| Deployed {
+                data: Value::Object(data),
+                ..Deployed::new("", Reach::local(""))
+            }),
+            ..Found::new(unique, what)
         }
     }
 }

@@ -94,7 +94,7 @@ impl Script<'_> {
         };
         let message =
             format!("`{program}` for `{instance}` of target `{target}` {problem}{separator}{last}");
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(message)
     }
 
     /// Returns the command with the user's environment, the playbook's variables, and of this tool's variables only the
@@ -103,7 +103,7 @@ impl Script<'_> {
         let command = self.program.command(self.action, self.spec);
         // An error of the playbook in `check`; here the machine is unavailable.
         let mut command = command.map_err(|error| {
-            let infra = Error::new(ErrorKind::Infra, error.to_string());
+            let infra = Error::infra(error.to_string());
             match error.hint() {
                 Some(hint) => infra.with_hint(hint),
                 None => infra,

@@ -150,7 +150,7 @@ fn failures_name_script_instance_and_cause() {
         let error = deploy(script, "").unwrap_err();
         let expected = format!("`sh -c {script}` for `alpha-0` of target `alpha` {message}");
         assert_eq!(error.to_string(), expected);
-        assert_eq!(error.kind(), ErrorKind::Infra);
+        assert_eq!(error.kind(), crate::ErrorKind::Infra);
     }
     let error = deploy("echo made it", "").unwrap_err();
     assert!(
@@ -170,7 +170,7 @@ fn a_deploy_that_hangs_is_killed() {
         "{text}"
     );
     assert_eq!(error.hint(), Some("`timeout` sets how long it may take"));
-    assert_eq!(error.kind(), ErrorKind::Infra);
+    assert_eq!(error.kind(), crate::ErrorKind::Infra);
 }
 
 #[test]
@@ -249,11 +249,11 @@ fn missing_scripts_are_found_without_a_machine() {
         path.display()
     );
     assert_eq!(error.to_string(), expected);
-    assert_eq!(error.kind(), ErrorKind::Playbook);
+    assert_eq!(error.kind(), crate::ErrorKind::Playbook);
     let error = Erased(CommandPlatform).delete(&spec, None).unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string()),
-        (ErrorKind::Infra, expected)
+        (crate::ErrorKind::Infra, expected)
     );
     spec.directory = "/no/such/book".into();
     let error = Erased(CommandPlatform).check(&spec).unwrap_err();

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::InstanceSpec;
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -40,7 +40,7 @@ impl Engine {
         let message = format!("no container engine answers: {}", said.join("; "));
         let hint =
             "install podman (Debian, Ubuntu, Fedora: package `podman`), or start docker's service";
-        Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+        Err(Error::infra(message).with_hint(hint))
     }
 
     /// Returns every known engine that answers.
@@ -96,10 +96,7 @@ impl Engine {
             "" => process::ending(finished.status),
             words => words.to_owned(),
         };
-        Err(Error::new(
-            ErrorKind::Infra,
-            format!("`{}`: {words}", self.0),
-        ))
+        Err(Error::infra(format!("`{}`: {words}", self.0)))
     }
 
     /// True if a container of this name exists.
@@ -157,15 +154,13 @@ impl Engine {
                 &spec.unique,
             ])
             .map_err(|error| {
-                let message = format!("the container of `{name}` is gone");
-                Error::new(ErrorKind::Infra, message).with_source(error)
+                Error::infra(format!("the container of `{name}` is gone")).with_source(error)
             })?;
         let words: Vec<_> = state.split_whitespace().collect();
         if let ["true", pid, ..] = words.as_slice() {
-            return pid.parse().map_err(|_| {
-                let message = format!("`{}` tells no process of `{name}`", self.0);
-                Error::new(ErrorKind::Infra, message)
-            });
+            return pid
+                .parse()
+                .map_err(|_| Error::infra(format!("`{}` tells no process of `{name}`", self.0)));
         }
         let why = match words.as_slice() {
             [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
@@ -180,9 +175,8 @@ impl Engine {
         } else {
             format!("; its last words:\n{last}")
         };
-        Err(Error::new(
-            ErrorKind::Infra,
-            format!("the container of `{name}` {why}{last}"),
-        ))
+        Err(Error::infra(format!(
+            "the container of `{name}` {why}{last}"
+        )))
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::parameters::Accel;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Returns the accelerator's name for QEMU.
 ///
@@ -13,11 +13,8 @@ pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
     match (wanted, kvm_problem()) {
         (Accel::Tcg, _) | (Accel::Auto, Some(_)) => Ok("tcg"),
         (_, None) => Ok("kvm"),
-        (Accel::Kvm, Some(problem)) => Err(Error::new(
-            ErrorKind::Infra,
-            format!("KVM cannot be used: {problem}"),
-        )
-        .with_hint("`accel = \"tcg\"` emulates the processor, slowly and everywhere")),
+        (Accel::Kvm, Some(problem)) => Err(Error::infra(format!("KVM cannot be used: {problem}"))
+            .with_hint("`accel = \"tcg\"` emulates the processor, slowly and everywhere")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{super::InstanceSpec, parameters::Disk};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     provision::platform::values::{path, wrong},
 };
@@ -70,7 +70,7 @@ pub(super) fn make(spec: &InstanceSpec, number: usize, disk: &Disk) -> Result<Pa
             let words = String::from_utf8_lossy(&finished.stderr);
             let words = words.trim().trim_start_matches("qemu-img: ");
             let message = format!("cannot make a disk of `{}`: {words}", spec.instance);
-            Err(Error::new(ErrorKind::Infra, message))
+            Err(Error::infra(message))
         }
     }
 }

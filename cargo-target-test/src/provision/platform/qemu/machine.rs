@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{CONSOLE, InstanceSpec, qmp::Monitor};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -70,7 +70,7 @@ impl QemuProcess {
         let name = &spec.instance;
         let gone = |what: &str| {
             let message = format!("`{name}`: {what}{}", console_end(spec));
-            Err(Error::new(ErrorKind::Infra, message))
+            Err(Error::infra(message))
         };
         if !self.lives() {
             return gone("its virtual machine has ended");
@@ -111,8 +111,7 @@ const STATE_LIMIT: Duration = Duration::from_secs(120);
 /// Saves a snapshot of the machine, memory included, in its first disk.
 pub(super) fn remember(spec: &InstanceSpec, name: &str) -> Result<()> {
     tell(spec, &format!("savevm {name}")).map_err(|error| {
-        let message = format!("cannot save a snapshot of `{}`", spec.instance);
-        Error::new(ErrorKind::Infra, message).with_source(error)
+        Error::infra(format!("cannot save a snapshot of `{}`", spec.instance)).with_source(error)
     })
 }
 
@@ -121,7 +120,7 @@ pub(super) fn go_back(spec: &InstanceSpec, name: &str) -> Result<()> {
     forget_console(spec)?;
     tell(spec, &format!("loadvm {name}")).map_err(|error| {
         let message = format!("cannot put `{}` back to state `{name}`", spec.instance);
-        Error::new(ErrorKind::Infra, message).with_source(error)
+        Error::infra(message).with_source(error)
     })
 }
 
@@ -134,7 +133,7 @@ fn tell(spec: &InstanceSpec, command: &str) -> Result<()> {
         words => {
             // A failed `loadvm` leaves the machine stopped.
             let _ = monitor.ask("cont", &json!({}));
-            Err(Error::new(ErrorKind::Infra, format!("QEMU: {words}")))
+            Err(Error::infra(format!("QEMU: {words}")))
         }
     }
 }
@@ -143,7 +142,7 @@ fn tell(spec: &InstanceSpec, command: &str) -> Result<()> {
 pub(super) fn link(spec: &InstanceSpec, nic: u32, up: bool) -> Result<()> {
     if nic != 0 {
         let message = format!("`{}` has one network link, number 0", spec.instance);
-        return Err(Error::new(ErrorKind::Usage, message));
+        return Err(Error::usage(message));
     }
     let mut monitor = Monitor::connect(&spec.scratch)?;
     let link = json!({ "name": "net", "up": up });

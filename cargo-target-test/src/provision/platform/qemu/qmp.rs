@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The time limit for an answer of the monitor.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,5 +88,5 @@ fn lost(error: std::io::Error) -> Error {
 }
 
 fn other(message: String) -> Error {
-    Error::new(ErrorKind::Infra, message)
+    Error::infra(message)
 }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{super::InstanceSpec, parameters::QemuParameters};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     provision::platform::values::path,
 };
@@ -72,7 +72,7 @@ fn keygen(command: std::process::Command) -> Result<String> {
     let words = String::from_utf8_lossy(&finished.stderr);
     let message = format!("cannot prepare the login key: {}", words.trim());
     let hint = "a key with a passphrase cannot be used: leave `identity` out, and each instance gets its own";
-    Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+    Err(Error::infra(message).with_hint(hint))
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn one_machine_has_one_name() {
         error.to_string(),
         "cannot resolve host `no-such-host.invalid`"
     );
-    assert_eq!(error.kind(), ErrorKind::Infra);
+    assert_eq!(error.kind(), crate::ErrorKind::Infra);
 }
 
 #[test]

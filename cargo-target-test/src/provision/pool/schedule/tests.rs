@@ -1,11 +1,12 @@
 //! Tables of pools and claims, with the decisions of [`schedule`].
 
+mod properties;
+mod world;
+
 use std::sync::Arc;
 
-use super::{
-    world::{FREE, UNUSED, World, claim, decide_lazily, held, holder, want},
-    *,
-};
+use self::world::{FREE, UNUSED, World, claim, decide_lazily, held, holder, want};
+use super::*;
 use crate::provision::pool::{
     claim::{Claim, LeaseWant, ResourceWant},
     state::RecordState,

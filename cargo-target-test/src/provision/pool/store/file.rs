@@ -27,7 +27,7 @@ use super::{
     pool_json::{self, JsonFile},
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
     provision::pool::state::{PoolState, RecordEvent},
 };
@@ -155,10 +155,7 @@ impl PoolStore for FileStore {
     fn state(&self) -> Result<Arc<PoolState>> {
         self.records.load()?.ok_or_else(|| {
             let directory = self.directory.display();
-            Error::new(
-                ErrorKind::Pool,
-                format!("the pool `{directory}` was removed"),
-            )
+            Error::pool(format!("the pool `{directory}` was removed"))
         })
     }
 
@@ -190,10 +187,9 @@ impl Transaction for FileTransaction<'_> {
                 RecordEvent::Gone => gone.extend(before.records.get(&id)),
                 _ => {}
             }
-            state.step(&id, event).map_err(|refused| {
-                let message = format!("`{}`: {}", refused.id, refused.reason);
-                Error::new(ErrorKind::Pool, message)
-            })?;
+            state
+                .step(&id, event)
+                .map_err(|refused| Error::pool(format!("`{}`: {}", refused.id, refused.reason)))?;
         }
         self.state = self.store.records.save(state)?;
         for record in gone {

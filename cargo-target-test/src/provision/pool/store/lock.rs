@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::Lock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A locked file. The kernel releases the lock when the process ends in any way.
 #[derive(Debug)]
@@ -98,10 +98,10 @@ impl FileLock {
             }
             Err(_) => {
                 let path = path.display();
-                Err(Error::new(
-                    ErrorKind::Pool,
-                    format!("`{path}` has been locked for {} s", patience.as_secs()),
-                )
+                Err(Error::pool(format!(
+                    "`{path}` has been locked for {} s",
+                    patience.as_secs()
+                ))
                 .with_hint(format!(
                     "a stopped process may hold it: `fuser {path}` names it"
                 )))
@@ -212,11 +212,7 @@ pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
         error.kind(),
         Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::NotADirectory
     );
-    let failed = Error::new(
-        ErrorKind::Pool,
-        format!("cannot {verb} `{}`", path.display()),
-    )
-    .with_source(error);
+    let failed = Error::pool(format!("cannot {verb} `{}`", path.display())).with_source(error);
     if refused {
         failed.with_hint("the pool needs a folder that you can write: `--pool DIR` names another")
     } else {
@@ -232,13 +228,10 @@ pub(crate) fn refuse_network(path: &Path) -> Result<()> {
             .map_err(|error| cannot("examine", path, error.into()))?
             .f_type;
         if let Some(name) = network_name(magic as u32) {
-            return Err(Error::new(
-                ErrorKind::Pool,
-                format!(
-                    "the pool `{}` is on {name}, where a lock can outlive its holder or be lost",
-                    path.display()
-                ),
-            )
+            return Err(Error::pool(format!(
+                "the pool `{}` is on {name}, where a lock can outlive its holder or be lost",
+                path.display()
+            ))
             .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names a folder on a local disk"));
         }
     }
@@ -288,7 +281,7 @@ mod tests {
         let path = dir.path().join("a.lock");
         let _lock = FileLock::try_take(&path).unwrap().unwrap();
         let error = FileLock::take(&path, Duration::from_millis(5)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Pool);
+        assert_eq!(error.kind(), crate::ErrorKind::Pool);
         assert!(error.hint().unwrap().contains("fuser"));
     }
 

@@ -11,14 +11,15 @@ use std::{
     io::{ErrorKind as Io, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::lock::cannot;
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     failpoint,
     provision::pool::state::{PoolState, Record, RecordState, VERSION},
+    sync,
 };
 
 /// The prefix of temporary files.
@@ -50,7 +51,7 @@ impl JsonFile {
     /// The state in the file; `None` if the file does not exist.
     pub(crate) fn load(&self) -> Result<Option<Arc<PoolState>>> {
         let cannot = |error| cannot("read", &self.path, error);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = sync::lock(&self.cache);
         let now = match fs::metadata(&self.path) {
             Ok(now) => now,
             Err(error) if error.kind() == Io::NotFound => return Ok(None),
@@ -78,9 +79,8 @@ impl JsonFile {
     pub(crate) fn save(&self, state: PoolState) -> Result<Arc<PoolState>> {
         let cannot = |error| cannot("write", &self.path, error);
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut text = serde_json::to_vec_pretty(&state).map_err(|error| {
-            Error::new(ErrorKind::Pool, "cannot write the pool").with_source(error)
-        })?;
+        let mut text = serde_json::to_vec_pretty(&state)
+            .map_err(|error| Error::pool("cannot write the pool").with_source(error))?;
         text.push(b'\n');
         let mut file = tempfile::Builder::new()
             .prefix(TEMPORARY)
@@ -96,7 +96,7 @@ impl JsonFile {
         sync_folder(folder)?;
         let stamp = stamp(&file.metadata().map_err(cannot)?);
         let state = Arc::new(state);
-        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(Cached {
+        *sync::lock(&self.cache) = Some(Cached {
             _file: file,
             stamp,
             state: state.clone(),
@@ -109,7 +109,7 @@ impl JsonFile {
 pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     let cannot = |error| cannot("write", path, error);
     let text = serde_json::to_vec_pretty(record)
-        .map_err(|error| Error::new(ErrorKind::Pool, "cannot note a record").with_source(error))?;
+        .map_err(|error| Error::pool("cannot note a record").with_source(error))?;
     let mut file = File::create(path).map_err(cannot)?;
     file.write_all(&text).map_err(cannot)?;
     file.sync_all().map_err(cannot)?;
@@ -173,13 +173,10 @@ fn parse(path: &Path, text: &[u8]) -> Result<PoolState> {
     if let Some(version) = version
         && version > u64::from(VERSION)
     {
-        return Err(Error::new(
-            ErrorKind::Pool,
-            format!(
-                "`{}` has version {version}, and this cargo-target-test knows up to {VERSION}",
-                path.display()
-            ),
-        )
+        return Err(Error::pool(format!(
+            "`{}` has version {version}, and this cargo-target-test knows up to {VERSION}",
+            path.display()
+        ))
         .with_hint("update cargo-target-test, or use another pool: `--pool DIR`"));
     }
     serde_json::from_value(value).map_err(|error| damaged(path, error))
@@ -187,7 +184,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<PoolState> {
 
 fn damaged(path: &Path, error: serde_json::Error) -> Error {
     let path = path.display();
-    Error::new(ErrorKind::Pool, format!("`{path}` is damaged"))
+    Error::pool(format!("`{path}` is damaged"))
         .with_source(error)
         .with_hint(format!(
             "`mv {path} {path}.damaged`, then `cargo target-test --delete-targets --all` deletes what \
@@ -273,7 +270,7 @@ mod tests {
         ] {
             fs::write(dir.path().join("pool.json"), text).unwrap();
             let error = store.load().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Pool);
+            assert_eq!(error.kind(), crate::ErrorKind::Pool);
             assert!(
                 error.chain().contains("pool.json` is damaged"),
                 "{}",
