@@ -3,7 +3,12 @@
 //! Must not know leases, cases or clients. Files are transferred by commands (`shell`), so a transport only has to run
 //! commands.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
@@ -254,6 +259,34 @@ impl Running {
         }
         Err(events_ended())
     }
+
+    /// As [`Running::finished`], but sends the standard output to `to`; fails with `aborted` if that is closed.
+    async fn forwarded(
+        mut self,
+        to: mpsc::Sender<Vec<u8>>,
+        aborted: Error,
+    ) -> Result<CommandOutput> {
+        let (stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some(event) = self.events.recv().await {
+            match event {
+                CommandEvent::Output(Stream::Stdout, bytes) => {
+                    if to.send(bytes).await.is_err() {
+                        return Err(aborted);
+                    }
+                }
+                CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                CommandEvent::Exited(exit) => {
+                    return Ok(CommandOutput {
+                        exit,
+                        stdout,
+                        stderr,
+                    });
+                }
+                CommandEvent::Lost(error) => return Err(error),
+            }
+        }
+        Err(events_ended())
+    }
 }
 
 /// The error of a command whose events ended without an exit.
@@ -297,9 +330,19 @@ pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellComma
     }
 }
 
-/// The context of an error of [`Transport::sweep`].
-fn sweep_context(instance: &str, lease: &str) -> String {
-    format!("`{instance}`: failed to kill the processes of lease `{lease}`")
+/// Completes [`Transport::probe`] with the time since `asked` when the command has succeeded.
+fn answered(instance: &str, asked: Instant, running: Result<Running>) -> TransportFuture<Duration> {
+    let what = format!("`{instance}` does not answer");
+    Box::pin(async move {
+        running?.finished().await?.success(&what)?;
+        Ok(asked.elapsed())
+    })
+}
+
+/// Completes [`Transport::sweep`] when its command has succeeded.
+fn swept(instance: &str, lease: &str, running: Result<Running>) -> TransportFuture<()> {
+    let what = format!("`{instance}`: failed to kill the processes of lease `{lease}`");
+    Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
 }
 
 /// The error of a command that was killed at its timeout. The caller adds the command and the instance.

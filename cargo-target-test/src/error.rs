@@ -98,6 +98,13 @@ impl Error {
         self
     }
 
+    /// Takes over the hint of another error, if it has one.
+    #[must_use]
+    pub(crate) fn with_hint_of(mut self, other: &Self) -> Self {
+        self.0.hint.clone_from(&other.0.hint);
+        self
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn with_source(

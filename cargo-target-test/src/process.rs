@@ -184,6 +184,15 @@ impl Spawn {
     }
 }
 
+/// Removes this tool's variables from the environment of a program of the user.
+pub(crate) fn remove_own_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TARGET_TEST_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// True if this process has a controlling terminal, from which it and its children can be stopped.
 pub fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()

@@ -54,7 +54,6 @@ pub(crate) fn platform_of<'p>(
     let known = platforms.known(&record.platform, record.tool.as_deref());
     known.map_err(|error| {
         let message = format!("`{}` cannot be used: {error}", record.name());
-        let hint = error.hint().unwrap_or_default().to_owned();
-        Error::new(error.kind(), message).with_hint(hint)
+        Error::new(error.kind(), message).with_hint_of(&error)
     })
 }

@@ -11,10 +11,10 @@ use std::{
 };
 
 use tar::EntryType;
-use target_fixtures::wire::{Exit, Stream};
+use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
-use super::{CommandEvent, Running, Transport, files, own_command, shell, upload::Moved};
+use super::{Running, Transport, files, own_command, shell, upload::Moved};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The type of the file at a path of an instance. Symbolic links are followed.
@@ -193,24 +193,17 @@ fn make_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-async fn forward(mut running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
-    let mut stderr = Vec::new();
-    while let Some(event) = running.events.recv().await {
-        match event {
-            CommandEvent::Output(Stream::Stdout, bytes) => {
-                if send.send(bytes).await.is_err() {
-                    return Err(Error::other("failed to unpack the archive"));
-                }
-            }
-            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            CommandEvent::Exited(Exit::Code(0)) => return Ok(()),
-            CommandEvent::Exited(_) => break,
-            CommandEvent::Lost(error) => return Err(error),
-        }
+async fn forward(running: Running, send: mpsc::Sender<Vec<u8>>, from: &str) -> Result<()> {
+    let aborted = Error::other("failed to unpack the archive");
+    let ended = running.forwarded(send, aborted).await?;
+    if ended.exit == Exit::Code(0) {
+        return Ok(());
     }
-    let said = String::from_utf8_lossy(&stderr);
-    let message = format!("failed to read `{from}`: {}", said.trim());
-    Err(Error::usage(message))
+    let said = String::from_utf8_lossy(&ended.stderr);
+    Err(Error::usage(format!(
+        "failed to read `{from}`: {}",
+        said.trim()
+    )))
 }
 
 fn cannot(to: &Path, error: &io::Error) -> Error {

@@ -4,12 +4,10 @@
 
 use std::time::Duration;
 
-use target_fixtures::wire::{Exit, Stream};
+use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
-use super::{
-    CommandEvent, CommandOutput, FileAccess, Transport, events_ended, local, own_command, shell,
-};
+use super::{CommandOutput, FileAccess, Transport, local, own_command, shell};
 use crate::error::{Error, Result};
 
 /// The timeout of the removal of a partial file.
@@ -57,7 +55,7 @@ pub async fn put(
     };
     let received = match tokio::join!(send, running.finished()) {
         (_, Err(error)) => Err(error),
-        (None, Ok(_)) => Err(wrong("transfer aborted")),
+        (None, Ok(_)) => Err(Error::usage("transfer aborted")),
         (Some(_), Ok(outcome)) if own => return outcome.accepted().map(drop),
         (Some(sent), Ok(outcome)) => complete(path, sent, outcome),
     };
@@ -114,8 +112,8 @@ async fn send(mut content: mpsc::Receiver<Piece>, stdin: mpsc::Sender<Vec<u8>>) 
 /// Checks that all bytes arrived.
 fn complete(path: &str, sent: u64, outcome: CommandOutput) -> Result<()> {
     match outcome.exit {
-        Exit::Code(shell::DIRECTORY) => return Err(wrong("path is a directory")),
-        Exit::Code(shell::MISSING) => return Err(wrong("parent folder not found")),
+        Exit::Code(shell::DIRECTORY) => return Err(Error::usage("path is a directory")),
+        Exit::Code(shell::MISSING) => return Err(Error::usage("parent folder not found")),
         Exit::Code(0) => {}
         _ => return outcome.accepted().map(drop),
     }
@@ -139,44 +137,17 @@ pub async fn get(
     to: mpsc::Sender<Vec<u8>>,
 ) -> Result<()> {
     let line = shell::get(path)?;
-    let mut running = match transport.file_program(&FileAccess::Get { path })? {
+    let running = match transport.file_program(&FileAccess::Get { path })? {
         Some(program) => local::run(program, None),
         None => transport.exec(&own_command(line, None), lease, None),
     };
-    let mut stderr = Vec::new();
-    while let Some(event) = running.events.recv().await {
-        match event {
-            CommandEvent::Output(Stream::Stdout, bytes) => {
-                if to.send(bytes).await.is_err() {
-                    return Err(wrong("transfer aborted"));
-                }
-            }
-            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-            CommandEvent::Exited(exit) => return check_read(exit, stderr),
-            CommandEvent::Lost(error) => return Err(error),
-        }
+    let outcome = running
+        .forwarded(to, Error::usage("transfer aborted"))
+        .await?;
+    match outcome.exit {
+        Exit::Code(shell::MISSING) => Err(Error::usage("file not found")),
+        Exit::Code(shell::DIRECTORY) => Err(Error::usage("path is a directory")),
+        Exit::Code(shell::UNREADABLE) => Err(Error::usage("permission denied")),
+        _ => outcome.accepted().map(drop),
     }
-    Err(events_ended())
-}
-
-/// Checks the exit status of a read.
-fn check_read(exit: Exit, stderr: Vec<u8>) -> Result<()> {
-    match exit {
-        Exit::Code(shell::MISSING) => Err(wrong("file not found")),
-        Exit::Code(shell::DIRECTORY) => Err(wrong("path is a directory")),
-        Exit::Code(shell::UNREADABLE) => Err(wrong("permission denied")),
-        exit => {
-            let stdout = Vec::new();
-            let output = CommandOutput {
-                exit,
-                stdout,
-                stderr,
-            };
-            output.accepted().map(drop)
-        }
-    }
-}
-
-fn wrong(message: impl Into<String>) -> Error {
-    Error::usage(message.into())
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use target_fixtures::env;
 
-use super::{local, shell};
+use super::{local, piped, shell};
 use crate::{
     connect::{ProgramReach, Reach},
     error::{Error, Result},
@@ -45,14 +45,7 @@ pub(crate) fn shell(
             engine,
             container,
             user,
-        } => {
-            let mut command = process::command(engine);
-            command.args(["exec", "--interactive"]);
-            command.args(tty.then_some("--tty"));
-            command.args(user.iter().flat_map(|user| ["--user", user]));
-            command.args([container, "/bin/sh", "-c", &login]);
-            command
-        }
+        } => piped::in_container((engine, container, user), tty, &login),
         Reach::Programs(programs) => by_program(programs, &login)?,
         Reach::ByPlatform => {
             let message = format!("`{instance}` has no shell for a terminal");

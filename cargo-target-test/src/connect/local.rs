@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, Running, RunningEnd, Transport, TransportFuture, own_command, shell,
-    sweep_context, timed_out,
+    CommandEvent, Running, RunningEnd, Transport, TransportFuture, own_command, shell, swept,
+    timed_out,
 };
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
@@ -74,9 +74,7 @@ impl LocalTransport {
         } else {
             process.current_dir(&self.directory);
         }
-        process.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
-        process.stdout(Stdio::piped()).stderr(Stdio::piped());
-        start(process)
+        start(process, stdin)
     }
 }
 
@@ -108,8 +106,13 @@ pub(super) fn as_instance(
     Ok(())
 }
 
-/// Starts a process that leads a new process group.
-pub(super) fn start(command: std::process::Command) -> Result<(Child, ProcessGroup)> {
+/// Starts a process that leads a new process group; without `stdin`, it reads `/dev/null`.
+pub(super) fn start(
+    mut command: std::process::Command,
+    stdin: bool,
+) -> Result<(Child, ProcessGroup)> {
+    command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = process::Spawn::new(command).own_session().start_async()?;
     let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(id as i32)));
     Ok((child, group))
@@ -117,16 +120,10 @@ pub(super) fn start(command: std::process::Command) -> Result<(Child, ProcessGro
 
 /// Runs a program of this host as a command: its exit status is the exit status of the command.
 pub(super) fn run(
-    mut command: std::process::Command,
+    command: std::process::Command,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
 ) -> Running {
-    command.stdin(if stdin.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    running(start(command), stdin, None)
+    running(start(command, stdin.is_some()), stdin, None)
 }
 
 fn running(
@@ -171,9 +168,7 @@ impl Transport for LocalTransport {
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), Some(timeout));
-        let running = self.exec(&command, "", None);
-        let what = sweep_context(&self.instance, lease);
-        Box::pin(async move { running.finished().await?.success(&what).map(drop) })
+        swept(&self.instance, lease, Ok(self.exec(&command, "", None)))
     }
 }
 
@@ -207,20 +202,10 @@ async fn follow(
 ) {
     let (ended, watch) = watch::channel(false);
     let feed = feed(child.stdin.take(), stdin);
-    let pumps = [
-        tokio::spawn(pump(
-            child.stdout.take(),
-            Stream::Stdout,
-            events.clone(),
-            watch.clone(),
-        )),
-        tokio::spawn(pump(
-            child.stderr.take(),
-            Stream::Stderr,
-            events.clone(),
-            watch,
-        )),
-    ];
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let stdout = pump(stdout, Stream::Stdout, events.clone(), watch.clone());
+    let stderr = pump(stderr, Stream::Stderr, events.clone(), watch);
+    let pumps = [tokio::spawn(stdout), tokio::spawn(stderr)];
     let (timeout, error) = late.unzip();
     let end = tokio::select! {
         status = wait(&mut child, feed, &group, signals) => status.ok(),
@@ -290,17 +275,13 @@ async fn pump(
 ) {
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; CHUNK];
+    let output = |bytes: &[u8]| CommandEvent::Output(stream, bytes.to_vec());
     loop {
         let read = tokio::select! {
             read = pipe.read(&mut buffer) => read.unwrap_or(0),
             _ = ended.wait_for(|ended| *ended) => break,
         };
-        if read == 0
-            || events
-                .send(CommandEvent::Output(stream, buffer[..read].to_vec()))
-                .await
-                .is_err()
-        {
+        if read == 0 || events.send(output(&buffer[..read])).await.is_err() {
             return;
         }
     }
@@ -311,11 +292,7 @@ async fn pump(
             return;
         };
         left = usize::saturating_sub(left, read);
-        if events
-            .send(CommandEvent::Output(stream, buffer[..read].to_vec()))
-            .await
-            .is_err()
-        {
+        if events.send(output(&buffer[..read])).await.is_err() {
             return;
         }
     }

@@ -3,10 +3,7 @@
 //! The exit status of a command comes from the markers in its output, not from the program's exit code. Must not start
 //! processes itself: `process` does.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use target_fixtures::{
     env,
@@ -20,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, FileAccess, Running, RunningEnd, Transport, TransportFuture, input, local,
-    own_command, shell, sweep_context, timed_out,
+    CommandEvent, FileAccess, Running, RunningEnd, Transport, TransportFuture, answered, input,
+    local, own_command, shell, swept, timed_out,
 };
 use crate::{
     connect::ProgramReach,
@@ -60,15 +57,7 @@ impl ExecProgram {
                 engine,
                 container,
                 user,
-            } => {
-                let mut command = process::command(engine);
-                command.args(["exec", "--interactive"]);
-                if let Some(user) = user {
-                    command.args(["--user", user]);
-                }
-                command.args([container, "/bin/sh", "-c", line]);
-                command
-            }
+            } => in_container((engine, container, user), false, line),
             Self::Programs(reach) => {
                 let mut command = program(&reach.exec, reach)?;
                 command.arg(line);
@@ -78,16 +67,26 @@ impl ExecProgram {
     }
 }
 
+/// Creates a command that runs a line in a container, with a terminal (`tty`) or without.
+pub(super) fn in_container(
+    (engine, container, user): (&str, &str, &Option<String>),
+    tty: bool,
+    line: &str,
+) -> std::process::Command {
+    let mut command = process::command(engine);
+    command.args(["exec", "--interactive"]);
+    command.args(tty.then_some("--tty"));
+    command.args(user.iter().flat_map(|user| ["--user", user]));
+    command.args([container, "/bin/sh", "-c", line]);
+    command
+}
+
 /// Creates a command for a user's program. Of this tool's variables, only the request is in its environment.
 fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
     let mut words = words.iter();
     let mut command = process::command(words.next().map_or("", String::as_str));
     command.args(words).current_dir(&reach.directory);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TARGET_TEST_") {
-            command.env_remove(name);
-        }
-    }
+    process::remove_own_variables(&mut command);
     command.envs(reach.environment()?);
     Ok(command)
 }
@@ -108,9 +107,7 @@ impl PipedTransport {
             "" => command.env_remove(env::LEASE),
             lease => command.env(env::LEASE, lease),
         };
-        command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        local::start(command)
+        local::start(command, stdin)
     }
 
     /// Forwards signals to a command; returns after `KILL`.
@@ -186,20 +183,13 @@ impl Transport for PipedTransport {
     }
 
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
-        let started = Instant::now();
-        let running = self.exec(&own_command(":".to_owned(), Some(timeout)), "", None);
-        let what = format!("`{}` does not answer", self.instance);
-        Box::pin(async move {
-            running.finished().await?.success(&what)?;
-            Ok(started.elapsed())
-        })
+        let (asked, command) = (Instant::now(), own_command(":".to_owned(), Some(timeout)));
+        answered(&self.instance, asked, Ok(self.exec(&command, "", None)))
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), Some(timeout));
-        let running = self.exec(&command, "", None);
-        let what = sweep_context(&self.instance, lease);
-        Box::pin(async move { running.finished().await?.success(&what).map(drop) })
+        swept(&self.instance, lease, Ok(self.exec(&command, "", None)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
-use super::{Running, RunningEnd, Transport, TransportFuture, own_command, shell, sweep_context};
+use super::{Running, RunningEnd, Transport, TransportFuture, answered, own_command, shell, swept};
 use crate::{
     connect::SshReach,
     error::{Error, Result},
@@ -137,19 +137,14 @@ impl Transport for SshTransport {
     }
 
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
-        let started = Instant::now();
-        let running = self.submit(&own_command(":".to_owned(), None), "", None, Some(timeout));
-        let what = format!("`{}` does not answer", self.instance);
-        Box::pin(async move {
-            running?.finished().await?.success(&what)?;
-            Ok(started.elapsed())
-        })
+        let (asked, command) = (Instant::now(), own_command(":".to_owned(), None));
+        let running = self.submit(&command, "", None, Some(timeout));
+        answered(&self.instance, asked, running)
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), None);
         let running = self.submit(&command, "", None, Some(timeout));
-        let what = sweep_context(&self.instance, lease);
-        Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
+        swept(&self.instance, lease, running)
     }
 }

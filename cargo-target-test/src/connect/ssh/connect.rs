@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::mpsc::Sender,
     thread,
     time::{Duration, Instant},
@@ -108,7 +108,7 @@ fn attempt(
     let address = config.address();
     let failed = |error: io::Error| ConnectError::Permanent(failed(instance, &address, error));
     let (socket, mut proxy) = dial(config, deadline).map_err(failed)?;
-    let fd = socket.as_fd().try_clone_to_owned().map_err(failed)?;
+    let fd = socket.try_clone().map_err(failed)?;
     let mut session = Session::new().map_err(|error| failed(error.into()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);

@@ -5,10 +5,7 @@
 use std::{
     io::{self, Read},
     net::{TcpStream, ToSocketAddrs},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -53,36 +50,15 @@ impl Proxy {
     }
 }
 
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Pair(UnixStream),
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Pair(socket) => socket.as_fd(),
-        }
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
 /// Opens the byte stream. The deadline applies to TCP connections only, not to programs.
-pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket, Option<Proxy>)> {
+pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(OwnedFd, Option<Proxy>)> {
     if let Some(jumps) = &config.proxy_jump {
         return jump(config, jumps);
     }
     if let Some(line) = &config.proxy_command {
         let mut command = process::command("/bin/sh");
         command.arg("-c").arg(format!("exec {line}"));
-        let (socket, proxy) = through(command)?;
-        return Ok((socket, Some(proxy)));
+        return through(command).map(|(socket, proxy)| (socket, Some(proxy)));
     }
     let mut last = io::Error::other("host name has no address");
     for address in (config.hostname.as_str(), config.port).to_socket_addrs()? {
@@ -92,7 +68,7 @@ pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket,
         match TcpStream::connect_timeout(&address, left) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
-                return Ok((Socket::Tcp(socket), None));
+                return Ok((socket.into(), None));
             }
             Err(error) => last = error,
         }
@@ -101,7 +77,7 @@ pub(super) fn dial(config: &SshConfig, deadline: Instant) -> io::Result<(Socket,
 }
 
 /// Connects through jump hosts with `ssh`, which handles chains, keys and agents.
-fn jump(config: &SshConfig, jumps: &str) -> io::Result<(Socket, Option<Proxy>)> {
+fn jump(config: &SshConfig, jumps: &str) -> io::Result<(OwnedFd, Option<Proxy>)> {
     let (before, last) = match jumps.rsplit_once(',') {
         Some((before, last)) => (Some(before), last),
         None => (None, jumps),
@@ -162,7 +138,7 @@ fn destination(jump: &str) -> Vec<String> {
         .collect()
 }
 
-fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
+fn through(mut command: Command) -> io::Result<(OwnedFd, Proxy)> {
     let (ours, theirs) = UnixStream::pair()?;
     command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
     command.stdout(Stdio::from(OwnedFd::from(theirs)));
@@ -171,7 +147,7 @@ fn through(mut command: Command) -> io::Result<(Socket, Proxy)> {
         .own_session()
         .start()
         .map_err(io::Error::other)?;
-    Ok((Socket::Pair(ours), Proxy { child, warm: None }))
+    Ok((ours.into(), Proxy { child, warm: None }))
 }
 
 #[cfg(test)]

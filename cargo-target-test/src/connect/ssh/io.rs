@@ -24,14 +24,6 @@ pub(super) struct Io<'a, 'b> {
     pub(super) outbound: bool,
 }
 
-/// An error after which the session can still be used.
-pub(super) enum ChannelError {
-    /// The call would block.
-    WouldBlock,
-    /// The channel has failed; contains the reason.
-    Failed(String),
-}
-
 impl<'a, 'b> Io<'a, 'b> {
     pub(super) fn new(
         instance: &'a str,
@@ -50,19 +42,19 @@ impl<'a, 'b> Io<'a, 'b> {
         }
     }
 
-    /// Classifies an error of libssh2.
-    pub(super) fn classify(&mut self, error: &ssh2::Error) -> Result<ChannelError, SessionError> {
+    /// Returns the reason that a channel has failed; `None` if the call would block.
+    pub(super) fn classify(&mut self, error: &ssh2::Error) -> Result<Option<String>, SessionError> {
         if would_block(error) {
             let directions = self.session.block_directions();
             self.outbound |= matches!(
                 directions,
                 BlockDirections::Outbound | BlockDirections::Both
             );
-            return Ok(ChannelError::WouldBlock);
+            return Ok(None);
         }
         // libssh2 uses -27 to -21 for errors of a single channel.
         match error.code() {
-            ErrorCode::Session(-27..=-21) => Ok(ChannelError::Failed(error.message().to_owned())),
+            ErrorCode::Session(-27..=-21) => Ok(Some(error.message().to_owned())),
             _ => Err(SessionError(error.message().to_owned())),
         }
     }
@@ -71,7 +63,7 @@ impl<'a, 'b> Io<'a, 'b> {
     pub(super) fn classify_io(
         &mut self,
         error: &std::io::Error,
-    ) -> Result<ChannelError, SessionError> {
+    ) -> Result<Option<String>, SessionError> {
         match ssh2::Error::last_session_error(self.session) {
             Some(last) if error.kind() != std::io::ErrorKind::WouldBlock => self.classify(&last),
             _ => {

@@ -16,7 +16,7 @@ use ssh2::Channel;
 use super::{
     Job, Limits,
     connect::Link,
-    io::{ChannelError, Io, SessionError},
+    io::{Io, SessionError},
     outbox::Outbox,
     task::Task,
 };
@@ -216,7 +216,7 @@ impl LiveSession {
                 Ok((true, false))
             }
             Err(error) => {
-                if let ChannelError::Failed(text) = io.classify(&error)? {
+                if let Some(text) = io.classify(&error)? {
                     self.refused = Some(now);
                     if self.tasks.is_empty() {
                         self.refusals += 1;
@@ -383,7 +383,7 @@ fn close(closing: &mut Vec<Channel>, io: &mut Io<'_, '_>) -> Result<(), SessionE
     for at in (0..closing.len()).rev() {
         let done = match closing[at].close() {
             Ok(()) => true,
-            Err(error) => matches!(io.classify(&error)?, ChannelError::Failed(_)),
+            Err(error) => io.classify(&error)?.is_some(),
         };
         if done {
             closing.remove(at);

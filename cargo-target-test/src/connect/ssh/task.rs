@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Job,
-    io::{ChannelError, Io, SessionError},
+    io::{Io, SessionError},
     outbox::Outbox,
 };
 use crate::{
@@ -48,6 +48,7 @@ pub(super) struct Task {
 }
 
 /// The standard input of the command.
+#[derive(Default)]
 struct CommandInput {
     receiver: Option<mpsc::Receiver<Vec<u8>>>,
     chunk: Vec<u8>,
@@ -79,10 +80,8 @@ impl Task {
             expires: job.expires,
             started: None,
             input: CommandInput {
-                end: false,
                 receiver: job.stdin,
-                chunk: Vec::new(),
-                at: 0,
+                ..CommandInput::default()
             },
             killing: None,
             signals: job.signals,
@@ -119,7 +118,7 @@ impl Task {
                     io.progress = true;
                 }
                 Err(error) => {
-                    if let ChannelError::Failed(text) = io.classify(&error)? {
+                    if let Some(text) = io.classify(&error)? {
                         self.end_lost(io, &format!("refused to run the command: {text}"));
                     }
                     return Ok(());
@@ -145,14 +144,9 @@ impl Task {
                     return Ok(written > 0);
                 }
                 Err(error) => {
-                    if let ChannelError::Failed(_) = io.classify_io(&error)? {
+                    if io.classify_io(&error)?.is_some() {
                         // The command has closed its input. Its exit status is still reported.
-                        *input = CommandInput {
-                            receiver: None,
-                            chunk: Vec::new(),
-                            at: 0,
-                            end: false,
-                        };
+                        *input = CommandInput::default();
                     }
                     return Ok(false);
                 }
@@ -167,14 +161,10 @@ impl Task {
             return Ok(true);
         }
         if input.end {
-            match self.channel.send_eof() {
-                Ok(()) => input.end = false,
-                Err(error) => {
-                    if let ChannelError::Failed(_) = io.classify(&error)? {
-                        input.end = false;
-                    }
-                }
-            }
+            input.end = match self.channel.send_eof() {
+                Ok(()) => false,
+                Err(error) => io.classify(&error)?.is_none(),
+            };
         }
         Ok(false)
     }
@@ -202,7 +192,7 @@ impl Task {
                     }
                 }
                 Err(error) => {
-                    if let ChannelError::Failed(text) = io.classify_io(&error)? {
+                    if let Some(text) = io.classify_io(&error)? {
                         self.end_lost(io, &format!("closed the command's channel: {text}"));
                         return Ok(());
                     }
@@ -221,7 +211,7 @@ impl Task {
             match self.channel.wait_close() {
                 Ok(()) => self.end_without_marker(io),
                 Err(error) => {
-                    if let ChannelError::Failed(text) = io.classify(&error)? {
+                    if let Some(text) = io.classify(&error)? {
                         self.end_lost(io, &format!("closed the command's channel: {text}"));
                     }
                 }

@@ -102,18 +102,9 @@ impl Script<'_> {
     fn command(&self) -> Result<std::process::Command> {
         let command = self.program.command(self.action, self.spec);
         // An error of the playbook in `check`; here the machine is unavailable.
-        let mut command = command.map_err(|error| {
-            let infra = Error::infra(error.to_string());
-            match error.hint() {
-                Some(hint) => infra.with_hint(hint),
-                None => infra,
-            }
-        })?;
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TARGET_TEST_") {
-                command.env_remove(name);
-            }
-        }
+        let infra = |error: Error| Error::infra(error.to_string()).with_hint_of(&error);
+        let mut command = command.map_err(infra)?;
+        process::remove_own_variables(&mut command);
         let env = values::bound_env(self.spec, self.env);
         command.envs(values::values(&env)?);
         command.env(LABEL, &self.spec.label);
