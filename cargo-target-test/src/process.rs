@@ -55,6 +55,19 @@ pub struct Finished {
     pub held: bool,
 }
 
+impl Finished {
+    /// Returns the standard output of a program that succeeded.
+    ///
+    /// # Errors
+    /// The trimmed standard error of a program that failed.
+    pub(crate) fn text(&self) -> Result<String, String> {
+        match self.status.success() {
+            true => Ok(String::from_utf8_lossy(&self.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&self.stderr).trim().to_owned()),
+        }
+    }
+}
+
 /// The builder of processes.
 ///
 /// `start` and `start_async` leave the standard streams to the caller. `run` writes the input and collects the output.

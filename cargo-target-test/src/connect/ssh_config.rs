@@ -90,16 +90,12 @@ fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     }
     command.arg("--").arg(&reach.host);
     let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
-    if !finished.status.success() {
-        let stderr = String::from_utf8_lossy(&finished.stderr);
-        return Err(
-            Error::infra(format!("`ssh -G {}` failed: {}", reach.host, stderr.trim()))
-                .with_hint("check `~/.ssh/config`"),
-        );
-    }
+    let text = finished.text().map_err(|stderr| {
+        Error::infra(format!("`ssh -G {}` failed: {stderr}", reach.host))
+            .with_hint("check `~/.ssh/config`")
+    })?;
     let home = std::env::home_dir().unwrap_or_default();
     let socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-    let text = String::from_utf8_lossy(&finished.stdout);
     Ok(parse(&text, reach, home, socket))
 }
 

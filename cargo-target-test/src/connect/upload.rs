@@ -29,6 +29,7 @@ mod folder;
 mod same;
 
 use folder::Folder;
+pub(crate) use same::hash_file;
 
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 128 << 10;

@@ -86,17 +86,8 @@ impl Machine {
         Ok(Self::new(instance, connection, Some(record.clone()), false))
     }
 
-    /// The leased instance of a record.
-    pub(super) fn of_record(
-        instance: DeployedInstance,
-        connection: Arc<LiveConnection>,
-        record: Record,
-        unused: bool,
-    ) -> Self {
-        Self::new(instance, connection, Some(record), unused)
-    }
-
-    fn new(
+    /// An instance, with its record if it is in the pool.
+    pub(super) fn new(
         instance: DeployedInstance,
         connection: Arc<LiveConnection>,
         record: Option<Record>,

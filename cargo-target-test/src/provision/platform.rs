@@ -12,7 +12,13 @@ mod size;
 pub mod ssh;
 mod values;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -385,6 +391,16 @@ impl Deployed {
             None => self.host.clone(),
         }
     }
+}
+
+/// Reads the end of a console: at most `most` bytes, and none before the offset `from`.
+pub(super) fn read_end(console: &Path, from: u64, most: u64) -> std::io::Result<String> {
+    let mut file = File::open(console)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(from.max(length.saturating_sub(most))))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

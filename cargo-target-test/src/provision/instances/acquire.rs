@@ -263,12 +263,8 @@ impl Acquiring<'_> {
         connection.prove().await?;
         // Only the lock file knows if a test used the instance.
         let unused = leased.idle.is_none();
-        Ok(Machine::of_record(
-            instance,
-            connection,
-            record.clone(),
-            unused,
-        ))
+        let record = Some(record.clone());
+        Ok(Machine::new(instance, connection, record, unused))
     }
 
     /// Sends a notice about the wait, if one is due.

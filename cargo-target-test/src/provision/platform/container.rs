@@ -258,22 +258,15 @@ fn start(
         },
         ContainerTransport::Ssh => Reach::Ssh(ssh(engine, spec, parameters)?),
     };
-    let port = match &reach {
-        Reach::Ssh(reach) => reach.port,
-        _ => None,
+    let host = match &reach {
+        Reach::Ssh(reach) if reach.port.is_some() => "127.0.0.1",
+        _ => &spec.unique,
     };
     let started = Pid::from_raw(pid).and_then(process::start_time);
     Ok(Deployed {
-        host: if port.is_some() {
-            "127.0.0.1"
-        } else {
-            &spec.unique
-        }
-        .to_owned(),
-        port,
         user: parameters.user.clone(),
         data: json!({ "engine": engine.0, "container": spec.unique, "pid": pid, "started": started }),
-        reach,
+        ..Deployed::new(host, reach)
     })
 }
 

@@ -269,17 +269,12 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     command.current_dir(&spec.scratch);
     machine::mark(&mut command, spec);
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
-    if !finished.status.success() {
-        let words = String::from_utf8_lossy(&finished.stderr);
-        let message = format!("QEMU would not start `{}`: {}", spec.instance, words.trim());
-        return Err(Error::infra(message));
-    }
-    let pid = fs_err::read_to_string(pid_file)?;
-    let pid = pid
-        .trim()
-        .parse()
-        .map_err(|_| Error::infra(format!("QEMU left no process for `{}`", spec.instance)))?;
-    Ok(QemuProcess::of(pid))
+    let name = &spec.instance;
+    let refused = |words| Error::infra(format!("QEMU would not start `{name}`: {words}"));
+    finished.text().map_err(refused)?;
+    let pid = fs_err::read_to_string(pid_file)?.trim().parse();
+    let none = |_| Error::infra(format!("QEMU left no process for `{name}`"));
+    Ok(QemuProcess::of(pid.map_err(none)?))
 }
 
 /// The port of this host that QEMU chose and forwards to the machine.

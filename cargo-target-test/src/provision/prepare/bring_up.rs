@@ -3,13 +3,7 @@
 //! Controls the pauses and the deadline, and requires a different boot id after a reboot. Must not know protocols or
 //! platforms.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
@@ -19,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     provision::{
         WaitNotice,
-        platform::{Deployed, DynPlatform, InstanceSpec},
+        platform::{Deployed, DynPlatform, InstanceSpec, read_end},
         pool::Record,
     },
     sync,
@@ -112,8 +106,7 @@ impl DeployedInstance {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
         // The file is created when the machine first writes to its console.
-        let text = read_end(&console, most).unwrap_or_default();
-        Some(String::from_utf8_lossy(&text).into_owned())
+        Some(read_end(&console, 0, most).unwrap_or_default())
     }
 
     /// The end of the console, to append to an error; empty if there is none.
@@ -126,16 +119,6 @@ impl DeployedInstance {
             last => format!("; its console ends:\n{last}"),
         }
     }
-}
-
-/// Reads the last bytes of a file.
-fn read_end(file: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(file)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A wait for an instance.

@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize, de};
 
 use super::super::{InstanceSpec, values};
-use crate::{error::Result, process};
+use crate::{
+    error::{Error, Result},
+    process,
+};
 
 /// A program and its arguments, never empty.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +29,8 @@ impl Program {
     /// The reason that it could not start, with the name of the parameter, `key`.
     pub(super) fn command(&self, key: &str, spec: &InstanceSpec) -> Result<std::process::Command> {
         let path = self.find(&spec.directory).map_err(|problem| {
-            let message = format!("`{key}` of target `{}`: {}", spec.target, problem.message);
-            match problem.hint {
-                Some(hint) => values::wrong(message).with_hint(hint),
-                None => values::wrong(message),
-            }
+            let message = format!("`{key}` of target `{}`: {problem}", spec.target);
+            values::wrong(message).with_hint_of(&problem)
         })?;
         let mut command = process::command(path);
         command.args(&self.0[1..]).current_dir(&spec.directory);
@@ -49,35 +49,33 @@ impl Program {
             .collect())
     }
 
-    fn find(&self, directory: &Path) -> Result<PathBuf, CannotStart> {
+    fn find(&self, directory: &Path) -> Result<PathBuf> {
         let written = &self.0[0];
         if !directory.is_dir() {
-            return Err(CannotStart {
-                message: format!("its folder `{}` does not exist", directory.display()),
-                hint: None,
-            });
+            let folder = directory.display();
+            return Err(values::wrong(format!(
+                "its folder `{folder}` does not exist"
+            )));
         }
         if !written.contains('/') {
-            return which::which(written).map_err(|_| CannotStart {
-                message: format!("there is no `{written}` in PATH"),
-                hint: match directory.join(written).exists() {
-                    true => Some(format!(
+            return which::which(written).map_err(|_| {
+                let error = values::wrong(format!("there is no `{written}` in PATH"));
+                match directory.join(written).exists() {
+                    true => error.with_hint(format!(
                         "for the file beside the playbook write `./{written}`"
                     )),
-                    false => no_line(written),
-                },
+                    false => hint_at_line(error, written),
+                }
             });
         }
         let path = values::path(directory, Path::new(written));
-        check(&path).map_err(|problem| CannotStart {
-            hint: problem.hint.or_else(|| no_line(written)),
-            ..problem
+        check(&path).map_err(|error| match error.hint() {
+            Some(_) => error,
+            None => hint_at_line(error, written),
         })?;
         // A relative path would start at the folder that the program starts in.
-        std::path::absolute(&path).map_err(|error| CannotStart {
-            message: format!("`{}`: {error}", path.display()),
-            hint: None,
-        })
+        std::path::absolute(&path)
+            .map_err(|error| values::wrong(format!("`{}`: {error}", path.display())))
     }
 }
 
@@ -88,28 +86,19 @@ impl fmt::Display for Program {
     }
 }
 
-struct CannotStart {
-    message: String,
-    hint: Option<String>,
-}
-
 /// Finds problems for which the kernel's own error misleads ("no such file" for a missing interpreter).
-fn check(path: &Path) -> Result<(), CannotStart> {
+fn check(path: &Path) -> Result<()> {
     let shown = path.display();
-    let problem = |message: String, hint: Option<String>| Err(CannotStart { message, hint });
-    let metadata = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return problem(format!("there is no file `{shown}`"), None);
-        }
-        Err(error) => return problem(format!("`{shown}`: {error}"), None),
-    };
+    let metadata = path.metadata().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => values::wrong(format!("there is no file `{shown}`")),
+        _ => values::wrong(format!("`{shown}`: {error}")),
+    })?;
     if metadata.is_dir() {
-        return problem(format!("`{shown}` is a folder"), None);
+        return Err(values::wrong(format!("`{shown}` is a folder")));
     }
     if metadata.permissions().mode() & 0o111 == 0 {
-        let hint = format!("chmod +x {shown}");
-        return problem(format!("`{shown}` is not executable"), Some(hint));
+        let error = values::wrong(format!("`{shown}` is not executable"));
+        return Err(error.with_hint(format!("chmod +x {shown}")));
     }
     let mut start = Vec::new();
     let read = fs_err::File::open(path).and_then(|file| file.take(256).read_to_end(&mut start));
@@ -118,24 +107,25 @@ fn check(path: &Path) -> Result<(), CannotStart> {
         return Ok(());
     }
     match interpreter(&start) {
-        ProgramStart::Script(name) if !Path::new(&*name).exists() => problem(
-            format!("`{shown}` wants the interpreter `{name}`, which does not exist"),
-            Some(format!("correct its first line, `#!{name}`")),
-        ),
-        ProgramStart::Text => problem(
-            format!("`{shown}` does not say which program runs it"),
-            Some("put `#!/bin/sh` or the like on its first line".to_owned()),
-        ),
+        ProgramStart::Script(name) if !Path::new(&*name).exists() => {
+            let text = format!("`{shown}` wants the interpreter `{name}`, which does not exist");
+            Err(values::wrong(text).with_hint(format!("correct its first line, `#!{name}`")))
+        }
+        ProgramStart::Text => {
+            let text = format!("`{shown}` does not say which program runs it");
+            Err(values::wrong(text).with_hint("put `#!/bin/sh` or the like on its first line"))
+        }
         ProgramStart::Script(_) | ProgramStart::Other => Ok(()),
     }
 }
 
-/// The hint for a program that is written as a shell line.
-fn no_line(written: &str) -> Option<String> {
+/// Adds the hint for a program that is written as a shell line.
+fn hint_at_line(error: Error, written: &str) -> Error {
     let hint = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
-    written
-        .contains(char::is_whitespace)
-        .then(|| hint.to_owned())
+    match written.contains(char::is_whitespace) {
+        true => error.with_hint(hint),
+        false => error,
+    }
 }
 
 enum ProgramStart<'a> {

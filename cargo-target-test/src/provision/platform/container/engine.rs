@@ -4,10 +4,9 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use sha2::{Digest, Sha256};
-
 use super::InstanceSpec;
 use crate::{
+    connect::upload,
     error::{Error, Result},
     process,
 };
@@ -84,19 +83,16 @@ impl Engine {
         let finished = process::Spawn::new(command)
             .dies_with_parent()
             .run(b"", limit, &|_| {})?;
-        if finished.status.success() {
-            return Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned());
-        }
-        let words = String::from_utf8_lossy(&finished.stderr);
-        let words = words
-            .trim()
-            .trim_start_matches("Error: ")
-            .trim_start_matches("Error response from daemon: ");
-        let words = match words {
-            "" => process::ending(finished.status),
-            words => words.to_owned(),
-        };
-        Err(Error::infra(format!("`{}`: {words}", self.0)))
+        let text = finished.text().map_err(|words| {
+            let words = words
+                .trim_start_matches("Error: ")
+                .trim_start_matches("Error response from daemon: ");
+            Error::infra(match words {
+                "" => format!("`{}`: {}", self.0, process::ending(finished.status)),
+                words => format!("`{}`: {words}", self.0),
+            })
+        })?;
+        Ok(text.trim().to_owned())
     }
 
     /// True if a container of this name exists.
@@ -114,22 +110,8 @@ impl Engine {
 
     /// Returns the image of this archive; imports it if it does not exist.
     pub(super) fn import(&self, archive: &Path) -> Result<String> {
-        let mut file = fs_err::File::open(archive)?;
-        let mut hasher = Sha256::new();
-        let mut bytes = vec![0; 128 << 10];
-        loop {
-            match std::io::Read::read(&mut file, &mut bytes)? {
-                0 => break,
-                read => hasher.update(&bytes[..read]),
-            }
-        }
-        let hex: String = hasher
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let image = format!("localhost/cargo-target-test:{hex}");
+        let hash = upload::hash_file(archive)?;
+        let image = format!("localhost/cargo-target-test:{}", &hash[..16]);
         if !self.has_image(&image) {
             let archive = archive.to_string_lossy();
             self.run(["import", &archive, &image])?;
@@ -144,18 +126,11 @@ impl Engine {
     pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
         let name = &spec.instance;
         let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
-        let state = self
-            .run([
-                "inspect",
-                "--type",
-                "container",
-                "--format",
-                format,
-                &spec.unique,
-            ])
-            .map_err(|error| {
-                Error::infra(format!("the container of `{name}` is gone")).with_source(error)
-            })?;
+        let unique = spec.unique.as_str();
+        let inspect = ["inspect", "--type", "container", "--format", format, unique];
+        let state = self.run(inspect).map_err(|error| {
+            Error::infra(format!("the container of `{name}` is gone")).with_source(error)
+        })?;
         let words: Vec<_> = state.split_whitespace().collect();
         if let ["true", pid, ..] = words.as_slice() {
             return pid
@@ -167,16 +142,11 @@ impl Engine {
             [_, _, code, ..] => format!("ended with exit code {code}"),
             _ => "does not run".to_owned(),
         };
-        let last = self
-            .run(["logs", "--tail", "15", &spec.unique])
-            .unwrap_or_default();
-        let last = if last.is_empty() {
-            last
-        } else {
-            format!("; its last words:\n{last}")
+        let last = match self.run(["logs", "--tail", "15", unique]) {
+            Ok(last) if !last.is_empty() => format!("; its last words:\n{last}"),
+            _ => String::new(),
         };
-        Err(Error::infra(format!(
-            "the container of `{name}` {why}{last}"
-        )))
+        let message = format!("the container of `{name}` {why}{last}");
+        Err(Error::infra(message))
     }
 }

@@ -64,13 +64,9 @@ pub(super) fn make(spec: &InstanceSpec, number: usize, disk: &Disk) -> Result<Pa
         command.arg(size.0.to_string());
     }
     let finished = process::Spawn::new(command).run(b"", LIMIT, &|_| {})?;
-    match finished.status.success() {
-        true => Ok(layer),
-        false => {
-            let words = String::from_utf8_lossy(&finished.stderr);
-            let words = words.trim().trim_start_matches("qemu-img: ");
-            let message = format!("cannot make a disk of `{}`: {words}", spec.instance);
-            Err(Error::infra(message))
-        }
-    }
+    finished.text().map_err(|words| {
+        let (words, name) = (words.trim_start_matches("qemu-img: "), &spec.instance);
+        Error::infra(format!("cannot make a disk of `{name}`: {words}"))
+    })?;
+    Ok(layer)
 }

@@ -2,10 +2,7 @@
 //! Must not know how it was started.
 
 use std::{
-    fs,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -13,7 +10,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CONSOLE, InstanceSpec, qmp::Monitor};
+use super::{super::read_end, CONSOLE, InstanceSpec, qmp::Monitor};
 use crate::{
     error::{Error, Result},
     process,
@@ -168,16 +165,7 @@ pub(super) fn reset(spec: &InstanceSpec) -> Result<()> {
 fn console(spec: &InstanceSpec) -> String {
     let from = fs::read_to_string(spec.scratch.join(FROM));
     let from = from.ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    read_end(&spec.scratch.join(CONSOLE), from).unwrap_or_default()
-}
-
-fn read_end(path: &Path, from: u64) -> std::io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(from.max(length.saturating_sub(END))))?;
-    let mut bytes = Vec::new();
-    file.take(END).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    read_end(&spec.scratch.join(CONSOLE), from, END).unwrap_or_default()
 }
 
 fn console_end(spec: &InstanceSpec) -> String {

@@ -66,13 +66,10 @@ fn user_data(user: &str, key: &str) -> String {
 
 fn keygen(command: std::process::Command) -> Result<String> {
     let finished = process::Spawn::new(command).run(b"", LIMIT, &|_| {})?;
-    if finished.status.success() {
-        return Ok(String::from_utf8_lossy(&finished.stdout).into_owned());
-    }
-    let words = String::from_utf8_lossy(&finished.stderr);
-    let message = format!("cannot prepare the login key: {}", words.trim());
     let hint = "a key with a passphrase cannot be used: leave `identity` out, and each instance gets its own";
-    Err(Error::infra(message).with_hint(hint))
+    finished.text().map_err(|words| {
+        Error::infra(format!("cannot prepare the login key: {words}")).with_hint(hint)
+    })
 }
 
 #[cfg(test)]
