@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Exit, ShellCommand, Stream};
+use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -294,16 +294,16 @@ fn events_ended() -> Error {
     Error::other("the events of the command ended before its exit")
 }
 
+fn sudo_password(command: &ShellCommand) -> Option<&Password> {
+    command.sudo.as_ref()?.password.as_ref()
+}
+
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
 pub(crate) fn input(
     command: &ShellCommand,
     stdin: Option<mpsc::Receiver<Vec<u8>>>,
 ) -> Option<mpsc::Receiver<Vec<u8>>> {
-    let password = command
-        .sudo
-        .as_ref()
-        .and_then(|sudo| sudo.password.as_ref());
-    let Some(password) = password else {
+    let Some(password) = sudo_password(command) else {
         return stdin;
     };
     let (send, input) = mpsc::channel(4);

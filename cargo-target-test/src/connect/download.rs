@@ -142,7 +142,12 @@ async fn get_folder(
     let (send, pieces) = mpsc::channel(4);
     let (folder, moved) = (to.to_owned(), Arc::clone(moved));
     let unpack = tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Archive::new(Pieces::new(pieces, moved));
+        let piece = io::Cursor::default();
+        let mut archive = tar::Archive::new(Pieces {
+            pieces,
+            piece,
+            moved,
+        });
         archive.set_preserve_permissions(true);
         unpack(&mut archive, &folder)?;
         // The sender may write padding after the end of the archive, and must not block on it.
@@ -220,17 +225,6 @@ struct Pieces {
     pieces: mpsc::Receiver<Vec<u8>>,
     piece: io::Cursor<Vec<u8>>,
     moved: Moved,
-}
-
-impl Pieces {
-    fn new(pieces: mpsc::Receiver<Vec<u8>>, moved: Moved) -> Self {
-        let piece = io::Cursor::default();
-        Self {
-            pieces,
-            piece,
-            moved,
-        }
-    }
 }
 
 impl Read for Pieces {

@@ -140,11 +140,7 @@ fn evaluate(line: &str) -> String {
 }
 
 fn privileged(command: &ShellCommand, body: &str) -> String {
-    let password = command
-        .sudo
-        .as_ref()
-        .and_then(|sudo| sudo.password.as_ref());
-    match password {
+    match super::sudo_password(command) {
         Some(_) => as_root_by_password(body),
         None => as_root(body),
     }

@@ -61,9 +61,15 @@ impl Default for Limits {
 
 /// The SSH transport to one instance.
 pub struct SshTransport {
+    endpoint: Arc<Endpoint>,
+    sessions: Arc<Sessions>,
+}
+
+/// The instance that sessions connect to.
+struct Endpoint {
     instance: String,
     reach: SshReach,
-    sessions: Arc<Sessions>,
+    limits: Limits,
 }
 
 /// A command for a session thread.
@@ -85,10 +91,14 @@ struct Job {
 impl SshTransport {
     /// Creates a transport that connects when it is first used.
     pub fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
-        Self {
+        let endpoint = Arc::new(Endpoint {
             instance: instance.to_owned(),
             reach: reach.clone(),
-            sessions: Sessions::new(instance, reach, limits),
+            limits,
+        });
+        Self {
+            sessions: Sessions::new(&endpoint),
+            endpoint,
         }
     }
 
@@ -113,7 +123,8 @@ impl SshTransport {
         if self.sessions.assign(job) {
             return Ok(running);
         }
-        let text = format!("`{}`: failed to start the connection thread", self.instance);
+        let instance = &self.endpoint.instance;
+        let text = format!("`{instance}`: failed to start the connection thread");
         Err(Error::infra(text))
     }
 }
@@ -130,21 +141,19 @@ impl Transport for SshTransport {
     }
 
     fn knock(&self, timeout: Duration) -> TransportFuture<()> {
-        let (instance, reach) = (self.instance.clone(), self.reach.clone());
-        Box::pin(sync::blocking(move || {
-            connect::knock(&instance, &reach, timeout)
-        }))
+        let endpoint = Arc::clone(&self.endpoint);
+        Box::pin(sync::blocking(move || connect::knock(&endpoint, timeout)))
     }
 
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
         let (asked, command) = (Instant::now(), own_command(":".to_owned(), None));
         let running = self.submit(&command, "", None, Some(timeout));
-        answered(&self.instance, asked, running)
+        answered(&self.endpoint.instance, asked, running)
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), None);
         let running = self.submit(&command, "", None, Some(timeout));
-        swept(&self.instance, lease, running)
+        swept(&self.endpoint.instance, lease, running)
     }
 }

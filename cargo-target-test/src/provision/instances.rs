@@ -6,9 +6,7 @@
 mod acquire;
 mod backlog;
 mod context;
-mod dirty;
 mod ensure_ready;
-mod health;
 mod restore;
 mod state;
 mod surplus;
@@ -87,17 +85,17 @@ impl InstanceSet {
 
     /// Notes that a case (its binary's path, its name) will need instances.
     pub fn expect(&self, case: (&str, &str), need: Need) {
-        self.state().expect(case, need);
+        self.state().backlog.expect(case, need);
     }
 
     /// Notes that a case will not run again.
     pub fn done(&self, case: (&str, &str)) {
-        self.state().done(case);
+        self.state().backlog.done(case);
     }
 
     /// The number of instances that existed in this run, and the sum of the times they existed.
     pub fn used(&self) -> Used {
-        let (time, instances) = self.state().used(Instant::now());
+        let (time, instances) = self.state().usage.total(Instant::now());
         Used {
             target: self.label.clone(),
             instances,

@@ -73,7 +73,7 @@ pub struct Ended {
 }
 
 /// The source of a lease's machines.
-enum Hold {
+pub(super) enum Hold {
     Pool(Box<PoolHold>),
     #[expect(dead_code, reason = "frees the machines when it is dropped")]
     Wrapped(Seat),
@@ -90,17 +90,8 @@ pub(super) struct PoolHold {
 }
 
 impl Lease {
-    /// A lease of instances of a pool. Needs a tokio runtime.
-    pub(super) fn of_pool(id: String, machines: Vec<Machine>, hold: PoolHold) -> Self {
-        Self::new(id, machines, Hold::Pool(Box::new(hold)))
-    }
-
-    /// A lease of wrapped machines. Needs a tokio runtime.
-    pub(super) fn of_wrapped(id: String, machines: Vec<Machine>, seat: Seat) -> Self {
-        Self::new(id, machines, Hold::Wrapped(seat))
-    }
-
-    fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
+    /// A lease of machines. Needs a tokio runtime.
+    pub(super) fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
         // Watched only if the lease can deploy replacements: each check may start a program.
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
         let watch = if watched { &machines[..] } else { &[] };
@@ -259,19 +250,13 @@ impl PoolHold {
     }
 
     /// Frees the instances. `swept` is true if no process remains that must be killed.
-    fn free(self, swept: bool) {
-        let Self {
-            context,
-            sets,
-            mut lease,
-            leased,
-            ..
-        } = self;
-        lease.set_swept(swept);
+    fn free(mut self, swept: bool) {
+        self.lease.set_swept(swept);
         // Freeing takes a few writes, for which the runtime's only thread may block.
-        drop(lease);
-        drop(leased);
+        drop(self.lease);
+        drop(self.leased);
         // Replacements of spent instances are deployed while other tests run.
-        sets.iter().for_each(|set| set.begin_missing(&context));
+        let begin = |set: &Arc<InstanceSet>| set.begin_missing(&self.context);
+        self.sets.iter().for_each(begin);
     }
 }

@@ -111,14 +111,10 @@ impl Pool {
                 users: users.cloned().collect(),
             });
         }
-        let place = |seen: &Seen| {
-            (
-                seen.record.spec.target.clone(),
-                seen.record.spec.index,
-                seen.record.created,
-            )
-        };
-        seen.sort_by_key(place);
+        seen.sort_by_key(|Seen { record, .. }| {
+            let spec = &record.spec;
+            (spec.target.clone(), spec.index, record.created)
+        });
         Ok(seen)
     }
 

@@ -13,7 +13,9 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{BoxFuture, Lease, Machine, Notice, Provisioner, Report, Request, WaitNotice, Want};
+use super::{
+    BoxFuture, Lease, Machine, Notice, Provisioner, Report, Request, WaitNotice, Want, lease::Hold,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync,
@@ -167,7 +169,7 @@ impl Inner {
             machines.map(move |machine| machine.marked(mark, role))
         });
         let machines = machines.collect();
-        Lease::of_wrapped(mark, machines, seat)
+        Lease::new(mark, machines, Hold::Wrapped(seat))
     }
 
     fn tell(&self, request: &Request, notice: &mut WaitNotice) {

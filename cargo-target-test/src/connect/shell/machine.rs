@@ -71,7 +71,6 @@ pub(crate) fn listens(port: u16) -> String {
 
 /// Returns the script that relays standard input and output to a TCP port of the machine, with any available program.
 pub(crate) fn connect_to(port: u16) -> String {
-    let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
     format!(
         "if {socat}; then exec socat - TCP:127.0.0.1:{port}; \
          elif {nc}; then exec nc 127.0.0.1 {port}; \
@@ -122,7 +121,6 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
         return Err(Error::usage(format!("invalid package name: {name:?}")));
     }
     let packages = packages.join(" ");
-    let has = |program: &str| format!("command -v {program} >/dev/null 2>&1");
     // The package index is updated only if the first attempt fails.
     let apt = "apt-get -q -o DPkg::Lock::Timeout=300";
     Ok(as_root(&format!(
@@ -141,6 +139,11 @@ pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
         has_apk = has("apk"),
         has_pacman = has("pacman"),
     )))
+}
+
+/// Returns the condition that a program is installed.
+pub(super) fn has(program: &str) -> String {
+    format!("command -v {program} >/dev/null 2>&1")
 }
 
 /// Returns the script that deletes a file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use target_fixtures::wire::{Exit, Question};
 
-use super::{FACTS, MISSING, check_path, quote};
+use super::{FACTS, MISSING, check_path, machine::has, quote};
 use crate::error::{Error, Result};
 
 /// The exit code of a script that finds no program that can answer.
@@ -39,10 +39,6 @@ fn word(name: &str) -> Result<String> {
             "invalid name of a package, service or user: {name:?}"
         ))),
     }
-}
-
-fn has(program: &str) -> String {
-    format!("command -v {program} >/dev/null 2>&1")
 }
 
 fn package(name: &str) -> String {

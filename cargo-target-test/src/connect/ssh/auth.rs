@@ -60,13 +60,13 @@ fn password(
     tried.push(format!("the password from {from}"));
     if offers("password") {
         let step = || session.userauth_password(user, password);
-        if accepted(handshake, handshake.drive(step), tried)? {
+        if accepted(handshake, step, tried)? {
             return Ok(true);
         }
     }
     if offers("keyboard-interactive") {
         let step = || session.userauth_keyboard_interactive(user, &mut PasswordPrompt(password));
-        return accepted(handshake, handshake.drive(step), tried);
+        return accepted(handshake, step, tried);
     }
     Ok(false)
 }
@@ -114,11 +114,7 @@ fn agent(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
     }
     for key in &keys {
         tried.push(format!("agent key `{}`", key.comment()));
-        if accepted(
-            handshake,
-            handshake.drive(|| agent.userauth(user, key)),
-            tried,
-        )? {
+        if accepted(handshake, || agent.userauth(user, key), tried)? {
             return Ok(true);
         }
     }
@@ -149,7 +145,7 @@ fn files(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
         tried.push(format!("`{}`", file.display()));
         let session = &handshake.session;
         let step = || session.userauth_pubkey_file(user, None, file, None);
-        if accepted(handshake, handshake.drive(step), tried)? {
+        if accepted(handshake, step, tried)? {
             return Ok(true);
         }
     }
@@ -167,11 +163,13 @@ fn is_explicit(handshake: &Handshake<'_>) -> bool {
 /// If the connection failed.
 fn accepted(
     handshake: &Handshake<'_>,
-    step: Result<(), ssh2::Error>,
+    step: impl FnMut() -> Result<(), ssh2::Error>,
     tried: &mut [String],
 ) -> Result<bool> {
     use libssh2_sys as raw;
-    let Err(error) = step else { return Ok(true) };
+    let Err(error) = handshake.drive(step) else {
+        return Ok(true);
+    };
     match error.code() {
         ErrorCode::Session(
             raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,

@@ -15,16 +15,13 @@ use rustix::event::{PollFd, PollFlags};
 use ssh2::{MethodType, Session};
 
 use super::{
-    auth,
+    Endpoint, auth,
     dial::{Proxy, dial},
     handshake::{Handshake, timespec},
     host_key,
 };
 use crate::{
-    connect::{
-        SshReach,
-        ssh_config::{self, SshConfig},
-    },
+    connect::ssh_config::{self, SshConfig},
     error::{Error, Result},
     secret::{self, Bound},
 };
@@ -60,7 +57,10 @@ pub(super) enum Progress {
 /// Name resolution and agents may hang beyond the timeout, so the waiting thread must check the time as well. If the
 /// server closes the connection before it sends its banner, it is overloaded (`MaxStartups` of sshd), and the attempt is
 /// repeated after an increasing pause.
-pub(super) fn open(instance: &str, reach: &SshReach, progress: &Sender<Progress>) -> Result<Link> {
+pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<Link> {
+    let Endpoint {
+        instance, reach, ..
+    } = endpoint;
     let config = ssh_config::resolve(reach)?;
     let password = reach.password.as_ref();
     let password = password.map(|bound| look_up(bound, progress)).transpose()?;
@@ -154,8 +154,9 @@ fn look_up(password: &Bound, progress: &Sender<Progress>) -> Result<(String, Str
 /// Waits for the banner of a server, for at most `timeout`.
 ///
 /// A booting machine may accept connections long before its SSH server answers. Succeeds if the server is behind a proxy.
-pub(super) fn knock(instance: &str, reach: &SshReach, timeout: Duration) -> Result<()> {
-    let config = ssh_config::resolve(reach)?;
+pub(super) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
+    let instance = &endpoint.instance;
+    let config = ssh_config::resolve(&endpoint.reach)?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
         return Ok(());
     }

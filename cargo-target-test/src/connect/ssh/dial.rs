@@ -89,28 +89,15 @@ fn jump(config: &SshConfig, jumps: &str) -> io::Result<(OwnedFd, Option<Proxy>)>
     if let Some(before) = before {
         command.arg("-J").arg(before);
     }
-    command.args([
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ControlMaster=yes",
-        "-o",
-        "ControlPersist=no",
-    ]);
+    let options = "-o BatchMode=yes -o ControlMaster=yes -o ControlPersist=no";
+    command.args(options.split(' '));
     command.args(["-o", &control, "-W"]);
     command.arg(format!("[{}]:{}", config.hostname, config.port));
     command.args(&last);
     let (socket, mut proxy) = through(command)?;
     let mut warm = process::command("ssh");
-    warm.args([
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ControlMaster=no",
-        "-o",
-        &control,
-    ]);
-    warm.args(&last).arg("true");
+    warm.args("-o BatchMode=yes -o ControlMaster=no".split(' '));
+    warm.args(["-o", &control]).args(&last).arg("true");
     proxy.warm = Some((warm, folder));
     Ok((socket, Some(proxy)))
 }

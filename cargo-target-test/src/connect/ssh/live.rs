@@ -139,7 +139,7 @@ impl LiveSession {
     }
 
     fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| !task.internal).count()
+        self.tasks.iter().filter(|task| !task.job.internal).count()
     }
 
     /// Records that data was received.

@@ -13,7 +13,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags};
 
 use super::{
-    Job, Limits,
+    Endpoint, Job,
     connect::{self, Link},
     handshake::{late, timespec},
     io::SessionError,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     connect::CommandEvent,
-    connect::{SshReach, ssh_config::CONNECT_TIMEOUT},
+    connect::ssh_config::CONNECT_TIMEOUT,
     error::{Error, Result},
 };
 
@@ -33,9 +33,7 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct SessionThread {
-    instance: String,
-    reach: SshReach,
-    limits: Limits,
+    endpoint: Arc<Endpoint>,
     jobs: mpsc::Receiver<Job>,
     poll_waker: Arc<PollWaker>,
     queue: VecDeque<Job>,
@@ -60,15 +58,13 @@ enum ConnectionState {
 
 impl SessionThread {
     pub(super) fn new(
-        (instance, reach, limits): (&str, &SshReach, Limits),
+        endpoint: &Arc<Endpoint>,
         jobs: mpsc::Receiver<Job>,
         poll_waker: &Arc<PollWaker>,
         (sessions, capacity): (Weak<Sessions>, Capacity),
     ) -> Self {
         Self {
-            instance: instance.to_owned(),
-            reach: reach.clone(),
-            limits,
+            endpoint: Arc::clone(endpoint),
             jobs,
             poll_waker: Arc::clone(poll_waker),
             queue: VecDeque::new(),
@@ -113,7 +109,7 @@ impl SessionThread {
             if expired {
                 let _ = job
                     .events
-                    .try_send(CommandEvent::Lost(overdue(&self.instance)));
+                    .try_send(CommandEvent::Lost(overdue(&self.endpoint.instance)));
             }
             !expired && !job.events.is_closed()
         });
@@ -129,7 +125,12 @@ impl SessionThread {
             }
             ConnectionState::Connecting { .. } => self.check_progress(),
             ConnectionState::Connected(live) => {
-                let round = live.round(&self.instance, &mut self.queue, &mut self.leaving, context);
+                let round = live.round(
+                    &self.endpoint.instance,
+                    &mut self.queue,
+                    &mut self.leaving,
+                    context,
+                );
                 match round {
                     Ok(progress) => {
                         self.offload();
@@ -169,18 +170,22 @@ impl SessionThread {
 
     fn connect(&mut self) {
         let (sender, progress) = mpsc::channel();
-        let (instance, reach) = (self.instance.clone(), self.reach.clone());
+        let endpoint = Arc::clone(&self.endpoint);
         let poll_waker = Arc::clone(&self.poll_waker);
         let open = move || {
-            let result = connect::open(&instance, &reach, &sender);
+            let result = connect::open(&endpoint, &sender);
             // Fails after the timeout; dropping the result closes the connection.
             let _ = sender.send(connect::Progress::Done(Box::new(result)));
             poll_waker.notify();
         };
-        let name = format!("connect {}", self.instance);
+        let name = format!("connect {}", self.endpoint.instance);
         match thread::Builder::new().name(name).spawn(open) {
             Ok(_) => {
-                let timeout = self.reach.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+                let timeout = self
+                    .endpoint
+                    .reach
+                    .connect_timeout
+                    .unwrap_or(CONNECT_TIMEOUT);
                 self.state = ConnectionState::Connecting {
                     since: Instant::now(),
                     timeout,
@@ -210,7 +215,7 @@ impl SessionThread {
                 true
             }
             Err(_) if since.elapsed() >= *timeout + GRACE => {
-                let error = late(&self.instance, &self.reach.host, *timeout);
+                let error = late(&self.endpoint.instance, &self.endpoint.reach.host, *timeout);
                 self.connected(Err(error));
                 true
             }
@@ -221,8 +226,10 @@ impl SessionThread {
     fn connected(&mut self, result: Result<Link>) {
         match result {
             Ok(link) => {
-                self.state =
-                    ConnectionState::Connected(Box::new(LiveSession::new(link, self.limits)));
+                self.state = ConnectionState::Connected(Box::new(LiveSession::new(
+                    link,
+                    self.endpoint.limits,
+                )));
             }
             Err(error) => {
                 self.state = ConnectionState::Disconnected;
@@ -242,11 +249,11 @@ impl SessionThread {
         if !live.used {
             let text = format!(
                 "connection to `{}` at {} is unusable: {}",
-                self.instance, live.link.address, reason.0
+                self.endpoint.instance, live.link.address, reason.0
             );
             self.refuse_all(&Error::infra(text));
         }
-        live.lose(&self.instance, reason, &mut self.leaving);
+        live.lose(&self.endpoint.instance, reason, &mut self.leaving);
     }
 
     fn refuse_all(&mut self, error: &Error) {

@@ -11,16 +11,14 @@ use std::{
     thread,
 };
 
-use super::{Job, Limits, owner::SessionThread, poll_waker::PollWaker};
-use crate::{connect::SshReach, sync};
+use super::{Endpoint, Job, owner::SessionThread, poll_waker::PollWaker};
+use crate::sync;
 
 /// The maximum number of sessions of an instance.
 const SESSIONS: usize = 32;
 
 pub(super) struct Sessions {
-    instance: String,
-    reach: SshReach,
-    limits: Limits,
+    endpoint: Arc<Endpoint>,
     all: Mutex<Vec<SessionHandle>>,
     /// A weak reference for the session threads.
     this: Weak<Self>,
@@ -54,11 +52,9 @@ impl Capacity {
 }
 
 impl Sessions {
-    pub(super) fn new(instance: &str, reach: &SshReach, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            instance: instance.to_owned(),
-            reach: reach.clone(),
-            limits,
+            endpoint: Arc::clone(endpoint),
             all: Mutex::default(),
             this: this.clone(),
         })
@@ -98,7 +94,7 @@ impl Sessions {
         if free.is_none() && all.len() < SESSIONS {
             // A limit that the server imposed on one session applies to new sessions as well.
             let capacity = all.iter().map(|session| session.capacity.get()).min();
-            let capacity = capacity.unwrap_or(self.limits.channels);
+            let capacity = capacity.unwrap_or(self.endpoint.limits.channels);
             all.push(SessionHandle::new(self, capacity));
             return Some(all.len() - 1);
         }
@@ -112,14 +108,14 @@ impl SessionHandle {
         let waker = Arc::new(PollWaker::new());
         let capacity = Capacity(Arc::new(AtomicUsize::new(capacity)));
         let session = SessionThread::new(
-            (&sessions.instance, &sessions.reach, sessions.limits),
+            &sessions.endpoint,
             receiver,
             &waker,
             (sessions.this.clone(), capacity.clone()),
         );
         // If the thread cannot be started, its receiver is dropped and `send` fails.
         let _ = thread::Builder::new()
-            .name(format!("ssh {}", sessions.instance))
+            .name(format!("ssh {}", sessions.endpoint.instance))
             .spawn(|| session.run());
         Self {
             jobs,

@@ -4,7 +4,6 @@
 
 use std::{
     io::{Read, Write},
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -31,18 +30,12 @@ pub(super) struct Task {
     pub(super) outbox: Outbox,
     /// True if the last event is in the outbox.
     pub(super) finished: bool,
-    /// The flag of the job.
-    pub(super) internal: bool,
-    _load: Option<Arc<()>>,
-    wrapped: shell::WrappedLine,
-    timeout: Option<Duration>,
-    expires: Option<Instant>,
+    pub(super) job: Job,
     /// The time at which the server started the command.
     started: Option<Instant>,
     filter: shell::Filter,
     input: CommandInput,
     killing: Option<Killing>,
-    signals: Option<mpsc::UnboundedReceiver<String>>,
     /// The receivers of jobs that send signals: dropping one would cancel its job.
     signalling: Vec<mpsc::Receiver<CommandEvent>>,
 }
@@ -67,24 +60,19 @@ struct Killing {
 }
 
 impl Task {
-    pub(super) fn new(job: Job, channel: Channel) -> Self {
+    pub(super) fn new(mut job: Job, channel: Channel) -> Self {
         Self {
             channel,
-            outbox: Outbox::new(job.events),
+            outbox: Outbox::new(job.events.clone()),
             finished: false,
-            internal: job.internal,
             filter: shell::Filter::new(&job.wrapped.nonce),
-            _load: job._load,
-            wrapped: job.wrapped,
-            timeout: job.timeout,
-            expires: job.expires,
             started: None,
             input: CommandInput {
-                receiver: job.stdin,
+                receiver: job.stdin.take(),
                 ..CommandInput::default()
             },
+            job,
             killing: None,
-            signals: job.signals,
             signalling: Vec::new(),
         }
     }
@@ -103,16 +91,16 @@ impl Task {
     pub(super) fn due(&self) -> Option<Instant> {
         let timeout = self
             .started
-            .zip(self.timeout)
+            .zip(self.job.timeout)
             .map(|(started, timeout)| started + timeout);
         let killed = self.killing.as_ref().map(|killing| killing.until);
-        killed.or_else(|| timeout.into_iter().chain(self.expires).min())
+        killed.or_else(|| timeout.into_iter().chain(self.job.expires).min())
     }
 
     /// Starts the command and writes its input.
     pub(super) fn write(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
         if self.started.is_none() && !self.finished {
-            match self.channel.exec(&self.wrapped.line) {
+            match self.channel.exec(&self.job.wrapped.line) {
                 Ok(()) => {
                     self.started = Some(Instant::now());
                     io.progress = true;
@@ -296,11 +284,11 @@ impl Task {
                 name => return self.forward_signal(name, now + answer),
             }
         }
-        if self.internal {
+        if self.job.internal {
             self.finished = true;
             return None;
         }
-        let (job, done) = signal(&self.wrapped, self.filter.group(), "KILL", now + answer)?;
+        let (job, done) = signal(&self.job.wrapped, self.filter.group(), "KILL", now + answer)?;
         self.killing = Some(Killing {
             last,
             done,
@@ -310,10 +298,10 @@ impl Task {
     }
 
     fn next_signal(&mut self, context: &mut Context<'_>) -> Option<String> {
-        match self.signals.as_mut()?.poll_recv(context) {
+        match self.job.signals.as_mut()?.poll_recv(context) {
             Poll::Ready(Some(name)) => Some(name),
             Poll::Ready(None) => {
-                self.signals = None;
+                self.job.signals = None;
                 None
             }
             Poll::Pending => None,
@@ -321,13 +309,13 @@ impl Task {
     }
 
     fn forward_signal(&mut self, name: &str, expires: Instant) -> Option<Job> {
-        let (job, done) = signal(&self.wrapped, self.filter.group(), name, expires)?;
+        let (job, done) = signal(&self.job.wrapped, self.filter.group(), name, expires)?;
         self.signalling.push(done);
         Some(job)
     }
 
     fn timeout_error(&self, instance: &str, now: Instant) -> Error {
-        match self.timeout {
+        match self.job.timeout {
             Some(timeout) if self.started.is_some_and(|started| started + timeout <= now) => {
                 timed_out(timeout)
             }

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     provision::{
         IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
-        lease::PoolHold,
+        lease::{Hold, PoolHold},
         pool::{
             self, Holder, LeaseRequest, LeasedInstance, ProcessIdentity, Record, Ticket, TryLease,
         },
@@ -251,7 +251,7 @@ impl Acquiring<'_> {
             lease,
             after: self.request.after.clone(),
         };
-        Lease::of_pool(self.mark.clone(), machines, hold)
+        Lease::new(self.mark.clone(), machines, Hold::Pool(Box::new(hold)))
     }
 
     /// Returns the machine of a leased instance, after killing leftover processes and checking that it answers.

@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
+    case::reason::DirtyReason,
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
@@ -188,6 +189,24 @@ impl Context {
     pub(super) fn keep_connection(&self, record: &Record, connection: LiveConnection) {
         self.connections()
             .insert(record.id.clone(), Arc::new(connection));
+    }
+
+    /// Marks the instance dirty: it must not serve again before it is recycled.
+    pub(in crate::provision) async fn mark_dirty(
+        self: &Arc<Self>,
+        record: &Record,
+        reason: DirtyReason,
+    ) {
+        self.disconnect(&record.id);
+        let (context, id, cause) = (Arc::clone(self), record.id.clone(), reason.to_string());
+        self.emit(RunEventKind::Dirty {
+            instance: record.name().to_owned(),
+            reason,
+        });
+        let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
+        if let Ok(Err(error)) = marked.await {
+            self.progress(&error.chain());
+        }
     }
 
     /// Closes the connection to an instance.

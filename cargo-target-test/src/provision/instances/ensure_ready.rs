@@ -27,6 +27,8 @@ use crate::{
 
 /// The pause before the first retry of a deploy; doubled for each further retry.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The time limit for a kept instance to answer.
+const HEALTH: Duration = Duration::from_secs(5);
 
 impl Context {
     /// Gets the instance from the pool; a failed deploy is retried as often as the playbook says. `label` is the text in
@@ -111,6 +113,14 @@ impl Context {
                 }
             }
         }
+    }
+
+    /// Fails if a kept instance is not alive or does not answer.
+    async fn check_health(&self, record: &Record) -> Result<()> {
+        let instance = self.instance(record)?;
+        instance.check_alive().await?;
+        let connection = self.connection(record, &instance);
+        connection.prove_within(HEALTH).await
     }
 
     async fn ensure(self: &Arc<Self>, wanted: &Wanted) -> Result<Ensured> {

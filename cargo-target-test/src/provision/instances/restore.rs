@@ -67,13 +67,7 @@ impl Context {
             let (context, id) = (Arc::clone(self), record.id.clone());
             sync::blocking(move || context.run.note_reach(&id, restored)).await?;
         }
-        let bring_up = BringUp {
-            instance: &instance,
-            limit: ANSWER,
-            progress: &|_| {},
-            cancelled: &|| false,
-        };
-        let transport = bring_up.answer().await?;
+        let transport = BringUp::quiet(&instance, ANSWER).answer().await?;
         prepare::set_clock(Arc::clone(&transport)).await;
         let connection = LiveConnection::new(transport);
         connection.heard();

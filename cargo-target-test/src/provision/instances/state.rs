@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    backlog::{Backlog, Need},
-    usage::Usage,
-};
+use super::{backlog::Backlog, usage::Usage};
 use crate::{
     error::{Error, ErrorKind},
     plan::{self, Needs},
@@ -114,8 +111,8 @@ pub(super) struct InstancesState {
     slots: Vec<Slot>,
     /// The number of slots that serve at once; the others are spares.
     at_once: usize,
-    backlog: Backlog,
-    usage: Usage,
+    pub(super) backlog: Backlog,
+    pub(super) usage: Usage,
 }
 
 impl InstancesState {
@@ -128,16 +125,6 @@ impl InstancesState {
             backlog: Backlog::default(),
             usage: Usage::new(slots),
         }
-    }
-
-    /// Notes that a case (its binary, its name) will need instances.
-    pub(super) fn expect(&mut self, case: (&str, &str), need: Need) {
-        self.backlog.expect(case, need);
-    }
-
-    /// Notes that a case will not run again.
-    pub(super) fn done(&mut self, case: (&str, &str)) {
-        self.backlog.done(case);
     }
 
     /// Starts the slots that the backlog needs and that were not requested yet; returns them.
@@ -316,11 +303,6 @@ impl InstancesState {
             |slot: &Slot| matches!(slot, Slot::Failed(failed, _) if failed.message == message);
         let failed = self.slots.iter().position(same);
         failed.filter(|index| !self.usage.was_ready(*index))
-    }
-
-    /// The number of instances that existed, and the sum of the times they existed.
-    pub(super) fn used(&self, now: Instant) -> (Duration, usize) {
-        self.usage.total(now)
     }
 
     /// The number of instances that the backlog can use.

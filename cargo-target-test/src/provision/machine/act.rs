@@ -138,12 +138,7 @@ impl Machine {
     }
 
     fn bring_up(&self, limit: Duration) -> BringUp<'_> {
-        BringUp {
-            instance: &self.shared.instance,
-            limit,
-            progress: &|_| {},
-            cancelled: &|| false,
-        }
+        BringUp::quiet(&self.shared.instance, limit)
     }
 }
 

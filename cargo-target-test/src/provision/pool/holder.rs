@@ -68,7 +68,7 @@ impl ProcessIdentity {
     /// Returns the process of this host that has this number now.
     pub fn of(pid: u32) -> Self {
         static HERE: OnceLock<(String, String)> = OnceLock::new();
-        let (host, boot) = HERE.get_or_init(|| (host(), boot()));
+        let (host, boot) = HERE.get_or_init(|| (kernel("hostname"), kernel("random/boot_id")));
         Self {
             host: host.clone(),
             boot: boot.clone(),
@@ -176,16 +176,10 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-fn host() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_default()
-}
-
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+/// Returns a value of the kernel's settings; empty if it cannot be read.
+fn kernel(name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+    text.unwrap_or_default().trim().to_owned()
 }
 
 /// Returns a process's state letter and start time; `None` if there is no such process, or no `/proc`.

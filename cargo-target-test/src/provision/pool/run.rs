@@ -88,11 +88,7 @@ impl Drop for RunFile {
 pub(super) fn living(transaction: &dyn Transaction) -> Result<Vec<LivingRun>> {
     let ids = transaction.locks(LockKind::Run)?;
     let runs = ids.iter().map(|id| read(transaction, id));
-    Ok(runs
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
+    runs.filter_map(Result::transpose).collect()
 }
 
 /// Returns the run of this id if it lives, and removes its lock if it is dead.

@@ -283,11 +283,8 @@ impl PoolRun {
                 && let Some(work) = locked.work(&record.id)?
             {
                 let why = Some(record.changed(&draft.keys));
-                let dead = matches!(pool::last_holder(&locked, &record)?, LastHolder::Dead(_));
-                return match record.state {
-                    RecordState::Ready if !dead => end(&mut locked, record, work, why),
-                    _ => end_or_hold(&mut locked, record, work, why),
-                };
+                let last = pool::last_holder(&locked, &record)?;
+                return end(&mut locked, record, work, (why, &last));
             }
         }
         self.plan(&mut locked, draft)
@@ -304,7 +301,6 @@ impl PoolRun {
         let own_lease = draft.lease.is_empty() && record.lease == record.id;
         let same_host = own_lease || record.lease == draft.lease;
         let last = pool::last_holder(locked, &record)?;
-        let dead = matches!(last, LastHolder::Dead(_));
         let why = match (&record.state, &last) {
             (RecordState::Ready, _) if !same_host => {
                 Some("its name now refers to another host".to_owned())
@@ -330,16 +326,13 @@ impl PoolRun {
                 record.name()
             )));
         };
-        if let LastHolder::Living(holder) = last {
+        if let LastHolder::Living(holder) = &last {
             let (name, state, holder) = (record.name(), &record.state, holder.describe());
             return Ok(Next::Wait(format!(
                 "`{name}` is {state} and leased ({holder})"
             )));
         }
-        match record.state {
-            RecordState::Ready if !dead => end(locked, record, work, why),
-            _ => end_or_hold(locked, record, work, why),
-        }
+        end(locked, record, work, (why, &last))
     }
 
     fn plan(&self, locked: &mut Locked<'_>, draft: &Record) -> Result<Next> {
@@ -367,17 +360,17 @@ impl PoolRun {
     }
 }
 
-/// Deletes an instance that cannot serve, unless it is to be held for the user.
-fn end_or_hold(
+/// Deletes an instance that cannot serve, unless it is dirty and to be held for the user. A changed playbook does not
+/// make it dirty.
+fn end(
     locked: &mut Locked<'_>,
     record: Record,
     work: HeldLock,
-    why: Option<String>,
+    (why, last): (Option<String>, &LastHolder),
 ) -> Result<Next> {
-    if let Some(cause) = why
-        .as_ref()
-        .filter(|_| record.when_dirty == WhenDirty::Hold)
-    {
+    let is_dirty = record.state != RecordState::Ready || matches!(last, LastHolder::Dead(_));
+    let is_held = is_dirty && record.when_dirty == WhenDirty::Hold;
+    if let Some(cause) = why.as_ref().filter(|_| is_held) {
         let name = record.name().to_owned();
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
             locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
@@ -386,16 +379,6 @@ fn end_or_hold(
         return Err(Error::infra(message)
             .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
     }
-    end(locked, record, work, why)
-}
-
-/// Deletes an instance of another definition. A changed playbook does not make it dirty.
-fn end(
-    locked: &mut Locked<'_>,
-    record: Record,
-    work: HeldLock,
-    why: Option<String>,
-) -> Result<Next> {
     locked.commit([(record.id.clone(), RecordEvent::Delete)])?;
     failpoint::point("record-deleting");
     Ok(Next::Remove(Box::new(record), work, why))

@@ -133,6 +133,18 @@ pub(crate) struct BringUp<'a> {
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
+impl<'a> BringUp<'a> {
+    /// A wait that reports nothing and cannot be cancelled.
+    pub(crate) fn quiet(instance: &'a DeployedInstance, limit: Duration) -> Self {
+        Self {
+            instance,
+            limit,
+            progress: &|_| {},
+            cancelled: &|| false,
+        }
+    }
+}
+
 impl BringUp<'_> {
     /// Waits until the instance answers; returns a connection to it.
     pub(crate) async fn answer(&self) -> Result<Arc<dyn Transport>> {

@@ -64,12 +64,11 @@ impl Preparation<'_> {
 
     fn console_says(&self, pattern: &crate::playbook::Pattern) -> Result<()> {
         let name = self.record.name();
-        let infra = |message: String| Error::infra(message);
         let text = self.instance.console(u64::MAX);
-        let text = text.ok_or_else(|| infra(format!("`{name}` has no console")))?;
+        let text = text.ok_or_else(|| Error::infra(format!("`{name}` has no console")))?;
         match pattern.is_match(&text) {
             true => Ok(()),
-            false => Err(infra("the console does not show it yet".to_owned())),
+            false => Err(Error::infra("the console does not show it yet")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sequences of what can happen to the instances of a target, and what is decided.
 
-use super::*;
+use super::{super::backlog::Need, *};
 use crate::provision::pool::{InstanceFacts, record_for_tests};
 
 /// The events of the table.
@@ -42,8 +42,8 @@ fn run(slots: usize, at_once: usize, events: &[Happens]) -> Vec<String> {
 fn step(state: &mut InstancesState, now: &mut Instant, event: Happens) -> String {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match event {
-        Expect(case, count, spends) => state.expect(("/b", case), Need { count, spends }),
-        Done(case) => state.done(("/b", case)),
+        Expect(case, count, spends) => state.backlog.expect(("/b", case), Need { count, spends }),
+        Done(case) => state.backlog.done(("/b", case)),
         BeginMissing => return format!("{:?}", state.begin_missing(*now)),
         Begin(index) => return state.begin(index, *now).to_string(),
         Ready(index, id, cores) => {
@@ -316,5 +316,8 @@ fn time_counts_from_the_first_ask_to_the_end() {
     state.ended(1, Err(unfit("broken".to_owned())), at(4));
     state.lost("r0", at(5));
     state.begin(0, at(6));
-    assert_eq!(state.used(at(7)), (Duration::from_secs(5 + 3 + 1), 1));
+    assert_eq!(
+        state.usage.total(at(7)),
+        (Duration::from_secs(5 + 3 + 1), 1)
+    );
 }

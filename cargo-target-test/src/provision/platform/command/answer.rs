@@ -112,10 +112,7 @@ pub(super) struct Listed {
 impl Listed {
     /// Parses a program's standard output, which must contain only the JSON array.
     pub(super) fn read(stdout: &[u8]) -> Result<Vec<Self>, String> {
-        serde_json::from_slice(stdout).map_err(|error| {
-            let shown = excerpt(stdout);
-            format!("printed no valid list to standard output: {error}; it printed `{shown}`")
-        })
+        parse(stdout, "list")
     }
 
     /// The result for `gc`; `by` names the program.
@@ -149,10 +146,7 @@ impl DeployAnswer {
         if stdout.trim_ascii().is_empty() {
             return Err("printed nothing to standard output".to_owned());
         }
-        let mut answer: Self = serde_json::from_slice(stdout).map_err(|error| {
-            let shown = excerpt(stdout);
-            format!("printed no valid answer to standard output: {error}; it printed `{shown}`")
-        })?;
+        let mut answer: Self = parse(stdout, "answer")?;
         let user = answer.user.iter().map(|user| ("user", user));
         for (what, text) in user.chain([("host", &answer.host)]) {
             check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
@@ -161,6 +155,14 @@ impl DeployAnswer {
         secret::redact_strings(&mut answer.data);
         Ok(answer)
     }
+}
+
+/// Parses standard output that must contain only `what`.
+fn parse<T: serde::de::DeserializeOwned>(stdout: &[u8], what: &str) -> Result<T, String> {
+    serde_json::from_slice(stdout).map_err(|error| {
+        let shown = excerpt(stdout);
+        format!("printed no valid {what} to standard output: {error}; it printed `{shown}`")
+    })
 }
 
 /// The beginning of a program's output, on one line.

@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    LockKind, PoolStore, Taken, Transaction,
+    Lock, LockKind, PoolStore, Taken, Transaction,
     lock::{self, FileLock, cannot},
     pool_json::{self, JsonFile},
 };

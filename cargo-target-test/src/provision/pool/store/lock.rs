@@ -109,11 +109,6 @@ impl FileLock {
         }
     }
 
-    /// The text in the file; after a dead holder, that holder's text.
-    pub(crate) fn text(&self) -> Result<String> {
-        read(&self.file, &self.path)
-    }
-
     /// Replaces the text. The text need not survive a power cut, which releases the lock too.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         self.file
@@ -121,29 +116,11 @@ impl FileLock {
             .and_then(|()| self.file.set_len(text.len() as u64))
             .map_err(|error| cannot("write", &self.path, error))
     }
-
-    /// The time at which the text was last written or cleared; `None` if the lock counts as unused.
-    pub(crate) fn touched(&self) -> Option<SystemTime> {
-        let modified = self.file.metadata().and_then(|data| data.modified()).ok();
-        modified.filter(|at| *at != SystemTime::UNIX_EPOCH)
-    }
-
-    /// Makes the lock count as unused until the text is written again.
-    pub(crate) fn untouch(&self) -> Result<()> {
-        self.file
-            .set_modified(SystemTime::UNIX_EPOCH)
-            .map_err(|error| cannot("write", &self.path, error))
-    }
-
-    /// Unlinks the file, then releases the lock: after that, the name may belong to another file.
-    pub(crate) fn remove(self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 impl Lock for FileLock {
     fn text(&self) -> Result<String> {
-        self.text()
+        read(&self.file, &self.path)
     }
 
     fn write(&self, text: &str) -> Result<()> {
@@ -151,15 +128,19 @@ impl Lock for FileLock {
     }
 
     fn touched(&self) -> Option<SystemTime> {
-        self.touched()
+        let modified = self.file.metadata().and_then(|data| data.modified()).ok();
+        modified.filter(|at| *at != SystemTime::UNIX_EPOCH)
     }
 
     fn untouch(&self) -> Result<()> {
-        self.untouch()
+        self.file
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .map_err(|error| cannot("write", &self.path, error))
     }
 
+    /// Unlinks the file, then releases the lock: after that, the name may belong to another file.
     fn remove(self: Box<Self>) {
-        (*self).remove();
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -271,7 +252,7 @@ mod tests {
         assert_eq!(again.touched(), None);
         again.write("").unwrap();
         assert!(again.touched().is_some());
-        again.remove();
+        Box::new(again).remove();
         assert!(!path.exists());
     }
 

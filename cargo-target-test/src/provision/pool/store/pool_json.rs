@@ -39,6 +39,17 @@ struct Cached {
     state: Arc<PoolState>,
 }
 
+impl Cached {
+    fn new(_file: File, stamp: [u64; 5], state: PoolState) -> Self {
+        let state = Arc::new(state);
+        Self {
+            _file,
+            stamp,
+            state,
+        }
+    }
+}
+
 impl JsonFile {
     /// The file at this path. Does not read it.
     pub(crate) fn new(path: PathBuf) -> Self {
@@ -66,13 +77,10 @@ impl JsonFile {
         let stamp = stamp(&file.metadata().map_err(cannot)?);
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(cannot)?;
-        let state = Arc::new(parse(&self.path, &text)?);
-        *cache = Some(Cached {
-            _file: file,
-            stamp,
-            state: state.clone(),
-        });
-        Ok(Some(state))
+        let state = parse(&self.path, &text)?;
+        Ok(Some(
+            cache.insert(Cached::new(file, stamp, state)).state.clone(),
+        ))
     }
 
     /// Replaces the file. On return, the state survives a power cut.
@@ -95,13 +103,8 @@ impl JsonFile {
         failpoint::point("pool-renamed");
         sync_folder(folder)?;
         let stamp = stamp(&file.metadata().map_err(cannot)?);
-        let state = Arc::new(state);
-        *sync::lock(&self.cache) = Some(Cached {
-            _file: file,
-            stamp,
-            state: state.clone(),
-        });
-        Ok(state)
+        let cached = Cached::new(file, stamp, state);
+        Ok(sync::lock(&self.cache).insert(cached).state.clone())
     }
 }
 
