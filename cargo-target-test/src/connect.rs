@@ -77,6 +77,9 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
     }
 }
 
+/// The chunks of a command's standard input.
+pub type Stdin = mpsc::Receiver<Vec<u8>>;
+
 /// A connection to one instance, closed when it is dropped.
 pub trait Transport: Send + Sync {
     /// Starts a command and returns a handle that receives its events.
@@ -85,12 +88,7 @@ pub trait Transport: Send + Sync {
     ///
     /// `lease` marks all processes of the command (environment variable `TARGET_TEST_LEASE`) for [`Transport::sweep`].
     /// The command's standard input is `stdin`, which ends when the sender is dropped, or `/dev/null`.
-    fn exec(
-        &self,
-        command: &ShellCommand,
-        lease: &str,
-        stdin: Option<mpsc::Receiver<Vec<u8>>>,
-    ) -> Running;
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running;
 
     /// Returns the program of this host that accesses a file of the instance; `None` if files are transferred by
     /// commands.
@@ -299,10 +297,7 @@ fn sudo_password(command: &ShellCommand) -> Option<&Password> {
 }
 
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
-pub(crate) fn input(
-    command: &ShellCommand,
-    stdin: Option<mpsc::Receiver<Vec<u8>>>,
-) -> Option<mpsc::Receiver<Vec<u8>>> {
+pub(crate) fn input(command: &ShellCommand, stdin: Option<Stdin>) -> Option<Stdin> {
     let Some(password) = sudo_password(command) else {
         return stdin;
     };
@@ -319,6 +314,12 @@ pub(crate) fn input(
         });
     }
     Some(input)
+}
+
+/// Runs a command of this tool to its end.
+async fn run(transport: &dyn Transport, lease: &str, line: String) -> Result<CommandOutput> {
+    let command = own_command(line, None);
+    transport.exec(&command, lease, None).finished().await
 }
 
 /// Creates a command of this tool, which needs no environment, folder or `sudo`.

@@ -14,7 +14,7 @@ use tar::EntryType;
 use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
-use super::{Running, Transport, files, own_command, shell, upload::Moved};
+use super::{Running, Transport, files, own_command, run, shell, upload::Moved};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The type of the file at a path of an instance. Symbolic links are followed.
@@ -33,8 +33,7 @@ pub(crate) enum PathKind {
 /// # Errors
 /// If the instance cannot tell.
 pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<PathKind> {
-    let command = own_command(shell::look(path)?, None);
-    let outcome = transport.exec(&command, lease, None).finished().await?;
+    let outcome = run(transport, lease, shell::look(path)?).await?;
     if outcome.exit == Exit::Code(shell::MISSING) {
         return Ok(PathKind::Missing);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
-use super::{CommandOutput, FileAccess, Transport, local, own_command, shell};
+use super::{CommandOutput, FileAccess, Transport, local, own_command, run, shell};
 use crate::error::{Error, Result};
 
 /// The timeout of the removal of a partial file.
@@ -66,10 +66,7 @@ pub async fn put(
         Ok(()) => shell::install(&paths, mode),
         Err(_) => shell::discard(&paths),
     };
-    let finished = transport
-        .exec(&own_command(finish, None), lease, None)
-        .finished()
-        .await;
+    let finished = run(transport, lease, finish).await;
     partial.discard = None;
     received?;
     finished?.accepted().map(drop)

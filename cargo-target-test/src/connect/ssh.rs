@@ -10,7 +10,9 @@ use std::{
 use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
-use super::{Running, RunningEnd, Transport, TransportFuture, answered, own_command, shell, swept};
+use super::{
+    Running, RunningEnd, Stdin, Transport, TransportFuture, answered, own_command, shell, swept,
+};
 use crate::{
     connect::SshReach,
     error::{Error, Result},
@@ -79,7 +81,7 @@ struct Job {
     timeout: Option<Duration>,
     /// The deadline, which includes queueing and connecting.
     expires: Option<Instant>,
-    stdin: Option<mpsc::Receiver<Vec<u8>>>,
+    stdin: Option<Stdin>,
     events: mpsc::Sender<super::CommandEvent>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
     /// True if the transport itself started the command, to signal another command.
@@ -106,7 +108,7 @@ impl SshTransport {
         &self,
         command: &ShellCommand,
         lease: &str,
-        stdin: Option<mpsc::Receiver<Vec<u8>>>,
+        stdin: Option<Stdin>,
         within: Option<Duration>,
     ) -> Result<Running> {
         let (running, RunningEnd { events, signals }) = Running::new();
@@ -130,12 +132,7 @@ impl SshTransport {
 }
 
 impl Transport for SshTransport {
-    fn exec(
-        &self,
-        command: &ShellCommand,
-        lease: &str,
-        stdin: Option<mpsc::Receiver<Vec<u8>>>,
-    ) -> Running {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running {
         self.submit(command, lease, stdin, None)
             .unwrap_or_else(Running::lost)
     }

@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use target_fixtures::wire::ShellCommand;
-use tokio::sync::mpsc;
 
-use super::{Running, Transport, TransportFuture};
+use super::{Running, Stdin, Transport, TransportFuture};
 use crate::error::Error;
 
 /// No way to an instance.
@@ -24,7 +23,7 @@ impl Unreachable {
 }
 
 impl Transport for Unreachable {
-    fn exec(&self, _: &ShellCommand, _: &str, _: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
+    fn exec(&self, _: &ShellCommand, _: &str, _: Option<Stdin>) -> Running {
         Running::lost(self.error())
     }
 

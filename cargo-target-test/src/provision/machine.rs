@@ -15,12 +15,11 @@ use std::{
 };
 
 use target_fixtures::wire::{Instance, ShellCommand};
-use tokio::sync::mpsc;
 
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
-        CommandOutput, LiveConnection, Reach, Running, Transport, download, own_command,
+        CommandOutput, LiveConnection, Reach, Running, Stdin, Transport, download, own_command,
         upload::{self, Moved},
     },
     error::{Error, Result},
@@ -180,7 +179,7 @@ impl Machine {
 
     /// Starts a command; see [`Transport::exec`].
     #[must_use]
-    pub fn start(&self, command: &ShellCommand, stdin: Option<mpsc::Receiver<Vec<u8>>>) -> Running {
+    pub fn start(&self, command: &ShellCommand, stdin: Option<Stdin>) -> Running {
         self.transport().exec(command, &self.mark, stdin)
     }
 

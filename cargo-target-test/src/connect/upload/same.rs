@@ -12,7 +12,10 @@ use std::{
 use sha2::{Digest, Sha256};
 use target_fixtures::wire::Exit;
 
-use super::{super::Transport, CHUNK, own_command, shell};
+use super::{
+    super::{Transport, run},
+    CHUNK, shell,
+};
 use crate::{error::Result, sync};
 
 /// The hashes and modes of the files in a folder of an instance, by relative path.
@@ -26,8 +29,7 @@ pub(super) async fn is_file(
     to: &str,
     mode: u32,
 ) -> Result<bool> {
-    let asked = own_command(shell::hash_of_file(to, length)?, None);
-    let outcome = transport.exec(&asked, lease, None).finished().await?;
+    let outcome = run(transport, lease, shell::hash_of_file(to, length)?).await?;
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
     let Some(theirs) = said.split_whitespace().next() else {
         return Ok(false);
@@ -36,8 +38,7 @@ pub(super) async fn is_file(
     if theirs != sync::blocking(move || hash_file(&from)).await? {
         return Ok(false);
     }
-    let command = own_command(shell::set_mode(to, mode), None);
-    let outcome = transport.exec(&command, lease, None).finished().await?;
+    let outcome = run(transport, lease, shell::set_mode(to, mode)).await?;
     Ok(outcome.exit == Exit::Code(0))
 }
 
@@ -47,8 +48,7 @@ pub(super) async fn in_folder(
     lease: &str,
     to: &str,
 ) -> Result<RemoteFiles> {
-    let asked = own_command(shell::hashes_in_folder(to)?, None);
-    let outcome = transport.exec(&asked, lease, None).finished().await?;
+    let outcome = run(transport, lease, shell::hashes_in_folder(to)?).await?;
     Ok(read(&outcome.stdout))
 }
 
