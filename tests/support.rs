@@ -6,7 +6,7 @@
 
 /// A container engine.
 pub(crate) mod container;
-/// What a run leaves.
+/// The events and files of a run.
 pub(crate) mod feed;
 /// A crate of a test's own.
 mod project;

@@ -231,7 +231,7 @@ pub enum BrokerRequest {
         instance: String,
         /// The value.
         state: Value,
-        /// How long the set-up took, in milliseconds.
+        /// The duration of the set-up, in milliseconds.
         millis: u64,
     },
     /// Reports that a fixture of this test is torn down; answered by [`Reply::Done`].
@@ -240,7 +240,7 @@ pub enum BrokerRequest {
         name: String,
         /// The error of the tear-down, if any.
         error: Option<String>,
-        /// How long the tear-down took, in milliseconds.
+        /// The duration of the tear-down, in milliseconds.
         millis: u64,
     },
     /// Reports the time that the test process spent in set-ups and tear-downs; answered by [`Reply::Done`].

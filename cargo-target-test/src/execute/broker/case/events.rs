@@ -1,67 +1,27 @@
-//! The events of one attempt, without secrets, and the path of its output.
+//! The events of one attempt, without secrets.
 
-use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
-
-use super::super::{ActiveLease, Core, lock};
 use crate::{
     case::{reason::SkipReason, verdict::Verdict},
-    run_event::{Attempt, AttemptResult, RunEventKind},
+    run_event::{Attempt, AttemptResult, RunEventKind, Sink},
     secret,
 };
 
-impl Core {
-    pub(super) fn attempt_started(&self, attempt: &Attempt, instances: &[String]) {
-        self.sink.emit(RunEventKind::AttemptStarted {
-            attempt: attempt.clone(),
-            instances: instances.to_vec(),
-        });
-    }
+pub(super) fn attempt_started(sink: &Sink, attempt: &Attempt, instances: &[String]) {
+    sink.emit(RunEventKind::AttemptStarted {
+        attempt: attempt.clone(),
+        instances: instances.to_vec(),
+    });
+}
 
-    pub(super) fn lease_granted(&self, attempt: &Attempt, held: &ActiveLease, waited: Duration) {
-        self.sink.emit(RunEventKind::LeaseGranted {
-            lease: held.id.clone(),
-            attempt: attempt.clone(),
-            instances: super::names(held),
-            waited,
-        });
-        lock(&self.attempts).insert(held.id.clone(), attempt.clone());
-    }
-
-    pub(super) fn lease_ended(&self, lease: String, instances: Vec<String>, held: Duration) {
-        lock(&self.attempts).remove(&lease);
-        self.sink.emit(RunEventKind::LeaseEnded {
-            lease,
-            instances,
-            held,
-        });
-    }
-
-    pub(super) fn attempt_ended(&self, attempt: Attempt, mut result: AttemptResult) {
-        // Reasons come from tests and runners, which may not know all secrets that are registered by now.
-        result.verdict = redacted(result.verdict);
-        result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
-        result.expected.iter_mut().for_each(secret::redact);
-        self.sink.emit(RunEventKind::AttemptEnded {
-            attempt,
-            result: Box::new(result),
-        });
-    }
-
-    /// Returns a unique path for the output of an attempt, without file extension.
-    pub(super) fn output_of(&self, attempt: &Attempt) -> Option<PathBuf> {
-        let plain = |text: &str| -> String {
-            let plain = |letter: char| match letter {
-                letter if letter.is_ascii_alphanumeric() => letter,
-                '.' | '_' | '-' | '[' | ']' | '#' => letter,
-                _ => '-',
-            };
-            text.chars().map(plain).take(120).collect()
-        };
-        let unique = self.counter.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
-        let folder = self.names.output()?.join(plain(&attempt.case.binary_id));
-        Some(folder.join(name))
-    }
+pub(super) fn attempt_ended(sink: &Sink, attempt: Attempt, mut result: AttemptResult) {
+    // Reasons come from tests and runners, which may not know all secrets that are registered by now.
+    result.verdict = redacted(result.verdict);
+    result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
+    result.expected.iter_mut().for_each(secret::redact);
+    sink.emit(RunEventKind::AttemptEnded {
+        attempt,
+        result: Box::new(result),
+    });
 }
 
 /// Removes secrets from the reason of a verdict.

@@ -2,25 +2,17 @@
 //!
 //! Must not know how the lease was acquired, nor how a report is judged (see `case::verdict`).
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-    time::Duration,
-};
+use std::time::Duration;
 
 use target_fixtures::wire::{BrokerRequest, Exit, Reply};
 
 use super::super::{
-    ActiveLease,
-    connection::{ClientConnection, Requests},
-    infra,
+    active_lease::ActiveLease,
+    connection::{ClientConnection, Requests, failure_of},
 };
 use crate::{
     case::verdict::{Evidence, Verdict, judge},
-    execute::output_file,
     provision::LeaseEnd,
-    run_event::{OutputFile, TAIL},
 };
 
 /// The time that a test has to end by itself after one of its instances is lost.
@@ -92,7 +84,7 @@ pub(super) async fn report_unless_lost(
     if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
         return ended;
     }
-    let _ = replies.send(&Reply::Refused(infra(&lost))).await;
+    let _ = replies.send(&Reply::Refused(failure_of(&lost))).await;
     report.await
 }
 
@@ -121,22 +113,4 @@ pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) 
         }
     }
     report
-}
-
-/// Returns the files to which the runner wrote standard output and standard error.
-pub(super) fn output_files(output: Option<&Path>) -> [Option<OutputFile>; 2] {
-    ["stdout", "stderr"].map(|ending| {
-        let path = output_file(output?, ending);
-        let mut file = File::open(&path).ok()?;
-        let length = file.metadata().ok()?.len();
-        let start = length.saturating_sub(TAIL as u64);
-        file.seek(SeekFrom::Start(start)).ok()?;
-        let mut tail = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
-        Some(OutputFile {
-            path,
-            length,
-            tail: String::from_utf8_lossy(&tail).into_owned(),
-        })
-    })
 }
