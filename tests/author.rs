@@ -1,5 +1,5 @@
-//! What a test's author gets: every method of `Target`, on every transport; errors that read well; what
-//! a test declares, listed and obeyed.
+//! Tests of the author's API: every method of `Target` on every transport; readable errors; declarations of a test,
+//! listed and obeyed.
 
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -16,7 +16,7 @@ const API: &str = include_str!("crates/author/api.rs");
 const COMMANDS: &str = include_str!("crates/author/commands.rs");
 /// Machines, folders and ports; runs on each transport.
 const MACHINE: &str = include_str!("crates/author/machine.rs");
-/// What nobody in their right mind does; runs on each transport.
+/// Hostile use of the API; runs on each transport.
 const HOSTILE: &str = include_str!("crates/author/hostile.rs");
 /// Tests that fail, each in its own way.
 const FAILS: &str = include_str!("crates/author/fails.rs");
@@ -116,7 +116,7 @@ fn hostile_use_harms_nobody() {
     assert_eq!(passed, cases);
 }
 
-/// What a failed test prints, as its author reads it.
+/// Checks the output of a failed test, as its author reads it.
 #[test]
 fn errors_read_well() {
     let project = project();
@@ -217,7 +217,7 @@ delete = "true"
 capabilities = { memory = "1 GiB" }
 "#;
 
-/// What a test declares is listed: by key, and for what is left out, why.
+/// Declarations are listed by key, and excluded tests with a reason.
 #[test]
 fn declarations_are_listed() {
     let project = project();
@@ -300,7 +300,7 @@ fn reason(line: &Value) -> String {
     format!("{}{target}: {}", text("test"), text("reason"))
 }
 
-/// What a test declares is obeyed.
+/// Declarations take effect.
 #[test]
 fn declarations_are_obeyed() {
     let project = project();

@@ -84,7 +84,7 @@ fn the_table_is_what_nextest_offers() {
     }
 }
 
-/// Whether nextest takes `--name`; `--help` behind it keeps it from doing anything.
+/// True if nextest accepts `--name`. `--help` after the option prevents a run.
 fn accepted(name: &str, value: OptionValue) -> bool {
     let mut command = Command::new("cargo");
     command.args(["nextest", "run"]).arg(format!("--{name}"));

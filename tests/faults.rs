@@ -128,7 +128,7 @@ impl Lab {
         names
     }
 
-    /// What a script or test says in a file, its words.
+    /// The words that a script or test wrote to a file.
     #[track_caller]
     fn said<const N: usize>(&self, name: &str) -> [String; N] {
         let file = self.path(name);

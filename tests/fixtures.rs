@@ -52,7 +52,7 @@ fn count(lines: &[String], line: &str) -> usize {
     lines.iter().filter(|one| *one == line).count()
 }
 
-/// What a shared fixture has started runs for all that share it, however the lease ends in which it was set up.
+/// Processes that a shared fixture started run for all tests that share it, however the lease of its set-up ends.
 #[test]
 fn processes_of_a_shared_fixture_outlive_its_maker() {
     let project = project();
@@ -208,7 +208,7 @@ fn a_verdict_does_not_wait_for_the_lease_to_end() {
     assert_eq!(kinds(), ["attempt-ended", "lease-ended"]);
 }
 
-/// What somebody wants to look at stays until then, and not longer.
+/// Fixtures stay for the shell on a failure, and are torn down after it.
 #[test]
 fn they_stay_for_the_shell_on_a_failure() {
     let project = project();

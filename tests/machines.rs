@@ -4,7 +4,7 @@
 mod prepare;
 /// Instances that are put back to how they were.
 mod snapshot;
-/// What a virtual machine can suffer.
+/// Faults of virtual machines.
 mod vm;
 
 use std::{fs, path::PathBuf, sync::OnceLock};

@@ -6,7 +6,7 @@ mod author;
 mod choosing;
 /// The command line, and nextest's options held against the real `--help`.
 mod cli;
-/// What every platform has to do, by one list.
+/// The contract that every platform fulfils.
 mod contract;
 /// The examples, as a reader of README runs them.
 mod examples;
@@ -20,7 +20,7 @@ mod inventory;
 mod lab;
 /// Machines that are made, prepared, lost and found.
 mod machines;
-/// What a user reads who types something wrong.
+/// Messages for mistyped command lines.
 mod messages;
 /// People who look at a target: shells, commands, copies, leases by hand.
 mod people;
@@ -36,7 +36,7 @@ mod run;
 mod secrets;
 /// Many processes, one pool: clones, shards, kept instances.
 mod share;
-/// What the tests share: projects to run the tool in, sshd to run it against.
+/// Shared parts of the tests: projects to run the tool in, sshd to run it against.
 mod support;
 /// Verbs, flags, exit codes, error kinds, playbook keys, variables: none may vanish.
 mod surface;

@@ -1,6 +1,6 @@
-//! What a user reads who types something wrong, or forgets something.
+//! Messages for users who mistype or forget something.
 //!
-//! Owns the wording where a wrong sentence would mislead. Playbooks have golden files of their own.
+//! Checks the wording where a wrong sentence would mislead. Playbooks have golden files.
 
 use crate::support::Project;
 

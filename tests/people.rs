@@ -67,7 +67,7 @@ fn let_go(world: &World, run: Started) {
     run.wait().code(0);
 }
 
-/// What `targets --json` says of an instance.
+/// The entry of an instance in `targets --json`.
 #[track_caller]
 fn target(world: &World, name: &str) -> Value {
     let printed = world.run(&["targets", "--json"]).code(0).stdout;
@@ -82,7 +82,7 @@ fn sh(world: &World, line: &str) -> Tool {
     world.through(std::path::Path::new("sh"), &["-c", line])
 }
 
-/// Whether this process lives; one that has ended may wait for somebody to ask.
+/// True if this process runs; a zombie does not.
 fn is_running(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
     stat.is_ok_and(|stat| !stat.contains(") Z "))

@@ -216,7 +216,7 @@ fn helper(test: &str, directory: &Path) -> Helper {
     Helper(command.spawn().unwrap())
 }
 
-/// What the script that hangs says.
+/// The process ids that the hanging script wrote.
 fn pids(directory: &Path) -> [String; 2] {
     let file = directory.join("pids");
     eventually("the script that hangs", || file.exists());

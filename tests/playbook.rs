@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::Project;
 
-/// What a check printed, and its exit code.
+/// The output and the exit code of a check.
 struct Checked {
     stdout: String,
     stderr: String,
@@ -53,7 +53,7 @@ fn a_missing_file_is_named() {
     assert!(checked.stderr.starts_with("error: ") && checked.stderr.contains("`missing.toml`"));
 }
 
-/// What differs from the golden file; an absent file means nothing was printed.
+/// The difference to the golden file; an absent file stands for no output.
 fn compare(file: &str, actual: &str) -> Option<String> {
     let path = folder().join(file);
     let expected = std::fs::read_to_string(&path).unwrap_or_default();

@@ -76,7 +76,7 @@ fn made(project: &Project, targets: &[(&str, u32)]) -> String {
     playbook.to_str().expect("UTF-8").to_owned()
 }
 
-/// What the scripts did, in order of lines; `deploy east-0`.
+/// The number of calls of the scripts, by line (`deploy east-0`), in order of the lines.
 fn ledger(project: &Project) -> BTreeMap<String, usize> {
     let text = fs::read_to_string(project.private("host/ledger")).unwrap_or_default();
     text.lines().fold(BTreeMap::new(), |mut ledger, line| {
@@ -225,7 +225,8 @@ fn with_aliases(project: &Project, aliases: &Path) -> String {
     )
 }
 
-/// What one clone keeps, another uses without a deploy, and deletes in the end; everybody sees who holds what.
+/// Instances that one clone keeps are used by another clone without a deploy, and deleted in the end; every process
+/// sees the holders.
 #[test]
 fn kept_instances_serve_every_clone() {
     let project = project();

@@ -1,6 +1,6 @@
-//! What the end-to-end tests share: projects, the tool run in them, sshd to run it against, waiting.
+//! Shared parts of the end-to-end tests: projects, runs of the tool in them, sshd to run it against, waiting.
 //!
-//! Owns everything that a test starts, and takes it down again. Must not know what is tested.
+//! Ends everything that a test starts. Must not know the subject of a test.
 
 #![allow(dead_code, reason = "each test module uses what it needs")]
 
@@ -20,7 +20,7 @@ mod terminal;
 mod tool;
 /// A user of this machine for one test.
 mod user;
-/// What virtual machines are made from.
+/// Images for virtual machines.
 pub(crate) mod vm;
 
 use std::{
@@ -38,7 +38,7 @@ pub(crate) use self::{
     user::User,
 };
 
-/// How long [`eventually`] and a tool's run may take; far beyond what a busy machine needs.
+/// The time limit of [`eventually`] and of a run of the tool; far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The project's own folder.

@@ -54,7 +54,7 @@ fn nothing_has_vanished_and_all_is_listed() {
     snapbox::assert_data_eq!(text, snapbox::Data::text(in_order).raw());
 }
 
-/// What `--help` of the tool and of each verb shows.
+/// The output of `--help` of the tool and of each verb.
 fn help() -> Lines {
     let project = Project::existing(&repository());
     let help = |words: &[&str]| project.run(&[words, &["--help"]].concat()).code(0).stdout;

@@ -1,8 +1,8 @@
-//! How long a lease takes that nobody else wants; how many leases a second 64 processes get from one pool of 16, and how
-//! long the unluckiest waits.
+//! Benchmarks of leases: the time for an uncontended lease, and for 64 processes that share a pool of 16 instances, the
+//! leases per second and the longest wait.
 //!
-//! Owns the processes and their witness; the pool is the real one, its machines are files. It ends with an error where
-//! two had one instance at once, or where somebody waited more than ten times as long as others. `benches/run` calls it.
+//! Starts the processes and checks them; the pool is real, its machines are files. Fails if two processes hold one
+//! instance at once, or if a process waits more than ten times as long as the others. `benches/run` calls it.
 
 #[path = "../../tests/pool/fake.rs"]
 #[allow(
@@ -29,9 +29,9 @@ use fake::{World, ensure, request};
 const PROCESSES: usize = 64;
 const INSTANCES: u32 = 16;
 const LASTS: Duration = Duration::from_secs(10);
-/// Leases that nobody else wants.
+/// The number of uncontended leases.
 const FREE: usize = 1000;
-/// For how long each lease is used.
+/// The time for which each lease is held.
 const USE: Duration = Duration::from_millis(5);
 const FOLDER: &str = "LEASE_BENCH_FOLDER";
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Leases one free instance, and gives it back, over and over.
+/// Leases and returns one free instance repeatedly.
 fn alone() {
     let world = World::new();
     let run = world.run("run-alone", "/bench");
@@ -69,7 +69,7 @@ fn alone() {
     );
 }
 
-/// Starts the others, and adds up what they write down: how long each lease was waited for, in microseconds.
+/// Starts the children, and sums up the times they waited for each lease, in microseconds.
 fn parent() -> ExitCode {
     let world = World::new();
     let start = |_| {
@@ -115,7 +115,7 @@ fn child(world: &World) {
         .map(|index| world.found("bench", index, &format!("host-{index}")))
         .collect();
     wanted.iter().for_each(|one| drop(ensure(&run, one)));
-    // All begin together.
+    // All children begin at the same time.
     fs::write(world.folder.join(format!("up-{}", std::process::id())), "").expect("a file");
     let up = || {
         let names = fs::read_dir(&world.folder).expect("the folder").flatten();

@@ -1,6 +1,6 @@
-//! The tests of the platforms' contract that look at an instance from inside.
+//! The tests of the platforms' contract that examine an instance from inside.
 //!
-//! Compiled in a crate of its own by `src/contract/place.rs`.
+//! Compiled in a separate crate by `src/contract/place.rs`.
 
 #![allow(missing_docs, unused)]
 
@@ -12,7 +12,7 @@ fn at(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os("CONTRACT_AT").expect("CONTRACT_AT")).join(name)
 }
 
-/// A folder of the instance's for this test alone.
+/// Creates a folder on the instance for this test.
 fn folder(target: &Target) -> Result<String> {
     Ok(target.run("mktemp -d")?.stdout.trim_end().to_owned())
 }
@@ -111,7 +111,7 @@ fn time_is_limited(target: &Target) -> Result<()> {
     assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");
     let pid = target.cat(format!("{folder}/pid"))?;
     let pid = pid.trim();
-    // Dead, or about to be buried.
+    // The process is dead or a zombie.
     target.run(format!(
         "i=0; while [ -e /proc/{pid} ] && ! grep -q '^State:.Z' /proc/{pid}/status; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done"
     ))?;
@@ -152,7 +152,7 @@ fn folders_and_ports(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what tells the instances apart.
+/// Writes the identity of each instance, which must be distinct.
 #[target_test(count = 2)]
 fn are_distinct(targets: &[Target]) -> Result<()> {
     let line = std::env::var("CONTRACT_IDENTITY").expect("CONTRACT_IDENTITY");
@@ -163,7 +163,7 @@ fn are_distinct(targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
-/// What a secret of the playbook's is, inside.
+/// Checks the value of a secret from the playbook, as the instance sees it.
 #[target_test]
 fn sees_the_secret(target: &Target) -> Result<()> {
     let said = target.run("echo ${CONTRACT_SECRET:-none}")?;

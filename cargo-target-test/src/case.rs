@@ -1,6 +1,6 @@
 //! One test in one place: the identity that plan, broker and reports share.
 //!
-//! Owns case names, which are made here and parsed nowhere. Pure: touches no disk, clock or process.
+//! The only place that builds case names; they are never parsed. Pure: no disk, clock or process.
 
 use std::{fmt, sync::Arc};
 
@@ -10,7 +10,7 @@ use target_fixtures::metadata::Metadata;
 pub mod reason;
 pub mod verdict;
 
-/// One test in one place. The plan makes it; everything after the plan shares it by [`Arc`].
+/// One test in one place. Created by the plan, and shared by [`Arc`] from then on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -21,17 +21,17 @@ pub struct CaseInfo {
     pub name: String,
     /// The test's name within its binary: `net::smoke`.
     pub test: String,
-    /// Where it runs.
+    /// The place where the case runs.
     pub runs_on: RunsOn,
     /// The number of this repetition, from 1; `None` if the case runs once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repetition: Option<u32>,
-    /// The test's declaration; `None` if it declares nothing.
+    /// The test's declarations; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "declared")]
     pub metadata: Option<Arc<Metadata>>,
 }
 
-/// Where a case runs.
+/// The place where a case runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -57,7 +57,7 @@ pub enum RunsOn {
 }
 
 impl RunsOn {
-    /// The text in the brackets of case names, without a repetition; `None` where names have no brackets.
+    /// The text in the brackets of case names, without a repetition; `None` if the names have no brackets.
     pub fn label(&self) -> Option<&str> {
         match self {
             Self::Host | Self::Any => None,
@@ -67,7 +67,7 @@ impl RunsOn {
 }
 
 impl CaseInfo {
-    /// A case; its name is the test's, followed by label and repetition in brackets.
+    /// A case. Its name is the test's, followed by label and repetition in brackets.
     pub fn new(
         binary_id: impl Into<String>,
         test: impl Into<String>,
@@ -96,7 +96,7 @@ impl CaseInfo {
         Self::new(binary_id, test, RunsOn::Host, None, None)
     }
 
-    /// The text in the name's brackets: `ubuntu#2`; `None` where the name has no brackets.
+    /// The text in the name's brackets: `ubuntu#2`; `None` if the name has no brackets.
     pub fn bracket(&self) -> Option<String> {
         let label = self.runs_on.label()?;
         Some(match self.repetition {
@@ -112,7 +112,7 @@ impl fmt::Display for CaseInfo {
     }
 }
 
-/// A declaration, written without what it does not declare.
+/// Serializes declarations without their empty fields.
 mod declared {
     use std::sync::Arc;
 
@@ -143,7 +143,7 @@ mod declared {
     }
 }
 
-/// A case behind an [`Arc`]; reading one makes a new one.
+/// Serializes a case behind an [`Arc`]; deserializing creates a new one.
 pub(crate) mod shared {
     use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The contract of platforms: one list of checks that runs unchanged against every platform.
 //!
-//! Owns the checks as tests of the crate that calls [`contract_tests!`](crate::contract_tests). What exists is looked
-//! at from outside the tool, never in the pool. Behind the feature `contract`.
+//! The checks are tests of the crate that calls [`contract_tests!`](crate::contract_tests). They look for instances
+//! from outside the tool, never in the pool. Needs the feature `contract`.
 
 mod checks;
 mod place;
@@ -14,16 +14,16 @@ pub use self::{playbook::PlaybookSubject, subject::Subject};
 
 /// Declares the checks of the contract as tests, for a platform and a playbook.
 ///
-/// The playbook is a file of the package, with one target `it` whose `count` is 2 and whose recipe has two steps. Called in an integration test
-/// (`tests/contract.rs`) of a package that has a binary of its own name, whose `main` is
-/// [`Tool::main`](crate::Tool::main) with that platform:
+/// The playbook is a file of the package, with one target `it` whose `count` is 2 and whose recipe has two steps. Call
+/// the macro in an integration test (`tests/contract.rs`) of a package with a binary of the package's name, whose
+/// `main` is [`Tool::main`](crate::Tool::main) with that platform:
 ///
 /// ```ignore
 /// cargo_target_test::contract_tests!(Lab, "tests/contract.toml");
 /// ```
 ///
-/// `contract_tests!(subject: ...)` takes a `Result<impl Subject, String>` instead; an error says why the platform
-/// cannot run on this host. Its checks are left out then, unless `TARGET_TEST_NO_SKIP` is set.
+/// `contract_tests!(subject: ...)` takes a `Result<impl Subject, String>` instead; an error is the reason that the
+/// platform cannot run on this host. Its checks are then skipped, unless `TARGET_TEST_NO_SKIP` is set.
 ///
 /// An instance of the contract has a POSIX shell, `mktemp`, `/proc` and `busybox`.
 #[macro_export]
@@ -54,7 +54,7 @@ macro_rules! contract_tests {
     };
 }
 
-/// The crate that the checks are tests of.
+/// The crate whose tests the checks are.
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
     /// The tool's binary.
@@ -65,17 +65,17 @@ pub struct Site {
     pub folder: &'static str,
 }
 
-/// A platform under the contract. Its methods are the checks; they panic on what is not as it should be.
+/// A platform under the contract. Its methods are the checks; they panic on a violation.
 pub struct Contract<S> {
     site: Site,
     subject: S,
 }
 
 impl<S: Subject> Contract<S> {
-    /// `None`, said on standard error, if the platform cannot run here.
+    /// Creates the contract; `None`, with a note on standard error, if the platform cannot run here.
     ///
     /// # Panics
-    /// If it cannot run here and `TARGET_TEST_NO_SKIP` is set.
+    /// If the platform cannot run here and `TARGET_TEST_NO_SKIP` is set.
     pub fn new(site: Site, subject: Result<S, String>) -> Option<Self> {
         match subject {
             Ok(subject) => Some(Self { site, subject }),

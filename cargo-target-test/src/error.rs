@@ -28,7 +28,7 @@ pub enum ErrorKind {
     Playbook,
     /// A target could not be deployed, reached or deleted: exit code 69.
     Infra,
-    /// No instance is what was asked for, which is no failure of any of them: exit code 69.
+    /// No instance meets the needs of the request: exit code 69.
     Unfit,
     /// A command exceeded its timeout: exit code 69.
     Timeout,

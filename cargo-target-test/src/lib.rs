@@ -25,7 +25,7 @@
 //! - [`Provisioner`](provision::Provisioner): answers one call,
 //!   [`acquire`](provision::Provisioner::acquire). [`PoolProvisioner`](provision::PoolProvisioner) deploys what is
 //!   missing and shares a pool with all other processes of the machine; [`Existing`](provision::Existing) leases what is
-//!   in the pool; [`Wrapped`](provision::Wrapped) has the machines that you have anyway.
+//!   in the pool; [`Wrapped`](provision::Wrapped) leases machines that you already have.
 //! - [`Machine`](provision::Machine): runs commands, copies files, reboots; [`Machine::wrap`](provision::Machine::wrap)
 //!   needs no pool and no playbook.
 //! - [`Platform`](provision::platform::Platform): a way of creating instances. [`Tool::platform`] adds one to a
@@ -57,8 +57,8 @@
 //! - [`Orchestrator`](orchestrate::Orchestrator): runs many cases. [`Pull`](orchestrate::Pull) gives the next case to
 //!   whatever machine is free.
 //!
-//! `examples/adhoc` is a script made of all of these. Before 1.0 the library changes with the command, whose words, exit
-//! codes and JSON are what is kept stable.
+//! `examples/adhoc` is a script made of all of these. Before 1.0 the library may change with the command; its command line,
+//! exit codes and JSON output are kept stable.
 
 pub mod aggregate;
 pub mod case;

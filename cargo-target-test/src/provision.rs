@@ -1,6 +1,6 @@
-//! Answers one question: machines that satisfy a request ([`Provisioner::acquire`]), and takes them back.
+//! Provides machines for requests ([`Provisioner::acquire`]), and takes them back.
 //!
-//! Waiting, deploying, health checks, recipes, restoring, recycling, tickets and sweeping are inside.
+//! Waits, deploys, health checks, recipes, restores, recycling and the killing of leftover processes are internal.
 
 mod capacity;
 pub(crate) mod describe;

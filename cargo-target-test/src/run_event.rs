@@ -39,7 +39,7 @@ pub struct RunEvent {
     /// The time since 1970.
     #[serde(with = "micros")]
     pub wall: Duration,
-    /// What happened.
+    /// The kind of the event, with its data.
     #[serde(flatten)]
     pub kind: RunEventKind,
 }
@@ -94,11 +94,11 @@ pub enum RunEventKind {
         /// The instance.
         instance: String,
     },
-    /// The platform has answered, or an instance that was there before serves.
+    /// The platform has answered, or an existing instance is ready.
     DeployEnded {
         /// The instance.
         instance: String,
-        /// How long it took.
+        /// The duration of the deploy or of the health check.
         #[serde(with = "micros")]
         took: Duration,
         /// True if the instance was there before.
@@ -113,7 +113,7 @@ pub enum RunEventKind {
         attempt: Attempt,
         /// The instance.
         instance: String,
-        /// How long the entry waited.
+        /// The time that the entry waited.
         #[serde(with = "micros")]
         took: Duration,
         /// `Pass` or `Infra`.
@@ -128,7 +128,7 @@ pub enum RunEventKind {
     PrepareEnded {
         /// The instance.
         instance: String,
-        /// How long it took.
+        /// The duration of the preparation.
         #[serde(with = "micros")]
         took: Duration,
         /// The error, if it failed.
@@ -141,7 +141,7 @@ pub enum RunEventKind {
         instance: String,
         /// The step, as the playbook writes it.
         step: String,
-        /// How long it took.
+        /// The duration of the step.
         #[serde(with = "micros")]
         took: Duration,
         /// The error, if it failed.
@@ -168,7 +168,7 @@ pub enum RunEventKind {
         attempt: Attempt,
         /// The leased instances.
         instances: Vec<String>,
-        /// How long it waited.
+        /// The time from the request to the lease.
         #[serde(with = "micros")]
         waited: Duration,
     },
@@ -178,7 +178,7 @@ pub enum RunEventKind {
         lease: String,
         /// Its instances.
         instances: Vec<String>,
-        /// How long it lasted.
+        /// The time from the start of the lease to its end.
         #[serde(with = "micros")]
         held: Duration,
     },
@@ -230,7 +230,7 @@ pub enum RunEventKind {
         instance: Option<String>,
         /// True if it was torn down.
         torn_down: bool,
-        /// How long it took.
+        /// The duration of the set-up or tear-down.
         #[serde(with = "micros")]
         took: Duration,
         /// The error, if it failed.
@@ -249,7 +249,7 @@ pub enum RunEventKind {
     Restored {
         /// The instance.
         instance: String,
-        /// How long it took.
+        /// The duration of the restore.
         #[serde(with = "micros")]
         took: Duration,
         /// The error, if it failed.
@@ -268,7 +268,7 @@ pub enum RunEventKind {
     Deleted {
         /// The instance.
         instance: String,
-        /// How long it took.
+        /// The duration of the delete.
         #[serde(with = "micros")]
         took: Duration,
         /// The error, if it failed.
@@ -287,7 +287,7 @@ pub enum RunEventKind {
         lease: String,
         /// The command, without secrets.
         command: String,
-        /// How long it took.
+        /// The duration of the command.
         #[serde(with = "micros")]
         took: Duration,
         /// Its end.

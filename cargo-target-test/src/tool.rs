@@ -1,7 +1,7 @@
 //! A program: its platforms and its `main`.
 //!
-//! Owns the way from the command line to the verbs. [`Tool::default`] is `cargo target-test`; another program adds
-//! platforms of its own.
+//! Dispatches the command line to the verbs. [`Tool::default`] is `cargo target-test`; another program adds platforms
+//! of its own.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -44,7 +44,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Adds a platform, in place of a built-in one of the same name.
+    /// Adds a platform; replaces a built-in one of the same name.
     #[must_use]
     pub fn platform(mut self, platform: impl Platform) -> Self {
         self.platforms = self.platforms.with(platform);

@@ -42,7 +42,7 @@ pub fn expect_fail(reason: impl Into<String>) {
     EXPECTED.set(Some(reason.into()));
 }
 
-/// How a test ended, short of a panic.
+/// The end of a test that did not panic.
 #[derive(Debug)]
 #[must_use]
 pub enum TestEnd {

@@ -74,7 +74,7 @@ pub enum BrokerRequest {
         timed_out: bool,
         /// True if nextest or a user ended it.
         interrupted: bool,
-        /// How long the test process lived, in milliseconds.
+        /// The lifetime of the test process, in milliseconds.
         millis: u64,
     },
     /// A test process requests the instances of its lease; answered by [`Reply::Leased`].
@@ -231,7 +231,7 @@ pub enum BrokerRequest {
         instance: String,
         /// The value.
         state: Value,
-        /// The duration of the set-up, in milliseconds.
+        /// The time of the set-up, in milliseconds.
         millis: u64,
     },
     /// Reports that a fixture of this test is torn down; answered by [`Reply::Done`].
@@ -240,7 +240,7 @@ pub enum BrokerRequest {
         name: String,
         /// The error of the tear-down, if any.
         error: Option<String>,
-        /// The duration of the tear-down, in milliseconds.
+        /// The time of the tear-down, in milliseconds.
         millis: u64,
     },
     /// Reports the time that the test process spent in set-ups and tear-downs; answered by [`Reply::Done`].

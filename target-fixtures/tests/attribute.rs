@@ -1,6 +1,6 @@
-//! What `#[target_test]` expands to: every form, run by this very binary against a broker's play.
+//! Tests of the expansion of `#[target_test]`: each form is run by this binary against a fake broker.
 //!
-//! The tests to be run are ignored; the others start them one by one, as a runner or a person would.
+//! The tests to be run are ignored; the other tests start them one by one, as a runner or a person would.
 
 #![forbid(unsafe_code)]
 #![deny(warnings, unreachable_pub, unused_qualifications, missing_docs)]
@@ -95,7 +95,7 @@ fn records() -> BTreeMap<String, MetadataRecord> {
         .collect()
 }
 
-/// What [`forms::everything`] declares.
+/// The declarations of [`forms::everything`].
 fn everything() -> Metadata {
     let condition = |reason: &str| Condition {
         reason: reason.to_owned(),

@@ -144,7 +144,7 @@ fn without_the_tool_skips_are_no_failures() {
     end_broker(&project);
 }
 
-/// What keeps such a test from its target is said in the test's own output.
+/// The error is in the test's own output.
 #[test]
 fn without_the_tool_errors_say_what_to_do() {
     let project = project().playbook(TWO);

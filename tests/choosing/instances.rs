@@ -121,7 +121,7 @@ fn a_test_that_does_not_care_runs_once_where_it_is_cheapest() {
         ["any::anywhere[dear]"]
     );
     let list = world.run(&["list"]).code(0);
-    list.says("any::anywhere[dear]: any target will do, and runs on `cheap`");
+    list.says("any::anywhere[dear]: runs on any one target; `cheap` was chosen");
     world.is_clean();
 }
 

@@ -99,7 +99,7 @@ fn paths_of_a_mode_start_at_the_workspaces_root() {
     std::fs::remove_file(root("tests/typed.xml")).expect("the report");
 }
 
-/// What a scenario refers to is looked at before it is run.
+/// References of a scenario are checked before it is run.
 #[test]
 fn check_finds_what_is_wrong_with_a_scenario() {
     let world = world();
@@ -187,7 +187,7 @@ fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
     world.is_clean();
 }
 
-/// What one scenario leaves out of a test that does not care may be what another one is for.
+/// A test without requirements that one scenario excludes may run in another scenario.
 #[test]
 fn a_test_that_does_not_care_runs_in_each_scenario() {
     let world = world();
@@ -229,6 +229,28 @@ fn scenarios_do_not_share_the_name_of_an_instance() {
         .code(2)
         .says("instances of `quick/east` and of `quick.east` would both be named `quick.east-0`");
     world.run(&["list", "--scenario", "full"]).code(0);
+}
+
+/// A failed deploy says how to rerun its cases: with the label, which names the scenario.
+#[test]
+fn a_failed_deploy_of_a_scenario_names_its_label() {
+    let world = world();
+    let targets = world.read("target-test.toml");
+    let scenarios = "[recipes.broken]\nsteps = [{ run = \"exit 3\" }]\n\
+                     [[scenarios]]\nname = \"quick\"\ntargets = \"east\"\n\
+                     [[scenarios]]\nname = \"full\"\ntargets = \"east\"\nrecipe = \"broken\"\n";
+    world.file("target-test.toml", &format!("{targets}{scenarios}"));
+    let both = ["--scenario", "quick,full"];
+    world
+        .run(&[&both[..], &["seed::smoke"]].concat())
+        .code(69)
+        .says("rerun only this target: `cargo target-test '[full/east]'`");
+    let rerun = cases(&world, &[&both[..], &["[full/east]"]].concat());
+    assert!(
+        !rerun.is_empty() && rerun.iter().all(|case| case.ends_with("[full/east]")),
+        "{rerun:?}"
+    );
+    world.is_clean();
 }
 
 #[test]

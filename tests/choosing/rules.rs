@@ -1,4 +1,4 @@
-//! What criteria, overrides and requirements leave.
+//! Tests of criteria, overrides and requirements: the cases that remain.
 
 use super::{cases, listed, world};
 
@@ -158,7 +158,7 @@ fn what_a_playbook_demands_is_missed_before_anything_runs() {
         .says("`seed::smoke_xdp` has the unknown category `Performance`; there are `functional`");
 }
 
-/// What a target declares decides when the run is planned.
+/// Declared capabilities of a target decide when the run is planned.
 #[test]
 fn a_target_that_offers_too_little_is_left_out_with_the_reason() {
     let world = world();
@@ -176,7 +176,7 @@ fn a_target_that_offers_too_little_is_left_out_with_the_reason() {
         .never_says("needs::huge[east]");
 }
 
-/// What it does not declare is asked of its instances when they are leased: a skip, and never a pass in silence.
+/// Undeclared capabilities are probed on the leased instances: the case is skipped, and never passes silently.
 #[test]
 fn an_instance_that_is_too_little_skips_the_case() {
     let world = world();
@@ -227,7 +227,7 @@ fn overrides_of_plain_tests_count() {
         .says("target-test: skip: plain::fails_again: bug 9");
 }
 
-/// What is said of targets means nothing where there is none.
+/// Keys about targets have no effect on tests without a target.
 #[test]
 fn overrides_of_plain_tests_that_say_what_targets_they_need_are_told() {
     let world = world();
@@ -262,7 +262,7 @@ fn what_a_filter_means_and_no_target_can_run_is_told() {
     shard("slice:1/2").says(skip);
     shard("slice:2/2").never_says(skip);
     let list = world.run(&["list", "any::anywhere[west]"]).code(0);
-    list.says("`any::anywhere[west]` is left out: any target will do, and runs on `east`");
+    list.says("`any::anywhere[west]` is left out: runs on any one target; `east` was chosen");
     world.file(
         "target-test.toml",
         &format!("{TARGET}[[criteria]]\nname = \"seed::\"\ntimes = 2\n"),

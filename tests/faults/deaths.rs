@@ -11,10 +11,10 @@ use rustix::process::Signal;
 use super::{DOWN, Lab, UP, alive, kill, target};
 use crate::support::eventually;
 
-/// How many runs at once.
+/// The number of runs at once.
 const AT_ONCE: usize = 3;
 
-/// Has a run die at the first and the third meeting of every point, and something clean up after it.
+/// Kills a run at the first and at the third visit of every failpoint, and cleans up after it.
 fn at_every_point(keep: bool, after: impl Fn(&Lab, &str) + Sync) {
     let faults: Vec<String> = (failpoint::POINTS.iter())
         .flat_map(|point| [(*point).to_owned(), format!("{point}#3")])

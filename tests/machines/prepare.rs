@@ -149,7 +149,7 @@ fn what_is_waited_for_in_vain_is_named() {
     let lab = lab(&sshd, "{ run = \"true\" }", more);
     lab.run(&["quick"])
         .code(69)
-        .says("waited 1s for `false` of `it-0`, in vain: exit code 1");
+        .says("timed out after 1s waiting for `false` of `it-0`: exit code 1");
 }
 
 /// Commands of a local target as another user, in a folder of that user's own.

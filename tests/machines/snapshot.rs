@@ -5,7 +5,7 @@ use crate::support::{container::Engine, vm::Images};
 
 const RECIPE: &str = "[recipes.base]\nsteps = [{ run = \"echo prepared >/etc/prepared\" }]\n";
 
-/// What a place cannot do is a failure only where it must not be.
+/// `None` if this host cannot do it, which is a failure if `TARGET_TEST_NO_SKIP` is set.
 fn here<T>(what: Result<T, String>) -> Option<T> {
     what.map_err(|why| {
         let must = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
@@ -20,7 +20,7 @@ fn is_put_back(lab: &Lab) {
     let run = lab.run(&["restored", "--keep-targets"]).code(0);
     let passed = run.lines_with(&["PASS", "restored_"]);
     assert_eq!(passed, 3, "{run:?}");
-    run.says("remembering its state")
+    run.says("saving a snapshot")
         .line_with(&["instance-seconds: it "])
         .never_says("instances)");
     let again = ["restored_2", "--keep-targets", "--success-output", "final"];

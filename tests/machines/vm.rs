@@ -56,7 +56,7 @@ fn a_machine_that_never_answers_shows_its_console() {
     let lab = Lab::new(&format!("{target}ready-timeout = \"8s\"\nretries = 0\n"));
     lab.run(&["quick"])
         .code(69)
-        .says("waited 8s for an answer of `it-0`, in vain")
+        .says("timed out after 8s waiting for an answer of `it-0`")
         .says("its console ends:")
         .says("Run /bin/cat as init process");
 
@@ -68,7 +68,7 @@ fn a_machine_that_never_answers_shows_its_console() {
     lab.run(&["quick"]).code(69).says("its kernel panicked");
 }
 
-/// What a test does to its machine as a whole; afterwards it serves others.
+/// A test may reboot, restore or unplug its machine; the machine serves other tests afterwards.
 #[test]
 fn a_test_reboots_restores_and_unplugs_its_machine() {
     let Some(images) = images() else { return };

@@ -108,7 +108,7 @@ fn what_no_run_keeps_goes_with_the_last_who_uses_it() {
     let mut waits = world.tool(&["exec", "box", "--shell", &line]).start();
     waits.wait_for("waiting for box-0: held by pid ");
     world.file("go", "");
-    run.wait().code(0).says("left to others that use them");
+    run.wait().code(0).says("still used by others");
     world.file("ended", "");
     waits.wait().code(0).says("mine").says("deleted box-0");
     world.is_clean();

@@ -21,7 +21,7 @@ fn here<T>(found: Result<T, String>) -> Option<T> {
         .ok()
 }
 
-/// Has the pool think that the machine was started before this host last did.
+/// Changes the pool as if the machine had been started before the last boot of this host.
 fn as_after_a_boot(world: &World) {
     let path = world.path("pool/pool.json");
     let text = fs::read_to_string(&path).expect("the pool");

@@ -14,7 +14,7 @@ use cargo_target_test::{
     provision::{
         IfMissing, InstanceSet, Lease, LeaseEnd, PoolProvisioner, Provisioner, Request, Wanted,
     },
-    run_event::{RunEventKind, Sink},
+    run_event::{Attempt, RunEventKind, Sink},
 };
 use tokio::{runtime::Runtime, time::timeout};
 
@@ -115,7 +115,8 @@ fn the_console_of_a_lost_machine_is_emitted() {
     let all = Arc::clone(&emitted);
     let sink = Sink::new(move |kind| all.lock().unwrap().push(kind));
     let (cases, launcher) = (tests.cases(), LocalLauncher);
-    let run = tests.run(&cases[0], &lease, &launcher, &sink);
+    let attempt = Attempt::first(&cases[0]);
+    let run = tests.run(&attempt, &lease, &launcher, &sink);
     let result = test.runtime.block_on(run);
     assert!(result.verdict.is_infra(), "{result:?}");
     let emitted = emitted.lock().unwrap();

@@ -162,7 +162,7 @@ fn an_alias_that_means_another_host_is_deployed_again() {
     let moved = ensure(&run, &world.found("alpha", 0, "two:22"));
     assert_eq!(
         moved.recycled.as_deref(),
-        Some("its host is another one now")
+        Some("its name now refers to another host")
     );
 }
 

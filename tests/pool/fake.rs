@@ -42,7 +42,7 @@ pub(crate) struct Fake {
 pub(crate) struct FakeParameters {
     /// The host that a lease excludes others from.
     host: Option<String>,
-    /// How long a deploy takes, in milliseconds.
+    /// The duration of a deploy, in milliseconds.
     pause: u64,
     /// Memory in bytes.
     memory: u64,
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// What exists, by its unique name.
+    /// The existing machines, by unique name.
     pub(crate) fn machines(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.join("machines")).unwrap();
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
@@ -250,9 +250,9 @@ pub(crate) fn ensure(run: &PoolRun, wanted: &Wanted) -> Ensured {
 pub(crate) struct Asks {
     pub(crate) said: Mutex<Vec<String>>,
     pub(crate) impatient: bool,
-    /// What its preparation fails of.
+    /// The message with which its preparation fails, if any.
     pub(crate) fails: Option<&'static str>,
-    /// Why there was one before, for each preparation.
+    /// The reason of the recycling, if any, for each preparation.
     pub(crate) prepared: Mutex<Vec<Option<String>>>,
 }
 

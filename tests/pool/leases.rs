@@ -193,7 +193,7 @@ fn dead_and_stopped_waiters_hold_nobody_up() {
     assert!(matches!(ask(), TryLease::Leased(_)));
 }
 
-/// What was leased, by count.
+/// The number of granted leases, by their count of instances.
 fn log(world: &World) -> [usize; 5] {
     let mut counts = [0; 5];
     for line in fs::read_to_string(world.folder.join("log"))

@@ -1,4 +1,4 @@
-//! What stands between a machine and its first test: room on the host, and its preparation.
+//! Steps between the creation of a machine and its first test: room on the host, and preparation.
 
 use std::thread;
 

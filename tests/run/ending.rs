@@ -1,4 +1,4 @@
-//! How runs end that are not let: Ctrl-C once and twice, TERM, and kill -9.
+//! Runs that are ended early: by Ctrl-C once and twice, by TERM, and by `kill -9`.
 
 use rustix::process::Signal;
 

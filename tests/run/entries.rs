@@ -120,7 +120,7 @@ fn what_cannot_be_done_is_refused_by_name() {
     }
 }
 
-/// What a platform can tell without a machine is told before the build.
+/// Errors that a platform finds without a machine are shown before the build.
 #[test]
 fn a_missing_program_is_told_before_the_build() {
     let world = World::on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\n");

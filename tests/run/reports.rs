@@ -1,5 +1,4 @@
-//! What a run leaves to read: the JUnit report, the feed, the output of attempts; and the exit codes that need
-//! nextest's own report.
+//! Reports of a run: JUnit, the feed, the output of attempts; and the exit codes that need nextest's own report.
 
 use std::{fs, path::Path};
 
@@ -185,7 +184,7 @@ fn a_killed_run_has_a_report() {
     world.run(&["--delete-targets"]).code(0);
 }
 
-/// What a case writes is in a file of its own; what happens is in the feed, in order.
+/// The output of a case is in a separate file, and events are in the feed, in order.
 #[test]
 fn a_runs_folder_has_output_and_feed() {
     let world = World::new();

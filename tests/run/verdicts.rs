@@ -53,7 +53,8 @@ fn a_target_that_cannot_be_had_is_infra() {
     world.is_clean();
 }
 
-/// Why a machine could not be had is told in full by its deploy, on one line by each case, and on one line at the end.
+/// The cause of a failed deploy is shown in full by its deploy entry, on one line by each case, and on one line at the
+/// end.
 #[test]
 fn a_cause_is_told_once() {
     let world = World::on_machines(BAD);

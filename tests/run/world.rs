@@ -74,7 +74,7 @@ impl World {
         Self::new().with_machines(targets)
     }
 
-    /// Has a playbook of such machines.
+    /// Writes a playbook of machines that a script makes.
     pub(crate) fn with_machines(self, targets: &str) -> Self {
         let world = self;
         fs::create_dir(world.path("machines")).expect("a folder");
@@ -152,7 +152,7 @@ impl World {
         self.tool(args).run()
     }
 
-    /// What a test or a program wrote to a private file, if anything.
+    /// The content of a private file that a test or a program wrote; empty if there is none.
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the first connection suffers, once as many bytes have gone as it names.
+/// The fault of the first connection, after the given number of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
     Lives,
@@ -27,7 +27,7 @@ struct ProxyState {
     /// Bytes that came from the client, and from the server.
     bytes: [usize; 2],
     connections: Vec<TcpStream>,
-    /// How many connections there were.
+    /// The number of connections so far.
     accepted: usize,
 }
 

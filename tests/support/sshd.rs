@@ -51,7 +51,7 @@ impl Sshd {
         )
     }
 
-    /// What ssh itself reads from the client's configuration: `port`, `user`, `identityfile`, ...
+    /// A value of the client's configuration as ssh reads it: `port`, `user`, `identityfile`, ...
     #[track_caller]
     pub(crate) fn setting(&self, name: &str, key: &str) -> String {
         let ssh = Command::new("ssh")

@@ -18,7 +18,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Whether there is tmux; a place without it is a failure only where it must not be.
+    /// True if tmux is installed. A missing tmux is a failure if `TARGET_TEST_NO_SKIP` is set.
     pub(crate) fn is_here() -> bool {
         let found = Command::new("tmux").arg("-V").output();
         if let Err(why) = &found {
@@ -61,7 +61,7 @@ impl Terminal {
         this
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub(crate) fn screen(&self) -> String {
         self.ask(&["capture-pane", "-p"])
     }

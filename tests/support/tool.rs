@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::PATIENCE;
 
-/// What a program of a test may see of the environment: where programs and Cargo's caches are.
+/// The environment variables that a test's program inherits: the places of programs and of Cargo's caches.
 const KEPT: &[&str] = &[
     "PATH",
     "HOME",
@@ -83,7 +83,7 @@ impl Tool {
         self
     }
 
-    /// What would be run, for whom starts it elsewhere.
+    /// The command, to be started by the caller.
     pub(super) fn into_command(self) -> Command {
         self.command
     }
@@ -131,7 +131,7 @@ impl Started {
         Pid::from_child(&self.child)
     }
 
-    /// What it printed so far: standard output, then standard error.
+    /// The output so far: standard output, then standard error.
     pub(crate) fn printed(&self) -> String {
         self.read("stdout") + &self.read("stderr")
     }
@@ -202,7 +202,7 @@ impl Drop for Started {
     }
 }
 
-/// How a command ended and what it printed.
+/// The exit status and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     line: String,
@@ -249,7 +249,7 @@ impl Outcome {
         self
     }
 
-    /// How many of its lines hold all of these.
+    /// The number of lines that contain all of these parts.
     pub(crate) fn lines_with(&self, parts: &[&str]) -> usize {
         let lines = self.stdout.lines().chain(self.stderr.lines());
         lines

@@ -1,4 +1,4 @@
-//! What virtual machines are made from, built once by the example's own script.
+//! Images for virtual machines, built once by the example's own script.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 

@@ -28,7 +28,7 @@ impl Source {
         self.code.split("#[cfg(test)]").next().unwrap_or_default()
     }
 
-    /// Whether it is this file, or in the folder of the same name.
+    /// True if the source is this file, or in the folder of the same name.
     pub(crate) fn is(&self, module: &str) -> bool {
         self.path == format!("{module}.rs") || self.path.starts_with(&format!("{module}/"))
     }

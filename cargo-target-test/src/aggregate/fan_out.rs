@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Aggregator, tally::Tally};
+use super::Aggregator;
 use crate::{
     error::Result,
     run_event::{RunEvent, RunEventKind, Sink},
@@ -33,11 +33,10 @@ pub struct FanOut {
     workers: Vec<Worker>,
 }
 
-/// The position in the stream of events, the tally and the queues.
+/// The position in the stream of events, and the queues.
 struct Stream {
     began: Instant,
     seq: u64,
-    tally: Tally,
     queues: Vec<Queue>,
 }
 
@@ -97,7 +96,6 @@ impl FanOut {
         let stream = Stream {
             began: Instant::now(),
             seq: 0,
-            tally: Tally::default(),
             queues,
         };
         Ok(Self {
@@ -110,11 +108,6 @@ impl FanOut {
     pub fn sink(&self) -> Sink {
         let stream = Arc::clone(&self.stream);
         Sink::new(move |kind| lock(&stream).deliver(kind))
-    }
-
-    /// Returns the verdicts so far. No aggregator can delay them.
-    pub fn tally(&self) -> Tally {
-        lock(&self.stream).tally.clone()
     }
 
     /// Waits, up to a limit, until every aggregator has finished. Later events are dropped.
@@ -156,7 +149,6 @@ impl FanOut {
 
 impl Stream {
     fn deliver(&mut self, kind: RunEventKind) {
-        self.tally.count(&kind);
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let (monotonic, wall) = (self.began.elapsed(), wall.unwrap_or_default());
         let event = Arc::new(RunEvent::new(self.seq, monotonic, wall, kind));
@@ -202,6 +194,7 @@ fn lock(stream: &Mutex<Stream>) -> std::sync::MutexGuard<'_, Stream> {
 mod tests {
     use super::*;
     use crate::{
+        aggregate::tally::Tally,
         case::{CaseInfo, verdict::Verdict},
         error::{Error, ErrorKind},
         run_event::{Attempt, AttemptResult},
@@ -364,8 +357,10 @@ mod tests {
         let fan_out = FanOut::start(vec![("blocking", blocking)]).expect("a thread");
         let case = Arc::new(CaseInfo::on_host("x", "smoke"));
         let verdict = Verdict::Crash("panic".to_owned());
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let sink = Tally::counted(&fan_out.sink(), &tally);
         for number in 1..=2 {
-            fan_out.sink().emit(RunEventKind::AttemptEnded {
+            sink.emit(RunEventKind::AttemptEnded {
                 attempt: Attempt {
                     case: Arc::clone(&case),
                     stress_index: None,
@@ -374,7 +369,7 @@ mod tests {
                 result: Box::new(AttemptResult::new(verdict.clone())),
             });
         }
-        let counts = fan_out.tally().counts(Some(100), None);
+        let counts = tally.lock().expect("unpoisoned").counts(Some(100), None);
         assert_eq!((counts.failed, counts.exit_code()), (1, 100));
         drop(release);
         assert_eq!(fan_out.finish_within(PATIENCE), [""; 0]);

@@ -98,7 +98,7 @@ impl Aggregator for Summary {
         let held: Vec<_> = self.end.held.iter().map(by).collect();
         for (what, names) in [
             ("kept", &self.end.kept),
-            ("left to others that use them", &held),
+            ("still used by others", &held),
             ("kept earlier and not used by this run", &self.end.unused),
             ("cleaned up what an interrupted run left", &self.end.left),
         ] {

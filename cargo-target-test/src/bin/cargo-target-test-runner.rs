@@ -1,5 +1,5 @@
-//! nextest's target runner as a program of its own: it starts once for each case, and what it does not carry
-//! (SSH, the command line) need not be loaded. `cargo-target-test` does the same where this one is missing.
+//! nextest's target runner as a separate small program, since it starts once per case: without SSH and the command
+//! line, it loads faster. If it is missing, `cargo-target-test` is the runner.
 
 use std::process::ExitCode;
 

@@ -1,37 +1,37 @@
-//! Reasons: why a pair is excluded, a test is skipped, an instance is dirty.
+//! Reasons for an excluded pair, a skipped test and a dirty instance.
 //!
-//! Owns their wording, which is rendered here once and read by no code.
+//! The only place that renders them as text. Code never parses the text.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The reason a test does not run on a target.
+/// The reason that a test does not run on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExclusionReason {
-    /// A `skip` of the test's declaration applies; its text.
+    /// The test declares a `skip` that applies; the text.
     Declared(String),
-    /// The test asks for roles.
+    /// The test requires roles.
     Roles,
     /// Another test of the binary has the name that the case would have.
     NameTaken {
         /// The name.
         name: String,
     },
-    /// The test runs on any one target, and another one was chosen.
+    /// The test runs on any one target, and a different target was chosen.
     OtherTarget {
         /// The label of the chosen target.
         chosen: String,
     },
     /// The target has too few instances.
     Instances {
-        /// Needed by the test.
+        /// The number that the test needs.
         needed: u32,
         /// The target's name.
         target: String,
-        /// Instances of the target.
+        /// The number that the target has.
         available: u32,
     },
     /// The target lacks a feature.
@@ -43,16 +43,16 @@ pub enum ExclusionReason {
     },
     /// The test is for another platform.
     Platform {
-        /// Named by the test.
+        /// The platform that the test requires.
         wanted: String,
         /// The target's name.
         target: String,
         /// The target's platform.
         platform: String,
     },
-    /// The test is for other targets; the patterns that it names.
+    /// The test requires other targets; the patterns of their names.
     Targets(Vec<String>),
-    /// The target does not offer what the test requires.
+    /// The target does not offer a capability that the test requires.
     Requirement {
         /// `memory >= 8 GiB`.
         needed: String,
@@ -63,10 +63,10 @@ pub enum ExclusionReason {
     Impossible {
         /// `cores > 8, < 2`.
         needed: String,
-        /// The reason no machine can.
+        /// The reason that no machine can meet it.
         why: String,
     },
-    /// The requirement cannot be read; the parser's message.
+    /// The requirement is invalid; the parser's message.
     Unreadable(String),
     /// A rule of the playbook excludes the case; the rule.
     ExcludedBy(String),
@@ -77,7 +77,7 @@ pub enum ExclusionReason {
 }
 
 impl ExclusionReason {
-    /// True if the test cannot run there or says that it is skipped; false if it was not asked for.
+    /// True if the test cannot run there or declares a skip; false if the user did not select it.
     pub fn is_unfit(&self) -> bool {
         !matches!(
             self,
@@ -95,7 +95,7 @@ impl fmt::Display for ExclusionReason {
                 write!(f, "another test of the binary is itself named `{name}`")
             }
             Self::OtherTarget { chosen } => {
-                write!(f, "any target will do, and runs on `{chosen}`")
+                write!(f, "runs on any one target; `{chosen}` was chosen")
             }
             Self::Instances {
                 needed,
@@ -124,16 +124,16 @@ impl fmt::Display for ExclusionReason {
     }
 }
 
-/// The reason a test or one of its cases is skipped.
+/// The reason that a test or one of its cases is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// The test skipped itself while it ran; its text.
+    /// The test skipped itself at run time; the text.
     Test(String),
-    /// The plan has no place for the test.
+    /// The plan excludes the test.
     Plan(ExclusionReason),
-    /// No instance is what the case needs.
+    /// No instance meets the needs of the case.
     Instances(String),
 }
 
@@ -148,12 +148,12 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// The reason an instance must not serve again before it is recycled.
+/// The reason that an instance must not serve again before it is recycled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DirtyReason {
-    /// The process that held the lease died; who it was.
+    /// The process that held the lease died; the holder.
     HolderDied(String),
     /// A test declares `reuse = false`; the case.
     Spent(String),
@@ -161,22 +161,22 @@ pub enum DirtyReason {
     NotRestored {
         /// The case.
         case: String,
-        /// The error, where restoring was tried.
+        /// The error, if a restore was tried.
         error: Option<String>,
     },
-    /// A test failed, and its next attempt wants a fresh instance.
+    /// A test failed, and its retry requires a fresh instance.
     FreshWanted,
-    /// A fixture could not be torn down; the message.
+    /// The tear-down of a fixture failed; the message.
     Fixture(String),
-    /// The system crashed under a test; what was seen.
+    /// The system crashed during a test; the evidence.
     Crashed(String),
     /// The instance does not answer or could not be cleaned after a lease; the message.
     Lost(String),
-    /// Deploying or preparing it failed; the message.
+    /// The deploy or the preparation failed; the message.
     Prepare(String),
-    /// The process that deployed it ended before it was ready.
+    /// The deploying process ended before the instance was ready.
     DeployInterrupted,
-    /// Its name stands for another host now.
+    /// Its name now refers to another host.
     HostChanged,
     /// `pool.json` was lost, and the instance was found again.
     PoolLost,
@@ -191,13 +191,13 @@ impl fmt::Display for DirtyReason {
                 write!(f, "`{case}` declares `reuse = \"snapshot\"`")?;
                 error.iter().try_for_each(|error| write!(f, "; {error}"))
             }
-            Self::FreshWanted => f.write_str("a fresh instance is asked for"),
+            Self::FreshWanted => f.write_str("a retry requires a fresh instance"),
             Self::Fixture(message)
             | Self::Crashed(message)
             | Self::Lost(message)
             | Self::Prepare(message) => f.write_str(message),
             Self::DeployInterrupted => f.write_str("its deploy was interrupted"),
-            Self::HostChanged => f.write_str("its host is another one now"),
+            Self::HostChanged => f.write_str("its name now refers to another host"),
             Self::PoolLost => f.write_str("`pool.json` was lost"),
         }
     }

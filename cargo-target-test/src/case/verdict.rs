@@ -1,6 +1,6 @@
 //! Verdicts, and the exit codes of cases and runs.
 //!
-//! Owns every rule about them: runner, broker, aggregators and orchestrators ask here. Pure.
+//! The only place with rules about them: runner, broker, aggregators and orchestrators call these functions. Pure.
 
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::{Exit, VerdictKind};
@@ -28,21 +28,21 @@ pub enum Verdict {
     Pass,
     /// The test failed.
     Fail,
-    /// The system under test died under the test; what was seen. Counts as a failure.
+    /// The system under test crashed during the test; the evidence. Counts as a failure.
     Crash(String),
     /// The test does not apply.
     Skip(SkipReason),
-    /// An instance could not be had or was lost; the cause. Never a test's failure.
+    /// An instance was unavailable or lost; the cause. Never counts as a test failure.
     Infra(String),
 }
 
 impl Verdict {
-    /// True if it counts as a test's failure.
+    /// True if the verdict counts as a test failure.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Fail | Self::Crash(_))
     }
 
-    /// True if it is infra.
+    /// True for infra.
     pub fn is_infra(&self) -> bool {
         matches!(self, Self::Infra(_))
     }
@@ -70,30 +70,30 @@ impl Verdict {
         }
     }
 
-    /// True if nextest makes no further attempt after it.
+    /// True if nextest makes no further attempt after this verdict.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Pass | Self::Skip(_))
     }
 }
 
-/// All that is known of how an attempt ended.
+/// The known facts about the end of an attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence<'a> {
-    /// The end of the test process; `None` if the runner was killed before it could report.
+    /// The exit status of the test process; `None` if the runner was killed before its report.
     pub exit: Option<&'a Exit>,
-    /// True if there was a test process.
+    /// True if the test process was started.
     pub started: bool,
-    /// True if the declared timeout ended it.
+    /// True if the declared timeout ended the test.
     pub timed_out: bool,
-    /// True if nextest or a user ended it.
+    /// True if nextest or a user ended the test.
     pub interrupted: bool,
-    /// The reason the test is expected to fail.
+    /// The reason that the test is expected to fail, if any.
     pub expect_fail: Option<&'a str>,
-    /// The reason the test gave for skipping itself.
+    /// The reason that the test skipped itself, if it did.
     pub skipped: Option<&'a str>,
-    /// The reason an instance of its lease does not answer any more.
+    /// The reason that an instance of the lease does not answer any more, if any.
     pub lost: Option<&'a str>,
-    /// Signs that the system under test died by itself.
+    /// The evidence that the system under test crashed, if any.
     pub crashed: Option<&'a str>,
 }
 
@@ -120,26 +120,26 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     }
 }
 
-/// All that decides the exit code of a run.
+/// The counts that decide the exit code of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunCounts {
-    /// nextest's exit code; `None` if a signal ended it.
+    /// nextest's exit code; `None` if nextest was ended by a signal.
     pub nextest: Option<i32>,
     /// True if a user interrupted the run.
     pub interrupted: bool,
-    /// Entries that nextest counted as failed and that are not infra. Without nextest's report: failures that we saw.
+    /// Entries that nextest counted as failed and that are not infra. Without nextest's report: failures by verdict.
     pub failed: usize,
     /// Entries that nextest counted as failed and that are infra.
     pub infra: usize,
-    /// True for a stress run whose counts are nextest's: it forgives an iteration that failed.
+    /// True for a stress run, in which nextest forgives a failed iteration.
     pub stress: bool,
-    /// True if instances could not be deleted, or cases passed that were never seen.
+    /// True if instances could not be deleted, or if cases passed that the broker never saw.
     pub unaccounted: bool,
 }
 
 impl RunCounts {
-    /// The run's exit code: nextest's own, except that failures which are all infra are 69, a failed iteration that
-    /// nextest forgave is 100, and an interrupt is 130.
+    /// The run's exit code: nextest's own, except 69 if all failures are infra, 100 if nextest forgave a failed
+    /// iteration, and 130 after an interrupt.
     pub fn exit_code(&self) -> u8 {
         let Some(code) = self.nextest.filter(|_| !self.interrupted) else {
             return EXIT_INTERRUPTED;
@@ -156,7 +156,7 @@ impl RunCounts {
     }
 }
 
-/// The worst of several runs' exit codes: an interrupt, then what kept a run from its end, failures, infra.
+/// The worst exit code of several runs: first an interrupt, then errors that stopped a run, failures, infra.
 pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     let rank = |code: &u8| match *code {
         0 => 0,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl<S: Subject> Contract<S> {
-    /// Commands, files, folders, ports and limits work on fresh instances, and nothing is left after the run.
+    /// Checks commands, files, folders, ports and limits on fresh instances, and that nothing is left after the run.
     pub fn serves(&self) {
         let place = self.place();
         let names = [
@@ -34,10 +34,10 @@ impl<S: Subject> Contract<S> {
         place.assert_nothing("after a run");
     }
 
-    /// An instance that was half created, or is gone, is deleted without an error.
+    /// Checks that the delete of a partly created or missing instance succeeds.
     pub fn deletes_what_is_half_made_or_gone(&self) {
         let place = self.place();
-        // The tool dies after `deploy` returned, before its answer is durable.
+        // The tool dies after `deploy` returned, before the answer is durable.
         let died = place
             .tool(&["quick"])
             .env("TARGET_TEST_FAULT", "platform-deployed")
@@ -47,7 +47,7 @@ impl<S: Subject> Contract<S> {
         place.run(&["--delete-targets"]).code(0);
         place.assert_nothing("half made");
 
-        // Gone behind our back.
+        // Deleted without the tool.
         place
             .run(&["quick", "--keep-targets"])
             .code(0)
@@ -66,7 +66,7 @@ impl<S: Subject> Contract<S> {
             .says("nothing to delete");
     }
 
-    /// A kept instance serves the next run; one that is gone is replaced.
+    /// Checks that a kept instance serves the next run, and that a missing one is replaced.
     pub fn keeps_and_replaces(&self) {
         let place = self.place();
         place.run(&["quick", "--keep-targets"]).code(0);
@@ -87,14 +87,15 @@ impl<S: Subject> Contract<S> {
             let run = place
                 .run(&["quick", "--success-output", "immediate", "--keep-targets"])
                 .code(0);
-            run.says("the one before was recycled");
+            run.says("the previous instance was recycled");
             assert_ne!(place.only().id, first.id);
         }
         place.run(&["quick"]).code(0);
         place.assert_nothing("after a run that keeps nothing");
     }
 
-    /// The tool dies between every two durable steps of deploying, preparing and deleting; the next call leaves nothing.
+    /// Checks that the next call leaves nothing after the tool dies between any two durable steps of a deploy, a
+    /// preparation or a delete.
     pub fn survives_a_death_at_every_point(&self) {
         let of_leases = ["pool-", "lease-", "record-dirty"];
         let points = failpoint::POINTS
@@ -104,7 +105,7 @@ impl<S: Subject> Contract<S> {
             let place = self.place();
             let died = place.tool(&["quick"]).env("TARGET_TEST_FAULT", point).run();
             died.killed(&format!("`{point}` was never met"));
-            // A machine is made once more only where that is cheap.
+            // Deployed once more only if that is fast.
             if number % 2 == 0 || !self.subject.is_slow() {
                 place.run(&["--delete-targets"]).code(0);
                 place.assert_nothing(&format!("deleted after a death at `{point}`"));
@@ -116,7 +117,7 @@ impl<S: Subject> Contract<S> {
         }
     }
 
-    /// A restart is seen from inside, or the platform says that it cannot.
+    /// Checks that a restart is visible from inside, or that the platform says it cannot restart.
     pub fn restarts(&self) {
         let place = self.place();
         place.run(&["quick", "--keep-targets"]).code(0);
@@ -155,7 +156,7 @@ impl<S: Subject> Contract<S> {
         place.assert_nothing("after a restart");
     }
 
-    /// Two tools with pools of their own work side by side.
+    /// Checks that two tools with separate pools work at the same time.
     pub fn shares_the_host_with_another_tool(&self) {
         let places = [self.place(), self.place()];
         let runs = places
@@ -169,7 +170,7 @@ impl<S: Subject> Contract<S> {
         }
     }
 
-    /// A mistake in the playbook is shown at its place, before anything is built.
+    /// Checks that an error in the playbook is shown with its position before the build.
     pub fn names_a_wrong_parameter(&self) {
         let place = self.place();
         let (playbook, caret) = self.subject.wrong_playbook(&place.path(""));
@@ -179,7 +180,8 @@ impl<S: Subject> Contract<S> {
         place.assert_nothing("after a wrong playbook");
     }
 
-    /// A secret of the tool's environment reaches an instance only if the playbook names it, and no file or output.
+    /// Checks that a secret of the tool's environment reaches an instance only if the playbook names it, and never a
+    /// file or the output.
     pub fn shows_no_secret(&self) {
         const SECRET: &str = "geheim-7f3a91c4";
         let place = self.place();
@@ -206,7 +208,7 @@ impl<S: Subject> Contract<S> {
     }
 }
 
-/// The output of a command, by a connection of our own; `None` if the instance does not answer.
+/// The output of a command over a new connection; `None` if the instance does not answer.
 async fn ask(platform: &dyn DynPlatform, record: &Record, line: &str) -> Option<String> {
     let transport = platform.connect(&record.spec, record.deployed.as_ref()?);
     transport.knock(Duration::from_secs(1)).await.ok()?;

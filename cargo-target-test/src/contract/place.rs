@@ -1,4 +1,4 @@
-//! The place of one check: a pool, a playbook, and the crate whose tests look at instances from inside.
+//! The place of one check: a pool, a playbook, and the crate whose tests examine instances from inside.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use crate::{
     provision::pool::{Pool, Record},
 };
 
-/// The tests that look at an instance from inside.
+/// The tests that examine an instance from inside.
 const CASES: &str = include_str!("../../contract/cases.rs");
 /// Environment variables that the tool and Cargo inherit.
 const KEPT: &[&str] = &[
@@ -46,7 +46,7 @@ pub(super) struct Place<'a, S: Subject> {
 
 impl<'a, S: Subject> Place<'a, S> {
     pub(super) fn new(site: Site, subject: &'a S) -> Self {
-        // Sockets in it have at most 108 bytes.
+        // The path of a socket in it is limited to 108 bytes.
         let private = tempfile::Builder::new().prefix("tt-").tempdir();
         let place = Self {
             site,
@@ -73,7 +73,7 @@ impl<'a, S: Subject> Place<'a, S> {
         self.path("pool")
     }
 
-    /// The tool with these arguments, in the crate with the cases.
+    /// Runs the tool with these arguments, in the crate with the cases.
     pub(super) fn tool(&self, args: &[&str]) -> ToolRun {
         static PROJECT: OnceLock<PathBuf> = OnceLock::new();
         let project = PROJECT.get_or_init(|| self.build());
@@ -108,7 +108,7 @@ impl<'a, S: Subject> Place<'a, S> {
         files.map(|entry| entry.expect("an entry").path()).collect()
     }
 
-    /// Asserts that nothing exists any more, as seen from outside.
+    /// Asserts that nothing exists any more, from outside the tool.
     #[track_caller]
     pub(super) fn assert_nothing(&self, why: &str) {
         let mut left = Vec::new();
@@ -126,7 +126,7 @@ impl<'a, S: Subject> Place<'a, S> {
         assert!(!self.subject.makes_machines() || exists(), "nothing {why}");
     }
 
-    /// The one record of the pool.
+    /// The only record of the pool.
     #[track_caller]
     pub(super) fn only(&self) -> Record {
         let pool = Pool::open(&self.pool()).expect("the pool");
@@ -138,7 +138,7 @@ impl<'a, S: Subject> Place<'a, S> {
         Record::clone(record)
     }
 
-    /// A program in an environment of its own.
+    /// A program with a clean environment.
     fn program(&self, program: &str, directory: &Path) -> ToolRun {
         let mut command = process::command(program);
         command.current_dir(directory).env_clear();
@@ -168,7 +168,7 @@ impl<'a, S: Subject> Place<'a, S> {
         }
     }
 
-    /// Writes and builds the crate with the cases; checks share it.
+    /// Writes and builds the crate with the cases, shared by all checks.
     fn build(&self) -> PathBuf {
         let projects = Path::new(self.site.folder).join("projects");
         let root = projects.join("contract");
@@ -194,7 +194,7 @@ impl<'a, S: Subject> Place<'a, S> {
                 fs::write(root.join(name), text).expect("a file of the project");
             }
         }
-        // Versions that are known to Cargo without the network.
+        // Versions that Cargo has without the network.
         let mut folders = Path::new(self.site.package).ancestors();
         let versions = folders.find_map(|folder| fs::read(folder.join("Cargo.lock")).ok());
         if let Some(versions) = versions.filter(|_| !root.join("Cargo.lock").exists()) {
@@ -218,7 +218,7 @@ impl<S: Subject> Drop for Place<'_, S> {
     }
 }
 
-/// `target-fixtures` beside this crate's sources; `None` if they came from a registry.
+/// The source folder of `target-fixtures` beside this crate; `None` if this crate comes from a registry.
 fn beside() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target-fixtures");
     path.is_dir().then_some(path)

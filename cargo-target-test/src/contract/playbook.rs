@@ -1,4 +1,4 @@
-//! The subject that a playbook and a platform make, with nothing else known of either.
+//! The subject made of a platform and a playbook.
 
 use std::{
     fs,
@@ -17,15 +17,15 @@ pub struct PlaybookSubject {
     platforms: Platforms,
     platform: Arc<dyn DynPlatform>,
     playbook: PathBuf,
-    /// The target `it`, as [`Platform::find`] takes it.
+    /// The target `it`, for [`Platform::find`].
     like: InstanceSpec,
 }
 
 impl PlaybookSubject {
-    /// The subject; `playbook` is an absolute path.
+    /// Creates the subject; `playbook` is an absolute path.
     ///
     /// # Errors
-    /// When the playbook cannot be read, or has no target `it` of this platform.
+    /// Fails if the playbook is invalid or has no target `it` of this platform.
     pub fn new(platform: impl Platform, playbook: &str) -> Result<Self, String> {
         let name = platform.name();
         let platforms = Platforms::default().with(platform);

@@ -1,4 +1,4 @@
-//! A run of the tool in a check, and what came of it.
+//! A run of the tool in a check, and its result.
 
 use std::{
     ffi::OsStr,
@@ -14,7 +14,7 @@ use crate::process::{self, Finished};
 /// The tool with arguments and environment, not started yet.
 pub(super) struct ToolRun {
     pub(super) command: Command,
-    /// A run that takes longer counts as hung.
+    /// The time limit after which the run counts as hung.
     pub(super) patience: Duration,
 }
 
@@ -25,7 +25,7 @@ impl ToolRun {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the tool to its end.
     #[track_caller]
     pub(super) fn run(self) -> ToolOutput {
         let line = format!("{:?}", self.command);
@@ -35,13 +35,13 @@ impl ToolRun {
         }
     }
 
-    /// Starts it beside the check.
+    /// Starts the tool in the background.
     pub(super) fn start(self) -> thread::JoinHandle<ToolOutput> {
         thread::spawn(move || self.run())
     }
 }
 
-/// The end of a run and its output.
+/// The exit status and the output of a run.
 pub(super) struct ToolOutput {
     line: String,
     status: ExitStatus,
@@ -70,27 +70,27 @@ impl ToolOutput {
         self
     }
 
-    /// Asserts that it died of SIGKILL; `why` says at which point.
+    /// Asserts that the run died of SIGKILL; `why` describes when.
     #[track_caller]
     pub(super) fn killed(&self, why: &str) {
         assert_eq!(self.status.signal(), Some(9), "{why}: {self}");
     }
 
-    /// Asserts that it printed this text, on either stream.
+    /// Asserts that the run printed this text, on either stream.
     #[track_caller]
     pub(super) fn says(self, text: &str) -> Self {
         assert!(self.text.contains(text), "expected {text:?} of {self}");
         self
     }
 
-    /// Asserts that it did not print this text.
+    /// Asserts that the run did not print this text.
     #[track_caller]
     pub(super) fn never_says(self, text: &str) -> Self {
         assert!(!self.text.contains(text), "unexpected {text:?} of {self}");
         self
     }
 
-    /// The number of its lines that have all of these parts.
+    /// The number of output lines that contain all of these parts.
     pub(super) fn lines_with(&self, parts: &[&str]) -> usize {
         let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
         self.text.lines().filter(has_all).count()

@@ -150,17 +150,14 @@ impl Call {
         }
     }
 
-    /// Returns the command of the real test: nextest's arguments with the test's own name.
+    /// Returns the command of the real test, with nextest's arguments except the name of the case.
     fn command(&self, at: usize, run: &Run) -> Command {
         let mut words = self.debugger.clone();
-        words.extend(run.prefix.iter().map(OsString::from));
-        words.push(self.binary.clone().into_os_string());
-        let mut arguments = self.arguments.clone();
-        arguments[at + 1] = run.test.clone().into();
-        if run.ignored {
-            arguments.push("--ignored".into());
-        }
-        words.extend(arguments);
+        words.extend(run.command.iter().map(OsString::from));
+        let name = [at, at + 1];
+        let others = self.arguments.iter().enumerate();
+        let others = others.filter(|(index, _)| !name.contains(index));
+        words.extend(others.map(|(_, argument)| argument.clone()));
         let mut command = process::command(words.remove(0));
         command.args(words).envs(&run.env);
         let (name, value) = DOUBLE_SPAWN;
@@ -324,13 +321,13 @@ mod tests {
     fn the_real_test_gets_its_own_name() {
         let call =
             Call::parse(false, words("/s /l /bin/t --exact x[a] --nocapture")).expect("call");
+        let command = ["/bin/t", "--exact", "x", "--ignored"].map(str::to_owned);
         let run = Run {
-            test: "x".to_owned(),
-            ignored: true,
+            command: command.into(),
             ..Run::default()
         };
         let command = call.command(0, &run);
         let arguments: Vec<_> = command.get_args().collect();
-        assert_eq!(arguments, ["--exact", "x", "--nocapture", "--ignored"]);
+        assert_eq!(arguments, ["--exact", "x", "--ignored", "--nocapture"]);
     }
 }

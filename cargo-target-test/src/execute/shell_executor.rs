@@ -1,16 +1,12 @@
-//! Shell tests: command lines and files of folders, run on a lease's first machine.
-//!
-//! Owns what is started there and where its output is kept. Must not know how a machine is reached.
+//! Shell tests: command lines, and files of folders, run on a lease's first machine. Must not know how a machine is
+//! reached.
 
 use std::{
     collections::BTreeMap,
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +25,7 @@ use crate::{
     secret::{self, RedactedStream},
 };
 
-/// The limit for the answer of a machine on which a test failed.
+/// The time limit for the answer of a machine after a failed test.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Shell tests. Exit code 0 passes, any other end fails; a machine that is lost is infra.
@@ -52,7 +48,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct ShellTests {
     tests: Vec<ShellTest>,
     timeout: Option<Duration>,
-    /// The folder for the output of all attempts.
+    /// The folder with the output of all attempts.
     output: PathBuf,
 }
 
@@ -61,8 +57,6 @@ pub struct ShellTests {
 struct ShellTest {
     case: Arc<CaseInfo>,
     script: Script,
-    /// The number of attempts so far.
-    attempts: AtomicU32,
 }
 
 /// The program of a test.
@@ -112,8 +106,8 @@ impl ScriptEnd {
 }
 
 impl ShellTests {
-    /// No tests. The output of each attempt goes to files of the folder `output`, which is created if it is missing:
-    /// `smoke-disk.1.stdout` for the first attempt of `smoke/disk`.
+    /// An executor without tests. The output of each attempt goes to files in the folder `output`, which is created if
+    /// it is missing: `smoke-disk.1.stdout` for the first attempt of `smoke/disk`.
     #[must_use]
     pub fn new(output: impl Into<PathBuf>) -> Self {
         Self {
@@ -123,7 +117,7 @@ impl ShellTests {
         }
     }
 
-    /// Adds a test that runs a command line, in the binary `shell` as reports call it.
+    /// Adds a test that runs a command line. Reports show it in the binary `shell`.
     #[must_use]
     pub fn command(self, name: &str, line: &str) -> Self {
         self.case("shell", name, Script::Line(line.to_owned()))
@@ -131,10 +125,11 @@ impl ShellTests {
 
     /// Adds a test for each file of a folder, sorted by name: `smoke/disk` for the file `disk` of the folder `smoke`.
     /// The file is copied to the machine and run there: as a program if it is executable, by `sh` otherwise. Hidden
-    /// files and folders in the folder are skipped.
+    /// files and subfolders are skipped.
     ///
     /// # Errors
-    /// If the folder cannot be read; [`ErrorKind::Usage`] if it has no tests, or its name is that of another folder.
+    /// If the folder cannot be read; [`ErrorKind::Usage`] if it contains no tests, or if a folder of the same name was
+    /// added.
     pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
         let folder = fs_err::canonicalize(folder.as_ref())?;
         let binary = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -162,7 +157,7 @@ impl ShellTests {
         Ok(self)
     }
 
-    /// Kills and fails a test that runs longer.
+    /// Sets the time limit of a test. A test that exceeds it is killed and fails.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -180,7 +175,6 @@ impl ShellTests {
         self.tests.push(ShellTest {
             case: Arc::new(case),
             script,
-            attempts: AtomicU32::new(0),
         });
         self
     }
@@ -193,20 +187,15 @@ impl ShellTests {
         self.tests.iter().find(same)
     }
 
-    async fn attempt(&self, case: &Arc<CaseInfo>, lease: &Lease, sink: &Sink) -> AttemptResult {
+    async fn attempt(&self, attempt: &Attempt, lease: &Lease, sink: &Sink) -> AttemptResult {
+        let case = &attempt.case;
         let (Some(test), Some(machine)) = (self.test(case), lease.machines().first()) else {
             let cause = format!("`{case}` is not a shell test, or its lease has no machine");
             return AttemptResult::new(Verdict::Infra(cause));
         };
-        let number = test.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("{}.{number}", case.name.replace('/', "-"));
+        let name = format!("{}.{}", case.name.replace('/', "-"), attempt.number);
         let output = self.output.join(name);
-        let attempt = Attempt {
-            case: Arc::clone(case),
-            stress_index: None,
-            number,
-        };
-        let mut kept = match Kept::create(&output, attempt, sink) {
+        let mut kept = match Kept::create(&output, attempt.clone(), sink) {
             Ok(kept) => kept,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
@@ -268,7 +257,7 @@ impl ShellTests {
             words: vec![folder],
             ..ShellCommand::default()
         };
-        // What cannot be removed is no failure of the test.
+        // A failed removal does not fail the test.
         let _ = machine.start(&remove, None).finished().await;
         ended
     }
@@ -287,12 +276,12 @@ impl ShellTests {
 impl Executor for ShellTests {
     fn run<'a>(
         &'a self,
-        case: &'a Arc<CaseInfo>,
+        attempt: &'a Attempt,
         lease: &'a Lease,
         _launcher: &'a dyn Launcher,
         sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
-        Box::pin(self.attempt(case, lease, sink))
+        Box::pin(self.attempt(attempt, lease, sink))
     }
 }
 

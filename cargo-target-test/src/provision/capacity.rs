@@ -1,6 +1,6 @@
-//! Whether this host has room for one more instance.
+//! Decides if this host has room for one more instance.
 //!
-//! Owns the rule, over what is measured and what others take. Must not know platforms, records or who waits.
+//! Must not know platforms, records or waiting processes.
 
 use std::{fs, path::Path, thread};
 
@@ -9,29 +9,32 @@ use crate::{
     provision::platform::Footprint,
 };
 
-/// Memory that is left to the host, in bytes.
+/// Memory that stays free for the host, in bytes.
 const SPARE: u64 = 128 << 20;
-/// Booting waits for disks too: so many cores are promised for each that there is.
+/// The number of cores that deploys may use for each core of the host: a booting instance often waits for disks.
 const PER_CORE: u32 = 2;
 
-/// What the host has.
+/// The resources of this host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     /// Bytes of memory in all.
     total: u64,
-    /// Bytes of memory that are free or could be.
+    /// Bytes of memory that are free or can be freed.
     available: u64,
-    /// Bytes of disk that are free for the pool.
+    /// Bytes of disk space that are free in the pool's folder.
     disk: u64,
     cores: u32,
 }
 
 impl Host {
-    /// The host as it is now; what cannot be known counts as plenty.
+    /// Measures the host. Unknown values count as unlimited.
     pub(super) fn now(folder: &Path) -> Result<Self> {
         let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let disk = fs4::available_space(folder).map_err(|error| {
-            let message = format!("cannot see how much is free in `{}`", folder.display());
+            let message = format!(
+                "failed to read the free disk space of `{}`",
+                folder.display()
+            );
             Error::new(ErrorKind::Pool, message).with_source(error)
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -44,28 +47,28 @@ impl Host {
     }
 }
 
-/// A line of `/proc/meminfo`, in bytes.
+/// Returns a value of `/proc/meminfo`, in bytes.
 fn kib(text: &str, key: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     number.map_or(u64::MAX, |kib| kib << 10)
 }
 
-/// What asking for room comes to.
+/// The answer to a request for room.
 #[derive(Debug)]
 pub(super) enum Room {
-    /// It may start.
+    /// The instance may start.
     Enough,
-    /// Not yet; says what it waits for.
+    /// Other instances take the room; the text says what it waits for.
     Wait(String),
-    /// Not yet, and no instance of ours can make room; says what is missing.
+    /// There is too little room, and no instance of this pool can free any; the text says what is missing.
     Short(String),
-    /// Not on this host.
+    /// The instance does not fit on this host.
     Never(Error),
 }
 
-/// Whether `own` fits beside instances that are on their way (`deploying`: what they will take is not yet taken)
-/// and those that stand.
+/// Decides if `own` fits on the host beside the other instances. `deploying` instances have not taken their memory and
+/// disk yet; `standing` instances have.
 pub(super) fn room(
     host: &Host,
     at_once: usize,

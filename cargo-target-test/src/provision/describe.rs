@@ -1,6 +1,6 @@
-//! Descriptions of an instance for those who work with it, over the wire and in the environment.
+//! Descriptions of an instance for its users: over the wire, and in environment variables.
 //!
-//! Owns the values; the names are the pair's (`target_fixtures::env`). Must not know who asks.
+//! Contains the values; `target_fixtures::env` has the names.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(crate) fn describe(record: &Record) -> Instance {
     }
 }
 
-/// Describes a machine that is in no pool.
+/// Describes a machine that is not in a pool.
 pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
     let (platform, ssh) = match reach {
         Reach::Local { .. } => ("local", None),
@@ -45,7 +45,8 @@ pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
     }
 }
 
-/// The variables that tell of a target's instances: of the first, where there can be only one.
+/// The environment variables that describe the instances of a target. Variables with only one value describe the first
+/// instance.
 pub(crate) fn environment(target: &str, instances: &[Instance]) -> BTreeMap<String, String> {
     let names: Vec<_> = instances.iter().map(|one| one.name.as_str()).collect();
     let mut all = BTreeMap::from([

@@ -1,6 +1,6 @@
-//! Instances that exist, for somebody who deploys none: leased as they are, and given back to whoever keeps them.
+//! A provisioner of existing instances, which are leased as they are and given back at the end.
 //!
-//! Owns what is said while one is waited for. Must not know what is done with it, and never prints.
+//! Must not deploy, and never prints.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The pause between two looks at a deploy by somebody else.
+/// The pause between two checks of a deploy by another process.
 const POLL: Duration = Duration::from_millis(100);
-/// Waiting for less is not worth a notice, and how far notices are apart.
+/// The time until the first notice about a wait, and the time between further notices.
 const QUIET: Duration = Duration::from_millis(300);
 const APART: Duration = Duration::from_secs(5);
 
-/// Instances of one target and one definition that are in the pool. A request gets any of them, whatever target it
-/// names; the others of the target are none of them.
+/// Instances of one target and one definition that are in the pool. A request can get any of these, whatever target it
+/// names, but no other instance of the target.
 pub struct Existing {
     context: Arc<Context>,
     source: Source,
@@ -51,19 +51,19 @@ impl Provisioner for Existing {
     }
 }
 
-/// Ends all claims.
+/// Ends all claims of the run.
 pub(super) async fn leave(context: &Arc<Context>) -> Result<Report> {
     let context = Arc::clone(context);
     let left = tokio::task::spawn_blocking(move || context.run.leave()).await;
     left.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
 }
 
-/// When a wait for an existing instance is spoken of.
+/// The times of the notices about a wait for an existing instance.
 pub(super) fn notice() -> WaitNotice {
     WaitNotice::even(QUIET, APART)
 }
 
-/// The name of what is waited for: the one instance, or the target of several.
+/// The name to show for a wait: the instance, or the target of several instances.
 pub(super) fn name(records: &[Record]) -> String {
     match records {
         [one] => one.name().to_owned(),
@@ -72,8 +72,8 @@ pub(super) fn name(records: &[Record]) -> String {
     }
 }
 
-/// Says who holds an instance: in words that stay the same while the same process holds it, and for people. Where there
-/// is only one, it has a holder; otherwise the pool's own text.
+/// Describes the holder of an instance: once with text that stays the same for one holder, and once for people. With
+/// several instances, returns the pool's own text.
 pub(super) fn words(run: &PoolRun, records: &[Record], text: &str) -> Result<(String, String)> {
     let seen = match records {
         [one] => {
@@ -91,17 +91,17 @@ pub(super) fn words(run: &PoolRun, records: &[Record], text: &str) -> Result<(St
     })
 }
 
-/// Says which process deploys one of the records.
+/// Describes the process that deploys one of the records.
 ///
 /// # Errors
-/// When none of them can serve any more.
+/// Fails if none of the records can serve any more.
 pub(super) fn coming(run: &PoolRun, records: &[Record]) -> Result<Waits> {
     let locked = run.pool().lock()?;
     let mut why = None;
     for wanted in records {
         let name = wanted.name();
         let Some(record) = locked.state().records.get(&wanted.id) else {
-            why.get_or_insert(format!("`{name}` left the pool meanwhile"));
+            why.get_or_insert(format!("`{name}` was removed from the pool meanwhile"));
             continue;
         };
         let state = &record.state;

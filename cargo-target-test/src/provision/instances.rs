@@ -1,6 +1,7 @@
-//! The instances of one target in one run: asked for any number of times, deployed once, let go when no case needs them.
+//! The instances of one target in one run: requested any number of times, deployed once, deleted when no case needs
+//! them.
 //!
-//! Owns the driver over [`state`], which decides. The pool knows what exists; this only spares asking it twice.
+//! Drives [`state`], which decides. The pool is the record of instances; this module only saves questions to the pool.
 
 mod acquire;
 mod backlog;
@@ -32,14 +33,14 @@ use crate::{
 
 /// The instances of one target.
 pub struct InstanceSet {
-    /// The instances that the pool may be asked for, by index; last come spares, and machines that stay and may serve in
-    /// another's place.
+    /// The instances to request from the pool, by index. Last come spares, and existing machines that may replace an
+    /// unavailable one.
     pub wanted: Vec<Wanted>,
-    /// The number of them that serve at once.
+    /// The number of instances that serve at once.
     pub at_once: usize,
-    /// The name of the only instance that will do, if any.
+    /// The name of the only suitable instance, if any.
     pub instance: Option<String>,
-    /// The text in the brackets of its cases.
+    /// The text in the brackets of the target's case names.
     pub label: String,
     /// The target's `cost`.
     pub cost: f64,
@@ -47,7 +48,7 @@ pub struct InstanceSet {
 }
 
 impl InstanceSet {
-    /// Nothing is asked for yet. The last `spares` of `wanted` serve only where others do not.
+    /// A set without requests. The last `spares` of `wanted` are used only if the others do not suffice.
     pub fn new(wanted: Vec<Wanted>, spares: usize, label: String, cost: f64) -> Self {
         let at_once = wanted.len().saturating_sub(spares);
         let target = wanted.first().map_or("", |wanted| &wanted.target);
@@ -66,13 +67,13 @@ impl InstanceSet {
         self.wanted.first().map_or("", |wanted| &wanted.target)
     }
 
-    /// True if its instances are made, which can take long.
+    /// True if the platform creates the instances, which can take long.
     pub fn makes_machines(&self) -> bool {
         let platform = self.wanted.first().map(|wanted| &wanted.platform);
         platform.is_some_and(|platform| platform.ownership().is_created())
     }
 
-    /// A want for so many of these instances.
+    /// A want for `count` of these instances.
     pub fn want(&self, count: u32, needs: &Needs) -> Want {
         Want {
             hash: self.wanted.first().map(|wanted| wanted.hash.clone()),
@@ -83,17 +84,17 @@ impl InstanceSet {
         }
     }
 
-    /// A case (its binary's path, its name) is still to be run, and will need this.
+    /// Notes that a case (its binary's path, its name) will need instances.
     pub fn expect(&self, case: (&str, &str), need: Need) {
         self.state().expect(case, need);
     }
 
-    /// A case need not be run again.
+    /// Notes that a case will not run again.
     pub fn done(&self, case: (&str, &str)) {
         self.state().done(case);
     }
 
-    /// The time for which instances existed in this run, added up, and their number.
+    /// The number of instances that existed in this run, and the sum of the times they existed.
     pub fn used(&self) -> Used {
         let (time, instances) = self.state().used(Instant::now());
         Used {
@@ -104,18 +105,18 @@ impl InstanceSet {
         }
     }
 
-    /// Failures of an earlier run of the tests are tried again, where one set serves several runs.
+    /// Allows a retry of deploys that failed for an earlier run of the tests, if one set serves several runs.
     pub fn forgive(&self) {
         self.state().forgive(Instant::now());
     }
 
-    /// The name of the instance whose first deploy failed with this message.
+    /// The name of the first instance whose deploy failed with this message.
     pub fn failed_at_first(&self, message: &str) -> Option<String> {
         let index = self.state().failed_at_first(message)?;
         Some(self.wanted[index].instance())
     }
 
-    /// True if a want can be served by these instances.
+    /// True if these instances can serve a want.
     pub(super) fn serves(&self, want: &Want) -> bool {
         let Some(first) = self.wanted.first() else {
             return false;
@@ -125,19 +126,19 @@ impl InstanceSet {
         first.target == want.target && same_hash && has_instance
     }
 
-    /// The index of the only instance that will do for a want.
+    /// The index of the only instance that suits a want.
     fn only(&self, want: &Want) -> Option<usize> {
         let name = want.instance.as_ref()?;
         self.wanted.iter().position(|one| one.instance() == *name)
     }
 
-    /// The target's name and the hash of its definition.
+    /// The target's name, and the hash of its definition.
     fn definition(&self) -> Option<(String, String)> {
         let first = self.wanted.first()?;
         Some((first.target.clone(), first.hash.clone()))
     }
 
-    /// Begins to deploy what cases need and nobody asked for yet.
+    /// Starts to deploy instances that cases need and that were not requested yet.
     pub(super) fn begin_missing(self: &Arc<Self>, context: &Arc<Context>) {
         let begun = self.state().begin_missing(Instant::now());
         for index in begun {
@@ -145,7 +146,7 @@ impl InstanceSet {
         }
     }
 
-    /// Waits for an instance; has it deployed where nobody did.
+    /// Waits for an instance, and deploys it if no other request did.
     pub(super) async fn ready(
         self: &Arc<Self>,
         context: &Arc<Context>,
@@ -153,8 +154,8 @@ impl InstanceSet {
     ) -> Result<Arc<ReadyInstance>> {
         loop {
             let changed = context.changed.notified();
-            // An entry that comes late shows what was, and has nothing deployed that nobody needs. In every round: what
-            // was ready a moment ago may have been lost.
+            // A late deploy entry shows the earlier result, and does not deploy an instance that no case needs. Checked
+            // in every round: an instance may have been lost since it was ready.
             let begun = {
                 let mut state = self.state();
                 match state.slot(index) {
@@ -171,10 +172,10 @@ impl InstanceSet {
         }
     }
 
-    /// Does what can be done where fewer instances are ready than are wanted.
+    /// Reacts to a request for which too few instances are ready.
     ///
     /// # Errors
-    /// When there will never be enough.
+    /// Fails if there will never be enough instances.
     fn resolve_shortage(self: &Arc<Self>, context: &Arc<Context>, want: &Want) -> Result<()> {
         let asked = Asked {
             count: want.count,
@@ -182,7 +183,7 @@ impl InstanceSet {
             only: self.only(want),
         };
         let shortage = {
-            // Asked while the slots cannot change: what is ready there was ready in the pool before.
+            // Read while the slots cannot change: instances that are ready here were ready in the pool before.
             let mut state = self.state();
             let serving = context.run.serving()?;
             state.shortage(asked, &serving, Instant::now())
@@ -195,16 +196,16 @@ impl InstanceSet {
         Ok(())
     }
 
-    /// The instance must not serve again.
+    /// Notes that the instance of a record must not serve again.
     pub(super) fn lost(&self, record: &str) {
         self.state().lost(record, Instant::now());
     }
 
-    /// Deploys what was begun, beside whatever runs.
+    /// Makes the instance of a slot ready, in the background.
     fn start_ensure_ready(self: &Arc<Self>, context: &Arc<Context>, index: usize) {
         let (set, context) = (Arc::clone(self), Arc::clone(context));
         tokio::spawn(async move {
-            let made = context.ensure_ready(&set.wanted[index]).await;
+            let made = context.ensure_ready(&set.wanted[index], &set.label).await;
             let made = made.map_err(|error| (&error).into());
             set.state().ended(index, made, Instant::now());
             context.changed.notify_waiters();
@@ -216,7 +217,7 @@ impl InstanceSet {
     }
 }
 
-/// The error for whoever waits when the run is over.
+/// The error of requests that wait when the run ends.
 pub(super) fn interrupted() -> Error {
     Error::new(crate::error::ErrorKind::Infra, "the run was interrupted")
 }

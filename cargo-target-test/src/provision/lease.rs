@@ -1,11 +1,17 @@
-//! A lease: machines that are somebody's until it ends.
+//! A lease: the use of machines until it ends.
 //!
-//! Owns the end of a lease: what still runs is killed, then the instances are restored, marked dirty or returned. Must
-//! not know why it was given, nor what was done under it.
+//! Ends leases: kills remaining processes, then restores, marks dirty or returns the instances. Must not know what a
+//! lease is used for.
 
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use target_fixtures::env;
 
@@ -22,46 +28,50 @@ use crate::{
     {error::Result, process},
 };
 
-/// The limit for killing what a lease left.
+/// The time limit for killing the remaining processes of a lease.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Machines that are somebody's. Dropped without [`Lease::end`], its holder counts as one that died.
-pub struct Lease {
+/// The exclusive use of machines. If dropped without [`Lease::end`], the holder is treated as dead.
+pub struct Lease(Arc<LeaseState>);
+
+/// The state of a lease, which the broker and an executor share.
+struct LeaseState {
     id: String,
     machines: Vec<Machine>,
     watch: LossWatch,
-    dirty: Option<DirtyReason>,
-    unfinished: bool,
-    hold: Hold,
+    dirty: OnceLock<DirtyReason>,
+    unfinished: AtomicBool,
+    /// `None` once the lease has ended.
+    hold: Mutex<Option<Hold>>,
 }
 
 /// The reason a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LeaseEnd {
-    /// It came to its end. What a command left running that ended by itself was meant to run on.
+    /// The work is done. Background processes of a command that exited by itself are kept.
     Done,
-    /// It failed, of which a machine may be the cause.
+    /// The work failed, possibly because of a machine.
     Failed,
-    /// It failed, and is tried again on machines that no test has used: these are recycled.
+    /// The work failed, and its retry needs machines that no test has used: the leased ones are recycled.
     WantFresh,
-    /// Nothing was done. Machines that a test used before are recycled, the others returned as they were.
+    /// No work was done. Machines used by an earlier test are recycled, unused ones are returned untouched.
     Unused,
-    /// It was cut off: what it started on the machines is killed.
+    /// The work was cut off: processes that it started on the machines are killed.
     CutOff,
-    /// Its holder died: what it started on the machines and on this host is killed.
+    /// The holder died: processes that it started on the machines and on this host are killed.
     Abandoned,
 }
 
 /// The fate of a lease's machines.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
-    /// The reason a machine was lost, or could not be cleaned, if any. It does not serve again.
+    /// The reason that a machine was lost or could not be cleaned, if any. It does not serve again.
     pub lost: Option<String>,
     /// The records of machines that must not serve again.
     pub dirty: Vec<Record>,
 }
 
-/// By what right the machines are leased.
+/// The source of a lease's machines.
 enum Hold {
     Pool(Box<PoolHold>),
     #[expect(dead_code, reason = "frees the machines when it is dropped")]
@@ -71,7 +81,7 @@ enum Hold {
 /// Instances of a pool.
 pub(super) struct PoolHold {
     pub(super) context: Arc<Context>,
-    /// The sets that the instances are from; empty: they are from none that would replace them.
+    /// The sets of the instances, which deploy replacements; empty if the instances are not from sets.
     pub(super) sets: Vec<Arc<InstanceSet>>,
     pub(super) lease: pool::PoolLease,
     pub(super) after: After,
@@ -79,70 +89,80 @@ pub(super) struct PoolHold {
 }
 
 impl Lease {
-    /// A lease of instances of a pool. Within a tokio runtime.
+    /// A lease of instances of a pool. Needs a tokio runtime.
     pub(super) fn of_pool(id: String, machines: Vec<Machine>, hold: PoolHold) -> Self {
         Self::new(id, machines, Hold::Pool(Box::new(hold)))
     }
 
-    /// A lease of wrapped machines. Within a tokio runtime.
+    /// A lease of wrapped machines. Needs a tokio runtime.
     pub(super) fn of_wrapped(id: String, machines: Vec<Machine>, seat: Seat) -> Self {
         Self::new(id, machines, Hold::Wrapped(seat))
     }
 
     fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
-        // Who deployed a machine wants to know; looking may start a program each time.
+        // Watched only if the lease can deploy replacements: each check may start a program.
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
         let watch = if watched { &machines[..] } else { &[] };
         let watch = LossWatch::start(watch.to_vec());
-        Self {
+        Self(Arc::new(LeaseState {
             id,
             machines,
             watch,
-            dirty: None,
-            unfinished: false,
-            hold,
-        }
+            dirty: OnceLock::new(),
+            unfinished: AtomicBool::new(false),
+            hold: Mutex::new(Some(hold)),
+        }))
     }
 
-    /// The mark on everything that the lease starts anywhere.
+    /// Returns the same lease. It ends once for all its owners.
+    pub(crate) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// The mark on every process that the lease starts.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     /// The machines, in the order of the wants.
     pub fn machines(&self) -> &[Machine] {
-        &self.machines
+        &self.0.machines
     }
 
     /// The machines in a role.
     pub fn role(&self, role: &str) -> impl Iterator<Item = &Machine> {
-        let machines = self.machines.iter();
+        let machines = self.0.machines.iter();
         machines.filter(move |machine| machine.role() == Some(role))
     }
 
-    /// Tells when a machine is lost.
+    /// A handle that reports the loss of a machine.
     pub fn lost(&self) -> Lost {
-        self.watch.lost()
+        self.0.watch.lost()
     }
 
-    /// The machines must not serve others, for this cause.
-    pub fn mark_dirty(&mut self, reason: DirtyReason) {
-        self.dirty.get_or_insert(reason);
+    /// Marks the machines dirty, for this reason.
+    pub fn mark_dirty(&self, reason: DirtyReason) {
+        // The first reason stays.
+        let _ = self.0.dirty.set(reason);
     }
 
-    /// Something that was started there may still run: it is killed when the lease ends.
-    pub fn leave_unfinished(&mut self) {
-        self.unfinished = true;
+    /// Notes that a process may still run on the machines; it is killed when the lease ends.
+    pub fn leave_unfinished(&self) {
+        self.0.unfinished.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the lease: kills what it still runs, and only then frees the machines. Of an abandoned one everything that
-    /// carries its mark is looked for, on this host too.
-    pub async fn end(mut self, end: LeaseEnd) -> Ended {
+    /// Ends the lease: kills what it still runs, and only then frees the machines. If abandoned, all processes that
+    /// carry its mark are killed, also on this host.
+    pub async fn end(self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
-        let is_lost = self.watch.lost().cause().is_some();
-        self.watch.stop();
-        for machine in &self.machines {
-            // One that is seen to be dead need not be asked.
+        let hold = self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut hold) = { hold }.take() else {
+            return ended;
+        };
+        let is_lost = self.0.watch.lost().cause().is_some();
+        self.0.watch.stop();
+        for machine in &self.0.machines {
+            // A machine that is known to be dead is not asked.
             let well = match is_lost {
                 true => machine.check_alive().await,
                 false => Ok(()),
@@ -153,27 +173,28 @@ impl Lease {
             };
             let error = clean.err().map(|error| error.chain());
             ended.lost = ended.lost.take().or_else(|| error.clone());
-            if let Hold::Pool(hold) = &mut self.hold {
-                let dirty = hold.give_back(machine, end, (error, self.dirty.as_ref()));
+            if let Hold::Pool(hold) = &mut hold {
+                let dirty = hold.give_back(machine, end, (error, self.0.dirty.get()));
                 ended.dirty.extend(dirty.await);
             }
         }
         if end == LeaseEnd::Abandoned {
-            let mark = self.id.clone();
+            let mark = self.0.id.clone();
             let sweep = move || process::kill_marked(env::LEASE, &mark);
             let _ = tokio::task::spawn_blocking(sweep).await;
         }
-        if let Hold::Pool(hold) = self.hold {
-            // Otherwise what may still run there is for the next holder to kill.
+        if let Hold::Pool(hold) = hold {
+            // If cleaning failed, the next holder must kill the remaining processes.
             hold.free(ended.lost.is_none());
         }
         ended
     }
 
-    /// Kills what the lease may have left on a machine, and proves that this one is well where that is in doubt.
+    /// Kills the remaining processes of the lease on a machine, and checks that the machine is healthy if that is in
+    /// doubt.
     async fn clean(&self, machine: &Machine, end: LeaseEnd) -> Result<()> {
         let cut_off = matches!(end, LeaseEnd::Abandoned | LeaseEnd::CutOff);
-        if cut_off || self.unfinished {
+        if cut_off || self.0.unfinished.load(Ordering::Relaxed) {
             machine.sweep(SWEEP).await?;
         }
         if end == LeaseEnd::Failed {
@@ -187,7 +208,7 @@ impl Lease {
 }
 
 impl PoolHold {
-    /// Makes an instance ready for others, or dirty, as the lease ended; its record if it is dirty.
+    /// Makes an instance ready for the next lease, or marks it dirty. Returns the record if it is dirty.
     async fn give_back(
         &mut self,
         machine: &Machine,
@@ -196,7 +217,7 @@ impl PoolHold {
     ) -> Option<Record> {
         let record = machine.record()?;
         if self.sets.is_empty() {
-            // What is wrong with it is for the next holder to find out: it may be kept.
+            // The next holder finds out if the instance is healthy: it may be kept.
             return None;
         }
         let wants_fresh = match end {
@@ -219,7 +240,7 @@ impl PoolHold {
         Some(record.clone())
     }
 
-    /// Makes an instance ready for others, as the request asked for; the reason it cannot serve them, if any.
+    /// Makes an instance ready for the next lease, as the request says. Returns the reason if it cannot serve.
     async fn renew(&self, record: &Record) -> Option<DirtyReason> {
         let not_restored = |case: &String, error| DirtyReason::NotRestored {
             case: case.clone(),
@@ -236,7 +257,7 @@ impl PoolHold {
         }
     }
 
-    /// Frees the instances; `swept`: nothing that should be killed runs there.
+    /// Frees the instances. `swept` is true if no process remains that must be killed.
     fn free(self, swept: bool) {
         let Self {
             context,
@@ -246,10 +267,10 @@ impl PoolHold {
             ..
         } = self;
         lease.set_swept(swept);
-        // Letting go is a few writes; the runtime's one thread can wait for those.
+        // Freeing takes a few writes, for which the runtime's only thread may block.
         drop(lease);
         drop(leased);
-        // What was spent is replaced beside the tests that run.
+        // Replacements of spent instances are deployed while other tests run.
         sets.iter().for_each(|set| set.begin_missing(&context));
     }
 }

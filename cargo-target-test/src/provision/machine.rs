@@ -1,6 +1,6 @@
-//! A machine in somebody's hands: an instance of a lease, or one that they have anyway, with its live connection.
+//! A machine with its live connection: a leased instance, or a machine that exists anyway.
 //!
-//! Owns what can be done with it. Must not know pools or leases.
+//! Must not know pools or leases.
 
 mod act;
 mod ping;
@@ -35,7 +35,7 @@ const CONSOLE: u64 = 16 << 10;
 #[derive(Clone)]
 pub struct Machine {
     shared: Arc<Shared>,
-    /// The mark on everything that is started there.
+    /// The mark on every process that is started on the machine.
     mark: Arc<str>,
     role: Option<String>,
 }
@@ -44,15 +44,15 @@ pub struct Machine {
 struct Shared {
     instance: DeployedInstance,
     connection: Arc<LiveConnection>,
-    /// `None`: it is in no pool.
+    /// `None` if the machine is not in a pool.
     record: Option<Record>,
-    /// True if no test had it before.
+    /// True if no test used the machine before.
     unused: bool,
-    /// The number of things under way for which it goes down.
+    /// The number of running operations that take the machine down.
     going_down: AtomicUsize,
 }
 
-/// A machine is down on purpose, until this is dropped.
+/// Marks a machine as down on purpose until it is dropped.
 struct GoesDown<'a>(&'a Shared);
 
 impl Drop for GoesDown<'_> {
@@ -62,8 +62,8 @@ impl Drop for GoesDown<'_> {
 }
 
 impl Machine {
-    /// A machine that is there, reached this way; needs no pool and no playbook. Connects when it is first used, within
-    /// a tokio runtime.
+    /// An existing machine, reached by `reach`; needs no pool and no playbook. Connects on first use, which needs a
+    /// tokio runtime.
     #[must_use]
     pub fn wrap(name: &str, reach: &Reach) -> Self {
         let instance = DeployedInstance {
@@ -75,10 +75,10 @@ impl Machine {
         Self::new(instance, connection, None, false)
     }
 
-    /// The instance of a record, beside whoever holds its lease.
+    /// The instance of a record, used beside the holder of its lease.
     ///
     /// # Errors
-    /// When it is not deployed.
+    /// Fails if the instance is not deployed.
     pub fn beside(record: &Record, platforms: &Platforms) -> Result<Self> {
         let platform = super::platform_of(platforms, record)?;
         let instance = DeployedInstance::of(record, Some(platform))?;
@@ -116,7 +116,7 @@ impl Machine {
         }
     }
 
-    /// The same machine, in a role of a lease whose mark this is.
+    /// The same machine with the mark and the role of a lease.
     #[must_use]
     pub(crate) fn marked(mut self, mark: &str, role: Option<&str>) -> Self {
         self.mark = mark.into();
@@ -124,31 +124,31 @@ impl Machine {
         self
     }
 
-    /// Its name: `ubuntu-0`.
+    /// The name: `ubuntu-0`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.instance.name
     }
 
-    /// The role in which it was asked for.
+    /// The role in which the machine was requested.
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
     }
 
-    /// The mark on everything that is started there: the variable `TARGET_TEST_LEASE`.
+    /// The mark on every process that is started on the machine: the variable `TARGET_TEST_LEASE`.
     #[must_use]
     pub fn mark(&self) -> &str {
         &self.mark
     }
 
-    /// Its address.
+    /// The address.
     #[must_use]
     pub fn reach(&self) -> &Reach {
         &self.shared.instance.reach
     }
 
-    /// The description that tests get.
+    /// The description for tests.
     #[must_use]
     pub fn describe(&self) -> Instance {
         match &self.shared.record {
@@ -157,27 +157,27 @@ impl Machine {
         }
     }
 
-    /// Its record; `None`: it is in no pool.
+    /// The record; `None` if the machine is not in a pool.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         self.shared.record.as_ref()
     }
 
-    /// True if no test had it before.
+    /// True if no test used the machine before.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.shared.unused
     }
 
-    /// Runs a line in its POSIX shell, to its end.
+    /// Runs a command line in the machine's POSIX shell and waits for its end.
     ///
     /// # Errors
-    /// When the command did not end by itself; a command that fails is no error ([`CommandOutput::success`] makes it one).
+    /// Fails if the command was cut off. A nonzero exit code is not an error; [`CommandOutput::success`] makes it one.
     pub async fn run(&self, line: &str) -> Result<CommandOutput> {
         self.run_within(line, None).await
     }
 
-    /// Runs a line, at most for as long as `limit`.
+    /// Runs a command line with a time limit.
     pub(crate) async fn run_within(
         &self,
         line: &str,
@@ -193,42 +193,42 @@ impl Machine {
         self.transport().exec(command, &self.mark, stdin)
     }
 
-    /// Copies a file or folder of this host to an absolute path there.
+    /// Copies a file or folder of this host to an absolute path on the machine.
     ///
     /// # Errors
-    /// When it cannot be read here or written there.
+    /// Fails if it cannot be read here or written there.
     pub async fn put(&self, from: &Path, to: &str) -> Result<()> {
         let (transport, moved) = (self.transport(), Moved::default());
         let put = upload::put(&*transport, &self.mark, from, to, &moved);
         put.await.map(drop)
     }
 
-    /// Copies a file or folder of an absolute path there to this host.
+    /// Copies a file or folder from an absolute path on the machine to this host.
     ///
     /// # Errors
-    /// When it cannot be read there or written here.
+    /// Fails if it cannot be read there or written here.
     pub async fn get(&self, from: &str, to: &Path) -> Result<()> {
         let (transport, moved) = (self.transport(), Moved::default());
         download::get(&*transport, &self.mark, from, to, &moved).await
     }
 
-    /// Fails unless it answers within this time.
+    /// Checks that the machine answers within this time.
     ///
     /// # Errors
-    /// When it does not.
+    /// Fails if it does not.
     pub async fn probe(&self, limit: Duration) -> Result<()> {
         self.transport().probe(limit).await.map(drop)
     }
 
-    /// Kills everything there that carries its mark.
+    /// Kills every process on the machine that carries its mark.
     ///
     /// # Errors
-    /// When that takes longer than `limit`, or the machine does not answer.
+    /// Fails if that takes longer than `limit`, or if the machine does not answer.
     pub async fn sweep(&self, limit: Duration) -> Result<()> {
         self.transport().sweep(&self.mark, limit).await
     }
 
-    /// The connection as it is now; a machine that was down has a new one.
+    /// The current connection; a machine that was down has a new one.
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         self.shared.connection.transport()
     }
@@ -238,12 +238,12 @@ impl Machine {
         &self.shared.connection
     }
 
-    /// Fails if its platform sees that it does not live.
+    /// Fails if the platform reports that the machine is dead.
     pub(crate) async fn check_alive(&self) -> Result<()> {
         self.shared.instance.check_alive().await
     }
 
-    /// Fails unless it lives and answers within this time, whatever it answered before.
+    /// Fails unless the machine is alive and answers within this time, even if it answered just before.
     pub(crate) async fn confirm(&self, limit: Duration) -> Result<()> {
         let connection = self.connection();
         connection.doubt();
@@ -258,7 +258,7 @@ impl Machine {
         })
     }
 
-    /// Emits the end of its console, if it has one and wrote to it.
+    /// Emits the end of the machine's console output, if there is any.
     pub(crate) fn emit_console(&self, sink: &Sink) {
         let text = self.shared.instance.console(CONSOLE).unwrap_or_default();
         if !text.is_empty() {

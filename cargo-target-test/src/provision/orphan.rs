@@ -1,6 +1,7 @@
-//! What carries the pool's label though no record names it: a machine whose record was lost with its disk, say.
+//! Finds orphans: resources with the pool's label but without a record, for example a machine whose record was lost
+//! with its disk.
 //!
-//! Owns how such things are told from those in use. Must not know platforms.
+//! Must not know single platforms.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Something to delete.
+/// A resource to delete.
 pub struct Orphan {
     platform: Arc<dyn DynPlatform>,
     found: Found,
@@ -20,10 +21,10 @@ pub struct Orphan {
     directory: std::path::PathBuf,
 }
 
-/// Looks in all these places; what could not be looked at is told beside.
+/// Searches all these places; returns the errors of places that could not be searched too.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn find_orphans(
     pool: &Pool,
     places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
@@ -39,7 +40,7 @@ pub fn find_orphans(
             Err(error) => problems.push(error),
         }
     }
-    // After the search: what was made meanwhile has a record by now.
+    // Read after the search: resources that were created meanwhile have a record by now.
     let state = pool.state()?;
     let mut seen = BTreeSet::new();
     found.retain(|orphan| {
@@ -64,15 +65,15 @@ impl Orphan {
         }
     }
 
-    /// What it is, for people.
+    /// A description for people.
     pub fn what(&self) -> &str {
         &self.found.what
     }
 
-    /// Deletes it.
+    /// Deletes the resource.
     ///
     /// # Errors
-    /// The platform's.
+    /// Fails as the platform's delete does.
     pub fn delete(&self, pool: &Pool) -> Result<()> {
         let unique = &self.found.unique;
         let spec = InstanceSpec {

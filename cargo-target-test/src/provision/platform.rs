@@ -38,12 +38,12 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
 
 /// A way of creating instances.
 ///
-/// Calls block; the tool makes them on threads of their own. A platform keeps no state between calls: another process
-/// may delete what this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
+/// Methods may block; the tool calls them on separate threads. A platform keeps no state between calls: another process
+/// may delete an instance that this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
 ///
 /// [`InstanceSpec::unique`] names the machine: no two instances of a pool have the same, and it starts with the pool's
-/// label. [`Deployed::new`] and [`Found::new`] make the answers. An error of kind [`ErrorKind::Infra`] says that a machine
-/// is unavailable. Relative paths in the parameters start at [`InstanceSpec::directory`].
+/// label. [`Deployed::new`] and [`Found::new`] create the results. An error of kind [`ErrorKind::Infra`] says that a
+/// machine is unavailable. Relative paths in the parameters start at [`InstanceSpec::directory`].
 ///
 /// [`Tool::platform`](crate::Tool::platform) adds a platform to a tool; `examples/platform` is a crate to copy.
 pub trait Platform: Send + Sync + 'static {
@@ -53,12 +53,12 @@ pub trait Platform: Send + Sync + 'static {
     /// The name in playbooks: `ssh`.
     fn name(&self) -> &'static str;
 
-    /// Creates the instance, or finds it, and returns how to reach it. `progress` shows a line to the user.
+    /// Creates the instance, or finds it, and returns its connection data. `progress` shows a line to the user.
     ///
-    /// Called again with the same `spec` after an interruption, it must not create a second machine.
+    /// A second call with the same `spec`, after an interruption, must not create a second machine.
     ///
     /// # Errors
-    /// The reason there is no instance. [`Platform::delete`] is called next, for whatever was created.
+    /// The reason that there is no instance. [`Platform::delete`] is called next, for anything that was created.
     fn deploy(
         &self,
         spec: &InstanceSpec,
@@ -66,11 +66,11 @@ pub trait Platform: Send + Sync + 'static {
         progress: &dyn Fn(&str),
     ) -> Result<Deployed>;
 
-    /// Deletes the instance. An instance that does not exist is a success. `deployed` is `None` if
-    /// [`Platform::deploy`] never returned.
+    /// Deletes the instance. Succeeds if the instance does not exist. `deployed` is `None` if [`Platform::deploy`]
+    /// never returned.
     ///
     /// # Errors
-    /// The reason the instance may still exist.
+    /// The reason that the instance may still exist.
     fn delete(
         &self,
         spec: &InstanceSpec,
@@ -78,17 +78,17 @@ pub trait Platform: Send + Sync + 'static {
         deployed: Option<&Deployed>,
     ) -> Result<()>;
 
-    /// Part of every definition's hash. Raise it when instances of an older version must not serve any more.
+    /// Part of every definition's hash. Increase it if instances of an older version must not be used.
     fn version(&self) -> u32 {
         1
     }
 
-    /// Who owns the machines. [`Ownership::Created`] by default.
+    /// The owner of the machines. [`Ownership::Created`] by default.
     fn ownership(&self) -> Ownership {
         Ownership::Created
     }
 
-    /// Checks what serde cannot check in one key alone: keys that exclude or require each other.
+    /// Checks the parameters together: for example, keys that exclude or require each other.
     ///
     /// # Errors
     /// The message of the playbook's error.
@@ -96,7 +96,7 @@ pub trait Platform: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The number of instances of a target without `count`; `None`: 1. `ssh` has one per host, `local` one per core.
+    /// The number of instances of a target without `count`; `None` for 1. `ssh` has one per host, `local` one per core.
     fn count(&self, _parameters: &Self::Parameters) -> Option<u32> {
         None
     }
@@ -106,20 +106,20 @@ pub trait Platform: Send + Sync + 'static {
         BTreeMap::new()
     }
 
-    /// Finds what would make a deploy fail and can be seen without a machine: missing files, programs not in PATH.
-    /// [`InstanceSpec::scratch`] need not exist. Finds nothing by default.
+    /// Finds problems that would make a deploy fail and that can be seen without a machine: missing files, programs not
+    /// in PATH. [`InstanceSpec::scratch`] need not exist. Finds nothing by default.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`], the parameter named.
+    /// [`ErrorKind::Playbook`] with the name of the parameter.
     fn check(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
         Ok(())
     }
 
-    /// The machine that a lease excludes others from, for machines that exist already: `host:port`. `None` (the
-    /// default): the instance is its own.
+    /// The name of an existing machine, which only one lease at a time can use: `host:port`. `None` (the default): each
+    /// instance is a machine of its own.
     ///
     /// # Errors
-    /// When the machine's name cannot be resolved.
+    /// Fails if the machine's name cannot be resolved.
     fn exclusive(
         &self,
         _spec: &InstanceSpec,
@@ -145,11 +145,11 @@ pub trait Platform: Send + Sync + 'static {
         connect::connect(&spec.instance, &deployed.reach)
     }
 
-    /// Looks from outside whether a deployed instance is alive: its process, its container, its console. Called every
-    /// second, so it must take milliseconds and need no answer of the instance. Finds it alive by default.
+    /// Checks from outside that a deployed instance is alive: its process, its container, its console. Called every
+    /// second, so it must take milliseconds and not wait for the instance. Succeeds by default.
     ///
     /// # Errors
-    /// The reason it cannot serve any more, with the end of its console.
+    /// The reason that the instance cannot serve any more, with the end of its console.
     fn check_alive(
         &self,
         _spec: &InstanceSpec,
@@ -164,12 +164,12 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
-    /// Finds everything that carries the pool's label and that this platform could delete, whether or not a record
-    /// names it: what `gc` looks for. `like` is a target of the playbook, whose parameters may say where to look;
-    /// its `unique` is empty. Finds nothing by default.
+    /// Finds all resources that carry the pool's label and that this platform could delete, with or without a record:
+    /// used by `gc`. `like` is a target of the playbook, whose parameters may say where to search; its `unique` is
+    /// empty. Finds nothing by default.
     ///
     /// # Errors
-    /// When it could not look everywhere.
+    /// Fails if the search is incomplete.
     fn find(
         &self,
         _label: &str,
@@ -183,10 +183,10 @@ pub trait Platform: Send + Sync + 'static {
         false
     }
 
-    /// Remembers the state of the instance under a name, in place of an earlier state of that name.
+    /// Saves a snapshot of the instance under a name; replaces an earlier snapshot of that name.
     ///
     /// # Errors
-    /// When it failed. By default: the platform cannot.
+    /// Fails by default: the platform does not support it.
     fn snapshot(
         &self,
         spec: &InstanceSpec,
@@ -194,14 +194,14 @@ pub trait Platform: Send + Sync + 'static {
         _deployed: &Deployed,
         _name: &str,
     ) -> Result<()> {
-        Err(cannot(self.name(), "remember the state of", spec))
+        Err(cannot(self.name(), "save a snapshot of", spec))
     }
 
-    /// Puts the instance back to a remembered state, and returns how to reach it. An interrupted call may leave the
-    /// instance in any state; its lease then tells that the holder died.
+    /// Restores the instance to a snapshot, and returns its connection data. An interrupted call may leave the instance
+    /// in any state; its lease then shows that the holder died.
     ///
     /// # Errors
-    /// When there is no such state, or it failed. By default: the platform cannot.
+    /// Fails if the snapshot does not exist. By default: the platform does not support it.
     fn restore(
         &self,
         spec: &InstanceSpec,
@@ -215,7 +215,7 @@ pub trait Platform: Send + Sync + 'static {
     /// Takes network link number `nic` of the instance down or up.
     ///
     /// # Errors
-    /// When there is no such link, or it failed. By default: the platform cannot.
+    /// Fails if the link does not exist. By default: the platform does not support it.
     fn link(
         &self,
         spec: &InstanceSpec,
@@ -230,7 +230,7 @@ pub trait Platform: Send + Sync + 'static {
     /// Restarts the instance from outside, as its power button would.
     ///
     /// # Errors
-    /// When it failed. By default: the platform cannot.
+    /// Fails by default: the platform does not support it.
     fn restart(
         &self,
         spec: &InstanceSpec,
@@ -241,15 +241,15 @@ pub trait Platform: Send + Sync + 'static {
     }
 }
 
-/// Who owns the machine of an instance, and so what happens to a dirty one.
+/// The owner of an instance's machine, which decides what happens to a dirty instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", from = "WrittenOwnership")]
 pub enum Ownership {
     /// The platform creates machines: a dirty one is deleted and deployed again.
     Created,
-    /// Machines exist before and after: a dirty one is swept, and the playbook may say what else (`on-dirty`).
+    /// Machines exist before and after: on a dirty one, leftover processes are killed, then `on-dirty` applies.
     Existing,
-    /// An instance is nothing but files and processes of this host, which end with it.
+    /// An instance consists only of files and processes of this host, which end with it.
     Ephemeral,
 }
 
@@ -260,7 +260,7 @@ impl Ownership {
     }
 }
 
-/// An [`Ownership`] in `pool.json`, where it was once a flag.
+/// An [`Ownership`] in `pool.json`, where older versions wrote a flag.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum WrittenOwnership {
@@ -281,7 +281,7 @@ impl From<WrittenOwnership> for Ownership {
     }
 }
 
-/// The name of the state in which an instance is before its first test.
+/// The name of the snapshot that is saved before the first test.
 pub const FIRST_STATE: &str = "prepared";
 
 fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
@@ -292,7 +292,7 @@ fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
     )
 }
 
-/// One instance to create or delete: durable before a platform is first asked to create it.
+/// The specification of one instance to create or delete. Durable before the platform's first call for the instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceSpec {
     /// The instance's name: `alpha-0`.
@@ -301,7 +301,7 @@ pub struct InstanceSpec {
     pub target: String,
     /// The instance's number within the target, from 0.
     pub index: u32,
-    /// The pool's label, which everything that is created must carry: `tt-1f3a9c`.
+    /// The pool's label, which everything that the platform creates must carry: `tt-1f3a9c`.
     pub label: String,
     /// A name that no other instance of the pool ever had; it starts with the label: `tt-1f3a9c-12`.
     pub unique: String,
@@ -325,21 +325,21 @@ pub struct Footprint {
     pub cores: u32,
 }
 
-/// Something that carries the pool's label.
+/// A resource that carries the pool's label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// [`InstanceSpec::unique`] of the instance it belongs to.
+    /// [`InstanceSpec::unique`] of the instance that the resource belongs to.
     pub unique: String,
     /// A description for the user: ``container `tt-1f3a9c-12` ``.
     pub what: String,
-    /// The parameters to delete it with. Null: those of the target it was found with, else the defaults.
+    /// The parameters to delete the resource with. Null for those of the target it was found with, else the defaults.
     pub parameters: Value,
     /// The argument for [`Platform::delete`], if anything is known.
     pub deployed: Option<Deployed>,
 }
 
 impl Found {
-    /// Something that the parameters of the target it was found with can delete.
+    /// A resource that can be deleted with the parameters of the target it was found with.
     pub fn new(unique: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             unique: unique.into(),
@@ -353,15 +353,15 @@ impl Found {
 /// A deployed instance, as the pool records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deployed {
-    /// Host name or address, for the user and for tests.
+    /// The host name or address, for the user and for tests.
     pub host: String,
-    /// SSH port, if there is one.
+    /// The SSH port, if any.
     pub port: Option<u16>,
-    /// Login name, if it is known.
+    /// The login name, if known.
     pub user: Option<String>,
-    /// The platform's own data about the instance, an object. Tests can read it; secrets must not be in it.
+    /// The platform's own data about the instance, an object. Tests can read it; it must not contain secrets.
     pub data: Value,
-    /// The way of commands and files to the instance.
+    /// The address for commands and files.
     pub reach: Reach,
 }
 
@@ -381,7 +381,7 @@ impl Deployed {
         }
     }
 
-    /// Returns the host, and the port if there is one.
+    /// The host, and the port if any.
     pub fn address(&self) -> String {
         match self.port {
             Some(port) => format!("{}:{port}", self.host),

@@ -1,8 +1,9 @@
 //! The pool: the record of every instance that exists or may exist, shared by all processes of a user.
 //!
-//! Owns who may change it when, and who uses which instance. Platforms and playbooks are not its subject, and it never
-//! prints. A lease is decided in three steps: a snapshot (`view`), a pure function of it (`schedule`), and the locks
-//! that it grants (`leasing`). The pool is kept behind a narrow seam (`store`), today in a folder (`store/file`).
+//! Decides who may change the pool and who uses which instance. Must not know platforms or playbooks, and never prints.
+//! A lease is decided in three steps: a snapshot (`view`), a pure function of the snapshot (`schedule`), and the locks
+//! that it grants (`leasing`). The pool is stored behind a narrow interface (`store`), today in a folder
+//! (`store/file`).
 
 mod claim;
 mod holder;

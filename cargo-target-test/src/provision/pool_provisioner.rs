@@ -1,12 +1,15 @@
 //! The instances of a run's targets, from the pool that all processes of the machine share.
 //!
-//! Owns which sets there are, and how far the run is. Must not know who asks.
+//! Contains the sets of the run. Must not know who requests.
 
 mod open;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
 };
 
@@ -22,15 +25,16 @@ use crate::{
     run_event::Sink,
 };
 
-/// Deploys, leases and deletes the instances of one run. Used within a tokio runtime.
+/// Deploys, leases and deletes the instances of one run. Needs a tokio runtime.
 pub struct PoolProvisioner {
     context: Arc<Context>,
     sets: Mutex<Vec<Arc<InstanceSet>>>,
+    interrupted: AtomicBool,
 }
 
 impl PoolProvisioner {
-    /// No targets yet. Every instance that SSH reaches becomes a host in the file `ssh_config`, unless this path is empty;
-    /// `progress` receives what takes long.
+    /// A provisioner without targets. Every instance with SSH becomes a host in the file `ssh_config`, unless this path
+    /// is empty; `progress` receives lines about long steps.
     pub fn new(
         run: PoolRun,
         ssh_config: &Path,
@@ -39,6 +43,7 @@ impl PoolProvisioner {
         Self {
             context: Arc::new(Context::new(run, ssh_config, Box::new(progress))),
             sets: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         }
     }
 
@@ -60,20 +65,20 @@ impl PoolProvisioner {
         &self.context.run
     }
 
-    /// Begins to deploy what cases need and nobody asked for yet, without waiting for it.
+    /// Starts to deploy instances that cases need and that were not requested yet; does not wait for them.
     pub fn begin_missing(&self, set: &Arc<InstanceSet>) {
         set.begin_missing(&self.context);
     }
 
-    /// Waits for one instance of a set; has it deployed where nobody did.
+    /// Waits for one instance of a set, and deploys it if no other request did.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// Fails if the instance is unavailable.
     pub async fn ready(&self, set: &Arc<InstanceSet>, index: usize) -> Result<Arc<ReadyInstance>> {
         set.ready(&self.context, index).await
     }
 
-    /// Takes out the instances of a set that no remaining case needs and no lease has; none once the run is over.
+    /// Takes out the instances of a set that no remaining case needs and no lease holds. Empty once the run is over.
     pub fn take_surplus(&self, set: &Arc<InstanceSet>) -> Vec<Surplus> {
         match self.context.is_cancelled() {
             true => Vec::new(),
@@ -81,9 +86,15 @@ impl PoolProvisioner {
         }
     }
 
-    /// Deploys and waits give up: the run is over.
+    /// Ends deploys and waits: the run is over.
     pub fn cancel(&self) {
         self.context.cancel();
+    }
+
+    /// As [`cancel`](Self::cancel), since a user interrupted the run: what dead runs left is for the next run.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
+        self.cancel();
     }
 
     /// True if the run is over.
@@ -91,17 +102,17 @@ impl PoolProvisioner {
         self.context.is_cancelled()
     }
 
-    /// Waits give up: no more leases are given, but those of instances that are there and are asked for as such.
+    /// Ends waits: no more leases are granted, except to requests that accept only existing instances.
     pub fn close(&self) {
         self.context.close();
     }
 
-    /// True while something is under way that nobody waits for: an instance is being deleted, say.
+    /// True while a task runs in the background, for example a delete.
     pub fn is_busy(&self) -> bool {
         self.context.is_busy()
     }
 
-    /// Notified when a lease ended, an instance came up or not, or something is not under way any more.
+    /// Notified when a lease ends, a deploy ends, or a background task ends.
     pub fn changed(&self) -> &Arc<Notify> {
         &self.context.changed
     }
@@ -111,12 +122,10 @@ impl PoolProvisioner {
         self.context.disconnect_all();
     }
 
-    /// As [`Provisioner::finish`]; with `reconcile` what dead runs left goes too.
-    ///
-    /// # Errors
-    /// When the pool cannot be used.
-    pub async fn clean_up(&self, keep: bool, reconcile: bool) -> Result<Report> {
+    /// Deletes the instances that this run does not keep, and what dead runs left.
+    async fn clean_up(&self, keep: bool) -> Result<Report> {
         let context = Arc::clone(&self.context);
+        let reconcile = !self.interrupted.load(Ordering::Relaxed);
         let work = tokio::task::spawn_blocking(move || match reconcile {
             true => context.run.finish_and_reconcile(keep),
             false => context.run.finish(keep),
@@ -129,7 +138,7 @@ impl PoolProvisioner {
         Ok(report)
     }
 
-    /// Leases instances of whichever target has them first.
+    /// Leases instances of the first target that has them.
     async fn acquire_any(&self, request: &Request, want: &Want) -> Result<Lease> {
         let sets = self.sets.lock();
         let sets = sets.unwrap_or_else(PoisonError::into_inner).clone();
@@ -153,7 +162,7 @@ impl PoolProvisioner {
         first_granted(asked.collect()).await
     }
 
-    /// The sets that the wants of a request are served from.
+    /// The sets that serve the wants of a request.
     fn sets_of(&self, request: &Request) -> Result<Vec<Arc<InstanceSet>>> {
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |want: &Want| {
@@ -161,7 +170,7 @@ impl PoolProvisioner {
             let same = all.clone().find(|set| set.instance == want.instance);
             let set = same.or_else(|| all.next()).cloned();
             set.ok_or_else(|| {
-                let message = format!("there is no target `{}`", want.target);
+                let message = format!("target `{}` not found", want.target);
                 Error::new(ErrorKind::Unfit, message)
             })
         };
@@ -183,14 +192,14 @@ impl Provisioner for PoolProvisioner {
     }
 
     fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
-        // Nobody waits for what is still being deployed.
+        // No request waits for running deploys any more.
         self.cancel();
-        Box::pin(self.clean_up(keep, true))
+        Box::pin(self.clean_up(keep))
     }
 }
 
-/// Waits for the first lease; the other requests are given up. Fails if all fail: with the error of one whose instances
-/// would have served, if there is one.
+/// Waits for the first lease and drops the other requests. Fails if all fail, with the error of a request that its
+/// instances could serve, if any.
 async fn first_granted(mut asked: Vec<BoxFuture<'_, Result<Lease>>>) -> Result<Lease> {
     let mut failed = Error::new(ErrorKind::Unfit, "no target has such an instance");
     std::future::poll_fn(|cx| {

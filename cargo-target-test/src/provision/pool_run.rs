@@ -1,8 +1,8 @@
 //! Gets, shares and deletes instances of a pool, for one run.
 //!
-//! Owns what a run may ask of the pool and in which order that becomes durable: first the intent, then the
-//! platform's call, then the result. Must not know how a machine is made (platforms do) nor who waits for it (the
-//! provisioner does). Every call blocks and can be made from any thread.
+//! Makes each step durable in order: first the intent, then the platform's call, then the result. Must not know how a
+//! machine is created (platforms do) nor who waits for it (the provisioner does). Every call blocks and can be made
+//! from any thread.
 
 mod deploy;
 mod ensure;
@@ -36,11 +36,11 @@ use crate::{
 /// The run that a [`PoolRun`] works for.
 #[derive(Clone)]
 pub struct RunInfo {
-    /// Unlike that of any other living run; becomes a file name.
+    /// Differs from the ids of all other living runs; becomes a file name.
     pub id: String,
     /// The workspace's root.
     pub workspace: PathBuf,
-    /// The playbook; `None`: the embedded one.
+    /// The playbook; `None` for the embedded one.
     pub playbook: Option<PathBuf>,
     /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
     pub platforms: Platforms,
@@ -57,7 +57,7 @@ impl RunInfo {
         }
     }
 
-    /// An id that no other run has: short, since it is part of every lease's mark.
+    /// Returns an id that no other run has: short, since it is part of every lease's mark.
     pub fn new_id() -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_micros();
@@ -65,8 +65,8 @@ impl RunInfo {
     }
 }
 
-/// Gets, leases and returns instances for one run. What it uses stays its own until [`PoolRun::finish`], or until
-/// the process ends in any way.
+/// Gets, leases and returns instances for one run. The run claims its instances until [`PoolRun::finish`] or the end of
+/// the process.
 pub struct PoolRun {
     pool: Pool,
     run: RunInfo,
@@ -81,7 +81,7 @@ impl PoolRun {
     /// Starts a run.
     ///
     /// # Errors
-    /// When the pool cannot be used, or a living run has this id.
+    /// Fails if the pool cannot be used, or if a living run has this id.
     pub fn new(pool: Pool, run: RunInfo) -> Result<Self> {
         let file = Mutex::new(pool.lock()?.start_run(&run.id)?);
         Ok(Self {
@@ -115,11 +115,11 @@ impl PoolRun {
         &self.run
     }
 
-    /// Leases instances that this run has ensured, all or none, if nobody asked before; fast and never waits.
-    /// A caller that waits keeps `ticket` between calls; it is its place in the queue, until dropped.
+    /// Leases instances that this run has ensured, all or none, unless an earlier waiter needs them; fast, and never
+    /// waits. A caller that waits keeps `ticket` between calls; it is the place in the queue until dropped.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn try_lease(
         &self,
         request: &LeaseRequest,
@@ -129,7 +129,7 @@ impl PoolRun {
         pool::try_lease(&mut locked, &self.file(), request, ticket)
     }
 
-    /// As [`PoolRun::try_lease`], without waiting for the pool; `None`: another has its lock.
+    /// As [`PoolRun::try_lease`], without waiting for the pool; `None` if another process has its lock.
     ///
     /// # Errors
     /// As [`PoolRun::try_lease`].
@@ -144,10 +144,10 @@ impl PoolRun {
         pool::try_lease(&mut locked, &self.file(), request, ticket).map(Some)
     }
 
-    /// Marks a ready instance dirty, for this cause: it serves nobody again, and [`PoolRun::ensure`] recycles it.
+    /// Marks a ready instance dirty, for this cause: it does not serve again, and [`PoolRun::ensure`] recycles it.
     ///
     /// # Errors
-    /// When the pool cannot be used. A record that is gone, or not ready, is no error.
+    /// Fails if the pool cannot be used. A record that is gone or not ready is not an error.
     pub fn mark_dirty(&self, id: &str, cause: &str) -> Result<()> {
         let mut locked = self.pool.lock()?;
         if locked.state().records.get(id).map(|record| &record.state) == Some(&RecordState::Ready) {
@@ -157,19 +157,19 @@ impl PoolRun {
         Ok(())
     }
 
-    /// Notes how a ready instance is reached now.
+    /// Records the new connection data of a ready instance.
     ///
     /// # Errors
-    /// When the pool cannot be used, or the instance is not ready.
+    /// Fails if the pool cannot be used, or if the instance is not ready.
     pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
         let event = RecordEvent::Moved(Box::new(deployed));
         self.pool.lock()?.commit([(id.to_owned(), event)])
     }
 
-    /// Kept instances of this workspace that this run never used: a renamed target's, for instance.
+    /// Kept instances of this workspace that this run never used, for example instances of a renamed target.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn unused_kept(&self) -> Result<Vec<Record>> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.pool.state()?;
@@ -184,7 +184,7 @@ impl PoolRun {
     /// The ids of the records that this run may lease.
     ///
     /// # Errors
-    /// When the pool cannot be read.
+    /// Fails if the pool cannot be read.
     pub(super) fn serving(&self) -> Result<BTreeSet<String>> {
         let state = self.pool.state()?;
         let file = self.file();
@@ -195,16 +195,16 @@ impl PoolRun {
         Ok(file.uses().iter().filter(ready).cloned().collect())
     }
 
-    /// Claims records that exist, as they are: nobody deletes them as long as this run lives, and it may lease them.
+    /// Claims existing records: no process deletes them while this run lives, and the run may lease them.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub(super) fn claim_existing<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let _locked = self.pool.lock()?;
         ids.into_iter().try_for_each(|id| self.claim(id))
     }
 
-    /// Claims a record for this run. `pool.lock` is held.
+    /// Claims a record for this run. Requires `pool.lock`.
     fn claim(&self, id: &str) -> Result<()> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(id.to_owned());

@@ -1,7 +1,6 @@
 //! Prepares a deployed instance: waits until it answers, runs its recipe, collects facts.
 //!
-//! Owns the order of these steps and the words for what fails. Must not know the pool, nor who waits: progress and
-//! the wish to give up come in.
+//! Must not know the pool or the requests; progress and cancellation are arguments.
 
 mod bring_up;
 mod facts;
@@ -30,11 +29,11 @@ use crate::{
     run_event::RunEventKind,
 };
 
-/// The limit for a machine that we did not make to answer: it should be up.
+/// The time limit for an existing machine to answer: it should be up.
 const STANDING: Duration = Duration::from_secs(15);
 
-/// Tells a machine what time it is, which was put back together with its clock; one that will not hear of it, a
-/// container say, has that of its host.
+/// Sets the clock of a machine after a restore, which also restored its clock. Errors are ignored: a container, for
+/// example, uses the clock of its host.
 pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let line = shell::set_clock(now.unwrap_or_default().as_secs());
@@ -44,34 +43,34 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
 
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {
-    /// Its definition.
+    /// The definition.
     pub(crate) wanted: &'a Wanted,
-    /// Its record.
+    /// The record.
     pub(crate) record: &'a Record,
-    /// The same, as its platform knows it.
+    /// The instance, as its platform knows it.
     pub(crate) instance: &'a DeployedInstance,
-    /// Hears what takes long.
+    /// Receives lines about long steps.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
     /// Receives the events of the recipe.
     pub(crate) emit: &'a (dyn Fn(RunEventKind) + Sync),
-    /// True if the instance is not wanted any more.
+    /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Preparation<'_> {
-    /// Waits until the instance answers, runs its recipe and collects its facts; returns a connection. `recycled`: an older
-    /// instance had to end for this cause, and what it left on a machine that was there before goes first, as the
-    /// target's `on-dirty` says.
+    /// Waits until the instance answers, runs its recipe and collects its facts; returns a connection. `recycled` is
+    /// the reason that the previous instance ended, if any: on an existing machine, its traces are removed first, as
+    /// the target's `on-dirty` says.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] with what failed, its output or the end of the console.
+    /// [`ErrorKind::Infra`] with the failed step, its output or the end of the console.
     pub(crate) async fn run(
         &self,
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
         let mut shell = Shell::new(self.answer().await?, self.mark());
         if !self.record.ownership.is_created() {
-            // Of an earlier preparation whose process died.
+            // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;
             if let (Some(on_dirty), Some(cause)) = (&self.wanted.lifecycle.on_dirty, recycled) {
                 self.restore(&mut shell, on_dirty, cause).await?;
@@ -87,10 +86,10 @@ impl Preparation<'_> {
         Ok((shell.transport, facts))
     }
 
-    /// Undoes what a machine that was there before has been through.
+    /// Cleans an existing machine after its previous use.
     async fn restore(&self, shell: &mut Shell, on_dirty: &OnDirty, cause: &str) -> Result<()> {
         match on_dirty {
-            // Then it would not have come here.
+            // An instance on hold is not prepared again.
             OnDirty::Hold => Ok(()),
             OnDirty::Reboot => {
                 (self.progress)(&format!("rebooting, since {cause}"));
@@ -106,12 +105,12 @@ impl Preparation<'_> {
         }
     }
 
-    /// The mark on the commands of a preparation, by which a later one can end them.
+    /// The mark on the commands of a preparation, by which a later preparation can kill them.
     fn mark(&self) -> String {
         format!("prepare-{}", self.record.lease)
     }
 
-    /// The limit for the instance to answer.
+    /// The time limit for the instance to answer.
     fn patience(&self) -> Duration {
         match self.record.ownership.is_created() {
             true => self.wanted.lifecycle.ready_timeout,
@@ -129,7 +128,7 @@ impl Preparation<'_> {
         }
     }
 
-    /// A fault point between two steps.
+    /// A failpoint between two steps.
     fn between(&self) -> Result<()> {
         failpoint::point("prepare-step");
         self.bring_up(self.patience()).check_cancelled()

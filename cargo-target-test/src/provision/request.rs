@@ -1,24 +1,24 @@
-//! Requests for machines: which ones, for whom, and what becomes of them after.
+//! Requests for machines: which machines, for which process, and their treatment after the lease.
 //!
-//! Must not know how anything is provided.
+//! Must not know how machines are provided.
 
 use std::{fmt, sync::Arc};
 
 use super::pool::Manual;
 use crate::{case::reason::DirtyReason, plan::Needs};
 
-/// A request for machines, granted whole or not at all.
+/// A request for machines, granted completely or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The machines; at least one want.
     pub wants: Vec<Want>,
-    /// The process that asks.
+    /// The requesting process.
     pub requester: Requester,
-    /// The fate of the instances when the lease ends.
+    /// The treatment of the instances after the lease.
     pub after: After,
-    /// The way to instances that are not there.
+    /// The treatment of missing instances.
     pub if_missing: IfMissing,
-    /// Receives what the request waits for.
+    /// Receives the reasons for which the request waits.
     pub notices: Notices,
 }
 
@@ -36,9 +36,9 @@ impl Request {
 /// Instances of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Want {
-    /// The target's name; empty in a request of one want: any target.
+    /// The target's name; empty for any target, in a request with one want.
     pub target: String,
-    /// The hash of its definition, where a provisioner has several targets of that name.
+    /// The hash of the definition, if the provisioner has several targets of that name.
     pub hash: Option<String>,
     /// The role in which the machines are leased.
     pub role: Option<String>,
@@ -46,11 +46,12 @@ pub struct Want {
     pub count: usize,
     /// Requirements that only an instance's facts can meet.
     pub needs: Needs,
-    /// The name of the only instance that will do.
+    /// The name of the only suitable instance.
     pub instance: Option<String>,
-    /// True if only instances will do that no test has used.
+    /// True if only instances that no test has used are suitable.
     pub fresh: bool,
-    /// True if others may use the machines at the same time. Provisioners without shared leases give exclusive ones.
+    /// True if other leases may use the machines at the same time. Provisioners without shared leases grant exclusive
+    /// ones.
     pub shared: bool,
 }
 
@@ -74,25 +75,26 @@ impl Want {
 /// The process that a lease is for.
 #[derive(Clone)]
 pub struct Requester {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// The text that others read while it holds the lease: `smoke[alpha]`.
+    /// The text that others read while the process holds the lease: `smoke[alpha]`.
     pub case: String,
-    /// Set where a person holds the lease; called whenever the lease might be granted, since its end counts from then.
+    /// Present if a user holds the lease by hand; called whenever the lease might be granted, since its duration counts
+    /// from then.
     pub by_hand: Option<Arc<dyn Fn() -> ByHand + Send + Sync>>,
 }
 
-/// A lease that a person holds for some time.
+/// A lease that a user holds by hand for some time.
 #[derive(Clone, Debug)]
 pub struct ByHand {
     /// As [`Requester::case`]: `lease of ann until 17:30`.
     pub case: String,
-    /// The person, and the time of its end.
+    /// The user and the end of the lease.
     pub manual: Manual,
 }
 
 impl Requester {
-    /// This process.
+    /// The current process.
     #[must_use]
     pub fn this_process(case: &str) -> Self {
         Self {
@@ -115,29 +117,29 @@ impl fmt::Debug for Requester {
     }
 }
 
-/// The fate of instances before others get them.
+/// The treatment of instances before another lease gets them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum After {
-    /// Nothing.
+    /// None: they are used again as they are.
     #[default]
     Reuse,
     /// They are recycled, for this reason.
     Spend(DirtyReason),
-    /// They are restored to the state before their first test, as this case declares; recycled where that fails.
+    /// They are restored to the state before their first test, as this case declares; recycled if that fails.
     Restore(String),
 }
 
-/// The way to instances that are not there.
+/// The treatment of missing instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum IfMissing {
     /// They are deployed, unless the provisioner was told to stop.
     #[default]
     Deploy,
-    /// Nothing: only those that are there will do, also when the provisioner was told to stop.
+    /// Only existing instances are leased, even after the provisioner was told to stop.
     Refuse,
 }
 
-/// Receives what a request waits for.
+/// Receives the reasons for which a request waits.
 #[derive(Clone, Default)]
 pub struct Notices(Option<Arc<Hear>>);
 
@@ -150,7 +152,7 @@ pub struct Notice {
     pub target: String,
     /// `waiting for alpha: 2 of 2 leased (pid 4711 smoke[alpha], for 12 s)`.
     pub text: String,
-    /// True if the wait is long, and nothing else tells of it.
+    /// True if the wait is long and no deploy entry shows it.
     pub is_long: bool,
 }
 

@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-/// Decides when a wait is worth a notice: not at once, not too often, and not twice in the same words.
+/// Decides when a notice about a wait is due: not at once, not too often, and not twice with the same text.
 pub(crate) struct WaitNotice {
     started: Instant,
-    /// When the next notice may come, counted from `started`.
+    /// The earliest time of the next notice, counted from `started`.
     next: Duration,
     pace: Pace,
     said: Option<String>,
 }
 
-/// The time between two notices.
+/// The pauses between notices.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// By this time.
+    /// Always the same pause.
     Even(Duration),
-    /// The next one comes after twice the time of this one.
+    /// A pause as long as the wait so far.
     Doubling,
 }
 
@@ -26,12 +26,12 @@ impl WaitNotice {
         Self::new(first, Pace::Doubling)
     }
 
-    /// The first notice comes after `first`, further ones `apart`.
+    /// The first notice comes after `first`, further ones every `apart`.
     pub(crate) fn even(first: Duration, apart: Duration) -> Self {
         Self::new(first, Pace::Even(apart))
     }
 
-    /// A notice comes whenever the words change.
+    /// A notice comes whenever the text changes.
     pub(crate) fn on_change() -> Self {
         Self::even(Duration::ZERO, Duration::ZERO)
     }
@@ -55,7 +55,7 @@ impl WaitNotice {
         self.waited() >= self.next
     }
 
-    /// True if a notice is to come now: it may, and its words are new.
+    /// True if a notice is due now: it may come, and its text is new.
     pub(crate) fn is_due(&mut self, words: &str) -> bool {
         self.is_due_after(self.waited(), words)
     }

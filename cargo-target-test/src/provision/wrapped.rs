@@ -1,6 +1,6 @@
-//! Machines that somebody has anyway, as a provisioner.
+//! A provisioner of machines that exist anyway.
 //!
-//! Owns who uses which of them, in this process alone. Deploys and deletes nothing.
+//! Knows the use of the machines by this process only. Never deploys or deletes.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{BoxFuture, Lease, Machine, Notice, Provisioner, Report, Request, WaitNotice, Want};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Machines that are leased by name: a want's `target` is a machine's name, or empty for any of them.
+/// Machines that are leased by name: a want's `target` is a machine's name, or empty for any machine.
 pub struct Wrapped(Arc<Inner>);
 
 struct Inner {
@@ -26,23 +26,23 @@ struct Inner {
     leases: AtomicU64,
 }
 
-/// The machines in use, and those who wait.
+/// The machines in use, and the waiters.
 #[derive(Debug, Default)]
 struct Queue {
     used: Vec<bool>,
-    /// Those who wait, the first one first, each with the machines that would do for each of its wants.
+    /// The waiters, first one first, each with the suitable machines for each of its wants.
     waiting: VecDeque<(u64, Vec<MachineClaim>)>,
     tickets: u64,
 }
 
-/// As many of some machines, by index.
+/// A number of machines out of the suitable ones, by index.
 #[derive(Clone, Debug)]
 struct MachineClaim {
     fitting: Vec<usize>,
     count: usize,
 }
 
-/// Machines in use, until this is dropped.
+/// Machines in use until this is dropped.
 pub(super) struct Seat {
     wrapped: Arc<Inner>,
     machines: Vec<usize>,
@@ -59,7 +59,7 @@ impl Drop for Seat {
     }
 }
 
-/// A place in the queue, until this is dropped.
+/// A place in the queue until this is dropped.
 struct Place<'a>(&'a Inner, u64);
 
 impl Drop for Place<'_> {
@@ -73,7 +73,7 @@ impl Drop for Place<'_> {
 }
 
 impl Wrapped {
-    /// These machines, whose names differ.
+    /// A provisioner of these machines, which must have different names.
     pub fn new(machines: impl IntoIterator<Item = Machine>) -> Self {
         let machines: Vec<_> = machines.into_iter().collect();
         let queue = Queue {
@@ -118,7 +118,7 @@ impl Provisioner for Wrapped {
 }
 
 impl Inner {
-    /// The machines that would do for a want.
+    /// The machines that suit a want.
     fn claim(&self, want: &Want) -> Result<MachineClaim> {
         let does = |machine: &Machine| {
             let name = machine.name();
@@ -135,10 +135,10 @@ impl Inner {
             (true, _) => {
                 let (target, count, have) = (&want.target, want.count, fitting.len());
                 let message =
-                    format!("{count} machines `{target}` are asked for, there are {have}");
+                    format!("{count} machines `{target}` requested, but only {have} exist");
                 Err(Error::new(ErrorKind::Unfit, message))
             }
-            // Nobody knows what they went through.
+            // The previous use of a wrapped machine is unknown.
             (_, true) => Err(Error::new(
                 ErrorKind::Unfit,
                 "wrapped machines are not fresh",
@@ -189,24 +189,24 @@ impl Inner {
 }
 
 impl Queue {
-    /// Draws a ticket.
+    /// Takes a ticket.
     fn enter(&mut self, claims: Vec<MachineClaim>) -> u64 {
         self.tickets += 1;
         self.waiting.push_back((self.tickets, claims));
         self.tickets
     }
 
-    /// Takes the machines of a ticket if all are free that it asks for, beside what those before it will take: the
-    /// machines of each claim.
+    /// Takes the machines of a ticket, for each of its claims, if all are free beside those that earlier tickets will
+    /// take.
     ///
     /// # Errors
-    /// When its claims cannot all be met, even if all machines were free.
+    /// Fails if the claims could not be met even if all machines were free.
     fn take(&mut self, ticket: u64) -> Result<Option<Vec<Vec<usize>>>> {
         let mut reserved = self.used.clone();
         for (other, claims) in &self.waiting {
             let (picked, whole) = pick(claims, &reserved);
             if *other != ticket {
-                // Who could never be served reserves nothing.
+                // A ticket that can never be served reserves nothing.
                 if pick(claims, &vec![false; reserved.len()]).1 {
                     picked.iter().flatten().for_each(|at| reserved[*at] = true);
                 }
@@ -220,7 +220,7 @@ impl Queue {
                 true => Ok(None),
                 false => Err(Error::new(
                     ErrorKind::Unfit,
-                    "there are not so many machines",
+                    "the request needs more machines than exist",
                 )),
             };
         }
@@ -228,7 +228,7 @@ impl Queue {
     }
 }
 
-/// Picks machines for each claim among those that are not taken, the first ones first; true if that is all of them.
+/// Picks free machines for each claim, lowest index first; true if every claim got all its machines.
 fn pick(claims: &[MachineClaim], taken: &[bool]) -> (Vec<Vec<usize>>, bool) {
     let (mut taken, mut whole) = (taken.to_vec(), true);
     let picked = claims.iter().map(|claim| {

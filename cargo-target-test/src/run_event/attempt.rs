@@ -24,6 +24,17 @@ pub struct Attempt {
     pub number: u32,
 }
 
+impl Attempt {
+    /// The first attempt of a case, outside a stress run.
+    pub fn first(case: &Arc<CaseInfo>) -> Self {
+        Self {
+            case: Arc::clone(case),
+            stress_index: None,
+            number: 1,
+        }
+    }
+}
+
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,13 +43,13 @@ pub struct AttemptResult {
     pub verdict: Verdict,
     /// The instances it had.
     pub instances: Vec<String>,
-    /// How long it waited for its lease.
+    /// The time that it waited for its lease.
     #[serde(with = "micros")]
     pub waited: Duration,
-    /// How long the test process lived.
+    /// The lifetime of the test process.
     #[serde(with = "micros")]
     pub took: Duration,
-    /// How much of that setting up and tearing down fixtures took.
+    /// The part of `took` that was spent on the set-up and tear-down of fixtures.
     #[serde(with = "micros")]
     pub fixtures: Duration,
     /// The end of the test process; `None` if there was none, or nobody saw it end.
@@ -84,5 +95,5 @@ pub struct OutputFile {
     pub tail: String,
 }
 
-/// How many bytes of an output file an event carries, from its end.
+/// The maximum number of bytes, from the end of an output file, in an event.
 pub const TAIL: usize = 64 << 10;

@@ -1,13 +1,11 @@
-//! Version 1 of the format, held against a file of events that were written once.
-//!
-//! Owns one event of each kind.
+//! Compares version 1 of the format with a file of events that was written once, with one event of each kind.
 
 use target_fixtures::{metadata::Metadata, wire::VerdictKind};
 
 use super::*;
 use crate::case::RunsOn;
 
-/// Written by the first version: a later one reads it, and writes the same.
+/// Written by the first version: later versions read it and write the same.
 const VERSION_1: &str = include_str!("version-1.jsonl");
 
 const MS: Duration = Duration::from_millis(1);

@@ -6,5 +6,5 @@
 //! cargo test -p hello                               # works too
 //! ```
 
-/// What we install on a machine.
+/// The file that the test installs on a machine.
 pub const MOTD: &str = include_str!("../motd");

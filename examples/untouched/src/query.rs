@@ -1,4 +1,4 @@
-//! What is asked of the server. Must not know where it is.
+//! Queries to the server. Must not know the server's address.
 
 /// A query as it goes over the wire.
 pub fn encode(words: &[&str]) -> String {

@@ -278,7 +278,7 @@ fn output_is_kept_within_bounds(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// What is sent to a command that does not read waits, but not what ends it.
+/// Input for a command that does not read has to wait; the signal that ends the command does not.
 #[target_test(timeout = "60s")]
 fn what_does_not_read_ends_all_the_same(target: &Target) -> Result<()> {
     let file = format!("{}/pid", folder(target)?);

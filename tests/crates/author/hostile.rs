@@ -263,7 +263,7 @@ fn fifo(path: &Path) {
     );
 }
 
-/// What is added while a folder is read stays out, and the rest arrives whole.
+/// Data added while a folder is read may be left out; all other data arrives.
 #[target_test]
 fn a_folder_is_written_to_while_it_travels(target: &Target) -> Result<()> {
     let at = Folders::new("grows", target)?;

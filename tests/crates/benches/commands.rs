@@ -41,7 +41,7 @@ fn sh(line: &str) {
     assert!(status.unwrap().success(), "{line}");
 }
 
-/// Has fabric do something, in the process that it was started in for that.
+/// Runs work in fabric, in the process that was started for it.
 fn fabric(work: &str) -> impl FnOnce(bool) {
     let python = var("FABRIC");
     let work = work.to_owned();

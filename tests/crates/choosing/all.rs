@@ -39,7 +39,7 @@ fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
-/// What the script wrote that made the machine: no two machines have the same.
+/// The text that the script wrote when it created the machine; different for each machine.
 fn machine(target: &Target) -> String {
     let machine = read(&format!("machines/{}", target.instance()));
     assert!(!machine.is_empty());
@@ -173,6 +173,24 @@ mod mess {
     fn fails_and_leaves(target: &Target) -> Result<()> {
         target.run("echo by the test >left")?;
         panic!("on purpose");
+    }
+}
+
+mod fast {
+    use super::*;
+
+    #[target_test]
+    #[ignore = "it fails"]
+    fn fails(_target: &Target) {
+        wait_for(|| read("waits").contains("here"));
+        panic!("on purpose");
+    }
+
+    #[target_test]
+    #[ignore = "it runs until it is ended"]
+    fn waits(_target: &Target) {
+        note("waits", "here");
+        wait_for(|| false);
     }
 }
 

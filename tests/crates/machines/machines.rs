@@ -15,7 +15,7 @@ fn spends(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel panic, and waits for a command meanwhile.
+/// Makes the kernel panic while a command runs.
 #[target_test]
 fn panics(target: &Target) -> Result<()> {
     target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 & sleep 1000")?;

@@ -8,7 +8,7 @@ fn token() -> String {
     std::env::var("LAB_TOKEN").unwrap()
 }
 
-/// Whether a file below the folder has the token.
+/// The path of a file below the folder that contains the token, if any.
 fn written(folder: &Path) -> Option<String> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type().unwrap());

@@ -3,47 +3,44 @@
 //! Must not know how machines are provided.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use serde_json::Value;
-use target_fixtures::wire::{Failure, Instance};
+use target_fixtures::wire::Instance;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    connection::request_failure,
-    sync::lock,
-    tear_down::{Maker, Up},
+    Core,
+    fixtures::{Maker, Up},
+    lock,
 };
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
-    run_event::Attempt,
+    provision::{After, Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine, Request, pool::Record},
 };
 
 /// A lease of a running test.
-pub(super) struct ActiveLease {
+pub(in crate::execute) struct ActiveLease {
     /// The mark on everything that the lease starts anywhere.
-    pub(super) id: String,
+    pub(in crate::execute) id: String,
     /// Descriptions of the instances, for clients.
-    pub(super) instances: Vec<Instance>,
+    pub(in crate::execute) instances: Vec<Instance>,
     machines: BTreeMap<String, Machine>,
     set: Arc<InstanceSet>,
     /// True if the end of the lease resets or deletes the instances.
     changes: bool,
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
-    /// The attempt that has the lease, and the time of the grant; unset without a runner.
-    attempt: OnceLock<(Attempt, Instant)>,
     said: Mutex<Said>,
-    /// The lease; locked while it ends.
-    lease: tokio::sync::Mutex<Option<Lease>>,
+    lease: Lease,
+    /// True once the lease has ended; locked while it ends.
+    has_ended: tokio::sync::Mutex<bool>,
     /// The number of requests that are running or were cut off.
     unfinished: AtomicUsize,
     /// True if the test set up a shared fixture on an instance.
@@ -68,7 +65,7 @@ struct Said {
 }
 
 impl ActiveLease {
-    pub(super) fn new(lease: Lease, set: Arc<InstanceSet>, changes: bool, maker: Maker) -> Self {
+    fn new(lease: Lease, set: Arc<InstanceSet>, changes: bool, maker: Maker) -> Self {
         let machines = lease.machines();
         let named = |machine: &Machine| (machine.name().to_owned(), machine.clone());
         Self {
@@ -78,43 +75,29 @@ impl ActiveLease {
             set,
             changes,
             maker,
-            attempt: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             shares: AtomicBool::new(false),
             end: watch::Sender::new(false),
             lost: lease.lost(),
-            lease: tokio::sync::Mutex::new(Some(lease)),
+            has_ended: tokio::sync::Mutex::new(false),
+            lease,
         }
     }
 
-    /// Records the attempt that has the lease from now on.
-    pub(super) fn granted_to(&self, attempt: Attempt) {
-        let _ = self.attempt.set((attempt, Instant::now()));
-    }
-
-    /// Returns the attempt that has the lease, and the time of the grant.
-    pub(super) fn attempt(&self) -> Option<&(Attempt, Instant)> {
-        self.attempt.get()
-    }
-
-    /// Returns the names of the instances.
-    pub(super) fn names(&self) -> Vec<String> {
-        let instances = self.instances.iter();
-        instances.map(|instance| instance.name.clone()).collect()
+    /// Returns the lease.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Returns the machines of the lease.
-    pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
+    pub(in crate::execute) fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
     }
 
     /// Returns a machine of the lease by name.
-    pub(super) fn at(&self, instance: &str) -> Result<&Machine, Failure> {
-        self.machines.get(instance).ok_or_else(|| {
-            let message = format!("use `{instance}`: it is not an instance of this lease");
-            request_failure(message)
-        })
+    pub(super) fn at(&self, instance: &str) -> Option<&Machine> {
+        self.machines.get(instance)
     }
 
     /// Returns the set of the instances.
@@ -126,7 +109,7 @@ impl ActiveLease {
         lock(&self.said).skipped = Some(reason);
     }
 
-    pub(super) fn skipped(&self) -> Option<String> {
+    pub(in crate::execute) fn skipped(&self) -> Option<String> {
         lock(&self.said).skipped.clone()
     }
 
@@ -135,25 +118,13 @@ impl ActiveLease {
     }
 
     /// Returns the reason the test failed as expected, and the part of its time that fixtures took.
-    pub(super) fn said(&self) -> (Option<String>, Duration) {
+    pub(in crate::execute) fn said(&self) -> (Option<String>, Duration) {
         let said = lock(&self.said);
         (said.expected.clone(), said.fixtures_took)
     }
 
-    /// Records a fixture of this test, set up on an instance of the lease.
-    pub(super) fn fixture_up(&self, name: String, instance: String, state: Value) {
-        let (instance, maker) = (Some(instance), self.maker.clone());
-        lock(&self.said).fixtures.push(Up {
-            name,
-            state,
-            instance,
-            maker,
-        });
-    }
-
-    /// Takes the fixture of this test that was set up last and is not yet torn down.
-    pub(super) fn take_fixture(&self) -> Option<Up> {
-        lock(&self.said).fixtures.pop()
+    pub(super) fn fixture_up(&self, up: Up) {
+        lock(&self.said).fixtures.push(up);
     }
 
     /// Forgets a fixture of this test, and returns the fixture's instance.
@@ -176,14 +147,6 @@ impl ActiveLease {
     /// Records that the test set up a shared fixture on an instance.
     pub(super) fn shares(&self) {
         self.shares.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns true if the end of the lease resets or deletes the instances, or kills the processes of shared fixtures.
-    pub(super) fn changes_instances(&self, end: LeaseEnd) -> bool {
-        end == LeaseEnd::WantFresh
-            || self.changes
-            || lock(&self.said).dirty.is_some()
-            || self.shares.load(Ordering::Relaxed) && self.sweeps(end)
     }
 
     /// Returns true if the end of the lease kills remaining processes.
@@ -210,13 +173,8 @@ impl ActiveLease {
     }
 
     /// Completes with the cause when an instance is lost; otherwise never.
-    pub(super) fn lost(&self) -> impl Future<Output = Error> + use<> {
+    pub(in crate::execute) fn lost(&self) -> impl Future<Output = Error> + use<> {
         self.lost.wait()
-    }
-
-    /// Returns true if an instance is lost.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost.cause().is_some()
     }
 
     /// Waits for `what`, or until an instance is lost.
@@ -230,7 +188,7 @@ impl ActiveLease {
 
     /// Returns the reason an instance is lost, if any: the known one, or the one of an instance that does not answer
     /// within `limit`.
-    pub(super) async fn find_loss(&self, limit: Duration) -> Option<String> {
+    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<String> {
         if let Some(cause) = self.lost.cause() {
             return Some(cause);
         }
@@ -244,18 +202,132 @@ impl ActiveLease {
     }
 
     /// Stops the clients and ends the lease; `None` if the lease has already ended.
-    pub(super) async fn end(&self, end: LeaseEnd) -> Option<Ended> {
+    async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
-        let mut lease = self.lease.lock().await;
-        let mut taken = lease.take()?;
+        let mut has_ended = self.has_ended.lock().await;
+        if std::mem::replace(&mut *has_ended, true) {
+            return None;
+        }
         if self.unfinished.load(Ordering::Relaxed) > 0 {
-            taken.leave_unfinished();
+            self.lease.leave_unfinished();
         }
         if let Some(cause) = lock(&self.said).dirty.clone() {
-            taken.mark_dirty(DirtyReason::Fixture(cause));
+            self.lease.mark_dirty(DirtyReason::Fixture(cause));
         }
-        let ended = taken.end(end).await;
-        drop(lease);
-        Some(ended)
+        Some(self.lease.share().end(end).await)
+    }
+}
+
+/// The leases that tests can use, by id.
+#[derive(Default)]
+pub struct ActiveLeases(Mutex<HashMap<String, Arc<ActiveLease>>>);
+
+impl ActiveLeases {
+    /// Returns a lease by id, unless it has ended.
+    pub(in crate::execute) fn get(&self, id: &str) -> Option<Arc<ActiveLease>> {
+        lock(&self.0).get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<ActiveLease>> {
+        lock(&self.0).values().cloned().collect()
+    }
+
+    fn insert(&self, active: &Arc<ActiveLease>) {
+        lock(&self.0).insert(active.id.clone(), Arc::clone(active));
+    }
+
+    fn remove(&self, active: &ActiveLease) {
+        lock(&self.0).remove(&active.id);
+    }
+}
+
+impl Core {
+    /// Leases instances of one set for a test; `maker` tears down the test's fixtures.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        set: &Arc<InstanceSet>,
+        request: Request,
+        maker: Maker,
+    ) -> Result<Arc<ActiveLease>> {
+        let changes = request.after != After::Reuse;
+        let lease = self.leases_from.acquire(request).await?;
+        let active = ActiveLease::new(lease, Arc::clone(set), changes, maker);
+        let active = Arc::new(active);
+        self.leases.insert(&active);
+        Ok(active)
+    }
+
+    /// Tears down a test's remaining fixtures and ends its lease.
+    ///
+    /// Returns the reason an instance was lost, if any.
+    pub(super) async fn end_lease(
+        self: &Arc<Self>,
+        active: &Arc<ActiveLease>,
+        end: LeaseEnd,
+    ) -> Option<String> {
+        self.tear_down_for(active, end).await;
+        self.free(active, end).await
+    }
+
+    /// Ends a lease without remaining fixtures.
+    pub(super) async fn free(
+        self: &Arc<Self>,
+        active: &Arc<ActiveLease>,
+        end: LeaseEnd,
+    ) -> Option<String> {
+        let ended = active.end(end).await?;
+        for record in &ended.dirty {
+            self.forget_fixtures_on(record);
+        }
+        self.leases.remove(active);
+        self.changed.notify_waiters();
+        self.let_go(&active.set);
+        ended.lost
+    }
+
+    /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted,
+    /// in parallel. The lease is still active.
+    async fn tear_down_for(self: &Arc<Self>, active: &Arc<ActiveLease>, end: LeaseEnd) {
+        let is_lost = active.lost.cause().is_some();
+        while let Some(up) = { lock(&active.said).fixtures.pop() } {
+            if is_lost {
+                continue;
+            }
+            if let Some(cause) = self.tear_down(&up, Some(active)).await {
+                active.mark_dirty(cause);
+            }
+        }
+        let changes = end == LeaseEnd::WantFresh
+            || active.changes
+            || lock(&active.said).dirty.is_some()
+            // The sweep at the end would kill the processes of shared fixtures.
+            || active.shares.load(Ordering::Relaxed) && active.sweeps(end);
+        let mut ends = JoinSet::new();
+        for record in active.machines().filter_map(Machine::record) {
+            if is_lost {
+                self.forget_fixtures_on(record);
+            } else if changes {
+                let (core, active, record) = (Arc::clone(self), Arc::clone(active), record.clone());
+                ends.spawn(async move { core.end_fixtures_on(&active, &record).await });
+            }
+        }
+        ends.join_all().await;
+    }
+
+    /// Deletes instances that no remaining case needs in the background, after tearing down their shared fixtures.
+    pub(super) fn let_go(self: &Arc<Self>, set: &Arc<InstanceSet>) {
+        if !self.names.releases() {
+            return;
+        }
+        for surplus in self.provisioner.take_surplus(set) {
+            let core = Arc::clone(self);
+            tokio::spawn(async move {
+                let record: &Record = surplus.record();
+                if core.has_fixtures_on(record) {
+                    core.end_fixtures_of(surplus.set(), record).await;
+                }
+                surplus.release().await;
+            });
+        }
     }
 }

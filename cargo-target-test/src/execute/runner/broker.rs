@@ -187,6 +187,6 @@ fn unusable(failure: &Failure) -> Error {
 fn unexpected(reply: &Reply) -> Error {
     Error::new(
         ErrorKind::Other,
-        format!("the broker answered out of turn: {reply:?}"),
+        format!("unexpected reply of the broker: {reply:?}"),
     )
 }

@@ -57,7 +57,8 @@ impl World {
         let cases = tests.cases();
         let case = cases.iter().find(|case| case.name == name).unwrap();
         let lease = self.machines.acquire(Request::one("here")).await.unwrap();
-        let result = tests.run(case, &lease, &LocalLauncher, &sink).await;
+        let attempt = Attempt::first(case);
+        let result = tests.run(&attempt, &lease, &LocalLauncher, &sink).await;
         let files = [&result.stdout, &result.stderr];
         let read = |file: &OutputFile| {
             let text = std::fs::read_to_string(&file.path).unwrap();

@@ -1,6 +1,6 @@
-//! From asking for instances to holding them: wait, lease, prove alive.
+//! Leases instances for a request: waits, leases, and checks that they answer.
 //!
-//! Owns the loop in which a request gets its lease. Must not know who asks.
+//! Must not know who requests.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -18,33 +18,33 @@ use crate::{
     },
 };
 
-/// The pause before the pool is asked again while instances are being deployed.
+/// The pause between two requests to the pool while instances are deployed.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Waiting for less is not worth a notice; the next is worth one after twice the time.
+/// The time until the first notice about a wait; each further notice comes after twice the time.
 const QUIET: Duration = Duration::from_secs(1);
-/// The words for a wait that a deploy entry of the run shows.
+/// The text of a wait that a deploy entry of the run shows already.
 const DEPLOYED: &str = "being deployed";
-/// Waiting for more is worth a notice to everybody.
+/// The length of a wait that is shown to every user.
 const LONG: Duration = Duration::from_secs(3);
-/// The limit for killing what dead holders left.
+/// The time limit for killing the processes of dead holders.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The origin of the instances of a request.
 pub(in crate::provision) enum Source {
-    /// From sets that have missing ones deployed: one for each want.
+    /// Sets that deploy missing instances: one set for each want.
     Sets(Vec<Arc<InstanceSet>>),
-    /// From records that are there, of one target and one definition.
+    /// Existing records of one target and one definition.
     Existing(Vec<Record>),
 }
 
 /// The reason a request waits.
 pub(in crate::provision) struct Waits {
     pub(in crate::provision) text: String,
-    /// When it is worth to ask again.
+    /// The pause before the next try.
     pub(in crate::provision) again: Duration,
 }
 
-/// A request on its way to its lease.
+/// A request that waits for its lease.
 struct Acquiring<'a> {
     context: &'a Arc<Context>,
     source: &'a Source,
@@ -53,14 +53,14 @@ struct Acquiring<'a> {
 }
 
 impl Context {
-    /// Leases what is asked for.
+    /// Leases the requested machines.
     pub(in crate::provision) async fn acquire(
         self: &Arc<Self>,
         source: &Source,
         request: &Request,
     ) -> Result<Lease> {
         if request.wants.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, "nothing is asked for"));
+            return Err(Error::new(ErrorKind::Usage, "the request is empty"));
         }
         let acquiring = Acquiring {
             context: self,
@@ -100,7 +100,7 @@ impl Context {
 }
 
 impl Acquiring<'_> {
-    /// Deploys missing instances, unless the run is over. A request that refuses deploys is served also then.
+    /// Deploys missing instances, unless the run is over. A request for existing instances is served even then.
     fn attend(&self) -> Result<()> {
         if self.request.if_missing == IfMissing::Refuse {
             return Ok(());
@@ -114,15 +114,15 @@ impl Acquiring<'_> {
         Ok(())
     }
 
-    /// Leasing is a few system calls, less work than having another thread make them. Where somebody has `pool.lock`,
-    /// which may take long, another thread waits for it.
+    /// Tries to lease on this thread, which takes a few system calls. If another process holds `pool.lock`, waits for
+    /// it on another thread.
     async fn try_lease(&self, mut ticket: Option<Ticket>) -> Result<(TryLease, Option<Ticket>)> {
         let request = self.lease_request()?;
         let run = &self.context.run;
         if let Some(answer) = run.try_lease_at_once(&request, &mut ticket)? {
             return Ok((answer, ticket));
         }
-        // Whoever asked may be gone when the answer comes: then it is dropped here, still counted.
+        // If the request was dropped meanwhile, the answer is dropped here; until then the wait counts as busy.
         let (context, busy) = (Arc::clone(self.context), self.context.busy());
         let asked = tokio::task::spawn_blocking(move || {
             let answer = context.run.try_lease(&request, &mut ticket)?;
@@ -134,11 +134,11 @@ impl Acquiring<'_> {
         }
     }
 
-    /// The request in the pool's words, which lease instances of one target at a time.
+    /// Converts the request for the pool, which leases instances of one target at a time.
     fn lease_request(&self) -> Result<LeaseRequest> {
         let [want] = &self.request.wants[..] else {
             let message = format!(
-                "{} wants cannot be leased at once",
+                "{} wants in one request are not supported",
                 self.request.wants.len()
             );
             return Err(Error::new(ErrorKind::Usage, message));
@@ -169,7 +169,7 @@ impl Acquiring<'_> {
         Ok(LeaseRequest::new(want, holder))
     }
 
-    /// Fewer instances are ready than are asked for.
+    /// Reacts to a request for which too few instances are ready.
     fn shortage(&self) -> Result<Waits> {
         let sets = match self.source {
             Source::Existing(records) => return existing::coming(&self.context.run, records),
@@ -189,8 +189,8 @@ impl Acquiring<'_> {
         })
     }
 
-    /// Turns the pool's lease into one that works: each instance swept of a dead holder's commands and proved alive.
-    /// `None`: one was not, or not fresh, and is not leased again.
+    /// Makes the pool's lease usable: kills a dead holder's commands on each instance, and checks that it answers.
+    /// `None` if an instance does not answer or is not fresh; it is not leased again.
     async fn grant(&self, lease: pool::PoolLease) -> Result<Option<Lease>> {
         let (mut machines, mut is_stale) = (Vec::new(), false);
         let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();
@@ -220,7 +220,7 @@ impl Acquiring<'_> {
         }
         let lease = self.hold(lease, machines);
         if is_stale {
-            // Also where nobody waits for it any more: its instances are given back as they are.
+            // Must complete even if the request was dropped: it gives the instances back as they are.
             let ending = lease.end(LeaseEnd::Unused);
             let _ = tokio::spawn(ending).await;
             return Ok(None);
@@ -228,7 +228,7 @@ impl Acquiring<'_> {
         Ok(Some(lease))
     }
 
-    /// The want that an instance is leased for; `left` is the number that each want still lacks.
+    /// The want that an instance is leased for. `left` holds the number of instances that each want still lacks.
     fn want_of(&self, record: &Record, left: &mut [usize]) -> Option<&Want> {
         let fits = |number: usize| match self.source {
             Source::Sets(sets) => sets[number].target() == record.spec.target,
@@ -240,7 +240,7 @@ impl Acquiring<'_> {
     }
 
     fn hold(&self, mut lease: pool::PoolLease, machines: Vec<Machine>) -> Lease {
-        // From here on it is used: one that is dropped without its end counts as a dead holder's.
+        // From here on the lease counts as used: if it is dropped without its end, its holder is treated as dead.
         lease.set_swept(false);
         let records = lease.instances.iter().map(|one| one.record.id.clone());
         let hold = PoolHold {
@@ -256,14 +256,14 @@ impl Acquiring<'_> {
         Lease::of_pool(self.mark.clone(), machines, hold)
     }
 
-    /// The machine of a leased instance, swept and alive.
+    /// Returns the machine of a leased instance, after killing leftover processes and checking that it answers.
     async fn prove(&self, leased: &LeasedInstance) -> Result<Machine> {
         let record = &leased.record;
         let instance = self.context.instance(record)?;
         let connection = self.context.connection(record, &instance);
         sweep(&connection, leased).await?;
         connection.prove().await?;
-        // The lock file is the one place that knows whether a test had the instance.
+        // Only the lock file knows if a test used the instance.
         let unused = leased.idle.is_none();
         Ok(Machine::of_record(
             instance,
@@ -273,7 +273,7 @@ impl Acquiring<'_> {
         ))
     }
 
-    /// Says what is waited for, now and then.
+    /// Sends a notice about the wait, if one is due.
     fn tell(&self, notice: &mut WaitNotice, waits: &Waits) -> Result<()> {
         let (target, key, text) = match self.source {
             Source::Sets(sets) => (sets[0].target().to_owned(), None, waits.text.clone()),
@@ -298,7 +298,7 @@ impl Acquiring<'_> {
     }
 }
 
-/// Kills what dead holders left.
+/// Kills the processes of dead holders on the instance.
 async fn sweep(connection: &LiveConnection, leased: &LeasedInstance) -> Result<()> {
     if let Some(holder) = &leased.died {
         for mark in holder.marks() {

@@ -1,13 +1,13 @@
-//! The number of instances of a target that the cases can use that are still to be run.
+//! Counts the instances of a target that the remaining cases can use.
 //!
-//! Owns the count. Must not know which instances there are.
+//! Must not know which instances exist.
 
 use std::collections::HashMap;
 
-/// The cases that are still to be run on a target.
+/// The remaining cases of a target.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// By binary and name; `None`: it is unknown what will come.
+    /// By binary and name; `None` if future cases are unknown.
     cases: Option<HashMap<(String, String), Need>>,
 }
 
@@ -16,24 +16,25 @@ pub(super) struct Backlog {
 pub struct Need {
     /// The number of instances.
     pub count: u32,
-    /// True if the instances end with the case.
+    /// True if the instances are not reused after the case.
     pub spends: bool,
 }
 
 impl Backlog {
-    /// The case is still to be run.
+    /// Adds a case.
     pub(super) fn expect(&mut self, case: (&str, &str), need: Need) {
         self.cases.get_or_insert_default().insert(owned(case), need);
     }
 
-    /// The case need not be run again.
+    /// Removes a case that will not run again.
     pub(super) fn done(&mut self, case: (&str, &str)) {
         if let Some(cases) = &mut self.cases {
             cases.remove(&owned(case));
         }
     }
 
-    /// The number of instances that all cases together can use, of which `at_once` serve at once and `most` exist.
+    /// The number of instances that all remaining cases together can use. At most `at_once` of them serve at the same
+    /// time, and at most `most` exist.
     pub(super) fn instances(&self, at_once: usize, most: usize) -> usize {
         let Some(cases) = &self.cases else {
             return at_once;

@@ -1,6 +1,6 @@
-//! The state that all instance sets of a run share: the pool, live connections, and how far the run is.
+//! The state that all instance sets of a run share: the pool, live connections, and the progress of the run.
 //!
-//! Owns these. Must not decide anything.
+//! Must not decide anything.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,27 +24,27 @@ use crate::{
 /// The state that all instance sets of a run share.
 pub(in crate::provision) struct Context {
     pub(in crate::provision) run: PoolRun,
-    /// The file for `ssh -F` in which every ready instance is a host, and what is in it.
+    /// The file for `ssh -F` in which every ready instance is a host, and its hosts.
     ssh_config: PathBuf,
     ssh_hosts: SshHosts,
     connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
-    /// The records that leases of this run have, and how many.
+    /// Records leased by this run, with the number of leases.
     leased: Mutex<BTreeMap<String, usize>>,
-    /// The fate of instances that no case needed any more.
+    /// The report on instances that were deleted because no case needed them any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
-    /// A lease ended, an instance came up or not, something is not under way any more.
+    /// Notified when a lease ends, a deploy ends, or a background task ends.
     pub(in crate::provision) changed: Arc<Notify>,
-    /// Deploys and waits give up.
+    /// True if deploys and waits must stop.
     cancelled: AtomicBool,
-    /// Waits give up.
+    /// True if waits must stop.
     closed: AtomicBool,
     marks: AtomicU64,
-    /// The number of things under way that nobody waits for.
+    /// The number of background tasks that no caller waits for.
     busy: AtomicU64,
 }
 
-/// Something under way that nobody waits for, until it is dropped.
+/// Counts as a background task until it is dropped.
 pub(in crate::provision) struct Busy(Arc<Context>);
 
 impl Drop for Busy {
@@ -54,7 +54,7 @@ impl Drop for Busy {
     }
 }
 
-/// The records of a lease, until it is dropped.
+/// Counts the records of a lease until it is dropped.
 pub(in crate::provision) struct LeasedRecords {
     context: Arc<Context>,
     records: Vec<String>,
@@ -96,7 +96,7 @@ impl Context {
         }
     }
 
-    /// Reports something that takes long, or went wrong on the way.
+    /// Shows a line about a long step or a problem.
     pub(in crate::provision) fn progress(&self, line: &str) {
         (self.progress)(line);
         self.emit(RunEventKind::Progress {
@@ -109,13 +109,13 @@ impl Context {
         self.run.emit(kind);
     }
 
-    /// Deploys and waits give up.
+    /// Stops deploys and waits.
     pub(in crate::provision) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
-    /// Waits give up.
+    /// Stops waits.
     pub(in crate::provision) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
@@ -129,7 +129,7 @@ impl Context {
         self.is_cancelled() || self.closed.load(Ordering::Relaxed)
     }
 
-    /// A mark that no other lease ever had.
+    /// Returns a mark that no other lease has.
     pub(in crate::provision) fn new_mark(&self) -> String {
         let number = self.marks.fetch_add(1, Ordering::Relaxed);
         format!("{}-{number}", self.run.run().id)
@@ -144,7 +144,7 @@ impl Context {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes that a lease has these records.
+    /// Counts records as leased.
     pub(super) fn lease(self: &Arc<Self>, records: Vec<String>) -> LeasedRecords {
         let mut leased = self.leased();
         for record in &records {
@@ -155,12 +155,12 @@ impl Context {
         LeasedRecords { context, records }
     }
 
-    /// The records that leases of this run have.
+    /// The records that this run leases.
     pub(super) fn leased_records(&self) -> BTreeSet<String> {
         self.leased().keys().cloned().collect()
     }
 
-    /// Makes an instance a host of the file for `ssh -F`. Blocks.
+    /// Adds an instance to the hosts of the file for `ssh -F`. Blocks.
     pub(super) fn add_ssh_host(&self, record: &Record) -> Result<()> {
         if self.ssh_config.as_os_str().is_empty() {
             return Ok(());
@@ -170,7 +170,7 @@ impl Context {
             .add(&self.ssh_config, &instance.name, &instance.reach)
     }
 
-    /// The live connection to the instance of a record; made on first use.
+    /// The live connection to a record's instance; created on first use.
     pub(super) fn connection(
         &self,
         record: &Record,
@@ -183,7 +183,7 @@ impl Context {
         Arc::clone(connection)
     }
 
-    /// Keeps a connection that was made to prepare an instance.
+    /// Keeps the connection that prepared an instance.
     pub(super) fn keep_connection(&self, record: &Record, connection: LiveConnection) {
         self.connections()
             .insert(record.id.clone(), Arc::new(connection));

@@ -24,17 +24,22 @@ use crate::{
     secret::redacted,
 };
 
-/// The pause before a deploy is tried again; twice as long each time.
+/// The pause before the first retry of a deploy; doubled for each further retry.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Context {
-    /// Gets the instance from the pool; a deploy that failed is tried again as often as the playbook says.
-    pub(super) async fn ensure_ready(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+    /// Gets the instance from the pool; a failed deploy is retried as often as the playbook says. `label` is the text in
+    /// the brackets of its cases.
+    pub(super) async fn ensure_ready(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        label: &str,
+    ) -> Result<ReadyInstance> {
         let (instance, started) = (wanted.instance(), Instant::now());
         self.emit(RunEventKind::DeployStarted {
             instance: instance.clone(),
         });
-        let brought = self.ensure_ready_retrying(wanted).await;
+        let brought = self.ensure_ready_retrying(wanted, label).await;
         self.emit(RunEventKind::DeployEnded {
             instance,
             took: started.elapsed(),
@@ -44,10 +49,14 @@ impl Context {
         brought
     }
 
-    async fn ensure_ready_retrying(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
+    async fn ensure_ready_retrying(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        label: &str,
+    ) -> Result<ReadyInstance> {
         let instance = wanted.instance();
         let looked_up = look_up(wanted.clone()).await;
-        looked_up.map_err(|error| could_not(&instance, &error))?;
+        looked_up.map_err(|error| could_not(&instance, label, &error))?;
         let mut pause = PAUSE;
         let mut left = if wanted.platform.ownership().is_created() {
             wanted.lifecycle.retries
@@ -60,17 +69,17 @@ impl Context {
                 Err(error) => error,
             };
             if left == 0 || self.is_cancelled() || error.kind() == ErrorKind::Pool {
-                return Err(could_not(&instance, &error));
+                return Err(could_not(&instance, label, &error));
             }
             let after = humantime::format_duration(pause);
             let why = one_line(&error.chain());
-            self.progress(&format!("{instance}: {why}; is tried again in {after}"));
+            self.progress(&format!("{instance}: {why}; retrying in {after}"));
             tokio::time::sleep(pause).await;
             (pause, left) = (pause * 2, left - 1);
         }
     }
 
-    /// A kept instance that is not well is replaced, once.
+    /// Makes one attempt. Recycles an unhealthy kept instance once.
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let (started, mut replaced) = (Instant::now(), None);
         loop {
@@ -123,8 +132,7 @@ impl Context {
     }
 }
 
-/// Looks up what the instance's parameters refer to, also where that has long been in a kept instance: what shows its
-/// output has to know.
+/// Looks up the secrets in the instance's parameters, also for a kept instance, so that its output is redacted.
 async fn look_up(wanted: Wanted) -> Result<()> {
     let look_up = tokio::task::spawn_blocking(move || {
         for lookup in wanted.platform.secrets(&wanted.spec(""))? {
@@ -187,7 +195,7 @@ impl Deploying<'_> {
         };
         let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
         if self.wanted.snapshot {
-            self.progress("remembering its state");
+            self.progress("saving a snapshot");
             let origin = instance.origin()?;
             origin
                 .platform
@@ -205,13 +213,11 @@ fn redacted_chain(error: &Error) -> String {
     redacted(&error.chain()).into_owned()
 }
 
-fn could_not(instance: &str, error: &Error) -> Error {
+fn could_not(instance: &str, label: &str, error: &Error) -> Error {
     let message = format!("{instance} could not be deployed: {}", error.chain());
-    let target = instance
-        .rsplit_once('-')
-        .map_or(instance, |(target, _)| target);
-    let alone = || format!("once that is mended, the filter `'[{target}]'` runs its cases alone");
-    let hint = error.hint().map_or_else(alone, str::to_owned);
+    let rerun =
+        || format!("fix this, then rerun only this target: `cargo target-test '[{label}]'`");
+    let hint = error.hint().map_or_else(rerun, str::to_owned);
     Error::new(error.kind(), message).with_hint(hint)
 }
 
@@ -224,7 +230,7 @@ fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
         format!("{name}: kept from an earlier run, answers")
     };
     match replaced.or(ensured.recycled.as_deref()) {
-        Some(reason) => format!("{what} (the one before was recycled: {reason})"),
+        Some(reason) => format!("{what} (the previous instance was recycled: {reason})"),
         None => what,
     }
 }

@@ -1,7 +1,6 @@
-//! Putting an instance back to the state in which its first test found it.
+//! Restores an instance to the state before its first test.
 //!
-//! Owns the order of it: nobody talks to the instance meanwhile, and it has to answer after. Must not know how a
-//! platform does it.
+//! Closes the connection before, and checks that the instance answers after. Must not know how a platform restores.
 
 use std::{
     sync::Arc,
@@ -21,14 +20,14 @@ use crate::{
     secret::redacted,
 };
 
-/// The limit for an instance to answer after it was put back.
+/// The time limit for an instance to answer after the restore.
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl Context {
-    /// Puts back an instance that is leased by us; false where its platform has no such way.
+    /// Restores an instance that this run leases; false if its platform cannot restore.
     ///
     /// # Errors
-    /// When it is not as it was: it must not serve again.
+    /// Fails if the instance is not restored: it must not serve again.
     pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let started = Instant::now();
         let restored = self.put_back(record).await;
@@ -49,7 +48,7 @@ impl Context {
         if !instance.origin.as_ref().is_some_and(can) {
             return Ok(false);
         }
-        // Its connection knows of a session that the instance will know nothing of.
+        // The restored instance does not know the session of the old connection.
         self.disconnect(&record.id);
         let restore = |origin: &prepare::PlatformHandle| {
             origin

@@ -1,6 +1,7 @@
-//! The instances of one target in one run: which are asked for, ready, failed or let go.
+//! The instances of one target in one run: requested, ready, failed or deleted.
 //!
-//! Owns that decision. Pure: must not know disk, clock, processes or the pool; times and the pool's word come in.
+//! Decides which instances to deploy and delete. Pure: no disk, clock, processes or pool; times and the pool's answers
+//! are arguments.
 
 use std::{
     collections::BTreeSet,
@@ -18,21 +19,21 @@ use crate::{
     provision::pool::Record,
 };
 
-/// The time for which a failure is the answer to everybody, where it is not for the whole run.
+/// The time for which all requests get the same failure, if one set serves several runs of the tests.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// An instance that serves.
+/// An instance that is ready to serve.
 #[derive(Clone, Debug)]
 pub struct ReadyInstance {
     /// Its record.
     pub record: Record,
     /// Its history, for people: `alpha-0: deployed in 1.2 s`.
     pub story: String,
-    /// True if it was there before the run.
+    /// True if the instance existed before the run.
     pub reused: bool,
 }
 
-/// The reason that an instance cannot be had, told to everybody who asks.
+/// The reason that an instance is not available, for every request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FailedDeploy {
     pub(crate) kind: ErrorKind,
@@ -63,17 +64,17 @@ impl From<FailedDeploy> for Error {
 /// One of the instances that a target may have.
 #[derive(Clone, Debug)]
 pub(super) enum Slot {
-    /// Not asked for.
+    /// Not requested.
     Idle,
-    /// On its way.
+    /// Being deployed.
     Working,
-    /// It serves.
+    /// Ready to serve.
     Ready(Arc<ReadyInstance>),
-    /// Since when.
+    /// The deploy failed at this time.
     Failed(FailedDeploy, Instant),
-    /// No case needs it: it is being deleted.
+    /// Being deleted, since no case needs it.
     Leaving(Arc<ReadyInstance>),
-    /// It was deleted, since no case needed it any more.
+    /// Deleted, since no case needed it.
     Gone(Arc<ReadyInstance>),
 }
 
@@ -86,23 +87,23 @@ impl Slot {
     }
 }
 
-/// Instances that are asked for together.
+/// A request for instances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) count: usize,
     pub(super) needs: &'a Needs,
-    /// The only slot that will do, if any.
+    /// The only suitable slot, if any.
     pub(super) only: Option<usize>,
 }
 
-/// The way out for a request that fewer instances can serve than it asks for.
+/// The reaction to a request for which too few instances are ready.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shortage {
-    /// The instance of this slot is to be deployed too.
+    /// Deploy the instance of this slot.
     Begin(usize),
-    /// Enough are on their way.
+    /// Wait: enough instances are being deployed.
     Coming,
-    /// There will never be enough.
+    /// Fail: there will never be enough instances.
     Never(FailedDeploy),
 }
 
@@ -118,7 +119,7 @@ pub(super) struct InstancesState {
 }
 
 impl InstancesState {
-    /// Nothing is asked for yet.
+    /// A state without requests.
     pub(super) fn new(target: &str, slots: usize, at_once: usize) -> Self {
         Self {
             target: target.to_owned(),
@@ -129,17 +130,17 @@ impl InstancesState {
         }
     }
 
-    /// A case (its binary, its name) is still to be run.
+    /// Notes that a case (its binary, its name) will need instances.
     pub(super) fn expect(&mut self, case: (&str, &str), need: Need) {
         self.backlog.expect(case, need);
     }
 
-    /// A case need not be run again.
+    /// Notes that a case will not run again.
     pub(super) fn done(&mut self, case: (&str, &str)) {
         self.backlog.done(case);
     }
 
-    /// Begins what the backlog needs and nobody asked for yet; the slots.
+    /// Starts the slots that the backlog needs and that were not requested yet; returns them.
     pub(super) fn begin_missing(&mut self, now: Instant) -> Vec<usize> {
         let (mut idle, mut live) = (Vec::new(), 0);
         for (index, slot) in self.slots.iter().enumerate() {
@@ -154,7 +155,7 @@ impl InstancesState {
         idle
     }
 
-    /// Begins one; false if that has been done already.
+    /// Starts a slot; false if it was started already.
     pub(super) fn begin(&mut self, index: usize, now: Instant) -> bool {
         let idle = matches!(self.slots[index], Slot::Idle | Slot::Gone(_));
         if idle {
@@ -164,7 +165,7 @@ impl InstancesState {
         idle
     }
 
-    /// A deploy that was begun came to its end.
+    /// Notes the result of a deploy.
     pub(super) fn ended(
         &mut self,
         index: usize,
@@ -183,13 +184,13 @@ impl InstancesState {
         };
     }
 
-    /// The instance must not serve again: the next request has it replaced.
+    /// Notes that an instance must not serve again; the next request deploys a replacement.
     pub(super) fn lost(&mut self, record: &str, now: Instant) {
         self.keep(|ready| ready.record.id != record, now);
     }
 
-    /// Decides about a request for instances of which too few are ready. `serving` are the records that the pool could
-    /// lease to this run: one that was ready may be dirty since, by the death of a holder elsewhere.
+    /// Decides about a request for which too few instances are ready. `serving` are the records that the pool could
+    /// lease to this run: a ready instance may be dirty now, if its holder in another run died.
     pub(super) fn shortage(
         &mut self,
         asked: Asked<'_>,
@@ -203,7 +204,7 @@ impl InstancesState {
         let (mut leases, mut moving, mut idle) = (BTreeSet::new(), 0, None);
         for (index, slot) in self.eligible(asked) {
             match slot {
-                // Several instances may be one machine, which is leased once.
+                // Several instances may be one machine, which can be leased only once.
                 Slot::Ready(ready) if asked.is_met_by(&ready.record).is_ok() => {
                     leases.insert(&ready.record.lease);
                 }
@@ -229,13 +230,13 @@ impl InstancesState {
         slots.filter(move |(index, _)| asked.only.is_none_or(|only| only == *index))
     }
 
-    /// The reason that enough instances that meet the needs can never be had together, if any: they failed, or are
-    /// something else.
+    /// The reason that enough suitable instances can never be ready at once, if any: their deploys failed, or they do
+    /// not meet the needs.
     fn hopeless(&self, asked: Asked<'_>) -> Option<FailedDeploy> {
         let (mut possible, mut why) = (0, None);
         for (_, slot) in self.eligible(asked) {
             match slot {
-                // What is deployed again is the same again.
+                // A new deploy would give the same instance.
                 Slot::Ready(ready) | Slot::Gone(ready) => match asked.is_met_by(&ready.record) {
                     Ok(()) => possible += 1,
                     Err(reason) => drop(why.get_or_insert_with(|| unfit(reason))),
@@ -258,7 +259,7 @@ impl InstancesState {
         }
     }
 
-    /// Takes out ready instances that no remaining case needs and nobody has leased, the last ones first.
+    /// Takes ready instances that no remaining case needs and no lease holds, highest index first.
     pub(super) fn take_surplus(
         &mut self,
         leased: &BTreeSet<String>,
@@ -281,7 +282,7 @@ impl InstancesState {
         taken
     }
 
-    /// An instance that was taken out is gone, or stays since somebody uses it after all.
+    /// Notes that a taken instance was deleted, or that it stays because it is in use.
     pub(super) fn left(&mut self, index: usize, gone: bool, now: Instant) {
         let Slot::Leaving(ready) = &self.slots[index] else {
             return;
@@ -296,7 +297,7 @@ impl InstancesState {
         };
     }
 
-    /// Failures that are too old to be the answer are tried again, where one set serves several runs of the tests.
+    /// Allows a retry of deploys whose failure is too old, if one set serves several runs of the tests.
     pub(super) fn forgive(&mut self, now: Instant) {
         for slot in &mut self.slots {
             if matches!(slot, Slot::Failed(_, at) if now.duration_since(*at) > MEMORY) {
@@ -317,7 +318,7 @@ impl InstancesState {
         failed.filter(|index| !self.usage.was_ready(*index))
     }
 
-    /// The time for which instances existed, added up, and their number.
+    /// The number of instances that existed, and the sum of the times they existed.
     pub(super) fn used(&self, now: Instant) -> (Duration, usize) {
         self.usage.total(now)
     }
@@ -327,7 +328,7 @@ impl InstancesState {
         self.backlog.instances(self.at_once, self.slots.len())
     }
 
-    /// Forgets the ready instances that are not to be kept.
+    /// Drops the ready instances for which `keeps` is false.
     fn keep(&mut self, keeps: impl Fn(&ReadyInstance) -> bool, now: Instant) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.ready().is_some_and(|ready| !keeps(ready)) {
@@ -344,7 +345,7 @@ impl Asked<'_> {
     }
 }
 
-/// No failure: no instance of the target is what is needed.
+/// The failure that says that no instance of the target meets the needs.
 fn unfit(reason: String) -> FailedDeploy {
     FailedDeploy {
         kind: ErrorKind::Unfit,

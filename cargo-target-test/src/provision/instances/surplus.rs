@@ -1,6 +1,6 @@
-//! Instances that no remaining case needs are deleted while others still run.
+//! Deletes instances that no remaining case needs while other cases run.
 //!
-//! Owns the way of one out of its set. Must not know when that may be.
+//! Must not decide when an instance is surplus.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -10,19 +10,19 @@ use std::{
 use super::{Busy, Context, InstanceSet, ReadyInstance};
 use crate::provision::pool::Record;
 
-/// An instance that no remaining case needs, taken out of its set. Dropped, it is put back.
+/// An instance that no remaining case needs, taken out of its set. Put back if dropped.
 pub struct Surplus {
     set: Arc<InstanceSet>,
     context: Arc<Context>,
     index: usize,
     ready: Arc<ReadyInstance>,
     gone: bool,
-    /// Let go last.
+    /// Dropped last.
     _busy: Busy,
 }
 
 impl InstanceSet {
-    /// Takes out the instances that no remaining case needs and no lease has.
+    /// Takes out the instances that no remaining case needs and no lease holds.
     pub(in crate::provision) fn take_surplus(
         self: &Arc<Self>,
         context: &Arc<Context>,
@@ -46,13 +46,12 @@ impl Surplus {
         &self.ready.record
     }
 
-    /// The set it is from.
+    /// The set that the instance was taken from.
     pub fn set(&self) -> &Arc<InstanceSet> {
         &self.set
     }
 
-    /// Deletes the instance, unless somebody uses it after all, or it cannot be deleted now: then it stays, and is
-    /// deleted when the run ends.
+    /// Deletes the instance. If it is in use or the delete fails, it stays until the run ends.
     pub async fn release(mut self) {
         let (context, id) = (Arc::clone(&self.context), self.record().id.clone());
         let released = tokio::task::spawn_blocking(move || context.run.release(&id));

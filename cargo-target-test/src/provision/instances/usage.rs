@@ -1,31 +1,31 @@
 //! The time for which instances existed in this run.
 //!
-//! Owns the times of each slot. Must not look at a clock: times come in.
+//! Must not read a clock: times are arguments.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// The use that a run made of a target.
+/// The use of a target by a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used {
     /// The target.
     pub target: String,
     /// The number of instances.
     pub instances: usize,
-    /// The time for which each existed, added up.
+    /// The sum of the times for which the instances existed.
     pub time: Duration,
     /// The target's `cost`.
     pub cost: f64,
 }
 
-/// The time of every slot.
+/// The times of every slot.
 #[derive(Debug)]
 pub(super) struct Usage {
     since: Vec<Option<Instant>>,
     before: Duration,
-    /// The slots of all records that were ready.
+    /// The slot of every record that was ever ready.
     seen: BTreeMap<String, usize>,
 }
 
@@ -38,12 +38,12 @@ impl Usage {
         }
     }
 
-    /// An instance is being deployed, or found.
+    /// Notes that a slot's instance is being deployed, or looked up.
     pub(super) fn began(&mut self, slot: usize, now: Instant) {
         self.since[slot].get_or_insert(now);
     }
 
-    /// The instance of a slot is ready, under this record.
+    /// Notes that the instance of a slot is ready, under this record.
     pub(super) fn ready(&mut self, slot: usize, record: &str) {
         self.seen.insert(record.to_owned(), slot);
     }
@@ -53,13 +53,13 @@ impl Usage {
         self.seen.values().any(|seen| *seen == slot)
     }
 
-    /// The instance of a slot does not exist any more.
+    /// Notes that the instance of a slot does not exist any more.
     pub(super) fn ended(&mut self, slot: usize, now: Instant) {
         let since = self.since[slot].take();
         self.before += since.map_or(Duration::ZERO, |since| now.duration_since(since));
     }
 
-    /// The time of all that existed until now, and their number.
+    /// The sum of the times until now, and the number of instances.
     pub(super) fn total(&self, now: Instant) -> (Duration, usize) {
         let living = self.since.iter().flatten();
         let living = living.map(|since| now.duration_since(*since));

@@ -1,6 +1,6 @@
-//! Looking at leased machines from outside, and telling when one is lost.
+//! Watches leased machines from outside, and reports a lost one.
 //!
-//! Owns when that is so. Must not know what becomes of the lease then.
+//! Must not decide what happens to the lease.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::{
     provision::Machine,
 };
 
-/// The pause between two looks at leased machines from outside.
+/// The pause between two checks of the leased machines.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A task that looks at machines; ends with this.
+/// A task that watches machines; ends when this is dropped.
 pub(super) struct LossWatch {
     task: JoinHandle<()>,
     lost: Lost,
@@ -27,7 +27,7 @@ impl Drop for LossWatch {
 }
 
 impl LossWatch {
-    /// Watches these machines. Within a tokio runtime.
+    /// Starts to watch machines. Needs a tokio runtime.
     pub(super) fn start(machines: Vec<Machine>) -> Self {
         let (send, lost) = watch::channel(None);
         Self {
@@ -40,14 +40,14 @@ impl LossWatch {
         self.lost.clone()
     }
 
-    /// From now on no machine counts as lost that does not yet.
+    /// Stops the watch: machines that are lost later are not reported.
     pub(super) fn stop(&self) {
         self.task.abort();
     }
 }
 
-/// Tells when a machine of a lease is lost. Outlives the lease.
-#[derive(Clone)]
+/// Reports the loss of a leased machine. Outlives the lease.
+#[derive(Clone, Debug)]
 pub struct Lost(watch::Receiver<Option<String>>);
 
 impl Lost {
@@ -56,7 +56,7 @@ impl Lost {
         self.0.borrow().clone()
     }
 
-    /// Done, with the reason, when a machine is lost; never otherwise.
+    /// Completes with the reason when a machine is lost; never otherwise.
     pub fn wait(&self) -> impl Future<Output = Error> + Send + use<> {
         let mut lost = self.0.clone();
         async move {
@@ -71,12 +71,12 @@ impl Lost {
     }
 }
 
-/// Looks from outside, for as long as the lease lasts, whether its machines live.
+/// Checks the machines until the lease ends.
 async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<String>>) {
     while !machines.is_empty() {
         tokio::time::sleep(LOOK).await;
         for machine in &machines {
-            // Down on purpose is not lost; who brought it down sees it come up.
+            // A machine that is down on purpose is not lost: the caller waits until it is up.
             if let (Err(error), false) = (machine.check_alive().await, machine.is_going_down()) {
                 lost.send_replace(Some(error.chain()));
                 return;

@@ -1,7 +1,7 @@
-//! Questions to a machine, reboots, restarts and remembered states.
+//! Questions to a machine, reboots, restarts and snapshots.
 //!
-//! Owns the answers. Must not know how a platform does what it can. A machine that goes down on purpose gets a new
-//! connection when it is up again; what else is running on it then is lost, and told so.
+//! Must not know how a platform does these. A machine that goes down on purpose gets a new connection when it is up
+//! again; other commands that ran on it fail.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::{
     provision::prepare::{self, BringUp, PlatformHandle, Shell},
 };
 
-/// The limit for an answer to a question.
+/// The time limit for an answer to a question.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The end of a console that is told, in bytes.
+/// The maximum size of a console's end, in bytes.
 const CONSOLE: u64 = 1 << 20;
 
 impl Machine {
@@ -38,10 +38,10 @@ impl Machine {
         }
     }
 
-    /// The end of what it has said on its console.
+    /// The end of the machine's console output.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it has none.
+    /// [`ErrorKind::Usage`] if the machine has no console.
     pub fn console(&self) -> Result<String> {
         let instance = &self.shared.instance;
         instance.console(CONSOLE).ok_or_else(|| {
@@ -54,7 +54,7 @@ impl Machine {
         })
     }
 
-    /// Does something with the machine, within this time.
+    /// Performs an act on the machine within a time limit.
     pub(crate) async fn act(&self, act: &Act, limit: Duration) -> Result<()> {
         match act {
             Act::Reboot => self.reboot(limit).await,
@@ -70,10 +70,10 @@ impl Machine {
         }
     }
 
-    /// Reboots it from inside, and waits until it answers with another boot id.
+    /// Reboots the machine from inside, and waits until it answers with a different boot id.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it cannot reboot, [`ErrorKind::Infra`] when it is not up again in time.
+    /// [`ErrorKind::Usage`] if the machine cannot reboot, [`ErrorKind::Infra`] if it is not up again in time.
     pub async fn reboot(&self, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
         let at = Shell::new(self.transport(), self.mark.to_string());
@@ -82,22 +82,22 @@ impl Machine {
         Ok(())
     }
 
-    /// Restarts it from outside, as by its power button, and waits until it answers.
+    /// Restarts the machine from outside, as its power button would, and waits until it answers.
     ///
     /// # Errors
-    /// When its platform cannot, or it is not up again in time.
+    /// Fails if the platform cannot restart it, or if it is not up again in time.
     pub async fn restart(&self, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
         let restart = |one: &PlatformHandle| one.platform.restart(&one.spec, &one.deployed);
         self.shared.instance.act(restart).await?;
-        // The platform has seen to it: a container has its host's boot id, before and after.
+        // The boot id proves nothing: a container has the boot id of its host, before and after.
         self.up_again(limit).await.map(drop)
     }
 
-    /// Remembers its state under a name.
+    /// Saves a snapshot of the machine under a name.
     ///
     /// # Errors
-    /// When its platform cannot, or the name is none.
+    /// Fails if the platform cannot, or if the name is invalid.
     pub async fn snapshot(&self, name: &str) -> Result<()> {
         let state = state(name)?;
         let snapshot =
@@ -105,10 +105,10 @@ impl Machine {
         self.shared.instance.act(snapshot).await
     }
 
-    /// Puts it back to a remembered state, and waits until it answers.
+    /// Restores the machine to a snapshot, and waits until it answers.
     ///
     /// # Errors
-    /// When its platform cannot, there is no such state, or it does not answer in time.
+    /// Fails if the platform cannot, if the snapshot does not exist, or if the machine does not answer in time.
     pub async fn restore(&self, name: &str, limit: Duration) -> Result<()> {
         let _down = self.goes_down();
         let state = state(name)?;
@@ -121,16 +121,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes one of its network links down, or up again.
+    /// Takes one of the machine's network links down or up.
     ///
     /// # Errors
-    /// When its platform cannot.
+    /// Fails if the platform cannot.
     pub async fn link(&self, nic: u32, up: bool) -> Result<()> {
         let link = move |one: &PlatformHandle| one.platform.link(&one.spec, &one.deployed, nic, up);
         self.shared.instance.act(link).await
     }
 
-    /// Waits until it answers on a new connection, which is its own from then on.
+    /// Waits until the machine answers on a new connection, and keeps that connection.
     async fn up_again(&self, limit: Duration) -> Result<Arc<dyn Transport>> {
         let transport = self.bring_up(limit).answer().await?;
         self.connection().replace(Arc::clone(&transport));
@@ -147,7 +147,7 @@ impl Machine {
     }
 }
 
-/// The platform's name for a state that a test remembers: its own first state is not in its way.
+/// Converts the name of a test's snapshot into the platform's name, which differs from the name of the first state.
 fn state(name: &str) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {

@@ -1,6 +1,6 @@
-//! Pings a machine: by an ICMP echo where that is allowed, otherwise by knocking on its connection.
+//! Pings a machine: by an ICMP echo if that is permitted, otherwise by a new connection.
 //!
-//! Owns the trying, with growing pauses. Must not know commands.
+//! Retries with growing pauses. Must not run commands.
 
 use std::{
     io,
@@ -22,16 +22,16 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The first pause between two tries, and the longest.
+/// The first and the longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// The limit for one try.
+/// The time limit for one try.
 const TRY: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// Tries until it answers, at most for `limit`; the time that the answer took.
+    /// Tries until the machine answers, at most for `limit`; returns the time that the answer took.
     ///
     /// # Errors
-    /// When no try succeeds; the last one's cause.
+    /// Fails if no try succeeds, with the cause of the last one.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
         let (started, mut pause) = (Instant::now(), PAUSES.0);
         loop {
@@ -60,7 +60,7 @@ async fn once(machine: &Machine) -> Result<Duration> {
     let config =
         config.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
-        // Who is asked by its name here may be somebody else.
+        // With a jump host, the same address on this host may be another machine.
         return transport.probe(TRY).await;
     }
     let address = (config.hostname, config.port);
@@ -73,7 +73,7 @@ async fn once(machine: &Machine) -> Result<Duration> {
     Ok(asked.elapsed())
 }
 
-/// An ICMP echo; `None` where it is not allowed, not answered, or would only be this host's own answer.
+/// Sends an ICMP echo. `None` if it is not permitted, not answered, or answered by this host itself.
 fn echo(address: &(String, u16)) -> Option<Duration> {
     let host = address.to_socket_addrs().ok()?.next()?.ip();
     if host.is_loopback() {
@@ -81,7 +81,7 @@ fn echo(address: &(String, u16)) -> Option<Duration> {
     }
     let asked = Instant::now();
     let socket = socket(host).ok()?;
-    // Type, code, checksum and identifier (both the kernel's affair), sequence number.
+    // Type, code, checksum and identifier (both set by the kernel), sequence number.
     let kind = if host.is_ipv4() { 8 } else { 128 };
     rustix::net::send(&socket, &[kind, 0, 0, 0, 0, 0, 0, 1], SendFlags::empty()).ok()?;
     let mut ready = [PollFd::new(&socket, PollFlags::IN)];

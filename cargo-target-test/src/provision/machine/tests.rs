@@ -1,4 +1,4 @@
-//! A machine that is in no pool.
+//! A machine that is not in a pool.
 
 use std::{fs, time::Duration};
 

@@ -220,7 +220,7 @@ impl Platform for CommandPlatform {
         label: &str,
         like: Option<(&InstanceSpec, &CommandParameters)>,
     ) -> Result<Vec<Found>> {
-        // Only a playbook knows the program.
+        // Without a playbook, the program is unknown.
         let program = like.and_then(|(spec, parameters)| {
             let program = parameters.list.as_ref()?;
             Some((spec, parameters, program))
@@ -274,7 +274,7 @@ fn recorded_keys(spec: &InstanceSpec) -> PathBuf {
     spec.scratch.join("known_hosts")
 }
 
-/// The instance that an answer describes; parameters fill in for absent keys.
+/// The instance that an answer describes. Parameters replace absent keys.
 fn deployed(
     answer: DeployAnswer,
     parameters: &CommandParameters,
@@ -313,7 +313,7 @@ fn deployed(
     })
 }
 
-/// The programs that reach an instance.
+/// The programs that run commands and transfer files.
 fn programs(
     answer: &DeployAnswer,
     parameters: &CommandParameters,

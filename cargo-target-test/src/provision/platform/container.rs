@@ -1,10 +1,10 @@
 //! Platform `container`: containers of docker or podman.
 //!
-//! Owns the calls of the engine. Must not know how commands run in a container (the transport does).
+//! Must not know how commands run in a container (the transport does).
 //!
 //! A container has its instance's unique name and carries the pool's label. It needs no server: commands run by the
-//! engine's `exec`, unless SSH is asked for. It shares the kernel and the boot id of its host: a restart changes the
-//! start time of its first process.
+//! engine's `exec`, unless the playbook selects SSH. It shares the kernel and the boot id of its host: a restart
+//! changes the start time of its first process.
 //!
 //! An imported root file system stays as an image, named by its content, for the next instance.
 
@@ -37,7 +37,7 @@ const LABEL: &str = "cargo-target-test";
 /// The label whose value is the instance's unique name.
 const UNIQUE: &str = "cargo-target-test.unique";
 
-/// The name of images of remembered states; the tag is the instance's unique name.
+/// The name of the images of snapshots; the tag is the instance's unique name.
 const STATES: &str = "localhost/cargo-target-test-state";
 
 /// Platform `container`.
@@ -183,7 +183,7 @@ impl Platform for ContainerPlatform {
         if pid.is_some_and(|pid| process::start_time(pid) == number("started")) {
             return Ok(());
         }
-        // It was restarted, or has ended.
+        // The container was restarted or has ended.
         engine_of(deployed)?.main_process(spec).map(drop)
     }
 
@@ -218,7 +218,7 @@ impl Platform for ContainerPlatform {
                 deployed: None,
             };
             found.extend(names.lines().map(|name| one("container", name)));
-            // The state of a container is deleted with the container.
+            // A snapshot of a container is deleted with the container.
             let alone = states.filter(|state| !names.lines().any(|name| name == *state));
             found.extend(alone.map(|state| one("the remembered state of container", state)));
         }
@@ -226,7 +226,7 @@ impl Platform for ContainerPlatform {
     }
 }
 
-/// Refuses names of states other than the first: restoring replaces the container, under the commands of a test.
+/// Refuses snapshots after the first one: a restore replaces the container while the commands of a test run in it.
 fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> Result<()> {
     let other = || {
         let what = "remember more than the first state of";
@@ -235,7 +235,7 @@ fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> 
     (name == FIRST_STATE).then_some(()).ok_or_else(other)
 }
 
-/// The image with the instance's remembered state.
+/// The image with the instance's snapshot.
 fn state(spec: &InstanceSpec) -> String {
     format!("{STATES}:{}", spec.unique)
 }
@@ -282,7 +282,7 @@ fn start(
 /// The time limit for the start of a container.
 const START: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// Returns the image, fetched or imported if it is missing.
+/// Returns the image; fetches or imports it if it is missing.
 fn image(
     engine: &Engine,
     spec: &InstanceSpec,
@@ -338,7 +338,7 @@ fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -
     })
 }
 
-/// Removes the container, if there is one.
+/// Removes the container, if it exists.
 fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
     if !engine.has(&spec.unique)? {
         return Ok(());

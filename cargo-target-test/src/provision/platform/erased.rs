@@ -1,6 +1,5 @@
-//! Platforms without their type: parameters are JSON, which is parsed here and nowhere else.
-//!
-//! Owns the object-safe interface that pool, broker and playbook use.
+//! Platforms behind an object-safe interface, for the pool, the broker and the playbook. The only place that parses
+//! parameters from JSON.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -16,8 +15,8 @@ use crate::{
     secret::Lookup,
 };
 
-/// A platform of any type. Each method is that of [`Platform`]; all fail where [`InstanceSpec::parameters`] are of
-/// another release and cannot be read.
+/// A platform of any type. Each method is that of [`Platform`]; all fail if [`InstanceSpec::parameters`] are from
+/// another release and cannot be parsed.
 #[allow(missing_docs, reason = "documented by `Platform`")]
 pub trait DynPlatform: PlatformSyntax {
     fn ownership(&self) -> Ownership;
@@ -146,7 +145,7 @@ impl<P: Platform> DynPlatform for Erased<P> {
     }
 }
 
-/// The parameters of a recorded instance. Null, as of something found by its label, stands for the defaults.
+/// The parameters of a recorded instance. Null, as for a resource found by its label, stands for the defaults.
 fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
     let parsed = match &spec.parameters {
         Value::Null => P::Parameters::deserialize(json!({})),

@@ -1,10 +1,10 @@
 //! Platform `local`: processes of this machine.
 //!
-//! Owns each instance's working folder. The end of a lease sweeps what the lease left running, so a dirty instance
-//! needs no new deploy; background processes end with the instance.
+//! Each instance has a working folder. The end of a lease kills the remaining processes of the lease, so a dirty
+//! instance needs no new deploy; background processes end with the instance.
 //!
-//! Commands inherit few environment variables: programs are found and speak the user's language, but secrets and the
-//! variables of a running build stay out. They start in an empty folder of the instance, which is also their `TMPDIR`.
+//! Commands inherit few environment variables: those for finding programs and for the user's language, but no secrets
+//! and no variables of a running build. They start in an empty folder of the instance, which is also their `TMPDIR`.
 
 use std::{io, path::PathBuf, thread};
 
@@ -144,7 +144,8 @@ impl Platform for LocalPlatform {
     }
 }
 
-/// The folder in which an instance's commands start. Another user cannot enter the pool, so its folder is elsewhere.
+/// The folder in which an instance's commands start. Another user cannot enter the pool, so that user's folder is
+/// elsewhere.
 fn folder(spec: &InstanceSpec, user: &Option<String>) -> PathBuf {
     match user {
         Some(_) => std::env::temp_dir().join(format!("target-test-{}", spec.unique)),

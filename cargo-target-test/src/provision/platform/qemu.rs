@@ -1,13 +1,13 @@
 //! Platform `qemu`: virtual machines on this host.
 //!
-//! Owns the steps of a deploy, which ends when the machine runs, not when it answers.
+//! A deploy ends when the machine runs, not when it answers.
 //!
 //! A machine starts from a kernel or from a disk image, and writes to a layer of its own. It has user-mode networking
 //! with its SSH port forwarded to a free port of this host's loopback, its serial console in `console.log`, and a
 //! NoCloud seed with its name and its login. It is a process in a session of its own, which outlives the tool and is
 //! found again by its pid and start time, and by its environment.
 //!
-//! Deleting switches the machine off. `shutdown` gives it time to power down.
+//! A delete switches the machine off. `shutdown` gives it time to power down.
 
 mod accel;
 mod disk;
@@ -42,12 +42,12 @@ use crate::{
 const CONSOLE: &str = "console.log";
 /// The time limit for QEMU to start a machine.
 const START: Duration = Duration::from_secs(60);
-/// Memory of QEMU itself beside the machine's, in bytes.
+/// Memory of QEMU itself, in addition to the machine's, in bytes.
 const OVERHEAD: u64 = 96 << 20;
 /// Estimated bytes that a machine writes to each of its layers.
 const WRITES: u64 = 256 << 20;
 
-/// The size of a disk for a remembered state alone, which is stored beyond the part that the machine sees.
+/// The size of a disk for snapshots only, which are stored beyond the part that the machine sees.
 const STATE_DISK: Size = Size(1 << 20);
 
 /// Platform `qemu`.
@@ -119,7 +119,7 @@ impl Platform for QemuPlatform {
         let disks = disks.iter().enumerate();
         let disks = disks.map(|(number, one)| disk::make(spec, number, one));
         let disks = disks.collect::<Result<Vec<PathBuf>>>()?;
-        // A machine's state is remembered in a disk: a machine without disks gets one for that.
+        // Snapshots are stored in a disk: a machine without disks gets one for them.
         let state = match disks.is_empty() {
             true => Some(disk::make(spec, 0, &Disk::Empty(STATE_DISK))?),
             false => None,
@@ -266,7 +266,7 @@ fn machine_of(deployed: &Deployed) -> Option<QemuProcess> {
     serde_json::from_value(deployed.data.get("machine")?.clone()).ok()
 }
 
-/// Starts QEMU, which goes into the background once the machine runs.
+/// Starts QEMU, which moves to the background once the machine runs.
 fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<QemuProcess> {
     let pid_file = spec.scratch.join("pid");
     let mut command = process::command(program);
@@ -292,7 +292,7 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     Ok(QemuProcess::of(pid))
 }
 
-/// The port of this host that QEMU chose and forwards.
+/// The port of this host that QEMU chose and forwards to the machine.
 fn forwarded_port(spec: &InstanceSpec) -> Result<u16> {
     let text = Monitor::connect(&spec.scratch)?.tell("info usernet")?;
     read_port(&text).ok_or_else(|| {

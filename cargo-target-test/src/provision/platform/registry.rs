@@ -1,6 +1,4 @@
-//! The platforms of one tool.
-//!
-//! Owns the lookup by name, and the error for a platform that another tool has.
+//! The platforms of one tool, by name.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -33,7 +31,7 @@ impl Default for Platforms {
 }
 
 impl Platforms {
-    /// No platform.
+    /// No platforms.
     pub fn none() -> Self {
         Self {
             all: Vec::new(),
@@ -41,7 +39,7 @@ impl Platforms {
         }
     }
 
-    /// Adds a platform, in place of one of the same name.
+    /// Adds a platform; replaces one of the same name.
     #[must_use]
     pub fn with(mut self, platform: impl Platform) -> Self {
         self.all.retain(|other| other.name() != platform.name());
@@ -71,7 +69,7 @@ impl Platforms {
     /// The platform of this name.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] if the tool does not know it; the hint names `maker`, the tool that made the instance.
+    /// [`ErrorKind::Infra`] if the tool does not know it; the hint names `maker`, the tool that created the instance.
     pub fn known(&self, name: &str, maker: Option<&str>) -> Result<&Arc<dyn DynPlatform>> {
         self.get(name).ok_or_else(|| {
             let message = format!("its platform `{name}` is unknown to this tool");
@@ -90,7 +88,7 @@ impl Platforms {
             .collect()
     }
 
-    /// The path of the tool's program, for the records of what it makes; `None` if it is unknown.
+    /// The path of the tool's program, for the records of its instances; `None` if unknown.
     pub fn tool(&self) -> Option<String> {
         let tool = self.tool.as_ref()?;
         Some(tool.to_string_lossy().into_owned())

@@ -1,6 +1,4 @@
-//! Sizes in parameters: `512 MiB`.
-//!
-//! Owns their syntax, the same as in requirements.
+//! Sizes in parameters: `512 MiB`. The syntax is the same as in requirements.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,7 +8,7 @@ use serde::{Deserialize, Serialize, de};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Size(pub(super) u64);
 
-/// Units with their number of bytes. A size is written in the first that divides it.
+/// Units with their number of bytes. A size is written with the first unit that divides it.
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),

@@ -1,7 +1,7 @@
-//! Platform `ssh`: machines that exist already and answer SSH.
+//! Platform `ssh`: existing machines that answer SSH.
 //!
-//! Owns the list of hosts, and which of them are one machine. Must not connect: whether a host answers shows when the
-//! instance is prepared.
+//! Contains the list of hosts, and finds hosts that are one machine. Must not connect: the preparation shows if a host
+//! answers.
 
 mod host;
 
@@ -39,24 +39,24 @@ pub struct SshParameters {
     #[serde(deserialize_with = "host::list")]
     #[schemars(length(min = 1))]
     hosts: Vec<String>,
-    /// The login name for hosts written without one; by default what `~/.ssh/config` says.
+    /// The login name for hosts written without one; by default as in `~/.ssh/config`.
     #[serde(default, deserialize_with = "values::user")]
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// The port for hosts written without one; by default what `~/.ssh/config` says.
+    /// The port for hosts written without one; by default as in `~/.ssh/config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
-    /// The private key file, relative to the playbook; by default what `~/.ssh/config` says.
+    /// The private key file, relative to the playbook; by default as in `~/.ssh/config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
-    /// The login's password, for hosts that accept one, and for `sudo`: best a reference, such as `{ env = "LAB_PASSWORD" }`.
-    /// Named keys (`identity`, `IdentitiesOnly`) are tried first.
+    /// The login's password, for hosts that accept one, and for `sudo`: preferably a reference, such as `{ env =
+    /// "LAB_PASSWORD" }`. Named keys (`identity`, `IdentitiesOnly`) are tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<Text>,
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
-    /// The time limit for connecting to a host; by default what `~/.ssh/config` says, or 10 s.
+    /// The time limit for connecting to a host; by default as in `~/.ssh/config`, or 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connect_timeout: Option<Limit>,
 }
@@ -141,8 +141,8 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
     })
 }
 
-/// Returns one name for a machine that has several: `10.0.0.7:22`, `[fd00::7]:22`. Behind a jump host a name is the
-/// jump host's to resolve, so the jump is part of it: `jump>inner:22`.
+/// Returns one name for a machine that has several: `10.0.0.7:22`, `[fd00::7]:22`. Behind a jump host, the jump host
+/// resolves the name, so the name contains the jump: `jump>inner:22`.
 fn machine(config: &SshConfig) -> Result<String> {
     let (name, port) = (config.hostname.as_str(), config.port);
     let via = config.proxy_jump.as_ref().or(config.proxy_command.as_ref());

@@ -1,10 +1,10 @@
-//! Data of platforms as `pool.json` has it.
+//! Data of platforms as written to `pool.json`.
 
 use std::path::Path;
 
 use super::{erased::Erased, values::tests::spec, *};
 
-/// A platform that connects by itself, or leaves that to the default.
+/// A platform that connects itself, or leaves that to the default.
 struct Far {
     connects: bool,
 }
@@ -68,7 +68,7 @@ fn what_a_platform_cannot_do_is_said() {
     let deployed = far.deploy(&spec, &|_| {}).unwrap();
     for (done, what) in [
         (far.restart(&spec, &deployed), "restart"),
-        (far.snapshot(&spec, &deployed, "x"), "remember the state of"),
+        (far.snapshot(&spec, &deployed, "x"), "save a snapshot of"),
         (far.restore(&spec, &deployed, "x").map(drop), "restore"),
         (far.link(&spec, &deployed, 0, true), "take down a link of"),
     ] {
@@ -87,7 +87,7 @@ fn parameters_of_another_release_are_an_error() {
     assert!(error.hint().unwrap().contains("another release"));
 }
 
-/// The names of added platforms tell brokers apart.
+/// The names of added platforms distinguish brokers.
 #[test]
 fn a_tool_has_platforms_of_its_own() {
     let tool = Platforms::default().with(Far { connects: true });

@@ -1,6 +1,5 @@
-//! Types of parameters that several platforms have: names of variables, texts with secrets, paths.
-//!
-//! Owns their syntax and their resolution. Must not know any platform.
+//! Types of parameters that several platforms use: names of variables, texts with secrets, paths. Must not know any
+//! platform.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,14 +13,14 @@ use crate::{
     secret::{Bound, Lookup, Text},
 };
 
-/// The capabilities that the parameters `memory` and `cores` assure.
+/// The capabilities that the parameters `memory` and `cores` guarantee.
 pub(super) fn sizes(parameters: &impl Serialize) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    // They came from JSON, and so become JSON.
+    // The parameters came from JSON, so the conversion cannot fail.
     let parameters = serde_json::to_value(parameters).unwrap_or_default();
     let given = |key: &str| Some((key.to_owned(), text(parameters.get(key)?)?));
     ["memory", "cores"].into_iter().filter_map(given).collect()
@@ -42,12 +41,12 @@ pub(super) fn check_file(spec: &InstanceSpec, key: &str, written: Option<&Path>)
     )))
 }
 
-/// A playbook error that is seen only on disk.
+/// An error of the playbook that is found on disk.
 pub(super) fn wrong(message: String) -> Error {
     Error::new(ErrorKind::Playbook, message)
 }
 
-/// Refuses text that cannot be a host or user name, or that `ssh` would take for an option.
+/// Refuses text that cannot be a host or user name, or that `ssh` would parse as an option.
 pub(super) fn check_word(what: &str, text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err(format!("the {what} is empty"));
@@ -80,7 +79,7 @@ impl<'de> Deserialize<'de> for EnvName {
 /// A table of environment variables.
 pub(super) type Env = BTreeMap<EnvName, Text>;
 
-/// The string of parameter `key`, with the place that its secret is looked up from.
+/// The string of parameter `key`, with the folder for looking up its secret.
 pub(super) fn bound(spec: &InstanceSpec, key: &str, text: &Text) -> Bound {
     let of = format!("`{key}` of target `{}`", spec.target);
     text.bound(&of, &spec.directory)

@@ -11,17 +11,17 @@ pub struct LeaseWant {
     pub target: String,
     /// The hash of the target's definition.
     pub hash: String,
-    /// The name of the only instance that will do; `None` accepts every instance of the target.
+    /// The name of the only suitable instance; `None` accepts every instance of the target.
     pub instance: Option<String>,
     /// Requirements on the instance's facts.
     #[serde(default)]
     pub needs: Needs,
     /// The number of instances; at least 1.
     pub count: usize,
-    /// True to prefer instances that were not used since they were prepared.
+    /// True to prefer instances that were not used since their preparation.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fresh: bool,
-    /// True if other leases that say so too may use the instances at the same time.
+    /// True if other shared leases may use the instances at the same time.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shared: bool,
 }

@@ -1,7 +1,7 @@
-//! Holders: the process that holds something, and what for.
+//! Holders: the process that holds a lease, and its purpose.
 //!
-//! Owns the texts of leases and the reading of `/proc`. A text is for people and for the next holder; whether a holder
-//! lives is told by its lock.
+//! Contains the texts of leases, and reads `/proc`. A text is for people and for the next holder; the lock shows if a
+//! holder is alive.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A process, identified beyond the reuse of its number.
+/// A process, identified by more than its number, which may be reused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// The host's name.
@@ -33,15 +33,15 @@ pub struct Holder {
     pub run: String,
     /// The purpose: `smoke[alpha]`.
     pub case: String,
-    /// The mark on every process that the lease starts on the instance.
+    /// The mark on every process that the lease starts.
     pub lease: String,
     /// The time at which the lease began, in seconds since 1970.
     pub since: u64,
-    /// The leased record's id; the pool fills it in.
+    /// The id of the leased record; set by the pool.
     pub record: String,
-    /// The marks of earlier holders whose processes may still run on the instance; the pool fills it in.
+    /// The marks of earlier holders whose processes may still run on the instance; set by the pool.
     pub unswept: Vec<String>,
-    /// The person and the end of a lease that was taken by hand.
+    /// The user and the end of a lease that was taken by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<Manual>,
     /// The time at which the lease ends unless its holder renews it, in seconds since 1970; `None` if it ends with
@@ -82,7 +82,7 @@ impl ProcessIdentity {
         stat(pid).is_none_or(|(state, _)| state == 'Z')
     }
 
-    /// True if it was a process of this host and has ended. False if that is unknown.
+    /// True if this was a process of this host and has ended. False if unknown.
     pub fn has_ended(&self) -> bool {
         let here = Self::current();
         let same_host = (&self.host, &self.boot) == (&here.host, &here.boot);
@@ -90,7 +90,7 @@ impl ProcessIdentity {
             && stat(self.pid).is_none_or(|(state, started)| state == 'Z' || started != self.started)
     }
 
-    /// True if it lives on this host and is stopped (Ctrl-Z, SIGSTOP, a debugger).
+    /// True if the process runs on this host and is stopped (Ctrl-Z, SIGSTOP, a debugger).
     pub fn is_stopped(&self) -> bool {
         stat(self.pid).is_some_and(|(state, started)| {
             matches!(state, 'T' | 't') && *self == Self::of(self.pid) && started == self.started
@@ -99,7 +99,7 @@ impl ProcessIdentity {
 }
 
 impl Holder {
-    /// A holder that begins now. `lease` is its mark.
+    /// A holder whose lease begins now. `lease` is its mark.
     pub fn new(process: ProcessIdentity, run: &str, case: &str, lease: &str) -> Self {
         Self {
             process,
@@ -111,18 +111,18 @@ impl Holder {
         }
     }
 
-    /// The marks of all processes that it, and earlier holders, may have left on the instance.
+    /// The marks of all processes that this and earlier holders may have left on the instance.
     pub fn marks(&self) -> impl Iterator<Item = &str> {
         let all = self.unswept.iter().chain([&self.lease]);
         all.map(String::as_str).filter(|mark| !mark.is_empty())
     }
 
-    /// Reads a lease's text. A torn text gives an empty holder.
+    /// Parses a lease's text. A torn text gives an empty holder.
     pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// Names the holder: `pid 4711 smoke[alpha]`.
+    /// The holder for people: `pid 4711 smoke[alpha]`.
     pub fn who(&self) -> String {
         if self.process.pid == 0 {
             return "a process that is releasing it".to_owned();
@@ -135,8 +135,8 @@ impl Holder {
         format!("pid {} {}{stopped}", self.process.pid, self.case)
     }
 
-    /// Names the holder, with the age of its lease: `pid 4711 smoke[alpha], for 12 s`. For a lease by hand, the time
-    /// that is left: `pid 4711 lease of ann until 17:30, for 1 h 59 min more`.
+    /// The holder with the age of its lease: `pid 4711 smoke[alpha], for 12 s`. For a lease by hand, with the remaining
+    /// time: `pid 4711 lease of ann until 17:30, for 1 h 59 min more`.
     pub fn describe(&self) -> String {
         let who = self.who();
         match self.manual {
@@ -191,7 +191,7 @@ fn boot() -> String {
 /// Returns a process's state letter and start time; `None` if there is no such process, or no `/proc`.
 fn stat(pid: u32) -> Option<(char, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, in parentheses, is the program's name, which may contain spaces and parentheses.
+    // The second field is the program's name in parentheses, which may contain spaces and parentheses.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))

@@ -1,7 +1,7 @@
 //! Leases: the exclusive right to use instances, for as long as the holder lives.
 //!
-//! Owns the locks of leases: the lock is the lease, its text says who holds it, and a text without a lock is a holder
-//! that died. Who gets which lease next is `schedule`'s decision.
+//! The lock is the lease, and its text names the holder; a text without a lock is from a holder that died. `schedule`
+//! decides who gets a lease next.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     failpoint,
 };
 
-/// The exclusive right to use these instances. Ends when it is dropped, and when the process does.
+/// The exclusive right to use instances. Ends when it is dropped, or when the process ends.
 #[derive(Debug)]
 pub struct PoolLease {
-    /// The instances, as many as were asked for.
+    /// The requested instances.
     pub instances: Vec<LeasedInstance>,
     locks: Vec<HeldLock>,
     swept: bool,
@@ -35,7 +35,7 @@ pub struct PoolLease {
 pub struct LeasedInstance {
     /// The record; its state is ready.
     pub record: Record,
-    /// The last holder, if it died. Processes that its lease, and those in `unswept`, started on the instance have to
+    /// The last holder, if it died. Processes that its lease and the leases in `unswept` started on the instance must
     /// be killed first.
     pub died: Option<Holder>,
     /// The time since the last lease ended; `None` if the instance was never used.
@@ -46,13 +46,13 @@ impl PoolLease {
     /// Ends the lease; the same as dropping it.
     pub fn release(self) {}
 
-    /// Sets whether the instances are free of processes that have to be killed. Initially false if a holder before
-    /// died. A lease that ends while it is false ends as that of a holder that died.
+    /// Sets whether the instances are free of processes that must be killed. Initially false if the last holder died.
+    /// If a lease ends while this is false, its holder is treated as dead.
     pub fn set_swept(&mut self, swept: bool) {
         self.swept = swept;
     }
 
-    /// Lets the instance of this record be given back as if this lease had not used it.
+    /// Returns the instance of this record as if this lease had not used it.
     pub fn set_unused(&mut self, record: String) {
         self.unused.insert(record);
     }
@@ -61,7 +61,8 @@ impl PoolLease {
 impl Drop for PoolLease {
     fn drop(&mut self) {
         for (leased, lock) in self.instances.iter().zip(self.locks.drain(..)) {
-            // Otherwise, and after a failure, the text stays: the next holder takes us for dead, which is safe.
+            // Otherwise, and after a failure, the text stays. The next holder then treats this one as dead, which is
+            // safe.
             if self.swept {
                 let _ = lock.write("");
                 if self.unused.contains(&leased.record.id) {
@@ -73,7 +74,7 @@ impl Drop for PoolLease {
     }
 }
 
-/// The lock of a lease that was free, taken without a text yet.
+/// The lock of a free lease, taken but without a new text.
 pub(super) struct FreeLease {
     lock: HeldLock,
     died: Option<Holder>,
@@ -90,13 +91,13 @@ impl FreeLease {
         }
     }
 
-    /// Releases the lease and removes the text of a holder that died.
+    /// Releases the lease and removes the text of a dead holder.
     pub(super) fn clear(self) -> Result<()> {
         self.lock.write("")
     }
 }
 
-/// Takes a lease; if a living process holds it, returns that as `Err`.
+/// Takes a lease. If a living process holds it, returns that holder as `Err`.
 pub(super) fn take(
     transaction: &dyn Transaction,
     lease: &str,
@@ -113,7 +114,7 @@ pub(super) fn take(
     }))
 }
 
-/// Notes that no test has had the record's instance, unless a living process holds its lease.
+/// Notes that no test has used the record's instance, unless a living process holds its lease.
 pub(crate) fn mark_unused(locked: &Locked<'_>, record: &Record) -> Result<()> {
     match locked
         .transaction
@@ -137,7 +138,7 @@ pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<PoolL
         let mut holder = by.clone();
         holder.record.clone_from(&record.id);
         if let Some(died) = &free.died {
-            // Nothing is known of a holder whose text was torn.
+            // Nothing is known about a holder with a torn text.
             holder.unswept = died.marks().map(str::to_owned).collect();
         }
         let text = serde_json::to_string(&holder).map_err(|error| {
@@ -158,11 +159,11 @@ pub(super) fn hold(taken: Vec<(Record, FreeLease)>, by: &Holder) -> Result<PoolL
 /// The last holder of a record's lease, until its text is cleared.
 #[derive(Debug)]
 pub(crate) enum LastHolder {
-    /// Nobody, or somebody who gave the lease back.
+    /// No holder, or a holder that returned the lease.
     None,
     /// A living process, which holds the lease.
     Living(Holder),
-    /// A process that ended without giving the lease back.
+    /// A process that ended without returning the lease.
     Dead(Holder),
 }
 
@@ -179,7 +180,7 @@ pub(crate) fn last_holder(locked: &Locked<'_>, record: &Record) -> Result<LastHo
         }) => (true, holder),
         Ok(_) => return Ok(LastHolder::None),
     };
-    // Several records can share the lease of a host that we did not make; the text names the one it is held for.
+    // Several records can share the lease of an existing host; the text names the record that is leased.
     let is_for_other = !holder.record.is_empty() && holder.record != record.id;
     Ok(match died {
         _ if is_for_other => LastHolder::None,
@@ -201,7 +202,7 @@ pub(crate) fn cause_of_death(holder: &Holder) -> String {
     format!("its holder died ({})", holder.who())
 }
 
-/// The name of the lease that all records of one host share, whatever name they reach it by.
+/// The name of the lease that all records of one host share, whatever its name in a playbook.
 pub(crate) fn shared_lease(key: &str) -> String {
     let digest = sha2::Sha256::digest(key.as_bytes());
     let hex: String = digest

@@ -1,7 +1,7 @@
-//! Leasing: reads a view of the pool, has `schedule` decide on it, and takes the locks that it grants.
+//! Leases: reads a view of the pool, lets `schedule` decide on it, and takes the granted locks.
 //!
-//! Owns what is read when. Everything happens during one transaction, so a grant fails only if a store lets others
-//! take locks meanwhile; then it is decided again.
+//! Decides which parts are read when. Everything happens in one transaction, so a grant fails only if the store lets
+//! other processes take locks meanwhile; then it decides again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,19 +42,19 @@ pub struct LeaseRequest {
 pub enum TryLease {
     /// The lease.
     Leased(PoolLease),
-    /// Ask again, with the same ticket: it is the place in the queue.
+    /// Not yet: try again with the same ticket, which is the place in the queue.
     Wait {
         /// The reason.
         reason: WaitReason,
-        /// The pause before asking again. It grows with the number of waiters before us: each question locks the
-        /// pool, which they need first.
+        /// The pause before the next try. It grows with the number of earlier waiters: each try locks the pool, which
+        /// they need first.
         again: Duration,
     },
-    /// Fewer instances are ready than were asked for. Waiting alone does not help.
+    /// Fewer instances are ready than requested. Waiting alone does not help.
     NoneReady,
 }
 
-/// Leases what `request` asks for to `run`, if it is free and no earlier waiter needs it.
+/// Leases the requested instances to `run`, if they are free and no earlier waiter needs them.
 pub(crate) fn try_lease(
     locked: &mut Locked<'_>,
     run: &RunFile,
@@ -69,7 +69,7 @@ pub(crate) fn try_lease(
             Decision::MarkDirty(records) => {
                 let dead = look.take(records.keys())?;
                 mark_dirty(locked, &records)?;
-                // The texts last: after a crash in between, the records are marked again.
+                // The texts are cleared last: after a crash in between, the records are marked again.
                 dead.into_iter()
                     .flatten()
                     .try_for_each(|(_, free)| free.clear())?;
@@ -94,14 +94,14 @@ pub(crate) fn try_lease(
     }
 }
 
-/// The first waiter's pause, initially; a later one's is this, times its place.
+/// The initial pause of the first waiter; multiplied by the place for later waiters.
 const PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause of the first waiter.
 const LONG_PAUSE: Duration = Duration::from_millis(25);
 /// The longest pause of all.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The pause of a waiter with so many before it: a fortieth of the time it has waited, within limits.
+/// The pause of a waiter with `ahead` earlier waiters: a fortieth of the time it has waited, within limits.
 fn pause(ahead: usize, waited: Duration) -> Duration {
     let of_first = (waited / 40).clamp(PAUSE, LONG_PAUSE);
     let place = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
@@ -146,21 +146,21 @@ impl LeaseRequest {
     }
 }
 
-/// A view in the making, with the locks of the leases that were found free. Locks that are not granted are released
-/// when this is dropped, and were not written to.
+/// A view while it is read, with the locks of the leases that were found free. Locks that are not granted are released,
+/// unchanged, when this is dropped.
 struct Look<'a> {
     transaction: &'a dyn Transaction,
     view: View,
-    /// The tickets of the places in the view's queue.
+    /// The tickets of the waiters in the view's queue.
     tickets: Vec<String>,
     /// By lease.
     free: BTreeMap<String, FreeLease>,
-    /// By id, the records that living runs use; `None` for a run that ended.
+    /// The records that living runs use, by the run's id; `None` for a run that ended.
     runs: BTreeMap<String, Option<Arc<BTreeSet<String>>>>,
 }
 
 impl<'a> Look<'a> {
-    /// A view of which only the records and the length of the queue are known.
+    /// A view with only the records and the length of the queue.
     fn new(
         transaction: &'a dyn Transaction,
         run: &RunFile,
@@ -191,7 +191,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Decides, reading as little as that takes.
+    /// Decides, and reads only the parts that this needs.
     fn decide(&mut self) -> Result<Decision> {
         loop {
             match schedule(&self.view) {
@@ -245,7 +245,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Takes the leases of these records, all or none; `None` if one of them is held.
+    /// Takes the leases of these records, all or none; `None` if one of the leases is held.
     fn take<'i>(
         mut self,
         ids: impl IntoIterator<Item = &'i String>,

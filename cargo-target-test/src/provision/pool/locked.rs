@@ -1,6 +1,6 @@
-//! The pool during a transaction: what the rest of `provision` may do to it.
+//! The pool during a transaction, for the rest of `provision`.
 //!
-//! Owns the order in which records and their locks come and go.
+//! Keeps records and their locks consistent.
 
 use super::{
     holder::ProcessIdentity,
@@ -13,7 +13,7 @@ use crate::{
     secret::redact,
 };
 
-/// The pool while this process alone may change it.
+/// The pool while only this process may change it.
 pub(crate) struct Locked<'a> {
     pub(super) transaction: Box<dyn Transaction + 'a>,
 }
@@ -30,7 +30,7 @@ impl Locked<'_> {
         events: impl IntoIterator<Item = (String, RecordEvent)>,
     ) -> Result<()> {
         let redacted = |(id, mut event)| {
-            // Causes quote what programs printed, and the store is plain text.
+            // Causes quote the output of programs; the store is plain text.
             if let RecordEvent::MarkDirty(cause) | RecordEvent::DeleteFailed(cause) = &mut event {
                 redact(cause);
             }
@@ -40,8 +40,8 @@ impl Locked<'_> {
             .commit(events.into_iter().map(redacted).collect())
     }
 
-    /// Plans an instance. When this returns, its record is durable, its private folder exists, and the work on it is
-    /// this process's.
+    /// Plans an instance. On return, its record is durable, its private folder exists, and this process has the right
+    /// to work on it.
     pub(crate) fn plan(&mut self, record: Record) -> Result<HeldLock> {
         let id = record.id.clone();
         let work = self.work(&id)?.ok_or_else(|| {
@@ -53,7 +53,7 @@ impl Locked<'_> {
         Ok(work)
     }
 
-    /// Removes the record of an instance that is deleted, with all its files.
+    /// Removes the record and all files of a deleted instance.
     pub(crate) fn forget(&mut self, record: &Record, work: HeldLock) -> Result<()> {
         self.commit([(record.id.clone(), RecordEvent::Gone)])?;
         work.remove();
@@ -87,7 +87,7 @@ impl Locked<'_> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock
             .ours()
-            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("there is a living run `{id}`")))?;
+            .ok_or_else(|| Error::new(ErrorKind::Pool, format!("run `{id}` is already active")))?;
         RunFile::start(lock, id)
     }
 

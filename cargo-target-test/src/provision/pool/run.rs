@@ -1,7 +1,7 @@
-//! Living runs, and the records that each of them uses.
+//! Living runs, and the records that each run uses.
 //!
-//! Owns the locks of runs: the lock says that the run lives, its text which records the run uses. So the end of a run,
-//! however it comes, ends its claims, and a warm start writes nothing that must be durable.
+//! A run's lock shows that the run lives, its text lists the records that it uses. So the claims of a run end with its
+//! process, and a warm start needs no durable write.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// This process's run. Its lock is held until this is dropped.
+/// The run of this process. Holds its lock until dropped.
 #[derive(Debug)]
 pub(crate) struct RunFile {
     lock: Option<HeldLock>,
@@ -21,14 +21,14 @@ pub(crate) struct RunFile {
     uses: Arc<BTreeSet<String>>,
 }
 
-/// A run that lives.
+/// A living run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LivingRun {
     /// The run's id.
     pub id: String,
-    /// The process that runs it.
+    /// The process of the run.
     pub process: ProcessIdentity,
-    /// Ids of the records that it uses.
+    /// Ids of the records that the run uses.
     pub uses: BTreeSet<String>,
 }
 

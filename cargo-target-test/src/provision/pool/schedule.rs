@@ -1,12 +1,12 @@
 //! Decides who gets which lease next: in ticket order, all or none. Pure: no disk, clock or process.
 //!
-//! Every claim is a set of slots, one per instance, and a slot can be filled with any of several leases. The claims
-//! are matched to the free leases in ticket order (`matching`): a later claim may move an earlier one to another lease
-//! that serves it as well, but never takes a lease from it. So a claim that any instance can serve leaves the only
-//! instance that another claim can use to that one, whoever came first.
+//! Every claim is a set of slots, one per instance, and a slot can be filled with any of several leases. The claims are
+//! matched to the free leases in ticket order (`matching`): a later claim may move an earlier claim to another suitable
+//! lease, but never takes a lease away from it. So a claim that any instance can serve does not take the only instance
+//! that another claim can use, whatever their order.
 //!
-//! A claim that gets only a part of its slots keeps that part, so that claims for fewer instances cannot starve it.
-//! A claim that could not be served if all leases were free waits for a deploy; it keeps nothing.
+//! A claim that gets only some of its slots keeps these, so that claims for fewer instances cannot starve it. A claim
+//! that could not be served even if all leases were free waits for a deploy, and keeps nothing.
 
 mod matching;
 
@@ -21,26 +21,26 @@ use super::{
     view::{LeaseState, QueueEntry, View, Waiter},
 };
 
-/// The answer to our own claim.
+/// The answer to this process's claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     /// Ids of the records to lease, by want and then by index.
     Grant(Vec<String>),
     Wait(WaitReason),
-    /// Fewer instances are ready than the claim asks for. Waiting alone does not help.
+    /// Fewer instances are ready than claimed. Waiting alone does not help.
     NoneReady,
-    /// These records must not serve again, since their holders died. Decide again once they are marked.
+    /// These records must not serve again, since their holders died. Decide again after marking them.
     MarkDirty(BTreeMap<String, Holder>),
 }
 
 /// The reason that a claim has to wait.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WaitReason {
-    /// The number of leases that fit the claim.
+    /// The number of leases that suit the claim.
     pub total: usize,
-    /// The living holders of those.
+    /// The living holders of these leases.
     pub busy: Vec<Holder>,
-    /// The number of waiters before us, for whatever target.
+    /// The number of earlier waiters, for any target.
     pub ahead: usize,
 }
 
@@ -50,17 +50,17 @@ pub(crate) enum Missing {
     Leases {
         /// The leases, in order of preference.
         names: Vec<String>,
-        /// The number of leases that are not held after which reading may stop.
+        /// The number of leases without a holder after which reading may stop.
         enough: usize,
     },
     /// Indices in [`View::queue`].
     Places(Range<usize>),
 }
 
-/// Decides on our own claim.
+/// Decides on this process's claim.
 ///
 /// # Errors
-/// The part of the view that is missing. Decide again once it is there.
+/// The missing part of the view. Decide again with that part.
 pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     let options = options(view, &view.own);
     if !can_ever_serve(view, &view.own, &options) {
@@ -71,7 +71,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
         .iter()
         .position(|place| matches!(place, QueueEntry::Unread));
     if unread.is_some() {
-        // The waiters before us do not matter while too few leases are free.
+        // Earlier waiters do not matter while too few leases are free.
         let mut alone = Matching::new(view);
         if !alone.serve(&view.own, &options)? {
             let wait = Decision::Wait(wait_reason(view, &options));
@@ -92,7 +92,7 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     if let Some(first) = unread {
         return Err(next_places(first, first..view.ahead));
     }
-    // The waiters behind us matter only if there is something to choose.
+    // Later waiters matter only if there is a choice between leases.
     for (number, place) in behind.iter().enumerate() {
         if !matching.has_choice() {
             break;
@@ -109,12 +109,12 @@ pub(crate) fn schedule(view: &View) -> Result<Decision, Missing> {
     Ok(unless_dirty(matching, grant))
 }
 
-/// The next places to read of those that are `left`, after `read` of them: as many again, so that there are few rounds.
+/// The next places to read. Reads as many of the `left` ones again as were read before, to limit the number of rounds.
 fn next_places(read: usize, left: Range<usize>) -> Missing {
     Missing::Places(left.start..left.end.min(left.start + read.max(1)))
 }
 
-/// The decision, unless records were met that have to be marked first: that changes who can be served.
+/// The decision, unless records must be marked dirty first: that changes who can be served.
 fn unless_dirty(matching: Matching<'_>, decision: Decision) -> Decision {
     let dirty = matching.into_dirty();
     match dirty.is_empty() {
@@ -153,8 +153,8 @@ impl QueueEntry {
 }
 
 impl WaitReason {
-    /// In words: `2 of 2 leased (pid 4711 smoke[alpha], for 12 s), 1 before us`. Of several holders, names the one
-    /// that has held its lease longest.
+    /// The reason for people: `2 of 2 leased (pid 4711 smoke[alpha], for 12 s), 1 before us`. Of several holders, names
+    /// the one that holds its lease longest.
     pub fn describe(&self) -> String {
         let mut text = format!("{} of {} leased", self.busy.len(), self.total);
         if let Some(holder) = self.busy.iter().min_by_key(|holder| holder.since) {

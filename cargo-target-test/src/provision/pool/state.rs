@@ -16,11 +16,11 @@ pub const VERSION: u32 = 1;
 /// The pool: every instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolState {
-    /// The format's version: [`VERSION`].
+    /// The version of the format: [`VERSION`].
     pub version: u32,
-    /// The mark on everything that this pool's platforms make: `tt-1f3a9c`.
+    /// The mark on everything that this pool's platforms create: `tt-1f3a9c`.
     pub label: String,
-    /// The number of records that there ever were. Their numbers are never reused.
+    /// The number of records that ever existed. Record numbers are never reused.
     pub counter: u64,
     /// The records, by [`Record::id`].
     pub records: BTreeMap<String, Record>,
@@ -30,24 +30,24 @@ pub struct PoolState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDirty {
-    /// Its record ends with its run.
+    /// It is deleted when its run ends.
     #[default]
     Forget,
-    /// The next run that needs it repairs it.
+    /// It is repaired by the next run that needs it.
     Mend,
-    /// It stays as it is until a person deletes it.
+    /// It stays until the user deletes it.
     Hold,
 }
 
 /// Facts that were probed on an instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
 pub type InstanceFacts = BTreeMap<String, String>;
 
-/// One instance that exists or may exist.
+/// An instance that exists or may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The same as `unique` of the spec: `tt-1f3a9c-12`.
     pub id: String,
-    /// The platform's instructions. They name the instance, its target and its index.
+    /// The spec for the platform. Contains the names of the instance and of its target, and its index.
     #[serde(rename = "order")]
     pub spec: InstanceSpec,
     /// The platform's name.
@@ -58,63 +58,63 @@ pub struct Record {
     /// The owner of the machine. A flag `made` in older records.
     #[serde(alias = "made")]
     pub ownership: Ownership,
-    /// The values that the hash is made of, to name those that change.
+    /// The values that the hash is computed from, to name those that changed.
     pub keys: BTreeMap<String, String>,
     /// The hash of the target's definition. Instances of one target with equal hashes serve the same tests.
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
-    /// The workspace whose run planned it.
+    /// The workspace whose run planned the instance.
     pub workspace: PathBuf,
     /// The playbook of that run; `None` for the embedded one.
     pub playbook: Option<PathBuf>,
-    /// The name of its lease: its own id, or a name shared by all records of the same host.
+    /// The name of the lease: the record's id, or a name shared by all records of the same host.
     pub lease: String,
     /// Its state.
     pub state: RecordState,
-    /// The way to reach it, once it is deployed.
+    /// The connection data, once the instance is deployed.
     pub deployed: Option<Deployed>,
-    /// The memory, disk and cores that it takes of this host.
+    /// The memory, disk and cores that the instance occupies on this host.
     #[serde(default)]
     pub demand: Footprint,
-    /// Its fate when it is dirty.
+    /// The treatment of the instance when it is dirty.
     #[serde(default)]
     pub when_dirty: WhenDirty,
-    /// The facts that were probed before it became ready.
+    /// The facts that were probed before the instance became ready.
     #[serde(default)]
     pub facts: InstanceFacts,
-    /// True if a run ended with `--keep-targets`. Otherwise it is deleted once no living run uses it.
+    /// True if a run with `--keep-targets` ended. Otherwise the instance is deleted once no living run uses it.
     pub kept: bool,
-    /// The time at which it was planned, in seconds since 1970.
+    /// The time at which the instance was planned, in seconds since 1970.
     pub created: u64,
-    /// The time at which it became ready, in seconds since 1970.
+    /// The time at which the instance became ready, in seconds since 1970.
     pub ready: Option<u64>,
-    /// The person (`user@host`) or the CI job that it belongs to; empty if unknown.
+    /// The owner: a user (`user@host`) or a CI job; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,
-    /// The time after which it may be deleted, in seconds since 1970; `None` if it does not expire.
+    /// The time after which the instance may be deleted, in seconds since 1970; `None` if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
 }
 
-/// The state of an instance. An instance that is gone has no record.
+/// The state of an instance. A deleted instance has no record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordState {
-    /// The platform was not asked for it yet.
+    /// The platform was not called yet.
     Planned,
-    /// The platform was asked for it: there may be a machine.
+    /// The platform was called: a machine may exist.
     Creating,
-    /// There is a machine, which is being prepared.
+    /// The machine exists and is being prepared.
     Preparing,
-    /// It can be leased.
+    /// The instance can be leased.
     Ready,
-    /// It must not serve again.
+    /// The instance must not serve again.
     Dirty {
         /// The cause.
         cause: String,
     },
-    /// It is being deleted, or has to be.
+    /// The instance is being deleted, or must be.
     Deleting {
         /// The cause of the last failure.
         cause: Option<String>,
@@ -124,34 +124,34 @@ pub enum RecordState {
 /// A change of one record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordEvent {
-    /// It is added.
+    /// The record is added.
     Plan(Box<Record>),
-    /// The platform is about to be asked.
+    /// The platform will be called next.
     Create,
-    /// The platform has created it.
+    /// The platform has created the instance.
     Deployed(Box<Deployed>),
-    /// It can serve: since this time (seconds since 1970), with these facts.
+    /// The instance can serve: the time (seconds since 1970), and its facts.
     Ready(u64, InstanceFacts),
-    /// It must not serve again, for this cause. A dirty record keeps its first cause.
+    /// The instance must not serve again, for this cause. A dirty record keeps its first cause.
     MarkDirty(String),
-    /// The way to reach it changed.
+    /// The connection data changed.
     Moved(Box<Deployed>),
     /// A run with `--keep-targets` ended.
     Keep,
-    /// It has to be deleted.
+    /// The instance must be deleted.
     Delete,
-    /// Deleting it failed, for this cause.
+    /// The delete failed, for this cause.
     DeleteFailed(String),
-    /// The platform has confirmed that it does not exist.
+    /// The platform has confirmed that the instance does not exist.
     Gone,
 }
 
-/// The refusal of an event that does not apply to a record's state. Nothing changed.
+/// The refusal of an event that does not apply to a record's state. The record is unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// The record's id.
     pub id: String,
-    /// The record's state and the change that was refused.
+    /// The record's state and the refused change.
     pub reason: String,
 }
 
@@ -166,7 +166,7 @@ impl PoolState {
         }
     }
 
-    /// Returns the id that the next planned record must have.
+    /// The id that the next planned record must have.
     pub fn next_id(&self) -> String {
         format!("{}-{}", self.label, self.counter + 1)
     }
@@ -174,7 +174,7 @@ impl PoolState {
     /// Applies `event` to the record `id`.
     ///
     /// # Errors
-    /// If the event does not apply to the record's state. Nothing changed then.
+    /// Fails if the event does not apply to the record's state; the record is then unchanged.
     pub fn step(&mut self, id: &str, event: RecordEvent) -> Result<(), Refused> {
         if let RecordEvent::Plan(record) = event {
             return self.plan(id, *record);
@@ -235,12 +235,12 @@ impl Record {
         &self.spec.instance
     }
 
-    /// True if it is dirty and stays so until it is repaired or deleted.
+    /// True if the instance is dirty and stays so until it is repaired or deleted.
     pub fn stays_dirty(&self) -> bool {
         self.when_dirty != WhenDirty::Forget && matches!(self.state, RecordState::Dirty { .. })
     }
 
-    /// True if it is the same instance of the same definition as `other`.
+    /// True if the record is the same instance of the same definition as `other`.
     pub fn serves_as(&self, other: &Record) -> bool {
         self.spec.target == other.spec.target
             && self.spec.index == other.spec.index
@@ -254,7 +254,7 @@ impl Record {
             .into_iter()
             .filter(|name| self.keys.get(*name) != keys.get(*name))
             .collect();
-        // A table that was empty, or is now, is a key of its own.
+        // A table that was empty before or is empty now is a key.
         let is_table = |name: &str| {
             let inside = |other: &String| {
                 other
@@ -277,7 +277,7 @@ impl Record {
 }
 
 impl RecordState {
-    /// Returns the state in one word: `ready`.
+    /// The state in one word: `ready`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -289,7 +289,7 @@ impl RecordState {
         }
     }
 
-    /// Returns the reason that it is dirty, or still not deleted.
+    /// The reason that the instance is dirty, or not deleted yet.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Dirty { cause } => Some(cause),
@@ -317,7 +317,7 @@ impl RecordEvent {
             Self::Deployed(_) => "be prepared",
             Self::Ready(..) => "become ready",
             Self::MarkDirty(_) => "become dirty",
-            Self::Moved(_) => "be reached otherwise",
+            Self::Moved(_) => "change its address",
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",

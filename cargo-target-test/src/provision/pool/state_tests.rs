@@ -1,4 +1,4 @@
-//! Properties of [`PoolState::step`] over random histories, and how changed keys are said.
+//! Properties of [`PoolState::step`] over random histories, and the description of changed keys.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -56,7 +56,7 @@ fn deployed() -> Deployed {
     }
 }
 
-/// Which record (of those that exist, or one that does not) and what happens to it.
+/// The record (an existing one, or a missing one) and its event.
 fn history() -> impl Strategy<Value = Vec<(usize, u8, u32, bool)>> {
     prop::collection::vec((0..6usize, 0..13u8, 0..3u32, any::<bool>()), 0..120)
 }

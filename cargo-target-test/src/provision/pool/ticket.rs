@@ -1,6 +1,6 @@
-//! Tickets: the queue of those who wait for leases, over all processes.
+//! Tickets: the queue for leases, across all processes.
 //!
-//! Owns the locks of tickets: the name is the place in the queue, the lock says that the waiter lives, the text is its
+//! The name of a ticket's lock is the place in the queue, the lock shows that the waiter lives, and the text is its
 //! claim.
 
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl Ticket {
         })
     }
 
-    /// The ticket's name. Tickets that were drawn earlier are less.
+    /// The ticket's name. Earlier tickets sort first.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -66,10 +66,10 @@ impl Drop for Ticket {
     }
 }
 
-/// A ticket's text. The first want is in the place where older versions have their only one.
+/// The text of a ticket. The first want is at the place where older versions have their only want.
 #[derive(Serialize, Deserialize)]
 struct TicketText {
-    /// The process that asks again and again.
+    /// The waiting process.
     waiter: ProcessIdentity,
     run: String,
     #[serde(flatten)]
@@ -101,7 +101,7 @@ impl TicketText {
     }
 }
 
-/// Returns the claim of a ticket; `None` if its process is stopped, which keeps its place, or dead, which loses it.
+/// The claim of a ticket; `None` if its process is stopped, which keeps its place, or dead, which loses it.
 pub(super) fn claim(transaction: &dyn Transaction, name: &str) -> Result<Option<Claim>> {
     let text = match transaction.take(LockKind::Ticket, name, &never)? {
         Taken::Ours(dead) => {

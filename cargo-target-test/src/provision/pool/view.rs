@@ -1,7 +1,7 @@
-//! A snapshot of the pool, as far as one claim has to know it. Pure data: what `schedule` decides on.
+//! A snapshot of the pool that contains the parts one claim needs. Pure data: the input of `schedule`.
 //!
-//! A view may be incomplete: reading a lease or a place in the queue costs system calls, and most decisions need few
-//! of them. `schedule` says which part it needs next.
+//! A view may be incomplete: reading a lease or a place in the queue costs system calls, and most decisions need few of
+//! them. `schedule` names the part it needs next.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,19 +15,19 @@ use super::{claim::Claim, holder::Holder, state::PoolState};
 pub(crate) struct View {
     /// All records.
     pub(crate) state: Arc<PoolState>,
-    /// By [`Record::lease`](super::Record::lease); a lease that was not read yet is missing.
+    /// By [`Record::lease`](super::Record::lease); leases that were not read yet are absent.
     pub(crate) leases: BTreeMap<String, LeaseState>,
-    /// By name; a resource that is missing does not exist.
+    /// By name; an absent resource does not exist.
     pub(crate) resources: BTreeMap<String, ResourceState>,
     /// The other waiters, in ticket order.
     pub(crate) queue: Vec<QueueEntry>,
-    /// The number of places in `queue` before our own claim.
+    /// The number of places in `queue` before the own claim.
     pub(crate) ahead: usize,
-    /// Our own claim.
+    /// The own claim.
     pub(crate) own: Waiter,
 }
 
-/// A claim, with the records that it may be served with.
+/// A claim, with the records that can serve it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiter {
     pub(crate) claim: Claim,
@@ -40,7 +40,7 @@ pub(crate) struct Waiter {
 pub(crate) enum QueueEntry {
     /// Not read yet.
     Unread,
-    /// Passed by: its process or its run ended, or its process is stopped.
+    /// Skipped: its process or its run ended, or its process is stopped.
     Vacant,
     Waiting(Waiter),
 }
@@ -49,18 +49,18 @@ pub(crate) enum QueueEntry {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum LeaseState {
     Free {
-        /// True if the lease was never held, or was always given back as unused.
+        /// True if the lease was never held, or was always returned as unused.
         unused: bool,
     },
     /// A living process holds it.
     Held(Holder),
-    /// Living processes hold it together, and others may join them.
+    /// Living processes share it, and others may join them.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "the file store has no shared leases")
     )]
     Shared(Vec<Holder>),
-    /// Free, but its last holder ended, or let the lease expire, without giving it back.
+    /// Free, but its last holder ended or let the lease expire without returning it.
     HolderDied(Holder),
 }
 
@@ -69,6 +69,6 @@ pub(crate) enum LeaseState {
 pub(crate) struct ResourceState {
     /// Units that exist.
     pub(crate) total: u32,
-    /// Units that nobody holds.
+    /// Units without a holder.
     pub(crate) free: u32,
 }

@@ -1,6 +1,4 @@
 //! The provisioner of a playbook, for programs without a command line.
-//!
-//! Owns the way from a playbook's file to sets of instances. Must not know who uses them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
-//! Making one instance: room for it, the platform's call, its preparation, in an order that survives a death.
+//! Deploys one instance: waits for room, calls the platform, prepares, in an order that survives a crash.
 //!
-//! Owns the durable steps of a deploy. Must not know how an instance is prepared (the [`Preparer`] does) nor whether
+//! Makes the steps of a deploy durable. Must not know how an instance is prepared (the [`Preparer`] does) nor whether
 //! one is needed (`ensure` does).
 
 use std::{
@@ -20,25 +20,25 @@ use crate::{
     },
 };
 
-/// The pause between two looks for room.
+/// The pause between two checks for room.
 const POLL: Duration = Duration::from_millis(100);
-/// The limit of a wait for room that no instance of ours takes: the host may be busy with something else.
+/// The time limit for room that no instance of this pool takes: other programs may use the host.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Prepares what a [`PoolRun`] deploys. Called from the thread that asks for the instance.
+/// Prepares the instances that a [`PoolRun`] deploys. Called on the thread that requests the instance.
 pub trait Preparer {
-    /// Receives a line about something that takes long.
+    /// Receives a line about a long step.
     fn progress(&self, line: &str);
 
-    /// True if the instance is not wanted any more.
+    /// True if the instance is not needed any more.
     fn cancelled(&self) -> bool;
 
     /// Prepares an instance that its platform has just deployed: waits until it answers, runs its recipe, collects its
-    /// facts. `recycled` is the reason an older instance had to end; a machine that we did not make still has the
-    /// traces of that one.
+    /// facts. `recycled` is the reason that the previous instance ended, if any; an existing machine still has its
+    /// traces.
     ///
     /// # Errors
-    /// When it cannot serve; the instance is then dirty for this cause.
+    /// Fails if the instance cannot serve; it is then dirty, for this cause.
     fn prepare(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts>;
 }
 
@@ -47,7 +47,8 @@ pub(super) fn cancelled() -> Error {
 }
 
 impl PoolRun {
-    /// Deploys a planned record. One that failed is gone if the platform failed, and dirty if its preparation did.
+    /// Deploys a planned record. If the platform fails, the record is deleted; if the preparation fails, it becomes
+    /// dirty.
     pub(super) fn deploy(
         &self,
         wanted: &Wanted,
@@ -64,7 +65,8 @@ impl PoolRun {
         let deployed = match deployed {
             Ok(deployed) => deployed,
             Err(error) => {
-                // A failure is in the record, and tried again when the run ends: this one is the news.
+                // A failed delete is noted in the record, and retried when the run ends. The error of the deploy is
+                // more useful.
                 let _ = self.remover().start_and_remove(&record, work);
                 return Err(error);
             }
@@ -95,8 +97,7 @@ impl PoolRun {
         prepared.map(|_| record)
     }
 
-    /// The machine that has just been made is durable before anything is done on it. One that was there before is
-    /// found again without that.
+    /// Records a new machine durably before the preparation. An existing machine is found again without that.
     fn note_deployed(
         &self,
         mut record: Record,
@@ -111,7 +112,7 @@ impl PoolRun {
         Ok((record, RecordState::Preparing))
     }
 
-    /// The end of a preparation is durable. What was prepared is unused.
+    /// Records the end of a preparation durably. The prepared instance is unused.
     fn note_prepared(
         &self,
         id: &str,
@@ -120,14 +121,14 @@ impl PoolRun {
     ) -> Result<Record> {
         let mut locked = self.pool.lock()?;
         let record = self.advance_in(&mut locked, id, from, events)?;
-        // The lease of a machine that was there before is older than its preparation.
+        // The lease of an existing machine may be older than its preparation.
         if !record.ownership.is_created() && record.state == RecordState::Ready {
             pool::mark_unused(&locked, &record)?;
         }
         Ok(record)
     }
 
-    /// Waits until the host has room for the instance, and takes it.
+    /// Waits until the host has room for the instance, and reserves the room.
     fn begin(&self, wanted: &Wanted, record: &Record, preparer: &dyn Preparer) -> Result<()> {
         let (started, mut notice) = (Instant::now(), WaitNotice::on_change());
         loop {
@@ -167,13 +168,13 @@ impl PoolRun {
         }
     }
 
-    /// Looks for room beside everything else in this pool, other runs' instances too.
+    /// Checks for room beside all other instances in this pool, also of other runs.
     fn room(&self, wanted: &Wanted, record: &Record, locked: &Locked<'_>) -> Result<Room> {
         let host = Host::now(&self.pool.instances())?;
         let (mut deploying, mut standing) = (Vec::new(), Vec::new());
         for other in locked.state().records.values() {
             let on_its_way = matches!(other.state, RecordState::Creating | RecordState::Preparing);
-            // Without a living process at it there is nothing on its way.
+            // Without a living process, the instance is not being deployed.
             if on_its_way && other.ownership.is_created() && locked.work(&other.id)?.is_none() {
                 deploying.push(other.demand);
             } else if other.id != record.id && !matches!(other.state, RecordState::Planned) {
@@ -188,7 +189,7 @@ impl PoolRun {
         ))
     }
 
-    /// Applies the events to a record that is still as we left it.
+    /// Applies the events to a record, if its state has not changed since it was last read.
     fn advance(
         &self,
         id: &str,
@@ -213,7 +214,7 @@ impl PoolRun {
         };
         let record = locked.state().records.get(id).ok_or_else(deleted)?;
         if record.state != *from {
-            // Who wants it deleted waits until our work on it ends, and then does it.
+            // The process that deletes it waits until this work ends.
             return Err(deleted());
         }
         locked.commit(events.into_iter().map(|event| (id.to_owned(), event)))?;

@@ -1,6 +1,6 @@
-//! Getting one instance: reused, waited for, recycled, or deployed.
+//! Ensures one instance: reuses it, waits for it, recycles it, or deploys it.
 //!
-//! Owns that decision ([`PoolRun::next`], made under `pool.lock`). Must not know how a deploy goes (`deploy` does).
+//! Makes that decision ([`PoolRun::next`], under `pool.lock`). Must not know the steps of a deploy (`deploy` does).
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -22,15 +22,15 @@ use crate::{
     },
 };
 
-/// The pause between two looks at somebody else's deploy.
+/// The pause between two checks of a deploy by another process.
 const POLL: Duration = Duration::from_millis(25);
 
-/// The instance that a run wants.
+/// An instance that a run wants.
 #[derive(Clone)]
 pub struct Wanted {
     /// The target's name.
     pub target: String,
-    /// Which of the target's instances: 0, 1, ...
+    /// The index of the instance within the target: 0, 1, ...
     pub index: u32,
     /// Its platform.
     pub platform: Arc<dyn DynPlatform>,
@@ -38,27 +38,27 @@ pub struct Wanted {
     pub parameters: Value,
     /// The folder of relative paths in the parameters.
     pub directory: PathBuf,
-    /// The parts of the definition's hash.
+    /// The values that the definition's hash is computed from.
     pub keys: BTreeMap<String, String>,
     /// The definition's hash.
     pub hash: String,
     /// The target's features.
     pub features: Vec<String>,
-    /// Recipe, waits, retries, and what happens when it is dirty.
+    /// The recipe, waits, retries, and the treatment of a dirty instance.
     pub lifecycle: Lifecycle,
-    /// True if its state is remembered once it is prepared: tests want it restored to that.
+    /// True if a snapshot is saved after the preparation, for tests that want the instance restored.
     pub snapshot: bool,
-    /// The number of deploys that run at once on this host.
+    /// The maximum number of deploys at once on this host.
     pub max_parallel_deploys: usize,
-    /// The workspace that wants it, and its playbook, where one run serves several; else the run's.
+    /// The workspace and the playbook of the request, if one run serves several; else those of the run.
     pub origin: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 impl Wanted {
-    /// The first instance of a target; `origin` is the workspace that wants it, and its playbook.
+    /// The first instance of a target; `origin` is the workspace and the playbook of the request.
     ///
     /// # Errors
-    /// When the platform is unknown.
+    /// Fails if the platform is unknown.
     pub fn of_target(
         playbook: &Playbook,
         target: &PlaybookTarget,
@@ -99,7 +99,7 @@ impl Wanted {
         format!("{}-{}", self.target, self.index)
     }
 
-    /// The spec for the platform, before the pool has given the instance a name of its own and a folder.
+    /// The spec for the platform, before the pool has set the unique name and the folder.
     pub fn spec(&self, label: &str) -> InstanceSpec {
         InstanceSpec {
             instance: self.instance(),
@@ -114,18 +114,18 @@ impl Wanted {
     }
 }
 
-/// An instance that is ready, and claimed by the run.
+/// A ready instance that the run claims.
 #[derive(Clone, Debug)]
 pub struct Ensured {
     /// The record.
     pub record: Record,
-    /// It was deployed by this call.
+    /// True if this call deployed it.
     pub fresh: bool,
-    /// The reason an older one was replaced: ``key `port` changed``.
+    /// The reason that an older instance was replaced: ``key `port` changed``.
     pub recycled: Option<String>,
 }
 
-/// The order in which instances can be had.
+/// The availability of an instance, best first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Free,
@@ -136,23 +136,23 @@ enum Place {
 /// The next step for a wanted instance.
 enum Next {
     Use(Box<Record>),
-    /// A living process has it; says which.
+    /// A living process has the instance; the text names it.
     Wait(String),
-    /// It is marked as being deleted, the work is ours; says why.
+    /// The record is marked as being deleted by this process, for this reason.
     Remove(Box<Record>, HeldLock, Option<String>),
-    /// It is planned, the work is ours.
+    /// The record is planned by this process.
     Deploy(Box<Record>, HeldLock),
 }
 
 impl PoolRun {
-    /// Gets the instance ready: one that serves as it is taken, whoever made it; else one is deployed. While
-    /// another living process deploys, deletes or still leases it, this waits, and says so; when
-    /// such a process dies, its work is taken over. The caller must not itself hold its lease.
+    /// Makes the instance ready: takes an existing instance that serves, or deploys one. Waits, and reports the wait,
+    /// while another living process deploys, deletes or still leases the instance; takes over the work of a dead
+    /// process. The caller must not hold the lease of the instance.
     ///
     /// # Errors
-    /// The platform's, when it cannot be deployed or an older one not be deleted; what was made is deleted then.
-    /// The preparation's: then it is dirty, and stays until it is asked for again or the run ends.
-    /// [`ErrorKind::Infra`] when the caller gave up during a wait.
+    /// The platform's error, if the instance cannot be deployed or an older one cannot be deleted; a partly created
+    /// instance is deleted. The error of the preparation; the instance is then dirty until it is requested again or the
+    /// run ends. [`ErrorKind::Infra`] if the caller cancelled a wait.
     pub fn ensure(&self, wanted: &Wanted, preparer: &dyn Preparer) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
         let mut recycled = None;
@@ -193,11 +193,11 @@ impl PoolRun {
         }
     }
 
-    /// The same instances: those that are there and free, then those that are not there, last those that somebody
-    /// holds. Who needs but one does not wait for one that is in use, and does not deploy where one is kept.
+    /// Sorts the instances: free ones first, then missing ones, last those with a holder. So a request for one instance
+    /// neither waits for a used instance nor deploys while a kept one is free.
     ///
     /// # Errors
-    /// When the pool cannot be read.
+    /// Fails if the pool cannot be read.
     pub fn free_first(&self, mut wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
         let seen = self.pool.overview()?;
         wanted.sort_by_cached_key(|one| self.place(one, &seen));
@@ -211,7 +211,7 @@ impl PoolRun {
             let spec = &record.spec;
             (&spec.target, spec.index, &record.hash) == (&one.target, one.index, &one.hash)
         };
-        // A machine that stays may be held under another name. One that is not to be found is nobody's.
+        // An existing machine may be held under another name. A machine that cannot be found has no holder.
         let stays = held().next().is_some() && !one.platform.ownership().is_created();
         let host = stays.then(|| self.draft(one).ok()).flatten();
         match seen.iter().map(|seen| &seen.record).find(is_it) {
@@ -222,10 +222,10 @@ impl PoolRun {
         }
     }
 
-    /// The record as it would be planned; only its id is missing.
+    /// The record as it would be planned, without its id.
     fn draft(&self, wanted: &Wanted) -> Result<Record> {
         let spec = wanted.spec(&self.pool.state()?.label);
-        // Asked here and not under `pool.lock`: it may start a program.
+        // Called here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&spec)?;
         let (workspace, playbook) = match &wanted.origin {
             Some(origin) => origin.clone(),
@@ -279,7 +279,7 @@ impl PoolRun {
             .collect::<Vec<_>>();
         let remover = self.remover();
         for record in outdated {
-            // Whoever still uses it had it made as it is: then the new one goes beside it.
+            // A run that uses the older instance keeps it: the new one is deployed beside it.
             if remover.in_use(&locked, &record)?.is_none()
                 && let Some(work) = locked.work(&record.id)?
             {
@@ -294,7 +294,7 @@ impl PoolRun {
         self.plan(&mut locked, draft)
     }
 
-    /// There is a record that serves as the wanted one, or did, or will.
+    /// Decides about a record of the wanted instance, in any state.
     fn next_of_same(
         &self,
         locked: &mut Locked<'_>,
@@ -307,8 +307,10 @@ impl PoolRun {
         let last = pool::last_holder(locked, &record)?;
         let dead = matches!(last, LastHolder::Dead(_));
         let why = match (&record.state, &last) {
-            (RecordState::Ready, _) if !same_host => Some("its host is another one now".to_owned()),
-            // A host that nothing is to be done to is only swept.
+            (RecordState::Ready, _) if !same_host => {
+                Some("its name now refers to another host".to_owned())
+            }
+            // Without `on-dirty`, only leftover processes on an existing host are killed.
             (RecordState::Ready, LastHolder::Dead(holder))
                 if record.ownership.is_created() || wanted.lifecycle.on_dirty.is_some() =>
             {
@@ -366,7 +368,7 @@ impl PoolRun {
     }
 }
 
-/// An instance that cannot serve as it is goes, unless it is to be held for somebody to look at.
+/// Deletes an instance that cannot serve, unless it is to be held for the user.
 fn end_or_hold(
     locked: &mut Locked<'_>,
     record: Record,
@@ -388,7 +390,7 @@ fn end_or_hold(
     end(locked, record, work, why)
 }
 
-/// An instance that is not wanted as it is goes. That the playbook changed makes it no dirty one.
+/// Deletes an instance of another definition. A changed playbook does not make it dirty.
 fn end(
     locked: &mut Locked<'_>,
     record: Record,

@@ -1,6 +1,6 @@
-//! Deleting instances: who decides, and that nothing is forgotten before it is gone.
+//! Deletes instances: decides which, and keeps each record until the platform has confirmed.
 //!
-//! Owns the end of a run, the reconciling of what dead runs left, and `--delete-targets`.
+//! Ends runs, deletes what dead runs left, and implements `--delete-targets`.
 
 use std::{
     collections::BTreeSet,
@@ -31,30 +31,31 @@ use crate::{
     secret::redacted,
 };
 
-/// The pauses between the tries of one delete.
+/// The pauses before the second and the third try of a delete.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
-/// The limit for a living process to notice that what it deploys or deletes is to be deleted.
+/// The time limit for another process to stop its deploy or delete of an instance that is to be deleted.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
-/// The number of deletes that run at once.
+/// The maximum number of deletes at once.
 const AT_ONCE: usize = 16;
 
-/// The instances that are meant, by who had them made.
+/// The instances to delete, by the workspace that deployed them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DeleteScope {
-    /// Those that this workspace had made.
+    /// Instances of this workspace.
     Workspace(PathBuf),
-    /// Everybody's.
+    /// Instances of all workspaces.
     All,
 }
 
 impl PoolRun {
-    /// Ends the run's claims. What it used is deleted; with `keep` it stays, except what is not ready (a dirty
-    /// instance never serves again). What another living run uses, or a living process leases, is left to that: the
-    /// last one decides. The run's own leases should have ended. Deletes are bounded by what the platforms take, in parallel, and tried three times.
+    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay; dirty ones never serve
+    /// again. Instances that another living run uses or a living process leases are left to that process: the last one
+    /// decides. The run's own leases should have ended. Deletes run in parallel, are tried three times, and take as
+    /// long as the platforms need.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
         let mut report = self.end_claims(&|_| keep, |_| true)?;
         let unused = self.unused_kept()?;
@@ -65,10 +66,10 @@ impl PoolRun {
         Ok(report)
     }
 
-    /// Ends a run that went its way: what dead runs left goes too.
+    /// Ends a run that was not interrupted: also deletes what dead runs left.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn finish_and_reconcile(&self, keep: bool) -> Result<Report> {
         let mut left = self.reconcile()?;
         let mut report = self.finish(keep)?;
@@ -79,11 +80,10 @@ impl PoolRun {
         Ok(report)
     }
 
-    /// Deletes one record, which no remaining case of this run needs, unless somebody uses it, this run included: then
-    /// `None`.
+    /// Deletes one record that no remaining case of this run needs; `None` if it is in use, also by this run.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn release(&self, id: &str) -> Result<Option<Report>> {
         let used = {
             let locked = self.pool.lock()?;
@@ -98,10 +98,10 @@ impl PoolRun {
         }
     }
 
-    /// Ends the claims of who only borrowed instances: what was kept stays, what nobody wants any more goes.
+    /// Ends the claims of a run that only borrowed instances: kept ones stay, unused others are deleted.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub(in crate::provision) fn leave(&self) -> Result<Report> {
         self.end_claims(&|record| record.kept, |_| true)
     }
@@ -123,7 +123,7 @@ impl PoolRun {
             let keep = keep(record);
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
-                // Who uses it may not know that it was to stay.
+                // Another user of the instance may not know that it is kept.
                 if keep && record.state == RecordState::Ready && !record.kept {
                     events.push((id, RecordEvent::Keep));
                 }
@@ -154,11 +154,11 @@ impl PoolRun {
         Ok(report)
     }
 
-    /// Deletes what dead runs of this workspace left: interrupted deploys and deletes, and instances that nobody kept
-    /// and no living run uses. To be called when this run has what it wants: that is taken over and not deleted.
+    /// Deletes what dead runs of this workspace left: interrupted deploys and deletes, and instances that are not kept
+    /// and that no living run uses. Call it when this run has its instances: these are taken over and not deleted.
     ///
     /// # Errors
-    /// When the pool cannot be used.
+    /// Fails if the pool cannot be used.
     pub fn reconcile(&self) -> Result<Report> {
         let scope = DeleteScope::Workspace(self.run.workspace.clone());
         self.remover().sweep(&scope, false, |record| {
@@ -167,11 +167,11 @@ impl PoolRun {
     }
 }
 
-/// Deletes every instance of the scope; needs no playbook. What a living process uses is not touched and reported as
-/// held, unless `force`. Nothing remains when `failed` and `held` are both empty; a second call is harmless.
+/// Deletes every instance of the scope; needs no playbook. Instances in use by a living process are left untouched and
+/// reported as held, unless `force`. Nothing remains if `failed` and `held` are both empty; a second call is harmless.
 ///
 /// # Errors
-/// When the pool cannot be used.
+/// Fails if the pool cannot be used.
 pub fn delete_all(
     pool: &Pool,
     platforms: &Platforms,
@@ -186,7 +186,7 @@ pub fn delete_all(
     remover.sweep(scope, force, |_| true)
 }
 
-/// Deletes records, for a run or for nobody.
+/// Deletes records, on behalf of a run or of no run.
 pub(super) struct Remover<'a> {
     pub(super) pool: &'a Pool,
     pub(super) platforms: &'a Platforms,
@@ -195,7 +195,7 @@ pub(super) struct Remover<'a> {
 }
 
 impl Remover<'_> {
-    /// Which living process leases the record, or which other run uses it.
+    /// The living process that leases the record, or the other run that uses it.
     pub(super) fn in_use(&self, locked: &Locked<'_>, record: &Record) -> Result<Option<String>> {
         if let Some(holder) = pool::holder(locked, record)? {
             return Ok(Some(holder.describe()));
@@ -254,7 +254,7 @@ impl Remover<'_> {
         Ok(report)
     }
 
-    /// Deletes all of these, which are marked as being deleted, several at once.
+    /// Deletes these records, which are marked as being deleted, several at once.
     fn remove_all(&self, records: &[Record], report: &mut Report) {
         let (next, report) = (AtomicUsize::new(0), Mutex::new(report));
         thread::scope(|scope| {
@@ -282,13 +282,13 @@ impl Remover<'_> {
         report.failed.sort_by(|a, b| a.instance.cmp(&b.instance));
     }
 
-    /// Deletes a record that is marked as being deleted, once nobody else is at it.
+    /// Deletes a record that is marked as being deleted, once no other process works on it.
     fn remove_when_free(&self, record: &Record) -> Result<()> {
         let started = Instant::now();
         loop {
             let worker = {
                 let locked = self.pool.lock()?;
-                // What its deployer found out about it in the meantime may help to delete it.
+                // Its deployer may have added data that helps to delete it.
                 let Some(record) = locked.state().records.get(&record.id).cloned() else {
                     return Ok(());
                 };
@@ -321,7 +321,7 @@ impl Remover<'_> {
         self.remove(record, work)
     }
 
-    /// Deletes a record that is marked as being deleted. Its record goes only when the platform has confirmed.
+    /// Deletes a record that is marked as being deleted. The record goes only when the platform has confirmed.
     pub(super) fn remove(&self, record: &Record, work: HeldLock) -> Result<()> {
         let started = Instant::now();
         let removed = self.remove_now(record, work);
@@ -359,7 +359,7 @@ impl Remover<'_> {
         self.run.map(|run| run.run.id.as_str())
     }
 
-    /// Commands of a dead holder go with a machine of their own; those on this host have to be killed.
+    /// Kills a dead holder's commands on this host. A created machine is deleted with its processes.
     fn kill_left(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
         if matches!(reach, Some(Reach::Local { .. }))
@@ -372,13 +372,13 @@ impl Remover<'_> {
         Ok(())
     }
 
-    /// True if it is on a machine that stays.
+    /// True if the record is on an existing machine.
     fn stays(&self, record: &Record) -> bool {
         let platform = self.platforms.get(&record.platform);
         platform.is_some_and(|platform| platform.ownership() == Ownership::Existing)
     }
 
-    /// Why the record is another tool's to delete, if it is: it is left as it is.
+    /// The reason that only another tool can delete the record; `None` if this tool can.
     fn of_another_tool(&self, record: &Record) -> Option<InstanceFailure> {
         let known = self
             .platforms

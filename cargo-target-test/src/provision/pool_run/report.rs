@@ -1,47 +1,46 @@
-//! The fate of instances.
-//!
-//! Owns the words for it. Must not know how they came to it.
+//! The report on the instances of a run at its end.
 
 use crate::run_event::{CleanUp, InstanceNote};
 
-/// The fate of instances, by name.
+/// The instances by what happened to them, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// They do not exist any more.
+    /// Instances that do not exist any more.
     pub deleted: Vec<String>,
-    /// They are no instances any more; their machines, which the platform did not make, stay.
+    /// Existing machines that are not in the pool any more.
     pub released: Vec<String>,
-    /// They stay, as asked.
+    /// Instances that stay, as requested.
     pub kept: Vec<String>,
-    /// They were kept earlier and stay, since this run did not use them: a renamed target's, for instance.
+    /// Instances that an earlier run kept and that stay, since this run did not use them; for example of a renamed
+    /// target.
     pub unused: Vec<String>,
-    /// Dead runs had left them; they were deleted or released.
+    /// Instances that dead runs left; they were deleted or released.
     pub left: Vec<String>,
-    /// They may exist, and are in the pool until a delete succeeds.
+    /// Instances that may still exist, and stay in the pool until a delete succeeds.
     pub failed: Vec<InstanceFailure>,
-    /// They are dirty and stay so until something is done about it, as their targets say.
+    /// Dirty instances that stay dirty until the user or a later run repairs them, as their targets say.
     pub dirty: Vec<InstanceFailure>,
-    /// They stay, since this tool does not know their platforms.
+    /// Instances that stay, since this tool does not know their platforms.
     pub unknown: Vec<InstanceFailure>,
-    /// They stay, since a living process uses them.
+    /// Instances that stay, since a living process uses them.
     pub held: Vec<Held>,
 }
 
-/// An instance that could not be deleted, or is not to be.
+/// An instance that was not deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceFailure {
-    /// Its name.
+    /// The name.
     pub instance: String,
-    /// The cause, with the hint if there is one.
+    /// The cause, with its hint if any.
     pub cause: String,
 }
 
 /// An instance that a living process uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
-    /// Its name.
+    /// The name.
     pub instance: String,
-    /// By whom: `pid 4711 smoke[alpha], for 12 s`.
+    /// The process: `pid 4711 smoke[alpha], for 12 s`.
     pub by: String,
 }
 
@@ -71,7 +70,7 @@ impl From<Report> for CleanUp {
 }
 
 impl Report {
-    /// Adds what became of others.
+    /// Adds another report.
     pub fn add(&mut self, mut other: Self) {
         self.deleted.append(&mut other.deleted);
         self.released.append(&mut other.released);

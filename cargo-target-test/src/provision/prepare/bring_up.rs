@@ -1,7 +1,7 @@
-//! Waiting for an instance to come up: after a boot, a reboot, a restart from outside, or a restore.
+//! Waits for an instance to come up: after a boot, a reboot, a restart from outside, or a restore.
 //!
-//! Owns the pauses, the deadline and the proof of a reboot, another boot id. Must not know protocols or platforms: both
-//! are only asked.
+//! Controls the pauses and the deadline, and requires a different boot id after a reboot. Must not know protocols or
+//! platforms.
 
 use std::{
     fs::File,
@@ -24,28 +24,28 @@ use crate::{
     },
 };
 
-/// The first pause between two looks, and the longest.
+/// The first and the longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// The limit for the answer to the first knock, and the longest. One that came too early may never be answered, so
-/// its patience is lost when the machine is up a moment later.
+/// The first and the longest time limit for the answer to a try. A try that comes too early may never be answered; its
+/// time limit is then wasted if the machine comes up a moment later.
 const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
-/// The time between two reports that something is still waited for.
+/// The time between two notices about a wait.
 const APART: Duration = Duration::from_secs(5);
-/// The number of last lines of a console that are repeated.
+/// The number of last console lines in an error.
 const LINES: usize = 12;
 /// The number of bytes that are read for those lines.
 const CONSOLE: u64 = 64 << 10;
 
-/// A deployed instance: how it is reached, and what its platform knows it by.
+/// A deployed instance: its connection data, and its platform.
 #[derive(Clone)]
 pub(crate) struct DeployedInstance {
     pub(crate) name: String,
     pub(crate) reach: Reach,
-    /// `None`: no platform of ours deployed it.
+    /// `None` if no known platform deployed it.
     pub(crate) origin: Option<PlatformHandle>,
 }
 
-/// The platform of an instance, and its names for it.
+/// The platform of an instance, with the arguments for its methods.
 #[derive(Clone)]
 pub(crate) struct PlatformHandle {
     pub(crate) platform: Arc<dyn DynPlatform>,
@@ -54,11 +54,11 @@ pub(crate) struct PlatformHandle {
 }
 
 impl DeployedInstance {
-    /// The instance of a record; `platform` is `None` where it is unknown.
+    /// The instance of a record; `platform` is `None` if it is unknown.
     pub(crate) fn of(record: &Record, platform: Option<&Arc<dyn DynPlatform>>) -> Result<Self> {
         let deployed = record.deployed.as_ref().ok_or_else(|| {
             let (name, state) = (record.name(), &record.state);
-            let message = format!("`{name}` is {state}: there is no way to it");
+            let message = format!("`{name}` is {state} and cannot be reached");
             Error::new(ErrorKind::Infra, message)
         })?;
         let origin = platform.map(|platform| PlatformHandle {
@@ -81,15 +81,15 @@ impl DeployedInstance {
         }
     }
 
-    /// The platform and what it knows the instance by.
+    /// The platform of the instance, with the arguments for its methods.
     pub(crate) fn origin(&self) -> Result<&PlatformHandle> {
         self.origin.as_ref().ok_or_else(|| {
-            let message = format!("`{}` is of no platform that could do this", self.name);
+            let message = format!("`{}` has no platform that supports this", self.name);
             Error::new(ErrorKind::Usage, message)
         })
     }
 
-    /// Calls the platform, on a thread that may block.
+    /// Calls the platform on a thread that may block.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce(&PlatformHandle) -> Result<T> + Send + 'static,
@@ -99,7 +99,7 @@ impl DeployedInstance {
         acted.unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string())))
     }
 
-    /// Fails if the platform sees that the instance does not live.
+    /// Fails if the platform reports that the instance is dead.
     pub(crate) async fn check_alive(&self) -> Result<()> {
         let Some(origin) = self.origin.clone() else {
             return Ok(());
@@ -108,7 +108,7 @@ impl DeployedInstance {
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
-    /// Returns the end of the console's text until now, at most this many bytes; `None` if there is no console.
+    /// Returns the end of the console output, at most `most` bytes; `None` if the instance has no console.
     pub(crate) fn console(&self, most: u64) -> Option<String> {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
@@ -117,7 +117,7 @@ impl DeployedInstance {
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// The end of the console, to be put after an error; empty where there is none.
+    /// The end of the console, to append to an error; empty if there is none.
     fn console_tail(&self) -> String {
         let text = self.console(CONSOLE).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
@@ -145,9 +145,9 @@ pub(crate) struct BringUp<'a> {
     pub(crate) instance: &'a DeployedInstance,
     /// The longest time to wait.
     pub(crate) limit: Duration,
-    /// Receives what takes long.
+    /// Receives lines about long steps.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
-    /// True if the instance is not wanted any more.
+    /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -170,18 +170,18 @@ impl BringUp<'_> {
         Ok(transport)
     }
 
-    /// Reboots the instance from inside and waits until it answers with another boot id; returns a shell with a new
-    /// connection. `refused` is the kind of the error where the instance cannot, or will not, reboot.
+    /// Reboots the instance from inside and waits until it answers with a different boot id; returns a shell with a new
+    /// connection. `refused` is the kind of the error if the instance cannot reboot.
     pub(crate) async fn reboot(&self, at: &Shell, refused: ErrorKind) -> Result<Shell> {
         let reach = &self.instance.reach;
         if let Reach::Local { .. } | Reach::Container { .. } = reach {
             let name = &self.instance.name;
-            let message = format!("`{name}` shares this host's kernel, which is not rebooted");
+            let message = format!("`{name}` shares the kernel of this host and cannot be rebooted");
             return Err(Error::new(refused, message));
         }
         let before = boot_id(at).await?;
         match at.run(&shell::reboot(), SHORT).await {
-            // It may end the connection before it says so.
+            // The reboot may close the connection before the command ends.
             Err(error) if error.kind() == ErrorKind::Infra => {}
             Ok(ended) if shell::goes_down(&ended.exit) => {}
             Ok(ended) => {
@@ -204,12 +204,12 @@ impl BringUp<'_> {
         transport.knock(patience).await?;
         let fresh = Shell::new(transport, at.mark.clone());
         match boot_id(&fresh).await? == before {
-            true => Err(Error::new(ErrorKind::Infra, "it is still up as it was")),
+            true => Err(Error::new(ErrorKind::Infra, "it has not rebooted yet")),
             false => Ok(fresh),
         }
     }
 
-    /// Tries that end with the limit; the instance must live meanwhile.
+    /// Returns tries that end at the time limit, or when the instance dies.
     pub(super) fn tries<'a>(&'a self, what: &'a str) -> Tries<'a> {
         Tries {
             bring_up: self,
@@ -228,7 +228,7 @@ impl BringUp<'_> {
     }
 }
 
-/// Tries until it is so.
+/// Tries until one succeeds.
 pub(super) struct Tries<'a> {
     bring_up: &'a BringUp<'a>,
     what: &'a str,
@@ -238,15 +238,15 @@ pub(super) struct Tries<'a> {
 }
 
 impl Tries<'_> {
-    /// The limit for the answer to the next knock.
+    /// The time limit for the answer to the next try.
     fn knock(&mut self) -> Duration {
         self.knock.next()
     }
 
-    /// A try failed: pauses until the next one.
+    /// Pauses after a failed try.
     ///
     /// # Errors
-    /// When it was the last one.
+    /// Fails if it was the last try.
     pub(super) async fn failed(&mut self, error: Error) -> Result<()> {
         let BringUp {
             instance,
@@ -261,7 +261,7 @@ impl Tries<'_> {
             let (name, limit) = (&instance.name, humantime::format_duration(*limit));
             let (cause, console) = (error.chain(), instance.console_tail());
             let message =
-                format!("waited {limit} for {what} of `{name}`, in vain: {cause}{console}");
+                format!("timed out after {limit} waiting for {what} of `{name}`: {cause}{console}");
             return Err(Error::new(ErrorKind::Infra, message));
         }
         let words = format!("waits for {what} ({} s)", waited.as_secs());
@@ -273,7 +273,7 @@ impl Tries<'_> {
     }
 }
 
-/// A time that grows to its limit.
+/// A duration that doubles up to a maximum.
 struct Growing(Duration, Duration);
 
 impl Growing {

@@ -1,17 +1,15 @@
-//! Facts of an instance, asked once.
-//!
-//! Owns the words for it. What cannot be known is left out.
+//! Facts of an instance, probed once. Unknown facts are left out.
 
 use super::run::{SHORT, Shell};
 use crate::{connect::shell, error::Result, provision::pool::InstanceFacts};
 
-/// Asks for everything in one command.
+/// Probes all facts with one command.
 pub(super) async fn probe(shell: &Shell) -> Result<InstanceFacts> {
     let text = shell.run(shell::FACTS, SHORT).await?.tail;
     Ok(read(&text))
 }
 
-/// `key=value` lines, of which the last counts; memory and disk come in KiB.
+/// Parses `key=value` lines, of which the last one with a key counts; memory and disk are in KiB.
 fn read(text: &str) -> InstanceFacts {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs

@@ -1,6 +1,6 @@
-//! Waiting for what a playbook's `wait` asks, once the instance answers.
+//! Waits for the conditions of a playbook's `wait`, once the instance answers.
 //!
-//! Owns the questions. Must not know protocols.
+//! Must not know protocols.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ impl Preparation<'_> {
         Ok(transport)
     }
 
-    /// Reboots the instance; `at` has a new connection then.
+    /// Reboots the instance, and gives `at` a new connection.
     pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
         let bring_up = self.bring_up(self.wanted.lifecycle.ready_timeout);
         *at = bring_up.reboot(at, ErrorKind::Infra).await?;
         Ok(())
     }
 
-    /// Waits for what the playbook asks.
+    /// Waits for a condition of the playbook.
     pub(super) async fn wait(&self, shell: &Shell, wait: &Wait) -> Result<()> {
         if let WaitCondition::Duration(duration) = &wait.condition {
             time::sleep(*duration).await;
@@ -69,7 +69,7 @@ impl Preparation<'_> {
         let text = text.ok_or_else(|| infra(format!("`{name}` has no console")))?;
         match pattern.is_match(&text) {
             true => Ok(()),
-            false => Err(infra("it was not said yet".to_owned())),
+            false => Err(infra("the console does not show it yet".to_owned())),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A recipe's steps, one after the other.
+//! Runs the steps of a recipe, one after the other.
 //!
-//! Owns what each step does and how a failing one is told. Must not know how commands travel.
+//! Must not know how commands are transported.
 
 use std::{
     path::Path,
@@ -45,7 +45,7 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    /// Relative paths start in `directory`.
+    /// Runs a step. Relative paths start in `directory`.
     async fn step(&self, shell: &mut Shell, step: &Step, directory: &Path) -> Result<()> {
         let path = |written: &Path| playbook::resolve_path(directory, written);
         match step {

@@ -1,6 +1,6 @@
-//! One command of a preparation: its end, and its last words where that is no good one.
+//! Runs one command of a preparation; an error contains the end of its output.
 //!
-//! Owns how such commands are marked, limited and told of. Must not know what they are for.
+//! Must not know the purpose of a command.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,25 +11,25 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The end of a failing command's output that is repeated, in bytes.
+/// The maximum size of the output's end in an error, in bytes.
 const TAIL: usize = 4096;
-/// The limit for one of our own short commands.
+/// The time limit for a short internal command.
 pub(super) const SHORT: Duration = Duration::from_secs(30);
 
-/// The way to an instance that is being prepared.
+/// The shell of an instance that is being prepared.
 pub(crate) struct Shell {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) mark: String,
 }
 
-/// The end of a command, and the end of what it printed, both streams as they came.
+/// The exit status of a command, and the end of its output, both streams interleaved.
 pub(crate) struct StepEnd {
     pub(super) exit: Exit,
     pub(super) tail: String,
 }
 
 impl StepEnd {
-    /// An error unless the exit code was 0: how it ended, then its last words.
+    /// Fails unless the exit code is 0, with the exit status and the end of the output.
     pub(super) fn success(self) -> Result<String> {
         let how = match &self.exit {
             Exit::Code(0) => return Ok(self.tail),
@@ -48,7 +48,7 @@ impl Shell {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// When it did not end by itself in time, or nobody knows; its last words are told.
+    /// Fails if the command exceeds the time limit or its exit status is unknown, with the end of its output.
     pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<StepEnd> {
         let command = ShellCommand {
             line: line.to_owned(),
@@ -78,10 +78,13 @@ impl Shell {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Other, "it ended without a word"))
+        Err(Error::new(
+            ErrorKind::Other,
+            "the exit status of the command is unknown",
+        ))
     }
 
-    /// Kills what an earlier preparation of this instance left running.
+    /// Kills processes that an earlier preparation of this instance left running.
     pub(super) async fn sweep(&self) -> Result<()> {
         self.transport.sweep(&self.mark, SHORT).await
     }

@@ -8,21 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{BrokerRequest, Reply, Shared};
+use target_fixtures::wire::{BrokerRequest, Failure, Reply, Shared};
 
-use super::super::{
-    active_lease::ActiveLease,
-    connection::{Replies, Requests, out_of_turn, request_failure},
-    fixtures::{At, FixtureClaim, SetUp, SharedFixtures, Which},
+use super::{
+    super::{
+        ActiveLease, Core,
+        connection::{Replies, Requests, request_failure},
+        fixtures::{At, FixtureClaim, SetUp, Up, Which},
+    },
+    unknown,
 };
 use crate::provision::Machine;
 
 /// Records a report on the fixtures of one test alone.
-pub(super) fn of_test(
-    fixtures: &SharedFixtures,
-    held: &ActiveLease,
-    request: BrokerRequest,
-) -> Reply {
+pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -> Reply {
     match request {
         BrokerRequest::FixtureOfTest {
             name,
@@ -30,8 +29,13 @@ pub(super) fn of_test(
             state,
             millis,
         } => {
-            fixtures.emit(false, (&name, Some(&instance)), took(millis), None);
-            held.fixture_up(name, instance, state);
+            let up = Up::of_test(held, name, instance, state);
+            core.fixture_event(
+                (&up.name, up.instance.as_deref(), false),
+                took(millis),
+                None,
+            );
+            held.fixture_up(up);
         }
         BrokerRequest::FixtureDown {
             name,
@@ -39,8 +43,8 @@ pub(super) fn of_test(
             millis,
         } => {
             let instance = held.fixture_down(&name, error.clone());
-            let fixture = (&*name, instance.as_deref());
-            fixtures.emit(true, fixture, took(millis), error.as_deref());
+            let step = (&*name, instance.as_deref(), true);
+            core.fixture_event(step, took(millis), error.as_deref());
         }
         BrokerRequest::FixturesTook { millis } => held.fixtures_took(millis),
         _ => {}
@@ -50,27 +54,23 @@ pub(super) fn of_test(
 
 /// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
 pub(super) async fn share(
-    fixtures: &SharedFixtures,
+    core: &Arc<Core>,
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     (which, scope): (&Which, &Shared),
 ) -> io::Result<Reply> {
     let at = match scope {
         Shared::Run => At::Run,
-        Shared::Instance { instance } => match held.at(instance).map(Machine::record) {
-            Ok(Some(record)) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
-            Ok(None) => {
-                let message = format!("share a fixture on `{instance}`: it is in no pool");
-                return Ok(Reply::Failed(request_failure(message)));
-            }
-            Err(failure) => return Ok(Reply::Failed(failure)),
+        Shared::Instance { instance } => match held.at(instance).and_then(Machine::record) {
+            Some(record) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
+            None => return Ok(unknown(instance)),
         },
     };
     loop {
-        let changed = fixtures.changed();
+        let changed = core.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        match fixtures.claim(&at, which, held.maker.again) {
+        match core.claim(&at, which, held.maker.again) {
             FixtureClaim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
             FixtureClaim::Failed(failure) => return Ok(Reply::Failed(failure)),
             FixtureClaim::Make => break,
@@ -81,7 +81,7 @@ pub(super) async fn share(
         }
     }
     let mut making = Making {
-        fixtures,
+        core,
         held,
         at: &at,
         which,
@@ -99,13 +99,17 @@ pub(super) async fn share(
     Ok(Reply::Done)
 }
 
+fn out_of_turn(request: &BrokerRequest) -> Failure {
+    request_failure(format!("answer: unexpected request: {request:?}"))
+}
+
 fn took(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// A fixture that is being set up, until dropped. If the test disconnects meanwhile, the next test sets the fixture up.
 struct Making<'a> {
-    fixtures: &'a SharedFixtures,
+    core: &'a Core,
     held: &'a ActiveLease,
     at: &'a At,
     which: &'a Which,
@@ -121,16 +125,9 @@ impl Drop for Making<'_> {
             Some(Err((_, message))) => Some(message.as_str()),
             None => Some("the test ended during the set-up"),
         };
-        let (fixture, took) = (
-            (&*self.which.name, self.at.instance()),
-            self.started.elapsed(),
-        );
-        self.fixtures.emit(false, fixture, took, error);
-        if matches!((&self.made, self.at), (Some(Ok(_)), At::Instance(..))) {
-            self.held.shares();
-        }
+        let step = (&*self.which.name, self.at.instance(), false);
+        self.core.fixture_event(step, self.started.elapsed(), error);
         let made = self.made.take();
-        self.fixtures
-            .made(self.at, self.which, &self.held.maker, made);
+        self.core.made(self.held, (self.at, self.which), made);
     }
 }

@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     super::{
-        active_lease::ActiveLease,
+        ActiveLease,
         connection::{Replies, Requests},
     },
     input::{self, Fed, InputFeed},

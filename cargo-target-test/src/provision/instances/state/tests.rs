@@ -3,7 +3,7 @@
 use super::*;
 use crate::provision::pool::{InstanceFacts, record_for_tests};
 
-/// What happens, in the words of the table.
+/// The events of the table.
 #[derive(Clone, Copy)]
 enum Happens {
     /// A case is to be run: its name, its count, whether it spends its instances.

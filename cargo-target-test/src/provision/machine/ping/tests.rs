@@ -1,10 +1,9 @@
-//! Echoes where the kernel allows them and where it does not.
+//! Echoes where the kernel permits them, and where it does not.
 
 use super::*;
 use crate::process;
 
-/// Whether the kernel lets this group send echoes is a matter of the network namespace: each case gets one of its own,
-/// in which this very binary looks.
+/// Echoes are allowed or refused by network namespace: each case runs this binary in a new namespace.
 #[test]
 fn an_echo_is_sent_where_that_is_allowed() {
     if !rustix::process::geteuid().is_root() {

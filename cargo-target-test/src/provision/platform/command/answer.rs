@@ -1,6 +1,6 @@
 //! The JSON objects on the standard streams of a platform's programs: requests and answers.
 //!
-//! Owns their syntax, and the removal of secrets from what is recorded. Must not start anything.
+//! Removes secrets from recorded data. Must not start processes.
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
@@ -21,10 +21,10 @@ use crate::{
 const REQUEST: &str = "TARGET_TEST_REQUEST";
 
 impl ProgramReach {
-    /// The environment of the programs, secrets looked up.
+    /// The environment of the programs, with looked-up secrets.
     ///
     /// # Errors
-    /// When a secret cannot be looked up.
+    /// Fails if a secret cannot be looked up.
     pub fn environment(&self) -> Answered<BTreeMap<String, String>> {
         let mut env = values(&self.env)?;
         let mut request: Map<String, Value> =
@@ -42,10 +42,10 @@ impl ProgramReach {
     }
 }
 
-/// A request, on a program's standard input.
+/// A request, written to a program's standard input.
 #[derive(Debug, Serialize)]
 pub(super) struct ProgramRequest<'a> {
-    /// `deploy`, `delete`, `restart` or `list`, so that one program can be all of them.
+    /// `deploy`, `delete`, `restart` or `list`, so that one program can implement several.
     pub(super) action: &'static str,
     pub(super) instance: &'a str,
     pub(super) target: &'a str,
@@ -76,7 +76,7 @@ impl<'a> ProgramRequest<'a> {
         }
     }
 
-    /// The JSON, one line.
+    /// The JSON on one line.
     pub(super) fn json(&self) -> Vec<u8> {
         // Strings, integers and a map with string keys cannot fail.
         let mut json = serde_json::to_vec(self).unwrap_or_default();
@@ -110,7 +110,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Reads a program's standard output, which must be the JSON array alone.
+    /// Parses a program's standard output, which must contain only the JSON array.
     pub(super) fn read(stdout: &[u8]) -> Result<Vec<Self>, String> {
         serde_json::from_slice(stdout).map_err(|error| {
             let shown = excerpt(stdout);
@@ -144,7 +144,7 @@ impl Listed {
     }
 }
 
-/// The way to the machine.
+/// The transport to the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum AnswerTransport {
@@ -155,7 +155,7 @@ pub(super) enum AnswerTransport {
 }
 
 impl DeployAnswer {
-    /// Reads a program's standard output, which must be the JSON object alone.
+    /// Parses a program's standard output, which must contain only the JSON object.
     pub(super) fn read(stdout: &[u8]) -> Result<Self, String> {
         if stdout.trim_ascii().is_empty() {
             return Err("printed nothing to standard output".to_owned());
@@ -168,7 +168,7 @@ impl DeployAnswer {
         for (what, text) in user.chain([("host", &answer.host)]) {
             check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
         }
-        // It is recorded, and tests see it.
+        // Recorded in the pool, and visible to tests.
         secret::redact_strings(&mut answer.data);
         Ok(answer)
     }
@@ -177,7 +177,7 @@ impl DeployAnswer {
 /// The beginning of a program's output, on one line.
 fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    // Half a secret would not be known as one.
+    // A truncated secret would not be recognized.
     let text = secret::redacted(&text);
     let text = text.trim();
     let mut shown: String = text.chars().take(120).collect();

@@ -1,6 +1,6 @@
 //! A program of the playbook: `"./deploy.sh"`, `["python3", "deploy.py", "--fast"]`.
 //!
-//! Owns its syntax, its lookup, and the reason it cannot start. Must not know requests or answers.
+//! Looks the program up, and finds the reason that it cannot start. Must not know requests or answers.
 
 use std::{
     borrow::Cow,
@@ -23,7 +23,7 @@ impl Program {
     /// Returns the command, which starts in the playbook's folder.
     ///
     /// # Errors
-    /// The reason it could not start, the parameter `key` named.
+    /// The reason that it could not start, with the name of the parameter, `key`.
     pub(super) fn command(&self, key: &str, spec: &InstanceSpec) -> Result<std::process::Command> {
         let path = self.find(&spec.directory).map_err(|problem| {
             let message = format!("`{key}` of target `{}`: {}", spec.target, problem.message);
@@ -73,7 +73,7 @@ impl Program {
             hint: problem.hint.or_else(|| no_line(written)),
             ..problem
         })?;
-        // A relative path would be looked for from the folder the program starts in.
+        // A relative path would start at the folder that the program starts in.
         std::path::absolute(&path).map_err(|error| CannotStart {
             message: format!("`{}`: {error}", path.display()),
             hint: None,
@@ -93,7 +93,7 @@ struct CannotStart {
     hint: Option<String>,
 }
 
-/// Finds what the kernel would refuse, whose own error misleads ("no such file" for a missing interpreter).
+/// Finds problems for which the kernel's own error misleads ("no such file" for a missing interpreter).
 fn check(path: &Path) -> Result<(), CannotStart> {
     let shown = path.display();
     let problem = |message: String, hint: Option<String>| Err(CannotStart { message, hint });
@@ -114,7 +114,7 @@ fn check(path: &Path) -> Result<(), CannotStart> {
     let mut start = Vec::new();
     let read = fs_err::File::open(path).and_then(|file| file.take(256).read_to_end(&mut start));
     if read.is_err() {
-        // Executable and not readable: the kernel is the judge.
+        // Executable but not readable: the kernel decides.
         return Ok(());
     }
     match interpreter(&start) {
@@ -154,7 +154,7 @@ fn interpreter(start: &[u8]) -> ProgramStart<'_> {
         };
     };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or(line);
-    // `\r` stays: with it in the file, the interpreter's name really ends in it.
+    // `\r` is kept: if the file contains it, it is part of the interpreter's name.
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t'));
     let name = words.find(|word| !word.is_empty()).unwrap_or_default();
     ProgramStart::Script(String::from_utf8_lossy(name))

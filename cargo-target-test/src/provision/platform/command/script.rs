@@ -1,6 +1,6 @@
 //! One call of one of the user's programs.
 //!
-//! Owns its environment, its time limit and the error when it fails. Must not interpret its answer.
+//! Sets its environment and its time limit. Must not interpret its answer.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 const LABEL: &str = "TARGET_TEST_LABEL";
 /// The variable that marks a program and its children: `deploy tt-1f3a9c-12`.
 const SCRIPT: &str = "TARGET_TEST_SCRIPT";
-/// Number of last lines of standard error that an error repeats.
+/// The number of last lines of standard error in an error.
 const LINES: usize = 10;
 
 /// A call to make.
@@ -41,11 +41,11 @@ pub(super) struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Runs the program to its end; `progress` gets the lines of its standard error.
+    /// Runs the program to its end; `progress` receives the lines of its standard error.
     ///
     /// # Errors
-    /// When a secret cannot be looked up, or the program cannot be started, exits with a code other than 0, or does not
-    /// end in time.
+    /// Fails if a secret cannot be looked up, or if the program cannot be started, exits with a code other than 0, or
+    /// exceeds the time limit.
     pub(super) fn run(&self, data: Option<&Value>, progress: &dyn Fn(&str)) -> Result<Finished> {
         let command = self.command()?;
         let bind = |key: &str, text: &Text| values::bound(self.spec, key, text);
@@ -83,8 +83,8 @@ impl Script<'_> {
         }
     }
 
-    /// The error of a failed program:
-    /// `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last lines ``.
+    /// The error of a failed program: `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last
+    /// lines ``.
     pub(super) fn failed(&self, problem: &str, last: &str) -> Error {
         let (program, instance, target) = (self.program, &self.spec.instance, &self.spec.target);
         let separator = match last {
@@ -97,10 +97,11 @@ impl Script<'_> {
         Error::new(ErrorKind::Infra, message)
     }
 
-    /// The command: the user's environment, the playbook's variables, and of our own variables only the two marks.
+    /// Returns the command with the user's environment, the playbook's variables, and of this tool's variables only the
+    /// two marks.
     fn command(&self) -> Result<std::process::Command> {
         let command = self.program.command(self.action, self.spec);
-        // In `check` it is a playbook error, here a machine that is not available.
+        // An error of the playbook in `check`; here the machine is unavailable.
         let mut command = command.map_err(|error| {
             let infra = Error::new(ErrorKind::Infra, error.to_string());
             match error.hint() {

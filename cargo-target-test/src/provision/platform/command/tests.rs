@@ -36,7 +36,7 @@ fn parameters_with_defaults() {
         "delete-timeout": "5m", "params": {"a": [1, 2.5, true], "b": {"c": "2020-01-02"}}});
     let parameters = parse(CommandPlatform, text).unwrap();
     assert_eq!(parameters, expected);
-    // What is recorded can be read back.
+    // The recorded form can be parsed again.
     let spec = spec(Path::new("/book"), parameters);
     let read = CommandParameters::deserialize(&spec.parameters).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), expected);
@@ -190,7 +190,7 @@ fn a_server_may_stay_and_goes_with_an_unfinished_deploy() {
         .delete(&spec, Some(&deployed))
         .unwrap();
     assert!(alive());
-    // As after `kill -9` of the process that had it deployed, before it could note the answer.
+    // As after `kill -9` of the deploying process, before it noted the answer.
     Erased(CommandPlatform).delete(&spec, None).unwrap();
     assert!(!alive());
 }

@@ -1,6 +1,6 @@
-//! The container engine, by its command line.
+//! The container engine, called by its command line.
 //!
-//! Owns the choice of the engine and its errors. Must not know parameters.
+//! Chooses the engine. Must not know parameters.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Engine(pub(super) String);
 
 impl Engine {
-    /// Returns the engine that is asked for, or the first that answers.
+    /// Returns the requested engine, or the first one that answers.
     ///
     /// # Errors
     /// The error of each engine that was tried.
@@ -53,7 +53,7 @@ impl Engine {
     }
 
     fn probe(&self) -> Result<()> {
-        // Docker's client answers without an engine, too.
+        // Docker's client answers even without an engine.
         self.within(
             PROBE,
             ["version", "--format", "{{.Server.Version}}"],
@@ -102,20 +102,20 @@ impl Engine {
         ))
     }
 
-    /// True if there is a container of this name.
+    /// True if a container of this name exists.
     pub(super) fn has(&self, container: &str) -> Result<bool> {
         let filter = format!("name=^{container}$");
         let found = self.run(["ps", "--all", "--quiet", "--filter", &filter])?;
         Ok(!found.is_empty())
     }
 
-    /// True if there is an image of this name.
+    /// True if an image of this name exists.
     pub(super) fn has_image(&self, image: &str) -> bool {
         let inspect = ["image", "inspect", "--format", "x", image];
         self.run(inspect).is_ok()
     }
 
-    /// Returns the image of this archive, imported unless it exists.
+    /// Returns the image of this archive; imports it if it does not exist.
     pub(super) fn import(&self, archive: &Path) -> Result<String> {
         let mut file = fs_err::File::open(archive)?;
         let mut hasher = Sha256::new();
@@ -140,10 +140,10 @@ impl Engine {
         Ok(image)
     }
 
-    /// The pid of the container's first process.
+    /// The process id of the container's first process.
     ///
     /// # Errors
-    /// The way it ended, with its last output.
+    /// Fails if the process has ended, with its exit status and its last output.
     pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
         let name = &spec.instance;
         let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";

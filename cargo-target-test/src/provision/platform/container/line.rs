@@ -1,6 +1,4 @@
-//! The command line that starts a container.
-//!
-//! Owns every argument. Must not start anything.
+//! The command line that starts a container. Must not start processes.
 
 use super::{InstanceSpec, LABEL, UNIQUE, parameters::*};
 use crate::provision::platform::values::path;
@@ -50,7 +48,7 @@ pub(super) fn arguments(
     line.0.extend(parameters.args.iter().cloned());
     line.0.push(image.to_owned());
     match parameters.command.as_slice() {
-        // An image with an SSH server starts the server by itself.
+        // An image with an SSH server starts the server itself.
         [] if parameters.transport == ContainerTransport::Exec => {
             line.0.extend(WAIT.map(str::to_owned))
         }

@@ -1,6 +1,4 @@
-//! The parameters of platform `container`.
-//!
-//! Owns their types and defaults, and the checks that need no disk.
+//! The parameters of platform `container`, and the checks that need no disk.
 
 use std::{num::NonZeroU16, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The parameters of platform `container`; containers themselves are for the contract.
+//! The parameters of platform `container`; the contract tests containers.
 
 use super::{super::values::tests::parse, *};
 

@@ -1,6 +1,4 @@
-//! The accelerator of an instance.
-//!
-//! Owns the test for a usable KVM. Must not start anything.
+//! The accelerator of an instance: decides if KVM is usable. Must not start processes.
 
 use std::fs;
 
@@ -10,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Returns the accelerator's name for QEMU.
 ///
 /// # Errors
-/// The reason KVM is unusable, if it is asked for.
+/// The reason that KVM is unusable, if the playbook requires it.
 pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
     match (wanted, kvm_problem()) {
         (Accel::Tcg, _) | (Accel::Auto, Some(_)) => Ok("tcg"),
@@ -23,8 +21,9 @@ pub(super) fn choose(wanted: Accel) -> Result<&'static str> {
     }
 }
 
-/// The reason guests cannot run on KVM here, if any. A device that opens, and even creates machines, is not enough: a
-/// KVM without the processor's virtualisation emulates every privileged instruction, and common kernels stop there.
+/// The reason that guests cannot run on KVM here, if any. A device that opens, and even creates machines, is not
+/// enough: a KVM without the processor's virtualisation emulates every privileged instruction, and common kernels stop
+/// there.
 fn kvm_problem() -> Option<String> {
     if let Err(error) = fs::OpenOptions::new()
         .read(true)

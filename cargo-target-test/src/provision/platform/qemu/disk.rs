@@ -1,6 +1,4 @@
-//! The disks of an instance: layers over images, and empty ones.
-//!
-//! Owns the calls of `qemu-img`. Must not change an image.
+//! The disks of an instance: layers over images, and empty disks. Must not change an image.
 
 use std::{
     fs::File,

@@ -1,6 +1,4 @@
-//! The command line of QEMU.
-//!
-//! Owns every argument. Must not start anything, nor read the disk.
+//! The command line of QEMU. Must not start processes or read the disk.
 
 use std::{
     ffi::OsString,
@@ -18,9 +16,9 @@ pub(super) struct QemuCommand<'a> {
     pub(super) directory: &'a Path,
     /// The machine's folder.
     pub(super) folder: &'a Path,
-    /// The machine's disks. Without a kernel the first one boots.
+    /// The machine's disks. Without a kernel, the machine boots from the first disk.
     pub(super) disks: &'a [PathBuf],
-    /// The disk for remembered states, which the machine does not see; `None`: the first disk.
+    /// The disk for snapshots, which the machine does not see; `None` for the first disk.
     pub(super) state: Option<&'a Path>,
 }
 

@@ -1,7 +1,5 @@
-//! A running machine, as seen from this host.
-//!
-//! Owns the process, found by its mark or by pid and start time, and the reading of its console. Must not know how it
-//! was started.
+//! A running machine, as seen from this host: its process, found by its mark or by pid and start time, and its console.
+//! Must not know how it was started.
 
 use std::{
     fs,
@@ -25,11 +23,11 @@ use crate::{
 const MARK: &str = "TARGET_TEST_MACHINE";
 /// The variable that marks every process of a platform with the pool's label.
 const LABEL: &str = "TARGET_TEST_LABEL";
-/// The file with the console's length at the last reset: older output is ignored.
+/// The file with the console's length at the last reset; older output is ignored.
 const FROM: &str = "console.from";
-/// Bytes that are read of a console's end.
+/// The maximum size of the console's end, in bytes.
 const END: u64 = 64 << 10;
-/// Number of last console lines that an error repeats.
+/// The number of last console lines in an error.
 const LINES: usize = 15;
 
 /// The process of a machine.
@@ -45,7 +43,7 @@ pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
     command.env(LABEL, &spec.label).env(MARK, &spec.unique);
 }
 
-/// Kills the machine of this instance, if there is one.
+/// Kills the machine of this instance, if it runs.
 pub(super) fn kill(spec: &InstanceSpec) {
     process::kill_marked(MARK, &spec.unique);
 }
@@ -91,12 +89,12 @@ impl QemuProcess {
             Some(status @ ("internal-error" | "io-error" | "shutdown")) => {
                 gone(&format!("its virtual machine stopped ({status})"))
             }
-            // A monitor that serves another client does not answer; the machine may be fine.
+            // A monitor that serves another client does not answer; the machine may be healthy.
             _ => Ok(()),
         }
     }
 
-    /// Asks the machine to power down, and waits for at most `limit`.
+    /// Requests the machine to power down, and waits for at most `limit`.
     pub(super) fn power_down(self, spec: &InstanceSpec, limit: Duration) {
         let asked = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("system_powerdown", &json!({})));
@@ -107,18 +105,18 @@ impl QemuProcess {
     }
 }
 
-/// The time limit for saving or loading a state, which is as large as the memory in use.
+/// The time limit for saving or loading a snapshot, which is as large as the memory in use.
 const STATE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Saves the state of the machine, memory included, in its first disk.
+/// Saves a snapshot of the machine, memory included, in its first disk.
 pub(super) fn remember(spec: &InstanceSpec, name: &str) -> Result<()> {
     tell(spec, &format!("savevm {name}")).map_err(|error| {
-        let message = format!("cannot remember the state of `{}`", spec.instance);
+        let message = format!("cannot save a snapshot of `{}`", spec.instance);
         Error::new(ErrorKind::Infra, message).with_source(error)
     })
 }
 
-/// Loads a saved state; earlier console output is ignored from then on.
+/// Loads a snapshot; earlier console output is ignored from then on.
 pub(super) fn go_back(spec: &InstanceSpec, name: &str) -> Result<()> {
     forget_console(spec)?;
     tell(spec, &format!("loadvm {name}")).map_err(|error| {

@@ -1,6 +1,4 @@
-//! The parameters of platform `qemu`.
-//!
-//! Owns their types and defaults, and the checks that need no disk.
+//! The parameters of platform `qemu`, and the checks that need no disk.
 
 use std::{num::NonZeroU16, num::NonZeroU32, path::PathBuf};
 

@@ -1,6 +1,4 @@
-//! QEMU's monitor: one command, one answer.
-//!
-//! Owns the protocol, QMP over a Unix socket. Must not know the purpose of a command.
+//! QEMU's monitor: QMP over a Unix socket, one answer per command. Must not know the purpose of a command.
 
 use std::{
     fs::File,
@@ -27,7 +25,7 @@ pub(super) struct Monitor {
 impl Monitor {
     /// Connects to the monitor of the machine with this folder.
     pub(super) fn connect(folder: &Path) -> Result<Self> {
-        // A socket's path has at most 108 bytes; through a descriptor it is short.
+        // The path of a socket is limited to 108 bytes; a path through a descriptor is short.
         let folder = File::open(folder).map_err(lost)?;
         let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
         let stream = UnixStream::connect(path).map_err(lost)?;
@@ -55,7 +53,7 @@ impl Monitor {
                 let text = error["desc"].as_str().unwrap_or_default();
                 return Err(other(format!("QEMU refuses `{command}`: {text}")));
             }
-            // Anything else is an event.
+            // Other messages are events.
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
             }

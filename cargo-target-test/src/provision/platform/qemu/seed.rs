@@ -1,7 +1,7 @@
 //! The name and the login of an instance, for its first boot.
 //!
-//! Owns the login key and the NoCloud seed, a folder that QEMU shows to the guest as a small disk with the label
-//! `CIDATA`; cloud-init reads it, and any other init can. See
+//! Writes the login key and the NoCloud seed, a folder that QEMU shows to the guest as a small disk with the label
+//! `CIDATA`; cloud-init reads it, and other init systems can. See
 //! <https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>.
 
 use std::{

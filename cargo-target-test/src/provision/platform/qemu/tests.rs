@@ -1,4 +1,4 @@
-//! Parameters of platform `qemu`, and the reading of QEMU's answers.
+//! Parameters of platform `qemu`, and the parsing of QEMU's answers.
 
 use super::{super::values::tests::parse, *};
 

@@ -1,6 +1,4 @@
-//! Hosts of platform `ssh` as written: `lab7`, `root@rack:2222`, `[fe80::1%eth0]:22`.
-//!
-//! Owns the syntax. Must not resolve anything.
+//! Hosts of platform `ssh` as written: `lab7`, `root@rack:2222`, `[fe80::1%eth0]:22`. Must not resolve names.
 
 use std::{fmt, net::Ipv6Addr, num::NonZeroU16, str::FromStr};
 
@@ -18,7 +16,7 @@ pub(super) struct SshHost {
 }
 
 impl SshHost {
-    /// True if both are one machine as far as the text tells.
+    /// True if both are one machine, as far as the text shows.
     pub(super) fn same_machine(&self, other: &Self) -> bool {
         self.name.eq_ignore_ascii_case(&other.name) && self.port == other.port
     }
@@ -59,7 +57,7 @@ impl FromStr for SshHost {
     }
 }
 
-/// Splits what follows the user into host and port.
+/// Splits the part after the user into host and port.
 fn address(text: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
         let (name, after) = rest.split_once(']').ok_or("has a `[` without `]`")?;
@@ -86,7 +84,7 @@ fn is_ipv6(text: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Reads `hosts` so that an error points at the one host that is wrong.
+/// Reads `hosts` so that an error points at the wrong host.
 pub(super) fn list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     from.deserialize_seq(Hosts)
 }
@@ -112,7 +110,7 @@ impl<'de> de::Visitor<'de> for Hosts {
     }
 }
 
-/// Reads one host, and refuses one that was listed before.
+/// Reads one host, and refuses duplicates.
 struct NextHost<'a>(&'a [(String, SshHost)]);
 
 impl<'de> de::DeserializeSeed<'de> for NextHost<'_> {

@@ -1,4 +1,4 @@
-//! Platform `ssh` with hosts and `ssh_config` files made up for it.
+//! Platform `ssh` with made-up hosts and `ssh_config` files.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Matches claims to free leases: one after another, by augmenting paths.
+//! Matches claims to free leases: one claim after another, by augmenting paths.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
 /// The records that can serve a claim, by want and in order of preference.
 pub(super) type Choices<'a> = Vec<Rc<[&'a Record]>>;
 
-/// Returns the records that fit each want of a claim, by index.
+/// The records that suit each want of a claim, by index.
 pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
     let fitting = |want: &LeaseWant| {
         let records = waiter
@@ -43,7 +43,7 @@ fn fits(want: &LeaseWant, record: &Record) -> bool {
         && plan::met(&want.needs, record.name(), &record.facts).is_ok()
 }
 
-/// True if the claim could be served if nobody else held or wanted anything.
+/// True if the claim could be served without any holder or other waiter.
 pub(super) fn can_ever_serve(view: &View, waiter: &Waiter, options: &Choices<'_>) -> bool {
     let resources = waiter.claim.resources.iter().all(|want| {
         let state = view.resources.get(&want.name);
@@ -60,13 +60,13 @@ pub(super) struct Matching<'a> {
     /// True to treat every lease as free.
     all_free: bool,
     slots: Vec<Slot<'a>>,
-    /// By lease, the slots that it fills: several only if all of them are shared.
+    /// The slots that each lease fills; several slots only if all of them are shared.
     filled: BTreeMap<&'a str, Vec<usize>>,
-    /// Leases that nobody may join: a claim waits for the exclusive use of one of them.
+    /// Leases that no other slot may join: a claim waits for the exclusive use of one of them.
     closed: BTreeSet<&'a str>,
-    /// By name, the units of resources that are left.
+    /// The remaining units of resources, by name.
     resources: BTreeMap<&'a str, u32>,
-    /// By id, the records that were met whose holder died.
+    /// The records, by id, whose holder died.
     dirty: BTreeMap<String, Holder>,
     claims: usize,
 }
@@ -77,7 +77,7 @@ struct Slot<'a> {
     shared: bool,
     /// The records that can fill it, in order of preference.
     options: Rc<[&'a Record]>,
-    /// The number of slots of the same want that are still to be filled, this one included.
+    /// The number of unfilled slots of the same want, including this one.
     left: usize,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Matching<'a> {
         Ok(())
     }
 
-    /// Matches a claim as far as possible. Returns true if all of it is served.
+    /// Matches a claim as far as possible. True if all of it is served.
     pub(super) fn serve(
         &mut self,
         waiter: &'a Waiter,
@@ -176,7 +176,7 @@ impl<'a> Matching<'a> {
             .collect()
     }
 
-    /// Fills a slot, moving others that were filled before if necessary. `tried` are the leases on the path.
+    /// Fills a slot, and moves other slots to other leases if necessary. `tried` are the leases on the path.
     fn fill(&mut self, slot: usize, tried: &mut BTreeSet<&'a str>) -> Result<bool, Missing> {
         let options = Rc::clone(&self.slots[slot].options);
         if self.slots[slot].shared {
@@ -210,14 +210,14 @@ impl<'a> Matching<'a> {
         self.filled.get(lease).is_none_or(Vec::is_empty)
     }
 
-    /// True if nobody holds the lease, so that the slot can have it to itself.
+    /// True if the lease has no holder, so that the slot can use it exclusively.
     fn is_free(&mut self, slot: usize, record: &Record) -> Result<bool, Missing> {
         if self.all_free {
             return Ok(true);
         }
         match self.view.leases.get(&record.lease) {
             Some(LeaseState::Free { .. }) => Ok(true),
-            // A host that we did not make serves again once it is swept.
+            // An existing host serves again after its leftover processes are killed.
             Some(LeaseState::HolderDied(_)) if !record.ownership.is_created() => Ok(true),
             Some(LeaseState::HolderDied(holder)) => {
                 self.dirty.insert(record.id.clone(), holder.clone());
@@ -234,7 +234,7 @@ impl<'a> Matching<'a> {
         }
     }
 
-    /// True if the slot can share the lease with those that have it, or are matched to it.
+    /// True if the slot can share the lease with its holders and with the slots that are matched to it.
     fn can_join(&self, slot: usize, lease: &str) -> bool {
         let filled = self.filled.get(lease).map_or(&[][..], Vec::as_slice);
         let is_in_use = match self.view.leases.get(lease) {
@@ -249,7 +249,7 @@ impl<'a> Matching<'a> {
         is_in_use && !self.closed.contains(lease) && filled.iter().all(shares)
     }
 
-    /// True if one of the claims could have another lease, which nobody is matched to.
+    /// True if one of the claims could use another lease that is not matched.
     pub(super) fn has_choice(&self) -> bool {
         let options = self.slots.iter().flat_map(|slot| slot.options.iter());
         let mut open = options.filter(|record| {
@@ -259,7 +259,7 @@ impl<'a> Matching<'a> {
         open.any(|record| self.is_unfilled(&record.lease))
     }
 
-    /// The number of slots so far. Those that a call of [`Matching::serve`] adds are that claim's.
+    /// The number of slots so far. The slots that a call of [`Matching::serve`] adds belong to that claim.
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -284,7 +284,7 @@ impl<'a> Matching<'a> {
         ids.collect()
     }
 
-    /// By id, the records that were met whose holder died: none of them can serve.
+    /// The records, by id, whose holder died: none of them can serve.
     pub(super) fn into_dirty(self) -> BTreeMap<String, Holder> {
         self.dirty
     }

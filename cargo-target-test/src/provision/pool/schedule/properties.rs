@@ -23,7 +23,7 @@ prop_compose! {
         };
         let states: Vec<LeaseState> = states.iter().map(state).collect();
         let others: Vec<LeaseState> = others.iter().map(state).collect();
-        // Of the four instances that there may be, those that fit: by the number of cores.
+        // Of the four possible instances, the number of cores decides which suit the claim.
         let claim_of = |(fits, count, also): (u8, usize, bool)| {
             let cores = (1..5).filter(|cores| fits & (1 << (cores - 1)) != 0);
             let cores: Vec<String> = cores.map(|cores| cores.to_string()).collect();
@@ -41,14 +41,14 @@ prop_compose! {
     }
 }
 
-/// The ids of the records that fit each want of a claim.
+/// The ids of the records that suit each want of a claim.
 fn fitting(world: &World, own: usize) -> Vec<BTreeSet<String>> {
     let view = world.view(own);
     let ids = |records: &Rc<[&Record]>| records.iter().map(|record| record.id.clone()).collect();
     options(&view, &view.own).iter().map(ids).collect()
 }
 
-/// Tries every assignment of one id each out of these sets, without those that are taken.
+/// Tries every assignment of one id from each set, without the taken ids.
 fn can_assign(sets: &[BTreeSet<String>], taken: &BTreeSet<String>) -> bool {
     let Some((ids, rest)) = sets.split_first() else {
         return true;
@@ -79,7 +79,7 @@ proptest! {
         }
     }
 
-    /// The first claim gets what it would get alone, whoever waits behind it.
+    /// The first claim gets what it would get alone, whatever claims wait behind it.
     #[test]
     fn the_first_is_served_if_it_can_be(world in worlds()) {
         let alone = World { queue: world.queue[..1].to_vec(), ..world.clone() };
@@ -87,7 +87,8 @@ proptest! {
         prop_assert_eq!(is_served(&alone), is_served(&world));
     }
 
-    /// Of claims for one instance each, one waits only if no assignment serves it and all those served before it.
+    /// Of claims for one instance each, a claim waits only if no assignment serves it together with all claims served
+    /// before it.
     #[test]
     fn nobody_waits_for_a_choice_that_another_could_have_made(world in worlds()) {
         let mut world = world;
@@ -109,7 +110,7 @@ proptest! {
         }
     }
 
-    /// A claim is served or not by what is ahead of it alone.
+    /// Only earlier claims decide if a claim is served.
     #[test]
     fn who_comes_later_takes_nothing_away(world in worlds()) {
         for own in 0..world.queue.len() {

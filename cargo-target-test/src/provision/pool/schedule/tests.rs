@@ -36,7 +36,7 @@ fn disjoint_claims_do_not_know_of_each_other() {
     assert_eq!(world.waits([beta, alpha]).answers(), ["beta-0", "alpha-0"]);
 }
 
-/// Whoever came first, and whichever instance is the one that fits.
+/// For either order of the claims, and whichever instance is the suitable one.
 #[test]
 fn a_claim_that_fits_both_leaves_the_only_one_that_fits_another() {
     for (fits, other) in [("alpha-0", "alpha-1"), ("alpha-1", "alpha-0")] {
@@ -203,7 +203,7 @@ fn shared_claims_use_one_instance_together() {
         (&[FREE, together()], &[shared()], &["alpha-1"]),
         (&[together()], &[alpha(1)], &["wait"]),
         (&[held()], &[shared()], &["wait"]),
-        // Otherwise those who share could keep the others out for ever.
+        // Otherwise shared leases could keep the exclusive claims out for ever.
         (&[together()], &[alpha(1), shared()], &["wait", "wait"]),
         (&[FREE], &[alpha(1), shared()], &["alpha-0", "wait"]),
         (
@@ -248,7 +248,7 @@ fn counted_resources_are_had_with_the_instances_or_not_at_all() {
         (2, &[licensed(2)], &["alpha-0"]),
         (2, &[licensed(1), licensed(1)], &["alpha-0", "alpha-1"]),
         (1, &[licensed(1), licensed(1)], &["alpha-0", "wait"]),
-        // The first keeps the licence that is left, and its instance; the last needs neither.
+        // The first claim keeps the remaining licence, and its instance; the last claim needs neither.
         (
             1,
             &[licensed(2), licensed(1), alpha(1)],

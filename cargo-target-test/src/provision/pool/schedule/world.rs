@@ -9,7 +9,7 @@ use crate::provision::pool::{
     view::ResourceState,
 };
 
-/// A pool as the tests write it down.
+/// A pool in the notation of the tests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     /// Records with the states of their leases.
@@ -34,7 +34,7 @@ pub(super) fn holder(case: &str) -> Holder {
 }
 
 impl World {
-    /// With ready instances `alpha-0`, `alpha-1`, ..., whose leases have these states.
+    /// A pool with ready instances `alpha-0`, `alpha-1`, ..., whose leases have these states.
     pub(super) fn of(states: &[LeaseState]) -> Self {
         Self::default().with("alpha", states)
     }
@@ -56,7 +56,7 @@ impl World {
         self
     }
 
-    /// The whole pool, as the claim of this number in the queue sees it.
+    /// The complete view for the claim with this number in the queue.
     pub(super) fn view(&self, own: usize) -> View {
         let mut state = PoolState::new("tt-000000".to_owned());
         for (record, _) in &self.records {
@@ -128,7 +128,8 @@ pub(super) fn claim(wants: impl IntoIterator<Item = LeaseWant>) -> Claim {
     }
 }
 
-/// A view of which nothing is known but the records, completed as the scheduler asks; counts what was read.
+/// Decides on a view that contains only the records at first, and is completed as the scheduler asks; counts the parts
+/// that were read.
 pub(super) fn decide_lazily(whole: &View) -> (Decision, usize, usize) {
     let mut view = whole.clone();
     view.leases.clear();

@@ -32,7 +32,7 @@ use crate::{
     provision::pool::state::{PoolState, RecordEvent},
 };
 
-/// The longest wait for `pool.lock`. Others hold it for milliseconds.
+/// The time limit for `pool.lock`. Other processes hold it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A pool's folder.
@@ -50,8 +50,8 @@ struct FileTransaction<'a> {
 }
 
 impl FileStore {
-    /// Opens the pool in this folder. Makes the folder, private, if it does not exist; removes the files that a crash
-    /// left. Records stay as they are.
+    /// Opens the pool in this folder. Creates the folder, private, if it does not exist; removes the files that a crash
+    /// left. Records stay unchanged.
     ///
     /// # Errors
     /// [`ErrorKind::Pool`] if the folder is on a network file system or cannot be written, or if `pool.json` is damaged
@@ -130,7 +130,7 @@ impl FileStore {
         self.instances().join(format!("{id}.json"))
     }
 
-    /// Removes the files of instances that have no record.
+    /// Removes the files of instances without a record.
     fn remove_unrecorded(&self, state: &PoolState) -> Result<()> {
         for path in pool_json::list(&self.instances())? {
             // `tt-1f3a9c-12`, `tt-1f3a9c-12.json`, `tt-1f3a9c-12.lock`
@@ -142,7 +142,7 @@ impl FileStore {
             state.records.values().map(|record| &record.lease).collect();
         for path in pool_json::list(&self.folder(LockKind::Lease))? {
             let lease = stem(&path);
-            // Leases of hosts that we did not make stay: their next holder must find the text of one that died.
+            // Leases of existing hosts stay: the next holder must find the text of a dead holder.
             if lease.starts_with(&format!("{}-", state.label)) && !leases.contains(&lease) {
                 remove(&path)?;
             }
@@ -222,7 +222,7 @@ impl Transaction for FileTransaction<'_> {
             Err(text) => return Ok(Taken::Theirs(text)),
         };
         if kind == LockKind::Lease && lock.is_new() {
-            // To look at a lease is not to use it.
+            // Reading a lease does not count as use.
             lock.untouch()?;
         }
         Ok(Taken::Ours(Box::new(lock)))
@@ -233,7 +233,7 @@ impl Transaction for FileTransaction<'_> {
     }
 }
 
-/// Makes a folder that only its owner can read.
+/// Creates a folder that only its owner can read.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -251,7 +251,7 @@ fn remove(path: &Path) -> Result<()> {
     removed.map_err(|error| cannot("remove", path, error))
 }
 
-/// The file's name without its extension.
+/// The file name without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem()
         .unwrap_or_default()
@@ -259,7 +259,7 @@ fn stem(path: &Path) -> String {
         .into_owned()
 }
 
-/// A new pool's label: `tt-1f3a9c`.
+/// Returns a label for a new pool: `tt-1f3a9c`.
 fn random_label() -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("tt-{:06x}", random & 0xff_ffff)

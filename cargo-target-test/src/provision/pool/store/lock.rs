@@ -1,8 +1,8 @@
 //! Files that the kernel locks, with a line of text in each.
 //!
-//! Owns every use of file locks. All locks but `pool.lock` itself are taken while `pool.lock` is held, and released at
-//! any time. So nobody tries a lock for a moment and makes others believe that it is held, and a file can be unlinked
-//! without another process locking the unlinked one.
+//! The only place that locks files. All locks but `pool.lock` itself are taken while `pool.lock` is held, and released
+//! at any time. So no process takes a lock for a moment and makes others believe that it is held, and a file can be
+//! unlinked without another process locking the unlinked file.
 
 use std::{
     fs::{self, File},
@@ -25,13 +25,13 @@ pub(crate) struct FileLock {
     is_new: bool,
 }
 
-/// The longest time that a lock outlives its holder: the start of a program.
+/// The longest time that a lock outlives its holder: the time to start a program.
 const HANDED_ON: Duration = Duration::from_millis(500);
 
 impl FileLock {
-    /// Takes the lock of this file, and makes the file if it does not exist; if another holds the lock, returns the
-    /// file's text as `Err`. Waits a moment for a holder that `has_ended`, judged by that text: the locks of a process
-    /// that was killed while it started a program are released when that program begins.
+    /// Takes the lock of this file, and creates the file if it does not exist. If another process holds the lock,
+    /// returns the file's text as `Err`. Waits a moment for a holder that `has_ended` according to that text: the locks
+    /// of a process that was killed while it started a program are released when that program begins.
     pub(super) fn take_or_text(
         path: &Path,
         has_ended: &dyn Fn(&str) -> bool,
@@ -49,16 +49,17 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock of this file, and makes the file if it does not exist; `None` if another holds the lock.
+    /// Takes the lock of this file, and creates the file if it does not exist; `None` if another process holds the
+    /// lock.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         Ok(Self::attempt(path)?.ok())
     }
 
-    /// As [`FileLock::try_take`]; if another holds the lock, returns the file as `Err`.
+    /// As [`FileLock::try_take`]; if another process holds the lock, returns the file as `Err`.
     fn attempt(path: &Path) -> Result<std::result::Result<Self, File>> {
         let (file, is_new) = open(path)?;
-        // By full path: std's own methods of the same names would win. The descriptor is closed on exec, so that no
-        // child of ours keeps the lock.
+        // By full path: std's own methods of the same names take precedence. The descriptor is closed on exec, so that
+        // no child process keeps the lock.
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(Ok(Self {
                 file,
@@ -75,7 +76,7 @@ impl FileLock {
         self.is_new
     }
 
-    /// Takes the lock, waiting at most `patience` for it: in the kernel, which wakes the waiter at once.
+    /// Takes the lock, and waits at most `patience` for it: in the kernel, which wakes the waiter at once.
     pub(crate) fn take(path: &Path, patience: Duration) -> Result<Self> {
         if let Some(lock) = Self::try_take(path)? {
             return Ok(lock);
@@ -108,12 +109,12 @@ impl FileLock {
         }
     }
 
-    /// Returns the text in the file; after a holder that died, that holder's.
+    /// The text in the file; after a dead holder, that holder's text.
     pub(crate) fn text(&self) -> Result<String> {
         read(&self.file, &self.path)
     }
 
-    /// Replaces the text. It need not survive a power cut, which releases the lock as well.
+    /// Replaces the text. The text need not survive a power cut, which releases the lock too.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         self.file
             .write_all_at(text.as_bytes(), 0)
@@ -121,20 +122,20 @@ impl FileLock {
             .map_err(|error| cannot("write", &self.path, error))
     }
 
-    /// The time at which the text was last written or cleared; `None` if the lock counts as never used.
+    /// The time at which the text was last written or cleared; `None` if the lock counts as unused.
     pub(crate) fn touched(&self) -> Option<SystemTime> {
         let modified = self.file.metadata().and_then(|data| data.modified()).ok();
         modified.filter(|at| *at != SystemTime::UNIX_EPOCH)
     }
 
-    /// Makes the lock count as never used, until the text is written again.
+    /// Makes the lock count as unused until the text is written again.
     pub(crate) fn untouch(&self) -> Result<()> {
         self.file
             .set_modified(SystemTime::UNIX_EPOCH)
             .map_err(|error| cannot("write", &self.path, error))
     }
 
-    /// Unlinks the file and then releases the lock: after that, the name may belong to another file.
+    /// Unlinks the file, then releases the lock: after that, the name may belong to another file.
     pub(crate) fn remove(self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -164,18 +165,18 @@ impl Lock for FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Explicitly: a child of this process between its fork and its exec has a copy of the descriptor, so
-        // closing ours would not release the lock.
+        // Explicitly: a child of this process between its fork and its exec has a copy of the descriptor, so closing
+        // this one would not release the lock.
         let _ = fs4::FileExt::unlock(&self.file);
     }
 }
 
-/// Returns the text of a lock that another process may hold; empty if there is no such file.
+/// The text of a lock that another process may hold; empty if the file does not exist.
 pub(crate) fn peek(path: &Path) -> Result<String> {
     Ok(text(path)?.unwrap_or_default())
 }
 
-/// As [`peek`]; `None` if there is no such file.
+/// As [`peek`]; `None` if the file does not exist.
 pub(super) fn text(path: &Path) -> Result<Option<String>> {
     match fs::read(path) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
@@ -184,7 +185,7 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Opens a file for reading and writing; `true` if it did not exist before.
+/// Opens a file for reading and writing; true if the file did not exist before.
 fn open(path: &Path) -> Result<(File, bool)> {
     let mut options = File::options();
     options.read(true).write(true);
@@ -205,7 +206,7 @@ fn read(mut file: &File, path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The pool's error for a file that cannot be used: ``cannot read `pool.json` ``.
+/// The error for a file of the pool that cannot be used: ``cannot read `pool.json` ``.
 pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
     let refused = matches!(
         error.kind(),
@@ -223,7 +224,7 @@ pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
     }
 }
 
-/// Refuses network file systems, where locks are a server's promise and not this kernel's.
+/// Refuses network file systems, where a server keeps locks instead of this kernel.
 pub(crate) fn refuse_network(path: &Path) -> Result<()> {
     #[cfg(target_os = "linux")]
     {

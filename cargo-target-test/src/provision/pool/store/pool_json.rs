@@ -1,10 +1,10 @@
 //! `pool.json`: read whole, replaced whole.
 //!
-//! Owns the file's bytes, and the errors for a damaged one. A crash of ours cannot tear the file: it is replaced by
-//! rename, after fsync. Other causes of damage (a full or failing disk, an editor, `rm`) must not make us forget
-//! machines, so each record is also noted in a file of its own, `instances/<id>.json`, from before it enters
-//! `pool.json` until after it left. A damaged `pool.json` is an error that says to move it away; a missing one is
-//! rebuilt from the notes. All its records are dirty then: their names are all that deleting needs.
+//! A crash of this tool cannot tear the file: it is replaced by rename, after fsync. Other causes of damage (a full or
+//! failing disk, an editor, `rm`) must not lose machines, so each record is also noted in a separate file,
+//! `instances/<id>.json`, from before it enters `pool.json` until after it left. A damaged `pool.json` is an error that
+//! says to move it away; a missing one is rebuilt from the notes. Then all its records are dirty: a delete needs only
+//! their names.
 
 use std::{
     fs::{self, File, Metadata},
@@ -30,7 +30,7 @@ pub(crate) struct JsonFile {
     cache: Mutex<Option<Cached>>,
 }
 
-/// A state that was read from the file of this stamp. The file stays open, so that no later file can have its inode
+/// A state that was read from the file with this stamp. The file stays open, so that no later file can have its inode
 /// number; the stamp's times show changes in place.
 struct Cached {
     _file: File,
@@ -39,7 +39,7 @@ struct Cached {
 }
 
 impl JsonFile {
-    /// The file at this path. Reads nothing.
+    /// The file at this path. Does not read it.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -47,7 +47,7 @@ impl JsonFile {
         }
     }
 
-    /// Returns the state in the file; `None` if there is no file.
+    /// The state in the file; `None` if the file does not exist.
     pub(crate) fn load(&self) -> Result<Option<Arc<PoolState>>> {
         let cannot = |error| cannot("read", &self.path, error);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl JsonFile {
         Ok(Some(state))
     }
 
-    /// Replaces the file. When this returns, the state survives a power cut.
+    /// Replaces the file. On return, the state survives a power cut.
     pub(crate) fn save(&self, state: PoolState) -> Result<Arc<PoolState>> {
         let cannot = |error| cannot("write", &self.path, error);
         let folder = self.path.parent().unwrap_or(Path::new("."));
@@ -105,7 +105,7 @@ impl JsonFile {
     }
 }
 
-/// Writes a record's second note, durably.
+/// Writes the second note of a record, durably.
 pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     let cannot = |error| cannot("write", path, error);
     let text = serde_json::to_vec_pretty(record)
@@ -116,8 +116,8 @@ pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Returns a pool with the records that are noted in `instances`, all dirty. Its `label` must be new, so that its names
-/// differ from those of the lost one.
+/// Returns a pool with the records that are noted in `instances`, all dirty. `label` must be new, so that new names
+/// differ from those of the lost pool.
 pub(crate) fn recover(instances: &Path, label: String) -> Result<PoolState> {
     let mut state = PoolState::new(label);
     for entry in list(instances)? {
@@ -133,7 +133,7 @@ pub(crate) fn recover(instances: &Path, label: String) -> Result<PoolState> {
     Ok(state)
 }
 
-/// Removes the files that interrupted writes left. Must be called while `pool.lock` is held: then nobody is writing.
+/// Removes the files of interrupted writes. Must be called while `pool.lock` is held, so that no process writes.
 pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
     for entry in list(folder)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
@@ -144,7 +144,7 @@ pub(crate) fn remove_temporary(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the paths in a folder, sorted.
+/// The paths in a folder, sorted.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |error| cannot("list", folder, error);
     let mut paths = Vec::new();

@@ -1,4 +1,4 @@
-//! Hosts as people write them.
+//! Hosts as users write them.
 
 use proptest::prelude::*;
 
