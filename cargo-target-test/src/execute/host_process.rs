@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Executor, Launch, Launcher,
-    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable, environment},
+    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable},
     output_file,
 };
 use crate::{
@@ -79,8 +79,10 @@ impl HostProcess {
         };
         let output = self.output_of(attempt);
         let mut command = case.start.command(binary);
-        let names = (&*binary.to_string_lossy(), case.full_name.as_str());
-        command.envs(environment(&self.place, names, active));
+        let variables = self
+            .place
+            .variables(&binary.to_string_lossy(), &case.full_name, active);
+        command.envs(variables);
         let launched = launcher.launch(Launch {
             limit: case.start.timeout,
             output: Some(output.clone()),
