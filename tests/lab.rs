@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::support::{Outcome, Project, Tool, eventually};
+use crate::support::{Outcome, Project, Tool, eventually, feed};
 
 const TESTS: &str = r##"
 #[target_test]
@@ -15,6 +15,12 @@ fn quick(target: &Target) -> Result<()> {
     println!("on {}", machine.trim_end());
     assert_eq!(target.platform(), "lab");
     Ok(())
+}
+
+#[target_test]
+#[ignore = "it fails"]
+fn fails(target: &Target) {
+    panic!("on {}", target.instance());
 }
 
 #[target_test]
@@ -126,6 +132,16 @@ fn its_parameters_are_checked() {
         .line_with(&["shlef = \"shelf\""])
         .says("did you mean `shelf`?")
         .says("platform `lab` requires `shelf`");
+}
+
+/// An aggregator of the tool's own sees each run, and only its runs.
+#[test]
+fn its_report_names_the_machines_of_failures() {
+    let lab = Lab::new();
+    lab.run(&["fails", "--run-ignored", "all"]).code(100);
+    let runs = feed::folder(&lab.path("target-test.toml"));
+    let suspects = fs::read_to_string(runs.join("suspects.txt")).expect("the report");
+    assert_eq!(suspects, "fails[box] on box-0\n");
 }
 
 #[test]
