@@ -301,7 +301,7 @@ impl Remover<'_> {
             if started.elapsed() > PATIENCE {
                 return Err(Error::new(
                     ErrorKind::Infra,
-                    format!("{worker} is still at it after {} s", PATIENCE.as_secs()),
+                    format!("{worker} still works on it after {} s", PATIENCE.as_secs()),
                 ));
             }
             thread::sleep(POLL);
