@@ -4,8 +4,10 @@
 mod instances;
 /// Modes, scenarios, statistics, and the report's file.
 mod modes;
-/// Orders and partitions.
+/// Orders and shards.
 mod order;
+/// Partitions of one run.
+mod partitions;
 /// Criteria, overrides, requirements.
 mod rules;
 

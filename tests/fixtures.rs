@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use rustix::process::Signal;
 
-use crate::support::{Outcome, Project, eventually, repository};
+use crate::support::{Outcome, Project, eventually, feed, repository};
 
 const SCOPES: &str = include_str!("crates/fixtures/scopes.rs");
 const BESIDE: &str = include_str!("crates/fixtures/beside.rs");
@@ -107,6 +107,57 @@ fn values_are_shared_as_far_as_they_say() {
     assert_eq!(count(&again, "down token"), 2, "{again:?}");
 }
 
+/// The set-up and the tear-down of each fixture are in the feed, with instance and error.
+#[test]
+fn fixtures_are_in_the_feed() {
+    let project = project();
+    let steps = || {
+        let events = feed::events(&project.path("target-test.toml"));
+        let step = |event: &&serde_json::Value| {
+            let text = |key: &str| event[key].as_str().unwrap_or("-").to_owned();
+            assert!(event["took"].is_u64(), "{event}");
+            let what = if event["torn-down"] == true {
+                "down"
+            } else {
+                "up"
+            };
+            let error = text("error").lines().next().unwrap_or("-").to_owned();
+            format!("{what} {} on {}: {error}", text("name"), text("instance"))
+        };
+        let of_kind = feed::of_kind(&events, "fixture");
+        of_kind.iter().map(step).collect::<Vec<_>>()
+    };
+    let here = ["--set", "targets.here.count=1"];
+    let (outcome, _) = run(
+        &project,
+        &[&["--test", "scopes", "both["][..], &here].concat(),
+        0,
+    );
+    // The folder is set up before the file, which needs it; the token before the database.
+    let expected = [
+        "up scopes::folder on here-0: -",
+        "up scopes::token on -: -",
+        "up scopes::db on here-0: -",
+        "up scopes::file on here-0: -",
+        "down scopes::file on here-0: -",
+        "down scopes::folder on here-0: -",
+        "down scopes::db on here-0: -",
+        "down scopes::token on -: -",
+    ];
+    assert_eq!(steps(), expected, "{outcome:?}");
+    let filter = ["-E", "test(/^(one_without|tear_down_fails)\\[/)"];
+    let failing = [&["--test", "failing"][..], &filter, &here].concat();
+    let (outcome, _) = run(&project, &failing, 100);
+    let mut steps = steps();
+    steps.sort();
+    let expected = [
+        "down failing::sticky on here-0: failed to tear down fixture `failing::sticky`: it sticks",
+        "up failing::broken on -: no licence left",
+        "up failing::sticky on here-0: -",
+    ];
+    assert_eq!(steps, expected, "{outcome:?}");
+}
+
 /// A panic, a timeout, a killed test, a killed runner: all is torn down, last first.
 #[test]
 fn the_end_comes_whatever_happens() {
@@ -134,6 +185,27 @@ fn the_end_comes_whatever_happens() {
             .collect();
         assert_eq!(lines, expected, "{test}: {outcome:?}");
     }
+}
+
+/// The verdict is out before the lease has ended: a tear-down may take its time.
+#[test]
+fn a_verdict_does_not_wait_for_the_lease_to_end() {
+    let project = project();
+    let ledger = project.private("ledger");
+    let tool = project.tool(["--test", "scopes", "slow::dies"]);
+    let mut started = tool.env("LEDGER", &ledger).start();
+    eventually("the tear-down", || !lines(&project).is_empty());
+    started.wait_for("SIGKILL");
+    let kinds = || {
+        let events = feed::events(&project.path("target-test.toml"));
+        let kinds = events.iter().map(|event| event["event"].clone());
+        let ends = |kind: &serde_json::Value| *kind == "attempt-ended" || *kind == "lease-ended";
+        kinds.filter(ends).collect::<Vec<_>>()
+    };
+    eventually("the verdict", || kinds() == ["attempt-ended"]);
+    fs::write(project.private("ledger.go"), "").expect("a file");
+    started.wait().code(100);
+    assert_eq!(kinds(), ["attempt-ended", "lease-ended"]);
 }
 
 /// Fixtures stay for the shell on a failure, and are torn down after it.

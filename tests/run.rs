@@ -1,7 +1,7 @@
 //! `cargo target-test` as a whole: one nextest run over cases, on instances that it deploys, leases and deletes.
 
 /// The surroundings of a case.
-mod around;
+pub(crate) mod around;
 /// Runs that are ended from outside.
 mod ending;
 /// Deploy entries, threads, stress, what cannot be done.

@@ -6,6 +6,8 @@
 
 /// A container engine.
 pub(crate) mod container;
+/// What a run leaves.
+pub(crate) mod feed;
 /// A crate of a test's own.
 mod project;
 /// A link that is slow or breaks.

@@ -10,7 +10,6 @@ mod interactive;
 pub mod lease;
 pub mod list;
 pub mod logs;
-pub mod partitions;
 pub mod release;
 pub mod run;
 pub mod schema;

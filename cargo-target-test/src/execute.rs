@@ -2,6 +2,7 @@
 
 pub mod broker;
 mod executor;
+mod host_process;
 pub mod nextest;
 pub mod run_folder;
 pub mod runner;
@@ -10,7 +11,8 @@ mod shell_executor;
 
 use std::path::{Path, PathBuf};
 
-pub use executor::{Executor, Launcher, LocalLauncher};
+pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
+pub use host_process::HostProcess;
 pub use shell_executor::ShellTests;
 
 /// Returns the file of one stream of an attempt's output: `stdout` or `stderr`.

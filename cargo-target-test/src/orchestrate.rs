@@ -15,8 +15,10 @@ use crate::{
     run_event::{CleanUp, Sink},
 };
 
+pub mod nextest;
 mod pull;
 
+pub use nextest::Nextest;
 pub use pull::Pull;
 
 /// Runs cases. Called within a tokio runtime.
@@ -75,6 +77,8 @@ pub struct RunResult {
     pub interrupted: bool,
     /// The instances at the end of the run.
     pub clean_up: CleanUp,
+    /// The counts that decide the exit code of a nextest run; `None` if nextest did not run.
+    counts: Option<RunCounts>,
 }
 
 impl RunResult {
@@ -91,6 +95,9 @@ impl RunResult {
     /// The exit code, as of a run of the command: 100 after a failure, 69 if only infra kept cases from passing, 4 if
     /// there were no cases, 130 after an interrupt.
     pub fn exit_code(&self) -> u8 {
+        if let Some(counts) = &self.counts {
+            return counts.exit_code();
+        }
         let code = match (self.failed + self.infra, self.passed + self.skipped) {
             (0, 0) => EXIT_NO_TESTS,
             (0, _) => 0,

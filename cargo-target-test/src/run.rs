@@ -5,5 +5,6 @@
 pub mod mode;
 pub mod options;
 pub mod private;
+pub mod runtime;
 pub mod selection;
 pub mod workspace;

@@ -189,7 +189,8 @@ pub enum RunEventKind {
         /// Its instances.
         instances: Vec<String>,
     },
-    /// A test wrote something. May be dropped.
+    /// A test wrote something. May be dropped. Emitted for shell tests; the tests of a run by nextest write to the files
+    /// that [`AttemptResult`] names.
     AttemptOutput {
         /// The attempt.
         attempt: Attempt,
@@ -220,11 +221,11 @@ pub enum RunEventKind {
         /// The result.
         result: SubResult,
     },
-    /// A shared fixture was set up or torn down.
+    /// A fixture was set up or torn down: one that tests share, or one of a single test that has a tear-down.
     Fixture {
-        /// Its path: `hello::db`.
+        /// The path of the fixture: `hello::db`.
         name: String,
-        /// Its instance; `None` if all tests of the run share it.
+        /// The instance of the fixture; `None` if all tests of the run share the fixture.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
         /// True if it was torn down.
@@ -262,7 +263,8 @@ pub enum RunEventKind {
         /// The reason.
         reason: DirtyReason,
     },
-    /// An instance was deleted.
+    /// An instance was deleted: by an early release, for a recycle, after a failed deploy, or at the end of the run. A
+    /// machine that existed before stays.
     Deleted {
         /// The instance.
         instance: String,
@@ -291,21 +293,21 @@ pub enum RunEventKind {
         /// Its end.
         exit: Exit,
     },
-    /// An instance wrote to its console. May be dropped.
+    /// A case lost an instance that has a console. May be dropped.
     Console {
         /// The instance.
         instance: String,
-        /// The text, without secrets.
+        /// The end of the console's text, without secrets.
         text: String,
     },
-    /// An orchestration broke something on purpose.
+    /// A fault was injected on purpose. Not emitted yet, because the protocol of tests has no request for faults.
     FaultStarted {
         /// The fault's name.
         name: String,
         /// The instances it is on.
         instances: Vec<String>,
     },
-    /// The fault is over.
+    /// A fault has ended. Not emitted yet, like [`FaultStarted`](Self::FaultStarted).
     FaultEnded {
         /// The fault's name.
         name: String,

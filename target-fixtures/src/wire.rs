@@ -18,11 +18,11 @@ mod run;
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
-pub use result::{Measurement, SubResult, SubVerdict};
+pub use result::{Measurement, SubResult, VerdictKind};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -66,8 +66,7 @@ pub enum BrokerRequest {
         /// The process ID.
         pid: u32,
     },
-    /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Done`]
-    /// once it is recorded.
+    /// A runner tells how the case ended; its output is in the files of [`Run::output`]. Answered by [`Reply::Judged`].
     Finished {
         /// The exit code or signal of the test process.
         exit: Exit,
@@ -232,6 +231,8 @@ pub enum BrokerRequest {
         instance: String,
         /// The value.
         state: Value,
+        /// The time of the set-up, in milliseconds.
+        millis: u64,
     },
     /// Reports that a fixture of this test is torn down; answered by [`Reply::Done`].
     FixtureDown {
@@ -239,6 +240,8 @@ pub enum BrokerRequest {
         name: String,
         /// The error of the tear-down, if any.
         error: Option<String>,
+        /// The time of the tear-down, in milliseconds.
+        millis: u64,
     },
     /// Reports the time that the test process spent in set-ups and tear-downs; answered by [`Reply::Done`].
     FixturesTook {
@@ -275,6 +278,13 @@ pub enum Reply {
         text: String,
         /// The exit code.
         code: i32,
+    },
+    /// Tells a runner the verdict of its case.
+    Judged {
+        /// The verdict.
+        verdict: VerdictKind,
+        /// The reason of a skip, or the cause of a crash or of infra; `None` for any other verdict.
+        reason: Option<String>,
     },
     /// The instances of a lease.
     Leased {

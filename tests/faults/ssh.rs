@@ -80,7 +80,7 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     assert!(lab.path("quick-alpha-1").exists());
 }
 
-/// A test that has its own way to the machine fails when that is dead: not the test's fault.
+/// A test that has its own way to the machine fails when that is dead: not the test's fault, which nextest hears too.
 #[test]
 fn a_failure_on_a_dead_machine_is_infra() {
     let sshd = Sshd::start(&["one"]);
@@ -99,7 +99,9 @@ fn a_failure_on_a_dead_machine_is_infra() {
     lab.let_go();
     run.wait()
         .code(69)
-        .line_with(&["infra: fails[alpha]: ", "alpha-0"]);
+        .line_with(&["exit code 69"])
+        .line_with(&["    infra: ", "alpha-0"])
+        .line_with(&["target-test: infra: fails[alpha]: ", "alpha-0"]);
 }
 
 /// An instance that nothing was heard of for 2 s is proved alive when it is leased.

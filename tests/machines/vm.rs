@@ -6,7 +6,7 @@ use cargo_target_test::provision::platform::{InstanceSpec, Platforms};
 use serde_json::json;
 
 use super::Lab;
-use crate::support::vm::Images;
+use crate::support::{feed, vm::Images};
 
 /// The images; a place that cannot run virtual machines is a failure only where it must not be.
 fn images() -> Option<Images> {
@@ -37,6 +37,10 @@ fn a_panic_in_the_midst_of_a_test_is_infra_and_soon_known() {
                 "infra: {test}[it]: `it-0`: its kernel panicked; its console ends:"
             )])
             .says("Kernel panic - not syncing");
+        let events = feed::events(&lab.path("target-test.toml"));
+        let console = feed::of_kind(&events, "console");
+        let text = console[0]["text"].as_str().unwrap_or_default();
+        assert!(text.contains("Kernel panic - not syncing"), "{events:?}");
         // It did not survive its run, and another takes its place.
         lab.run(&["quick", "--keep-targets"]).code(0);
     }

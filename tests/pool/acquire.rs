@@ -1,13 +1,20 @@
 //! One call: machines that satisfy a request, whatever it takes to have them.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use cargo_target_test::{
     ErrorKind, Result,
+    execute::{Executor, LocalLauncher, ShellTests},
     plan::Needs,
     provision::{
         IfMissing, InstanceSet, Lease, LeaseEnd, PoolProvisioner, Provisioner, Request, Wanted,
     },
+    run_event::{Attempt, RunEventKind, Sink},
 };
 use tokio::{runtime::Runtime, time::timeout};
 
@@ -92,6 +99,36 @@ fn a_machine_is_deployed_leased_and_deleted() {
     test.end(lease, LeaseEnd::Done);
     let report = test.runtime.block_on(test.provisioner.finish(false));
     assert_eq!(report.unwrap().deleted, ["alpha-0"]);
+    test.world.assert_empty();
+}
+
+/// The end of a lost machine's console is emitted, also by a test that found out.
+#[test]
+fn the_console_of_a_lost_machine_is_emitted() {
+    let test = Test::made();
+    let text = "booting\n".repeat(4096) + "Kernel panic\n";
+    fs::write(test.world.folder.join("console"), text).unwrap();
+    let output = tempfile::tempdir().unwrap();
+    let tests = ShellTests::new(output.path()).command("breaks", r#"rm -r "$PWD"; exit 3"#);
+    let lease = test.acquire(test.request(1)).unwrap();
+    let emitted = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&emitted);
+    let sink = Sink::new(move |kind| all.lock().unwrap().push(kind));
+    let (cases, launcher) = (tests.cases(), LocalLauncher);
+    let attempt = Attempt::first(&cases[0]);
+    let run = tests.run(&attempt, &lease, &launcher, &sink);
+    let result = test.runtime.block_on(run);
+    assert!(result.verdict.is_infra(), "{result:?}");
+    let emitted = emitted.lock().unwrap();
+    let [RunEventKind::Console { instance, text }] = &emitted[..] else {
+        panic!("{emitted:?}");
+    };
+    assert_eq!(instance, "alpha-0");
+    assert!(text.ends_with("booting\nKernel panic\n"), "{text}");
+    assert_eq!(text.len(), 16 << 10);
+    test.end(lease, LeaseEnd::Failed);
+    let report = test.runtime.block_on(test.provisioner.finish(false));
+    assert_eq!(report.unwrap().failed, []);
     test.world.assert_empty();
 }
 

@@ -79,6 +79,10 @@ impl Platform for Fake {
         }
     }
 
+    fn console(&self, _: &InstanceSpec) -> Option<PathBuf> {
+        Some(self.folder.join("console"))
+    }
+
     fn deploy(
         &self,
         spec: &InstanceSpec,

@@ -238,7 +238,7 @@ fn nextest_must_be_there() {
         .never_says("Compiling");
 }
 
-fn cargo_home() -> PathBuf {
+pub(crate) fn cargo_home() -> PathBuf {
     let given = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let of_user = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cargo");
     given.unwrap_or_else(of_user)

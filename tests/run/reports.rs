@@ -1,15 +1,13 @@
 //! Reports of a run: JUnit, the feed, the output of attempts; and the exit codes that need nextest's own report.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use quick_junit::{Report, TestCase, TestCaseStatus};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use super::{verdicts::alive, world::World};
-use crate::support::eventually;
+use crate::support::{eventually, feed::of_kind};
 
 const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
 const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
@@ -33,21 +31,6 @@ fn property(case: &TestCase, name: &str) -> Option<String> {
     let mut properties = case.properties.iter();
     let found = properties.find(|property| property.name.as_str() == name)?;
     Some(found.value.as_str().to_owned())
-}
-
-/// The folder of this world's run; other tests' runs have theirs beside it.
-fn folder(world: &World) -> PathBuf {
-    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds/target-test");
-    let playbook = world.path("target-test.toml").display().to_string();
-    let entries = fs::read_dir(&runs).expect("the folders of runs").flatten();
-    let mut folders = entries.map(|entry| entry.path());
-    let ours = |folder: &PathBuf| {
-        let feed = fs::read_to_string(folder.join("feed.jsonl")).unwrap_or_default();
-        feed.lines()
-            .next()
-            .is_some_and(|line| line.contains(&playbook))
-    };
-    folders.find(ours).expect("the run's folder")
 }
 
 /// Infra is an error, a skip is skipped with its reason, a failure is a failure; lease wait and test time stand apart.
@@ -193,8 +176,11 @@ fn a_killed_run_has_a_report() {
         matches!(waits.status, TestCaseStatus::NonSuccess { .. }),
         "{waits:?}"
     );
-    let feed = fs::read_to_string(folder(&world).join("feed.jsonl")).expect("the feed");
-    assert!(feed.contains(r#""event":"attempt-started""#), "{feed}");
+    let events = world.events();
+    assert!(
+        !of_kind(&events, "attempt-started").is_empty(),
+        "{events:?}"
+    );
     world.run(&["--delete-targets"]).code(0);
 }
 
@@ -203,11 +189,7 @@ fn a_killed_run_has_a_report() {
 fn a_runs_folder_has_output_and_feed() {
     let world = World::new();
     world.run(&["prints[east]"]).code(0);
-    let feed = fs::read_to_string(folder(&world).join("feed.jsonl")).expect("the feed");
-    let events: Vec<serde_json::Value> = feed
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("an event"))
-        .collect();
+    let events = world.events();
     let kinds: Vec<_> = events
         .iter()
         .map(|event| event["event"].as_str().unwrap_or(""))
@@ -220,8 +202,8 @@ fn a_runs_folder_has_output_and_feed() {
         "lease-waiting",
         "lease-granted",
         "attempt-started",
-        "lease-ended",
         "attempt-ended",
+        "lease-ended",
     ]
     .iter();
     let mut next = expected.next();
@@ -231,10 +213,7 @@ fn a_runs_folder_has_output_and_feed() {
         }
     }
     assert_eq!(next, None, "{kinds:?}");
-    let ended = events
-        .iter()
-        .find(|event| event["event"] == "attempt-ended")
-        .expect("an end");
+    let ended = of_kind(&events, "attempt-ended")[0];
     let stdout = &ended["result"]["stdout"];
     let path = stdout["path"].as_str().expect("a file");
     let bytes = fs::read(path).expect("the output");
@@ -254,4 +233,76 @@ fn a_runs_folder_has_output_and_feed() {
     );
     assert_eq!(ended["attempt"]["case"]["test"], "verdict::prints");
     assert_eq!(ended["result"]["verdict"], "pass");
+}
+
+/// Each delete of an instance is told: of one that is replaced, and of those that are left at the end.
+#[test]
+fn deletes_are_in_the_feed() {
+    let spends = "[[overrides]]\nname = \"/./\"\nreuse = false\n";
+    let world = World::on_machines(&format!("{GOOD}{spends}"));
+    world.run(&["passes", "quick"]).code(0);
+    let events = world.events();
+    let deleted = of_kind(&events, "deleted");
+    let deletes = world.read("ledger").matches("delete good-0").count();
+    assert_eq!((deleted.len(), deletes), (2, 2), "{events:?}");
+    for event in deleted {
+        let (instance, error) = (event["instance"].as_str(), event.get("error"));
+        assert_eq!((instance, error), (Some("good-0"), None));
+    }
+    world.is_clean();
+
+    let world = World::on_machines(GOOD);
+    let down = fs::read_to_string(world.path("down")).expect("a script");
+    world.program("down", "echo 'still busy' >&2; exit 3\n");
+    world.run(&["passes"]).code(69);
+    let events = world.events();
+    let deleted = of_kind(&events, "deleted");
+    assert!(!deleted.is_empty(), "{events:?}");
+    for event in deleted {
+        let error = event["error"].as_str().unwrap_or_default();
+        assert!(error.contains("still busy"), "{events:?}");
+    }
+    let failed = &of_kind(&events, "cleaned-up")[0]["failed"];
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{events:?}");
+    world.program("down", &down);
+    world.run(&["--delete-targets"]).code(0);
+    world.is_clean();
+}
+
+/// The measurements and the results that a test reports are in the feed, each with its attempt.
+#[test]
+fn records_and_sub_results_are_in_the_feed() {
+    let world = World::new();
+    world.run(&["results::reports[east]"]).code(0);
+    let events = world.events();
+    let [record] = of_kind(&events, "record")[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (&record["name"], &record["value"], &record["unit"]),
+        (&json!("throughput"), &json!(9.5), &json!("Gbit/s"))
+    );
+    let [one, two] = of_kind(&events, "sub-result")[..] else {
+        panic!("{events:?}");
+    };
+    let lane = one["result"]["lane"].as_str().expect("a lane");
+    assert!(lane.starts_with("east-"), "{one}");
+    let result = |name: &str, verdict: &str| {
+        json!({
+            "path": ["suite", name],
+            "lane": lane,
+            "verdict": verdict,
+            "started": 1_700_000_000_000_000_u64,
+            "took": 250,
+        })
+    };
+    assert_eq!(one["result"], result("one", "pass"));
+    let mut skipped = result("two", "skip");
+    skipped["message"] = json!("no gpu");
+    assert_eq!(two["result"], skipped);
+    for event in [record, one, two] {
+        let attempt = &event["attempt"];
+        assert_eq!(attempt["case"]["test"], "results::reports", "{event}");
+        assert_eq!(attempt["number"], 1, "{event}");
+    }
 }

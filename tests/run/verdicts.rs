@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use super::world::{World, summary};
-use crate::support::eventually;
+use crate::support::{eventually, feed::of_kind};
 
 const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
 const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
@@ -125,6 +125,33 @@ fn a_replacement_that_cannot_be_had_is_told_in_full() {
         .never_says("for details");
     let told = run.lines_with(&["    no quota"]);
     assert!(told > 0, "{run:?}");
+    world.is_clean();
+}
+
+/// A failure on a machine that does not answer any more is infra: for nextest, for the summary and in the feed.
+#[test]
+fn a_failure_on_a_lost_machine_is_infra() {
+    let dying = format!("{GOOD}exec = \"./exec\"\n");
+    let world = World::on_machines(&dying);
+    world.program("up", "echo '{\"host\": \"box\"}'\n");
+    world.program(
+        "exec",
+        "[ ! -e dead ] || { echo 'no route to box' >&2; exit 1; }\nexec sh -c \"$1\"\n",
+    );
+    world
+        .run(&["around::breaks"])
+        .code(69)
+        .line_with(&["no answer"])
+        .line_with(&["exit code 69"])
+        .line_with(&["    infra: ", "good-0"])
+        .line_with(&["target-test: infra: around::breaks[good]: ", "good-0"]);
+    let events = world.events();
+    let ended = of_kind(&events, "attempt-ended");
+    assert!(
+        ended[0]["result"]["verdict"]["infra"].is_string(),
+        "{events:?}"
+    );
+    assert_eq!(ended[0]["result"]["exit"]["code"], 101, "{events:?}");
     world.is_clean();
 }
 

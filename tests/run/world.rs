@@ -10,7 +10,7 @@ use std::{
     sync::Mutex,
 };
 
-use crate::support::{Outcome, Project, Tool, repository};
+use crate::support::{Outcome, Project, Tool, feed, repository};
 
 /// Two targets with two instances each, on this machine.
 const TWO: &str = r#"
@@ -155,6 +155,11 @@ impl World {
     /// The content of a private file that a test or a program wrote; empty if there is none.
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The events of the last run.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        feed::events(&self.path("target-test.toml"))
     }
 
     /// The machines that exist.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Aggregator, tally::Tally};
+use super::Aggregator;
 use crate::{
     error::Result,
     run_event::{RunEvent, RunEventKind, Sink},
@@ -33,11 +33,10 @@ pub struct FanOut {
     workers: Vec<Worker>,
 }
 
-/// The position in the stream of events, the tally and the queues.
+/// The position in the stream of events, and the queues.
 struct Stream {
     began: Instant,
     seq: u64,
-    tally: Tally,
     queues: Vec<Queue>,
 }
 
@@ -97,7 +96,6 @@ impl FanOut {
         let stream = Stream {
             began: Instant::now(),
             seq: 0,
-            tally: Tally::default(),
             queues,
         };
         Ok(Self {
@@ -110,11 +108,6 @@ impl FanOut {
     pub fn sink(&self) -> Sink {
         let stream = Arc::clone(&self.stream);
         Sink::new(move |kind| lock(&stream).deliver(kind))
-    }
-
-    /// Returns the verdicts so far. No aggregator can delay them.
-    pub fn tally(&self) -> Tally {
-        lock(&self.stream).tally.clone()
     }
 
     /// Waits, up to a limit, until every aggregator has finished. Later events are dropped.
@@ -156,7 +149,6 @@ impl FanOut {
 
 impl Stream {
     fn deliver(&mut self, kind: RunEventKind) {
-        self.tally.count(&kind);
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let (monotonic, wall) = (self.began.elapsed(), wall.unwrap_or_default());
         let event = Arc::new(RunEvent::new(self.seq, monotonic, wall, kind));
@@ -201,7 +193,12 @@ fn lock(stream: &Mutex<Stream>) -> std::sync::MutexGuard<'_, Stream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::{
+        aggregate::tally::Tally,
+        case::{CaseInfo, verdict::Verdict},
+        error::{Error, ErrorKind},
+        run_event::{Attempt, AttemptResult},
+    };
 
     /// An aggregator that calls a function for every event.
     struct Each<F>(F);
@@ -214,6 +211,23 @@ mod tests {
 
     fn each(what: impl FnMut(&RunEvent) -> Result<()> + Send + 'static) -> Box<dyn Aggregator> {
         Box::new(Each(what))
+    }
+
+    /// An aggregator that calls a function at the end.
+    struct AtEnd<F>(F);
+
+    impl<F: FnMut() -> Result<()> + Send> Aggregator for AtEnd<F> {
+        fn ingest(&mut self, _: &RunEvent) -> Result<()> {
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<()> {
+            (self.0)()
+        }
+    }
+
+    fn at_end(what: impl FnMut() -> Result<()> + Send + 'static) -> Box<dyn Aggregator> {
+        Box::new(AtEnd(what))
     }
 
     fn warning(number: usize) -> RunEventKind {
@@ -280,6 +294,85 @@ mod tests {
         assert!(seen.iter().copied().eq(0..3 * CROWD as u64));
         drop(release);
         sink.emit(warning(0));
+    }
+
+    /// An aggregator that fails or panics at the end causes a warning, as one that blocks there does. All of them share
+    /// one time limit, and no warning keeps another aggregator from its end.
+    #[test]
+    fn an_aggregator_may_fail_at_the_end() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ended);
+        let blocks = || {
+            let blocked = Arc::clone(&blocked);
+            at_end(move || {
+                let _ = blocked.lock().expect("unpoisoned").recv();
+                Ok(())
+            })
+        };
+        let fan_out = FanOut::start(vec![
+            ("blocking", blocks()),
+            ("waiting", blocks()),
+            (
+                "failing",
+                at_end(|| Err(Error::new(ErrorKind::Other, "no space"))),
+            ),
+            (
+                "panicking",
+                at_end(|| std::panic::resume_unwind(Box::new(()))),
+            ),
+            (
+                "good",
+                at_end(move || {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }),
+            ),
+        ]);
+        let warnings = fan_out
+            .expect("threads")
+            .finish_within(Duration::from_millis(500));
+        assert_eq!(
+            warnings,
+            [
+                "blocking is incomplete: timed out after 0.5 s",
+                "waiting is incomplete: timed out after 0.5 s",
+                "failing is incomplete: no space",
+                "panicking is incomplete: it panicked",
+            ]
+        );
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+        drop(release);
+    }
+
+    /// Verdicts are counted before the queues: an aggregator that blocks does not delay them.
+    #[test]
+    fn the_tally_waits_for_nobody() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocking = each(move |_| {
+            let _ = blocked.recv();
+            Ok(())
+        });
+        let fan_out = FanOut::start(vec![("blocking", blocking)]).expect("a thread");
+        let case = Arc::new(CaseInfo::on_host("x", "smoke"));
+        let verdict = Verdict::Crash("panic".to_owned());
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let sink = Tally::counted(&fan_out.sink(), &tally);
+        for number in 1..=2 {
+            sink.emit(RunEventKind::AttemptEnded {
+                attempt: Attempt {
+                    case: Arc::clone(&case),
+                    stress_index: None,
+                    number,
+                },
+                result: Box::new(AttemptResult::new(verdict.clone())),
+            });
+        }
+        let counts = tally.lock().expect("unpoisoned").counts(Some(100), None);
+        assert_eq!((counts.failed, counts.exit_code()), (1, 100));
+        drop(release);
+        assert_eq!(fan_out.finish_within(PATIENCE), [""; 0]);
     }
 
     /// Only output and progress are dropped, with a warning.

@@ -4,7 +4,6 @@
 
 mod entry;
 mod join;
-mod partitions;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +21,6 @@ use crate::{
     secret::redacted,
 };
 use entry::JunitEntry;
-pub use partitions::merge;
 
 /// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";
@@ -33,8 +31,8 @@ const SHARE: u32 = 20;
 #[derive(Debug)]
 pub struct Junit {
     file: PathBuf,
-    /// The path of nextest's report; `None` if nextest does not run.
-    nextest: Option<PathBuf>,
+    /// The paths of nextest's reports; empty if nextest does not run.
+    nextest: Vec<PathBuf>,
     since: SystemTime,
     began: Instant,
     entries: BTreeMap<Key, JunitEntry>,
@@ -48,10 +46,10 @@ pub struct Junit {
 type Key = (String, String, Option<u32>);
 
 impl Junit {
-    /// Creates a report in `file`; `nextest` is the path of nextest's own report.
-    pub fn new(file: &Path, nextest: &Path) -> Self {
+    /// Creates a report in `file`; `nextest` has the paths of nextest's own reports, one for each nextest run.
+    pub fn new(file: &Path, nextest: &[PathBuf]) -> Self {
         Self {
-            nextest: Some(nextest.to_owned()),
+            nextest: nextest.to_vec(),
             ..Self::without_nextest(file)
         }
     }
@@ -60,7 +58,7 @@ impl Junit {
     pub fn without_nextest(file: impl AsRef<Path>) -> Self {
         Self {
             file: file.as_ref().to_owned(),
-            nextest: None,
+            nextest: Vec::new(),
             since: SystemTime::now(),
             began: Instant::now(),
             entries: BTreeMap::new(),
@@ -95,18 +93,25 @@ impl Junit {
     }
 
     fn write(&self, report: &Report) -> Result<()> {
-        let text = report.to_string().map_err(|error| {
-            let message = format!("failed to write the JUnit report `{}`", self.file.display());
-            Error::new(ErrorKind::Other, message).with_source(error)
-        })?;
-        let folder = self.file.parent().unwrap_or(Path::new("/"));
-        fs_err::create_dir_all(folder)?;
-        // Renamed when complete, so that readers never see a partial report.
-        let mut new = self.file.as_os_str().to_owned();
-        new.push(".new");
-        fs_err::write(&new, &*redacted(&text))?;
-        Ok(fs_err::rename(&new, &self.file)?)
+        write(report, &self.file)
     }
+}
+
+/// Writes a report to a file, and creates the file's folder.
+///
+/// # Errors
+/// Fails if the file cannot be written.
+pub fn write(report: &Report, file: &Path) -> Result<()> {
+    let text = report.to_string().map_err(|error| {
+        let message = format!("failed to write the JUnit report `{}`", file.display());
+        Error::new(ErrorKind::Other, message).with_source(error)
+    })?;
+    fs_err::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
+    // Renamed when complete, so that readers never see a partial report.
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    fs_err::write(&new, &*redacted(&text))?;
+    Ok(fs_err::rename(&new, file)?)
 }
 
 impl Aggregator for Junit {
@@ -153,12 +158,12 @@ impl Aggregator for Junit {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let Some(nextest) = &self.nextest else {
+        if self.nextest.is_empty() {
             let mut report = join::from_events(&self.entries, true);
             report.set_time(self.began.elapsed());
             return self.write(&report);
-        };
-        let nextest = NextestReport::read(nextest, self.since);
+        }
+        let nextest = NextestReport::read(&self.nextest, self.since);
         if let Ok(Some(nextest)) = nextest {
             return self.write(&join::joined(nextest.0, &self.entries));
         }

@@ -1,8 +1,9 @@
-//! Reads nextest's own JUnit report, and defines the key that joins its entries with run events.
+//! Reads nextest's own JUnit reports, one for each nextest run, and defines the key that joins their entries with run
+//! events.
 //!
-//! Must not know how the report is used.
+//! Must not know how a report is used.
 
-use std::{path::Path, time::SystemTime};
+use std::{path::PathBuf, time::SystemTime};
 
 use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -67,21 +68,29 @@ impl<'a> EntryKey<'a> {
 }
 
 impl NextestReport {
-    /// Reads the report; `None` if nextest has written no report since `since`.
+    /// Reads the reports of parallel nextest runs as one report; `None` if a run has written no report since `since`.
     ///
     /// # Errors
-    /// Fails if the file is not a report.
-    pub fn read(file: &Path, since: SystemTime) -> Result<Option<Self>> {
-        let written = std::fs::metadata(file).and_then(|file| file.modified());
-        if !written.is_ok_and(|written| written >= since) {
-            return Ok(None);
+    /// Fails if a file is not a report.
+    pub fn read(files: &[PathBuf], since: SystemTime) -> Result<Option<Self>> {
+        let mut whole: Option<Report> = None;
+        for file in files {
+            let written = std::fs::metadata(file).and_then(|file| file.modified());
+            if !written.is_ok_and(|written| written >= since) {
+                return Ok(None);
+            }
+            let bytes = fs_err::read(file)?;
+            let report = Report::deserialize_from_str(&String::from_utf8_lossy(&bytes));
+            let report = report.map_err(|error| {
+                let message = format!("failed to read the JUnit report `{}`", file.display());
+                Error::new(ErrorKind::Nextest, message).with_source(error)
+            })?;
+            whole = Some(match whole {
+                Some(whole) => merged(whole, report),
+                None => report,
+            });
         }
-        let bytes = fs_err::read(file)?;
-        let report = Report::deserialize_from_str(&String::from_utf8_lossy(&bytes));
-        report.map(|report| Some(Self(report))).map_err(|error| {
-            let message = format!("failed to read the JUnit report `{}`", file.display());
-            Error::new(ErrorKind::Nextest, message).with_source(error)
-        })
+        Ok(whole.map(Self))
     }
 
     /// Returns the entries that nextest counts as failed.
@@ -93,3 +102,35 @@ impl NextestReport {
             .filter_map(|(suite, case)| EntryKey::in_report(suite, case))
     }
 }
+
+/// Merges the reports of two parallel runs: adds their counts, but not their times.
+fn merged(mut one: Report, other: Report) -> Report {
+    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
+    one.time = one.time.max(other.time);
+    one.tests += other.tests;
+    one.failures += other.failures;
+    one.errors += other.errors;
+    one.skipped += other.skipped;
+    for suite in other.test_suites {
+        let mut suites = one.test_suites.iter_mut();
+        match suites.find(|same| same.name == suite.name) {
+            Some(same) => extend(same, suite),
+            None => one.test_suites.push(suite),
+        }
+    }
+    one
+}
+
+/// Merges the suites of a binary that both runs executed.
+fn extend(one: &mut TestSuite, other: TestSuite) {
+    one.timestamp = one.timestamp.into_iter().chain(other.timestamp).min();
+    one.time = one.time.max(other.time);
+    one.tests += other.tests;
+    one.failures += other.failures;
+    one.errors += other.errors;
+    one.skipped += other.skipped;
+    one.test_cases.extend(other.test_cases);
+}
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ pub struct Summary {
 enum LastWord {
     Skipped(SkipReason),
     FailedAsExpected(String),
+    Crashed(String),
     Infra {
         cause: String,
         /// True for a deploy entry.
@@ -87,10 +88,11 @@ impl Aggregator for Summary {
                 LastWord::FailedAsExpected(reason) => {
                     ui::note(format!("failed as expected: {case}: {reason}"));
                 }
-                LastWord::Infra { .. } => {}
+                LastWord::Crashed(_) | LastWord::Infra { .. } => {}
             }
         }
         self.print_skipped();
+        self.crashes().iter().for_each(ui::note);
         self.infra().iter().for_each(ui::note);
         let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
         let held: Vec<_> = self.end.held.iter().map(by).collect();
@@ -126,6 +128,7 @@ fn last_word(result: &AttemptResult) -> Option<LastWord> {
     match (&result.verdict, &result.expected) {
         (Verdict::Skip(reason), _) => Some(LastWord::Skipped(reason.clone())),
         (Verdict::Pass, Some(reason)) => Some(LastWord::FailedAsExpected(reason.clone())),
+        (Verdict::Crash(cause), _) => Some(LastWord::Crashed(cause.clone())),
         (verdict, _) => infra(verdict, false),
     }
 }
@@ -194,6 +197,15 @@ impl Summary {
         used.map(one).collect::<Vec<_>>().join(", ")
     }
 
+    /// Formats the cases under which the system crashed. nextest's output has the full cause.
+    fn crashes(&self) -> Vec<String> {
+        let crash = |((_, case), word): (&Name, &LastWord)| match word {
+            LastWord::Crashed(cause) => Some(format!("crash: {case}: {}", one_line(cause))),
+            _ => None,
+        };
+        self.cases.iter().filter_map(crash).collect()
+    }
+
     /// Formats infra failures grouped by cause, affected cases first. A failed deploy is listed only if no case waited
     /// for it. nextest's output has the full cause.
     fn infra(&self) -> Vec<String> {
@@ -246,9 +258,17 @@ mod tests {
         for number in 100..112 {
             ingest(ended(&format!("t{number}[a]"), cause()));
         }
+        let panic = "a-0: its kernel panicked; its console ends:\nend of trace";
+        ingest(ended("bad[a]", Verdict::Crash(panic.to_owned())));
         // A later attempt replaces the remark.
         ingest(ended("again[a]", cause()));
         ingest(ended("again[a]", Verdict::Pass));
+        ingest(ended("shaky[a]", Verdict::Crash(panic.to_owned())));
+        ingest(ended("shaky[a]", Verdict::Pass));
+        assert_eq!(
+            summary.crashes(),
+            ["crash: bad[a]: a-0: its kernel panicked; its console ends: end of trace"]
+        );
         assert_eq!(
             summary.infra(),
             [

@@ -2,7 +2,10 @@
 //!
 //! Must not know the rules of the exit code (see `case::verdict`).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::nextest_report::{EntryKey, NextestReport};
 use crate::{
@@ -10,34 +13,51 @@ use crate::{
         CaseInfo,
         verdict::{RunCounts, Verdict},
     },
-    run_event::{Attempt, RunEventKind},
+    run_event::{Attempt, RunEventKind, Sink},
 };
 
 /// The verdicts of all attempts that have ended, including deploy entries.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Vec<(Attempt, Verdict)>);
+pub struct Tally {
+    tests: Vec<(Attempt, Verdict)>,
+    deploys: Vec<(Attempt, Verdict)>,
+}
 
 impl Tally {
     /// Counts an event that has a verdict.
     pub fn count(&mut self, event: &RunEventKind) {
         match event {
             RunEventKind::AttemptEnded { attempt, result } => {
-                self.0.push((attempt.clone(), result.verdict.clone()));
+                self.tests.push((attempt.clone(), result.verdict.clone()));
             }
             RunEventKind::DeployShown {
                 attempt, verdict, ..
-            } => self.0.push((attempt.clone(), verdict.clone())),
+            } => self.deploys.push((attempt.clone(), verdict.clone())),
             _ => {}
         }
     }
 
+    /// Returns a sink that counts verdicts before it passes an event on: no aggregator can delay the count.
+    pub fn counted(sink: &Sink, tally: &Arc<Mutex<Self>>) -> Sink {
+        let (sink, tally) = (sink.clone(), Arc::clone(tally));
+        Sink::new(move |kind| {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.count(&kind);
+            drop(tally);
+            sink.emit(kind);
+        })
+    }
+
     /// Returns the last verdict of every entry.
     fn last(&self) -> HashMap<EntryKey<'_>, &Verdict> {
-        let entry = |(attempt, verdict)| (EntryKey::of(attempt), verdict);
-        self.0
-            .iter()
-            .map(|(attempt, verdict)| entry((attempt, verdict)))
-            .collect()
+        let all = self.deploys.iter().chain(&self.tests);
+        last(all).collect()
+    }
+
+    /// Returns the last verdict of every test.
+    pub fn tests(&self) -> impl Iterator<Item = &Verdict> {
+        let tests: HashMap<_, _> = last(self.tests.iter()).collect();
+        tests.into_values()
     }
 
     /// Returns the counts for the exit code. An entry that nextest counts as failed is infra if its verdict is infra.
@@ -70,13 +90,20 @@ impl Tally {
     /// Returns the cases without any attempt.
     pub fn unseen<'a>(&self, cases: &'a [Arc<CaseInfo>]) -> Vec<&'a Arc<CaseInfo>> {
         let seen: std::collections::HashSet<_> = self
-            .0
+            .tests
             .iter()
             .map(|(attempt, _)| (&attempt.case.binary_id, &attempt.case.name))
             .collect();
         let unseen = |case: &&Arc<CaseInfo>| !seen.contains(&(&case.binary_id, &case.name));
         cases.iter().filter(unseen).collect()
     }
+}
+
+/// Returns entries with their verdicts. Collected by entry, the last verdict of each remains.
+fn last<'a>(
+    verdicts: impl Iterator<Item = &'a (Attempt, Verdict)>,
+) -> impl Iterator<Item = (EntryKey<'a>, &'a Verdict)> {
+    verdicts.map(|(attempt, verdict)| (EntryKey::of(attempt), verdict))
 }
 
 #[cfg(test)]
@@ -202,7 +229,12 @@ mod tests {
     fn without_nextests_report_our_verdicts_count() {
         let infra = (attempt("x", 1), Verdict::Infra("gone".to_owned()));
         let failed = (attempt("y", 1), Verdict::Fail);
-        for (attempts, expected) in [(vec![infra.clone()], 69), (vec![infra, failed], 100)] {
+        let crashed = (attempt("y", 1), Verdict::Crash("panic".to_owned()));
+        for (attempts, expected) in [
+            (vec![infra.clone()], 69),
+            (vec![infra.clone(), failed], 100),
+            (vec![infra, crashed], 100),
+        ] {
             let counts = tally(&attempts).counts(Some(100), None);
             assert_eq!(counts.exit_code(), expected, "{attempts:?}");
         }

@@ -3,7 +3,7 @@
 //! The only place with rules about them: runner, broker, aggregators and orchestrators call these functions. Pure.
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::wire::Exit;
+use target_fixtures::wire::{Exit, VerdictKind};
 
 use super::reason::SkipReason;
 use crate::error::ErrorKind;
@@ -45,6 +45,29 @@ impl Verdict {
     /// True for infra.
     pub fn is_infra(&self) -> bool {
         matches!(self, Self::Infra(_))
+    }
+
+    /// The verdict as the broker tells it to a runner: its kind, and the reason if there is one.
+    pub fn to_wire(&self) -> (VerdictKind, Option<String>) {
+        match self {
+            Self::Pass => (VerdictKind::Pass, None),
+            Self::Fail => (VerdictKind::Fail, None),
+            Self::Crash(cause) => (VerdictKind::Crash, Some(cause.clone())),
+            Self::Skip(reason) => (VerdictKind::Skip, Some(reason.to_string())),
+            Self::Infra(cause) => (VerdictKind::Infra, Some(cause.clone())),
+        }
+    }
+
+    /// The verdict that a runner is told.
+    pub fn from_wire(kind: VerdictKind, reason: Option<String>) -> Self {
+        let reason = reason.unwrap_or_default();
+        match kind {
+            VerdictKind::Pass => Self::Pass,
+            VerdictKind::Fail => Self::Fail,
+            VerdictKind::Crash => Self::Crash(reason),
+            VerdictKind::Skip => Self::Skip(SkipReason::Test(reason)),
+            VerdictKind::Infra => Self::Infra(reason),
+        }
     }
 
     /// True if nextest makes no further attempt after this verdict.
@@ -161,6 +184,7 @@ mod tests {
         let silent = Evidence::default();
         let infra = |cause: &str| Verdict::Infra(cause.to_owned());
         let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
+        let (crashed, crash) = (Some("panic"), Verdict::Crash("panic".to_owned()));
         let (expect_fail, skipped, lost) = (Some("bug 7"), Some("no gpu"), Some("a-0 is gone"));
         let unstarted = infra("the runner ended before the test started");
         for (evidence, verdict) in [
@@ -249,12 +273,39 @@ mod tests {
                 },
                 infra("a-0 is gone"),
             ),
+            // A crash is a finding, whatever else came of the test.
             (
                 Evidence {
-                    crashed: Some("panic"),
+                    crashed,
                     ..ended(&zero)
                 },
-                Verdict::Crash("panic".to_owned()),
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    skipped,
+                    ..ended(&zero)
+                },
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    lost,
+                    expect_fail,
+                    ..ended(&one)
+                },
+                crash.clone(),
+            ),
+            (
+                Evidence {
+                    crashed,
+                    lost,
+                    started: true,
+                    ..silent
+                },
+                crash,
             ),
             (silent, unstarted),
             (
@@ -274,6 +325,21 @@ mod tests {
             ),
         ] {
             assert_eq!(judge(&evidence), verdict, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn a_runner_hears_the_verdict() {
+        let verdicts = [
+            Verdict::Pass,
+            Verdict::Fail,
+            Verdict::Crash("panic".to_owned()),
+            Verdict::Skip(SkipReason::Test("no gpu".to_owned())),
+            Verdict::Infra("gone".to_owned()),
+        ];
+        for verdict in verdicts {
+            let (kind, reason) = verdict.to_wire();
+            assert_eq!(Verdict::from_wire(kind, reason), verdict);
         }
     }
 

@@ -85,6 +85,17 @@ impl NextestArgs {
         Ok(())
     }
 
+    /// The number of failures that stops a run, if any; `configured` is the number of the user's configuration.
+    pub fn max_fail(&self, configured: Option<u64>) -> Option<u64> {
+        let given = self.value("max-fail").map(OsStr::to_string_lossy);
+        match given {
+            Some(given) => given.split(':').next()?.parse().ok(),
+            None if self.has("fail-fast") => Some(1),
+            None if self.has("no-fail-fast") => None,
+            None => configured,
+        }
+    }
+
     /// The arguments for [`NextestCall::Select`], restricted to a filterset `ours`. It is combined with the given
     /// filtersets by `&`, since nextest takes the union of several filtersets.
     pub fn select_within(&self, ours: &str) -> Vec<OsString> {

@@ -18,10 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::{BrokerArgs, Global},
     error::{Error, ErrorKind, Result},
-    execute::{broker::Broker, session::Session},
+    execute::{broker::Broker, session},
     process,
     provision::{self, FileLock, PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
-    run::{private, workspace},
+    run::{private, runtime, workspace},
     ui,
 };
 use known::Known;
@@ -158,32 +158,35 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     let ssh_config = Broker::ssh_config_in(private.path());
     let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
     let provisioner = Arc::new(provisioner);
-    let session = Session::start(private.path(), Arc::clone(&provisioner))?;
-    let known = Known::new(&provisioner);
-    let broker = session.serve(Box::new(move |ask| known.find(ask)))?;
     let socket = Broker::socket_in(private.path());
     let found = lock_file(platforms, directory);
-    session.wait_for(async {
+    let known = Known::new(&provisioner);
+    runtime::block_on(async {
+        let lookup = Box::new(move |ask: &_| known.find(ask));
+        let broker = Broker::standalone(private.path(), &provisioner, lookup)?;
         let mut told_to_end = signal(SignalKind::terminate())?;
         loop {
             lock.write(&socket.to_string_lossy())?;
-            tokio::select! {
-                () = idle(&broker, IDLE, &found) => {}
-                _ = told_to_end.recv() => return Ok(()),
+            let ends = tokio::select! {
+                () = idle(&broker, IDLE, &found) => false,
+                _ = told_to_end.recv() => true,
+            };
+            if ends {
+                break;
             }
             lock.write("")?;
             // New clients no longer find this broker; clients that just did are still served.
             idle(&broker, LAST, &found).await;
             if broker.clients() == 0 {
-                return Ok::<_, Error>(());
+                break;
             }
         }
-    })?;
-    // From now on a new client starts a new broker, which waits for the leases of this broker.
-    drop(lock);
-    let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
-    session.clean_up(&broker, keep, &mut 0)?;
-    Ok(0)
+        // From now on a new client starts a new broker, which waits for the leases of this broker.
+        drop(lock);
+        let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
+        session::clean_up(&broker, &*provisioner, keep, &mut 0).await?;
+        Ok(0)
+    })
 }
 
 /// Completes when no client was connected for `limit`, or when the pool was deleted.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
-    execute::nextest::{Nextest, Words},
+    execute::nextest::{CargoNextest, Words},
     playbook::{Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key},
     provision::platform::Platforms,
     run::{mode, options::RunOptions, selection::Selection, workspace::Workspace},
@@ -47,7 +47,7 @@ fn check_filtersets(platforms: &Platforms, global: &Global, workspace: &Workspac
     if sets.is_empty() {
         return Ok(());
     }
-    let nextest = Nextest::find(Words::default(), false)?;
+    let nextest = CargoNextest::find(Words::default(), false)?;
     let metadata =
         Workspace::with_dependencies(platforms, global, &NextestArgs::default())?.cargo_metadata;
     for (name, set) in sets {

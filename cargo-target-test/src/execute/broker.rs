@@ -22,7 +22,8 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result, one_line},
-    provision::{InstanceSet, LeaseEnd, Notice, PoolProvisioner, WaitNotice},
+    execute::Executor,
+    provision::{InstanceSet, LeaseEnd, Notice, PoolProvisioner, Provisioner, WaitNotice},
     run_event::{Attempt, Sink},
     ui,
 };
@@ -36,8 +37,11 @@ mod fixtures;
 mod session;
 pub mod standalone;
 
-use active_lease::ActiveLease;
-pub use case_table::{CaseTable, LeasingCase, Runnable};
+pub(super) use active_lease::ActiveLease;
+pub use active_lease::ActiveLeases;
+pub use case::BrokerPlace;
+pub(super) use case::environment;
+pub use case_table::{CaseTable, LeasingCase, Runnable, TestStart};
 use connection::{ClientConnection, request_failure};
 use failed::Failed;
 
@@ -65,18 +69,19 @@ impl Drop for Serving {
 
 /// State shared by the broker's tasks.
 pub(crate) struct Core {
+    place: BrokerPlace,
     provisioner: Arc<PoolProvisioner>,
-    directory: PathBuf,
-    names: CaseTable,
+    /// Grants the leases of tests.
+    leases_from: Arc<dyn Provisioner>,
+    names: Arc<CaseTable>,
+    clients: Clients,
     /// Receives the run's events.
     pub(crate) sink: Sink,
     /// Attempts that hold a lease, by lease id.
     attempts: Mutex<HashMap<String, Attempt>>,
-    lookup: Option<Box<standalone::CaseLookup>>,
-    leases: Mutex<HashMap<String, Arc<ActiveLease>>>,
+    leases: Arc<ActiveLeases>,
     /// Throttles the notices that cases wait for a target, by target.
     waiting: Mutex<HashMap<String, WaitNotice>>,
-    counter: AtomicU64,
     /// The number of running operations that may hold or get a lease.
     serving: AtomicU64,
     /// Notified when a lease ends, a deploy ends or an operation ends.
@@ -87,30 +92,49 @@ pub(crate) struct Core {
     fixtures: Mutex<Vec<fixtures::SharedFixture>>,
 }
 
+/// The parts that a broker connects.
+pub struct BrokerSetup {
+    /// The folder of the socket, which is private and has a short path, and the treatment of failed cases.
+    pub place: BrokerPlace,
+    /// The provisioner, whose deploys the broker shows and ends.
+    pub pool: Arc<PoolProvisioner>,
+    /// The source of leases.
+    pub leases_from: Arc<dyn Provisioner>,
+    /// The leases of running tests.
+    pub leases: Arc<ActiveLeases>,
+    /// The cases of the run.
+    pub table: Arc<CaseTable>,
+    /// The processes that may ask for a lease.
+    pub clients: Clients,
+    /// Receives the run's events.
+    pub sink: Sink,
+}
+
+/// The processes that may ask a broker for a lease.
+pub enum Clients {
+    /// Runners, whose cases the executor runs.
+    Runners(Arc<dyn Executor>),
+    /// Tests without a runner, whose cases the lookup finds.
+    Tests(Box<standalone::CaseLookup>),
+}
+
 impl Broker {
-    /// Binds the socket in `directory`, a private folder with a short path, and starts to serve. Must be called in a
-    /// tokio runtime.
+    /// Binds the socket and starts to serve. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// Fails if the socket cannot be bound.
-    pub fn start(
-        directory: &Path,
-        provisioner: Arc<PoolProvisioner>,
-        names: CaseTable,
-        lookup: Option<Box<standalone::CaseLookup>>,
-        sink: Sink,
-    ) -> Result<Self> {
+    pub fn start(setup: BrokerSetup) -> Result<Self> {
         let core = Arc::new(Core {
-            changed: Arc::clone(provisioner.changed()),
-            provisioner,
-            directory: directory.to_owned(),
-            names,
-            sink,
+            changed: Arc::clone(setup.pool.changed()),
+            place: setup.place,
+            provisioner: setup.pool,
+            leases_from: setup.leases_from,
+            names: setup.table,
+            clients: setup.clients,
+            sink: setup.sink,
+            leases: setup.leases,
             attempts: Mutex::default(),
-            lookup,
-            leases: Mutex::default(),
             waiting: Mutex::default(),
-            counter: AtomicU64::new(0),
             serving: AtomicU64::new(0),
             failed: Mutex::default(),
             fixtures: Mutex::default(),
@@ -123,6 +147,29 @@ impl Broker {
         Ok(Self { core })
     }
 
+    /// Starts a broker for tests without a runner. See [`Broker::start`].
+    ///
+    /// # Errors
+    /// Fails if the socket cannot be bound.
+    pub fn standalone(
+        folder: &Path,
+        pool: &Arc<PoolProvisioner>,
+        lookup: Box<standalone::CaseLookup>,
+    ) -> Result<Self> {
+        Self::start(BrokerSetup {
+            place: BrokerPlace {
+                folder: folder.to_owned(),
+                holds_failed: false,
+            },
+            pool: Arc::clone(pool),
+            leases_from: Arc::<PoolProvisioner>::clone(pool),
+            leases: Arc::default(),
+            table: Arc::default(),
+            clients: Clients::Tests(lookup),
+            sink: Sink::discard(),
+        })
+    }
+
     /// Returns the socket's path in a broker's folder.
     pub fn socket_in(directory: &Path) -> PathBuf {
         directory.join(SOCKET)
@@ -133,6 +180,11 @@ impl Broker {
         directory.join("ssh_config")
     }
 
+    /// Cancels deploys and waits, because a user interrupted the run.
+    pub fn interrupt(&self) {
+        self.core.provisioner.interrupt();
+    }
+
     /// Cancels deploys and waits, because the run is over.
     pub fn cancel(&self) {
         self.core.provisioner.cancel();
@@ -141,7 +193,7 @@ impl Broker {
     /// Waits until leases of tests that were just killed have ended, and ends the remaining leases.
     pub async fn end_leases(&self) {
         self.all_served().await;
-        let leases: Vec<_> = lock(&self.core.leases).values().cloned().collect();
+        let leases = self.core.leases.all();
         // Tear-downs may be slow, so leases end in parallel.
         let mut ends = JoinSet::new();
         for held in leases {
@@ -174,13 +226,20 @@ impl Broker {
     }
 }
 
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Nobody accepts connections any more.
+        let _ = std::fs::remove_file(self.core.socket());
+    }
+}
+
 impl Core {
     fn socket(&self) -> PathBuf {
-        Broker::socket_in(&self.directory)
+        Broker::socket_in(&self.place.folder)
     }
 
     fn ssh_config(&self) -> PathBuf {
-        Broker::ssh_config_in(&self.directory)
+        Broker::ssh_config_in(&self.place.folder)
     }
 
     fn serving(self: &Arc<Self>) -> Serving {
@@ -238,11 +297,17 @@ async fn serve(core: &Arc<Core>, stream: UnixStream) -> io::Result<()> {
     let request = connection.requests.recv().await;
     let _serving = core.serving();
     match request {
-        Some((request @ BrokerRequest::Start { .. }, _)) => {
-            case::serve(core, &mut connection, pid, request).await
-        }
+        Some((request @ BrokerRequest::Start { .. }, _)) => match &core.clients {
+            Clients::Runners(executor) => {
+                case::serve(core, &**executor, &mut connection, pid, request).await
+            }
+            Clients::Tests(_) => {
+                let failure = request_failure("this broker serves tests without a runner");
+                connection.replies.send(&Reply::Refused(failure)).await
+            }
+        },
         Some((BrokerRequest::Attach { lease }, _)) => {
-            let held = lock(&core.leases).get(&lease).cloned();
+            let held = core.leases.get(&lease);
             let Some(held) = held else {
                 let failure = request_failure("the lease has ended");
                 return connection.replies.send(&Reply::Refused(failure)).await;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -23,7 +23,7 @@ mod users;
 
 pub use config::ToolConfig;
 pub use stage::{Stage, StagedListing};
-pub use users::{profile, users_filtersets, users_junit};
+pub use users::UsersConfig;
 
 /// The oldest supported cargo-nextest.
 pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
@@ -48,19 +48,19 @@ pub struct Words {
     pub select: Vec<OsString>,
     /// Arguments for the run.
     pub run: Vec<OsString>,
-    /// `--debugger` or `--tracer`, with its value.
+    /// `--debugger` or `--tracer`, with our shim and the user's program.
     pub debugger: Option<(&'static str, String)>,
 }
 
 /// An installed cargo-nextest, with the user's options.
-#[derive(Debug)]
-pub struct Nextest {
+#[derive(Clone, Debug)]
+pub struct CargoNextest {
     program: PathBuf,
     words: Words,
     verbose: bool,
 }
 
-impl Nextest {
+impl CargoNextest {
     /// Finds cargo-nextest in PATH (Cargo's own folder included) and checks its version.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Nextest {
     /// asked only then.
     pub fn may_leave_out(&self, workspace: &Path) -> bool {
         !self.words.select.is_empty()
-            || profile(None) != users::DEFAULT
+            || users::profile(None) != users::DEFAULT
             || workspace.join(users::CONFIG).exists()
     }
 
@@ -181,21 +181,25 @@ impl Nextest {
             .collect())
     }
 
-    /// Returns the command of the run. Its exit code becomes the exit code of this process.
-    pub fn run(&self, stage: &Stage, debug_shim: &[&OsStr], without_bar: bool) -> Command {
+    /// Returns the command of a run over the chosen cases of a stage.
+    pub fn run(&self, stage: &Stage, without_bar: bool) -> Command {
         let mut command = self.command("run");
         command.args(stage.arguments(StagedListing::Chosen));
         command.args(["--ignore-default-filter", "--run-ignored", "all"]);
-        command.args(&self.words.run);
+        let config = stage.users_config();
+        let is_replaced = |word: &&OsString| {
+            config.is_some() && word.to_string_lossy().starts_with("--config-file=")
+        };
+        let words = self.words.run.iter().filter(|word| !is_replaced(word));
+        command.args(words);
+        if let Some(config) = config {
+            command.arg("--config-file").arg(config);
+        }
         if without_bar {
             command.arg("--show-progress=counter");
         }
         if let Some((option, debugger)) = &self.words.debugger {
-            let shim = debug_shim.iter().map(|part| part.to_string_lossy());
-            let shim = shlex::try_join(shim.collect::<Vec<_>>().iter().map(AsRef::as_ref));
-            command
-                .arg(format!("--{option}"))
-                .arg(format!("{} {debugger}", shim.unwrap_or_default()));
+            command.arg(format!("--{option}={debugger}"));
         }
         let (name, value) = DOUBLE_SPAWN;
         if std::env::var_os(name).is_none() && !process::has_terminal() {
@@ -261,7 +265,7 @@ mod tests {
     #[test]
     fn whatever_may_leave_out_a_case_is_left_to_nextest() {
         let workspace = tempfile::tempdir().unwrap();
-        let with = |select: &[&str]| Nextest {
+        let with = |select: &[&str]| CargoNextest {
             program: PathBuf::new(),
             words: Words {
                 select: select.iter().map(OsString::from).collect(),

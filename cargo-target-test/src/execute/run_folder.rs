@@ -53,9 +53,12 @@ impl RunFolder {
         self.path.join("feed.jsonl")
     }
 
-    /// Returns the file of nextest's own JUnit report.
-    pub fn nextest_junit(&self) -> PathBuf {
-        self.path.join("nextest-junit.xml")
+    /// Returns the file of nextest's own JUnit report in one of several parallel nextest runs, counted from 0.
+    pub fn nextest_junit(&self, part: usize) -> PathBuf {
+        self.path.join(match part {
+            0 => "nextest-junit.xml".to_owned(),
+            part => format!("nextest-junit-{}.xml", part + 1),
+        })
     }
 }
 

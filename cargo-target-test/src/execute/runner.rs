@@ -138,10 +138,9 @@ impl Call {
                 let command = self.command(at, &run);
                 let output = (output, run.output.as_deref());
                 let ended = child::run(command, limit, output, &signals, &mut broker)?;
-                match broker.finished(&ended) {
-                    Some((text, code)) => Ok(print(&text, code)),
-                    None => Ok(verdict(&ended, &run)),
-                }
+                let verdict = broker.finished(&ended);
+                let verdict = verdict.unwrap_or_else(|| judge_alone(&ended, &run));
+                Ok(conclude(&verdict, &ended, &run))
             }
             Told::Print { text, code } => Ok(print(&text, code)),
             Told::Refused(failure) => {
@@ -151,17 +150,14 @@ impl Call {
         }
     }
 
-    /// Returns the command of the real test: nextest's arguments with the test's own name.
+    /// Returns the command of the real test, with nextest's arguments except the name of the case.
     fn command(&self, at: usize, run: &Run) -> Command {
         let mut words = self.debugger.clone();
-        words.extend(run.prefix.iter().map(OsString::from));
-        words.push(self.binary.clone().into_os_string());
-        let mut arguments = self.arguments.clone();
-        arguments[at + 1] = run.test.clone().into();
-        if run.ignored {
-            arguments.push("--ignored".into());
-        }
-        words.extend(arguments);
+        words.extend(run.command.iter().map(OsString::from));
+        let name = [at, at + 1];
+        let others = self.arguments.iter().enumerate();
+        let others = others.filter(|(index, _)| !name.contains(index));
+        words.extend(others.map(|(_, argument)| argument.clone()));
         let mut command = process::command(words.remove(0));
         command.args(words).envs(&run.env);
         let (name, value) = DOUBLE_SPAWN;
@@ -184,25 +180,39 @@ fn position() -> Position {
     }
 }
 
-/// Returns the exit code for nextest, and prints notes that explain it.
-fn verdict(ended: &ChildEnd, run: &Run) -> u8 {
-    for process in &ended.left {
-        ui::note(format!("the test left {process} behind: killed"));
-    }
-    let expect_fail = run.expect_fail.as_deref();
-    let verdict = judge(&Evidence {
+/// Returns the verdict of a test whose broker has gone.
+fn judge_alone(ended: &ChildEnd, run: &Run) -> Verdict {
+    judge(&Evidence {
         exit: Some(&ended.exit),
         started: true,
         timed_out: ended.timed_out,
         interrupted: ended.interrupted,
-        expect_fail,
+        expect_fail: run.expect_fail.as_deref(),
         lost: ended.lost.as_ref().map(|lost| lost.message.as_str()),
         ..Evidence::default()
-    });
-    match (verdict, &ended.exit, expect_fail) {
-        (Verdict::Infra(_), ..) => {
-            ended.lost.iter().for_each(infra);
+    })
+}
+
+/// Returns the exit code of a verdict for nextest, and prints notes that explain it.
+fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
+    for process in &ended.left {
+        ui::note(format!("the test left {process} behind: killed"));
+    }
+    match (verdict, &ended.exit, run.expect_fail.as_deref()) {
+        (Verdict::Infra(cause), ..) => {
+            match &ended.lost {
+                Some(lost) => infra(lost),
+                None => ui::raw(&format!("\ninfra: {cause}\n")),
+            }
             EXIT_INFRA
+        }
+        (Verdict::Crash(cause), ..) => {
+            ui::raw(&format!("\ncrash: {cause}\n"));
+            EXIT_FAILED
+        }
+        (Verdict::Skip(reason), ..) => {
+            ui::raw(&format!("skip: {reason}\n"));
+            0
         }
         (Verdict::Pass, Exit::Code(0), _) => 0,
         (Verdict::Pass, _, reason) => {
@@ -251,6 +261,7 @@ fn wrong_call() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::reason::SkipReason;
 
     fn words(text: &str) -> Vec<OsString> {
         text.split(' ').map(OsString::from).collect()
@@ -269,16 +280,54 @@ mod tests {
     }
 
     #[test]
+    fn the_brokers_verdict_decides_the_exit_code() {
+        let ended = |code| ChildEnd {
+            exit: Exit::Code(code),
+            timed_out: false,
+            interrupted: false,
+            lost: None,
+            duration: std::time::Duration::ZERO,
+            left: Vec::new(),
+        };
+        let expects = |reason: &str| Run {
+            expect_fail: Some(reason.to_owned()),
+            ..Run::default()
+        };
+        let cause = || "panic".to_owned();
+        for (verdict, code, run, expected) in [
+            (Verdict::Pass, 0, Run::default(), 0),
+            (Verdict::Pass, 101, expects("bug 7"), 0),
+            (Verdict::Fail, 101, Run::default(), 101),
+            (Verdict::Fail, 0, expects("bug 7"), EXIT_FAILED),
+            (Verdict::Infra(cause()), 101, Run::default(), EXIT_INFRA),
+            (
+                Verdict::Skip(SkipReason::Test(cause())),
+                0,
+                Run::default(),
+                0,
+            ),
+            (Verdict::Crash(cause()), 0, Run::default(), EXIT_FAILED),
+            (Verdict::Crash(cause()), 101, expects("bug 7"), EXIT_FAILED),
+        ] {
+            let found = conclude(&verdict, &ended(code), &run);
+            assert_eq!(
+                found, expected,
+                "{verdict:?} of a test that exits with {code}"
+            );
+        }
+    }
+
+    #[test]
     fn the_real_test_gets_its_own_name() {
         let call =
             Call::parse(false, words("/s /l /bin/t --exact x[a] --nocapture")).expect("call");
+        let command = ["/bin/t", "--exact", "x", "--ignored"].map(str::to_owned);
         let run = Run {
-            test: "x".to_owned(),
-            ignored: true,
+            command: command.into(),
             ..Run::default()
         };
         let command = call.command(0, &run);
         let arguments: Vec<_> = command.get_args().collect();
-        assert_eq!(arguments, ["--exact", "x", "--nocapture", "--ignored"]);
+        assert_eq!(arguments, ["--exact", "x", "--ignored", "--nocapture"]);
     }
 }

@@ -6,10 +6,7 @@ use std::{
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,7 +21,7 @@ use crate::{
     connect::{CommandEvent, Running},
     error::{Error, ErrorKind, Result},
     provision::{BoxFuture, Lease, Machine, describe},
-    run_event::{AttemptResult, OutputFile, Sink, TAIL},
+    run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
     secret::{self, RedactedStream},
 };
 
@@ -60,8 +57,6 @@ pub struct ShellTests {
 struct ShellTest {
     case: Arc<CaseInfo>,
     script: Script,
-    /// The number of attempts so far.
-    attempts: AtomicU32,
 }
 
 /// The program of a test.
@@ -180,7 +175,6 @@ impl ShellTests {
         self.tests.push(ShellTest {
             case: Arc::new(case),
             script,
-            attempts: AtomicU32::new(0),
         });
         self
     }
@@ -193,15 +187,15 @@ impl ShellTests {
         self.tests.iter().find(same)
     }
 
-    async fn attempt(&self, case: &CaseInfo, lease: &Lease) -> AttemptResult {
+    async fn attempt(&self, attempt: &Attempt, lease: &Lease, sink: &Sink) -> AttemptResult {
+        let case = &attempt.case;
         let (Some(test), Some(machine)) = (self.test(case), lease.machines().first()) else {
             let cause = format!("`{case}` is not a shell test, or its lease has no machine");
             return AttemptResult::new(Verdict::Infra(cause));
         };
-        let number = test.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("{}.{number}", case.name.replace('/', "-"));
+        let name = format!("{}.{}", case.name.replace('/', "-"), attempt.number);
         let output = self.output.join(name);
-        let mut kept = match Kept::create(&output) {
+        let mut kept = match Kept::create(&output, attempt.clone(), sink) {
             Ok(kept) => kept,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
@@ -215,6 +209,9 @@ impl ShellTests {
             && let Err(error) = machine.probe(ANSWER).await
         {
             end.lost = Some(error.chain());
+        }
+        if end.lost.is_some() {
+            machine.emit_console(sink);
         }
         let [stdout, stderr] = kept.finish();
         AttemptResult {
@@ -279,17 +276,19 @@ impl ShellTests {
 impl Executor for ShellTests {
     fn run<'a>(
         &'a self,
-        case: &'a Arc<CaseInfo>,
+        attempt: &'a Attempt,
         lease: &'a Lease,
         _launcher: &'a dyn Launcher,
-        _sink: &'a Sink,
+        sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
-        Box::pin(self.attempt(case, lease))
+        Box::pin(self.attempt(attempt, lease, sink))
     }
 }
 
-/// The files that keep the output of one attempt.
+/// The files that keep the output of one attempt, which is emitted as it comes.
 struct Kept {
+    attempt: Attempt,
+    sink: Sink,
     stdout: KeptStream,
     stderr: KeptStream,
 }
@@ -301,12 +300,16 @@ struct KeptStream {
     secrets: RedactedStream,
     length: u64,
     tail: Vec<u8>,
+    /// The start of a character whose end has not come yet.
+    rest: Vec<u8>,
 }
 
 impl Kept {
-    fn create(output: &Path) -> Result<Self> {
+    fn create(output: &Path, attempt: Attempt, sink: &Sink) -> Result<Self> {
         fs_err::create_dir_all(output.parent().unwrap_or(output))?;
         Ok(Self {
+            attempt,
+            sink: sink.clone(),
             stdout: KeptStream::create(output_file(output, "stdout"))?,
             stderr: KeptStream::create(output_file(output, "stderr"))?,
         })
@@ -316,8 +319,14 @@ impl Kept {
     async fn follow(&mut self, mut running: Running) -> Result<Exit> {
         while let Some(event) = running.events.recv().await {
             match event {
-                CommandEvent::Output(Stream::Stdout, bytes) => self.stdout.push(&bytes)?,
-                CommandEvent::Output(Stream::Stderr, bytes) => self.stderr.push(&bytes)?,
+                CommandEvent::Output(stream, bytes) => {
+                    let kept = match stream {
+                        Stream::Stdout => &mut self.stdout,
+                        Stream::Stderr => &mut self.stderr,
+                    };
+                    let text = kept.push(&bytes)?;
+                    self.emit(stream, text);
+                }
                 CommandEvent::Exited(exit) => return Ok(exit),
                 CommandEvent::Lost(error) => return Err(error),
             }
@@ -325,7 +334,21 @@ impl Kept {
         Err(Error::new(ErrorKind::Infra, "the connection was closed"))
     }
 
-    fn finish(self) -> [Option<OutputFile>; 2] {
+    fn emit(&self, stream: Stream, text: String) {
+        if !text.is_empty() {
+            self.sink.emit(RunEventKind::AttemptOutput {
+                attempt: self.attempt.clone(),
+                stream,
+                text,
+            });
+        }
+    }
+
+    fn finish(mut self) -> [Option<OutputFile>; 2] {
+        let rest = self.stdout.flush();
+        self.emit(Stream::Stdout, rest);
+        let rest = self.stderr.flush();
+        self.emit(Stream::Stderr, rest);
         [self.stdout, self.stderr].map(KeptStream::finish)
     }
 }
@@ -338,12 +361,31 @@ impl KeptStream {
             secrets: secret::stream(),
             length: 0,
             tail: Vec::new(),
+            rest: Vec::new(),
         })
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Keeps a piece of output. Returns the text that is complete now, without secrets.
+    fn push(&mut self, bytes: &[u8]) -> Result<String> {
         let bytes = self.secrets.push(bytes).into_owned();
-        self.write(&bytes)
+        self.write(&bytes)?;
+        self.rest.extend(bytes);
+        let whole = match std::str::from_utf8(&self.rest) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.rest.len(),
+        };
+        let rest = self.rest.split_off(whole);
+        let whole = std::mem::replace(&mut self.rest, rest);
+        Ok(String::from_utf8_lossy(&whole).into_owned())
+    }
+
+    /// Keeps the end of the output. Returns its text.
+    fn flush(&mut self) -> String {
+        let rest = self.secrets.finish();
+        // What cannot be kept is shown at least.
+        let _ = self.write(&rest);
+        self.rest.extend(rest);
+        String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -355,9 +397,7 @@ impl KeptStream {
         Ok(())
     }
 
-    fn finish(mut self) -> Option<OutputFile> {
-        let rest = self.secrets.finish();
-        self.write(&rest).ok()?;
+    fn finish(self) -> Option<OutputFile> {
         (self.length > 0).then(|| OutputFile {
             tail: String::from_utf8_lossy(&self.tail).into_owned(),
             length: self.length,

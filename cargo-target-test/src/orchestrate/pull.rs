@@ -187,11 +187,7 @@ impl<'a> Pulling<'a> {
 
     async fn run(mut self, cases: &[Arc<CaseInfo>], signals: &mut Signals) -> RunResult {
         for case in cases {
-            self.queue.push(Attempt {
-                case: Arc::clone(case),
-                stress_index: None,
-                number: 1,
-            });
+            self.queue.push(Attempt::first(case));
         }
         loop {
             self.ask();
@@ -361,7 +357,7 @@ impl Shared {
         let (executor, launcher) = (Arc::clone(&self.executor), Arc::clone(&self.launcher));
         let sink = self.sink.clone();
         let (mut result, stopped) = tokio::select! {
-            result = executor.run(&attempt.case, &lease, &*launcher, &sink) => (result, false),
+            result = executor.run(&attempt, &lease, &*launcher, &sink) => (result, false),
             () = self.stop() => (interrupted(began), true),
         };
         result.waited = waited;

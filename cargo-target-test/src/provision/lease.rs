@@ -5,7 +5,13 @@
 
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use target_fixtures::env;
 
@@ -26,13 +32,17 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The exclusive use of machines. If dropped without [`Lease::end`], the holder is treated as dead.
-pub struct Lease {
+pub struct Lease(Arc<LeaseState>);
+
+/// The state of a lease, which the broker and an executor share.
+struct LeaseState {
     id: String,
     machines: Vec<Machine>,
     watch: LossWatch,
-    dirty: Option<DirtyReason>,
-    unfinished: bool,
-    hold: Hold,
+    dirty: OnceLock<DirtyReason>,
+    unfinished: AtomicBool,
+    /// `None` once the lease has ended.
+    hold: Mutex<Option<Hold>>,
 }
 
 /// The reason a lease ends.
@@ -94,54 +104,64 @@ impl Lease {
         let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
         let watch = if watched { &machines[..] } else { &[] };
         let watch = LossWatch::start(watch.to_vec());
-        Self {
+        Self(Arc::new(LeaseState {
             id,
             machines,
             watch,
-            dirty: None,
-            unfinished: false,
-            hold,
-        }
+            dirty: OnceLock::new(),
+            unfinished: AtomicBool::new(false),
+            hold: Mutex::new(Some(hold)),
+        }))
+    }
+
+    /// Returns the same lease. It ends once for all its owners.
+    pub(crate) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 
     /// The mark on every process that the lease starts.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     /// The machines, in the order of the wants.
     pub fn machines(&self) -> &[Machine] {
-        &self.machines
+        &self.0.machines
     }
 
     /// The machines in a role.
     pub fn role(&self, role: &str) -> impl Iterator<Item = &Machine> {
-        let machines = self.machines.iter();
+        let machines = self.0.machines.iter();
         machines.filter(move |machine| machine.role() == Some(role))
     }
 
     /// A handle that reports the loss of a machine.
     pub fn lost(&self) -> Lost {
-        self.watch.lost()
+        self.0.watch.lost()
     }
 
     /// Marks the machines dirty, for this reason.
-    pub fn mark_dirty(&mut self, reason: DirtyReason) {
-        self.dirty.get_or_insert(reason);
+    pub fn mark_dirty(&self, reason: DirtyReason) {
+        // The first reason stays.
+        let _ = self.0.dirty.set(reason);
     }
 
     /// Notes that a process may still run on the machines; it is killed when the lease ends.
-    pub fn leave_unfinished(&mut self) {
-        self.unfinished = true;
+    pub fn leave_unfinished(&self) {
+        self.0.unfinished.store(true, Ordering::Relaxed);
     }
 
     /// Ends the lease: kills what it still runs, and only then frees the machines. If abandoned, all processes that
     /// carry its mark are killed, also on this host.
-    pub async fn end(mut self, end: LeaseEnd) -> Ended {
+    pub async fn end(self, end: LeaseEnd) -> Ended {
         let mut ended = Ended::default();
-        let is_lost = self.watch.lost().cause().is_some();
-        self.watch.stop();
-        for machine in &self.machines {
+        let hold = self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut hold) = { hold }.take() else {
+            return ended;
+        };
+        let is_lost = self.0.watch.lost().cause().is_some();
+        self.0.watch.stop();
+        for machine in &self.0.machines {
             // A machine that is known to be dead is not asked.
             let well = match is_lost {
                 true => machine.check_alive().await,
@@ -153,17 +173,17 @@ impl Lease {
             };
             let error = clean.err().map(|error| error.chain());
             ended.lost = ended.lost.take().or_else(|| error.clone());
-            if let Hold::Pool(hold) = &mut self.hold {
-                let dirty = hold.give_back(machine, end, (error, self.dirty.as_ref()));
+            if let Hold::Pool(hold) = &mut hold {
+                let dirty = hold.give_back(machine, end, (error, self.0.dirty.get()));
                 ended.dirty.extend(dirty.await);
             }
         }
         if end == LeaseEnd::Abandoned {
-            let mark = self.id.clone();
+            let mark = self.0.id.clone();
             let sweep = move || process::kill_marked(env::LEASE, &mark);
             let _ = tokio::task::spawn_blocking(sweep).await;
         }
-        if let Hold::Pool(hold) = self.hold {
+        if let Hold::Pool(hold) = hold {
             // If cleaning failed, the next holder must kill the remaining processes.
             hold.free(ended.lost.is_none());
         }
@@ -174,7 +194,7 @@ impl Lease {
     /// doubt.
     async fn clean(&self, machine: &Machine, end: LeaseEnd) -> Result<()> {
         let cut_off = matches!(end, LeaseEnd::Abandoned | LeaseEnd::CutOff);
-        if cut_off || self.unfinished {
+        if cut_off || self.0.unfinished.load(Ordering::Relaxed) {
             machine.sweep(SWEEP).await?;
         }
         if end == LeaseEnd::Failed {

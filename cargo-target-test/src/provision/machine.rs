@@ -23,8 +23,13 @@ use crate::{
         CommandOutput, LiveConnection, Reach, Running, Transport, download, own_command,
         upload::{self, Moved},
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
+    run_event::{RunEventKind, Sink},
+    secret::redacted,
 };
+
+/// The number of bytes of a lost machine's console that are emitted.
+const CONSOLE: u64 = 16 << 10;
 
 /// A machine. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
@@ -238,7 +243,33 @@ impl Machine {
         self.shared.instance.check_alive().await
     }
 
-    /// True if the machine is down on purpose.
+    /// Fails unless the machine is alive and answers within this time, even if it answered just before.
+    pub(crate) async fn confirm(&self, limit: Duration) -> Result<()> {
+        let connection = self.connection();
+        connection.doubt();
+        let answer = async {
+            self.check_alive().await?;
+            connection.prove_within(limit).await
+        };
+        let answered = tokio::time::timeout(limit, answer).await;
+        answered.unwrap_or_else(|_| {
+            let message = format!("`{}` did not answer within {limit:?}", self.name());
+            Err(Error::new(ErrorKind::Infra, message))
+        })
+    }
+
+    /// Emits the end of the machine's console output, if there is any.
+    pub(crate) fn emit_console(&self, sink: &Sink) {
+        let text = self.shared.instance.console(CONSOLE).unwrap_or_default();
+        if !text.is_empty() {
+            sink.emit(RunEventKind::Console {
+                instance: self.name().to_owned(),
+                text: redacted(&text).into_owned(),
+            });
+        }
+    }
+
+    /// True if it is down on purpose.
     pub(crate) fn is_going_down(&self) -> bool {
         self.shared.going_down.load(Ordering::Relaxed) > 0
     }

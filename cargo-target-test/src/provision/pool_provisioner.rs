@@ -6,7 +6,10 @@ mod open;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
 };
 
@@ -26,6 +29,7 @@ use crate::{
 pub struct PoolProvisioner {
     context: Arc<Context>,
     sets: Mutex<Vec<Arc<InstanceSet>>>,
+    interrupted: AtomicBool,
 }
 
 impl PoolProvisioner {
@@ -39,12 +43,13 @@ impl PoolProvisioner {
         Self {
             context: Arc::new(Context::new(run, ssh_config, Box::new(progress))),
             sets: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         }
     }
 
     /// Sends the events of deploys, restores and deletes to a sink.
     pub fn emit_to(&self, sink: Sink) {
-        self.context.emit_to(sink);
+        self.context.run.emit_to(sink);
     }
 
     /// Adds the instances of a target.
@@ -86,6 +91,12 @@ impl PoolProvisioner {
         self.context.cancel();
     }
 
+    /// As [`cancel`](Self::cancel), since a user interrupted the run: what dead runs left is for the next run.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
+        self.cancel();
+    }
+
     /// True if the run is over.
     pub fn is_cancelled(&self) -> bool {
         self.context.is_cancelled()
@@ -111,12 +122,10 @@ impl PoolProvisioner {
         self.context.disconnect_all();
     }
 
-    /// As [`Provisioner::finish`]; with `reconcile`, also deletes what dead runs left.
-    ///
-    /// # Errors
-    /// Fails if the pool cannot be used.
-    pub async fn clean_up(&self, keep: bool, reconcile: bool) -> Result<Report> {
+    /// Deletes the instances that this run does not keep, and what dead runs left.
+    async fn clean_up(&self, keep: bool) -> Result<Report> {
         let context = Arc::clone(&self.context);
+        let reconcile = !self.interrupted.load(Ordering::Relaxed);
         let work = tokio::task::spawn_blocking(move || match reconcile {
             true => context.run.finish_and_reconcile(keep),
             false => context.run.finish(keep),
@@ -124,9 +133,8 @@ impl PoolProvisioner {
         let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
         let mut report = work.await.map_err(ended)??;
         let released = self.context.released.lock();
-        report.add(std::mem::take(
-            &mut *released.unwrap_or_else(PoisonError::into_inner),
-        ));
+        let early = std::mem::take(&mut *released.unwrap_or_else(PoisonError::into_inner));
+        report.add_early(early, reconcile);
         Ok(report)
     }
 
@@ -186,7 +194,7 @@ impl Provisioner for PoolProvisioner {
     fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
         // No request waits for running deploys any more.
         self.cancel();
-        Box::pin(self.clean_up(keep, true))
+        Box::pin(self.clean_up(keep))
     }
 }
 

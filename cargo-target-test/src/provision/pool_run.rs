@@ -19,7 +19,7 @@ pub use self::{
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,7 +27,11 @@ use super::{
     platform::{Deployed, Platforms},
     pool::{self, LeaseRequest, Pool, Record, RecordEvent, RecordState, RunFile, Ticket, TryLease},
 };
-use crate::{error::Result, failpoint};
+use crate::{
+    error::Result,
+    failpoint,
+    run_event::{RunEventKind, Sink},
+};
 
 /// The run that a [`PoolRun`] works for.
 #[derive(Clone)]
@@ -69,6 +73,8 @@ pub struct PoolRun {
     file: Mutex<RunFile>,
     /// Every record that this run ever used.
     used: Mutex<BTreeSet<String>>,
+    /// Receives the run's events, once it is known.
+    sink: OnceLock<Sink>,
 }
 
 impl PoolRun {
@@ -83,7 +89,20 @@ impl PoolRun {
             run,
             file,
             used: Mutex::default(),
+            sink: OnceLock::new(),
         })
+    }
+
+    /// Sends all further events to a sink, unless they go to one already.
+    pub fn emit_to(&self, sink: Sink) {
+        let _ = self.sink.set(sink);
+    }
+
+    /// Emits an event, if anything receives events.
+    pub(super) fn emit(&self, kind: RunEventKind) {
+        if let Some(sink) = self.sink.get() {
+            sink.emit(kind);
+        }
     }
 
     /// The pool.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::{ChoosingArgs, Global, OrderArg, RunArgs},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     provision::platform::Platforms,
     ui,
 };
@@ -71,6 +71,7 @@ impl RunOptions {
         if run.shell_on_failure {
             run.tests.nextest.fail_fast()?;
         }
+        refuse_partitions_of_one_run(&run)?;
         run.junit = run.junit.map(std::path::absolute).transpose()?;
         Ok(Some(Self {
             pool: workspace::pool_directory(&global)?,
@@ -78,6 +79,22 @@ impl RunOptions {
             run,
             workspace,
         }))
+    }
+}
+
+/// Rejects options that do not apply to several nextest runs side by side.
+fn refuse_partitions_of_one_run(run: &RunArgs) -> Result<()> {
+    let several = run.partitions.is_some_and(|parts| parts > 1);
+    let alone = ["partition", "debugger", "tracer"]
+        .into_iter()
+        .find(|option| run.tests.nextest.has(option))
+        .or(run.shell_on_failure.then_some("shell-on-failure"));
+    match alone.filter(|_| several) {
+        Some(option) => {
+            let message = format!("`--partitions` cannot be combined with `--{option}`");
+            Err(Error::new(ErrorKind::Usage, message))
+        }
+        None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod early_delete;
 mod instance_sets;
 mod names;
+mod orchestrator;
 mod reuse;
 mod runner;
 mod staging;
@@ -16,7 +17,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
@@ -27,7 +27,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{
         broker::Broker,
-        nextest::{Nextest, Stage, Words, config::JunitConfig, stage},
+        nextest::{CargoNextest, Stage, UsersConfig, Words, stage},
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
@@ -53,11 +53,8 @@ pub struct Selection {
     /// The run's private folder, deleted with this value.
     pub directory: PrivateFolder,
     chosen: HashSet<(String, String)>,
-    /// Indices into the plan's cases.
-    cases: Vec<usize>,
-    /// Indices into the inventory's tests.
-    plain: Vec<usize>,
-    nextest: Nextest,
+    entries: Entries,
+    nextest: CargoNextest,
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
@@ -67,6 +64,15 @@ pub struct Selection {
     pub pool: PathBuf,
     /// Cargo's configuration from the command line.
     configs: Vec<OsString>,
+}
+
+/// Chosen cases, and tests that run once, on the host.
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    /// Indices into the plan's cases.
+    cases: Vec<usize>,
+    /// Indices into the inventory's tests.
+    plain: Vec<usize>,
 }
 
 /// The instances of the targets that the chosen cases need, by target.
@@ -88,7 +94,7 @@ impl Selection {
         let expressions = staging::expressions(&tests.choosing)?;
         let scenes = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
-        let nextest = Nextest::find(words(args, scenes), global.verbose > 0)?;
+        let nextest = CargoNextest::find(words(args, scenes)?, global.verbose > 0)?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
@@ -114,8 +120,10 @@ impl Selection {
             runner.into(),
         )?;
         let mut choice = Self {
-            cases: (0..plan.cases.len()).collect(),
-            plain: plan.plain.clone(),
+            entries: Entries {
+                cases: (0..plan.cases.len()).collect(),
+                plain: plan.plain.clone(),
+            },
             chosen: HashSet::new(),
             workspace,
             inventory,
@@ -138,7 +146,7 @@ impl Selection {
     /// Chooses the cases. Asks nextest only if the user's selection or configuration may exclude cases.
     fn choose(&mut self) -> Result<()> {
         self.chosen = if self.nextest.may_leave_out(&self.workspace.root) {
-            self.stage.list_all(&self.listing())?;
+            self.stage.list_all(&self.listing(&self.entries))?;
             self.nextest
                 .choose(&self.stage)
                 .map_err(|error| self.with_scenarios(error))?
@@ -167,10 +175,9 @@ impl Selection {
             let binary = &inventory.binaries[inventory.tests[test].binary];
             chosen.contains(&(binary.id.clone(), name.to_owned()))
         };
-        self.cases
-            .retain(|case| has(plan.cases[*case].test, &plan.cases[*case].info.name));
-        self.plain
-            .retain(|test| has(*test, &inventory.tests[*test].name));
+        let Entries { cases, plain } = &mut self.entries;
+        cases.retain(|case| has(plan.cases[*case].test, &plan.cases[*case].info.name));
+        plain.retain(|test| has(*test, &inventory.tests[*test].name));
     }
 
     /// Returns the cases and tests that nextest chooses by default.
@@ -196,13 +203,20 @@ impl Selection {
         let plain = plan.plain.iter().filter(|test| !ignored(**test)).count();
         let chosen = |test: usize| usize::from(!ignored(test));
         let of_cases: usize = self.chosen_cases().map(|case| chosen(case.test)).sum();
-        let of_plain: usize = self.plain.iter().map(|test| chosen(*test)).sum();
+        let of_plain: usize = self.entries.plain.iter().map(|test| chosen(*test)).sum();
         of_cases + of_plain < cases + plain
+    }
+
+    /// Returns the user's nextest configuration, as the profile of the run sees it.
+    fn users_config(&self) -> UsersConfig {
+        let options = &self.run.tests.nextest;
+        let (file, profile) = (options.value("config-file"), options.value("profile"));
+        UsersConfig::read(&self.workspace.root, file, profile)
     }
 
     /// Returns the number of chosen cases.
     pub fn count(&self) -> usize {
-        self.cases.len()
+        self.entries.cases.len()
     }
 
     /// Returns the chosen cases and tests, as (binary id, name).
@@ -213,39 +227,15 @@ impl Selection {
             .collect()
     }
 
-    /// Stages the input of nextest's run: the chosen cases, the deploys they need, and the tool configuration.
-    ///
-    /// # Errors
-    /// Fails if a file cannot be written.
-    pub fn stage_run(&self, instance_sets: &InstanceSets, junit: JunitConfig) -> Result<()> {
-        let every = instance_sets.values().flat_map(|instance_set| {
-            (0..instance_set.at_once).map(|index| deploy_name(instance_set, index))
-        });
-        let deploys = if self.is_debugged() {
-            Vec::new()
-        } else {
-            every.collect()
-        };
-        self.stage
-            .list_chosen(&self.summary, &self.listing(), deploys)?;
-        Ok(fs_err::write(
-            self.stage.tool_config(),
-            self.tool_config(instance_sets, junit).render(),
-        )?)
-    }
-
     /// Returns the instances of the case to debug, and the number of instances that it needs before nextest starts.
     ///
     /// # Errors
     /// Fails if a debugger was requested and not exactly one case was chosen.
-    pub fn debugged(
-        &self,
-        instance_sets: &InstanceSets,
-    ) -> Result<Option<(Arc<InstanceSet>, u32)>> {
+    fn debugged(&self, instance_sets: &InstanceSets) -> Result<Option<(Arc<InstanceSet>, u32)>> {
         if !self.is_debugged() {
             return Ok(None);
         }
-        match (self.cases.as_slice(), self.plain.as_slice()) {
+        match (self.entries.cases.as_slice(), self.entries.plain.as_slice()) {
             ([case], []) => {
                 let case = &self.plan.cases[*case];
                 Ok(Some((Arc::clone(&instance_sets[&case.target]), case.count)))
@@ -262,21 +252,11 @@ impl Selection {
         }
     }
 
-    /// Returns the command of nextest's run.
-    ///
-    /// # Errors
-    /// Fails if the path of the current executable is unknown.
-    pub fn nextest_run(&self, without_bar: bool) -> Result<Command> {
-        let ourselves = std::env::current_exe()?;
-        let shim = [ourselves.as_os_str(), DEBUG_VERB.as_ref()];
-        Ok(self.nextest.run(&self.stage, &shim, without_bar))
-    }
-
     /// Returns the runner that the user configured, if any. Our runner starts the test with it.
     ///
     /// # Errors
     /// Fails if Cargo's configuration cannot be read.
-    pub fn users_runner(&self) -> Result<Vec<String>> {
+    fn users_runner(&self) -> Result<Vec<String>> {
         let configs = self.configs.iter().map(OsString::as_os_str);
         runner::users_runner(self.stage.triple(), configs)
     }
@@ -290,7 +270,7 @@ impl Selection {
 
     /// Returns the number of chosen tests that run once, on the host.
     pub fn count_on_host(&self) -> usize {
-        self.plain.len()
+        self.entries.plain.len()
     }
 
     /// Returns Cargo's target directory.
@@ -304,10 +284,19 @@ impl Selection {
     }
 
     fn chosen_cases(&self) -> impl Iterator<Item = &plan::Case> {
-        self.cases.iter().map(|case| &self.plan.cases[*case])
+        self.cases_of(&self.entries)
     }
 
-    fn listing(&self) -> stage::Names {
+    fn cases_of<'a>(&'a self, entries: &'a Entries) -> impl Iterator<Item = &'a plan::Case> {
+        entries.cases.iter().map(|case| &self.plan.cases[*case])
+    }
+
+    /// Returns nextest's id of the binary of a test.
+    fn binary_id(&self, test: usize) -> &str {
+        &self.inventory.binaries[self.inventory.tests[test].binary].id
+    }
+
+    fn listing(&self, entries: &Entries) -> stage::Names {
         let mut names = stage::Names::new();
         let mut add = |test: usize, name: &str| {
             let test = &self.inventory.tests[test];
@@ -319,29 +308,37 @@ impl Selection {
                 names.push((name.to_owned(), test.ignored));
             }
         };
-        self.chosen_cases()
+        self.cases_of(entries)
             .for_each(|case| add(case.test, &case.info.name));
-        self.plain
-            .iter()
-            .for_each(|test| add(*test, &self.inventory.tests[*test].name));
+        let plain = entries.plain.iter();
+        plain.for_each(|test| add(*test, &self.inventory.tests[*test].name));
         names
     }
 }
 
 /// Sorts the user's options by nextest call; `scenes` is the filterset of the scenarios.
-fn words(args: &NextestArgs, scenes: Option<String>) -> Words {
+///
+/// # Errors
+/// Fails if the path of the current executable is unknown.
+fn words(args: &NextestArgs, scenes: Option<String>) -> Result<Words> {
     let debugger = ["debugger", "tracer"]
         .into_iter()
-        .find_map(|option| Some((option, args.value(option)?.to_string_lossy().into_owned())));
-    Words {
+        .find_map(|option| Some((option, args.value(option)?.to_string_lossy())));
+    let ourselves = std::env::current_exe()?;
+    let with_shim = |(option, debugger)| {
+        let shim = [&ourselves.to_string_lossy(), DEBUG_VERB];
+        let shim = shlex::try_join(shim).unwrap_or_default();
+        (option, format!("{shim} {debugger}"))
+    };
+    Ok(Words {
         build: args.words(NextestCall::Build),
         select: match scenes {
             Some(scenes) => args.select_within(&scenes),
             None => args.words(NextestCall::Select),
         },
         run: args.words(NextestCall::Run),
-        debugger,
-    }
+        debugger: debugger.map(with_shim),
+    })
 }
 
 fn deploy_name(instance_set: &InstanceSet, index: usize) -> String {

@@ -24,6 +24,17 @@ pub struct Attempt {
     pub number: u32,
 }
 
+impl Attempt {
+    /// The first attempt of a case, outside a stress run.
+    pub fn first(case: &Arc<CaseInfo>) -> Self {
+        Self {
+            case: Arc::clone(case),
+            stress_index: None,
+            number: 1,
+        }
+    }
+}
+
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! Compares version 1 of the format with a file of events that was written once, with one event of each kind.
 
-use target_fixtures::{metadata::Metadata, wire::SubVerdict};
+use target_fixtures::{metadata::Metadata, wire::VerdictKind};
 
 use super::*;
 use crate::case::RunsOn;
@@ -129,7 +129,7 @@ fn kinds() -> Vec<RunEventKind> {
             result: SubResult {
                 path: vec!["suite".to_owned(), "one".to_owned()],
                 lane: Some(instance()),
-                verdict: SubVerdict::Skip,
+                verdict: VerdictKind::Skip,
                 started: 1_700_000_000_000_000,
                 took: 5,
                 message: Some("no gpu".to_owned()),

@@ -23,7 +23,7 @@ pub struct SubResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
     /// The verdict.
-    pub verdict: SubVerdict,
+    pub verdict: VerdictKind,
     /// The start time, in microseconds since 1970.
     pub started: u64,
     /// The duration, in microseconds.
@@ -33,10 +33,10 @@ pub struct SubResult {
     pub message: Option<String>,
 }
 
-/// The verdict of a [`SubResult`]; its reason is the sub-result's message.
+/// The kind of a verdict, of a case or of a [`SubResult`]; the reason stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SubVerdict {
+pub enum VerdictKind {
     /// Passed.
     Pass,
     /// Failed.

@@ -8,12 +8,8 @@ use serde_json::Value;
 /// Instructions for a runner to start a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// The runner configured by the user, put before the test binary; usually empty.
-    pub prefix: Vec<String>,
-    /// The name of the test in the binary: `smoke`.
-    pub test: String,
-    /// True if the test has `#[ignore]`, so that the test harness needs `--ignored`.
-    pub ignored: bool,
+    /// The program and its arguments, to which the runner adds nextest's own arguments.
+    pub command: Vec<String>,
     /// Environment variables for the test process.
     pub env: BTreeMap<String, String>,
     /// The lease; `None` for a test that runs once, on the host.
@@ -26,7 +22,8 @@ pub struct Run {
     /// a stream that stays empty has no file. `None`: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
-    /// Values to redact from the test's output.
+    /// The files for the test's output: standard output in this path with `.stdout` added, standard error with
+    /// `.stderr`; a stream without output has no file. `None` keeps no output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
 }

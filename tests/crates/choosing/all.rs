@@ -176,6 +176,24 @@ mod mess {
     }
 }
 
+mod fast {
+    use super::*;
+
+    #[target_test]
+    #[ignore = "it fails"]
+    fn fails(_target: &Target) {
+        wait_for(|| read("waits").contains("here"));
+        panic!("on purpose");
+    }
+
+    #[target_test]
+    #[ignore = "it runs until it is ended"]
+    fn waits(_target: &Target) {
+        note("waits", "here");
+        wait_for(|| false);
+    }
+}
+
 mod early {
     use super::*;
 

@@ -194,6 +194,13 @@ mod around {
         target.ping().expect("a lease of our own");
     }
 
+    /// Fails on a machine that does not answer from then on.
+    #[target_test]
+    fn breaks() {
+        note("dead", "now");
+        panic!("no answer");
+    }
+
     /// Stays until it is told to go.
     #[target_test]
     fn waits() {
@@ -204,6 +211,54 @@ mod around {
         wait_for(|| scratch("go").exists());
         child.kill().expect("kill");
         child.wait().expect("wait");
+    }
+}
+
+mod results {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use target_fixtures::{
+        env::{BROKER, LEASE},
+        wire::{
+            BrokerRequest, Measurement, PROTOCOL, Reply, SubResult, VerdictKind, read_frame,
+            write_frame,
+        },
+    };
+
+    /// Reports a measurement and two of its results.
+    #[target_test]
+    fn reports(target: &Target) {
+        let mut stream =
+            UnixStream::connect(env::var(BROKER).expect("a socket")).expect("a broker");
+        let mut ask = |request| {
+            write_frame(&mut stream, &request, &[]).expect("a request");
+            read_frame::<Reply>(&mut stream).expect("a reply").0
+        };
+        let version = "1".to_owned();
+        let protocol = PROTOCOL;
+        ask(BrokerRequest::Hello { protocol, version });
+        let lease = env::var(LEASE).expect("a lease");
+        ask(BrokerRequest::Attach { lease });
+        let throughput = Measurement {
+            name: "throughput".to_owned(),
+            value: 9.5,
+            unit: Some("Gbit/s".to_owned()),
+        };
+        let result = |name: &str, verdict, message: Option<&str>| SubResult {
+            path: vec!["suite".to_owned(), name.to_owned()],
+            lane: Some(target.instance().to_owned()),
+            verdict,
+            started: 1_700_000_000_000_000,
+            took: 250,
+            message: message.map(str::to_owned),
+        };
+        for request in [
+            BrokerRequest::Record(throughput),
+            BrokerRequest::SubResult(result("one", VerdictKind::Pass, None)),
+            BrokerRequest::SubResult(result("two", VerdictKind::Skip, Some("no gpu"))),
+        ] {
+            assert_eq!(ask(request), Reply::Done);
+        }
     }
 }
 

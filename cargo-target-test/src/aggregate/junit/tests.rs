@@ -139,7 +139,7 @@ fn infra_is_an_error_and_a_skip_is_skipped() {
         folder.path().join("all.xml"),
         folder.path().join("nextest.xml"),
     );
-    let mut junit = Junit::new(&file, &nextest);
+    let mut junit = Junit::new(&file, &[nextest.clone()]);
     ingest(&mut junit, events());
     let mut alone = String::new();
     for with_nextest in [false, true] {
@@ -182,7 +182,7 @@ fn a_report_is_there_before_the_end() {
     );
     let bytes = b"\xff\x00\x1b[31m ]]> <&\x0b\xef\xbf\xbf end";
     fs_err::write(&output, bytes).expect("written");
-    let mut junit = Junit::new(&file, &folder.path().join("none"));
+    let mut junit = Junit::new(&file, &[folder.path().join("none")]);
     let failed = AttemptResult {
         stdout: Some(OutputFile {
             path: output,

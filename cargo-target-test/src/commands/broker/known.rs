@@ -8,14 +8,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use target_fixtures::{env, metadata::Metadata, wire::Run};
+use target_fixtures::{env, metadata::Metadata};
 
 use crate::{
     case::{CaseInfo, RunsOn},
     cli::Global,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        LeasingCase,
+        LeasingCase, TestStart,
         standalone::{AcquireRequest, FoundCase},
     },
     inventory, plan,
@@ -149,9 +149,9 @@ fn case(
         needs: plan::asked(&metadata.requirements, &target.assured),
         reuse: metadata.reuse.unwrap_or_default(),
         retry_fresh: false,
-        run: Run {
+        start: TestStart {
             expect_fail: expected,
-            ..Run::default()
+            ..TestStart::default()
         },
     }
 }

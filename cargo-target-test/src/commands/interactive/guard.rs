@@ -49,11 +49,11 @@ pub(in crate::commands) struct AccessRequest<'a> {
 pub(in crate::commands) struct MachineGuard {
     pub(in crate::commands) machine: Machine,
     pub(in crate::commands) record: Record,
-    place: Place,
+    place: BrokerPlace,
 }
 
 /// The kind of access.
-enum Place {
+enum BrokerPlace {
     /// Under a separate lease.
     Leased(Box<(Lease, Existing)>),
     /// Beside the holder.
@@ -76,8 +76,8 @@ impl MachineGuard {
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
                 // Processes that are started under a lease end with it.
-                Some(holder) => (holder.lease.clone(), Place::Mine(Box::new(pool))),
-                None => (new_mark(), Place::Beside),
+                Some(holder) => (holder.lease.clone(), BrokerPlace::Mine(Box::new(pool))),
+                None => (new_mark(), BrokerPlace::Beside),
             };
             return Self::beside(ask.platforms, &seen.record, &mark, place).await;
         }
@@ -122,7 +122,7 @@ impl MachineGuard {
         Ok(Self {
             record: record.ok_or_else(gone)?,
             machine,
-            place: Place::Leased(Box::new((lease, provisioner))),
+            place: BrokerPlace::Leased(Box::new((lease, provisioner))),
         })
     }
 
@@ -131,7 +131,7 @@ impl MachineGuard {
         platforms: &Platforms,
         record: &Record,
         mark: &str,
-        place: Place,
+        place: BrokerPlace,
     ) -> Result<Self> {
         let machine = Machine::beside(record, platforms)?.marked(mark, None);
         let answers = machine.probe(PROOF).await;
@@ -158,7 +158,7 @@ impl MachineGuard {
 
     /// Prints a note if the process was killed because this user's lease ended.
     pub(in crate::commands) async fn explain(&self, code: u8) {
-        let Place::Mine(pool) = &self.place else {
+        let BrokerPlace::Mine(pool) = &self.place else {
             return;
         };
         let since = Instant::now();
@@ -179,12 +179,12 @@ impl MachineGuard {
     /// Ends the access, and reports the deletion of an instance that is not kept.
     pub(in crate::commands) async fn leave(self, end: LeaseEnd) -> Result<()> {
         let (lease, provisioner) = match (self.place, end) {
-            (Place::Leased(leased), _) => *leased,
+            (BrokerPlace::Leased(leased), _) => *leased,
             (_, LeaseEnd::Done) => return Ok(()),
             (place, _) => {
                 let clean = match place {
                     // The transport kills cut-off commands before it answers again.
-                    Place::Mine(_) => self.machine.probe(SWEEP).await,
+                    BrokerPlace::Mine(_) => self.machine.probe(SWEEP).await,
                     _ => self.machine.sweep(SWEEP).await,
                 };
                 clean.unwrap_or_else(|error| ui::warn(error.chain()));

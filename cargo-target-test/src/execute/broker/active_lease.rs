@@ -3,7 +3,7 @@
 //! Must not know how machines are provided.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -22,18 +22,15 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    provision::{
-        After, Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine, Provisioner, Request,
-        pool::Record,
-    },
+    provision::{After, Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine, Request, pool::Record},
 };
 
 /// A lease of a running test.
-pub(super) struct ActiveLease {
+pub(in crate::execute) struct ActiveLease {
     /// The mark on everything that the lease starts anywhere.
-    pub(super) id: String,
+    pub(in crate::execute) id: String,
     /// Descriptions of the instances, for clients.
-    pub(super) instances: Vec<Instance>,
+    pub(in crate::execute) instances: Vec<Instance>,
     machines: BTreeMap<String, Machine>,
     set: Arc<InstanceSet>,
     /// True if the end of the lease resets or deletes the instances.
@@ -41,8 +38,9 @@ pub(super) struct ActiveLease {
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
     said: Mutex<Said>,
-    /// The lease; locked while it ends.
-    lease: tokio::sync::Mutex<Option<Lease>>,
+    lease: Lease,
+    /// True once the lease has ended; locked while it ends.
+    has_ended: tokio::sync::Mutex<bool>,
     /// The number of requests that are running or were cut off.
     unfinished: AtomicUsize,
     /// True if the test set up a shared fixture on an instance.
@@ -82,12 +80,18 @@ impl ActiveLease {
             shares: AtomicBool::new(false),
             end: watch::Sender::new(false),
             lost: lease.lost(),
-            lease: tokio::sync::Mutex::new(Some(lease)),
+            has_ended: tokio::sync::Mutex::new(false),
+            lease,
         }
     }
 
+    /// Returns the lease.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Returns the machines of the lease.
-    pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
+    pub(in crate::execute) fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
     }
 
@@ -105,7 +109,7 @@ impl ActiveLease {
         lock(&self.said).skipped = Some(reason);
     }
 
-    pub(super) fn skipped(&self) -> Option<String> {
+    pub(in crate::execute) fn skipped(&self) -> Option<String> {
         lock(&self.said).skipped.clone()
     }
 
@@ -114,7 +118,7 @@ impl ActiveLease {
     }
 
     /// Returns the reason the test failed as expected, and the part of its time that fixtures took.
-    pub(super) fn said(&self) -> (Option<String>, Duration) {
+    pub(in crate::execute) fn said(&self) -> (Option<String>, Duration) {
         let said = lock(&self.said);
         (said.expected.clone(), said.fixtures_took)
     }
@@ -123,10 +127,12 @@ impl ActiveLease {
         lock(&self.said).fixtures.push(up);
     }
 
-    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) {
+    /// Forgets a fixture of this test, and returns the fixture's instance.
+    pub(super) fn fixture_down(&self, name: &str, error: Option<String>) -> Option<String> {
         let mut said = lock(&self.said);
-        said.fixtures.retain(|up| up.name != name);
         said.dirty = said.dirty.take().or(error);
+        let found = said.fixtures.iter().position(|up| up.name == name)?;
+        said.fixtures.remove(found).instance
     }
 
     pub(super) fn fixtures_took(&self, millis: u64) {
@@ -167,7 +173,7 @@ impl ActiveLease {
     }
 
     /// Completes with the cause when an instance is lost; otherwise never.
-    pub(super) fn lost(&self) -> impl Future<Output = Error> + use<> {
+    pub(in crate::execute) fn lost(&self) -> impl Future<Output = Error> + use<> {
         self.lost.wait()
     }
 
@@ -180,20 +186,58 @@ impl ActiveLease {
         }
     }
 
+    /// Returns the reason an instance is lost, if any: the known one, or the one of an instance that does not answer
+    /// within `limit`.
+    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<String> {
+        if let Some(cause) = self.lost.cause() {
+            return Some(cause);
+        }
+        let mut answers = JoinSet::new();
+        for machine in self.machines().cloned() {
+            answers.spawn(async move { machine.confirm(limit).await });
+        }
+        let answers = answers.join_all().await;
+        let lost = answers.into_iter().find_map(Result::err);
+        lost.map(|error| error.chain())
+    }
+
     /// Stops the clients and ends the lease; `None` if the lease has already ended.
     async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
-        let mut lease = self.lease.lock().await;
-        let mut taken = lease.take()?;
+        let mut has_ended = self.has_ended.lock().await;
+        if std::mem::replace(&mut *has_ended, true) {
+            return None;
+        }
         if self.unfinished.load(Ordering::Relaxed) > 0 {
-            taken.leave_unfinished();
+            self.lease.leave_unfinished();
         }
         if let Some(cause) = lock(&self.said).dirty.clone() {
-            taken.mark_dirty(DirtyReason::Fixture(cause));
+            self.lease.mark_dirty(DirtyReason::Fixture(cause));
         }
-        let ended = taken.end(end).await;
-        drop(lease);
-        Some(ended)
+        Some(self.lease.share().end(end).await)
+    }
+}
+
+/// The leases that tests can use, by id.
+#[derive(Default)]
+pub struct ActiveLeases(Mutex<HashMap<String, Arc<ActiveLease>>>);
+
+impl ActiveLeases {
+    /// Returns a lease by id, unless it has ended.
+    pub(in crate::execute) fn get(&self, id: &str) -> Option<Arc<ActiveLease>> {
+        lock(&self.0).get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<ActiveLease>> {
+        lock(&self.0).values().cloned().collect()
+    }
+
+    fn insert(&self, active: &Arc<ActiveLease>) {
+        lock(&self.0).insert(active.id.clone(), Arc::clone(active));
+    }
+
+    fn remove(&self, active: &ActiveLease) {
+        lock(&self.0).remove(&active.id);
     }
 }
 
@@ -206,10 +250,10 @@ impl Core {
         maker: Maker,
     ) -> Result<Arc<ActiveLease>> {
         let changes = request.after != After::Reuse;
-        let lease = self.provisioner.acquire(request).await?;
+        let lease = self.leases_from.acquire(request).await?;
         let active = ActiveLease::new(lease, Arc::clone(set), changes, maker);
         let active = Arc::new(active);
-        lock(&self.leases).insert(active.id.clone(), Arc::clone(&active));
+        self.leases.insert(&active);
         Ok(active)
     }
 
@@ -235,7 +279,7 @@ impl Core {
         for record in &ended.dirty {
             self.forget_fixtures_on(record);
         }
-        lock(&self.leases).remove(&active.id);
+        self.leases.remove(active);
         self.changed.notify_waiters();
         self.let_go(&active.set);
         ended.lost

@@ -2,26 +2,22 @@
 //!
 //! The lease ends with the runner's process, not with its connection: a forked daemon may keep the connection open.
 
+mod by_runner;
 mod environment;
 mod events;
 mod report;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{io, path::Path, sync::Arc, time::Instant};
 
 use rustix::process::Pid;
 use target_fixtures::{
     metadata::Reuse,
-    wire::{BrokerRequest, Failure, FailureKind, Reply, Run},
+    wire::{BrokerRequest, Failure, FailureKind, Reply},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{
-    ActiveLease, Core, LeasingCase, Runnable,
+    ActiveLease, Core, LeasingCase, Runnable, TestStart,
     connection::{ClientConnection, request_failure},
     fixtures::Maker,
     infra,
@@ -32,13 +28,14 @@ use crate::{
         reason::SkipReason,
         verdict::{EXIT_INFRA, Verdict},
     },
+    execute::{Executor, Launch, Launcher},
     process::Watch,
     provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
     run_event::{Attempt, AttemptResult, RunEventKind},
-    secret,
 };
-pub(super) use environment::environment;
-use report::{RunnerReport, output_files, report, report_unless_lost};
+use by_runner::ByRunner;
+pub use environment::BrokerPlace;
+pub(in crate::execute) use environment::environment;
 
 /// The attempt that a runner asks for.
 pub(super) struct Start {
@@ -86,6 +83,7 @@ impl Start {
 /// Serves one runner.
 pub(super) async fn serve(
     core: &Arc<Core>,
+    executor: &dyn Executor,
     connection: &mut ClientConnection,
     pid: u32,
     request: BrokerRequest,
@@ -94,8 +92,8 @@ pub(super) async fn serve(
         return Ok(());
     };
     match core.names.get(Path::new(&start.binary), &start.name) {
-        Some(Runnable::OnHost { info, run }) => {
-            run_on_host(core, connection, run, start.attempt(info)).await
+        Some(Runnable::OnHost { info, start: test }) => {
+            run_on_host(core, connection, (test, &start.binary), start.attempt(info)).await
         }
         Some(Runnable::Deploy {
             info,
@@ -115,7 +113,7 @@ pub(super) async fn serve(
             // A case may run again, for example in a stress run.
             let (count, spends) = (case.count, case.reuse == Reuse::No);
             case.instance_set.expect(key, Need { count, spends });
-            let ran = run_case(core, connection, pid, case, &start).await;
+            let ran = run_case((core, executor), connection, pid, case, &start).await;
             if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
                 case.instance_set.done(key);
                 core.let_go(&case.instance_set);
@@ -162,44 +160,41 @@ async fn show_deploy(
 async fn run_on_host(
     core: &Core,
     connection: &mut ClientConnection,
-    run: &Run,
+    (test, binary): (&TestStart, &str),
     attempt: Attempt,
 ) -> io::Result<()> {
-    let told = Reply::Run(Box::new(run.clone()));
-    connection.replies.send(&told).await?;
-    let started = || core.attempt_started(&attempt, &[]);
-    let report = report(&mut connection.requests, started).await;
-    let let_go = let_go(connection, &report, None).await;
-    let verdict = report.judge(run.expect_fail.as_deref(), None, None);
+    let launcher = ByRunner {
+        runner: Mutex::new(connection),
+        expect_fail: test.expect_fail.as_deref(),
+        on_start: &|| core.attempt_started(&attempt, &[]),
+    };
+    let launch = Launch {
+        limit: test.timeout,
+        ..test.command(Path::new(binary)).into()
+    };
+    let ended = launcher.launch(launch).await.unwrap_or_default();
+    let verdict = ended.verdict(test.expect_fail.as_deref(), None, None);
+    let told = tell(connection, &verdict).await;
     let result = AttemptResult {
-        took: report.took,
-        expected: run.expect_fail.clone(),
-        exit: report.exit,
+        took: ended.took,
+        expected: test.expect_fail.clone(),
+        exit: ended.exit,
         ..AttemptResult::new(verdict)
     };
     core.attempt_ended(attempt, result);
-    let_go
+    told
 }
 
-/// Lets the runner end. Prints the reason of a skip, which the runner does not know.
-async fn let_go(
-    connection: &mut ClientConnection,
-    report: &RunnerReport,
-    skipped: Option<&str>,
-) -> io::Result<()> {
-    let reply = match skipped {
-        Some(reason) if report.succeeded() => Reply::Print {
-            text: format!("skip: {reason}\n"),
-            code: 0,
-        },
-        _ => Reply::Done,
-    };
-    connection.replies.send(&reply).await
+/// Tells the runner the verdict, so that it can end.
+async fn tell(connection: &mut ClientConnection, verdict: &Verdict) -> io::Result<()> {
+    let (verdict, reason) = verdict.to_wire();
+    let judged = Reply::Judged { verdict, reason };
+    connection.replies.send(&judged).await
 }
 
 /// Returns true if nextest will try again.
 async fn run_case(
-    core: &Arc<Core>,
+    (core, executor): (&Arc<Core>, &dyn Executor),
     connection: &mut ClientConnection,
     pid: u32,
     case: &LeasingCase,
@@ -215,40 +210,70 @@ async fn run_case(
     });
     let held = wait_for_lease(core, connection, &case.instance_set, request, maker).await;
     let waited = asked.elapsed();
-    let (result, replied) = match held {
-        Ok(held) => {
-            core.lease_granted(&attempt, &held, waited);
-            let result = run_leased(core, connection, runner, case, start, held).await;
-            (result, Ok(()))
-        }
+    let again = |verdict: &Verdict| !verdict.is_final() && !start.last;
+    let held = match held {
+        Ok(held) => held,
         Err(failure) => {
             let told = core.told(&case.instance_set, &failure);
-            let verdict = refusal(&failure);
+            let result = AttemptResult {
+                waited,
+                ..AttemptResult::new(refusal(&failure))
+            };
+            let again = again(&result.verdict);
             let replied = refuse(connection, failure, told).await;
-            (AttemptResult::new(verdict), replied)
+            core.attempt_ended(attempt, result);
+            return replied.map(|()| again);
         }
     };
-    let again = !result.verdict.is_final() && !start.last;
-    core.attempt_ended(attempt, AttemptResult { waited, ..result });
-    replied.map(|()| again)
-}
-
-/// Runs a case on its lease until both have ended.
-async fn run_leased(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    runner: Option<Watch>,
-    case: &LeasingCase,
-    start: &Start,
-    held: Arc<ActiveLease>,
-) -> AttemptResult {
     let granted = Instant::now();
-    let output = core.output_of(&start.attempt(&case.info));
-    let (report, skipped) = run_on(core, connection, case, (start, output.clone()), &held).await;
+    core.lease_granted(&attempt, &held, waited);
+    let instances = names(&held);
+    let launcher = ByRunner {
+        runner: Mutex::new(connection),
+        expect_fail: case.start.expect_fail.as_deref(),
+        on_start: &|| core.attempt_started(&attempt, &instances),
+    };
+    let result = executor
+        .run(&attempt, held.lease(), &launcher, &core.sink)
+        .await;
+    // A runner that was killed does not hear it.
+    let _ = tell(connection, &result.verdict).await;
+    let end = lease_end(&result);
+    let again = again(&result.verdict);
+    let result = AttemptResult {
+        waited,
+        instances,
+        ..result
+    };
+    core.attempt_ended(attempt, result);
+    // The verdict is out: from here on, only the next lease of the instances waits.
     if let Some(runner) = runner {
         runner.gone().await;
     }
-    let end = match report.lease_end() {
+    give_back(core, case, start, held, end, granted).await;
+    Ok(again)
+}
+
+/// Returns the way in which the lease of an attempt ends.
+fn lease_end(result: &AttemptResult) -> LeaseEnd {
+    match &result.exit {
+        Some(exit) if exit.success() => LeaseEnd::Done,
+        Some(_) => LeaseEnd::Failed,
+        None if result.verdict.is_final() => LeaseEnd::Done,
+        None => LeaseEnd::Abandoned,
+    }
+}
+
+/// Ends the lease of a case whose runner has ended.
+async fn give_back(
+    core: &Arc<Core>,
+    case: &LeasingCase,
+    start: &Start,
+    held: Arc<ActiveLease>,
+    end: LeaseEnd,
+    granted: Instant,
+) {
+    let end = match end {
         LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
         end => end,
     };
@@ -257,29 +282,12 @@ async fn run_leased(
         let key = (case.info.binary_id.as_str(), case.info.name.as_str());
         case.instance_set.done(key);
     }
-    let (expected, fixtures) = held.said();
-    let (lease, instances) = (held.id.clone(), names(&held));
-    let lost = match core.stays(case, start, end) {
-        true => core.keep_failed(case, start, held),
-        false => {
-            let lost = core.end_lease(&held, end).await;
-            core.lease_ended(lease, instances.clone(), granted.elapsed());
-            lost
-        }
-    };
-    let expect_fail = case.run.expect_fail.as_deref();
-    let verdict = report.judge(expect_fail, skipped.as_deref(), lost.as_deref());
-    let [stdout, stderr] = output_files(output.as_deref());
-    AttemptResult {
-        instances,
-        took: report.took,
-        fixtures: fixtures.min(report.took),
-        expected: case.run.expect_fail.clone().or(expected),
-        exit: report.exit,
-        stdout,
-        stderr,
-        ..AttemptResult::new(verdict)
+    if core.stays(case, start, end) {
+        core.keep_failed(case, start, held);
+        return;
     }
+    core.end_lease(&held, end).await;
+    core.lease_ended(held.id.clone(), names(&held), granted.elapsed());
 }
 
 /// Returns the names of a lease's instances.
@@ -305,40 +313,12 @@ fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
     };
     let maker = Maker {
         binary: start.binary.clone(),
-        prefix: case.run.prefix.clone(),
-        test: case.run.test.clone(),
+        prefix: case.start.prefix.clone(),
+        test: case.start.test.clone(),
         full_name: case.full_name.clone(),
         again: start.attempt > 1,
     };
     (request, maker)
-}
-
-/// Lets the runner run the test on the instances of a lease. Returns the runner's report, and the reason the test
-/// skipped itself, if any.
-async fn run_on(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    case: &LeasingCase,
-    (start, output): (&Start, Option<PathBuf>),
-    held: &ActiveLease,
-) -> (RunnerReport, Option<String>) {
-    let run = Run {
-        env: environment(core, (&start.binary, &case.full_name), held),
-        lease: Some(held.id.clone()),
-        secrets: secret::registered(),
-        output,
-        ..case.run.clone()
-    };
-    let told = connection.replies.send(&Reply::Run(Box::new(run))).await;
-    let instances = names(held);
-    let started = || core.attempt_started(&start.attempt(&case.info), &instances);
-    let report = match told {
-        Ok(()) => report_unless_lost(connection, held, started).await,
-        Err(_) => RunnerReport::default(),
-    };
-    let skipped = held.skipped();
-    let _ = let_go(connection, &report, skipped.as_deref()).await;
-    (report, skipped)
 }
 
 /// Returns the verdict of a case that gets no instance. The case is skipped if no instance meets its needs.

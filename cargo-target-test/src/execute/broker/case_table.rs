@@ -4,15 +4,19 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
+    time::Duration,
 };
 
-use target_fixtures::{metadata::Reuse, wire::Run};
+use target_fixtures::metadata::Reuse;
 
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
     plan::Needs,
+    process,
     provision::{After, InstanceSet, Want},
 };
 
@@ -23,7 +27,7 @@ pub enum Runnable {
         /// The identity of the test.
         info: Arc<CaseInfo>,
         /// The way the test is started.
-        run: Run,
+        start: TestStart,
     },
     /// One test on one target.
     Case(LeasingCase),
@@ -54,8 +58,37 @@ pub struct LeasingCase {
     pub reuse: Reuse,
     /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
-    /// The way the test is started, without environment and lease.
-    pub run: Run,
+    /// The way the test is started.
+    pub start: TestStart,
+}
+
+/// The way a test is started.
+#[derive(Clone, Debug, Default)]
+pub struct TestStart {
+    /// The runner configured by the user, put before the test binary; usually empty.
+    pub prefix: Vec<String>,
+    /// The name of the test in the binary: `smoke`.
+    pub test: String,
+    /// True if the test has `#[ignore]`, so that the test harness needs `--ignored`.
+    pub ignored: bool,
+    /// The time limit that the test declares, if any.
+    pub timeout: Option<Duration>,
+    /// The reason the test is expected to fail, if any; a pass is then a failure.
+    pub expect_fail: Option<String>,
+}
+
+impl TestStart {
+    /// Returns the command of the test, without the arguments that nextest adds.
+    pub(in crate::execute) fn command(&self, binary: &Path) -> Command {
+        let mut words = self.prefix.iter().map(OsStr::new).collect::<Vec<_>>();
+        words.extend([binary.as_os_str(), "--exact".as_ref(), self.test.as_ref()]);
+        let mut command = process::command(words.remove(0));
+        command.args(words);
+        if self.ignored {
+            command.arg("--ignored");
+        }
+        command
+    }
 }
 
 impl LeasingCase {
@@ -83,8 +116,6 @@ pub struct CaseTable {
     deploys: HashMap<String, String>,
     captured: bool,
     releases: bool,
-    holds_failed: bool,
-    output: Option<PathBuf>,
 }
 
 impl CaseTable {
@@ -93,28 +124,9 @@ impl CaseTable {
         self.captured = captured;
     }
 
-    /// Sets the folder for the output of attempts.
-    pub fn set_output(&mut self, folder: PathBuf) {
-        self.output = Some(folder);
-    }
-
-    /// Returns the folder for the output of attempts; `None` if the output is not kept.
-    pub(super) fn output(&self) -> Option<&Path> {
-        self.output.as_deref()
-    }
-
     /// Sets whether instances that no remaining case needs are deleted at once.
     pub fn set_releases(&mut self, releases: bool) {
         self.releases = releases;
-    }
-
-    /// Sets whether the instances of failed cases are kept until shells have been opened on them.
-    pub fn set_holds_failed(&mut self, holds: bool) {
-        self.holds_failed = holds;
-    }
-
-    pub(super) fn holds_failed(&self) -> bool {
-        self.holds_failed
     }
 
     pub(super) fn releases(&self) -> bool {
@@ -153,5 +165,15 @@ impl CaseTable {
 
     pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Runnable> {
         self.entries.get(binary)?.get(name)
+    }
+
+    /// Returns a case and its binary.
+    pub(in crate::execute) fn case(&self, info: &CaseInfo) -> Option<(&Path, &LeasingCase)> {
+        self.entries.iter().find_map(|(binary, entries)| {
+            let Runnable::Case(case) = entries.get(&info.name)? else {
+                return None;
+            };
+            (case.info.binary_id == info.binary_id).then_some((binary.as_path(), case))
+        })
     }
 }

@@ -121,13 +121,16 @@ impl Replies {
 /// Returns a reply that users see, without secrets; `None` if users do not see it.
 fn for_people(reply: &Reply) -> Option<Reply> {
     let mut reply = match reply {
-        Reply::Note { .. } | Reply::Print { .. } | Reply::Refused(_) | Reply::Failed(_) => {
-            reply.clone()
-        }
+        Reply::Note { .. }
+        | Reply::Print { .. }
+        | Reply::Judged { .. }
+        | Reply::Refused(_)
+        | Reply::Failed(_) => reply.clone(),
         _ => return None,
     };
     match &mut reply {
         Reply::Note { text } | Reply::Print { text, .. } => redact(text),
+        Reply::Judged { reason, .. } => reason.iter_mut().for_each(redact),
         Reply::Refused(failure) | Reply::Failed(failure) => {
             redact(&mut failure.message);
             failure.hint.iter_mut().for_each(redact);

@@ -24,23 +24,17 @@ pub(super) struct Failed {
 impl Core {
     /// Returns true if the instances of a case that failed its last attempt are kept.
     pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: LeaseEnd) -> bool {
-        let failed = end == LeaseEnd::Failed && start.last && case.run.expect_fail.is_none();
-        self.names.holds_failed() && failed
+        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_none();
+        self.place.holds_failed && failed
     }
 
-    /// Keeps the instances of a failed case leased. Always returns `None`: no instance is lost.
-    pub(super) fn keep_failed(
-        &self,
-        case: &LeasingCase,
-        start: &Start,
-        held: Arc<ActiveLease>,
-    ) -> Option<String> {
-        let env = environment(self, (&start.binary, &case.full_name), &held);
+    /// Keeps the instances of a failed case leased.
+    pub(super) fn keep_failed(&self, case: &LeasingCase, start: &Start, held: Arc<ActiveLease>) {
+        let env = environment(&self.place, (&start.binary, &case.full_name), &held);
         let case = start.name.clone();
         lock(&self.failed).push(Failed { case, env, held });
         // Others would have to wait until the user has closed the shells.
         self.provisioner.close();
-        None
     }
 }
 

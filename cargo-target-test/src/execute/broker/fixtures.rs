@@ -2,13 +2,19 @@
 //!
 //! A tear-down needs a lease on the fixture's instance: the lease of the test or a separate one.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{ActiveLease, Core, case::environment, lock};
 use crate::{
     plan::Needs,
     process,
     provision::{IfMissing, InstanceSet, LeaseEnd, Request, Requester, Want, pool::Record},
+    run_event::RunEventKind,
+    secret::redacted,
     ui,
 };
 use serde_json::{Value, json};
@@ -90,6 +96,14 @@ pub(super) enum At {
 }
 
 impl At {
+    /// Returns the instance of the fixture, if it has one.
+    pub(super) fn instance(&self) -> Option<&str> {
+        match self {
+            Self::Run => None,
+            Self::Instance(record, _) => Some(record.name()),
+        }
+    }
+
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Run, Self::Run) => true,
@@ -98,6 +112,9 @@ impl At {
         }
     }
 }
+
+/// The result of a set-up: the value, and true if there is a tear-down; or true if the test is skipped, and the message.
+pub(super) type SetUp = Result<(Value, bool), (bool, String)>;
 
 enum Shared {
     Making,
@@ -142,12 +159,7 @@ impl Core {
     }
 
     /// Records the result of a set-up; `None` if the test has gone, so that the next test sets the fixture up.
-    pub(super) fn made(
-        &self,
-        held: &ActiveLease,
-        (at, which): (&At, &Which),
-        made: Option<Result<(Value, bool), (bool, String)>>,
-    ) {
+    pub(super) fn made(&self, held: &ActiveLease, (at, which): (&At, &Which), made: Option<SetUp>) {
         let mut all = lock(&self.fixtures);
         let found = all
             .iter()
@@ -161,13 +173,10 @@ impl Core {
                 return;
             }
             Some(Ok((state, tears_down))) => {
-                let instance = match at {
-                    At::Run => None,
-                    At::Instance(record, _) => {
-                        held.shares();
-                        Some(record.name().to_owned())
-                    }
-                };
+                let instance = at.instance().map(str::to_owned);
+                if instance.is_some() {
+                    held.shares();
+                }
                 let (name, maker) = (which.name.clone(), held.maker.clone());
                 let up = Up {
                     name,
@@ -305,8 +314,36 @@ impl Core {
         ends.collect()
     }
 
+    /// Emits the event of a set-up, or of a tear-down.
+    pub(super) fn fixture_event(
+        &self,
+        (name, instance, torn_down): (&str, Option<&str>, bool),
+        took: Duration,
+        error: Option<&str>,
+    ) {
+        self.sink.emit(RunEventKind::Fixture {
+            name: name.to_owned(),
+            instance: instance.map(str::to_owned),
+            torn_down,
+            took,
+            error: error.map(|error| redacted(error).into_owned()),
+        });
+    }
+
     /// Tears a fixture down in a process of its maker's binary. Returns the error, if any.
     pub(super) async fn tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Option<String> {
+        let started = Instant::now();
+        let why = self.run_tear_down(up, held).await.err();
+        let cause = why.map(|why| format!("failed to tear down fixture `{}`: {why}", up.name));
+        let step = (&*up.name, up.instance.as_deref(), true);
+        self.fixture_event(step, started.elapsed(), cause.as_deref());
+        let cause = cause?;
+        ui::warn(&cause);
+        Some(cause.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Runs the process that tears a fixture down. Fails with the cause, which may have several lines.
+    async fn run_tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Result<(), String> {
         let Maker {
             binary,
             prefix,
@@ -320,7 +357,7 @@ impl Core {
             .args(words)
             .args(["--exact", test, "--nocapture", "--include-ignored"]);
         match held {
-            Some(held) => command.envs(environment(self, (binary, full_name), held)),
+            Some(held) => command.envs(environment(&self.place, (binary, full_name), held)),
             None => command.envs([
                 (env::LEASED_TEST, full_name.clone()),
                 (env::LEASED_BINARY, file_name(binary)),
@@ -335,28 +372,25 @@ impl Core {
                 .dies_with_parent()
                 .run(&input, LIMIT, &|_| {})
         });
-        let why = match ended.await {
-            Ok(Ok(ended)) if ended.status.code() == Some(TORN_DOWN) => return None,
+        match ended.await {
+            Ok(Ok(ended)) if ended.status.code() == Some(TORN_DOWN) => Ok(()),
             Ok(Ok(ended)) if ended.status.success() => {
-                "its process exited without a tear-down".to_owned()
+                Err("its process exited without a tear-down".to_owned())
             }
             Ok(Ok(ended)) => {
                 let said = [ended.stdout.as_slice(), ended.stderr.as_slice()].concat();
                 let said = String::from_utf8_lossy(&said).into_owned();
                 let from = said.len().saturating_sub(TAIL);
                 let from = (from..).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
-                format!(
+                Err(format!(
                     "it {}\n{}",
                     process::ending(ended.status),
                     said[from..].trim()
-                )
+                ))
             }
-            Ok(Err(error)) => error.chain(),
-            Err(error) => error.to_string(),
-        };
-        let cause = format!("failed to tear down fixture `{}`: {why}", up.name);
-        ui::warn(&cause);
-        Some(cause.lines().next().unwrap_or_default().to_owned())
+            Ok(Err(error)) => Err(error.chain()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

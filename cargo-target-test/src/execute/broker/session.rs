@@ -90,7 +90,7 @@ async fn answer(
         BrokerRequest::SubResult(result) => results::sub_result(core, held, result),
         request @ (BrokerRequest::FixtureOfTest { .. }
         | BrokerRequest::FixtureDown { .. }
-        | BrokerRequest::FixturesTook { .. }) => fixture::of_test(held, request),
+        | BrokerRequest::FixturesTook { .. }) => fixture::of_test(core, held, request),
         BrokerRequest::Fixture {
             name,
             source,

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
 
 use super::{
-    Core, LeasingCase,
+    Clients, Core, LeasingCase,
     case::wait_for_lease,
     connection::{ClientConnection, request_failure},
     fixtures::Maker,
@@ -96,7 +96,7 @@ pub(super) async fn serve(
     let leased = Reply::Leased {
         lease: held.id.clone(),
         instances: held.instances.clone(),
-        expect_fail: case.run.expect_fail.clone(),
+        expect_fail: case.start.expect_fail.clone(),
     };
     let served = match connection.replies.send(&leased).await {
         Ok(()) => session::serve(core, connection, &held).await,
@@ -126,8 +126,8 @@ fn maker(ask: &AcquireRequest) -> Maker {
 
 async fn find(core: &Arc<Core>, ask: AcquireRequest) -> Result<Arc<LeasingCase>, Failure> {
     let core = Arc::clone(core);
-    let found = tokio::task::spawn_blocking(move || match &core.lookup {
-        Some(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {
+    let found = tokio::task::spawn_blocking(move || match &core.clients {
+        Clients::Tests(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {
             FoundCase::Case(case) => Ok(case),
             FoundCase::Skip(reason) => Err(Failure {
                 kind: FailureKind::Skip,
@@ -135,7 +135,7 @@ async fn find(core: &Arc<Core>, ask: AcquireRequest) -> Result<Arc<LeasingCase>,
                 hint: None,
             }),
         },
-        None => Err(request_failure("this broker serves one run only")),
+        Clients::Runners(_) => Err(request_failure("this broker serves one run only")),
     });
     found
         .await

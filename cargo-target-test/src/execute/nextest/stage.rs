@@ -20,6 +20,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The binary id of deploy entries.
 pub const DEPLOY_BINARY: &str = "@target-test";
 
+/// The file that replaces the user's nextest configuration.
+const USERS_CONFIG: &str = "users-nextest.toml";
+
 /// The listing that the runner answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StagedListing {
@@ -30,8 +33,11 @@ pub enum StagedListing {
 }
 
 /// The staged files of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stage {
+    /// The folder of the files that all parts of a run share.
+    shared: PathBuf,
+    /// The folder of the files of this part.
     directory: PathBuf,
     runner: Vec<String>,
     triples: Vec<String>,
@@ -53,12 +59,40 @@ impl Stage {
     ) -> Result<Self> {
         fs_err::write(directory.join("cargo-metadata.json"), cargo_metadata)?;
         let stage = Self {
+            shared: directory.to_owned(),
             directory: directory.to_owned(),
             runner,
             triples: triples(summary),
         };
         stage.write_binaries(StagedListing::All, binaries(summary, |_| true))?;
         Ok(stage)
+    }
+
+    /// Returns the stage of one of several parallel nextest runs, and creates its folder.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be created.
+    pub fn part(&self, number: usize) -> Result<Self> {
+        let directory = self.shared.join(format!("part-{number}"));
+        fs_err::create_dir_all(&directory)?;
+        Ok(Self {
+            directory,
+            ..self.clone()
+        })
+    }
+
+    /// Replaces the user's nextest configuration.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn replace_users_config(&self, text: &str) -> Result<()> {
+        Ok(fs_err::write(self.directory.join(USERS_CONFIG), text)?)
+    }
+
+    /// Returns the file that replaces the user's nextest configuration, if any.
+    pub(super) fn users_config(&self) -> Option<PathBuf> {
+        let file = self.directory.join(USERS_CONFIG);
+        file.exists().then_some(file)
     }
 
     /// Stages the runner's listing for choosing.
@@ -108,7 +142,7 @@ impl Stage {
     /// # Errors
     /// Fails if the file cannot be created.
     pub fn deploy_binary(&self) -> Result<PathBuf> {
-        let path = self.directory.join(DEPLOY_BINARY);
+        let path = self.shared.join(DEPLOY_BINARY);
         if !path.exists() {
             fs_err::os::unix::fs::symlink(std::env::current_exe()?, &path)?;
         }
@@ -130,7 +164,7 @@ impl Stage {
         let file = |name: &str| self.directory.join(name).into_os_string();
         let mut arguments = vec![
             "--cargo-metadata".into(),
-            file("cargo-metadata.json"),
+            self.shared.join("cargo-metadata.json").into(),
             "--binaries-metadata".into(),
             file(&format!("binaries-{}.json", folder(listing))),
         ];

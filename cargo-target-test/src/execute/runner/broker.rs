@@ -19,6 +19,7 @@ use target_fixtures::wire::{
 
 use super::child::{CaughtSignals, ChildEnd, Lifeline, gone};
 use crate::{
+    case::verdict::Verdict,
     error::{Error, ErrorKind, Result},
     ui,
 };
@@ -102,9 +103,8 @@ impl BrokerClient {
         }
     }
 
-    /// Reports the end of the test and waits until it is recorded. For a skip, the broker returns the text to print and
-    /// the exit code. Returns `None` if the broker has gone.
-    pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(String, i32)> {
+    /// Reports the end of the test and waits for the verdict. Returns `None` if the broker has gone.
+    pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<Verdict> {
         let report = BrokerRequest::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
@@ -112,7 +112,7 @@ impl BrokerClient {
             millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
         };
         match self.ask(&report) {
-            Ok(Reply::Print { text, code }) => Some((text, code)),
+            Ok(Reply::Judged { verdict, reason }) => Some(Verdict::from_wire(verdict, reason)),
             _ => None,
         }
     }

@@ -14,11 +14,11 @@ use crate::process;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The idle process; `None` if it could not be started.
-pub(super) struct Witness(Option<(Child, Option<ChildStdin>)>);
+pub(crate) struct Witness(Option<(Child, Option<ChildStdin>)>);
 
 impl Witness {
     /// Starts the idle process. Must be called in a tokio runtime.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // `cat` ends when its owner closes the other end of its standard input.
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -31,7 +31,7 @@ impl Witness {
     }
 
     /// Returns true if the signal that just arrived went to the group.
-    pub(super) async fn saw_it(&mut self) -> bool {
+    pub(crate) async fn saw_it(&mut self) -> bool {
         let Some((child, _)) = &mut self.0 else {
             return false;
         };

@@ -1,6 +1,6 @@
 //! Shell tests on machines that are this host.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::{os::unix::fs::OpenOptionsExt, sync::Mutex};
 
 use tempfile::TempDir;
 
@@ -46,19 +46,27 @@ impl World {
 
     /// The result of a case, and its output as the files have it.
     async fn run(&self, tests: &ShellTests, name: &str) -> (AttemptResult, String) {
+        let shown = Arc::new(Mutex::new([String::new(), String::new()]));
+        let all = Arc::clone(&shown);
+        let sink = Sink::new(move |kind| {
+            if let RunEventKind::AttemptOutput { stream, text, .. } = kind {
+                let at = usize::from(stream == Stream::Stderr);
+                all.lock().unwrap()[at] += &text;
+            }
+        });
         let cases = tests.cases();
         let case = cases.iter().find(|case| case.name == name).unwrap();
         let lease = self.machines.acquire(Request::one("here")).await.unwrap();
-        let result = tests
-            .run(case, &lease, &LocalLauncher, &Sink::discard())
-            .await;
+        let attempt = Attempt::first(case);
+        let result = tests.run(&attempt, &lease, &LocalLauncher, &sink).await;
         let files = [&result.stdout, &result.stderr];
         let read = |file: &OutputFile| {
             let text = std::fs::read_to_string(&file.path).unwrap();
             assert_eq!((text.len() as u64, &text), (file.length, &file.tail));
             text
         };
-        let output = files.into_iter().flatten().map(read).collect();
+        let output: String = files.into_iter().flatten().map(read).collect();
+        assert_eq!(output, shown.lock().unwrap().concat());
         (result, output)
     }
 }

@@ -57,12 +57,12 @@ struct FakeExecutor<F>(F);
 impl<F: Fn(&str) -> BoxFuture<'static, Verdict> + Send + Sync> Executor for FakeExecutor<F> {
     fn run<'a>(
         &'a self,
-        case: &'a Arc<CaseInfo>,
+        attempt: &'a Attempt,
         _lease: &'a Lease,
         _launcher: &'a dyn Launcher,
         _sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
-        let verdict = self.0(&case.name);
+        let verdict = self.0(&attempt.case.name);
         Box::pin(async { AttemptResult::new(verdict.await) })
     }
 }

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use crate::{
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
     provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
-    run_event::{RunEventKind, Sink},
+    run_event::RunEventKind,
     secret::redacted,
 };
 
@@ -33,8 +33,6 @@ pub(in crate::provision) struct Context {
     /// The report on instances that were deleted because no case needed them any more.
     pub(in crate::provision) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
-    /// Receives the events of a run, once the run has started.
-    sink: OnceLock<Sink>,
     /// Notified when a lease ends, a deploy ends, or a background task ends.
     pub(in crate::provision) changed: Arc<Notify>,
     /// True if deploys and waits must stop.
@@ -90,7 +88,6 @@ impl Context {
             leased: Mutex::default(),
             released: Mutex::default(),
             progress,
-            sink: OnceLock::new(),
             changed: Arc::default(),
             cancelled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -107,16 +104,9 @@ impl Context {
         });
     }
 
-    /// Sends all further events to a sink.
-    pub(in crate::provision) fn emit_to(&self, sink: Sink) {
-        let _ = self.sink.set(sink);
-    }
-
     /// Emits an event of the run, if anything receives events.
     pub(in crate::provision) fn emit(&self, kind: RunEventKind) {
-        if let Some(sink) = self.sink.get() {
-            sink.emit(kind);
-        }
+        self.run.emit(kind);
     }
 
     /// Stops deploys and waits.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Busy, Context, InstanceSet, ReadyInstance};
-use crate::{provision::pool::Record, run_event::RunEventKind, secret::redacted};
+use crate::provision::pool::Record;
 
 /// An instance that no remaining case needs, taken out of its set. Put back if dropped.
 pub struct Surplus {
@@ -53,17 +53,10 @@ impl Surplus {
 
     /// Deletes the instance. If it is in use or the delete fails, it stays until the run ends.
     pub async fn release(mut self) {
-        let started = Instant::now();
         let (context, id) = (Arc::clone(&self.context), self.record().id.clone());
         let released = tokio::task::spawn_blocking(move || context.run.release(&id));
         if let Ok(Ok(Some(report))) = released.await {
             self.context.disconnect(&self.record().id);
-            let failed = report.failed.first();
-            self.context.emit(RunEventKind::Deleted {
-                instance: self.record().name().to_owned(),
-                took: started.elapsed(),
-                error: failed.map(|failure| redacted(&failure.cause).into_owned()),
-            });
             let released = self.context.released.lock();
             released.unwrap_or_else(PoisonError::into_inner).add(report);
             self.gone = true;

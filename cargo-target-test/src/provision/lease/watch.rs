@@ -47,7 +47,7 @@ impl LossWatch {
 }
 
 /// Reports the loss of a leased machine. Outlives the lease.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Lost(watch::Receiver<Option<String>>);
 
 impl Lost {

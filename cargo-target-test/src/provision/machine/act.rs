@@ -18,7 +18,7 @@ use crate::{
 /// The time limit for an answer to a question.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The maximum size of a console's end, in bytes.
-const CONSOLE: usize = 1 << 20;
+const CONSOLE: u64 = 1 << 20;
 
 impl Machine {
     /// Answers a question.
@@ -44,17 +44,14 @@ impl Machine {
     /// [`ErrorKind::Usage`] if the machine has no console.
     pub fn console(&self) -> Result<String> {
         let instance = &self.shared.instance;
-        let mut text = instance.console().ok_or_else(|| {
+        instance.console(CONSOLE).ok_or_else(|| {
             let platform = instance.origin.as_ref().map(|one| one.platform.name());
             let message = match platform {
                 Some(platform) => format!("platform `{platform}` has no console"),
                 None => format!("`{}` has no console", self.name()),
             };
             Error::new(ErrorKind::Usage, message)
-        })?;
-        let from = text.len().saturating_sub(CONSOLE);
-        let from = (from..).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        Ok(text.split_off(from))
+        })
     }
 
     /// Performs an act on the machine within a time limit.

@@ -363,7 +363,7 @@ impl PoolRun {
         Remover {
             pool: &self.pool,
             platforms: &self.run.platforms,
-            run: Some(&self.run.id),
+            run: Some(self),
         }
     }
 }

@@ -27,6 +27,8 @@ use crate::{
             self, HeldLock, LastHolder, Locked, Pool, Record, RecordEvent, RecordState, cannot,
         },
     },
+    run_event::RunEventKind,
+    secret::redacted,
 };
 
 /// The pauses before the second and the third try of a delete.
@@ -188,8 +190,8 @@ pub fn delete_all(
 pub(super) struct Remover<'a> {
     pub(super) pool: &'a Pool,
     pub(super) platforms: &'a Platforms,
-    /// The run whose own use does not count.
-    pub(super) run: Option<&'a str>,
+    /// The run that deletes: its own use does not count, and it is told of every delete.
+    pub(super) run: Option<&'a PoolRun>,
 }
 
 impl Remover<'_> {
@@ -201,7 +203,7 @@ impl Remover<'_> {
         let users = locked.living()?;
         let other = users
             .iter()
-            .find(|run| run.uses.contains(&record.id) && Some(&*run.id) != self.run);
+            .find(|run| run.uses.contains(&record.id) && Some(&*run.id) != self.own_id());
         Ok(other.map(|run| format!("pid {} run {}", run.process.pid, run.id)))
     }
 
@@ -222,7 +224,7 @@ impl Remover<'_> {
             };
             let own = living
                 .iter()
-                .any(|run| Some(&*run.id) == self.run && run.uses.contains(&record.id));
+                .any(|run| Some(&*run.id) == self.own_id() && run.uses.contains(&record.id));
             if !ours || own || !unwanted(record) {
                 continue;
             }
@@ -299,10 +301,12 @@ impl Remover<'_> {
                 }
             };
             if started.elapsed() > PATIENCE {
-                return Err(Error::new(
+                let error = Error::new(
                     ErrorKind::Infra,
                     format!("{worker} still works on it after {} s", PATIENCE.as_secs()),
-                ));
+                );
+                self.tell(record, started, Some(&error));
+                return Err(error);
             }
             thread::sleep(POLL);
         }
@@ -319,6 +323,13 @@ impl Remover<'_> {
 
     /// Deletes a record that is marked as being deleted. The record goes only when the platform has confirmed.
     pub(super) fn remove(&self, record: &Record, work: HeldLock) -> Result<()> {
+        let started = Instant::now();
+        let removed = self.remove_now(record, work);
+        self.tell(record, started, removed.as_ref().err());
+        removed
+    }
+
+    fn remove_now(&self, record: &Record, work: HeldLock) -> Result<()> {
         self.kill_left(record)?;
         let deleted = self.delete(record);
         failpoint::point("platform-deleted");
@@ -330,6 +341,22 @@ impl Remover<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Emits the event of a delete.
+    fn tell(&self, record: &Record, started: Instant, error: Option<&Error>) {
+        if let Some(run) = self.run {
+            run.emit(RunEventKind::Deleted {
+                instance: record.name().to_owned(),
+                took: started.elapsed(),
+                error: error.map(|error| redacted(&with_hint(error)).into_owned()),
+            });
+        }
+    }
+
+    /// The id of the run that deletes.
+    fn own_id(&self) -> Option<&str> {
+        self.run.map(|run| run.run.id.as_str())
     }
 
     /// Kills a dead holder's commands on this host. A created machine is deleted with its processes.

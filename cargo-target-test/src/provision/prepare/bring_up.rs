@@ -3,7 +3,13 @@
 //! Controls the pauses and the deadline, and requires a different boot id after a reboot. Must not know protocols or
 //! platforms.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time;
 
@@ -27,6 +33,8 @@ const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from
 const APART: Duration = Duration::from_secs(5);
 /// The number of last console lines in an error.
 const LINES: usize = 12;
+/// The number of bytes that are read for those lines.
+const CONSOLE: u64 = 64 << 10;
 
 /// A deployed instance: its connection data, and its platform.
 #[derive(Clone)]
@@ -100,18 +108,18 @@ impl DeployedInstance {
         tokio::task::spawn_blocking(alive).await.unwrap_or(Ok(()))
     }
 
-    /// The console output until now; `None` if the instance has no console.
-    pub(crate) fn console(&self) -> Option<String> {
+    /// Returns the end of the console output, at most `most` bytes; `None` if the instance has no console.
+    pub(crate) fn console(&self, most: u64) -> Option<String> {
         let origin = self.origin.as_ref()?;
         let console = origin.platform.console(&origin.spec)?;
         // The file is created when the machine first writes to its console.
-        let text = std::fs::read(console).unwrap_or_default();
+        let text = read_end(&console, most).unwrap_or_default();
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The end of the console, to append to an error; empty if there is none.
     fn console_tail(&self) -> String {
-        let text = self.console().unwrap_or_default();
+        let text = self.console(CONSOLE).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
         match last.trim() {
@@ -119,6 +127,16 @@ impl DeployedInstance {
             last => format!("; its console ends:\n{last}"),
         }
     }
+}
+
+/// Reads the last bytes of a file.
+fn read_end(file: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A wait for an instance.

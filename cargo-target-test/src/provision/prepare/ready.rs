@@ -65,7 +65,7 @@ impl Preparation<'_> {
     fn console_says(&self, pattern: &crate::playbook::Pattern) -> Result<()> {
         let name = self.record.name();
         let infra = |message: String| Error::new(ErrorKind::Infra, message);
-        let text = self.instance.console();
+        let text = self.instance.console(u64::MAX);
         let text = text.ok_or_else(|| infra(format!("`{name}` has no console")))?;
         match pattern.is_match(&text) {
             true => Ok(()),

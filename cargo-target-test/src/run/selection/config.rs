@@ -1,44 +1,53 @@
-//! Computes nextest's tool configuration for the chosen cases: groups, threads, priorities and settings of tests.
+//! Computes nextest's tool configuration for the cases of one nextest run: groups, threads, priorities and settings of
+//! tests.
 //!
 //! Must not know the configuration's format.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InstanceSets, Selection};
+use super::{Entries, InstanceSets, Selection};
 use crate::execute::nextest::{
     ToolConfig,
     config::{DeclaredSettings, JunitConfig, PriorityMap},
 };
 
 impl Selection {
+    /// Returns the configuration of one of `parts` parallel nextest runs. Only the first of them deploys.
     pub(super) fn tool_config(
         &self,
+        entries: &Entries,
+        (part, parts): (usize, usize),
         instance_sets: &InstanceSets,
         junit: JunitConfig,
     ) -> ToolConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let instances: usize = instance_sets
-            .values()
-            .map(|instance_set| instance_set.at_once)
-            .sum();
-        let ordinary = (!self.plain.is_empty()).then_some(cores);
+        let cores = (cores / parts).max(1);
+        let ordinary = (!entries.plain.is_empty()).then_some(cores);
+        let group = |(target, set): (&usize, &std::sync::Arc<crate::provision::InstanceSet>)| {
+            let cases = self.cases_of(entries).filter(|case| case.target == *target);
+            let needed: usize = cases.map(|case| case.count as usize).sum();
+            let at_once = match part {
+                0 => set.at_once,
+                _ => set.at_once.min(needed),
+            };
+            (set.target().to_owned(), set.label.clone(), at_once.max(1))
+        };
+        let targets: Vec<_> = instance_sets.iter().map(group).collect();
+        let instances: usize = targets.iter().map(|(_, _, at_once)| at_once).sum();
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
-            targets: instance_sets
-                .values()
-                .map(|s| (s.target().to_owned(), s.label.clone(), s.at_once))
-                .collect(),
+            targets,
             ordinary,
-            declared: self.declared(),
-            order: self.order(),
+            declared: self.declared(entries),
+            order: self.order(entries),
             junit: Some(junit),
         }
     }
 
     /// Returns the cases with a priority other than 0.
-    fn order(&self) -> PriorityMap {
+    fn order(&self, entries: &Entries) -> PriorityMap {
         let mut order = PriorityMap::new();
-        for case in self.chosen_cases().filter(|case| case.rank != 0) {
+        for case in self.cases_of(entries).filter(|case| case.rank != 0) {
             let binaries = order.entry(case.rank).or_default();
             let tests = binaries.entry(case.info.binary_id.clone()).or_default();
             let labels = tests.entry(case.info.test.clone()).or_default();
@@ -47,10 +56,10 @@ impl Selection {
         order
     }
 
-    fn declared(&self) -> DeclaredSettings {
+    fn declared(&self, entries: &Entries) -> DeclaredSettings {
         let mut all = BTreeMap::new();
-        let cases = self.chosen_cases().map(|case| (case.test, case.count));
-        let plain = self.plain.iter().map(|test| (*test, 1));
+        let cases = self.cases_of(entries).map(|case| (case.test, case.count));
+        let plain = entries.plain.iter().map(|test| (*test, 1));
         for (test, count) in cases.chain(plain) {
             let test = &self.inventory.tests[test];
             let retries = test.metadata.as_ref().and_then(|metadata| metadata.retries);

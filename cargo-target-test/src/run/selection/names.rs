@@ -4,17 +4,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use target_fixtures::{
-    metadata::{Metadata, RetryOn},
-    wire::Run,
-};
+use target_fixtures::metadata::{Metadata, RetryOn};
 
 use super::{InstanceSets, Selection, deploy_name};
 use crate::{
     case::CaseInfo,
     error::Result,
     execute::{
-        broker::{CaseTable, LeasingCase, Runnable},
+        broker::{CaseTable, LeasingCase, Runnable, TestStart},
         nextest::stage::DEPLOY_BINARY,
     },
     inventory, plan,
@@ -29,13 +26,13 @@ impl Selection {
             let (path, runnable) = self.runnable(case, &instance_sets[&case.target], prefix);
             table.insert(path, runnable);
         }
-        for test in &self.plain {
-            let (path, mut run) = self.how_to_run(*test, prefix);
+        for test in &self.entries.plain {
+            let (path, mut start) = self.start_of(*test, prefix);
             let metadata = self.inventory.tests[*test].metadata.as_ref();
             let expected = metadata.and_then(|metadata| plan::everywhere(&metadata.expect_fail));
-            run.expect_fail = expected.map(str::to_owned);
+            start.expect_fail = expected.map(str::to_owned);
             let info = plan::host_case(&self.inventory, *test);
-            table.insert(path, Runnable::OnHost { info, run });
+            table.insert(path, Runnable::OnHost { info, start });
         }
         if !self.is_debugged() {
             let binary = self.stage.deploy_binary()?;
@@ -61,11 +58,11 @@ impl Selection {
         instance_set: &Arc<InstanceSet>,
         prefix: &[String],
     ) -> (PathBuf, Runnable) {
-        let (path, mut run) = self.how_to_run(case.test, prefix);
+        let (path, mut start) = self.start_of(case.test, prefix);
         let nothing = Metadata::default();
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
         let metadata = metadata.unwrap_or(&nothing);
-        run.expect_fail.clone_from(&case.expect_fail);
+        start.expect_fail.clone_from(&case.expect_fail);
         let target = &self.workspace.playbook.targets[case.target];
         let case_to_run = LeasingCase {
             info: Arc::clone(&case.info),
@@ -75,33 +72,25 @@ impl Selection {
             full_name: self.full_name(case.test),
             reuse: self.reuse(case.test),
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
-            run,
+            start,
         };
         (path, Runnable::Case(case_to_run))
     }
 
-    fn how_to_run(&self, test: usize, prefix: &[String]) -> (PathBuf, Run) {
+    /// Returns the way a test is started, and its binary.
+    fn start_of(&self, test: usize, prefix: &[String]) -> (PathBuf, TestStart) {
         let test = &self.inventory.tests[test];
-        let path = self.inventory.binaries[test.binary]
-            .path
-            .clone()
-            .into_std_path_buf();
-        let timeout = test
-            .metadata
-            .as_ref()
-            .and_then(|one| one.timeout.as_deref());
-        let timeout = timeout.and_then(millis);
-        let (test, ignored) = (test.name.clone(), test.ignored);
-        (
-            path,
-            Run {
-                prefix: prefix.to_vec(),
-                test,
-                ignored,
-                timeout,
-                ..Run::default()
-            },
-        )
+        let binary = &self.inventory.binaries[test.binary];
+        let metadata = test.metadata.as_ref();
+        let timeout = metadata.and_then(|one| one.timeout.as_deref());
+        let start = TestStart {
+            prefix: prefix.to_vec(),
+            test: test.name.clone(),
+            ignored: test.ignored,
+            timeout: timeout.and_then(|text| humantime::parse_duration(text).ok()),
+            expect_fail: None,
+        };
+        (binary.path.clone().into_std_path_buf(), start)
     }
 
     fn full_name(&self, test: usize) -> String {
@@ -109,8 +98,4 @@ impl Selection {
         let binary = &self.inventory.binaries[test.binary];
         format!("{}::{}", inventory::crate_name(&binary.name), test.name)
     }
-}
-
-fn millis(text: &str) -> Option<u64> {
-    u64::try_from(humantime::parse_duration(text).ok()?.as_millis()).ok()
 }

@@ -31,7 +31,12 @@ impl Selection {
     /// [`ErrorKind::Playbook`] for a case that requires fresh instances on a permanent machine whose target has no
     /// `on-dirty`.
     pub(super) fn check_reuse(&self) -> Result<()> {
-        for case in self.cases.iter().map(|case| &self.plan.cases[*case]) {
+        for case in self
+            .entries
+            .cases
+            .iter()
+            .map(|case| &self.plan.cases[*case])
+        {
             let target = &self.workspace.playbook.targets[case.target];
             let platform = self.workspace.platforms.get(target.platform);
             let stays = platform.is_some_and(|one| one.machines_stay());

@@ -2,14 +2,13 @@
 //!
 //! Must not choose.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use super::Selection;
 use crate::{
     case::{CaseInfo, reason::SkipReason},
     cli,
-    error::{Error, ErrorKind},
-    execute::nextest::users_filtersets,
+    error::{Error, ErrorKind, Result},
     plan::{self, PlanNote},
     ui,
 };
@@ -21,8 +20,7 @@ impl Selection {
     /// Adds the warnings of the plan, and a warning for each filter or override that names a test instead of its cases.
     pub(super) fn warn_of_missed(&mut self) {
         let args = &self.run.tests.nextest;
-        let config = args.value("config-file").map(PathBuf::from);
-        let users = users_filtersets(&self.workspace.root, config);
+        let users = self.users_config().filtersets();
         let given = args
             .filtersets()
             .map(|words| words.to_string_lossy().into_owned());
@@ -36,7 +34,7 @@ impl Selection {
         self.warnings.extend(self.plan.warnings.iter().cloned());
         self.warnings
             .extend(plan::missed(&self.plan, &self.inventory, &names));
-        if self.chosen.len() > self.cases.len() + self.plain.len() {
+        if self.chosen.len() > self.entries.cases.len() + self.entries.plain.len() {
             self.warnings.push(
                 "nextest listed names that are not cases; check for a list wrapper".to_owned(),
             );
@@ -45,10 +43,12 @@ impl Selection {
 
     /// Prints the notes of the plan that concern the chosen cases or explain why no case was chosen.
     pub fn say_notes(&self) {
-        if self.cases.is_empty() || !self.is_filtered() {
+        if self.entries.cases.is_empty() || !self.is_filtered() {
             let notes = self.plan.notes.iter();
             notes
-                .filter(|note| !self.plain.is_empty() || !matches!(note, PlanNote::OnHost { .. }))
+                .filter(|note| {
+                    !self.entries.plain.is_empty() || !matches!(note, PlanNote::OnHost { .. })
+                })
                 .for_each(|note| match note.is_listed() {
                     true => ui::note(format!("{note} (`cargo target-test list` shows all)")),
                     false => ui::note(note),
@@ -96,21 +96,29 @@ impl Selection {
         why.iter().for_each(ui::note);
     }
 
-    /// Returns the error for a filter that looks like a misspelt verb and matches no test name. Checks only the first
-    /// filter if cases were chosen. `None` with `--no-tests`, which defines the result of an empty run.
-    pub fn misspelt_verb(&self) -> Option<Error> {
+    /// Rejects a filter that looks like a misspelt verb and matches no test name. Checks only the first filter if cases
+    /// were chosen, and none with `--no-tests`, which defines the result of an empty run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] with nextest's exit code of an empty run.
+    pub fn refuse_misspelt_verb(&self) -> Result<()> {
         let args = &self.run.tests.nextest;
+        if args.has("no-tests") {
+            return Ok(());
+        }
         let words = match self.count() {
             0 => args.filters.len(),
             _ => args.filters.len().min(1),
         };
         let verb = |word: &String| Some((word.clone(), cli::meant_verb(word)?));
         let mut meant = args.filters[..words].iter().filter_map(verb);
-        let (word, verb) = meant.find(|(word, _)| !self.is_in_a_name(word))?;
+        let Some((word, verb)) = meant.find(|(word, _)| !self.is_in_a_name(word)) else {
+            return Ok(());
+        };
         let message = format!("unknown verb `{word}`, and no test name contains it");
         let error = Error::new(ErrorKind::Usage, message);
-        let error = error.with_hint(format!("did you mean `{verb}`?"));
-        (!args.has("no-tests")).then(|| error.with_exit_code(NO_TESTS))
+        let hint = format!("did you mean `{verb}`?");
+        Err(error.with_hint(hint).with_exit_code(NO_TESTS))
     }
 
     /// Returns true if the name of a test, case or target contains this word.

@@ -1,6 +1,6 @@
-//! The events of one attempt, without secrets, and the path of its output.
+//! The events of one attempt, without secrets.
 
-use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use super::super::{ActiveLease, Core, lock};
 use crate::{
@@ -45,22 +45,6 @@ impl Core {
             attempt,
             result: Box::new(result),
         });
-    }
-
-    /// Returns a unique path for the output of an attempt, without file extension.
-    pub(super) fn output_of(&self, attempt: &Attempt) -> Option<PathBuf> {
-        let plain = |text: &str| -> String {
-            let plain = |letter: char| match letter {
-                letter if letter.is_ascii_alphanumeric() => letter,
-                '.' | '_' | '-' | '[' | ']' | '#' => letter,
-                _ => '-',
-            };
-            text.chars().map(plain).take(120).collect()
-        };
-        let unique = self.counter.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
-        let folder = self.names.output()?.join(plain(&attempt.case.binary_id));
-        Some(folder.join(name))
     }
 }
 

@@ -1,85 +1,27 @@
 //! The runner's report of its test, and the wait for the report.
 //!
-//! Must not know how the lease was acquired, nor how a report is judged (see `case::verdict`).
+//! Must not know how the lease was acquired, nor how a report is judged.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-    time::Duration,
-};
+use std::time::Duration;
 
-use target_fixtures::wire::{BrokerRequest, Exit, Reply};
+use target_fixtures::wire::{BrokerRequest, Reply};
 
 use super::super::{
-    ActiveLease,
     connection::{ClientConnection, Requests},
     infra,
 };
-use crate::{
-    case::verdict::{Evidence, Verdict, judge},
-    execute::output_file,
-    provision::LeaseEnd,
-    run_event::{OutputFile, TAIL},
-};
+use crate::{execute::ProcessEnd, provision::Lost};
 
 /// The time that a test has to end by itself after one of its instances is lost.
 const LOST: Duration = Duration::from_secs(3);
-
-/// A runner's report of its test. The default stands for a runner that was killed before it could report.
-#[derive(Default)]
-pub(super) struct RunnerReport {
-    /// The exit of the test process; `None` if the runner did not report.
-    pub(super) exit: Option<Exit>,
-    /// The lifetime of the test process.
-    pub(super) took: Duration,
-    started: bool,
-    timed_out: bool,
-    interrupted: bool,
-}
-
-impl RunnerReport {
-    /// Returns the way in which the lease ends.
-    pub(super) fn lease_end(&self) -> LeaseEnd {
-        match &self.exit {
-            Some(exit) if exit.success() => LeaseEnd::Done,
-            Some(_) => LeaseEnd::Failed,
-            None => LeaseEnd::Abandoned,
-        }
-    }
-
-    /// Returns true if the test succeeded, so that its own skip counts.
-    pub(super) fn succeeded(&self) -> bool {
-        self.exit.as_ref().is_some_and(Exit::success) && !self.timed_out
-    }
-
-    /// Returns the verdict; `lost` is the reason an instance does not answer any more.
-    pub(super) fn judge(
-        &self,
-        expect_fail: Option<&str>,
-        skipped: Option<&str>,
-        lost: Option<&str>,
-    ) -> Verdict {
-        judge(&Evidence {
-            exit: self.exit.as_ref(),
-            started: self.started,
-            timed_out: self.timed_out,
-            interrupted: self.interrupted,
-            expect_fail,
-            skipped,
-            lost,
-            crashed: None,
-        })
-    }
-}
 
 /// Waits for the runner's report. After an instance is lost, requests of the test fail; a test that does not end in
 /// time is killed.
 pub(super) async fn report_unless_lost(
     connection: &mut ClientConnection,
-    held: &ActiveLease,
+    lost: Lost,
     on_start: impl FnMut(),
-) -> RunnerReport {
+) -> ProcessEnd {
     let ClientConnection {
         requests, replies, ..
     } = connection;
@@ -87,7 +29,7 @@ pub(super) async fn report_unless_lost(
     tokio::pin!(report);
     let lost = tokio::select! {
         ended = &mut report => return ended,
-        lost = held.lost() => lost,
+        lost = lost.wait() => lost,
     };
     if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
         return ended;
@@ -96,9 +38,9 @@ pub(super) async fn report_unless_lost(
     report.await
 }
 
-/// Waits for the runner's report. Calls `on_start` when the test process has started.
-pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> RunnerReport {
-    let mut report = RunnerReport::default();
+/// Waits for the runner's report: the default if the runner was killed before it could report. Calls `on_start` when the test process has started.
+pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> ProcessEnd {
+    let mut report = ProcessEnd::default();
     while let Some((request, _)) = requests.recv().await {
         match request {
             BrokerRequest::Started { .. } => {
@@ -121,22 +63,4 @@ pub(super) async fn report(requests: &mut Requests, mut on_start: impl FnMut()) 
         }
     }
     report
-}
-
-/// Returns the files to which the runner wrote standard output and standard error.
-pub(super) fn output_files(output: Option<&Path>) -> [Option<OutputFile>; 2] {
-    ["stdout", "stderr"].map(|ending| {
-        let path = output_file(output?, ending);
-        let mut file = File::open(&path).ok()?;
-        let length = file.metadata().ok()?.len();
-        let start = length.saturating_sub(TAIL as u64);
-        file.seek(SeekFrom::Start(start)).ok()?;
-        let mut tail = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
-        Some(OutputFile {
-            path,
-            length,
-            tail: String::from_utf8_lossy(&tail).into_owned(),
-        })
-    })
 }

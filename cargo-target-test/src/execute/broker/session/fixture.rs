@@ -2,7 +2,11 @@
 //!
 //! Must not know how fixtures are torn down.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use target_fixtures::wire::{BrokerRequest, Failure, Reply, Shared};
 
@@ -10,23 +14,38 @@ use super::{
     super::{
         ActiveLease, Core,
         connection::{Replies, Requests, request_failure},
-        fixtures::{At, FixtureClaim, Up, Which},
+        fixtures::{At, FixtureClaim, SetUp, Up, Which},
     },
     unknown,
 };
 use crate::provision::Machine;
 
 /// Records a report on the fixtures of one test alone.
-pub(super) fn of_test(held: &ActiveLease, request: BrokerRequest) -> Reply {
+pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -> Reply {
     match request {
         BrokerRequest::FixtureOfTest {
             name,
             instance,
             state,
+            millis,
         } => {
-            held.fixture_up(Up::of_test(held, name, instance, state));
+            let up = Up::of_test(held, name, instance, state);
+            core.fixture_event(
+                (&up.name, up.instance.as_deref(), false),
+                took(millis),
+                None,
+            );
+            held.fixture_up(up);
         }
-        BrokerRequest::FixtureDown { name, error } => held.fixture_down(&name, error),
+        BrokerRequest::FixtureDown {
+            name,
+            error,
+            millis,
+        } => {
+            let instance = held.fixture_down(&name, error.clone());
+            let step = (&*name, instance.as_deref(), true);
+            core.fixture_event(step, took(millis), error.as_deref());
+        }
         BrokerRequest::FixturesTook { millis } => held.fixtures_took(millis),
         _ => {}
     }
@@ -66,7 +85,8 @@ pub(super) async fn share(
         held,
         at: &at,
         which,
-        over: false,
+        started: Instant::now(),
+        made: None,
     };
     replies.send(&Reply::Fixture { state: None }).await?;
     let made = match requests.recv().await {
@@ -75,8 +95,7 @@ pub(super) async fn share(
         Some((other, _)) => return Ok(Reply::Failed(out_of_turn(&other))),
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     };
-    making.over = true;
-    core.made(held, (&at, which), Some(made));
+    making.made = Some(made);
     Ok(Reply::Done)
 }
 
@@ -84,19 +103,31 @@ fn out_of_turn(request: &BrokerRequest) -> Failure {
     request_failure(format!("answer: unexpected request: {request:?}"))
 }
 
-/// A fixture that is being set up. If the test disconnects meanwhile, the next test sets the fixture up.
+fn took(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A fixture that is being set up, until dropped. If the test disconnects meanwhile, the next test sets the fixture up.
 struct Making<'a> {
     core: &'a Core,
     held: &'a ActiveLease,
     at: &'a At,
     which: &'a Which,
-    over: bool,
+    started: Instant,
+    /// The result of the set-up; `None` until the test reports it.
+    made: Option<SetUp>,
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        if !self.over {
-            self.core.made(self.held, (self.at, self.which), None);
-        }
+        let error = match &self.made {
+            Some(Ok(_)) => None,
+            Some(Err((_, message))) => Some(message.as_str()),
+            None => Some("the test ended during the set-up"),
+        };
+        let step = (&*self.which.name, self.at.instance(), false);
+        self.core.fixture_event(step, self.started.elapsed(), error);
+        let made = self.made.take();
+        self.core.made(self.held, (self.at, self.which), made);
     }
 }

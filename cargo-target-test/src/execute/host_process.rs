@@ -1,0 +1,152 @@
+//! Test processes of this host: each talks to the broker, which connects it to the machines of its lease.
+//!
+//! Must not know where leases come from, nor who starts the processes.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Executor, Launch, Launcher,
+    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable, environment},
+    output_file,
+};
+use crate::{
+    case::verdict::Verdict,
+    provision::{BoxFuture, Lease},
+    run_event::{Attempt, AttemptResult, OutputFile, Sink, TAIL},
+};
+
+/// The limit for the instances of a case that did not pass to answer, before the verdict.
+const DECISION: Duration = Duration::from_secs(5);
+
+/// Runs the tests of the workspace's binaries.
+pub struct HostProcess {
+    /// The broker of the run, as tests see it.
+    pub place: BrokerPlace,
+    /// The leases that the broker serves.
+    pub leases: Arc<ActiveLeases>,
+    /// The ways in which tests are started.
+    pub table: Arc<CaseTable>,
+    /// The folder for the output of attempts.
+    pub output: PathBuf,
+    /// Makes the paths of outputs unique.
+    pub counter: AtomicU64,
+}
+
+impl Executor for HostProcess {
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        lease: &'a Lease,
+        launcher: &'a dyn Launcher,
+        sink: &'a Sink,
+    ) -> BoxFuture<'a, AttemptResult> {
+        Box::pin(async move {
+            match self.leases.get(lease.id()) {
+                Some(active) => {
+                    self.attempt((attempt, sink), &active, lease, launcher)
+                        .await
+                }
+                None => {
+                    let cause =
+                        format!("the broker does not serve the lease of `{}`", attempt.case);
+                    AttemptResult::new(Verdict::Infra(cause))
+                }
+            }
+        })
+    }
+}
+
+impl HostProcess {
+    async fn attempt(
+        &self,
+        (attempt, sink): (&Attempt, &Sink),
+        active: &ActiveLease,
+        lease: &Lease,
+        launcher: &dyn Launcher,
+    ) -> AttemptResult {
+        let Some((binary, case)) = self.table.case(&attempt.case) else {
+            let cause = format!("`{}` is not a case of this run", attempt.case);
+            return AttemptResult::new(Verdict::Infra(cause));
+        };
+        let output = self.output_of(attempt);
+        let mut command = case.start.command(binary);
+        let names = (&*binary.to_string_lossy(), case.full_name.as_str());
+        command.envs(environment(&self.place, names, active));
+        let launched = launcher.launch(Launch {
+            limit: case.start.timeout,
+            output: Some(output.clone()),
+            lease: Some((lease.id().to_owned(), lease.lost())),
+            command,
+        });
+        let ended = match launched.await {
+            Ok(ended) => ended,
+            Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
+        };
+        let expect_fail = case.start.expect_fail.as_deref();
+        let lost = match ended.succeeded() && expect_fail.is_none() {
+            true => None,
+            false => active.find_loss(DECISION).await,
+        };
+        if lost.is_some() {
+            // Now: a lost instance may be deleted soon after its lease.
+            active
+                .machines()
+                .for_each(|machine| machine.emit_console(sink));
+        }
+        let skipped = active.skipped();
+        let verdict = ended.verdict(expect_fail, skipped.as_deref(), lost.as_deref());
+        let (expected, fixtures) = active.said();
+        let [stdout, stderr] = output_files(&output);
+        AttemptResult {
+            took: ended.took,
+            fixtures: fixtures.min(ended.took),
+            expected: case.start.expect_fail.clone().or(expected),
+            exit: ended.exit,
+            stdout,
+            stderr,
+            ..AttemptResult::new(verdict)
+        }
+    }
+
+    /// Returns a unique path for the output of an attempt, without file extension.
+    fn output_of(&self, attempt: &Attempt) -> PathBuf {
+        let plain = |text: &str| -> String {
+            let plain = |letter: char| match letter {
+                letter if letter.is_ascii_alphanumeric() => letter,
+                '.' | '_' | '-' | '[' | ']' | '#' => letter,
+                _ => '-',
+            };
+            text.chars().map(plain).take(120).collect()
+        };
+        let unique = self.counter.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
+        self.output.join(plain(&attempt.case.binary_id)).join(name)
+    }
+}
+
+/// Returns the files of an attempt's standard output and standard error.
+fn output_files(output: &Path) -> [Option<OutputFile>; 2] {
+    ["stdout", "stderr"].map(|ending| {
+        let path = output_file(output, ending);
+        let mut file = File::open(&path).ok()?;
+        let length = file.metadata().ok()?.len();
+        let start = length.saturating_sub(TAIL as u64);
+        file.seek(SeekFrom::Start(start)).ok()?;
+        let mut tail = Vec::new();
+        file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
+        Some(OutputFile {
+            path,
+            length,
+            tail: String::from_utf8_lossy(&tail).into_owned(),
+        })
+    })
+}

@@ -1,0 +1,220 @@
+//! cargo-nextest decides when each case runs: in one nextest run, or in several side by side.
+//!
+//! Owns a run from its first event to its exit code. Must not know how a case is run.
+
+mod processes;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::SystemTime,
+};
+
+use self::processes::NextestEnd;
+use super::{Orchestrator, RunResult};
+use crate::{
+    aggregate::{junit, nextest_report::NextestReport, tally::Tally},
+    case::{CaseInfo, reason::SkipReason, verdict::RunCounts},
+    error::Result,
+    execute::{
+        Executor, HostProcess,
+        broker::{ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients},
+        nextest::{CargoNextest, Stage},
+        session,
+    },
+    process,
+    provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner, Report},
+    run_event::{CleanUp, RunEventKind, Sink, TargetTime},
+    ui,
+};
+
+/// Runs cases by cargo-nextest: its runner asks the broker of this process for the machines of each case.
+pub struct Nextest {
+    /// The installed cargo-nextest, with the user's options.
+    pub cargo_nextest: CargoNextest,
+    /// The parallel nextest runs that share the cases; at least one.
+    pub parts: Vec<Part>,
+    /// Everything that nextest may start.
+    pub table: Arc<CaseTable>,
+    /// The provisioner, whose deploys are shown.
+    pub provisioner: Arc<PoolProvisioner>,
+    /// The instances that the cases need.
+    pub sets: Vec<Arc<InstanceSet>>,
+    /// The place of the broker.
+    pub place: BrokerPlace,
+    /// The leases of running tests, which broker and executor share.
+    pub leases: Arc<ActiveLeases>,
+    /// The first event of the run.
+    pub started: RunEventKind,
+    /// The tests that the plan skips, with the reason.
+    pub skipped: Vec<(Arc<CaseInfo>, SkipReason)>,
+    /// The options of the run.
+    pub options: NextestOptions,
+}
+
+/// One nextest run.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The files that nextest reads, which name the cases of this part.
+    pub stage: Stage,
+    /// The file of nextest's own JUnit report.
+    pub junit: PathBuf,
+}
+
+/// The options of a run that nextest does not know or that concern all parts.
+#[derive(Clone, Default)]
+pub struct NextestOptions {
+    /// True if instances are kept for a later run.
+    pub keep: bool,
+    /// The instances that must be ready before nextest starts: those of a case in a debugger.
+    pub debugged: Option<(Arc<InstanceSet>, u32)>,
+    /// True if nextest draws a progress bar on a terminal.
+    pub draws_bar: bool,
+    /// True if the user chose how nextest shows progress.
+    pub shows_progress: bool,
+    /// The number of failures in one part that stops the other parts.
+    pub max_fail: Option<u64>,
+    /// The user's file for the reports of all parts, if the user configured one and there are several parts.
+    pub users_junit: Option<PathBuf>,
+}
+
+impl Orchestrator for Nextest {
+    fn run<'a>(
+        &'a self,
+        cases: &'a [Arc<CaseInfo>],
+        provisioner: Arc<dyn Provisioner>,
+        executor: Arc<dyn Executor>,
+        sink: &'a Sink,
+    ) -> BoxFuture<'a, Result<RunResult>> {
+        Box::pin(async move {
+            let since = SystemTime::now();
+            let tally = Arc::new(Mutex::new(Tally::default()));
+            let sink = Tally::counted(sink, &tally);
+            sink.emit(self.started.clone());
+            for (case, reason) in self.skipped.iter().cloned() {
+                sink.emit(RunEventKind::Skipped { case, reason });
+            }
+            let broker = Broker::start(BrokerSetup {
+                place: self.place.clone(),
+                pool: Arc::clone(&self.provisioner),
+                leases_from: Arc::clone(&provisioner),
+                leases: Arc::clone(&self.leases),
+                table: Arc::clone(&self.table),
+                clients: Clients::Runners(executor),
+                sink: sink.clone(),
+            })?;
+            let ended = self.run_parts(&broker).await;
+            // Even if nextest never ran: instances may have been deployed.
+            let mut interrupts = ended.as_ref().map_or(0, |ended| ended.interrupts);
+            if interrupts == 0 && self.place.holds_failed {
+                broker.open_shells().await;
+            }
+            let keep = self.options.keep;
+            let report = session::clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
+            let ended = NextestEnd {
+                interrupts,
+                ..ended?
+            };
+            let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok(self.result(cases, &sink, (&tally, since), &ended, report?))
+        })
+    }
+}
+
+impl Nextest {
+    /// Returns the files of nextest's own JUnit reports.
+    pub fn reports(&self) -> Vec<PathBuf> {
+        self.parts.iter().map(|part| part.junit.clone()).collect()
+    }
+
+    /// Returns the executor of this run's tests, which keeps their output in a folder.
+    pub fn host_process(&self, output: PathBuf) -> HostProcess {
+        HostProcess {
+            place: self.place.clone(),
+            leases: Arc::clone(&self.leases),
+            table: Arc::clone(&self.table),
+            output,
+            counter: AtomicU64::new(0),
+        }
+    }
+
+    /// Emits the last events of a run, and returns its result.
+    fn result(
+        &self,
+        cases: &[Arc<CaseInfo>],
+        sink: &Sink,
+        (tally, since): (&Tally, SystemTime),
+        ended: &NextestEnd,
+        report: Report,
+    ) -> RunResult {
+        let counts = self.counts(cases, sink, (tally, since), ended, &report);
+        for used in self.sets.iter().map(|set| set.used()) {
+            sink.emit(RunEventKind::TargetUsed(TargetTime {
+                target: used.target,
+                instances: used.instances,
+                time: used.time,
+                cost: used.cost,
+            }));
+        }
+        let clean_up = CleanUp::from(report);
+        sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
+        let mut result = RunResult::default();
+        tally.tests().for_each(|verdict| result.count(verdict));
+        result.clean_up = clean_up;
+        result.interrupted = counts.interrupted;
+        (result.failed, result.infra) = (counts.failed, counts.infra);
+        result.counts = Some(counts);
+        sink.emit(RunEventKind::RunEnded {
+            exit_code: result.exit_code(),
+            interrupted: result.interrupted,
+        });
+        result
+    }
+
+    /// Counts what decides the exit code.
+    fn counts(
+        &self,
+        cases: &[Arc<CaseInfo>],
+        sink: &Sink,
+        (tally, since): (&Tally, SystemTime),
+        ended: &NextestEnd,
+        report: &Report,
+    ) -> RunCounts {
+        let warn = |message: String| {
+            ui::warn(&message);
+            sink.emit(RunEventKind::Warning { message });
+        };
+        let by_signal = ended.statuses.iter().find(|one| one.code().is_none());
+        if let (Some(status), 0) = (by_signal, ended.interrupts) {
+            let ending = process::ending(*status);
+            warn(format!("cargo-nextest {ending}: cases may not have run"));
+        }
+        // A failed run may have skipped cases.
+        let code = ended.code();
+        let bypassed = match code {
+            Some(0) => tally.unseen(cases),
+            _ => Vec::new(),
+        };
+        if let [first, ..] = bypassed.as_slice() {
+            let count = bypassed.len();
+            warn(format!(
+                "{count} of the cases that nextest calls passed never asked for an instance, such as `{first}`; check for a \
+                 wrapper script that bypasses the runner (`target-runner = \"ignore\"`)"
+            ));
+        }
+        let nextest = NextestReport::read(&self.reports(), since).unwrap_or_else(|error| {
+            warn(error.chain());
+            None
+        });
+        if let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
+            && let Err(error) = junit::write(&nextest.0, file)
+        {
+            warn(error.chain());
+        }
+        RunCounts {
+            interrupted: ended.interrupts > 0,
+            unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
+            ..tally.counts(code, nextest.as_ref())
+        }
+    }
+}

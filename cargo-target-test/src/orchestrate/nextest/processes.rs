@@ -1,0 +1,204 @@
+//! nextest's processes: their start, their output, and the signals that end them.
+//!
+//! The first Ctrl-C lets nextest end.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Child,
+    signal::unix::SignalKind,
+    task::JoinSet,
+};
+
+use super::{Nextest, Part};
+use crate::{
+    aggregate::nextest_report::NextestReport,
+    case::verdict::{EXIT_RUN_FAILED, worst},
+    error::Result,
+    execute::{
+        broker::Broker,
+        session::{Signals, Witness, counted},
+    },
+    process::Spawn,
+    ui,
+};
+
+/// The time for the last output of a nextest that has ended. A process that nextest left behind may keep the pipe open.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// The end of all nextest runs.
+pub(super) struct NextestEnd {
+    /// The exit statuses of the parts.
+    pub(super) statuses: Vec<ExitStatus>,
+    /// The number of interrupts by the user.
+    pub(super) interrupts: u32,
+}
+
+impl NextestEnd {
+    /// Returns the worst exit code of the parts; `None` if a signal ended one.
+    pub(super) fn code(&self) -> Option<i32> {
+        let codes = self.statuses.iter().map(|status| status.code());
+        let codes: Vec<_> = codes.collect::<Option<_>>()?;
+        match codes.as_slice() {
+            [code] => Some(*code),
+            codes => {
+                let codes = codes.iter().filter_map(|code| u8::try_from(*code).ok());
+                Some(worst(codes).into())
+            }
+        }
+    }
+}
+
+impl Nextest {
+    /// Runs nextest until all parts have ended.
+    pub(super) async fn run_parts(&self, broker: &Broker) -> Result<NextestEnd> {
+        if let Some((set, count)) = &self.options.debugged {
+            for index in 0..*count as usize {
+                self.provisioner.ready(set, index).await?;
+            }
+        }
+        // A progress bar leaves no room for the messages of long deploys, so it is disabled.
+        let makes = self.sets.iter().any(|set| set.makes_machines());
+        let draws_bar = self.options.draws_bar && self.parts.len() == 1;
+        let without_bar = makes && draws_bar && !self.options.shows_progress;
+        let mut signals = Signals::catch()?;
+        let mut witness = Witness::new();
+        let mut running = Running::default();
+        for part in &self.parts {
+            running.start(self.start(part, without_bar)?, self.label(running.count()));
+        }
+        // Deploys begin while nextest starts.
+        for set in &self.sets {
+            self.provisioner.begin_missing(set);
+        }
+        if draws_bar && !without_bar {
+            ui::defer();
+        }
+        let mut interrupts = 0;
+        let statuses = loop {
+            tokio::select! {
+                ended = running.next() => match ended? {
+                    Some((part, status)) if self.stops_others(part, status) => {
+                        running.signal(SignalKind::interrupt());
+                    }
+                    Some(_) => {}
+                    None => break running.statuses(),
+                },
+                signal = signals.next() => {
+                    interrupts += counted(signal, interrupts);
+                    broker.interrupt();
+                    if !witness.saw_it().await {
+                        running.signal(signal);
+                    }
+                }
+            }
+        };
+        ui::flush();
+        Ok(NextestEnd {
+            statuses,
+            interrupts,
+        })
+    }
+
+    fn start(&self, part: &Part, without_bar: bool) -> Result<Child> {
+        let mut command = self.cargo_nextest.run(&part.stage, without_bar);
+        if self.parts.len() > 1 {
+            command.stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        Spawn::new(command).dies_with_parent().start_async()
+    }
+
+    /// Returns the text before each line of a part's output.
+    fn label(&self, part: usize) -> String {
+        format!("[{}/{}] ", part + 1, self.parts.len())
+    }
+
+    /// Returns true if a part ended by fail-fast.
+    fn stops_others(&self, part: usize, status: ExitStatus) -> bool {
+        let Some(max_fail) = self.options.max_fail else {
+            return false;
+        };
+        let report = [self.parts[part].junit.clone()];
+        let failed = || {
+            let report = NextestReport::read(&report, SystemTime::UNIX_EPOCH)
+                .ok()
+                .flatten();
+            report.map_or(0, |report| report.failed().count() as u64)
+        };
+        status.code() == Some(EXIT_RUN_FAILED.into()) && (max_fail <= 1 || failed() >= max_fail)
+    }
+}
+
+/// The processes that have not ended.
+#[derive(Default)]
+struct Running {
+    ends: JoinSet<(usize, std::io::Result<ExitStatus>)>,
+    pids: Vec<Option<Pid>>,
+    statuses: Vec<Option<ExitStatus>>,
+}
+
+impl Running {
+    fn count(&self) -> usize {
+        self.pids.len()
+    }
+
+    /// Adds a process; `label` precedes each line of its output if that is piped.
+    fn start(&mut self, mut child: Child, label: String) {
+        let part = self.count();
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        self.pids.push(pid);
+        self.statuses.push(None);
+        let mut output = JoinSet::new();
+        if let Some(out) = child.stdout.take() {
+            output.spawn(pass_on(label.clone(), out));
+        }
+        if let Some(err) = child.stderr.take() {
+            output.spawn(pass_on(label, err));
+        }
+        self.ends.spawn(async move {
+            let status = child.wait().await;
+            let _ = tokio::time::timeout(LAST_OUTPUT, output.join_all()).await;
+            (part, status)
+        });
+    }
+
+    /// Waits for the next process to end; `None` if all have ended.
+    async fn next(&mut self) -> Result<Option<(usize, ExitStatus)>> {
+        let Some(ended) = self.ends.join_next().await else {
+            return Ok(None);
+        };
+        let (part, status) = ended.map_err(std::io::Error::from)?;
+        let status = status?;
+        self.pids[part] = None;
+        self.statuses[part] = Some(status);
+        Ok(Some((part, status)))
+    }
+
+    fn signal(&self, signal: SignalKind) {
+        let signal = Signal::from_named_raw(signal.as_raw_value());
+        for pid in self.pids.iter().flatten() {
+            // Fails if the process has just ended.
+            let _ = signal.map(|signal| kill_process(*pid, signal));
+        }
+    }
+
+    fn statuses(&self) -> Vec<ExitStatus> {
+        self.statuses.iter().flatten().copied().collect()
+    }
+}
+
+/// Prints every line with a label.
+async fn pass_on(label: String, pipe: impl AsyncRead + Unpin) {
+    let (mut pipe, mut line) = (BufReader::new(pipe), Vec::new());
+    while let Ok(1..) = pipe.read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&line);
+        ui::raw(&format!("{label}{}\n", text.trim_end_matches('\n')));
+        line.clear();
+    }
+}

@@ -1,0 +1,154 @@
+//! Builds the orchestrator of a run: splits the chosen cases into parts and stages each part for one nextest run.
+//!
+//! Must not start anything.
+
+use std::sync::Arc;
+
+use nextest_metadata::RustBinaryId;
+
+use super::{Entries, InstanceSets, Selection, deploy_name};
+use crate::{
+    error::Result,
+    execute::broker::{Broker, BrokerPlace},
+    execute::{nextest::config::JunitConfig, run_folder::RunFolder},
+    orchestrate::nextest::{Nextest, NextestOptions, Part},
+    provision::{PoolProvisioner, PoolRun, pool::Pool},
+    run_event::RunEventKind,
+    ui,
+};
+
+impl Selection {
+    /// Returns the provisioner of the run's instances.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be opened.
+    pub fn provisioner(&self) -> Result<PoolProvisioner> {
+        let run = PoolRun::new(Pool::open(&self.pool)?, self.workspace.run_info())?;
+        let ssh_config = Broker::ssh_config_in(self.directory.path());
+        Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
+    }
+
+    /// Creates the folder of the run's reports, in the private folder if the target directory cannot be written.
+    ///
+    /// # Errors
+    /// Fails if neither folder can be written.
+    pub fn run_folder(&self, run: &str) -> Result<RunFolder> {
+        let build = &self.summary.rust_build_meta;
+        RunFolder::create(build.target_directory.as_std_path(), run)
+            .or_else(|_| RunFolder::create(self.directory.path(), run))
+    }
+
+    /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be written, or if a debugger was requested and not exactly one case was chosen.
+    pub fn nextest(
+        &self,
+        provisioner: &Arc<PoolProvisioner>,
+        folder: &RunFolder,
+    ) -> Result<Nextest> {
+        let instance_sets = self.instance_sets(provisioner)?;
+        let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
+        let args = &self.run.tests.nextest;
+        table.set_captured(!args.has("no-capture"));
+        table.set_releases(self.may_release());
+        let users = self.users_config();
+        let options = NextestOptions {
+            keep: self.run.keep_targets,
+            debugged: self.debugged(&instance_sets)?,
+            draws_bar: args.draws_bar(),
+            shows_progress: args.has("show-progress"),
+            max_fail: args.max_fail(users.max_fail()),
+            users_junit: users.junit().filter(|_| self.run.partitions.is_some()),
+        };
+        let run = &provisioner.run().run().id;
+        Ok(Nextest {
+            parts: self.parts(&instance_sets, folder)?,
+            table: Arc::new(table),
+            provisioner: Arc::clone(provisioner),
+            sets: instance_sets.into_values().collect(),
+            place: BrokerPlace {
+                folder: self.directory.path().to_owned(),
+                holds_failed: self.run.shell_on_failure,
+            },
+            leases: Arc::default(),
+            started: RunEventKind::RunStarted {
+                run: run.clone(),
+                tool: env!("CARGO_PKG_VERSION").to_owned(),
+                workspace: self.workspace.root.clone(),
+                playbook: self.workspace.playbook.path.clone(),
+                cases: self.count(),
+                on_host: self.entries.plain.len(),
+            },
+            skipped: self.skipped(),
+            options,
+            cargo_nextest: self.nextest.clone(),
+        })
+    }
+
+    /// Stages the nextest runs: each with its part of the cases; the first also shows the deploys.
+    fn parts(&self, instance_sets: &InstanceSets, folder: &RunFolder) -> Result<Vec<Part>> {
+        let slices = self.slices();
+        let users = self.users_config();
+        let mut parts = Vec::new();
+        for (index, entries) in slices.iter().enumerate() {
+            let is_only = slices.len() == 1;
+            let stage = match is_only {
+                true => self.stage.clone(),
+                false => self.stage.part(index + 1)?,
+            };
+            let mut junit = folder.nextest_junit(index);
+            match users.junit() {
+                Some(users) if is_only => junit = users,
+                Some(_) => stage.replace_users_config(&users.with_junit(&junit))?,
+                None => {}
+            }
+            let report = JunitConfig {
+                path: junit.clone(),
+                with_output: self.run.junit.is_some(),
+            };
+            let shown = instance_sets
+                .values()
+                .filter(|_| index == 0 && !self.is_debugged());
+            let deploys =
+                shown.flat_map(|set| (0..set.at_once).map(|index| deploy_name(set, index)));
+            stage.list_chosen(&self.summary, &self.listing(entries), deploys.collect())?;
+            let config = self.tool_config(entries, (index, slices.len()), instance_sets, report);
+            fs_err::write(stage.tool_config(), config.render())?;
+            parts.push(Part { stage, junit });
+        }
+        Ok(parts)
+    }
+
+    /// Splits the chosen cases and tests as nextest's `slice:K/N` does: by turns, in the order of binaries and names.
+    fn slices(&self) -> Vec<Entries> {
+        let Entries { cases, plain } = &self.entries;
+        let wanted = self.run.partitions.map_or(1, usize::from);
+        let count = wanted.min(cases.len() + plain.len()).max(1);
+        let mut slices = vec![Entries::default(); count];
+        let of_cases = cases.iter().map(|index| {
+            let case = &self.plan.cases[*index];
+            (case.test, case.info.name.as_str(), Entry::Case(*index))
+        });
+        let of_plain = plain.iter().map(|index| {
+            let test = &self.inventory.tests[*index];
+            (*index, test.name.as_str(), Entry::Plain(*index))
+        });
+        let mut all: Vec<_> = of_cases.chain(of_plain).collect();
+        all.sort_by_cached_key(|(test, name, _)| (RustBinaryId::new(self.binary_id(*test)), *name));
+        for (position, (.., entry)) in all.into_iter().enumerate() {
+            let slice = &mut slices[position % count];
+            match entry {
+                Entry::Case(index) => slice.cases.push(index),
+                Entry::Plain(index) => slice.plain.push(index),
+            }
+        }
+        slices
+    }
+}
+
+/// An index into the plan's cases or the inventory's tests.
+enum Entry {
+    Case(usize),
+    Plain(usize),
+}

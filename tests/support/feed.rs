@@ -1,0 +1,38 @@
+//! The folder that a run leaves, and its events.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+/// The folder of the last run with this playbook; other tests' runs have theirs beside it.
+pub(crate) fn folder(playbook: &Path) -> PathBuf {
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds/target-test");
+    let playbook = playbook.display().to_string();
+    let entries = fs::read_dir(&runs).expect("the folders of runs").flatten();
+    let ours = |folder: &PathBuf| {
+        let feed = fs::read_to_string(folder.join("feed.jsonl")).unwrap_or_default();
+        let first = feed.lines().next();
+        first.is_some_and(|line| line.contains(&playbook))
+    };
+    let folders = entries.map(|entry| entry.path()).filter(ours);
+    // A name starts with the time.
+    folders.max().expect("the run's folder")
+}
+
+/// The events of that run so far, in order.
+pub(crate) fn events(playbook: &Path) -> Vec<Value> {
+    let feed = fs::read_to_string(folder(playbook).join("feed.jsonl")).expect("the feed");
+    let event = |line: &str| serde_json::from_str(line).expect("an event");
+    // The last line may still be written.
+    let whole = feed.rfind('\n').map_or("", |end| &feed[..end]);
+    whole.lines().map(event).collect()
+}
+
+/// The events of this kind, in order.
+pub(crate) fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+    let is_it = |event: &&Value| event["event"] == kind;
+    events.iter().filter(is_it).collect()
+}
