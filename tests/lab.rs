@@ -177,7 +177,7 @@ fn two_tools_share_a_pool() {
     let lab = Lab::new();
     lab.run(&["quick", "--keep-targets"]).code(0);
     let before = fs::read_to_string(lab.path("pool/pool.json")).expect("the pool");
-    let maker = format!("`{}` made it", lab_tool().display());
+    let maker = format!("it was created by `{}`", lab_tool().display());
     lab.ours(&["targets"])
         .code(0)
         .says("box-0")
@@ -236,7 +236,7 @@ fn a_run_leaves_what_another_tool_left() {
     ours.env("TARGET_TEST_PLAYBOOK", lab.path("ours.toml"))
         .run()
         .code(100)
-        .says("box-0 is left as it is: its platform `lab` is unknown to this tool");
+        .says("box-0 was left unchanged: its platform `lab` is unknown to this tool");
     assert_eq!(lab.machines().len(), 1);
     lab.run(&["--delete-targets"]).code(0).says("deleted box-0");
     assert!(lab.machines().is_empty());

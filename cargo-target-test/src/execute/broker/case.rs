@@ -236,7 +236,7 @@ async fn run_case(
     let result = executor
         .run(&attempt, held.lease(), &launcher, &core.sink)
         .await;
-    // A runner that was killed does not hear it.
+    // Fails if the runner was killed.
     let _ = tell(connection, &result.verdict).await;
     let end = lease_end(&result);
     let again = again(&result.verdict);

@@ -1,6 +1,4 @@
-//! The environment variables of a case.
-//!
-//! Owns the values; `target_fixtures::env` owns the names.
+//! The environment variables of a case. `target_fixtures::env` has their names.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
