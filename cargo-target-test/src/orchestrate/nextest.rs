@@ -19,8 +19,8 @@ use crate::{
     execute::{
         Executor, HostProcess,
         broker::{ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients},
+        clean_up::clean_up,
         nextest::{CargoNextest, Stage},
-        session,
     },
     process,
     provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner, Report},
@@ -110,7 +110,7 @@ impl Orchestrator for Nextest {
                 broker.open_shells().await;
             }
             let keep = self.options.keep;
-            let report = session::clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
+            let report = clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
             let ended = NextestEnd {
                 interrupts,
                 ..ended?

@@ -23,7 +23,7 @@ use crate::{
         verdict::{Evidence, Verdict, judge},
     },
     error::{Error, ErrorKind, Result},
-    execute::{Executor, Launcher, LocalLauncher, session::signals::Signals},
+    execute::{Executor, Launcher, LocalLauncher, clean_up::signals::Signals},
     provision::{
         BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, RunInfo, Want,
     },
