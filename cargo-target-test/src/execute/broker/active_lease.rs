@@ -193,7 +193,8 @@ impl ActiveLease {
             return Some(cause);
         }
         let mut answers = JoinSet::new();
-        for machine in self.machines().cloned() {
+        for machine in self.machines() {
+            let machine = machine.clone();
             answers.spawn(async move { machine.confirm(limit).await });
         }
         let answers = answers.join_all().await;
