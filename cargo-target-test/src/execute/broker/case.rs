@@ -272,7 +272,7 @@ impl Cases {
         let result = executor
             .run(attempt, held.lease(), &launcher, &self.sink)
             .await;
-        // A runner that was killed does not hear it.
+        // Fails if the runner was killed.
         let _ = tell(connection, &result.verdict).await;
         AttemptResult {
             instances,

@@ -1,6 +1,6 @@
 //! The broker as its clients see it: its files, and the environment variables of the processes that it serves.
 //!
-//! Owns the values; `target_fixtures::env` owns the names.
+//! `target_fixtures::env` has the names of the variables.
 
 use std::{
     collections::BTreeMap,

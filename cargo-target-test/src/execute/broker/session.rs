@@ -243,7 +243,7 @@ fn told(request: &BrokerRequest) -> String {
         },
         BrokerRequest::Ask { question, .. } => match question {
             Question::Facts => "collect the machine's facts".to_owned(),
-            Question::Listens { port } => format!("look at port {port}"),
+            Question::Listens { port } => format!("query port {port}"),
             Question::Package { name } => format!("ask for package `{name}`"),
             Question::Service { name } => format!("ask for service `{name}`"),
             Question::User { name } => format!("ask for user `{name}`"),
@@ -323,7 +323,7 @@ async fn follow(
     }
     Ok(Err(Error::new(
         ErrorKind::Other,
-        "it ended without an exit status",
+        "the command ended without an exit status",
     )))
 }
 

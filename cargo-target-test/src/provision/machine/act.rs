@@ -154,7 +154,7 @@ fn state(name: &str) -> Result<String> {
         true => Ok(format!("test-{name}")),
         false => Err(Error::new(
             ErrorKind::Usage,
-            format!("{name:?} is no state's name: letters, digits, `-`, `_` and `.`"),
+            format!("invalid snapshot name {name:?}: use letters, digits, `-`, `_` and `.`"),
         )),
     }
 }

@@ -70,7 +70,7 @@ impl Platform for ContainerPlatform {
             if !host.exists() {
                 let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
-                    "`mounts` of target `{target}`: there is no `{host}`"
+                    "`mounts` of target `{target}`: file or folder not found: `{host}`"
                 )));
             }
         }
@@ -135,7 +135,7 @@ impl Platform for ContainerPlatform {
         only_first(self, spec, name)?;
         let (engine, state) = (engine_of(deployed)?, state(spec));
         if !engine.has_image(&state) {
-            let message = format!("no state of `{}` is remembered", spec.instance);
+            let message = format!("snapshot of `{}` not found", spec.instance);
             return Err(Error::new(ErrorKind::Infra, message));
         }
         remove(&engine, spec)?;
@@ -220,7 +220,7 @@ impl Platform for ContainerPlatform {
             found.extend(names.lines().map(|name| one("container", name)));
             // A snapshot of a container is deleted with the container.
             let alone = states.filter(|state| !names.lines().any(|name| name == *state));
-            found.extend(alone.map(|state| one("the remembered state of container", state)));
+            found.extend(alone.map(|state| one("the snapshot of container", state)));
         }
         Ok(found)
     }
@@ -229,7 +229,7 @@ impl Platform for ContainerPlatform {
 /// Refuses snapshots after the first one: a restore replaces the container while the commands of a test run in it.
 fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> Result<()> {
     let other = || {
-        let what = "remember more than the first state of";
+        let what = "save more than the first snapshot of";
         cannot(platform.name(), what, spec)
     };
     (name == FIRST_STATE).then_some(()).ok_or_else(other)
@@ -295,15 +295,14 @@ fn image(
     let image = parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);
     if !here && parameters.pull != PullPolicy::Never {
-        progress(&format!("fetches image `{image}`"));
+        progress(&format!("fetching image `{image}`"));
         engine.run(["pull", "--quiet", &image])?;
     } else if !here {
         let message = format!(
             "`{}` has no image `{image}`, and `pull` is \"never\"",
             engine.0
         );
-        return Err(Error::new(ErrorKind::Infra, message)
-            .with_hint("fetch it, or name a root file system by `rootfs`"));
+        return Err(Error::new(ErrorKind::Infra, message).with_hint("fetch it, or set `rootfs`"));
     }
     Ok(image)
 }
@@ -315,7 +314,7 @@ fn engine_of(deployed: &Deployed) -> Result<Engine> {
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::Infra,
-                "nothing is known of the container's engine",
+                "the container engine of the instance is unknown",
             )
         })
 }
@@ -349,7 +348,7 @@ fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
         (Err(error), true) => Err(error),
         (Ok(_), true) => Err(Error::new(
             ErrorKind::Infra,
-            format!("the container of `{}` is still there", spec.instance),
+            format!("the container of `{}` still exists", spec.instance),
         )),
     }
 }

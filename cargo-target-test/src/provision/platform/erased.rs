@@ -155,6 +155,6 @@ fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
         let message = format!("cannot use the parameters of `{}`", spec.instance);
         Error::new(ErrorKind::Infra, message)
             .with_source(error)
-            .with_hint("was it deployed by another release of cargo-target-test? use that one")
+            .with_hint("it may have been deployed by another release of cargo-target-test: use that release")
     })
 }

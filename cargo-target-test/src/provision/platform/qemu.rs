@@ -83,11 +83,12 @@ impl Platform for QemuPlatform {
                 disk::format(spec, key, written)?;
             }
         }
-        let hint = "Debian and Ubuntu have it in `qemu-system-x86` and `qemu-utils`";
+        let hint =
+            "install QEMU: on Debian and Ubuntu, packages `qemu-system-x86` and `qemu-utils`";
         for program in [parameters.qemu.as_str(), "qemu-img", "ssh-keygen"] {
             which::which(program).map_err(|_| {
                 wrong(format!(
-                    "target `{}` needs `{program}`, which is not in PATH",
+                    "program `{program}` of target `{}` not found in PATH",
                     spec.target
                 ))
                 .with_hint(hint)
@@ -167,7 +168,7 @@ impl Platform for QemuPlatform {
         match machine::labelled(&spec.label).contains(&spec.unique) {
             true => Err(Error::new(
                 ErrorKind::Infra,
-                format!("the virtual machine of `{}` does not end", spec.instance),
+                format!("failed to end the virtual machine of `{}`", spec.instance),
             )),
             false => Ok(()),
         }
@@ -279,14 +280,14 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     if !finished.status.success() {
         let words = String::from_utf8_lossy(&finished.stderr);
-        let message = format!("QEMU would not start `{}`: {}", spec.instance, words.trim());
+        let message = format!("QEMU failed to start `{}`: {}", spec.instance, words.trim());
         return Err(Error::new(ErrorKind::Infra, message));
     }
     let pid = fs_err::read_to_string(pid_file)?;
     let pid = pid.trim().parse().map_err(|_| {
         Error::new(
             ErrorKind::Infra,
-            format!("QEMU left no process for `{}`", spec.instance),
+            format!("QEMU started no process for `{}`", spec.instance),
         )
     })?;
     Ok(QemuProcess::of(pid))

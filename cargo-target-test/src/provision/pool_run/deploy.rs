@@ -209,7 +209,7 @@ impl PoolRun {
         let deleted = || {
             Error::new(
                 ErrorKind::Infra,
-                "it was deleted while it was being deployed",
+                "the instance was deleted during its deploy",
             )
         };
         let record = locked.state().records.get(id).ok_or_else(deleted)?;

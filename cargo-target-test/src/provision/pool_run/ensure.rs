@@ -383,9 +383,9 @@ fn end_or_hold(
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
             locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
         }
-        let message = format!("`{name}` is held, since it is dirty: {cause}");
+        let message = format!("`{name}` is on hold because it is dirty: {cause}");
         return Err(Error::new(ErrorKind::Infra, message)
-            .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
+            .with_hint("examine it, then free it with `cargo target-test --delete-targets`"));
     }
     end(locked, record, work, why)
 }

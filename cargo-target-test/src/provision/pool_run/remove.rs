@@ -303,7 +303,10 @@ impl Remover<'_> {
             if started.elapsed() > PATIENCE {
                 let error = Error::new(
                     ErrorKind::Infra,
-                    format!("{worker} is still at it after {} s", PATIENCE.as_secs()),
+                    format!(
+                        "{worker} is still working on it after {} s",
+                        PATIENCE.as_secs()
+                    ),
                 );
                 self.tell(record, started, Some(&error));
                 return Err(error);

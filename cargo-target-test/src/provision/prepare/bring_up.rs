@@ -264,7 +264,7 @@ impl Tries<'_> {
                 format!("timed out after {limit} waiting for {what} of `{name}`: {cause}{console}");
             return Err(Error::new(ErrorKind::Infra, message));
         }
-        let words = format!("waits for {what} ({} s)", waited.as_secs());
+        let words = format!("waiting for {what} ({} s)", waited.as_secs());
         if self.notice.is_due(&words) {
             progress(&words);
         }

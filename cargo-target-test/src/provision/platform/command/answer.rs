@@ -114,7 +114,7 @@ impl Listed {
     pub(super) fn read(stdout: &[u8]) -> Result<Vec<Self>, String> {
         serde_json::from_slice(stdout).map_err(|error| {
             let shown = excerpt(stdout);
-            format!("printed no valid list to standard output: {error}; it printed `{shown}`")
+            format!("printed an invalid list to standard output: {error}; output: `{shown}`")
         })
     }
 
@@ -136,7 +136,7 @@ impl Listed {
         Found {
             what: self
                 .what
-                .unwrap_or_else(|| format!("`{unique}`, says `{by}`")),
+                .unwrap_or_else(|| format!("`{unique}` (found by `{by}`)")),
             unique,
             parameters: Value::Null,
             deployed,
@@ -162,11 +162,12 @@ impl DeployAnswer {
         }
         let mut answer: Self = serde_json::from_slice(stdout).map_err(|error| {
             let shown = excerpt(stdout);
-            format!("printed no valid answer to standard output: {error}; it printed `{shown}`")
+            format!("printed an invalid answer to standard output: {error}; output: `{shown}`")
         })?;
         let user = answer.user.iter().map(|user| ("user", user));
         for (what, text) in user.chain([("host", &answer.host)]) {
-            check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
+            check_word(what, text)
+                .map_err(|problem| format!("printed an invalid answer: {problem}"))?;
         }
         // Recorded in the pool, and visible to tests.
         secret::redact_strings(&mut answer.data);

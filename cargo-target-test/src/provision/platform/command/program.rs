@@ -59,18 +59,18 @@ impl Program {
         }
         if !written.contains('/') {
             return which::which(written).map_err(|_| CannotStart {
-                message: format!("there is no `{written}` in PATH"),
+                message: format!("program `{written}` not found in PATH"),
                 hint: match directory.join(written).exists() {
                     true => Some(format!(
-                        "for the file beside the playbook write `./{written}`"
+                        "for a file beside the playbook, write `./{written}`"
                     )),
-                    false => no_line(written),
+                    false => separate_words_hint(written),
                 },
             });
         }
         let path = values::path(directory, Path::new(written));
         check(&path).map_err(|problem| CannotStart {
-            hint: problem.hint.or_else(|| no_line(written)),
+            hint: problem.hint.or_else(|| separate_words_hint(written)),
             ..problem
         })?;
         // A relative path would start at the folder that the program starts in.
@@ -100,7 +100,7 @@ fn check(path: &Path) -> Result<(), CannotStart> {
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return problem(format!("there is no file `{shown}`"), None);
+            return problem(format!("file not found: `{shown}`"), None);
         }
         Err(error) => return problem(format!("`{shown}`: {error}"), None),
     };
@@ -119,20 +119,20 @@ fn check(path: &Path) -> Result<(), CannotStart> {
     }
     match interpreter(&start) {
         ProgramStart::Script(name) if !Path::new(&*name).exists() => problem(
-            format!("`{shown}` wants the interpreter `{name}`, which does not exist"),
+            format!("interpreter `{name}` of `{shown}` not found"),
             Some(format!("correct its first line, `#!{name}`")),
         ),
         ProgramStart::Text => problem(
-            format!("`{shown}` does not say which program runs it"),
-            Some("put `#!/bin/sh` or the like on its first line".to_owned()),
+            format!("`{shown}` has no `#!` line"),
+            Some("add a first line such as `#!/bin/sh`".to_owned()),
         ),
         ProgramStart::Script(_) | ProgramStart::Other => Ok(()),
     }
 }
 
 /// The hint for a program that is written as a shell line.
-fn no_line(written: &str) -> Option<String> {
-    let hint = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
+fn separate_words_hint(written: &str) -> Option<String> {
+    let hint = "write the arguments as separate strings, [\"./up\", \"--fast\"], or a line for a shell, [\"sh\", \"-c\", \"...\"]";
     written
         .contains(char::is_whitespace)
         .then(|| hint.to_owned())
@@ -196,10 +196,10 @@ impl<'de> de::Visitor<'de> for ProgramVisitor {
 
 fn program<E: de::Error>(words: Vec<String>) -> Result<Program, E> {
     if words.first().is_none_or(|first| first.trim().is_empty()) {
-        return Err(E::custom("no program is named"));
+        return Err(E::custom("the program is empty"));
     }
     if words.iter().any(|word| word.contains('\0')) {
-        return Err(E::custom("a program cannot be given NUL"));
+        return Err(E::custom("the program contains a NUL byte"));
     }
     Ok(Program(words))
 }
@@ -252,36 +252,36 @@ mod tests {
             here.join("./good")
         );
         assert_eq!(start(&["sh", "-c"]).unwrap().get_args().count(), 1);
-        let line = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
+        let line = "write the arguments as separate strings, [\"./up\", \"--fast\"], or a line for a shell, [\"sh\", \"-c\", \"...\"]";
         for (name, problem, hint) in [
-            ("./none", "there is no file `{}`", None),
-            ("./good -x", "there is no file `{}`", Some(line)),
+            ("./none", "file not found: `{}`", None),
+            ("./good -x", "file not found: `{}`", Some(line)),
             (
                 "true && true",
-                "there is no `true && true` in PATH",
+                "program `true && true` not found in PATH",
                 Some(line),
             ),
             ("./folder", "`{}` is a folder", None),
             ("./plain", "`{}` is not executable", Some("chmod +x {}")),
             (
                 "./lost",
-                "`{}` wants the interpreter `/no/such/sh`, which does not exist",
+                "interpreter `/no/such/sh` of `{}` not found",
                 Some("correct its first line, `#!/no/such/sh`"),
             ),
             (
                 "./dos",
-                "`{}` wants the interpreter `/bin/sh\r`, which does not exist",
+                "interpreter `/bin/sh\r` of `{}` not found",
                 Some("correct its first line, `#!/bin/sh\r`"),
             ),
             (
                 "./bare",
-                "`{}` does not say which program runs it",
-                Some("put `#!/bin/sh` or the like on its first line"),
+                "`{}` has no `#!` line",
+                Some("add a first line such as `#!/bin/sh`"),
             ),
             (
                 "good",
-                "there is no `good` in PATH",
-                Some("for the file beside the playbook write `./good`"),
+                "program `good` not found in PATH",
+                Some("for a file beside the playbook, write `./good`"),
             ),
         ] {
             let path = here.join(name).display().to_string();

@@ -157,20 +157,20 @@ impl Engine {
                 &spec.unique,
             ])
             .map_err(|error| {
-                let message = format!("the container of `{name}` is gone");
+                let message = format!("the container of `{name}` does not exist any more");
                 Error::new(ErrorKind::Infra, message).with_source(error)
             })?;
         let words: Vec<_> = state.split_whitespace().collect();
         if let ["true", pid, ..] = words.as_slice() {
             return pid.parse().map_err(|_| {
-                let message = format!("`{}` tells no process of `{name}`", self.0);
+                let message = format!("`{}` reported no process of `{name}`", self.0);
                 Error::new(ErrorKind::Infra, message)
             });
         }
         let why = match words.as_slice() {
-            [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
+            [_, _, _, "true"] => "was killed: out of memory".to_owned(),
             [_, _, code, ..] => format!("ended with exit code {code}"),
-            _ => "does not run".to_owned(),
+            _ => "is not running".to_owned(),
         };
         let last = self
             .run(["logs", "--tail", "15", &spec.unique])
@@ -178,7 +178,7 @@ impl Engine {
         let last = if last.is_empty() {
             last
         } else {
-            format!("; its last words:\n{last}")
+            format!("; its last output:\n{last}")
         };
         Err(Error::new(
             ErrorKind::Infra,
