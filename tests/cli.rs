@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use cargo_target_test::cli::options::{OPTIONS, OptionValue};
+use cargo_target_test::cli::nextest_options::{OPTIONS, OptionValue};
 
 /// The options that `cargo nextest run --help` shows: name, and whether it takes a value.
 fn shown(help: &str) -> BTreeMap<String, &'static str> {

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::support::{Outcome, Project, Tool, eventually};
+use crate::support::{Outcome, Project, Tool, eventually, feed};
 
 const TESTS: &str = r##"
 #[target_test]
@@ -15,6 +15,12 @@ fn quick(target: &Target) -> Result<()> {
     println!("on {}", machine.trim_end());
     assert_eq!(target.platform(), "lab");
     Ok(())
+}
+
+#[target_test]
+#[ignore = "it fails"]
+fn fails(target: &Target) {
+    panic!("on {}", target.instance());
 }
 
 #[target_test]
@@ -128,6 +134,16 @@ fn its_parameters_are_checked() {
         .says("platform `lab` requires `shelf`");
 }
 
+/// An aggregator of the tool's own sees each run, and only its runs.
+#[test]
+fn its_report_names_the_machines_of_failures() {
+    let lab = Lab::new();
+    lab.run(&["fails", "--run-ignored", "all"]).code(100);
+    let runs = feed::folder(&lab.path("target-test.toml"));
+    let suspects = fs::read_to_string(runs.join("suspects.txt")).expect("the report");
+    assert_eq!(suspects, "fails[box] on box-0\n");
+}
+
 #[test]
 fn its_instances_are_kept_restarted_and_collected() {
     let lab = Lab::new();
@@ -161,7 +177,7 @@ fn two_tools_share_a_pool() {
     let lab = Lab::new();
     lab.run(&["quick", "--keep-targets"]).code(0);
     let before = fs::read_to_string(lab.path("pool/pool.json")).expect("the pool");
-    let maker = format!("`{}` made it", lab_tool().display());
+    let maker = format!("it was created by `{}`", lab_tool().display());
     lab.ours(&["targets"])
         .code(0)
         .says("box-0")
@@ -220,7 +236,7 @@ fn a_run_leaves_what_another_tool_left() {
     ours.env("TARGET_TEST_PLAYBOOK", lab.path("ours.toml"))
         .run()
         .code(100)
-        .says("box-0 is left as it is: its platform `lab` is unknown to this tool");
+        .says("box-0 was left unchanged: its platform `lab` is unknown to this tool");
     assert_eq!(lab.machines().len(), 1);
     lab.run(&["--delete-targets"]).code(0).says("deleted box-0");
     assert!(lab.machines().is_empty());

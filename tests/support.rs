@@ -6,7 +6,7 @@
 
 /// A container engine.
 pub(crate) mod container;
-/// What a run leaves.
+/// The files that a run leaves.
 pub(crate) mod feed;
 /// A crate of a test's own.
 mod project;

@@ -2,6 +2,8 @@
 //!
 //! Must not know where events come from.
 
+use std::path::Path;
+
 use crate::{error::Result, run_event::RunEvent};
 
 pub mod fan_out;
@@ -73,3 +75,14 @@ pub trait Aggregator: Send {
         Ok(())
     }
 }
+
+/// A way to create an aggregator for each run.
+pub(crate) struct NewAggregator {
+    /// The name of the aggregator in warnings.
+    pub(crate) name: &'static str,
+    /// Creates the aggregator; gets the folder of the run's reports.
+    pub(crate) new: Box<New>,
+}
+
+/// Creates an aggregator in a folder.
+type New = dyn Fn(&Path) -> Result<Box<dyn Aggregator>> + Send + Sync;

@@ -6,7 +6,7 @@ mod arguments;
 mod choosing;
 mod interactive;
 mod nextest_args;
-pub mod options;
+pub mod nextest_options;
 mod words;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -20,7 +20,7 @@ use target_fixtures::env;
 
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
 pub use nextest_args::{NextestArgs, NextestCall};
-use options::Class;
+use nextest_options::Class;
 use words::OURS;
 pub use words::{set_subcommand, subcommand};
 

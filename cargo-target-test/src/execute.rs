@@ -1,12 +1,12 @@
 //! Runs cases on instances through nextest.
 
 pub mod broker;
+pub mod clean_up;
 mod executor;
 mod host_process;
 pub mod nextest;
 pub mod run_folder;
 pub mod runner;
-pub mod session;
 mod shell_executor;
 
 use std::path::{Path, PathBuf};

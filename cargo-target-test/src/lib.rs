@@ -10,14 +10,14 @@
 //! | [`case`] | | [`CaseInfo`](case::CaseInfo), reasons, verdicts and exit codes; no I/O |
 //! | [`run_event`] | | [`RunEvent`](run_event::RunEvent): the events of a run, as data; no I/O |
 //! | [`playbook`] | a TOML file | [`Playbook`](playbook::Playbook): the resolved targets |
-//! | [`inventory`] | nextest's list of tests | [`Inventory`](inventory::Inventory): tests and their declarations |
+//! | `inventory` | nextest's list of tests | tests and their declarations |
 //! | [`plan`] | playbook and inventory | [`Plan`](plan::Plan): cases, and a reason for each excluded pair; no I/O |
 //! | [`connect`] | an address ([`Reach`](connect::Reach)) | a [`Transport`](connect::Transport): commands and files |
 //! | [`provision`] | a [`Request`](provision::Request) for machines | a [`Lease`](provision::Lease) of them, from a [`Pool`](provision::pool::Pool) on disk |
-//! | [`execute`] | cases and instances | run events; one nextest run, a [`Broker`](execute::broker::Broker) that serves tests |
+//! | [`execute`] | cases and leases | results of attempts, and run events |
 //! | [`aggregate`] | run events | the summary, JUnit, the feed, and the counts that the exit code is made from |
 //! | [`orchestrate`] | cases, a provisioner, an executor | a [`RunResult`](orchestrate::RunResult), and the events of the run |
-//! | [`commands`] | a parsed command line ([`cli`]) | all of the above, strung together |
+//! | `run`, `commands` | a command line (`cli`) | all of the above, in one run |
 //! | [`tool`] | platforms | a program with a command line, [`Tool`] |
 //!
 //! # Building blocks
@@ -29,7 +29,7 @@
 //! - [`Machine`](provision::Machine): runs commands, copies files, reboots; [`Machine::wrap`](provision::Machine::wrap)
 //!   needs no pool and no playbook.
 //! - [`Platform`](provision::platform::Platform): a way of creating instances. [`Tool::platform`] adds one to a
-//!   program of your own; `examples/platform` is a crate to copy.
+//!   program of your own, [`Tool::aggregator`] a report; `examples/platform` is a crate to copy.
 //! - [`Transport`](connect::Transport): runs commands on an instance, whatever the protocol.
 //!
 //! ```
@@ -62,25 +62,33 @@
 
 pub mod aggregate;
 pub mod case;
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod commands;
 pub mod connect;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod error;
 pub mod execute;
+#[doc(hidden)]
 pub mod failpoint;
+#[doc(hidden)]
 pub mod inventory;
 pub mod orchestrate;
 pub mod plan;
 pub mod playbook;
+#[doc(hidden)]
 pub mod process;
 pub mod provision;
+#[doc(hidden)]
 pub mod run;
 pub mod run_event;
+#[doc(hidden)]
 pub mod secret;
 pub(crate) mod sync;
 pub mod tool;
+#[doc(hidden)]
 pub mod ui;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,6 +1,4 @@
-//! Running many cases: which one runs when, and on which machine.
-//!
-//! Owns the trait of orchestrators and the result of a run. Must not know how a case is run.
+//! Orchestrators, which run many cases: which case runs when, and on which machine. Must not know how a case is run.
 
 use std::{fmt, sync::Arc};
 

@@ -15,6 +15,7 @@ mod json_schema;
 mod lifecycle;
 mod limit;
 mod names;
+mod nearest;
 mod overlay;
 mod overrides;
 mod platform_keys;
@@ -38,9 +39,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
-pub(crate) use self::diagnostic::did_you_mean;
 pub(crate) use self::files::resolve as resolve_path;
-pub(crate) use self::scenario::{nearest, unknown as unknown_name};
+pub(crate) use self::nearest::did_you_mean;
+pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
     criteria::{Priorities, Rule, Texts, Times},

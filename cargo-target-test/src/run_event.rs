@@ -1,7 +1,7 @@
 //! Run events: what happens in a run, as data.
 //!
-//! Owns their format, version 1, and the sink that they are emitted into. Pure: whoever makes a sink stamps and
-//! delivers the events.
+//! Defines version 1 of their format, and the sink that receives events. Pure: the creator of a sink adds sequence
+//! numbers and times, and delivers the events.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,9 +31,9 @@ pub const RUN_EVENT_VERSION: u32 = 1;
 pub struct RunEvent {
     /// The format's version: [`RUN_EVENT_VERSION`].
     pub version: u32,
-    /// The number of this event in its run, from 0, without gaps before events are dropped.
+    /// The number of this event in its run, from 0. A gap shows dropped events.
     pub seq: u64,
-    /// The time since the run began, by a clock that never jumps.
+    /// The time since the run began, by a monotonic clock.
     #[serde(with = "micros")]
     pub monotonic: Duration,
     /// The time since 1970.
@@ -74,40 +74,40 @@ pub enum RunEventKind {
         tool: String,
         /// The workspace's folder.
         workspace: PathBuf,
-        /// The playbook; `None`: the embedded one.
+        /// The playbook; `None` for the embedded one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         playbook: Option<PathBuf>,
-        /// Chosen cases.
+        /// The number of chosen cases.
         cases: usize,
-        /// Chosen tests that run once, on the host.
+        /// The number of chosen tests that run once, on the host.
         on_host: usize,
     },
     /// The run ended. The last event.
     RunEnded {
         /// The run's exit code.
         exit_code: u8,
-        /// True if a user interrupted it.
+        /// True if a user interrupted the run.
         interrupted: bool,
     },
-    /// The platform is asked for an instance.
+    /// The platform is called to deploy an instance.
     DeployStarted {
         /// The instance.
         instance: String,
     },
-    /// The platform has answered, or an existing instance is ready.
+    /// The deploy has ended, or an existing instance is ready.
     DeployEnded {
         /// The instance.
         instance: String,
         /// The duration of the deploy or of the health check.
         #[serde(with = "micros")]
         took: Duration,
-        /// True if the instance was there before.
+        /// True if the instance existed before.
         reused: bool,
-        /// The error, if it failed.
+        /// The error, if the deploy failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// nextest has shown what came of a deploy.
+    /// nextest has shown the result of a deploy.
     DeployShown {
         /// The entry: `deploy[ubuntu-0]` of the binary `@target-test`.
         attempt: Attempt,
@@ -119,19 +119,19 @@ pub enum RunEventKind {
         /// `Pass` or `Infra`.
         verdict: Verdict,
     },
-    /// A deployed instance is made ready.
+    /// The preparation of a deployed instance began.
     PrepareStarted {
         /// The instance.
         instance: String,
     },
-    /// It is ready, or cannot be.
+    /// The preparation has ended.
     PrepareEnded {
         /// The instance.
         instance: String,
         /// The duration of the preparation.
         #[serde(with = "micros")]
         took: Duration,
-        /// The error, if it failed.
+        /// The error, if the preparation failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -144,7 +144,7 @@ pub enum RunEventKind {
         /// The duration of the step.
         #[serde(with = "micros")]
         took: Duration,
-        /// The error, if it failed.
+        /// The error, if the step failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -155,12 +155,12 @@ pub enum RunEventKind {
         /// The facts, by name.
         facts: BTreeMap<String, String>,
     },
-    /// A case asks for its lease.
+    /// A case requests its lease.
     LeaseWaiting {
         /// The attempt.
         attempt: Attempt,
     },
-    /// A case has its lease.
+    /// A case got its lease.
     LeaseGranted {
         /// The lease.
         lease: String,
@@ -176,7 +176,7 @@ pub enum RunEventKind {
     LeaseEnded {
         /// The lease.
         lease: String,
-        /// Its instances.
+        /// The leased instances.
         instances: Vec<String>,
         /// The time from the start of the lease to its end.
         #[serde(with = "micros")]
@@ -186,7 +186,7 @@ pub enum RunEventKind {
     AttemptStarted {
         /// The attempt.
         attempt: Attempt,
-        /// Its instances.
+        /// The leased instances.
         instances: Vec<String>,
     },
     /// A test wrote something. May be dropped. Emitted for shell tests; the tests of a run by nextest write to the files
@@ -199,14 +199,14 @@ pub enum RunEventKind {
         /// The text, without secrets.
         text: String,
     },
-    /// An attempt has ended, also one that got no instance.
+    /// An attempt has ended, with or without an instance.
     AttemptEnded {
         /// The attempt.
         attempt: Attempt,
         /// The result.
         result: Box<AttemptResult>,
     },
-    /// A test measured something.
+    /// A test reported a measurement.
     Record {
         /// The attempt.
         attempt: Attempt,
@@ -214,7 +214,7 @@ pub enum RunEventKind {
         #[serde(flatten)]
         measurement: Measurement,
     },
-    /// A test reports one of many results.
+    /// A test reported one of several results.
     SubResult {
         /// The attempt.
         attempt: Attempt,
@@ -228,12 +228,12 @@ pub enum RunEventKind {
         /// The instance of the fixture; `None` if all tests of the run share the fixture.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
-        /// True if it was torn down.
+        /// True for a tear-down.
         torn_down: bool,
         /// The duration of the set-up or tear-down.
         #[serde(with = "micros")]
         took: Duration,
-        /// The error, if it failed.
+        /// The error, if the set-up or tear-down failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -245,14 +245,14 @@ pub enum RunEventKind {
         /// The reason.
         reason: SkipReason,
     },
-    /// An instance was put back to a snapshot.
+    /// An instance was restored to a snapshot.
     Restored {
         /// The instance.
         instance: String,
         /// The duration of the restore.
         #[serde(with = "micros")]
         took: Duration,
-        /// The error, if it failed.
+        /// The error, if the restore failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -271,11 +271,11 @@ pub enum RunEventKind {
         /// The duration of the delete.
         #[serde(with = "micros")]
         took: Duration,
-        /// The error, if it failed.
+        /// The error, if the delete failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// The instances of a target were used by the run.
+    /// The use of a target by the run.
     TargetUsed(TargetTime),
     /// The run has cleaned up.
     CleanedUp(CleanUp),
@@ -290,7 +290,7 @@ pub enum RunEventKind {
         /// The duration of the command.
         #[serde(with = "micros")]
         took: Duration,
-        /// Its end.
+        /// The exit status of the command.
         exit: Exit,
     },
     /// A case lost an instance that has a console. May be dropped.
@@ -304,23 +304,23 @@ pub enum RunEventKind {
     FaultStarted {
         /// The fault's name.
         name: String,
-        /// The instances it is on.
+        /// The affected instances.
         instances: Vec<String>,
     },
     /// A fault has ended. Not emitted yet, like [`FaultStarted`](Self::FaultStarted).
     FaultEnded {
         /// The fault's name.
         name: String,
-        /// The error, if it could not be ended.
+        /// The error, if the fault could not be ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// A user was warned.
+    /// A warning was shown to the user.
     Warning {
         /// The message.
         message: String,
     },
-    /// Something goes on. May be dropped.
+    /// A long step continues. May be dropped.
     Progress {
         /// The message.
         message: String,
@@ -337,12 +337,12 @@ impl RunEventKind {
     }
 }
 
-/// Takes the events of a run. Cheap to clone.
+/// Receives the events of a run. Cheap to clone.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(RunEventKind) + Send + Sync>);
 
 impl Sink {
-    /// A sink that gives every event to `deliver`, which must return at once.
+    /// A sink that passes every event to `deliver`, which must return at once.
     pub fn new(deliver: impl Fn(RunEventKind) + Send + Sync + 'static) -> Self {
         Self(Arc::new(deliver))
     }

@@ -1,11 +1,12 @@
-//! A program: its platforms and its `main`.
+//! A program: its platforms, its aggregators and its `main`.
 //!
-//! Dispatches the command line to the verbs. [`Tool::default`] is `cargo target-test`; another program adds platforms
-//! of its own.
+//! Dispatches the command line to the verbs. [`Tool::default`] is `cargo target-test`; another program adds
+//! platforms and aggregators of its own.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use crate::{
+    aggregate::{Aggregator, NewAggregator},
     cli::{self, Cli, Verb},
     commands,
     error::Result,
@@ -40,6 +41,7 @@ use crate::{
 #[derive(Default)]
 pub struct Tool {
     platforms: Platforms,
+    aggregators: Vec<NewAggregator>,
     subcommand: Option<&'static str>,
 }
 
@@ -48,6 +50,20 @@ impl Tool {
     #[must_use]
     pub fn platform(mut self, platform: impl Platform) -> Self {
         self.platforms = self.platforms.with(platform);
+        self
+    }
+
+    /// Adds an aggregator to each run. `name` is for warnings: `the list of failures`. `new` gets the folder of the run's
+    /// reports; an error of `new` keeps the run from starting.
+    #[must_use]
+    pub fn aggregator<A: Aggregator + 'static>(
+        mut self,
+        name: &'static str,
+        new: impl Fn(&Path) -> Result<A> + Send + Sync + 'static,
+    ) -> Self {
+        let new =
+            Box::new(move |folder: &Path| Ok::<Box<dyn Aggregator>, _>(Box::new(new(folder)?)));
+        self.aggregators.push(NewAggregator { name, new });
         self
     }
 
@@ -89,7 +105,7 @@ impl Tool {
         let (all, global) = (&self.platforms, &cli.global);
         match &cli.verb {
             Verb::Run(args) if args.delete_targets => commands::delete::verb(all, global, args),
-            Verb::Run(args) => commands::run::run(all, global, args),
+            Verb::Run(args) => commands::run::run(all, &self.aggregators, global, args),
             Verb::List(args) => commands::list::verb(all, global, args),
             Verb::Check(args) => commands::check::verb(all, global, args),
             Verb::Schema => commands::schema::verb(all),

@@ -183,7 +183,7 @@ fn tool() -> Result<PathBuf> {
 
 const TOOL: &str = "cargo-target-test";
 
-/// The workspace that may name a tool of its own.
+/// The workspace, whose metadata may name the tool.
 struct Workspace {
     root: PathBuf,
     metadata: serde_json::Value,

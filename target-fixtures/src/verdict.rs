@@ -1,6 +1,5 @@
-//! Verdicts that a test gives itself, and the end that it comes to.
-//!
-//! Owns `skip!`, `expect_fail` and how an end is told to the test harness. Must not know how the broker hears of it.
+//! Verdicts that a test gives itself: `skip!` and `expect_fail`, and how they are passed to the test harness. Must not
+//! know how the broker receives them.
 
 use std::{
     cell::RefCell,
@@ -46,16 +45,16 @@ pub fn expect_fail(reason: impl Into<String>) {
 #[derive(Debug)]
 #[must_use]
 pub enum TestEnd {
-    /// As the author's value says.
+    /// The exit code of the author's return value.
     Exit(ExitCode),
     /// With an error, which is printed.
     Fail(String),
-    /// It passes for the test harness; the broker knows why it is none.
+    /// Passes for the test harness; the broker knows that it is a skip.
     Skip(String),
 }
 
 impl TestEnd {
-    /// Prints what there is to say, for a test that must return nothing (`#[should_panic]`).
+    /// Prints the error or the reason, for a test that must return nothing (`#[should_panic]`).
     pub fn print(self) {
         self.report();
     }

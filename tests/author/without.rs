@@ -151,7 +151,7 @@ fn without_the_tool_errors_say_what_to_do() {
     let one = ["test", "--test", "plain", "--", "first", "--exact"];
     let cargo = |name: &str, value: &str| project.cargo(one).env(name, value).run().code(101);
     cargo("TARGET_TEST_TARGET", "nort")
-        .says("infra: no target fits `plain::first`: the playbook has no target `nort`, but `east`, `west`");
+        .says("infra: no target fits `plain::first`: the playbook has no target `nort`; known: `east`, `west`");
     cargo("TARGET_TEST_TARGET", "east-2")
         .says("no target fits `plain::first`: `east` has 2 instance(s), no `east-2`");
     cargo("TARGET_TEST_TOOL", "/no/tool")

@@ -152,3 +152,25 @@ fn the_first_part_that_fails_fast_stops_the_others() {
         world.is_clean();
     }
 }
+
+/// A report that nextest's configuration asks for has the cases of all parts.
+#[test]
+fn the_users_own_report_has_all_parts() {
+    let world = world();
+    let report = world.path("users.xml");
+    let path = report.display();
+    let world = world.nextest(&format!("[profile.default.junit]\npath = '{path}'\n"));
+    let args = ["seed::", "--on", "east"];
+    world
+        .run(&[&args[..], &["--partitions", "2"]].concat())
+        .code(0);
+    let report = world.read("users.xml");
+    for case in cases(&world, &args) {
+        assert_eq!(
+            report.matches(&format!("name=\"{case}\"")).count(),
+            1,
+            "{report}"
+        );
+    }
+    world.is_clean();
+}

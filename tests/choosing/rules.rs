@@ -60,7 +60,7 @@ fn the_command_line_chooses_beside_the_playbook() {
         .run(&["--criteria", "category = none"])
         .code(4)
         .says("no case is left: `")
-        .says("`--criteria` does not hold for it")
+        .says("excluded by `--criteria`")
         .says("no tests to run");
 
     let wrong = world.run(&["--criteria", "aera = xdp"]).code(2);

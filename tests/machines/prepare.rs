@@ -132,7 +132,7 @@ fn a_spent_host_is_cleaned_or_held() {
         .says("warning: it-0 is dirty: `spends[it]` declares `reuse = false`");
     held.run(&["quick"])
         .code(69)
-        .says("`it-0` is held, since it is dirty");
+        .says("`it-0` is on hold because it is dirty");
     held.run(&["--delete-targets"]).code(0);
     held.run(&["quick", "--keep-targets"]).code(0);
     // A recipe that changed makes it no dirty one.
@@ -174,7 +174,7 @@ fn a_local_target_can_be_another_users() {
     );
     lab.run(&["check"])
         .code(78)
-        .says("there is no user `no-such-user`");
+        .says("user `no-such-user` not found");
 }
 
 #[test]

@@ -106,15 +106,17 @@ fn what_no_machine_can_start_from_is_found_before() {
         .says("`image` of target `it`: cannot read `")
         .says("missing.qcow2`");
     with("image = \"text\"");
-    lab.run(&["check"]).code(78).says("text` is no disk image");
+    lab.run(&["check"])
+        .code(78)
+        .says("text` is not a disk image");
     with("qemu = \"qemu-system-none\"");
     lab.run(&["check"])
         .code(78)
-        .says("needs `qemu-system-none`, which is not in PATH");
+        .says("program `qemu-system-none` of target `it` not found in PATH");
     with("args = [\"-no-such-thing\"]\nretries = 0");
     lab.run(&["quick"])
         .code(69)
-        .says("QEMU would not start `it-0`")
+        .says("QEMU failed to start `it-0`")
         .says("-no-such-thing: invalid option");
     let has = |flag| fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(flag));
     if !has(" vmx") && !has(" svm") {

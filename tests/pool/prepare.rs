@@ -72,7 +72,7 @@ fn a_host_on_hold_stays_until_somebody_frees_it() {
         .unwrap_err();
     assert_eq!(
         error.chain(),
-        "`alpha-0` is held, since it is dirty: it smokes"
+        "`alpha-0` is on hold because it is dirty: it smokes"
     );
     assert_eq!(world.delete_all().released, ["alpha-0"]);
     assert!(ensure(&world.run("3", "/one"), &wanted).fresh);
@@ -123,5 +123,5 @@ fn more_than_the_host_has_is_refused_and_what_is_left_is_waited_for() {
         two.ensure(&second, &asks).unwrap();
     });
     let said = asks.said.into_inner().unwrap();
-    assert_eq!(said, ["waits for 1 other deploys, at most 1 run at once"]);
+    assert_eq!(said, ["waiting for 1 other deploys, at most 1 run at once"]);
 }

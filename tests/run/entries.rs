@@ -127,7 +127,7 @@ fn a_missing_program_is_told_before_the_build() {
     std::fs::remove_file(world.path("up")).expect("a file");
     for verb in ["run", "list"] {
         let run = world.run(&[verb]).code(78).never_says("Finished");
-        run.line_with(&["`deploy` of target `east`", "there is no file"]);
+        run.line_with(&["`deploy` of target `east`", "file not found"]);
     }
 }
 

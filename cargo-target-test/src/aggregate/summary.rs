@@ -100,7 +100,7 @@ impl Aggregator for Summary {
             ("kept", &self.end.kept),
             ("still used by others", &held),
             ("kept earlier and not used by this run", &self.end.unused),
-            ("cleaned up what an interrupted run left", &self.end.left),
+            ("cleaned up after an interrupted run", &self.end.left),
         ] {
             if !names.is_empty() {
                 ui::note(format!("{what}: {}", names.join(", ")));
@@ -113,7 +113,7 @@ impl Aggregator for Summary {
         }
         for (notes, what) in [
             (&self.end.dirty, "is dirty"),
-            (&self.end.unknown, "is left as it is"),
+            (&self.end.unknown, "was left unchanged"),
             (&self.end.failed, "could not be deleted"),
         ] {
             for InstanceNote { instance, note } in notes {

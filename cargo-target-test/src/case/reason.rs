@@ -118,8 +118,8 @@ impl fmt::Display for ExclusionReason {
             Self::Impossible { needed, why } => write!(f, "needs {needed}: {why}"),
             Self::Unreadable(message) => f.write_str(message),
             Self::ExcludedBy(rule) => write!(f, "excluded by criteria `{rule}`"),
-            Self::NotIncluded => f.write_str("no criteria include it"),
-            Self::Criteria => f.write_str("`--criteria` does not hold for it"),
+            Self::NotIncluded => f.write_str("no criteria include the case"),
+            Self::Criteria => f.write_str("excluded by `--criteria`"),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Verdict {
         matches!(self, Self::Infra(_))
     }
 
-    /// The verdict as the broker tells it to a runner: its kind, and the reason if there is one.
+    /// The verdict for a runner: its kind, and its reason if any.
     pub fn to_wire(&self) -> (VerdictKind, Option<String>) {
         match self {
             Self::Pass => (VerdictKind::Pass, None),
@@ -58,7 +58,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict that a runner is told.
+    /// The verdict that a runner received.
     pub fn from_wire(kind: VerdictKind, reason: Option<String>) -> Self {
         let reason = reason.unwrap_or_default();
         match kind {

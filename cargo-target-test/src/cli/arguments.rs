@@ -11,7 +11,7 @@ use clap::{
 
 use super::{
     nextest_args::{Given, NextestArgs},
-    options::{Class, NextestOption, OPTIONS, OptionValue, find},
+    nextest_options::{Class, NextestOption, OPTIONS, OptionValue, find},
 };
 
 impl Args for NextestArgs {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::options::{Class, NextestOption, OptionValue, find};
+use super::nextest_options::{Class, NextestOption, OptionValue, find};
 use crate::error::{Error, ErrorKind, Result};
 
 /// nextest's options and filters, in the order given.

@@ -6,7 +6,7 @@ use std::{ffi::OsString, sync::OnceLock};
 
 use clap::Command;
 
-use super::options::{OPTIONS, OptionValue};
+use super::nextest_options::{OPTIONS, OptionValue};
 
 /// The word after `cargo` of our own program.
 pub(super) const OURS: &str = "target-test";

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::{BrokerArgs, Global},
     error::{Error, ErrorKind, Result},
-    execute::{broker::Broker, session},
+    execute::{broker::Broker, clean_up},
     process,
     provision::{self, FileLock, PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{private, runtime, workspace},
@@ -184,7 +184,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         // From now on a new client starts a new broker, which waits for the leases of this broker.
         drop(lock);
         let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
-        session::clean_up(&broker, &*provisioner, keep, &mut 0).await?;
+        clean_up::clean_up(&broker, &*provisioner, keep, &mut 0).await?;
         Ok(0)
     })
 }

@@ -12,7 +12,7 @@ use crate::{
         upload::{self, Moved},
     },
     error::{Error, ErrorKind, Result},
-    execute::session::signals::Signals,
+    execute::clean_up::signals::Signals,
     provision::{LeaseEnd, platform::Platforms},
 };
 

@@ -12,7 +12,7 @@ use crate::{
     commands::interactive::{self, AccessRequest, MachineGuard},
     connect::{CommandEvent, Running, shell},
     error::{Error, ErrorKind, Result},
-    execute::session::signals::Signals,
+    execute::clean_up::signals::Signals,
     process,
     provision::{LeaseEnd, platform::Platforms},
     ui,

@@ -7,7 +7,7 @@ mod reports;
 use std::sync::Arc;
 
 use crate::{
-    aggregate::FanOut,
+    aggregate::{FanOut, NewAggregator},
     cli::{Global, RunArgs},
     error::Result,
     orchestrate::Orchestrator,
@@ -19,7 +19,12 @@ use crate::{
 ///
 /// # Errors
 /// Errors that keep the run from starting.
-pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8> {
+pub(crate) fn run(
+    platforms: &Platforms,
+    added: &[NewAggregator],
+    global: &Global,
+    args: &RunArgs,
+) -> Result<u8> {
     let Some(options) = RunOptions::resolve(platforms, global, args.clone())? else {
         return Ok(0);
     };
@@ -34,7 +39,8 @@ pub fn run(platforms: &Platforms, global: &Global, args: &RunArgs) -> Result<u8>
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
         let nextest = choice.nextest(&provisioner, &folder)?;
-        let fan_out = FanOut::start(reports::aggregators(&choice, &folder, &nextest)?)?;
+        let reports = reports::aggregators(added, &choice, &folder, &nextest)?;
+        let fan_out = FanOut::start(reports)?;
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());
         let executor = Arc::new(nextest.host_process(folder.output()));

@@ -17,7 +17,7 @@ use crate::{
     commands::interactive::{self, AccessRequest, MachineGuard},
     connect::{self, Reach, ssh_file},
     error::Result,
-    execute::session::signals::Signals,
+    execute::clean_up::signals::Signals,
     process,
     provision::{LeaseEnd, platform::Platforms},
     run::private,

@@ -38,7 +38,7 @@ pub enum Reach {
     },
     /// Programs of the user.
     Programs(Box<ProgramReach>),
-    /// A transport that only the platform knows: its `connect` makes it.
+    /// A transport of the platform, created by the platform's `connect`.
     ByPlatform,
 }
 

@@ -25,6 +25,7 @@ mod dial;
 mod handshake;
 mod host_key;
 mod io;
+mod limits;
 mod live;
 mod outbox;
 mod owner;
@@ -32,34 +33,8 @@ mod poll_waker;
 mod sessions;
 mod task;
 
+pub use limits::Limits;
 use sessions::Sessions;
-
-/// The timeouts and limits of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The interval between keepalive messages while no data arrives.
-    pub heartbeat: Duration,
-    /// The time without data after which the connection is lost.
-    pub silence: Duration,
-    /// The idle time after which a keepalive must be answered before the next command starts.
-    pub idle: Duration,
-    /// The timeout of a keepalive and of killing a command.
-    pub answer: Duration,
-    /// The maximum number of concurrent commands; sshd allows 10 channels by default.
-    pub channels: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_secs(5),
-            silence: Duration::from_secs(20),
-            idle: Duration::from_secs(3),
-            answer: Duration::from_secs(4),
-            channels: 8,
-        }
-    }
-}
 
 /// The SSH transport to one instance.
 pub struct SshTransport {

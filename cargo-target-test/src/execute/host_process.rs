@@ -1,6 +1,5 @@
-//! Test processes of this host: each talks to the broker, which connects it to the machines of its lease.
-//!
-//! Must not know where leases come from, nor who starts the processes.
+//! The executor of test processes on this host, which reach the machines of their leases through the broker. Must not
+//! know where leases come from, nor who starts the processes.
 
 use std::{
     fs::File,
@@ -15,7 +14,7 @@ use std::{
 
 use super::{
     Executor, Launch, Launcher,
-    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable, environment},
+    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable},
     output_file,
 };
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
     run_event::{Attempt, AttemptResult, OutputFile, Sink, TAIL},
 };
 
-/// The limit for the instances of a case that did not pass to answer, before the verdict.
+/// The time limit for the instances of a case that did not pass to answer before the verdict.
 const DECISION: Duration = Duration::from_secs(5);
 
 /// Runs the tests of the workspace's binaries.
@@ -79,8 +78,10 @@ impl HostProcess {
         };
         let output = self.output_of(attempt);
         let mut command = case.start.command(binary);
-        let names = (&*binary.to_string_lossy(), case.full_name.as_str());
-        command.envs(environment(&self.place, names, active));
+        let variables = self
+            .place
+            .variables(&binary.to_string_lossy(), &case.full_name, active);
+        command.envs(variables);
         let launched = launcher.launch(Launch {
             limit: case.start.timeout,
             output: Some(output.clone()),
@@ -97,7 +98,7 @@ impl HostProcess {
             false => active.find_loss(DECISION).await,
         };
         if lost.is_some() {
-            // Now: a lost instance may be deleted soon after its lease.
+            // Checked now: a lost instance may be deleted soon after its lease.
             active
                 .machines()
                 .for_each(|machine| machine.emit_console(sink));

@@ -19,8 +19,8 @@ use crate::{
     execute::{
         Executor, HostProcess,
         broker::{ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients},
+        clean_up::clean_up,
         nextest::{CargoNextest, Stage},
-        session,
     },
     process,
     provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner, Report},
@@ -74,7 +74,7 @@ pub struct NextestOptions {
     pub shows_progress: bool,
     /// The number of failures in one part that stops the other parts.
     pub max_fail: Option<u64>,
-    /// The user's file for the reports of all parts, if the user configured one and there are several parts.
+    /// The user's own file for nextest's report, if any. Several parts get files of their own, which are merged into it.
     pub users_junit: Option<PathBuf>,
 }
 
@@ -110,7 +110,7 @@ impl Orchestrator for Nextest {
                 broker.open_shells().await;
             }
             let keep = self.options.keep;
-            let report = session::clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
+            let report = clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
             let ended = NextestEnd {
                 interrupts,
                 ..ended?
@@ -206,7 +206,8 @@ impl Nextest {
             warn(error.chain());
             None
         });
-        if let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
+        if self.parts.len() > 1
+            && let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
             && let Err(error) = junit::write(&nextest.0, file)
         {
             warn(error.chain());

@@ -1,6 +1,5 @@
-//! A free machine takes the next case.
-//!
-//! Owns the order of cases and their retries. Must not know what a machine or a case is.
+//! The orchestrator in which a free machine takes the next case, and failed cases are retried. Must not know how a case
+//! is run.
 
 mod queue;
 
@@ -24,7 +23,7 @@ use crate::{
         verdict::{Evidence, Verdict, judge},
     },
     error::{Error, ErrorKind, Result},
-    execute::{Executor, Launcher, LocalLauncher, session::signals::Signals},
+    execute::{Executor, Launcher, LocalLauncher, clean_up::signals::Signals},
     provision::{
         BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, RunInfo, Want,
     },
@@ -42,7 +41,7 @@ pub struct Pull {
 }
 
 impl Default for Pull {
-    /// No retries; instances are deleted at the end.
+    /// Without retries; instances are deleted at the end.
     fn default() -> Self {
         Self {
             retries: 0,
@@ -53,8 +52,8 @@ impl Default for Pull {
 }
 
 impl Pull {
-    /// Runs a case that did not pass up to `retries` times more, each time on a machine that no test has used. A
-    /// provisioner that cannot give such a machine gives any.
+    /// Retries a case that did not pass up to `retries` times, each time on a machine that no test has used. If the
+    /// provisioner cannot provide such a machine, any machine is used.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
@@ -114,7 +113,7 @@ impl Orchestrator for Pull {
     }
 }
 
-/// Fails for a case that has no machine.
+/// Fails for a case that runs on this host.
 fn refuse_host_cases(cases: &[Arc<CaseInfo>]) -> Result<()> {
     let mut on_host = cases.iter().filter(|case| case.runs_on == RunsOn::Host);
     on_host.next().map_or(Ok(()), |case| {
@@ -123,7 +122,7 @@ fn refuse_host_cases(cases: &[Arc<CaseInfo>]) -> Result<()> {
     })
 }
 
-/// Waits until cleaning up is to be given up.
+/// Waits until the user gives up the clean-up by a second interrupt.
 async fn interrupted_again(signals: &mut Signals, interrupted: bool) {
     signals.next().await;
     if !interrupted {
@@ -131,7 +130,7 @@ async fn interrupted_again(signals: &mut Signals, interrupted: bool) {
     }
 }
 
-/// A run under way.
+/// An active run.
 struct Pulling<'a> {
     pull: &'a Pull,
     shared: Shared,
@@ -201,7 +200,7 @@ impl<'a> Pulling<'a> {
         }
     }
 
-    /// Asks for a machine for each case that is next in its lane.
+    /// Requests a machine for the next case of each lane.
     fn ask(&mut self) {
         while let Some((place, attempt)) = self.queue.next() {
             let shared = self.shared.clone();
@@ -252,7 +251,7 @@ impl<'a> Pulling<'a> {
         }
     }
 
-    /// A case has no machine, and more attempts would have none either.
+    /// Handles a case without a machine, for which further attempts would fail too.
     fn refused(&mut self, attempt: Attempt, error: &Error, waited: Duration) {
         let verdict = match (error.kind(), attempt.number) {
             (ErrorKind::Unfit, 1) => Verdict::Skip(SkipReason::Instances(error.chain())),
@@ -285,7 +284,7 @@ impl<'a> Pulling<'a> {
         });
     }
 
-    /// Stops running cases, and starts no more. A second interrupt leaves machines as they are.
+    /// Stops running cases and starts no more. A second interrupt leaves the machines unchanged.
     fn interrupt(&mut self) {
         if self.result.interrupted {
             self.steps.abort_all();

@@ -8,7 +8,10 @@ use toml::{
     de::{DeTable, DeValue, Error, ValueDeserializer},
 };
 
-use super::diagnostic::{Problem, Problems, meant};
+use super::{
+    diagnostic::{Problem, Problems},
+    nearest::meant,
+};
 
 /// Deserializes one value of the parsed document; `None` if problems were added.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(

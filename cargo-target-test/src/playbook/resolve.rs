@@ -13,9 +13,10 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
-    diagnostic::{Problem, Problems, did_you_mean, meant},
+    diagnostic::{Problem, Problems},
     lifecycle,
     names::{wrong_name, wrong_size},
+    nearest::{did_you_mean, meant},
     overlay::Layers,
     platform_keys,
     schema::{Common, MOST_INSTANCES, MOST_SPARES},

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Definition, PlaybookTarget, Recipe,
-    criteria::Texts,
-    diagnostic::{did_you_mean, list},
+    Definition, PlaybookTarget, Recipe, criteria::Texts, diagnostic::list, nearest::did_you_mean,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -72,13 +70,13 @@ pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     let message = format!("the playbook has no {what} `{name}`");
     let hint = match known {
         [] => format!("the playbook does not define any {what}"),
-        known => nearest(name, known),
+        known => nearest_or_all(name, known),
     };
     Error::new(ErrorKind::Usage, message).with_hint(hint)
 }
 
 /// Returns a hint with the most similar name, or with all known names.
-pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
+pub(crate) fn nearest_or_all(name: &str, known: &[&str]) -> String {
     did_you_mean(name, known).unwrap_or_else(|| format!("known: {}", list(known)))
 }
 

@@ -9,11 +9,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    diagnostic::{did_you_mean, list},
-    source::Sources,
-    written::Written,
-};
+use super::{diagnostic::list, nearest::did_you_mean, source::Sources, written::Written};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum number of parts of a key; nested tables are walked recursively. (The TOML parser has its own limit.)

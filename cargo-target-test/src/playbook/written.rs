@@ -15,8 +15,9 @@ use toml::{
 };
 
 use super::{
-    diagnostic::{Problem, Problems, meant},
+    diagnostic::{Problem, Problems},
     include::PlaybookFile,
+    nearest::meant,
     reading::{read, table, with_article},
     recipe::{Recipe, Step},
     schema::{self, PoolSettings, Select},

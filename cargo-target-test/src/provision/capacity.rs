@@ -80,7 +80,7 @@ pub(super) fn room(
     };
     let takes = |demand: &Footprint| demand.memory > 0 || demand.disk > 0;
     let alone = !deploying.iter().chain(standing).any(takes);
-    let wait = |text: String| Room::Wait(format!("waits for {text}"));
+    let wait = |text: String| Room::Wait(format!("waiting for {text}"));
     let short = |text: String| match alone {
         true => Room::Short(text),
         false => wait(text),
@@ -166,25 +166,25 @@ mod tests {
                 vm(3),
                 vec![vm(3)],
                 vec![],
-                "waits for 3072 MiB of memory, 2944 MiB are free",
+                "waiting for 3072 MiB of memory, 2944 MiB are free",
             ),
             (
                 vm(2),
                 vec![],
                 vec![vm(3); 2],
-                "waits for 2048 MiB of memory, 1920 MiB are free",
+                "waiting for 2048 MiB of memory, 1920 MiB are free",
             ),
             (
                 vm(1),
                 vec![vm(1); 4],
                 vec![],
-                "waits for cores: 4 are busy with other deploys",
+                "waiting for cores: 4 are busy with other deploys",
             ),
             (
                 nothing,
                 vec![nothing; 5],
                 vec![],
-                "waits for 5 other deploys, at most 5 run at once",
+                "waiting for 5 other deploys, at most 5 run at once",
             ),
             (
                 Footprint {

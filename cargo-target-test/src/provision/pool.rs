@@ -152,8 +152,8 @@ pub fn default_directory(state_home: Option<PathBuf>, home: Option<PathBuf>) -> 
     let state_home = state_home.filter(absolute);
     let home = || Some(home.filter(absolute)?.join(".local/state"));
     let state = state_home.or_else(home).ok_or_else(|| {
-        Error::pool("there is no folder for the pool: `HOME` is not set")
-            .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names one")
+        Error::pool("no folder for the pool: `HOME` is not set")
+            .with_hint("set one with `--pool DIR` or `TARGET_TEST_POOL`")
     })?;
     Ok(state.join("cargo-target-test"))
 }

@@ -42,8 +42,8 @@ impl RunOptions {
     /// scenarios name. `None` if the mode was only printed (`--explain`).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for conflicting options or an unknown mode,
-    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook.
+    /// [`ErrorKind::Usage`] for conflicting options or an unknown mode,
+    /// [`ErrorKind::Playbook`] for an invalid playbook.
     pub fn resolve(platforms: &Platforms, global: &Global, typed: RunArgs) -> Result<Option<Self>> {
         typed.tests.nextest.refuse_unsupported()?;
         let mut workspace = Workspace::with_dependencies(platforms, global, &typed.tests.nextest)?;

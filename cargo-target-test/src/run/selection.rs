@@ -7,7 +7,7 @@ mod config;
 mod early_delete;
 mod instance_sets;
 mod names;
-mod orchestrator;
+mod partitions;
 mod reuse;
 mod runner;
 mod staging;

@@ -1,6 +1,4 @@
 //! Parts of events: an attempt, its result and its output.
-//!
-//! Owns their format.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,7 +8,7 @@ use target_fixtures::wire::Exit;
 use super::micros;
 use crate::case::{CaseInfo, verdict::Verdict};
 
-/// One attempt of one case: with these, nextest's own report names a test exactly.
+/// One attempt of one case. Identifies an entry of nextest's own report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
@@ -41,9 +39,9 @@ impl Attempt {
 pub struct AttemptResult {
     /// The verdict.
     pub verdict: Verdict,
-    /// The instances it had.
+    /// The leased instances.
     pub instances: Vec<String>,
-    /// The time that it waited for its lease.
+    /// The time that the attempt waited for its lease.
     #[serde(with = "micros")]
     pub waited: Duration,
     /// The lifetime of the test process.
@@ -52,22 +50,22 @@ pub struct AttemptResult {
     /// The part of `took` that was spent on the set-up and tear-down of fixtures.
     #[serde(with = "micros")]
     pub fixtures: Duration,
-    /// The end of the test process; `None` if there was none, or nobody saw it end.
+    /// The exit status of the test process; `None` if it was not started, or if its exit status is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// The reason it failed as expected, where it did.
+    /// The reason that the test is expected to fail, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// Its standard output; `None` where nextest or a terminal has it.
+    /// The file with the standard output; `None` if it went to nextest or a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<OutputFile>,
-    /// Its standard error, likewise.
+    /// The file with the standard error; `None` if it went to nextest or a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<OutputFile>,
 }
 
 impl AttemptResult {
-    /// The result of an attempt that has had nothing yet.
+    /// A result without instances, times and output.
     pub fn new(verdict: Verdict) -> Self {
         Self {
             verdict,
@@ -83,15 +81,15 @@ impl AttemptResult {
     }
 }
 
-/// The file in the run's folder that holds what an attempt wrote to one stream, without secrets.
+/// The file in the run's folder with the output of an attempt to one stream, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OutputFile {
     /// The file.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// Its end, at most [`TAIL`] bytes.
+    /// The end of the file, at most [`TAIL`] bytes.
     pub tail: String,
 }
 

@@ -1,6 +1,4 @@
-//! Parts of events: what a run used, and what is left of it.
-//!
-//! Owns their format.
+//! Parts of events: the use of targets by a run, and the instances at its end.
 
 use std::time::Duration;
 
@@ -8,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::micros;
 
-/// The use that a run made of one target.
+/// The use of one target by a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TargetTime {
@@ -16,7 +14,7 @@ pub struct TargetTime {
     pub target: String,
     /// The number of instances.
     pub instances: usize,
-    /// The time that they existed for the run, added up.
+    /// The sum of the times for which the instances existed in the run.
     #[serde(with = "micros")]
     pub time: Duration,
     /// The target's cost.
@@ -27,23 +25,23 @@ pub struct TargetTime {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanUp {
-    /// Instances that stay, as asked.
+    /// Instances that stay, as requested.
     pub kept: Vec<String>,
-    /// Instances that were kept earlier and stay, since this run did not use them.
+    /// Instances that an earlier run kept and that stay, since this run did not use them.
     pub unused: Vec<String>,
-    /// Instances that interrupted runs had left, and that are gone now.
+    /// Instances that interrupted runs left, and that were deleted.
     pub left: Vec<String>,
-    /// Instances that living processes use, and by whom.
+    /// Instances in use by living processes; the notes name the processes.
     pub held: Vec<InstanceNote>,
-    /// Instances that stay dirty, and the reasons.
+    /// Instances that stay dirty; the notes are the reasons.
     pub dirty: Vec<InstanceNote>,
-    /// Instances of platforms that this tool does not know, and the tools that made them.
+    /// Instances of platforms that this tool does not know; the notes name the tools that created them.
     pub unknown: Vec<InstanceNote>,
-    /// Instances that could not be deleted, and the errors.
+    /// Instances that could not be deleted; the notes are the errors.
     pub failed: Vec<InstanceNote>,
 }
 
-/// An instance, and something to be said of it.
+/// An instance with a note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InstanceNote {

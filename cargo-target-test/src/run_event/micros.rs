@@ -1,6 +1,4 @@
-//! Durations as whole microseconds.
-//!
-//! Owns their form in run events.
+//! Serializes durations in run events as whole microseconds.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A platform of one's own: machines are folders on a shelf of this host.
+//! A platform of one's own: machines are folders on a shelf of this host. `main.rs` adds the platform to a tool.
 
 use std::{fs, io, path::PathBuf};
 

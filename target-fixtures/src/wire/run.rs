@@ -22,7 +22,8 @@ pub struct Run {
     /// a stream that stays empty has no file. `None`: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
-    /// Values to redact from the test's output.
+    /// The files for the test's output: standard output in this path with `.stdout` added, standard error with
+    /// `.stderr`; a stream without output has no file. `None` keeps no output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
 }

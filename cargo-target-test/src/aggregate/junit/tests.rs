@@ -139,7 +139,7 @@ fn infra_is_an_error_and_a_skip_is_skipped() {
         folder.path().join("all.xml"),
         folder.path().join("nextest.xml"),
     );
-    let mut junit = Junit::new(&file, &[nextest.clone()]);
+    let mut junit = Junit::new(&file, std::slice::from_ref(&nextest));
     ingest(&mut junit, events());
     let mut alone = String::new();
     for with_nextest in [false, true] {

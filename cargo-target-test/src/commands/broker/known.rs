@@ -187,7 +187,7 @@ fn no_target(ask: &AcquireRequest, targets: &[PlaybookTarget], reasons: &[String
             let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
             let names = names.join("`, `");
             (
-                format!("the playbook has no target `{target}`, but `{names}`"),
+                format!("the playbook has no target `{target}`; known: `{names}`"),
                 format!("`{}` is a target or an instance of one", env::TARGET),
             )
         }

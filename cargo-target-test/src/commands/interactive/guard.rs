@@ -49,11 +49,11 @@ pub(in crate::commands) struct AccessRequest<'a> {
 pub(in crate::commands) struct MachineGuard {
     pub(in crate::commands) machine: Machine,
     pub(in crate::commands) record: Record,
-    place: BrokerPlace,
+    place: Access,
 }
 
 /// The kind of access.
-enum BrokerPlace {
+enum Access {
     /// Under a separate lease.
     Leased(Box<(Lease, Existing)>),
     /// Beside the holder.
@@ -76,8 +76,8 @@ impl MachineGuard {
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
                 // Processes that are started under a lease end with it.
-                Some(holder) => (holder.lease.clone(), BrokerPlace::Mine(Box::new(pool))),
-                None => (new_mark(), BrokerPlace::Beside),
+                Some(holder) => (holder.lease.clone(), Access::Mine(Box::new(pool))),
+                None => (new_mark(), Access::Beside),
             };
             return Self::beside(ask.platforms, &seen.record, &mark, place).await;
         }
@@ -122,7 +122,7 @@ impl MachineGuard {
         Ok(Self {
             record: record.ok_or_else(gone)?,
             machine,
-            place: BrokerPlace::Leased(Box::new((lease, provisioner))),
+            place: Access::Leased(Box::new((lease, provisioner))),
         })
     }
 
@@ -131,7 +131,7 @@ impl MachineGuard {
         platforms: &Platforms,
         record: &Record,
         mark: &str,
-        place: BrokerPlace,
+        place: Access,
     ) -> Result<Self> {
         let machine = Machine::beside(record, platforms)?.marked(mark, None);
         let answers = machine.probe(PROOF).await;
@@ -158,7 +158,7 @@ impl MachineGuard {
 
     /// Prints a note if the process was killed because this user's lease ended.
     pub(in crate::commands) async fn explain(&self, code: u8) {
-        let BrokerPlace::Mine(pool) = &self.place else {
+        let Access::Mine(pool) = &self.place else {
             return;
         };
         let since = Instant::now();
@@ -179,12 +179,12 @@ impl MachineGuard {
     /// Ends the access, and reports the deletion of an instance that is not kept.
     pub(in crate::commands) async fn leave(self, end: LeaseEnd) -> Result<()> {
         let (lease, provisioner) = match (self.place, end) {
-            (BrokerPlace::Leased(leased), _) => *leased,
+            (Access::Leased(leased), _) => *leased,
             (_, LeaseEnd::Done) => return Ok(()),
             (place, _) => {
                 let clean = match place {
                     // The transport kills cut-off commands before it answers again.
-                    BrokerPlace::Mine(_) => self.machine.probe(SWEEP).await,
+                    Access::Mine(_) => self.machine.probe(SWEEP).await,
                     _ => self.machine.sweep(SWEEP).await,
                 };
                 clean.unwrap_or_else(|error| ui::warn(error.chain()));

@@ -12,7 +12,7 @@ use crate::{
     cli::{Global, LeaseArgs},
     commands::interactive::{self, Choice, MachineGuard, Wall},
     error::{Error, ErrorKind, Result},
-    execute::session::signals::Signals,
+    execute::clean_up::signals::Signals,
     process,
     provision::{
         ByHand, LeaseEnd, Notices, Requester,

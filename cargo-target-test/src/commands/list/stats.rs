@@ -61,9 +61,8 @@ impl Stats {
             .collect();
         if keys.is_empty() {
             let message = format!("unknown statistics key `{key}`");
-            return Err(
-                Error::new(ErrorKind::Usage, message).with_hint(playbook::nearest(key, &KEYS))
-            );
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint(playbook::nearest_or_all(key, &KEYS)));
         }
         let counted = Counting {
             inventory,

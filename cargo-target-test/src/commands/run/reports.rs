@@ -3,15 +3,18 @@
 //! Must not know the content of reports.
 
 use crate::{
-    aggregate::{Aggregator, feed::Feed, history::History, junit::Junit, summary::Summary},
+    aggregate::{
+        Aggregator, NewAggregator, feed::Feed, history::History, junit::Junit, summary::Summary,
+    },
     error::Result,
     execute::run_folder::RunFolder,
     orchestrate::Nextest,
     run::selection::Selection,
 };
 
-/// Returns the aggregators of a run, with names for warnings.
+/// Returns the aggregators of a run, with names for warnings: ours and those that the tool adds.
 pub(super) fn aggregators(
+    added: &[NewAggregator],
     choice: &Selection,
     folder: &RunFolder,
     nextest: &Nextest,
@@ -25,6 +28,9 @@ pub(super) fn aggregators(
     if let Some(file) = &choice.run.junit {
         let junit = Junit::new(file, &nextest.reports());
         all.push(("the JUnit report", Box::new(junit)));
+    }
+    for NewAggregator { name, new } in added {
+        all.push((name, new(folder.path())?));
     }
     Ok(all)
 }

@@ -5,7 +5,7 @@
 use std::{io::IsTerminal, time::Duration};
 
 use crate::{
-    commands::interactive, error::Result, execute::session::signals::Signals,
+    commands::interactive, error::Result, execute::clean_up::signals::Signals,
     provision::pool::Pool, ui,
 };
 

@@ -3,26 +3,28 @@
 //! Must not know how machines are provided.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use target_fixtures::wire::Instance;
+use serde_json::Value;
+use target_fixtures::wire::{Failure, Instance};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Core,
-    fixtures::{Maker, Up},
-    lock,
+    connection::request_failure,
+    sync::lock,
+    tear_down::{Maker, Up},
 };
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    provision::{After, Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine, Request, pool::Record},
+    provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
+    run_event::Attempt,
 };
 
 /// A lease of a running test.
@@ -37,6 +39,8 @@ pub(in crate::execute) struct ActiveLease {
     changes: bool,
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
+    /// The attempt that has the lease, and the time of the grant; unset without a runner.
+    attempt: OnceLock<(Attempt, Instant)>,
     said: Mutex<Said>,
     lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -65,7 +69,7 @@ struct Said {
 }
 
 impl ActiveLease {
-    fn new(lease: Lease, set: Arc<InstanceSet>, changes: bool, maker: Maker) -> Self {
+    pub(super) fn new(lease: Lease, set: Arc<InstanceSet>, changes: bool, maker: Maker) -> Self {
         let machines = lease.machines();
         let named = |machine: &Machine| (machine.name().to_owned(), machine.clone());
         Self {
@@ -75,6 +79,7 @@ impl ActiveLease {
             set,
             changes,
             maker,
+            attempt: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             shares: AtomicBool::new(false),
@@ -83,6 +88,22 @@ impl ActiveLease {
             has_ended: tokio::sync::Mutex::new(false),
             lease,
         }
+    }
+
+    /// Records the attempt that has the lease from now on.
+    pub(super) fn granted_to(&self, attempt: Attempt) {
+        let _ = self.attempt.set((attempt, Instant::now()));
+    }
+
+    /// Returns the attempt that has the lease, and the time of the grant.
+    pub(super) fn attempt(&self) -> Option<&(Attempt, Instant)> {
+        self.attempt.get()
+    }
+
+    /// Returns the names of the instances.
+    pub(super) fn names(&self) -> Vec<String> {
+        let instances = self.instances.iter();
+        instances.map(|instance| instance.name.clone()).collect()
     }
 
     /// Returns the lease.
@@ -96,8 +117,11 @@ impl ActiveLease {
     }
 
     /// Returns a machine of the lease by name.
-    pub(super) fn at(&self, instance: &str) -> Option<&Machine> {
-        self.machines.get(instance)
+    pub(super) fn at(&self, instance: &str) -> Result<&Machine, Failure> {
+        self.machines.get(instance).ok_or_else(|| {
+            let message = format!("use `{instance}`: it is not an instance of this lease");
+            request_failure(message)
+        })
     }
 
     /// Returns the set of the instances.
@@ -123,8 +147,20 @@ impl ActiveLease {
         (said.expected.clone(), said.fixtures_took)
     }
 
-    pub(super) fn fixture_up(&self, up: Up) {
-        lock(&self.said).fixtures.push(up);
+    /// Records a fixture of this test, set up on an instance of the lease.
+    pub(super) fn fixture_up(&self, name: String, instance: String, state: Value) {
+        let (instance, maker) = (Some(instance), self.maker.clone());
+        lock(&self.said).fixtures.push(Up {
+            name,
+            state,
+            instance,
+            maker,
+        });
+    }
+
+    /// Takes the fixture of this test that was set up last and is not yet torn down.
+    pub(super) fn take_fixture(&self) -> Option<Up> {
+        lock(&self.said).fixtures.pop()
     }
 
     /// Forgets a fixture of this test, and returns the fixture's instance.
@@ -147,6 +183,14 @@ impl ActiveLease {
     /// Records that the test set up a shared fixture on an instance.
     pub(super) fn shares(&self) {
         self.shares.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the end of the lease resets or deletes the instances, or kills the processes of shared fixtures.
+    pub(super) fn changes_instances(&self, end: LeaseEnd) -> bool {
+        end == LeaseEnd::WantFresh
+            || self.changes
+            || lock(&self.said).dirty.is_some()
+            || self.shares.load(Ordering::Relaxed) && self.sweeps(end)
     }
 
     /// Returns true if the end of the lease kills remaining processes.
@@ -177,6 +221,11 @@ impl ActiveLease {
         self.lost.wait()
     }
 
+    /// Returns true if an instance is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.cause().is_some()
+    }
+
     /// Waits for `what`, or until an instance is lost.
     pub(super) async fn unless_lost<T>(&self, what: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
@@ -193,7 +242,8 @@ impl ActiveLease {
             return Some(cause);
         }
         let mut answers = JoinSet::new();
-        for machine in self.machines().cloned() {
+        for machine in self.machines() {
+            let machine = machine.clone();
             answers.spawn(async move { machine.confirm(limit).await });
         }
         let answers = answers.join_all().await;
@@ -202,7 +252,7 @@ impl ActiveLease {
     }
 
     /// Stops the clients and ends the lease; `None` if the lease has already ended.
-    async fn end(&self, end: LeaseEnd) -> Option<Ended> {
+    pub(super) async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
         let mut has_ended = self.has_ended.lock().await;
         if std::mem::replace(&mut *has_ended, true) {
@@ -215,119 +265,5 @@ impl ActiveLease {
             self.lease.mark_dirty(DirtyReason::Fixture(cause));
         }
         Some(self.lease.share().end(end).await)
-    }
-}
-
-/// The leases that tests can use, by id.
-#[derive(Default)]
-pub struct ActiveLeases(Mutex<HashMap<String, Arc<ActiveLease>>>);
-
-impl ActiveLeases {
-    /// Returns a lease by id, unless it has ended.
-    pub(in crate::execute) fn get(&self, id: &str) -> Option<Arc<ActiveLease>> {
-        lock(&self.0).get(id).cloned()
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<ActiveLease>> {
-        lock(&self.0).values().cloned().collect()
-    }
-
-    fn insert(&self, active: &Arc<ActiveLease>) {
-        lock(&self.0).insert(active.id.clone(), Arc::clone(active));
-    }
-
-    fn remove(&self, active: &ActiveLease) {
-        lock(&self.0).remove(&active.id);
-    }
-}
-
-impl Core {
-    /// Leases instances of one set for a test; `maker` tears down the test's fixtures.
-    pub(super) async fn lease(
-        self: &Arc<Self>,
-        set: &Arc<InstanceSet>,
-        request: Request,
-        maker: Maker,
-    ) -> Result<Arc<ActiveLease>> {
-        let changes = request.after != After::Reuse;
-        let lease = self.leases_from.acquire(request).await?;
-        let active = ActiveLease::new(lease, Arc::clone(set), changes, maker);
-        let active = Arc::new(active);
-        self.leases.insert(&active);
-        Ok(active)
-    }
-
-    /// Tears down a test's remaining fixtures and ends its lease.
-    ///
-    /// Returns the reason an instance was lost, if any.
-    pub(super) async fn end_lease(
-        self: &Arc<Self>,
-        active: &Arc<ActiveLease>,
-        end: LeaseEnd,
-    ) -> Option<String> {
-        self.tear_down_for(active, end).await;
-        self.free(active, end).await
-    }
-
-    /// Ends a lease without remaining fixtures.
-    pub(super) async fn free(
-        self: &Arc<Self>,
-        active: &Arc<ActiveLease>,
-        end: LeaseEnd,
-    ) -> Option<String> {
-        let ended = active.end(end).await?;
-        for record in &ended.dirty {
-            self.forget_fixtures_on(record);
-        }
-        self.leases.remove(active);
-        self.changed.notify_waiters();
-        self.let_go(&active.set);
-        ended.lost
-    }
-
-    /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted,
-    /// in parallel. The lease is still active.
-    async fn tear_down_for(self: &Arc<Self>, active: &Arc<ActiveLease>, end: LeaseEnd) {
-        let is_lost = active.lost.cause().is_some();
-        while let Some(up) = { lock(&active.said).fixtures.pop() } {
-            if is_lost {
-                continue;
-            }
-            if let Some(cause) = self.tear_down(&up, Some(active)).await {
-                active.mark_dirty(cause);
-            }
-        }
-        let changes = end == LeaseEnd::WantFresh
-            || active.changes
-            || lock(&active.said).dirty.is_some()
-            // The sweep at the end would kill the processes of shared fixtures.
-            || active.shares.load(Ordering::Relaxed) && active.sweeps(end);
-        let mut ends = JoinSet::new();
-        for record in active.machines().filter_map(Machine::record) {
-            if is_lost {
-                self.forget_fixtures_on(record);
-            } else if changes {
-                let (core, active, record) = (Arc::clone(self), Arc::clone(active), record.clone());
-                ends.spawn(async move { core.end_fixtures_on(&active, &record).await });
-            }
-        }
-        ends.join_all().await;
-    }
-
-    /// Deletes instances that no remaining case needs in the background, after tearing down their shared fixtures.
-    pub(super) fn let_go(self: &Arc<Self>, set: &Arc<InstanceSet>) {
-        if !self.names.releases() {
-            return;
-        }
-        for surplus in self.provisioner.take_surplus(set) {
-            let core = Arc::clone(self);
-            tokio::spawn(async move {
-                let record: &Record = surplus.record();
-                if core.has_fixtures_on(record) {
-                    core.end_fixtures_of(surplus.set(), record).await;
-                }
-                surplus.release().await;
-            });
-        }
     }
 }

@@ -3,7 +3,6 @@
 //! The lease ends with the runner's process, not with its connection: a forked daemon may keep the connection open.
 
 mod by_runner;
-mod environment;
 mod events;
 mod report;
 
@@ -14,13 +13,17 @@ use target_fixtures::{
     metadata::Reuse,
     wire::{BrokerRequest, Failure, FailureKind, Reply},
 };
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
 use super::{
-    ActiveLease, Core, LeasingCase, Runnable, TestStart,
-    connection::{ClientConnection, request_failure},
-    fixtures::Maker,
-    infra,
+    active_lease::ActiveLease,
+    case_table::{CaseTable, LeasingCase, Runnable, TestStart},
+    connection::{ClientConnection, failure_of, request_failure},
+    failed::FailedCases,
+    lease_ends::LeaseEnds,
+    place::BrokerPlace,
+    tear_down::Maker,
+    waits::LeaseWaits,
 };
 use crate::{
     case::{
@@ -30,12 +33,10 @@ use crate::{
     },
     execute::{Executor, Launch, Launcher},
     process::Watch,
-    provision::{InstanceSet, LeaseEnd, Need, Notices, Request, Requester, Want},
-    run_event::{Attempt, AttemptResult, RunEventKind},
+    provision::{InstanceSet, LeaseEnd, Need, PoolProvisioner, Request, Requester, Want},
+    run_event::{Attempt, AttemptResult, RunEventKind, Sink},
 };
 use by_runner::ByRunner;
-pub use environment::BrokerPlace;
-pub(in crate::execute) use environment::environment;
 
 /// The attempt that a runner asks for.
 pub(super) struct Start {
@@ -80,109 +81,229 @@ impl Start {
     }
 }
 
-/// Serves one runner.
-pub(super) async fn serve(
-    core: &Arc<Core>,
-    executor: &dyn Executor,
-    connection: &mut ClientConnection,
-    pid: u32,
-    request: BrokerRequest,
-) -> io::Result<()> {
-    let Some(start) = Start::of(request) else {
-        return Ok(());
-    };
-    match core.names.get(Path::new(&start.binary), &start.name) {
-        Some(Runnable::OnHost { info, start: test }) => {
-            run_on_host(core, connection, (test, &start.binary), start.attempt(info)).await
-        }
-        Some(Runnable::Deploy {
-            info,
-            instance_set,
-            index,
-        }) => {
-            show_deploy(
-                core,
-                connection,
-                (instance_set, *index),
-                start.attempt(info),
-            )
-            .await
-        }
-        Some(Runnable::Case(case)) => {
-            let key = (case.info.binary_id.as_str(), case.info.name.as_str());
-            // A case may run again, for example in a stress run.
-            let (count, spends) = (case.count, case.reuse == Reuse::No);
-            case.instance_set.expect(key, Need { count, spends });
-            let ran = run_case((core, executor), connection, pid, case, &start).await;
-            if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
-                case.instance_set.done(key);
-                core.let_go(&case.instance_set);
+/// Serves the runners of a run.
+pub(super) struct Cases {
+    pub(super) table: Arc<CaseTable>,
+    pub(super) provisioner: Arc<PoolProvisioner>,
+    pub(super) waits: Arc<LeaseWaits>,
+    pub(super) ends: Arc<LeaseEnds>,
+    pub(super) failed: FailedCases,
+    pub(super) place: BrokerPlace,
+    pub(super) sink: Sink,
+}
+
+impl Cases {
+    /// Serves one runner.
+    pub(super) async fn serve(
+        &self,
+        executor: &dyn Executor,
+        connection: &mut ClientConnection,
+        pid: u32,
+        request: BrokerRequest,
+    ) -> io::Result<()> {
+        let Some(start) = Start::of(request) else {
+            return Ok(());
+        };
+        match self.table.get(Path::new(&start.binary), &start.name) {
+            Some(Runnable::OnHost { info, start: test }) => {
+                self.run_on_host(connection, (test, &start.binary), start.attempt(info))
+                    .await
             }
-            ran.map(|_| ())
-        }
-        None => {
-            let failure = request_failure(format!("`{}` is not a case of this run", start.name));
-            connection.replies.send(&Reply::Refused(failure)).await
+            Some(Runnable::Deploy {
+                info,
+                instance_set,
+                index,
+            }) => {
+                let attempt = start.attempt(info);
+                self.show_deploy(connection, instance_set, *index, attempt)
+                    .await
+            }
+            Some(Runnable::Case(case)) => {
+                let key = case.key();
+                // A case may run again, for example in a stress run.
+                let (count, spends) = (case.count, case.reuse == Reuse::No);
+                case.instance_set.expect(key, Need { count, spends });
+                let ran = self
+                    .run_case(executor, connection, pid, (case, &start))
+                    .await;
+                if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
+                    case.instance_set.done(key);
+                    self.ends.let_go(&case.instance_set);
+                }
+                ran.map(|_| ())
+            }
+            None => {
+                let failure =
+                    request_failure(format!("`{}` is not a case of this run", start.name));
+                connection.replies.send(&Reply::Refused(failure)).await
+            }
         }
     }
-}
 
-/// Shows the result of a deploy. The deploy continues if the runner leaves.
-async fn show_deploy(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    (instance_set, index): (&Arc<InstanceSet>, usize),
-    attempt: Attempt,
-) -> io::Result<()> {
-    let (started, instance) = (Instant::now(), instance_set.wanted[index].instance());
-    let made = tokio::select! {
-        made = core.provisioner.ready(instance_set, index) => made.map_err(|error| infra(&error)),
-        _ = connection.requests.recv() => Err(gave_up(core, started, &instance)),
-    };
-    let (text, code, verdict) = match made {
-        Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
-        Err(failure) => (
-            infra_block(&failure),
-            EXIT_INFRA.into(),
-            Verdict::Infra(failure.message),
-        ),
-    };
-    core.sink.emit(RunEventKind::DeployShown {
-        attempt,
-        instance,
-        took: started.elapsed(),
-        verdict: events::redacted(verdict),
-    });
-    connection.replies.send(&Reply::Print { text, code }).await
-}
+    /// Shows the result of a deploy. The deploy continues if the runner leaves.
+    async fn show_deploy(
+        &self,
+        connection: &mut ClientConnection,
+        set: &Arc<InstanceSet>,
+        index: usize,
+        attempt: Attempt,
+    ) -> io::Result<()> {
+        let (started, instance) = (Instant::now(), set.wanted[index].instance());
+        let made = tokio::select! {
+            made = self.provisioner.ready(set, index) => made.map_err(|error| failure_of(&error)),
+            _ = connection.requests.recv() => Err(self.waits.gave_up(started, &instance)),
+        };
+        let (text, code, verdict) = match made {
+            Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
+            Err(failure) => (
+                infra_block(&failure),
+                EXIT_INFRA.into(),
+                Verdict::Infra(failure.message),
+            ),
+        };
+        self.sink.emit(RunEventKind::DeployShown {
+            attempt,
+            instance,
+            took: started.elapsed(),
+            verdict: events::redacted(verdict),
+        });
+        connection.replies.send(&Reply::Print { text, code }).await
+    }
 
-/// Runs a test that needs no instance. Its runner stays connected to notice the broker's end.
-async fn run_on_host(
-    core: &Core,
-    connection: &mut ClientConnection,
-    (test, binary): (&TestStart, &str),
-    attempt: Attempt,
-) -> io::Result<()> {
-    let launcher = ByRunner {
-        runner: Mutex::new(connection),
-        expect_fail: test.expect_fail.as_deref(),
-        on_start: &|| core.attempt_started(&attempt, &[]),
-    };
-    let launch = Launch {
-        limit: test.timeout,
-        ..test.command(Path::new(binary)).into()
-    };
-    let ended = launcher.launch(launch).await.unwrap_or_default();
-    let verdict = ended.verdict(test.expect_fail.as_deref(), None, None);
-    let told = tell(connection, &verdict).await;
-    let result = AttemptResult {
-        took: ended.took,
-        expected: test.expect_fail.clone(),
-        exit: ended.exit,
-        ..AttemptResult::new(verdict)
-    };
-    core.attempt_ended(attempt, result);
-    told
+    /// Runs a test that needs no instance. Its runner stays connected to notice the broker's end.
+    async fn run_on_host(
+        &self,
+        connection: &mut ClientConnection,
+        (test, binary): (&TestStart, &str),
+        attempt: Attempt,
+    ) -> io::Result<()> {
+        let launcher = ByRunner {
+            runner: Mutex::new(connection),
+            expect_fail: test.expect_fail.as_deref(),
+            on_start: &|| events::attempt_started(&self.sink, &attempt, &[]),
+        };
+        let launch = Launch {
+            limit: test.timeout,
+            ..test.command(Path::new(binary)).into()
+        };
+        let ended = launcher.launch(launch).await.unwrap_or_default();
+        let verdict = ended.verdict(test.expect_fail.as_deref(), None, None);
+        let told = tell(connection, &verdict).await;
+        let result = AttemptResult {
+            took: ended.took,
+            expected: test.expect_fail.clone(),
+            exit: ended.exit,
+            ..AttemptResult::new(verdict)
+        };
+        events::attempt_ended(&self.sink, attempt, result);
+        told
+    }
+
+    /// Runs a case from the wait for its lease to the end of the lease. Returns true if nextest will try again.
+    async fn run_case(
+        &self,
+        executor: &dyn Executor,
+        connection: &mut ClientConnection,
+        pid: u32,
+        (case, start): (&LeasingCase, &Start),
+    ) -> io::Result<bool> {
+        let asked = Instant::now();
+        // Watched from the start, so that the pid cannot be reused unnoticed.
+        let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
+        let (request, maker) = request(pid, case, start);
+        let attempt = start.attempt(&case.info);
+        self.sink.emit(RunEventKind::LeaseWaiting {
+            attempt: attempt.clone(),
+        });
+        let set = &case.instance_set;
+        let leased = self.waits.lease(connection, set, request, maker).await;
+        let waited = asked.elapsed();
+        let (result, replied, leased) = match leased {
+            Ok(held) => {
+                self.sink.emit(RunEventKind::LeaseGranted {
+                    lease: held.id.clone(),
+                    attempt: attempt.clone(),
+                    instances: held.names(),
+                    waited,
+                });
+                held.granted_to(attempt.clone());
+                let result = self
+                    .run_leased(executor, connection, case, &attempt, &held)
+                    .await;
+                (result, Ok(()), Some(held))
+            }
+            Err(failure) => {
+                let verdict = refusal(&failure);
+                let told = self.table.shortened(set, &failure);
+                let replied = refuse(connection, failure, told).await;
+                (AttemptResult::new(verdict), replied, None)
+            }
+        };
+        let (again, end) = (
+            !result.verdict.is_final() && !start.last,
+            lease_end(&result),
+        );
+        events::attempt_ended(&self.sink, attempt, AttemptResult { waited, ..result });
+        if let Some(held) = leased {
+            // The verdict is out: from here on, only the next lease of the instances waits.
+            if let Some(runner) = runner {
+                runner.gone().await;
+            }
+            self.give_back(case, start, held, end).await;
+        }
+        replied.map(|()| again)
+    }
+
+    /// Runs a case on its lease, and tells the runner the verdict.
+    async fn run_leased(
+        &self,
+        executor: &dyn Executor,
+        connection: &mut ClientConnection,
+        case: &LeasingCase,
+        attempt: &Attempt,
+        held: &ActiveLease,
+    ) -> AttemptResult {
+        let instances = held.names();
+        let launcher = ByRunner {
+            runner: Mutex::new(connection),
+            expect_fail: case.start.expect_fail.as_deref(),
+            on_start: &|| events::attempt_started(&self.sink, attempt, &instances),
+        };
+        let result = executor
+            .run(attempt, held.lease(), &launcher, &self.sink)
+            .await;
+        // Fails if the runner was killed.
+        let _ = tell(connection, &result.verdict).await;
+        AttemptResult {
+            instances,
+            ..result
+        }
+    }
+
+    /// Ends the lease of a case whose runner has ended, or keeps the instances of a failed case for inspection.
+    async fn give_back(
+        &self,
+        case: &LeasingCase,
+        start: &Start,
+        held: Arc<ActiveLease>,
+        end: LeaseEnd,
+    ) {
+        let end = match end {
+            LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
+            end => end,
+        };
+        // Before the instances are replaced: replacements may not be needed.
+        if start.last || end == LeaseEnd::Done {
+            case.instance_set.done(case.key());
+        }
+        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_none();
+        if failed && self.place.holds_failed {
+            let env = self.place.variables(&start.binary, &case.full_name, &held);
+            self.failed.keep(&start.name, env, held);
+        } else {
+            self.ends.end(&held, end).await;
+        }
+    }
 }
 
 /// Tells the runner the verdict, so that it can end.
@@ -190,68 +311,6 @@ async fn tell(connection: &mut ClientConnection, verdict: &Verdict) -> io::Resul
     let (verdict, reason) = verdict.to_wire();
     let judged = Reply::Judged { verdict, reason };
     connection.replies.send(&judged).await
-}
-
-/// Returns true if nextest will try again.
-async fn run_case(
-    (core, executor): (&Arc<Core>, &dyn Executor),
-    connection: &mut ClientConnection,
-    pid: u32,
-    case: &LeasingCase,
-    start: &Start,
-) -> io::Result<bool> {
-    let asked = Instant::now();
-    // Watched from the start, so that the pid cannot be reused unnoticed.
-    let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
-    let (request, maker) = request(pid, case, start);
-    let attempt = start.attempt(&case.info);
-    core.sink.emit(RunEventKind::LeaseWaiting {
-        attempt: attempt.clone(),
-    });
-    let held = wait_for_lease(core, connection, &case.instance_set, request, maker).await;
-    let waited = asked.elapsed();
-    let again = |verdict: &Verdict| !verdict.is_final() && !start.last;
-    let held = match held {
-        Ok(held) => held,
-        Err(failure) => {
-            let told = core.told(&case.instance_set, &failure);
-            let result = AttemptResult {
-                waited,
-                ..AttemptResult::new(refusal(&failure))
-            };
-            let again = again(&result.verdict);
-            let replied = refuse(connection, failure, told).await;
-            core.attempt_ended(attempt, result);
-            return replied.map(|()| again);
-        }
-    };
-    let granted = Instant::now();
-    core.lease_granted(&attempt, &held, waited);
-    let instances = names(&held);
-    let launcher = ByRunner {
-        runner: Mutex::new(connection),
-        expect_fail: case.start.expect_fail.as_deref(),
-        on_start: &|| core.attempt_started(&attempt, &instances),
-    };
-    let result = executor
-        .run(&attempt, held.lease(), &launcher, &core.sink)
-        .await;
-    // A runner that was killed does not hear it.
-    let _ = tell(connection, &result.verdict).await;
-    let end = lease_end(&result);
-    let again = again(&result.verdict);
-    let result = AttemptResult {
-        waited,
-        instances,
-        ..result
-    };
-    core.attempt_ended(attempt, result);
-    // The verdict is out: from here on, only the next lease of the instances waits.
-    if let Some(runner) = runner {
-        runner.gone().await;
-    }
-    give_back(core, case, start, held, end, granted).await;
-    Ok(again)
 }
 
 /// Returns the way in which the lease of an attempt ends.
@@ -262,38 +321,6 @@ fn lease_end(result: &AttemptResult) -> LeaseEnd {
         None if result.verdict.is_final() => LeaseEnd::Done,
         None => LeaseEnd::Abandoned,
     }
-}
-
-/// Ends the lease of a case whose runner has ended.
-async fn give_back(
-    core: &Arc<Core>,
-    case: &LeasingCase,
-    start: &Start,
-    held: Arc<ActiveLease>,
-    end: LeaseEnd,
-    granted: Instant,
-) {
-    let end = match end {
-        LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
-        end => end,
-    };
-    // Before the instances are replaced: replacements may not be needed.
-    if start.last || end == LeaseEnd::Done {
-        let key = (case.info.binary_id.as_str(), case.info.name.as_str());
-        case.instance_set.done(key);
-    }
-    if core.stays(case, start, end) {
-        core.keep_failed(case, start, held);
-        return;
-    }
-    core.end_lease(&held, end).await;
-    core.lease_ended(held.id.clone(), names(&held), granted.elapsed());
-}
-
-/// Returns the names of a lease's instances.
-fn names(held: &ActiveLease) -> Vec<String> {
-    let instances = held.instances.iter();
-    instances.map(|instance| instance.name.clone()).collect()
 }
 
 /// Returns the lease request of a case, and the process that tears down its fixtures.
@@ -343,52 +370,6 @@ async fn refuse(
         _ => Reply::Refused(told),
     };
     connection.replies.send(&reply).await
-}
-
-/// Waits for a lease and passes notices to the client. If nextest's time limit ends the runner, the runner closes its
-/// connection; the verdict is then infra, because the test never ran.
-pub(super) async fn wait_for_lease(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    set: &Arc<InstanceSet>,
-    request: Request,
-    maker: Maker,
-) -> Result<Arc<ActiveLease>, Failure> {
-    let (send, mut notes) = mpsc::unbounded_channel();
-    let started = Instant::now();
-    let says = Arc::clone(core);
-    let notices = Notices::new(move |notice| {
-        says.waiting(notice);
-        let _ = send.send(notice.text.clone());
-    });
-    let lease = core.lease(set, Request { notices, ..request }, maker);
-    tokio::pin!(lease);
-    let ClientConnection {
-        requests, replies, ..
-    } = connection;
-    loop {
-        tokio::select! {
-            held = &mut lease => return held.map_err(|error| infra(&error)),
-            Some(text) = notes.recv() => { let _ = replies.send(&Reply::Note { text }).await; }
-            _ = requests.recv() => return Err(gave_up(core, started, set.target())),
-        }
-    }
-}
-
-/// Returns the reason a runner stopped waiting: nextest's time limit or the end of the run.
-fn gave_up(core: &Core, started: Instant, what: &str) -> Failure {
-    let message = match core.provisioner.is_cancelled() {
-        true => "the run was interrupted".to_owned(),
-        false => {
-            let waited = started.elapsed().as_secs_f32();
-            format!("waited {waited:.1} s for `{what}`")
-        }
-    };
-    Failure {
-        kind: FailureKind::Infra,
-        message,
-        hint: None,
-    }
 }
 
 fn infra_block(failure: &Failure) -> String {

@@ -11,10 +11,11 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::metadata::Reuse;
+use target_fixtures::{metadata::Reuse, wire::Failure};
 
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
+    error::one_line,
     plan::Needs,
     process,
     provision::{After, InstanceSet, Want},
@@ -92,6 +93,11 @@ impl TestStart {
 }
 
 impl LeasingCase {
+    /// Returns the identity of the case in its set: binary id and name.
+    pub(super) fn key(&self) -> (&str, &str) {
+        (&self.info.binary_id, &self.info.name)
+    }
+
     /// Returns the demand of the case.
     pub(super) fn want(&self) -> Want {
         self.instance_set.want(self.count, &self.needs)
@@ -158,9 +164,18 @@ impl CaseTable {
             .insert(name, runnable);
     }
 
-    /// Returns the name of the entry that shows the deploy of an instance, if any.
-    pub(super) fn deploy_of(&self, instance: &str) -> Option<&str> {
-        self.deploys.get(instance).map(String::as_str)
+    /// Returns the failure as the log of a case shows it. If a deploy entry of the run shows the failed deploy in full,
+    /// the case shows one line. A deploy entry covers only the first deploy of an instance, not its replacement.
+    pub(super) fn shortened(&self, set: &InstanceSet, failure: &Failure) -> Failure {
+        let first = set.failed_at_first(&failure.message);
+        match first.and_then(|instance| self.deploys.get(&instance)) {
+            Some(entry) => Failure {
+                message: one_line(&failure.message),
+                hint: Some(format!("see `{entry}` for details")),
+                ..failure.clone()
+            },
+            None => failure.clone(),
+        }
     }
 
     pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Runnable> {

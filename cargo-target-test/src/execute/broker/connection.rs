@@ -18,7 +18,10 @@ use tokio::{
     time,
 };
 
-use crate::secret::redact;
+use crate::{
+    error::{Error, ErrorKind},
+    secret::redact,
+};
 
 /// The number of frames that are read ahead.
 const AHEAD: usize = 8;
@@ -146,6 +149,26 @@ pub(super) fn request_failure(message: impl Into<String>) -> Failure {
         kind: FailureKind::Request,
         message: message.into(),
         hint: None,
+    }
+}
+
+/// Builds the failure of a request that the protocol does not allow at this point.
+pub(super) fn out_of_turn(request: &BrokerRequest) -> Failure {
+    request_failure(format!("answer: unexpected request: {request:?}"))
+}
+
+/// Converts an error to the failure that a client receives.
+pub(super) fn failure_of(error: &Error) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Timeout => FailureKind::Timeout,
+        ErrorKind::Usage => FailureKind::Request,
+        ErrorKind::Unfit => FailureKind::Skip,
+        _ => FailureKind::Infra,
+    };
+    Failure {
+        kind,
+        message: error.chain(),
+        hint: error.hint().map(str::to_owned),
     }
 }
 

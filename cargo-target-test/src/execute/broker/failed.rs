@@ -3,70 +3,78 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
+    path::PathBuf,
     process::{Command, ExitStatus},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
-use super::{
-    ActiveLease, Broker, Core, LeasingCase,
-    case::{Start, environment},
-    lock,
+use super::{active_lease::ActiveLease, lease_ends::LeaseEnds, place::BrokerPlace, sync::lock};
+use crate::{
+    connect::interactive,
+    error::Result,
+    process,
+    provision::{LeaseEnd, PoolProvisioner},
+    ui,
 };
-use crate::{connect::interactive, error::Result, process, provision::LeaseEnd, ui};
+
+/// The failed cases whose instances are kept.
+pub(super) struct FailedCases {
+    provisioner: Arc<PoolProvisioner>,
+    ssh_config: PathBuf,
+    cases: Mutex<Vec<FailedCase>>,
+}
 
 /// A failed case, its environment and its lease.
-pub(super) struct Failed {
-    case: String,
+struct FailedCase {
+    name: String,
     env: BTreeMap<String, String>,
     held: Arc<ActiveLease>,
 }
 
-impl Core {
-    /// Returns true if the instances of a case that failed its last attempt are kept.
-    pub(super) fn stays(&self, case: &LeasingCase, start: &Start, end: LeaseEnd) -> bool {
-        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_none();
-        self.place.holds_failed && failed
+impl FailedCases {
+    pub(super) fn new(provisioner: Arc<PoolProvisioner>, place: &BrokerPlace) -> Self {
+        Self {
+            provisioner,
+            ssh_config: BrokerPlace::ssh_config_in(&place.folder),
+            cases: Mutex::default(),
+        }
     }
 
-    /// Keeps the instances of a failed case leased.
-    pub(super) fn keep_failed(&self, case: &LeasingCase, start: &Start, held: Arc<ActiveLease>) {
-        let env = environment(&self.place, (&start.binary, &case.full_name), &held);
-        let case = start.name.clone();
-        lock(&self.failed).push(Failed { case, env, held });
+    /// Keeps the instances of a failed case leased. `env` is the environment of its test.
+    pub(super) fn keep(&self, name: &str, env: BTreeMap<String, String>, held: Arc<ActiveLease>) {
+        let name = name.to_owned();
+        lock(&self.cases).push(FailedCase { name, env, held });
         // Others would have to wait until the user has closed the shells.
         self.provisioner.close();
     }
-}
 
-impl Broker {
-    /// Opens a shell on each instance of the failed cases, one after the other, in this terminal, and ends their
-    /// leases. Without a terminal, only ends the leases.
-    pub async fn open_shells(&self) {
-        self.all_served().await;
-        let failed = std::mem::take(&mut *lock(&self.core.failed));
-        for Failed { case, env, held } in failed {
+    /// Opens a shell on each kept instance, one after the other, in this terminal, and ends the leases. Without a
+    /// terminal, only ends the leases.
+    pub(super) async fn open_shells(&self, ends: &Arc<LeaseEnds>) {
+        let failed = std::mem::take(&mut *lock(&self.cases));
+        for FailedCase { name, env, held } in failed {
             for machine in held.machines() {
-                let name = machine.name();
+                let instance = machine.name();
                 if !io::stdin().is_terminal() {
                     ui::note(format!(
-                        "no shell on {name} for {case}: standard input is not a terminal"
+                        "no shell on {instance} for {name}: standard input is not a terminal"
                     ));
                     continue;
                 }
                 ui::note(format!(
-                    "{case} failed: opening a shell on {name}; continue with `exit`"
+                    "{name} failed: opening a shell on {instance}; continue with `exit`"
                 ));
-                let config = self.core.ssh_config();
-                let shell = interactive::shell(machine.reach(), name, &config, &env, true);
+                let config = &self.ssh_config;
+                let shell = interactive::shell(machine.reach(), instance, config, &env, true);
                 let opened = match shell {
                     Ok(shell) => in_foreground(shell).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = opened {
-                    ui::warn(format!("no shell on {name}: {}", error.chain()));
+                    ui::warn(format!("no shell on {instance}: {}", error.chain()));
                 }
             }
-            self.core.end_lease(&held, LeaseEnd::Failed).await;
+            ends.end(&held, LeaseEnd::Failed).await;
         }
     }
 }

@@ -11,34 +11,43 @@ mod transfer;
 
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use target_fixtures::wire::{
-    Act, BrokerRequest, CHUNK, Exit, Failure, FailureKind, Password, Question, Reply, ShellCommand,
+    Act, BrokerRequest, CHUNK, Exit, FailureKind, Password, Question, Reply, ShellCommand,
 };
 use tokio::sync::mpsc;
 
 use super::{
-    ActiveLease, Core,
-    connection::{ClientConnection, Replies, Requests, request_failure},
-    fixtures::Which,
-    infra,
+    active_lease::ActiveLease,
+    connection::{ClientConnection, Replies, Requests, failure_of, out_of_turn},
+    fixtures::{SharedFixtures, Which},
 };
 use crate::{
     connect::{self, CommandEvent, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
     provision::Machine,
+    run_event::Sink,
 };
 use input::{Fed, InputFeed};
 use transfer::Way;
 
+/// The parts of the broker that clients of leases use.
+pub(super) struct SessionParts {
+    pub(super) fixtures: Arc<SharedFixtures>,
+    pub(super) sink: Sink,
+    /// The file for `ssh -F`.
+    pub(super) ssh_config: PathBuf,
+}
+
 /// Serves one client of a lease until the client disconnects or the lease ends.
 pub(super) async fn serve(
-    core: &Arc<Core>,
+    sessions: &SessionParts,
     connection: &mut ClientConnection,
-    held: &Arc<ActiveLease>,
+    held: &ActiveLease,
 ) -> io::Result<()> {
     let ended = held.ended();
     tokio::pin!(ended);
@@ -60,7 +69,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
-            answered = answer(core, connection, held, request) => answered?,
+            answered = answer(sessions, connection, held, request) => answered?,
         }
         if ends {
             held.finish();
@@ -69,7 +78,7 @@ pub(super) async fn serve(
 }
 
 async fn answer(
-    core: &Arc<Core>,
+    sessions: &SessionParts,
     connection: &mut ClientConnection,
     held: &ActiveLease,
     request: BrokerRequest,
@@ -86,27 +95,33 @@ async fn answer(
             held.expect_fail(reason);
             Reply::Done
         }
-        BrokerRequest::Record(measurement) => results::record(core, held, measurement),
-        BrokerRequest::SubResult(result) => results::sub_result(core, held, result),
+        BrokerRequest::Record(measurement) => results::record(&sessions.sink, held, measurement),
+        BrokerRequest::SubResult(result) => results::sub_result(&sessions.sink, held, result),
         request @ (BrokerRequest::FixtureOfTest { .. }
         | BrokerRequest::FixtureDown { .. }
-        | BrokerRequest::FixturesTook { .. }) => fixture::of_test(core, held, request),
+        | BrokerRequest::FixturesTook { .. }) => {
+            fixture::of_test(&sessions.fixtures, held, request)
+        }
         BrokerRequest::Fixture {
             name,
             source,
             scope,
         } => {
             let which = Which { name, source };
-            fixture::share(core, (requests, replies), held, (&which, &scope)).await?
+            fixture::share(
+                &sessions.fixtures,
+                (requests, replies),
+                held,
+                (&which, &scope),
+            )
+            .await?
         }
         // Input of a command that has ended.
         BrokerRequest::Data | BrokerRequest::End | BrokerRequest::Signal { .. } => return Ok(()),
-        request => match instance_of(&request).map(|instance| (instance, held.at(instance))) {
+        request => match instance_of(&request).map(|instance| held.at(instance)) {
             None => Reply::Failed(out_of_turn(&request)),
-            Some((instance, None)) => unknown(instance),
-            Some((_, Some(at))) => {
-                on_instance(core, (requests, replies), held, at, &request).await?
-            }
+            Some(Err(failure)) => Reply::Failed(failure),
+            Some(Ok(at)) => on_instance(sessions, (requests, replies), held, at, &request).await?,
         },
     };
     replies.send(&reply).await
@@ -130,7 +145,7 @@ fn instance_of(request: &BrokerRequest) -> Option<&str> {
 
 /// Answers a request for an instance. Returns the last reply; earlier replies are sent.
 async fn on_instance(
-    core: &Arc<Core>,
+    sessions: &SessionParts,
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     at: &Machine,
@@ -155,7 +170,16 @@ async fn on_instance(
         }
         BrokerRequest::Forward {
             direction, port, ..
-        } => ports::forward(core, (requests, replies), held, at, (*direction, *port)).await?,
+        } => {
+            ports::forward(
+                &sessions.ssh_config,
+                (requests, replies),
+                held,
+                at,
+                (*direction, *port),
+            )
+            .await?
+        }
         request => {
             let answer = held.unless_lost(ask(at, request));
             tokio::select! {
@@ -165,7 +189,7 @@ async fn on_instance(
         }
     };
     if let (BrokerRequest::Exec { command, .. }, Ok(reply)) = (request, &answered) {
-        results::command(core, held, at, command, reply);
+        results::command(&sessions.sink, held, at, command, reply);
     }
     Ok(match answered {
         Ok(reply) => {
@@ -219,7 +243,7 @@ fn told(request: &BrokerRequest) -> String {
         },
         BrokerRequest::Ask { question, .. } => match question {
             Question::Facts => "collect the machine's facts".to_owned(),
-            Question::Listens { port } => format!("look at port {port}"),
+            Question::Listens { port } => format!("query port {port}"),
             Question::Package { name } => format!("ask for package `{name}`"),
             Question::Service { name } => format!("ask for service `{name}`"),
             Question::User { name } => format!("ask for user `{name}`"),
@@ -299,13 +323,13 @@ async fn follow(
     }
     Ok(Err(Error::new(
         ErrorKind::Other,
-        "it ended without an exit status",
+        "the command ended without an exit status",
     )))
 }
 
 /// Builds the reply of a failed request, with the request in its message.
 fn failed(line: &LiveConnection, error: &Error, what: &str, instance: &str) -> Reply {
-    let mut failure = infra(error);
+    let mut failure = failure_of(error);
     if failure.kind != FailureKind::Request {
         line.doubt();
     }
@@ -314,14 +338,4 @@ fn failed(line: &LiveConnection, error: &Error, what: &str, instance: &str) -> R
         failure.message = format!("{what} on `{instance}`: {}", failure.message);
     }
     Reply::Failed(failure)
-}
-
-fn unknown(instance: &str) -> Reply {
-    Reply::Failed(request_failure(format!(
-        "use `{instance}`: it is not an instance of this lease"
-    )))
-}
-
-fn out_of_turn(request: &BrokerRequest) -> Failure {
-    request_failure(format!("answer: unexpected request: {request:?}"))
 }

@@ -7,11 +7,12 @@ use std::{io, sync::Arc};
 use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
 
 use super::{
-    Clients, Core, LeasingCase,
-    case::wait_for_lease,
-    connection::{ClientConnection, request_failure},
-    fixtures::Maker,
-    infra, session,
+    case_table::LeasingCase,
+    connection::{ClientConnection, failure_of, request_failure},
+    lease_ends::LeaseEnds,
+    session::{self, SessionParts},
+    tear_down::Maker,
+    waits::LeaseWaits,
 };
 use crate::{
     error::Result,
@@ -65,79 +66,91 @@ pub enum FoundCase {
 /// Finds the case of a test without a runner. Blocks.
 pub type CaseLookup = dyn Fn(&AcquireRequest) -> Result<FoundCase> + Send + Sync;
 
-/// Serves one test without a runner.
-pub(super) async fn serve(
-    core: &Arc<Core>,
-    connection: &mut ClientConnection,
-    pid: u32,
-    request: BrokerRequest,
-) -> io::Result<()> {
-    let Some(ask) = AcquireRequest::of(request) else {
-        return Ok(());
-    };
-    let maker = maker(&ask);
-    let case = match find(core, ask).await {
-        Ok(case) => case,
-        Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
-    };
-    let request = Request {
-        wants: vec![case.want()],
-        requester: Requester {
-            pid,
-            ..Requester::this_process(&case.full_name)
-        },
-        after: case.after(),
-        ..Request::default()
-    };
-    let held = match wait_for_lease(core, connection, &case.instance_set, request, maker).await {
-        Ok(held) => held,
-        Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
-    };
-    let leased = Reply::Leased {
-        lease: held.id.clone(),
-        instances: held.instances.clone(),
-        expect_fail: case.start.expect_fail.clone(),
-    };
-    let served = match connection.replies.send(&leased).await {
-        Ok(()) => session::serve(core, connection, &held).await,
-        Err(error) => Err(error),
-    };
-    let end = served
-        .as_ref()
-        .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
-    core.end_lease(&held, end).await;
-    served
+/// The parts of the broker that tests without a runner use.
+pub(super) struct Standalone {
+    pub(super) waits: Arc<LeaseWaits>,
+    pub(super) ends: Arc<LeaseEnds>,
+    pub(super) sessions: Arc<SessionParts>,
+}
+
+impl Standalone {
+    /// Serves one test.
+    pub(super) async fn serve(
+        &self,
+        lookup: &Arc<CaseLookup>,
+        connection: &mut ClientConnection,
+        pid: u32,
+        request: BrokerRequest,
+    ) -> io::Result<()> {
+        let Some(request) = AcquireRequest::of(request) else {
+            return Ok(());
+        };
+        let maker = maker(&request);
+        let case = match find(Arc::clone(lookup), request).await {
+            Ok(case) => case,
+            Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
+        };
+        let request = Request {
+            wants: vec![case.want()],
+            requester: Requester {
+                pid,
+                ..Requester::this_process(&case.full_name)
+            },
+            after: case.after(),
+            ..Request::default()
+        };
+        let leased = self
+            .waits
+            .lease(connection, &case.instance_set, request, maker);
+        let held = match leased.await {
+            Ok(held) => held,
+            Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
+        };
+        let leased = Reply::Leased {
+            lease: held.id.clone(),
+            instances: held.instances.clone(),
+            expect_fail: case.start.expect_fail.clone(),
+        };
+        let served = match connection.replies.send(&leased).await {
+            Ok(()) => session::serve(&self.sessions, connection, &held).await,
+            Err(error) => Err(error),
+        };
+        let end = served
+            .as_ref()
+            .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
+        self.ends.end(&held, end).await;
+        served
+    }
+}
+
+async fn find(
+    lookup: Arc<CaseLookup>,
+    request: AcquireRequest,
+) -> Result<Arc<LeasingCase>, Failure> {
+    let found = tokio::task::spawn_blocking(move || lookup(&request));
+    match found.await {
+        Ok(Ok(FoundCase::Case(case))) => Ok(case),
+        Ok(Ok(FoundCase::Skip(reason))) => Err(Failure {
+            kind: FailureKind::Skip,
+            message: reason,
+            hint: None,
+        }),
+        Ok(Err(error)) => Err(failure_of(&error)),
+        Err(error) => Err(request_failure(error.to_string())),
+    }
 }
 
 /// Returns the process that tears down the fixtures of such a test.
-fn maker(ask: &AcquireRequest) -> Maker {
+fn maker(request: &AcquireRequest) -> Maker {
     Maker {
-        binary: ask.binary.clone(),
+        binary: request.binary.clone(),
         // Without the name of the crate.
-        test: ask
+        test: request
             .test
             .split_once("::")
             .map_or("", |(_, test)| test)
             .to_owned(),
-        full_name: ask.test.clone(),
+        full_name: request.test.clone(),
         ..Maker::default()
     }
-}
-
-async fn find(core: &Arc<Core>, ask: AcquireRequest) -> Result<Arc<LeasingCase>, Failure> {
-    let core = Arc::clone(core);
-    let found = tokio::task::spawn_blocking(move || match &core.clients {
-        Clients::Tests(lookup) => match lookup(&ask).map_err(|error| infra(&error))? {
-            FoundCase::Case(case) => Ok(case),
-            FoundCase::Skip(reason) => Err(Failure {
-                kind: FailureKind::Skip,
-                message: reason,
-                hint: None,
-            }),
-        },
-        Clients::Runners(_) => Err(request_failure("this broker serves one run only")),
-    });
-    found
-        .await
-        .unwrap_or_else(|error| Err(request_failure(error.to_string())))
 }

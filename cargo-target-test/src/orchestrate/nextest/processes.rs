@@ -22,7 +22,7 @@ use crate::{
     error::Result,
     execute::{
         broker::Broker,
-        session::{Signals, Witness, counted},
+        clean_up::{Signals, Witness, counted},
     },
     process::Spawn,
     ui,

@@ -1,6 +1,5 @@
-//! The attempts that wait for a machine.
-//!
-//! Owns their order: attempts that need the same machine wait in one lane, and only the first of a lane asks for one. Pure.
+//! The attempts that wait for a machine. Attempts that need the same machine wait in one lane, and only the first
+//! attempt of a lane requests a machine. Pure.
 
 use std::collections::VecDeque;
 
@@ -19,7 +18,7 @@ pub(super) struct Queue(Vec<Lane>);
 struct Lane {
     want: Want,
     attempts: VecDeque<Attempt>,
-    /// True while an attempt of this lane asks for a machine.
+    /// True while an attempt of this lane requests a machine.
     is_asking: bool,
 }
 
@@ -49,7 +48,7 @@ impl Queue {
         self.0[lane].attempts.push_back(attempt);
     }
 
-    /// Takes the next attempt that may ask for a machine, until [`Queue::asked`] one per lane.
+    /// Takes the next attempt that may request a machine; the others of its lane wait until [`Queue::asked`].
     pub(super) fn next(&mut self) -> Option<(QueuePlace, Attempt)> {
         let lanes = self.0.iter_mut().enumerate();
         let mut idle = lanes.filter(|(_, lane)| !lane.is_asking);
@@ -62,7 +61,7 @@ impl Queue {
         Some((QueuePlace { lane: number, want }, attempt))
     }
 
-    /// The attempt of a lane has its machine, or will have none.
+    /// Notes that the request of an attempt has ended, with or without a machine.
     pub(super) fn asked(&mut self, place: &QueuePlace) {
         self.0[place.lane].is_asking = false;
     }

@@ -1,4 +1,4 @@
-//! Runs on machines that exist, or seem to.
+//! Runs on wrapped and on fake machines.
 
 use std::sync::{
     Mutex,
@@ -13,11 +13,11 @@ use crate::{
     provision::{Machine, Report, Wrapped},
 };
 
-/// Wrapped machines, of which it notes what was asked for.
+/// Wrapped machines that record the requests.
 struct FakeProvisioner {
     machines: Wrapped,
     wants: Mutex<Vec<(String, bool)>>,
-    /// True if fresh machines can be had.
+    /// True if fresh machines are available.
     makes_fresh: bool,
     finished: AtomicUsize,
 }
@@ -154,7 +154,7 @@ async fn events_come_in_order() {
 async fn whatever_machine_is_free_takes_the_next_case() {
     let machines = FakeProvisioner::new(&["a", "b"]);
     let cases: Vec<_> = ["1", "2", "3", "4"].map(|name| case(name, None)).into();
-    // Two at a time, or this would never end.
+    // Two cases run at a time, or the test would never end.
     let barrier = Arc::new(Barrier::new(2));
     let executor = FakeExecutor(move |_: &str| -> BoxFuture<'static, Verdict> {
         let barrier = Arc::clone(&barrier);
@@ -179,7 +179,7 @@ async fn a_busy_target_does_not_hold_up_another() {
         case("2", Some("a")),
         case("3", Some("b")),
     ];
-    // The first case ends when that of the other machine has run.
+    // The first case ends after the case of the other machine.
     let (done, _) = watch::channel(false);
     let executor = FakeExecutor(move |name: &str| -> BoxFuture<'static, Verdict> {
         let (name, done) = (name.to_owned(), done.clone());

@@ -148,7 +148,7 @@ fn state(name: &str) -> Result<String> {
     match !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
         true => Ok(format!("test-{name}")),
         false => Err(Error::usage(format!(
-            "{name:?} is no state's name: letters, digits, `-`, `_` and `.`"
+            "invalid snapshot name {name:?}: use letters, digits, `-`, `_` and `.`"
         ))),
     }
 }

@@ -131,7 +131,7 @@ impl Platform for CommandPlatform {
     fn validate(&self, parameters: &CommandParameters) -> Result<(), String> {
         let files = parameters.put.is_some() || parameters.get.is_some();
         match files && parameters.exec.is_none() {
-            true => Err("`put` and `get` are for targets with `exec`".to_owned()),
+            true => Err("`put` and `get` require `exec`".to_owned()),
             false => Ok(()),
         }
     }
@@ -344,7 +344,7 @@ fn json(value: toml::Value) -> Result<Value, &'static str> {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),
         toml::Value::Float(number) => serde_json::Number::from_f64(number)
-            .ok_or("JSON, in which the programs get this, has no `inf` and no `nan`")?
+            .ok_or("`inf` and `nan` are not supported: the programs get `params` as JSON")?
             .into(),
         toml::Value::Boolean(flag) => flag.into(),
         toml::Value::Datetime(date) => date.to_string().into(),

@@ -70,7 +70,7 @@ impl Platform for ContainerPlatform {
             if !host.exists() {
                 let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
-                    "`mounts` of target `{target}`: there is no `{host}`"
+                    "`mounts` of target `{target}`: file or folder not found: `{host}`"
                 )));
             }
         }
@@ -135,7 +135,7 @@ impl Platform for ContainerPlatform {
         only_first(self, spec, name)?;
         let (engine, state) = (engine_of(deployed)?, state(spec));
         if !engine.has_image(&state) {
-            let message = format!("no state of `{}` is remembered", spec.instance);
+            let message = format!("snapshot of `{}` not found", spec.instance);
             return Err(Error::infra(message));
         }
         remove(&engine, spec)?;
@@ -218,7 +218,7 @@ impl Platform for ContainerPlatform {
             found.extend(names.lines().map(|name| one("container", name)));
             // A snapshot of a container is deleted with the container.
             let alone = states.filter(|state| !names.lines().any(|name| name == *state));
-            found.extend(alone.map(|state| one("the remembered state of container", state)));
+            found.extend(alone.map(|state| one("the snapshot of container", state)));
         }
         Ok(found)
     }
@@ -227,7 +227,7 @@ impl Platform for ContainerPlatform {
 /// Refuses snapshots after the first one: a restore replaces the container while the commands of a test run in it.
 fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> Result<()> {
     let other = || {
-        let what = "remember more than the first state of";
+        let what = "save more than the first snapshot of";
         cannot(platform.name(), what, spec)
     };
     (name == FIRST_STATE).then_some(()).ok_or_else(other)
@@ -286,16 +286,14 @@ fn image(
     let image = parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);
     if !here && parameters.pull != PullPolicy::Never {
-        progress(&format!("fetches image `{image}`"));
+        progress(&format!("fetching image `{image}`"));
         engine.run(["pull", "--quiet", &image])?;
     } else if !here {
         let message = format!(
             "`{}` has no image `{image}`, and `pull` is \"never\"",
             engine.0
         );
-        return Err(
-            Error::infra(message).with_hint("fetch it, or name a root file system by `rootfs`")
-        );
+        return Err(Error::infra(message).with_hint("fetch it, or set `rootfs`"));
     }
     Ok(image)
 }
@@ -304,7 +302,7 @@ fn engine_of(deployed: &Deployed) -> Result<Engine> {
     let engine = deployed.data.get("engine").and_then(Value::as_str);
     engine
         .map(|engine| Engine(engine.to_owned()))
-        .ok_or_else(|| Error::infra("nothing is known of the container's engine"))
+        .ok_or_else(|| Error::infra("the container engine of the instance is unknown"))
 }
 
 fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<SshReach> {
@@ -335,7 +333,7 @@ fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
         (_, false) => Ok(()),
         (Err(error), true) => Err(error),
         (Ok(_), true) => Err(Error::infra(format!(
-            "the container of `{}` is still there",
+            "the container of `{}` still exists",
             spec.instance
         ))),
     }

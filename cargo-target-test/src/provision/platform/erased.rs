@@ -154,6 +154,6 @@ fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
     parsed.map_err(|error| {
         Error::infra(format!("cannot use the parameters of `{}`", spec.instance))
             .with_source(error)
-            .with_hint("was it deployed by another release of cargo-target-test? use that one")
+            .with_hint("it may have been deployed by another release of cargo-target-test: use that release")
     })
 }

@@ -179,7 +179,7 @@ fn account(spec: &InstanceSpec, name: &str) -> Result<Account> {
             user: LocalUser { uid, gid },
             home: (*home).to_owned(),
         }),
-        _ => Err(wrong(format!("there is no user `{name}`"))),
+        _ => Err(wrong(format!("user `{name}` not found"))),
     }
 }
 

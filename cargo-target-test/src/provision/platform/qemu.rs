@@ -83,11 +83,12 @@ impl Platform for QemuPlatform {
                 disk::format(spec, key, written)?;
             }
         }
-        let hint = "Debian and Ubuntu have it in `qemu-system-x86` and `qemu-utils`";
+        let hint =
+            "install QEMU: on Debian and Ubuntu, packages `qemu-system-x86` and `qemu-utils`";
         for program in [parameters.qemu.as_str(), "qemu-img", "ssh-keygen"] {
             which::which(program).map_err(|_| {
                 wrong(format!(
-                    "target `{}` needs `{program}`, which is not in PATH",
+                    "program `{program}` of target `{}` not found in PATH",
                     spec.target
                 ))
                 .with_hint(hint)
@@ -166,7 +167,7 @@ impl Platform for QemuPlatform {
         machine::kill(spec);
         match machine::labelled(&spec.label).contains(&spec.unique) {
             true => Err(Error::infra(format!(
-                "the virtual machine of `{}` does not end",
+                "failed to end the virtual machine of `{}`",
                 spec.instance
             ))),
             false => Ok(()),
@@ -270,10 +271,10 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     machine::mark(&mut command, spec);
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     let name = &spec.instance;
-    let refused = |words| Error::infra(format!("QEMU would not start `{name}`: {words}"));
+    let refused = |words| Error::infra(format!("QEMU failed to start `{name}`: {words}"));
     finished.text().map_err(refused)?;
     let pid = fs_err::read_to_string(pid_file)?.trim().parse();
-    let none = |_| Error::infra(format!("QEMU left no process for `{name}`"));
+    let none = |_| Error::infra(format!("QEMU started no process for `{name}`"));
     Ok(QemuProcess::of(pid.map_err(none)?))
 }
 

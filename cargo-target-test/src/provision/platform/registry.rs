@@ -74,8 +74,9 @@ impl Platforms {
         self.get(name).ok_or_else(|| {
             let message = format!("its platform `{name}` is unknown to this tool");
             let hint = match maker {
-                Some(maker) => format!("`{maker}` made it: use that tool"),
-                None => "another version of cargo-target-test made it: use that one".to_owned(),
+                Some(maker) => format!("it was created by `{maker}`: use that tool"),
+                None => "it was created by another version of cargo-target-test: use that version"
+                    .to_owned(),
             };
             Error::infra(message).with_hint(hint)
         })

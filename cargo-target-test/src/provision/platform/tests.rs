@@ -101,7 +101,10 @@ fn a_tool_has_platforms_of_its_own() {
         .known("far", Some("/bin/x"))
         .err()
         .unwrap();
-    assert_eq!(error.hint(), Some("`/bin/x` made it: use that tool"));
+    assert_eq!(
+        error.hint(),
+        Some("it was created by `/bin/x`: use that tool")
+    );
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) fn check_file(spec: &InstanceSpec, key: &str, written: Option<&Path>)
     }
     let (target, path) = (&spec.target, path.display());
     Err(wrong(format!(
-        "`{key}` of target `{target}`: there is no file `{path}`"
+        "`{key}` of target `{target}`: file not found: `{path}`"
     )))
 }
 

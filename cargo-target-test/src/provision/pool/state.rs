@@ -180,7 +180,7 @@ impl PoolState {
             return self.plan(id, *record);
         }
         let Some(record) = self.records.get_mut(id) else {
-            return Err(refused(id, "there is no such record"));
+            return Err(refused(id, "the record does not exist"));
         };
         use RecordState::{Creating, Deleting, Dirty, Planned, Preparing, Ready};
         match (&record.state, event) {

@@ -205,7 +205,7 @@ impl PoolRun {
         from: &RecordState,
         events: impl IntoIterator<Item = RecordEvent>,
     ) -> Result<Record> {
-        let deleted = || Error::infra("it was deleted while it was being deployed");
+        let deleted = || Error::infra("the instance was deleted during its deploy");
         let record = locked.state().records.get(id).ok_or_else(deleted)?;
         if record.state != *from {
             // The process that deletes it waits until this work ends.

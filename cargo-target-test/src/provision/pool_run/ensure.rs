@@ -375,9 +375,9 @@ fn end(
         if matches!(record.state, RecordState::Preparing | RecordState::Ready) {
             locked.commit([(record.id, RecordEvent::MarkDirty(cause.clone()))])?;
         }
-        let message = format!("`{name}` is held, since it is dirty: {cause}");
+        let message = format!("`{name}` is on hold because it is dirty: {cause}");
         return Err(Error::infra(message)
-            .with_hint("look at it; `cargo target-test --delete-targets` frees it"));
+            .with_hint("examine it, then free it with `cargo target-test --delete-targets`"));
     }
     locked.commit([(record.id.clone(), RecordEvent::Delete)])?;
     failpoint::point("record-deleting");

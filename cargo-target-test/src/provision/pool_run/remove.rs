@@ -303,7 +303,7 @@ impl Remover<'_> {
             };
             if started.elapsed() > PATIENCE {
                 let error = Error::infra(format!(
-                    "{worker} is still at it after {} s",
+                    "{worker} is still working on it after {} s",
                     PATIENCE.as_secs()
                 ));
                 self.tell(record, started, Some(&error));

@@ -258,7 +258,7 @@ impl Tries<'_> {
                 format!("timed out after {limit} waiting for {what} of `{name}`: {cause}{console}");
             return Err(Error::infra(message));
         }
-        let words = format!("waits for {what} ({} s)", waited.as_secs());
+        let words = format!("waiting for {what} ({} s)", waited.as_secs());
         if self.notice.is_due(&words) {
             progress(&words);
         }

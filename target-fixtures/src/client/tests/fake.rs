@@ -1,6 +1,4 @@
-//! A fake broker, which runs in a thread of the test.
-//!
-//! Owns its play: what each request and command gets. Must not know what is tested.
+//! A fake broker, which runs in a thread of the test, with fixed replies to each request.
 
 use std::{
     collections::HashMap,
@@ -21,14 +19,14 @@ use crate::{
     wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply, Stream},
 };
 
-/// A broker's play, until the value goes.
+/// A running fake broker; ends when dropped.
 pub(super) struct Fake {
     pub(super) socket: PathBuf,
     pub(super) connections: Arc<AtomicU32>,
 }
 
 impl Fake {
-    /// Listens at a path of its own; `protocol` is what it speaks.
+    /// Listens at a new path; `protocol` is its protocol version.
     pub(super) fn start(protocol: u32) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(

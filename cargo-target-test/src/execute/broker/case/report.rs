@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use target_fixtures::wire::{BrokerRequest, Reply};
 
-use super::super::{
-    connection::{ClientConnection, Requests},
-    infra,
-};
+use super::super::connection::{ClientConnection, Requests, failure_of};
 use crate::{execute::ProcessEnd, provision::Lost};
 
 /// The time that a test has to end by itself after one of its instances is lost.
@@ -34,7 +31,7 @@ pub(super) async fn report_unless_lost(
     if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
         return ended;
     }
-    let _ = replies.send(&Reply::Refused(infra(&lost))).await;
+    let _ = replies.send(&Reply::Refused(failure_of(&lost))).await;
     report.await
 }
 

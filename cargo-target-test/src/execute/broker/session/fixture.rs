@@ -8,20 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{BrokerRequest, Failure, Reply, Shared};
+use target_fixtures::wire::{BrokerRequest, Reply, Shared};
 
-use super::{
-    super::{
-        ActiveLease, Core,
-        connection::{Replies, Requests, request_failure},
-        fixtures::{At, FixtureClaim, SetUp, Up, Which},
-    },
-    unknown,
+use super::super::{
+    active_lease::ActiveLease,
+    connection::{Replies, Requests, out_of_turn, request_failure},
+    fixtures::{At, FixtureClaim, SetUp, SharedFixtures, Which},
 };
 use crate::provision::Machine;
 
 /// Records a report on the fixtures of one test alone.
-pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -> Reply {
+pub(super) fn of_test(
+    fixtures: &SharedFixtures,
+    held: &ActiveLease,
+    request: BrokerRequest,
+) -> Reply {
     match request {
         BrokerRequest::FixtureOfTest {
             name,
@@ -29,13 +30,8 @@ pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -
             state,
             millis,
         } => {
-            let up = Up::of_test(held, name, instance, state);
-            core.fixture_event(
-                (&up.name, up.instance.as_deref(), false),
-                took(millis),
-                None,
-            );
-            held.fixture_up(up);
+            fixtures.emit(false, (&name, Some(&instance)), took(millis), None);
+            held.fixture_up(name, instance, state);
         }
         BrokerRequest::FixtureDown {
             name,
@@ -43,8 +39,8 @@ pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -
             millis,
         } => {
             let instance = held.fixture_down(&name, error.clone());
-            let step = (&*name, instance.as_deref(), true);
-            core.fixture_event(step, took(millis), error.as_deref());
+            let fixture = (&*name, instance.as_deref());
+            fixtures.emit(true, fixture, took(millis), error.as_deref());
         }
         BrokerRequest::FixturesTook { millis } => held.fixtures_took(millis),
         _ => {}
@@ -54,23 +50,27 @@ pub(super) fn of_test(core: &Core, held: &ActiveLease, request: BrokerRequest) -
 
 /// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
 pub(super) async fn share(
-    core: &Arc<Core>,
+    fixtures: &SharedFixtures,
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     (which, scope): (&Which, &Shared),
 ) -> io::Result<Reply> {
     let at = match scope {
         Shared::Run => At::Run,
-        Shared::Instance { instance } => match held.at(instance).and_then(Machine::record) {
-            Some(record) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
-            None => return Ok(unknown(instance)),
+        Shared::Instance { instance } => match held.at(instance).map(Machine::record) {
+            Ok(Some(record)) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
+            Ok(None) => {
+                let message = format!("share a fixture on `{instance}`: it is in no pool");
+                return Ok(Reply::Failed(request_failure(message)));
+            }
+            Err(failure) => return Ok(Reply::Failed(failure)),
         },
     };
     loop {
-        let changed = core.changed.notified();
+        let changed = fixtures.changed();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        match core.claim(&at, which, held.maker.again) {
+        match fixtures.claim(&at, which, held.maker.again) {
             FixtureClaim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
             FixtureClaim::Failed(failure) => return Ok(Reply::Failed(failure)),
             FixtureClaim::Make => break,
@@ -81,7 +81,7 @@ pub(super) async fn share(
         }
     }
     let mut making = Making {
-        core,
+        fixtures,
         held,
         at: &at,
         which,
@@ -99,17 +99,13 @@ pub(super) async fn share(
     Ok(Reply::Done)
 }
 
-fn out_of_turn(request: &BrokerRequest) -> Failure {
-    request_failure(format!("answer: unexpected request: {request:?}"))
-}
-
 fn took(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// A fixture that is being set up, until dropped. If the test disconnects meanwhile, the next test sets the fixture up.
 struct Making<'a> {
-    core: &'a Core,
+    fixtures: &'a SharedFixtures,
     held: &'a ActiveLease,
     at: &'a At,
     which: &'a Which,
@@ -125,9 +121,16 @@ impl Drop for Making<'_> {
             Some(Err((_, message))) => Some(message.as_str()),
             None => Some("the test ended during the set-up"),
         };
-        let step = (&*self.which.name, self.at.instance(), false);
-        self.core.fixture_event(step, self.started.elapsed(), error);
+        let (fixture, took) = (
+            (&*self.which.name, self.at.instance()),
+            self.started.elapsed(),
+        );
+        self.fixtures.emit(false, fixture, took, error);
+        if matches!((&self.made, self.at), (Some(Ok(_)), At::Instance(..))) {
+            self.held.shares();
+        }
         let made = self.made.take();
-        self.core.made(self.held, (self.at, self.which), made);
+        self.fixtures
+            .made(self.at, self.which, &self.held.maker, made);
     }
 }

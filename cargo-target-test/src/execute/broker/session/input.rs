@@ -8,7 +8,7 @@ use std::{collections::VecDeque, io};
 use target_fixtures::wire::{BrokerRequest, WINDOW};
 use tokio::sync::mpsc;
 
-use super::Requests;
+use super::super::connection::Requests;
 use crate::connect::files::Piece;
 
 /// The input of one request.

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     super::{
-        ActiveLease, Core,
+        active_lease::ActiveLease,
         connection::{Replies, Requests},
     },
     input,
@@ -35,7 +35,7 @@ const CHUNK: usize = 64 << 10;
 
 /// Forwards connections until the client disconnects. Tells the client the port that accepts connections.
 pub(super) async fn forward(
-    core: &Arc<Core>,
+    ssh_config: &Path,
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     at: &Machine,
@@ -51,8 +51,8 @@ pub(super) async fn forward(
     let started = match (at.reach(), direction) {
         // A local instance shares this host's ports.
         (Reach::Local { .. }, _) => Ok(Forward::None(port)),
-        (Reach::Ssh(_), Direction::ToTarget) => to_ssh(core, at, folder.path(), port).await,
-        (Reach::Ssh(_), Direction::FromTarget) => from_ssh(core, at, port).await,
+        (Reach::Ssh(_), Direction::ToTarget) => to_ssh(ssh_config, at, folder.path(), port).await,
+        (Reach::Ssh(_), Direction::FromTarget) => from_ssh(ssh_config, at, port).await,
         (_, Direction::ToTarget) => listen().await.map(Forward::Relay),
         (_, Direction::FromTarget) => Err(cannot(at)),
     };
@@ -149,9 +149,9 @@ async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
 }
 
 /// Starts OpenSSH with a forwarding.
-fn ssh(core: &Core, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
+fn ssh(ssh_config: &Path, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
     let mut command = process::command("ssh");
-    command.arg("-F").arg(core.ssh_config());
+    command.arg("-F").arg(ssh_config);
     command.args(["-N", "-T", "-v", "-o", "BatchMode=yes"]);
     command.args([
         "-o",
@@ -170,17 +170,21 @@ fn ssh(core: &Core, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
         .map(Tunnel)
 }
 
-async fn to_ssh(core: &Core, at: &Machine, folder: &Path, port: u16) -> Result<Forward> {
+async fn to_ssh(ssh_config: &Path, at: &Machine, folder: &Path, port: u16) -> Result<Forward> {
     let socket = folder.join(SOCKET);
     let what = format!("{}:127.0.0.1:{port}", socket.display());
-    let mut tunnel = ssh(core, at, ["-L", &what])?;
+    let mut tunnel = ssh(ssh_config, at, ["-L", &what])?;
     let listens = |line: &str| line.contains("Entering interactive session").then_some(0);
     said(&mut tunnel.0, listens).await?;
     Ok(Forward::Socket(listen().await?, tunnel))
 }
 
-async fn from_ssh(core: &Core, at: &Machine, port: u16) -> Result<Forward> {
-    let mut tunnel = ssh(core, at, ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")])?;
+async fn from_ssh(ssh_config: &Path, at: &Machine, port: u16) -> Result<Forward> {
+    let mut tunnel = ssh(
+        ssh_config,
+        at,
+        ["-R", &format!("127.0.0.1:0:127.0.0.1:{port}")],
+    )?;
     let allocated = |line: &str| {
         let rest = line.trim().strip_prefix("Allocated port ")?;
         rest.split(' ').next()?.parse().ok()

@@ -6,49 +6,48 @@ use std::time::Duration;
 
 use target_fixtures::wire::{Measurement, Reply, ShellCommand, SubResult};
 
-use super::super::{ActiveLease, Core, lock};
+use super::super::active_lease::ActiveLease;
 use crate::{
     provision::Machine,
-    run_event::{Attempt, RunEventKind},
+    run_event::{Attempt, RunEventKind, Sink},
     secret::redacted,
 };
 
 /// Emits a measurement.
-pub(super) fn record(core: &Core, held: &ActiveLease, measurement: Measurement) -> Reply {
-    emit(core, held, |attempt| RunEventKind::Record {
+pub(super) fn record(sink: &Sink, held: &ActiveLease, measurement: Measurement) -> Reply {
+    emit(sink, held, |attempt| RunEventKind::Record {
         attempt,
         measurement,
     })
 }
 
 /// Emits a sub-result.
-pub(super) fn sub_result(core: &Core, held: &ActiveLease, mut result: SubResult) -> Reply {
+pub(super) fn sub_result(sink: &Sink, held: &ActiveLease, mut result: SubResult) -> Reply {
     let message = result.message.as_deref();
     result.message = message.map(|message| redacted(message).into_owned());
-    emit(core, held, |attempt| RunEventKind::SubResult {
+    emit(sink, held, |attempt| RunEventKind::SubResult {
         attempt,
         result,
     })
 }
 
-fn emit(core: &Core, held: &ActiveLease, event: impl FnOnce(Attempt) -> RunEventKind) -> Reply {
-    let attempt = lock(&core.attempts).get(&held.id).cloned();
-    if let Some(attempt) = attempt {
-        core.sink.emit(event(attempt));
+fn emit(sink: &Sink, held: &ActiveLease, event: impl FnOnce(Attempt) -> RunEventKind) -> Reply {
+    if let Some((attempt, _)) = held.attempt() {
+        sink.emit(event(attempt.clone()));
     }
     Reply::Done
 }
 
 /// Emits a command that has exited.
 pub(super) fn command(
-    core: &Core,
+    sink: &Sink,
     held: &ActiveLease,
     at: &Machine,
     command: &ShellCommand,
     reply: &Reply,
 ) {
     if let Reply::Exited { exit, millis } = reply {
-        core.sink.emit(RunEventKind::RemoteCommand {
+        sink.emit(RunEventKind::RemoteCommand {
             instance: at.name().to_owned(),
             lease: held.id.clone(),
             command: redacted(&command.text()).into_owned(),

@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     super::{
-        ActiveLease,
+        active_lease::ActiveLease,
         connection::{Replies, Requests},
     },
     input::{self, Fed, InputFeed},

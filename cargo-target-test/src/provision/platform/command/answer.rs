@@ -119,7 +119,7 @@ impl Listed {
     pub(super) fn found(self, by: &str) -> Found {
         let unique = self.unique;
         let what = self.what;
-        let what = what.unwrap_or_else(|| format!("`{unique}`, says `{by}`"));
+        let what = what.unwrap_or_else(|| format!("`{unique}` (found by `{by}`)"));
         Found {
             deployed: self.data.map(|data| Deployed {
                 data: Value::Object(data),
@@ -149,7 +149,8 @@ impl DeployAnswer {
         let mut answer: Self = parse(stdout, "answer")?;
         let user = answer.user.iter().map(|user| ("user", user));
         for (what, text) in user.chain([("host", &answer.host)]) {
-            check_word(what, text).map_err(|problem| format!("gave a wrong answer: {problem}"))?;
+            check_word(what, text)
+                .map_err(|problem| format!("printed an invalid answer: {problem}"))?;
         }
         // Recorded in the pool, and visible to tests.
         secret::redact_strings(&mut answer.data);
@@ -161,7 +162,7 @@ impl DeployAnswer {
 fn parse<T: serde::de::DeserializeOwned>(stdout: &[u8], what: &str) -> Result<T, String> {
     serde_json::from_slice(stdout).map_err(|error| {
         let shown = excerpt(stdout);
-        format!("printed no valid {what} to standard output: {error}; it printed `{shown}`")
+        format!("printed an invalid {what} to standard output: {error}; output: `{shown}`")
     })
 }
 

@@ -59,19 +59,19 @@ impl Program {
         }
         if !written.contains('/') {
             return which::which(written).map_err(|_| {
-                let error = values::wrong(format!("there is no `{written}` in PATH"));
+                let error = values::wrong(format!("program `{written}` not found in PATH"));
                 match directory.join(written).exists() {
                     true => error.with_hint(format!(
-                        "for the file beside the playbook write `./{written}`"
+                        "for a file beside the playbook, write `./{written}`"
                     )),
-                    false => hint_at_line(error, written),
+                    false => with_separate_words_hint(error, written),
                 }
             });
         }
         let path = values::path(directory, Path::new(written));
         check(&path).map_err(|error| match error.hint() {
             Some(_) => error,
-            None => hint_at_line(error, written),
+            None => with_separate_words_hint(error, written),
         })?;
         // A relative path would start at the folder that the program starts in.
         std::path::absolute(&path)
@@ -90,7 +90,7 @@ impl fmt::Display for Program {
 fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let metadata = path.metadata().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => values::wrong(format!("there is no file `{shown}`")),
+        io::ErrorKind::NotFound => values::wrong(format!("file not found: `{shown}`")),
         _ => values::wrong(format!("`{shown}`: {error}")),
     })?;
     if metadata.is_dir() {
@@ -108,20 +108,18 @@ fn check(path: &Path) -> Result<()> {
     }
     match interpreter(&start) {
         ProgramStart::Script(name) if !Path::new(&*name).exists() => {
-            let text = format!("`{shown}` wants the interpreter `{name}`, which does not exist");
+            let text = format!("interpreter `{name}` of `{shown}` not found");
             Err(values::wrong(text).with_hint(format!("correct its first line, `#!{name}`")))
         }
-        ProgramStart::Text => {
-            let text = format!("`{shown}` does not say which program runs it");
-            Err(values::wrong(text).with_hint("put `#!/bin/sh` or the like on its first line"))
-        }
+        ProgramStart::Text => Err(values::wrong(format!("`{shown}` has no `#!` line"))
+            .with_hint("add a first line such as `#!/bin/sh`")),
         ProgramStart::Script(_) | ProgramStart::Other => Ok(()),
     }
 }
 
 /// Adds the hint for a program that is written as a shell line.
-fn hint_at_line(error: Error, written: &str) -> Error {
-    let hint = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
+fn with_separate_words_hint(error: Error, written: &str) -> Error {
+    let hint = "write the arguments as separate strings, [\"./up\", \"--fast\"], or a line for a shell, [\"sh\", \"-c\", \"...\"]";
     match written.contains(char::is_whitespace) {
         true => error.with_hint(hint),
         false => error,
@@ -186,10 +184,10 @@ impl<'de> de::Visitor<'de> for ProgramVisitor {
 
 fn program<E: de::Error>(words: Vec<String>) -> Result<Program, E> {
     if words.first().is_none_or(|first| first.trim().is_empty()) {
-        return Err(E::custom("no program is named"));
+        return Err(E::custom("the program is empty"));
     }
     if words.iter().any(|word| word.contains('\0')) {
-        return Err(E::custom("a program cannot be given NUL"));
+        return Err(E::custom("the program contains a NUL byte"));
     }
     Ok(Program(words))
 }
@@ -242,36 +240,36 @@ mod tests {
             here.join("./good")
         );
         assert_eq!(start(&["sh", "-c"]).unwrap().get_args().count(), 1);
-        let line = "arguments are written apart, [\"./up\", \"--fast\"]; a shell takes a line, [\"sh\", \"-c\", \"...\"]";
+        let line = "write the arguments as separate strings, [\"./up\", \"--fast\"], or a line for a shell, [\"sh\", \"-c\", \"...\"]";
         for (name, problem, hint) in [
-            ("./none", "there is no file `{}`", None),
-            ("./good -x", "there is no file `{}`", Some(line)),
+            ("./none", "file not found: `{}`", None),
+            ("./good -x", "file not found: `{}`", Some(line)),
             (
                 "true && true",
-                "there is no `true && true` in PATH",
+                "program `true && true` not found in PATH",
                 Some(line),
             ),
             ("./folder", "`{}` is a folder", None),
             ("./plain", "`{}` is not executable", Some("chmod +x {}")),
             (
                 "./lost",
-                "`{}` wants the interpreter `/no/such/sh`, which does not exist",
+                "interpreter `/no/such/sh` of `{}` not found",
                 Some("correct its first line, `#!/no/such/sh`"),
             ),
             (
                 "./dos",
-                "`{}` wants the interpreter `/bin/sh\r`, which does not exist",
+                "interpreter `/bin/sh\r` of `{}` not found",
                 Some("correct its first line, `#!/bin/sh\r`"),
             ),
             (
                 "./bare",
-                "`{}` does not say which program runs it",
-                Some("put `#!/bin/sh` or the like on its first line"),
+                "`{}` has no `#!` line",
+                Some("add a first line such as `#!/bin/sh`"),
             ),
             (
                 "good",
-                "there is no `good` in PATH",
-                Some("for the file beside the playbook write `./good`"),
+                "program `good` not found in PATH",
+                Some("for a file beside the playbook, write `./good`"),
             ),
         ] {
             let path = here.join(name).display().to_string();

@@ -76,7 +76,7 @@ impl Script<'_> {
                 } else {
                     ""
                 };
-                let hint = format!("`{delete}timeout` sets how long it may take");
+                let hint = format!("`{delete}timeout` sets the time limit");
                 Err(self.failed(&problem, &last).with_hint(hint))
             }
             Err(error) => Err(self.failed("could not be run", "").with_source(error)),

@@ -64,12 +64,12 @@ fn errors_point_at_their_place() {
         (
             "deploy = []\ndelete = 'b'".to_owned(),
             "[]",
-            "no program is named",
+            "the program is empty",
         ),
         (
             "deploy = ' '\ndelete = 'b'".to_owned(),
             "' '",
-            "no program is named",
+            "the program is empty",
         ),
         (
             format!("{good}timeout = 'x'"),
@@ -84,7 +84,7 @@ fn errors_point_at_their_place() {
         (
             format!("{good}params = {{ a = [nan] }}"),
             "{ a = [nan] }",
-            "JSON, in which the programs get this, has no `inf` and no `nan`",
+            "`inf` and `nan` are not supported: the programs get `params` as JSON",
         ),
     ] {
         let (found_at, found) = parse(CommandPlatform, &text).unwrap_err();
@@ -153,10 +153,7 @@ fn failures_name_script_instance_and_cause() {
         assert_eq!(error.kind(), crate::ErrorKind::Infra);
     }
     let error = deploy("echo made it", "").unwrap_err();
-    assert!(
-        error.to_string().contains("it printed `made it`"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("output: `made it`"), "{error}");
     assert!(error.hint().unwrap().contains(">&2"), "{error}");
 }
 
@@ -169,7 +166,7 @@ fn a_deploy_that_hangs_is_killed() {
         text.ends_with("did not end within 300ms and was killed: waiting"),
         "{text}"
     );
-    assert_eq!(error.hint(), Some("`timeout` sets how long it may take"));
+    assert_eq!(error.hint(), Some("`timeout` sets the time limit"));
     assert_eq!(error.kind(), crate::ErrorKind::Infra);
 }
 
@@ -245,7 +242,7 @@ fn missing_scripts_are_found_without_a_machine() {
     let error = Erased(CommandPlatform).check(&spec).unwrap_err();
     let path = directory.path().join("./none");
     let expected = format!(
-        "`delete` of target `alpha`: there is no file `{}`",
+        "`delete` of target `alpha`: file not found: `{}`",
         path.display()
     );
     assert_eq!(error.to_string(), expected);

@@ -129,21 +129,21 @@ impl Engine {
         let unique = spec.unique.as_str();
         let inspect = ["inspect", "--type", "container", "--format", format, unique];
         let state = self.run(inspect).map_err(|error| {
-            Error::infra(format!("the container of `{name}` is gone")).with_source(error)
+            let message = format!("the container of `{name}` does not exist any more");
+            Error::infra(message).with_source(error)
         })?;
         let words: Vec<_> = state.split_whitespace().collect();
         if let ["true", pid, ..] = words.as_slice() {
-            return pid
-                .parse()
-                .map_err(|_| Error::infra(format!("`{}` tells no process of `{name}`", self.0)));
+            let none = |_| Error::infra(format!("`{}` reported no process of `{name}`", self.0));
+            return pid.parse().map_err(none);
         }
         let why = match words.as_slice() {
-            [_, _, _, "true"] => "was killed for its use of memory".to_owned(),
+            [_, _, _, "true"] => "was killed: out of memory".to_owned(),
             [_, _, code, ..] => format!("ended with exit code {code}"),
-            _ => "does not run".to_owned(),
+            _ => "is not running".to_owned(),
         };
         let last = match self.run(["logs", "--tail", "15", unique]) {
-            Ok(last) if !last.is_empty() => format!("; its last words:\n{last}"),
+            Ok(last) if !last.is_empty() => format!("; its last output:\n{last}"),
             _ => String::new(),
         };
         let message = format!("the container of `{name}` {why}{last}");

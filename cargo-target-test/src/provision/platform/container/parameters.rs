@@ -104,12 +104,12 @@ impl ContainerParameters {
         let ssh = self.transport == ContainerTransport::Ssh;
         match (&self.image, &self.rootfs) {
             (None, None) => Err("a container needs `image` or `rootfs`"),
-            (Some(_), Some(_)) => Err("`image` and `rootfs` exclude each other"),
+            (Some(_), Some(_)) => Err("`image` and `rootfs` cannot be combined"),
             _ if !ssh && (self.port.is_some() || self.identity.is_some()) => {
-                Err("`port` and `identity` are for `transport = \"ssh\"`")
+                Err("`port` and `identity` require `transport = \"ssh\"`")
             }
             _ if self.mounts.iter().any(|mount| !mount.contains(':')) => {
-                Err("a mount is `host:inside` or `host:inside:ro`")
+                Err("a mount must be `host:inside` or `host:inside:ro`")
             }
             _ => Ok(()),
         }

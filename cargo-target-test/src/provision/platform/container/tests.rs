@@ -12,15 +12,15 @@ fn parameters_are_checked() {
         ("", "a container needs `image` or `rootfs`"),
         (
             "image = \"a\"\nrootfs = \"b\"",
-            "`image` and `rootfs` exclude each other",
+            "`image` and `rootfs` cannot be combined",
         ),
         (
             "image = \"a\"\nport = 22",
-            "`port` and `identity` are for `transport = \"ssh\"`",
+            "`port` and `identity` require `transport = \"ssh\"`",
         ),
         (
             "image = \"a\"\nmounts = [\"/a\"]",
-            "a mount is `host:inside`",
+            "a mount must be `host:inside`",
         ),
         ("image = \"a\"\npull = \"often\"", "unknown variant `often`"),
         ("imag = \"a\"", "unknown field `imag`"),

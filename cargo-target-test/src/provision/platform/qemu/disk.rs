@@ -43,7 +43,7 @@ pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&
         // A file system without a partition table.
         head if head.len() == 512 && key == "disks" => Ok("raw"),
         _ => Err(wrong(format!(
-            "`{key}` of target `{target}`: `{shown}` is no disk image"
+            "`{key}` of target `{target}`: `{shown}` is not a disk image"
         ))
         .with_hint("qcow2 images and raw ones with a boot sector are")),
     }

@@ -84,7 +84,7 @@ impl QemuParameters {
     pub(super) fn validate(&self) -> Result<(), &'static str> {
         match (&self.kernel, &self.image, &self.initrd) {
             (None, None, _) => Err("a virtual machine needs `kernel` or `image`"),
-            (None, _, Some(_)) => Err("`initrd` means nothing without `kernel`"),
+            (None, _, Some(_)) => Err("`initrd` requires `kernel`"),
             _ => Ok(()),
         }
     }

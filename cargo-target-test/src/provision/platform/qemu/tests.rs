@@ -21,7 +21,7 @@ fn parameters_have_defaults_and_are_checked() {
         ),
         (
             "image = \"a\"\ninitrd = \"b\"",
-            "`initrd` means nothing without `kernel`",
+            "`initrd` requires `kernel`",
         ),
         (
             "kernel = \"a\"\nmemory = \"much\"",

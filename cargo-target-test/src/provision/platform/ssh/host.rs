@@ -74,7 +74,7 @@ fn address(text: &str) -> Result<(&str, Option<&str>), &'static str> {
         None => Ok((text, None)),
         Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
         Some(_) if is_ipv6(text) => Ok((text, None)),
-        Some(_) => Err("has more than one `:` and is no IPv6 address"),
+        Some(_) => Err("has more than one `:` and is not an IPv6 address"),
     }
 }
 

@@ -137,7 +137,7 @@ fn deploy_only_looks_up() {
     let error = Erased(SshPlatform).check(&spec).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`identity` of target `alpha`: there is no file `/book/id`"
+        "`identity` of target `alpha`: file not found: `/book/id`"
     );
     spec.index = 2;
     let error = Erased(SshPlatform).check(&spec).unwrap_err();

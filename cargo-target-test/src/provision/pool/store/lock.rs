@@ -103,7 +103,7 @@ impl FileLock {
                     patience.as_secs()
                 ))
                 .with_hint(format!(
-                    "a stopped process may hold it: `fuser {path}` names it"
+                    "a stopped process may hold it; find it with `fuser {path}`"
                 )))
             }
         }
@@ -195,7 +195,7 @@ pub(crate) fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
     );
     let failed = Error::pool(format!("cannot {verb} `{}`", path.display())).with_source(error);
     if refused {
-        failed.with_hint("the pool needs a folder that you can write: `--pool DIR` names another")
+        failed.with_hint("the pool needs a writable folder; choose one with `--pool DIR`")
     } else {
         failed
     }
@@ -213,7 +213,7 @@ pub(crate) fn refuse_network(path: &Path) -> Result<()> {
                 "the pool `{}` is on {name}, where a lock can outlive its holder or be lost",
                 path.display()
             ))
-            .with_hint("`--pool DIR` or `TARGET_TEST_POOL` names a folder on a local disk"));
+            .with_hint("choose a folder on a local disk with `--pool DIR` or `TARGET_TEST_POOL`"));
         }
     }
     #[cfg(not(target_os = "linux"))]

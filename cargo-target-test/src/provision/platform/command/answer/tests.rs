@@ -22,19 +22,19 @@ fn what_is_no_answer() {
         (" \n", "printed nothing to standard output"),
         (
             "ok\n{}",
-            "printed no valid answer to standard output: expected value at line 1 column 1; it printed `ok\\n{}`",
+            "printed an invalid answer to standard output: expected value at line 1 column 1; output: `ok\\n{}`",
         ),
         (
             "{}",
-            "printed no valid answer to standard output: missing field `host` at line 1 column 2; it printed `{}`",
+            "printed an invalid answer to standard output: missing field `host` at line 1 column 2; output: `{}`",
         ),
         (
             r#"{"host":"-x"}"#,
-            "gave a wrong answer: the host `-x` starts with `-`",
+            "printed an invalid answer: the host `-x` starts with `-`",
         ),
         (
             r#"{"host":"a","user":""}"#,
-            "gave a wrong answer: the user is empty",
+            "printed an invalid answer: the user is empty",
         ),
     ] {
         assert_eq!(DeployAnswer::read(printed.as_bytes()).unwrap_err(), problem);

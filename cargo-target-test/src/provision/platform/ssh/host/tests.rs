@@ -53,7 +53,7 @@ fn what_is_no_host() {
         ),
         (
             "a:b:c",
-            "`a:b:c` has more than one `:` and is no IPv6 address",
+            "`a:b:c` has more than one `:` and is not an IPv6 address",
         ),
         ("[::1", "`[::1` has a `[` without `]`"),
         (

@@ -59,7 +59,7 @@ impl Selection {
             draws_bar: args.draws_bar(),
             shows_progress: args.has("show-progress"),
             max_fail: args.max_fail(users.max_fail()),
-            users_junit: users.junit().filter(|_| self.run.partitions.is_some()),
+            users_junit: users.junit(),
         };
         let run = &provisioner.run().run().id;
         Ok(Nextest {

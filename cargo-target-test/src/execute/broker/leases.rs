@@ -1,0 +1,66 @@
+//! The active leases, by id, and the way in which the broker acquires and ends leases.
+//!
+//! Must not know fixtures, nor the reason a lease ends.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::Notify;
+
+use super::{active_lease::ActiveLease, sync::lock, tear_down::Maker};
+use crate::{
+    error::Result,
+    provision::{After, InstanceSet, LeaseEnd, Provisioner, Request, pool::Record},
+};
+
+/// The leases that tests can use, by id.
+#[derive(Default)]
+pub struct ActiveLeases(Mutex<HashMap<String, Arc<ActiveLease>>>);
+
+impl ActiveLeases {
+    /// Returns a lease by id, unless it has ended.
+    pub(in crate::execute) fn get(&self, id: &str) -> Option<Arc<ActiveLease>> {
+        lock(&self.0).get(id).cloned()
+    }
+
+    /// Returns the leases of tests, without those under which the broker tears fixtures down.
+    pub(super) fn of_tests(&self) -> Vec<Arc<ActiveLease>> {
+        let of_test = |held: &&Arc<ActiveLease>| held.maker != Maker::default();
+        lock(&self.0).values().filter(of_test).cloned().collect()
+    }
+}
+
+/// Acquires and ends leases.
+pub(super) struct Leases {
+    pub(super) active: Arc<ActiveLeases>,
+    /// Grants the leases.
+    pub(super) from: Arc<dyn Provisioner>,
+    /// Notified when a lease ends.
+    pub(super) changed: Arc<Notify>,
+}
+
+impl Leases {
+    /// Leases instances of one set for a test; `maker` tears down the test's fixtures.
+    pub(super) async fn acquire(
+        &self,
+        set: &Arc<InstanceSet>,
+        request: Request,
+        maker: Maker,
+    ) -> Result<Arc<ActiveLease>> {
+        let changes = request.after != After::Reuse;
+        let lease = self.from.acquire(request).await?;
+        let held = Arc::new(ActiveLease::new(lease, Arc::clone(set), changes, maker));
+        lock(&self.active.0).insert(held.id.clone(), Arc::clone(&held));
+        Ok(held)
+    }
+
+    /// Ends a lease, and returns the records of its dirty instances; `None` if the lease has already ended.
+    pub(super) async fn end(&self, held: &ActiveLease, end: LeaseEnd) -> Option<Vec<Record>> {
+        let ended = held.end(end).await?;
+        lock(&self.active.0).remove(&held.id);
+        self.changed.notify_waiters();
+        Some(ended.dirty)
+    }
+}
