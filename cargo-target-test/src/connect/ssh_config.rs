@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -74,15 +74,28 @@ impl SshConfig {
 /// # Errors
 /// If `ssh` is missing or rejects the configuration.
 pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
-    static CACHE: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
-    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, config)) = cache().iter().find(|(cached, _)| cached == reach) {
-        return Ok(config.clone());
+    static CACHE: Mutex<Vec<(SshReach, Arc<CachedConfig>)>> = Mutex::new(Vec::new());
+    let cached = {
+        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        match cache.iter().find(|(known, _)| known == reach) {
+            Some((_, cached)) => Arc::clone(cached),
+            None => {
+                let new = Arc::new(CachedConfig::default());
+                cache.push((reach.clone(), Arc::clone(&new)));
+                new
+            }
+        }
+    };
+    // Locked while `ssh` runs: others that need the same configuration wait for it.
+    let mut config = cached.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*config {
+        Some(config) => Ok(config.clone()),
+        None => Ok(config.insert(run_ssh(reach)?).clone()),
     }
-    let config = run_ssh(reach)?;
-    cache().push((reach.clone(), config.clone()));
-    Ok(config)
 }
+
+/// The configuration of one host; `None` until `ssh` has printed it.
+type CachedConfig = Mutex<Option<SshConfig>>;
 
 fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     let mut command = process::command("ssh");
