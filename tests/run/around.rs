@@ -1,7 +1,10 @@
 //! The surroundings of a case: its environment, the user's own runner, scripts, configuration and debugger, and tests
 //! that are not cases.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::world::{World, summary};
 use crate::support::Sshd;
@@ -49,6 +52,39 @@ fn a_case_finds_its_target_in_the_environment() {
     let params: serde_json::Value =
         serde_json::from_str(params.expect("parameters")).expect("JSON");
     assert!(params.is_object(), "{params}");
+}
+
+/// A run reads the OpenSSH configuration of each host once, however many deploys, cases and messages need it.
+#[test]
+fn ssh_is_asked_once_per_host() {
+    let world = World::new();
+    let sshd = Sshd::start(&["one", "two"]);
+    world.file(
+        "target-test.toml",
+        &sshd.playbook(&[("alpha", &["one", "two"]), ("beta", &["one"])]),
+    );
+    let path = std::env::var("PATH").expect("PATH");
+    let programs = std::env::split_paths(&path).map(|folder| folder.join("ssh"));
+    let ssh = { programs }.find(|file| file.exists()).expect("ssh");
+    fs::create_dir(world.path("bin")).expect("a folder");
+    let (calls, ssh) = (world.path("calls"), ssh.display());
+    let wrapper = format!("echo \"$*\" >>{calls:?}\nexec {ssh} \"$@\"\n");
+    world.program("bin/ssh", &wrapper);
+    let bin = world.path("bin");
+    let cases = ["passes", "quick", "prints", "skips", "fails", "environment"];
+    world
+        .tool(&cases)
+        .args(["--stress-count", "2"])
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .run()
+        .code(100);
+    let calls = world.read("calls");
+    let of = |host: &str| {
+        let port = format!("-p {} ", sshd.setting(host, "port"));
+        let calls = calls.lines().filter(|line| line.starts_with("-G "));
+        calls.filter(|line| line.contains(&port)).count()
+    };
+    assert_eq!((of("one"), of("two")), (1, 1), "{calls}");
 }
 
 /// Nothing of ours in a test's environment changes cargo, nextest or ourselves in it.

@@ -28,8 +28,9 @@ pub enum Piece {
 /// permission bits.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid, the instance refuses the request, or the transfer is aborted;
-/// [`ErrorKind::Infra`] if the connection is lost. The caller adds the file and the instance to the message.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid, the instance refuses the request, or the
+/// transfer is aborted; [`ErrorKind::Infra`](crate::ErrorKind::Infra) if the connection is lost. The caller adds the
+/// file and the instance to the message.
 pub async fn put(
     transport: &dyn Transport,
     lease: &str,
@@ -125,8 +126,9 @@ fn complete(path: &str, sent: u64, outcome: CommandOutput) -> Result<()> {
 /// Reads a file and sends its chunks to `to`. Dropping the receiver aborts the transfer.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if `path` is missing, a directory, unreadable or not absolute;
-/// [`ErrorKind::Infra`] if the connection is lost. The caller adds the file and the instance to the message.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if `path` is missing, a directory, unreadable or not absolute;
+/// [`ErrorKind::Infra`](crate::ErrorKind::Infra) if the connection is lost. The caller adds the file and the instance
+/// to the message.
 pub async fn get(
     transport: &dyn Transport,
     lease: &str,

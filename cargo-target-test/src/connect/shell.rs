@@ -49,7 +49,8 @@ pub(crate) struct WrappedLine {
 /// The login shell may be a POSIX shell, csh or fish: it only runs `exec /bin/sh -c <word>`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the command contains a NUL byte or an invalid variable name, or is too long.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the command contains a NUL byte or an invalid variable name, or is
+/// too long.
 pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<WrappedLine> {
     check(command, lease)?;
     let nonce = nonce();
@@ -88,7 +89,7 @@ fn too_long(length: usize, most: usize) -> Error {
 /// Returns the line for a shell whose environment and folder are already those of the command.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the line is too long for an argument.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the line is too long for an argument.
 pub(crate) fn line(command: &ShellCommand, lease: &str) -> Result<String> {
     let line = match command.sudo {
         None => bare(command),
@@ -149,7 +150,7 @@ fn privileged(command: &ShellCommand, body: &str) -> String {
 /// Checks a command for NUL bytes and invalid variable names.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the command is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the command is invalid.
 pub(crate) fn check(command: &ShellCommand, lease: &str) -> Result<()> {
     let texts = [Some(&command.line), command.directory.as_ref()];
     let texts = texts.into_iter().flatten().chain(&command.words);

@@ -2,7 +2,12 @@
 //!
 //! Must not connect.
 
-use std::{collections::HashMap, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use super::SshReach;
 use crate::{
@@ -69,15 +74,28 @@ impl SshConfig {
 /// # Errors
 /// If `ssh` is missing or rejects the configuration.
 pub fn resolve(reach: &SshReach) -> Result<SshConfig> {
-    static CACHE: Mutex<Vec<(SshReach, SshConfig)>> = Mutex::new(Vec::new());
-    let cache = || sync::lock(&CACHE);
-    if let Some((_, config)) = cache().iter().find(|(cached, _)| cached == reach) {
-        return Ok(config.clone());
+    static CACHE: Mutex<Vec<(SshReach, Arc<CachedConfig>)>> = Mutex::new(Vec::new());
+    let cached = {
+        let mut cache = sync::lock(&CACHE);
+        match cache.iter().find(|(known, _)| known == reach) {
+            Some((_, cached)) => Arc::clone(cached),
+            None => {
+                let new = Arc::new(CachedConfig::default());
+                cache.push((reach.clone(), Arc::clone(&new)));
+                new
+            }
+        }
+    };
+    // Locked while `ssh` runs: others that need the same configuration wait for it.
+    let mut config = sync::lock(&cached);
+    match &*config {
+        Some(config) => Ok(config.clone()),
+        None => Ok(config.insert(run_ssh(reach)?).clone()),
     }
-    let config = run_ssh(reach)?;
-    cache().push((reach.clone(), config.clone()));
-    Ok(config)
 }
+
+/// The configuration of one host; `None` until `ssh` has printed it.
+type CachedConfig = Mutex<Option<SshConfig>>;
 
 fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     let mut command = process::command("ssh");

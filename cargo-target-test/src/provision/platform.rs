@@ -48,8 +48,9 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
 /// may delete an instance that this one deployed. State goes into [`Deployed::data`] or [`InstanceSpec::scratch`].
 ///
 /// [`InstanceSpec::unique`] names the machine: no two instances of a pool have the same, and it starts with the pool's
-/// label. [`Deployed::new`] and [`Found::new`] create the results. An error of kind [`ErrorKind::Infra`] says that a
-/// machine is unavailable. Relative paths in the parameters start at [`InstanceSpec::directory`].
+/// label. [`Deployed::new`] and [`Found::new`] create the results. An error of kind
+/// [`ErrorKind::Infra`](crate::ErrorKind::Infra) says that a machine is unavailable. Relative paths in the parameters
+/// start at [`InstanceSpec::directory`].
 ///
 /// [`Tool::platform`](crate::Tool::platform) adds a platform to a tool; `examples/platform` is a crate to copy.
 pub trait Platform: Send + Sync + 'static {
@@ -116,7 +117,7 @@ pub trait Platform: Send + Sync + 'static {
     /// in PATH. [`InstanceSpec::scratch`] need not exist. Finds nothing by default.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] with the name of the parameter.
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with the name of the parameter.
     fn check(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
         Ok(())
     }
@@ -145,8 +146,8 @@ pub trait Platform: Send + Sync + 'static {
         Footprint::default()
     }
 
-    /// Connects to the instance, lazily. The default covers every kind of [`Reach`] but [`Reach::ByPlatform`], which is for
-    /// platforms that connect here.
+    /// Connects to the instance, lazily. The default covers every kind of [`Reach`] but [`Reach::ByPlatform`], which
+    /// is for platforms that connect here.
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
         connect::connect(&spec.instance, &deployed.reach)
     }

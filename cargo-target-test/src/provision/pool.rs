@@ -72,8 +72,8 @@ impl Pool {
     /// left. Records stay as they are.
     ///
     /// # Errors
-    /// [`ErrorKind::Pool`] if the folder is on a network file system or cannot be written, or if `pool.json` is damaged
-    /// or newer than this code. A damaged pool is never replaced by an empty one.
+    /// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if the folder is on a network file system or cannot be written, or
+    /// if `pool.json` is damaged or newer than this code. A damaged pool is never replaced by an empty one.
     pub fn open(directory: &Path) -> Result<Self> {
         let store = FileStore::open(directory)?;
         Ok(Self {
@@ -145,7 +145,7 @@ impl Pool {
 /// and outside every `target/`, where `cargo clean` would leak machines.
 ///
 /// # Errors
-/// [`ErrorKind::Pool`] if neither variable is an absolute path.
+/// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if neither variable is an absolute path.
 pub fn default_directory(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
     // The specification has relative paths ignored.
     let absolute = |path: &PathBuf| path.is_absolute();

@@ -63,7 +63,7 @@ impl Preparation<'_> {
     /// the target's `on-dirty` says.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] with the failed step, its output or the end of the console.
+    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra) with the failed step, its output or the end of the console.
     pub(crate) async fn run(
         &self,
         recycled: Option<&str>,

@@ -21,7 +21,8 @@ pub(crate) struct UploadPaths {
 /// Chooses the temporary path for a file.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is not absolute, ends in `/`, or contains a NUL or newline.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is not absolute, ends in `/`, or contains a NUL or
+/// newline.
 pub(crate) fn upload_paths(path: &str) -> Result<UploadPaths> {
     check_path(path)?;
     match path.rsplit_once('/') {
@@ -64,7 +65,7 @@ pub(crate) fn discard(paths: &UploadPaths) -> String {
 /// Returns the script that prints a file, or exits with [`MISSING`], [`DIRECTORY`] or [`UNREADABLE`].
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn get(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -84,7 +85,7 @@ pub(crate) fn set_mode(path: &str, mode: u32) -> String {
 /// The script prints nothing if the length differs or if there is no `sha256sum`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn hash_of_file(path: &str, length: u64) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -96,7 +97,7 @@ pub(crate) fn hash_of_file(path: &str, length: u64) -> Result<String> {
 /// Returns the script that prints the SHA-256 and then the mode of each file in a folder, each with the path.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!(
@@ -106,10 +107,11 @@ pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     ))
 }
 
-/// Returns the script that prints the line of `ls -l` for a path, or exits with [`MISSING`]. Symbolic links are followed.
+/// Returns the script that prints the line of `ls -l` for a path, or exits with [`MISSING`]. Symbolic links are
+/// followed.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn look(path: &str) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
@@ -121,7 +123,7 @@ pub(crate) fn look(path: &str) -> Result<String> {
 /// Returns the script that prints the content of a folder as a tar archive.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn pack(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!("cd -- {} && exec tar -c -f - .", quote(path)))

@@ -112,7 +112,7 @@ pub(crate) fn for_login(script: &str) -> String {
 /// Returns the script that installs packages as root with the package manager of the machine.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if a package name is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a package name is invalid.
 pub(crate) fn install_packages(packages: &[String]) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._:=~@/".contains(c);
     let wrong =

@@ -18,7 +18,7 @@ const MORE: &str =
 /// Returns the script that answers a question; `None` if no script can.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if a name or a path is invalid.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a name or a path is invalid.
 pub(crate) fn ask(question: &Question) -> Result<Option<String>> {
     Ok(Some(match question {
         Question::Facts => format!("{FACTS}; {MORE}"),

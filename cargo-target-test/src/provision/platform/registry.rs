@@ -69,7 +69,8 @@ impl Platforms {
     /// The platform of this name.
     ///
     /// # Errors
-    /// [`ErrorKind::Infra`] if the tool does not know it; the hint names `maker`, the tool that created the instance.
+    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra) if the tool does not know it; the hint names `maker`, the tool
+    /// that created the instance.
     pub fn known(&self, name: &str, maker: Option<&str>) -> Result<&Arc<dyn DynPlatform>> {
         self.get(name).ok_or_else(|| {
             let message = format!("its platform `{name}` is unknown to this tool");

@@ -81,7 +81,7 @@ impl Locked<'_> {
     /// Starts a run.
     ///
     /// # Errors
-    /// [`ErrorKind::Pool`] if a living run has this id.
+    /// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if a living run has this id.
     pub(crate) fn start_run(&self, id: &str) -> Result<RunFile> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock

@@ -151,7 +151,7 @@ impl PoolRun {
     /// # Errors
     /// The platform's error, if the instance cannot be deployed or an older one cannot be deleted; a partly created
     /// instance is deleted. The error of the preparation; the instance is then dirty until it is requested again or the
-    /// run ends. [`ErrorKind::Infra`] if the caller cancelled a wait.
+    /// run ends. [`ErrorKind::Infra`](crate::ErrorKind::Infra) if the caller cancelled a wait.
     pub fn ensure(&self, wanted: &Wanted, preparer: &dyn Preparer) -> Result<Ensured> {
         let draft = self.draft(wanted)?;
         let mut recycled = None;

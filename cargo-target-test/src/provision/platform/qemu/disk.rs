@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Returns the format of an image.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] if it is missing, or QEMU cannot start from it.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) if it is missing, or QEMU cannot start from it.
 pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&'static str> {
     let image = path(&spec.directory, written);
     let target = &spec.target;

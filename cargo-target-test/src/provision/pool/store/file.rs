@@ -54,8 +54,8 @@ impl FileStore {
     /// left. Records stay unchanged.
     ///
     /// # Errors
-    /// [`ErrorKind::Pool`] if the folder is on a network file system or cannot be written, or if `pool.json` is damaged
-    /// or newer than this code.
+    /// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if the folder is on a network file system or cannot be written, or
+    /// if `pool.json` is damaged or newer than this code.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         private_folder(directory)?;
         lock::refuse_network(directory)?;
