@@ -78,7 +78,7 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
 }
 
 /// The chunks of a command's standard input.
-pub type Stdin = mpsc::Receiver<Vec<u8>>;
+pub type CommandStdin = mpsc::Receiver<Vec<u8>>;
 
 /// A connection to one instance, closed when it is dropped.
 pub trait Transport: Send + Sync {
@@ -88,7 +88,7 @@ pub trait Transport: Send + Sync {
     ///
     /// `lease` marks all processes of the command (environment variable `TARGET_TEST_LEASE`) for [`Transport::sweep`].
     /// The command's standard input is `stdin`, which ends when the sender is dropped, or `/dev/null`.
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running;
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running;
 
     /// Returns the program of this host that accesses a file of the instance; `None` if files are transferred by
     /// commands.
@@ -297,7 +297,7 @@ fn sudo_password(command: &ShellCommand) -> Option<&Password> {
 }
 
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
-pub(crate) fn input(command: &ShellCommand, stdin: Option<Stdin>) -> Option<Stdin> {
+pub(crate) fn input(command: &ShellCommand, stdin: Option<CommandStdin>) -> Option<CommandStdin> {
     let Some(password) = sudo_password(command) else {
         return stdin;
     };

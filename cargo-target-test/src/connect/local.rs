@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, Running, RunningEnd, Stdin, Transport, TransportFuture, own_command, shell,
-    swept, timed_out,
+    CommandEvent, CommandStdin, Running, RunningEnd, Transport, TransportFuture, own_command,
+    shell, swept, timed_out,
 };
 use crate::{connect::LocalUser, error::Result, process, secret::Bound};
 
@@ -119,13 +119,13 @@ pub(super) fn start(
 }
 
 /// Runs a program of this host as a command: its exit status is the exit status of the command.
-pub(super) fn run(command: std::process::Command, stdin: Option<Stdin>) -> Running {
+pub(super) fn run(command: std::process::Command, stdin: Option<CommandStdin>) -> Running {
     running(start(command, stdin.is_some()), stdin, None)
 }
 
 fn running(
     started: Result<(Child, ProcessGroup)>,
-    stdin: Option<Stdin>,
+    stdin: Option<CommandStdin>,
     timeout: Option<Duration>,
 ) -> Running {
     match started {
@@ -140,7 +140,7 @@ fn running(
 }
 
 impl Transport for LocalTransport {
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
         let started = self.start(command, lease, stdin.is_some());
         running(started, stdin, command.timeout.map(Duration::from_millis))
     }
@@ -188,7 +188,7 @@ impl Drop for ProcessGroup {
 async fn follow(
     mut child: Child,
     mut group: ProcessGroup,
-    stdin: Option<Stdin>,
+    stdin: Option<CommandStdin>,
     RunningEnd { events, signals }: RunningEnd,
     late: Option<(Duration, crate::Error)>,
 ) {
@@ -245,7 +245,7 @@ pub(super) async fn sleep(timeout: Option<Duration>) {
     }
 }
 
-pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<Stdin>) {
+pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<CommandStdin>) {
     let (Some(mut pipe), Some(mut content)) = (pipe, content) else {
         return;
     };

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, FileAccess, Running, RunningEnd, Stdin, Transport, TransportFuture, answered,
-    input, local, own_command, shell, swept, timed_out,
+    CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, Transport, TransportFuture,
+    answered, input, local, own_command, shell, swept, timed_out,
 };
 use crate::{
     connect::ProgramReach,
@@ -139,7 +139,7 @@ impl PipedTransport {
 }
 
 impl Transport for PipedTransport {
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
         let started = shell::wrap(command, lease, stdin.is_some())
             .and_then(|wrapped| Ok((self.start(&wrapped.line, lease, stdin.is_some())?, wrapped)));
         let ((child, group), wrapped) = match started {
@@ -200,7 +200,7 @@ impl Follower {
     async fn follow(
         mut self,
         (mut child, group): (Child, local::ProcessGroup),
-        stdin: Option<Stdin>,
+        stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<String>,
     ) {

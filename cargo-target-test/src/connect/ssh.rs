@@ -11,7 +11,8 @@ use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{
-    Running, RunningEnd, Stdin, Transport, TransportFuture, answered, own_command, shell, swept,
+    CommandStdin, Running, RunningEnd, Transport, TransportFuture, answered, own_command, shell,
+    swept,
 };
 use crate::{
     connect::SshReach,
@@ -56,7 +57,7 @@ struct Job {
     timeout: Option<Duration>,
     /// The deadline, which includes queueing and connecting.
     expires: Option<Instant>,
-    stdin: Option<Stdin>,
+    stdin: Option<CommandStdin>,
     events: mpsc::Sender<super::CommandEvent>,
     signals: Option<mpsc::UnboundedReceiver<String>>,
     /// True if the transport itself started the command, to signal another command.
@@ -83,7 +84,7 @@ impl SshTransport {
         &self,
         command: &ShellCommand,
         lease: &str,
-        stdin: Option<Stdin>,
+        stdin: Option<CommandStdin>,
         within: Option<Duration>,
     ) -> Result<Running> {
         let (running, RunningEnd { events, signals }) = Running::new();
@@ -107,7 +108,7 @@ impl SshTransport {
 }
 
 impl Transport for SshTransport {
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<Stdin>) -> Running {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
         self.submit(command, lease, stdin, None)
             .unwrap_or_else(Running::lost)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use target_fixtures::wire::ShellCommand;
 
-use super::{Running, Stdin, Transport, TransportFuture};
+use super::{CommandStdin, Running, Transport, TransportFuture};
 use crate::error::Error;
 
 /// No way to an instance.
@@ -23,7 +23,7 @@ impl Unreachable {
 }
 
 impl Transport for Unreachable {
-    fn exec(&self, _: &ShellCommand, _: &str, _: Option<Stdin>) -> Running {
+    fn exec(&self, _: &ShellCommand, _: &str, _: Option<CommandStdin>) -> Running {
         Running::lost(self.error())
     }
 

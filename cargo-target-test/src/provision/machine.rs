@@ -19,7 +19,8 @@ use target_fixtures::wire::{Instance, ShellCommand};
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
-        CommandOutput, LiveConnection, Reach, Running, Stdin, Transport, download, own_command,
+        CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, download,
+        own_command,
         upload::{self, Moved},
     },
     error::{Error, Result},
@@ -179,7 +180,7 @@ impl Machine {
 
     /// Starts a command; see [`Transport::exec`].
     #[must_use]
-    pub fn start(&self, command: &ShellCommand, stdin: Option<Stdin>) -> Running {
+    pub fn start(&self, command: &ShellCommand, stdin: Option<CommandStdin>) -> Running {
         self.transport().exec(command, &self.mark, stdin)
     }
 

@@ -18,7 +18,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    connect::{CommandEvent, Stdin, input, shell, timed_out},
+    connect::{CommandEvent, CommandStdin, input, shell, timed_out},
     error::Error,
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Task {
 /// The standard input of the command.
 #[derive(Default)]
 struct CommandInput {
-    receiver: Option<Stdin>,
+    receiver: Option<CommandStdin>,
     chunk: Vec<u8>,
     /// The number of bytes of the chunk that were written.
     at: usize,
