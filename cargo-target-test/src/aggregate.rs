@@ -18,12 +18,15 @@ pub use fan_out::FanOut;
 
 /// Consumes the events of a run as they happen.
 ///
-/// [`FanOut`] runs each aggregator in its own thread. An aggregator that fails, panics or does not end causes a
-/// warning; the run continues without it, and its end waits at most 10 s for all aggregators. An aggregator that is slow
-/// misses output and progress events; all others are delivered.
+/// [`FanOut`] runs each aggregator in its own thread. An aggregator that fails or panics causes a warning, and the run
+/// continues without it. At its end, a run waits at most 10 s for all aggregators. A slow aggregator misses output and
+/// progress events; it gets all other events.
 ///
-/// Each attempt of a case is an event of its own. [`RunEventKind`](crate::run_event::RunEventKind) may get more variants.
-/// A script passes the sink to an [`Orchestrator`](crate::orchestrate::Orchestrator).
+/// Each attempt of a case is an event of its own. Of the attempts with the same binary id, name and stress index, the
+/// last one counts. [`RunEventKind`](crate::run_event::RunEventKind) may get more variants.
+///
+/// [`Tool::aggregator`](crate::Tool::aggregator) adds an aggregator to a tool. A script creates a [`FanOut`] and passes
+/// its sink to an [`Orchestrator`](crate::orchestrate::Orchestrator).
 ///
 /// ```
 /// use cargo_target_test::{
@@ -56,7 +59,7 @@ pub trait Aggregator: Send {
     /// Takes the next event.
     ///
     /// # Errors
-    /// Any error stops the aggregator: it gets no further events.
+    /// After an error, no method of the aggregator is called again.
     fn ingest(&mut self, event: &RunEvent) -> Result<()>;
 
     /// Called when no event has come for a moment. Deferred work can be done now.
@@ -67,7 +70,7 @@ pub trait Aggregator: Send {
         Ok(())
     }
 
-    /// Finishes the work after the last event.
+    /// Finishes the work after the last event, also of an interrupted run.
     ///
     /// # Errors
     /// Any error marks the output as incomplete.

@@ -199,7 +199,7 @@ pub enum RunEventKind {
         /// The text, without secrets.
         text: String,
     },
-    /// An attempt has ended, with or without an instance.
+    /// An attempt of a case or of a test on the host has ended, even if it got no instance.
     AttemptEnded {
         /// The attempt.
         attempt: Attempt,
@@ -237,7 +237,7 @@ pub enum RunEventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// The plan skips a test, or a case of it.
+    /// A test, or one of its cases, does not run, by the plan. There is no attempt.
     Skipped {
         /// The test or case.
         #[serde(with = "crate::case::shared")]

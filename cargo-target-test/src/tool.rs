@@ -53,8 +53,11 @@ impl Tool {
         self
     }
 
-    /// Adds an aggregator to each run. `name` is for warnings: `the list of failures`. `new` gets the folder of the run's
-    /// reports; an error of `new` keeps the run from starting.
+    /// Adds an aggregator to each run. `name` is for warnings: `the list of failures`.
+    ///
+    /// `new` creates the aggregator of one run. Its argument is the run's folder, `target/target-test/RUN`, which exists
+    /// and is removed after ten newer runs. The parts of `--partitions N` are one run. If `new` fails, the run does not
+    /// start.
     #[must_use]
     pub fn aggregator<A: Aggregator + 'static>(
         mut self,
@@ -67,7 +70,7 @@ impl Tool {
         self
     }
 
-    /// The word after `cargo`, if it is not `target-test`: Cargo passes it on as the first argument, and the help
+    /// The word after `cargo`, if it is not `target-test`; the binary must be named `cargo-NAME`. Cargo passes it on as the first argument, and the help
     /// shows it.
     #[must_use]
     pub fn subcommand(mut self, name: &'static str) -> Self {
@@ -75,7 +78,8 @@ impl Tool {
         self
     }
 
-    /// Runs the program with its command line; returns its exit code.
+    /// Runs the program with its command line; returns its exit code. The program is also its own runner and broker: only
+    /// cargo-nextest must be installed besides.
     pub fn main(self) -> ExitCode {
         if let Some(name) = self.subcommand {
             cli::set_subcommand(name);

@@ -219,7 +219,7 @@
 //! - A failed set-up fails the tests that need the fixture, and is not retried. A set-up that [skips](fn@skip) skips
 //!   them.
 //! - If a test has several instances, its fixtures use the first.
-//! - A run is the lifetime of one broker: each partition of `--partitions` is a run of its own. Without
+//! - A run is the lifetime of one broker: the parts of `--partitions N` share it, and each shard of `--partition` has its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
 //!
 //! # Errors and skips

@@ -36,8 +36,19 @@ use crate::{
 /// The doc comments of its fields are the reference that `cargo target-test schema` prints. Keys are kebab-case, and
 /// `#[serde(deny_unknown_fields)]` makes a misspelt key an error with a suggestion.
 ///
-/// A crate that uses the re-exports `cargo_target_test::{serde, schemars}` names them to the derives:
-/// `#[serde(crate = "cargo_target_test::serde")]` and `#[schemars(crate = "cargo_target_test::schemars")]`.
+/// A crate that does not depend on `serde` and `schemars` itself derives with the re-exports of this crate:
+///
+/// ```
+/// use cargo_target_test::{schemars::JsonSchema, serde::{Deserialize, Serialize}};
+///
+/// #[derive(Serialize, Deserialize, JsonSchema)]
+/// #[serde(crate = "cargo_target_test::serde", rename_all = "kebab-case", deny_unknown_fields)]
+/// #[schemars(crate = "cargo_target_test::schemars")]
+/// struct LabParameters {
+///     /// The folder with the machines, relative to the playbook.
+///     shelf: std::path::PathBuf,
+/// }
+/// ```
 pub trait Parameters: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Parameters for T {}
@@ -65,7 +76,7 @@ pub trait Platform: Send + Sync + 'static {
     /// A second call with the same `spec`, after an interruption, must not create a second machine.
     ///
     /// # Errors
-    /// The reason that there is no instance. [`Platform::delete`] is called next, for anything that was created.
+    /// The reason that there is no instance. [`Platform::delete`] is called next and must delete whatever was created.
     fn deploy(
         &self,
         spec: &InstanceSpec,
@@ -74,7 +85,7 @@ pub trait Platform: Send + Sync + 'static {
     ) -> Result<Deployed>;
 
     /// Deletes the instance. Succeeds if the instance does not exist. `deployed` is `None` if [`Platform::deploy`]
-    /// never returned.
+    /// failed or was interrupted.
     ///
     /// # Errors
     /// The reason that the instance may still exist.
@@ -108,7 +119,7 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
-    /// Capabilities that every instance has, by requirement: `memory` -> `512 MiB`. None by default.
+    /// The capabilities of every instance: for example the value `512 MiB` for the requirement `memory`. Empty by default.
     fn capabilities(&self, _parameters: &Self::Parameters) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
@@ -117,13 +128,14 @@ pub trait Platform: Send + Sync + 'static {
     /// in PATH. [`InstanceSpec::scratch`] need not exist. Finds nothing by default.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with the name of the parameter.
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook). The message is shown as it is: name the target and the
+    /// parameter.
     fn check(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
         Ok(())
     }
 
-    /// The name of an existing machine, which only one lease at a time can use: `host:port`. `None` (the default): each
-    /// instance is a machine of its own.
+    /// The name of the existing machine that the instance is: `host:port`. Instances with the same name exclude each
+    /// other. `None` (the default) if each instance is a machine of its own.
     ///
     /// # Errors
     /// Fails if the machine's name cannot be resolved.
@@ -172,8 +184,8 @@ pub trait Platform: Send + Sync + 'static {
     }
 
     /// Finds all resources that carry the pool's label and that this platform could delete, with or without a record:
-    /// used by `gc`. `like` is a target of the playbook, whose parameters may say where to search; its `unique` is
-    /// empty. Finds nothing by default.
+    /// used by `gc`, which then calls [`Platform::delete`] with `like` and [`Found::unique`]. `like` describes a target
+    /// of the playbook, whose parameters may say where to search; its `unique` is empty. Finds nothing by default.
     ///
     /// # Errors
     /// Fails if the search is incomplete.
@@ -256,7 +268,7 @@ pub enum Ownership {
     Created,
     /// Machines exist before and after: on a dirty one, leftover processes are killed, then `on-dirty` applies.
     Existing,
-    /// An instance consists only of files and processes of this host, which end with it.
+    /// An instance consists only of files and processes of this host: a dirty one is deleted and deployed again.
     Ephemeral,
 }
 
@@ -299,7 +311,7 @@ fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
 /// The specification of one instance to create or delete. Durable before the platform's first call for the instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceSpec {
-    /// The instance's name: `alpha-0`.
+    /// The instance's name: `alpha-0`. A recycled instance keeps it; its `unique` changes.
     pub instance: String,
     /// The target's name: `alpha`.
     pub target: String,
@@ -311,7 +323,7 @@ pub struct InstanceSpec {
     pub unique: String,
     /// The platform's parameters as JSON, defaults filled in.
     pub parameters: Value,
-    /// The playbook's folder, where relative paths in the parameters start.
+    /// The folder of the playbook that has the target, absolute: relative paths in the parameters start there.
     pub directory: PathBuf,
     /// A private folder for the instance's files. The pool creates it, and removes it with the record.
     pub scratch: PathBuf,
@@ -336,7 +348,7 @@ pub struct Found {
     pub unique: String,
     /// A description for the user: ``container `tt-1f3a9c-12` ``.
     pub what: String,
-    /// The parameters to delete the resource with. Null for those of the target it was found with, else the defaults.
+    /// The parameters for [`Platform::delete`]. Null: the parameters of the target that the resource was found with.
     pub parameters: Value,
     /// The argument for [`Platform::delete`], if anything is known.
     pub deployed: Option<Deployed>,

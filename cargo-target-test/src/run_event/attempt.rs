@@ -39,7 +39,7 @@ impl Attempt {
 pub struct AttemptResult {
     /// The verdict.
     pub verdict: Verdict,
-    /// The leased instances.
+    /// The leased instances, including lost ones. Empty for a test on the host and for a case that got no lease.
     pub instances: Vec<String>,
     /// The time that the attempt waited for its lease.
     #[serde(with = "micros")]

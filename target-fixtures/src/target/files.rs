@@ -49,10 +49,10 @@ impl Target {
         }
     }
 
-    /// Writes a file on the instance atomically, with permissions 0644.
+    /// Writes a file on the instance atomically, at an absolute path, with permissions 0644.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] if the file cannot be written.
+    /// [`ErrorKind::Request`] if the path is not absolute or the file cannot be written.
     pub fn write(&self, remote: impl Into<String>, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_with_mode(remote, content, 0o644)
     }
