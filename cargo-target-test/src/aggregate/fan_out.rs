@@ -348,7 +348,7 @@ mod tests {
 
     /// Verdicts are counted before the queues: an aggregator that blocks does not delay them.
     #[test]
-    fn the_tally_waits_for_nobody() {
+    fn no_aggregator_delays_the_tally() {
         let (release, blocked) = mpsc::channel::<()>();
         let blocking = each(move |_| {
             let _ = blocked.recv();

@@ -33,7 +33,6 @@ mod leases;
 mod place;
 mod session;
 pub mod standalone;
-mod sync;
 mod tear_down;
 mod waits;
 

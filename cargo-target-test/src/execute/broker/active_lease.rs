@@ -17,7 +17,6 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     connection::request_failure,
-    sync::lock,
     tear_down::{Maker, Up},
 };
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     error::{Error, Result},
     provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
     run_event::Attempt,
+    sync::lock,
 };
 
 /// A lease of a running test.

@@ -8,12 +8,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{active_lease::ActiveLease, lease_ends::LeaseEnds, place::BrokerPlace, sync::lock};
+use super::{active_lease::ActiveLease, lease_ends::LeaseEnds, place::BrokerPlace};
 use crate::{
     connect::interactive,
     error::Result,
     process,
     provision::{LeaseEnd, PoolProvisioner},
+    sync::lock,
     ui,
 };
 

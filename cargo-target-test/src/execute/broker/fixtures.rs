@@ -11,14 +11,12 @@ use serde_json::Value;
 use target_fixtures::wire::{Failure, FailureKind};
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{
-    sync::lock,
-    tear_down::{Maker, Up},
-};
+use super::tear_down::{Maker, Up};
 use crate::{
     provision::{InstanceSet, pool::Record},
     run_event::{RunEventKind, Sink},
     secret::redacted,
+    sync::lock,
 };
 
 /// The fixtures that tests share.

@@ -9,10 +9,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{active_lease::ActiveLease, sync::lock, tear_down::Maker};
+use super::{active_lease::ActiveLease, tear_down::Maker};
 use crate::{
     error::Result,
     provision::{After, InstanceSet, LeaseEnd, Provisioner, Request, pool::Record},
+    sync::lock,
 };
 
 /// The leases that tests can use, by id.

@@ -15,11 +15,11 @@ use super::{
     active_lease::ActiveLease,
     connection::{ClientConnection, failure_of},
     leases::Leases,
-    sync::lock,
     tear_down::Maker,
 };
 use crate::{
     provision::{InstanceSet, Notice, Notices, PoolProvisioner, Request, WaitNotice},
+    sync::lock,
     ui,
 };
 

@@ -83,8 +83,8 @@ impl Nextest {
         let statuses = loop {
             tokio::select! {
                 ended = running.next() => match ended? {
-                    Some((part, status)) if self.stops_others(part, status) => {
-                        running.signal(SignalKind::interrupt());
+                    Some((part, status)) if interrupts == 0 && self.stops_others(part, status) => {
+                        running.stop();
                     }
                     Some(_) => {}
                     None => break running.statuses(),
@@ -140,6 +140,8 @@ impl Nextest {
 struct Running {
     ends: JoinSet<(usize, std::io::Result<ExitStatus>)>,
     pids: Vec<Option<Pid>>,
+    /// True once the processes were told to stop.
+    stopped: bool,
     statuses: Vec<Option<ExitStatus>>,
 }
 
@@ -180,6 +182,13 @@ impl Running {
         Ok(Some((part, status)))
     }
 
+    /// Lets the processes end early. They are told once: nextest kills running tests at a second interrupt.
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.signal(SignalKind::interrupt());
+        }
+    }
+
     fn signal(&self, signal: SignalKind) {
         let signal = Signal::from_named_raw(signal.as_raw_value());
         for pid in self.pids.iter().flatten() {
@@ -200,5 +209,36 @@ async fn pass_on(label: String, pipe: impl AsyncRead + Unpin) {
         let text = String::from_utf8_lossy(&line);
         ui::raw(&format!("{label}{}\n", text.trim_end_matches('\n')));
         line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With three parts, the second part that ends must not interrupt the third again.
+    #[tokio::test]
+    async fn parts_are_told_to_stop_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("signals");
+        let mut command = crate::process::command("sh");
+        let line =
+            "trap 'echo INT' INT; trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+        command.args(["-c", line]);
+        command.stdout(std::fs::File::create(&file).unwrap());
+        let mut running = Running::default();
+        running.start(Spawn::new(command).start_async().unwrap(), String::new());
+        let says = async |what: &str| {
+            while !std::fs::read_to_string(&file).unwrap().contains(what) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        says("ready").await;
+        running.stop();
+        says("INT").await;
+        running.stop();
+        running.signal(SignalKind::terminate());
+        assert!(running.next().await.unwrap().is_some());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "ready\nINT\n");
     }
 }
