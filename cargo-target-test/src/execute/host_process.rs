@@ -50,10 +50,7 @@ impl Executor for HostProcess {
     ) -> BoxFuture<'a, AttemptResult> {
         Box::pin(async move {
             match self.leases.get(lease.id()) {
-                Some(active) => {
-                    self.attempt((attempt, sink), &active, lease, launcher)
-                        .await
-                }
+                Some(active) => self.attempt(attempt, &active, lease, launcher, sink).await,
                 None => {
                     let cause =
                         format!("the broker does not serve the lease of `{}`", attempt.case);
@@ -67,10 +64,11 @@ impl Executor for HostProcess {
 impl HostProcess {
     async fn attempt(
         &self,
-        (attempt, sink): (&Attempt, &Sink),
+        attempt: &Attempt,
         active: &ActiveLease,
         lease: &Lease,
         launcher: &dyn Launcher,
+        sink: &Sink,
     ) -> AttemptResult {
         let Some((binary, case)) = self.table.case(&attempt.case) else {
             let cause = format!("`{}` is not a case of this run", attempt.case);

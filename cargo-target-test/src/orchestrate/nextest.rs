@@ -33,7 +33,7 @@ pub struct Nextest {
     /// The installed cargo-nextest, with the user's options.
     pub cargo_nextest: CargoNextest,
     /// The parallel nextest runs that share the cases; at least one.
-    pub parts: Vec<Part>,
+    pub partitions: Vec<Partition>,
     /// Everything that nextest may start.
     pub table: Arc<CaseTable>,
     /// The provisioner, whose deploys are shown.
@@ -54,7 +54,7 @@ pub struct Nextest {
 
 /// One nextest run.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Partition {
     /// The files that nextest reads, which name the cases of this part.
     pub stage: Stage,
     /// The file of nextest's own JUnit report.
@@ -103,7 +103,7 @@ impl Orchestrator for Nextest {
                 clients: Clients::Runners(executor),
                 sink: sink.clone(),
             })?;
-            let ended = self.run_parts(&broker).await;
+            let ended = self.run_partitions(&broker).await;
             // Even if nextest never ran: instances may have been deployed.
             let mut interrupts = ended.as_ref().map_or(0, |ended| ended.interrupts);
             if interrupts == 0 && self.place.holds_failed {
@@ -124,7 +124,10 @@ impl Orchestrator for Nextest {
 impl Nextest {
     /// Returns the files of nextest's own JUnit reports.
     pub fn reports(&self) -> Vec<PathBuf> {
-        self.parts.iter().map(|part| part.junit.clone()).collect()
+        self.partitions
+            .iter()
+            .map(|part| part.junit.clone())
+            .collect()
     }
 
     /// Returns the executor of this run's tests, which keeps their output in a folder.
@@ -206,7 +209,7 @@ impl Nextest {
             warn(error.chain());
             None
         });
-        if self.parts.len() > 1
+        if self.partitions.len() > 1
             && let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
             && let Err(error) = junit::write(&nextest.0, file)
         {

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Nextest, Part};
+use super::{Nextest, Partition};
 use crate::{
     aggregate::nextest_report::NextestReport,
     case::verdict::{EXIT_RUN_FAILED, worst},
@@ -56,7 +56,7 @@ impl NextestEnd {
 
 impl Nextest {
     /// Runs nextest until all parts have ended.
-    pub(super) async fn run_parts(&self, broker: &Broker) -> Result<NextestEnd> {
+    pub(super) async fn run_partitions(&self, broker: &Broker) -> Result<NextestEnd> {
         if let Some((set, count)) = &self.options.debugged {
             for index in 0..*count as usize {
                 self.provisioner.ready(set, index).await?;
@@ -64,12 +64,12 @@ impl Nextest {
         }
         // A progress bar leaves no room for the messages of long deploys, so it is disabled.
         let makes = self.sets.iter().any(|set| set.makes_machines());
-        let draws_bar = self.options.draws_bar && self.parts.len() == 1;
+        let draws_bar = self.options.draws_bar && self.partitions.len() == 1;
         let without_bar = makes && draws_bar && !self.options.shows_progress;
         let mut signals = Signals::catch()?;
         let mut witness = Witness::new();
         let mut running = Running::default();
-        for part in &self.parts {
+        for part in &self.partitions {
             running.start(self.start(part, without_bar)?, self.label(running.count()));
         }
         // Deploys begin while nextest starts.
@@ -105,9 +105,9 @@ impl Nextest {
         })
     }
 
-    fn start(&self, part: &Part, without_bar: bool) -> Result<Child> {
+    fn start(&self, part: &Partition, without_bar: bool) -> Result<Child> {
         let mut command = self.cargo_nextest.run(&part.stage, without_bar);
-        if self.parts.len() > 1 {
+        if self.partitions.len() > 1 {
             command.stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
@@ -116,7 +116,7 @@ impl Nextest {
 
     /// Returns the text before each line of a part's output.
     fn label(&self, part: usize) -> String {
-        format!("[{}/{}] ", part + 1, self.parts.len())
+        format!("[{}/{}] ", part + 1, self.partitions.len())
     }
 
     /// Returns true if a part ended by fail-fast.
@@ -124,7 +124,7 @@ impl Nextest {
         let Some(max_fail) = self.options.max_fail else {
             return false;
         };
-        let report = [self.parts[part].junit.clone()];
+        let report = [self.partitions[part].junit.clone()];
         let failed = || {
             let report = NextestReport::read(&report, SystemTime::UNIX_EPOCH)
                 .ok()

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     execute::broker::{Broker, BrokerPlace},
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
-    orchestrate::nextest::{Nextest, NextestOptions, Part},
+    orchestrate::nextest::{Nextest, NextestOptions, Partition},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
     run_event::RunEventKind,
     ui,
@@ -63,7 +63,7 @@ impl Selection {
         };
         let run = &provisioner.run().run().id;
         Ok(Nextest {
-            parts: self.parts(&instance_sets, folder)?,
+            partitions: self.partitions(&instance_sets, folder)?,
             table: Arc::new(table),
             provisioner: Arc::clone(provisioner),
             sets: instance_sets.into_values().collect(),
@@ -87,10 +87,14 @@ impl Selection {
     }
 
     /// Stages the nextest runs: each with its part of the cases; the first also shows the deploys.
-    fn parts(&self, instance_sets: &InstanceSets, folder: &RunFolder) -> Result<Vec<Part>> {
+    fn partitions(
+        &self,
+        instance_sets: &InstanceSets,
+        folder: &RunFolder,
+    ) -> Result<Vec<Partition>> {
         let slices = self.slices();
         let users = self.users_config();
-        let mut parts = Vec::new();
+        let mut partitions = Vec::new();
         for (index, entries) in slices.iter().enumerate() {
             let is_only = slices.len() == 1;
             let stage = match is_only {
@@ -115,9 +119,9 @@ impl Selection {
             stage.list_chosen(&self.summary, &self.listing(entries), deploys.collect())?;
             let config = self.tool_config(entries, (index, slices.len()), instance_sets, report);
             fs_err::write(stage.tool_config(), config.render())?;
-            parts.push(Part { stage, junit });
+            partitions.push(Partition { stage, junit });
         }
-        Ok(parts)
+        Ok(partitions)
     }
 
     /// Splits the chosen cases and tests as nextest's `slice:K/N` does: by turns, in the order of binaries and names.
