@@ -61,7 +61,7 @@ pub struct Partition {
     pub junit: PathBuf,
 }
 
-/// The options of a run that nextest does not know or that concern all parts.
+/// The options of a run that nextest does not know or that concern all partitions.
 #[derive(Clone, Default)]
 pub struct NextestOptions {
     /// True if instances are kept for a later run.
@@ -72,9 +72,10 @@ pub struct NextestOptions {
     pub draws_bar: bool,
     /// True if the user chose how nextest shows progress.
     pub shows_progress: bool,
-    /// The number of failures in one part that stops the other parts.
+    /// The number of failures in one partition that stops the other partitions.
     pub max_fail: Option<u64>,
-    /// The user's own file for nextest's report, if any. Several parts get files of their own, which are merged into it.
+    /// The user's own file for nextest's report, if any. Several partitions get files of their own, which are merged
+    /// into it.
     pub users_junit: Option<PathBuf>,
 }
 

@@ -33,14 +33,14 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// The end of all nextest runs.
 pub(super) struct NextestEnd {
-    /// The exit statuses of the parts.
+    /// The exit statuses of the partitions.
     pub(super) statuses: Vec<ExitStatus>,
     /// The number of interrupts by the user.
     pub(super) interrupts: u32,
 }
 
 impl NextestEnd {
-    /// Returns the worst exit code of the parts; `None` if a signal ended one.
+    /// Returns the worst exit code of the partitions; `None` if a signal ended one.
     pub(super) fn code(&self) -> Option<i32> {
         let codes = self.statuses.iter().map(|status| status.code());
         let codes: Vec<_> = codes.collect::<Option<_>>()?;
@@ -55,7 +55,7 @@ impl NextestEnd {
 }
 
 impl Nextest {
-    /// Runs nextest until all parts have ended.
+    /// Runs nextest until all partitions have ended.
     pub(super) async fn run_partitions(&self, broker: &Broker) -> Result<NextestEnd> {
         if let Some((set, count)) = &self.options.debugged {
             for index in 0..*count as usize {
@@ -216,9 +216,9 @@ async fn pass_on(label: String, pipe: impl AsyncRead + Unpin) {
 mod tests {
     use super::*;
 
-    /// With three parts, the second part that ends must not interrupt the third again.
+    /// With three partitions, the second one that ends must not interrupt the third again.
     #[tokio::test]
-    async fn parts_are_told_to_stop_once() {
+    async fn partitions_are_told_to_stop_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("signals");
         let mut command = crate::process::command("sh");

@@ -1,4 +1,4 @@
-//! Builds the orchestrator of a run: splits the chosen cases into parts and stages each part for one nextest run.
+//! Builds the orchestrator of a run: splits the chosen cases into partitions and stages each for one nextest run.
 //!
 //! Must not start anything.
 
