@@ -163,3 +163,24 @@ fn daemon(target: &Target) -> Result<()> {
     wait_for("daemon");
     Ok(())
 }
+
+/// Forks a daemon that keeps all that the test has open: its connection, its output.
+#[target_test]
+fn forks(target: &Target) -> Result<()> {
+    target.run("true")?;
+    match unsafe { libc_fork() } {
+        0 => loop {
+            thread::sleep(Duration::from_millis(10));
+            if at("go").exists() {
+                std::process::exit(0);
+            }
+        },
+        child => say("forked", child.to_string()),
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    #[link_name = "fork"]
+    fn libc_fork() -> i32;
+}
