@@ -1,4 +1,4 @@
-//! The feed: a file with every run event as one JSON line, written at once so that it survives a killed run.
+//! The feed: a file with every run event as one JSON line, written within a moment so that it survives a killed run.
 
 use std::{io::Write, path::Path};
 

@@ -9,6 +9,7 @@ mod safe;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -43,7 +44,7 @@ pub struct Junit {
 }
 
 /// Binary id, case name, iteration of a stress run.
-type Key = (String, String, Option<u32>);
+type Key = (Arc<str>, String, Option<u32>);
 
 impl Junit {
     /// Creates a report in `file`; `nextest` has the paths of nextest's own reports, one for each nextest run.
