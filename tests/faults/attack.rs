@@ -13,8 +13,8 @@ use std::{
 use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Lab, target};
-use crate::support::{Started, Tool, eventually};
+use super::{Lab, ssh::kill_sessions, target};
+use crate::support::{Sshd, Started, Tool, eventually};
 
 /// The number of labs at once.
 const AT_ONCE: usize = 3;
@@ -61,9 +61,11 @@ enum Fault {
     Delete,
     /// The pool's state is cut short, by somebody who removes it when told to.
     Tear,
+    /// All sessions of an SSH server end.
+    HangUp,
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::KillAny,
     Fault::KillTool,
     Fault::KillGroup,
@@ -72,6 +74,7 @@ const ALL: [Fault; 8] = [
     Fault::Pause,
     Fault::Delete,
     Fault::Tear,
+    Fault::HangUp,
 ];
 
 #[test]
@@ -80,7 +83,7 @@ fn nothing_is_lost_or_leased_twice() {
     let faults: u64 = number("ATTACK").unwrap_or(FAULTS);
     let seed = number("ATTACK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     eprintln!("ATTACK={faults} ATTACK_SEED={seed}");
-    let done = AtomicU64::new(0);
+    let (done, passed) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -89,20 +92,26 @@ fn nothing_is_lost_or_leased_twice() {
                     if first >= faults {
                         break;
                     }
-                    episode(&mut Rng::with_seed(seed + first), first);
+                    episode(&mut Rng::with_seed(seed + first), first, &passed);
                 }
             });
         }
     });
+    assert!(passed.into_inner() > 0, "no test ran");
 }
 
 /// Three faults on one pool; then everything is deleted and accounted for.
-fn episode(random: &mut Rng, number: u64) {
+fn episode(random: &mut Rng, number: u64, passed: &AtomicU64) {
     let lab = Lab::new(1);
     lab.script("up", UP);
     lab.script("down", DOWN);
+    let sshd = Sshd::start(&["gamma"]);
     let alpha = target("alpha", 3, "recipe = \"two\"\n");
-    lab.playbook(&format!("{PLAYBOOK}{alpha}{}", target("beta", 1, "")));
+    let hosts = sshd.playbook(&[("gamma", &["gamma"])]);
+    lab.playbook(&format!(
+        "{PLAYBOOK}{alpha}{}\n{hosts}",
+        target("beta", 1, "")
+    ));
     for step in number..number + 3 {
         let runs: Vec<_> = (0..random.u32(1..=2))
             .map(|_| run(&lab, random).start())
@@ -110,9 +119,11 @@ fn episode(random: &mut Rng, number: u64) {
         let fault = ALL[random.usize(..ALL.len())];
         thread::sleep(Duration::from_millis(random.u64(..1500)));
         eprintln!("{step}: {fault:?} with {} runs", runs.len());
-        cause(&lab, random, fault, &runs);
+        cause(&lab, &sshd, random, fault, &runs);
         for run in runs {
             let ended = run.wait();
+            let passes = ended.lines_with(&["PASS", "exclusive"]) as u64;
+            passed.fetch_add(passes, Ordering::Relaxed);
             let shown = format!("{}{}", ended.stdout, ended.stderr);
             assert!(!shown.contains("panicked at"), "{step}: {fault:?}: {shown}");
         }
@@ -134,7 +145,7 @@ fn run(lab: &Lab, random: &mut Rng) -> Tool {
     limited.args(args)
 }
 
-fn cause(lab: &Lab, random: &mut Rng, fault: Fault, runs: &[Started]) {
+fn cause(lab: &Lab, sshd: &Sshd, random: &mut Rng, fault: Fault, runs: &[Started]) {
     let victim = &runs[random.usize(..runs.len())];
     let mut any = || {
         let all = processes(&lab.path(""));
@@ -161,6 +172,7 @@ fn cause(lab: &Lab, random: &mut Rng, fault: Fault, runs: &[Started]) {
             let code = lab.run(&["--delete-targets"]).status.code();
             assert!(matches!(code, Some(0 | 69)), "{code:?}");
         }
+        Fault::HangUp => kill_sessions(sshd, "gamma"),
         Fault::Tear => {
             let file = lab.path("pool/pool.json");
             if let Ok(text) = fs::read(&file) {
