@@ -164,7 +164,7 @@ fn daemon(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Has its target for itself: another test that is alive there at the same time is noted.
+/// Notes another test that is alive on the same target.
 #[target_test]
 fn exclusive(target: &Target) -> Result<()> {
     let mine = at(&format!("exclusive-{}", target.instance()));
