@@ -26,11 +26,12 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, CommandStdin, Running, RunningEnd, Transport, TransportFuture, shell, timed_out,
+    CommandEvent, CommandStdin, Running, RunningEnd, SignalRequest, Transport, TransportFuture,
+    shell, timed_out,
 };
 use crate::{
     connect::LocalUser,
-    error::Result,
+    error::{Error, Result},
     process::{self, LeftProcess, Remains, SessionLog},
     secret::Bound,
     sync,
@@ -186,7 +187,7 @@ impl Transport for LocalTransport {
             let remains = Remains::of((env::LEASE, &lease), log.as_ref());
             match remains.kill(timeout, &|_| {}).as_slice() {
                 [] => Ok(()),
-                left => Err(crate::Error::infra(format!(
+                left => Err(Error::infra(format!(
                     "`{instance}`: failed to kill {}",
                     LeftProcess::list(left)
                 ))),
@@ -209,11 +210,14 @@ impl ProcessGroup {
         }
     }
 
-    fn signal(&self, name: &str) {
+    fn signal(&self, name: &str) -> Result<()> {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
-        if let (Some(pid), Some(signal)) = (self.leader, number) {
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
+        let signal = number.ok_or_else(|| Error::usage(format!("unknown signal `{name}`")))?;
+        let pid = self
+            .leader
+            .ok_or_else(|| Error::usage("the command has already ended"))?;
+        rustix::process::kill_process_group(pid, signal)
+            .map_err(|error| Error::usage(error.to_string()))
     }
 }
 
@@ -265,13 +269,16 @@ async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
     group: &ProcessGroup,
-    mut signals: mpsc::UnboundedReceiver<String>,
+    mut signals: mpsc::UnboundedReceiver<SignalRequest>,
 ) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);
     let mut fed = false;
     loop {
         tokio::select! {
-            Some(name) = signals.recv() => group.signal(&name),
+            Some(request) = signals.recv() => {
+                let sent = group.signal(&request.name);
+                request.answer(sent);
+            }
             status = child.wait() => return status,
             () = &mut feed, if !fed => fed = true,
         }

@@ -168,7 +168,7 @@ fn daemon(target: &Target) -> Result<()> {
 #[target_test]
 fn forks(target: &Target) -> Result<()> {
     target.run("true")?;
-    match unsafe { libc_fork() } {
+    match forked::fork() {
         0 => loop {
             thread::sleep(Duration::from_millis(10));
             if at("go").exists() {
@@ -180,7 +180,35 @@ fn forks(target: &Target) -> Result<()> {
     Ok(())
 }
 
-unsafe extern "C" {
-    #[link_name = "fork"]
-    fn libc_fork() -> i32;
+#[expect(unsafe_code, reason = "only a fork keeps what is closed on exec")]
+mod forked {
+    unsafe extern "C" {
+        #[link_name = "fork"]
+        fn libc_fork() -> i32;
+    }
+
+    pub(super) fn fork() -> i32 {
+        // SAFETY: the child sleeps, looks for a file and exits.
+        unsafe { libc_fork() }
+    }
+}
+
+/// Notes another test that is alive on the same target.
+#[target_test]
+fn exclusive(target: &Target) -> Result<()> {
+    let mine = at(&format!("exclusive-{}", target.instance()));
+    let held = || fs::read_to_string(&mine).is_ok_and(|pid| alive(&pid));
+    if held() {
+        say("twice", target.instance().to_owned());
+    }
+    fs::write(&mine, std::process::id().to_string())?;
+    target.run("sleep 0.05")?;
+    fs::remove_file(&mine)?;
+    Ok(())
+}
+
+/// True for a process that exists and is no zombie.
+fn alive(pid: &str) -> bool {
+    fs::read_to_string(PathBuf::from("/proc").join(pid).join("stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
 }
