@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use tokio::sync::mpsc;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     own_command, shell,
 };
 use crate::{
+    bounded::{NONBLOCK, PatientFile},
     error::{Error, ErrorKind, Result},
     sync,
 };
@@ -120,7 +122,9 @@ async fn send_file(
     (to, mode): (&str, u32),
     moved: &Moved,
 ) -> Result<()> {
-    let mut file = fs_err::File::open(from)?;
+    let mut options = fs_err::OpenOptions::new();
+    let file = options.read(true).custom_flags(NONBLOCK).open(from)?;
+    let mut file = PatientFile::new(file)?;
     let (send, pieces) = mpsc::channel(4);
     let counted = Arc::clone(moved);
     let read = tokio::task::spawn_blocking(move || {
