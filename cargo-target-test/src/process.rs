@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal};
 use self::pump::Pump;
 pub use self::{
     marked::{has_variable, kill_marked, marked_values},
-    signal::{signal_name, signal_number},
+    signal::{signal_name, signal_number, signal_of_code},
     watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{

@@ -3,7 +3,10 @@
 //! The exit status of a command comes from the markers in its output, not from the program's exit code. Must not start
 //! processes itself: `process` does.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::process::ExitStatusExt,
+    time::{Duration, Instant},
+};
 
 use target_fixtures::{
     env,
@@ -210,7 +213,7 @@ impl Follower {
         let (piped, wrapped) = (self.piped.clone(), self.wrapped.clone());
         let killed = piped.forward_signals(&wrapped, signals);
         let last = tokio::select! {
-            last = self.read(stdout, stderr) => last,
+            last = self.read(&mut child, stdout, stderr) => last,
             () = killed => CommandEvent::Exited(Exit::Signal("KILL".to_owned())),
             () = local::sleep(timeout) => {
                 self.kill().await;
@@ -233,9 +236,21 @@ impl Follower {
         self.piped.signal(&self.wrapped, group, "KILL").await;
     }
 
+    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
+    /// the number, or the signal itself if a user's program became the shell.
+    async fn shell_killed_by(&self, child: &mut Child) -> Option<String> {
+        let status = time::timeout(LINGER, child.wait()).await.ok()?.ok()?;
+        let by_code = status.code().and_then(process::signal_of_code);
+        match self.piped.exec_program {
+            ExecProgram::Container { .. } => by_code,
+            ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
+        }
+    }
+
     /// Forwards the output and returns the last event of the command.
     async fn read(
         &mut self,
+        child: &mut Child,
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
     ) -> CommandEvent {
@@ -244,8 +259,19 @@ impl Follower {
         };
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
+        // After the end of the program, a process that still holds the pipes is not waited for.
+        let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
         while out_open || err_open {
             let (stream, bytes) = tokio::select! {
+                _ = child.wait(), if !has_exited => {
+                    has_exited = true;
+                    late.set(local::sleep(Some(LINGER)));
+                    continue;
+                }
+                () = &mut late => {
+                    self.kill().await;
+                    break;
+                }
                 read = stdout.read(&mut out), if out_open => {
                     let read = read.unwrap_or(0);
                     out_open = read > 0;
@@ -267,14 +293,20 @@ impl Follower {
                 // The receiver is gone: `follow` notices that and kills the command.
                 return std::future::pending().await;
             }
-            if let Some(code) = self.filter.exit() {
-                return CommandEvent::Exited(Exit::Code(code));
+            if has_exited {
+                late.set(local::sleep(Some(LINGER)));
+            }
+            if let Some(exit) = self.filter.exit() {
+                return CommandEvent::Exited(exit);
             }
         }
         match self.filter.has_started() {
-            true => self
-                .piped
-                .lost("did not report the exit status of the command"),
+            true => match self.shell_killed_by(child).await {
+                Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
+                None => self
+                    .piped
+                    .lost("did not report the exit status of the command"),
+            },
             false => {
                 let noise = self.filter.noise();
                 self.piped
