@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, process::Command};
 
 use cargo_target_test::cli::nextest_options::{OPTIONS, OptionValue};
 
+use crate::support::Project;
+
 /// The options that `cargo nextest run --help` shows: name, and whether it takes a value.
 fn shown(help: &str) -> BTreeMap<String, &'static str> {
     let options = help
@@ -95,4 +97,74 @@ fn accepted(name: &str, value: OptionValue) -> bool {
         .arg("--help")
         .output()
         .is_ok_and(|output| output.status.success())
+}
+
+/// Results that cannot be printed are an error of every verb that prints some; a closed pipe is not.
+#[test]
+fn a_full_disk_below_standard_output_is_an_error() {
+    let project =
+        Project::new("full").test_file("cases", "#[target_test]\nfn works(_: &Target) {}\n");
+    let into = |output: &str, words: &str| {
+        let line = format!("\"$TARGET_TEST_TOOL\" {words} {output}");
+        project.through("sh").args(["-c", &line]).run()
+    };
+    project.run(&["--keep-targets"]).code(0);
+    for words in [
+        "--help",
+        "-h",
+        "help",
+        "--version",
+        "list --help",
+        "schema",
+        "check",
+        "check --json",
+        "list",
+        "list --json",
+        "list --stats",
+        "targets",
+        "targets --json",
+        "--mode ci --explain",
+        "exec local -- echo a",
+    ] {
+        let full = into(">/dev/full", words).code(70);
+        full.says("error: failed to write to standard output: No space left on device");
+        into("| :", words).code(0).never_says("error");
+    }
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// Text of a test cannot drive the terminal.
+#[test]
+fn control_characters_of_a_test_are_escaped() {
+    let body = r#"
+        #[target_test(expect_fail = "because\x1b[2J")]
+        fn fails(_: &Target) { panic!("a") }
+        #[target_test]
+        fn skips(_: &Target) { skip!("no\x1b]0;title\x07\u{9b}31m") }
+        #[target_test(skip = "never\x1b[2J")]
+        fn is_skipped(_: &Target) {}
+    "#;
+    let project = Project::new("control").test_file("cases", body);
+    for words in [
+        &["--success-output", "immediate"][..],
+        &["list"],
+        &["list", "--stats"],
+    ] {
+        let seen = project.run(words).code(0);
+        let text = seen.stdout + &seen.stderr;
+        // A skip is printed by the test itself, too.
+        let ours = text
+            .lines()
+            .filter(|line| !line.contains("skipped: ") || line.contains("target-test"));
+        for line in ours {
+            assert!(
+                !line.contains(|one: char| one.is_control() && one != '\t'),
+                "{line:?}"
+            );
+        }
+        assert!(
+            words == ["list", "--stats"] || text.contains(r"\u{1b}[2J"),
+            "{text}"
+        );
+    }
 }

@@ -12,6 +12,8 @@ use std::{
 
 use crate::support::{Outcome, Project, Started, Tool, eventually};
 
+/// Random faults.
+mod attack;
 /// Death at every point, of every process.
 mod deaths;
 /// A pool that cannot be used.

@@ -41,7 +41,7 @@ token=${token%%\"*}
 [ "$token" = "$LAB_TOKEN" ] || { echo "told $request" >&2; exit 4; }
 case $request in *broken*) ;; *) [ -n "$PIN" ] || exit 5 ;; esac
 echo "log in with $token" >&2
-printf '{"host": "h", "data": {"seen": "it is %s"}}\n' "$token"
+printf '{"host": "h", "data": {"seen": "it is %s", "%s": {"%s": 1}}}\n' "$token" "$token" "a $token"
 "#;
 const EXEC: &str = r#"#!/bin/sh
 case $TARGET_TEST_REQUEST in *"\"token\":\"$LAB_TOKEN\""*) [ -n "$PIN" ] || exit 5 ;; *) exit 6 ;; esac

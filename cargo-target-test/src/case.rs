@@ -10,17 +10,18 @@ use target_fixtures::metadata::Metadata;
 pub mod reason;
 pub mod verdict;
 
-/// One test in one place. Created by the plan, and shared by [`Arc`] from then on.
+/// One test in one place. Created by the plan, and shared by [`Arc`] from then on. Cases share the texts of their test
+/// and target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct CaseInfo {
     /// nextest's id of the test binary: `hello`, `hello::net`.
-    pub binary_id: String,
+    pub binary_id: Arc<str>,
     /// The case's name, unique within its binary: `smoke[ubuntu]`, `smoke[ubuntu#2]`.
     pub name: String,
     /// The test's name within its binary: `net::smoke`.
-    pub test: String,
+    pub test: Arc<str>,
     /// The place where the case runs.
     pub runs_on: RunsOn,
     /// The number of this repetition, from 1; `None` if the case runs once.
@@ -43,16 +44,16 @@ pub enum RunsOn {
     /// Instances of one target.
     Target {
         /// The target's name in the playbook: `ubuntu`.
-        name: String,
+        name: Arc<str>,
         /// The text in the brackets of case names: `ubuntu`, `nightly/ubuntu`.
-        label: String,
+        label: Arc<str>,
     },
     /// All instances of one environment.
     Environment {
         /// The environment's name in the playbook.
-        name: String,
+        name: Arc<str>,
         /// The text in the brackets of case names.
-        label: String,
+        label: Arc<str>,
     },
 }
 
@@ -69,15 +70,15 @@ impl RunsOn {
 impl CaseInfo {
     /// A case. Its name is the test's, followed by label and repetition in brackets.
     pub fn new(
-        binary_id: impl Into<String>,
-        test: impl Into<String>,
+        binary_id: impl Into<Arc<str>>,
+        test: impl Into<Arc<str>>,
         runs_on: RunsOn,
         repetition: Option<u32>,
         metadata: Option<Arc<Metadata>>,
     ) -> Self {
         let test = test.into();
         let name = match (runs_on.label(), repetition) {
-            (None, _) => test.clone(),
+            (None, _) => test.as_ref().to_owned(),
             (Some(label), None) => format!("{test}[{label}]"),
             (Some(label), Some(number)) => format!("{test}[{label}#{number}]"),
         };
@@ -92,7 +93,7 @@ impl CaseInfo {
     }
 
     /// A test that runs once, on this host.
-    pub fn on_host(binary_id: impl Into<String>, test: impl Into<String>) -> Self {
+    pub fn on_host(binary_id: impl Into<Arc<str>>, test: impl Into<Arc<str>>) -> Self {
         Self::new(binary_id, test, RunsOn::Host, None, None)
     }
 
@@ -143,33 +144,14 @@ mod declared {
     }
 }
 
-/// Serializes a case behind an [`Arc`]; deserializing creates a new one.
-pub(crate) mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::CaseInfo;
-
-    pub(crate) fn serialize<S: Serializer>(case: &Arc<CaseInfo>, to: S) -> Result<S::Ok, S::Error> {
-        case.as_ref().serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Arc<CaseInfo>, D::Error> {
-        CaseInfo::deserialize(from).map(Arc::new)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn target(label: &str) -> RunsOn {
         RunsOn::Target {
-            name: "alpha".to_owned(),
-            label: label.to_owned(),
+            name: "alpha".into(),
+            label: label.into(),
         }
     }
 

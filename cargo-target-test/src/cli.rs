@@ -12,8 +12,8 @@ mod words;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-    builder::StyledStr,
+    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use target_fixtures::env;
@@ -268,12 +268,17 @@ impl Cli {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
-        let verb = words.get(1).and_then(|verb| verb.to_str());
-        let forwards = matches!(verb, Some("run" | "list"));
-        let usage = verb.and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
+        let verb = words
+            .get(1)
+            .and_then(|verb| verb.to_str())
+            .map(str::to_owned);
+        let forwards = matches!(verb.as_deref(), Some("run" | "list"));
+        let usage = verb
+            .as_deref()
+            .and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
         let matches = command
             .try_get_matches_from_mut(words)
-            .map_err(|error| with_our_tip(with_usage(error, usage), forwards))?;
+            .map_err(|error| with_our_tip(with_usage(error, usage), forwards, verb.as_deref()))?;
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
@@ -281,6 +286,18 @@ impl Cli {
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
     }
+}
+
+/// Makes a variable that is set to nothing count as unset.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command.mut_args(|arg| match is_empty(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    })
 }
 
 /// Replaces the usage in an error. clap's usage lists options that are set by the environment as if they were required.
@@ -292,11 +309,19 @@ fn with_usage(mut error: clap::Error, usage: Option<StyledStr>) -> clap::Error {
 }
 
 /// Replaces clap's tip for an unknown option: after `--`, the option would be a filter.
-fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
+fn with_our_tip(mut error: clap::Error, forwards: bool, verb: Option<&str>) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
     error.remove(ContextKind::Suggested);
+    if verb == Some("exec") && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip = "to run a command with options, write `--` before it: `exec lab-0 -- uname -n`";
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+        return error;
+    }
     let unknown = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(unknown)) if unknown.starts_with("--") => unknown.clone(),
         _ => return error,
@@ -332,6 +357,7 @@ pub fn command() -> Command {
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
+    let mut command = without_empty_variables(command);
     command.build();
     command
 }

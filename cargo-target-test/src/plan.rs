@@ -119,8 +119,8 @@ pub fn host_case(inventory: &Inventory, test: usize) -> Arc<CaseInfo> {
     let metadata = test.metadata.clone().map(Arc::new);
     let binary = &inventory.binaries[test.binary].id;
     Arc::new(CaseInfo::new(
-        binary,
-        &test.name,
+        binary.as_str(),
+        test.name.as_str(),
         RunsOn::Host,
         None,
         metadata,
@@ -160,6 +160,7 @@ pub(crate) mod testing {
                 hash: String::new(),
             },
             origins: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 

@@ -240,7 +240,6 @@ pub enum RunEventKind {
     /// A test, or one of its cases, does not run, by the plan. There is no attempt.
     Skipped {
         /// The test or case.
-        #[serde(with = "crate::case::shared")]
         case: Arc<CaseInfo>,
         /// The reason.
         reason: SkipReason,

@@ -12,6 +12,7 @@ mod json;
 mod look_up;
 mod redact;
 mod text;
+mod view;
 
 use std::{
     borrow::Cow,
@@ -22,7 +23,7 @@ use target_fixtures::wire::Secret;
 
 pub use self::{
     bound::{Bound, Lookup},
-    json::{Bind, filled, in_json, redact_strings},
+    json::{Bind, filled, in_json, json_line, redact_strings},
     look_up::TIMEOUT,
     redact::{RedactedStream, Redactor},
     text::{KEYS, Reference, Text},
@@ -81,6 +82,11 @@ pub fn redact(text: &mut String) {
     if let Cow::Owned(redacted) = redacted(text) {
         *text = redacted;
     }
+}
+
+/// True if a value is registered.
+pub fn any() -> bool {
+    redactor().is_some_and(|redactor| !redactor.is_empty())
 }
 
 /// Creates a byte stream that redacts the values registered so far.

@@ -97,12 +97,17 @@ impl Tool {
         }
         let cli = match Cli::parse(words) {
             Ok(cli) => cli,
-            Err(error) => error.exit(),
+            Err(error) if error.use_stderr() => error.exit(),
+            Err(help) => {
+                ui::check_stdout(help.print());
+                return ended(0);
+            }
         };
-        self.dispatch(&cli).unwrap_or_else(|error| {
+        let code = self.dispatch(&cli).unwrap_or_else(|error| {
             ui::error(&error);
             error.exit_code()
-        })
+        });
+        ended(code)
     }
 
     fn dispatch(&self, cli: &Cli) -> Result<u8> {
@@ -124,4 +129,12 @@ impl Tool {
             Verb::Broker(args) => commands::broker::run(all, global, args),
         }
     }
+}
+
+/// Returns the exit code of a verb; an error if its results could not be printed.
+fn ended(code: u8) -> u8 {
+    ui::stdout_error().map_or(code, |error| {
+        ui::error(&error);
+        error.exit_code()
+    })
 }

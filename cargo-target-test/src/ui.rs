@@ -1,24 +1,72 @@
-//! Prints: results to standard output, everything else to standard error, with secrets redacted.
+//! Prints: results to standard output, everything else to standard error, with secrets redacted and control characters
+//! escaped.
 //!
-//! No other file prints. A closed pipe is not an error.
+//! No other file prints. A closed pipe is not an error; any other failure to write to standard output is
+//! [`stdout_error`].
+
+mod printable;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     sync::{Mutex, MutexGuard},
 };
 
-use crate::{error::Error, secret::redacted, sync};
+use printable::printable;
+
+use crate::{
+    error::{Error, ErrorKind},
+    secret::redacted,
+    sync,
+};
+
+/// Starts dimmed text. Text printed by this file may contain it; all other control characters are escaped.
+pub const DIM: &str = "\x1b[2m";
+/// Ends dimmed text.
+pub const PLAIN: &str = "\x1b[0m";
+
+/// The first failure to write to standard output.
+static STDOUT_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Prints a line of a result to standard output.
 pub fn out(text: impl std::fmt::Display) {
-    let text = text.to_string();
-    let _ = writeln!(std::io::stdout().lock(), "{}", redacted(&text));
+    bytes_out(format!("{}\n", shown(text)).as_bytes());
+}
+
+/// Returns the error of a process whose standard output could not be written, for example on a full disk. A closed
+/// pipe is not an error.
+pub fn stdout_error() -> Option<Error> {
+    let error = sync::lock(&STDOUT_ERROR).take()?;
+    let message = "failed to write to standard output";
+    Some(Error::new(ErrorKind::Other, message).with_source(error))
+}
+
+/// Notes the result of a write to standard output; returns true if it succeeded.
+pub fn check_stdout(written: io::Result<()>) -> bool {
+    match written {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                sync::lock(&STDOUT_ERROR).get_or_insert(error);
+            }
+            false
+        }
+    }
 }
 
 /// Prints a progress line to standard error.
 pub fn note(text: impl std::fmt::Display) {
+    line("target-test", text);
+}
+
+fn line(prefix: &str, text: impl std::fmt::Display) {
+    let text = shown(text);
+    let _ = writeln!(io::stderr().lock(), "{prefix}: {text}");
+}
+
+/// Returns the text without secrets and control characters.
+fn shown(text: impl std::fmt::Display) -> String {
     let text = text.to_string();
-    let _ = writeln!(std::io::stderr().lock(), "target-test: {}", redacted(&text));
+    printable(&redacted(&text)).into_owned()
 }
 
 /// Lines deferred while another program draws on the terminal; `None` if lines are printed at once.
@@ -28,7 +76,7 @@ static DEFERRED: Mutex<Option<Vec<String>>> = Mutex::new(None);
 ///
 /// A progress bar would overwrite lines that are printed while it is shown.
 pub fn defer() {
-    if std::io::stderr().is_terminal() {
+    if io::stderr().is_terminal() {
         *deferred() = Some(Vec::new());
     }
 }
@@ -58,7 +106,12 @@ fn deferred() -> MutexGuard<'static, Option<Vec<String>>> {
     sync::lock(&DEFERRED)
 }
 
-/// Prints text of another program to standard error.
+/// Prints text without a prefix to standard error.
+pub fn plain(text: &str) {
+    bytes(shown(text).as_bytes());
+}
+
+/// Prints text of another program to standard error, with its colours.
 pub fn raw(text: &str) {
     bytes(redacted(text).as_bytes());
 }
@@ -68,16 +121,21 @@ pub fn bytes_out(bytes: &[u8]) {
     try_bytes_out(bytes);
 }
 
-/// Writes bytes to standard output like [`bytes_out`]; returns false if standard output is closed.
+/// Writes bytes to standard output like [`bytes_out`]; returns false if standard output is closed or cannot be written.
 pub fn try_bytes_out(bytes: &[u8]) -> bool {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.is_ok()
+    check_stdout(written)
+}
+
+/// Prints lines of a result to standard output; returns false if standard output is closed or cannot be written.
+pub fn try_lines_out(lines: &[String]) -> bool {
+    try_bytes_out(format!("{}\n", shown(lines.join("\n"))).as_bytes())
 }
 
 /// Returns the number of columns of the terminal on standard output.
 pub fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
@@ -85,17 +143,17 @@ pub fn columns() -> Option<usize> {
 ///
 /// Lines that do not fit are counted in a last line.
 pub fn redraw(lines: &[String]) -> bool {
-    let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
     // The last row is left for the cursor and for a `^C`.
     let room = match rows {
         0 => usize::MAX,
         rows => usize::from(rows).saturating_sub(1).max(1),
     };
     let more = lines.len().saturating_sub(room);
-    let shown = lines.len() - if more > 0 { more + 1 } else { 0 };
+    let kept = lines.len() - if more > 0 { more + 1 } else { 0 };
     let mut text = "\x1b[H\x1b[J".to_owned();
-    for line in &lines[..shown] {
-        text.push_str(line);
+    for line in &lines[..kept] {
+        text.push_str(&shown(line));
         text.push_str("\r\n");
     }
     if more > 0 {
@@ -111,20 +169,18 @@ pub fn clear() {
 
 /// Writes bytes to standard error unchanged.
 pub fn bytes(bytes: &[u8]) {
-    let _ = std::io::stderr().lock().write_all(bytes);
+    let _ = io::stderr().lock().write_all(bytes);
 }
 
 /// Prints a warning.
 pub fn warn(text: impl std::fmt::Display) {
-    let text = text.to_string();
-    let _ = writeln!(std::io::stderr().lock(), "warning: {}", redacted(&text));
+    line("warning", text);
 }
 
 /// Prints an error with its causes and its hint.
 pub fn error(error: &Error) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {}", redacted(&error.chain()));
+    line("error", error.chain());
     if let Some(hint) = error.hint() {
-        let _ = writeln!(stderr, "hint: {}", redacted(hint));
+        line("hint", hint);
     }
 }

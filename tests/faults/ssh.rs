@@ -14,14 +14,25 @@ fn signal(sshd: &Sshd, name: &str, signal: &str) {
     tree(pid.trim(), signal);
 }
 
-fn tree(pid: &str, signal: &str) {
-    // Read before: those of a dead process are somebody else's.
+/// Kills what works for an sshd, but not the server.
+pub(super) fn kill_sessions(sshd: &Sshd, name: &str) {
+    let pid = fs::read_to_string(sshd.directory().join(name).join("pid")).expect("a pid");
+    children(pid.trim())
+        .iter()
+        .for_each(|child| tree(child, "KILL"));
+}
+
+fn children(pid: &str) -> Vec<String> {
     let file = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(file).unwrap_or_default();
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+fn tree(pid: &str, signal: &str) {
+    // Read before: those of a dead process are somebody else's.
+    let children = children(pid);
     let _ = Command::new("kill").args(["-s", signal, pid]).status();
-    for child in children.split_whitespace() {
-        tree(child, signal);
-    }
+    children.iter().for_each(|child| tree(child, signal));
 }
 
 #[test]

@@ -31,6 +31,9 @@ fn words_lines_streams_and_codes() {
         sh(&world, &format!("{bytes} | {tool} {name} -- true"))
             .run()
             .code(0);
+        // An output that cannot be written is an error, and a closed one is not.
+        let full = format!("{tool} {name} -- echo a >/dev/full");
+        sh(&world, &full).run().code(70).says("No space left");
         // Who reads no more ends it.
         let line = format!("{{ {tool} {name} -- yes; echo $? >\"$SCRATCH/code\"; }} | head -1");
         assert_eq!(sh(&world, &line).run().code(0).stdout, "y\n");

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
-    thread,
+    thread::{self, Thread},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The time without events after which [`Aggregator::idle`] is called.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The interval between two batches of events: a thread that wakes up for each event delays the tests.
+const BATCH: Duration = Duration::from_millis(20);
 /// The number of queued events above which output and progress are dropped.
 const CROWD: usize = 1024;
 
@@ -55,6 +57,7 @@ struct Backlog {
 /// The thread of one aggregator.
 struct Worker {
     name: &'static str,
+    thread: Thread,
     backlog: Arc<Backlog>,
     /// The result of the aggregator, sent at its end.
     done: Receiver<Result<(), String>>,
@@ -72,7 +75,7 @@ impl FanOut {
             let (tell, done) = mpsc::channel();
             let backlog = Arc::new(Backlog::default());
             let counted = Arc::clone(&backlog);
-            thread::Builder::new()
+            let handle = thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
                     // The aggregator is not used after a panic.
@@ -89,6 +92,7 @@ impl FanOut {
             });
             workers.push(Worker {
                 name,
+                thread: handle.thread().clone(),
                 backlog,
                 done,
             });
@@ -118,12 +122,16 @@ impl FanOut {
     /// Waits up to `patience` and returns the warnings.
     fn finish_within(self, patience: Duration) -> Vec<String> {
         lock(&self.stream).queues.clear();
+        self.workers
+            .iter()
+            .for_each(|worker| worker.thread.unpark());
         let deadline = Instant::now() + patience;
         let mut warnings = Vec::new();
         for Worker {
             name,
             backlog,
             done,
+            ..
         } in self.workers
         {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -181,8 +189,11 @@ fn work(
         let Some(event) = event else {
             return aggregator.finish();
         };
-        backlog.waiting.fetch_sub(1, Ordering::Relaxed);
-        aggregator.ingest(&event)?;
+        for event in std::iter::once(event).chain(events.try_iter()) {
+            backlog.waiting.fetch_sub(1, Ordering::Relaxed);
+            aggregator.ingest(&event)?;
+        }
+        thread::park_timeout(BATCH);
     }
 }
 

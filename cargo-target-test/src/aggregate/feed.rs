@@ -1,4 +1,4 @@
-//! The feed: a file with every run event as one JSON line, written at once so that it survives a killed run.
+//! The feed: a file with every run event as one JSON line, written within a moment so that it survives a killed run.
 
 use std::{io::Write, path::Path};
 
@@ -6,7 +6,7 @@ use super::Aggregator;
 use crate::{
     error::{Error, ErrorKind, Result},
     run_event::RunEvent,
-    secret::redacted,
+    secret,
 };
 
 /// Writes the feed.
@@ -25,12 +25,10 @@ impl Feed {
 
 impl Aggregator for Feed {
     fn ingest(&mut self, event: &RunEvent) -> Result<()> {
-        let line = serde_json::to_string(event).map_err(|error| {
+        let line = secret::json_line(event).map_err(|error| {
             Error::new(ErrorKind::Other, "failed to write an event").with_source(error)
         })?;
-        Ok(self
-            .0
-            .write_all(format!("{}\n", redacted(&line)).as_bytes())?)
+        Ok(self.0.write_all(line.as_bytes())?)
     }
 }
 

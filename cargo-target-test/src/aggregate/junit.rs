@@ -4,10 +4,12 @@
 
 mod entry;
 mod join;
+mod safe;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,7 +20,6 @@ use crate::{
     case::verdict::Verdict,
     error::{Error, ErrorKind, Result},
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
-    secret::redacted,
 };
 use entry::JunitEntry;
 
@@ -43,7 +44,7 @@ pub struct Junit {
 }
 
 /// Binary id, case name, iteration of a stress run.
-type Key = (String, String, Option<u32>);
+type Key = (Arc<str>, String, Option<u32>);
 
 impl Junit {
     /// Creates a report in `file`; `nextest` has the paths of nextest's own reports, one for each nextest run.
@@ -102,7 +103,7 @@ impl Junit {
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write(report: &Report, file: &Path) -> Result<()> {
-    let text = report.to_string().map_err(|error| {
+    let text = safe::text(report).map_err(|error| {
         let message = format!("failed to write the JUnit report `{}`", file.display());
         Error::new(ErrorKind::Other, message).with_source(error)
     })?;
@@ -110,7 +111,7 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
     // Renamed when complete, so that readers never see a partial report.
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
-    fs_err::write(&new, &*redacted(&text))?;
+    fs_err::write(&new, text)?;
     Ok(fs_err::rename(&new, file)?)
 }
 

@@ -29,7 +29,7 @@ fn few(names: &[&str]) -> String {
 }
 
 /// A binary's id and the name of a case or deploy entry.
-type Name = (String, String);
+type Name = (Arc<str>, String);
 
 /// Collects the lines and prints them at the end of the run.
 #[derive(Debug, Default)]

@@ -141,11 +141,7 @@ impl Listing<'_> {
 
     /// Writes each binary with its cases. A test's doc comment is shown at its first case.
     fn case_lines(&self, text: &mut String, dim: bool) {
-        let (on, off) = if dim {
-            ("\x1b[2m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
+        let (on, off) = if dim { (ui::DIM, ui::PLAIN) } else { ("", "") };
         for cases in self.cases.chunk_by(|a, b| a.binary == b.binary) {
             let _ = writeln!(text, "{}", cases[0].binary);
             let width = cases

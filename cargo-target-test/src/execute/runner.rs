@@ -202,16 +202,16 @@ fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
         (Verdict::Infra(cause), ..) => {
             match &ended.lost {
                 Some(lost) => infra(lost),
-                None => ui::raw(&format!("\ninfra: {cause}\n")),
+                None => ui::plain(&format!("\ninfra: {cause}\n")),
             }
             EXIT_INFRA
         }
         (Verdict::Crash(cause), ..) => {
-            ui::raw(&format!("\ncrash: {cause}\n"));
+            ui::plain(&format!("\ncrash: {cause}\n"));
             EXIT_FAILED
         }
         (Verdict::Skip(reason), ..) => {
-            ui::raw(&format!("skip: {reason}\n"));
+            ui::plain(&format!("skip: {reason}\n"));
             0
         }
         (Verdict::Pass, Exit::Code(0), _) => 0,
@@ -239,7 +239,7 @@ fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
 }
 
 fn print(text: &str, code: i32) -> u8 {
-    ui::raw(text);
+    ui::plain(text);
     u8::try_from(code).unwrap_or(EXIT_INFRA)
 }
 
@@ -248,7 +248,7 @@ fn infra(failure: &Failure) {
         .hint
         .as_ref()
         .map_or(String::new(), |hint| format!("\nhint: {hint}"));
-    ui::raw(&format!("\ninfra: {}{hint}\n", failure.message));
+    ui::plain(&format!("\ninfra: {}{hint}\n", failure.message));
 }
 
 fn wrong_call() -> Error {

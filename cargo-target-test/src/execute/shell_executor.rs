@@ -137,7 +137,11 @@ impl ShellTests {
             let message = format!("folder `{}`: {problem}", folder.display());
             Error::new(ErrorKind::Usage, message)
         };
-        if self.tests.iter().any(|test| test.case.binary_id == binary) {
+        if self
+            .tests
+            .iter()
+            .any(|test| *test.case.binary_id == *binary)
+        {
             return Err(usage("another folder of tests has the same name"));
         }
         let mut files = BTreeMap::new();

@@ -49,7 +49,7 @@ pub fn build(
         criteria: &criteria,
         taken: bracketed(&plain),
         planned: 0,
-        declared: vec![None; inventory.tests.len()],
+        texts: Texts::new(inventory, targets),
         plan: Plan::default(),
     };
     for (number, test) in plain {
@@ -105,9 +105,37 @@ struct Matrix<'a> {
     taken: Taken<'a>,
     /// The number of cases, including those beyond [`MOST_CASES`].
     planned: u64,
-    /// Metadata of tests with cases, shared by all cases of a test.
-    declared: Vec<Option<Option<Arc<Metadata>>>>,
+    texts: Texts,
     plan: Plan,
+}
+
+/// The texts that cases share: a plan may have a million cases of a few thousand tests.
+struct Texts {
+    binaries: Vec<Arc<str>>,
+    tests: Vec<Arc<str>>,
+    metadata: Vec<Option<Arc<Metadata>>>,
+    targets: Vec<RunsOn>,
+}
+
+impl Texts {
+    fn new(inventory: &Inventory, targets: &[PlaybookTarget]) -> Self {
+        let target = |target: &PlaybookTarget| RunsOn::Target {
+            name: target.name.as_str().into(),
+            label: target.label.as_str().into(),
+        };
+        let (binaries, tests) = (inventory.binaries.iter(), inventory.tests.iter());
+        Self {
+            binaries: binaries.map(|binary| binary.id.as_str().into()).collect(),
+            tests: tests
+                .clone()
+                .map(|test| test.name.as_str().into())
+                .collect(),
+            metadata: tests
+                .map(|test| test.metadata.clone().map(Arc::new))
+                .collect(),
+            targets: targets.iter().map(target).collect(),
+        }
+    }
 }
 
 impl Matrix<'_> {
@@ -179,7 +207,7 @@ impl Matrix<'_> {
                     continue;
                 }
             };
-            match self.times(test, target, times) {
+            match self.times((number, test), (at, target), times) {
                 Ok(()) => fitting.push((at, times)),
                 Err(reason) => self.leave(number, Some(at), reason),
             }
@@ -190,8 +218,8 @@ impl Matrix<'_> {
     /// Checks that a test can run `times` times on a target.
     fn times(
         &self,
-        test: &Test,
-        target: &PlaybookTarget,
+        (number, test): (usize, &Test),
+        (at, target): (usize, &PlaybookTarget),
         times: u32,
     ) -> Result<(), ExclusionReason> {
         let metadata = test.metadata.as_ref();
@@ -203,10 +231,11 @@ impl Matrix<'_> {
             return Ok(());
         }
         let taken = |case: &CaseInfo| self.taken.contains(&(test.binary, case.name.as_str()));
-        let mut infos = infos(self.inventory, test, target, times);
-        infos.find(taken).map_or(Ok(()), |case| {
-            Err(ExclusionReason::NameTaken { name: case.name })
-        })
+        self.infos(number, at, times)
+            .find(taken)
+            .map_or(Ok(()), |case| {
+                Err(ExclusionReason::NameTaken { name: case.name })
+            })
     }
 
     /// Adds the cases of a test on a target.
@@ -217,25 +246,35 @@ impl Matrix<'_> {
         }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
         let metadata = test.metadata.as_ref();
-        let declared = self.declared[number].get_or_insert_with(|| metadata.cloned().map(Arc::new));
         let expected = metadata.and_then(|metadata| expected_failure(metadata, target));
         let count = metadata
             .and_then(|metadata| metadata.count)
             .unwrap_or(1)
             .max(1);
         let case = |info: CaseInfo| Case {
-            info: Arc::new(CaseInfo {
-                metadata: declared.clone(),
-                ..info
-            }),
+            info: Arc::new(info),
             test: number,
             target: at,
             count,
             rank: 0,
             expect_fail: expected.map(str::to_owned),
         };
-        let infos = infos(self.inventory, test, target, times);
-        self.plan.cases.extend(infos.map(case));
+        let cases: Vec<_> = self.infos(number, at, times).map(case).collect();
+        self.plan.cases.extend(cases);
+    }
+
+    /// Returns the cases of a test on a target. Repetitions are numbered if `times` exceeds 1.
+    fn infos(&self, number: usize, at: usize, times: u32) -> impl Iterator<Item = CaseInfo> {
+        let texts = &self.texts;
+        (1..=times).map(move |repetition| {
+            CaseInfo::new(
+                Arc::clone(&texts.binaries[self.inventory.tests[number].binary]),
+                Arc::clone(&texts.tests[number]),
+                texts.targets[at].clone(),
+                (times > 1).then_some(repetition),
+                texts.metadata[number].clone(),
+            )
+        })
     }
 
     fn leave(&mut self, test: usize, target: Option<usize>, reason: ExclusionReason) {
@@ -245,24 +284,6 @@ impl Matrix<'_> {
             reason,
         });
     }
-}
-
-/// Returns the cases of a test on a target, without metadata. Repetitions are numbered if `times` exceeds 1.
-fn infos(
-    inventory: &Inventory,
-    test: &Test,
-    target: &PlaybookTarget,
-    times: u32,
-) -> impl Iterator<Item = CaseInfo> {
-    let binary = &inventory.binaries[test.binary].id;
-    (1..=times).map(move |number| {
-        let runs_on = RunsOn::Target {
-            name: target.name.clone(),
-            label: target.label.clone(),
-        };
-        let repetition = (times > 1).then_some(number);
-        CaseInfo::new(binary, &test.name, runs_on, repetition, None)
-    })
 }
 
 /// Returns the reason a test runs on no target at all, if any.

@@ -13,7 +13,6 @@ use crate::case::{CaseInfo, verdict::Verdict};
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
     /// The case, deploy entry, or test that runs on the host.
-    #[serde(with = "crate::case::shared")]
     pub case: Arc<CaseInfo>,
     /// The iteration of a stress run, from 0; `None` in any other run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

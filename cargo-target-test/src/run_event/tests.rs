@@ -16,8 +16,8 @@ fn attempt() -> Attempt {
         ..Metadata::default()
     };
     let runs_on = RunsOn::Target {
-        name: "ubuntu".to_owned(),
-        label: "nightly/ubuntu".to_owned(),
+        name: "ubuntu".into(),
+        label: "nightly/ubuntu".into(),
     };
     let metadata = Some(Arc::new(metadata));
     let case = CaseInfo::new("hello::net", "smoke", runs_on, Some(2), metadata);

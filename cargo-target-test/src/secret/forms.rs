@@ -1,46 +1,48 @@
-//! The forms in which programs print a value: quoted, escaped, encoded, and line by line.
+//! The forms in which programs print a value, by the view of the text in which they are searched.
+//!
+//! Escapes are undone by the views, see [`super::view`]; only encodings that hide where a value starts are listed here.
 
 use std::collections::BTreeSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The minimum length of a single line, and of a value searched in base64, in bytes: shorter ones match unrelated text.
+/// The minimum length of a single line, and of a value searched in base64 and hex, in bytes: shorter ones match
+/// unrelated text.
 const LONG: usize = 8;
-/// The characters that are percent-encoded: all but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
-/// Returns the value and its other forms.
-pub(super) fn of(value: &str) -> BTreeSet<String> {
-    let mut all = forms(value);
-    if value.contains('\n') {
-        let lines = value.lines().filter(|line| line.trim().len() >= LONG);
-        lines.for_each(|line| all.extend(forms(line)));
+/// Returns the value as programs print it: as it is, in a shell's quotes, as Rust's `{:?}`, and its long lines.
+///
+/// `{:?}` is listed for values that contain a form of their own escapes.
+pub(super) fn literal(value: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for part in parts(value) {
+        all.insert(part.to_owned());
+        all.insert(part.escape_debug().to_string());
+        // As printed by `set -x`.
+        all.insert(part.replace('\'', r"'\''"));
     }
     all
 }
 
-fn forms(value: &str) -> BTreeSet<String> {
-    let json = serde_json::Value::from(value).to_string();
-    let mut all = BTreeSet::from([
-        value.to_owned(),
-        // As printed by `{:?}`.
-        value.escape_debug().to_string(),
-        // As printed by `set -x`.
-        value.replace('\'', r"'\''"),
-        json[1..json.len() - 1].to_owned(),
-        utf8_percent_encode(value, RESERVED).to_string(),
-    ]);
-    if value.len() >= LONG {
+/// Returns the value and its long lines.
+pub(super) fn parts(value: &str) -> BTreeSet<&str> {
+    let lines = value.lines().filter(|_| value.contains('\n'));
+    let lines = lines.filter(|line| line.trim().len() >= LONG);
+    lines.chain([value]).collect()
+}
+
+/// Returns the value in base64 and in hex, without line breaks.
+pub(super) fn encoded(value: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for part in parts(value).into_iter().filter(|part| part.len() >= LONG) {
         for shift in 0..3 {
-            let inner = base64_within(value.as_bytes(), shift);
+            let inner = base64_within(part.as_bytes(), shift);
             all.insert(inner.replace('+', "-").replace('/', "_"));
             all.insert(inner);
         }
+        let hex: String = part.bytes().map(|byte| format!("{byte:02x}")).collect();
+        all.insert(hex.to_uppercase());
+        all.insert(hex);
     }
     all
 }
@@ -60,24 +62,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_and_encoded_values_are_found() {
+    fn encoded_values_are_found_behind_any_prefix() {
         let value = "p\"ss wört\\8'/?";
-        let all = of(value);
-        let found = |text: &str| all.iter().any(|form| text.contains(form.as_str()));
-        assert!(found(&format!("{value:?}")));
-        assert!(found(&serde_json::json!({ "a": value }).to_string()));
-        assert!(found("x=p%22ss%20w%C3%B6rt%5C8%27%2F%3F&y"));
-        assert!(found(r#"+ echo 'p"ss wört\8'\''/?'"#));
+        let all = encoded(value);
         for before in ["", "a:", "ab:", "root:"] {
-            assert!(found(
-                &BASE64_STANDARD.encode(format!("{before}{value}, and more").as_bytes())
-            ));
+            let text = BASE64_STANDARD.encode(format!("{before}{value}, and more"));
+            assert!(all.iter().any(|form| text.contains(form.as_str())));
         }
+        assert!(all.iter().any(|form| form.starts_with("702273")));
     }
 
     #[test]
     fn long_lines_are_forms() {
-        let all = of("first line\nshort\nthe last line\n");
+        let all = literal("first line\nshort\nthe last line\n");
         assert!(all.contains("first line") && all.contains("the last line"));
         assert!(!all.contains("short"));
     }

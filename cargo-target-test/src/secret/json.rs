@@ -2,10 +2,10 @@
 //!
 //! A table is a reference if it deserializes as one; every other table is searched for references.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Bound, Text, redact};
+use super::{Bound, Text, any, redact};
 use crate::error::Result;
 
 /// Binds the reference at a dotted key.
@@ -62,9 +62,32 @@ fn filled_value(key: &str, value: &Value, bind: Bind<'_>) -> Result<Value> {
     })
 }
 
-/// Redacts all registered values in the strings of a table.
+/// Redacts all registered values in the strings of a table, keys included. Of keys that become equal, one is kept.
 pub fn redact_strings(table: &mut Map<String, Value>) {
-    table.values_mut().for_each(redact_value);
+    let redacted = std::mem::take(table).into_iter();
+    table.extend(redacted.map(|(mut key, mut value)| {
+        redact(&mut key);
+        redact_value(&mut value);
+        (key, value)
+    }));
+}
+
+/// Formats a value as one line of JSON, with all registered values in its strings redacted. Numbers and the markup are
+/// not changed.
+///
+/// # Errors
+/// Fails if the value has no JSON form.
+pub fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut line = match any() {
+        true => {
+            let mut value = serde_json::to_value(value)?;
+            redact_value(&mut value);
+            value.to_string()
+        }
+        false => serde_json::to_string(value)?,
+    };
+    line.push('\n');
+    Ok(line)
 }
 
 fn redact_value(value: &mut Value) {
@@ -99,5 +122,16 @@ mod tests {
             .collect();
         let expected = [("params.a", "f"), ("params.b[0]", "E"), ("params.c.d", "p")];
         assert_eq!(found, expected.map(|(key, name)| (key, name.to_owned())));
+    }
+
+    #[test]
+    fn strings_and_keys_are_redacted_and_json_stays_json() {
+        super::super::register("PIN", "40417");
+        super::super::register("WORD", "seq-key\"");
+        let value = json!({ "n": 404_170, "seq-key\"": [{ "a40417": "is 40417" }] });
+        let line = json_line(&value).unwrap();
+        let shown =
+            json!({ "n": 404_170, "[secret WORD]": [{ "a[secret PIN]": "is [secret PIN]" }] });
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), shown);
     }
 }

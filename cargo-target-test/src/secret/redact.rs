@@ -4,17 +4,27 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    ops::Range,
     sync::Arc,
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 
-use super::{SHORTEST, forms};
+use super::{SHORTEST, forms, view::TextView};
 
 /// Replaces a set of values by markers.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<Patterns>>);
+pub struct Redactor(Option<Arc<Searches>>);
+
+/// The patterns, by the view of the text in which they are searched.
+struct Searches {
+    literal: Patterns,
+    /// The values themselves, where escapes are undone.
+    unescaped: Patterns,
+    /// Encoded values, where white space is left out.
+    unwrapped: Patterns,
+}
 
 struct Patterns {
     automaton: AhoCorasick,
@@ -29,35 +39,39 @@ struct SecretPattern {
     marker: Arc<str>,
 }
 
+/// A value found in a text.
+#[derive(Clone)]
+struct Found<'s> {
+    place: Range<usize>,
+    marker: &'s str,
+}
+
+/// The search for the patterns of one view.
+struct Search<'s, 't> {
+    patterns: &'s Patterns,
+    view: TextView<'t>,
+    next: Option<Found<'s>>,
+}
+
 impl Redactor {
     /// Creates a redactor for these names and values. If two names have the same value, the first name is shown.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut markers = BTreeMap::new();
+        let (mut literal, mut unescaped, mut unwrapped) = Default::default();
         for (name, value) in secrets {
-            let marker: Arc<str> = format!("[secret {name}]").into();
-            for form in forms::of(value) {
-                // White space at either end does not count: it matches unrelated text.
-                let is_long = form.trim().len() >= SHORTEST;
-                if let (true, Entry::Vacant(free)) = (is_long, markers.entry(form.into_bytes())) {
-                    free.insert(Arc::clone(&marker));
-                }
-            }
+            let marker: Arc<str> = marker(name).into();
+            add(&mut literal, &marker, forms::literal(value));
+            let parts = forms::parts(value).into_iter();
+            add(&mut unescaped, &marker, parts.map(str::to_owned).collect());
+            add(&mut unwrapped, &marker, forms::encoded(value));
         }
-        let patterns: Vec<_> = markers
-            .into_iter()
-            .map(|(bytes, marker)| SecretPattern { bytes, marker })
-            .collect();
-        let longest = patterns.iter().map(|one| one.bytes.len()).max();
         // Building fails only beyond the limits of the automaton, which are larger than any set of secrets.
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(patterns.iter().map(|one| &one.bytes));
-        Self(longest.zip(automaton.ok()).map(|(longest, automaton)| {
-            Arc::new(Patterns {
-                automaton,
-                patterns,
-                longest,
-            })
+        let literal = Patterns::new(literal).filter(|literal| !literal.patterns.is_empty());
+        Self(literal.and_then(|literal| {
+            Some(Arc::new(Searches {
+                literal,
+                unescaped: Patterns::new(unescaped)?,
+                unwrapped: Patterns::new(unwrapped)?,
+            }))
         }))
     }
 
@@ -79,25 +93,28 @@ impl Redactor {
     ///
     /// The remaining bytes may be the start of a value. If these bytes are the `last`, all are consumed.
     fn scan(&self, bytes: &[u8], last: bool) -> (Option<Vec<u8>>, usize) {
-        let Some(search) = &self.0 else {
+        let Some(searches) = &self.0 else {
             return (None, bytes.len());
         };
-        let end_from = |at: usize| match last {
+        let mut searches = searches.over(bytes);
+        let end_from = |searches: &[Search<'_, '_>], at: usize| match last {
             true => bytes.len(),
-            false => search.open_end(bytes, at),
+            false => {
+                let open = searches
+                    .iter()
+                    .map(|search| search.open_end(bytes.len(), at));
+                open.min().unwrap_or(bytes.len())
+            }
         };
         let (mut shown, mut at) = (None, 0);
-        let mut end = end_from(0);
-        for found in search.automaton.find_iter(bytes) {
-            if found.start() >= end {
-                break;
-            }
+        let mut end = end_from(&searches, 0);
+        while let Some(found) = first(&mut searches, at).filter(|found| found.place.start < end) {
             let shown = shown.get_or_insert_with(Vec::new);
-            shown.extend_from_slice(&bytes[at..found.start()]);
-            shown.extend_from_slice(search.patterns[found.pattern()].marker.as_bytes());
-            at = found.end();
+            shown.extend_from_slice(&bytes[at..found.place.start]);
+            shown.extend_from_slice(found.marker.as_bytes());
+            at = found.place.end;
             if at > end {
-                end = end_from(at);
+                end = end_from(&searches, at);
             }
         }
         if let Some(shown) = &mut shown {
@@ -107,20 +124,118 @@ impl Redactor {
     }
 }
 
+/// Returns the marker of a secret, without characters that JSON, XML or a terminal treat specially.
+fn marker(name: &str) -> String {
+    let special = |one: char| one.is_control() || "<>&\"'\\".contains(one);
+    format!("[secret {}]", name.replace(special, "_"))
+}
+
+/// Adds patterns of a value. White space at either end does not count: it matches unrelated text.
+fn add(to: &mut BTreeMap<Vec<u8>, Arc<str>>, marker: &Arc<str>, forms: BTreeSet<String>) {
+    for form in forms
+        .into_iter()
+        .filter(|form| form.trim().len() >= SHORTEST)
+    {
+        if let Entry::Vacant(free) = to.entry(form.into_bytes()) {
+            free.insert(Arc::clone(marker));
+        }
+    }
+}
+
+/// Returns the leftmost value at or after `at`, the longest of those.
+fn first<'s>(searches: &mut [Search<'s, '_>], at: usize) -> Option<Found<'s>> {
+    for search in &mut *searches {
+        search.go_to(at);
+    }
+    let found = |search: &&mut Search<'_, '_>| {
+        let place = search.next.as_ref().map(|found| &found.place);
+        place.map_or((usize::MAX, 0), |place| {
+            (place.start, usize::MAX - place.end)
+        })
+    };
+    searches.iter_mut().min_by_key(found)?.next.clone()
+}
+
+impl Searches {
+    fn over<'s, 't>(&'s self, text: &'t [u8]) -> Vec<Search<'s, 't>> {
+        let views = [
+            (&self.literal, Some(TextView::plain(text))),
+            (&self.unescaped, TextView::unescaped(text)),
+            (
+                &self.unwrapped,
+                TextView::unwrapped(text).or_else(|| Some(TextView::plain(text))),
+            ),
+        ];
+        let searches = views.into_iter().filter_map(|(patterns, view)| {
+            let view = view.filter(|_| !patterns.patterns.is_empty())?;
+            let mut search = Search {
+                patterns,
+                view,
+                next: None,
+            };
+            search.seek(0);
+            Some(search)
+        });
+        searches.collect()
+    }
+}
+
 impl Patterns {
-    /// Returns the first position from `at` on where the rest of the bytes is a proper prefix of a pattern; the length
+    /// Creates the search for patterns with their markers; `None` if they are too many.
+    fn new(markers: BTreeMap<Vec<u8>, Arc<str>>) -> Option<Self> {
+        let patterns: Vec<_> = markers
+            .into_iter()
+            .map(|(bytes, marker)| SecretPattern { bytes, marker })
+            .collect();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|one| &one.bytes))
+            .ok()?;
+        let longest = patterns.iter().map(|one| one.bytes.len()).max();
+        Some(Self {
+            automaton,
+            patterns,
+            longest: longest.unwrap_or_default(),
+        })
+    }
+}
+
+impl<'s> Search<'s, '_> {
+    /// Finds the first value at or after `at`, unless it is known already.
+    fn go_to(&mut self, at: usize) {
+        if self.next.as_ref().is_some_and(|next| next.place.start < at) {
+            self.seek(at);
+        }
+    }
+
+    fn seek(&mut self, at: usize) {
+        let bytes = self.view.bytes();
+        let input = Input::new(bytes).span(self.view.from(at)..bytes.len());
+        self.next = self.patterns.automaton.find(input).map(|found| Found {
+            place: self.view.place(&found.range()),
+            marker: &self.patterns.patterns[found.pattern()].marker,
+        });
+    }
+
+    /// Returns the first position of the text from `at` on where the rest is a proper prefix of a pattern; its `length`
     /// if there is none.
-    fn open_end(&self, bytes: &[u8], at: usize) -> usize {
-        let first = at.max((bytes.len() + 1).saturating_sub(self.longest));
-        (first..bytes.len())
-            .find(|&place| {
-                let rest = &bytes[place..];
-                let needs_more = |one: &SecretPattern| {
-                    rest.len() < one.bytes.len() && one.bytes.starts_with(rest)
-                };
-                self.patterns.iter().any(needs_more)
-            })
-            .unwrap_or(bytes.len())
+    fn open_end(&self, length: usize, at: usize) -> usize {
+        let (view, longest) = (&self.view, self.patterns.longest);
+        let bytes = &view.bytes()[..view.certain()];
+        let first = view.from(at).max((bytes.len() + 1).saturating_sub(longest));
+        let open = (first..bytes.len()).find(|&place| {
+            let rest = &bytes[place..];
+            let needs_more =
+                |one: &SecretPattern| rest.len() < one.bytes.len() && one.bytes.starts_with(rest);
+            self.patterns.patterns.iter().any(needs_more)
+        });
+        // An escape that is cut off may be any character.
+        let cut = bytes.len().max(view.from(at));
+        let cut = (view.is_cut() && cut < view.bytes().len()).then_some(cut);
+        let open = open
+            .or(cut)
+            .map(|first| view.place(&(first..first + 1)).start);
+        open.unwrap_or(length)
     }
 }
 

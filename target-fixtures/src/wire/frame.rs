@@ -53,3 +53,40 @@ pub fn lengths_of(bytes: [u8; 8]) -> io::Result<[usize; 2]> {
     }
     Ok(lengths.map(|n| n as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::BrokerRequest;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn damaged_frames_are_errors(
+            pid in any::<u32>(), at in 0..60_usize, length in 0..12_usize,
+            insert in proptest::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let mut bytes = Vec::new();
+            write_frame(&mut bytes, &BrokerRequest::Started { pid }, b"body").expect("a frame");
+            let at = at % bytes.len();
+            bytes.splice(at..(at + length).min(bytes.len()), insert);
+            let mut rest = bytes.as_slice();
+            while let Ok((_, body)) = read_frame::<BrokerRequest>(&mut rest) {
+                prop_assert!(body.len() <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn frames_are_read_as_written(pid in any::<u32>(), body in proptest::collection::vec(any::<u8>(), 0..99)) {
+            let mut bytes = Vec::new();
+            write_frame(&mut bytes, &BrokerRequest::Started { pid }, &body).expect("a frame");
+            let (request, read) = read_frame::<BrokerRequest>(&mut bytes.as_slice()).expect("a frame");
+            let same = matches!(request, BrokerRequest::Started { pid: read } if read == pid);
+            prop_assert!(same);
+            prop_assert_eq!(read, body);
+        }
+    }
+}

@@ -163,3 +163,23 @@ fn daemon(target: &Target) -> Result<()> {
     wait_for("daemon");
     Ok(())
 }
+
+/// Notes another test that is alive on the same target.
+#[target_test]
+fn exclusive(target: &Target) -> Result<()> {
+    let mine = at(&format!("exclusive-{}", target.instance()));
+    let held = || fs::read_to_string(&mine).is_ok_and(|pid| alive(&pid));
+    if held() {
+        say("twice", target.instance().to_owned());
+    }
+    fs::write(&mine, std::process::id().to_string())?;
+    target.run("sleep 0.05")?;
+    fs::remove_file(&mine)?;
+    Ok(())
+}
+
+/// True for a process that exists and is no zombie.
+fn alive(pid: &str) -> bool {
+    fs::read_to_string(PathBuf::from("/proc").join(pid).join("stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}

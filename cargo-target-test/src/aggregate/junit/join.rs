@@ -57,7 +57,7 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
                     name,
                     stress_index,
                 } = key;
-                (binary_id.to_owned(), name.to_owned(), stress_index)
+                (binary_id.into(), name.to_owned(), stress_index)
             });
             let entry = key.as_ref().and_then(|key| entries.get(key));
             new.add_test_case(entry.map_or_else(|| case.clone(), |entry| both(case, entry)));
@@ -73,11 +73,11 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
         let case = entry.test_case(name, binary_id);
         match suites
             .iter_mut()
-            .find(|suite| suite.name.as_str() == binary_id)
+            .find(|suite| suite.name.as_str() == &**binary_id)
         {
             Some(suite) => suite.add_test_case(case),
             None => {
-                suites.push(TestSuite::new(binary_id.as_str()));
+                suites.push(TestSuite::new(&**binary_id));
                 let last = suites.len() - 1;
                 suites[last].add_test_case(case)
             }

@@ -15,8 +15,8 @@ use crate::{
 
 fn attempt(name: &str, number: u32) -> Attempt {
     let runs_on = RunsOn::Target {
-        name: "a".to_owned(),
-        label: "a".to_owned(),
+        name: "a".into(),
+        label: "a".into(),
     };
     Attempt {
         case: Arc::new(CaseInfo::new("hello", name, runs_on, None, None)),

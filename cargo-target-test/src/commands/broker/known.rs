@@ -140,7 +140,7 @@ fn case(
     let metadata = metadata.unwrap_or_default();
     let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
     // The test was started by its own name.
-    let info = CaseInfo::new(&ask.binary, &ask.test, RunsOn::Any, None, None);
+    let info = CaseInfo::new(&*ask.binary, &*ask.test, RunsOn::Any, None, None);
     LeasingCase {
         info: Arc::new(info),
         instance_set,

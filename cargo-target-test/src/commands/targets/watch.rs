@@ -25,7 +25,7 @@ pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -
             let seen = if terminal {
                 ui::redraw(&lines)
             } else {
-                ui::try_bytes_out(format!("{}\n", lines.join("\n")).as_bytes())
+                ui::try_lines_out(&lines)
             };
             if !seen {
                 return Ok(0);

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::PathBuf,
+    sync::Arc,
 };
 
 /// The content of the configuration.
@@ -36,7 +37,7 @@ pub struct JunitConfig {
 }
 
 /// Labels in the brackets of case names, by nextest's priority, binary id and test name.
-pub type PriorityMap = BTreeMap<i8, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
+pub type PriorityMap = BTreeMap<i8, BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<String>>>>;
 
 /// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
 /// id.
@@ -133,7 +134,7 @@ fn beginning(tests: &BTreeSet<String>) -> String {
 }
 
 /// Returns one anchored expression for many cases.
-fn exactly(tests: &BTreeMap<String, Vec<String>>) -> String {
+fn exactly(tests: &BTreeMap<Arc<str>, Vec<String>>) -> String {
     let cases = tests.iter().map(|(test, labels)| {
         let labels: Vec<_> = labels.iter().map(|label| escape(label)).collect();
         format!(r"{}\[({})\]", escape(test), labels.join("|"))
@@ -181,11 +182,8 @@ mod tests {
             order: BTreeMap::from([(
                 -3,
                 BTreeMap::from([(
-                    "hello".to_owned(),
-                    BTreeMap::from([(
-                        "x".to_owned(),
-                        vec!["a.b#2".to_owned(), "s/ubuntu".to_owned()],
-                    )]),
+                    "hello".into(),
+                    BTreeMap::from([("x".into(), vec!["a.b#2".to_owned(), "s/ubuntu".to_owned()])]),
                 )]),
             )]),
         };

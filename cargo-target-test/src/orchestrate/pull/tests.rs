@@ -77,8 +77,8 @@ fn always(verdict: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Arc<dyn 
 
 fn case(name: &str, target: Option<&str>) -> Arc<CaseInfo> {
     let runs_on = target.map_or(RunsOn::Any, |name| RunsOn::Target {
-        name: name.to_owned(),
-        label: name.to_owned(),
+        name: name.into(),
+        label: name.into(),
     });
     Arc::new(CaseInfo::new("fake", name, runs_on, None, None))
 }

@@ -301,4 +301,26 @@ mod tests {
         fs::write(dir.path().join("tt-000001-2.json"), "{").unwrap();
         assert!(recover(dir.path(), "tt-000002".to_owned()).is_err());
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_damaged_file_is_read_or_refused(
+            at in 0..2000_usize, length in 0..60_usize, insert in proptest::collection::vec(proptest::num::u8::ANY, 0..20),
+        ) {
+            let mut state = PoolState::new("tt-000001".to_owned());
+            let record = record("tt-000001-1", "alpha", 0, "16");
+            state.records.insert(record.id.clone(), record);
+            let mut text = serde_json::to_vec_pretty(&state).unwrap();
+            let at = at % text.len();
+            text.splice(at..(at + length).min(text.len()), insert);
+            if let Err(error) = parse(Path::new("pool.json"), &text) {
+                let message = error.to_string();
+                proptest::prop_assert!(
+                    message.contains("damaged") || message.contains("has version"), "{message}"
+                );
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Answers of deploy scripts, good and bad.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -53,4 +54,21 @@ fn what_is_no_answer() {
     }
     let long = "x".repeat(1000);
     assert!(DeployAnswer::read(long.as_bytes()).unwrap_err().len() < 300);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn damaged_answers_are_errors_of_one_short_line(
+        at in 0..40_usize, length in 0..20_usize, insert in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let mut printed = br#"{"host": "a", "port": 22, "user": "u"}"#.to_vec();
+        let at = at.min(printed.len());
+        printed.splice(at..(at + length).min(printed.len()), insert);
+        let problems = [DeployAnswer::read(&printed).err(), Listed::read(&printed).err()];
+        for problem in problems.into_iter().flatten() {
+            prop_assert!(problem.lines().count() == 1 && problem.len() < 2000, "{problem:?}");
+        }
+    }
 }
