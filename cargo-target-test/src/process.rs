@@ -27,7 +27,7 @@ use self::pump::Pump;
 pub use self::{
     marked::{Remains, has_variable, kill_marked, marked_values},
     sessions::SessionLog,
-    signal::{signal_name, signal_number},
+    signal::{signal_name, signal_number, signal_of_code},
     table::LeftProcess,
     watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
 };
