@@ -83,7 +83,7 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
     );
     if stdin {
         // podman loses the output of a shell that ends before its input does.
-        script.push_str("; exec cat >/dev/null");
+        script.push_str("; exec cat >/dev/null 9>&-");
     }
     let line = for_login(&script);
     if line.len() > LONGEST {
