@@ -40,18 +40,18 @@ pub(crate) fn extend_tail(tail: &mut Vec<u8>, piece: &[u8]) {
 }
 
 /// The flag with which a FIFO is opened without waiting for its writer.
-pub(crate) const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// A file that was opened with [`NONBLOCK`]. A FIFO without a writer is an error, as is one whose writer is silent for
 /// 10 s.
-pub(crate) struct PatientFile<F> {
+struct PatientFile<F> {
     file: F,
     /// True for a FIFO that nothing was read from.
     is_new_fifo: bool,
 }
 
 impl<F: Read + AsFd> PatientFile<F> {
-    pub(crate) fn new(file: F) -> io::Result<Self> {
+    fn new(file: F) -> io::Result<Self> {
         let mode = rustix::fs::fstat(&file)?.st_mode;
         Ok(Self {
             file,

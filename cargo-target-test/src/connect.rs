@@ -25,6 +25,7 @@ pub mod files;
 pub(crate) mod interactive;
 mod local;
 mod piped;
+mod place;
 mod reach;
 pub(crate) mod shell;
 pub mod ssh;
@@ -34,6 +35,7 @@ mod unreachable;
 pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
+pub use files::FileMode;
 pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
 
 /// The number of events that are buffered before the command is slowed down.
