@@ -63,3 +63,14 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn examples() -> Project {
     Project::existing(&repository())
 }
+
+/// Returns what a test needs, or `None` if this host cannot have it, which fails if `TARGET_TEST_NO_SKIP` is set.
+pub(crate) fn here<T>(found: Result<T, String>) -> Option<T> {
+    found
+        .inspect_err(|why| {
+            let required = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
+            assert!(!required, "no such machines here: {why}");
+            eprintln!("skipped, since such machines cannot run here: {why}");
+        })
+        .ok()
+}

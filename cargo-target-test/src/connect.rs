@@ -137,15 +137,34 @@ pub struct Running {
     ///
     /// The channel is bounded: a slow reader slows the command down and loses no event.
     pub events: mpsc::Receiver<CommandEvent>,
-    signals: mpsc::UnboundedSender<String>,
+    signals: mpsc::UnboundedSender<SignalRequest>,
 }
 
 /// The transport's end of a [`Running`].
 pub struct RunningEnd {
     /// Takes the events; closed after [`CommandEvent::Exited`] or [`CommandEvent::Lost`].
     pub events: mpsc::Sender<CommandEvent>,
-    /// Signals for the command's process group, by name. `KILL` is followed by an event when the group is gone.
-    pub signals: mpsc::UnboundedReceiver<String>,
+    /// Signals for the command's process group. `KILL` is followed by an event when the group is gone.
+    pub signals: mpsc::UnboundedReceiver<SignalRequest>,
+}
+
+/// A signal for the process group of a command. Dropping the request tells the sender that the command has ended.
+pub struct SignalRequest {
+    /// The name: `TERM`.
+    pub name: String,
+    /// Takes the events of the command that sends the signal.
+    sent: mpsc::Sender<CommandEvent>,
+}
+
+impl SignalRequest {
+    /// Reports that the signal was sent, or the reason that it was not.
+    pub fn answer(self, result: Result<()>) {
+        // Fails if nobody waits for the answer.
+        let _ = self.sent.try_send(match result {
+            Ok(()) => CommandEvent::Exited(Exit::Code(0)),
+            Err(error) => CommandEvent::Lost(error),
+        });
+    }
 }
 
 /// An event of a command.
@@ -229,32 +248,35 @@ impl Running {
         running
     }
 
-    /// Sends a signal to the command's process group, by name (`TERM`).
+    /// Sends a signal to the command's process group, by name (`TERM`), and returns the result. The signal is on its
+    /// way before the future is polled.
     ///
     /// After `KILL`, the exit event arrives once the group is gone.
-    pub fn signal(&self, name: String) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if no process is left, the signal does not exist, or the instance refuses it;
+    /// [`ErrorKind::Infra`] if the connection is lost.
+    pub fn signal(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (sent, events) = mpsc::channel(EVENTS);
+        let name = name.to_owned();
         // Fails if the command has exited.
-        let _ = self.signals.send(name);
+        let _ = self.signals.send(SignalRequest {
+            name: name.clone(),
+            sent,
+        });
+        async move {
+            match collected(events).await {
+                Some(ended) => shell::signalled(&name, ended?),
+                None => Err(Error::usage("the command has already ended")),
+            }
+        }
     }
 
     /// Waits until the command exits and collects the output in memory.
-    pub(crate) async fn finished(mut self) -> Result<CommandOutput> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(event) = self.events.recv().await {
-            match event {
-                CommandEvent::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
-                CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-                CommandEvent::Exited(exit) => {
-                    return Ok(CommandOutput {
-                        exit,
-                        stdout,
-                        stderr,
-                    });
-                }
-                CommandEvent::Lost(error) => return Err(error),
-            }
-        }
-        Err(events_ended())
+    pub(crate) async fn finished(self) -> Result<CommandOutput> {
+        collected(self.events)
+            .await
+            .unwrap_or_else(|| Err(events_ended()))
     }
 
     /// As [`Running::finished`], but sends the standard output to `to`; fails with `aborted` if that is closed.
@@ -283,6 +305,25 @@ impl Running {
             }
         }
         Err(events_ended())
+    }
+}
+
+/// Collects the output of a command in memory, until its exit; `None` if there is none.
+async fn collected(mut events: mpsc::Receiver<CommandEvent>) -> Option<Result<CommandOutput>> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        match events.recv().await? {
+            CommandEvent::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
+            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            CommandEvent::Exited(exit) => {
+                return Some(Ok(CommandOutput {
+                    exit,
+                    stdout,
+                    stderr,
+                }));
+            }
+            CommandEvent::Lost(error) => return Some(Err(error)),
+        }
     }
 }
 
@@ -352,4 +393,20 @@ fn timed_out(timeout: Duration) -> Error {
         ErrorKind::Timeout,
         format!("timed out after {after} and was killed"),
     )
+}
+
+/// Returns the last event of a command whose kill failed with `cause`.
+fn unconfirmed(last: CommandEvent, cause: Error) -> CommandEvent {
+    CommandEvent::Lost(match last {
+        CommandEvent::Lost(error) => {
+            let text = format!("{error} (not confirmed by the instance)");
+            Error::new(error.kind(), text)
+        }
+        _ => cause,
+    })
+}
+
+/// Copies an error for a second receiver: its kind, and its text with that of its causes.
+fn copied(error: &Error) -> Error {
+    Error::new(error.kind(), error.chain())
 }

@@ -4,7 +4,7 @@
 //!
 //! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`BrokerRequest`] or
 //! [`Reply`]) and a raw body. Only [`BrokerRequest::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
-//! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`] or [`Reply::Took`].
+//! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`], [`Reply::Took`] or [`Reply::Signalled`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub use result::{Measurement, SubResult, VerdictKind};
 pub use run::{Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -184,7 +184,8 @@ pub enum BrokerRequest {
         reason: String,
     },
     /// Sends a signal to the process group of the command on this connection, before any input that waits to be read;
-    /// not answered. After `KILL`, [`Reply::Exited`] is sent when all processes of the group have ended.
+    /// answered by [`Reply::Signalled`], unless the command ended before. After `KILL`, [`Reply::Exited`] is sent when
+    /// all processes of the group have ended.
     Signal {
         /// The name: `TERM`.
         signal: String,
@@ -305,6 +306,11 @@ pub enum Reply {
     Took {
         /// The number of bytes of [`BrokerRequest::Data`].
         bytes: usize,
+    },
+    /// A signal was sent. Signals are answered in their order, and before [`Reply::Exited`].
+    Signalled {
+        /// The reason that no process got the signal, if any.
+        failed: Option<Failure>,
     },
     /// The end of a command.
     Exited {

@@ -188,3 +188,17 @@ fn an_engine_that_is_not_there_is_named() {
         .says("`no-such-engine`")
         .says("install podman");
 }
+
+/// A machine that is up and runs no lines, such as a switch, does not use up the time limit.
+#[test]
+fn a_machine_without_a_posix_shell_is_named() {
+    let lab = Lab::new(
+        "[[targets]]\nname = \"switch\"\nplatform = \"command\"\ndeploy = [\"echo\", '{\"host\": \"x\"}']\ndelete = \"true\"\nretries = 0\n\
+         exec = [\"echo\", \"% unknown command:\"]\nready-timeout = \"10m\"\n",
+    );
+    lab.run(&["quick"])
+        .code(69)
+        .says("`switch-0` has no POSIX shell")
+        .says("% unknown command: exec /bin/sh")
+        .says("hint: commands are lines for a POSIX shell");
+}

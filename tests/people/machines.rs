@@ -7,19 +7,8 @@ use serde_json::{Value, json};
 use super::{quick, target, with_box, world};
 use crate::{
     run::world::World,
-    support::{Terminal, container::Engine, eventually, vm::Images},
+    support::{Terminal, container::Engine, eventually, here, vm::Images},
 };
-
-/// A place where such machines cannot run is a failure only where it must not be.
-fn here<T>(found: Result<T, String>) -> Option<T> {
-    found
-        .inspect_err(|why| {
-            let required = std::env::var_os("TARGET_TEST_NO_SKIP").is_some();
-            assert!(!required, "no such machines here: {why}");
-            eprintln!("skipped, since such machines cannot run here: {why}");
-        })
-        .ok()
-}
 
 /// Changes the pool as if the machine had been started before the last boot of this host.
 fn as_after_a_boot(world: &World) {

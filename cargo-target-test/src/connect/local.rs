@@ -26,10 +26,15 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, CommandStdin, Running, RunningEnd, Transport, TransportFuture, own_command,
-    shell, swept, timed_out,
+    CommandEvent, CommandStdin, Running, RunningEnd, SignalRequest, Transport, TransportFuture,
+    own_command, shell, swept, timed_out,
 };
-use crate::{connect::LocalUser, error::Result, process, secret::Bound};
+use crate::{
+    connect::LocalUser,
+    error::{Error, Result},
+    process,
+    secret::Bound,
+};
 
 /// The size of a read, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -168,11 +173,14 @@ impl Transport for LocalTransport {
 pub(super) struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn signal(&self, name: &str) {
+    fn signal(&self, name: &str) -> Result<()> {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
-        if let (Some(pid), Some(signal)) = (self.0, number) {
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
+        let signal = number.ok_or_else(|| Error::usage(format!("unknown signal `{name}`")))?;
+        let pid = self
+            .0
+            .ok_or_else(|| Error::usage("the command has already ended"))?;
+        rustix::process::kill_process_group(pid, signal)
+            .map_err(|error| Error::usage(error.to_string()))
     }
 }
 
@@ -225,13 +233,16 @@ async fn wait(
     child: &mut Child,
     feed: impl Future<Output = ()>,
     group: &ProcessGroup,
-    mut signals: mpsc::UnboundedReceiver<String>,
+    mut signals: mpsc::UnboundedReceiver<SignalRequest>,
 ) -> std::io::Result<ExitStatus> {
     tokio::pin!(feed);
     let mut fed = false;
     loop {
         tokio::select! {
-            Some(name) = signals.recv() => group.signal(&name),
+            Some(request) = signals.recv() => {
+                let sent = group.signal(&request.name);
+                request.answer(sent);
+            }
             status = child.wait() => return status,
             () = &mut feed, if !fed => fed = true,
         }

@@ -3,7 +3,10 @@
 //! The exit status of a command comes from the markers in its output, not from the program's exit code. Must not start
 //! processes itself: `process` does.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use target_fixtures::{
     env,
@@ -12,17 +15,18 @@ use target_fixtures::{
 use tokio::{
     io::AsyncReadExt,
     process::{Child, ChildStderr, ChildStdout},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time,
 };
 
 use super::{
-    CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, Transport, TransportFuture,
-    answered, input, local, own_command, shell, swept, timed_out,
+    CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, SignalRequest, Transport,
+    TransportFuture, answered, copied, input, local, own_command, shell, swept, timed_out,
+    unconfirmed,
 };
 use crate::{
     connect::ProgramReach,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     process,
 };
 
@@ -32,6 +36,9 @@ const CHUNK: usize = 128 << 10;
 const KILL: Duration = Duration::from_secs(10);
 /// The time that the program may take to exit after its command.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The hint if the program does not run lines.
+const NO_SHELL: &str = "commands are lines for a POSIX shell on the instance, `/bin/sh`; the program must run its last argument there";
 
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
@@ -110,27 +117,40 @@ impl PipedTransport {
         local::start(command, stdin)
     }
 
-    /// Forwards signals to a command; returns after `KILL`.
+    /// Forwards signals to a command, in order, as long as its [`Running`] exists; tells `killed` about `KILL`.
     async fn forward_signals(
-        &self,
-        wrapped: &shell::WrappedLine,
-        mut signals: mpsc::UnboundedReceiver<String>,
+        self,
+        wrapped: shell::WrappedLine,
+        group: Arc<OnceLock<u32>>,
+        mut signals: mpsc::UnboundedReceiver<SignalRequest>,
+        killed: oneshot::Sender<Result<()>>,
     ) {
-        while let Some(name) = signals.recv().await {
-            self.signal(wrapped, None, &name).await;
-            if name == "KILL" {
-                return;
+        let mut killed = Some(killed);
+        while let Some(request) = signals.recv().await {
+            let sent = self.signal(&wrapped, group.get().copied(), &request.name);
+            let sent = sent.await;
+            if request.name == "KILL"
+                && let Some(killed) = killed.take()
+            {
+                // Fails if the command has ended.
+                let _ = killed.send(sent.as_ref().copied().map_err(copied));
             }
+            request.answer(sent);
         }
-        std::future::pending().await
     }
 
     /// Sends a signal to a command on the instance.
-    async fn signal(&self, wrapped: &shell::WrappedLine, group: Option<u32>, name: &str) {
+    async fn signal(
+        &self,
+        wrapped: &shell::WrappedLine,
+        group: Option<u32>,
+        name: &str,
+    ) -> Result<()> {
         let mut command = shell::signal(wrapped, group, name);
         command.timeout = u64::try_from(KILL.as_millis()).ok();
         let stdin = input(&command, None);
-        let _ = self.exec(&command, "", stdin).finished().await;
+        let ended = self.exec(&command, "", stdin).finished().await;
+        shell::signalled(name, ended?)
     }
 
     fn lost(&self, what: &str) -> CommandEvent {
@@ -138,8 +158,15 @@ impl PipedTransport {
     }
 }
 
-impl Transport for PipedTransport {
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
+impl PipedTransport {
+    /// As [`Transport::exec`]; `no_shell` is the kind of the error if the program does not run lines.
+    fn run(
+        &self,
+        command: &ShellCommand,
+        lease: &str,
+        stdin: Option<CommandStdin>,
+        no_shell: ErrorKind,
+    ) -> Running {
         let started = shell::wrap(command, lease, stdin.is_some())
             .and_then(|wrapped| Ok((self.start(&wrapped.line, lease, stdin.is_some())?, wrapped)));
         let ((child, group), wrapped) = match started {
@@ -151,11 +178,19 @@ impl Transport for PipedTransport {
             piped: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),
             wrapped,
+            group: Arc::default(),
             events,
+            no_shell,
         };
         let timeout = command.timeout.map(Duration::from_millis);
         tokio::spawn(follower.follow((child, group), stdin, timeout, signals));
         running
+    }
+}
+
+impl Transport for PipedTransport {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
+        self.run(command, lease, stdin, ErrorKind::Infra)
     }
 
     fn file_program(&self, access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
@@ -179,7 +214,8 @@ impl Transport for PipedTransport {
 
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
         let (asked, command) = (Instant::now(), own_command(":".to_owned(), Some(timeout)));
-        answered(&self.instance, asked, Ok(self.exec(&command, "", None)))
+        let running = self.run(&command, "", None, ErrorKind::Unfit);
+        answered(&self.instance, asked, Ok(running))
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
@@ -193,31 +229,44 @@ struct Follower {
     piped: PipedTransport,
     wrapped: shell::WrappedLine,
     filter: shell::Filter,
+    /// The command's process group, once it is known.
+    group: Arc<OnceLock<u32>>,
     events: mpsc::Sender<CommandEvent>,
+    /// The kind of the error if the program does not run lines.
+    no_shell: ErrorKind,
 }
 
 impl Follower {
     async fn follow(
         mut self,
-        (mut child, group): (Child, local::ProcessGroup),
+        (mut child, program): (Child, local::ProcessGroup),
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
-        signals: mpsc::UnboundedReceiver<String>,
+        signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
         let feed = tokio::spawn(local::feed(child.stdin.take(), stdin));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let events = self.events.clone();
-        let (piped, wrapped) = (self.piped.clone(), self.wrapped.clone());
-        let killed = piped.forward_signals(&wrapped, signals);
+        let (killed, kill) = oneshot::channel();
+        // Not a part of this future: a command may end before the program that signals it.
+        let (wrapped, group) = (self.wrapped.clone(), Arc::clone(&self.group));
+        let forward = self.piped.clone();
+        tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(stdout, stderr) => last,
-            () = killed => CommandEvent::Exited(Exit::Signal("KILL".to_owned())),
+            last = self.read(stdout, stderr) => match last {
+                Some(last) => last,
+                None => self.ended_without_marker(&mut child).await,
+            },
+            Ok(killed) = kill => {
+                confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
+            }
             () = local::sleep(timeout) => {
-                self.kill().await;
-                CommandEvent::Lost(timed_out(timeout.unwrap_or_default()))
+                let late = CommandEvent::Lost(timed_out(timeout.unwrap_or_default()));
+                confirmed(self.kill().await, late)
             }
             () = events.closed() => {
-                self.kill().await;
+                // Nobody waits for the result. What survives is found by the sweep of the lease.
+                let _ = self.kill().await;
                 return;
             }
         };
@@ -225,23 +274,21 @@ impl Follower {
         let _ = events.send(last).await;
         // The program has forwarded all output.
         let _ = time::timeout(LINGER, child.wait()).await;
-        drop(group);
+        drop(program);
     }
 
-    async fn kill(&self) {
-        let group = self.filter.group();
-        self.piped.signal(&self.wrapped, group, "KILL").await;
+    async fn kill(&self) -> Result<()> {
+        let group = self.group.get().copied();
+        self.piped.signal(&self.wrapped, group, "KILL").await
     }
 
-    /// Forwards the output and returns the last event of the command.
+    /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
     async fn read(
         &mut self,
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
-    ) -> CommandEvent {
-        let (Some(mut stdout), Some(mut stderr)) = (stdout, stderr) else {
-            return self.piped.lost("has no output streams");
-        };
+    ) -> Option<CommandEvent> {
+        let (mut stdout, mut stderr) = (stdout?, stderr?);
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
         while out_open || err_open {
@@ -254,7 +301,11 @@ impl Follower {
                 read = stderr.read(&mut err), if err_open => {
                     let read = read.unwrap_or(0);
                     err_open = read > 0;
-                    (Stream::Stderr, self.filter.stderr(&err[..read]))
+                    let bytes = self.filter.stderr(&err[..read]);
+                    if let Some(group) = self.filter.group() {
+                        self.group.get_or_init(|| group);
+                    }
+                    (Stream::Stderr, bytes)
                 }
             };
             if !bytes.is_empty()
@@ -268,18 +319,36 @@ impl Follower {
                 return std::future::pending().await;
             }
             if let Some(code) = self.filter.exit() {
-                return CommandEvent::Exited(Exit::Code(code));
+                return Some(CommandEvent::Exited(Exit::Code(code)));
             }
         }
-        match self.filter.has_started() {
-            true => self
-                .piped
-                .lost("did not report the exit status of the command"),
-            false => {
-                let noise = self.filter.noise();
-                self.piped
-                    .lost(&format!("did not run the command; it printed `{noise}`"))
-            }
+        None
+    }
+
+    /// Returns the last event of a command whose end markers are missing.
+    async fn ended_without_marker(&self, child: &mut Child) -> CommandEvent {
+        if self.filter.has_started() {
+            return (self.piped).lost("did not report the exit status of the command");
         }
+        let noise = self.filter.noise();
+        let what = format!("did not run the command; it printed `{noise}`");
+        let status = time::timeout(LINGER, child.wait()).await;
+        let code = status.ok().and_then(|status| status.ok()?.code());
+        match code {
+            Some(code @ (0 | 126 | 127)) => {
+                let text = format!("`{}` {what} (exit code {code})", self.piped.instance);
+                let error = Error::new(self.no_shell, text);
+                CommandEvent::Lost(error.with_hint(NO_SHELL))
+            }
+            _ => self.piped.lost(&what),
+        }
+    }
+}
+
+/// Returns the last event of a command that was killed.
+fn confirmed(killed: Result<()>, last: CommandEvent) -> CommandEvent {
+    match killed {
+        Ok(()) => last,
+        Err(error) => unconfirmed(last, error),
     }
 }

@@ -11,11 +11,14 @@ use target_fixtures::{
 
 use crate::error::{Error, Result};
 
+mod facts;
 mod file;
 mod filter;
 mod machine;
+mod processes;
 mod question;
 
+pub(crate) use facts::{FACTS, facts};
 pub(crate) use file::{
     DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
     pack, receive, set_mode, upload_paths,
@@ -23,15 +26,19 @@ pub(crate) use file::{
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
-    BOOT_ID, FACTS, as_root, connect_to, for_login, goes_down, install_packages, invocation,
-    listens, login, reboot, remove, set_clock, temporary, unpack,
+    BOOT_ID, as_root, connect_to, for_login, goes_down, install_packages, invocation, listens,
+    login, reboot, remove, set_clock, temporary, unpack,
 };
+pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use question::{answer, ask, unknown_reason};
 
 /// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.
 const LONGEST: usize = 32_000;
 /// The maximum length of an argument on Linux in bytes, without the trailing NUL.
 const ARGUMENT: usize = (128 << 10) - 1;
+
+/// The exit code of a script that finds no file or program that can answer.
+const UNKNOWN: i32 = 44;
 
 /// A command as it is sent to an instance.
 #[derive(Clone, Debug)]
@@ -165,61 +172,6 @@ pub(crate) fn check(command: &ShellCommand, lease: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the command that sends a signal to a wrapped command, with `sudo` if the wrapped command has it.
-///
-/// The signal goes to the command's process group. If the group is unknown, or if a program between the login shell and
-/// the command has created another one, the signal goes to the groups of all processes that have the nonce in their
-/// arguments or in their environment. The environment matters if sshd has a `ForceCommand`.
-pub(crate) fn signal(wrapped: &WrappedLine, group: Option<u32>, name: &str) -> ShellCommand {
-    // The nonce is split so that the script does not find itself.
-    let (head, tail) = wrapped.nonce.split_at(wrapped.nonce.len() / 2);
-    // Group 1 is excluded: `kill -- -1` would signal all processes.
-    let found = format!(
-        "n={head}; n=${{n}}{tail}; \
-         for p in $(echo $n | grep -lsF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do \
-         p=${{p#/proc/}}; p=${{p%/*}}; [ $p -gt 1 ] || continue; \
-         kill -s {name} -- -$p 2>/dev/null || kill -s {name} $p 2>/dev/null; done; :"
-    );
-    let line = match group {
-        Some(group) if group > 1 => {
-            format!("kill -s {name} -- -{group} 2>/dev/null || {{ {found}; }}")
-        }
-        _ => found,
-    };
-    let sudo = wrapped.sudo.clone();
-    ShellCommand {
-        line,
-        sudo,
-        ..ShellCommand::default()
-    }
-}
-
-/// Returns the script that kills all processes marked with a lease.
-///
-/// The script fails and prints the remaining process ids to standard error if processes survive. A process is marked by
-/// the environment variable, or by the `export` in the wrapper's arguments: `/proc` shows the initial environment of a
-/// subshell, without exported variables.
-pub(crate) fn sweep(lease: &str) -> String {
-    // The name is split and the patterns are piped so that the script does not find itself.
-    format!(
-        "n={head}; n=${{n}}{tail}; e=$n={value}; w=\"export $n=\"{export}; \
-         find_marked() {{ \
-           for f in $(printf '%s\\n' \"$w\" | grep -lsF -f - /proc/[0-9]*/cmdline); do \
-             f=${{f#/proc/}}; echo ${{f%/*}}; done; \
-           for f in $(printf '%s\\n' \"$e\" | grep -lsF -f - /proc/[0-9]*/environ); do \
-             tr '\\000' '\\n' <$f 2>/dev/null | grep -qxF -e \"$e\" && {{ f=${{f#/proc/}}; echo ${{f%/*}}; }}; \
-           done; }}; \
-         i=0; while p=$(find_marked); [ -n \"$p\" ]; do \
-           i=$((i+1)); [ $i -gt 40 ] && {{ echo $p >&2; exit 1; }}; \
-           kill -s KILL $p 2>/dev/null; [ $i -gt 1 ] && {{ sleep 0.05 2>/dev/null || sleep 1; }}; \
-         done; :",
-        head = &env::LEASE[..6],
-        tail = &env::LEASE[6..],
-        value = quote(lease),
-        export = quote(&quote(lease)),
-    )
-}
-
 /// Quotes a word for `/bin/sh` on one line. A newline is written as the end of `IFS`, whose initial value is known.
 pub(crate) fn quote(text: &str) -> String {
     let body = text.replace('\'', r"'\''").replace('\n', "'\"${IFS#??}\"'");
@@ -238,6 +190,14 @@ fn quote_for_any(text: &str) -> String {
     }
     word.push('\'');
     word
+}
+
+/// Returns the `key=value` lines of a script's output. Empty values are left out.
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| (key, value.trim().trim_matches('"').trim()))
+        .filter(|(_, value)| !value.is_empty())
 }
 
 fn check_path(path: &str) -> Result<()> {

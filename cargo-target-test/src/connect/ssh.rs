@@ -59,7 +59,7 @@ struct Job {
     expires: Option<Instant>,
     stdin: Option<CommandStdin>,
     events: mpsc::Sender<super::CommandEvent>,
-    signals: Option<mpsc::UnboundedReceiver<String>>,
+    signals: Option<mpsc::UnboundedReceiver<super::SignalRequest>>,
     /// True if the transport itself started the command, to signal another command.
     internal: bool,
     /// Counts the jobs of the session.

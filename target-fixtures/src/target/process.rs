@@ -22,7 +22,7 @@ use super::{
 use crate::{
     client::{BrokerConnection, unexpected},
     error::{ErrorKind, TargetError},
-    wire::{BrokerRequest, Exit, Reply},
+    wire::{BrokerRequest, Exit, Failure, Reply},
 };
 use input::Sending;
 
@@ -44,6 +44,8 @@ struct SharedProcess {
     state: Mutex<ProcessState>,
     changed: Condvar,
     sending: Sending,
+    /// Held while a signal is on its way.
+    signalling: Mutex<()>,
 }
 
 struct ProcessState {
@@ -51,6 +53,8 @@ struct ProcessState {
     /// The exit and the run time in milliseconds, or the error; `None` while the command runs and after [`Process`] has
     /// taken it.
     end: Option<std::result::Result<(Exit, u64), TargetError>>,
+    /// The answer to the signal on its way, until [`Process::signal`] has taken it.
+    signalled: Option<std::result::Result<(), Failure>>,
     /// The kind and description of the end, once the command has ended or [`Process`] was dropped.
     over: Option<(ErrorKind, String)>,
 }
@@ -108,10 +112,12 @@ impl Process {
             state: Mutex::new(ProcessState {
                 streams,
                 end: None,
+                signalled: None,
                 over: None,
             }),
             changed: Condvar::new(),
             sending: Sending::new(connection.stream()?, input.is_none()),
+            signalling: Mutex::default(),
         });
         let listener = Arc::clone(&shared);
         thread::spawn(move || listen(connection, &listener));
@@ -206,10 +212,40 @@ impl Process {
     /// Sends a signal (`TERM`) to the process group. The signal overtakes input that the command has not read.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for an invalid signal name, [`ErrorKind::Infra`] if the broker is gone.
+    /// [`ErrorKind::Exit`] if the command has already ended, [`ErrorKind::Request`] for an unknown signal or if the
+    /// instance refuses it, [`ErrorKind::Infra`] if the instance is lost or the broker is gone.
     pub fn signal(&self, name: &str) -> Result<()> {
+        let ExitCheck {
+            command, instance, ..
+        } = &self.shared.exit_check;
+        let what = |names| format!("send signal `{name}` to {names}");
+        let signalling = &self.shared.signalling;
+        let _turn = signalling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.send_signal(name)?;
+        let answer = self.shared.wait(FOREVER, |state| {
+            let answer = state.signalled.take();
+            (answer.is_some() || state.over.is_some()).then_some(answer)
+        });
+        match answer.flatten() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(mut failure)) => {
+                let what = what(format!("`{command}` on `{instance}`"));
+                failure.message = format!("{what}: {}", failure.message);
+                Err(failure.into())
+            }
+            None => {
+                Err((self.shared).end_error(|names| format!("{}: the command ended", what(names))))
+            }
+        }
+    }
+
+    /// Sends a signal without waiting for the result.
+    fn send_signal(&self, name: &str) -> Result<()> {
         let signal = name.strip_prefix("SIG").unwrap_or(name).to_owned();
-        if signal.is_empty() || !signal.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        let is_number = signal.parse::<u8>().is_ok();
+        if !is_number
+            && (signal.len() < 2 || !signal.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        {
             let what = format!("send signal `{name}`: invalid signal name");
             return Err(TargetError::new(ErrorKind::Request, what));
         }
@@ -222,7 +258,7 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is lost or does not confirm the end.
     pub fn kill(self) -> Result<Output> {
-        self.signal("KILL")?;
+        self.send_signal("KILL")?;
         self.end()
     }
 
@@ -286,6 +322,9 @@ fn listen(mut connection: BrokerConnection, shared: &SharedProcess) {
             Ok((Reply::Data { stream }, piece)) => state.streams.push(stream, &piece),
             Ok((Reply::Took { bytes }, _)) => shared.sending.widen(bytes),
             Ok((Reply::Exited { exit, millis }, _)) => state.ends(Ok((exit, millis))),
+            Ok((Reply::Signalled { failed }, _)) => {
+                state.signalled = Some(failed.map_or(Ok(()), Err));
+            }
             Ok((Reply::Note { .. }, _)) => {}
             Ok((other, _)) => state.ends(Err(unexpected(other))),
             Err(error) => state.ends(Err(error)),

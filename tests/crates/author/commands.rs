@@ -42,11 +42,11 @@ fn arguments_arrive_as_they_are(target: &Target) -> Result<()> {
     );
     let said = target
         .program("pwd")
-        .current_dir("/usr")
+        .current_dir("/dev")
         .env("A", "b")
         .run()?
         .stdout;
-    assert_eq!(said, "/usr\n");
+    assert_eq!(said, "/dev\n");
     assert_eq!(
         target.program("/no such").allow_failure().run()?.exit,
         Exit::Code(127)
@@ -84,14 +84,14 @@ fn input_of_any_kind(target: &Target) -> Result<()> {
         .command(script)
         .answer("name?", "ada")
         .answer("no such question", "x")
-        .timeout(Duration::from_millis(300))
+        .timeout(Duration::from_secs(2))
         .run()
         .unwrap_err();
     assert!(error.to_string().contains("no such question"), "{error}");
     let error = target
         .command("printf 'name? '; sleep 100")
         .answer("other?", "x")
-        .timeout(Duration::from_millis(300))
+        .timeout(Duration::from_secs(2))
         .run()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -138,10 +138,10 @@ fn root_where_that_is_allowed(target: &Target) -> Result<()> {
         .command("id -u; echo \"$A\" \"$1\"; pwd")
         .arg("x y")
         .env("A", "it's")
-        .current_dir("/usr")
+        .current_dir("/dev")
         .sudo()
         .run()?;
-    assert_eq!(said.stdout, "0\nit's x y\n/usr\n");
+    assert_eq!(said.stdout, "0\nit's x y\n/dev\n");
     assert_eq!(target.sudo("cat")?.stdout, "");
     assert_eq!(target.command("cat").sudo().stdin("in").run()?.stdout, "in");
     // Where it is not asked for, nobody reads it.
@@ -260,7 +260,22 @@ fn a_kill_takes_the_whole_group(target: &Target) -> Result<()> {
     while process.is_running() {
         std::thread::sleep(Duration::from_millis(2));
     }
+    assert_eq!(process.signal("TERM").unwrap_err().kind(), ErrorKind::Exit);
     assert!(process.kill()?.exit.success());
+    Ok(())
+}
+
+/// A signal that ends the command is no error, and one that no process got is.
+#[target_test(timeout = "60s")]
+fn the_result_of_a_signal_is_told(target: &Target) -> Result<()> {
+    let mut process = target.command("echo up; exec sleep 1000").quiet().spawn()?;
+    process.wait_for_line("up", SOON)?;
+    let error = process.signal("NONE").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Request, "{error}");
+    assert!(error.to_string().contains("send signal `NONE`"), "{error}");
+    process.signal("TERM")?;
+    let error = process.wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exit, "{error}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not send or receive data.
 
-use super::{check_path, nonce, quote, wrong};
+use super::{check_path, machine::has, nonce, quote, wrong};
 use crate::error::Result;
 
 /// The exit code of a script whose file, or the file's folder, does not exist.
@@ -90,20 +90,23 @@ pub(crate) fn hash_of_file(path: &str, length: u64) -> Result<String> {
     check_path(path)?;
     let path = quote(path);
     Ok(format!(
-        "[ -f {path} ] && [ ! -L {path} ] && [ \"$(wc -c <{path})\" -eq {length} ] && sha256sum <{path} 2>/dev/null; :"
+        "if [ -f {path} ] && [ ! -L {path} ] && [ \"$(wc -c <{path})\" -eq {length} ] && {has}; then sha256sum <{path}; fi",
+        has = has("sha256sum"),
     ))
 }
 
-/// Returns the script that prints the SHA-256 and then the mode of each file in a folder, each with the path.
+/// Returns the script that prints the SHA-256 and then the mode of each file in a folder, each with the path. Unreadable
+/// files are left out.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn hashes_in_folder(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!(
-        "cd -- {} 2>/dev/null && find . -type f -exec sha256sum -- {{}} + 2>/dev/null && \
-         find . -type f -exec stat -c '%a %n' -- {{}} + 2>/dev/null; :",
-        quote(path)
+        "if [ -d {path} ] && {has}; then cd -- {path} || exit; \
+         find . -type f -exec sha256sum -- {{}} +; find . -type f -exec stat -c '%a %n' -- {{}} +; fi",
+        path = quote(path),
+        has = has("sha256sum"),
     ))
 }
 

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use target_fixtures::wire::{Exit, Question};
 
-use super::{FACTS, MISSING, check_path, machine::has, quote};
+use super::{
+    FACTS, MISSING, UNKNOWN, check_path,
+    facts::{self, MORE},
+    machine::has,
+    pairs, quote,
+};
 use crate::error::{Error, Result};
-
-/// The exit code of a script that finds no program that can answer.
-const UNKNOWN: i32 = 44;
-
-/// The script that prints further facts after [`FACTS`].
-const MORE: &str =
-    "echo hostname=$(uname -n); read -r u _ </proc/uptime && echo uptime=${u%%.*}; :";
 
 /// Returns the script that answers a question; `None` if no script can.
 ///
@@ -43,11 +41,11 @@ fn word(name: &str) -> Result<String> {
 
 fn package(name: &str) -> String {
     format!(
-        "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name} 2>/dev/null) || exit {MISSING}; \
+        "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name}) || {{ [ $? = 1 ] && exit {MISSING}; exit 1; }}; \
            case $s in *' installed/'*) echo \"${{s##*/}}\" ;; *) exit {MISSING} ;; esac; \
          elif {rpm}; then rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name} || exit {MISSING}; \
          elif {apk}; then s=$(apk info -e -v {name}) || exit {MISSING}; [ -n \"$s\" ] || exit {MISSING}; echo \"${{s#{name}-}}\"; \
-         elif {pacman}; then s=$(pacman -Q {name} 2>/dev/null) || exit {MISSING}; echo \"${{s#* }}\"; \
+         elif {pacman}; then s=$(pacman -Q {name}) || exit {MISSING}; echo \"${{s#* }}\"; \
          else exit {UNKNOWN}; fi",
         dpkg = has("dpkg-query"),
         rpm = has("rpm"),
@@ -60,11 +58,11 @@ fn service(name: &str) -> String {
     format!(
         "if [ -d /run/systemd/system ]; then systemctl show -p LoadState -p ActiveState -p UnitFileState {name}; \
          elif {rc}; then rc-service -e {name} || exit {MISSING}; \
-           rc-service {name} status >/dev/null 2>&1 && echo ActiveState=active; \
-           rc-update show 2>/dev/null | grep -q \"^ *{name} |\" && echo UnitFileState=enabled; :; \
+           if rc-service {name} status >&2; then echo ActiveState=active; fi; \
+           if rc-update show | grep -q \"^ *{name} |\"; then echo UnitFileState=enabled; fi; \
          elif [ -d /etc/init.d ]; then [ -x /etc/init.d/{name} ] || exit {MISSING}; \
-           /etc/init.d/{name} status >/dev/null 2>&1 && echo ActiveState=active; \
-           ls /etc/rc[2-5].d/S*{name} >/dev/null 2>&1 && echo UnitFileState=enabled; :; \
+           if /etc/init.d/{name} status >&2; then echo ActiveState=active; fi; \
+           for f in /etc/rc[2-5].d/S*{name}; do if [ -e \"$f\" ]; then echo UnitFileState=enabled; break; fi; done; \
          else exit {UNKNOWN}; fi",
         rc = has("rc-service"),
     )
@@ -90,10 +88,10 @@ fn file(path: &str) -> Result<String> {
 /// Parses the output of the script for a question; `None` if the script failed.
 pub(crate) fn answer(question: &Question, exit: &Exit, text: &str) -> Option<Value> {
     match (question, exit) {
-        (Question::Listens { .. }, Exit::Code(code)) => Some(json!(*code == 0)),
+        (Question::Listens { .. }, Exit::Code(code @ (0 | 1))) => Some(json!(*code == 0)),
         (_, Exit::Code(MISSING)) => Some(Value::Null),
         (_, Exit::Code(0)) => match question {
-            Question::Facts => Some(facts(text)),
+            Question::Facts => Some(json!(facts::facts(text))),
             Question::Package { .. } => Some(json!(text.trim())),
             Question::Service { .. } => Some(read_service(text)),
             Question::User { .. } => read_user(text),
@@ -108,30 +106,8 @@ pub(crate) fn unknown_reason(exit: &Exit) -> Option<&'static str> {
     (*exit == Exit::Code(UNKNOWN)).then_some("the instance has no program that can answer")
 }
 
-fn pairs(text: &str) -> BTreeMap<&str, &str> {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs
-        .map(|(key, value)| (key, value.trim().trim_matches('"')))
-        .filter(|(_, value)| !value.is_empty())
-        .collect()
-}
-
-fn facts(text: &str) -> Value {
-    let mut facts = pairs(text);
-    let bytes = |kib: &str| kib.parse::<u64>().ok().map(|kib| (kib << 10).to_string());
-    let sizes = ["memory", "disk"].map(|key| (key, facts.remove(key).and_then(bytes)));
-    let mut all: BTreeMap<String, String> = facts
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    for (key, size) in sizes {
-        all.extend(size.map(|size| (key.to_owned(), size)));
-    }
-    json!(all)
-}
-
 fn read_service(text: &str) -> Value {
-    let said = pairs(text);
+    let said: BTreeMap<_, _> = pairs(text).collect();
     if said
         .get("LoadState")
         .is_some_and(|state| *state == "not-found")

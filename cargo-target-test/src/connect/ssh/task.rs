@@ -18,8 +18,11 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    connect::{CommandEvent, CommandStdin, input, shell, timed_out},
-    error::Error,
+    connect::{
+        CommandEvent, CommandOutput, CommandStdin, SignalRequest, copied, input, shell, timed_out,
+        unconfirmed,
+    },
+    error::{Error, Result},
 };
 
 /// The maximum number of input chunks that are written for one command per round.
@@ -36,8 +39,6 @@ pub(super) struct Task {
     filter: shell::Filter,
     input: CommandInput,
     killing: Option<Killing>,
-    /// The receivers of jobs that send signals: dropping one would cancel its job.
-    signalling: Vec<mpsc::Receiver<CommandEvent>>,
 }
 
 /// The standard input of the command.
@@ -55,8 +56,35 @@ struct CommandInput {
 struct Killing {
     /// The last event of the command; `None` if its receiver is gone.
     last: Option<CommandEvent>,
+    /// The request, if a signal is the cause.
+    request: Option<SignalRequest>,
     done: mpsc::Receiver<CommandEvent>,
+    stderr: Vec<u8>,
     until: Instant,
+}
+
+impl Killing {
+    /// Returns the result of the kill once it has ended, or is late.
+    fn poll(&mut self, instance: &str, context: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            let exit = match self.done.poll_recv(context) {
+                Poll::Ready(Some(CommandEvent::Output(_, bytes))) => {
+                    self.stderr.extend(bytes);
+                    continue;
+                }
+                Poll::Ready(Some(CommandEvent::Exited(exit))) => exit,
+                Poll::Ready(Some(CommandEvent::Lost(error))) => return Poll::Ready(Err(error)),
+                Poll::Pending if self.until > Instant::now() => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => return Poll::Ready(Err(overdue(instance))),
+            };
+            let ended = CommandOutput {
+                exit,
+                stdout: Vec::new(),
+                stderr: std::mem::take(&mut self.stderr),
+            };
+            return Poll::Ready(shell::signalled("KILL", ended));
+        }
+    }
 }
 
 impl Task {
@@ -73,7 +101,6 @@ impl Task {
             },
             job,
             killing: None,
-            signalling: Vec::new(),
         }
     }
 
@@ -265,41 +292,50 @@ impl Task {
         let now = Instant::now();
         let late = self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
-            if late || !matches!(killing.done.poll_recv(context), Poll::Pending) {
+            if let Poll::Ready(killed) = killing.poll(instance, context) {
                 if let Some(last) = killing.last.take() {
-                    self.outbox.push(match late {
-                        true => unconfirmed(instance, last),
-                        false => last,
+                    self.outbox.push(match &killed {
+                        Ok(()) => last,
+                        Err(error) => unconfirmed(last, copied(error)),
                     });
                     self.outbox.flush(context);
+                }
+                if let Some(request) = killing.request.take() {
+                    request.answer(killed);
                 }
                 self.finished = true;
             }
             return None;
         }
         let mut last = late.then(|| CommandEvent::Lost(self.timeout_error(instance, now)));
+        let mut request = None;
         if !late && !self.outbox.is_gone() {
-            match self.next_signal(context)?.as_str() {
-                "KILL" => last = Some(CommandEvent::Exited(Exit::Signal("KILL".to_owned()))),
-                name => return self.forward_signal(name, now + answer),
+            let next = self.next_signal(context)?;
+            if next.name != "KILL" {
+                return self.forward_signal(next, now + answer);
             }
+            last = Some(CommandEvent::Exited(Exit::Signal("KILL".to_owned())));
+            request = Some(next);
         }
         if self.job.internal {
             self.finished = true;
             return None;
         }
-        let (job, done) = signal(&self.job.wrapped, self.filter.group(), "KILL", now + answer)?;
+        let (events, done) = mpsc::channel(4);
+        let job = self.signal("KILL", events, now + answer).ok()?;
         self.killing = Some(Killing {
             last,
+            request,
             done,
+            stderr: Vec::new(),
             until: now + answer,
         });
         Some(job)
     }
 
-    fn next_signal(&mut self, context: &mut Context<'_>) -> Option<String> {
+    fn next_signal(&mut self, context: &mut Context<'_>) -> Option<SignalRequest> {
         match self.job.signals.as_mut()?.poll_recv(context) {
-            Poll::Ready(Some(name)) => Some(name),
+            Poll::Ready(Some(request)) => Some(request),
             Poll::Ready(None) => {
                 self.job.signals = None;
                 None
@@ -308,10 +344,36 @@ impl Task {
         }
     }
 
-    fn forward_signal(&mut self, name: &str, expires: Instant) -> Option<Job> {
-        let (job, done) = signal(&self.job.wrapped, self.filter.group(), name, expires)?;
-        self.signalling.push(done);
-        Some(job)
+    /// Returns the job that sends a signal. The job may outlive the command: it answers the request itself.
+    fn forward_signal(&mut self, request: SignalRequest, expires: Instant) -> Option<Job> {
+        match self.signal(&request.name, request.sent.clone(), expires) {
+            Ok(job) => Some(job),
+            Err(error) => {
+                request.answer(Err(error));
+                None
+            }
+        }
+    }
+
+    /// Returns the job that sends a signal to the command.
+    fn signal(
+        &self,
+        name: &str,
+        events: mpsc::Sender<CommandEvent>,
+        expires: Instant,
+    ) -> Result<Job> {
+        let command = shell::signal(&self.job.wrapped, self.filter.group(), name);
+        let stdin = input(&command, None);
+        Ok(Job {
+            wrapped: shell::wrap(&command, "", stdin.is_some())?,
+            timeout: None,
+            expires: Some(expires),
+            stdin,
+            events,
+            signals: None,
+            internal: true,
+            _load: None,
+        })
     }
 
     fn timeout_error(&self, instance: &str, now: Instant) -> Error {
@@ -327,38 +389,4 @@ impl Task {
 /// The error of a job whose deadline has passed.
 pub(super) fn overdue(instance: &str) -> Error {
     Error::infra(format!("`{instance}` did not answer in time"))
-}
-
-/// Returns the last event of a command whose kill was not confirmed.
-fn unconfirmed(instance: &str, last: CommandEvent) -> CommandEvent {
-    CommandEvent::Lost(match last {
-        CommandEvent::Lost(error) => {
-            let text = format!("{error} (not confirmed by the instance)");
-            Error::new(error.kind(), text)
-        }
-        _ => overdue(instance),
-    })
-}
-
-/// Returns the job that sends a signal to a command, and the receiver of the job's events.
-fn signal(
-    wrapped: &shell::WrappedLine,
-    group: Option<u32>,
-    name: &str,
-    expires: Instant,
-) -> Option<(Job, mpsc::Receiver<CommandEvent>)> {
-    let (events, done) = mpsc::channel(4);
-    let command = shell::signal(wrapped, group, name);
-    let stdin = input(&command, None);
-    let job = Job {
-        wrapped: shell::wrap(&command, "", stdin.is_some()).ok()?,
-        timeout: None,
-        expires: Some(expires),
-        stdin,
-        events,
-        signals: None,
-        internal: true,
-        _load: None,
-    };
-    Some((job, done))
 }

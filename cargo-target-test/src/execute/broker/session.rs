@@ -10,6 +10,7 @@ mod results;
 mod transfer;
 
 use std::{
+    collections::VecDeque,
     io,
     path::PathBuf,
     sync::Arc,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     connect::{self, CommandEvent, LiveConnection, Reach, Running},
     error::{Error, ErrorKind, Result},
-    provision::Machine,
+    provision::{BoxFuture, Machine},
     run_event::Sink,
 };
 use input::{Fed, InputFeed};
@@ -299,13 +300,18 @@ async fn follow(
     replies: &mut Replies,
     held: &ActiveLease,
 ) -> io::Result<Result<Exit>> {
+    let mut signals = Signals::default();
     loop {
         let next = tokio::select! {
             event = held.unless_lost(async { Ok(running.events.recv().await) }) => event,
+            signalled = signals.next(), if !signals.0.is_empty() => {
+                replies.send(&signalled).await?;
+                continue;
+            }
             fed = feed.next(requests) => {
                 match fed? {
                     Fed::Took(bytes) => replies.send(&Reply::Took { bytes }).await?,
-                    Fed::Signal(name) => running.signal(name),
+                    Fed::Signal(name) => signals.0.push_back(Box::pin(running.signal(&name))),
                 }
                 continue;
             }
@@ -316,7 +322,14 @@ async fn follow(
                     replies.send_with(&Reply::Data { stream }, piece).await?;
                 }
             }
-            Ok(Some(CommandEvent::Exited(exit))) => return Ok(Ok(exit)),
+            Ok(Some(CommandEvent::Exited(exit))) => {
+                // The signal that ended the command may be answered after the exit.
+                while !signals.0.is_empty() {
+                    let signalled = signals.next().await;
+                    replies.send(&signalled).await?;
+                }
+                return Ok(Ok(exit));
+            }
             Ok(Some(CommandEvent::Lost(error))) | Err(error) => return Ok(Err(error)),
             Ok(None) => break,
         }
@@ -325,6 +338,24 @@ async fn follow(
         ErrorKind::Other,
         "the command ended without an exit status",
     )))
+}
+
+/// The results of signals that were sent to a command, in order.
+#[derive(Default)]
+struct Signals(VecDeque<BoxFuture<'static, Result<()>>>);
+
+impl Signals {
+    /// Returns the reply to the first signal. Cancel safe.
+    async fn next(&mut self) -> Reply {
+        let Some(first) = self.0.front_mut() else {
+            return std::future::pending().await;
+        };
+        let sent = first.await;
+        self.0.pop_front();
+        Reply::Signalled {
+            failed: sent.err().as_ref().map(failure_of),
+        }
+    }
 }
 
 /// Builds the reply of a failed request, with the request in its message.

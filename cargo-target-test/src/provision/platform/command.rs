@@ -17,7 +17,9 @@
 //! Three more programs make a transport of any protocol. They start in the same folder, with the same object in the
 //! environment variable `TARGET_TEST_REQUEST` (its `data` is `deploy`'s answer). `exec` gets one more argument, a line
 //! for the instance's POSIX shell, and its standard streams are that shell's. Marks in the streams tell how the line
-//! ended; the program's exit code is ignored. An array is enough: `exec = ["ssh", "-T", "box"]`, or
+//! ended; the program's exit code is ignored, except if the line did not run: 0, 126 or 127 for 5 seconds means that the
+//! instance has no POSIX shell, and the deploy fails; until the instance is up, `exec` exits with any other code. Commands,
+//! files, facts and questions all need that shell, `/bin/sh`; a busybox one is enough. An array is enough: `exec = ["ssh", "-T", "box"]`, or
 //! `["lxc-attach", "-n", "box", "--", "/bin/sh", "-c"]`. Files travel as such lines too, unless there are `put` (two
 //! more arguments: a path and octal permissions; the content is its standard input) and `get` (one more argument: a
 //! path; the content is its standard output). Their exit code 0 is success.

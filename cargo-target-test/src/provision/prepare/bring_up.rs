@@ -3,7 +3,10 @@
 //! Controls the pauses and the deadline, and requires a different boot id after a reboot. Must not know protocols or
 //! platforms.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time;
 
@@ -26,6 +29,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 const KNOCKS: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
 /// The time between two notices about a wait.
 const APART: Duration = Duration::from_secs(5);
+/// The time for which an instance may have no POSIX shell until the wait ends: a machine that boots may have none yet.
+const NO_SHELL: Duration = Duration::from_secs(5);
 /// The number of last console lines in an error.
 const LINES: usize = 12;
 /// The number of bytes that are read for those lines.
@@ -211,6 +216,7 @@ impl BringUp<'_> {
             pause: Growing(PAUSES.0, PAUSES.1),
             knock: Growing(KNOCKS.0, KNOCKS.1),
             notice: WaitNotice::even(APART, APART),
+            unfit: None,
         }
     }
 
@@ -229,6 +235,8 @@ pub(super) struct Tries<'a> {
     pause: Growing,
     knock: Growing,
     notice: WaitNotice,
+    /// The time since which every try ended with [`ErrorKind::Unfit`]: the instance is up and runs no commands.
+    unfit: Option<Instant>,
 }
 
 impl Tries<'_> {
@@ -250,6 +258,12 @@ impl Tries<'_> {
         } = self.bring_up;
         self.bring_up.check_cancelled()?;
         instance.check_alive().await?;
+        let unfit = (error.kind() == ErrorKind::Unfit).then(Instant::now);
+        self.unfit = unfit.map(|now| self.unfit.unwrap_or(now));
+        if self.unfit.is_some_and(|since| since.elapsed() >= NO_SHELL) {
+            let text = format!("`{}` has no POSIX shell", instance.name);
+            return Err(Error::infra(text).with_hint_of(&error).with_source(error));
+        }
         let (what, waited) = (self.what, self.notice.waited());
         if waited >= *limit {
             let (name, limit) = (&instance.name, humantime::format_duration(*limit));

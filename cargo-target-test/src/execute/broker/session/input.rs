@@ -139,7 +139,9 @@ pub(super) async fn gone(requests: &mut Requests) -> io::Error {
     }
 }
 
-/// Returns true if `name` is safe in a command line as a signal name.
+/// Returns true if `name` is safe as a signal in `kill -NAME`. A single letter would be another option of `kill`.
 fn is_signal(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    !name.is_empty() && (is_number || is_name)
 }
