@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use openssh::{Session, Stdio};
+use openssh::{OwningCommand, Session, Stdio};
 use tempfile::TempDir;
 use tokio::{net::UnixStream, sync::Mutex, time::Instant};
 
 use super::{
     SshReach,
-    piped::Streams,
+    piped::ProgramStreams,
     ssh::Limits,
     ssh_config::{self, SshConfig, Strict},
 };
@@ -62,19 +62,22 @@ impl OpenSsh {
     }
 
     /// Opens a session that runs a line in the login shell.
-    pub(super) async fn open(&self, line: &str) -> Result<Streams> {
+    pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<ProgramStreams> {
         loop {
             let (master, open) = self.free_master().await?;
             let mut command = Arc::clone(&master.session).arc_raw_command(line);
-            command.stdin(Stdio::piped());
+            command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let refused = match command.spawn().await {
+            let refused = match OwningCommand::spawn(&mut command).await {
                 Ok(mut child) => {
-                    return Ok(Streams {
+                    return Ok(ProgramStreams {
                         stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
                         stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
                         stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
-                        held: Box::new((child, master, open)),
+                        end: Box::pin(async move {
+                            let _held = (master, open);
+                            child.wait().await.ok()?.code()
+                        }),
                     });
                 }
                 Err(error) => error,
@@ -186,11 +189,17 @@ impl OpenSsh {
             command.arg("-l").arg(user);
         }
         if let Some(identity) = &reach.identity {
-            command.arg("-o").arg("IdentitiesOnly=yes").arg("-i").arg(identity);
+            command
+                .arg("-o")
+                .arg("IdentitiesOnly=yes")
+                .arg("-i")
+                .arg(identity);
         }
         if let Some(known_hosts) = &reach.known_hosts {
             let file = known_hosts.display();
-            command.arg("-o").arg(format!("UserKnownHostsFile=\"{file}\""));
+            command
+                .arg("-o")
+                .arg(format!("UserKnownHostsFile=\"{file}\""));
         }
         command.stdin(std::process::Stdio::null());
         command.stdout(std::process::Stdio::null());

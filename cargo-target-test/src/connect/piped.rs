@@ -4,6 +4,7 @@
 //! processes itself: `process` does.
 
 use std::{
+    pin::Pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -13,16 +14,15 @@ use target_fixtures::{
     wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
-    io::AsyncReadExt,
-    process::{Child, ChildStderr, ChildStdout},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::{mpsc, oneshot},
     time,
 };
 
 use super::{
     CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, SignalRequest, Transport,
-    TransportFuture, answered, copied, input, local, own_command, shell, swept, timed_out,
-    unconfirmed,
+    TransportFuture, answered, copied, input, local, openssh::OpenSsh, own_command, shell, swept,
+    timed_out, unconfirmed,
 };
 use crate::{
     connect::ProgramReach,
@@ -49,6 +49,19 @@ pub(super) enum ExecProgram {
         user: Option<String>,
     },
     Programs(ProgramReach),
+    OpenSsh(Arc<OpenSsh>),
+}
+
+/// The exit code of a program, if it has one, when it has ended.
+type ProgramEnd = Pin<Box<dyn Future<Output = Option<i32>> + Send>>;
+
+/// The streams of a started program.
+pub(super) struct ProgramStreams {
+    pub(super) stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    pub(super) stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    pub(super) stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// The end of the program, which dropping this brings about.
+    pub(super) end: ProgramEnd,
 }
 
 #[derive(Clone)]
@@ -58,8 +71,9 @@ pub(super) struct PipedTransport {
 }
 
 impl ExecProgram {
-    fn command(&self, line: &str) -> Result<std::process::Command> {
-        Ok(match self {
+    /// Starts the program with its standard input, if any.
+    async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<ProgramStreams> {
+        let mut command = match self {
             Self::Container {
                 engine,
                 container,
@@ -70,6 +84,23 @@ impl ExecProgram {
                 command.arg(line);
                 command
             }
+            Self::OpenSsh(openssh) => return openssh.open(line, stdin).await,
+        };
+        // Marks the program, so that it is found on this host after its lease was abandoned.
+        match lease {
+            "" => command.env_remove(env::LEASE),
+            lease => command.env(env::LEASE, lease),
+        };
+        let (mut child, group) = local::start(command, stdin)?;
+        Ok(ProgramStreams {
+            stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
+            stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
+            stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
+            end: Box::pin(async move {
+                let status = child.wait().await;
+                drop(group);
+                status.ok()?.code()
+            }),
         })
     }
 }
@@ -105,16 +136,6 @@ impl PipedTransport {
             instance,
             exec_program,
         }
-    }
-
-    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::ProcessGroup)> {
-        let mut command = self.exec_program.command(line)?;
-        // Marks the program, so that it is found on this host after its lease was abandoned.
-        match lease {
-            "" => command.env_remove(env::LEASE),
-            lease => command.env(env::LEASE, lease),
-        };
-        local::start(command, stdin)
     }
 
     /// Forwards signals to a command, in order, as long as its [`Running`] exists; tells `killed` about `KILL`.
@@ -167,10 +188,8 @@ impl PipedTransport {
         stdin: Option<CommandStdin>,
         no_shell: ErrorKind,
     ) -> Running {
-        let started = shell::wrap(command, lease, stdin.is_some())
-            .and_then(|wrapped| Ok((self.start(&wrapped.line, lease, stdin.is_some())?, wrapped)));
-        let ((child, group), wrapped) = match started {
-            Ok(started) => started,
+        let wrapped = match shell::wrap(command, lease, stdin.is_some()) {
+            Ok(wrapped) => wrapped,
             Err(error) => return Running::lost(error),
         };
         let (running, RunningEnd { events, signals }) = Running::new();
@@ -183,7 +202,7 @@ impl PipedTransport {
             no_shell,
         };
         let timeout = command.timeout.map(Duration::from_millis);
-        tokio::spawn(follower.follow((child, group), stdin, timeout, signals));
+        tokio::spawn(follower.run(lease.to_owned(), stdin, timeout, signals));
         running
     }
 }
@@ -237,15 +256,34 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(
-        mut self,
-        (mut child, program): (Child, local::ProcessGroup),
+    async fn run(
+        self,
+        lease: String,
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let feed = tokio::spawn(local::feed(child.stdin.take(), stdin));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (program, line) = (&self.piped.exec_program, &self.wrapped.line);
+        let started = tokio::select! {
+            started = program.start(line, &lease, stdin.is_some()) => started,
+            () = self.events.closed() => return,
+        };
+        match started {
+            Ok(streams) => self.follow(streams, stdin, timeout, signals).await,
+            // Fails if nobody waits for the result.
+            Err(error) => drop(self.events.send(CommandEvent::Lost(error)).await),
+        }
+    }
+
+    async fn follow(
+        mut self,
+        streams: ProgramStreams,
+        stdin: Option<CommandStdin>,
+        timeout: Option<Duration>,
+        signals: mpsc::UnboundedReceiver<SignalRequest>,
+    ) {
+        let mut end = streams.end;
+        let feed = tokio::spawn(local::feed(streams.stdin, stdin));
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
@@ -253,9 +291,9 @@ impl Follower {
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(stdout, stderr) => match last {
+            last = self.read(streams.stdout, streams.stderr) => match last {
                 Some(last) => last,
-                None => self.ended_without_marker(&mut child).await,
+                None => self.ended_without_marker(&mut end).await,
             },
             Ok(killed) = kill => {
                 confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
@@ -273,8 +311,7 @@ impl Follower {
         feed.abort();
         let _ = events.send(last).await;
         // The program has forwarded all output.
-        let _ = time::timeout(LINGER, child.wait()).await;
-        drop(program);
+        let _ = time::timeout(LINGER, end).await;
     }
 
     async fn kill(&self) -> Result<()> {
@@ -285,8 +322,8 @@ impl Follower {
     /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
     async fn read(
         &mut self,
-        stdout: Option<ChildStdout>,
-        stderr: Option<ChildStderr>,
+        stdout: Option<impl AsyncRead + Unpin>,
+        stderr: Option<impl AsyncRead + Unpin>,
     ) -> Option<CommandEvent> {
         let (mut stdout, mut stderr) = (stdout?, stderr?);
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
@@ -326,14 +363,13 @@ impl Follower {
     }
 
     /// Returns the last event of a command whose end markers are missing.
-    async fn ended_without_marker(&self, child: &mut Child) -> CommandEvent {
+    async fn ended_without_marker(&self, end: &mut ProgramEnd) -> CommandEvent {
         if self.filter.has_started() {
             return (self.piped).lost("did not report the exit status of the command");
         }
         let noise = self.filter.noise();
         let what = format!("did not run the command; it printed `{noise}`");
-        let status = time::timeout(LINGER, child.wait()).await;
-        let code = status.ok().and_then(|status| status.ok()?.code());
+        let code = time::timeout(LINGER, end).await.ok().flatten();
         match code {
             Some(code @ (0 | 126 | 127)) => {
                 let text = format!("`{}` {what} (exit code {code})", self.piped.instance);

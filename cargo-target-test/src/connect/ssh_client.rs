@@ -14,7 +14,7 @@ use super::{
     ssh::{Limits, SshTransport},
     ssh_config::{self, SshConfig},
 };
-use crate::{error::Result, sync};
+use crate::error::Result;
 
 /// The client of a host.
 #[derive(
@@ -29,6 +29,13 @@ pub enum SshClient {
     BuiltIn,
     /// `ssh` of this host, which must need no password.
     Openssh,
+}
+
+impl SshClient {
+    /// True for [`SshClient::Auto`].
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// Options that the built-in client honours.

@@ -62,7 +62,7 @@ pub struct SshParameters {
     /// The SSH client: `built-in`, `openssh` (the host's `ssh`, for hosts that need no password), or `auto`: OpenSSH for
     /// hosts whose `~/.ssh/config` has settings that the built-in client does not honour, such as certificates, hardware
     /// keys, Kerberos and `KnownHostsCommand`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "SshClient::is_auto")]
     client: SshClient,
 }
 
@@ -87,6 +87,13 @@ impl Platform for SshPlatform {
     }
 
     fn check(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<()> {
+        if parameters.client == SshClient::Openssh && parameters.password.is_some() {
+            let target = &spec.target;
+            let message = format!("`client` of target `{target}`: OpenSSH takes no `password`");
+            return Err(
+                values::wrong(message).with_hint("use `client = \"built-in\"`, or a key for `ssh`")
+            );
+        }
         reach(spec, parameters)?;
         values::check_file(spec, "identity", parameters.identity.as_deref())?;
         values::check_file(spec, "known-hosts", parameters.known_hosts.as_deref())
