@@ -58,6 +58,141 @@ fn an_unknown_option_has_the_nearest_name_or_the_way_to_nextest() {
         .never_says("nextest-arg");
 }
 
+/// A mistake is found before anything is built or deployed, and its message says what to write.
+#[test]
+fn what_is_wrong_is_said_early() {
+    let project = project("said-early").playbook(
+        "[[targets]]\nname = \"here\"\nplatform = \"local\"\n[modes.bad]\noptions = [\"--retires=2\"]\n",
+    );
+    for (words, code, said) in [
+        // Values that nextest refuses.
+        (
+            &["--retries", "-1"][..],
+            2,
+            "invalid value '-1' for '--retries",
+        ),
+        (&["-j0"], 2, "for '--test-threads"),
+        (&["--max-fail", "x"], 2, "for '--max-fail"),
+        (&["--status-level", "al"], 2, "for '--status-level"),
+        (
+            &["--partitions", "2", "--retries", "x"],
+            2,
+            "for '--retries",
+        ),
+        // Modes.
+        (
+            &["--mode", "bad", "--explain"],
+            78,
+            "mode `bad`: unexpected argument '--retires'",
+        ),
+        // Options of a command.
+        (&["exec", "lab-0", "uname", "-n"], 2, "write `--` before it"),
+        (&["exec", "lab-0", "-x"], 2, "write `--` before it"),
+        (&["exec", "lab-0", "uname"], 2, "write `--` before it"),
+    ] {
+        let refused = project.run(words).code(code).says(said);
+        refused
+            .never_says("Compiling")
+            .never_says("deploy[")
+            .never_says("Nextest run");
+    }
+    assert!(!project.private("pool").exists());
+}
+
+/// Messages about playbooks that look right to who wrote them.
+#[test]
+fn a_wrong_playbook_is_told_what_is_meant() {
+    let mut project = project("told-what-is-meant");
+    let target = |more: &str| format!("[[targets]]\nname = \"a\"\nplatform = \"command\"\n{more}");
+    for (playbook, said) in [
+        ("targets:\n  - name: a\n    platform: local\n".to_owned(), "a playbook is TOML; this looks like YAML"),
+        ("---\n# targets\n".to_owned(), "this looks like YAML"),
+        ("{ \"targets\": [] }".to_owned(), "this looks like JSON"),
+        ("[[targets]]\nname = \"a\"\nplatform = \"docker\"\n".to_owned(), "did you mean `container`?"),
+        ("[[targets]]\nname = \"a\"\nplatform = \"kvm\"\n".to_owned(), "did you mean `qemu`?"),
+        ("[[targets]]\nname = \"debian-12\"\nplatform = \"local\"\n".to_owned(), "for example `debian12`"),
+        ("[recipes.a]\nsteps = [\"true\"]\n".to_owned(), "expected a table"),
+        ("criteria = [1]\n".to_owned(), "expected a table"),
+        ("scenarios = [\"a\"]\n".to_owned(), "expected a table"),
+        ("pool = { store = 1 }\n".to_owned(), "--> target-test.toml:1"),
+        (target("wait = [1]\ndeploy = \"./a\"\ndelete = \"./a\"\n"), "expected a table"),
+        (target("deploy = \"./a\"\ndelete = \"./a\"\ncapabilities = { cores = \"many\" }\n"), "a count is a whole number"),
+        (target("deploy = \"./a\"\ndelete = \"./a\"\ncapabilities = { cores = \"2.5\" }\n"), "a count is a whole number"),
+        // What is missing on disk has its place, too.
+        (target("deploy = \"./none\"\ndelete = \"true\"\n"), "--> target-test.toml:4:10"),
+        (target("deploy = \"true\"\ndelete = \"true\"\nidentity = \"none\"\n"), "--> target-test.toml:6:12"),
+        (
+            "[[targets]]\nname = \"a\"\nplatform = \"local\"\nrecipe = \"r\"\n[recipes.r]\nsteps = [\n  { put = \"none\", to = \"/x\" },\n]\n".to_owned(),
+            "--> target-test.toml:7:3",
+        ),
+    ] {
+        project = project.playbook(&playbook);
+        let refused = project.tool(["check"]).args(["--playbook", "target-test.toml"]).run();
+        refused.code(78).says(said).never_says("struct ");
+    }
+}
+
+/// A playbook about tests only means target `local`.
+#[test]
+fn a_playbook_of_rules_only_means_local() {
+    let project = project("rules-only").playbook("[[criteria]]\nname = \"smoke\"\ntimes = 2\n");
+    project.run(&["list"]).code(0).says("smoke[local#2]");
+    project.run(&["check"]).code(0).says("name = \"local\"");
+}
+
+/// A variable that is set to nothing counts as unset.
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let project = project("empty-variable");
+    for name in ["TARGET_TEST_POOL", "TARGET_TEST_PLAYBOOK"] {
+        for words in [&["targets"][..], &["list"], &["check"]] {
+            project.tool(words).env(name, "").run().code(0);
+        }
+    }
+    assert!(project.private("state/cargo-target-test").exists());
+}
+
+/// A playbook can be checked outside a workspace.
+#[test]
+fn a_playbook_is_checked_outside_a_workspace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |arguments: &[&str]| {
+        crate::support::Tool::new(folder.path(), folder.path())
+            .args(["check"])
+            .args(arguments)
+            .run()
+    };
+    check(&[]).code(0).says("name = \"local\"");
+    let playbook = "[[targets]]\nname = \"b\"\nplatform = \"local\"\n";
+    std::fs::write(folder.path().join("target-test.toml"), playbook).expect("a playbook");
+    check(&[]).code(0).says("name = \"b\"");
+    check(&["--playbook", "target-test.toml"])
+        .code(0)
+        .says("name = \"b\"");
+    check(&["--playbook", "none.toml"]).code(78);
+}
+
+/// The built-in mode for CI writes below Cargo's target directory, wherever that is.
+#[test]
+fn the_report_of_mode_ci_is_in_the_target_directory() {
+    let project = project("mode-ci");
+    let folder = project.private("elsewhere").display().to_string();
+    let explain = ["--mode", "ci", "--explain"];
+    let report = format!("--junit={folder}/target-test/junit.xml");
+    project
+        .tool(explain)
+        .env("CARGO_TARGET_DIR", &folder)
+        .run()
+        .code(0)
+        .says(&report);
+    project
+        .tool(explain)
+        .args(["--target-dir", &folder])
+        .run()
+        .code(0)
+        .says(&report);
+}
+
 #[test]
 fn a_failed_build_is_cargos_to_explain() {
     project("failed-build")

@@ -226,6 +226,8 @@ fn the_schema_knows_every_platform() {
             .unwrap()
             .contains("json-schema.org")
     );
+    // A playbook may have any of its tables, and none of them has to be there.
+    assert!(schema["required"].is_null() && schema["properties"]["targets"]["minItems"].is_null());
     for word in [
         "local",
         "ssh",

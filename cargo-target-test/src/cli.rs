@@ -12,8 +12,8 @@ mod words;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-    builder::StyledStr,
+    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use target_fixtures::env;
@@ -164,6 +164,9 @@ pub struct RunArgs {
     /// (`--junit`) are merged, and the worst exit code is returned.
     #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub partitions: Option<u16>,
+    /// Exit with this code instead of 69 if no test failed but a target could not be had: 125 for `git bisect run`
+    #[arg(long, value_name = "CODE", help_heading = "Target options", hide_short_help = true, conflicts_with = "delete_targets", value_parser = clap::value_parser!(u8).range(1..))]
+    pub infra_exit_code: Option<u8>,
     /// Write a JUnit report, with all output, to this file
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
@@ -265,12 +268,17 @@ impl Cli {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
         let words = words::verb_first(&command, words.into_iter().collect());
-        let verb = words.get(1).and_then(|verb| verb.to_str());
-        let forwards = matches!(verb, Some("run" | "list"));
-        let usage = verb.and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
+        let verb = words
+            .get(1)
+            .and_then(|verb| verb.to_str())
+            .map(str::to_owned);
+        let forwards = matches!(verb.as_deref(), Some("run" | "list"));
+        let usage = verb
+            .as_deref()
+            .and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
         let matches = command
             .try_get_matches_from_mut(words)
-            .map_err(|error| with_our_tip(with_usage(error, usage), forwards))?;
+            .map_err(|error| with_our_tip(with_usage(error, usage), forwards, verb.as_deref()))?;
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
@@ -278,6 +286,18 @@ impl Cli {
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
     }
+}
+
+/// Makes a variable that is set to nothing count as unset.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command.mut_args(|arg| match is_empty(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    })
 }
 
 /// Replaces the usage in an error. clap's usage lists options that are set by the environment as if they were required.
@@ -289,11 +309,19 @@ fn with_usage(mut error: clap::Error, usage: Option<StyledStr>) -> clap::Error {
 }
 
 /// Replaces clap's tip for an unknown option: after `--`, the option would be a filter.
-fn with_our_tip(mut error: clap::Error, forwards: bool) -> clap::Error {
+fn with_our_tip(mut error: clap::Error, forwards: bool, verb: Option<&str>) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
     error.remove(ContextKind::Suggested);
+    if verb == Some("exec") && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip = "to run a command with options, write `--` before it: `exec lab-0 -- uname -n`";
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+        return error;
+    }
     let unknown = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(unknown)) if unknown.starts_with("--") => unknown.clone(),
         _ => return error,
@@ -329,6 +357,7 @@ pub fn command() -> Command {
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
+    let mut command = without_empty_variables(command);
     command.build();
     command
 }
@@ -366,6 +395,7 @@ Examples:
   cargo target-test --keep-targets               keep the instances for the next run
   cargo target-test --delete-targets             delete everything that earlier runs left
   cargo target-test --partition count:1/4        one of four shards; all share one pool
+  git bisect run cargo target-test --infra-exit-code 125 smoke
   cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
   cargo target-test list --json                  the cases as JSON
   cargo target-test shell debian-0               a shell on a kept instance
@@ -374,7 +404,7 @@ Exit codes:
   0    every case that ran passed (with --delete-targets: no instance is left)
   2    invalid command line
   4    no case was selected
-  69   a target could not be deployed, reached or deleted, and no test failed
+  69   a target could not be deployed, reached or deleted, and no test failed; see --infra-exit-code
   70   cargo-nextest is missing or too old, or another error
   73   the pool is unusable
   78   invalid playbook

@@ -15,6 +15,7 @@ struct Inner {
     message: String,
     hint: Option<String>,
     exit_code: Option<u8>,
+    key: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -67,6 +68,7 @@ impl Error {
             message: message.into(),
             hint: None,
             exit_code: None,
+            key: None,
             source: None,
         }))
     }
@@ -120,6 +122,18 @@ impl Error {
     pub fn with_exit_code(mut self, code: i32) -> Self {
         self.0.exit_code = u8::try_from(code).ok();
         self
+    }
+
+    /// Names the key of a target's table that the error is about.
+    #[must_use]
+    pub(crate) fn with_key(mut self, key: &str) -> Self {
+        self.0.key = Some(key.to_owned());
+        self
+    }
+
+    /// Returns the key of a target's table that the error is about, if any.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
     }
 
     /// Returns the process exit code.

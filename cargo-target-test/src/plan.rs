@@ -160,6 +160,7 @@ pub(crate) mod testing {
                 hash: String::new(),
             },
             origins: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 

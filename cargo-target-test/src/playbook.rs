@@ -32,7 +32,9 @@ mod written;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Serialize;
@@ -59,8 +61,12 @@ pub use self::{
     tables::{MetadataKey, MetadataSettings, Rules},
     wait::{Pattern, Wait, WaitCondition},
 };
-use self::{diagnostic::Problems, include::Gathered, source::Sources};
-use crate::error::Result;
+use self::{
+    diagnostic::{Problem, Problems},
+    include::Gathered,
+    source::Sources,
+};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,6 +88,32 @@ pub struct Playbook {
     pub rules: Rules,
     /// The targets, in the order of the file; never empty.
     pub targets: Vec<PlaybookTarget>,
+    /// The texts it was read from.
+    #[serde(skip)]
+    texts: Arc<Sources>,
+}
+
+impl Playbook {
+    /// Shows the place of an error in a target's table that is found on disk, with its line and a caret.
+    pub(crate) fn in_target(&self, target: &PlaybookTarget, error: Error) -> Error {
+        let place = |key: &str| target.places.get(key).cloned();
+        let place = error.key().and_then(place).or_else(|| place("name"));
+        match (error.kind(), place) {
+            (ErrorKind::Playbook, Some(place)) => self.at(&error.chain(), error.hint(), place),
+            _ => error,
+        }
+    }
+
+    /// Shows an error at its place.
+    pub(crate) fn at(&self, message: &str, hint: Option<&str>, place: Range<usize>) -> Error {
+        let mut problems = Problems::new(&self.texts);
+        let problem = Problem::new(message, place);
+        problems.add(match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        });
+        problems.error()
+    }
 }
 
 /// A resolved target: the platform's defaults, `[platforms.X]`, the target's table and `--set`, lowest precedence
@@ -125,6 +157,9 @@ pub struct PlaybookTarget {
     pub definition: Definition,
     /// The layer each key came from (dotted keys for merged tables); a key with the platform's default is absent.
     pub origins: BTreeMap<String, Origin>,
+    /// The position of the value of each key in the playbook's texts, by dotted key.
+    #[serde(skip)]
+    pub(crate) places: BTreeMap<String, Range<usize>>,
 }
 
 /// The parts of a platform that reading a playbook needs.
@@ -210,6 +245,7 @@ pub fn load(
         recipes,
         rules: rules.without_positions(),
         targets,
+        texts: Arc::new(sources),
     })
 }
 

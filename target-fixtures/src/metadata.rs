@@ -139,6 +139,9 @@ pub enum RetryOn {
 /// The capabilities whose value is a size: a number with a unit.
 pub const SIZES: [&str; 2] = ["disk", "memory"];
 
+/// The capabilities whose value is a whole number.
+pub const COUNTS: [&str; 1] = ["cores"];
+
 /// The default categories, which a playbook can replace.
 pub const CATEGORIES: [&str; 5] = [
     "functional",

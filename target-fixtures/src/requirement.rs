@@ -120,6 +120,19 @@ impl Requirement {
         other.then(|| format!("a size has one of the units {UNIT_NAMES}"))
     }
 
+    /// The reason the requirement is not valid for a count, if so, as a fragment.
+    #[must_use]
+    pub fn no_count(&self) -> Option<String> {
+        let is_count =
+            |term: &Term| matches!(&term.value, TermValue::Version(parts) if parts.len() == 1);
+        let other = self
+            .any
+            .iter()
+            .flatten()
+            .any(|term| !is_count(term) || !term.is_plain());
+        other.then(|| "a count is a whole number, such as `4`".to_owned())
+    }
+
     /// True if all values that match the terms of `offer` meet the requirement.
     fn includes(&self, offer: &[Term]) -> bool {
         if let Some(value) = exact(offer) {

@@ -59,8 +59,8 @@ impl ChoosingArgs {
 pub enum PreferArg {
     /// The target with the lowest cost (default)
     Cheapest,
-    /// The target expected to finish first, based on durations of earlier runs (with `--partition`, on the number of
-    /// cases)
+    /// A target that has not run the test yet, then the one expected to finish first, based on durations of earlier
+    /// runs (with `--partition`, on the number of cases)
     Fastest,
 }
 

@@ -17,7 +17,7 @@ use tokio::{net::UnixStream, sync::Mutex, time::Instant};
 
 use super::{
     SshReach,
-    piped::ProgramStreams,
+    piped::{ProgramEnd, StartedProgram},
     ssh::Limits,
     ssh_config::{self, SshConfig, Strict},
 };
@@ -62,7 +62,7 @@ impl OpenSsh {
     }
 
     /// Opens a session that runs a line in the login shell.
-    pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<ProgramStreams> {
+    pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
         loop {
             let (master, open) = self.free_master().await?;
             let mut command = Arc::clone(&master.session).arc_raw_command(line);
@@ -70,14 +70,12 @@ impl OpenSsh {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let refused = match OwningCommand::spawn(&mut command).await {
                 Ok(mut child) => {
-                    return Ok(ProgramStreams {
+                    return Ok(StartedProgram {
                         stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
                         stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
                         stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
-                        end: Box::pin(async move {
-                            let _held = (master, open);
-                            child.wait().await.ok()?.code()
-                        }),
+                        end: ProgramEnd::new(async move { child.wait().await.ok() }),
+                        guard: Box::new((master, open)),
                     });
                 }
                 Err(error) => error,

@@ -4,7 +4,10 @@
 //! processes itself: `process` does.
 
 use std::{
+    any::Any,
+    os::unix::process::ExitStatusExt,
     pin::Pin,
+    process::ExitStatus,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -52,16 +55,38 @@ pub(super) enum ExecProgram {
     OpenSsh(Arc<OpenSsh>),
 }
 
-/// The exit code of a program, if it has one, when it has ended.
-type ProgramEnd = Pin<Box<dyn Future<Output = Option<i32>> + Send>>;
-
-/// The streams of a started program.
-pub(super) struct ProgramStreams {
+/// A started program.
+pub(super) struct StartedProgram {
     pub(super) stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     pub(super) stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
     pub(super) stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    /// The end of the program, which dropping this brings about.
     pub(super) end: ProgramEnd,
+    /// Ends what is left of the program when it is dropped.
+    pub(super) guard: Box<dyn Any + Send>,
+}
+
+/// The end of a program.
+pub(super) struct ProgramEnd {
+    exit: Pin<Box<dyn Future<Output = Option<ExitStatus>> + Send>>,
+    status: Option<Option<ExitStatus>>,
+}
+
+impl ProgramEnd {
+    /// The future completes with the exit status, if there is one.
+    pub(super) fn new(exit: impl Future<Output = Option<ExitStatus>> + Send + 'static) -> Self {
+        Self {
+            exit: Box::pin(exit),
+            status: None,
+        }
+    }
+
+    /// Waits for the end. May be called again.
+    async fn wait(&mut self) -> Option<ExitStatus> {
+        match self.status {
+            Some(status) => status,
+            None => *self.status.insert(self.exit.as_mut().await),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -71,8 +96,8 @@ pub(super) struct PipedTransport {
 }
 
 impl ExecProgram {
-    /// Starts the program with its standard input, if any.
-    async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<ProgramStreams> {
+    /// Starts the program, with a standard input or without.
+    async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<StartedProgram> {
         let mut command = match self {
             Self::Container {
                 engine,
@@ -92,15 +117,12 @@ impl ExecProgram {
             lease => command.env(env::LEASE, lease),
         };
         let (mut child, group) = local::start(command, stdin)?;
-        Ok(ProgramStreams {
+        Ok(StartedProgram {
             stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
             stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
             stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
-            end: Box::pin(async move {
-                let status = child.wait().await;
-                drop(group);
-                status.ok()?.code()
-            }),
+            end: ProgramEnd::new(async move { child.wait().await.ok() }),
+            guard: Box::new(group),
         })
     }
 }
@@ -269,7 +291,7 @@ impl Follower {
             () = self.events.closed() => return,
         };
         match started {
-            Ok(streams) => self.follow(streams, stdin, timeout, signals).await,
+            Ok(program) => self.follow(program, stdin, timeout, signals).await,
             // Fails if nobody waits for the result.
             Err(error) => drop(self.events.send(CommandEvent::Lost(error)).await),
         }
@@ -277,13 +299,19 @@ impl Follower {
 
     async fn follow(
         mut self,
-        streams: ProgramStreams,
+        program: StartedProgram,
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let mut end = streams.end;
-        let feed = tokio::spawn(local::feed(streams.stdin, stdin));
+        let StartedProgram {
+            stdin: pipe,
+            stdout,
+            stderr,
+            mut end,
+            guard,
+        } = program;
+        let feed = tokio::spawn(local::feed(pipe, stdin));
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
@@ -291,7 +319,7 @@ impl Follower {
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(streams.stdout, streams.stderr) => match last {
+            last = self.read(&mut end, stdout, stderr) => match last {
                 Some(last) => last,
                 None => self.ended_without_marker(&mut end).await,
             },
@@ -311,7 +339,8 @@ impl Follower {
         feed.abort();
         let _ = events.send(last).await;
         // The program has forwarded all output.
-        let _ = time::timeout(LINGER, end).await;
+        let _ = time::timeout(LINGER, end.wait()).await;
+        drop(guard);
     }
 
     async fn kill(&self) -> Result<()> {
@@ -319,17 +348,40 @@ impl Follower {
         self.piped.signal(&self.wrapped, group, "KILL").await
     }
 
+    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
+    /// the number, or the signal itself if a user's program became the shell.
+    fn shell_killed_by(&self, status: ExitStatus) -> Option<String> {
+        let by_code = status.code().and_then(process::signal_of_code);
+        match self.piped.exec_program {
+            ExecProgram::Container { .. } | ExecProgram::OpenSsh(_) => by_code,
+            ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
+        }
+    }
+
     /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
     async fn read(
         &mut self,
+        end: &mut ProgramEnd,
         stdout: Option<impl AsyncRead + Unpin>,
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Option<CommandEvent> {
         let (mut stdout, mut stderr) = (stdout?, stderr?);
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
+        // After the end of the program, a process that still holds the pipes is not waited for.
+        let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
         while out_open || err_open {
             let (stream, bytes) = tokio::select! {
+                _ = end.wait(), if !has_exited => {
+                    has_exited = true;
+                    late.set(local::sleep(Some(LINGER)));
+                    continue;
+                }
+                () = &mut late => {
+                    // What survives is found by the sweep of the lease.
+                    let _ = self.kill().await;
+                    break;
+                }
                 read = stdout.read(&mut out), if out_open => {
                     let read = read.unwrap_or(0);
                     out_open = read > 0;
@@ -355,8 +407,11 @@ impl Follower {
                 // The receiver is gone: `follow` notices that and kills the command.
                 return std::future::pending().await;
             }
-            if let Some(code) = self.filter.exit() {
-                return Some(CommandEvent::Exited(Exit::Code(code)));
+            if has_exited {
+                late.set(local::sleep(Some(LINGER)));
+            }
+            if let Some(exit) = self.filter.exit() {
+                return Some(CommandEvent::Exited(exit));
             }
         }
         None
@@ -364,13 +419,16 @@ impl Follower {
 
     /// Returns the last event of a command whose end markers are missing.
     async fn ended_without_marker(&self, end: &mut ProgramEnd) -> CommandEvent {
+        let status = time::timeout(LINGER, end.wait()).await.ok().flatten();
         if self.filter.has_started() {
-            return (self.piped).lost("did not report the exit status of the command");
+            return match status.and_then(|status| self.shell_killed_by(status)) {
+                Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
+                None => (self.piped).lost("did not report the exit status of the command"),
+            };
         }
         let noise = self.filter.noise();
         let what = format!("did not run the command; it printed `{noise}`");
-        let code = time::timeout(LINGER, end).await.ok().flatten();
-        match code {
+        match status.and_then(|status| status.code()) {
             Some(code @ (0 | 126 | 127)) => {
                 let text = format!("`{}` {what} (exit code {code})", self.piped.instance);
                 let error = Error::new(self.no_shell, text);

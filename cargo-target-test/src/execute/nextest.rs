@@ -36,6 +36,9 @@ pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
 const NO_BINARIES: &str = r#"{"rust-build-meta": {"target-directory": "/", "base-output-directories": [],
 "non-test-binaries": {}, "linked-paths": []}, "rust-binaries": {}}"#;
 
+/// nextest's exit code for an invalid command line.
+const USAGE_ERROR: i32 = 2;
+
 /// The command that installs cargo-nextest.
 const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
 
@@ -101,6 +104,27 @@ impl CargoNextest {
             )
             .with_hint(INSTALL)),
         }
+    }
+
+    /// Lets nextest check the options of the run, before anything is built or deployed: without readable metadata, it
+    /// reads its command line and nothing else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if nextest refuses an option. nextest's message is printed.
+    pub fn check_run_options(&self) -> Result<()> {
+        if self.words.run.is_empty() {
+            return Ok(());
+        }
+        let mut command = self.command("run");
+        command.args(["--cargo-metadata", "/dev/null"]);
+        command.args(["--binaries-metadata", "/dev/null"]);
+        command.args(&self.words.run);
+        let output = process::Spawn::new(command).output()?;
+        if output.status.code() != Some(USAGE_ERROR) {
+            return Ok(());
+        }
+        ui::raw(&String::from_utf8_lossy(&output.stderr));
+        Err(failed("check the options of the run", output.status))
     }
 
     /// Builds the test binaries and lists all their tests. Selection comes later.
@@ -236,7 +260,7 @@ impl CargoNextest {
 /// Builds the error of a failed nextest call. nextest has printed the cause; its exit code is kept.
 fn failed(what: &str, status: std::process::ExitStatus) -> Error {
     let code = status.code().unwrap_or(70);
-    let kind = if code == 2 {
+    let kind = if code == USAGE_ERROR {
         ErrorKind::Usage
     } else {
         ErrorKind::Build

@@ -127,9 +127,10 @@ fn is_met_by(rule: &Rule, test: &Test) -> bool {
         let mut wanted = wanted.iter().flat_map(|texts| &texts.0);
         wanted.all(|one| has.contains(one))
     };
-    let folded = |category: &Texts| {
-        let is = metadata.category.as_ref().map(|is| is.to_lowercase());
-        category.0.iter().any(|one| Some(one.to_lowercase()) == is)
+    let folded = |wanted: &Option<Texts>, is: Option<&String>| {
+        let is = is.map(|is| is.to_lowercase());
+        let mut wanted = wanted.iter().flat_map(|texts| &texts.0);
+        wanted.any(|one| Some(one.to_lowercase()) == is)
     };
     let ranked = |priority: u8| {
         rule.priority
@@ -139,9 +140,9 @@ fn is_met_by(rule: &Rule, test: &Test) -> bool {
     rule.name
         .as_ref()
         .is_none_or(|name| name.is_match(&test.name))
-        && is(&rule.area, metadata.area.as_ref())
+        && (rule.area.is_none() || folded(&rule.area, metadata.area.as_ref()))
         && is(&rule.owner, metadata.owner.as_ref())
-        && rule.category.as_ref().is_none_or(folded)
+        && (rule.category.is_none() || folded(&rule.category, metadata.category.as_ref()))
         && metadata.priority.map_or(rule.priority.is_none(), ranked)
         && has_all(&rule.tags, &metadata.tags)
         && has_all(&rule.feature, &metadata.features)

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use target_fixtures::{
-    metadata::SIZES,
+    metadata::{COUNTS, SIZES},
     requirement::{Misfit, Requirement},
 };
 
@@ -45,10 +45,13 @@ pub(super) fn offered(needs: &Needs, target: &PlaybookTarget) -> Result<(), Excl
 
 /// Returns the reason nothing can meet a requirement, if any.
 fn impossible(capability: &str, requirement: &Requirement) -> Option<String> {
-    let no_size = SIZES.contains(&capability).then(|| requirement.no_size());
-    let no_size = no_size.flatten();
-    let no_size = no_size.map(|why| format!("nothing can be `{requirement}`: {why}"));
-    no_size.or_else(|| requirement.impossible())
+    let no_value = match capability {
+        size if SIZES.contains(&size) => requirement.no_size(),
+        count if COUNTS.contains(&count) => requirement.no_count(),
+        _ => None,
+    };
+    let no_value = no_value.map(|why| format!("nothing can be `{requirement}`: {why}"));
+    no_value.or_else(|| requirement.impossible())
 }
 
 /// Returns the requirements to check on an instance of the target: all except those that its platform assures.

@@ -11,7 +11,8 @@ pub enum Prefer {
     /// The lowest cost; the first in the playbook if costs are equal.
     #[default]
     Cheapest,
-    /// The target where the test is likely to end first, given the load of every target.
+    /// A target that has not run the test yet; once all have, the target where the test is likely to end first, given
+    /// the load of every target.
     Fastest,
 }
 
@@ -51,25 +52,59 @@ impl<'a> Loads<'a> {
         let cost = |target: usize| self.targets[target].cost;
         let until = |target: usize| self.seconds[target] + self.share(test, target);
         let worth = |target: usize| match prefer {
-            Prefer::Cheapest => (cost(target), 0.0),
-            Prefer::Fastest => (until(target), cost(target)),
+            Prefer::Cheapest => (false, cost(target), 0.0),
+            Prefer::Fastest => {
+                let known = self.recorded(test, target).is_some();
+                (known, until(target), cost(target))
+            }
         };
         let less = |a: &usize, b: &usize| {
             let (a, b) = (worth(*a), worth(*b));
-            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+            let untried = a.0.cmp(&b.0);
+            untried.then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2))
         };
         among.iter().copied().min_by(less)
     }
 
-    fn share(&self, test: usize, target: usize) -> f64 {
+    /// Returns the recorded seconds of a test on a target.
+    fn recorded(&self, test: usize, target: usize) -> Option<f64> {
         let (test, target) = (&self.inventory.tests[test], &self.targets[target]);
         let binary = &self.inventory.binaries[test.binary].id;
-        let took = self.durations.of(binary, &test.name, &target.label);
+        self.durations.of(binary, &test.name, &target.label)
+    }
+
+    fn share(&self, test: usize, target: usize) -> f64 {
+        let took = self.recorded(test, target);
+        let (test, target) = (&self.inventory.tests[test], &self.targets[target]);
         let count = test
             .metadata
             .as_ref()
             .and_then(|one| one.count)
             .unwrap_or(1);
         took.unwrap_or(UNKNOWN) * f64::from(count) / f64::from(target.count.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    /// Every target is tried once; then the faster one is preferred.
+    #[test]
+    fn a_target_without_a_recorded_duration_is_tried() {
+        let inventory = testing::inventory(&[("a", None)]);
+        let targets = ["one", "two", "three"].map(testing::target);
+        let mut durations = Durations::default();
+        for (target, seconds) in [("one", 0.1), ("two", 5.0), ("three", 0.01)] {
+            let loads = Loads::new(&inventory, &targets, &durations);
+            let best = loads.best(Prefer::Fastest, 0, &[0, 1, 2]);
+            assert_eq!(best.map(|best| &*targets[best].name), Some(target));
+            durations.note("hello", "a", target, seconds);
+        }
+        let loads = Loads::new(&inventory, &targets, &durations);
+        assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1, 2]), Some(2));
+        assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1]), Some(0));
+        assert_eq!(loads.best(Prefer::Cheapest, 0, &[0, 1, 2]), Some(0));
     }
 }

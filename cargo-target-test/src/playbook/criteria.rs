@@ -19,7 +19,7 @@ pub struct Rule {
     /// Part of the test name (`a::smoke`), or a regular expression in slashes: `/^a::/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Pattern>,
-    /// Areas; the test must have one of them.
+    /// Areas, in upper or lower case; the test must have one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area: Option<Texts>,
     /// Categories, in upper or lower case; the test must have one of them.

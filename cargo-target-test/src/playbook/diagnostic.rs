@@ -63,7 +63,7 @@ impl Problem {
     /// An unknown name, with the known names as note and the most similar one as hint.
     pub(super) fn unknown(what: &str, name: &str, span: Range<usize>, known: &[&str]) -> Self {
         let mut problem = Self::new(format!("unknown {what} `{name}`"), span);
-        problem.hint = did_you_mean(name, known);
+        problem.hint = did_you_mean(name, known).or_else(|| other_word(what, name, known));
         problem.note(format!("known: {}", list(known)))
     }
 
@@ -182,6 +182,21 @@ impl<'s> Problems<'s> {
     }
 }
 
+/// The hint for a word of other tools.
+fn other_word(what: &str, name: &str, known: &[&str]) -> Option<String> {
+    let meant = match (what, name.to_lowercase().as_str()) {
+        ("platform", "docker" | "podman" | "oci" | "lxc" | "nspawn" | "chroot") => "container",
+        ("platform", "vm" | "kvm" | "libvirt" | "virtual" | "firecracker") => "qemu",
+        ("platform", "host" | "localhost" | "none") => "local",
+        ("platform", "script" | "shell" | "exec" | "custom") => "command",
+        ("platform", "remote" | "scp" | "openssh") => "ssh",
+        _ => return None,
+    };
+    known
+        .contains(&meant)
+        .then(|| format!("did you mean `{meant}`?"))
+}
+
 /// Replaces Rust's type names in a message of serde with TOML's terms.
 fn in_toml_words(message: &str) -> String {
     let message = message.replace('\n', "; ");
@@ -200,6 +215,9 @@ fn in_toml_words(message: &str) -> String {
         "a sequence" => "an array",
         "a map" => "a table",
         "path string" => "a string",
+        // serde's default names the Rust type.
+        _ if expected.starts_with("struct ") => "a table",
+        _ if expected.starts_with("tuple struct ") => "an array",
         other => other,
     };
     format!("{head}expected {words}")

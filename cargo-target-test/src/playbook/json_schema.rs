@@ -48,13 +48,12 @@ pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
             },
             "targets": {
                 "description": "The kinds of system under test.",
-                "type": "array", "minItems": 1,
+                "type": "array",
                 "items": {
                     "type": "object", "properties": target, "required": OWN_KEYS, "allOf": cases,
                 },
             },
         },
-        "required": ["targets"],
         "additionalProperties": false,
         "$defs": definitions,
     });

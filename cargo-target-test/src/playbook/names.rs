@@ -2,7 +2,10 @@
 //!
 //! Must not know the tables of a playbook.
 
-use target_fixtures::{metadata::SIZES, requirement::Requirement};
+use target_fixtures::{
+    metadata::{COUNTS, SIZES},
+    requirement::Requirement,
+};
 
 use super::schema::NAME_LENGTH;
 
@@ -25,13 +28,29 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The reason `text` is not a valid size, if the capability is a size.
-pub(super) fn wrong_size(capability: &str, text: &str) -> Option<String> {
-    if !SIZES.contains(&capability) {
-        return None;
+/// A valid name similar to an invalid one, if there is an obvious one: `debian12` for `debian-12`.
+pub(super) fn valid_name(name: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name = name.replace(|c: char| !allowed(c), "-");
+    let mut name = name.trim_matches(['.', '_', '-']).to_owned();
+    while let Some((start, digits)) = name.rsplit_once('-') {
+        if !digits.chars().all(|c| c.is_ascii_digit()) {
+            break;
+        }
+        name = format!("{start}{digits}");
     }
+    wrong_name(&name).is_none().then_some(name)
+}
+
+/// The reason `text` is not a valid size or count, if the capability is one.
+pub(super) fn wrong_size(capability: &str, text: &str) -> Option<String> {
+    let reason: fn(&Requirement) -> Option<String> = match capability {
+        size if SIZES.contains(&size) => Requirement::no_size,
+        count if COUNTS.contains(&count) => Requirement::no_count,
+        _ => return None,
+    };
     match text.parse::<Requirement>() {
-        Ok(size) => size.no_size(),
+        Ok(wanted) => reason(&wanted),
         Err(why) => Some(why),
     }
 }
@@ -39,6 +58,20 @@ pub(super) fn wrong_size(capability: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn similar_names_are_valid() {
+        for (bad, good) in [
+            ("debian-12", "debian12"),
+            ("a-b-0-07", "a-b007"),
+            ("my vm", "my-vm"),
+            ("_x_", "x"),
+            ("a/b", "a-b"),
+        ] {
+            assert_eq!(valid_name(bad).as_deref(), Some(good));
+        }
+        assert_eq!(valid_name("-"), None);
+    }
 
     #[test]
     fn names() {

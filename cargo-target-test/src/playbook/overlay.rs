@@ -2,7 +2,7 @@
 //!
 //! Must not know the keys.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
@@ -28,12 +28,26 @@ pub(super) struct Layers<'s> {
     pub(super) table: DeTable<'s>,
     /// The origin of each key, by dotted key.
     pub(super) origins: BTreeMap<String, Origin>,
+    /// The position of each key's value, by dotted key.
+    pub(super) places: BTreeMap<String, Range<usize>>,
 }
 
 impl<'s> Layers<'s> {
     /// Puts a layer on top.
     pub(super) fn add(&mut self, layer: DeTable<'s>, origin: Origin) {
+        places(&layer, "", &mut self.places);
         merge(&mut self.table, layer, "", origin, &mut self.origins);
+    }
+}
+
+/// Adds the positions of a layer's values.
+fn places(layer: &DeTable<'_>, prefix: &str, all: &mut BTreeMap<String, Range<usize>>) {
+    for (key, value) in layer {
+        let name = dotted(prefix, key.get_ref());
+        if let DeValue::Table(table) = value.get_ref() {
+            places(table, &name, all);
+        }
+        all.insert(name, value.span());
     }
 }
 

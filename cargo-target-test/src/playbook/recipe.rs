@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,6 +27,10 @@ pub struct Recipe {
     /// The steps, run in this order.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
+    /// The position of each step in the playbook's texts.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) places: Vec<Range<usize>>,
 }
 
 /// One step of a recipe. Paths on this host are as written, relative to the playbook.

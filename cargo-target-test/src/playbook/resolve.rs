@@ -15,7 +15,7 @@ use super::{
     Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
     diagnostic::{Problem, Problems},
     lifecycle,
-    names::{wrong_name, wrong_size},
+    names::{valid_name, wrong_name, wrong_size},
     nearest::{did_you_mean, meant},
     overlay::Layers,
     platform_keys,
@@ -195,6 +195,7 @@ fn finish(
         parameters,
         definition,
         origins: layers.origins,
+        places: layers.places,
     })
 }
 
@@ -273,8 +274,12 @@ fn check_name(
     let Some(name) = &draft.name else { return };
     let (text, span) = (name.get_ref(), name.span());
     if let Some(why) = wrong_name(text) {
-        problems
-            .add(Problem::new(format!("invalid target name `{text}`"), span.clone()).label(why));
+        let problem = Problem::new(format!("invalid target name `{text}`"), span.clone());
+        let problem = problem.label(why);
+        problems.add(match valid_name(text) {
+            Some(name) => problem.hint(format!("for example `{name}`")),
+            None => problem,
+        });
     }
     match names.entry(text.clone()) {
         btree_map::Entry::Vacant(entry) => drop(entry.insert(span)),

@@ -8,11 +8,13 @@ use super::diagnostic::{Problem, Problems};
 use crate::error::{Error, ErrorKind, Result};
 
 /// All texts, concatenated, with their names. A position is an offset into the concatenation.
+#[derive(Debug, PartialEq)]
 pub(super) struct Sources {
     text: String,
     parts: Vec<Source>,
 }
 
+#[derive(Debug, PartialEq)]
 struct Source {
     name: String,
     range: Range<usize>,

@@ -16,6 +16,7 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems},
+    embedded,
     include::PlaybookFile,
     nearest::meant,
     reading::{read, table, with_article},
@@ -37,6 +38,8 @@ pub(super) struct Written<'s> {
     pub(super) pool: PoolSettings,
     pool_table: DeTable<'s>,
     targets_at: Option<Range<usize>>,
+    /// True if a file has a table about tests or runs.
+    has_rules: bool,
     /// The tables about tests.
     pub(super) rules: tables::RuleTables,
 }
@@ -85,6 +88,19 @@ pub(super) fn parse<'s>(
     }
     let pool = DeValue::Table(std::mem::take(&mut written.pool_table));
     written.pool = read(Spanned::new(0..0, pool), problems).unwrap_or_default();
+    if written.means_local() {
+        let local = DeTable::parse(embedded::TARGET).map(Spanned::into_inner);
+        written.targets.extend(local.map(|table| {
+            RawTable {
+                header: 0..0,
+                table,
+                directory: files
+                    .first()
+                    .map(|file| file.directory.clone())
+                    .unwrap_or_default(),
+            }
+        }));
+    }
     if written.targets.is_empty() && !problems.has_unreadable() {
         let end = sources.padded(0).trim_end().len();
         let at = written.targets_at.clone().unwrap_or(end..end);
@@ -130,6 +146,7 @@ impl<'s> Written<'s> {
                 self.targets.extend(targets(value, directory, problems));
             }
             "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
+                self.has_rules = true;
                 self.rules.take(name, value, problems);
             }
             later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
@@ -147,6 +164,13 @@ impl<'s> Written<'s> {
                 }
             }
         }
+    }
+
+    /// True if the playbook is about tests only: without `targets`, and without settings of another platform, target
+    /// `local` is meant.
+    fn means_local(&self) -> bool {
+        let other = self.platforms.keys().any(|name| name != embedded::PLATFORM);
+        self.has_rules && self.targets.is_empty() && self.targets_at.is_none() && !other
     }
 
     /// The names of the targets, not checked; `None` if a target has no name, so that the list is incomplete.
@@ -168,8 +192,32 @@ fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems<'_>) {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.bytes().take(at);
         if lines.insert(before.filter(|&byte| byte == b'\n').count()) {
-            problems.add_unreadable(Problem::toml(error, 0..0));
+            let problem = Problem::toml(error, 0..0);
+            problems.add_unreadable(match other_format(text) {
+                Some(format) => {
+                    problem.hint(format!("a playbook is TOML; this looks like {format}"))
+                }
+                None => problem,
+            });
         }
+    }
+}
+
+/// The format that the first lines of a text are written in, if it is not TOML.
+fn other_format(text: &str) -> Option<&'static str> {
+    let lines = text.lines().map(str::trim);
+    let first = lines
+        .into_iter()
+        .find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "-_".contains(c));
+    match first.split_once(':') {
+        _ if first.starts_with('{') => Some("JSON"),
+        _ if first == "---" || first.starts_with("- ") => Some("YAML"),
+        Some((key, rest)) if is_key(key) && (rest.is_empty() || rest.starts_with(' ')) => {
+            Some("YAML")
+        }
+        _ => None,
     }
 }
 
@@ -223,8 +271,10 @@ fn recipes(
         let name = key.get_ref().clone().into_owned();
         let table = table(value, &format!("`recipes.{name}`"), problems);
         let steps = table.map(|table| steps(&name, key.span(), table, problems));
+        let (places, steps) = steps.unwrap_or_default().into_iter().unzip();
         let recipe = Recipe {
-            steps: steps.unwrap_or_default(),
+            steps,
+            places,
             name: name.clone(),
             directory: directory.to_owned(),
         };
@@ -233,13 +283,13 @@ fn recipes(
     tables.into_iter().map(recipe).collect()
 }
 
-/// Reads `steps`, the only key of a recipe. Invalid steps are missing from the result.
+/// Reads `steps`, the only key of a recipe, with their positions. Invalid steps are missing from the result.
 fn steps(
     name: &str,
     header: Range<usize>,
     mut table: DeTable<'_>,
     problems: &mut Problems<'_>,
-) -> Vec<Step> {
+) -> Vec<(Range<usize>, Step)> {
     let steps = table.remove("steps");
     for (key, _) in &table {
         problems.add(Problem::unknown(
@@ -266,7 +316,8 @@ fn steps(
         problems.add(problem.hint("a step is a table such as { run = \"true\" }"));
     }
     let steps = steps.into_iter();
-    steps.filter_map(|step| read(step, problems)).collect()
+    let step = |step: Spanned<DeValue<'_>>| Some((step.span(), read(step, problems)?));
+    steps.filter_map(step).collect()
 }
 
 fn targets<'s>(

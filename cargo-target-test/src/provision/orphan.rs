@@ -86,6 +86,8 @@ impl Orphan {
             directory: self.directory.clone(),
             scratch: pool.scratch(unique),
         };
-        self.platform.delete(&spec, self.found.deployed.as_ref())
+        self.platform.delete(&spec, self.found.deployed.as_ref())?;
+        spec.forget_sessions();
+        Ok(())
     }
 }

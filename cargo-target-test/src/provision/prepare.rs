@@ -41,6 +41,11 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let _ = shell.run(&line, run::SHORT).await;
 }
 
+/// The mark on the commands of a preparation, by which a later preparation or a delete can kill them.
+pub(crate) fn mark(record: &Record) -> String {
+    format!("prepare-{}", record.lease)
+}
+
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {
     /// The definition.
@@ -68,7 +73,7 @@ impl Preparation<'_> {
         &self,
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
-        let mut shell = Shell::new(self.answer().await?, self.mark());
+        let mut shell = Shell::new(self.answer().await?, mark(self.record));
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;
@@ -103,11 +108,6 @@ impl Preparation<'_> {
                 self.follow(shell, recipe).await
             }
         }
-    }
-
-    /// The mark on the commands of a preparation, by which a later preparation can kill them.
-    fn mark(&self) -> String {
-        format!("prepare-{}", self.record.lease)
     }
 
     /// The time limit for the instance to answer.

@@ -2,13 +2,16 @@
 //!
 //! Must not know what the options do.
 
-use std::{borrow::Cow, ffi::OsString};
+use std::{borrow::Cow, ffi::OsString, path::Path};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
     error::{Error, ErrorKind, Result},
     playbook::{self, BUILT_IN_MODES, Playbook},
 };
+
+/// Cargo's target directory, in the options of built-in modes.
+const TARGET_DIRECTORY: &str = "[target-dir]";
 
 /// Options of the built-in modes, in the order of [`BUILT_IN_MODES`].
 const BUILT_IN: [&[&str]; 4] = [
@@ -18,7 +21,7 @@ const BUILT_IN: [&[&str]; 4] = [
         "--status-level=fail",
         "--final-status-level=fail",
         "--show-progress=none",
-        "--junit=target/target-test/junit.xml",
+        "--junit=[target-dir]/target-test/junit.xml",
     ],
     &[
         "--status-level=none",
@@ -64,16 +67,19 @@ pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<Strin
     }
 }
 
-/// Returns the options of a mode, as typed. A mode of the playbook hides the built-in mode of the same name.
+/// Returns the options of a mode, as typed, with paths in Cargo's target directory `target`. A mode of the playbook
+/// hides the built-in mode of the same name.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for an unknown mode.
-pub(super) fn words(name: &str, playbook: &Playbook) -> Result<Vec<String>> {
+pub(super) fn words(name: &str, playbook: &Playbook, target: &Path) -> Result<Vec<String>> {
     if let Some(mode) = playbook.rules.modes.get(name) {
         return Ok(mode.options.clone());
     }
     let own = BUILT_IN_MODES.iter().position(|known| *known == name);
-    own.map(|at| BUILT_IN[at].iter().map(|word| (*word).to_owned()).collect())
+    let target = target.display().to_string();
+    let typed = |word: &&str| word.replace(TARGET_DIRECTORY, &target);
+    own.map(|at| BUILT_IN[at].iter().map(typed).collect())
         .ok_or_else(|| {
             let names = playbook.rules.modes.keys().map(String::as_str);
             let known = playbook::known_modes(names.collect());
@@ -128,6 +134,7 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
     if !typed.tests.nextest.has("partition") {
         typed.partitions = typed.partitions.or(run.partitions);
     }
+    typed.infra_exit_code = typed.infra_exit_code.or(run.infra_exit_code);
     typed.junit = typed.junit.take().or(run.junit);
     typed.tests.all_tests |= run.tests.all_tests;
     typed.tests.choosing.go_before(run.tests.choosing);

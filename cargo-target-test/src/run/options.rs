@@ -49,13 +49,17 @@ impl RunOptions {
         let mut workspace = Workspace::with_dependencies(platforms, global, &typed.tests.nextest)?;
         let (mut global, mut run) = (global.clone(), typed);
         if let Some(name) = mode::name(&run.tests, &workspace.playbook)? {
-            let words = mode::words(&name, &workspace.playbook)?;
+            let words = mode::words(
+                &name,
+                &workspace.playbook,
+                &target_directory(&workspace, &run),
+            )?;
+            let (mode_global, mut mode_run) = mode::parse(&name, &words)?;
             if run.tests.choosing.explain {
                 let shown: Vec<_> = words.iter().map(|word| mode::typed(word)).collect();
                 ui::out(shown.join(" "));
                 return Ok(None);
             }
-            let (mode_global, mut mode_run) = mode::parse(&name, &words)?;
             start_paths_at(&mut mode_run, &workspace.root);
             let reads_anew = !mode_global.set.is_empty()
                 || OF_METADATA
@@ -80,6 +84,15 @@ impl RunOptions {
             workspace,
         }))
     }
+}
+
+/// Returns Cargo's target directory, relative to the workspace if it is inside.
+fn target_directory(workspace: &Workspace, run: &RunArgs) -> PathBuf {
+    let given = run.tests.nextest.value("target-dir");
+    let given = given.and_then(|given| std::path::absolute(given).ok());
+    let target = given.unwrap_or_else(|| workspace.target_directory.clone());
+    let inside = target.strip_prefix(&workspace.root).map(Path::to_owned);
+    inside.unwrap_or(target)
 }
 
 /// Rejects options that do not apply to several nextest runs side by side.

@@ -95,6 +95,7 @@ impl Selection {
         let scenes = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
         let nextest = CargoNextest::find(words(args, scenes)?, global.verbose > 0)?;
+        nextest.check_run_options()?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;

@@ -18,6 +18,8 @@ use crate::{
 pub struct Workspace {
     /// The workspace's root folder.
     pub root: PathBuf,
+    /// Cargo's target directory, absolute.
+    pub target_directory: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
     /// The unchanged output of `cargo metadata`.
@@ -27,14 +29,31 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the workspace without its dependencies, and reads its playbook.
+    /// Finds the workspace without its dependencies, and reads its playbook. Outside a workspace, the current folder
+    /// takes its place.
     ///
     /// # Errors
     /// [`ErrorKind::Playbook`] for an invalid playbook, [`ErrorKind::Build`] for a workspace that Cargo rejects.
     pub fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
+        if !is_in_package()? {
+            return Self::without_cargo(platforms, global);
+        }
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
         Self::of(platforms, global, &command)
+    }
+
+    /// Reads the playbook of the current folder, which is in no workspace.
+    fn without_cargo(platforms: &Platforms, global: &Global) -> Result<Self> {
+        let root = std::env::current_dir()?;
+        let path = playbook::find(global.playbook.as_deref(), &root, &serde_json::Value::Null)?;
+        Ok(Self {
+            playbook: playbook::load(path.as_deref(), &global.set, &platforms.syntax())?,
+            target_directory: root.join("target"),
+            cargo_metadata: Vec::new(),
+            platforms: platforms.clone(),
+            root,
+        })
     }
 
     /// Finds the workspace for a build with these options: `cargo_metadata` includes its dependencies.
@@ -84,6 +103,7 @@ impl Workspace {
             .with_source(error)
         })?;
         let root = metadata.workspace_root.into_std_path_buf();
+        let target_directory = metadata.target_directory.into_std_path_buf();
         let playbook = match explicit {
             Some(playbook) => playbook,
             None => {
@@ -93,6 +113,7 @@ impl Workspace {
         };
         Ok(Self {
             root,
+            target_directory,
             playbook,
             cargo_metadata,
             platforms: platforms.clone(),
@@ -110,6 +131,14 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     }
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     pool::default_directory(variable("XDG_STATE_HOME"), variable("HOME"))
+}
+
+/// True if the current folder or a folder above has a manifest.
+fn is_in_package() -> Result<bool> {
+    let here = std::env::current_dir()?;
+    Ok(here
+        .ancestors()
+        .any(|folder| folder.join("Cargo.toml").exists()))
 }
 
 /// Finds the workspace of the current folder without Cargo, in case manifests cannot be read.

@@ -197,9 +197,13 @@ impl Arguments {
     }
 
     fn require(&mut self, key: String, span: Span, text: String) -> Result<()> {
-        let size = matches!(key.as_str(), "disk" | "memory");
-        let parsed = text.parse::<Requirement>().ok().filter(|_| size);
-        if let Some(why) = parsed.and_then(|parsed| parsed.no_size()) {
+        let parsed = text.parse::<Requirement>().ok();
+        let wrong = parsed.and_then(|parsed| match key.as_str() {
+            "disk" | "memory" => parsed.no_size(),
+            "cores" => parsed.no_count(),
+            _ => None,
+        });
+        if let Some(why) = wrong {
             let message = format!("invalid requirement `{text}` for `{key}`: {why}");
             return Err(syn::Error::new(span, message));
         }

@@ -146,6 +146,11 @@ impl Term {
         }
     }
 
+    /// True if the value is written in digits alone.
+    pub(super) fn is_plain(&self) -> bool {
+        self.written.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
     /// True if the term restricts sizes or versions.
     pub(super) fn cuts(&self) -> bool {
         let equality = matches!(self.operator, Operator::Equal | Operator::NotEqual);

@@ -266,7 +266,11 @@ impl ExitCheck {
             command, instance, ..
         } = self;
         let what = format!("run `{command}` on `{instance}`: {}", output.exit);
-        Err(TargetError::new(ErrorKind::Exit, what)
-            .with_more(&tails(&output.stdout, &output.stderr)))
+        let error = TargetError::new(ErrorKind::Exit, what)
+            .with_more(&tails(&output.stdout, &output.stderr));
+        Err(match output.exit.hint(&output.stderr) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
     }
 }

@@ -30,6 +30,18 @@ impl Exit {
     pub fn success(&self) -> bool {
         *self == Self::Code(0)
     }
+
+    /// The hint for a program that the shell did not find although it may exist; `output` is the command's output.
+    #[must_use]
+    pub fn hint(&self, output: &str) -> Option<&'static str> {
+        let is_missing = ["not found", "No such file"]
+            .iter()
+            .any(|text| output.contains(text));
+        (*self == Self::Code(127) && is_missing).then_some(
+            "a program that exists and is not found needs an interpreter or libraries that the instance lacks: \
+             link it statically, for example with `--target x86_64-unknown-linux-musl`",
+        )
+    }
 }
 
 impl fmt::Display for Exit {

@@ -82,8 +82,8 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
             let limit = humantime::format_duration(config.connect_timeout);
             let text = format!("{} ({attempts} attempts within {limit})", error.chain());
             return Err(Error::infra(text).with_hint(
-                "the server closes connections before it sends its banner: raise `MaxStartups` in its `sshd_config` or \
-                 `connect-timeout`, or check that the server is an SSH server",
+                "the server closes connections before it sends its banner: raise `MaxStartups` in its `sshd_config`, or \
+                 raise `connect-timeout` of the target; or it is not an SSH server",
             ));
         }
         thread::sleep(pause_now);

@@ -110,6 +110,8 @@ fn every_field_has_to_hold() {
         ("name = \"/^net::/\"", true),
         ("name = \"/^smoke/\"", false),
         ("area = [\"disk\", \"net\"]", true),
+        ("area = \"NET\"", true),
+        ("area = \"nets\"", false),
         ("category = \"FUNCTIONAL\"", true),
         ("category = \"stress\"", false),
         ("priority = \"<= 1\"", true),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     connect::{LocalUser, Reach},
     error::{Error, Result},
-    process,
+    process::{self, LeftProcess},
     secret::{Bound, Lookup},
 };
 
@@ -134,7 +134,12 @@ impl Platform for LocalPlatform {
         parameters: &LocalParameters,
         _: Option<&Deployed>,
     ) -> Result<()> {
-        process::kill_marked(MARK, &spec.unique);
+        if let left @ [_, ..] = process::kill_marked(MARK, &spec.unique).as_slice() {
+            let (left, instance) = (LeftProcess::list(left), &spec.instance);
+            return Err(Error::infra(format!(
+                "failed to kill {left} of `{instance}`"
+            )));
+        }
         match fs_err::remove_dir_all(folder(spec, &parameters.user)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(infra(spec, "delete", error))

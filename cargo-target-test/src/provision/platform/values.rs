@@ -36,9 +36,8 @@ pub(super) fn check_file(spec: &InstanceSpec, key: &str, written: Option<&Path>)
         return Ok(());
     }
     let (target, path) = (&spec.target, path.display());
-    Err(wrong(format!(
-        "`{key}` of target `{target}`: file not found: `{path}`"
-    )))
+    let message = format!("`{key}` of target `{target}`: file not found: `{path}`");
+    Err(wrong(message).with_key(key))
 }
 
 /// An error of the playbook that is found on disk.

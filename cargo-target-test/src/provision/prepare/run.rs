@@ -36,7 +36,11 @@ impl StepEnd {
             Exit::Code(code) => format!("exit code {code}"),
             Exit::Signal(signal) => format!("killed by signal {signal}"),
         };
-        Err(Error::infra(with_words(how, &self.tail)))
+        let error = Error::infra(with_words(how, &self.tail));
+        Err(match self.exit.hint(&self.tail) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Must not deploy instances.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::Workspace;
 use crate::{
-    error::{Error, ErrorKind, Result},
-    playbook::{self, OnDirty, Recipe, Step},
+    error::Result,
+    playbook::{self, OnDirty, Recipe},
     provision::{
         self, Wanted,
         platform::{DynPlatform, InstanceSpec},
@@ -28,7 +28,9 @@ impl Workspace {
     pub fn check_on_disk(&self) -> Result<()> {
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
-                wanted.platform.check(&wanted.spec(""))?;
+                let checked = wanted.platform.check(&wanted.spec(""));
+                let target = &self.playbook.targets[number];
+                checked.map_err(|error| self.playbook.in_target(target, error))?;
                 self.check_recipe(&wanted)?;
             }
         }
@@ -58,9 +60,9 @@ impl Workspace {
         for scenario in &self.playbook.rules.scenarios {
             let recipe = scenario.recipe.as_ref();
             let recipe = recipe.and_then(|name| self.playbook.recipes.get(name));
-            if let Some(why) = recipe.and_then(missing) {
+            if let Some((why, place)) = recipe.and_then(missing) {
                 let message = format!("scenario `{}`: {why}", scenario.name);
-                return Err(Error::new(ErrorKind::Playbook, message));
+                return Err(self.playbook.at(&message, None, place));
             }
         }
         Ok(())
@@ -74,7 +76,9 @@ impl Workspace {
         };
         let mut recipes = wanted.lifecycle.recipe.iter().chain(clean);
         let missing = recipes.find_map(|recipe| missing(recipe));
-        missing.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Playbook, why)))
+        missing.map_or(Ok(()), |(why, place)| {
+            Err(self.playbook.at(&why, None, place))
+        })
     }
 
     /// Returns the requests for `need` instances of a target, including spares beyond the target's count.
@@ -90,13 +94,15 @@ impl Workspace {
     }
 }
 
-/// Describes the first missing file of a recipe, if any.
-fn missing(recipe: &Recipe) -> Option<String> {
-    let sources = recipe.steps.iter().filter_map(Step::source);
-    let mut paths = sources.map(|source| playbook::resolve_path(&recipe.directory, source));
-    let path = paths.find(|path| !path.exists())?;
+/// Describes the first missing file of a recipe, if any, with the position of its step.
+fn missing(recipe: &Recipe) -> Option<(String, Range<usize>)> {
+    let steps = recipe.steps.iter().zip(&recipe.places);
+    let mut paths = steps.filter_map(|(step, place)| {
+        let path = playbook::resolve_path(&recipe.directory, step.source()?);
+        Some((path, place.clone()))
+    });
+    let (path, place) = paths.find(|(path, _)| !path.exists())?;
     let (recipe, path) = (&recipe.name, path.display());
-    Some(format!(
-        "recipe `{recipe}`: file or folder not found: `{path}`"
-    ))
+    let message = format!("recipe `{recipe}`: file or folder not found: `{path}`");
+    Some((message, place))
 }

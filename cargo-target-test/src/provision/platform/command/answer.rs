@@ -87,7 +87,10 @@ impl<'a> ProgramRequest<'a> {
 
 /// The answer of `deploy`.
 #[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a JSON object such as {\"host\": \"10.0.0.1\"}"
+)]
 pub(super) struct DeployAnswer {
     /// Host name or address.
     pub(super) host: String,
@@ -102,7 +105,10 @@ pub(super) struct DeployAnswer {
 
 /// One element of the answer of `list`.
 #[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"unique\": \"tt-1f3a9c-a-0\"}"
+)]
 pub(super) struct Listed {
     unique: String,
     what: Option<String>,

@@ -30,7 +30,7 @@ impl Program {
     pub(super) fn command(&self, key: &str, spec: &InstanceSpec) -> Result<std::process::Command> {
         let path = self.find(&spec.directory).map_err(|problem| {
             let message = format!("`{key}` of target `{}`: {problem}", spec.target);
-            values::wrong(message).with_hint_of(&problem)
+            values::wrong(message).with_hint_of(&problem).with_key(key)
         })?;
         let mut command = process::command(path);
         command.args(&self.0[1..]).current_dir(&spec.directory);
