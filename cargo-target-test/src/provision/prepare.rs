@@ -105,9 +105,10 @@ impl Preparation<'_> {
         }
     }
 
-    /// The mark on the commands of a preparation, by which a later preparation can kill them.
+    /// The mark on the commands of a preparation, by which a later preparation of the same pool can kill them. Another
+    /// pool may use the same host with the same login.
     fn mark(&self) -> String {
-        format!("prepare-{}", self.record.lease)
+        format!("prepare-{}-{}", self.record.spec.label, self.record.lease)
     }
 
     /// The time limit for the instance to answer.
