@@ -20,6 +20,8 @@ mod deaths;
 mod pool;
 /// Clients that talk nonsense.
 mod protocol;
+/// Processes that an ordinary user cannot kill.
+mod remains;
 /// Scripts that fail.
 mod scripts;
 /// Runs that get in each other's way.

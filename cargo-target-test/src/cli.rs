@@ -166,6 +166,9 @@ pub struct RunArgs {
     /// (`--junit`) are merged, and the worst exit code is returned.
     #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub partitions: Option<u16>,
+    /// Exit with this code instead of 69 if no test failed but a target could not be had: 125 for `git bisect run`
+    #[arg(long, value_name = "CODE", help_heading = "Target options", hide_short_help = true, conflicts_with = "delete_targets", value_parser = clap::value_parser!(u8).range(1..))]
+    pub infra_exit_code: Option<u8>,
     /// Write a JUnit report, with all output, to this file
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
@@ -422,6 +425,7 @@ Examples:
   cargo target-test --keep-targets               keep the instances for the next run
   cargo target-test --delete-targets             delete everything that earlier runs left
   cargo target-test --partition count:1/4        one of four shards; all share one pool
+  git bisect run cargo target-test --infra-exit-code 125 smoke
   cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
   cargo target-test list --json                  the cases as JSON
   cargo target-test shell debian-0               a shell on a kept instance
@@ -430,7 +434,7 @@ Exit codes:
   0    every case that ran passed (with --delete-targets: no instance is left)
   2    invalid command line
   4    no case was selected
-  69   a target could not be deployed, reached or deleted, and no test failed
+  69   a target could not be deployed, reached or deleted, and no test failed; see --infra-exit-code
   70   cargo-nextest is missing or too old, or another error
   73   the pool is unusable
   78   invalid playbook

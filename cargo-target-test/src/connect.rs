@@ -13,7 +13,10 @@ use std::{
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process::SessionLog,
+};
 
 mod connection;
 pub(crate) mod download;
@@ -37,6 +40,15 @@ const EVENTS: usize = 16;
 
 /// Creates the transport to an instance, which connects when it is first used. Requires a tokio runtime.
 pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
+    connect_logged(instance, reach, None)
+}
+
+/// As [`connect`]; `sessions` lists the sessions of commands that run on this host.
+pub(crate) fn connect_logged(
+    instance: &str,
+    reach: &Reach,
+    sessions: Option<SessionLog>,
+) -> Arc<dyn Transport> {
     match reach {
         Reach::Local {
             directory,
@@ -49,6 +61,7 @@ pub fn connect(instance: &str, reach: &Reach) -> Arc<dyn Transport> {
             env: env.clone(),
             inherit: inherit.clone(),
             user: *user,
+            sessions,
         }),
         Reach::Ssh(reach) => Arc::new(ssh::SshTransport::new(
             instance,

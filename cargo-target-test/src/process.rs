@@ -4,7 +4,9 @@
 
 mod marked;
 mod pump;
+mod sessions;
 mod signal;
+mod table;
 mod watch;
 
 use std::{
@@ -15,16 +17,18 @@ use std::{
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use self::pump::Pump;
 pub use self::{
-    marked::{has_variable, kill_marked, marked_values},
-    signal::{signal_name, signal_number},
+    marked::{Remains, has_variable, kill_marked, marked_values},
+    sessions::SessionLog,
+    signal::{signal_name, signal_number, signal_of_code},
+    table::LeftProcess,
     watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{
@@ -36,6 +40,22 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(200);
 /// The maximum time for which the pipes are read after the program's exit.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// The user's limit for core files, if [`write_no_core`] has lowered it.
+static CORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// Makes this process write no core file: its memory holds secrets. Programs that it starts have the user's limit.
+pub fn write_no_core() {
+    let theirs = getrlimit(Resource::Core);
+    let none = Rlimit {
+        current: Some(0),
+        ..theirs
+    };
+    if theirs.current != Some(0) && setrlimit(Resource::Core, none).is_ok() {
+        // Cannot be set: the limit is lowered once.
+        let _ = CORE.set(theirs);
+    }
+}
 
 /// Creates a command for a program, without arguments.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -53,6 +73,8 @@ pub struct Finished {
     pub stderr: Vec<u8>,
     /// True if a background process still holds the output pipe; its next write gets SIGPIPE.
     pub held: bool,
+    /// The process id of the program, which led a session of its own.
+    pub pid: u32,
 }
 
 impl Finished {
@@ -79,17 +101,44 @@ pub struct Spawn {
 
 impl Spawn {
     /// Creates a builder for a command.
-    pub fn new(command: Command) -> Self {
+    pub fn new(mut command: Command) -> Self {
+        if let Some(limit) = CORE.get() {
+            set_core_limit(&mut command, *limit);
+        }
         Self {
             command,
             kind: Kind::Ours,
         }
     }
 
+    /// Makes the program write no core file.
+    pub fn without_core(mut self) -> Self {
+        let none = Rlimit {
+            current: Some(0),
+            maximum: getrlimit(Resource::Core).maximum,
+        };
+        set_core_limit(&mut self.command, none);
+        self
+    }
+
     /// Starts the program in a new session and process group, so that a Ctrl-C in the terminal does not reach it.
     pub fn own_session(mut self) -> Self {
         set_session(&mut self.command);
         self
+    }
+
+    /// Lists the session in a file before the program starts, with a tag, so that its processes are found after the
+    /// program was cut short. The caller notes in the file that the program was not ([`SessionLog::end`]).
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn session_in(mut self, log: &SessionLog, tag: &str) -> Result<Self> {
+        let recorded = log.record(&mut self.command, tag);
+        let shown = log.0.display();
+        recorded.map_err(|error| {
+            Error::other(format!("failed to write `{shown}`")).with_source(error)
+        })?;
+        Ok(self)
     }
 
     /// Makes the kernel kill the program when the thread that starts the program ends.
@@ -189,6 +238,7 @@ impl Spawn {
             stdout,
             stderr,
             held,
+            pid: group.child.id(),
         })
     }
 
@@ -220,7 +270,7 @@ pub fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Kills the process group of every script ([`Spawn::script`]) that [`Spawn::run`] is waiting for.
+/// Kills every script ([`Spawn::script`]) that [`Spawn::run`] is waiting for, with its session.
 ///
 /// The callers of [`Spawn::run`] get an exit status of signal 9.
 pub fn kill_scripts() {
@@ -235,6 +285,17 @@ fn set_session(command: &mut Command) {
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+}
+
+#[expect(unsafe_code, reason = "the limit must be set between fork and exec")]
+fn set_core_limit(command: &mut Command, limit: Rlimit) {
+    // SAFETY: setrlimit is async-signal-safe and accesses no memory of others.
+    unsafe {
+        command.pre_exec(move || {
+            setrlimit(Resource::Core, limit)?;
             Ok(())
         });
     }
@@ -318,8 +379,10 @@ fn running() -> MutexGuard<'static, Vec<(Pid, Kind)>> {
     sync::lock(&RUNNING)
 }
 
-fn kill_group(pid: Pid) {
-    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+/// Kills a process that leads a session and a group, and has not been reaped, with all others of these.
+pub fn kill_group(leader: Pid) {
+    // Before the leader: its children are found by their parents.
+    marked::kill_session(leader);
 }
 
 #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ use crate::{
     commands,
     error::Result,
     execute::runner,
+    process,
     provision::platform::{Platform, Platforms},
     ui,
 };
@@ -88,6 +89,7 @@ impl Tool {
     }
 
     fn run(&self, words: Vec<OsString>) -> u8 {
+        process::write_no_core();
         // nextest starts a runner for each case, which must be fast.
         if let Some(verb) = words
             .get(1)

@@ -193,3 +193,28 @@ fn a_run_killed_while_a_script_works_is_taken_over() {
         assert!(lab.ledger().is_empty(), "{victim}");
     }
 }
+
+#[test]
+fn a_quit_cleans_up_and_leaves_no_core_file() {
+    let lab = Lab::new(1);
+    lab.script("up", &UP.replace("echo '{", "ulimit -S -c >limit\necho '{"));
+    let script = "ulimit -S -c $(ulimit -H -c); exec \"$TARGET_TEST_TOOL\" holds";
+    let run = lab.program("sh").args(["-c", script]).start();
+    let [runner, test, _] = lab.said("held");
+    let soft = |pid: &str| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words = line.expect("a limit").split_whitespace().nth(4);
+        words.expect("a number").to_owned()
+    };
+    assert_eq!(soft(&runner), "0");
+    assert_eq!(soft(&run.pid().as_raw_nonzero().to_string()), "0");
+    let [theirs] = lab.said("limit");
+    assert_eq!(soft(&test), theirs);
+    run.signal(Signal::QUIT);
+    run.wait().code(130);
+    assert!(!alive(&test));
+    assert!(lab.ledger().is_empty());
+}

@@ -130,3 +130,15 @@ fn a_script_that_was_corrected_is_tried_again() {
     eventually("the broker's end", || brokers(&lab).is_empty());
     assert!(lab.ledger().is_empty());
 }
+
+#[test]
+fn a_lease_ends_with_its_test_though_a_daemon_keeps_the_connection() {
+    let lab = Lab::new(1);
+    // Cargo waits for the output that the daemon holds.
+    let first = lab.cargo(&test("forks")).start();
+    let [daemon] = lab.said("forked");
+    lab.cargo(&test("quick")).run().code(0).says("1 passed");
+    assert!(alive(&daemon));
+    lab.let_go();
+    first.wait().code(0);
+}

@@ -155,6 +155,55 @@ fn a_failure_on_a_lost_machine_is_infra() {
     world.is_clean();
 }
 
+/// `git bisect run` takes 125 for "cannot be tested", and every other code for "bad".
+#[test]
+fn the_exit_code_of_infra_can_be_chosen() {
+    let world = World::on_machines(&format!("{GOOD}{BAD}"));
+    let code = "--infra-exit-code=125";
+    world.run(&[code, "passes"]).code(125);
+    world.run(&[code, "passes[good]"]).code(0);
+    world.run(&[code, "passes", "fails[good]"]).code(100);
+    world.run(&["--infra-exit-code=0", "passes"]).code(2);
+    let playbook = world.read("target-test.toml");
+    let mode = "[modes.bisect]\noptions = [\"--infra-exit-code=9\"]\n";
+    world.file("target-test.toml", &format!("{playbook}{mode}"));
+    world.run(&["--mode=bisect", "passes"]).code(9);
+    world.run(&["--mode=bisect", code, "passes"]).code(125);
+    let events = world.events();
+    assert_eq!(
+        of_kind(&events, "run-ended")[0]["exit-code"],
+        125,
+        "{events:?}"
+    );
+}
+
+/// A command that kills its own shell failed by that signal, whatever started the shell: the machine is well.
+#[test]
+fn a_killed_shell_is_a_failure() {
+    let world = World::on_machines(&format!("{GOOD}exec = \"./exec\"\n"));
+    world.program("up", "echo '{\"host\": \"box\"}'\n");
+    for exec in ["exec sh -c \"$1\"\n", "sh -c \"$1\"\nexit $?\n"] {
+        world.program("exec", exec);
+        world
+            .run(&["around::is_killed"])
+            .code(100)
+            .line_with(&["kill -9 $PPID", "signal KILL"])
+            .never_says("infra: ");
+    }
+}
+
+/// nextest exits with 0 where only some iterations failed.
+#[test]
+fn a_failed_iteration_of_a_stress_run_is_a_failure() {
+    for partitions in ["1", "2"] {
+        let world = World::new();
+        let several = ["--partitions", partitions];
+        world
+            .run(&[&["--stress-count", "4", "fails_once"], &several[..]].concat())
+            .code(100);
+    }
+}
+
 /// One real failure, of a case or of a plain test, is a failure.
 #[test]
 fn infra_does_not_hide_failures() {

@@ -135,12 +135,18 @@ pub struct RunCounts {
     pub stress: bool,
     /// True if instances could not be deleted, or if cases passed that the broker never saw.
     pub unaccounted: bool,
+    /// The exit code for infra that the user chose instead of 69, if any.
+    pub infra_code: Option<u8>,
 }
 
 impl RunCounts {
-    /// The run's exit code: nextest's own, except 69 if all failures are infra, 100 if nextest forgave a failed
-    /// iteration, and 130 after an interrupt.
+    /// The run's exit code: nextest's own, except 69 (or the user's choice) if all failures are infra, 100 if nextest
+    /// forgave a failed iteration, and 130 after an interrupt.
     pub fn exit_code(&self) -> u8 {
+        exit_code_for(self.code(), self.infra_code)
+    }
+
+    fn code(&self) -> u8 {
         let Some(code) = self.nextest.filter(|_| !self.interrupted) else {
             return EXIT_INTERRUPTED;
         };
@@ -153,6 +159,14 @@ impl RunCounts {
             0 if self.unaccounted || self.stress && self.infra > 0 => EXIT_INFRA,
             code => code,
         }
+    }
+}
+
+/// The exit code of a run or of an error that ended it: the user's choice instead of 69, if any.
+pub fn exit_code_for(code: u8, infra_code: Option<u8>) -> u8 {
+    match code {
+        EXIT_INFRA => infra_code.unwrap_or(EXIT_INFRA),
+        code => code,
     }
 }
 
@@ -372,6 +386,20 @@ mod tests {
                 RunCounts {
                     stress: true,
                     ..run(0, 1, 1)
+                },
+                100,
+            ),
+            (
+                RunCounts {
+                    infra_code: Some(125),
+                    ..run(100, 0, 1)
+                },
+                125,
+            ),
+            (
+                RunCounts {
+                    infra_code: Some(125),
+                    ..run(100, 1, 1)
                 },
                 100,
             ),

@@ -13,12 +13,14 @@ use std::{
 };
 
 use target_fixtures::env;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{BrokerArgs, Global},
     error::{Error, ErrorKind, Result},
-    execute::{broker::Broker, clean_up},
+    execute::{
+        broker::Broker,
+        clean_up::{self, Signals},
+    },
     process,
     provision::{self, FileLock, PoolProvisioner, PoolRun, platform::Platforms, pool::Pool},
     run::{private, runtime, workspace},
@@ -164,12 +166,12 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
     runtime::block_on(async {
         let lookup = Box::new(move |ask: &_| known.find(ask));
         let broker = Broker::standalone(private.path(), &provisioner, lookup)?;
-        let mut told_to_end = signal(SignalKind::terminate())?;
+        let mut signals = Signals::catch()?;
         loop {
             lock.write(&socket.to_string_lossy())?;
             let ends = tokio::select! {
                 () = idle(&broker, IDLE, &found) => false,
-                _ = told_to_end.recv() => true,
+                _ = signals.next() => true,
             };
             if ends {
                 break;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     aggregate::{FanOut, NewAggregator},
+    case::verdict::exit_code_for,
     cli::{Global, RunArgs},
     error::Result,
     orchestrate::Orchestrator,
@@ -28,6 +29,14 @@ pub(crate) fn run(
     let Some(options) = RunOptions::resolve(platforms, global, args.clone())? else {
         return Ok(0);
     };
+    let infra_code = options.run.infra_exit_code;
+    chosen(added, options).map_err(|error| {
+        let code = exit_code_for(error.exit_code(), infra_code);
+        error.with_exit_code(code.into())
+    })
+}
+
+fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
     let choice = Selection::make(options)?;
     choice.refuse_misspelt_verb()?;
     choice.say_notes();

@@ -76,7 +76,8 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
     Ok((status, if closed { LeaseEnd::CutOff } else { end }))
 }
 
-/// Runs the shell and forwards signals that end it, such as the close of the terminal. Ctrl-C is left to the shell.
+/// Runs the shell and forwards signals that end it, such as the close of the terminal. Ctrl-C and Ctrl-\\ are left to the
+/// shell.
 async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let mut child = process::Spawn::new(shell)
         .dies_with_parent()
@@ -86,7 +87,7 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
             status = child.wait() => return Ok((status?, LeaseEnd::Done)),
             signal = signals.next() => signal,
         };
-        if signal == SignalKind::interrupt() {
+        if [SignalKind::interrupt(), SignalKind::quit()].contains(&signal) {
             continue;
         }
         pass_on(&child, Signal::from_named_raw(signal.as_raw_value()));

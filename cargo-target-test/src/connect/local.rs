@@ -27,13 +27,14 @@ use tokio::{
 
 use super::{
     CommandEvent, CommandStdin, Running, RunningEnd, SignalRequest, Transport, TransportFuture,
-    own_command, shell, swept, timed_out,
+    shell, timed_out,
 };
 use crate::{
     connect::LocalUser,
     error::{Error, Result},
-    process,
+    process::{self, LeftProcess, Remains, SessionLog},
     secret::Bound,
+    sync,
 };
 
 /// The size of a read, in bytes.
@@ -46,6 +47,8 @@ pub(super) struct LocalTransport {
     /// Names of inherited environment variables; `None` inherits all.
     pub(super) inherit: Option<Vec<String>>,
     pub(super) user: Option<LocalUser>,
+    /// Lists the sessions of the commands.
+    pub(super) sessions: Option<SessionLog>,
 }
 
 impl LocalTransport {
@@ -79,7 +82,9 @@ impl LocalTransport {
         } else {
             process.current_dir(&self.directory);
         }
-        start(process, stdin)
+        // Commands of this tool have no lease.
+        let log = self.sessions.as_ref().filter(|_| !lease.is_empty());
+        start_logged(process, stdin, log.map(|log| (log, lease)))
     }
 }
 
@@ -112,14 +117,26 @@ pub(super) fn as_instance(
 }
 
 /// Starts a process that leads a new process group; without `stdin`, it reads `/dev/null`.
-pub(super) fn start(
+pub(super) fn start(command: std::process::Command, stdin: bool) -> Result<(Child, ProcessGroup)> {
+    start_logged(command, stdin, None)
+}
+
+fn start_logged(
     mut command: std::process::Command,
     stdin: bool,
+    log: Option<(&SessionLog, &str)>,
 ) -> Result<(Child, ProcessGroup)> {
     command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = process::Spawn::new(command).own_session().start_async()?;
-    let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let mut spawn = process::Spawn::new(command).own_session();
+    if let Some((log, tag)) = log {
+        spawn = spawn.session_in(log, tag)?;
+    }
+    let child = spawn.start_async()?;
+    let group = ProcessGroup {
+        leader: child.id().and_then(|id| Pid::from_raw(id as i32)),
+        log: log.map(|(log, _)| log.clone()),
+    };
     Ok((child, group))
 }
 
@@ -164,20 +181,40 @@ impl Transport for LocalTransport {
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
-        let command = own_command(shell::sweep(lease), Some(timeout));
-        swept(&self.instance, lease, Ok(self.exec(&command, "", None)))
+        let (instance, lease) = (self.instance.clone(), lease.to_owned());
+        let log = self.sessions.clone();
+        Box::pin(sync::blocking(move || {
+            let remains = Remains::of((env::LEASE, &lease), log.as_ref());
+            match remains.kill(timeout, &|_| {}).as_slice() {
+                [] => Ok(()),
+                left => Err(Error::infra(format!(
+                    "`{instance}`: failed to kill {}",
+                    LeftProcess::list(left)
+                ))),
+            }
+        }))
     }
 }
 
 /// A process group that is killed on drop, unless its leader has exited.
-pub(super) struct ProcessGroup(Option<Pid>);
+pub(super) struct ProcessGroup {
+    leader: Option<Pid>,
+    log: Option<SessionLog>,
+}
 
 impl ProcessGroup {
+    /// Keeps the background processes of a command that exited by itself.
+    fn exited(&mut self) {
+        if let (Some(pid), Some(log)) = (self.leader.take(), &self.log) {
+            log.end(pid.as_raw_nonzero().get().cast_unsigned());
+        }
+    }
+
     fn signal(&self, name: &str) -> Result<()> {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
         let signal = number.ok_or_else(|| Error::usage(format!("unknown signal `{name}`")))?;
         let pid = self
-            .0
+            .leader
             .ok_or_else(|| Error::usage("the command has already ended"))?;
         rustix::process::kill_process_group(pid, signal)
             .map_err(|error| Error::usage(error.to_string()))
@@ -186,9 +223,8 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // Fails if the group is already gone.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        if let Some(pid) = self.leader {
+            process::kill_group(pid);
         }
     }
 }
@@ -213,7 +249,7 @@ async fn follow(
         () = events.closed() => return,
     };
     if end.is_some() {
-        group.0 = None;
+        group.exited();
     }
     drop(group);
     let _ = ended.send(true);

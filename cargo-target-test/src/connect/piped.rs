@@ -4,6 +4,8 @@
 //! processes itself: `process` does.
 
 use std::{
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -253,7 +255,7 @@ impl Follower {
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(stdout, stderr) => match last {
+            last = self.read(&mut child, stdout, stderr) => match last {
                 Some(last) => last,
                 None => self.ended_without_marker(&mut child).await,
             },
@@ -282,17 +284,40 @@ impl Follower {
         self.piped.signal(&self.wrapped, group, "KILL").await
     }
 
+    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
+    /// the number, or the signal itself if a user's program became the shell.
+    fn shell_killed_by(&self, status: ExitStatus) -> Option<String> {
+        let by_code = status.code().and_then(process::signal_of_code);
+        match self.piped.exec_program {
+            ExecProgram::Container { .. } => by_code,
+            ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
+        }
+    }
+
     /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
     async fn read(
         &mut self,
+        child: &mut Child,
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
     ) -> Option<CommandEvent> {
         let (mut stdout, mut stderr) = (stdout?, stderr?);
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
+        // After the end of the program, a process that still holds the pipes is not waited for.
+        let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
         while out_open || err_open {
             let (stream, bytes) = tokio::select! {
+                _ = child.wait(), if !has_exited => {
+                    has_exited = true;
+                    late.set(local::sleep(Some(LINGER)));
+                    continue;
+                }
+                () = &mut late => {
+                    // What survives is found by the sweep of the lease.
+                    let _ = self.kill().await;
+                    break;
+                }
                 read = stdout.read(&mut out), if out_open => {
                     let read = read.unwrap_or(0);
                     out_open = read > 0;
@@ -318,8 +343,11 @@ impl Follower {
                 // The receiver is gone: `follow` notices that and kills the command.
                 return std::future::pending().await;
             }
-            if let Some(code) = self.filter.exit() {
-                return Some(CommandEvent::Exited(Exit::Code(code)));
+            if has_exited {
+                late.set(local::sleep(Some(LINGER)));
+            }
+            if let Some(exit) = self.filter.exit() {
+                return Some(CommandEvent::Exited(exit));
             }
         }
         None
@@ -327,14 +355,17 @@ impl Follower {
 
     /// Returns the last event of a command whose end markers are missing.
     async fn ended_without_marker(&self, child: &mut Child) -> CommandEvent {
+        let status = time::timeout(LINGER, child.wait()).await;
+        let status = status.ok().and_then(Result::ok);
         if self.filter.has_started() {
-            return (self.piped).lost("did not report the exit status of the command");
+            return match status.and_then(|status| self.shell_killed_by(status)) {
+                Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
+                None => (self.piped).lost("did not report the exit status of the command"),
+            };
         }
         let noise = self.filter.noise();
         let what = format!("did not run the command; it printed `{noise}`");
-        let status = time::timeout(LINGER, child.wait()).await;
-        let code = status.ok().and_then(|status| status.ok()?.code());
-        match code {
+        match status.and_then(|status| status.code()) {
             Some(code @ (0 | 126 | 127)) => {
                 let text = format!("`{}` {what} (exit code {code})", self.piped.instance);
                 let error = Error::new(self.no_shell, text);

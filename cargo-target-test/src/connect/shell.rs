@@ -51,7 +51,7 @@ pub(crate) struct WrappedLine {
     sudo: Option<Sudo>,
 }
 
-/// Wraps a command: start markers, environment, folder, the line in a subshell, end markers.
+/// Wraps a command: start markers, environment, folder, the line in a shell of its own, end markers.
 ///
 /// The login shell may be a POSIX shell, csh or fish: it only runs `exec /bin/sh -c <word>`.
 ///
@@ -61,24 +61,25 @@ pub(crate) struct WrappedLine {
 pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<WrappedLine> {
     check(command, lease)?;
     let nonce = nonce();
-    // The wrapper ignores signals to the process group: it must outlive the command to print the end markers.
+    // The wrapper ignores signals to the process group: it must outlive the command to print the end markers. Its own
+    // standard error is discarded: shells print the text of a command that a signal killed.
     let mut script = format!(
-        r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; "
+        r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; exec 9>&2 2>/dev/null; "
     );
-    let body = body(command, lease);
+    let body = body(command, lease, &in_own_shell(&bare(command), &nonce));
     let _ = match command.sudo {
-        None => write!(script, "{body}"),
+        None => write!(script, "({body})"),
         Some(_) => write!(
             script,
-            "{}{}",
+            "({}{})",
             mark(lease),
             evaluate(&privileged(command, &body))
         ),
     };
-    script.push_str(if stdin { "; " } else { " </dev/null; " });
+    script.push_str(if stdin { "" } else { " </dev/null" });
     let _ = write!(
         script,
-        r#"printf '\036{nonce}]%s\036' "$?" >&2; printf '\036{nonce}]\036'"#
+        r#" 2>&9 9>&-; printf '\036{nonce}]%s\036' "$?" >&9; printf '\036{nonce}]\036'"#
     );
     let line = for_login(&script);
     if line.len() > LONGEST {
@@ -101,7 +102,7 @@ pub(crate) fn line(command: &ShellCommand, lease: &str) -> Result<String> {
     let line = match command.sudo {
         None => bare(command),
         // `sudo` preserves neither environment nor folder.
-        Some(_) => privileged(command, &body(command, lease)),
+        Some(_) => privileged(command, &body(command, lease, &evaluate(&bare(command)))),
     };
     match line.len() <= ARGUMENT {
         true => Ok(line),
@@ -110,7 +111,7 @@ pub(crate) fn line(command: &ShellCommand, lease: &str) -> Result<String> {
 }
 
 /// Sets environment and folder and runs the line.
-fn body(command: &ShellCommand, lease: &str) -> String {
+fn body(command: &ShellCommand, lease: &str, line: &str) -> String {
     let mut body = mark(lease);
     for (name, value) in &command.env {
         let _ = write!(body, "export {name}={}; ", quote(value));
@@ -118,7 +119,16 @@ fn body(command: &ShellCommand, lease: &str) -> String {
     if let Some(directory) = &command.directory {
         let _ = write!(body, "cd -- {} >/dev/null && ", quote(directory));
     }
-    body + &evaluate(&bare(command))
+    body + line
+}
+
+/// Runs a line in a shell that replaces this one, so that `$$` is the command's own process.
+///
+/// A signal and an exit code above 128 look the same to the wrapper: the shell confirms such an exit code by a marker.
+fn in_own_shell(line: &str, nonce: &str) -> String {
+    let confirm = format!(r"s=$?; [ $s -le 128 ] || printf '\036{nonce}!%s\036' $s >&2");
+    let line = format!("trap {} EXIT; {line}", quote(&confirm));
+    format!("exec /bin/sh -c {}", quote(&line))
 }
 
 fn bare(command: &ShellCommand) -> String {

@@ -58,6 +58,7 @@ struct Call {
 
 /// Runs the verb with the arguments after it, and returns the exit code.
 pub fn main(verb: &OsStr, arguments: Vec<OsString>) -> u8 {
+    process::write_no_core();
     let answer = Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| {
         if call
             .arguments
@@ -195,8 +196,13 @@ fn judge_alone(ended: &ChildEnd, run: &Run) -> Verdict {
 
 /// Returns the exit code of a verdict for nextest, and prints notes that explain it.
 fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
-    for process in &ended.left {
+    for process in ended.remains.killed.values() {
         ui::note(format!("the test left {process} behind: killed"));
+    }
+    for process in &ended.remains.left {
+        ui::note(format!(
+            "the test left {process} behind, which could not be killed"
+        ));
     }
     match (verdict, &ended.exit, run.expect_fail.as_deref()) {
         (Verdict::Infra(cause), ..) => {
@@ -287,7 +293,7 @@ mod tests {
             interrupted: false,
             lost: None,
             duration: std::time::Duration::ZERO,
-            left: Vec::new(),
+            remains: child::TestRemains::default(),
         };
         let expects = |reason: &str| Run {
             expect_fail: Some(reason.to_owned()),

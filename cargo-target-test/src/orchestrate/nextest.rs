@@ -74,6 +74,8 @@ pub struct NextestOptions {
     pub shows_progress: bool,
     /// The number of failures in one partition that stops the other partitions.
     pub max_fail: Option<u64>,
+    /// The exit code for infra, if the user chose one.
+    pub infra_code: Option<u8>,
     /// The user's own file for nextest's report, if any. Several partitions get files of their own, which are merged
     /// into it.
     pub users_junit: Option<PathBuf>,
@@ -219,6 +221,7 @@ impl Nextest {
         RunCounts {
             interrupted: ended.interrupts > 0,
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
+            infra_code: self.options.infra_code,
             ..tally.counts(code, nextest.as_ref())
         }
     }

@@ -1,34 +1,154 @@
-//! Finds processes by an environment variable, which child processes inherit.
+//! Finds and kills what programs have left: by an environment variable, which child processes inherit, by their session,
+//! and by descent.
 //!
 //! Must not know what the variables mean.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
 
-/// Kills every process of this user that has this variable in its environment, and their new children.
+use super::{
+    sessions::{Session, SessionLog},
+    table::{LeftProcess, ProcessEntry, Table},
+};
+
+/// The time limit for killed processes to end.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// Kills every process that has this variable in its environment, their descendants, and their new children. Returns
+/// the processes that still run after 2 s: they belong to other users, or the kernel does not let them end.
 ///
-/// Gives up after 2 s. Finds no process on systems without `/proc`.
-pub fn kill_marked(name: &str, value: &str) {
-    if value.is_empty() {
+/// Finds no process on systems without `/proc`.
+#[must_use = "what could not be killed still works"]
+pub fn kill_marked(name: &str, value: &str) -> Vec<LeftProcess> {
+    Remains::of((name, value), None).kill(KILLED, &|_| {})
+}
+
+/// The remains of a program on this host: the processes that carry its mark in their environment, those of its session
+/// if it was cut short, and the descendants of all these.
+pub struct Remains {
+    mark: String,
+    sessions: Vec<Session>,
+    /// Processes that were found before, with their start times. Their parents may have ended since.
+    known: BTreeMap<i32, u64>,
+}
+
+impl Remains {
+    /// The remains of the programs with this variable in their environment. If they were cut short, `log` has their
+    /// sessions, with the variable's value as the tag.
+    pub fn of((name, value): (&str, &str), log: Option<&SessionLog>) -> Self {
         // An empty value marks no process of ours.
-        return;
-    }
-    let mark = format!("{name}={value}");
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(2) {
-        let marked: Vec<Pid> = marked(mark.as_bytes()).collect();
-        if marked.is_empty() {
-            return;
+        let mark = match value {
+            "" => String::new(),
+            value => format!("{name}={value}"),
+        };
+        Self {
+            mark,
+            sessions: log.map_or_else(Vec::new, |log| log.cut_short(value)),
+            known: BTreeMap::new(),
         }
-        for pid in marked {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
-        thread::sleep(Duration::from_millis(1));
     }
+
+    /// Kills them until none is left, for at most `limit`; returns those that still run. `notice` is called once, after
+    /// 1 s, with those that could not be killed.
+    #[must_use = "what could not be killed still works"]
+    pub fn kill(mut self, limit: Duration, notice: &dyn Fn(&[LeftProcess])) -> Vec<LeftProcess> {
+        let (started, mut noticed, mut asked) = (Instant::now(), false, BTreeSet::new());
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let found = self.find();
+            if found.is_empty() {
+                return Vec::new();
+            }
+            let is_leader = |pid| self.sessions.iter().any(|session| session.id == pid);
+            end(&found, is_leader, &mut asked);
+            let left = || found.iter().map(LeftProcess::of).collect::<Vec<_>>();
+            if started.elapsed() >= limit {
+                return left();
+            }
+            if !noticed && started.elapsed() > Duration::from_secs(1) {
+                noticed = true;
+                notice(&left());
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn find(&mut self) -> Vec<ProcessEntry> {
+        let marked: Vec<Pid> = match self.mark.as_str() {
+            "" => Vec::new(),
+            mark => marked(mark.as_bytes()).collect(),
+        };
+        if marked.is_empty() && self.sessions.is_empty() && self.known.is_empty() {
+            return Vec::new();
+        }
+        let table = Table::read();
+        let found = table.trees(|process| {
+            let known = self.known.get(&process.pid.as_raw_nonzero().get());
+            marked.contains(&process.pid)
+                || known == Some(&process.started)
+                || self
+                    .sessions
+                    .iter()
+                    .any(|session| session.contains(process))
+        });
+        let found: Vec<_> = found.into_iter().cloned().collect();
+        let known = found.iter();
+        self.known = known
+            .map(|process| (process.pid.as_raw_nonzero().get(), process.started))
+            .collect();
+        found
+    }
+}
+
+/// Kills a session that this process started and whose leader it has not reaped.
+pub(super) fn kill_session(leader: Pid) {
+    let id = leader.as_raw_nonzero().get();
+    let table = Table::read();
+    let found = table.trees(|process| process.session == id);
+    let found: Vec<_> = found.into_iter().cloned().collect();
+    if end(&found, |pid| pid == id, &mut BTreeSet::new()) {
+        // Also those that were started since.
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// Kills processes. The parents of a process that cannot be killed, such as `sudo` for its command, get SIGTERM instead,
+/// once: `sudo` passes it on, and without its parents the process would not be found again. The leader of a session is
+/// killed, since its session remains. Returns true if all could be killed.
+fn end(found: &[ProcessEntry], is_leader: impl Fn(i32) -> bool, asked: &mut BTreeSet<i32>) -> bool {
+    let number = |process: &ProcessEntry| process.pid.as_raw_nonzero().get();
+    let parents: BTreeMap<i32, i32> = (found.iter())
+        .map(|process| (number(process), process.parent))
+        .collect();
+    let (mut kept, mut all) = (BTreeSet::new(), true);
+    for process in found {
+        let refused = rustix::process::test_kill_process(process.pid);
+        let refused = refused == Err(rustix::io::Errno::PERM);
+        all &= !refused;
+        let mut parent = process.parent;
+        while refused
+            && let Some(next) = parents.get(&parent)
+            && kept.insert(parent)
+        {
+            parent = *next;
+        }
+    }
+    for process in found {
+        let signal = match kept.contains(&number(process)) && !is_leader(number(process)) {
+            true if asked.insert(number(process)) => Signal::TERM,
+            true => continue,
+            false => Signal::KILL,
+        };
+        // Fails for the processes of other users.
+        let _ = rustix::process::kill_process(process.pid, signal);
+    }
+    all
 }
 
 /// True if the process has this variable in its environment.
@@ -98,7 +218,7 @@ mod tests {
         let mut other = sh("sleep 1000 & echo $!");
         other.env("TARGET_TEST_MARK", "ab");
         let other = pid_of(other);
-        kill_marked("TARGET_TEST_MARK", "a");
+        assert!(kill_marked("TARGET_TEST_MARK", "a").is_empty());
         await_gone(&marked);
         assert!(alive(&other));
         kill(&other);

@@ -27,6 +27,12 @@ pub fn signal_name(number: i32) -> String {
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
+/// Returns the name of the signal that an exit code of a shell stands for (128 + number), if any.
+pub fn signal_of_code(code: i32) -> Option<String> {
+    let number = code.checked_sub(128)?;
+    (1..=64).contains(&number).then(|| signal_name(number))
+}
+
 /// Returns the number of a signal, given the result of [`signal_name`].
 pub fn signal_number(name: &str) -> Option<i32> {
     let known = SIGNALS

@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{
     case::reason::DirtyReason,
-    sync,
-    {error::Result, process},
+    error::Result,
+    process::{self, LeftProcess},
+    sync, ui,
 };
 
 /// The time limit for killing the remaining processes of a lease.
@@ -173,7 +174,11 @@ impl Lease {
         if end == LeaseEnd::Abandoned {
             let mark = self.0.id.clone();
             let sweep = move || process::kill_marked(env::LEASE, &mark);
-            let _ = tokio::task::spawn_blocking(sweep).await;
+            let left = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
+            if !left.is_empty() {
+                let left = LeftProcess::list(&left);
+                ui::live(&format!("failed to kill {left}, left by an abandoned test"));
+            }
         }
         if let Hold::Pool(hold) = hold {
             // If cleaning failed, the next holder must kill the remaining processes.

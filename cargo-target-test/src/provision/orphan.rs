@@ -89,6 +89,7 @@ impl Orphan {
             scratch: pool.scratch(unique),
         };
         self.platform.delete(&spec, self.found.deployed.as_ref())?;
+        spec.forget_sessions();
         let mut locked = pool.lock()?;
         match locked.state().lost.contains(unique) {
             true => locked.commit([(unique.clone(), RecordEvent::Gone)]),

@@ -28,6 +28,7 @@ pub use self::{erased::DynPlatform, registry::Platforms};
 use crate::{
     connect::{self, Reach, Transport},
     error::{Error, Result},
+    process::SessionLog,
     secret::Lookup,
 };
 
@@ -170,7 +171,7 @@ pub trait Platform: Send + Sync + 'static {
     /// Connects to the instance, lazily. The default covers every kind of [`Reach`] but [`Reach::ByPlatform`], which
     /// is for platforms that connect here.
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
-        connect::connect(&spec.instance, &deployed.reach)
+        connect::connect_logged(&spec.instance, &deployed.reach, spec.sessions())
     }
 
     /// Checks from outside that a deployed instance is alive: its process, its container, its console. Called every
@@ -336,6 +337,23 @@ pub struct InstanceSpec {
     pub directory: PathBuf,
     /// A private folder for the instance's files. The pool creates it, and removes it with the record.
     pub scratch: PathBuf,
+}
+
+impl InstanceSpec {
+    /// The file that lists the sessions of the instance's programs and commands on this host; `None` without a pool.
+    pub(crate) fn sessions(&self) -> Option<SessionLog> {
+        let folder = self.scratch.parent().filter(|folder| folder.is_dir())?;
+        let name = self.scratch.file_name()?.to_string_lossy();
+        Some(SessionLog(folder.join(format!("{name}.sessions"))))
+    }
+
+    /// Removes the list of sessions with the instance.
+    pub(in crate::provision) fn forget_sessions(&self) {
+        if let Some(log) = self.sessions() {
+            // Of an instance without commands there is no file; an old file does no harm.
+            let _ = std::fs::remove_file(log.0);
+        }
+    }
 }
 
 /// Memory, disk and cores that an instance occupies on this host.

@@ -41,6 +41,12 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let _ = shell.run(&line, run::SHORT).await;
 }
 
+/// The mark on the commands of a preparation, by which a later preparation or a delete of the same pool can kill them.
+/// Another pool may use the same host with the same login.
+pub(crate) fn mark(record: &Record) -> String {
+    format!("prepare-{}-{}", record.spec.label, record.lease)
+}
+
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {
     /// The definition.
@@ -68,7 +74,7 @@ impl Preparation<'_> {
         &self,
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
-        let mut shell = Shell::new(self.answer().await?, self.mark());
+        let mut shell = Shell::new(self.answer().await?, mark(self.record));
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;
@@ -103,12 +109,6 @@ impl Preparation<'_> {
                 self.follow(shell, recipe).await
             }
         }
-    }
-
-    /// The mark on the commands of a preparation, by which a later preparation of the same pool can kill them. Another
-    /// pool may use the same host with the same login.
-    fn mark(&self) -> String {
-        format!("prepare-{}-{}", self.record.spec.label, self.record.lease)
     }
 
     /// The time limit for the instance to answer.

@@ -134,6 +134,7 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
     if !typed.tests.nextest.has("partition") {
         typed.partitions = typed.partitions.or(run.partitions);
     }
+    typed.infra_exit_code = typed.infra_exit_code.or(run.infra_exit_code);
     typed.junit = typed.junit.take().or(run.junit);
     typed.tests.all_tests |= run.tests.all_tests;
     typed.tests.choosing.go_before(run.tests.choosing);

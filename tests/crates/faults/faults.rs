@@ -164,6 +164,35 @@ fn daemon(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Forks a daemon that keeps all that the test has open: its connection, its output.
+#[target_test]
+fn forks(target: &Target) -> Result<()> {
+    target.run("true")?;
+    match forked::fork() {
+        0 => loop {
+            thread::sleep(Duration::from_millis(10));
+            if at("go").exists() {
+                std::process::exit(0);
+            }
+        },
+        child => say("forked", child.to_string()),
+    }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "only a fork keeps what is closed on exec")]
+mod forked {
+    unsafe extern "C" {
+        #[link_name = "fork"]
+        fn libc_fork() -> i32;
+    }
+
+    pub(super) fn fork() -> i32 {
+        // SAFETY: the child sleeps, looks for a file and exits.
+        unsafe { libc_fork() }
+    }
+}
+
 /// Notes another test that is alive on the same target.
 #[target_test]
 fn exclusive(target: &Target) -> Result<()> {

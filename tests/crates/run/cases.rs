@@ -201,6 +201,23 @@ mod around {
         panic!("no answer");
     }
 
+    /// Fails by a signal: to the command's own process, and to the shell that started it.
+    #[target_test]
+    fn is_killed(target: &Target) -> Result<()> {
+        let own = target.command("kill -9 $$").allow_failure().run()?;
+        assert_eq!(own.exit.to_string(), "signal KILL");
+        target.run("kill -9 $PPID; sleep 1000")?;
+        Ok(())
+    }
+
+    /// Fails the second time.
+    #[target_test]
+    fn fails_once() {
+        note("once", "attempt");
+        let attempts = fs::read_to_string(scratch("once")).expect("a file");
+        assert_ne!(attempts.lines().count(), 2);
+    }
+
     /// Stays until it is told to go.
     #[target_test]
     fn waits() {

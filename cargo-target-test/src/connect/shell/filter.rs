@@ -1,8 +1,12 @@
 //! Removes the markers of `shell::wrap` from the two output streams of a command.
 //!
 //! A stream has `RS nonce [ text RS` before and `RS nonce ] text RS` after the command's output; RS is the byte 0x1e.
+//! `RS nonce ! text RS` confirms an exit code above 128.
 
 use memchr::memmem;
+use target_fixtures::wire::Exit;
+
+use crate::process;
 
 /// The maximum number of bytes before the start marker that are kept for error messages.
 const NOISE: usize = 2048;
@@ -45,10 +49,14 @@ impl Filter {
         self.stderr.start.as_deref()?.parse().ok()
     }
 
-    /// Returns the exit code (0-255) once both streams have ended.
-    pub(crate) fn exit(&self) -> Option<i32> {
+    /// Returns the exit code (0-255) or the signal once both streams have ended.
+    pub(crate) fn exit(&self) -> Option<Exit> {
         self.stdout.end.as_ref()?;
-        self.stderr.end.as_deref()?.parse().ok()
+        let code = self.stderr.end.as_deref()?;
+        let confirmed = self.stderr.confirmed.as_deref() == Some(code);
+        let code = code.parse().ok()?;
+        let signal = process::signal_of_code(code).filter(|_| !confirmed);
+        Some(signal.map_or(Exit::Code(code), Exit::Signal))
     }
 
     /// Returns the output before the start markers, for error messages.
@@ -69,6 +77,8 @@ struct StreamFilter {
     start: Option<String>,
     /// The text of the end marker.
     end: Option<String>,
+    /// The exit code that the command's shell confirmed last.
+    confirmed: Option<String>,
 }
 
 /// The bytes at an RS.
@@ -94,6 +104,7 @@ impl StreamFilter {
             noise: Vec::new(),
             start: None,
             end: None,
+            confirmed: None,
         }
     }
 
@@ -123,12 +134,11 @@ impl StreamFilter {
                 }
                 Token::Marker { kind, text, length } => {
                     self.emit(&bytes[from..at], output);
-                    let slot = if kind == b'[' {
-                        &mut self.start
-                    } else {
-                        &mut self.end
-                    };
-                    slot.get_or_insert(text);
+                    match kind {
+                        b'[' => drop(self.start.get_or_insert(text)),
+                        b']' => drop(self.end.get_or_insert(text)),
+                        _ => self.confirmed = Some(text),
+                    }
                     at += length;
                     from = at;
                 }
@@ -169,7 +179,7 @@ impl StreamFilter {
         let Some((&kind, rest)) = rest.split_first() else {
             return Token::Partial;
         };
-        if kind != b'[' && kind != b']' {
+        if ![b'[', b']', b'!'].contains(&kind) {
             return Token::Data;
         }
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -232,7 +242,7 @@ mod tests {
             }
             prop_assert_eq!(&got[0], &out);
             prop_assert_eq!(&got[1], &err);
-            prop_assert_eq!(filter.exit(), Some(137));
+            prop_assert_eq!(filter.exit(), Some(Exit::Signal("KILL".to_owned())));
             prop_assert_eq!(filter.group(), Some(4711));
             prop_assert_eq!(filter.noise(), "motd");
         }
@@ -246,6 +256,32 @@ mod tests {
         filter.stderr(b"\x1en[1\x1e\x1en]0");
         assert_eq!(filter.exit(), None);
         filter.stderr(b"\x1e");
-        assert_eq!(filter.exit(), Some(0));
+        assert_eq!(filter.exit(), Some(Exit::Code(0)));
+    }
+
+    #[test]
+    fn an_unconfirmed_code_above_128_is_a_signal() {
+        let signal = |name: &str| Exit::Signal(name.to_owned());
+        for (stderr, output, exit) in [
+            (&b"\x1en[1\x1e\x1en]137\x1e"[..], &b""[..], signal("KILL")),
+            (
+                b"\x1en[1\x1e!\x1en!137\x1e\x1en]137\x1e",
+                b"!",
+                Exit::Code(137),
+            ),
+            // Of a shell that went on after a trap of its own.
+            (
+                b"\x1en[1\x1e\x1en!137\x1e\x1en]143\x1e",
+                b"",
+                signal("TERM"),
+            ),
+            (b"\x1en[1\x1e\x1en]255\x1e", b"", Exit::Code(255)),
+            (b"\x1en[1\x1e\x1en]128\x1e", b"", Exit::Code(128)),
+        ] {
+            let mut filter = Filter::new("n");
+            filter.stdout(b"\x1en[\x1e\x1en]\x1e");
+            assert_eq!(filter.stderr(stderr), output);
+            assert_eq!(filter.exit(), Some(exit));
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::{
     process::{Command as Process, Output, Stdio},
 };
 
+use target_fixtures::wire::Exit;
+
 use super::*;
 
 mod every_shell;
@@ -23,9 +25,16 @@ fn run(shell: &str, line: &str, stdin: &[u8]) -> Output {
 }
 
 /// Runs a command in a login shell and returns standard output, standard error and exit code.
-fn through(shell: &str, command: &ShellCommand, stdin: Option<&[u8]>) -> (String, String, i32) {
+fn through(shell: &str, command: &ShellCommand, stdin: Option<&[u8]>) -> (String, String, Exit) {
     let wrapped = wrap(command, "lease-1", stdin.is_some()).unwrap();
-    let output = run(shell, &wrapped.line, stdin.unwrap_or(b"unread"));
+    filtered(
+        &wrapped,
+        &run(shell, &wrapped.line, stdin.unwrap_or(b"unread")),
+    )
+}
+
+/// Returns standard output, standard error and exit of a wrapped command.
+fn filtered(wrapped: &WrappedLine, output: &Output) -> (String, String, Exit) {
     let mut filter = Filter::new(&wrapped.nonce);
     let texts = [filter.stdout(&output.stdout), filter.stderr(&output.stderr)];
     let [out, err] = texts.map(|text| String::from_utf8(text).unwrap());
@@ -59,7 +68,7 @@ fn every_login_shell_gives_the_same_result() {
         let (out, err, code) = through(shell, &command, None);
         assert_eq!(
             (out.as_str(), err.as_str(), code),
-            (nasty, "x\\!y\nz", 7),
+            (nasty, "x\\!y\nz", Exit::Code(7)),
             "{shell}"
         );
     }
@@ -75,7 +84,7 @@ fn environment_folder_and_input() {
 
     command.directory = Some("/no such".to_owned());
     let (out, err, code) = through("sh", &command, None);
-    assert_eq!((out.as_str(), code != 0), ("", true));
+    assert_eq!((out.as_str(), code.success()), ("", false));
     assert!(err.contains("/no such"), "{err}");
 }
 
@@ -92,14 +101,65 @@ fn unusual_lines() {
         ("sh -c 'kill -9 $$' 2>/dev/null", "", 137),
     ] {
         let (got, _, exit) = through("sh", &line(text), None);
-        assert_eq!((got.as_str(), exit), (out, code), "{text}");
+        assert_eq!((got.as_str(), exit), (out, Exit::Code(code)), "{text}");
+    }
+}
+
+/// `$$` is the process of the command: signals to it end the command, whose text nobody prints.
+#[test]
+fn signals_to_the_command_hit_it() {
+    let signal = |name: &str| Exit::Signal(name.to_owned());
+    for shell in ["sh", "dash", "bash", "busybox"] {
+        if which::which(shell).is_err() {
+            continue;
+        }
+        for (text, out, exit) in [
+            ("echo a; kill -KILL $$; echo b", "a\n", signal("KILL")),
+            ("echo a; kill -TERM $$; echo b", "a\n", signal("TERM")),
+            ("exec sh -c 'kill -INT $$'", "", signal("INT")),
+            (
+                "trap 'echo c; exit 3' USR1; kill -USR1 $$",
+                "c\n",
+                Exit::Code(3),
+            ),
+            ("trap 'echo d' EXIT; exit 4", "d\n", Exit::Code(4)),
+            ("exit 137", "", Exit::Code(137)),
+            ("(exit 143)", "", Exit::Code(143)),
+            (
+                "(sh -c 'kill -9 $$'; exit $?) 2>/dev/null",
+                "",
+                Exit::Code(137),
+            ),
+            (
+                "echo $(($(cut -d' ' -f1 /proc/self/stat) != $$))",
+                "1\n",
+                Exit::Code(0),
+            ),
+        ] {
+            let mut command = line(text);
+            command.env.insert("TEXT".to_owned(), "a b".to_owned());
+            let wrapped = wrap(&command, "lease-1", false).unwrap();
+            // The wrapper itself runs in the shell.
+            let script = wrapped.line.replace("/bin/sh", shell_path(shell));
+            let (got, err, found) = filtered(&wrapped, &run("sh", &script, b"unread"));
+            let told = (got.as_str(), err.as_str(), found);
+            assert_eq!(told, (out, "", exit), "{shell}: {text}");
+        }
+    }
+}
+
+/// Returns the words that start a shell as `/bin/sh` would.
+fn shell_path(shell: &str) -> &str {
+    match shell {
+        "busybox" => "busybox sh",
+        shell => shell,
     }
 }
 
 #[test]
 fn the_text_of_the_wrapper_is_not_a_marker() {
     let (out, _, code) = through("sh", &line("tr '\\0' ' ' </proc/$$/cmdline"), None);
-    assert!(out.contains("036") && code == 0, "{out}");
+    assert!(out.contains("036") && code.success(), "{out}");
 }
 
 #[test]

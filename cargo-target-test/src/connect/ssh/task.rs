@@ -220,8 +220,8 @@ impl Task {
     fn check_end(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
         if self.killing.is_some() {
             // The last event is already decided.
-        } else if let Some(code) = self.filter.exit() {
-            self.end(io, CommandEvent::Exited(Exit::Code(code)));
+        } else if let Some(exit) = self.filter.exit() {
+            self.end(io, CommandEvent::Exited(exit));
         } else if self.channel.eof() {
             match self.channel.wait_close() {
                 Ok(()) => self.end_without_marker(io),

@@ -1,9 +1,10 @@
 //! Tests without a runner, started by plain `cargo test`, `cargo nextest run` or an IDE.
 //!
-//! The lease of such a test lives as long as its connection. Must not know how the test's playbook is found.
+//! The lease of such a test lives as long as its connection and its process. Must not know how the test's playbook is found.
 
 use std::{io, sync::Arc};
 
+use rustix::process::Pid;
 use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    process::Watch,
     provision::{LeaseEnd, Request, Requester},
 };
 
@@ -86,6 +88,8 @@ impl Standalone {
             return Ok(());
         };
         let maker = maker(&request);
+        // Watched from the start, so that the pid cannot be reused unnoticed.
+        let test = Pid::from_raw(pid.cast_signed()).map(Watch::new);
         let case = match find(Arc::clone(lookup), request).await {
             Ok(case) => case,
             Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
@@ -112,7 +116,12 @@ impl Standalone {
             expect_fail: case.start.expect_fail.clone(),
         };
         let served = match connection.replies.send(&leased).await {
-            Ok(()) => session::serve(&self.sessions, connection, &held).await,
+            Ok(()) => tokio::select! {
+                biased;
+                served = session::serve(&self.sessions, connection, &held) => served,
+                // A daemon that the test forked may keep the connection open.
+                () = gone(test.as_ref()) => Ok(()),
+            },
             Err(error) => Err(error),
         };
         let end = served
@@ -120,6 +129,14 @@ impl Standalone {
             .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
         self.ends.end(&held, end).await;
         served
+    }
+}
+
+/// Completes when the process has ended; never, if it is unknown.
+async fn gone(process: Option<&Watch>) {
+    match process {
+        Some(process) => process.gone().await,
+        None => std::future::pending().await,
     }
 }
 

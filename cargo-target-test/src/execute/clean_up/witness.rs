@@ -22,7 +22,10 @@ impl Witness {
         // `cat` ends when its owner closes the other end of its standard input.
         let mut cat = process::command("cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::null());
-        let cat = process::Spawn::new(cat).dies_with_parent().start_async();
+        let cat = process::Spawn::new(cat)
+            .without_core()
+            .dies_with_parent()
+            .start_async();
         // Waiting for a child closes its standard input, so take it out first.
         Self(cat.ok().map(|mut cat| {
             let stdin = cat.stdin.take();

@@ -4,6 +4,7 @@
 //! with their own session. Must not know verdicts.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal,
     os::{
         fd::{AsFd, BorrowedFd},
@@ -27,11 +28,15 @@ use target_fixtures::{
 use super::tees::Tees;
 use crate::{
     error::Result,
-    process::{self, Watch},
+    process::{self, LeftProcess, Watch},
 };
 
 /// The time that a test has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
+/// The time limit for killed processes to end.
+const STUBBORN: Duration = Duration::from_secs(2);
+/// The time limit for the output of processes that cannot be killed.
+const LAST_OUTPUT: Duration = Duration::from_millis(100);
 
 /// The signals by which nextest or a user ends a case. The test shares the runner's process group and receives the
 /// signals too; the runner waits for its end.
@@ -70,8 +75,7 @@ pub(super) struct ChildEnd {
     /// The reason the test was killed: an instance is lost or the broker has gone.
     pub(super) lost: Option<Failure>,
     pub(super) duration: Duration,
-    /// Processes that the test left behind and the runner killed.
-    pub(super) left: Vec<String>,
+    pub(super) remains: TestRemains,
 }
 
 /// The connection to the broker, which can end the test.
@@ -137,27 +141,27 @@ pub(super) fn run(
     };
     let status = guard.wait(&mut child, &mut tees, lifeline)?;
     let duration = started.elapsed();
-    let left = if ours { kill_descendants() } else { Vec::new() };
-    tees.drain();
+    let remains = match ours {
+        true => kill_descendants(),
+        false => TestRemains::default(),
+    };
+    tees.drain(match remains.left.is_empty() {
+        true => None,
+        false => Some(LAST_OUTPUT),
+    });
     Ok(ChildEnd {
         exit: exit_of(status),
         timed_out: guard.timed_out,
         interrupted: signals.caught(),
         lost: guard.lost,
         duration,
-        left,
+        remains,
     })
 }
 
 /// Ends this process by the signal that ended the test, so that nextest shows the signal.
 pub(super) fn die_by(name: &str) -> u8 {
     let number = process::signal_number(name).unwrap_or(6);
-    // The test has dumped core: do not dump again.
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
     let _ = signal_hook::low_level::emulate_default_handler(number);
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
 }
@@ -230,9 +234,19 @@ fn terminate(pid: Pid) {
     };
 }
 
-/// Kills all processes that the test left behind, and returns their names.
-fn kill_descendants() -> Vec<String> {
-    let mut left = Vec::new();
+/// The processes that a test left behind.
+#[derive(Default)]
+pub(super) struct TestRemains {
+    /// Those that the runner killed, by their numbers.
+    pub(super) killed: BTreeMap<i32, LeftProcess>,
+    /// Those that the runner could not kill.
+    pub(super) left: Vec<LeftProcess>,
+}
+
+/// Kills all processes that the test left behind. A process that cannot be killed, such as `sudo`, is waited for for 2 s.
+fn kill_descendants() -> TestRemains {
+    let mut remains = TestRemains::default();
+    let started = Instant::now();
     loop {
         // Usually there are no children, and `/proc` need not be read.
         let waited = rustix::process::wait(WaitOptions::NOHANG);
@@ -242,15 +256,22 @@ fn kill_descendants() -> Vec<String> {
         };
         children.retain(|pid| !is_broker(*pid));
         if children.is_empty() {
-            return left;
+            return remains;
         }
-        for pid in children {
-            if let Some(name) = process::name_if_alive(pid) {
-                left.push(format!("`{name}` (pid {})", pid.as_raw_nonzero()));
+        for pid in &children {
+            if let Some(process) = LeftProcess::find(*pid) {
+                remains.killed.insert(pid.as_raw_nonzero().get(), process);
             }
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            let _ = rustix::process::kill_process(*pid, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG);
         }
+        if started.elapsed() > STUBBORN {
+            let children = children.iter().map(|pid| pid.as_raw_nonzero().get());
+            let left = children.filter_map(|pid| remains.killed.remove(&pid));
+            remains.left = left.collect();
+            return remains;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

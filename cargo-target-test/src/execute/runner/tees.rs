@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::Child,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -158,9 +158,10 @@ impl Tees {
         }
     }
 
-    /// Forwards the remaining content of the pipes. Their writers have ended, so this ends too.
-    pub(super) fn drain(&mut self) {
-        loop {
+    /// Forwards the remaining content of the pipes, for at most `limit`. Without a limit the writers must have ended.
+    pub(super) fn drain(&mut self, limit: Option<Duration>) {
+        let started = Instant::now();
+        while limit.is_none_or(|limit| started.elapsed() < limit) {
             let (out, err) = (
                 readable(self.stdout.as_ref()),
                 readable(self.stderr.as_ref()),

@@ -29,7 +29,8 @@
 //!
 //! `deploy` and `delete` are idempotent: after an interruption they are called again with the same `unique`, which no
 //! other instance ever has. `delete` is also called when `deploy` never answered (`data` is `null`) or created
-//! nothing; that there is nothing to delete is a success. Processes of an interrupted `deploy` are killed before.
+//! nothing; that there is nothing to delete is a success. Processes of an interrupted `deploy` are killed before;
+//! `delete` waits 20 s for those that cannot be killed, such as `sudo`, and fails if they still work.
 //!
 //! The platform's version is raised only when the protocol changes so that earlier instances cannot be used or
 //! deleted. Changed programs are the playbook's concern: a number in `params` is part of the definition.
@@ -46,7 +47,7 @@ use serde_json::{Map, Value};
 use self::{
     answer::{AnswerTransport, DeployAnswer, Listed, ProgramRequest},
     program::Program,
-    script::{Script, kill_interrupted},
+    script::{Script, end_interrupted, is_interrupted},
 };
 use super::{
     Deployed, Found, InstanceSpec, Platform,
@@ -56,6 +57,7 @@ use crate::{
     connect::{ProgramReach, Reach, SshReach},
     error::{Error, Result},
     secret::{self, Lookup, Text},
+    ui,
 };
 
 /// Platform `command`.
@@ -172,7 +174,7 @@ impl Platform for CommandPlatform {
         parameters: &CommandParameters,
         progress: &dyn Fn(&str),
     ) -> Result<Deployed> {
-        kill_interrupted("deploy", spec);
+        end_interrupted("deploy", spec, progress)?;
         // A new machine has a new host key.
         let _ = fs_err::remove_file(recorded_keys(spec));
         let script = parameters.script("deploy", &parameters.deploy, spec);
@@ -182,6 +184,7 @@ impl Platform for CommandPlatform {
                 "print one JSON object with `host` to standard output, and all else to standard error (`>&2`)",
             )
         })?;
+        script.answered(&finished);
         if finished.held {
             progress(&format!(
                 "warning: `{}` left a process that holds its output and dies when it writes there: \
@@ -199,12 +202,17 @@ impl Platform for CommandPlatform {
         deployed: Option<&Deployed>,
     ) -> Result<()> {
         if deployed.is_none() {
-            kill_interrupted("deploy", spec);
+            end_interrupted("deploy", spec, &ui::live)?;
         }
-        kill_interrupted("delete", spec);
+        if is_interrupted("restart", spec) {
+            end_interrupted("restart", spec, &ui::live)?;
+        }
+        end_interrupted("delete", spec, &ui::live)?;
         let script = parameters.script("delete", &parameters.delete, spec);
         let data = deployed.map(|deployed| &deployed.data);
-        script.run(data, &|_| {}).map(drop)
+        let finished = script.run(data, &|_| {})?;
+        script.answered(&finished);
+        Ok(())
     }
 
     fn restart(
@@ -218,7 +226,9 @@ impl Platform for CommandPlatform {
             return Err(Error::infra(message));
         };
         let script = parameters.script("restart", program, spec);
-        script.run(Some(&deployed.data), &|_| {}).map(drop)
+        let finished = script.run(Some(&deployed.data), &|_| {})?;
+        script.answered(&finished);
+        Ok(())
     }
 
     fn find(

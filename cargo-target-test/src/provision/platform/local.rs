@@ -19,7 +19,7 @@ use super::{
 use crate::{
     connect::{LocalUser, Reach},
     error::{Error, Result},
-    process,
+    process::{self, LeftProcess},
     secret::{Bound, Lookup},
 };
 
@@ -133,7 +133,12 @@ impl Platform for LocalPlatform {
     }
 
     fn delete(&self, spec: &InstanceSpec, _: &LocalParameters, _: Option<&Deployed>) -> Result<()> {
-        process::kill_marked(MARK, &spec.unique);
+        if let left @ [_, ..] = process::kill_marked(MARK, &spec.unique).as_slice() {
+            let (left, instance) = (LeftProcess::list(left), &spec.instance);
+            return Err(Error::infra(format!(
+                "failed to kill {left} of `{instance}`"
+            )));
+        }
         folder::remove(&spec.scratch).map_err(|error| infra(spec, "delete", error))
     }
 }

@@ -112,7 +112,7 @@ impl Platform for QemuPlatform {
         progress: &dyn Fn(&str),
     ) -> Result<Deployed> {
         // An earlier call may have been interrupted.
-        machine::kill(spec);
+        machine::kill(spec)?;
         let accel = accel::choose(parameters.accel)?;
         let identity = seed::identity(spec, parameters)?;
         seed::write(spec, &parameters.user, &identity)?;
@@ -164,14 +164,7 @@ impl Platform for QemuPlatform {
         if let (Some(limit), Some(machine)) = (parameters.shutdown, deployed.and_then(machine_of)) {
             machine.power_down(spec, limit.0);
         }
-        machine::kill(spec);
-        match machine::labelled(&spec.label).contains(&spec.unique) {
-            true => Err(Error::infra(format!(
-                "failed to end the virtual machine of `{}`",
-                spec.instance
-            ))),
-            false => Ok(()),
-        }
+        machine::kill(spec)
     }
 
     fn restart(&self, spec: &InstanceSpec, _: &QemuParameters, _: &Deployed) -> Result<()> {

@@ -20,20 +20,26 @@ use super::{Held, InstanceFailure, PoolRun, Report};
 use crate::{
     connect::Reach,
     error::{Error, Result},
-    failpoint, process,
+    failpoint,
+    process::{LeftProcess, Remains},
     provision::{
         platform::{Ownership, Platforms},
         pool::{
             self, HeldLock, LastHolder, Locked, Pool, Record, RecordEvent, RecordState, cannot,
         },
+        prepare,
     },
     run_event::RunEventKind,
     secret::redacted,
-    sync,
+    sync, ui,
 };
 
 /// The pauses before the second and the third try of a delete.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+/// A delete that took longer is not tried again at once: it waited for something that will not have changed.
+const RETRIED: Duration = Duration::from_secs(5);
+/// The time limit for the end of commands on this host that cannot be killed.
+const LEFT: Duration = Duration::from_secs(20);
 /// The time limit for another process to stop its deploy or delete of an instance that is to be deleted.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
@@ -379,8 +385,7 @@ impl Remover<'_> {
     }
 
     fn remove_now(&self, record: &Record, work: HeldLock) -> Result<()> {
-        self.kill_left(record)?;
-        let deleted = self.delete(record);
+        let deleted = self.kill_left(record).and_then(|()| self.delete(record));
         failpoint::point("platform-deleted");
         let mut locked = self.pool.lock()?;
         match deleted {
@@ -408,15 +413,39 @@ impl Remover<'_> {
         self.run.map(|run| run.run.id.as_str())
     }
 
-    /// Kills a dead holder's commands on this host. A created machine is deleted with its processes.
+    /// Kills commands on this host that a dead holder or an interrupted preparation left, and waits for those that
+    /// cannot be killed. A created machine is deleted with its processes.
     fn kill_left(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
-        if matches!(reach, Some(Reach::Local { .. }))
-            && let LastHolder::Dead(holder) = pool::last_holder(&self.pool.lock()?, record)?
-        {
-            holder
-                .marks()
-                .for_each(|mark| process::kill_marked(env::LEASE, mark));
+        if !matches!(reach, Some(Reach::Local { .. })) {
+            return Ok(());
+        }
+        let log = record.spec.sessions();
+        let mut marks = Vec::new();
+        if let LastHolder::Dead(holder) = pool::last_holder(&self.pool.lock()?, record)? {
+            marks.extend(holder.marks().map(str::to_owned));
+        }
+        let preparation = prepare::mark(record);
+        if log.as_ref().is_some_and(|log| log.has(&preparation)) {
+            marks.push(preparation);
+        }
+        let name = record.name();
+        for mark in marks {
+            let remains = Remains::of((env::LEASE, &mark), log.as_ref());
+            let left = remains.kill(LEFT, &|left| {
+                let left = LeftProcess::list(left);
+                ui::live(&format!(
+                    "{name}: waiting for {left}, left by an interrupted command"
+                ));
+            });
+            if !left.is_empty() {
+                let (left, limit) = (LeftProcess::list(&left), LEFT.as_secs());
+                let message = format!(
+                    "an interrupted command of `{name}` still works after {limit} s: {left}"
+                );
+                return Err(Error::infra(message)
+                    .with_hint("wait for its end or end it, then delete again"));
+            }
         }
         Ok(())
     }
@@ -453,17 +482,18 @@ impl Remover<'_> {
             };
             return Err(error.with_hint(hint));
         }
-        let mut pauses = PAUSES.iter();
+        let (started, mut pauses) = (Instant::now(), PAUSES.iter());
         loop {
             let error = match platform.delete(&record.spec, record.deployed.as_ref()) {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            match pauses.next() {
+            match pauses.next().filter(|_| started.elapsed() < RETRIED) {
                 Some(pause) => thread::sleep(*pause),
                 None => return Err(error),
             }
         }
+        record.spec.forget_sessions();
         let scratch = &record.spec.scratch;
         match fs::remove_dir_all(scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

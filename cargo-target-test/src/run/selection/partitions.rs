@@ -59,6 +59,7 @@ impl Selection {
             draws_bar: args.draws_bar(),
             shows_progress: args.has("show-progress"),
             max_fail: args.max_fail(users.max_fail()),
+            infra_code: self.run.infra_exit_code,
             users_junit: users.junit(),
         };
         let run = &provisioner.run().run().id;

@@ -183,7 +183,7 @@ fn commands_run() {
             (
                 "a b|it's $x\n\\|tä 'x'|l1|/proc|in\0put".into(),
                 "".into(),
-                Some(7)
+                Some(Exit::Code(7))
             ),
             "{}",
             machine.name

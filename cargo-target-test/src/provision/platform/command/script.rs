@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    process::{self, Finished},
+    process::{self, Finished, LeftProcess, Remains, SessionLog},
     secret::{self, Text},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const LABEL: &str = "TARGET_TEST_LABEL";
 /// The variable that marks a program and its children: `deploy tt-1f3a9c-12`.
 const SCRIPT: &str = "TARGET_TEST_SCRIPT";
+/// The time limit for the end of an interrupted call's processes that cannot be killed.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The number of last lines of standard error in an error.
 const LINES: usize = 10;
 
@@ -60,10 +62,11 @@ impl Script<'_> {
             }
             last.push_back(line.to_owned());
         };
-        let finished = process::Spawn::new(command)
-            .dies_with_parent()
-            .script()
-            .run(&input, self.timeout, &on_line);
+        let mut spawn = process::Spawn::new(command).dies_with_parent().script();
+        if let Some(log) = self.log() {
+            spawn = spawn.session_in(&log, &tag(self.action, self.spec))?;
+        }
+        let finished = spawn.run(&input, self.timeout, &on_line);
         let last = last.take().make_contiguous().join("\n");
         match finished {
             Ok(finished) if finished.status.success() => Ok(finished),
@@ -81,6 +84,19 @@ impl Script<'_> {
             }
             Err(error) => Err(self.failed("could not be run", "").with_source(error)),
         }
+    }
+
+    /// Notes that the program did its work. What it has left running is meant to stay: after a `deploy`, that is the
+    /// machine.
+    pub(super) fn answered(&self, finished: &Finished) {
+        if let Some(log) = self.log() {
+            log.end(finished.pid);
+        }
+    }
+
+    fn log(&self) -> Option<SessionLog> {
+        // `list` changes nothing, and is not for an instance.
+        self.spec.sessions().filter(|_| self.action != "list")
     }
 
     /// The error of a failed program: `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last
@@ -108,12 +124,49 @@ impl Script<'_> {
         let env = values::bound_env(self.spec, self.env);
         command.envs(values::values(&env)?);
         command.env(LABEL, &self.spec.label);
-        command.env(SCRIPT, format!("{} {}", self.action, self.spec.unique));
+        command.env(SCRIPT, tag(self.action, self.spec));
         Ok(command)
     }
 }
 
-/// Kills the processes of an interrupted call, which could still create machines.
-pub(super) fn kill_interrupted(action: &str, spec: &InstanceSpec) {
-    process::kill_marked(SCRIPT, &format!("{action} {}", spec.unique));
+/// Ends what an interrupted call has left, which could still create machines: kills it, and waits for what cannot be
+/// killed, such as `sudo`. `notice` receives a line about a wait.
+///
+/// # Errors
+/// Fails if a process still works after 20 s, and names it.
+pub(super) fn end_interrupted(
+    action: &str,
+    spec: &InstanceSpec,
+    notice: &dyn Fn(&str),
+) -> Result<()> {
+    let tag = tag(action, spec);
+    let instance = &spec.instance;
+    let waits = |left: &[LeftProcess]| {
+        let left = LeftProcess::list(left);
+        notice(&format!(
+            "{instance}: waiting for {left}, left by the interrupted `{action}`"
+        ));
+    };
+    let remains = Remains::of((SCRIPT, &tag), spec.sessions().as_ref());
+    match remains.kill(PATIENCE, &waits).as_slice() {
+        [] => Ok(()),
+        left => {
+            let (left, limit) = (LeftProcess::list(left), PATIENCE.as_secs());
+            let message = format!(
+                "the interrupted `{action}` of `{instance}` still works after {limit} s: {left}"
+            );
+            Err(Error::infra(message).with_hint("wait for its end or end it, then delete again"))
+        }
+    }
+}
+
+/// True if a call was interrupted, or has not ended.
+pub(super) fn is_interrupted(action: &str, spec: &InstanceSpec) -> bool {
+    let log = spec.sessions();
+    log.is_some_and(|log| log.has(&tag(action, spec)))
+}
+
+/// The mark on a program and its children.
+fn tag(action: &str, spec: &InstanceSpec) -> String {
+    format!("{action} {}", spec.unique)
 }

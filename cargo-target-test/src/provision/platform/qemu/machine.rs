@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{super::read_end, CONSOLE, InstanceSpec, qmp::Monitor};
 use crate::{
     error::{Error, Result},
-    process,
+    process::{self, LeftProcess},
 };
 
 /// The variable that marks a machine's process with its unique name.
@@ -41,8 +41,18 @@ pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
 }
 
 /// Kills the machine of this instance, if it runs.
-pub(super) fn kill(spec: &InstanceSpec) {
-    process::kill_marked(MARK, &spec.unique);
+///
+/// # Errors
+/// Fails if it still runs.
+pub(super) fn kill(spec: &InstanceSpec) -> Result<()> {
+    match process::kill_marked(MARK, &spec.unique).as_slice() {
+        [] => Ok(()),
+        left => {
+            let (left, instance) = (LeftProcess::list(left), &spec.instance);
+            let message = format!("failed to end the virtual machine of `{instance}`: {left}");
+            Err(Error::infra(message))
+        }
+    }
 }
 
 /// Returns the unique names of all machines that carry the label.
