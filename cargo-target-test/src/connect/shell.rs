@@ -20,8 +20,8 @@ mod question;
 
 pub(crate) use facts::{FACTS, facts};
 pub(crate) use file::{
-    DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
-    pack, receive, set_mode, upload_paths,
+    DANGLING, DIRECTORY, MISSING, READ_ONLY, UNREADABLE, discard, get, hash_of_file, install, look,
+    look_in_folder, pack, receive, upload_paths,
 };
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
@@ -81,6 +81,10 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
         script,
         r#" 2>&9 9>&-; printf '\036{nonce}]%s\036' "$?" >&9; printf '\036{nonce}]\036'"#
     );
+    if stdin {
+        // podman loses the output of a shell that ends before its input does.
+        script.push_str("; exec cat >/dev/null 9>&-");
+    }
     let line = for_login(&script);
     if line.len() > LONGEST {
         return Err(too_long(line.len(), LONGEST));

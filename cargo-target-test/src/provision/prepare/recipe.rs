@@ -96,7 +96,11 @@ async fn script(
 
 async fn put(shell: &Shell, from: &Path, to: &str, mode: Option<u32>) -> Result<()> {
     match from.is_dir() {
-        true => upload::put_folder(&*shell.transport, &shell.mark, from, to).await,
+        true => {
+            let moved = upload::Moved::default();
+            let put = upload::put_folder(&*shell.transport, &shell.mark, from, to, &moved);
+            put.await.map(drop)
+        }
         false => upload::put_file(&*shell.transport, &shell.mark, from, to, mode).await,
     }
 }
