@@ -2,7 +2,10 @@
 
 use cargo_target_test::{
     ErrorKind, Result,
-    connect::files::{self, Piece},
+    connect::{
+        FileMode,
+        files::{self, Piece},
+    },
 };
 
 use super::*;
@@ -14,7 +17,7 @@ async fn put(transport: &dyn Transport, path: &str, pieces: Vec<Piece>) -> Resul
             let _ = sender.send(piece).await;
         }
     });
-    files::put(transport, "", path, 0o640, receiver).await
+    files::put(transport, "", path, FileMode::Set(0o640), receiver).await
 }
 
 async fn get(transport: &dyn Transport, path: &str) -> Result<Vec<u8>> {
@@ -130,7 +133,13 @@ fn a_cancelled_transfer_leaves_no_partial_file() {
         let files = || fs::read_dir(&folder).unwrap().count();
         let (sender, receiver) = mpsc::channel(2);
         sender.send(Piece::Data(noise(1000))).await.unwrap();
-        let put = files::put(&*transport, "", path.to_str().unwrap(), 0o640, receiver);
+        let put = files::put(
+            &*transport,
+            "",
+            path.to_str().unwrap(),
+            FileMode::Set(0o640),
+            receiver,
+        );
         tokio::select! {
             put = put => panic!("{put:?}"),
             () = eventually("a partial file", || files() == 1) => {}
