@@ -14,6 +14,7 @@ use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::{
+    bounded,
     error::{Error, ErrorKind, Result},
     process::SessionLog,
 };
@@ -23,17 +24,22 @@ pub(crate) mod download;
 pub mod files;
 pub(crate) mod interactive;
 mod local;
+mod openssh;
 mod piped;
+mod place;
 mod reach;
 pub(crate) mod shell;
 pub mod ssh;
+mod ssh_client;
 pub mod ssh_config;
 pub(crate) mod ssh_file;
 mod unreachable;
 pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
+pub use files::FileMode;
 pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
+pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.
 const EVENTS: usize = 16;
@@ -63,11 +69,7 @@ pub(crate) fn connect_logged(
             user: *user,
             sessions,
         }),
-        Reach::Ssh(reach) => Arc::new(ssh::SshTransport::new(
-            instance,
-            reach,
-            ssh::Limits::default(),
-        )),
+        Reach::Ssh(reach) => Arc::new(ssh_client::SshByClient::new(instance, reach)),
         Reach::Container {
             engine,
             container,
@@ -200,7 +202,7 @@ pub struct CommandOutput {
     pub exit: Exit,
     /// Standard output.
     pub stdout: Vec<u8>,
-    /// Standard error.
+    /// The end of standard error, at least 64 KiB if it was longer.
     pub stderr: Vec<u8>,
 }
 
@@ -286,7 +288,8 @@ impl Running {
         }
     }
 
-    /// Waits until the command exits and collects the output in memory.
+    /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end
+    /// of standard error.
     pub(crate) async fn finished(self) -> Result<CommandOutput> {
         collected(self.events)
             .await
@@ -307,7 +310,9 @@ impl Running {
                         return Err(aborted);
                     }
                 }
-                CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                CommandEvent::Output(Stream::Stderr, bytes) => {
+                    bounded::extend_tail(&mut stderr, &bytes);
+                }
                 CommandEvent::Exited(exit) => {
                     return Ok(CommandOutput {
                         exit,
@@ -327,8 +332,15 @@ async fn collected(mut events: mpsc::Receiver<CommandEvent>) -> Option<Result<Co
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         match events.recv().await? {
-            CommandEvent::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
-            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            CommandEvent::Output(Stream::Stdout, bytes) => {
+                if let Err(error) = bounded::extend(&mut stdout, &bytes) {
+                    let message = format!("standard output of the command is {error}");
+                    return Some(Err(Error::infra(message)));
+                }
+            }
+            CommandEvent::Output(Stream::Stderr, bytes) => {
+                bounded::extend_tail(&mut stderr, &bytes)
+            }
             CommandEvent::Exited(exit) => {
                 return Some(Ok(CommandOutput {
                     exit,

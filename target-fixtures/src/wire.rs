@@ -107,15 +107,15 @@ pub enum BrokerRequest {
         /// True if standard input follows; otherwise standard input is `/dev/null`.
         stdin: bool,
     },
-    /// Writes a file on an instance, atomically; the content follows as [`BrokerRequest::Data`] frames and
+    /// Writes a file on an instance; the content follows as [`BrokerRequest::Data`] frames and
     /// [`BrokerRequest::End`]; answered by [`Reply::Done`] or [`Reply::Failed`].
     Put {
         /// The instance.
         instance: String,
         /// The absolute path on the instance.
         path: String,
-        /// The permission bits; 0o600 until the content is complete.
-        mode: u32,
+        /// The permission bits. `None`: an existing file keeps its own, a new file gets 0o644.
+        mode: Option<u32>,
     },
     /// Reads a file on an instance; answered by [`Reply::Data`] frames, then [`Reply::Done`] or [`Reply::Failed`].
     Get {

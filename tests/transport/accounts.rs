@@ -5,7 +5,10 @@ use std::{
     process::{Child, Stdio},
 };
 
-use cargo_target_test::connect::files::{self, Piece};
+use cargo_target_test::connect::{
+    FileMode,
+    files::{self, Piece},
+};
 
 use super::*;
 
@@ -44,7 +47,7 @@ async fn works(farm: &Farm, what: &str) {
     for piece in [Piece::Data(bytes.clone()), Piece::End] {
         sender.send(piece).await.unwrap();
     }
-    files::put(&*transport, "", path, 0o600, receiver)
+    files::put(&*transport, "", path, FileMode::Set(0o600), receiver)
         .await
         .unwrap();
     let (sender, mut pieces) = mpsc::channel(2);

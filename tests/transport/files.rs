@@ -2,7 +2,10 @@
 
 use cargo_target_test::{
     ErrorKind, Result,
-    connect::files::{self, Piece},
+    connect::{
+        FileMode,
+        files::{self, Piece},
+    },
 };
 
 use super::*;
@@ -14,7 +17,7 @@ async fn put(transport: &dyn Transport, path: &str, pieces: Vec<Piece>) -> Resul
             let _ = sender.send(piece).await;
         }
     });
-    files::put(transport, "", path, 0o640, receiver).await
+    files::put(transport, "", path, FileMode::Set(0o640), receiver).await
 }
 
 async fn get(transport: &dyn Transport, path: &str) -> Result<Vec<u8>> {
@@ -32,7 +35,7 @@ async fn get(transport: &dyn Transport, path: &str) -> Result<Vec<u8>> {
 
 #[test]
 fn files_with_unusual_names_round_trip() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let bytes = noise(700_001);
         for name in [
             "plain",
@@ -78,7 +81,7 @@ fn files_with_unusual_names_round_trip() {
 
 #[test]
 fn invalid_paths_are_errors() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let folder = folder.to_str().unwrap();
         let missing = format!("{folder}/missing");
         for (path, text) in [
@@ -107,7 +110,7 @@ fn invalid_paths_are_errors() {
 
 #[test]
 fn an_aborted_transfer_leaves_the_old_file() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let path = folder.join("file");
         fs::write(&path, "old").unwrap();
         let error = put(
@@ -125,12 +128,18 @@ fn an_aborted_transfer_leaves_the_old_file() {
 
 #[test]
 fn a_cancelled_transfer_leaves_no_partial_file() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let path = folder.join("file");
         let files = || fs::read_dir(&folder).unwrap().count();
         let (sender, receiver) = mpsc::channel(2);
         sender.send(Piece::Data(noise(1000))).await.unwrap();
-        let put = files::put(&*transport, "", path.to_str().unwrap(), 0o640, receiver);
+        let put = files::put(
+            &*transport,
+            "",
+            path.to_str().unwrap(),
+            FileMode::Set(0o640),
+            receiver,
+        );
         tokio::select! {
             put = put => panic!("{put:?}"),
             () = eventually("a partial file", || files() == 1) => {}

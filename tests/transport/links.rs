@@ -149,7 +149,10 @@ fn a_cut_of_an_idle_link_is_not_noticed() {
 /// Prints the number of round trips; the bounds hold on a busy machine.
 #[test]
 fn files_take_few_round_trips() {
-    use cargo_target_test::connect::files::{self, Piece};
+    use cargo_target_test::connect::{
+        FileMode,
+        files::{self, Piece},
+    };
     let farm = Farm::new("alpha-0");
     let proxy = Proxy::new(
         farm.port("alpha-0"),
@@ -166,7 +169,7 @@ fn files_take_few_round_trips() {
         for piece in [Piece::Data(noise(999)), Piece::End] {
             sender.send(piece).await.unwrap();
         }
-        files::put(&*transport, "", path, 0o600, receiver)
+        files::put(&*transport, "", path, FileMode::Set(0o600), receiver)
             .await
             .unwrap();
         let put = proxy.trips() - before;

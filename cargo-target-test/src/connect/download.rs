@@ -3,10 +3,10 @@
 //! Must not know protocols or shell scripts.
 
 use std::{
-    fs::{DirBuilder, Permissions, create_dir_all, set_permissions},
+    fs::{self, DirBuilder, Permissions, create_dir_all, set_permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -14,8 +14,16 @@ use tar::EntryType;
 use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
-use super::{Running, Transport, files, own_command, run, shell, upload::Moved};
-use crate::error::{Error, ErrorKind, Result};
+use super::{
+    Running, Transport, files, own_command,
+    place::{Cancelled, LocalFile},
+    run, shell,
+    upload::Moved,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync,
+};
 
 /// The type of the file at a path of an instance. Symbolic links are followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +75,8 @@ fn read(line: &str) -> Option<PathKind> {
 
 /// Copies a file to a path, or the content of a folder into a folder, which is created.
 ///
-/// Modes and symbolic links are preserved. `moved` counts the bytes.
+/// New files get the modes of those on the instance; existing files are written as described in [`files`]. Symbolic
+/// links in a folder are preserved. `moved` counts the bytes.
 ///
 /// # Errors
 /// The errors of [`files::get`]; if a local file cannot be written.
@@ -86,7 +95,7 @@ pub(crate) async fn get(
     }
 }
 
-/// Copies a file of the instance to a path of this host, atomically, with this mode.
+/// Copies a file of the instance to a path of this host; a new file gets this mode.
 ///
 /// # Errors
 /// The errors of [`files::get`]; if the local file cannot be written.
@@ -97,30 +106,40 @@ async fn get_file(
     to: &Path,
     moved: &Moved,
 ) -> Result<()> {
-    let folder = match to.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let temporary = tempfile::Builder::new()
-        .prefix(".target-test-")
-        .tempfile_in(folder);
-    let mut file = temporary.map_err(|error| cannot(to, &error))?;
     let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let write = async {
-        let mut written = Ok(());
-        while let (Ok(()), Some(bytes)) = (&written, pieces.recv().await) {
+    let cancelled = Cancelled::default();
+    let cancel = cancelled.on_drop();
+    let (path, moved) = (to.to_owned(), Arc::clone(moved));
+    // A transfer that fails ends the pieces too: the file is opened when there is something to write, and completed
+    // after the transfer has succeeded.
+    let write = tokio::task::spawn_blocking(move || {
+        let mut file = None;
+        while let Some(bytes) = pieces.blocking_recv() {
+            let file = match &mut file {
+                Some(file) => file,
+                None => file.insert(LocalFile::open(&path, &cancelled)?),
+            };
+            file.write_all(&bytes)?;
             moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            written = file.write_all(&bytes);
         }
-        // Makes the sender stop after a write error.
-        pieces.close();
-        written.and_then(|()| file.as_file().set_permissions(Permissions::from_mode(mode)))
+        Ok((path, file, cancelled))
+    });
+    let get = async {
+        let got = files::get(transport, lease, from, send).await;
+        // After an error, nothing more is written.
+        let cancel = got.is_ok().then_some(cancel);
+        (got, cancel)
     };
-    let (got, written) = tokio::join!(files::get(transport, lease, from, send), write);
-    written.map_err(|error| cannot(to, &error))?;
+    let ((got, _cancel), written) = tokio::join!(get, write);
+    let written = written.map_err(|error| Error::other(error.to_string()))?;
+    let (path, file, cancelled) = written.map_err(|error: io::Error| cannot(to, &error))?;
     got?;
-    file.persist(to).map_err(|error| cannot(to, &error.error))?;
-    Ok(())
+    let finish = move || -> io::Result<()> {
+        let file = file.map_or_else(|| LocalFile::open(&path, &cancelled), Ok)?;
+        file.finish(mode)
+    };
+    let finished = sync::blocking(move || Ok(finish())).await?;
+    finished.map_err(|error| cannot(to, &error))
 }
 
 /// Copies the content of a folder of the instance into a folder of this host as a tar stream.
@@ -176,6 +195,12 @@ fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
         match entry.header().entry_type() {
             EntryType::Directory => folders.push(entry),
             EntryType::Fifo | EntryType::Char | EntryType::Block => {}
+            EntryType::Regular | EntryType::Continuous | EntryType::Link => {
+                match existing(&folder, &entry.path()?) {
+                    Some(path) => overwrite(&mut entry, &folder, &path)?,
+                    None => drop(entry.unpack_in(&folder)?),
+                }
+            }
             _ => drop(entry.unpack_in(&folder)?),
         }
     }
@@ -184,6 +209,33 @@ fn unpack(archive: &mut tar::Archive<Pieces>, folder: &Path) -> io::Result<()> {
     folders
         .into_iter()
         .try_for_each(|mut entry| entry.unpack_in(&folder).map(drop))
+}
+
+/// Returns the file at a path of an archive, at the end of symbolic links; `None` if there is none in the folder.
+fn existing(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let path = folder.join(path).canonicalize().ok()?;
+    (path.starts_with(folder) && !path.is_dir()).then_some(path)
+}
+
+/// Writes the content of an archive's entry to a file that exists. A hard link has the content of an earlier entry.
+fn overwrite(entry: &mut tar::Entry<'_, impl Read>, folder: &Path, path: &Path) -> io::Result<()> {
+    let mut earlier = match entry.link_name()? {
+        Some(name) => {
+            let earlier = existing(folder, &name).ok_or(io::ErrorKind::NotFound)?;
+            let (earlier, number) = (fs::File::open(&earlier)?, fs::metadata(path)?.ino());
+            if earlier.metadata()?.ino() == number {
+                return Ok(());
+            }
+            Some(earlier)
+        }
+        None => None,
+    };
+    let mut file = LocalFile::open(path, &Cancelled::default())?;
+    match &mut earlier {
+        Some(earlier) => io::copy(earlier, &mut file)?,
+        None => io::copy(entry, &mut file)?,
+    };
+    file.finish(0)
 }
 
 /// Creates a folder that is private until it is complete; returns false if it existed.

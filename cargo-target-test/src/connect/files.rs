@@ -1,4 +1,14 @@
-//! Reads and writes files of an instance over any transport; writes are atomic.
+//! Reads and writes files of an instance over any transport.
+//!
+//! A file is written as `cp` and `sftp` would, on instances (`shell`) and on this host (`place`):
+//! - A symbolic link is followed to its end. A link to a missing file is an error.
+//! - A file is replaced atomically: a private temporary file in the same folder is renamed, so a running program can be
+//!   replaced, and a transfer that fails leaves the old file. Owner, group, SELinux label and, unless a mode is given,
+//!   mode are those of the old file.
+//! - A file is written in place if it has several links or an access control list, if it is a mount point, or if its
+//!   owner and group cannot be given to another file; the complete temporary file is copied.
+//! - A device or a FIFO, and a file in a folder that is not writable, is written in place as the data arrives.
+//! - A file that the user may not write is an error, even if the folder is writable.
 //!
 //! Must not know protocols or shell scripts.
 
@@ -22,10 +32,24 @@ pub enum Piece {
     End,
 }
 
-/// Writes a file atomically: writes a private temporary file and renames it. On error the old file is kept.
-///
-/// `path` must be absolute, and its folder must exist. A symbolic link is replaced, not followed. `mode` are the
-/// permission bits.
+/// The permission bits of a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileMode {
+    /// Sets these bits.
+    Set(u32),
+    /// Sets these bits on a new file. A file that exists keeps its own.
+    New(u32),
+}
+
+impl FileMode {
+    /// Returns the bits.
+    pub fn bits(self) -> u32 {
+        let (Self::Set(bits) | Self::New(bits)) = self;
+        bits
+    }
+}
+
+/// Writes a file; see the module for the rule. `path` must be absolute, and its folder must exist.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid, the instance refuses the request, or the
@@ -35,12 +59,15 @@ pub async fn put(
     transport: &dyn Transport,
     lease: &str,
     path: &str,
-    mode: u32,
+    mode: FileMode,
     content: mpsc::Receiver<Piece>,
 ) -> Result<()> {
     let paths = shell::upload_paths(path)?;
     let (stdin, receiver) = mpsc::channel(4);
-    let program = transport.file_program(&FileAccess::Put { path, mode })?;
+    let program = transport.file_program(&FileAccess::Put {
+        path,
+        mode: mode.bits(),
+    })?;
     let own = program.is_some();
     let running = match program {
         Some(program) => local::run(program, Some(receiver)),
@@ -112,6 +139,12 @@ fn complete(path: &str, sent: u64, outcome: CommandOutput) -> Result<()> {
     match outcome.exit {
         Exit::Code(shell::DIRECTORY) => return Err(Error::usage("path is a directory")),
         Exit::Code(shell::MISSING) => return Err(Error::usage("parent folder not found")),
+        Exit::Code(shell::DANGLING) => {
+            return Err(Error::usage("path is a symbolic link to a missing file"));
+        }
+        Exit::Code(shell::READ_ONLY) => {
+            return Err(Error::usage("permission denied: the file is not writable"));
+        }
         Exit::Code(0) => {}
         _ => return outcome.accepted().map(drop),
     }

@@ -20,14 +20,14 @@ mod question;
 
 pub(crate) use facts::{FACTS, facts};
 pub(crate) use file::{
-    DIRECTORY, MISSING, UNREADABLE, discard, get, hash_of_file, hashes_in_folder, install, look,
-    pack, receive, set_mode, upload_paths,
+    DANGLING, DIRECTORY, MISSING, READ_ONLY, UNREADABLE, discard, get, hash_of_file, install, look,
+    look_in_folder, pack, receive, upload_paths,
 };
 pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
     BOOT_ID, as_root, connect_to, for_login, goes_down, install_packages, invocation, listens,
-    login, reboot, remove, set_clock, temporary, unpack,
+    login, reboot, remove, remove_temporaries, set_clock, temporary, unpack,
 };
 pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use question::{answer, ask, unknown_reason};
@@ -81,6 +81,10 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
         script,
         r#" 2>&9 9>&-; printf '\036{nonce}]%s\036' "$?" >&9; printf '\036{nonce}]\036'"#
     );
+    if stdin {
+        // podman loses the output of a shell that ends before its input does.
+        script.push_str("; exec cat >/dev/null 9>&-");
+    }
     let line = for_login(&script);
     if line.len() > LONGEST {
         return Err(too_long(line.len(), LONGEST));
@@ -231,7 +235,7 @@ fn wrong(message: String) -> Error {
 }
 
 /// Returns 32 random hexadecimal digits.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     use std::hash::{BuildHasher, RandomState};
     let part = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", part(), part())

@@ -5,7 +5,7 @@
 use std::{
     fs::Metadata,
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Transport,
+    FileMode, Transport,
     files::{self, Piece},
     own_command, shell,
 };
@@ -41,7 +41,8 @@ const MIN_COMPARED: u64 = 64 << 10;
 
 /// Copies a file, or the content of a folder, to an absolute path and returns the number of files sent.
 ///
-/// Modes and symbolic links are preserved. Files that the instance already has are skipped. `moved` counts the bytes.
+/// New files get the modes of the local ones; existing files are written as described in [`files`]. Symbolic links in
+/// a folder are preserved. Files that the instance already has are skipped. `moved` counts the bytes.
 ///
 /// # Errors
 /// If a local file cannot be read, the instance refuses the request, or the connection is lost.
@@ -54,23 +55,19 @@ pub(crate) async fn put(
 ) -> Result<u64> {
     let metadata = fs_err::metadata(from)?;
     if metadata.is_dir() {
-        let there = same::in_folder(transport, lease, to).await?;
-        let folder = read_folder(from, there).await?;
-        let count = folder.count();
-        send_folder(transport, lease, folder, to, moved).await?;
-        return Ok(count);
+        return put_folder(transport, lease, from, to, moved).await;
     }
-    let mode = mode_of(&metadata);
     if metadata.len() >= MIN_COMPARED
-        && same::is_file(transport, lease, (from, metadata.len()), to, mode).await?
+        && same::is_file(transport, lease, (from, metadata.len()), to).await?
     {
         return Ok(0);
     }
+    let mode = FileMode::New(mode_of(&metadata));
     send_file(transport, lease, from, (to, mode), moved).await?;
     Ok(1)
 }
 
-/// Copies a file of this host to an absolute path; `mode` overrides the mode of the file.
+/// Copies a file of this host to an absolute path. Without `mode`, a new file gets the mode of the local one.
 ///
 /// # Errors
 /// The errors of [`files::put`]; if the local file cannot be read.
@@ -82,45 +79,69 @@ pub(crate) async fn put_file(
     mode: Option<u32>,
 ) -> Result<()> {
     let mode = match mode {
-        Some(mode) => mode,
-        None => mode_of(&fs_err::metadata(from)?),
+        Some(mode) => FileMode::Set(mode),
+        None => FileMode::New(mode_of(&fs_err::metadata(from)?)),
     };
     send_file(transport, lease, from, (to, mode), &Moved::default()).await
 }
 
-/// Copies the content of a folder of this host into an absolute folder, which is created, as a tar stream.
+/// Copies the content of a folder of this host into an absolute folder, which is created; returns the number of files
+/// sent.
 ///
-/// Modes and symbolic links are preserved.
+/// New files and links are sent as one archive, existing files one by one.
 ///
 /// # Errors
-/// If a local file cannot be read, the instance refuses the request, or the connection is lost.
+/// The errors of [`put`].
 pub(crate) async fn put_folder(
     transport: &dyn Transport,
     lease: &str,
     from: &Path,
     to: &str,
-) -> Result<()> {
-    let folder = read_folder(from, same::RemoteFiles::default()).await?;
-    send_folder(transport, lease, folder, to, &Moved::default()).await
+    moved: &Moved,
+) -> Result<u64> {
+    let root = from.to_owned();
+    let mut folder = sync::blocking(move || Folder::read(&root)).await?;
+    let there = same::in_folder(transport, lease, to, folder.files()).await?;
+    let (folder, existing) = sync::blocking(move || {
+        let existing = folder.take_existing(&there)?;
+        Ok((folder, existing))
+    })
+    .await?;
+    let count = (folder.files().count() + existing.len()) as u64;
+    send_folder(transport, lease, folder, to, moved).await?;
+    let next = std::sync::Mutex::new(existing.into_iter());
+    let worker = || async {
+        loop {
+            let Some(path) = sync::lock(&next).next() else {
+                return Ok::<(), Error>(());
+            };
+            let file = from.join(&path);
+            let mode = FileMode::New(mode_of(&fs_err::metadata(&file)?));
+            let name = path
+                .to_str()
+                .ok_or_else(|| Error::usage(format!("path is not UTF-8: `{}`", path.display())))?;
+            let to = format!("{}/{name}", to.trim_end_matches('/'));
+            let sent = send_file(transport, lease, &file, (&to, mode), moved).await;
+            sent.map_err(|error| Error::new(error.kind(), format!("`{to}`: {}", error.chain())))?;
+        }
+    };
+    // As many at once as leave a channel of an SSH session free.
+    tokio::try_join!(worker(), worker(), worker(), worker())?;
+    Ok(count)
 }
 
 fn mode_of(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
-async fn read_folder(from: &Path, there: same::RemoteFiles) -> Result<Folder> {
-    let from = from.to_owned();
-    sync::blocking(move || Folder::read(&from, &there)).await
-}
-
 async fn send_file(
     transport: &dyn Transport,
     lease: &str,
     from: &Path,
-    (to, mode): (&str, u32),
+    (to, mode): (&str, FileMode),
     moved: &Moved,
 ) -> Result<()> {
-    let mut file = fs_err::File::open(from)?;
+    let mut file = open(from)?;
     let (send, pieces) = mpsc::channel(4);
     let counted = Arc::clone(moved);
     let read = tokio::task::spawn_blocking(move || {
@@ -144,6 +165,21 @@ async fn send_file(
     let (put, read) = tokio::join!(put, read);
     finished(read)?;
     put
+}
+
+/// Opens a file to send. A FIFO is an error: it might block until another process writes to it.
+fn open(from: &Path) -> Result<fs_err::File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).options_mut().custom_flags(flags);
+    let file = options.open(from)?;
+    match file.metadata()?.file_type().is_fifo() {
+        true => Err(Error::usage(format!(
+            "`{}` is a FIFO, which cannot be copied",
+            from.display()
+        ))),
+        false => Ok(file),
+    }
 }
 
 async fn send_folder(

@@ -18,10 +18,15 @@ use crate::{
 impl Target {
     /// Copies a local file or folder to an absolute path on the instance.
     ///
-    /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
-    /// permissions of the local one; an existing folder keeps its permissions and its other content. Only files,
-    /// folders and symbolic links are copied. Unchanged content is not sent again. Paths that contain a newline or NUL
-    /// are rejected.
+    /// New files and folders get the permissions of the local ones; what exists keeps its permissions, its owner, and a
+    /// folder its other content. Only files, folders and symbolic links are copied, and symbolic links in a folder as
+    /// links. Unchanged content is not sent again. Paths that contain a newline or NUL are rejected.
+    ///
+    /// Files are written as `cp` and `sftp` would. A symbolic link at the path is followed to its end; a link to a
+    /// missing file is an error. A file is replaced atomically, so a running program can be replaced, and a failed
+    /// transfer leaves the old file. It is written in place if it is a device or a FIFO, a mount point, has several
+    /// links or an access control list, belongs to another user, or if its folder is not writable. A file that the user
+    /// may not write is an error. A `put` program of platform `command` has its own rules.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -49,16 +54,16 @@ impl Target {
         }
     }
 
-    /// Writes a file on the instance atomically, at an absolute path, with permissions 0644.
+    /// Writes a file on the instance, at an absolute path, as [`put`](Self::put) does. A new file gets permissions 0644.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the path is not absolute or the file cannot be written.
     pub fn write(&self, remote: impl Into<String>, content: impl AsRef<[u8]>) -> Result<()> {
-        self.write_with_mode(remote, content, 0o644)
+        self.write_file(remote.into(), content.as_ref(), None)
     }
 
-    /// Writes a file on the instance atomically, with the given permissions, such as `0o755`. Other users cannot read
-    /// the file before the permissions are set.
+    /// Writes a file on the instance as [`put`](Self::put) does, with the given permissions, such as `0o755`. Other users
+    /// cannot read a new file before the permissions are set.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be written.
@@ -68,12 +73,15 @@ impl Target {
         content: impl AsRef<[u8]>,
         mode: u32,
     ) -> Result<()> {
+        self.write_file(remote.into(), content.as_ref(), Some(mode))
+    }
+
+    fn write_file(&self, path: String, mut content: &[u8], mode: Option<u32>) -> Result<()> {
         let request = BrokerRequest::Put {
             instance: self.instance().to_owned(),
-            path: remote.into(),
+            path,
             mode,
         };
-        let mut content = content.as_ref();
         let call = Call {
             request,
             upload: Some(&mut content as &mut (dyn Read + Send)),
@@ -84,9 +92,9 @@ impl Target {
 
     /// Copies a file or folder of the instance to a local path.
     ///
-    /// Preserves permissions and symbolic links. Files are written atomically. A missing folder is created with the
-    /// permissions of the one on the instance; an existing folder keeps its permissions and its other content. Only
-    /// files, folders and symbolic links are copied. Nothing is written outside the local path.
+    /// Files are written as [`put`](Self::put) does. New files and folders get the permissions of those on the instance;
+    /// what exists keeps its permissions, its owner, and a folder its other content. Only files, folders and symbolic
+    /// links are copied. Nothing is written outside the local path: a link in it that leads outside is replaced.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does

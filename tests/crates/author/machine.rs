@@ -146,6 +146,97 @@ fn waits(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Links, hard links, devices and modes, from `put`, `write` and folders, and here from `get`.
+#[target_test]
+fn files_are_written_as_cp_would(target: &Target) -> Result<()> {
+    let (here, there) = (Here::new("as-cp", target), folder(target)?);
+    let at = |name: &str| format!("{there}/{name}");
+    let set_up = "mkdir in && echo old >in/file && chmod 4751 in/file && ln -s in/file link && echo old >hard && \
+                  ln hard twin && ln -s none dangling";
+    target.command(set_up).current_dir(&there).run()?;
+    let mode = |name: &str| target.file(at(name)).map(|file| file.map(|file| file.mode));
+    let source = here.0.join("source");
+    fs::create_dir(&source)?;
+    for name in ["link", "hard", "new"] {
+        fs::write(source.join(name), format!("{name} by put"))?;
+    }
+
+    target.put(source.join("link"), at("link"))?;
+    assert_eq!(target.cat(at("in/file"))?, "link by put");
+    target.write(at("link"), "by write")?;
+    assert_eq!(target.cat(at("in/file"))?, "by write");
+    assert_eq!(mode("in/file")?, Some(0o4751));
+    target.write(at("hard"), "by write")?;
+    assert_eq!(target.cat(at("twin"))?, "by write");
+    target.write("/dev/null", "x")?;
+    target.put(source.join("hard"), "/dev/null")?;
+    target.write_with_mode("/dev/null", "x", 0o600)?;
+    target.run("[ -c /dev/null ] && [ -w /dev/null ]")?;
+    let error = target.write(at("dangling"), "x").unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Request && error.to_string().contains("link to a missing file"),
+        "{error}"
+    );
+
+    // A folder: what exists is written in the same way.
+    target.put(&source, &there)?;
+    assert_eq!(target.cat(at("in/file"))?, "link by put");
+    assert_eq!(target.cat(at("twin"))?, "hard by put");
+    assert_eq!(mode("in/file")?, Some(0o4751));
+    assert_eq!(target.cat(at("new"))?, "new by put");
+    target.write_with_mode(at("link"), "by mode", 0o600)?;
+    assert_eq!(mode("in/file")?, Some(0o600));
+
+    // A program that runs can be replaced.
+    target.run(format!("cp /bin/sleep {}", at("sleep")))?;
+    let runs = target.program(at("sleep")).arg("1000").spawn()?;
+    target.write(at("sleep"), "#!/bin/sh\necho replaced\n")?;
+    assert_eq!(target.program(at("sleep")).run()?.stdout, "replaced\n");
+    runs.kill()?;
+
+    // This host's side.
+    let (file, link, twin) = (here.0.join("file"), here.0.join("to"), here.0.join("twin"));
+    fs::write(&file, "old")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640))?;
+    symlink("file", &link)?;
+    target.get(at("new"), &link)?;
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&file)?, "new by put");
+    assert_eq!(fs::metadata(&file)?.permissions().mode() & 0o777, 0o640);
+    fs::hard_link(&file, &twin)?;
+    target.get(at("twin"), &file)?;
+    assert_eq!(fs::read_to_string(&twin)?, "hard by put");
+    symlink("none", here.0.join("dangling"))?;
+    let error = target.get(at("new"), here.0.join("dangling")).unwrap_err();
+    assert!(
+        error.to_string().contains("link to a missing file"),
+        "{error}"
+    );
+    target.get(at("new"), "/dev/null")?;
+    // A folder may have links, but what leads out of it is not followed.
+    let back = here.0.join("back");
+    fs::create_dir(&back)?;
+    fs::write(back.join("end"), "old")?;
+    symlink("end", back.join("hard"))?;
+    symlink("../file", back.join("new"))?;
+    target.get(&there, &back)?;
+    assert_eq!(fs::read_to_string(back.join("end"))?, "hard by put");
+    assert_eq!(fs::read_to_string(&file)?, "hard by put");
+    assert_eq!(fs::read_to_string(back.join("new"))?, "new by put");
+
+    // A FIFO of this host is refused at once.
+    let made = std::process::Command::new("mkfifo")
+        .arg(here.0.join("fifo"))
+        .status()?;
+    assert!(made.success());
+    let error = target.put(here.0.join("fifo"), at("x")).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Request && error.to_string().contains("is a FIFO"),
+        "{error}"
+    );
+    Ok(())
+}
+
 #[target_test]
 fn folders_travel(target: &Target) -> Result<()> {
     let (here, there) = (Here::new("folders", target), folder(target)?);
@@ -229,7 +320,7 @@ fn folders_travel(target: &Target) -> Result<()> {
     target.put(&large, format!("{there}/large"))?;
     let file = target.file(format!("{there}/large"))?.ok_or("gone")?;
     assert!(
-        file.mode == 0o644
+        file.mode == 0o600
             && file.modified()
                 < std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000),
         "it was sent again: {file:?}"

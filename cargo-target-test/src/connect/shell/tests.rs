@@ -183,62 +183,6 @@ fn invalid_commands_and_paths_are_errors() {
     }
 }
 
-#[test]
-fn files_by_script() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a 'b' \"c\" $d ü\\");
-    let path = path.to_str().unwrap();
-    let paths = upload_paths(path).unwrap();
-    let sh = |script: &str, input: &[u8]| run("sh", script, input);
-
-    assert_eq!(sh(&get(path).unwrap(), b"").status.code(), Some(MISSING));
-    let received = sh(&receive(&paths), b"x\0y");
-    assert_eq!(String::from_utf8_lossy(&received.stdout).trim(), "3");
-    assert!(sh(&install(&paths, 0o640), b"").status.success());
-    assert_eq!(sh(&get(path).unwrap(), b"").stdout, b"x\0y");
-    use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
-        0o640
-    );
-    assert_eq!(sh(&get("/").unwrap(), b"").status.code(), Some(DIRECTORY));
-
-    assert!(sh(&receive(&paths), b"half").status.success());
-    assert!(sh(&discard(&paths), b"").status.success());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-}
-
-#[test]
-fn a_sweep_kills_the_processes_of_its_lease_only() {
-    let lease = format!("l{}", nonce());
-    let start = |lease: &str, text: &str| {
-        let wrapped = wrap(&line(text), lease, false).unwrap();
-        Process::new("sh")
-            .args(["-c", &wrapped.line])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
-    let mut swept = [
-        start(&lease, "sleep 1000"),
-        start(&lease, "while :; do sleep 0.1; done"),
-    ];
-    let mut other = start(&format!("{lease}0"), "sleep 1000");
-    let swept_now = run("sh", &sweep(&lease), b"");
-    assert!(swept_now.status.success(), "{swept_now:?}");
-    for child in &mut swept {
-        child.wait().unwrap();
-    }
-    assert!(other.try_wait().unwrap().is_none());
-    assert!(
-        run("sh", &sweep(&format!("{lease}0")), b"")
-            .status
-            .success()
-    );
-    other.wait().unwrap();
-}
-
 /// Returns the arguments of `kill` in a script, whose `kill` only prints them.
 fn kill_arguments(script: &str) -> String {
     let script = format!("kill() {{ printf '%s\\n' \"$*\"; }}; {script}");

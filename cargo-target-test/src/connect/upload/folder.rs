@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -18,19 +18,23 @@ const MAX_UNSIZED: u64 = 1 << 20;
 pub(super) struct Folder {
     root: PathBuf,
     /// Relative paths, each folder before its content.
-    entries: Vec<PathBuf>,
-    files: u64,
+    entries: Vec<Entry>,
+}
+
+/// A file, link or folder to be sent.
+struct Entry {
+    path: PathBuf,
+    is_file: bool,
 }
 
 impl Folder {
-    /// Lists the folder without the files that are already on the instance. Folders and links are always listed.
-    pub(super) fn read(root: &Path, there: &RemoteFiles) -> Result<Self> {
+    /// Lists the folder.
+    pub(super) fn read(root: &Path) -> Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
             entries: Vec::new(),
-            files: 0,
         };
-        folder.walk(Path::new(""), there)?;
+        folder.walk(Path::new(""))?;
         Ok(folder)
     }
 
@@ -38,12 +42,29 @@ impl Folder {
         Ok(super::mode_of(&fs_err::metadata(&self.root)?))
     }
 
-    /// Returns the number of files to send.
-    pub(super) fn count(&self) -> u64 {
-        self.files
+    /// Returns the relative paths of the files to send.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = self.entries.iter().filter(|entry| entry.is_file);
+        files.map(|entry| entry.path.as_path())
     }
 
-    fn walk(&mut self, at: &Path, there: &RemoteFiles) -> Result<()> {
+    /// Removes the files that exist on the instance, and returns those with another content. Folders and links stay.
+    pub(super) fn take_existing(&mut self, there: &RemoteFiles) -> Result<Vec<PathBuf>> {
+        let mut existing = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            match there.get(entry.path.as_os_str().as_bytes()) {
+                Some(hash) if entry.is_file => {
+                    if *hash != Some(same::hash_file(&self.root.join(&entry.path))?) {
+                        existing.push(entry.path);
+                    }
+                }
+                _ => self.entries.push(entry),
+            }
+        }
+        Ok(existing)
+    }
+
+    fn walk(&mut self, at: &Path) -> Result<()> {
         let mut entries = Vec::new();
         for entry in fs_err::read_dir(self.root.join(at))? {
             let entry = entry?;
@@ -52,14 +73,15 @@ impl Folder {
         // Sorted, so that equal folders make equal archives.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (path, kind) in entries {
+            let is_file = kind.is_file();
+            if is_file || kind.is_dir() || kind.is_symlink() {
+                self.entries.push(Entry {
+                    path: path.clone(),
+                    is_file,
+                });
+            }
             if kind.is_dir() {
-                self.entries.push(path.clone());
-                self.walk(&path, there)?;
-            } else if kind.is_symlink() {
-                self.entries.push(path);
-            } else if kind.is_file() && !same::is_known(&self.root, &path, there)? {
-                self.files += 1;
-                self.entries.push(path);
+                self.walk(&path)?;
             }
         }
         Ok(())
@@ -69,7 +91,7 @@ impl Folder {
     pub(super) fn pack<W: Write>(self, to: W) -> io::Result<()> {
         let mut archive = tar::Builder::new(to);
         archive.follow_symlinks(false);
-        for path in &self.entries {
+        for Entry { path, .. } in &self.entries {
             append(&mut archive, &self.root.join(path), path)?;
         }
         archive.into_inner()?.flush()

@@ -1,33 +1,27 @@
-//! Compares local files with the files of an instance, by SHA-256 and mode.
+//! Compares local files with the files of an instance, by SHA-256.
 //!
-//! An instance without `sha256sum` counts as empty.
+//! Without `sha256sum` on the instance, all files differ.
 
-use std::{
-    collections::HashMap,
-    io::Read,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::Path,
-};
+use std::{collections::HashMap, io::Read, os::unix::ffi::OsStrExt, path::Path};
 
 use sha2::{Digest, Sha256};
-use target_fixtures::wire::Exit;
+use tokio::sync::mpsc;
 
 use super::{
-    super::{Transport, run},
+    super::{Transport, own_command, run},
     CHUNK, shell,
 };
 use crate::{error::Result, sync};
 
-/// The hashes and modes of the files in a folder of an instance, by relative path.
-pub(super) type RemoteFiles = HashMap<Vec<u8>, (String, u32)>;
+/// The files that exist in a folder of an instance, by relative path, with the hashes of readable files.
+pub(super) type RemoteFiles = HashMap<Vec<u8>, Option<String>>;
 
-/// True if `to` has the content of a file of this host. In that case, also sets the mode of `to`.
+/// True if `to` has the content of a file of this host.
 pub(super) async fn is_file(
     transport: &dyn Transport,
     lease: &str,
     (from, length): (&Path, u64),
     to: &str,
-    mode: u32,
 ) -> Result<bool> {
     let outcome = run(transport, lease, shell::hash_of_file(to, length)?).await?;
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
@@ -35,54 +29,56 @@ pub(super) async fn is_file(
         return Ok(false);
     };
     let from = from.to_owned();
-    if theirs != sync::blocking(move || hash_file(&from)).await? {
-        return Ok(false);
-    }
-    let outcome = run(transport, lease, shell::set_mode(to, mode)).await?;
-    Ok(outcome.exit == Exit::Code(0))
+    Ok(theirs == sync::blocking(move || hash_file(&from)).await?)
 }
 
-/// Returns the files in a folder of the instance.
+/// Returns those of the relative paths that exist in a folder of the instance.
+///
+/// Paths with a newline, which no script can be given, count as missing.
 pub(super) async fn in_folder(
     transport: &dyn Transport,
     lease: &str,
     to: &str,
+    paths: impl Iterator<Item = &Path>,
 ) -> Result<RemoteFiles> {
-    let outcome = run(transport, lease, shell::hashes_in_folder(to)?).await?;
+    let command = own_command(shell::look_in_folder(to)?, None);
+    let mut names = Vec::new();
+    for path in paths.map(|path| path.as_os_str().as_bytes()) {
+        if !path.contains(&b'\n') {
+            names.extend([b"./", path, b"\0"].concat());
+        }
+    }
+    if names.is_empty() {
+        return Ok(RemoteFiles::new());
+    }
+    let (send, stdin) = mpsc::channel(1);
+    let running = transport.exec(&command, lease, Some(stdin)).finished();
+    let feed = async move {
+        for chunk in names.chunks(CHUNK) {
+            // Fails if the script has ended, whose result counts.
+            let _ = send.send(chunk.to_vec()).await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(running, feed);
+    let outcome = outcome?.success(&format!("failed to list `{to}`"))?;
     Ok(read(&outcome.stdout))
 }
 
-/// Parses lines of `sha256sum`, followed by lines of `MODE PATH`.
+/// Parses lines `= ./PATH` and lines of `sha256sum`.
 fn read(text: &[u8]) -> RemoteFiles {
     let mut known = RemoteFiles::new();
     for line in text.split(|byte| *byte == b'\n') {
-        let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-            continue;
-        };
-        let word = String::from_utf8_lossy(&line[..space]).into_owned();
-        let rest = &line[space + 1..];
-        if word.len() == 64 {
-            // `sha256sum` prints a space or a star before the path.
-            let path = rest.get(1..).and_then(|path| path.strip_prefix(b"./"));
-            known.extend(path.map(|path| (path.to_vec(), (word, 0))));
-        } else if let (Ok(mode), Some(path)) =
-            (u32::from_str_radix(&word, 8), rest.strip_prefix(b"./"))
-            && let Some((_, known)) = known.get_mut(path)
+        if let Some(path) = line.strip_prefix(b"= ./") {
+            known.entry(path.to_vec()).or_default();
+        } else if let Some((hash, rest)) = line.split_at_checked(64)
+            // `sha256sum` prints a space, and then a space or a star before the path.
+            && let Some(path) = rest.get(2..).and_then(|rest| rest.strip_prefix(b"./"))
         {
-            *known = mode;
+            let hash = String::from_utf8_lossy(hash).into_owned();
+            known.insert(path.to_vec(), Some(hash));
         }
     }
     known
-}
-
-/// True if the instance has a file with the same path, content and mode.
-pub(super) fn is_known(root: &Path, path: &Path, there: &RemoteFiles) -> Result<bool> {
-    let Some((theirs, mode)) = there.get(path.as_os_str().as_bytes()) else {
-        return Ok(false);
-    };
-    let file = root.join(path);
-    let ours = fs_err::metadata(&file)?.permissions().mode() & 0o7777;
-    Ok(ours == *mode && hash_file(&file)? == *theirs)
 }
 
 /// Returns the SHA-256 of a file in hexadecimal digits.
@@ -106,8 +102,11 @@ mod tests {
     #[test]
     fn other_lines_are_ignored() {
         let hash = "a".repeat(64);
-        let text = format!("{hash}  ./a b\n\\{hash}  ./odd\\n\n644 ./a b\n755 ./none\nnoise\n");
+        let text = format!("= ./a b\n= ./fifo\n{hash}  ./a b\n\\{hash}  ./odd\\n\nnoise\n");
         let known = read(text.as_bytes());
-        assert_eq!(known, RemoteFiles::from([(b"a b".to_vec(), (hash, 0o644))]));
+        assert_eq!(
+            known,
+            RemoteFiles::from([(b"a b".to_vec(), Some(hash)), (b"fifo".to_vec(), None)])
+        );
     }
 }

@@ -85,7 +85,7 @@ async fn script(
     as_root: bool,
     timeout: Duration,
 ) -> Result<()> {
-    let path = shell::temporary();
+    let path = shell::temporary(&shell.mark);
     upload::put_file(&*shell.transport, &shell.mark, file, &path, Some(0o700)).await?;
     let line = shell_line(&shell::invocation(&path, args), as_root);
     let ended = shell.run(&line, timeout).await;
@@ -96,7 +96,11 @@ async fn script(
 
 async fn put(shell: &Shell, from: &Path, to: &str, mode: Option<u32>) -> Result<()> {
     match from.is_dir() {
-        true => upload::put_folder(&*shell.transport, &shell.mark, from, to).await,
+        true => {
+            let moved = upload::Moved::default();
+            let put = upload::put_folder(&*shell.transport, &shell.mark, from, to, &moved);
+            put.await.map(drop)
+        }
         false => upload::put_file(&*shell.transport, &shell.mark, from, to, mode).await,
     }
 }

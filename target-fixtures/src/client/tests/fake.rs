@@ -116,7 +116,7 @@ impl Play {
             }
             BrokerRequest::Exec { command, stdin, .. } => self.exec(&command.line, stdin),
             BrokerRequest::Put {
-                path, mode: 0o644, ..
+                path, mode: None, ..
             } => {
                 let content = self.upload()?;
                 self.files.lock().unwrap().insert(path, content);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     connect::{
-        download, files,
+        FileMode, download, files,
         upload::{self, Moved},
     },
     error::Result,
@@ -27,16 +27,20 @@ use crate::{
 /// The interval between progress notes of a transfer.
 const APART: Duration = Duration::from_secs(2);
 
+/// The permission bits of a new file, unless the client sets others.
+const MODE: u32 = 0o644;
+
 /// Writes the client's input to a file.
 pub(super) async fn put(
     requests: &mut Requests,
     replies: &mut Replies,
     held: &ActiveLease,
     at: &Machine,
-    (path, mode): (&str, u32),
+    (path, mode): (&str, Option<u32>),
 ) -> io::Result<Result<()>> {
     let (send, pieces) = mpsc::channel(4);
     let transport = at.transport();
+    let mode = mode.map_or(FileMode::New(MODE), FileMode::Set);
     let mut feed = InputFeed::file(send);
     let put = held.unless_lost(files::put(&*transport, &held.id, path, mode, pieces));
     tokio::pin!(put);
