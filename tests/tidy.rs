@@ -28,7 +28,15 @@ const ROOMS: &[&str] = &[
 ];
 
 /// Modules that every room may use, and that use no room; `cli` may name the types of a room's flags.
-const SHARED: &[&str] = &["error", "failpoint", "process", "secret", "sync", "ui"];
+const SHARED: &[&str] = &[
+    "bounded",
+    "error",
+    "failpoint",
+    "process",
+    "secret",
+    "sync",
+    "ui",
+];
 
 /// The packages that the project promises to build on.
 const PROMISED: &[&str] = &[

@@ -128,6 +128,8 @@ pub enum Verb {
     Lease(LeaseArgs),
     /// End a lease started by `lease`
     Release(InstanceArgs),
+    /// Correct the pool's records
+    Pool(PoolArgs),
     /// Delete resources with the pool's label that no instance uses
     ///
     /// Finds processes, containers and the resources that the `list` programs of a playbook report.
@@ -222,6 +224,34 @@ pub struct GcArgs {
     /// Print what would be deleted, without deleting it
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Options of `pool`.
+#[derive(Clone, Debug, Args)]
+pub struct PoolArgs {
+    /// The correction.
+    #[command(subcommand)]
+    pub verb: PoolVerb,
+}
+
+/// A correction of the pool.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PoolVerb {
+    /// Drop the record of an instance that cannot be deleted, and print what must be removed by hand
+    ///
+    /// Asks first. The instance itself is not touched.
+    Forget(ForgetArgs),
+}
+
+/// Options of `pool forget`.
+#[derive(Clone, Debug, Args)]
+pub struct ForgetArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub on: InstanceArgs,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Options of `broker`.

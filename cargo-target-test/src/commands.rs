@@ -10,6 +10,7 @@ mod interactive;
 pub mod lease;
 pub mod list;
 pub mod logs;
+pub mod pool;
 pub mod release;
 pub mod run;
 pub mod schema;

@@ -14,6 +14,7 @@ use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::{
+    bounded,
     error::{Error, ErrorKind, Result},
     process::SessionLog,
 };
@@ -202,7 +203,7 @@ pub struct CommandOutput {
     pub exit: Exit,
     /// Standard output.
     pub stdout: Vec<u8>,
-    /// Standard error.
+    /// The end of standard error, at least 64 KiB if it was longer.
     pub stderr: Vec<u8>,
 }
 
@@ -288,7 +289,8 @@ impl Running {
         }
     }
 
-    /// Waits until the command exits and collects the output in memory.
+    /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end
+    /// of standard error.
     pub(crate) async fn finished(self) -> Result<CommandOutput> {
         collected(self.events)
             .await
@@ -309,7 +311,9 @@ impl Running {
                         return Err(aborted);
                     }
                 }
-                CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                CommandEvent::Output(Stream::Stderr, bytes) => {
+                    bounded::extend_tail(&mut stderr, &bytes);
+                }
                 CommandEvent::Exited(exit) => {
                     return Ok(CommandOutput {
                         exit,
@@ -329,8 +333,15 @@ async fn collected(mut events: mpsc::Receiver<CommandEvent>) -> Option<Result<Co
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         match events.recv().await? {
-            CommandEvent::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
-            CommandEvent::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+            CommandEvent::Output(Stream::Stdout, bytes) => {
+                if let Err(error) = bounded::extend(&mut stdout, &bytes) {
+                    let message = format!("standard output of the command is {error}");
+                    return Some(Err(Error::infra(message)));
+                }
+            }
+            CommandEvent::Output(Stream::Stderr, bytes) => {
+                bounded::extend_tail(&mut stderr, &bytes)
+            }
             CommandEvent::Exited(exit) => {
                 return Some(Ok(CommandOutput {
                     exit,

@@ -61,6 +61,7 @@
 //! exit codes and JSON output are kept stable.
 
 pub mod aggregate;
+mod bounded;
 pub mod case;
 #[doc(hidden)]
 pub mod cli;

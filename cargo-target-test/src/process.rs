@@ -69,7 +69,7 @@ pub struct Finished {
     pub status: ExitStatus,
     /// The standard output.
     pub stdout: Vec<u8>,
-    /// The standard error.
+    /// The end of the standard error, at least 64 KiB if it was longer.
     pub stderr: Vec<u8>,
     /// True if a background process still holds the output pipe; its next write gets SIGPIPE.
     pub held: bool,
@@ -194,7 +194,8 @@ impl Spawn {
     /// wait for background processes of the program. The process group is killed after `timeout`.
     ///
     /// # Errors
-    /// If the program cannot be started; [`ErrorKind::Timeout`] after the timeout.
+    /// If the program cannot be started; [`ErrorKind::Infra`] if its standard output exceeds 16 MiB;
+    /// [`ErrorKind::Timeout`] after the timeout.
     pub fn run(
         mut self,
         input: &[u8],
@@ -219,9 +220,15 @@ impl Spawn {
                 break;
             }
             match ended {
-                Some(_) => pump.step(None, left)?,
-                None => pump.step(group.pidfd.as_ref(), left)?,
+                Some(_) => pump.step(None, left),
+                None => pump.step(group.pidfd.as_ref(), left),
             }
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::FileTooLarge => {
+                    Error::infra(format!("standard output of `{program}` is {error}"))
+                }
+                _ => error.into(),
+            })?;
             if ended.is_none() {
                 ended = group.try_wait()?.map(|status| (status, Instant::now()));
             }

@@ -36,7 +36,7 @@ pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
 pub use pool_run::{
     DeleteScope, Ensured, Held, InstanceFailure, PoolRun, Preparer, Report, RunInfo, Wanted,
-    delete_all,
+    delete_all, forget,
 };
 pub use provisioner::{BoxFuture, Provisioner};
 pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};

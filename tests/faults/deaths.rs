@@ -218,3 +218,21 @@ fn a_quit_cleans_up_and_leaves_no_core_file() {
     assert!(!alive(&test));
     assert!(lab.ledger().is_empty());
 }
+
+#[test]
+fn a_fifo_without_a_writer_stops_nobody_else() {
+    let lab = Lab::new(2);
+    lab.run(&["puts_a_fifo"]).code(0);
+    let run = lab.start(&["reads_a_fifo", "quick", "other", "holds"]);
+    let _: [String; 1] = lab.said("reads");
+    let _: [String; 1] = lab.said("held");
+    lab.let_go();
+    eventually("the other tests", || {
+        ["quick-alpha-0", "quick-alpha-1"]
+            .iter()
+            .any(|name| lab.path(name).exists())
+    });
+    run.signal_group(Signal::INT);
+    run.wait().code(130);
+    assert!(lab.ledger().is_empty());
+}

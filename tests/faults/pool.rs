@@ -139,6 +139,102 @@ fn a_delete_that_fails_is_recorded_with_its_cause_and_tried_again() {
     lab.clean("a delete that works again");
 }
 
+/// An instance that cannot be deleted any more is known before, named, and dropped by who says so.
+#[test]
+fn a_record_that_cannot_be_deleted_can_be_forgotten() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["check"]).code(0).never_says("cannot be deleted");
+    lab.run(&["pool", "forget", "alpha-0"])
+        .code(2)
+        .says("--yes");
+    // A program that is gone, and one that cannot start.
+    fs::rename(lab.path("down"), lab.path("away")).expect("a script");
+    for (script, cause) in [
+        (None, "file not found"),
+        (Some("#!/no/such/shell\n"), "interpreter `/no/such/shell`"),
+    ] {
+        if let Some(script) = script {
+            lab.script("down", script);
+            lab.run(&["check"]).code(78).says(cause);
+        }
+        let playbook = target("alpha", 1, "").replace("./down", "true");
+        lab.playbook(&playbook);
+        lab.run(&["check"])
+            .code(0)
+            .says("`alpha-0` cannot be deleted: ")
+            .says(cause);
+        lab.playbook(&target("alpha", 1, ""));
+        lab.run(&["--delete-targets"])
+            .code(69)
+            .says("failed to delete `alpha-0`: `delete` of target `alpha`: ")
+            .says(cause)
+            .says("cargo target-test pool forget alpha-0");
+    }
+    let forgotten = lab.run(&["pool", "forget", "alpha-0", "--yes"]).code(0);
+    forgotten
+        .says("remove by hand")
+        .says("platform  command")
+        .says("named     tt-");
+    lab.run(&["--delete-targets"])
+        .code(0)
+        .says("nothing to delete");
+    lab.run(&["pool", "forget", "alpha-0", "--yes"])
+        .code(2)
+        .says("not found");
+    assert_eq!(lab.ledger(), ["alpha-0"], "it deletes nothing");
+    let files: Vec<_> = fs::read_dir(lab.path("pool/instances"))
+        .expect("a folder")
+        .collect();
+    assert!(files.is_empty(), "{files:?}");
+}
+
+/// One that is in use is not forgotten.
+#[test]
+fn an_instance_in_use_is_not_forgotten() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["lease", "alpha-0"]).code(0);
+    lab.run(&["pool", "forget", "alpha-0", "--yes"])
+        .code(69)
+        .says("is in use");
+    lab.run(&["release", "alpha-0"]).code(0);
+    lab.clean("a lease by hand");
+}
+
+/// A lost `pool.json` is rebuilt; a note that is torn too is never forgotten in silence.
+#[test]
+fn a_torn_note_of_a_lost_pool_is_named_until_somebody_acts() {
+    let lab = Lab::new(2);
+    lab.run(&["quick", "other", "--keep-targets"]).code(0);
+    let notes = fs::read_dir(lab.path("pool/instances"))
+        .expect("a folder")
+        .flatten();
+    let notes = notes
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    let note = notes.min().expect("a note");
+    let id = note
+        .file_stem()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    fs::write(&note, "{").expect("a torn note");
+    fs::remove_file(lab.path("pool/pool.json")).expect("pool.json");
+    for _ in 0..2 {
+        let told = lab.run(&["--delete-targets", "--all"]).code(69);
+        told.says(&format!("failed to delete `{id}`: its record is damaged"))
+            .says("gc");
+    }
+    assert_eq!(lab.ledger().len(), 1, "the other one is deleted");
+    assert!(note.exists());
+    lab.run(&["pool", "forget", &id, "--yes"])
+        .code(0)
+        .says(&format!("what is named `{id}`"));
+    lab.run(&["--delete-targets", "--all"]).code(0);
+    assert!(!note.exists());
+}
+
 #[test]
 fn kept_instances_of_a_renamed_target_are_named() {
     let lab = Lab::new(2);

@@ -65,3 +65,72 @@ fn what_a_script_says_is_seen_while_it_works() {
     run.wait().code(0);
     assert!(lab.ledger().is_empty());
 }
+
+/// The most memory that the process had, in KiB.
+fn peak(pid: rustix::process::Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let words = line.and_then(|line| line.split_whitespace().nth(1));
+    words.map_or(0, |number| number.parse().expect("a number"))
+}
+
+#[test]
+fn endless_output_and_endless_files_are_errors() {
+    let lab = Lab::new(1);
+    let once = "retries = 0\n";
+    let deploy = target("alpha", 1, once).replace("\"./up\"", "[\"cat\", \"/dev/zero\"]");
+    let noisy = target("alpha", 1, once);
+    lab.script(
+        "noisy",
+        "#!/bin/sh\nhead -c 50000000 /dev/zero >&2\nexec ./up\n",
+    );
+    let noisy = noisy.replace("./up", "./noisy");
+    let secret = target(
+        "alpha",
+        1,
+        "retries = 0\nenv.A = { command = [\"cat\", \"/dev/zero\"] }",
+    );
+    for (playbook, code, says) in [
+        (deploy, 69, "cat` is larger than 16 MiB"),
+        (secret, 69, "cat` is larger than 16 MiB"),
+        (noisy, 0, "PASS"),
+    ] {
+        lab.playbook(&playbook);
+        let run = lab.start(&["quick"]);
+        let pid = run.pid();
+        let most = std::thread::scope(|scope| {
+            let (done, ended) = std::sync::mpsc::channel::<()>();
+            let watch = scope.spawn(move || {
+                let mut most = 0;
+                let pause = std::time::Duration::from_millis(5);
+                while ended.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    most = most.max(peak(pid));
+                }
+                most
+            });
+            run.wait().code(code).says(says);
+            drop(done);
+            watch.join().expect("the figures")
+        });
+        assert!(most < 200 << 10, "{most} KiB for {playbook}");
+        assert!(lab.ledger().is_empty());
+    }
+    let zero = lab.run(&["quick", "--playbook", "/dev/zero"]);
+    zero.code(78)
+        .says("failed to read playbook `/dev/zero`: larger than 16 MiB");
+    lab.playbook("include = [\"/dev/zero\"]\n");
+    lab.run(&["quick"]).code(78).says("larger than 16 MiB");
+    for (file, says) in [
+        ("/dev/zero", "larger than 16 MiB"),
+        ("fifo", "no program writes to"),
+    ] {
+        let made = std::process::Command::new("mkfifo")
+            .arg(lab.path("fifo"))
+            .output();
+        made.expect("mkfifo");
+        let more = format!("retries = 0\nenv.A = {{ file = {file:?} }}");
+        lab.playbook(&target("alpha", 1, &more));
+        lab.run(&["quick"]).code(69).says(says);
+    }
+}

@@ -1,9 +1,16 @@
 //! Recipes on real sshd: each step, what fails, what is done again, and what happens to a host that is dirty.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use rustix::process::Signal;
 
 use super::Lab;
-use crate::support::Sshd;
+use crate::support::{Sshd, eventually};
 
 /// A playbook for one sshd, with a recipe and more keys of the target.
 fn lab(sshd: &Sshd, steps: &str, more: &str) -> Lab {
@@ -45,6 +52,47 @@ fn every_step_does_what_it_says() {
     assert!(made.join("cfg/link").is_symlink());
     assert_eq!((mode("cfg/inner/file"), mode("one")), (0o755, 0o640));
     assert_eq!(fs::read_to_string(made.join("said")).unwrap(), "a b\n");
+}
+
+/// Two people, or two CI machines, prepare one host with one login: neither ends the other's steps. And a tool that is
+/// killed in the midst of a script leaves nothing on the host once it is prepared again.
+#[test]
+fn preparations_of_two_pools_leave_each_other_alone() {
+    let sshd = Sshd::start(&["it-0"]);
+    let at = sshd.directory().to_owned();
+    let lab = lab(&sshd, "{ script = \"wait.sh\" }", "");
+    let wait = format!(
+        "#!/bin/sh\necho \"$0\" >>{0}/started\nwhile ! [ -e {0}/go ]; do sleep 0.05; done\n",
+        at.display()
+    );
+    lab.write("wait.sh", &wait);
+    let scripts = || fs::read_to_string(at.join("started")).unwrap_or_default();
+    let started = |count: usize| {
+        eventually("a script", || scripts().lines().count() == count);
+    };
+    let other = at.join("other-pool").display().to_string();
+    let first = lab.tool(&["quick"]).start();
+    started(1);
+    let second = lab.tool(&["quick", "--pool", &other]).start();
+    started(2);
+    fs::write(at.join("go"), "").unwrap();
+    first.wait().code(0);
+    second.wait().code(0);
+    for script in scripts().lines() {
+        assert!(!Path::new(script).exists(), "{script}");
+    }
+    // Killed, nothing is removed; the next preparation of this pool does it.
+    fs::remove_file(at.join("go")).unwrap();
+    let killed = lab.tool(&["quick"]).start();
+    started(3);
+    killed.signal(Signal::KILL);
+    drop(killed);
+    fs::write(at.join("go"), "").unwrap();
+    lab.run(&["quick"]).code(0);
+    assert_eq!(scripts().lines().count(), 4);
+    for script in scripts().lines() {
+        assert!(!Path::new(script).exists(), "{script}");
+    }
 }
 
 #[test]
@@ -167,7 +215,33 @@ fn a_local_target_can_be_another_users() {
             .says("only root can run commands as another user");
         return;
     }
+    // The folder has no name that another user could take first, and goes with the instance.
+    let mine = || {
+        let all = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+        let nobody = all.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.starts_with("target-test-")
+                && entry.metadata().is_ok_and(|data| data.uid() == 65534)
+        });
+        nobody.map(|entry| entry.path()).collect::<BTreeSet<_>>()
+    };
+    let before = mine();
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    let made: Vec<_> = mine().difference(&before).cloned().collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(
+        fs::metadata(&made[0]).unwrap().permissions().mode() & 0o7777,
+        0o700
+    );
+    let label = fs::read_to_string(lab.path("pool/pool.json")).unwrap();
+    let label: serde_json::Value = serde_json::from_str(&label).unwrap();
+    assert!(
+        !made[0]
+            .to_string_lossy()
+            .contains(label["label"].as_str().unwrap())
+    );
     lab.run(&["quick"]).code(0);
+    assert!(!made[0].exists());
     lab.write(
         "target-test.toml",
         &playbook.replace("\"nobody\"\nrecipe", "\"no-such-user\"\nrecipe"),

@@ -69,9 +69,9 @@ fn a_test_restarts_its_container() {
         .line_with(&["PASS", "quick[it]"]);
 }
 
-/// An instance that an earlier run kept without a state is made anew, once.
+/// An instance that a run keeps has a state to go back to, whether or not that run needs it.
 #[test]
-fn without_a_state_an_instance_is_made_anew() {
+fn a_kept_instance_has_a_state_to_go_back_to() {
     let Some(engine) = here(Engine::start()) else {
         return;
     };
@@ -79,5 +79,8 @@ fn without_a_state_an_instance_is_made_anew() {
     let lab = Lab::new(&format!("{RECIPE}{target}recipe = \"base\"\n"));
     lab.run(&["quick", "--keep-targets"]).code(0);
     let run = lab.run(&["restored"]).code(0);
-    run.line_with(&["instance-seconds: it ", "(2 instances)"]);
+    assert_eq!(run.lines_with(&["PASS", "restored_"]), 3, "{run:?}");
+    run.line_with(&["instance-seconds: it "])
+        .never_says("instances)")
+        .never_says("recycled");
 }

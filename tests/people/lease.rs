@@ -20,6 +20,24 @@ fn holder(world: &World) -> Pid {
     pid.and_then(Pid::from_raw).expect("a holder")
 }
 
+/// A lease of a target uses the instance that it got, and no other.
+#[test]
+fn a_lease_of_a_target_uses_one_instance() {
+    let (world, _sshd) = super::kept();
+    let leased = world.run(&["lease", "here"]).code(0).stdout;
+    let (mine, other) = match leased.starts_with("here-0") {
+        true => ("here-0", "here-1"),
+        false => ("here-1", "here-0"),
+    };
+    let deleted = world.run(&["--delete-targets"]).code(69);
+    deleted
+        .says(&format!("`{mine}` is in use"))
+        .never_says(&format!("`{other}` is in use"));
+    assert_eq!(target(&world, other), serde_json::Value::Null);
+    world.run(&["release", mine]).code(0);
+    world.run(&["--delete-targets"]).code(0);
+}
+
 #[test]
 fn its_owner_goes_through_and_others_wait() {
     let world = kept_box();

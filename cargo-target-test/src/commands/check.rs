@@ -13,8 +13,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::nextest::{CargoNextest, Words},
     playbook::{Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key},
-    provision::platform::Platforms,
-    run::{mode, options::RunOptions, selection::Selection, workspace::Workspace},
+    provision::{platform::Platforms, pool::Pool},
+    run::{
+        mode,
+        options::RunOptions,
+        selection::Selection,
+        workspace::{self, Workspace},
+    },
     ui,
 };
 
@@ -34,6 +39,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<
         Selection::make(options)?;
     }
     warn_of_missing_secrets(&workspace)?;
+    warn_of_undeletable(platforms, global, &workspace)?;
     run(&workspace.playbook, args.json)?;
     Ok(0)
 }
@@ -68,6 +74,29 @@ fn warn_of_missing_secrets(workspace: &Workspace) -> Result<()> {
                 let hint = error.hint().unwrap_or_default();
                 ui::warn(format!("{}\nhint: {hint}", error.chain()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Warns of instances in the pool that could not be deleted, because the program for it is missing.
+fn warn_of_undeletable(
+    platforms: &Platforms,
+    global: &Global,
+    workspace: &Workspace,
+) -> Result<()> {
+    let pool = workspace::pool_directory(global)?;
+    if !pool.exists() {
+        return Ok(());
+    }
+    let state = Pool::open(&pool)?.state()?;
+    let records = state.records.values();
+    for record in records.filter(|record| record.workspace == workspace.root) {
+        let platform = platforms.known(&record.platform, record.tool.as_deref());
+        let checked = platform.and_then(|platform| platform.check_delete(&record.spec));
+        if let Err(error) = checked {
+            let name = record.name();
+            ui::warn(format!("`{name}` cannot be deleted: {}", error.chain()));
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ pub(crate) use filter::Filter;
 use machine::as_root_by_password;
 pub(crate) use machine::{
     BOOT_ID, as_root, connect_to, for_login, goes_down, install_packages, invocation, listens,
-    login, reboot, remove, set_clock, temporary, unpack,
+    login, reboot, remove, remove_temporaries, set_clock, temporary, unpack,
 };
 pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use question::{answer, ask, unknown_reason};
@@ -235,7 +235,7 @@ fn wrong(message: String) -> Error {
 }
 
 /// Returns 32 random hexadecimal digits.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     use std::hash::{BuildHasher, RandomState};
     let part = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", part(), part())

@@ -5,7 +5,10 @@
 use std::{ops::Range, path::Path};
 
 use super::diagnostic::{Problem, Problems};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    bounded,
+    error::{Error, ErrorKind, Result},
+};
 
 /// All texts, concatenated, with their names. A position is an offset into the concatenation.
 #[derive(Debug, PartialEq)]
@@ -91,15 +94,17 @@ impl Sources {
 /// # Errors
 /// The cause, without the path, if the file cannot be read or is not UTF-8.
 pub(super) fn read_included(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| plain(&error))?;
+    let bytes = bounded::read(path).map_err(|error| plain(&error))?;
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
 }
 
-/// The message of an operating system error, in lower case and without the error number.
+/// The message of an operating system error, with a small first letter and without the error number.
 pub(super) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let plain = text.split(" (os error").next().unwrap_or(&text);
-    plain.to_lowercase()
+    let mut letters = plain.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// Reads the playbook file. Problems show the path as given.
@@ -108,7 +113,7 @@ pub(super) fn plain(error: &std::io::Error) -> String {
 /// If the file cannot be read or is not UTF-8 (with the line of the first invalid byte).
 pub(super) fn read(path: &Path) -> Result<Sources> {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = bounded::read(path).map_err(|error| {
         let failed = |message: String| Error::new(ErrorKind::Playbook, message);
         match error.kind() {
             std::io::ErrorKind::NotFound => failed(format!("playbook `{name}` does not exist"))

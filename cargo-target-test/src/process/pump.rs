@@ -12,6 +12,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::bounded;
+
 /// The interval at which the caller polls for the program's exit if there is no pidfd.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -71,17 +73,26 @@ impl<'a> Pump<'a> {
         if stdin {
             self.write()?;
         }
-        if stdout && !read(&mut self.stdout, &mut self.out)? {
-            self.stdout = None;
+        let mut buffer = [0; 1 << 16];
+        if stdout && let Some(piece) = read(&mut self.stdout, &mut buffer)? {
+            bounded::extend(&mut self.out, piece)?;
         }
-        if stderr && !read(&mut self.stderr, &mut self.err)? {
-            self.stderr = None;
+        if stderr && let Some(piece) = read(&mut self.stderr, &mut buffer)? {
+            self.err.extend_from_slice(piece);
         }
         if stdin || stdout || stderr {
             self.last = Instant::now();
         }
         while let Some(length) = self.err[self.line..].iter().position(|byte| *byte == b'\n') {
             self.emit_line(self.line + length + 1);
+        }
+        if self.err.len() - self.line > bounded::TAIL {
+            // A line without an end.
+            self.emit_line(self.err.len());
+        }
+        if self.line > 2 * bounded::TAIL {
+            self.err.drain(..self.line - bounded::TAIL);
+            self.line = bounded::TAIL;
         }
         Ok(())
     }
@@ -148,16 +159,16 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Reads the available bytes of a ready pipe; returns false at the end of the stream.
-fn read(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
-    let mut buffer = [0; 1 << 16];
-    let Some(pipe) = pipe else { return Ok(false) };
-    match pipe.read(&mut buffer) {
-        Ok(length) => {
-            into.extend_from_slice(&buffer[..length]);
-            Ok(length > 0)
+/// Reads the available bytes of a ready pipe; closes it at the end of the stream.
+fn read<'a>(pipe: &mut Option<impl Read>, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    let Some(open) = pipe else { return Ok(None) };
+    match open.read(buffer) {
+        Ok(0) => {
+            *pipe = None;
+            Ok(None)
         }
-        Err(error) if is_transient(&error) => Ok(true),
+        Ok(length) => Ok(Some(&buffer[..length])),
+        Err(error) if is_transient(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

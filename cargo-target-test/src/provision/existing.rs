@@ -41,6 +41,15 @@ impl Existing {
             source: Source::Existing(records),
         })
     }
+
+    /// Ends the claims on all records but one, so that other processes can delete them.
+    ///
+    /// # Errors
+    /// When the pool cannot be used.
+    pub async fn leave_others(&self, record: &str) -> Result<Report> {
+        let (context, record) = (Arc::clone(&self.context), record.to_owned());
+        sync::blocking(move || context.run.leave_others(&record)).await
+    }
 }
 
 impl Provisioner for Existing {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     platform::{DynPlatform, Found, InstanceSpec},
-    pool::Pool,
+    pool::{Pool, RecordEvent, label_of},
 };
 use crate::error::{Error, Result};
 
@@ -29,15 +29,17 @@ pub fn find_orphans(
     pool: &Pool,
     places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
 ) -> Result<(Vec<Orphan>, Vec<Error>)> {
-    let label = pool.state()?.label.clone();
+    let labels = pool.state()?.labels();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for (platform, like) in places {
-        match platform.find(&label, like.as_ref()) {
-            Ok(all) => found.extend(
-                all.into_iter()
-                    .map(|one| Orphan::new(platform, like.as_ref(), one)),
-            ),
-            Err(error) => problems.push(error),
+        for label in &labels {
+            match platform.find(label, like.as_ref()) {
+                Ok(all) => found.extend(
+                    all.into_iter()
+                        .map(|one| Orphan::new(platform, like.as_ref(), one)),
+                ),
+                Err(error) => problems.push(error),
+            }
         }
     }
     // Read after the search: resources that were created meanwhile have a record by now.
@@ -80,7 +82,7 @@ impl Orphan {
             instance: unique.clone(),
             target: unique.clone(),
             index: 0,
-            label: pool.state()?.label.clone(),
+            label: label_of(unique).to_owned(),
             unique: unique.clone(),
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
@@ -88,6 +90,10 @@ impl Orphan {
         };
         self.platform.delete(&spec, self.found.deployed.as_ref())?;
         spec.forget_sessions();
-        Ok(())
+        let mut locked = pool.lock()?;
+        match locked.state().lost.contains(unique) {
+            true => locked.commit([(unique.clone(), RecordEvent::Gone)]),
+            false => Ok(()),
+        }
     }
 }

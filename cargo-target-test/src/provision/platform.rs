@@ -135,6 +135,15 @@ pub trait Platform: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Checks that [`Platform::delete`] can start, for example that its program exists. Touches no machine. By default
+    /// it can.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    fn check_delete(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
+        Ok(())
+    }
+
     /// The name of the existing machine that the instance is: `host:port`. Instances with the same name exclude each
     /// other. `None` (the default) if each instance is a machine of its own.
     ///

@@ -36,6 +36,7 @@ pub(crate) use self::{
     leasing::try_lease,
     locked::Locked,
     run::RunFile,
+    state::label_of,
     store::{FileLock, HeldLock, cannot, peek},
 };
 

@@ -12,7 +12,7 @@ mod report;
 pub use self::{
     deploy::Preparer,
     ensure::{Ensured, Wanted},
-    remove::{DeleteScope, delete_all},
+    remove::{DeleteScope, delete_all, forget},
     report::{Held, InstanceFailure, Report},
 };
 

@@ -41,9 +41,10 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let _ = shell.run(&line, run::SHORT).await;
 }
 
-/// The mark on the commands of a preparation, by which a later preparation or a delete can kill them.
+/// The mark on the commands of a preparation, by which a later preparation or a delete of the same pool can kill them.
+/// Another pool may use the same host with the same login.
 pub(crate) fn mark(record: &Record) -> String {
-    format!("prepare-{}", record.lease)
+    format!("prepare-{}-{}", record.spec.label, record.lease)
 }
 
 /// An instance that is being prepared.

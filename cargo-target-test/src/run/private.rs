@@ -34,9 +34,8 @@ impl PrivateFolder {
 /// Fails if the folder cannot be created.
 pub fn private_directory() -> Result<PrivateFolder> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let fits = |path: &PathBuf| path.is_dir() && path.as_os_str().len() < 60;
     let parent = runtime
-        .filter(fits)
+        .filter(|path| is_usable(path))
         .unwrap_or_else(|| PathBuf::from("/tmp"));
     sweep_private(&parent);
     let directory = tempfile::Builder::new()
@@ -52,6 +51,16 @@ pub fn private_directory() -> Result<PrivateFolder> {
         directory,
         _lock: lock,
     })
+}
+
+/// True if this user owns the runtime folder alone and its path is short. After `su`, it is another user's.
+fn is_usable(runtime: &Path) -> bool {
+    let metadata = std::fs::metadata(runtime);
+    runtime.as_os_str().len() < 60
+        && metadata.is_ok_and(|data| {
+            let me = rustix::process::geteuid().as_raw();
+            data.is_dir() && data.uid() == me && data.mode() & 0o022 == 0
+        })
 }
 
 /// Removes the private folders of runs that were killed.
@@ -76,4 +85,32 @@ fn is_private(entry: &std::fs::DirEntry) -> bool {
         && entry
             .metadata()
             .is_ok_and(|data| data.is_dir() && data.uid() == rustix::process::geteuid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn only_an_own_runtime_folder_is_used() {
+        let folder = tempfile::Builder::new()
+            .prefix("tt-")
+            .tempdir()
+            .expect("a folder");
+        let with_mode = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("a mode");
+            is_usable(folder.path())
+        };
+        assert!(with_mode(0o700));
+        assert!(!with_mode(0o777));
+        assert!(!is_usable(&folder.path().join("none")));
+        // Another user's, where this test can have one.
+        if rustix::process::geteuid().is_root() {
+            with_mode(0o700);
+            std::os::unix::fs::chown(folder.path(), Some(65534), None).expect("an owner");
+            assert!(!is_usable(folder.path()));
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::{
 
 use super::{Lookup, Reference, register};
 use crate::{
+    bounded,
     error::{Error, ErrorKind, Result},
     process, sync,
 };
@@ -81,12 +82,12 @@ fn variable(name: &str) -> LookedUp {
 }
 
 fn file(path: &Path) -> LookedUp {
+    let content = bounded::read(path);
     let path = path.display();
     let unavailable = |reason: String| Unavailable {
         reason,
         hint: format!("write the value to `{path}`, or correct `file` in the playbook"),
     };
-    let content = std::fs::read(path.to_string());
     let content =
         content.map_err(|error| unavailable(format!("failed to read file `{path}`: {error}")))?;
     text(content).map_err(|reason| unavailable(format!("file `{path}` {reason}")))

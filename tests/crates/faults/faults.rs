@@ -212,3 +212,22 @@ fn alive(pid: &str) -> bool {
     fs::read_to_string(PathBuf::from("/proc").join(pid).join("stat"))
         .is_ok_and(|stat| !stat.contains(") Z "))
 }
+
+#[target_test]
+fn puts_a_fifo(target: &Target) -> Result<()> {
+    let fifo = at("fifo");
+    Command::new("mkfifo").arg(&fifo).status()?;
+    let error = target.put(&fifo, "/tmp/never").unwrap_err().to_string();
+    assert!(error.contains("is a FIFO"), "{error}");
+    Ok(())
+}
+
+/// Never ends by itself.
+#[target_test]
+fn reads_a_fifo(target: &Target) -> Result<()> {
+    let fifo = format!("{}/remote", at("").display());
+    target.run(format!("mkfifo {fifo}"))?;
+    say("reads", "now".to_owned());
+    target.read(&fifo)?;
+    Ok(())
+}

@@ -119,8 +119,10 @@ impl MachineGuard {
         let machine = lease.machines()[0].clone();
         let record = machine.record().cloned();
         let gone = || Error::new(ErrorKind::Other, "a leased instance has no record");
+        let record = record.ok_or_else(gone)?;
+        provisioner.leave_others(&record.id).await?;
         Ok(Self {
-            record: record.ok_or_else(gone)?,
+            record,
             machine,
             place: Access::Leased(Box::new((lease, provisioner))),
         })

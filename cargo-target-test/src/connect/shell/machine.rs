@@ -79,9 +79,18 @@ pub(crate) fn connect_to(port: u16) -> String {
     )
 }
 
-/// Returns a unique path for a temporary file.
-pub(crate) fn temporary() -> String {
-    format!("/tmp/target-test-{}", nonce())
+/// Returns a unique path for a temporary file of a process with this mark.
+pub(crate) fn temporary(mark: &str) -> String {
+    format!("{}{}", temporaries(mark), nonce())
+}
+
+/// Returns the script that deletes the temporary files of processes with this mark.
+pub(crate) fn remove_temporaries(mark: &str) -> String {
+    format!("rm -rf -- {}*", quote(&temporaries(mark)))
+}
+
+fn temporaries(mark: &str) -> String {
+    format!("/tmp/target-test-{mark}-")
 }
 
 /// Returns the line that runs a program with these arguments, each quoted.

@@ -2,13 +2,16 @@
 //!
 //! Must not prompt for passwords: a run is not interactive.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
 
 use super::handshake::Handshake;
-use crate::error::{Error, Result};
+use crate::{
+    bounded,
+    error::{Error, Result},
+};
 
 /// The start of an unencrypted key in OpenSSH's format, after its first line.
 const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
@@ -123,7 +126,7 @@ fn agent(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Resu
 
 fn files(handshake: &Handshake<'_>, user: &str, tried: &mut Vec<String>) -> Result<bool> {
     for file in handshake.config.identities.iter() {
-        let text = match fs::read_to_string(file) {
+        let text = match bounded::read_to_string(file) {
             Ok(text) => text,
             Err(error)
                 if error.kind() == std::io::ErrorKind::NotFound && !is_explicit(handshake) =>
@@ -217,7 +220,7 @@ fn denied(handshake: &Handshake<'_>, offered: &str, tried: &[String]) -> Error {
 fn public_blob(file: &Path) -> Option<String> {
     let mut name = file.as_os_str().to_owned();
     name.push(".pub");
-    let text = fs::read_to_string(name).ok()?;
+    let text = bounded::read_to_string(Path::new(&name)).ok()?;
     text.split_whitespace().nth(1).map(str::to_owned)
 }
 
@@ -249,7 +252,7 @@ mod tests {
             );
             assert!(finished.unwrap().status.success());
             assert_eq!(
-                is_encrypted(&fs::read_to_string(&file).unwrap()),
+                is_encrypted(&std::fs::read_to_string(&file).unwrap()),
                 !phrase.is_empty()
             );
             assert!(

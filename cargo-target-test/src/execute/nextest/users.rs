@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::bounded;
+
 /// The path of nextest's configuration in a workspace.
 pub(super) const CONFIG: &str = ".config/nextest.toml";
 /// The variable that names a profile.
@@ -27,7 +29,7 @@ impl UsersConfig {
     /// default is from the environment. A file that cannot be read counts as empty.
     pub fn read(workspace: &Path, config_file: Option<&OsStr>, profile: Option<&OsStr>) -> Self {
         let path = config_file.map_or_else(|| workspace.join(CONFIG), PathBuf::from);
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = bounded::read_to_string(&path).unwrap_or_default();
         Self {
             table: text.parse().unwrap_or_default(),
             profile: self::profile(profile),

@@ -158,6 +158,10 @@ impl Platform for CommandPlatform {
         values::check_file(spec, "identity", parameters.identity.as_deref())
     }
 
+    fn check_delete(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<()> {
+        parameters.delete.command("delete", spec).map(drop)
+    }
+
     fn secrets(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<Vec<Lookup>> {
         let bind = |key: &str, text: &Text| values::bound(spec, key, text);
         let params = secret::in_json("params", &parameters.params, &bind);

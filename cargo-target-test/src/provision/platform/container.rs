@@ -77,6 +77,10 @@ impl Platform for ContainerPlatform {
         Ok(())
     }
 
+    fn check_delete(&self, _: &InstanceSpec, parameters: &ContainerParameters) -> Result<()> {
+        Engine::choose(parameters.engine.as_deref()).map(drop)
+    }
+
     fn secrets(
         &self,
         spec: &InstanceSpec,

@@ -22,6 +22,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn ownership(&self) -> Ownership;
     fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>>;
     fn check(&self, spec: &InstanceSpec) -> Result<()>;
+    fn check_delete(&self, spec: &InstanceSpec) -> Result<()>;
     fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>>;
     fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed>;
     fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
@@ -89,6 +90,10 @@ impl<P: Platform> DynPlatform for Erased<P> {
 
     fn check(&self, spec: &InstanceSpec) -> Result<()> {
         self.0.check(spec, &parsed::<P>(spec)?)
+    }
+
+    fn check_delete(&self, spec: &InstanceSpec) -> Result<()> {
+        self.0.check_delete(spec, &parsed::<P>(spec)?)
     }
 
     fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>> {

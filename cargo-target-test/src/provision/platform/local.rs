@@ -6,7 +6,9 @@
 //! Commands inherit few environment variables: those for finding programs and for the user's language, but no secrets
 //! and no variables of a running build. They start in an empty folder of the instance, which is also their `TMPDIR`.
 
-use std::{io, path::PathBuf, thread};
+mod folder;
+
+use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,21 +100,23 @@ impl Platform for LocalPlatform {
         self.delete(spec, parameters, None)?;
         let mut env = values::bound_env(spec, &parameters.env);
         env.insert(MARK.to_owned(), spec.unique.clone().into());
-        let directory = folder(spec, &parameters.user);
-        fs_err::create_dir_all(&directory).map_err(|error| infra(spec, "deploy", error))?;
+        let mut user = None;
+        let directory = match &parameters.user {
+            Some(name) => {
+                let account = account(spec, name)?;
+                let made = folder::create(&spec.scratch, account.user);
+                for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", &account.home)] {
+                    env.entry(key.to_owned())
+                        .or_insert_with(|| value.clone().into());
+                }
+                user = Some(account.user);
+                made
+            }
+            None => fs_err::create_dir_all(&spec.scratch).map(|()| spec.scratch.clone()),
+        };
+        let directory = directory.map_err(|error| infra(spec, "deploy", error))?;
         env.entry("TMPDIR".to_owned())
             .or_insert_with(|| Bound::Plain(directory.to_string_lossy().into_owned()));
-        let mut user = None;
-        if let Some(name) = &parameters.user {
-            let account = account(spec, name)?;
-            std::os::unix::fs::chown(&directory, Some(account.user.uid), Some(account.user.gid))
-                .map_err(|error| infra(spec, "deploy", error))?;
-            for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", &account.home)] {
-                env.entry(key.to_owned())
-                    .or_insert_with(|| value.clone().into());
-            }
-            user = Some(account.user);
-        }
         let more = parameters.inherit_env.iter().map(|name| name.0.clone());
         let inherited = INHERITED.iter().map(|name| (*name).to_owned());
         let reach = Reach::Local {
@@ -128,33 +132,14 @@ impl Platform for LocalPlatform {
         })
     }
 
-    fn delete(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &LocalParameters,
-        _: Option<&Deployed>,
-    ) -> Result<()> {
+    fn delete(&self, spec: &InstanceSpec, _: &LocalParameters, _: Option<&Deployed>) -> Result<()> {
         if let left @ [_, ..] = process::kill_marked(MARK, &spec.unique).as_slice() {
             let (left, instance) = (LeftProcess::list(left), &spec.instance);
             return Err(Error::infra(format!(
                 "failed to kill {left} of `{instance}`"
             )));
         }
-        match fs_err::remove_dir_all(folder(spec, &parameters.user)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(infra(spec, "delete", error))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The folder in which an instance's commands start. Another user cannot enter the pool, so that user's folder is
-/// elsewhere.
-fn folder(spec: &InstanceSpec, user: &Option<String>) -> PathBuf {
-    match user {
-        Some(_) => std::env::temp_dir().join(format!("target-test-{}", spec.unique)),
-        None => spec.scratch.clone(),
+        folder::remove(&spec.scratch).map_err(|error| infra(spec, "delete", error))
     }
 }
 

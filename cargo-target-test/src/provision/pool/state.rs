@@ -24,6 +24,9 @@ pub struct PoolState {
     pub counter: u64,
     /// The records, by [`Record::id`].
     pub records: BTreeMap<String, Record>,
+    /// Ids of records that were lost: their machines may exist, and nothing else is known of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost: BTreeSet<String>,
 }
 
 /// The fate of a dirty instance.
@@ -163,12 +166,19 @@ impl PoolState {
             label,
             counter: 0,
             records: BTreeMap::new(),
+            lost: BTreeSet::new(),
         }
     }
 
     /// The id that the next planned record must have.
     pub fn next_id(&self) -> String {
         format!("{}-{}", self.label, self.counter + 1)
+    }
+
+    /// The labels of machines of this pool: its own, and those of lost records.
+    pub fn labels(&self) -> BTreeSet<String> {
+        let lost = self.lost.iter().map(|id| label_of(id).to_owned());
+        lost.chain([self.label.clone()]).collect()
     }
 
     /// Applies `event` to the record `id`.
@@ -180,6 +190,9 @@ impl PoolState {
             return self.plan(id, *record);
         }
         let Some(record) = self.records.get_mut(id) else {
+            if event == RecordEvent::Gone && self.lost.remove(id) {
+                return Ok(());
+            }
             return Err(refused(id, "the record does not exist"));
         };
         use RecordState::{Creating, Deleting, Dirty, Planned, Preparing, Ready};
@@ -323,6 +336,11 @@ impl RecordEvent {
             Self::Gone => "be gone",
         }
     }
+}
+
+/// The label in the id of a record: `tt-1f3a9c` of `tt-1f3a9c-12`.
+pub(crate) fn label_of(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(label, _)| label)
 }
 
 fn refused(id: &str, reason: &str) -> Refused {

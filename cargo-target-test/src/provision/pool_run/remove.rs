@@ -113,6 +113,11 @@ impl PoolRun {
         self.end_claims(&|record| record.kept, |_| true)
     }
 
+    /// Ends the claims on all instances but one, as [`PoolRun::leave`] does.
+    pub(in crate::provision) fn leave_others(&self, record: &str) -> Result<Report> {
+        self.end_claims(&|record| record.kept, |claimed| claimed != record)
+    }
+
     fn end_claims(
         &self,
         keep: &dyn Fn(&Record) -> bool,
@@ -190,7 +195,50 @@ pub fn delete_all(
         platforms,
         run: None,
     };
-    remover.sweep(scope, force, |_| true)
+    let mut report = remover.sweep(scope, force, |_| true)?;
+    let lost = pool.state()?.lost.clone();
+    report.failed.extend(lost.into_iter().map(|id| InstanceFailure {
+        cause: format!(
+            "its record is damaged; `cargo target-test gc` finds it on most platforms, else remove by hand what is \
+             named `{id}`, then run `cargo target-test pool forget {id}`"
+        ),
+        instance: id,
+    }));
+    Ok(report)
+}
+
+/// Drops a record without deleting its instance. Returns the record; `None` if the id is that of a lost record.
+///
+/// # Errors
+/// Fails if a living process uses the instance or works on it, or if the pool cannot be used.
+pub fn forget(pool: &Pool, id: &str) -> Result<Option<Record>> {
+    let mut locked = pool.lock()?;
+    let Some(record) = locked.state().records.get(id).cloned() else {
+        locked.commit([(id.to_owned(), RecordEvent::Gone)])?;
+        return Ok(None);
+    };
+    let platforms = Platforms::none();
+    let remover = Remover {
+        pool,
+        platforms: &platforms,
+        run: None,
+    };
+    let busy = |by: String| {
+        let message = format!("`{}` is in use ({by})", record.name());
+        Error::infra(message).with_hint("wait until that process ends, or end it")
+    };
+    if let Some(by) = remover.in_use(&locked, &record)? {
+        return Err(busy(by));
+    }
+    let Some(work) = locked.work(id)? else {
+        return Err(busy(locked.worker(id)?));
+    };
+    locked.commit([(id.to_owned(), RecordEvent::Delete)])?;
+    locked.forget(&record, work)?;
+    drop(locked);
+    // Only files of ours: what the platform keeps there is of no use without the record.
+    let _ = fs::remove_dir_all(&record.spec.scratch);
+    Ok(Some(record))
 }
 
 /// Deletes records, on behalf of a run or of no run.
@@ -423,6 +471,17 @@ impl Remover<'_> {
         let platform = self
             .platforms
             .known(&record.platform, record.tool.as_deref())?;
+        if let Err(error) = platform.check_delete(&record.spec) {
+            let name = record.name();
+            let forget = format!(
+                "if that is gone for good, `cargo target-test pool forget {name}` drops the record"
+            );
+            let hint = match error.hint() {
+                Some(hint) => format!("{hint}; {forget}"),
+                None => forget,
+            };
+            return Err(error.with_hint(hint));
+        }
         let (started, mut pauses) = (Instant::now(), PAUSES.iter());
         loop {
             let error = match platform.delete(&record.spec, record.deployed.as_ref()) {

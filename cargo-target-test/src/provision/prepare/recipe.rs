@@ -85,7 +85,7 @@ async fn script(
     as_root: bool,
     timeout: Duration,
 ) -> Result<()> {
-    let path = shell::temporary();
+    let path = shell::temporary(&shell.mark);
     upload::put_file(&*shell.transport, &shell.mark, file, &path, Some(0o700)).await?;
     let line = shell_line(&shell::invocation(&path, args), as_root);
     let ended = shell.run(&line, timeout).await;

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use target_fixtures::wire::{Exit, ShellCommand};
 
 use crate::{
-    connect::{CommandEvent, Transport},
+    connect::{CommandEvent, Transport, shell},
     error::{Error, Result},
 };
 
@@ -85,9 +85,13 @@ impl Shell {
         Err(Error::other("the exit status of the command is unknown"))
     }
 
-    /// Kills processes that an earlier preparation of this instance left running.
+    /// Kills processes that an earlier preparation of this instance left running, and removes its files.
     pub(super) async fn sweep(&self) -> Result<()> {
-        self.transport.sweep(&self.mark, SHORT).await
+        self.transport.sweep(&self.mark, SHORT).await?;
+        let removed = self
+            .run(&shell::remove_temporaries(&self.mark), SHORT)
+            .await;
+        removed?.success().map(drop)
     }
 }
 

@@ -60,10 +60,9 @@ impl Selection {
             let most = if made { need + spares } else { target.count };
             wanted.truncate(most as usize);
         }
-        if cases
-            .iter()
-            .any(|case| self.reuse(case.test) == Reuse::Snapshot)
-        {
+        // A kept instance must have a state to go back to, for the tests of later runs.
+        let restores = |case: &&plan::Case| self.reuse(case.test) == Reuse::Snapshot;
+        if self.run.keep_targets || cases.iter().any(restores) {
             for one in &mut wanted {
                 one.snapshot = one.platform.can_restore();
             }

@@ -82,7 +82,7 @@ impl Script<'_> {
                 let hint = format!("`{delete}timeout` sets the time limit");
                 Err(self.failed(&problem, &last).with_hint(hint))
             }
-            Err(error) => Err(self.failed("could not be run", "").with_source(error)),
+            Err(error) => Err(self.failed("failed", &last).with_source(error)),
         }
     }
 

@@ -134,7 +134,8 @@ impl FileStore {
     fn remove_unrecorded(&self, state: &PoolState) -> Result<()> {
         for path in pool_json::list(&self.instances())? {
             // `tt-1f3a9c-12`, `tt-1f3a9c-12.json`, `tt-1f3a9c-12.lock`
-            if !state.records.contains_key(&stem(&path)) {
+            let id = stem(&path);
+            if !state.records.contains_key(&id) && !state.lost.contains(&id) {
                 remove(&path)?;
             }
         }
@@ -177,14 +178,17 @@ impl Transaction for FileTransaction<'_> {
     fn commit(&mut self, events: Vec<(String, RecordEvent)>) -> Result<()> {
         let before = Arc::clone(&self.state);
         let mut state = PoolState::clone(&before);
-        let mut gone = Vec::new();
+        let (mut gone, mut found) = (Vec::new(), Vec::new());
         for (id, event) in events {
             match &event {
                 RecordEvent::Plan(record) => {
                     pool_json::note(&self.store.note(&id), record)?;
                     failpoint::point("record-noted");
                 }
-                RecordEvent::Gone => gone.extend(before.records.get(&id)),
+                RecordEvent::Gone => match before.records.get(&id) {
+                    Some(record) => gone.push(record),
+                    None => found.push(id.clone()),
+                },
                 _ => {}
             }
             state
@@ -192,6 +196,9 @@ impl Transaction for FileTransaction<'_> {
                 .map_err(|refused| Error::pool(format!("`{}`: {}", refused.id, refused.reason)))?;
         }
         self.state = self.store.records.save(state)?;
+        for id in found {
+            let _ = fs::remove_file(self.store.note(&id));
+        }
         for record in gone {
             failpoint::point("record-gone");
             // A file that cannot be removed now is removed when the pool is opened next.

@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::Lock;
-use crate::error::{Error, Result};
+use crate::{
+    bounded,
+    error::{Error, Result},
+};
 
 /// A locked file. The kernel releases the lock when the process ends in any way.
 #[derive(Debug)]
@@ -159,7 +162,7 @@ pub(crate) fn peek(path: &Path) -> Result<String> {
 
 /// As [`peek`]; `None` if the file does not exist.
 pub(super) fn text(path: &Path) -> Result<Option<String>> {
-    match fs::read(path) {
+    match bounded::read(path) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
         Err(error) if error.kind() == Io::NotFound => Ok(None),
         Err(error) => Err(cannot("read", path, error)),

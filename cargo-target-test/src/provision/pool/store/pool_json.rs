@@ -113,21 +113,30 @@ pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     let cannot = |error| cannot("write", path, error);
     let text = serde_json::to_vec_pretty(record)
         .map_err(|error| Error::pool("cannot note a record").with_source(error))?;
-    let mut file = File::create(path).map_err(cannot)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Replaced whole: a torn note can only come from a damaged disk.
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(folder)
+        .map_err(cannot)?;
     file.write_all(&text).map_err(cannot)?;
-    file.sync_all().map_err(cannot)?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    file.as_file().sync_all().map_err(cannot)?;
+    file.persist(path).map_err(|error| cannot(error.error))?;
+    sync_folder(folder)
 }
 
-/// Returns a pool with the records that are noted in `instances`, all dirty. `label` must be new, so that new names
-/// differ from those of the lost pool.
+/// Returns a pool with the records that are noted in `instances`, all dirty; of damaged notes, only the ids are known.
+/// `label` must be new, so that new names differ from those of the lost pool.
 pub(crate) fn recover(instances: &Path, label: String) -> Result<PoolState> {
     let mut state = PoolState::new(label);
     for entry in list(instances)? {
         if entry.extension().is_some_and(|kind| kind == "json") {
             let text = fs::read(&entry).map_err(|error| cannot("read", &entry, error))?;
-            let mut record: Record =
-                serde_json::from_slice(&text).map_err(|error| damaged(&entry, error))?;
+            let Ok(mut record) = serde_json::from_slice::<Record>(&text) else {
+                let id = entry.file_stem().unwrap_or_default().to_string_lossy();
+                state.lost.insert(id.into_owned());
+                continue;
+            };
             let cause = "`pool.json` was lost".to_owned();
             record.state = RecordState::Dirty { cause };
             state.records.insert(record.id.clone(), record);
@@ -299,7 +308,11 @@ mod tests {
         assert_eq!(state.records["tt-000001-1"].spec, noted.spec);
         assert_eq!(state.records["tt-000001-1"].state.word(), "dirty");
         fs::write(dir.path().join("tt-000001-2.json"), "{").unwrap();
-        assert!(recover(dir.path(), "tt-000002".to_owned()).is_err());
+        let state = recover(dir.path(), "tt-000002".to_owned()).unwrap();
+        assert!(state.records.contains_key("tt-000001-1"));
+        assert_eq!(state.lost, ["tt-000001-2".to_owned()].into());
+        let labels: Vec<_> = state.labels().into_iter().collect();
+        assert_eq!(labels, ["tt-000001", "tt-000002"]);
     }
 
     proptest::proptest! {

@@ -1,0 +1,98 @@
+//! `pool`: corrects the pool's records.
+//!
+//! Must not create or delete instances.
+
+use std::io::{BufRead, IsTerminal};
+
+use crate::{
+    cli::{ForgetArgs, Global, PoolArgs, PoolVerb},
+    commands::interactive,
+    error::{Error, Result},
+    provision::{
+        self,
+        pool::{Pool, Record},
+    },
+    run::workspace,
+    ui,
+};
+
+/// Runs the verb.
+///
+/// # Errors
+/// Fails if the pool cannot be used, or if the instance is in use.
+pub fn verb(global: &Global, args: &PoolArgs) -> Result<u8> {
+    let pool = Pool::open(&workspace::pool_directory(global)?)?;
+    match &args.verb {
+        PoolVerb::Forget(args) => forget(&pool, args),
+    }
+}
+
+fn forget(pool: &Pool, args: &ForgetArgs) -> Result<u8> {
+    let name = &args.on.instance;
+    let id = match pool.state()?.lost.contains(name) {
+        true => name.clone(),
+        false => {
+            let choice = interactive::choose(pool, name, args.on.all)?;
+            match &choice.all[..] {
+                [one] => one.record.id.clone(),
+                several => {
+                    let names = several
+                        .iter()
+                        .map(|seen| format!("`{}`", seen.record.name()));
+                    let names = names.collect::<Vec<_>>().join(", ");
+                    let message = format!("`{name}` is more than one instance: {names}");
+                    return Err(Error::usage(message));
+                }
+            }
+        }
+    };
+    if !args.yes && !confirmed(name)? {
+        ui::note("nothing was changed");
+        return Ok(0);
+    }
+    let record = provision::forget(pool, &id)?;
+    ui::out(match &record {
+        Some(record) => left(record),
+        None => format!("forgot {id}; remove by hand what is named `{id}`"),
+    });
+    Ok(0)
+}
+
+/// Asks on the terminal.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a terminal.
+fn confirmed(name: &str) -> Result<bool> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        let message = format!("`pool forget` drops the record of `{name}` and deletes nothing");
+        return Err(Error::usage(message).with_hint("confirm it with `--yes`"));
+    }
+    ui::note(format!(
+        "the record of `{name}` is dropped, and what exists of the instance must be removed by hand: continue? [y/N]"
+    ));
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Describes what a forgotten record leaves behind.
+fn left(record: &Record) -> String {
+    let name = record.name();
+    if !record.ownership.is_created() {
+        return format!("forgot {name}; no machine was created for it");
+    }
+    let mut lines = vec![
+        format!("forgot {name}; remove by hand what exists of it:"),
+        format!("  platform  {}", record.platform),
+        format!("  named     {}", record.id),
+        format!("  label     {}", record.spec.label),
+    ];
+    if let Some(deployed) = &record.deployed {
+        lines.push(format!("  host      {}", deployed.address()));
+        if !deployed.data.is_null() {
+            lines.push(format!("  data      {}", deployed.data));
+        }
+    }
+    lines.join("\n")
+}
