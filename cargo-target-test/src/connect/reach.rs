@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::SshClient;
 use crate::secret::Bound;
 
 /// The address of an instance: the data that a transport needs to connect.
@@ -111,4 +112,6 @@ pub struct SshReach {
     pub trust_first: bool,
     /// The timeout of connecting.
     pub connect_timeout: Option<Duration>,
+    /// The client.
+    pub client: SshClient,
 }
