@@ -13,7 +13,11 @@ mod local {
 }
 
 mod ssh {
-    super::contract_tests!(subject: super::subject::ssh::new());
+    super::contract_tests!(subject: super::subject::ssh::new(""));
+}
+
+mod openssh {
+    super::contract_tests!(subject: super::subject::ssh::new("client = \"openssh\"\n"));
 }
 
 mod command {

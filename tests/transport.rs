@@ -12,7 +12,7 @@ use std::{
 use cargo_target_test::{
     Error,
     connect::{self, CommandEvent, Running, Transport, ssh},
-    connect::{Reach, SshReach},
+    connect::{Reach, SshClient, SshReach},
     secret::Bound,
 };
 use target_fixtures::wire::{Exit, ShellCommand, Stream};
@@ -29,6 +29,7 @@ mod files;
 mod links;
 mod login;
 mod lossy;
+mod openssh;
 mod password;
 
 /// The time without data after which a connection of [`Farm::quick`] is idle.
@@ -88,6 +89,16 @@ impl Farm {
 
     fn transport(&self, name: &str) -> Arc<dyn Transport> {
         connect::connect(name, &Reach::Ssh(self.reach(name)))
+    }
+
+    /// Returns a transport by OpenSSH.
+    fn openssh(&self, name: &str) -> Arc<dyn Transport> {
+        let client = SshClient::Openssh;
+        let reach = SshReach {
+            client,
+            ..self.reach(name)
+        };
+        connect::connect(name, &Reach::Ssh(reach))
     }
 
     /// Returns a transport with short timeouts.
@@ -288,11 +299,12 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test with the SSH transport and with the local transport.
-async fn on_both<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Transport>, PathBuf) -> F) {
+/// Runs a test over SSH with both clients, and with the local transport.
+async fn on_each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Transport>, PathBuf) -> F) {
     let farm = Farm::new("alpha-0");
     let folder = tempfile::tempdir().unwrap();
     test(farm.transport("alpha-0"), folder.path().to_owned()).await;
+    test(farm.openssh("alpha-0"), folder.path().to_owned()).await;
     test(local(folder.path()), folder.path().to_owned()).await;
 }
 

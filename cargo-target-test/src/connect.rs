@@ -24,11 +24,13 @@ pub(crate) mod download;
 pub mod files;
 pub(crate) mod interactive;
 mod local;
+mod openssh;
 mod piped;
 mod place;
 mod reach;
 pub(crate) mod shell;
 pub mod ssh;
+mod ssh_client;
 pub mod ssh_config;
 pub(crate) mod ssh_file;
 mod unreachable;
@@ -37,6 +39,7 @@ pub(crate) mod upload;
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
 pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
+pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.
 const EVENTS: usize = 16;
@@ -66,11 +69,7 @@ pub(crate) fn connect_logged(
             user: *user,
             sessions,
         }),
-        Reach::Ssh(reach) => Arc::new(ssh::SshTransport::new(
-            instance,
-            reach,
-            ssh::Limits::default(),
-        )),
+        Reach::Ssh(reach) => Arc::new(ssh_client::SshByClient::new(instance, reach)),
         Reach::Container {
             engine,
             container,

@@ -20,9 +20,11 @@ pub use notes::{PlanNote, skipped, unmatched};
 pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;
-pub use select::{everywhere, exact_names, expected_failure, fits, missed, skip_reason};
+pub use select::{exact_names, expected_everywhere, expected_failures, fits, missed, skip_reason};
 
 use std::sync::Arc;
+
+use target_fixtures::wire::ExpectedFailure;
 
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
@@ -98,8 +100,8 @@ pub struct Case {
     pub count: u32,
     /// nextest's priority of the case: higher priorities start first.
     pub rank: i8,
-    /// The reason the case is expected to fail, if any.
-    pub expect_fail: Option<String>,
+    /// The failures of the case that are expected.
+    pub expect_fail: Vec<ExpectedFailure>,
 }
 
 /// A test that does not run on a target.

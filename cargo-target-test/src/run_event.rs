@@ -116,7 +116,7 @@ pub enum RunEventKind {
         /// The time that the entry waited.
         #[serde(with = "micros")]
         took: Duration,
-        /// `Pass` or `Infra`.
+        /// `Pass`, `Infra`, or `Skip` if nextest ended the entry before the deploy.
         verdict: Verdict,
     },
     /// The preparation of a deployed instance began.

@@ -18,7 +18,7 @@ pub(crate) use window::{Upload, Window};
 
 use crate::{
     error::{ErrorKind, TargetError},
-    wire::{self, BrokerRequest, Instance, LONGEST, PROTOCOL, Reply, Stream},
+    wire::{self, BrokerRequest, ExpectedFailure, Instance, LONGEST, PROTOCOL, Reply, Stream},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
@@ -31,8 +31,8 @@ pub(crate) struct BrokerConnection(BufReader<UnixStream>);
 pub(crate) struct Leased {
     lease: String,
     pub(crate) instances: Vec<Instance>,
-    /// The reason the test is expected to fail on these instances. `None` if the runner checks that.
-    pub(crate) expect_fail: Option<String>,
+    /// The failures that are expected on these instances. Empty if the runner checks that.
+    pub(crate) expect_fail: Vec<ExpectedFailure>,
 }
 
 impl BrokerConnection {

@@ -1,6 +1,11 @@
 //! The error types for tests: errors of a target, and any error.
 
-use std::{cell::RefCell, error::Error as StdError, fmt};
+use std::{
+    cell::RefCell,
+    error::Error as StdError,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::wire::{Failure, FailureKind};
 
@@ -101,9 +106,13 @@ impl TargetError {
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        if kind == ErrorKind::Infra {
+            note_loss(&message);
+        }
         Self(Box::new(Inner {
             kind,
-            message: message.into(),
+            message,
             hint: None,
         }))
     }
@@ -147,11 +156,9 @@ impl From<Failure> for TargetError {
             FailureKind::Request => ErrorKind::Request,
             FailureKind::Version => ErrorKind::Version,
         };
-        Self(Box::new(Inner {
-            kind,
-            message: failure.message,
-            hint: failure.hint,
-        }))
+        let mut error = Self::new(kind, failure.message);
+        error.0.hint = failure.hint;
+        error
     }
 }
 
@@ -169,6 +176,25 @@ impl fmt::Debug for TargetError {
 }
 
 impl StdError for TargetError {}
+
+/// The messages of losses in this process. A test may fail by one on any thread, and as an error of any type.
+static LOSSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The maximum number of messages that are kept.
+const MOST_LOSSES: usize = 64;
+
+fn note_loss(message: &str) {
+    let mut losses = LOSSES.lock().unwrap_or_else(PoisonError::into_inner);
+    if losses.len() < MOST_LOSSES && !losses.iter().any(|known| known == message) {
+        losses.push(message.to_owned());
+    }
+}
+
+/// Returns the loss of an instance that the message of a failed test reports, if any.
+pub(crate) fn loss_in(message: &str) -> Option<String> {
+    let losses = LOSSES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found = losses.iter().filter(|loss| message.contains(loss.as_str()));
+    found.next().cloned()
+}
 
 thread_local! {
     /// The reason of the last [`skip`] on this thread.

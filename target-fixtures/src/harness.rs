@@ -10,12 +10,15 @@ use std::{
 
 use crate::{
     Target, env,
-    error::{ErrorKind, TargetError, skipped},
+    error::{ErrorKind, TargetError, loss_in, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
     verdict::{self, SkipNow, TestEnd},
-    wire::{BrokerRequest, TORN_DOWN},
+    wire::{BrokerRequest, ExpectedFailure, TORN_DOWN},
 };
+
+/// The maximum number of bytes of a failure's message that the broker gets.
+const MESSAGE: usize = 64 << 10;
 
 /// Converts a record to bytes at compile time.
 #[must_use]
@@ -52,11 +55,16 @@ pub fn run(
     let failed = !matches!(&ended, Ok(TestEnd::Skip(_))) && !is_success(&ended);
     let stays = failed && std::env::var_os(env::STAYS).is_some();
     let torn = if stays { None } else { fixtures.tear_down() };
-    let said = verdict::expected();
-    let ended = match (declared, &said) {
-        (Some(reason), _) => expected_to_fail(&reason, ended),
-        (None, Some(reason)) => first.tell_expected(reason, expected_to_fail(reason, ended)),
-        (None, None) => ended,
+    first.tell_failure(&ended);
+    let said: Vec<_> = verdict::expected().into_iter().collect();
+    let ended = match (declared.as_slice(), said.as_slice()) {
+        ([], []) => ended,
+        ([], said) => {
+            let (ended, reason) = expected_to_fail(said, ended);
+            reason.iter().for_each(|reason| first.tell_expected(reason));
+            ended
+        }
+        (declared, _) => expected_to_fail(declared, ended).0,
     };
     let verdict = match (ended, torn) {
         (Ok(verdict), None) => verdict,
@@ -115,23 +123,52 @@ fn caught(test: impl FnOnce() -> TestEnd) -> Result<TestEnd, Panic> {
     }
 }
 
-/// Inverts the verdict of a test that is expected to fail: a failure or panic passes, a pass fails.
-fn expected_to_fail(reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
-    Ok(match ended {
-        Ok(TestEnd::Skip(reason)) => TestEnd::Skip(reason),
-        Ok(TestEnd::Exit(code)) if code == ExitCode::SUCCESS => {
-            TestEnd::Fail(format!("passed, but is expected to fail: {reason}"))
-        }
-        // A lost instance is not the expected failure.
-        Ok(TestEnd::Fail(text)) if text.starts_with("infra: ") => TestEnd::Fail(text),
-        ended => {
-            if let Ok(failed @ TestEnd::Fail(_)) = ended {
-                failed.print();
+/// Returns the message of a failed test; `None` if the test did not fail.
+fn failure_of(ended: &Result<TestEnd, Panic>) -> Option<String> {
+    match ended {
+        Ok(TestEnd::Skip(_)) => None,
+        Ok(TestEnd::Exit(code)) => (*code != ExitCode::SUCCESS).then(String::new),
+        Ok(TestEnd::Fail(text)) => Some(text.clone()),
+        Err(panic) => Some(panic_message(panic).to_owned()),
+    }
+}
+
+fn panic_message(panic: &Panic) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or(panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or_default()
+}
+
+/// Inverts the verdict of a test that is expected to fail: an expected failure or panic passes, a pass fails. Returns
+/// the reason too if the test failed as expected.
+fn expected_to_fail(
+    expected: &[ExpectedFailure],
+    ended: Result<TestEnd, Panic>,
+) -> (Result<TestEnd, Panic>, Option<String>) {
+    let reasons = || {
+        let reasons: Vec<_> = expected.iter().map(|one| one.reason.as_str()).collect();
+        reasons.join(", ")
+    };
+    let Some(message) = failure_of(&ended) else {
+        return match ended {
+            Ok(TestEnd::Exit(_)) => {
+                let text = format!("passed, but is expected to fail: {}", reasons());
+                (Ok(TestEnd::Fail(text)), None)
             }
-            eprintln!("failed as expected: {reason}");
-            TestEnd::Exit(ExitCode::SUCCESS)
-        }
-    })
+            ended => (ended, None),
+        };
+    };
+    // A lost instance is not the expected failure.
+    let covers = |one: &&ExpectedFailure| one.covers(&message) && loss_in(&message).is_none();
+    let Some(ExpectedFailure { reason, .. }) = expected.iter().find(covers) else {
+        eprintln!("failed, but not as expected: {}", reasons());
+        return (ended, None);
+    };
+    if let Ok(failed @ TestEnd::Fail(_)) = ended {
+        failed.print();
+    }
+    eprintln!("failed as expected: {reason}");
+    (Ok(TestEnd::Exit(ExitCode::SUCCESS)), Some(reason.clone()))
 }
 
 /// Runs an `async` test.
@@ -198,16 +235,23 @@ impl<R: Termination> ViaTermination for &mut Returned<R> {
 }
 
 impl Target {
-    /// Reports to the broker that the test failed as expected.
-    fn tell_expected(&self, reason: &str, ended: Result<TestEnd, Panic>) -> Result<TestEnd, Panic> {
-        if let Ok(TestEnd::Exit(code)) = &ended
-            && *code == ExitCode::SUCCESS
-        {
-            let reason = reason.to_owned();
+    /// Reports the failure of the test, if it failed, to the broker.
+    fn tell_failure(&self, ended: &Result<TestEnd, Panic>) {
+        if let Some(mut message) = failure_of(ended) {
+            let lost = loss_in(&message);
+            let end = MESSAGE.min(message.len());
+            let end = (0..=end).rev().find(|end| message.is_char_boundary(*end));
+            message.truncate(end.unwrap_or_default());
             // Without a broker there is no report.
-            let _ = self.client.ask(BrokerRequest::ExpectFail { reason });
+            let _ = self.client.ask(BrokerRequest::Failed { message, lost });
         }
-        ended
+    }
+
+    /// Reports to the broker that the test failed as expected.
+    fn tell_expected(&self, reason: &str) {
+        let reason = reason.to_owned();
+        // Without a broker there is no report.
+        let _ = self.client.ask(BrokerRequest::ExpectFail { reason });
     }
 
     fn skip(&self, reason: &str) -> Result<(), TargetError> {
@@ -226,7 +270,11 @@ mod tests {
     #[test]
     fn an_expected_failure_passes_and_a_pass_fails() {
         let passed = |verdict| matches!(verdict, TestEnd::Exit(code) if code == ExitCode::SUCCESS);
-        let of = |test: fn() -> TestEnd| expected_to_fail("bug 7", caught(test)).expect("no panic");
+        let bug = [ExpectedFailure {
+            reason: "bug 7".to_owned(),
+            error: None,
+        }];
+        let of = |test: fn() -> TestEnd| expected_to_fail(&bug, caught(test)).0.expect("no panic");
         assert!(passed(of(|| TestEnd::Fail("no".to_owned()))));
         assert!(passed(of(|| TestEnd::Exit(ExitCode::FAILURE))));
         assert!(passed(of(|| panic!("as expected"))));
@@ -238,6 +286,34 @@ mod tests {
             of(|| TestEnd::Skip("x".to_owned())),
             TestEnd::Skip(_)
         ));
+    }
+
+    #[test]
+    fn only_the_expected_failure_is_expected() {
+        let bug = |reason: &str, error: &str| ExpectedFailure {
+            reason: reason.to_owned(),
+            error: Some(error.to_owned()),
+        };
+        let bugs = [bug("bug 7", "timed out"), bug("bug 8", "no route")];
+        let of = |test: fn() -> TestEnd| expected_to_fail(&bugs, caught(test)).1;
+        let fails = |text: &str| TestEnd::Fail(text.to_owned());
+        assert_eq!(
+            of(|| panic!("timed out after {}", 3)).as_deref(),
+            Some("bug 7")
+        );
+        assert_eq!(of(|| panic!("no route")).as_deref(), Some("bug 8"));
+        let ended = |text: &str| expected_to_fail(&bugs, Ok(fails(text)));
+        assert_eq!(ended("no route to host").1.as_deref(), Some("bug 8"));
+        assert!(matches!(ended("refused"), (Ok(TestEnd::Fail(text)), None) if text == "refused"));
+        assert!(matches!(
+            expected_to_fail(&bugs, caught(|| panic!("other"))),
+            (Err(_), None)
+        ));
+        let exits = expected_to_fail(&bugs, Ok(TestEnd::Exit(ExitCode::FAILURE)));
+        assert!(matches!(exits, (Ok(TestEnd::Exit(code)), None) if code == ExitCode::FAILURE));
+        // A loss is no expected failure, even if its message fits.
+        let lost = crate::TargetError::infra("no route to `lost-0`");
+        assert_eq!(ended(&format!("caused by: {lost}")).1, None);
     }
 
     #[test]

@@ -17,18 +17,18 @@ use crate::{
     client::{Client, Leased},
     env as name,
     error::{ErrorKind, TargetError},
-    wire::BrokerRequest,
+    wire::{BrokerRequest, ExpectedFailure},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
 
-/// Returns the targets of the test at `path` (`hello::smoke`), and the reason the test is expected to fail, if any and
-/// if no runner checks that.
-pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Option<String>)> {
+/// Returns the targets of the test at `path` (`hello::smoke`), and the failures that are expected, if no runner checks
+/// that.
+pub(crate) fn targets(path: &str) -> Result<(Vec<Target>, Vec<ExpectedFailure>)> {
     let (client, instances, expect_fail) = match of_runner(path) {
         Some((socket, lease)) => {
             let (client, instances) = Client::attach(socket, lease)?;
-            (client, instances, None)
+            (client, instances, Vec::new())
         }
         None => {
             let (client, leased) = own(path)?;

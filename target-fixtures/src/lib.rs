@@ -75,7 +75,8 @@
 //! | `expect_fail("reason")` | the test is expected to fail |
 //!
 //! `skip` and `expect_fail` accept conditions and can be repeated: `skip("no IPv6", platform = "azure")`. The
-//! conditions are `platform`, `target` and `feature`; all given conditions must hold. The doc comment is recorded with
+//! conditions are `platform`, `target` and `feature`; all given conditions must hold. `expect_fail("bug 7", error =
+//! "timed out")` expects only failures whose message contains the text; any other failure counts. The doc comment is recorded with
 //! the arguments. [`target_defaults!`] sets default arguments for all tests of a module and of its submodules:
 //!
 //! ```no_run
@@ -282,7 +283,7 @@ pub use self::{
         Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
         Target, User,
     },
-    verdict::expect_fail,
+    verdict::{expect_error, expect_fail},
     wire::{Exit, Stream},
 };
 

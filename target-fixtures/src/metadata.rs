@@ -163,4 +163,6 @@ pub struct Condition {
     pub target: Option<String>,
     /// A feature of the target.
     pub feature: Option<String>,
+    /// The text that the message of an expected failure contains; never set for a skip.
+    pub error: Option<String>,
 }

@@ -6,9 +6,11 @@ use std::{
     process::{ExitCode, Termination},
 };
 
+use crate::wire::ExpectedFailure;
+
 thread_local! {
-    /// The reason given to [`expect_fail`] on this thread.
-    static EXPECTED: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The failure given to [`expect_fail`] or [`expect_error`] on this thread.
+    static EXPECTED: RefCell<Option<ExpectedFailure>> = const { RefCell::new(None) };
 }
 
 /// The unwind payload of [`skip_now`]: the reason of the skip.
@@ -38,7 +40,18 @@ pub fn skip_now(reason: String) -> ! {
 /// # fn main() {}
 /// ```
 pub fn expect_fail(reason: impl Into<String>) {
-    EXPECTED.set(Some(reason.into()));
+    EXPECTED.set(Some(ExpectedFailure {
+        reason: reason.into(),
+        error: None,
+    }));
+}
+
+/// Like [`expect_fail`], but expects only a failure whose message contains `error`; any other failure counts.
+pub fn expect_error(reason: impl Into<String>, error: impl Into<String>) {
+    EXPECTED.set(Some(ExpectedFailure {
+        reason: reason.into(),
+        error: Some(error.into()),
+    }));
 }
 
 /// The end of a test that did not panic.
@@ -80,8 +93,8 @@ impl Termination for TestEnd {
     }
 }
 
-/// Takes the reason given to [`expect_fail`], if any.
-pub(crate) fn expected() -> Option<String> {
+/// Takes the failure given to [`expect_fail`] or [`expect_error`], if any.
+pub(crate) fn expected() -> Option<ExpectedFailure> {
     EXPECTED.take()
 }
 

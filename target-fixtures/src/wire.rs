@@ -19,7 +19,7 @@ pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, Direction, Question};
 pub use result::{Measurement, SubResult, VerdictKind};
-pub use run::{Instance, Run, Secret};
+pub use run::{ExpectedFailure, Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 7;
@@ -195,6 +195,13 @@ pub enum BrokerRequest {
         /// The reason.
         reason: String,
     },
+    /// Reports that the test failed; answered by [`Reply::Done`].
+    Failed {
+        /// The message of the error or panic.
+        message: String,
+        /// The loss of an instance or of its connection that the message reports, if any.
+        lost: Option<String>,
+    },
     /// The test measured something; answered by [`Reply::Done`].
     Record(Measurement),
     /// The test reports one of many results; answered by [`Reply::Done`].
@@ -284,7 +291,8 @@ pub enum Reply {
     Judged {
         /// The verdict.
         verdict: VerdictKind,
-        /// The reason of a skip, or the cause of a crash or of infra; `None` for any other verdict.
+        /// The reason of a skip or of an expected failure, or the cause of a crash or of infra; `None` for any other
+        /// verdict.
         reason: Option<String>,
     },
     /// The instances of a lease.
@@ -293,9 +301,9 @@ pub enum Reply {
         lease: String,
         /// The instances, in the order requested.
         instances: Vec<Instance>,
-        /// The reason the test is expected to fail on these instances, if any and if no runner checks that.
+        /// The failures that are expected on these instances, if no runner checks that.
         #[serde(default)]
-        expect_fail: Option<String>,
+        expect_fail: Vec<ExpectedFailure>,
     },
     /// A piece of output or of a file, in the body.
     Data {

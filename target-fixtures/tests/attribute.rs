@@ -246,7 +246,7 @@ fn serve(stream: UnixStream, tell: &Sender<BrokerRequest>) {
                 Reply::Leased {
                     lease: "1".to_owned(),
                     instances: vec![named("alpha-0"), named("alpha-1")],
-                    expect_fail: None,
+                    expect_fail: Vec::new(),
                 }
             }
             BrokerRequest::Ping { .. } => Reply::Pong { micros: 1 },

@@ -192,6 +192,42 @@ fn a_killed_shell_is_a_failure() {
     }
 }
 
+/// Only the failure that is expected is expected.
+#[test]
+fn another_failure_than_the_expected_one_counts() {
+    let world = World::new();
+    world
+        .run(&["fails_by_a_bug[east]"])
+        .code(0)
+        .line_with(&["failed as expected: around::fails_by_a_bug[east]: bug 10"]);
+    world
+        .run(&["fails_by_a_bug[west]", "fails_by_another[east]"])
+        .code(100)
+        .line_with(&["failed, but not as expected: bug 9"])
+        .line_with(&["failed, but not as expected: bug 11"])
+        .line_with(&["2 failed, 0 skipped"]);
+}
+
+/// The word on the screen is the one that counts: a connection that was lost under a test is infra, even if the machine
+/// answers again, unless the test failed by something else.
+#[test]
+fn a_lost_connection_is_told_as_it_counts() {
+    let world = World::on_machines(&format!("{GOOD}exec = \"./exec\"\n"));
+    world.program("up", "echo '{\"host\": \"box\"}'\n");
+    world.program(
+        "exec",
+        "case $1 in *'sleep 1000'*) ;; *) exec sh -c \"$1\";; esac\n\
+         sh -c \"$1\" & until [ -e cut ]; do sleep 0.01; done\n\
+         rm cut; kill -KILL $!; echo 'broken pipe' >&2; exit 255\n",
+    );
+    let lost = world.run(&["around::loses_its_connection"]).code(69);
+    lost.line_with(&["target-test: infra: around::loses_its_connection[good]: `good-0`"]);
+    world
+        .run(&["around::fails_beside_a_loss"])
+        .code(100)
+        .never_says("target-test: infra: ");
+}
+
 /// nextest exits with 0 where only some iterations failed.
 #[test]
 fn a_failed_iteration_of_a_stress_run_is_a_failure() {
@@ -257,16 +293,54 @@ fn a_declared_timeout_counts_from_the_lease_on() {
 /// nextest's own limit, while the case still waits, is nobody's failure.
 #[test]
 fn a_limit_that_fires_during_the_wait_is_infra() {
-    let world = World::on_machines("[[targets]]\nname = \"slow\"\nplatform = \"command\"\n").nextest(
-        "[profile.default]\nslow-timeout = { period = '500ms', terminate-after = 2, grace-period = '5s' }\n",
-    );
+    let world = World::on_machines("[[targets]]\nname = \"slow\"\nplatform = \"command\"\n")
+        .nextest(
+            "[[profile.default.overrides]]\nfilter = 'all()'\n\
+         slow-timeout = { period = '500ms', terminate-after = 2, grace-period = '5s' }\n",
+        );
     world
         .run(&["passes"])
         .code(69)
-        .line_with(&["infra: waited ", " s for `slow-0`"])
+        .line_with(&[
+            "skip: nextest ended this entry after ",
+            " s; the deploy goes on",
+        ])
         .line_with(&["infra: waited ", " s for `slow`"])
+        .never_says("s for `slow-0`")
         .never_says("panicked");
     world.is_clean();
+}
+
+/// A user's limit is for tests. For a whole profile it does not end the entry of a slow deploy; where an override ends
+/// the entry, the deploy goes on and its cases pass.
+#[test]
+fn a_limit_of_nextest_ends_no_deploy() {
+    let limit = "slow-timeout = { period = '400ms', terminate-after = 1, grace-period = '5s' }\n";
+    let targets = "[[targets]]\nname = \"late\"\nplatform = \"command\"\n";
+    for (nextest, ended) in [
+        (format!("[profile.default]\n{limit}"), 0),
+        (
+            format!("[[profile.default.overrides]]\nfilter = 'test(/^deploy/)'\n{limit}"),
+            1,
+        ),
+    ] {
+        let world = World::on_machines(targets).nextest(&nextest);
+        let up = world.read("up");
+        // Ends once the entry has been ended, or would have been.
+        world.program("up", &up.replacen("#!/bin/sh\n", "sleep 1.5\n", 1));
+        let junit = world.path("junit.xml");
+        let run = world
+            .run(&["verdict::passes", &format!("--junit={}", junit.display())])
+            .code(0)
+            .line_with(&["PASS", "verdict::passes[late]"]);
+        let said = "target-test: skip: deploy[late-0]: nextest ended this entry after ";
+        assert_eq!(run.lines_with(&[said]), ended, "{run:?}");
+        let report = std::fs::read_to_string(junit).unwrap();
+        assert_eq!(report.matches("<skipped").count(), ended, "{report}");
+        assert!(!report.contains("<failure"), "{report}");
+        assert_eq!(world.read("ledger").matches("deploy").count(), 1);
+        world.is_clean();
+    }
 }
 
 pub(super) fn alive(pid: &str) -> bool {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn output_and_exit_codes() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let output = run(&*transport, "echo out; echo err >&2").await;
         assert_eq!(output.stdout, b"out\n");
         assert_eq!(output.stderr, b"err\n");
@@ -20,7 +20,7 @@ fn output_and_exit_codes() {
 
 #[test]
 fn output_is_unchanged() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let bytes = noise((1 << 20) + 7);
         fs::write(folder.join("noise"), &bytes).unwrap();
         let file = folder.join("noise");
@@ -48,7 +48,7 @@ fn output_is_unchanged() {
 
 #[test]
 fn environment_folder_lease_and_identity() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let mut command = line("echo \"$GREETING\" $TARGET_TEST_LEASE; pwd; echo $TARGET_IDENTITY");
         command
             .env
@@ -66,7 +66,7 @@ fn environment_folder_lease_and_identity() {
 
 #[test]
 fn input_is_unchanged() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let pieces: Vec<Vec<u8>> = (0..30).map(|_| noise(99_991)).collect();
         let all = pieces.concat();
         let running = transport.exec(&line("cat"), "", Some(input(pieces.clone())));
@@ -80,7 +80,7 @@ fn input_is_unchanged() {
 
 #[test]
 fn input_that_stays_open_does_not_delay_the_end() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let (sender, receiver) = mpsc::channel(1);
         let running = transport.exec(&line("head -n 1"), "", Some(receiver));
         sender.send(b"one\ntwo\n".to_vec()).await.unwrap();
@@ -91,7 +91,7 @@ fn input_that_stays_open_does_not_delay_the_end() {
 
 #[test]
 fn a_slow_reader_loses_nothing() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let mut slow = transport.exec(&line("seq 1 1500000"), "", None);
         // Other commands run meanwhile.
         for _ in 0..20 {
@@ -110,7 +110,7 @@ fn a_slow_reader_loses_nothing() {
 
 #[test]
 fn many_at_once() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         // Each command ends only when all have started.
         let at = tempfile::tempdir().unwrap();
         let commands: Vec<_> = (0..20)
@@ -160,7 +160,7 @@ fn no_command_waits_for_others_that_never_end() {
 
 #[test]
 fn a_daemon_does_not_delay_the_end() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let daemons = "sleep 1000 & echo $!; setsid sleep 1000 & echo $!";
         let output = run(&*transport, daemons).await;
         let pids = output.text().lines().map(|pid| pid.parse().unwrap());
@@ -171,7 +171,7 @@ fn a_daemon_does_not_delay_the_end() {
 
 #[test]
 fn a_sweep_kills_what_carries_the_lease() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let start = "sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & wait";
         let mut pids: Vec<u32> = Vec::new();
         let mut ours = transport.exec(&line(start), "swept", None);
@@ -201,7 +201,7 @@ fn a_sweep_kills_what_carries_the_lease() {
 
 #[test]
 fn a_killed_shell_is_a_signal() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let output = run(&*transport, "printf before; kill -9 $$").await;
         assert_eq!(output.exit, Some(Exit::Signal("KILL".to_owned())));
         assert_eq!(output.stdout, b"before");
@@ -210,7 +210,7 @@ fn a_killed_shell_is_a_signal() {
 
 #[test]
 fn a_probe_answers() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         assert!(transport.probe(PATIENCE).await.unwrap() < PATIENCE);
     }));
 }

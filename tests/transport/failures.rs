@@ -11,7 +11,7 @@ pub(super) const SILENT: &str = "no data received for";
 
 #[test]
 fn a_timeout_kills_the_whole_group() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let mut command = line("sleep 1000 & echo $!; sleep 1000 & echo $$; wait");
         command.timeout = Some(300);
         let mut running = transport.exec(&command, "", None);
@@ -37,7 +37,7 @@ fn a_timeout_kills_the_whole_group() {
 
 #[test]
 fn dropping_the_handle_kills() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let mut running = transport.exec(&line("echo $$; sleep 1000"), "", None);
         let pid: u32 = first_line(&mut running).await.parse().unwrap();
         assert!(is_alive(pid));
@@ -217,7 +217,7 @@ fn a_closed_port() {
 
 #[test]
 fn invalid_commands_are_errors() {
-    block_on(on_both(async |transport, _| {
+    block_on(on_each(async |transport, _| {
         let error = lost(&*transport, "a\0b").await;
         assert_eq!(error.kind(), ErrorKind::Usage);
         let mut command = line("true");

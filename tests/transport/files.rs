@@ -35,7 +35,7 @@ async fn get(transport: &dyn Transport, path: &str) -> Result<Vec<u8>> {
 
 #[test]
 fn files_with_unusual_names_round_trip() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let bytes = noise(700_001);
         for name in [
             "plain",
@@ -81,7 +81,7 @@ fn files_with_unusual_names_round_trip() {
 
 #[test]
 fn invalid_paths_are_errors() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let folder = folder.to_str().unwrap();
         let missing = format!("{folder}/missing");
         for (path, text) in [
@@ -110,7 +110,7 @@ fn invalid_paths_are_errors() {
 
 #[test]
 fn an_aborted_transfer_leaves_the_old_file() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let path = folder.join("file");
         fs::write(&path, "old").unwrap();
         let error = put(
@@ -128,7 +128,7 @@ fn an_aborted_transfer_leaves_the_old_file() {
 
 #[test]
 fn a_cancelled_transfer_leaves_no_partial_file() {
-    block_on(on_both(async |transport, folder| {
+    block_on(on_each(async |transport, folder| {
         let path = folder.join("file");
         let files = || fs::read_dir(&folder).unwrap().count();
         let (sender, receiver) = mpsc::channel(2);

@@ -68,7 +68,10 @@ impl Aggregator for Summary {
             RunEventKind::DeployShown {
                 attempt, verdict, ..
             } => {
-                let word = infra(verdict, true);
+                let word = match verdict {
+                    Verdict::Skip(reason) => Some(LastWord::Skipped(reason.clone())),
+                    verdict => infra(verdict, true),
+                };
                 self.note(&attempt.case, word);
             }
             RunEventKind::Skipped { case, reason } => {

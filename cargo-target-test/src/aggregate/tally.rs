@@ -11,6 +11,7 @@ use super::nextest_report::{EntryKey, NextestReport};
 use crate::{
     case::{
         CaseInfo,
+        reason::SkipReason,
         verdict::{RunCounts, Verdict},
     },
     run_event::{Attempt, RunEventKind, Sink},
@@ -64,13 +65,12 @@ impl Tally {
     /// Without nextest's report, the verdicts alone count.
     pub fn counts(&self, nextest: Option<i32>, report: Option<&NextestReport>) -> RunCounts {
         let last = self.last();
-        let (mut failed, mut infra) = (0, 0);
+        let (mut failed, mut infra, mut ended_entries) = (0, 0, 0);
         match report {
-            Some(report) => report.failed().for_each(|key| {
-                match last.get(&key).is_some_and(|verdict| verdict.is_infra()) {
-                    true => infra += 1,
-                    false => failed += 1,
-                }
+            Some(report) => report.failed().for_each(|key| match last.get(&key) {
+                Some(Verdict::Infra(_)) => infra += 1,
+                Some(Verdict::Skip(SkipReason::EntryEnded(_))) => ended_entries += 1,
+                _ => failed += 1,
             }),
             None => last.values().for_each(|verdict| {
                 failed += usize::from(verdict.is_failure());
@@ -82,6 +82,7 @@ impl Tally {
             nextest,
             failed,
             infra,
+            ended_entries,
             stress,
             ..RunCounts::default()
         }

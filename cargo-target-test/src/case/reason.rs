@@ -2,7 +2,7 @@
 //!
 //! The only place that renders them as text. Code never parses the text.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,8 @@ pub enum SkipReason {
     Plan(ExclusionReason),
     /// No instance meets the needs of the case.
     Instances(String),
+    /// nextest ended a deploy entry, whose deploy goes on; the time that the entry waited.
+    EntryEnded(Duration),
 }
 
 impl fmt::Display for SkipReason {
@@ -143,6 +145,13 @@ impl fmt::Display for SkipReason {
             Self::Plan(ExclusionReason::Declared(text))
             | Self::Test(text)
             | Self::Instances(text) => f.write_str(text),
+            Self::EntryEnded(waited) => {
+                let waited = waited.as_secs_f32();
+                write!(
+                    f,
+                    "nextest ended this entry after {waited:.1} s; the deploy goes on"
+                )
+            }
             Self::Plan(reason) => reason.fmt(f),
         }
     }

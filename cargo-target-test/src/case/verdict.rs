@@ -3,7 +3,7 @@
 //! The only place with rules about them: runner, broker, aggregators and orchestrators call these functions. Pure.
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::wire::{Exit, VerdictKind};
+use target_fixtures::wire::{Exit, ExpectedFailure, VerdictKind};
 
 use super::reason::SkipReason;
 use crate::error::ErrorKind;
@@ -87,14 +87,25 @@ pub struct Evidence<'a> {
     pub timed_out: bool,
     /// True if nextest or a user ended the test.
     pub interrupted: bool,
-    /// The reason that the test is expected to fail, if any.
-    pub expect_fail: Option<&'a str>,
+    /// The failures of the test that are expected.
+    pub expect_fail: &'a [ExpectedFailure],
+    /// The message of the failure, if the test reported one.
+    pub message: Option<&'a str>,
     /// The reason that the test skipped itself, if it did.
     pub skipped: Option<&'a str>,
-    /// The reason that an instance of the lease does not answer any more, if any.
+    /// The reason that an instance of the lease does not answer any more, or that the test failed by the loss of its
+    /// connection, if any.
     pub lost: Option<&'a str>,
     /// The evidence that the system under test crashed, if any.
     pub crashed: Option<&'a str>,
+}
+
+impl<'a> Evidence<'a> {
+    /// The expected failure that this failure is, if any.
+    pub fn expected(&self) -> Option<&'a ExpectedFailure> {
+        let message = self.message.unwrap_or_default();
+        self.expect_fail.iter().find(|one| one.covers(message))
+    }
 }
 
 /// Decides the verdict of one attempt.
@@ -111,11 +122,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         };
     };
     let succeeded = exit.success() && !evidence.timed_out;
+    let cut_off = evidence.timed_out || evidence.interrupted;
     match (succeeded, evidence.skipped, evidence.expect_fail) {
         (true, Some(reason), _) => Verdict::Skip(SkipReason::Test(reason.to_owned())),
-        (true, None, None) => Verdict::Pass,
+        (true, None, []) => Verdict::Pass,
         _ if evidence.lost.is_some() => infra(evidence.lost.unwrap_or_default()),
-        (false, _, Some(_)) if !evidence.timed_out && !evidence.interrupted => Verdict::Pass,
+        (false, ..) if !cut_off && evidence.expected().is_some() => Verdict::Pass,
         _ => Verdict::Fail,
     }
 }
@@ -131,6 +143,8 @@ pub struct RunCounts {
     pub failed: usize,
     /// Entries that nextest counted as failed and that are infra.
     pub infra: usize,
+    /// Deploy entries that nextest ended, and counted as failed.
+    pub ended_entries: usize,
     /// True for a stress run, in which nextest forgives a failed iteration.
     pub stress: bool,
     /// True if instances could not be deleted, or if cases passed that the broker never saw.
@@ -153,7 +167,11 @@ impl RunCounts {
         let Ok(code) = u8::try_from(code) else {
             return EXIT_INFRA;
         };
+        // What nextest calls a failure, and what has no verdict, is one, except for an entry that shows a deploy.
+        let nothing_failed = self.failed + self.infra == 0 && self.ended_entries > 0;
         match code {
+            EXIT_RUN_FAILED if nothing_failed && self.unaccounted => EXIT_INFRA,
+            EXIT_RUN_FAILED if nothing_failed => 0,
             EXIT_RUN_FAILED if self.failed == 0 && self.infra > 0 => EXIT_INFRA,
             0 if self.stress && self.failed > 0 => EXIT_RUN_FAILED,
             0 if self.unaccounted || self.stress && self.infra > 0 => EXIT_INFRA,
@@ -199,7 +217,15 @@ mod tests {
         let infra = |cause: &str| Verdict::Infra(cause.to_owned());
         let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
         let (crashed, crash) = (Some("panic"), Verdict::Crash("panic".to_owned()));
-        let (expect_fail, skipped, lost) = (Some("bug 7"), Some("no gpu"), Some("a-0 is gone"));
+        let bug = |error: Option<&str>| ExpectedFailure {
+            reason: "bug 7".to_owned(),
+            error: error.map(str::to_owned),
+        };
+        let (any, timeout) = (
+            [bug(None)],
+            [bug(Some("no carrier")), bug(Some("too late"))],
+        );
+        let (expect_fail, skipped, lost) = (&any[..], Some("no gpu"), Some("a-0 is gone"));
         let unstarted = infra("the runner ended before the test started");
         for (evidence, verdict) in [
             (ended(&zero), Verdict::Pass),
@@ -259,6 +285,30 @@ mod tests {
                 Evidence {
                     expect_fail,
                     interrupted: true,
+                    ..ended(&one)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    expect_fail: &timeout,
+                    message: Some("the answer came too late"),
+                    ..ended(&one)
+                },
+                Verdict::Pass,
+            ),
+            // Another failure than the expected one, and one without a message.
+            (
+                Evidence {
+                    expect_fail: &timeout,
+                    message: Some("no answer"),
+                    ..ended(&one)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    expect_fail: &timeout,
                     ..ended(&one)
                 },
                 Verdict::Fail,
@@ -388,6 +438,35 @@ mod tests {
                     ..run(0, 1, 1)
                 },
                 100,
+            ),
+            (
+                RunCounts {
+                    ended_entries: 1,
+                    ..run(100, 0, 0)
+                },
+                0,
+            ),
+            (
+                RunCounts {
+                    ended_entries: 1,
+                    ..run(100, 1, 0)
+                },
+                100,
+            ),
+            (
+                RunCounts {
+                    ended_entries: 1,
+                    ..run(100, 0, 1)
+                },
+                69,
+            ),
+            (
+                RunCounts {
+                    ended_entries: 1,
+                    unaccounted: true,
+                    ..run(100, 0, 0)
+                },
+                69,
             ),
             (
                 RunCounts {

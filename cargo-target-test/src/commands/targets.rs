@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     cli::{Global, TargetsArgs},
     commands::interactive,
+    connect::{self, Reach},
     error::{Error, ErrorKind, Result},
     provision::{
         platform::Platforms,
@@ -83,6 +84,9 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &TargetsArgs) -> Resul
     match (args.watch, args.json) {
         (false, json) => {
             run(&pool, json)?;
+            if global.verbose > 0 && !json {
+                print_ssh_clients(&pool)?;
+            }
             interactive::say_unknown(platforms, &pool)?;
             Ok(0)
         }
@@ -111,6 +115,22 @@ pub fn run(pool: &Pool, json: bool) -> Result<()> {
         ui::note("no targets");
     } else {
         table(&rows, ui::columns()).into_iter().for_each(ui::out);
+    }
+    Ok(())
+}
+
+/// Prints the SSH client of each instance, and the reason for it.
+fn print_ssh_clients(pool: &Pool) -> Result<()> {
+    for seen in pool.overview()? {
+        let deployed = seen.record.deployed.as_ref();
+        let Some(Reach::Ssh(reach)) = deployed.map(|deployed| &deployed.reach) else {
+            continue;
+        };
+        let client = match connect::uses_openssh(reach)? {
+            Some(reason) => format!("OpenSSH, because of {reason}"),
+            None => "built-in".to_owned(),
+        };
+        ui::note(format!("{}: SSH client: {client}", seen.record.name()));
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ use target_fixtures::{
     wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, ChildStdin},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    process::Child,
     sync::{mpsc, watch},
     time,
 };
@@ -292,7 +292,7 @@ pub(super) async fn sleep(timeout: Option<Duration>) {
     }
 }
 
-pub(super) async fn feed(pipe: Option<ChildStdin>, content: Option<CommandStdin>) {
+pub(super) async fn feed(pipe: Option<impl AsyncWrite + Unpin>, content: Option<CommandStdin>) {
     let (Some(mut pipe), Some(mut content)) = (pipe, content) else {
         return;
     };

@@ -4,7 +4,9 @@
 //! processes itself: `process` does.
 
 use std::{
+    any::Any,
     os::unix::process::ExitStatusExt,
+    pin::Pin,
     process::ExitStatus,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -15,16 +17,15 @@ use target_fixtures::{
     wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
-    io::AsyncReadExt,
-    process::{Child, ChildStderr, ChildStdout},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::{mpsc, oneshot},
     time,
 };
 
 use super::{
     CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, SignalRequest, Transport,
-    TransportFuture, answered, copied, input, local, own_command, shell, swept, timed_out,
-    unconfirmed,
+    TransportFuture, answered, copied, input, local, openssh::OpenSsh, own_command, shell, swept,
+    timed_out, unconfirmed,
 };
 use crate::{
     connect::ProgramReach,
@@ -51,6 +52,41 @@ pub(super) enum ExecProgram {
         user: Option<String>,
     },
     Programs(ProgramReach),
+    OpenSsh(Arc<OpenSsh>),
+}
+
+/// A started program.
+pub(super) struct StartedProgram {
+    pub(super) stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    pub(super) stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    pub(super) stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    pub(super) end: ProgramEnd,
+    /// Ends what is left of the program when it is dropped.
+    pub(super) guard: Box<dyn Any + Send>,
+}
+
+/// The end of a program.
+pub(super) struct ProgramEnd {
+    exit: Pin<Box<dyn Future<Output = Option<ExitStatus>> + Send>>,
+    status: Option<Option<ExitStatus>>,
+}
+
+impl ProgramEnd {
+    /// The future completes with the exit status, if there is one.
+    pub(super) fn new(exit: impl Future<Output = Option<ExitStatus>> + Send + 'static) -> Self {
+        Self {
+            exit: Box::pin(exit),
+            status: None,
+        }
+    }
+
+    /// Waits for the end. May be called again.
+    async fn wait(&mut self) -> Option<ExitStatus> {
+        match self.status {
+            Some(status) => status,
+            None => *self.status.insert(self.exit.as_mut().await),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -60,8 +96,9 @@ pub(super) struct PipedTransport {
 }
 
 impl ExecProgram {
-    fn command(&self, line: &str) -> Result<std::process::Command> {
-        Ok(match self {
+    /// Starts the program, with a standard input or without.
+    async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<StartedProgram> {
+        let mut command = match self {
             Self::Container {
                 engine,
                 container,
@@ -72,6 +109,20 @@ impl ExecProgram {
                 command.arg(line);
                 command
             }
+            Self::OpenSsh(openssh) => return openssh.open(line, stdin).await,
+        };
+        // Marks the program, so that it is found on this host after its lease was abandoned.
+        match lease {
+            "" => command.env_remove(env::LEASE),
+            lease => command.env(env::LEASE, lease),
+        };
+        let (mut child, group) = local::start(command, stdin)?;
+        Ok(StartedProgram {
+            stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
+            stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
+            stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
+            end: ProgramEnd::new(async move { child.wait().await.ok() }),
+            guard: Box::new(group),
         })
     }
 }
@@ -107,16 +158,6 @@ impl PipedTransport {
             instance,
             exec_program,
         }
-    }
-
-    fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<(Child, local::ProcessGroup)> {
-        let mut command = self.exec_program.command(line)?;
-        // Marks the program, so that it is found on this host after its lease was abandoned.
-        match lease {
-            "" => command.env_remove(env::LEASE),
-            lease => command.env(env::LEASE, lease),
-        };
-        local::start(command, stdin)
     }
 
     /// Forwards signals to a command, in order, as long as its [`Running`] exists; tells `killed` about `KILL`.
@@ -169,10 +210,8 @@ impl PipedTransport {
         stdin: Option<CommandStdin>,
         no_shell: ErrorKind,
     ) -> Running {
-        let started = shell::wrap(command, lease, stdin.is_some())
-            .and_then(|wrapped| Ok((self.start(&wrapped.line, lease, stdin.is_some())?, wrapped)));
-        let ((child, group), wrapped) = match started {
-            Ok(started) => started,
+        let wrapped = match shell::wrap(command, lease, stdin.is_some()) {
+            Ok(wrapped) => wrapped,
             Err(error) => return Running::lost(error),
         };
         let (running, RunningEnd { events, signals }) = Running::new();
@@ -185,7 +224,7 @@ impl PipedTransport {
             no_shell,
         };
         let timeout = command.timeout.map(Duration::from_millis);
-        tokio::spawn(follower.follow((child, group), stdin, timeout, signals));
+        tokio::spawn(follower.run(lease.to_owned(), stdin, timeout, signals));
         running
     }
 }
@@ -239,15 +278,40 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(
-        mut self,
-        (mut child, program): (Child, local::ProcessGroup),
+    async fn run(
+        self,
+        lease: String,
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let feed = tokio::spawn(local::feed(child.stdin.take(), stdin));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (program, line) = (&self.piped.exec_program, &self.wrapped.line);
+        let started = tokio::select! {
+            started = program.start(line, &lease, stdin.is_some()) => started,
+            () = self.events.closed() => return,
+        };
+        match started {
+            Ok(program) => self.follow(program, stdin, timeout, signals).await,
+            // Fails if nobody waits for the result.
+            Err(error) => drop(self.events.send(CommandEvent::Lost(error)).await),
+        }
+    }
+
+    async fn follow(
+        mut self,
+        program: StartedProgram,
+        stdin: Option<CommandStdin>,
+        timeout: Option<Duration>,
+        signals: mpsc::UnboundedReceiver<SignalRequest>,
+    ) {
+        let StartedProgram {
+            stdin: pipe,
+            stdout,
+            stderr,
+            mut end,
+            guard,
+        } = program;
+        let feed = tokio::spawn(local::feed(pipe, stdin));
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
@@ -255,9 +319,9 @@ impl Follower {
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(&mut child, stdout, stderr) => match last {
+            last = self.read(&mut end, stdout, stderr) => match last {
                 Some(last) => last,
-                None => self.ended_without_marker(&mut child).await,
+                None => self.ended_without_marker(&mut end).await,
             },
             Ok(killed) = kill => {
                 confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
@@ -275,8 +339,8 @@ impl Follower {
         feed.abort();
         let _ = events.send(last).await;
         // The program has forwarded all output.
-        let _ = time::timeout(LINGER, child.wait()).await;
-        drop(program);
+        let _ = time::timeout(LINGER, end.wait()).await;
+        drop(guard);
     }
 
     async fn kill(&self) -> Result<()> {
@@ -289,7 +353,7 @@ impl Follower {
     fn shell_killed_by(&self, status: ExitStatus) -> Option<String> {
         let by_code = status.code().and_then(process::signal_of_code);
         match self.piped.exec_program {
-            ExecProgram::Container { .. } => by_code,
+            ExecProgram::Container { .. } | ExecProgram::OpenSsh(_) => by_code,
             ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
         }
     }
@@ -297,9 +361,9 @@ impl Follower {
     /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
     async fn read(
         &mut self,
-        child: &mut Child,
-        stdout: Option<ChildStdout>,
-        stderr: Option<ChildStderr>,
+        end: &mut ProgramEnd,
+        stdout: Option<impl AsyncRead + Unpin>,
+        stderr: Option<impl AsyncRead + Unpin>,
     ) -> Option<CommandEvent> {
         let (mut stdout, mut stderr) = (stdout?, stderr?);
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
@@ -308,7 +372,7 @@ impl Follower {
         let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
         while out_open || err_open {
             let (stream, bytes) = tokio::select! {
-                _ = child.wait(), if !has_exited => {
+                _ = end.wait(), if !has_exited => {
                     has_exited = true;
                     late.set(local::sleep(Some(LINGER)));
                     continue;
@@ -354,9 +418,8 @@ impl Follower {
     }
 
     /// Returns the last event of a command whose end markers are missing.
-    async fn ended_without_marker(&self, child: &mut Child) -> CommandEvent {
-        let status = time::timeout(LINGER, child.wait()).await;
-        let status = status.ok().and_then(Result::ok);
+    async fn ended_without_marker(&self, end: &mut ProgramEnd) -> CommandEvent {
+        let status = time::timeout(LINGER, end.wait()).await.ok().flatten();
         if self.filter.has_started() {
             return match status.and_then(|status| self.shell_killed_by(status)) {
                 Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::SshReach;
+use super::{SshReach, ssh_client};
 use crate::{
     error::{Error, Result},
     process, sync,
@@ -45,6 +45,8 @@ pub struct SshConfig {
     pub proxy_command: Option<String>,
     /// The timeout of connecting, which includes name resolution, handshake and authentication.
     pub connect_timeout: Duration,
+    /// The setting for which the host needs OpenSSH; `None` if the built-in client honours all settings.
+    pub beyond_built_in: Option<String>,
 }
 
 /// A policy for host keys that are not recorded.
@@ -100,6 +102,7 @@ type CachedConfig = Mutex<Option<SshConfig>>;
 fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     let mut command = process::command("ssh");
     command.arg("-G");
+    let defaults = defaults()?;
     if let Some(port) = reach.port {
         command.arg("-p").arg(port.to_string());
     }
@@ -114,7 +117,25 @@ fn run_ssh(reach: &SshReach) -> Result<SshConfig> {
     })?;
     let home = std::env::home_dir().unwrap_or_default();
     let socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-    Ok(parse(&text, reach, home, socket))
+    let mut config = parse(&text, reach, home, socket);
+    config.beyond_built_in = ssh_client::beyond_built_in(&text, &defaults, &config);
+    Ok(config)
+}
+
+/// Returns what `ssh -G` prints without configuration files.
+fn defaults() -> Result<String> {
+    static DEFAULTS: Mutex<Option<String>> = Mutex::new(None);
+    let mut defaults = sync::lock(&DEFAULTS);
+    if let Some(defaults) = &*defaults {
+        return Ok(defaults.clone());
+    }
+    let mut command = process::command("ssh");
+    command.args(["-G", "-F", "none", "--", "localhost"]);
+    let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
+    let text = finished
+        .text()
+        .map_err(|stderr| Error::infra(format!("`ssh -G` failed: {stderr}")))?;
+    Ok(defaults.insert(text).clone())
 }
 
 fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -> SshConfig {
@@ -154,6 +175,7 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
         proxy_jump: lines.set("proxyjump").map(str::to_owned),
         proxy_command: lines.set("proxycommand").map(|line| tokens.expand(line)),
         connect_timeout: timeout.unwrap_or(CONNECT_TIMEOUT),
+        beyond_built_in: None,
         hostname,
         port,
         user,

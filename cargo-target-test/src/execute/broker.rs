@@ -302,7 +302,7 @@ impl Server {
                     let leased = Reply::Leased {
                         lease,
                         instances: held.instances.clone(),
-                        expect_fail: None,
+                        expect_fail: Vec::new(),
                     };
                     connection.replies.send(&leased).await?;
                     return session::serve(&self.sessions, &mut connection, &held).await;

@@ -12,7 +12,7 @@ use target_fixtures::wire::Exit;
 
 use super::output_file;
 use crate::{
-    case::verdict::{Evidence, Verdict, judge},
+    case::verdict::Evidence,
     error::{Error, Result},
     process::{self, Spawn},
     provision::{BoxFuture, Lease, Lost},
@@ -141,24 +141,15 @@ impl ProcessEnd {
         self.exit.as_ref().is_some_and(Exit::success) && !self.timed_out
     }
 
-    /// Returns the verdict of a test: `expect_fail` is the reason the test is expected to fail, `skipped` the reason it
-    /// skipped itself, `lost` the reason an instance does not answer any more.
-    pub fn verdict(
-        &self,
-        expect_fail: Option<&str>,
-        skipped: Option<&str>,
-        lost: Option<&str>,
-    ) -> Verdict {
-        judge(&Evidence {
+    /// Returns the evidence of a test that reported nothing and whose machines are well.
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence {
             exit: self.exit.as_ref(),
             started: self.started,
             timed_out: self.timed_out,
             interrupted: self.interrupted,
-            expect_fail,
-            skipped,
-            lost,
-            crashed: None,
-        })
+            ..Evidence::default()
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     output_file,
 };
 use crate::{
-    case::verdict::Verdict,
+    case::verdict::{Evidence, Verdict, judge},
     provision::{BoxFuture, Lease},
     run_event::{Attempt, AttemptResult, OutputFile, Sink, TAIL},
 };
@@ -90,10 +90,12 @@ impl HostProcess {
             Ok(ended) => ended,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
-        let expect_fail = case.start.expect_fail.as_deref();
-        let lost = match ended.succeeded() && expect_fail.is_none() {
+        let expect_fail = case.start.expect_fail.as_slice();
+        let (message, connection_lost) = active.failure();
+        let lost = match ended.succeeded() && expect_fail.is_empty() {
             true => None,
-            false => active.find_loss(DECISION).await,
+            // A test that failed by a lost connection has found nothing, even if the machine answers again.
+            false => active.find_loss(DECISION).await.or(connection_lost),
         };
         if lost.is_some() {
             // Checked now: a lost instance may be deleted soon after its lease.
@@ -102,14 +104,22 @@ impl HostProcess {
                 .for_each(|machine| machine.emit_console(sink));
         }
         let skipped = active.skipped();
-        let verdict = ended.verdict(expect_fail, skipped.as_deref(), lost.as_deref());
+        let evidence = Evidence {
+            expect_fail,
+            message: message.as_deref(),
+            skipped: skipped.as_deref(),
+            lost: lost.as_deref(),
+            ..ended.evidence()
+        };
+        let verdict = judge(&evidence);
+        let declared = evidence.expected().map(|one| one.reason.clone());
         let (expected, fixtures) = active.said();
         let [stdout, stderr] = output_files(&output);
         AttemptResult {
             took: ended.took,
             fixtures: fixtures.min(ended.took),
-            expected: case.start.expect_fail.clone().or(expected),
-            exit: ended.exit,
+            expected: declared.or(expected),
+            exit: ended.exit.clone(),
             stdout,
             stderr,
             ..AttemptResult::new(verdict)

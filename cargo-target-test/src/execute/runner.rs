@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use target_fixtures::wire::{Exit, Failure, Run, Secret};
+use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret};
 
 use crate::{
     case::verdict::{EXIT_FAILED, EXIT_INFRA, Evidence, Verdict, judge},
@@ -140,8 +140,8 @@ impl Call {
                 let output = (output, run.output.as_deref());
                 let ended = child::run(command, limit, output, &signals, &mut broker)?;
                 let verdict = broker.finished(&ended);
-                let verdict = verdict.unwrap_or_else(|| judge_alone(&ended, &run));
-                Ok(conclude(&verdict, &ended, &run))
+                let (verdict, reason) = verdict.unwrap_or_else(|| judge_alone(&ended, &run));
+                Ok(conclude(&verdict, reason.as_deref(), &ended, &run))
             }
             Told::Print { text, code } => Ok(print(&text, code)),
             Told::Refused(failure) => {
@@ -181,21 +181,24 @@ fn position() -> Position {
     }
 }
 
-/// Returns the verdict of a test whose broker has gone.
-fn judge_alone(ended: &ChildEnd, run: &Run) -> Verdict {
-    judge(&Evidence {
+/// Returns the verdict of a test whose broker has gone, with the reason if the test failed as expected.
+fn judge_alone(ended: &ChildEnd, run: &Run) -> (Verdict, Option<String>) {
+    let evidence = Evidence {
         exit: Some(&ended.exit),
         started: true,
         timed_out: ended.timed_out,
         interrupted: ended.interrupted,
-        expect_fail: run.expect_fail.as_deref(),
+        expect_fail: &run.expect_fail,
         lost: ended.lost.as_ref().map(|lost| lost.message.as_str()),
         ..Evidence::default()
-    })
+    };
+    let expected = evidence.expected().map(|one| one.reason.clone());
+    (judge(&evidence), expected)
 }
 
-/// Returns the exit code of a verdict for nextest, and prints notes that explain it.
-fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
+/// Returns the exit code of a verdict for nextest, and prints notes that explain it. `reason` is that of an expected
+/// failure.
+fn conclude(verdict: &Verdict, reason: Option<&str>, ended: &ChildEnd, run: &Run) -> u8 {
     for process in ended.remains.killed.values() {
         ui::note(format!("the test left {process} behind: killed"));
     }
@@ -204,7 +207,7 @@ fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
             "the test left {process} behind, which could not be killed"
         ));
     }
-    match (verdict, &ended.exit, run.expect_fail.as_deref()) {
+    match (verdict, &ended.exit, run.expect_fail.as_slice()) {
         (Verdict::Infra(cause), ..) => {
             match &ended.lost {
                 Some(lost) => infra(lost),
@@ -221,7 +224,7 @@ fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
             0
         }
         (Verdict::Pass, Exit::Code(0), _) => 0,
-        (Verdict::Pass, _, reason) => {
+        (Verdict::Pass, ..) => {
             ui::note(format!(
                 "failed as expected: {}",
                 reason.unwrap_or_default()
@@ -234,13 +237,31 @@ fn conclude(verdict: &Verdict, ended: &ChildEnd, run: &Run) -> u8 {
             ui::note(format!("timed out after {limit}"));
             EXIT_FAILED
         }
-        (_, Exit::Code(0), Some(reason)) => {
-            ui::note(format!("passed, but is expected to fail: {reason}"));
+        (_, Exit::Code(0), []) => EXIT_FAILED,
+        (_, Exit::Code(0), expected) => {
+            let reasons = reasons(expected);
+            ui::note(format!("passed, but is expected to fail: {reasons}"));
             EXIT_FAILED
         }
-        (_, Exit::Code(0), None) => EXIT_FAILED,
-        (_, Exit::Code(code), _) => u8::try_from(*code).unwrap_or(EXIT_FAILED),
-        (_, Exit::Signal(name), _) => child::die_by(name),
+        (_, _, expected) if expected.iter().any(|one| one.error.is_some()) => {
+            let reasons = reasons(expected);
+            ui::note(format!("failed, but not as expected: {reasons}"));
+            exit_of(&ended.exit)
+        }
+        (_, exit, _) => exit_of(exit),
+    }
+}
+
+fn reasons(expected: &[ExpectedFailure]) -> String {
+    let reasons: Vec<_> = expected.iter().map(|one| one.reason.as_str()).collect();
+    reasons.join(", ")
+}
+
+/// Returns the exit code of a failed test; ends this process if a signal ended the test.
+fn exit_of(exit: &Exit) -> u8 {
+    match exit {
+        Exit::Code(code) => u8::try_from(*code).unwrap_or(EXIT_FAILED),
+        Exit::Signal(name) => child::die_by(name),
     }
 }
 
@@ -296,7 +317,10 @@ mod tests {
             remains: child::TestRemains::default(),
         };
         let expects = |reason: &str| Run {
-            expect_fail: Some(reason.to_owned()),
+            expect_fail: vec![ExpectedFailure {
+                reason: reason.to_owned(),
+                error: None,
+            }],
             ..Run::default()
         };
         let cause = || "panic".to_owned();
@@ -315,7 +339,7 @@ mod tests {
             (Verdict::Crash(cause()), 0, Run::default(), EXIT_FAILED),
             (Verdict::Crash(cause()), 101, expects("bug 7"), EXIT_FAILED),
         ] {
-            let found = conclude(&verdict, &ended(code), &run);
+            let found = conclude(&verdict, None, &ended(code), &run);
             assert_eq!(
                 found, expected,
                 "{verdict:?} of a test that exits with {code}"

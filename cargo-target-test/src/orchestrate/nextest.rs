@@ -218,11 +218,16 @@ impl Nextest {
         {
             warn(error.chain());
         }
+        let mut counts = tally.counts(code, nextest.as_ref());
+        if counts.ended_entries > 0 && !tally.unseen(cases).is_empty() {
+            // nextest's fail-fast took the end of an entry for a failure: the other cases did not run.
+            counts.failed += std::mem::take(&mut counts.ended_entries);
+        }
         RunCounts {
             interrupted: ended.interrupts > 0,
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
             infra_code: self.options.infra_code,
-            ..tally.counts(code, nextest.as_ref())
+            ..counts
         }
     }
 }

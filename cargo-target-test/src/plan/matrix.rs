@@ -11,7 +11,7 @@ use super::{
     criteria::{Criteria, Said},
     notes, order, overrides,
     prefer::Loads,
-    select::{everywhere, expected_failure, fits, skip_reason},
+    select::{expected_failures, fits, skip_reason, skip_reason_everywhere},
 };
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
@@ -246,7 +246,8 @@ impl Matrix<'_> {
         }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
         let metadata = test.metadata.as_ref();
-        let expected = metadata.and_then(|metadata| expected_failure(metadata, target));
+        let expected = metadata.map(|metadata| expected_failures(metadata, target));
+        let expected = expected.unwrap_or_default();
         let count = metadata
             .and_then(|metadata| metadata.count)
             .unwrap_or(1)
@@ -257,7 +258,7 @@ impl Matrix<'_> {
             target: at,
             count,
             rank: 0,
-            expect_fail: expected.map(str::to_owned),
+            expect_fail: expected.clone(),
         };
         let cases: Vec<_> = self.infos(number, at, times).map(case).collect();
         self.plan.cases.extend(cases);
@@ -291,7 +292,7 @@ fn nowhere(metadata: &Metadata) -> Option<ExclusionReason> {
     if !metadata.roles.is_empty() {
         return Some(ExclusionReason::Roles);
     }
-    everywhere(&metadata.skip).map(|reason| ExclusionReason::Declared(reason.to_owned()))
+    skip_reason_everywhere(metadata).map(|reason| ExclusionReason::Declared(reason.to_owned()))
 }
 
 #[cfg(test)]

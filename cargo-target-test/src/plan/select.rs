@@ -5,7 +5,10 @@
 use std::collections::HashSet;
 
 use regex::Regex;
-use target_fixtures::metadata::{Condition, Metadata};
+use target_fixtures::{
+    metadata::{Condition, Metadata},
+    wire::ExpectedFailure,
+};
 
 use super::{Plan, criteria::is_named, needs};
 use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::PlaybookTarget};
@@ -58,38 +61,57 @@ fn is_wanted(metadata: &Metadata, target: &PlaybookTarget) -> Result<(), Exclusi
 
 /// Returns the reason a test is skipped on a target, if a condition of its `skip` holds.
 pub fn skip_reason<'a>(metadata: &'a Metadata, target: &PlaybookTarget) -> Option<&'a str> {
-    reason(&metadata.skip, target)
+    let held = metadata
+        .skip
+        .iter()
+        .find(|condition| holds(condition, target));
+    held.map(|condition| condition.reason.as_str())
 }
 
-/// Returns the reason of the first condition that holds on every target, if any.
-pub fn everywhere(conditions: &[Condition]) -> Option<&str> {
-    let everywhere = conditions.iter().find(|condition| {
-        condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
-    });
+/// Returns the reason a test is skipped on every target, if any.
+pub(super) fn skip_reason_everywhere(metadata: &Metadata) -> Option<&str> {
+    let everywhere = metadata.skip.iter().find(|one| holds_everywhere(one));
     everywhere.map(|condition| condition.reason.as_str())
 }
 
-/// Returns the reason a test is expected to fail on a target, if any.
-pub fn expected_failure<'a>(metadata: &'a Metadata, target: &PlaybookTarget) -> Option<&'a str> {
-    reason(&metadata.expect_fail, target)
+/// Returns the failures of a test that are expected on every target.
+pub fn expected_everywhere(metadata: &Metadata) -> Vec<ExpectedFailure> {
+    let everywhere = metadata.expect_fail.iter();
+    let everywhere = everywhere.filter(|one| holds_everywhere(one));
+    everywhere.map(expected).collect()
 }
 
-fn reason<'a>(conditions: &'a [Condition], target: &PlaybookTarget) -> Option<&'a str> {
-    let held = conditions.iter().find(|condition| {
-        condition
-            .platform
+fn holds_everywhere(condition: &Condition) -> bool {
+    condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
+}
+
+/// Returns the failures of a test that are expected on a target.
+pub fn expected_failures(metadata: &Metadata, target: &PlaybookTarget) -> Vec<ExpectedFailure> {
+    let held = metadata.expect_fail.iter();
+    let held = held.filter(|condition| holds(condition, target));
+    held.map(expected).collect()
+}
+
+fn expected(condition: &Condition) -> ExpectedFailure {
+    ExpectedFailure {
+        reason: condition.reason.clone(),
+        error: condition.error.clone(),
+    }
+}
+
+fn holds(condition: &Condition, target: &PlaybookTarget) -> bool {
+    condition
+        .platform
+        .as_deref()
+        .is_none_or(|platform| platform == target.platform)
+        && condition
+            .target
             .as_deref()
-            .is_none_or(|platform| platform == target.platform)
-            && condition
-                .target
-                .as_deref()
-                .is_none_or(|pattern| is_named(pattern, target))
-            && condition
-                .feature
-                .as_ref()
-                .is_none_or(|feature| target.features.contains(feature))
-    });
-    held.map(|condition| condition.reason.as_str())
+            .is_none_or(|pattern| is_named(pattern, target))
+        && condition
+            .feature
+            .as_ref()
+            .is_none_or(|feature| target.features.contains(feature))
 }
 
 /// Returns the names that a filterset (or a filter of nextest's configuration) matches exactly, such as those in

@@ -33,8 +33,8 @@ enum Type {
     Requirement,
     /// `requires(key = "..")`.
     Requirements,
-    /// `skip("reason", platform = "..")`; can be repeated.
-    Condition,
+    /// `skip("reason", platform = "..")` with the given conditions; can be repeated.
+    Condition(&'static [&'static str]),
 }
 
 /// The known keys. All but those of [`Type::Requirement`] and [`Type::Requirements`] are fields of `Metadata`.
@@ -66,8 +66,11 @@ const KEYS: &[(&str, Type)] = &[
             most: 1000,
         },
     ),
-    ("skip", Type::Condition),
-    ("expect_fail", Type::Condition),
+    ("skip", Type::Condition(&["platform", "target", "feature"])),
+    (
+        "expect_fail",
+        Type::Condition(&["platform", "target", "feature", "error"]),
+    ),
     ("requires", Type::Requirements),
     ("memory", Type::Requirement),
     ("cores", Type::Requirement),
@@ -166,7 +169,7 @@ impl Arguments {
             return fail(meta.path(), value::unknown(&key, "argument", known()));
         };
         let first = self.spans.insert(key.clone(), meta.path().span()).is_none();
-        if !first && !matches!(kind, Type::Condition | Type::Requirements) {
+        if !first && !matches!(kind, Type::Condition(_) | Type::Requirements) {
             return fail(meta.path(), format!("`{key}` is given twice"));
         }
         self.set(key, *kind, meta)
@@ -174,8 +177,8 @@ impl Arguments {
 
     fn set(&mut self, key: String, kind: Type, meta: &Meta) -> Result<()> {
         let value = match kind {
-            Type::Condition => {
-                let condition = value::condition(meta)?;
+            Type::Condition(known) => {
+                let condition = value::condition(meta, known)?;
                 self.conditions.entry(key).or_default().push(condition);
                 return Ok(());
             }

@@ -127,7 +127,7 @@ pub(crate) fn requirement(value: &Expr) -> Result<String> {
 }
 
 /// Parses `skip = "reason"` or `skip("reason", platform = "..", target = "..", feature = "..")`.
-pub(crate) fn condition(meta: &Meta) -> Result<Json> {
+pub(crate) fn condition(meta: &Meta, known: &[&str]) -> Result<Json> {
     let parts = match meta {
         Meta::NameValue(pair) => {
             return Ok(Json::Object(vec![(
@@ -147,7 +147,6 @@ pub(crate) fn condition(meta: &Meta) -> Result<Json> {
     let (reason, conditions) = parts;
     let mut fields = vec![("reason".to_owned(), Json::Text(text(&reason)?))];
     each(conditions, |condition| {
-        let known = ["platform", "target", "feature"];
         let key = condition
             .path
             .get_ident()
@@ -156,7 +155,7 @@ pub(crate) fn condition(meta: &Meta) -> Result<Json> {
         if !known.contains(&key.as_str()) {
             return fail(
                 &condition.path,
-                unknown(&key, "condition", known.into_iter()),
+                unknown(&key, "condition", known.iter().copied()),
             );
         }
         if fields.iter().any(|(name, _)| *name == key) {

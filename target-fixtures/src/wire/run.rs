@@ -16,8 +16,9 @@ pub struct Run {
     pub lease: Option<String>,
     /// The time in milliseconds, from the start of the test process, after which the process is terminated.
     pub timeout: Option<u64>,
-    /// The reason the test is expected to fail, if any; a pass is then a failure.
-    pub expect_fail: Option<String>,
+    /// The failures that are expected; if there are any, a pass is a failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect_fail: Vec<ExpectedFailure>,
     /// Where the test's output is kept: standard output in this file with `.stdout` added, standard error with `.stderr`;
     /// a stream that stays empty has no file. `None`: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +27,26 @@ pub struct Run {
     /// `.stderr`; a stream without output has no file. `None` keeps no output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
+}
+
+/// A failure that is expected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedFailure {
+    /// The reason.
+    pub reason: String,
+    /// The text that the failure's message contains; `None` expects any failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl ExpectedFailure {
+    /// True if a failure with this message is the expected one.
+    #[must_use]
+    pub fn covers(&self, message: &str) -> bool {
+        self.error
+            .as_deref()
+            .is_none_or(|error| message.contains(error))
+    }
 }
 
 /// A value to redact.

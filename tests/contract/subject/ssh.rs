@@ -7,22 +7,24 @@ use crate::support::Sshd;
 
 pub(crate) struct SshSubject {
     sshd: Sshd,
+    /// Lines for the target.
+    lines: &'static str,
 }
 
 #[expect(
     clippy::unnecessary_wraps,
     reason = "where there is no sshd its script says so"
 )]
-pub(crate) fn new() -> Result<SshSubject, String> {
+pub(crate) fn new(lines: &'static str) -> Result<SshSubject, String> {
     let sshd = Sshd::start(&["it-0", "it-1"]);
-    Ok(SshSubject { sshd })
+    Ok(SshSubject { sshd, lines })
 }
 
 impl Subject for SshSubject {
     fn playbook(&self, _: &Path) -> String {
         let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
         let playbook = self.sshd.playbook(&[("it", &["it-0", "it-1"])]);
-        format!("{recipe}{playbook}recipe = \"two\"\n")
+        format!("{recipe}{playbook}recipe = \"two\"\n{}", self.lines)
     }
 
     fn wrong_playbook(&self, folder: &Path) -> (String, String) {

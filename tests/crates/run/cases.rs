@@ -210,6 +210,39 @@ mod around {
         Ok(())
     }
 
+    /// Fails by one of its two bugs, or by another.
+    #[target_test(
+        expect_fail("bug 9", error = "no carrier"),
+        expect_fail("bug 10", error = "timed out", target = "east")
+    )]
+    fn fails_by_a_bug(target: &Target) -> Result<()> {
+        assert_ne!(target.name(), "west", "timed out");
+        Err("the link timed out".into())
+    }
+
+    /// Is expected to fail by an error that does not come.
+    #[target_test]
+    fn fails_by_another(target: &Target) -> Result<()> {
+        target_fixtures::expect_error("bug 11", "no carrier");
+        target.run("echo out of memory >&2; exit 3")?;
+        Ok(())
+    }
+
+    /// Fails by a lost connection to a machine that answers again.
+    #[target_test]
+    fn loses_its_connection(target: &Target) -> Result<()> {
+        target.run("echo before; touch cut; sleep 1000")?;
+        Ok(())
+    }
+
+    /// Fails, after it has lost a connection that it did not need.
+    #[target_test]
+    fn fails_beside_a_loss(target: &Target) -> Result<()> {
+        let lost = target.run("echo before; touch cut; sleep 1000");
+        assert!(lost.is_err());
+        Err("another failure".into())
+    }
+
     /// Fails the second time.
     #[target_test]
     fn fails_once() {

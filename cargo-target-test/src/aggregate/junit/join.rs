@@ -11,7 +11,7 @@ use super::{
     Key, NAME,
     entry::{Failing, JunitEntry},
 };
-use crate::case::verdict::Verdict;
+use crate::case::{reason::SkipReason, verdict::Verdict};
 
 /// Builds the report from events alone, marked as incomplete unless they are all events of the run.
 pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -> Report {
@@ -125,8 +125,9 @@ fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
         }
         TestCaseStatus::Skipped { .. } => {}
     }
-    if let (TestCaseStatus::Success { .. }, Some(Verdict::Skip(reason))) =
-        (&case.status, entry.verdict())
+    let passed = matches!(case.status, TestCaseStatus::Success { .. });
+    if let Some(Verdict::Skip(reason)) = entry.verdict()
+        && (passed || matches!(reason, SkipReason::EntryEnded(_)))
     {
         case.status = TestCaseStatus::skipped();
         case.status.set_message(reason.to_string());

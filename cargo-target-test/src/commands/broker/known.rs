@@ -138,7 +138,7 @@ fn case(
     instance_set: Arc<InstanceSet>,
 ) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
-    let expected = plan::expected_failure(&metadata, target).map(str::to_owned);
+    let expected = plan::expected_failures(&metadata, target);
     // The test was started by its own name.
     let info = CaseInfo::new(&*ask.binary, &*ask.test, RunsOn::Any, None, None);
     LeasingCase {

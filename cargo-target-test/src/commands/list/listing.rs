@@ -171,7 +171,7 @@ impl<'a> World<'a> {
             platform: target.platform,
             count: case.count,
             ignored: test.ignored,
-            expect_fail: case.expect_fail.as_deref(),
+            expect_fail: case.expect_fail.first().map(|one| one.reason.as_str()),
             declared: test.metadata.as_ref().map(DeclaredMetadata::new),
         }
     }

@@ -41,6 +41,7 @@ fn lines_are_parsed() {
             proxy_jump: Some("a,b@c:7".to_owned()),
             proxy_command: Some("nc 10.0.0.7 2222 % lab".to_owned()),
             connect_timeout: CONNECT_TIMEOUT,
+            beyond_built_in: None,
         }
     );
 }

@@ -60,6 +60,8 @@ struct Said {
     skipped: Option<String>,
     /// The reason the test failed as expected.
     expected: Option<String>,
+    /// The message of the test's failure, and the loss that it reports.
+    failed: Option<(String, Option<String>)>,
     /// Fixtures of this test alone that are not yet torn down.
     fixtures: Vec<Up>,
     /// The part of the test's time that fixtures took.
@@ -139,6 +141,17 @@ impl ActiveLease {
 
     pub(super) fn expect_fail(&self, reason: String) {
         lock(&self.said).expected = Some(reason);
+    }
+
+    pub(super) fn failed(&self, message: String, lost: Option<String>) {
+        lock(&self.said).failed = Some((message, lost));
+    }
+
+    /// Returns the message of the test's failure, and the loss of an instance or connection that the message reports.
+    pub(in crate::execute) fn failure(&self) -> (Option<String>, Option<String>) {
+        let failed = lock(&self.said).failed.clone();
+        let (message, lost) = failed.unzip();
+        (message, lost.flatten())
     }
 
     /// Returns the reason the test failed as expected, and the part of its time that fixtures took.

@@ -29,7 +29,7 @@ use crate::{
     case::{
         CaseInfo,
         reason::SkipReason,
-        verdict::{EXIT_INFRA, Verdict},
+        verdict::{EXIT_INFRA, Evidence, Verdict, judge},
     },
     execute::{Executor, Launch, Launcher},
     process::Watch,
@@ -150,12 +150,22 @@ impl Cases {
     ) -> io::Result<()> {
         let (started, instance) = (Instant::now(), set.wanted[index].instance());
         let made = tokio::select! {
-            made = self.provisioner.ready(set, index) => made.map_err(|error| failure_of(&error)),
-            _ = connection.requests.recv() => Err(self.waits.gave_up(started, &instance)),
+            made = self.provisioner.ready(set, index) => {
+                Some(made.map_err(|error| failure_of(&error)))
+            }
+            _ = connection.requests.recv() => match self.provisioner.is_cancelled() {
+                true => Some(Err(self.waits.gave_up(started, &instance))),
+                false => None,
+            },
         };
         let (text, code, verdict) = match made {
-            Ok(supplied) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
-            Err(failure) => (
+            Some(Ok(supplied)) => (format!("{}\n", supplied.story), 0, Verdict::Pass),
+            // A limit of the user's: only the entry ends.
+            None => {
+                let reason = SkipReason::EntryEnded(started.elapsed());
+                (format!("skip: {reason}\n"), 0, Verdict::Skip(reason))
+            }
+            Some(Err(failure)) => (
                 infra_block(&failure),
                 EXIT_INFRA.into(),
                 Verdict::Infra(failure.message),
@@ -179,7 +189,7 @@ impl Cases {
     ) -> io::Result<()> {
         let launcher = ByRunner {
             runner: Mutex::new(connection),
-            expect_fail: test.expect_fail.as_deref(),
+            expect_fail: &test.expect_fail,
             on_start: &|| events::attempt_started(&self.sink, &attempt, &[]),
         };
         let launch = Launch {
@@ -187,14 +197,18 @@ impl Cases {
             ..test.command(Path::new(binary)).into()
         };
         let ended = launcher.launch(launch).await.unwrap_or_default();
-        let verdict = ended.verdict(test.expect_fail.as_deref(), None, None);
-        let told = tell(connection, &verdict).await;
+        let evidence = Evidence {
+            expect_fail: &test.expect_fail,
+            ..ended.evidence()
+        };
+        let expected = evidence.expected().map(|one| one.reason.clone());
         let result = AttemptResult {
             took: ended.took,
-            expected: test.expect_fail.clone(),
-            exit: ended.exit,
-            ..AttemptResult::new(verdict)
+            expected,
+            exit: ended.exit.clone(),
+            ..AttemptResult::new(judge(&evidence))
         };
+        let told = tell(connection, &result).await;
         events::attempt_ended(&self.sink, attempt, result);
         told
     }
@@ -266,14 +280,14 @@ impl Cases {
         let instances = held.names();
         let launcher = ByRunner {
             runner: Mutex::new(connection),
-            expect_fail: case.start.expect_fail.as_deref(),
+            expect_fail: &case.start.expect_fail,
             on_start: &|| events::attempt_started(&self.sink, attempt, &instances),
         };
         let result = executor
             .run(attempt, held.lease(), &launcher, &self.sink)
             .await;
         // Fails if the runner was killed.
-        let _ = tell(connection, &result.verdict).await;
+        let _ = tell(connection, &result).await;
         AttemptResult {
             instances,
             ..result
@@ -296,7 +310,7 @@ impl Cases {
         if start.last || end == LeaseEnd::Done {
             case.instance_set.done(case.key());
         }
-        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_none();
+        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_empty();
         if failed && self.place.holds_failed {
             let env = self.place.variables(&start.binary, &case.full_name, &held);
             self.failed.keep(&start.name, env, held);
@@ -307,8 +321,9 @@ impl Cases {
 }
 
 /// Tells the runner the verdict, so that it can end.
-async fn tell(connection: &mut ClientConnection, verdict: &Verdict) -> io::Result<()> {
-    let (verdict, reason) = verdict.to_wire();
+async fn tell(connection: &mut ClientConnection, result: &AttemptResult) -> io::Result<()> {
+    let (verdict, reason) = result.verdict.to_wire();
+    let reason = reason.or_else(|| result.expected.clone());
     let judged = Reply::Judged { verdict, reason };
     connection.replies.send(&judged).await
 }

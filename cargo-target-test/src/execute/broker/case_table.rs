@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::{metadata::Reuse, wire::Failure};
+use target_fixtures::{
+    metadata::Reuse,
+    wire::{ExpectedFailure, Failure},
+};
 
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
@@ -74,8 +77,8 @@ pub struct TestStart {
     pub ignored: bool,
     /// The time limit that the test declares, if any.
     pub timeout: Option<Duration>,
-    /// The reason the test is expected to fail, if any; a pass is then a failure.
-    pub expect_fail: Option<String>,
+    /// The failures that are expected; if there are any, a pass is a failure.
+    pub expect_fail: Vec<ExpectedFailure>,
 }
 
 impl TestStart {

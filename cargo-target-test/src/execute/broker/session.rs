@@ -96,6 +96,10 @@ async fn answer(
             held.expect_fail(reason);
             Reply::Done
         }
+        BrokerRequest::Failed { message, lost } => {
+            held.failed(message, lost);
+            Reply::Done
+        }
         BrokerRequest::Record(measurement) => results::record(&sessions.sink, held, measurement),
         BrokerRequest::SubResult(result) => results::sub_result(&sessions.sink, held, result),
         request @ (BrokerRequest::FixtureOfTest { .. }

@@ -103,6 +103,8 @@ impl ToolConfig {
                 &[
                     ("test-group", group(number)),
                     ("priority", "100".to_owned()),
+                    // A user's limit is for tests: a deploy has a limit of its own.
+                    ("slow-timeout", "\"60s\"".to_owned()),
                 ],
             );
             over(

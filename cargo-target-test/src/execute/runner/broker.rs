@@ -103,8 +103,9 @@ impl BrokerClient {
         }
     }
 
-    /// Reports the end of the test and waits for the verdict. Returns `None` if the broker has gone.
-    pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<Verdict> {
+    /// Reports the end of the test and waits for the verdict, with the reason if the test failed as expected. Returns
+    /// `None` if the broker has gone.
+    pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(Verdict, Option<String>)> {
         let report = BrokerRequest::Finished {
             exit: ended.exit.clone(),
             timed_out: ended.timed_out,
@@ -112,7 +113,9 @@ impl BrokerClient {
             millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
         };
         match self.ask(&report) {
-            Ok(Reply::Judged { verdict, reason }) => Some(Verdict::from_wire(verdict, reason)),
+            Ok(Reply::Judged { verdict, reason }) => {
+                Some((Verdict::from_wire(verdict, reason.clone()), reason))
+            }
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     connect::{
-        Reach, SshReach,
+        Reach, SshClient, SshReach,
         ssh_config::{self, SshConfig},
     },
     error::{Error, Result},
@@ -59,6 +59,11 @@ pub struct SshParameters {
     /// The time limit for connecting to a host; by default as in `~/.ssh/config`, or 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connect_timeout: Option<Limit>,
+    /// The SSH client: `built-in`, `openssh` (the host's `ssh`, for hosts that need no password), or `auto`: OpenSSH for
+    /// hosts whose `~/.ssh/config` has settings that the built-in client does not honour, such as certificates, hardware
+    /// keys, Kerberos and `KnownHostsCommand`.
+    #[serde(default, skip_serializing_if = "SshClient::is_auto")]
+    client: SshClient,
 }
 
 impl Platform for SshPlatform {
@@ -82,6 +87,13 @@ impl Platform for SshPlatform {
     }
 
     fn check(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<()> {
+        if parameters.client == SshClient::Openssh && parameters.password.is_some() {
+            let target = &spec.target;
+            let message = format!("`client` of target `{target}`: OpenSSH takes no `password`");
+            return Err(
+                values::wrong(message).with_hint("use `client = \"built-in\"`, or a key for `ssh`")
+            );
+        }
         reach(spec, parameters)?;
         values::check_file(spec, "identity", parameters.identity.as_deref())?;
         values::check_file(spec, "known-hosts", parameters.known_hosts.as_deref())
@@ -133,6 +145,7 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
         known_hosts: parameters.known_hosts.as_ref().map(from),
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
+        client: parameters.client,
     })
 }
 

@@ -29,8 +29,8 @@ impl Selection {
         for test in &self.entries.plain {
             let (path, mut start) = self.start_of(*test, prefix);
             let metadata = self.inventory.tests[*test].metadata.as_ref();
-            let expected = metadata.and_then(|metadata| plan::everywhere(&metadata.expect_fail));
-            start.expect_fail = expected.map(str::to_owned);
+            let expected = metadata.map(plan::expected_everywhere);
+            start.expect_fail = expected.unwrap_or_default();
             let info = plan::host_case(&self.inventory, *test);
             table.insert(path, Runnable::OnHost { info, start });
         }
@@ -88,7 +88,7 @@ impl Selection {
             test: test.name.clone(),
             ignored: test.ignored,
             timeout: timeout.and_then(|text| humantime::parse_duration(text).ok()),
-            expect_fail: None,
+            expect_fail: Vec::new(),
         };
         (binary.path.clone().into_std_path_buf(), start)
     }

@@ -106,7 +106,7 @@ impl Play {
                     &Reply::Leased {
                         lease,
                         instances: vec![instance],
-                        expect_fail: None,
+                        expect_fail: Vec::new(),
                     },
                     &[],
                 )

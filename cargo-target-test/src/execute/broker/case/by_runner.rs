@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use target_fixtures::wire::{Reply, Run};
+use target_fixtures::wire::{ExpectedFailure, Reply, Run};
 use tokio::sync::Mutex;
 
 use super::{
@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct ByRunner<'a> {
     /// The runner, which starts one process.
     pub(super) runner: Mutex<&'a mut ClientConnection>,
-    /// The reason the test is expected to fail, which the runner prints.
-    pub(super) expect_fail: Option<&'a str>,
+    /// The failures that are expected, for a runner that has to decide without the broker.
+    pub(super) expect_fail: &'a [ExpectedFailure],
     /// Called when the process has started.
     pub(super) on_start: &'a (dyn Fn() + Send + Sync),
 }
@@ -34,7 +34,7 @@ impl Launcher for ByRunner<'_> {
                 env: variables(&launch.command),
                 lease: launch.lease.as_ref().map(|(id, _)| id.clone()),
                 timeout: launch.limit.map(|limit| limit.as_millis() as u64),
-                expect_fail: self.expect_fail.map(str::to_owned),
+                expect_fail: self.expect_fail.to_vec(),
                 output: launch.output,
                 secrets: match launch.lease {
                     Some(_) => secret::registered(),

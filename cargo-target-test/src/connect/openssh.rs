@@ -1,0 +1,203 @@
+//! OpenSSH as the client: `ssh` masters of one host, and the sessions that they open.
+//!
+//! Must not know commands: `piped` does.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use openssh::{OwningCommand, Session, Stdio};
+use tempfile::TempDir;
+use tokio::{net::UnixStream, sync::Mutex, time::Instant};
+
+use super::{
+    SshReach,
+    piped::{ProgramEnd, StartedProgram},
+    ssh::Limits,
+    ssh_config::{self, SshConfig, Strict},
+};
+use crate::{
+    error::{Error, Result},
+    process, sync,
+};
+
+/// The interval at which a new master is asked whether it is logged in.
+const POLL: Duration = Duration::from_millis(10);
+/// The time after the connection timeout in which `ssh` gives up by itself, with a reason.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The masters of one host. A master refuses sessions beyond the server's `MaxSessions`; then one more is started.
+pub(super) struct OpenSsh {
+    instance: String,
+    reach: SshReach,
+    limits: Limits,
+    masters: Mutex<Vec<Arc<Master>>>,
+}
+
+/// One `ssh` process, which ends when this is dropped, or with this tool.
+struct Master {
+    session: Arc<Session>,
+    process: Mutex<tokio::process::Child>,
+    /// The maximum number of sessions at once.
+    sessions: AtomicUsize,
+    /// Cloned by every open session.
+    open: Arc<()>,
+    /// The folder of the control socket.
+    _folder: TempDir,
+}
+
+impl OpenSsh {
+    pub(super) fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            reach: reach.clone(),
+            limits,
+            masters: Mutex::default(),
+        }
+    }
+
+    /// Opens a session that runs a line in the login shell.
+    pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
+        loop {
+            let (master, open) = self.free_master().await?;
+            let mut command = Arc::clone(&master.session).arc_raw_command(line);
+            command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let refused = match OwningCommand::spawn(&mut command).await {
+                Ok(mut child) => {
+                    return Ok(StartedProgram {
+                        stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
+                        stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
+                        stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
+                        end: ProgramEnd::new(async move { child.wait().await.ok() }),
+                        guard: Box::new((master, open)),
+                    });
+                }
+                Err(error) => error,
+            };
+            drop(open);
+            let others = Arc::strong_count(&master.open) - 1;
+            match others {
+                0 if self.forget_if_ended(&master).await => {}
+                0 => return Err(self.lost("refuses a session").with_source(refused)),
+                others => master.sessions.store(others, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// Returns a master that may open one more session.
+    async fn free_master(&self) -> Result<(Arc<Master>, Arc<()>)> {
+        let mut masters = self.masters.lock().await;
+        for master in masters.iter() {
+            let most = master.sessions.load(Ordering::Relaxed);
+            if Arc::strong_count(&master.open) <= most {
+                return Ok((Arc::clone(master), Arc::clone(&master.open)));
+            }
+        }
+        let master = Arc::new(self.connect().await?);
+        let open = Arc::clone(&master.open);
+        masters.push(Arc::clone(&master));
+        Ok((master, open))
+    }
+
+    /// Removes a master whose process has ended. Returns false if the process runs.
+    async fn forget_if_ended(&self, master: &Arc<Master>) -> bool {
+        let ended = !matches!(master.process.lock().await.try_wait(), Ok(None));
+        if ended {
+            let mut masters = self.masters.lock().await;
+            masters.retain(|known| !Arc::ptr_eq(known, master));
+        }
+        ended
+    }
+
+    async fn connect(&self) -> Result<Master> {
+        let reach = self.reach.clone();
+        let config = sync::blocking(move || ssh_config::resolve(&reach)).await?;
+        let folder = tempfile::Builder::new().prefix("tt-ssh-").tempdir()?;
+        let (socket, log) = (folder.path().join("s"), folder.path().join("log"));
+        let command = self.master_command(&config, &socket, &log);
+        let spawn = process::Spawn::new(command).own_session();
+        let mut process = spawn.dies_with_parent().start_async()?;
+        let deadline = Instant::now() + config.connect_timeout + GRACE;
+        loop {
+            // The socket exists once the login has succeeded.
+            if UnixStream::connect(&socket).await.is_ok() {
+                break;
+            }
+            if Instant::now() > deadline || !matches!(process.try_wait(), Ok(None)) {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let reason = match text.trim() {
+                    "" => format!("no login within {:?}", config.connect_timeout),
+                    text => text.lines().last().unwrap_or_default().to_owned(),
+                };
+                let what = format!("failed to connect to `{}`", self.instance);
+                let address = config.address();
+                return Err(
+                    Error::infra(format!("{what} at {address}: {reason}")).with_hint(format!(
+                        "check that `{}` works",
+                        self.reach.ssh_line("true")
+                    )),
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(Master {
+            session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
+            process: Mutex::new(process),
+            sessions: AtomicUsize::new(self.limits.channels),
+            open: Arc::new(()),
+            _folder: folder,
+        })
+    }
+
+    fn master_command(
+        &self,
+        config: &SshConfig,
+        socket: &Path,
+        log: &Path,
+    ) -> std::process::Command {
+        let Limits {
+            heartbeat, silence, ..
+        } = self.limits;
+        let (interval, count) = (heartbeat.as_secs(), silence.as_secs() / heartbeat.as_secs());
+        let strict = match config.strict {
+            Strict::No => "no",
+            Strict::AcceptNew => "accept-new",
+            Strict::Yes => "yes",
+        };
+        let timeout = config.connect_timeout.as_secs().max(1);
+        let mut command = process::command("ssh");
+        command.arg("-E").arg(log).arg("-S").arg(socket);
+        command.args(["-M", "-N", "-T", "-o", "ControlPersist=no"]);
+        for option in [
+            "BatchMode=yes".to_owned(),
+            format!("ConnectTimeout={timeout}"),
+            format!("ServerAliveInterval={interval}"),
+            format!("ServerAliveCountMax={count}"),
+            format!("StrictHostKeyChecking={strict}"),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command.stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
+        command.args(self.reach.ssh_arguments());
+        command
+    }
+
+    fn lost(&self, what: &str) -> Error {
+        Error::infra(format!("the connection to `{}` {what}", self.instance))
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        // Fails if the process has ended.
+        let _ = self.process.get_mut().start_kill();
+    }
+}

@@ -1,0 +1,236 @@
+//! Chooses the SSH client of a host: the built-in one, or OpenSSH for what only OpenSSH does.
+//!
+//! Must not connect.
+
+use std::{collections::HashMap, fs, path::Path, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use target_fixtures::wire::ShellCommand;
+
+use super::{
+    CommandStdin, Running, SshReach, Transport, TransportFuture,
+    openssh::OpenSsh,
+    piped::{ExecProgram, PipedTransport},
+    ssh::{Limits, SshTransport},
+    ssh_config::{self, SshConfig},
+};
+use crate::error::Result;
+
+/// The client of a host.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SshClient {
+    /// The built-in client, unless the host's configuration needs OpenSSH.
+    #[default]
+    Auto,
+    /// The built-in client.
+    BuiltIn,
+    /// `ssh` of this host, which must need no password.
+    Openssh,
+}
+
+impl SshClient {
+    /// True for [`SshClient::Auto`].
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+/// Options that the built-in client honours.
+const HONOURED: &[&str] = &[
+    "connecttimeout",
+    "globalknownhostsfile",
+    "host",
+    "hostkeyalias",
+    "hostname",
+    "identitiesonly",
+    "identityagent",
+    "identityfile",
+    "port",
+    "proxycommand",
+    "proxyjump",
+    "stricthostkeychecking",
+    "user",
+    "userknownhostsfile",
+];
+
+/// Options without effect on commands that have no terminal, and options that `ssh -G` has already applied.
+const WITHOUT_EFFECT: &[&str] = &[
+    "addkeystoagent",
+    "batchmode",
+    "canonicaldomains",
+    "canonicalizefallbacklocal",
+    "canonicalizehostname",
+    "canonicalizemaxdots",
+    "canonicalizepermittedcnames",
+    "clearallforwardings",
+    "compression",
+    "connectionattempts",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "dynamicforward",
+    "enableescapecommandline",
+    "escapechar",
+    "exitonforwardfailure",
+    "fingerprinthash",
+    "forkafterauthentication",
+    "forwardx11",
+    "forwardx11timeout",
+    "forwardx11trusted",
+    "gatewayports",
+    "gssapiauthentication",
+    "gssapidelegatecredentials",
+    "gssapikexalgorithms",
+    "gssapikeyexchange",
+    "gssapirenewalforcesrekey",
+    "gssapitrustdns",
+    "hashknownhosts",
+    "ipqos",
+    "localcommand",
+    "localforward",
+    "loglevel",
+    "logverbose",
+    "numberofpasswordprompts",
+    "permitlocalcommand",
+    "permitremoteopen",
+    "proxyusefdpass",
+    "remoteforward",
+    "requesttty",
+    "sendenv",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "sessiontype",
+    "stdinnull",
+    "streamlocalbindmask",
+    "streamlocalbindunlink",
+    "syslogfacility",
+    "tcpkeepalive",
+    "tunnel",
+    "tunneldevice",
+    "updatehostkeys",
+    "visualhostkey",
+    "xauthlocation",
+];
+
+/// Returns the first setting of a host that the built-in client does not honour: ``option `certificatefile` ``. `lines`
+/// is the output of `ssh -G` for the host, and `defaults` that without any configuration file.
+pub(super) fn beyond_built_in(lines: &str, defaults: &str, config: &SshConfig) -> Option<String> {
+    let (set, defaults) = (options(lines), options(defaults));
+    let mut changed: Vec<_> = set
+        .iter()
+        .filter(|(key, values)| defaults.get(*key) != Some(*values))
+        .map(|(key, _)| *key)
+        .filter(|key| !HONOURED.contains(key) && !WITHOUT_EFFECT.contains(key))
+        .collect();
+    changed.sort_unstable();
+    if let Some(option) = changed.first() {
+        return Some(format!("option `{option}`"));
+    }
+    if set.get("gssapiauthentication") == Some(&vec!["yes"])
+        && std::env::var_os("KRB5CCNAME").is_some()
+    {
+        return Some("a Kerberos ticket (`KRB5CCNAME`)".to_owned());
+    }
+    let files = config.known_hosts.iter().chain(&config.identities);
+    for file in files.clone() {
+        let shown = file.display().to_string();
+        if shown.contains('%') || !file.is_absolute() {
+            return Some(format!("the path `{shown}`"));
+        }
+    }
+    let key = config.identities.iter().find_map(|file| special_key(file));
+    let marker = config.known_hosts.iter().find_map(|file| marker(file));
+    key.or(marker)
+}
+
+fn options(text: &str) -> HashMap<&str, Vec<&str>> {
+    let mut options: HashMap<_, Vec<_>> = HashMap::new();
+    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        options.entry(key).or_default().push(value);
+    }
+    options
+}
+
+/// A key that only OpenSSH uses: with a certificate, in a security key, or in the agent and named by its public part.
+fn special_key(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?;
+    let certificate = file.with_file_name(format!("{name}-cert.pub"));
+    if certificate.exists() {
+        return Some(format!("certificate `{}`", certificate.display()));
+    }
+    let special = name.ends_with(".pub") || name.ends_with("_sk");
+    (special && file.exists()).then(|| format!("key `{}`", file.display()))
+}
+
+/// A marker in a known-hosts file.
+fn marker(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let markers = ["@cert-authority", "@revoked"];
+    let found = markers
+        .into_iter()
+        .find(|marker| text.lines().any(|line| line.starts_with(marker)))?;
+    Some(format!("`{found}` in `{}`", file.display()))
+}
+
+/// A transport by the client that the host needs.
+pub(super) struct SshByClient {
+    reach: SshReach,
+    built_in: SshTransport,
+    openssh: PipedTransport,
+}
+
+impl SshByClient {
+    pub(super) fn new(instance: &str, reach: &SshReach) -> Self {
+        let limits = Limits::default();
+        let openssh = Arc::new(OpenSsh::new(instance, reach, limits));
+        Self {
+            reach: reach.clone(),
+            built_in: SshTransport::new(instance, reach, limits),
+            openssh: PipedTransport::new(instance, ExecProgram::OpenSsh(openssh)),
+        }
+    }
+
+    /// Returns the transport. The configuration of a host that was probed is known; else `ssh -G` runs.
+    fn chosen(&self) -> &dyn Transport {
+        match uses_openssh(&self.reach) {
+            Ok(Some(_)) => &self.openssh,
+            // The built-in client reports the error.
+            Ok(None) | Err(_) => &self.built_in,
+        }
+    }
+}
+
+/// Returns the reason that a host is reached by OpenSSH; `None` for the built-in client.
+///
+/// # Errors
+/// As [`ssh_config::resolve`].
+pub fn uses_openssh(reach: &SshReach) -> Result<Option<String>> {
+    Ok(match reach.client {
+        SshClient::BuiltIn => None,
+        SshClient::Openssh => Some("`client = \"openssh\"`".to_owned()),
+        // OpenSSH takes no password from a program.
+        SshClient::Auto if reach.password.is_some() => None,
+        SshClient::Auto => ssh_config::resolve(reach)?.beyond_built_in,
+    })
+}
+
+impl Transport for SshByClient {
+    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
+        self.chosen().exec(command, lease, stdin)
+    }
+
+    fn knock(&self, timeout: Duration) -> TransportFuture<()> {
+        self.built_in.knock(timeout)
+    }
+
+    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
+        self.chosen().probe(timeout)
+    }
+
+    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
+        self.chosen().sweep(lease, timeout)
+    }
+}
