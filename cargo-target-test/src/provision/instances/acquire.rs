@@ -211,7 +211,11 @@ impl Acquiring<'_> {
             count: want.count,
             ..pool::LeaseWant::default()
         };
-        Ok(LeaseRequest::new(want, holder))
+        Ok(LeaseRequest {
+            // A person leases an instance to repair it.
+            even_disabled: matches!(self.source, Source::Existing(_)),
+            ..LeaseRequest::new(want, holder)
+        })
     }
 
     /// The name of the requested target or instance.

@@ -58,6 +58,9 @@ impl Context {
         label: &str,
     ) -> Result<ReadyInstance> {
         let instance = wanted.instance();
+        let (context, one) = (Arc::clone(self), wanted.clone());
+        let enabled = sync::blocking(move || context.run.refuse_disabled(&one)).await;
+        enabled.map_err(|error| could_not(&instance, label, &error))?;
         let looked_up = look_up(wanted.clone()).await;
         looked_up.map_err(|error| could_not(&instance, label, &error))?;
         let mut pause = PAUSE;
