@@ -342,3 +342,28 @@ fn a_changed_definition_recycles_and_says_why() {
     assert_eq!(lab.ledger(), ["alpha-0"]);
     lab.clean("recycled");
 }
+
+#[test]
+fn who_keeps_the_pool_locked_is_named() {
+    let lab = Lab::new(1);
+    lab.run(&["quick"]).code(0);
+    let locked = lab.path("pool/pool.lock");
+    let mut keeper = Command::new("flock");
+    keeper.args([
+        "--no-fork",
+        locked.to_str().expect("a path"),
+        "sleep",
+        "1000",
+    ]);
+    let mut keeper = keeper.spawn().expect("flock");
+    let pid = keeper.id();
+    crate::support::eventually("the lock", || {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|name| name.trim() == "sleep")
+    });
+    let mut run = lab.start(&["--delete-targets"]);
+    run.wait_for(&format!("which `sleep` (pid {pid}, user "));
+    keeper.kill().expect("the keeper");
+    keeper.wait().expect("the keeper");
+    run.wait().code(0).says("waiting for `");
+}

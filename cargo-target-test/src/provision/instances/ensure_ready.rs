@@ -204,7 +204,14 @@ impl Deploying<'_> {
             emit: &|kind| self.context.emit(kind),
             cancelled: &|| self.cancelled(),
         };
-        let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
+        // A step may take any time.
+        let prepared = async {
+            tokio::select! {
+                prepared = preparation.run(recycled) => prepared,
+                () = self.context.cancelled() => Err(Error::infra("cancelled")),
+            }
+        };
+        let (transport, facts) = self.runtime.block_on(prepared)?;
         if self.wanted.snapshot {
             self.progress("saving a snapshot");
             let origin = instance.origin()?;
