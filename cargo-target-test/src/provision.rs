@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 
 pub use existing::Existing;
 pub use instances::{InstanceSet, Need, ReadyInstance, Surplus, Used};
-pub use lease::{Ended, Lease, LeaseEnd, Lost};
+pub use lease::{Ended, Lease, LeaseEnd, Loss, Lost};
 pub use machine::Machine;
 pub use orphan::{Orphan, find_orphans};
 pub(crate) use pool::{FileLock, peek};
