@@ -9,7 +9,7 @@ mod nextest_args;
 pub mod nextest_options;
 mod words;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 
 use clap::{
     Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -241,6 +241,49 @@ pub enum PoolVerb {
     ///
     /// Asks first. The instance itself is not touched.
     Forget(ForgetArgs),
+    /// Keep an instance or host from serving, for a while or until it is enabled
+    ///
+    /// Running tests are not ended. If no instance of a target is left, its cases are infra at once, with the reason.
+    Disable(DisableArgs),
+    /// Let a disabled instance or host serve again
+    Enable(EnableArgs),
+}
+
+/// Options of `pool disable`.
+#[derive(Clone, Debug, Args)]
+pub struct DisableArgs {
+    /// Instance name, or the host as the playbook or `targets` shows it
+    #[arg(value_name = "INSTANCE|HOST")]
+    pub name: String,
+    /// The reason, shown to everybody whose cases find no instance
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The end: a duration (`2h`, `3d`) or a date and time in UTC (`2026-12-24`, `2026-12-24 18:00:00`)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    pub until: Option<SystemTime>,
+}
+
+/// Options of `pool enable`.
+#[derive(Clone, Debug, Args)]
+pub struct EnableArgs {
+    /// Instance name, or the host as the playbook or `targets` shows it
+    #[arg(value_name = "INSTANCE|HOST")]
+    pub name: String,
+}
+
+/// Parses a time in the future.
+fn until(text: &str) -> Result<SystemTime, String> {
+    let day = format!("{text} 00:00:00");
+    let time = humantime::parse_duration(text)
+        .ok()
+        .and_then(|after| SystemTime::now().checked_add(after))
+        .or_else(|| humantime::parse_rfc3339_weak(text).ok())
+        .or_else(|| humantime::parse_rfc3339_weak(&day).ok());
+    match time {
+        Some(time) if time > SystemTime::now() => Ok(time),
+        Some(_) => Err("is not in the future".to_owned()),
+        None => Err("expected a duration such as `2h`, or a date such as `2026-12-24`".to_owned()),
+    }
 }
 
 /// Options of `pool forget`.

@@ -29,7 +29,7 @@ pub use self::{
     sessions::SessionLog,
     signal::{signal_name, signal_number, signal_of_code},
     table::LeftProcess,
-    watch::{Watch, children, name_if_alive, reap_descendants, shortest, start_time},
+    watch::{Watch, ancestors, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{
     error::{Error, ErrorKind, Result},

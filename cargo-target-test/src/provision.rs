@@ -4,6 +4,7 @@
 
 mod capacity;
 pub(crate) mod describe;
+mod disabled;
 mod existing;
 mod instances;
 mod lease;
@@ -27,6 +28,7 @@ use self::{
 };
 use crate::error::{Error, Result};
 
+pub use disabled::{disable, enable};
 pub use existing::Existing;
 pub use instances::{InstanceSet, Need, ReadyInstance, Surplus, Used};
 pub use lease::{Ended, Lease, LeaseEnd, Loss, Lost};

@@ -127,7 +127,7 @@ impl Tool {
             Verb::Logs(args) => commands::logs::verb(all, global, args),
             Verb::Lease(args) => commands::lease::verb(all, global, args),
             Verb::Release(args) => commands::release::verb(global, args),
-            Verb::Pool(args) => commands::pool::verb(global, args),
+            Verb::Pool(args) => commands::pool::verb(all, global, args),
             Verb::Gc(args) => commands::gc::verb(all, global, args),
             Verb::Broker(args) => commands::broker::run(all, global, args),
         }

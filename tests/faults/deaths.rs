@@ -236,3 +236,79 @@ fn a_fifo_without_a_writer_stops_nobody_else() {
     run.wait().code(130);
     assert!(lab.ledger().is_empty());
 }
+
+/// GNU `timeout` signals its child and the child's group.
+#[test]
+fn a_signal_that_is_sent_twice_at_once_is_one_interrupt() {
+    let lab = Lab::new(1);
+    let run = lab.start(&["holds"]);
+    let _: [String; 1] = lab.said("held");
+    run.signal(Signal::TERM);
+    run.signal_group(Signal::TERM);
+    run.wait().code(130).never_says("interrupted twice");
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_stopped_nextest_ends_by_an_interrupt() {
+    let lab = Lab::new(1);
+    let run = lab.start(&["holds"]);
+    let [runner, _, _] = lab.said("held");
+    let stat = std::fs::read_to_string(format!("/proc/{runner}/stat")).expect("the runner");
+    let parent = stat
+        .rsplit_once(')')
+        .expect("a stat")
+        .1
+        .split_whitespace()
+        .nth(1);
+    let nextest = parent.expect("nextest").parse().ok();
+    let nextest = nextest
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("nextest");
+    rustix::process::kill_process(nextest, Signal::TSTP).expect("nextest");
+    let stat = format!("/proc/{}/stat", nextest.as_raw_nonzero());
+    eventually("nextest stops", || {
+        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
+    });
+    run.signal(Signal::INT);
+    run.wait().code(130);
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn an_interrupt_ends_a_recipe_step() {
+    let lab = Lab::new(1);
+    let step = format!("echo $$ >{}; exec sleep 1000", lab.path("step").display());
+    let recipe = format!("[recipes.slow]\nsteps = [{{ run = {step:?} }}]\n");
+    lab.playbook(&(recipe + &target("alpha", 1, "recipe = \"slow\"")));
+    let run = lab.start(&["quick"]);
+    let [step] = lab.said("step");
+    run.signal_group(Signal::INT);
+    run.wait().code(130).never_says("timed out");
+    assert!(!alive(&step));
+    assert!(lab.ledger().is_empty());
+}
+
+#[test]
+fn a_delete_that_times_out_is_not_tried_at_once_again() {
+    let lab = Lab::new(1);
+    lab.script("down", "#!/bin/sh\necho >>tries; exec sleep 1000\n");
+    lab.playbook(&target("alpha", 1, "delete-timeout = \"1s\""));
+    lab.run(&["quick"])
+        .code(69)
+        .says("alpha-0 could not be deleted");
+    let tries = std::fs::read_to_string(lab.path("tries")).expect("the tries");
+    // Once when no case needs the instance any more, and once at the end.
+    assert!(tries.lines().count() <= 2, "{tries}");
+    lab.script("down", DOWN);
+    lab.clean("a slow delete");
+}
+
+#[test]
+fn a_run_inside_a_test_does_not_wait_for_itself() {
+    let lab = Lab::new(1);
+    lab.run(&["nested", "--success-output", "immediate"])
+        .code(0)
+        .says("this would wait for itself");
+    assert!(lab.ledger().is_empty());
+}

@@ -235,6 +235,86 @@ fn a_torn_note_of_a_lost_pool_is_named_until_somebody_acts() {
     assert!(!note.exists());
 }
 
+/// A disabled instance serves no case, whether or not it exists; with none left, cases are infra at once.
+#[test]
+fn a_disabled_instance_does_not_serve() {
+    let lab = Lab::new(2);
+    let disable = |name: &str, more: &[&str]| {
+        lab.run(&[&["pool", "disable", name, "--reason", "bad RAM"], more].concat())
+    };
+    disable("alpha-0", &[]).code(0).says("disabled alpha-0");
+    lab.run(&["quick", "other", "--keep-targets"]).code(0);
+    assert_eq!(lab.ledger(), ["alpha-1"]);
+    disable("alpha-1", &["--until", "2h"]).code(0);
+    lab.run(&["targets"]).code(0).says("disabled (bad RAM)");
+    let none = lab.run(&["quick", "--keep-targets"]).code(69);
+    none.says("is disabled")
+        .says(": bad RAM")
+        .says("pool enable alpha-")
+        .never_says("retrying");
+    assert_eq!(lab.ledger(), ["alpha-1"]);
+    // A person can still look at it.
+    lab.run(&["exec", "alpha-1", "--", "true"]).code(0);
+    lab.run(&["pool", "enable", "alpha-1"])
+        .code(0)
+        .says("enabled alpha-1");
+    lab.run(&["quick", "--keep-targets"])
+        .code(0)
+        .never_says("bad RAM");
+    assert_eq!(lab.ledger(), ["alpha-1"]);
+    for (words, said) in [
+        (
+            &["pool", "disable", "omega-0", "--reason", "x"][..],
+            "instance or host `omega-0` not found",
+        ),
+        (&["pool", "enable", "omega-0"], "not found"),
+        (&["pool", "disable", "alpha-0"], "--reason"),
+        (
+            &[
+                "pool", "disable", "alpha-0", "--reason", "x", "--until", "soon",
+            ],
+            "expected a duration",
+        ),
+        (
+            &[
+                "pool",
+                "disable",
+                "alpha-0",
+                "--reason",
+                "x",
+                "--until",
+                "1999-01-01",
+            ],
+            "is not in the future",
+        ),
+    ] {
+        lab.run(words).code(2).says(said);
+    }
+    lab.run(&["pool", "enable", "alpha-0"]).code(0);
+    lab.clean("enabled again");
+}
+
+/// A kept instance can be disabled, too, and the end of that is shown.
+#[test]
+fn the_end_of_a_disabled_time_is_shown() {
+    let lab = Lab::new(1);
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&[
+        "pool",
+        "disable",
+        "alpha-0",
+        "--reason",
+        "mine",
+        "--until",
+        "2099-12-24",
+    ])
+    .code(0);
+    let infra = lab.run(&["quick"]).code(69);
+    infra.says("`alpha-0` is disabled until 2099-12-24T00:00:00Z: mine");
+    lab.run(&["pool", "enable", "alpha-0"]).code(0);
+    lab.clean("enabled again");
+}
+
 #[test]
 fn kept_instances_of_a_renamed_target_are_named() {
     let lab = Lab::new(2);
@@ -261,4 +341,29 @@ fn a_changed_definition_recycles_and_says_why() {
     run.says("alpha-0: recycled: key `params.size` changed");
     assert_eq!(lab.ledger(), ["alpha-0"]);
     lab.clean("recycled");
+}
+
+#[test]
+fn who_keeps_the_pool_locked_is_named() {
+    let lab = Lab::new(1);
+    lab.run(&["quick"]).code(0);
+    let locked = lab.path("pool/pool.lock");
+    let mut keeper = Command::new("flock");
+    keeper.args([
+        "--no-fork",
+        locked.to_str().expect("a path"),
+        "sleep",
+        "1000",
+    ]);
+    let mut keeper = keeper.spawn().expect("flock");
+    let pid = keeper.id();
+    crate::support::eventually("the lock", || {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|name| name.trim() == "sleep")
+    });
+    let mut run = lab.start(&["--delete-targets"]);
+    run.wait_for(&format!("which `sleep` (pid {pid}, user "));
+    keeper.kill().expect("the keeper");
+    keeper.wait().expect("the keeper");
+    run.wait().code(0).says("waiting for `");
 }

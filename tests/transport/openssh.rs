@@ -183,4 +183,9 @@ fn a_refused_login_says_why() {
     for part in ["`alpha-0`", "127.0.0.1", "Permission denied (publickey)"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("/wrong -o ") && hint.ends_with(" -- 127.0.0.1 true` works"),
+        "{hint}"
+    );
 }

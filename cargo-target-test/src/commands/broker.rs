@@ -186,7 +186,8 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         // From now on a new client starts a new broker, which waits for the leases of this broker.
         drop(lock);
         let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
-        clean_up::clean_up(&broker, &*provisioner, keep, &mut 0).await?;
+        let interrupts = &mut clean_up::Interrupts::default();
+        clean_up::clean_up(&broker, &*provisioner, keep, interrupts).await?;
         Ok(0)
     })
 }

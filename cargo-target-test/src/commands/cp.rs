@@ -48,7 +48,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
         let mut signals = Signals::catch()?;
         let (copied, end) = tokio::select! {
             copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
-            signal = signals.next() => (Ok(interactive::code_of_signal(signal.as_raw_value())), LeaseEnd::CutOff),
+            signal = signals.next() => (Ok(interactive::code_of_signal(signal.kind.as_raw_value())), LeaseEnd::CutOff),
         };
         guard.leave(end).await?;
         copied

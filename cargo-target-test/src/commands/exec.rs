@@ -79,7 +79,7 @@ async fn run(
     let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
-        signal = signals.next() => Ok((interactive::code_of_signal(signal.as_raw_value()), LeaseEnd::CutOff)),
+        signal = signals.next() => Ok((interactive::code_of_signal(signal.kind.as_raw_value()), LeaseEnd::CutOff)),
     }
 }
 

@@ -2,17 +2,21 @@
 //!
 //! Must not create or delete instances.
 
-use std::io::{BufRead, IsTerminal};
+use std::{
+    io::{BufRead, IsTerminal},
+    time::UNIX_EPOCH,
+};
 
 use crate::{
     cli::{ForgetArgs, Global, PoolArgs, PoolVerb},
     commands::interactive,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     provision::{
-        self,
-        pool::{Pool, Record},
+        self, Wanted,
+        platform::Platforms,
+        pool::{Disabled, Pool, Record},
     },
-    run::workspace,
+    run::workspace::{self, Workspace},
     ui,
 };
 
@@ -20,10 +24,50 @@ use crate::{
 ///
 /// # Errors
 /// Fails if the pool cannot be used, or if the instance is in use.
-pub fn verb(global: &Global, args: &PoolArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &PoolArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     match &args.verb {
         PoolVerb::Forget(args) => forget(&pool, args),
+        PoolVerb::Disable(args) => {
+            let until = args
+                .until
+                .and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+            let disabled = Disabled {
+                reason: args.reason.clone(),
+                until: until.map(|until| until.as_secs()),
+            };
+            let wanted = wanted(platforms, global)?;
+            let count = provision::disable(&pool, &args.name, &wanted, &disabled)?;
+            changed(&args.name, count, "disabled")
+        }
+        PoolVerb::Enable(args) => {
+            let wanted = wanted(platforms, global)?;
+            let count = provision::enable(&pool, &args.name, &wanted)?;
+            changed(&args.name, count, "enabled")
+        }
+    }
+}
+
+/// Returns the instances of the playbook, which may have no record yet. Without a workspace there is none.
+fn wanted(platforms: &Platforms, global: &Global) -> Result<Vec<Wanted>> {
+    let workspace = match Workspace::find(platforms, global) {
+        Ok(workspace) => workspace,
+        Err(error) if error.kind() == ErrorKind::Playbook => return Err(error),
+        Err(_) => return Ok(Vec::new()),
+    };
+    let targets = workspace.playbook.targets.iter().enumerate();
+    let each = targets.map(|(number, target)| workspace.wanted(number, target.count));
+    Ok(each.collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn changed(name: &str, count: usize, how: &str) -> Result<u8> {
+    match count {
+        0 => Err(Error::usage(format!("instance or host `{name}` not found"))
+            .with_hint("`cargo target-test targets` lists the pool, `check` the playbook")),
+        _ => {
+            ui::out(format!("{how} {name}"));
+            Ok(0)
+        }
     }
 }
 

@@ -85,7 +85,7 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
     loop {
         let signal = tokio::select! {
             status = child.wait() => return Ok((status?, LeaseEnd::Done)),
-            signal = signals.next() => signal,
+            signal = signals.next() => signal.kind,
         };
         if [SignalKind::interrupt(), SignalKind::quit()].contains(&signal) {
             continue;

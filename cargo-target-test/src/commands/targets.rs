@@ -169,12 +169,17 @@ fn row(seen: &Seen, now: u64) -> Row {
         target: record.spec.target.clone(),
         platform: record.platform.clone(),
         host,
-        state: if holder.is_some() && word == "ready" {
+        state: if seen.disabled.is_some() {
+            "disabled"
+        } else if holder.is_some() && word == "ready" {
             "leased"
         } else {
             word
         },
-        cause: record.state.cause().map(str::to_owned),
+        cause: match &seen.disabled {
+            Some(disabled) => Some(disabled.reason.clone()),
+            None => record.state.cause().map(str::to_owned),
+        },
         tool: record.tool.clone(),
         holder,
         users: seen.users.iter().map(|run| run.id.clone()).collect(),

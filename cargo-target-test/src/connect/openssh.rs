@@ -137,8 +137,12 @@ impl OpenSsh {
                 };
                 let what = format!("failed to connect to `{}`", self.instance);
                 let address = config.address();
-                return Err(Error::infra(format!("{what} at {address}: {reason}"))
-                    .with_hint(format!("does `ssh {}` work?", self.reach.host)));
+                return Err(
+                    Error::infra(format!("{what} at {address}: {reason}")).with_hint(format!(
+                        "check that `{}` works",
+                        self.reach.ssh_line("true")
+                    )),
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -179,30 +183,10 @@ impl OpenSsh {
         ] {
             command.arg("-o").arg(option);
         }
-        let reach = &self.reach;
-        if let Some(port) = reach.port {
-            command.arg("-p").arg(port.to_string());
-        }
-        if let Some(user) = &reach.user {
-            command.arg("-l").arg(user);
-        }
-        if let Some(identity) = &reach.identity {
-            command
-                .arg("-o")
-                .arg("IdentitiesOnly=yes")
-                .arg("-i")
-                .arg(identity);
-        }
-        if let Some(known_hosts) = &reach.known_hosts {
-            let file = known_hosts.display();
-            command
-                .arg("-o")
-                .arg(format!("UserKnownHostsFile=\"{file}\""));
-        }
         command.stdin(std::process::Stdio::null());
         command.stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
-        command.arg("--").arg(&reach.host);
+        command.args(self.reach.ssh_arguments());
         command
     }
 

@@ -115,3 +115,35 @@ pub struct SshReach {
     /// The client.
     pub client: SshClient,
 }
+
+impl SshReach {
+    /// Returns the arguments with which `ssh` reaches the host, the host last.
+    pub(crate) fn ssh_arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        if let Some(port) = self.port {
+            add("-p", port.to_string());
+        }
+        if let Some(user) = &self.user {
+            add("-l", user.clone());
+        }
+        if let Some(identity) = &self.identity {
+            add("-o", "IdentitiesOnly=yes".to_owned());
+            add("-i", identity.display().to_string());
+        }
+        if let Some(file) = &self.known_hosts {
+            add("-o", format!("UserKnownHostsFile=\"{}\"", file.display()));
+        }
+        arguments.extend(["--".to_owned(), self.host.clone()]);
+        arguments
+    }
+
+    /// Returns a line for a shell of this host that runs a command on the host.
+    pub(crate) fn ssh_line(&self, command: &str) -> String {
+        let arguments = self.ssh_arguments();
+        let words = std::iter::once("ssh").chain(arguments.iter().map(String::as_str));
+        // Fails only for NUL bytes, which no argument can have.
+        let line = shlex::try_join(words).unwrap_or_default();
+        format!("{line} {command}")
+    }
+}

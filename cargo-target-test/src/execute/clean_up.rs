@@ -8,7 +8,7 @@ mod witness;
 
 use std::time::Duration;
 
-use tokio::{signal::unix::SignalKind, time::Instant};
+use tokio::time::Instant;
 
 use super::broker::Broker;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     provision::{Provisioner, Report},
     ui,
 };
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Interrupts, Signals};
 pub(crate) use witness::Witness;
 
 /// The time limit of the clean-up after an interrupt.
@@ -28,11 +28,11 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Errors of the pool; or an interrupted clean-up, with exit code 130.
-pub async fn clean_up(
+pub(crate) async fn clean_up(
     broker: &Broker,
     provisioner: &dyn Provisioner,
     keep: bool,
-    interrupts: &mut u32,
+    interrupts: &mut Interrupts,
 ) -> Result<Report> {
     // Running deploys are no longer needed.
     broker.cancel();
@@ -43,19 +43,18 @@ pub async fn clean_up(
         provisioner.finish(keep).await
     };
     tokio::pin!(work);
-    let mut limit = until(*interrupts);
+    let mut limit = until(interrupts);
     let left = loop {
-        if *interrupts > 1 {
+        if interrupts.count > 1 {
             break "interrupted twice: instances remain".to_owned();
         }
         tokio::select! {
             done = &mut work => return done,
-            number = signals.next() => {
-                if counted(number, *interrupts) == 0 {
+            signal = signals.next() => {
+                if !interrupts.add(signal) {
                     continue;
                 }
-                *interrupts += 1;
-                limit = until(*interrupts);
+                limit = until(interrupts);
                 ui::note("interrupted: cleaning up; interrupt again to leave the instances behind");
             }
             () = tokio::time::sleep_until(limit) => {
@@ -70,14 +69,8 @@ pub async fn clean_up(
 }
 
 /// Returns the deadline of the clean-up.
-fn until(interrupts: u32) -> Instant {
+fn until(interrupts: &Interrupts) -> Instant {
     // Practically unlimited, without overflow.
     const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-    Instant::now() + if interrupts > 0 { CLEAN_UP } else { FOREVER }
-}
-
-/// Returns the number of interrupts that a signal adds. Closing a terminal sends SIGHUP twice (kernel and shell), so a
-/// SIGHUP never counts as a second interrupt.
-pub(crate) fn counted(signal: SignalKind, interrupts: u32) -> u32 {
-    u32::from(interrupts == 0 || signal != SignalKind::hangup())
+    Instant::now() + if interrupts.any() { CLEAN_UP } else { FOREVER }
 }

@@ -108,8 +108,10 @@ impl Orchestrator for Nextest {
             })?;
             let ended = self.run_partitions(&broker).await;
             // Even if nextest never ran: instances may have been deployed.
-            let mut interrupts = ended.as_ref().map_or(0, |ended| ended.interrupts);
-            if interrupts == 0 && self.place.holds_failed {
+            let mut interrupts = ended
+                .as_ref()
+                .map_or_else(|_| Default::default(), |ended| ended.interrupts);
+            if !interrupts.any() && self.place.holds_failed {
                 broker.open_shells().await;
             }
             let keep = self.options.keep;
@@ -212,7 +214,7 @@ impl Nextest {
     ) -> RunCounts {
         let warn = |message: String| warn(sink, message);
         let by_signal = ended.statuses.iter().find(|one| one.code().is_none());
-        if let (Some(status), 0) = (by_signal, ended.interrupts) {
+        if let (Some(status), false) = (by_signal, ended.interrupts.any()) {
             let ending = process::ending(*status);
             warn(format!("cargo-nextest {ending}: cases may not have run"));
         }
@@ -235,7 +237,7 @@ impl Nextest {
             counts.failed += std::mem::take(&mut counts.ended_entries);
         }
         RunCounts {
-            interrupted: ended.interrupts > 0,
+            interrupted: ended.interrupts.any(),
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
             infra_code: self.options.infra_code,
             ..counts

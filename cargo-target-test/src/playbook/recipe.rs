@@ -98,7 +98,8 @@ struct StepTable {
     /// The absolute destination path of `put`: the file, or the folder that receives a folder's content.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
-    /// The permission bits of the copied file, in octal: `0640`.
+    /// The permission bits of the copied file, in octal: `0640`. Without `mode`, a new file gets those of the local one, and
+    /// an existing file keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
     /// Copies a script to the instance and runs it. Relative to the playbook's folder.

@@ -15,6 +15,7 @@ pub(super) struct ProcessEntry {
     /// Clock ticks since boot.
     pub(super) started: u64,
     program: String,
+    is_stopped: bool,
 }
 
 /// All processes of this host except zombies and this process; empty without `/proc`.
@@ -66,6 +67,7 @@ impl ProcessEntry {
             session: fields.get(3)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
             program: program.to_owned(),
+            is_stopped: matches!(*fields.first()?, "T" | "t"),
         };
         Some(process).filter(|_| !is_gone)
     }
@@ -77,6 +79,7 @@ pub struct LeftProcess {
     pid: Pid,
     program: String,
     user: String,
+    is_stopped: bool,
 }
 
 impl LeftProcess {
@@ -85,6 +88,7 @@ impl LeftProcess {
             pid: process.pid,
             program: process.program.clone(),
             user: user_of(process.pid),
+            is_stopped: process.is_stopped,
         }
     }
 
@@ -105,10 +109,11 @@ impl fmt::Display for LeftProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` (pid {}, user {})",
+            "`{}` (pid {}, user {}{})",
             self.program,
             self.pid.as_raw_nonzero(),
-            self.user
+            self.user,
+            if self.is_stopped { ", stopped" } else { "" }
         )
     }
 }

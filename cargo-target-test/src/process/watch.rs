@@ -81,6 +81,15 @@ pub fn start_time(pid: Pid) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
+/// Returns the ids of a process's parent, its parent's parent, and so on.
+pub fn ancestors(pid: Pid) -> Vec<Pid> {
+    let parent = |pid: &Pid| Pid::from_raw(stat_field(*pid, 4)?.parse().ok()?);
+    // As many as no real tree has, should a process id be reused while it is read.
+    std::iter::successors(parent(&pid), parent)
+        .take(1000)
+        .collect()
+}
+
 /// Returns the command name of a process; `None` if the process has ended or is a zombie.
 pub fn name_if_alive(pid: Pid) -> Option<String> {
     if stat_field(pid, 3)? == "Z" {

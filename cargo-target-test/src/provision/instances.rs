@@ -14,7 +14,7 @@ mod usage;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::state::{Asked, InstancesState, Shortage, Slot};
@@ -77,6 +77,12 @@ impl InstanceSet {
     pub fn makes_machines(&self) -> bool {
         let platform = self.wanted.first().map(|wanted| &wanted.platform);
         platform.is_some_and(|platform| platform.ownership().is_created())
+    }
+
+    /// The time limit for an instance to answer after a boot.
+    pub fn ready_timeout(&self) -> Option<Duration> {
+        let first = self.wanted.first();
+        first.map(|wanted| wanted.lifecycle.ready_timeout)
     }
 
     /// A want for `count` of these instances.

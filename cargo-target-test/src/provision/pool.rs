@@ -25,7 +25,8 @@ pub use self::{
     run::LivingRun,
     schedule::WaitReason,
     state::{
-        InstanceFacts, PoolState, Record, RecordEvent, RecordState, Refused, VERSION, WhenDirty,
+        Disabled, InstanceFacts, PoolState, Record, RecordEvent, RecordState, Refused, VERSION,
+        WhenDirty,
     },
     ticket::Ticket,
 };
@@ -36,7 +37,7 @@ pub(crate) use self::{
     leasing::try_lease,
     locked::Locked,
     run::RunFile,
-    state::label_of,
+    state::{disabled_key, label_of},
     store::{FileLock, HeldLock, cannot, peek},
 };
 
@@ -66,6 +67,8 @@ pub struct Seen {
     pub holder: Option<Holder>,
     /// The living runs that use it.
     pub users: Vec<LivingRun>,
+    /// The reason that it must not serve for now.
+    pub disabled: Option<Disabled>,
 }
 
 impl Pool {
@@ -110,6 +113,7 @@ impl Pool {
                 record: record.clone(),
                 holder: holder(&locked, record)?,
                 users: users.cloned().collect(),
+                disabled: locked.state().disabled(record, now()).cloned(),
             });
         }
         seen.sort_by_key(|Seen { record, .. }| {

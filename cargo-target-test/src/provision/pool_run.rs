@@ -189,9 +189,12 @@ impl PoolRun {
     pub(super) fn serving(&self) -> Result<BTreeSet<String>> {
         let state = self.pool.state()?;
         let file = self.file();
+        let now = pool::now();
         let ready = |id: &&String| {
             let record = state.records.get(*id);
-            record.is_some_and(|record| record.state == RecordState::Ready)
+            record.is_some_and(|record| {
+                record.state == RecordState::Ready && state.disabled(record, now).is_none()
+            })
         };
         Ok(file.uses().iter().filter(ready).cloned().collect())
     }

@@ -171,8 +171,8 @@ impl Target {
         })
     }
 
-    /// Reboots the machine from inside, and waits up to 5 minutes until it is up with another boot ID. Running
-    /// processes are lost.
+    /// Reboots the machine from inside, and waits until it is up with another boot ID, for at most the target's
+    /// `ready-timeout`. Running processes are lost.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the machine shares the kernel of its host, [`ErrorKind::Infra`] if the machine does
@@ -181,8 +181,8 @@ impl Target {
         self.act(Act::Reboot, UP)
     }
 
-    /// Restarts the machine from outside, like a power button, and waits up to 5 minutes until it is up. Works on a
-    /// machine that hangs.
+    /// Restarts the machine from outside, like a power button, and waits until it is up, for at most the target's
+    /// `ready-timeout`. Works on a machine that hangs.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the platform does not support restarts, or the machine does not come up.

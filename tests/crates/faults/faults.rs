@@ -231,3 +231,14 @@ fn reads_a_fifo(target: &Target) -> Result<()> {
     target.read(&fifo)?;
     Ok(())
 }
+
+/// Runs another test on the target that this one holds.
+#[target_test]
+fn nested(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let tool = std::env::var_os("TARGET_TEST_TOOL").expect("the tool");
+    let run = Command::new(tool).arg("quick").output()?;
+    println!("{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(run.status.code(), Some(69));
+    Ok(())
+}

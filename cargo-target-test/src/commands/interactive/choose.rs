@@ -114,6 +114,7 @@ mod tests {
             record,
             holder: None,
             users: Vec::new(),
+            disabled: None,
         }
     }
 

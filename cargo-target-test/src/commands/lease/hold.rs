@@ -128,7 +128,7 @@ async fn over(until: u64, pool: &Pool, id: &str) -> LeaseEnd {
 
 /// Completes at SIGTERM. Ignores a closed terminal and Ctrl-C, which are meant for other processes.
 async fn told(signals: &mut Signals) {
-    while signals.next().await != SignalKind::terminate() {}
+    while signals.next().await.kind != SignalKind::terminate() {}
 }
 
 /// Returns this user's name.

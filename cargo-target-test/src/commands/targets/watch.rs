@@ -32,7 +32,7 @@ pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                signal = signals.next() => return Ok(interactive::code_of_signal(signal.as_raw_value())),
+                signal = signals.next() => return Ok(interactive::code_of_signal(signal.kind.as_raw_value())),
             }
         }
     })

@@ -82,7 +82,8 @@ pub(crate) fn install(paths: &UploadPaths, mode: FileMode) -> String {
         }
     };
     // `ls` shows `+` if a file has an access control list. Errors are expected, and the file is then written in place: the
-    // owner of another user's file cannot be kept otherwise, and a mount point refuses the rename. A device keeps its mode.
+    // owner of another user's file cannot be kept otherwise, and a mount point refuses the rename. `cp` opens an existing file
+    // without `O_CREAT`, which Linux may refuse in `/tmp`. A device keeps its mode.
     format!(
         "{resolve}[ -f \"$t\" ] || {{ [ ! -f \"$p\" ] || {set}; exit; }}; \
          if [ ! -e \"$p\" ]; then chmod {new} \"$t\" && mv -f \"$t\" \"$p\" || {{ rm -f \"$t\"; exit 1; }}; exit; fi; \
@@ -91,7 +92,7 @@ pub(crate) fn install(paths: &UploadPaths, mode: FileMode) -> String {
          keeps() {{ [ \"$1\" = 1 ] || return; case $4 in ??????????+*) return 1 ;; esac; \
            chown \"$2\" \"$t\" && $l \"$p\" \"$t\" && chmod {kept} \"$t\"; }}; \
          if {{ keeps \"$@\" && mv -f \"$t\" \"$p\"; }} 2>/dev/null; then exit; fi; \
-         cat <\"$t\" >\"$p\" && {set}; s=$?; rm -f \"$t\"; exit $s",
+         cp \"$t\" \"$p\" && {set}; s=$?; rm -f \"$t\"; exit $s",
         resolve = paths.resolve(),
     )
 }

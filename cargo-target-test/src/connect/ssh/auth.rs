@@ -184,9 +184,9 @@ fn accepted(
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => {
             return Err(Error::infra(format!(
-                "{}; the server closed the connection after {} attempts",
+                "{}; the server closed the connection after {}",
                 handshake.refused(&error),
-                tried.len()
+                attempts(tried)
             ))
                 .with_hint("set the right key (`identity` in the playbook, `IdentitiesOnly` in `~/.ssh/config`)"));
         }
@@ -202,18 +202,24 @@ fn accepted(
 fn denied(handshake: &Handshake<'_>, offered: &str, tried: &[String]) -> Error {
     let config = handshake.config;
     let (instance, user) = (handshake.instance, &config.user);
-    let tried = if tried.is_empty() {
-        "nothing (no key found)".to_owned()
-    } else {
-        tried.join(", ")
-    };
     Error::infra(format!(
-        "failed to log in to `{instance}` at {} as `{user}`: the server accepts {offered}; tried {tried}",
-        config.address()
-    )).with_hint(format!(
+        "failed to log in to `{instance}` at {} as `{user}`: the server accepts {offered}; {}",
+        config.address(),
+        attempts(tried)
+    ))
+    .with_hint(format!(
         "check that `ssh -p {} {user}@{} true` works",
         config.port, config.hostname
     ))
+}
+
+/// Describes the attempts to log in: ``2 attempts: `id_rsa`, agent key `lab` ``.
+fn attempts(tried: &[String]) -> String {
+    match tried {
+        [] => "nothing to try (no key found)".to_owned(),
+        [one] => format!("1 attempt: {one}"),
+        _ => format!("{} attempts: {}", tried.len(), tried.join(", ")),
+    }
 }
 
 /// Returns the public key of a key file in base64, from the `.pub` file.

@@ -186,7 +186,7 @@ async fn on_instance(
             .await?
         }
         request => {
-            let answer = held.unless_lost(ask(at, request));
+            let answer = held.unless_lost(ask(at, request, held.set().ready_timeout()));
             tokio::select! {
                 answer = answer => answer,
                 gone = input::gone(requests) => return Err(gone),
@@ -205,15 +205,21 @@ async fn on_instance(
     })
 }
 
-/// Answers a request that needs a single reply.
-async fn ask(at: &Machine, request: &BrokerRequest) -> Result<Reply> {
+/// Answers a request that needs a single reply. `ready_timeout` is the target's limit for a boot.
+async fn ask(
+    at: &Machine,
+    request: &BrokerRequest,
+    ready_timeout: Option<Duration>,
+) -> Result<Reply> {
     match request {
         BrokerRequest::Ask { question, .. } => {
             let value = at.ask(question).await?;
             Ok(Reply::Answer { value })
         }
         BrokerRequest::Act { act, limit, .. } => {
-            let limit = Duration::from_millis(*limit);
+            // The target knows how long its machines take to come up.
+            let up = ready_timeout.filter(|_| act.goes_down());
+            let limit = up.unwrap_or(Duration::from_millis(*limit));
             at.act(act, limit).await?;
             Ok(Reply::Done)
         }

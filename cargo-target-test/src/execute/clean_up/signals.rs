@@ -1,35 +1,143 @@
-//! The signals that end a run or an interactive command.
+//! The signals that end a run or an interactive command, and how often the user wants it to end.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    iterator::{Handle, SignalsInfo, exfiltrator::WithOrigin},
+    low_level::siginfo::{Cause, Origin},
+};
+use tokio::{signal::unix::SignalKind, sync::mpsc};
 
 use crate::error::Result;
 
+/// The same signal, sent again by a process within this time, is the same wish: `timeout` sends one to its child and one
+/// to its process group.
+const SAME: Duration = Duration::from_secs(1);
+
 /// Listeners for the signals that end a run.
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    quit: Signal,
+    handle: Handle,
+    caught: mpsc::UnboundedReceiver<CaughtSignal>,
+}
+
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CaughtSignal {
+    pub(crate) kind: SignalKind,
+    /// True if a process sent it; false for the kernel's own, such as that of Ctrl-C.
+    is_sent: bool,
+    at: Instant,
+}
+
+/// The interrupts of a run so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Interrupts {
+    pub(crate) count: u32,
+    last: Option<CaughtSignal>,
 }
 
 impl Signals {
-    /// Catches the signals: they no longer end the process. Must be called in a tokio runtime.
+    /// Catches the signals: they no longer end the process.
     pub(crate) fn catch() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
-        })
+        let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        let handle = signals.handle();
+        let (send, caught) = mpsc::unbounded_channel();
+        thread::spawn(move || {
+            for origin in &mut signals {
+                // The receiver is gone after the last signal of interest.
+                let _ = send.send(CaughtSignal::of(&origin));
+            }
+        });
+        Ok(Self { handle, caught })
     }
 
     /// Waits for the next signal.
-    pub(crate) async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hang_up.recv() => SignalKind::hangup(),
-            _ = self.quit.recv() => SignalKind::quit(),
+    pub(crate) async fn next(&mut self) -> CaughtSignal {
+        match self.caught.recv().await {
+            Some(caught) => caught,
+            // The thread lives as long as this.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
+impl CaughtSignal {
+    fn of(origin: &Origin) -> Self {
+        Self {
+            kind: SignalKind::from_raw(origin.signal),
+            is_sent: matches!(origin.cause, Cause::Sent(_)),
+            at: Instant::now(),
+        }
+    }
+}
+
+impl Interrupts {
+    /// True if the user wants the run to end.
+    pub(crate) fn any(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Counts a signal; false if it is the same wish as one before. Closing a terminal sends SIGHUP twice (kernel and
+    /// shell), so a SIGHUP never counts as a second interrupt.
+    pub(crate) fn add(&mut self, signal: CaughtSignal) -> bool {
+        let is_echo = |last: CaughtSignal| {
+            signal.is_sent
+                && signal.kind == last.kind
+                && signal.at.saturating_duration_since(last.at) < SAME
+        };
+        let again = self.count > 0 && signal.kind == SignalKind::hangup();
+        if again || self.last.is_some_and(is_echo) {
+            return false;
+        }
+        self.last = Some(signal);
+        self.count += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_new_wish_counts() {
+        let start = Instant::now();
+        let signal = |kind, is_sent, milliseconds| CaughtSignal {
+            kind,
+            is_sent,
+            at: start + Duration::from_millis(milliseconds),
+        };
+        let (int, term, hup) = (
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        );
+        for (first, second, counts) in [
+            // GNU `timeout`.
+            (signal(term, true, 0), signal(term, true, 20), false),
+            (signal(term, true, 0), signal(term, true, 1500), true),
+            (signal(term, true, 0), signal(int, true, 20), true),
+            // Ctrl-C, Ctrl-C.
+            (signal(int, false, 0), signal(int, false, 20), true),
+            (signal(int, true, 0), signal(int, false, 20), true),
+            // A terminal is closed.
+            (signal(hup, false, 0), signal(hup, true, 2000), false),
+            (signal(int, false, 0), signal(hup, false, 2000), false),
+        ] {
+            let mut interrupts = Interrupts::default();
+            assert!(interrupts.add(first));
+            assert_eq!(interrupts.add(second), counts, "{first:?}, {second:?}");
+            assert_eq!(interrupts.count, 1 + u32::from(counts));
         }
     }
 }

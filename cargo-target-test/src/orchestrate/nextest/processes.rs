@@ -22,7 +22,7 @@ use crate::{
     error::Result,
     execute::{
         broker::Broker,
-        clean_up::{Signals, Witness, counted},
+        clean_up::{Interrupts, Signals, Witness},
     },
     process::Spawn,
     ui,
@@ -35,8 +35,8 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 pub(super) struct NextestEnd {
     /// The exit statuses of the partitions.
     pub(super) statuses: Vec<ExitStatus>,
-    /// The number of interrupts by the user.
-    pub(super) interrupts: u32,
+    /// The interrupts by the user.
+    pub(super) interrupts: Interrupts,
 }
 
 impl NextestEnd {
@@ -79,22 +79,23 @@ impl Nextest {
         if draws_bar && !without_bar {
             ui::defer();
         }
-        let mut interrupts = 0;
+        let mut interrupts = Interrupts::default();
         let statuses = loop {
             tokio::select! {
                 ended = running.next() => match ended? {
-                    Some((part, status)) if interrupts == 0 && self.stops_others(part, status) => {
+                    Some((part, status)) if !interrupts.any() && self.stops_others(part, status) => {
                         running.stop();
                     }
                     Some(_) => {}
                     None => break running.statuses(),
                 },
                 signal = signals.next() => {
-                    interrupts += counted(signal, interrupts);
+                    let counts = interrupts.add(signal);
                     broker.interrupt();
-                    if !witness.saw_it().await {
-                        running.signal(signal);
+                    if !witness.saw_it().await && counts {
+                        running.signal(signal.kind);
                     }
+                    running.resume();
                 }
             }
         };
@@ -190,10 +191,20 @@ impl Running {
     }
 
     fn signal(&self, signal: SignalKind) {
-        let signal = Signal::from_named_raw(signal.as_raw_value());
+        if let Some(signal) = Signal::from_named_raw(signal.as_raw_value()) {
+            self.kill(signal);
+        }
+    }
+
+    /// Lets stopped processes (Ctrl-Z) handle a signal.
+    fn resume(&self) {
+        self.kill(Signal::CONT);
+    }
+
+    fn kill(&self, signal: Signal) {
         for pid in self.pids.iter().flatten() {
             // Fails if the process has just ended.
-            let _ = signal.map(|signal| kill_process(*pid, signal));
+            let _ = kill_process(*pid, signal);
         }
     }
 

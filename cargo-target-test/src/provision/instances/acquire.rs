@@ -2,18 +2,26 @@
 //!
 //! Must not know who requests.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustix::process::Pid;
 
 use super::{Context, InstanceSet};
 use crate::{
     case::reason::DirtyReason,
     connect::LiveConnection,
     error::{Error, Result},
+    process,
     provision::{
         IfMissing, Lease, LeaseEnd, Machine, Notice, Request, WaitNotice, Want, existing,
         lease::{Hold, PoolHold},
         pool::{
             self, Holder, LeaseRequest, LeasedInstance, ProcessIdentity, Record, Ticket, TryLease,
+            WaitReason,
         },
     },
 };
@@ -50,6 +58,8 @@ struct Acquiring<'a> {
     source: &'a Source,
     request: &'a Request,
     mark: String,
+    /// The ancestors of the requester's process.
+    ancestors: OnceLock<Vec<Pid>>,
 }
 
 impl Context {
@@ -67,6 +77,7 @@ impl Context {
             source,
             request,
             mark: self.new_mark(),
+            ancestors: OnceLock::new(),
         };
         let mut notice = match source {
             Source::Sets(_) => WaitNotice::doubling(QUIET),
@@ -84,10 +95,13 @@ impl Context {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
-                TryLease::Wait { reason, again } => Waits {
-                    text: reason.describe(),
-                    again,
-                },
+                TryLease::Wait { reason, again } => {
+                    acquiring.check_not_for_itself(&reason)?;
+                    Waits {
+                        text: reason.describe(),
+                        again,
+                    }
+                }
                 TryLease::NoneReady => acquiring.shortage()?,
             };
             acquiring.tell(&mut notice, &waits)?;
@@ -134,6 +148,38 @@ impl Acquiring<'_> {
         }
     }
 
+    /// Fails if too few instances remain besides those that the requester's own ancestors hold: a run inside a test
+    /// would wait for that test's end.
+    fn check_not_for_itself(&self, reason: &WaitReason) -> Result<()> {
+        let total = match self.source {
+            Source::Sets(sets) => sets[0].wanted.len().max(reason.total),
+            Source::Existing(_) => reason.total,
+        };
+        let ancestors = self.ancestors.get_or_init(|| {
+            let requester = Pid::from_raw(self.request.requester.pid.cast_signed());
+            requester.map(process::ancestors).unwrap_or_default()
+        });
+        let is_ancestor = |holder: &&Holder| {
+            let pid = Pid::from_raw(holder.process.pid.cast_signed());
+            pid.is_some_and(|pid| ancestors.contains(&pid))
+                && holder.process == ProcessIdentity::of(holder.process.pid)
+        };
+        let held: Vec<_> = reason.busy.iter().filter(is_ancestor).collect();
+        let needed: usize = self.request.wants.iter().map(|want| want.count).sum();
+        match held.first() {
+            Some(holder) if needed + held.len() > total => {
+                let (target, who) = (self.name(), holder.who());
+                let message = format!(
+                    "this would wait for itself: it runs inside {who}, which holds `{target}`"
+                );
+                Err(Error::infra(message).with_hint(
+                    "give the target a larger `count`, or use another target inside the test",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Converts the request for the pool, which leases instances of one target at a time.
     fn lease_request(&self) -> Result<LeaseRequest> {
         let [want] = &self.request.wants[..] else {
@@ -165,7 +211,19 @@ impl Acquiring<'_> {
             count: want.count,
             ..pool::LeaseWant::default()
         };
-        Ok(LeaseRequest::new(want, holder))
+        Ok(LeaseRequest {
+            // A person leases an instance to repair it.
+            even_disabled: matches!(self.source, Source::Existing(_)),
+            ..LeaseRequest::new(want, holder)
+        })
+    }
+
+    /// The name of the requested target or instance.
+    fn name(&self) -> String {
+        match self.source {
+            Source::Sets(sets) => sets[0].target().to_owned(),
+            Source::Existing(records) => existing::name(records),
+        }
     }
 
     /// Reacts to a request for which too few instances are ready.

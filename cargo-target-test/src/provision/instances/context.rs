@@ -127,6 +127,18 @@ impl Context {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// Completes when deploys are no longer needed.
+    pub(super) async fn cancelled(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(in crate::provision) fn is_closed(&self) -> bool {
         self.is_cancelled() || self.closed.load(Ordering::Relaxed)
     }

@@ -58,6 +58,9 @@ impl Context {
         label: &str,
     ) -> Result<ReadyInstance> {
         let instance = wanted.instance();
+        let (context, one) = (Arc::clone(self), wanted.clone());
+        let enabled = sync::blocking(move || context.run.refuse_disabled(&one)).await;
+        enabled.map_err(|error| could_not(&instance, label, &error))?;
         let looked_up = look_up(wanted.clone()).await;
         looked_up.map_err(|error| could_not(&instance, label, &error))?;
         let mut pause = PAUSE;
@@ -201,7 +204,14 @@ impl Deploying<'_> {
             emit: &|kind| self.context.emit(kind),
             cancelled: &|| self.cancelled(),
         };
-        let (transport, facts) = self.runtime.block_on(preparation.run(recycled))?;
+        // A step may take any time.
+        let prepared = async {
+            tokio::select! {
+                prepared = preparation.run(recycled) => prepared,
+                () = self.context.cancelled() => Err(Error::infra("cancelled")),
+            }
+        };
+        let (transport, facts) = self.runtime.block_on(prepared)?;
         if self.wanted.snapshot {
             self.progress("saving a snapshot");
             let origin = instance.origin()?;

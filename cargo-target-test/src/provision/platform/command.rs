@@ -76,7 +76,8 @@ pub struct CommandParameters {
     /// The program that restarts an instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restart: Option<Program>,
-    /// The program that runs a line in an instance's shell, instead of SSH.
+    /// The program that runs a line in an instance's POSIX shell (`/bin/sh`), instead of SSH. Until the instance is up, it
+    /// exits with another code than 0, 126 and 127.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Program>,
     /// The program that writes a file of an instance; without it `exec` does.

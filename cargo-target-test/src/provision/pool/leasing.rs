@@ -12,7 +12,7 @@ use std::{
 use super::{
     Locked,
     claim::{Claim, LeaseWant, ResourceWant},
-    holder::Holder,
+    holder::{Holder, now},
     lease::{self, FreeLease, PoolLease, cause_of_death},
     run::{self, RunFile},
     schedule::{Decision, Missing, WaitReason, schedule},
@@ -35,6 +35,8 @@ pub struct LeaseRequest {
     pub resources: Vec<ResourceWant>,
     /// The text that others read while the lease is held.
     pub holder: Holder,
+    /// True if instances that must not serve for now can be leased, too: by a person who repairs them.
+    pub even_disabled: bool,
 }
 
 /// The answer to a request for a lease.
@@ -64,6 +66,9 @@ pub(crate) fn try_lease(
     let claim = request.claim(run.id())?;
     loop {
         let mut look = Look::new(&*locked.transaction, run, &claim, ticket.as_ref())?;
+        if !request.even_disabled {
+            look.view.state = look.view.state.without_disabled(now());
+        }
         match look.decide()? {
             Decision::NoneReady => return Ok(TryLease::NoneReady),
             Decision::MarkDirty(records) => {
@@ -122,8 +127,8 @@ impl LeaseRequest {
     pub fn new(want: LeaseWant, holder: Holder) -> Self {
         Self {
             wants: vec![want],
-            resources: Vec::new(),
             holder,
+            ..Self::default()
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,18 @@ pub struct PoolState {
     /// Ids of records that were lost: their machines may exist, and nothing else is known of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lost: BTreeSet<String>,
+    /// The instances that must not serve for now, by [`disabled_key`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disabled: BTreeMap<String, Disabled>,
+}
+
+/// The reason that an instance must not serve for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {
+    /// The reason, as the user gave it.
+    pub reason: String,
+    /// The time at which the instance may serve again, in seconds since 1970; `None` if a person enables it.
+    pub until: Option<u64>,
 }
 
 /// The fate of a dirty instance.
@@ -147,6 +160,10 @@ pub enum RecordEvent {
     DeleteFailed(String),
     /// The platform has confirmed that the instance does not exist.
     Gone,
+    /// The instance must not serve for now. The id is a [`disabled_key`], here and for `Enable`.
+    Disable(Disabled),
+    /// The instance may serve again.
+    Enable,
 }
 
 /// The refusal of an event that does not apply to a record's state. The record is unchanged.
@@ -167,12 +184,34 @@ impl PoolState {
             counter: 0,
             records: BTreeMap::new(),
             lost: BTreeSet::new(),
+            disabled: BTreeMap::new(),
         }
     }
 
     /// The id that the next planned record must have.
     pub fn next_id(&self) -> String {
         format!("{}-{}", self.label, self.counter + 1)
+    }
+
+    /// The reason that this instance must not serve at this time, if any.
+    pub fn disabled(&self, record: &Record, now: u64) -> Option<&Disabled> {
+        let disabled = self.disabled.get(&disabled_key(record))?;
+        disabled
+            .until
+            .is_none_or(|until| now < until)
+            .then_some(disabled)
+    }
+
+    /// The pool without the instances that must not serve at this time.
+    pub(super) fn without_disabled(self: &Arc<Self>, now: u64) -> Arc<Self> {
+        if self.disabled.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut enabled = Self::clone(self);
+        enabled
+            .records
+            .retain(|_, record| self.disabled(record, now).is_none());
+        Arc::new(enabled)
     }
 
     /// The labels of machines of this pool: its own, and those of lost records.
@@ -188,6 +227,17 @@ impl PoolState {
     pub fn step(&mut self, id: &str, event: RecordEvent) -> Result<(), Refused> {
         if let RecordEvent::Plan(record) = event {
             return self.plan(id, *record);
+        }
+        match event {
+            RecordEvent::Disable(disabled) => {
+                self.disabled.insert(id.to_owned(), disabled);
+                return Ok(());
+            }
+            RecordEvent::Enable => {
+                self.disabled.remove(id);
+                return Ok(());
+            }
+            _ => {}
         }
         let Some(record) = self.records.get_mut(id) else {
             if event == RecordEvent::Gone && self.lost.remove(id) {
@@ -334,7 +384,18 @@ impl RecordEvent {
             Self::Keep => "be kept",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",
+            Self::Disable(_) => "be disabled",
+            Self::Enable => "be enabled",
         }
+    }
+}
+
+/// The name under which an instance is disabled: its host, if it is an existing machine, else its workspace and name.
+/// Records come and go; the name stays.
+pub(crate) fn disabled_key(record: &Record) -> String {
+    match record.ownership.is_created() || record.lease.is_empty() || record.lease == record.id {
+        true => format!("{}#{}", record.workspace.display(), record.name()),
+        false => record.lease.clone(),
     }
 }
 

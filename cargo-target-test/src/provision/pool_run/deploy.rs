@@ -67,7 +67,10 @@ impl PoolRun {
             Err(error) => {
                 // A failed delete is noted in the record, and retried when the run ends. The error of the deploy is
                 // more useful.
-                let _ = self.remover().start_and_remove(&record, work);
+                if let Err(left) = self.remover().start_and_remove(&record, work) {
+                    let left = left.chain();
+                    preparer.progress(&format!("not deleted, tried again at the end: {left}"));
+                }
                 return Err(error);
             }
         };

@@ -2,7 +2,13 @@
 //!
 //! Makes that decision ([`PoolRun::next`], under `pool.lock`). Must not know the steps of a deploy (`deploy` does).
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
@@ -15,8 +21,8 @@ use crate::{
         WaitNotice,
         platform::{DynPlatform, InstanceSpec, Platforms},
         pool::{
-            self, HeldLock, InstanceFacts, LastHolder, Locked, Record, RecordEvent, RecordState,
-            Seen, WhenDirty,
+            self, Disabled, HeldLock, InstanceFacts, LastHolder, Locked, Record, RecordEvent,
+            RecordState, Seen, WhenDirty,
         },
         pool_run::remove::Remover,
     },
@@ -203,6 +209,46 @@ impl PoolRun {
         Ok(wanted)
     }
 
+    /// Leaves out the instances that must not serve for now, unless that leaves none.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be read, or if a host cannot be resolved.
+    pub fn enabled(&self, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+        let mut enabled = Vec::new();
+        for one in &wanted {
+            if self.disabled(one)?.is_none() {
+                enabled.push(one.clone());
+            }
+        }
+        Ok(if enabled.is_empty() { wanted } else { enabled })
+    }
+
+    /// The error of an instance that must not serve for now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`](crate::ErrorKind::Infra) with the reason that the user gave.
+    pub fn refuse_disabled(&self, wanted: &Wanted) -> Result<()> {
+        let Some(Disabled { reason, until }) = self.disabled(wanted)? else {
+            return Ok(());
+        };
+        let until = until.map_or(String::new(), |until| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(until);
+            format!(" until {}", humantime::format_rfc3339_seconds(at))
+        });
+        let name = wanted.instance();
+        let message = format!("`{name}` is disabled{until}: {reason}");
+        let hint = format!("`cargo target-test pool enable {name}` lets it serve again");
+        Err(Error::infra(message).with_hint(hint))
+    }
+
+    fn disabled(&self, wanted: &Wanted) -> Result<Option<Disabled>> {
+        let state = self.pool.state()?;
+        if state.disabled.is_empty() {
+            return Ok(None);
+        }
+        Ok(state.disabled(&self.draft(wanted)?, pool::now()).cloned())
+    }
+
     fn place(&self, one: &Wanted, seen: &[Seen]) -> Place {
         let held = || seen.iter().filter(|seen| seen.holder.is_some());
         let is_held = |lease: &str| held().any(|seen| seen.record.lease == lease);
@@ -222,7 +268,7 @@ impl PoolRun {
     }
 
     /// The record as it would be planned, without its id.
-    fn draft(&self, wanted: &Wanted) -> Result<Record> {
+    pub(in crate::provision) fn draft(&self, wanted: &Wanted) -> Result<Record> {
         let spec = wanted.spec(&self.pool.state()?.label);
         // Called here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&spec)?;

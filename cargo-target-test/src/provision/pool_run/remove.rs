@@ -19,7 +19,7 @@ use target_fixtures::env;
 use super::{Held, InstanceFailure, PoolRun, Report};
 use crate::{
     connect::Reach,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     failpoint,
     process::{LeftProcess, Remains},
     provision::{
@@ -36,7 +36,8 @@ use crate::{
 
 /// The pauses before the second and the third try of a delete.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
-/// A delete that took longer is not tried again at once: it waited for something that will not have changed.
+/// A delete that took longer, or its own time limit, is not tried again at once: what it waited for will not have
+/// changed.
 const RETRIED: Duration = Duration::from_secs(5);
 /// The time limit for the end of commands on this host that cannot be killed.
 const LEFT: Duration = Duration::from_secs(20);
@@ -488,7 +489,8 @@ impl Remover<'_> {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            match pauses.next().filter(|_| started.elapsed() < RETRIED) {
+            let is_late = error.kind() == ErrorKind::Timeout || started.elapsed() > RETRIED;
+            match pauses.next().filter(|_| !is_late) {
                 Some(pause) => thread::sleep(*pause),
                 None => return Err(error),
             }

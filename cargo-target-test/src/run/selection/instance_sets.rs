@@ -51,6 +51,7 @@ impl Selection {
         let mut wanted = self
             .workspace
             .wanted(number, target.count.max(need + spares))?;
+        wanted = provisioner.run().enabled(wanted)?;
         if wanted.len() > (need + spares) as usize {
             wanted = provisioner.run().free_first(wanted)?;
             // Existing machines need no deploy, so request all of them: one may replace an unavailable one.

@@ -74,13 +74,13 @@ impl Script<'_> {
             Err(error) if error.kind() == ErrorKind::Timeout => {
                 let limit = humantime::format_duration(self.timeout);
                 let problem = format!("did not end within {limit} and was killed");
-                let delete = if self.action == "delete" {
-                    "delete-"
-                } else {
-                    ""
-                };
-                let hint = format!("`{delete}timeout` sets the time limit");
-                Err(self.failed(&problem, &last).with_hint(hint))
+                let late = self.failed(&problem, &last);
+                Err(match self.action {
+                    // A delete is tried again, but not after its time limit.
+                    "delete" => Error::new(ErrorKind::Timeout, late.to_string())
+                        .with_hint("`delete-timeout` sets the time limit"),
+                    _ => late.with_hint("`timeout` sets the time limit"),
+                })
             }
             Err(error) => Err(self.failed("failed", &last).with_source(error)),
         }

@@ -155,3 +155,39 @@ fn changed_keys_are_named() {
         "key `params.wait` changed"
     );
 }
+
+#[test]
+fn a_disabled_instance_serves_again_when_its_time_is_over() {
+    let mut state = PoolState::new("tt-000001".to_owned());
+    let one = record("tt-000001-1", "alpha", 0, "h");
+    let id = one.id.clone();
+    state
+        .step(&id, RecordEvent::Plan(Box::new(one.clone())))
+        .unwrap();
+    let disabled = |until| Disabled {
+        reason: "bad RAM".to_owned(),
+        until,
+    };
+    let key = disabled_key(&one);
+    assert_eq!(key, "#alpha-0");
+    for (until, now, is_disabled) in [(None, 7, true), (Some(8), 7, true), (Some(8), 8, false)] {
+        let event = RecordEvent::Disable(disabled(until));
+        state.step(&key, event).unwrap();
+        assert_eq!(
+            state.disabled(&one, now).is_some(),
+            is_disabled,
+            "{until:?}"
+        );
+        let left = Arc::new(state.clone()).without_disabled(now);
+        assert_eq!(left.records.is_empty(), is_disabled);
+    }
+    state.step(&key, RecordEvent::Enable).unwrap();
+    assert_eq!(state.disabled(&one, 0), None);
+    // An existing machine is disabled under all its names.
+    let host = Record {
+        ownership: crate::provision::platform::Ownership::Existing,
+        lease: "host-00".to_owned(),
+        ..one
+    };
+    assert_eq!(disabled_key(&host), "host-00");
+}

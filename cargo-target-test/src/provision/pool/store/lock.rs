@@ -7,17 +7,21 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind as Io, Read},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
+use rustix::process::Pid;
+
 use super::Lock;
 use crate::{
     bounded,
     error::{Error, Result},
+    process::LeftProcess,
+    ui,
 };
 
 /// A locked file. The kernel releases the lock when the process ends in any way.
@@ -28,6 +32,8 @@ pub(crate) struct FileLock {
     is_new: bool,
 }
 
+/// The time after which a wait for a lock is told.
+const SILENCE: Duration = Duration::from_secs(1);
 /// The longest time that a lock outlives its holder: the time to start a program.
 const HANDED_ON: Duration = Duration::from_millis(500);
 
@@ -93,21 +99,22 @@ impl FileLock {
                 let _ = fs4::FileExt::unlock(&unheard);
             }
         });
-        match taken.recv_timeout(patience) {
+        let mut answer = taken.recv_timeout(SILENCE.min(patience));
+        if answer.is_err() {
+            let (shown, by) = (path.display(), holder_of(path));
+            ui::note(format!("waiting for `{shown}`, which {by} has locked"));
+            answer = taken.recv_timeout(patience.saturating_sub(SILENCE));
+        }
+        match answer {
             Ok((locked, file)) => {
                 locked.map_err(|error| cannot("lock", path, error))?;
                 let path = path.to_owned();
                 Ok(Self { file, path, is_new })
             }
             Err(_) => {
-                let path = path.display();
-                Err(Error::pool(format!(
-                    "`{path}` has been locked for {} s",
-                    patience.as_secs()
-                ))
-                .with_hint(format!(
-                    "a stopped process may hold it; find it with `fuser {path}`"
-                )))
+                let (shown, by) = (path.display(), holder_of(path));
+                let message = format!("{by} has locked `{shown}` for {} s", patience.as_secs());
+                Err(Error::pool(message).with_hint("if it is stopped, continue it or end it"))
             }
         }
     }
@@ -167,6 +174,28 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
         Err(error) if error.kind() == Io::NotFound => Ok(None),
         Err(error) => Err(cannot("read", path, error)),
     }
+}
+
+/// Describes the process that holds the lock of a file: `` `cargo-target-te` (pid 4711, user ann, stopped) ``.
+fn holder_of(path: &Path) -> String {
+    let unknown = || "another process".to_owned();
+    let Ok(inode) = fs::metadata(path).map(|file| file.ino()) else {
+        return unknown();
+    };
+    // `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`; a line of a waiter has `->` after the number.
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let pid = locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, pid, file, ..] = words[..] else {
+            return None;
+        };
+        let is_it = file.rsplit(':').next() == Some(&inode.to_string());
+        is_it.then(|| pid.parse().ok())?
+    });
+    let Some(process) = pid.and_then(Pid::from_raw).and_then(LeftProcess::find) else {
+        return unknown();
+    };
+    process.to_string()
 }
 
 /// Opens a file for reading and writing; true if the file did not exist before.
