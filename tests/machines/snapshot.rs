@@ -53,6 +53,19 @@ fn a_container_is_put_back() {
     let label = pool["label"].as_str().expect("a label");
     let filter = format!("label=cargo-target-test={label}");
     assert_eq!(engine.run(&["images", "--quiet", "--filter", &filter]), "");
+    // The imported image stays for the next instance, until everything goes.
+    let imported = || {
+        engine.run(&[
+            "images",
+            "--format",
+            "{{.Tag}}",
+            "localhost/cargo-target-test",
+        ])
+    };
+    assert!(imported().contains(label));
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["--delete-targets", "--all"]).code(0);
+    assert!(!imported().contains(label), "{}", imported());
     assert_eq!(engine.labelled(label), [""; 0]);
 }
 

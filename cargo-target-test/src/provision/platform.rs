@@ -257,6 +257,20 @@ pub trait Platform: Send + Sync + 'static {
         Err(cannot(self.name(), "take down a link of", spec))
     }
 
+    /// Deletes what the platform keeps on this host for later instances of the pool with this label, such as imported
+    /// images. Called when the pool has no instance any more, for every platform and for every target that had one.
+    /// Keeps nothing by default.
+    ///
+    /// # Errors
+    /// Fails if something could not be deleted.
+    fn clean_up(
+        &self,
+        _label: &str,
+        _like: Option<(&InstanceSpec, &Self::Parameters)>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
     /// Restarts the instance from outside, as its power button would.
     ///
     /// # Errors

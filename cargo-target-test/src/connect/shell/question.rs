@@ -40,10 +40,13 @@ fn word(name: &str) -> Result<String> {
 }
 
 fn package(name: &str) -> String {
+    // busybox has another `rpm`, without a database and without `--version`.
     format!(
         "if {dpkg}; then s=$(dpkg-query -W -f='${{Status}}/${{Version}}' {name}) || {{ [ $? = 1 ] && exit {MISSING}; exit 1; }}; \
            case $s in *' installed/'*) echo \"${{s##*/}}\" ;; *) exit {MISSING} ;; esac; \
-         elif {rpm}; then rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name} || exit {MISSING}; \
+         elif {rpm} && rpm --version >/dev/null 2>&1; then \
+           s=$(LC_ALL=C rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name}) || \
+             case $s in *'not installed'*) exit {MISSING} ;; *) echo \"$s\" >&2; exit 1 ;; esac; echo \"$s\"; \
          elif {apk}; then s=$(apk info -e -v {name}) || exit {MISSING}; [ -n \"$s\" ] || exit {MISSING}; echo \"${{s#{name}-}}\"; \
          elif {pacman}; then s=$(pacman -Q {name}) || exit {MISSING}; echo \"${{s#* }}\"; \
          else exit {UNKNOWN}; fi",
@@ -70,8 +73,8 @@ fn service(name: &str) -> String {
 
 fn user(name: &str) -> String {
     format!(
-        "if {getent}; then getent passwd {name} || exit {MISSING}; \
-         else grep -E '^({name}:|[^:]*:[^:]*:{name}:)' /etc/passwd || exit {MISSING}; fi",
+        "if {getent}; then getent passwd {name} || {{ [ $? = 2 ] && exit {MISSING}; exit 1; }}; \
+         else grep -E '^({name}:|[^:]*:[^:]*:{name}:)' /etc/passwd || {{ [ $? = 1 ] && exit {MISSING}; exit 1; }}; fi",
         getent = has("getent"),
     )
 }

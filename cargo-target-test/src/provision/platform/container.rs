@@ -6,7 +6,7 @@
 //! engine's `exec`, unless the playbook selects SSH. It shares the kernel and the boot id of its host: a restart
 //! changes the start time of its first process.
 //!
-//! An imported root file system stays as an image, named by its content, for the next instance.
+//! An imported root file system stays as an image, named by its content and the pool's label, for the next instance.
 
 mod engine;
 mod line;
@@ -191,6 +191,20 @@ impl Platform for ContainerPlatform {
         engine_of(deployed)?.main_process(spec).map(drop)
     }
 
+    /// Removes the imported images.
+    fn clean_up(
+        &self,
+        label: &str,
+        like: Option<(&InstanceSpec, &ContainerParameters)>,
+    ) -> Result<()> {
+        let engines = match like {
+            None => Engine::all(),
+            Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
+        };
+        let mut engines = engines.iter();
+        engines.try_for_each(|engine| engine.remove_imported(label))
+    }
+
     fn find(
         &self,
         label: &str,
@@ -285,7 +299,7 @@ fn image(
     progress: &dyn Fn(&str),
 ) -> Result<String> {
     if let Some(rootfs) = &parameters.rootfs {
-        return engine.import(&path(&spec.directory, rootfs));
+        return engine.import(&path(&spec.directory, rootfs), &spec.label);
     }
     let image = parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);

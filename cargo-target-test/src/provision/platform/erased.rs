@@ -31,6 +31,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
+    fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()>;
     fn can_restore(&self) -> bool;
     fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()>;
     fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed>;
@@ -127,6 +128,11 @@ impl<P: Platform> DynPlatform for Erased<P> {
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
         let parameters = like.map(parsed::<P>).transpose()?;
         self.0.find(label, like.zip(parameters.as_ref()))
+    }
+
+    fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()> {
+        let parameters = like.map(parsed::<P>).transpose()?;
+        self.0.clean_up(label, like.zip(parameters.as_ref()))
     }
 
     fn can_restore(&self) -> bool {

@@ -196,7 +196,11 @@ pub fn delete_all(
         platforms,
         run: None,
     };
+    let before = pool.state()?;
     let mut report = remover.sweep(scope, force, |_| true)?;
+    if *scope == DeleteScope::All {
+        clean_up(pool, platforms, before.records.values(), &mut report)?;
+    }
     let lost = pool.state()?.lost.clone();
     report.failed.extend(lost.into_iter().map(|id| InstanceFailure {
         cause: format!(
@@ -206,6 +210,33 @@ pub fn delete_all(
         instance: id,
     }));
     Ok(report)
+}
+
+/// Deletes what platforms keep on this host for later instances, unless the pool still has an instance. `before` are
+/// the records of deleted instances.
+fn clean_up<'a>(
+    pool: &Pool,
+    platforms: &Platforms,
+    before: impl Iterator<Item = &'a Record>,
+    report: &mut Report,
+) -> Result<()> {
+    let state = pool.state()?;
+    if !state.records.is_empty() {
+        return Ok(());
+    }
+    let all = platforms.all().iter().map(|platform| (platform, None));
+    let known =
+        before.filter_map(|record| Some((platforms.get(&record.platform)?, Some(&record.spec))));
+    for (platform, like) in all.chain(known) {
+        if let Err(error) = platform.clean_up(&state.label, like) {
+            let failure = InstanceFailure {
+                instance: platform.name().to_owned(),
+                cause: with_hint(&error),
+            };
+            report.failed.push(failure);
+        }
+    }
+    Ok(())
 }
 
 /// Drops a record without deleting its instance. Returns the record; `None` if the id is that of a lost record.

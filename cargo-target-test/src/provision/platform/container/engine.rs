@@ -18,6 +18,9 @@ const PROBE: Duration = Duration::from_secs(10);
 /// The time limit for all other calls; images can be large.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// The name of imported images; the tag is the hash of the content and the pool's label.
+const IMPORTED: &str = "localhost/cargo-target-test";
+
 /// An engine that answers.
 #[derive(Clone, Debug)]
 pub(super) struct Engine(pub(super) String);
@@ -108,15 +111,24 @@ impl Engine {
         self.run(inspect).is_ok()
     }
 
-    /// Returns the image of this archive; imports it if it does not exist.
-    pub(super) fn import(&self, archive: &Path) -> Result<String> {
+    /// Returns the image of this archive for the pool with this label; imports it if it does not exist.
+    pub(super) fn import(&self, archive: &Path, label: &str) -> Result<String> {
         let hash = upload::hash_file(archive)?;
-        let image = format!("localhost/cargo-target-test:{}", &hash[..16]);
+        let image = format!("{IMPORTED}:{}-{label}", &hash[..16]);
         if !self.has_image(&image) {
             let archive = archive.to_string_lossy();
             self.run(["import", &archive, &image])?;
         }
         Ok(image)
+    }
+
+    /// Removes the images that were imported for the pool with this label.
+    pub(super) fn remove_imported(&self, label: &str) -> Result<()> {
+        let format = "{{.Repository}}:{{.Tag}}";
+        let images = self.run(["images", "--format", format, IMPORTED])?;
+        let ours = format!("-{label}");
+        let mut images = images.lines().filter(|image| image.ends_with(&ours));
+        images.try_for_each(|image| self.run(["rmi", image]).map(drop))
     }
 
     /// The process id of the container's first process.
