@@ -175,12 +175,11 @@ fn signal(pid: u32, signal: &str) {
         .unwrap();
 }
 
-/// Kills the process group of a command that has lost its server.
+/// Kills the process group of a process, which is that of a command that has lost its server.
 fn kill_group(pid: u32) {
-    Process::new("kill")
-        .args(["-KILL", "--", &format!("-{pid}")])
-        .status()
-        .unwrap();
+    use rustix::process::{Pid, Signal, getpgid, kill_process_group};
+    let pid = Pid::from_raw(pid.cast_signed());
+    kill_process_group(getpgid(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 fn local(directory: &Path) -> Arc<dyn Transport> {
