@@ -312,3 +312,53 @@ fn a_run_inside_a_test_does_not_wait_for_itself() {
         .says("this would wait for itself");
     assert!(lab.ledger().is_empty());
 }
+
+#[test]
+fn an_interrupt_ends_what_a_container_engine_does() {
+    let lab = Lab::new(1);
+    let work =
+        "run|create|pull) echo $$ >hangs.new; mv hangs.new hangs; exec sleep 1000 ;; ps) exit";
+    let engine = format!(
+        "#!/bin/sh\ncd {}\ncase $1 in {work} ;; esac\n",
+        lab.path("").display()
+    );
+    lab.script("engine", &format!("{engine}echo 1\n"));
+    let engine = lab.path("engine");
+    lab.playbook(&format!(
+        "[[targets]]\nname = \"alpha\"\nplatform = \"container\"\nimage = \"x\"\nengine = {engine:?}\n"
+    ));
+    let run = lab.start(&["quick"]);
+    let [engine] = lab.said("hangs");
+    run.signal_group(Signal::INT);
+    run.wait().code(130).never_says("timed out");
+    assert!(!alive(&engine));
+}
+
+/// Without the right to kill them, processes of another user are as those of `sudo`.
+#[test]
+fn a_test_may_leave_what_its_runner_cannot_kill() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+    let run = lab
+        .program("setpriv")
+        .args(["--bounding-set", "-kill", "--inh-caps", "-kill"]);
+    let run = run.args([
+        tool,
+        "leaves_anothers",
+        "quick",
+        "--success-output",
+        "immediate",
+    ]);
+    let run = run.run();
+    let [left] = lab.said("anothers");
+    assert!(alive(&left));
+    kill(&left);
+    run.code(0)
+        .says(&format!("(pid {left}, user "))
+        .says("behind, which could not be killed")
+        .line_with(&["PASS", "quick[alpha]"]);
+    assert!(lab.ledger().is_empty());
+}

@@ -242,3 +242,17 @@ fn nested(target: &Target) -> Result<()> {
     assert_eq!(run.status.code(), Some(69));
     Ok(())
 }
+
+/// Leaves a process of another user, which the runner of this test may not kill.
+#[target_test]
+fn leaves_anothers(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let other = other.args(["sleep", "1000"]).spawn()?;
+    while !fs::read_to_string(format!("/proc/{}/comm", other.id()))?.starts_with("sleep") {
+        thread::sleep(Duration::from_millis(2));
+    }
+    say("anothers", other.id().to_string());
+    Ok(())
+}

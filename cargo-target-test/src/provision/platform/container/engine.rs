@@ -83,8 +83,10 @@ impl Engine {
         let mut command = process::command(&self.0);
         command.args(arguments);
         change(&mut command);
+        // To pull an image may take any time: an interrupt ends it, as it ends a script.
         let finished = process::Spawn::new(command)
             .dies_with_parent()
+            .script()
             .run(b"", limit, &|_| {})?;
         let text = finished.text().map_err(|words| {
             let words = words
