@@ -14,6 +14,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    crash: bool,
     exit_code: Option<u8>,
     key: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -67,10 +68,24 @@ impl Error {
             kind,
             message: message.into(),
             hint: None,
+            crash: false,
             exit_code: None,
             key: None,
             source: None,
         }))
+    }
+
+    /// Creates an [`ErrorKind::Infra`] error that says that the system under test crashed: a kernel panic, for example.
+    /// A crash under a test is the test's finding.
+    pub fn crash(message: impl Into<String>) -> Self {
+        let mut error = Self::infra(message);
+        error.0.crash = true;
+        error
+    }
+
+    /// Returns true if the error was created by [`Error::crash`].
+    pub fn is_crash(&self) -> bool {
+        self.0.crash
     }
 
     /// Creates an [`ErrorKind::Infra`] error.

@@ -51,7 +51,7 @@ pub use self::{
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
-    lifecycle::{Lifecycle, OnDirty},
+    lifecycle::{Lifecycle, OnCrash, OnDirty},
     limit::Limit,
     overlay::Origin,
     overrides::Override,

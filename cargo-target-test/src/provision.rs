@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 pub use disabled::{disable, enable};
 pub use existing::Existing;
 pub use instances::{InstanceSet, Need, ReadyInstance, Surplus, Used};
-pub use lease::{Ended, Lease, LeaseEnd, Lost};
+pub use lease::{Ended, Lease, LeaseEnd, Loss, Lost};
 pub use machine::Machine;
 pub use orphan::{Orphan, find_orphans};
 pub(crate) use pool::{FileLock, peek};

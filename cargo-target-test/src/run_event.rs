@@ -11,7 +11,7 @@ use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
 use crate::case::{
     CaseInfo,
     reason::{DirtyReason, SkipReason},
-    verdict::Verdict,
+    verdict::{CaseCounts, Verdict},
 };
 
 mod attempt;
@@ -278,6 +278,8 @@ pub enum RunEventKind {
     TargetUsed(TargetTime),
     /// The run has cleaned up.
     CleanedUp(CleanUp),
+    /// The cases of the run by their results.
+    CasesCounted(CaseCounts),
     /// A command ran on an instance.
     RemoteCommand {
         /// The instance.

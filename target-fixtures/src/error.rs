@@ -76,6 +76,8 @@ struct Inner {
 pub enum ErrorKind {
     /// The instance or the broker is unavailable or was lost.
     Infra,
+    /// The system under test crashed: its kernel panicked, for example.
+    Crash,
     /// A command or transfer exceeded its timeout and was killed.
     Timeout,
     /// A command did not exit with code 0.
@@ -107,7 +109,7 @@ impl TargetError {
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        if kind == ErrorKind::Infra {
+        if matches!(kind, ErrorKind::Infra | ErrorKind::Crash) {
             note_loss(&message);
         }
         Self(Box::new(Inner {
@@ -140,6 +142,7 @@ impl TargetError {
         } = &*self.0;
         match kind {
             ErrorKind::Infra | ErrorKind::Version => write!(f, "infra: {message}")?,
+            ErrorKind::Crash => write!(f, "crash: {message}")?,
             ErrorKind::Skip => f.write_str(message)?,
             _ => write!(f, "failed to {message}")?,
         }
@@ -151,6 +154,7 @@ impl From<Failure> for TargetError {
     fn from(failure: Failure) -> Self {
         let kind = match failure.kind {
             FailureKind::Infra => ErrorKind::Infra,
+            FailureKind::Crash => ErrorKind::Crash,
             FailureKind::Timeout => ErrorKind::Timeout,
             FailureKind::Skip => ErrorKind::Skip,
             FailureKind::Request => ErrorKind::Request,

@@ -77,7 +77,7 @@ impl Termination for TestEnd {
     fn report(self) -> ExitCode {
         match self {
             Self::Exit(code) => code,
-            Self::Fail(text) if text.starts_with("infra: ") => {
+            Self::Fail(text) if text.starts_with("infra: ") || text.starts_with("crash: ") => {
                 eprintln!("{text}");
                 ExitCode::FAILURE
             }

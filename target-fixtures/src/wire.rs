@@ -383,6 +383,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The instance is unavailable or was lost: the verdict is `infra`.
     Infra,
+    /// The system under test crashed.
+    Crash,
     /// A command or transfer exceeded its timeout and was killed.
     Timeout,
     /// Not a failure: the test declares a skip for every target that fits.

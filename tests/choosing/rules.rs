@@ -174,6 +174,14 @@ fn a_target_that_offers_too_little_is_left_out_with_the_reason() {
         .says("warning: `needs::impossible` needs cores > 8, < 2: nothing can be `> 8, < 2`")
         .says("2 tests run: 2 passed")
         .never_says("needs::huge[east]");
+    // A filterset may select a test that runs nowhere.
+    for (filterset, code) in [("test(huge) | test(modest)", 0), ("test(huge)", 4)] {
+        world
+            .run(&["-E", filterset])
+            .code(code)
+            .says("target-test: skip: needs::huge: needs memory >= 1 PiB, `east` offers 2 GiB")
+            .never_says("skip: needs::fpga");
+    }
 }
 
 /// Undeclared capabilities are probed on the leased instances: the case is skipped, and never passes silently.

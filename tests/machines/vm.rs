@@ -24,19 +24,30 @@ fn images() -> Option<Images> {
 }
 
 #[test]
-fn a_panic_in_the_midst_of_a_test_is_infra_and_soon_known() {
+fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
     let Some(images) = images() else { return };
     let lab = Lab::new(&images.target("it"));
     lab.run(&["quick", "--keep-targets"]).code(0);
     for test in ["panics", "panics_and_idles"] {
         // The test itself would go on for 1000 s, longer than a run may take.
-        lab.run(&["-E", &format!("test(/^{test}\\[/)"), "--keep-targets"])
-            .code(69)
-            .line_with(&["FAIL", &format!("{test}[it]")])
-            .line_with(&[&format!(
-                "infra: {test}[it]: `it-0`: its kernel panicked; its console ends:"
-            )])
-            .says("Kernel panic - not syncing");
+        let junit = lab.path("junit.xml");
+        lab.run(&[
+            "-E",
+            &format!("test(/^{test}\\[/)"),
+            "--keep-targets",
+            &format!("--junit={}", junit.display()),
+        ])
+        .code(100)
+        .line_with(&["FAIL", &format!("{test}[it]")])
+        .line_with(&[&format!(
+            "target-test: crash: {test}[it]: `it-0`: its kernel panicked; its console ends:"
+        )])
+        .line_with(&["1 case: 0 passed, 0 skipped, 0 failed as expected, 1 failed, 0 infra"])
+        .says("Kernel panic - not syncing")
+        .never_says("infra: ");
+        let report = fs::read_to_string(junit).unwrap();
+        assert!(report.contains("type=\"crash\""), "{report}");
+        assert!(!report.contains("<error"), "{report}");
         let events = feed::events(&lab.path("target-test.toml"));
         let console = feed::of_kind(&events, "console");
         let text = console[0]["text"].as_str().unwrap_or_default();
@@ -44,6 +55,11 @@ fn a_panic_in_the_midst_of_a_test_is_infra_and_soon_known() {
         // It did not survive its run, and another takes its place.
         lab.run(&["quick", "--keep-targets"]).code(0);
     }
+    let infra = "targets.it.on-crash=infra";
+    lab.run(&["panics[it]", "--keep-targets", "--set", infra])
+        .code(69)
+        .line_with(&["target-test: infra: panics[it]: `it-0`: its kernel panicked"])
+        .never_says("crash: ");
     lab.run(&["--delete-targets"]).code(0);
 }
 

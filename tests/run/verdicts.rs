@@ -24,6 +24,9 @@ fn failures_and_expected_failures() {
         .line_with(&["FLAKY 3/3", "verdict::flaky[east]"])
         .line_with(&["SIGABRT", "verdict::aborts[east]"])
         .line_with(&["PASS", "verdict::prints[east]"]);
+    let told =
+        "target-test: 9 cases: 4 passed, 1 skipped, 1 failed as expected, 3 failed, 0 infra\n";
+    assert!(run.stderr.ends_with(told), "{run:?}");
     assert!(summary(&run).ends_with("3 failed, 0 skipped"), "{run:?}");
 }
 
@@ -42,6 +45,7 @@ fn a_target_that_cannot_be_had_is_infra() {
         .line_with(&["infra: bad-0 could not be deployed: ", "exited with code 3"])
         .line_with(&["hint: "])
         .line_with(&["hint: see `deploy[bad-0]` for details"])
+        .line_with(&["4 cases: 1 passed, 0 skipped, 1 failed as expected, 0 failed, 2 infra"])
         .line_with(&["no such flavour"])
         .line_with(&["exit code 69"]);
     assert!(
@@ -236,7 +240,8 @@ fn a_failed_iteration_of_a_stress_run_is_a_failure() {
         let several = ["--partitions", partitions];
         world
             .run(&[&["--stress-count", "4", "fails_once"], &several[..]].concat())
-            .code(100);
+            .code(100)
+            .line_with(&["2 cases: 1 passed, 0 skipped, 0 failed as expected, 1 failed, 0 infra"]);
     }
 }
 

@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Aggregator;
 use crate::{
-    case::{CaseInfo, reason::SkipReason, verdict::Verdict},
+    case::{
+        CaseInfo,
+        reason::SkipReason,
+        verdict::{CaseCounts, Verdict},
+    },
     error::{Result, one_line},
     run_event::{AttemptResult, CleanUp, InstanceNote, RunEvent, RunEventKind, TargetTime},
     ui,
@@ -42,6 +46,7 @@ pub struct Summary {
     took: Duration,
     used: Vec<TargetTime>,
     end: CleanUp,
+    counts: CaseCounts,
 }
 
 /// A remark on the last attempt of a case.
@@ -79,21 +84,15 @@ impl Aggregator for Summary {
             }
             RunEventKind::TargetUsed(used) => self.used.push(used.clone()),
             RunEventKind::CleanedUp(end) => self.end = end.clone(),
+            RunEventKind::CasesCounted(counts) => self.counts = counts.clone(),
             _ => {}
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
-        for ((_, case), word) in &self.cases {
-            match word {
-                LastWord::Skipped(reason) => ui::note(format!("skip: {case}: {reason}")),
-                LastWord::FailedAsExpected(reason) => {
-                    ui::note(format!("failed as expected: {case}: {reason}"));
-                }
-                LastWord::Crashed(_) | LastWord::Infra { .. } => {}
-            }
-        }
+        self.skips().iter().for_each(ui::note);
+        self.expected().iter().for_each(ui::note);
         self.print_skipped();
         self.crashes().iter().for_each(ui::note);
         self.infra().iter().for_each(ui::note);
@@ -122,6 +121,9 @@ impl Aggregator for Summary {
             for InstanceNote { instance, note } in notes {
                 ui::warn(format!("{instance} {what}: {note}"));
             }
+        }
+        if self.counts.all() > 0 {
+            ui::note(&self.counts);
         }
         Ok(())
     }
@@ -198,6 +200,36 @@ impl Summary {
         let used = self.used.iter();
         let used = used.filter(|used| used.instances > 0 || used.time > WORTH_SAYING);
         used.map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Formats skipped cases and entries, grouped by reason.
+    fn skips(&self) -> Vec<String> {
+        self.grouped("skip", |word| match word {
+            LastWord::Skipped(reason) => Some(reason.to_string()),
+            _ => None,
+        })
+    }
+
+    /// Formats the cases that failed as expected, grouped by reason.
+    fn expected(&self) -> Vec<String> {
+        self.grouped("failed as expected", |word| match word {
+            LastWord::FailedAsExpected(reason) => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
+    fn grouped(&self, what: &str, reason: impl Fn(&LastWord) -> Option<String>) -> Vec<String> {
+        let mut groups = BTreeMap::<String, Vec<&str>>::new();
+        for ((_, case), word) in &self.cases {
+            if let Some(reason) = reason(word) {
+                groups.entry(reason).or_default().push(case);
+            }
+        }
+        let groups = groups.into_iter();
+        let line = |(reason, names): (String, Vec<&str>)| {
+            format!("{what}: {}: {}", few(&names), one_line(&reason))
+        };
+        groups.map(line).collect()
     }
 
     /// Formats the cases under which the system crashed. nextest's output has the full cause.

@@ -3,7 +3,7 @@
 //! Must not know the rules of the exit code (see `case::verdict`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     case::{
         CaseInfo,
         reason::SkipReason,
-        verdict::{RunCounts, Verdict},
+        verdict::{CaseCounts, CaseResult, RunCounts, Verdict},
     },
     run_event::{Attempt, RunEventKind, Sink},
 };
@@ -21,6 +21,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     tests: Vec<(Attempt, Verdict)>,
+    /// The indices of tests that failed as expected.
+    expected: HashSet<usize>,
     deploys: Vec<(Attempt, Verdict)>,
 }
 
@@ -29,6 +31,9 @@ impl Tally {
     pub fn count(&mut self, event: &RunEventKind) {
         match event {
             RunEventKind::AttemptEnded { attempt, result } => {
+                if result.expected.is_some() {
+                    self.expected.insert(self.tests.len());
+                }
                 self.tests.push((attempt.clone(), result.verdict.clone()));
             }
             RunEventKind::DeployShown {
@@ -86,6 +91,40 @@ impl Tally {
             stress,
             ..RunCounts::default()
         }
+    }
+
+    /// Counts the cases, each by its worst iteration. nextest's report, if any, decides what failed.
+    pub fn case_counts(
+        &self,
+        cases: &[Arc<CaseInfo>],
+        report: Option<&NextestReport>,
+    ) -> CaseCounts {
+        let failed: Option<HashSet<_>> = report.map(|report| report.failed().collect());
+        let entries = self.tests.iter().enumerate();
+        let entries: HashMap<_, _> = entries
+            .map(|(number, (attempt, verdict))| {
+                let is_expected = self.expected.contains(&number);
+                (EntryKey::of(attempt), (verdict, is_expected))
+            })
+            .collect();
+        let by_entry = entries.iter().map(|(key, (verdict, is_expected))| {
+            let fails = failed.as_ref().map(|failed| failed.contains(key));
+            (key, CaseResult::of(Some(verdict), fails, *is_expected))
+        });
+        let unknown = failed.iter().flatten();
+        let unknown = unknown.filter(|key| !entries.contains_key(key));
+        let unknown = unknown.map(|key| (key, CaseResult::Failed));
+        let mut by_case = HashMap::new();
+        for (key, result) in by_entry.chain(unknown) {
+            let worst = by_case.entry((key.binary_id, key.name)).or_insert(result);
+            *worst = result.max(*worst);
+        }
+        let mut counts = CaseCounts::default();
+        for case in cases {
+            let result = by_case.get(&(&*case.binary_id, &*case.name));
+            counts.count(result.copied());
+        }
+        counts
     }
 
     /// Returns the cases without any attempt.

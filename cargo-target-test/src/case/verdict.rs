@@ -2,6 +2,8 @@
 //!
 //! The only place with rules about them: runner, broker, aggregators and orchestrators call these functions. Pure.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::{Exit, ExpectedFailure, VerdictKind};
 
@@ -176,6 +178,112 @@ impl RunCounts {
             0 if self.stress && self.failed > 0 => EXIT_RUN_FAILED,
             0 if self.unaccounted || self.stress && self.infra > 0 => EXIT_INFRA,
             code => code,
+        }
+    }
+}
+
+/// The number of cases by their result, as the last line of a run tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct CaseCounts {
+    /// Cases that passed.
+    pub passed: usize,
+    /// Cases that skipped themselves, or whose needs no instance meets.
+    pub skipped: usize,
+    /// Cases that failed as expected.
+    pub expected: usize,
+    /// Cases that failed, or under which the system crashed.
+    pub failed: usize,
+    /// Cases that got no usable instance, or lost it.
+    pub infra: usize,
+    /// Cases without any attempt.
+    pub not_run: usize,
+}
+
+/// The result of a case over all iterations of a run, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaseResult {
+    /// Passed.
+    Passed,
+    /// Skipped.
+    Skipped,
+    /// Failed as expected.
+    Expected,
+    /// Infra.
+    Infra,
+    /// Failed.
+    Failed,
+}
+
+impl CaseResult {
+    /// The result of an entry from its last verdict, if any; `fails` is nextest's view, if known. `is_expected` is true
+    /// for an expected failure.
+    pub fn of(verdict: Option<&Verdict>, fails: Option<bool>, is_expected: bool) -> Self {
+        let by_verdict = match verdict {
+            Some(Verdict::Pass) if is_expected => Self::Expected,
+            Some(Verdict::Pass) => Self::Passed,
+            Some(Verdict::Skip(_)) => Self::Skipped,
+            Some(Verdict::Infra(_)) => Self::Infra,
+            Some(Verdict::Fail | Verdict::Crash(_)) | None => Self::Failed,
+        };
+        match fails {
+            Some(true) if by_verdict != Self::Infra => Self::Failed,
+            // A limit with `on-timeout = "pass"`, for example.
+            Some(false) if by_verdict > Self::Expected => Self::Passed,
+            _ => by_verdict,
+        }
+    }
+}
+
+impl CaseCounts {
+    /// Counts a case; `None` if it was not run.
+    pub fn count(&mut self, result: Option<CaseResult>) {
+        *match result {
+            Some(CaseResult::Passed) => &mut self.passed,
+            Some(CaseResult::Skipped) => &mut self.skipped,
+            Some(CaseResult::Expected) => &mut self.expected,
+            Some(CaseResult::Infra) => &mut self.infra,
+            Some(CaseResult::Failed) => &mut self.failed,
+            None => &mut self.not_run,
+        } += 1;
+    }
+
+    /// The number of all cases.
+    pub fn all(&self) -> usize {
+        let Self {
+            passed,
+            skipped,
+            expected,
+            failed,
+            infra,
+            not_run,
+        } = self;
+        passed + skipped + expected + failed + infra + not_run
+    }
+}
+
+/// `36 cases: 28 passed, 4 skipped, 4 failed as expected, 0 failed, 0 infra`.
+impl fmt::Display for CaseCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.all();
+        let Self {
+            passed,
+            skipped,
+            expected,
+            failed,
+            infra,
+            not_run,
+        } = self;
+        write!(f, "{all} case{}: ", if all == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "{passed} passed, {skipped} skipped, {expected} failed as expected, "
+        )?;
+        write!(f, "{failed} failed, {infra} infra")?;
+        match not_run {
+            0 => Ok(()),
+            not_run => write!(f, ", {not_run} not run"),
         }
     }
 }
@@ -499,6 +607,38 @@ mod tests {
         ] {
             assert_eq!(counts.exit_code(), code, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn every_case_is_counted_once() {
+        use CaseResult::{Expected, Failed, Infra, Passed, Skipped};
+        let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
+        let (infra, crash) = (Verdict::Infra(String::new()), Verdict::Crash(String::new()));
+        let mut counts = CaseCounts::default();
+        for (verdict, fails, expected, result) in [
+            (Some(&Verdict::Pass), Some(false), false, Passed),
+            (Some(&Verdict::Pass), None, true, Expected),
+            (Some(&skip), Some(false), false, Skipped),
+            (Some(&infra), Some(true), false, Infra),
+            (Some(&infra), None, true, Infra),
+            (Some(&crash), Some(true), false, Failed),
+            (Some(&Verdict::Fail), None, false, Failed),
+            // nextest's leak that fails, its runner that did not start, its limit that passes.
+            (Some(&Verdict::Pass), Some(true), false, Failed),
+            (None, Some(true), false, Failed),
+            (Some(&Verdict::Fail), Some(false), false, Passed),
+        ] {
+            assert_eq!(
+                CaseResult::of(verdict, fails, expected),
+                result,
+                "{verdict:?}"
+            );
+            counts.count(Some(result));
+        }
+        let told = "10 cases: 2 passed, 1 skipped, 1 failed as expected, 4 failed, 2 infra";
+        assert_eq!(counts.to_string(), told);
+        counts.count(None);
+        assert_eq!(counts.to_string(), told.replace("10", "11") + ", 1 not run");
     }
 
     #[test]

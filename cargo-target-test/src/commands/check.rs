@@ -12,7 +12,9 @@ use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, ErrorKind, Result},
     execute::nextest::{CargoNextest, Words},
-    playbook::{Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key},
+    playbook::{
+        Lifecycle, OnCrash, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key,
+    },
     provision::{platform::Platforms, pool::Pool},
     run::{
         mode,
@@ -224,6 +226,10 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
         ("ready-timeout", Some(timeout.as_str())),
         ("on-dirty", on_dirty),
         ("clean", clean),
+        (
+            "on-crash",
+            (lifecycle.on_crash == OnCrash::Infra).then_some("infra"),
+        ),
     ];
     let texts = texts
         .into_iter()

@@ -18,7 +18,11 @@ use super::{
     output_file,
 };
 use crate::{
-    case::verdict::{Evidence, Verdict, judge},
+    case::{
+        reason::DirtyReason,
+        verdict::{Evidence, Verdict, judge},
+    },
+    error::one_line,
     provision::{BoxFuture, Lease},
     run_event::{Attempt, AttemptResult, OutputFile, Sink, TAIL},
 };
@@ -92,12 +96,20 @@ impl HostProcess {
         };
         let expect_fail = case.start.expect_fail.as_slice();
         let (message, connection_lost) = active.failure();
-        let lost = match ended.succeeded() && expect_fail.is_empty() {
-            true => None,
-            // A test that failed by a lost connection has found nothing, even if the machine answers again.
-            false => active.find_loss(DECISION).await.or(connection_lost),
+        let loss = match ended.succeeded() && expect_fail.is_empty() {
+            true => active.find_crash().await,
+            false => active.find_loss(DECISION).await,
         };
-        if lost.is_some() {
+        let (crashed, lost) = match loss {
+            Some(loss) if loss.crashed => (Some(loss.cause), None),
+            Some(loss) => (None, Some(loss.cause)),
+            // A test that failed by a lost connection has found nothing, even if the machine answers again.
+            None => (None, connection_lost),
+        };
+        if let Some(cause) = &crashed {
+            lease.mark_dirty(DirtyReason::Crashed(one_line(cause)));
+        }
+        if crashed.is_some() || lost.is_some() {
             // Checked now: a lost instance may be deleted soon after its lease.
             active
                 .machines()
@@ -109,6 +121,7 @@ impl HostProcess {
             message: message.as_deref(),
             skipped: skipped.as_deref(),
             lost: lost.as_deref(),
+            crashed: crashed.as_deref(),
             ..ended.evidence()
         };
         let verdict = judge(&evidence);

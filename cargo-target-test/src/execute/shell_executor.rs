@@ -20,7 +20,7 @@ use crate::{
     },
     connect::{CommandEvent, Running},
     error::{Error, ErrorKind, Result},
-    provision::{BoxFuture, Lease, Machine, describe},
+    provision::{BoxFuture, Lease, Loss, Machine, describe},
     run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
     secret::{self, RedactedStream},
 };
@@ -73,7 +73,7 @@ enum Script {
 struct ScriptEnd {
     exit: Option<Exit>,
     timed_out: bool,
-    lost: Option<String>,
+    lost: Option<Loss>,
 }
 
 impl ScriptEnd {
@@ -88,18 +88,21 @@ impl ScriptEnd {
                 ..Self::default()
             },
             Err(error) => Self {
-                lost: Some(error.chain()),
+                lost: Some(Loss::from(&error)),
                 ..Self::default()
             },
         }
     }
 
     fn verdict(&self) -> Verdict {
+        let cause = self.lost.as_ref().map(|loss| loss.cause.as_str());
+        let crashed = self.lost.as_ref().is_some_and(|loss| loss.crashed);
         judge(&Evidence {
             exit: self.exit.as_ref(),
             started: true,
             timed_out: self.timed_out,
-            lost: self.lost.as_deref(),
+            lost: cause,
+            crashed: cause.filter(|_| crashed),
             ..Evidence::default()
         })
     }
@@ -210,9 +213,10 @@ impl ShellTests {
         };
         let took = began.elapsed();
         if end.verdict().is_failure()
-            && let Err(error) = machine.probe(ANSWER).await
+            && end.lost.is_none()
+            && let Err(error) = machine.confirm(ANSWER).await
         {
-            end.lost = Some(error.chain());
+            end.lost = Some(Loss::from(&error));
         }
         if end.lost.is_some() {
             machine.emit_console(sink);

@@ -155,7 +155,8 @@ impl Nextest {
         ended: &NextestEnd,
         report: Report,
     ) -> RunResult {
-        let counts = self.counts(cases, sink, (tally, since), ended, &report);
+        let nextest = self.nextest_report(sink, since);
+        let counts = self.counts(cases, sink, (tally, nextest.as_ref()), ended, &report);
         for used in self.sets.iter().map(|set| set.used()) {
             sink.emit(RunEventKind::TargetUsed(TargetTime {
                 target: used.target,
@@ -166,6 +167,8 @@ impl Nextest {
         }
         let clean_up = CleanUp::from(report);
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
+        let by_result = tally.case_counts(&self.entries(cases), nextest.as_ref());
+        sink.emit(RunEventKind::CasesCounted(by_result));
         let mut result = RunResult::default();
         tally.tests().for_each(|verdict| result.count(verdict));
         result.clean_up = clean_up;
@@ -179,19 +182,37 @@ impl Nextest {
         result
     }
 
+    /// Returns the cases and the tests that run on the host.
+    fn entries(&self, cases: &[Arc<CaseInfo>]) -> Vec<Arc<CaseInfo>> {
+        cases.iter().chain(self.table.on_host()).cloned().collect()
+    }
+
+    /// Reads nextest's own report, and writes the merged report of several partitions where the user wants it.
+    fn nextest_report(&self, sink: &Sink, since: SystemTime) -> Option<NextestReport> {
+        let read = NextestReport::read(&self.reports(), since);
+        let nextest = read.unwrap_or_else(|error| {
+            warn(sink, error.chain());
+            None
+        });
+        if self.partitions.len() > 1
+            && let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
+            && let Err(error) = junit::write(&nextest.0, file)
+        {
+            warn(sink, error.chain());
+        }
+        nextest
+    }
+
     /// Counts what decides the exit code.
     fn counts(
         &self,
         cases: &[Arc<CaseInfo>],
         sink: &Sink,
-        (tally, since): (&Tally, SystemTime),
+        (tally, nextest): (&Tally, Option<&NextestReport>),
         ended: &NextestEnd,
         report: &Report,
     ) -> RunCounts {
-        let warn = |message: String| {
-            ui::warn(&message);
-            sink.emit(RunEventKind::Warning { message });
-        };
+        let warn = |message: String| warn(sink, message);
         let by_signal = ended.statuses.iter().find(|one| one.code().is_none());
         if let (Some(status), false) = (by_signal, ended.interrupts.any()) {
             let ending = process::ending(*status);
@@ -210,17 +231,7 @@ impl Nextest {
                  wrapper script that bypasses the runner (`target-runner = \"ignore\"`)"
             ));
         }
-        let nextest = NextestReport::read(&self.reports(), since).unwrap_or_else(|error| {
-            warn(error.chain());
-            None
-        });
-        if self.partitions.len() > 1
-            && let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
-            && let Err(error) = junit::write(&nextest.0, file)
-        {
-            warn(error.chain());
-        }
-        let mut counts = tally.counts(code, nextest.as_ref());
+        let mut counts = tally.counts(code, nextest);
         if counts.ended_entries > 0 && !tally.unseen(cases).is_empty() {
             // nextest's fail-fast took the end of an entry for a failure: the other cases did not run.
             counts.failed += std::mem::take(&mut counts.ended_entries);
@@ -232,4 +243,9 @@ impl Nextest {
             ..counts
         }
     }
+}
+
+fn warn(sink: &Sink, message: String) {
+    ui::warn(&message);
+    sink.emit(RunEventKind::Warning { message });
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use toml::Spanned;
 
@@ -31,6 +32,26 @@ pub struct Lifecycle {
     pub retries: u32,
     /// The cleaning of a dirty instance on an existing machine; `None` only kills the processes a test left running.
     pub on_dirty: Option<OnDirty>,
+    /// The verdict of a test under which the system crashes.
+    #[serde(skip_serializing_if = "OnCrash::is_default")]
+    pub on_crash: OnCrash,
+}
+
+/// The verdict of a test under which the system crashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCrash {
+    /// A crash is the test's finding.
+    #[default]
+    Fail,
+    /// A crash is the machine's fault.
+    Infra,
+}
+
+impl OnCrash {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The cleaning of a dirty instance on a machine that the platform did not create.
@@ -53,6 +74,7 @@ impl Default for Lifecycle {
             ready_timeout: Duration::from_secs(5 * 60),
             retries: 1,
             on_dirty: None,
+            on_crash: OnCrash::Fail,
         }
     }
 }
@@ -124,6 +146,7 @@ pub(super) fn check(
             .take()
             .map_or(default.ready_timeout, |limit| limit.0),
         retries: check_retries(common.retries.take(), problems).unwrap_or(default.retries),
+        on_crash: common.on_crash.take().unwrap_or_default(),
         on_dirty: check_on_dirty(
             on_dirty,
             clean_at.is_some().then_some(clean),

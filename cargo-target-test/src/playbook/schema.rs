@@ -14,6 +14,7 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems},
+    lifecycle::OnCrash,
     limit::Limit,
     reading,
     wait::{self, Wait},
@@ -107,6 +108,8 @@ pub(super) struct Common {
     /// test left running are killed.
     #[schemars(with = "OnDirtyWritten")]
     pub(super) on_dirty: Option<Spanned<OnDirtyWritten>>,
+    /// The verdict of a test under which the system crashes: `"fail"` (the default) or `"infra"`.
+    pub(super) on_crash: Option<OnCrash>,
     /// The recipe to run for `on-dirty = "clean"`.
     #[schemars(with = "String")]
     pub(super) clean: Option<Spanned<String>>,
@@ -217,6 +220,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 13);
+        assert_eq!(keys.len(), 14);
     }
 }

@@ -27,6 +27,7 @@ use super::{Want, Wanted};
 use crate::{
     error::{Error, Result},
     plan::Needs,
+    playbook::OnCrash,
     sync,
 };
 
@@ -64,6 +65,12 @@ impl InstanceSet {
     /// The target's name.
     pub fn target(&self) -> &str {
         self.wanted.first().map_or("", |wanted| &wanted.target)
+    }
+
+    /// True if a crash of an instance under a test counts as infra: `on-crash`.
+    pub(crate) fn forgives_crashes(&self) -> bool {
+        let first = self.wanted.first();
+        first.is_some_and(|wanted| wanted.lifecycle.on_crash == OnCrash::Infra)
     }
 
     /// True if the platform creates the instances, which can take long.

@@ -16,7 +16,7 @@ use std::{
 use target_fixtures::env;
 
 use self::watch::LossWatch;
-pub use self::watch::Lost;
+pub use self::watch::{Loss, Lost};
 use super::{
     After, Machine,
     instances::{Context, InstanceSet, LeasedRecords},
@@ -152,7 +152,7 @@ impl Lease {
         let Some(mut hold) = { hold }.take() else {
             return ended;
         };
-        let is_lost = self.0.watch.lost().cause().is_some();
+        let is_lost = self.0.watch.lost().loss().is_some();
         self.0.watch.stop();
         for machine in &self.0.machines {
             // A machine that is known to be dead is not asked.

@@ -243,10 +243,15 @@ impl Machine {
             connection.prove_within(limit).await
         };
         let answered = tokio::time::timeout(limit, answer).await;
-        answered.unwrap_or_else(|_| {
+        let answered = answered.unwrap_or_else(|_| {
             let message = format!("`{}` did not answer within {limit:?}", self.name());
             Err(Error::infra(message))
-        })
+        });
+        match answered {
+            // The platform may know more than the silence, and may have learned it meanwhile.
+            Err(error) => Err(self.check_alive().await.err().unwrap_or(error)),
+            answered => answered,
+        }
     }
 
     /// Emits the end of the machine's console output, if there is any.

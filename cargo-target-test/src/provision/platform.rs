@@ -178,7 +178,8 @@ pub trait Platform: Send + Sync + 'static {
     /// second, so it must take milliseconds and not wait for the instance. Succeeds by default.
     ///
     /// # Errors
-    /// The reason that the instance cannot serve any more, with the end of its console.
+    /// The reason that the instance cannot serve any more, with the end of its console: [`Error::crash`] if the system
+    /// under test crashed, such as by a kernel panic, which is a finding of the test that runs there.
     fn check_alive(
         &self,
         _spec: &InstanceSpec,

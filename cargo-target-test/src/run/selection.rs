@@ -58,6 +58,8 @@ pub struct Selection {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
+    /// Tests that nextest chose and that run on no target; `None` if nextest was not asked.
+    chosen_nowhere: Option<HashSet<usize>>,
     /// The options of the run.
     pub run: RunArgs,
     /// The pool's folder.
@@ -126,6 +128,7 @@ impl Selection {
                 plain: plan.plain.clone(),
             },
             chosen: HashSet::new(),
+            chosen_nowhere: None,
             workspace,
             inventory,
             plan,
@@ -147,10 +150,28 @@ impl Selection {
     /// Chooses the cases. Asks nextest only if the user's selection or configuration may exclude cases.
     fn choose(&mut self) -> Result<()> {
         self.chosen = if self.nextest.may_leave_out(&self.workspace.root) {
-            self.stage.list_all(&self.listing(&self.entries))?;
-            self.nextest
+            // Tests that run nowhere are listed by their own names, to find out which of them the user means; not in a
+            // partition, whose parts they would change.
+            let nowhere: Vec<_> = match self.run.tests.nextest.has("partition") {
+                true => Vec::new(),
+                false => self.nowhere().map(|exclusion| exclusion.test).collect(),
+            };
+            let mut listed = self.entries.clone();
+            listed.plain.extend(&nowhere);
+            self.stage.list_all(&self.listing(&listed))?;
+            let mut chosen = self
+                .nextest
                 .choose(&self.stage)
-                .map_err(|error| self.with_scenarios(error))?
+                .map_err(|error| self.with_scenarios(error))?;
+            let chosen_nowhere = nowhere
+                .into_iter()
+                .filter(|test| {
+                    let name = self.inventory.tests[*test].name.clone();
+                    chosen.remove(&(self.binary_id(*test).to_owned(), name))
+                })
+                .collect();
+            self.chosen_nowhere = Some(chosen_nowhere);
+            chosen
         } else {
             self.unignored()
         };

@@ -3,7 +3,7 @@
 use target_fixtures::{metadata::Metadata, wire::VerdictKind};
 
 use super::*;
-use crate::case::RunsOn;
+use crate::case::{RunsOn, verdict::CaseResult};
 
 /// Written by the first version: later versions read it and write the same.
 const VERSION_1: &str = include_str!("version-1.jsonl");
@@ -233,6 +233,9 @@ fn kinds() -> Vec<RunEventKind> {
         exit_code: 69,
         interrupted: false,
     });
+    let mut counts = CaseCounts::default();
+    counts.count(Some(CaseResult::Infra));
+    kinds.push(Kind::CasesCounted(counts));
     kinds
 }
 

@@ -156,7 +156,9 @@ impl Target {
             let tried = self.command(&line).quiet().timeout(limit).run();
             match tried {
                 Ok(_) => Ok(true),
-                Err(error) if error.kind() == ErrorKind::Infra => Err(error),
+                Err(error) if matches!(error.kind(), ErrorKind::Infra | ErrorKind::Crash) => {
+                    Err(error)
+                }
                 Err(error) => {
                     last = format!("\nlast attempt: {error}");
                     Ok(false)

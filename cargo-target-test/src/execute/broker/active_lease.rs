@@ -22,7 +22,7 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
+    provision::{Ended, InstanceSet, Lease, LeaseEnd, Loss, Lost, Machine},
     run_event::Attempt,
     sync::lock,
 };
@@ -231,12 +231,19 @@ impl ActiveLease {
 
     /// Completes with the cause when an instance is lost; otherwise never.
     pub(in crate::execute) fn lost(&self) -> impl Future<Output = Error> + use<> {
-        self.lost.wait()
+        let (lost, forgives) = (self.lost.wait(), self.forgives_crashes());
+        async move {
+            let error = lost.await;
+            match forgives {
+                true => Error::infra(error.to_string()),
+                false => error,
+            }
+        }
     }
 
     /// Returns true if an instance is lost.
     pub(super) fn is_lost(&self) -> bool {
-        self.lost.cause().is_some()
+        self.lost.loss().is_some()
     }
 
     /// Waits for `what`, or until an instance is lost.
@@ -248,11 +255,11 @@ impl ActiveLease {
         }
     }
 
-    /// Returns the reason an instance is lost, if any: the known one, or the one of an instance that does not answer
-    /// within `limit`.
-    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<String> {
-        if let Some(cause) = self.lost.cause() {
-            return Some(cause);
+    /// Returns the loss of an instance, if any: the known one, or the one of an instance that does not answer within
+    /// `limit`.
+    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<Loss> {
+        if let Some(loss) = self.lost.loss() {
+            return Some(self.counted(loss));
         }
         let mut answers = JoinSet::new();
         for machine in self.machines() {
@@ -261,7 +268,31 @@ impl ActiveLease {
         }
         let answers = answers.join_all().await;
         let lost = answers.into_iter().find_map(Result::err);
-        lost.map(|error| error.chain())
+        lost.map(|error| self.counted(Loss::from(&error)))
+    }
+
+    /// Returns the crash of an instance under a test that passed, if any: a known one, or that of an instance that is in
+    /// doubt.
+    pub(in crate::execute) async fn find_crash(&self) -> Option<Loss> {
+        let mut found = self.lost.loss();
+        for machine in self.machines() {
+            if found.is_none() && machine.connection().is_in_doubt() {
+                found = machine.check_alive().await.err().as_ref().map(Loss::from);
+            }
+        }
+        let found = found.map(|loss| self.counted(loss));
+        found.filter(|loss| loss.crashed)
+    }
+
+    /// Returns a loss as the target counts it.
+    fn counted(&self, loss: Loss) -> Loss {
+        let crashed = loss.crashed && !self.forgives_crashes();
+        Loss { crashed, ..loss }
+    }
+
+    /// Returns true if a crash counts as infra: `on-crash`.
+    fn forgives_crashes(&self) -> bool {
+        self.set.forgives_crashes()
     }
 
     /// Stops the clients and ends the lease; `None` if the lease has already ended.

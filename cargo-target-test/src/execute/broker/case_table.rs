@@ -181,6 +181,15 @@ impl CaseTable {
         }
     }
 
+    /// Returns the tests that run once, on the host.
+    pub(crate) fn on_host(&self) -> impl Iterator<Item = &Arc<CaseInfo>> {
+        let entries = self.entries.values().flat_map(HashMap::values);
+        entries.filter_map(|entry| match entry {
+            Runnable::OnHost { info, .. } => Some(info),
+            _ => None,
+        })
+    }
+
     pub(super) fn get(&self, binary: &Path, name: &str) -> Option<&Runnable> {
         self.entries.get(binary)?.get(name)
     }

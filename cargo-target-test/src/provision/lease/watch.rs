@@ -45,11 +45,29 @@ impl LossWatch {
 
 /// Reports the loss of a leased machine. Outlives the lease.
 #[derive(Clone, Debug)]
-pub struct Lost(watch::Receiver<Option<String>>);
+pub struct Lost(watch::Receiver<Option<Loss>>);
+
+/// The loss of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The reason.
+    pub cause: String,
+    /// True if the system under test crashed.
+    pub crashed: bool,
+}
+
+impl From<&Error> for Loss {
+    fn from(error: &Error) -> Self {
+        Self {
+            cause: error.chain(),
+            crashed: error.is_crash(),
+        }
+    }
+}
 
 impl Lost {
-    /// The reason, if a machine is lost.
-    pub fn cause(&self) -> Option<String> {
+    /// The loss, if a machine is lost.
+    pub fn loss(&self) -> Option<Loss> {
         self.0.borrow().clone()
     }
 
@@ -57,10 +75,11 @@ impl Lost {
     pub fn wait(&self) -> impl Future<Output = Error> + Send + use<> {
         let mut lost = self.0.clone();
         async move {
-            let cause = lost.wait_for(Option::is_some).await;
-            let cause = cause.ok().and_then(|cause| cause.clone());
-            match cause {
-                Some(cause) => Error::infra(cause),
+            let loss = lost.wait_for(Option::is_some).await;
+            let loss = loss.ok().and_then(|loss| loss.clone());
+            match loss {
+                Some(loss) if loss.crashed => Error::crash(loss.cause),
+                Some(loss) => Error::infra(loss.cause),
                 // The lease has ended.
                 None => std::future::pending().await,
             }
@@ -69,13 +88,13 @@ impl Lost {
 }
 
 /// Checks the machines until the lease ends.
-async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<String>>) {
+async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Loss>>) {
     while !machines.is_empty() {
         tokio::time::sleep(LOOK).await;
         for machine in &machines {
             // A machine that is down on purpose is not lost: the caller waits until it is up.
             if let (Err(error), false) = (machine.check_alive().await, machine.is_going_down()) {
-                lost.send_replace(Some(error.chain()));
+                lost.send_replace(Some(Loss::from(&error)));
                 return;
             }
         }

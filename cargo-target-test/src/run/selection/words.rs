@@ -71,21 +71,32 @@ impl Selection {
             .filter_map(|scenario| Some((scenario.name.as_str(), scenario.filterset.as_deref()?)))
     }
 
-    /// Returns the requested tests that run on no target, with reasons; empty if only nextest can evaluate the request.
+    /// Returns the first exclusion of each test that runs on no target.
+    pub(super) fn nowhere(&self) -> impl Iterator<Item = &plan::Exclusion> {
+        let targets = &self.workspace.playbook.targets;
+        plan::skipped(&self.plan, &self.inventory, targets, &[]).into_iter()
+    }
+
+    /// Returns the requested tests that run on no target, with reasons.
     pub fn skipped(&self) -> Vec<(Arc<CaseInfo>, SkipReason)> {
         let args = &self.run.tests.nextest;
-        let filters = match self.is_filtered() {
-            false => &[][..],
-            true if args.means_by_words() => &args.filters,
-            true => return Vec::new(),
-        };
         let targets = &self.workspace.playbook.targets;
-        let skipped = plan::skipped(&self.plan, &self.inventory, targets, filters).into_iter();
+        let skipped: Vec<_> = match &self.chosen_nowhere {
+            None => self.nowhere().collect(),
+            // Words may name the cases that there are not.
+            Some(_) if self.is_filtered() && args.means_by_words() => {
+                plan::skipped(&self.plan, &self.inventory, targets, &args.filters)
+            }
+            Some(chosen) => {
+                let chosen = |one: &&plan::Exclusion| chosen.contains(&one.test);
+                self.nowhere().filter(chosen).collect()
+            }
+        };
         let skip = |exclusion: &plan::Exclusion| {
             let reason = SkipReason::Plan(exclusion.reason.clone());
             (plan::host_case(&self.inventory, exclusion.test), reason)
         };
-        skipped.map(skip).collect()
+        skipped.into_iter().map(skip).collect()
     }
 
     /// Prints the reasons that filters match no case, if known.

@@ -75,15 +75,15 @@ impl QemuProcess {
     /// Checks that the process and its kernel run.
     pub(super) fn check(self, spec: &InstanceSpec) -> Result<()> {
         let name = &spec.instance;
-        let gone = |what: &str| {
-            let message = format!("`{name}`: {what}{}", console_end(spec));
-            Err(Error::infra(message))
-        };
+        let message = |what: &str| format!("`{name}`: {what}{}", console_end(spec));
+        let gone = |what: &str| Err(Error::infra(message(what)));
+        let panicked = || Err(Error::crash(message("its kernel panicked")));
+        // A machine may end after its panic.
+        if console(spec).contains("Kernel panic - not syncing") {
+            return panicked();
+        }
         if !self.lives() {
             return gone("its virtual machine has ended");
-        }
-        if console(spec).contains("Kernel panic - not syncing") {
-            return gone("its kernel panicked");
         }
         let status = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("query-status", &json!({})));
@@ -92,7 +92,7 @@ impl QemuProcess {
             .ok()
             .and_then(|answer| answer["status"].as_str())
         {
-            Some("guest-panicked") => gone("its kernel panicked"),
+            Some("guest-panicked") => panicked(),
             Some(status @ ("internal-error" | "io-error" | "shutdown")) => {
                 gone(&format!("its virtual machine stopped ({status})"))
             }
