@@ -171,7 +171,8 @@ fn forks(target: &Target) -> Result<()> {
     match forked::fork() {
         0 => loop {
             thread::sleep(Duration::from_millis(10));
-            if at("go").exists() {
+            // Also once the folder is gone.
+            if at("go").exists() || !at("").exists() {
                 std::process::exit(0);
             }
         },
