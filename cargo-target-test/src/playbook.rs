@@ -194,9 +194,9 @@ pub trait PlatformSyntax: Send + Sync {
 /// target `local`. Each of `sets` (`targets.NAME.key=value`) overrides one value; the last one wins.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with every problem in the files, each with its line and a
+/// [`ErrorKind::Playbook`] with every problem in the files, each with its line and a
 /// caret, rendered as text that continues `error: `;
-/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a `--set` is malformed or names an unknown target.
+/// [`ErrorKind::Usage`] if a `--set` is malformed or names an unknown target.
 pub fn load(
     path: Option<&Path>,
     sets: &[String],

@@ -28,7 +28,7 @@ pub struct PoolState {
     /// Ids of records that were lost: their machines may exist, and nothing else is known of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lost: BTreeSet<String>,
-    /// The instances that must not serve for now, by [`disabled_key`].
+    /// The instances that must not serve for now, by `disabled_key`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub disabled: BTreeMap<String, Disabled>,
 }
@@ -160,7 +160,7 @@ pub enum RecordEvent {
     DeleteFailed(String),
     /// The platform has confirmed that the instance does not exist.
     Gone,
-    /// The instance must not serve for now. The id is a [`disabled_key`], here and for `Enable`.
+    /// The instance must not serve for now. The id is a `disabled_key`, here and for `Enable`.
     Disable(Disabled),
     /// The instance may serve again.
     Enable,
