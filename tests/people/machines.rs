@@ -99,7 +99,7 @@ fn a_virtual_machine() {
         .says("`vm-0`: its virtual machine has ended")
         .says("the next run replaces `vm-0`");
     let run = quick(&world);
-    run.never_says("infra");
+    run.never_says("infra:");
     assert_ne!(target(&world, "vm-0")["id"], kept["id"]);
     follow.wait().code(0);
     world.run(&["--delete-targets"]).code(0);

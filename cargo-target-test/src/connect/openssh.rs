@@ -74,7 +74,8 @@ impl OpenSsh {
                         stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
                         stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
                         stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
-                        end: ProgramEnd::new(async move { child.wait().await.ok() }),
+                        // The master drops what it has not written when its client leaves, which the end of the wait is.
+                        end: ProgramEnd::after_output(async move { child.wait().await.ok() }),
                         guard: Box::new((master, open)),
                     });
                 }

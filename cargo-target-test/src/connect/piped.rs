@@ -69,6 +69,8 @@ pub(super) struct StartedProgram {
 pub(super) struct ProgramEnd {
     exit: Pin<Box<dyn Future<Output = Option<ExitStatus>> + Send>>,
     status: Option<Option<ExitStatus>>,
+    /// True if output is lost when the end is waited for before all of it was read.
+    after_output: bool,
 }
 
 impl ProgramEnd {
@@ -77,6 +79,17 @@ impl ProgramEnd {
         Self {
             exit: Box::pin(exit),
             status: None,
+            after_output: false,
+        }
+    }
+
+    /// As [`ProgramEnd::new`], for a program whose output is lost if the end is waited for before all of it was read.
+    pub(super) fn after_output(
+        exit: impl Future<Output = Option<ExitStatus>> + Send + 'static,
+    ) -> Self {
+        Self {
+            after_output: true,
+            ..Self::new(exit)
         }
     }
 
@@ -370,9 +383,10 @@ impl Follower {
         let (mut out_open, mut err_open) = (true, true);
         // After the end of the program, a process that still holds the pipes is not waited for.
         let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
+        let waits = !end.after_output;
         while out_open || err_open {
             let (stream, bytes) = tokio::select! {
-                _ = end.wait(), if !has_exited => {
+                _ = end.wait(), if waits && !has_exited => {
                     has_exited = true;
                     late.set(local::sleep(Some(LINGER)));
                     continue;
