@@ -347,7 +347,7 @@ fn a_test_may_leave_what_its_runner_cannot_kill() {
         .args(["--bounding-set", "-kill", "--inh-caps", "-kill"]);
     let run = run.args([
         tool,
-        "leaves_anothers",
+        "leaves_roots_process",
         "quick",
         "--success-output",
         "immediate",

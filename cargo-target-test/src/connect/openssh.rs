@@ -13,7 +13,11 @@ use std::{
 
 use openssh::{OwningCommand, Session, Stdio};
 use tempfile::TempDir;
-use tokio::{net::UnixStream, sync::Mutex, time::Instant};
+use tokio::{
+    net::UnixStream,
+    sync::Mutex,
+    time::{self, Instant},
+};
 
 use super::{
     SshReach,
@@ -28,6 +32,8 @@ use crate::{
 
 /// The interval at which a new master is asked whether it is logged in.
 const POLL: Duration = Duration::from_millis(10);
+/// The time in which a master that has lost its connection ends.
+const END: Duration = Duration::from_millis(500);
 /// The time after the connection timeout in which `ssh` gives up by itself, with a reason.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -106,9 +112,10 @@ impl OpenSsh {
         Ok((master, open))
     }
 
-    /// Removes a master whose process has ended. Returns false if the process runs.
+    /// Removes a master whose process has ended, or ends soon. Returns false if the process runs.
     async fn forget_if_ended(&self, master: &Arc<Master>) -> bool {
-        let ended = !matches!(master.process.lock().await.try_wait(), Ok(None));
+        let mut process = master.process.lock().await;
+        let ended = time::timeout(END, process.wait()).await.is_ok();
         if ended {
             let mut masters = self.masters.lock().await;
             masters.retain(|known| !Arc::ptr_eq(known, master));
@@ -145,7 +152,7 @@ impl OpenSsh {
                     )),
                 );
             }
-            tokio::time::sleep(POLL).await;
+            time::sleep(POLL).await;
         }
         Ok(Master {
             session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),

@@ -246,7 +246,7 @@ fn nested(target: &Target) -> Result<()> {
 
 /// Leaves a process of another user, which the runner of this test may not kill.
 #[target_test]
-fn leaves_anothers(target: &Target) -> Result<()> {
+fn leaves_roots_process(target: &Target) -> Result<()> {
     target.run("true")?;
     let mut other = Command::new("setpriv");
     other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
