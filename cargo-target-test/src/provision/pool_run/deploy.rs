@@ -18,6 +18,7 @@ use crate::{
         platform::{Deployed, Footprint},
         pool::{self, HeldLock, InstanceFacts, Locked, Record, RecordEvent, RecordState},
     },
+    sync,
 };
 
 /// The pause between two checks for room.
@@ -46,7 +47,36 @@ pub(super) fn cancelled() -> Error {
     Error::infra("cancelled")
 }
 
+/// The right to prepare a machine, until this is dropped.
+struct AloneOnMachine<'a> {
+    run: &'a PoolRun,
+    machine: String,
+}
+
+impl Drop for AloneOnMachine<'_> {
+    fn drop(&mut self) {
+        sync::lock(&self.run.preparing).remove(&self.machine);
+    }
+}
+
 impl PoolRun {
+    /// Waits until the run prepares no other instance that is the same existing machine: a preparation kills what an
+    /// earlier one left there.
+    fn alone_on_machine(
+        &self,
+        record: &Record,
+        preparer: &dyn Preparer,
+    ) -> Result<AloneOnMachine<'_>> {
+        let machine = record.lease.clone();
+        while !sync::lock(&self.preparing).insert(machine.clone()) {
+            if preparer.cancelled() {
+                return Err(cancelled());
+            }
+            thread::sleep(POLL);
+        }
+        Ok(AloneOnMachine { run: self, machine })
+    }
+
     /// Deploys a planned record. If the platform fails, the record is deleted; if the preparation fails, it becomes
     /// dirty.
     pub(super) fn deploy(
@@ -77,7 +107,9 @@ impl PoolRun {
         failpoint::point("platform-deployed");
         let (record, from) = self.note_deployed(record, deployed)?;
         failpoint::point("prepare-started");
-        let prepared = preparer.prepare(&record, recycled);
+        let prepared = self
+            .alone_on_machine(&record, preparer)
+            .and_then(|_alone| preparer.prepare(&record, recycled));
         failpoint::point("prepare-done");
         let mut events = Vec::new();
         if from == RecordState::Creating {
