@@ -71,7 +71,14 @@ fn ssh_is_asked_once_per_host() {
     let wrapper = format!("echo \"$*\" >>{calls:?}\nexec {ssh} \"$@\"\n");
     world.program("bin/ssh", &wrapper);
     let bin = world.path("bin");
-    let cases = ["passes", "quick", "prints", "skips", "fails", "environment"];
+    let cases = [
+        "passes",
+        "quick",
+        "prints",
+        "skips",
+        "verdict::fails",
+        "environment",
+    ];
     world
         .tool(&cases)
         .args(["--stress-count", "2"])
