@@ -107,7 +107,10 @@ impl Platform for ContainerPlatform {
         // An earlier call may have been interrupted.
         remove(&engine, spec)?;
         let image = image(&engine, spec, parameters, progress)?;
-        start(&engine, spec, parameters, &image)
+        let (arguments, env) = start_words(spec, parameters, &image)?;
+        let arguments = arguments.iter().map(String::as_str);
+        engine.deploying(START, arguments, |command| command.envs(env))?;
+        started(&engine, spec, parameters)
     }
 
     fn can_restore(&self) -> bool {
@@ -147,7 +150,10 @@ impl Platform for ContainerPlatform {
             pull: PullPolicy::Never,
             ..parameters.clone()
         };
-        start(&engine, spec, &parameters, &state)
+        let (arguments, env) = start_words(spec, &parameters, &state)?;
+        let arguments = arguments.iter().map(String::as_str);
+        engine.within(START, arguments, |command| command.envs(env))?;
+        started(&engine, spec, &parameters)
     }
 
     fn delete(
@@ -256,17 +262,22 @@ fn state(spec: &InstanceSpec) -> String {
     format!("{STATES}:{}", spec.unique)
 }
 
-/// Starts the container.
-fn start(
-    engine: &Engine,
+/// Returns the engine's arguments and its environment to start the container.
+fn start_words(
     spec: &InstanceSpec,
     parameters: &ContainerParameters,
     image: &str,
-) -> Result<Deployed> {
-    let arguments = line::arguments(spec, parameters, image);
-    let arguments = arguments.iter().map(String::as_str);
+) -> Result<(Vec<String>, BTreeMap<String, String>)> {
     let env = values::values(&values::bound_env(spec, &parameters.env))?;
-    engine.within(START, arguments, |command| command.envs(env))?;
+    Ok((line::arguments(spec, parameters, image), env))
+}
+
+/// Returns the container that was started.
+fn started(
+    engine: &Engine,
+    spec: &InstanceSpec,
+    parameters: &ContainerParameters,
+) -> Result<Deployed> {
     let pid = engine.main_process(spec)?;
     let reach = match parameters.transport {
         ContainerTransport::Exec => Reach::Container {
@@ -305,7 +316,9 @@ fn image(
     let here = engine.has_image(&image);
     if !here && parameters.pull != PullPolicy::Never {
         progress(&format!("fetching image `{image}`"));
-        engine.run(["pull", "--quiet", &image])?;
+        engine.deploying(engine::LIMIT, ["pull", "--quiet", &image], |command| {
+            command
+        })?;
     } else if !here {
         let message = format!(
             "`{}` has no image `{image}`, and `pull` is \"never\"",

@@ -16,7 +16,7 @@ const KNOWN: [&str; 2] = ["podman", "docker"];
 /// The time limit for a probe.
 const PROBE: Duration = Duration::from_secs(10);
 /// The time limit for all other calls; images can be large.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+pub(super) const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// The name of imported images; the tag is the hash of the content and the pool's label.
 const IMPORTED: &str = "localhost/cargo-target-test";
@@ -83,11 +83,25 @@ impl Engine {
         let mut command = process::command(&self.0);
         command.args(arguments);
         change(&mut command);
-        // To pull an image may take any time: an interrupt ends it, as it ends a script.
-        let finished = process::Spawn::new(command)
-            .dies_with_parent()
-            .script()
-            .run(b"", limit, &|_| {})?;
+        self.finish(process::Spawn::new(command), limit)
+    }
+
+    /// As [`Engine::within`], for a deploy: the end of the run ends it, as it ends a deploy script. The run waits for
+    /// restores and deletes.
+    pub(super) fn deploying<'a>(
+        &self,
+        limit: Duration,
+        arguments: impl IntoIterator<Item = &'a str>,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<String> {
+        let mut command = process::command(&self.0);
+        command.args(arguments);
+        change(&mut command);
+        self.finish(process::Spawn::new(command).script(), limit)
+    }
+
+    fn finish(&self, spawn: process::Spawn, limit: Duration) -> Result<String> {
+        let finished = spawn.dies_with_parent().run(b"", limit, &|_| {})?;
         let text = finished.text().map_err(|words| {
             let words = words
                 .trim_start_matches("Error: ")
@@ -119,7 +133,7 @@ impl Engine {
         let image = format!("{IMPORTED}:{}-{label}", &hash[..16]);
         if !self.has_image(&image) {
             let archive = archive.to_string_lossy();
-            self.run(["import", &archive, &image])?;
+            self.deploying(LIMIT, ["import", &archive, &image], |command| command)?;
         }
         Ok(image)
     }
