@@ -175,7 +175,7 @@ pub struct SignalRequest {
 impl SignalRequest {
     /// Reports that the signal was sent, or the reason that it was not.
     pub fn answer(self, result: Result<()>) {
-        // Fails if nobody waits for the answer.
+        // Fails if the sender has dropped its future.
         let _ = self.sent.try_send(match result {
             Ok(()) => CommandEvent::Exited(Exit::Code(0)),
             Err(error) => CommandEvent::Lost(error),

@@ -311,7 +311,7 @@ mod tests {
         ));
         let exits = expected_to_fail(&bugs, Ok(TestEnd::Exit(ExitCode::FAILURE)));
         assert!(matches!(exits, (Ok(TestEnd::Exit(code)), None) if code == ExitCode::FAILURE));
-        // A loss is no expected failure, even if its message fits.
+        // A lost machine is not the expected failure, even if the text matches.
         let lost = crate::TargetError::infra("no route to `lost-0`");
         assert_eq!(ended(&format!("caused by: {lost}")).1, None);
     }

@@ -220,7 +220,7 @@ fn a_quit_cleans_up_and_leaves_no_core_file() {
 }
 
 #[test]
-fn a_fifo_without_a_writer_stops_nobody_else() {
+fn a_fifo_without_a_writer_stops_no_other_test() {
     let lab = Lab::new(2);
     lab.run(&["puts_a_fifo"]).code(0);
     let run = lab.start(&["reads_a_fifo", "quick", "other", "holds"]);

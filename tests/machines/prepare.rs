@@ -218,12 +218,12 @@ fn a_local_target_can_be_another_users() {
     // The folder has no name that another user could take first, and goes with the instance.
     let mine = || {
         let all = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        let nobody = all.filter(|entry| {
+        let theirs = all.filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             name.starts_with("target-test-")
                 && entry.metadata().is_ok_and(|data| data.uid() == 65534)
         });
-        nobody.map(|entry| entry.path()).collect::<BTreeSet<_>>()
+        theirs.map(|entry| entry.path()).collect::<BTreeSet<_>>()
     };
     let before = mine();
     lab.run(&["quick", "--keep-targets"]).code(0);

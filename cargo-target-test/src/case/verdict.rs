@@ -267,21 +267,11 @@ impl CaseCounts {
 impl fmt::Display for CaseCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.all();
-        let Self {
-            passed,
-            skipped,
-            expected,
-            failed,
-            infra,
-            not_run,
-        } = self;
         write!(f, "{all} case{}: ", if all == 1 { "" } else { "s" })?;
-        write!(
-            f,
-            "{passed} passed, {skipped} skipped, {expected} failed as expected, "
-        )?;
-        write!(f, "{failed} failed, {infra} infra")?;
-        match not_run {
+        write!(f, "{} passed, {} skipped, ", self.passed, self.skipped)?;
+        write!(f, "{} failed as expected, ", self.expected)?;
+        write!(f, "{} failed, {} infra", self.failed, self.infra)?;
+        match self.not_run {
             0 => Ok(()),
             not_run => write!(f, ", {not_run} not run"),
         }

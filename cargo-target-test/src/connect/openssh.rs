@@ -80,7 +80,7 @@ impl OpenSsh {
                         stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
                         stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
                         stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
-                        // The master drops what it has not written when its client leaves, which the end of the wait is.
+                        // The end of this wait disconnects from the master, which then drops output that it has not yet written.
                         end: ProgramEnd::after_output(async move { child.wait().await.ok() }),
                         guard: Box::new((master, open)),
                     });
@@ -172,7 +172,10 @@ impl OpenSsh {
         let Limits {
             heartbeat, silence, ..
         } = self.limits;
-        let (interval, count) = (heartbeat.as_secs(), silence.as_secs() / heartbeat.as_secs());
+        let (interval, count) = (
+            heartbeat.as_secs(),
+            silence.as_secs() / heartbeat.as_secs().max(1),
+        );
         let strict = match config.strict {
             Strict::No => "no",
             Strict::AcceptNew => "accept-new",

@@ -305,7 +305,7 @@ impl Follower {
         };
         match started {
             Ok(program) => self.follow(program, stdin, timeout, signals).await,
-            // Fails if nobody waits for the result.
+            // Fails if the receiver is gone.
             Err(error) => drop(self.events.send(CommandEvent::Lost(error)).await),
         }
     }
@@ -344,7 +344,7 @@ impl Follower {
                 confirmed(self.kill().await, late)
             }
             () = events.closed() => {
-                // Nobody waits for the result. What survives is found by the sweep of the lease.
+                // The receiver is gone. What survives is found by the sweep of the lease.
                 let _ = self.kill().await;
                 return;
             }

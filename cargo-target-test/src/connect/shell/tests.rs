@@ -105,7 +105,7 @@ fn unusual_lines() {
     }
 }
 
-/// `$$` is the process of the command: signals to it end the command, whose text nobody prints.
+/// `$$` is the process of the command: signals to it end the command, and its text is not printed.
 #[test]
 fn signals_to_the_command_hit_it() {
     let signal = |name: &str| Exit::Signal(name.to_owned());

@@ -80,10 +80,7 @@ impl Engine {
         arguments: impl IntoIterator<Item = &'a str>,
         change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<String> {
-        let mut command = process::command(&self.0);
-        command.args(arguments);
-        change(&mut command);
-        self.finish(process::Spawn::new(command), limit)
+        self.finish(self.spawn(arguments, change), limit)
     }
 
     /// As [`Engine::within`], for a deploy: the end of the run ends it, as it ends a deploy script. The run waits for
@@ -94,10 +91,18 @@ impl Engine {
         arguments: impl IntoIterator<Item = &'a str>,
         change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<String> {
+        self.finish(self.spawn(arguments, change).script(), limit)
+    }
+
+    fn spawn<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a str>,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> process::Spawn {
         let mut command = process::command(&self.0);
         command.args(arguments);
         change(&mut command);
-        self.finish(process::Spawn::new(command).script(), limit)
+        process::Spawn::new(command)
     }
 
     fn finish(&self, spawn: process::Spawn, limit: Duration) -> Result<String> {
