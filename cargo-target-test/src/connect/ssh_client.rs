@@ -2,7 +2,13 @@
 //!
 //! Must not connect.
 
-use std::{collections::HashMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::ShellCommand;
@@ -180,6 +186,8 @@ pub(super) struct SshByClient {
     reach: SshReach,
     built_in: SshTransport,
     openssh: PipedTransport,
+    /// True for OpenSSH, once it is known.
+    choice: OnceLock<bool>,
 }
 
 impl SshByClient {
@@ -190,15 +198,20 @@ impl SshByClient {
             reach: reach.clone(),
             built_in: SshTransport::new(instance, reach, limits),
             openssh: PipedTransport::new(instance, ExecProgram::OpenSsh(openssh)),
+            choice: OnceLock::new(),
         }
     }
 
     /// Returns the transport. The configuration of a host that was probed is known; else `ssh -G` runs.
     fn chosen(&self) -> &dyn Transport {
-        match uses_openssh(&self.reach) {
-            Ok(Some(_)) => &self.openssh,
-            // The built-in client reports the error.
-            Ok(None) | Err(_) => &self.built_in,
+        let choice = self.choice.get().copied().or_else(|| {
+            let reason = uses_openssh(&self.reach).ok()?;
+            Some(*self.choice.get_or_init(|| reason.is_some()))
+        });
+        match choice {
+            Some(true) => &self.openssh,
+            // Without a choice, the built-in client reports the error of the configuration.
+            Some(false) | None => &self.built_in,
         }
     }
 }
