@@ -152,6 +152,15 @@ fn makes_late(desk: &Desk) {
     );
 }
 
+/// Kills a run in the midst of its deploy; returns the process of root that still works.
+fn killed_run(desk: &Desk) -> String {
+    let run = desk.start();
+    let worker = desk.worker();
+    run.signal(Signal::KILL);
+    let _ = run.wait();
+    worker
+}
+
 #[test]
 fn a_deploy_that_root_still_works_for_is_waited_for() {
     for options in ["!use_pty", "use_pty"] {
@@ -159,10 +168,7 @@ fn a_deploy_that_root_still_works_for_is_waited_for() {
             return;
         };
         makes_late(&desk);
-        let run = desk.start();
-        let worker = desk.worker();
-        run.signal(Signal::KILL);
-        let _ = run.wait();
+        let worker = killed_run(&desk);
         assert!(alive(&worker), "{options}");
         let mut delete = desk.delete().start();
         delete.wait_for("waiting for `sudo`");
@@ -180,10 +186,7 @@ fn a_deploy_that_root_works_for_for_ever_is_named_and_stays_recorded() {
         return;
     };
     makes_late(&desk);
-    let run = desk.start();
-    let worker = desk.worker();
-    run.signal(Signal::KILL);
-    let _ = run.wait();
+    let worker = killed_run(&desk);
     let failed = desk.delete().run().code(69);
     failed
         .says("failed to delete `alpha-0`: the interrupted `deploy` of `alpha-0` still works")
@@ -237,10 +240,7 @@ fn a_recipe_that_root_still_works_for_is_waited_for() {
     let alpha = target("alpha", 1, "retries = 0\nrecipe = \"slow\"");
     desk.write("target-test.toml", &format!("{recipe}{alpha}"));
     desk.script("down", &format!("{DOWN}touch deleted\n"));
-    let run = desk.start();
-    let worker = desk.worker();
-    run.signal(Signal::KILL);
-    let _ = run.wait();
+    let worker = killed_run(&desk);
     assert!(alive(&worker));
     let mut delete = desk.delete().start();
     delete.wait_for("waiting for `sudo`");
