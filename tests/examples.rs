@@ -35,6 +35,23 @@ fn hello_runs_on_the_embedded_default() {
     project.run(&["--delete-targets"]).code(0);
 }
 
+/// Each `cargo run` of README means one program. The compiler is `false`: Cargo chooses the program before it builds.
+#[test]
+fn readmes_commands_name_one_program() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let commands: Vec<_> = readme
+        .lines()
+        .filter_map(|line| line.split_once("cargo run "))
+        .map(|(_, arguments)| arguments.split(" #").next().unwrap_or_default())
+        .collect();
+    assert!(!commands.is_empty());
+    for command in commands {
+        let arguments = ["run"].into_iter().chain(command.split_whitespace());
+        let chosen = examples().cargo(arguments).env("RUSTC", "false").run();
+        chosen.says("process didn't exit successfully: `false ");
+    }
+}
+
 /// Without the tool's command the tests start what they need by themselves.
 #[test]
 fn hello_runs_under_plain_cargo_test() {
