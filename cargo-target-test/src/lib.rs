@@ -61,6 +61,8 @@
 //! exit codes and JSON output are kept stable.
 
 pub mod aggregate;
+#[cfg(any(doc, doctest))]
+pub mod book;
 mod bounded;
 pub mod case;
 #[doc(hidden)]
