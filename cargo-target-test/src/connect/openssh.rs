@@ -43,6 +43,8 @@ pub(super) struct OpenSsh {
     reach: SshReach,
     limits: Limits,
     masters: Mutex<Vec<Arc<Master>>>,
+    /// The number of masters that ended.
+    losses: AtomicUsize,
 }
 
 /// One `ssh` process, which ends when this is dropped, or with this tool.
@@ -64,7 +66,12 @@ impl OpenSsh {
             reach: reach.clone(),
             limits,
             masters: Mutex::default(),
+            losses: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn losses(&self) -> usize {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// Opens a session that runs a line in the login shell.
@@ -119,6 +126,7 @@ impl OpenSsh {
         if ended {
             let mut masters = self.masters.lock().await;
             masters.retain(|known| !Arc::ptr_eq(known, master));
+            self.losses.fetch_add(1, Ordering::Relaxed);
         }
         ended
     }
