@@ -124,6 +124,11 @@ pub trait Transport: Send + Sync {
     /// Checks that the instance answers within `timeout`: measures a round trip, connecting first if necessary.
     fn probe(&self, timeout: Duration) -> TransportFuture<Duration>;
 
+    /// The SSH host key that the instance presented, as type and fingerprint; `None` before a login, and without SSH.
+    fn host_key(&self) -> Option<String> {
+        None
+    }
+
     /// Kills all processes of the instance that are marked with this lease.
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()>;
 }

@@ -272,6 +272,13 @@ impl Transport for PipedTransport {
         answered(&self.instance, asked, Ok(running))
     }
 
+    fn host_key(&self) -> Option<String> {
+        match &self.exec_program {
+            ExecProgram::OpenSsh(openssh) => openssh.host_key(),
+            _ => None,
+        }
+    }
+
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         let command = own_command(shell::sweep(lease), Some(timeout));
         swept(&self.instance, lease, Ok(self.exec(&command, "", None)))

@@ -3,7 +3,7 @@
 //! Must not call libssh2: `ssh/*` does.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,8 @@ struct Endpoint {
     instance: String,
     reach: SshReach,
     limits: Limits,
+    /// Type and fingerprint of the key that the host presented at the first login.
+    host_key: OnceLock<String>,
 }
 
 /// A command for a session thread.
@@ -73,6 +75,7 @@ impl SshTransport {
             instance: instance.to_owned(),
             reach: reach.clone(),
             limits,
+            host_key: OnceLock::new(),
         });
         Self {
             sessions: Sessions::new(&endpoint),
@@ -122,6 +125,10 @@ impl Transport for SshTransport {
         let (asked, command) = (Instant::now(), own_command(":".to_owned(), None));
         let running = self.submit(&command, "", None, Some(timeout));
         answered(&self.endpoint.instance, asked, running)
+    }
+
+    fn host_key(&self) -> Option<String> {
+        self.endpoint.host_key.get().cloned()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
