@@ -130,6 +130,11 @@ pub trait Transport: Send + Sync {
         0
     }
 
+    /// The SSH host key that the instance presented, as type and fingerprint; `None` before a login, and without SSH.
+    fn host_key(&self) -> Option<String> {
+        None
+    }
+
     /// Kills all processes of the instance that are marked with this lease.
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()>;
 }

@@ -1,12 +1,12 @@
 //! Virtual machines that panic, never boot, find no room, or are not found by anybody.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use cargo_target_test::provision::platform::{InstanceSpec, Platforms};
 use serde_json::json;
 
 use super::Lab;
-use crate::support::{feed, vm::Images};
+use crate::support::{SmallDisk, feed, vm::Images};
 
 /// The images; a place that cannot run virtual machines is a failure only where it must not be.
 fn images() -> Option<Images> {
@@ -144,38 +144,17 @@ fn what_no_machine_can_start_from_is_found_before() {
     }
 }
 
-/// A small file system of the test's own, which needs root.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=96k", "small"])
-            .arg(folder.path())
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self(folder))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).output();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing() {
     let Some(images) = images() else { return };
-    let Some(small) = Small::mount() else {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(small) = SmallDisk::mount(folder.path(), "96k") else {
         eprintln!("skipped, since only root can mount a file system");
         return;
     };
     let lab = Lab::new(&format!("{}disks = [\"1 GiB\"]\n", images.target("it")));
     lab.tool(&["quick", "--pool"])
-        .args([small.0.path()])
+        .args([small.path()])
         .run()
         .code(69)
         .says("`it-0` needs 256 MiB of disk");
@@ -183,7 +162,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     // Who does not ask for room beforehand is told by the disk.
     let platforms = Platforms::default();
     let qemu = platforms.get("qemu").unwrap();
-    let order = order(small.0.path(), &images);
+    let order = order(small.path(), &images);
     let error = qemu.deploy(&order, &|_| {}).unwrap_err();
     assert!(
         error.chain().contains("No space left on device"),

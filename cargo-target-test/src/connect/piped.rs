@@ -278,7 +278,14 @@ impl Transport for PipedTransport {
     fn losses(&self) -> usize {
         match &self.exec_program {
             ExecProgram::OpenSsh(ssh) => ssh.losses(),
-            ExecProgram::Container { .. } | ExecProgram::Programs(_) => 0,
+            _ => 0,
+        }
+    }
+
+    fn host_key(&self) -> Option<String> {
+        match &self.exec_program {
+            ExecProgram::OpenSsh(openssh) => openssh.host_key(),
+            _ => None,
         }
     }
 

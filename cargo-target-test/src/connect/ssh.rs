@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -53,6 +53,8 @@ struct Endpoint {
     limits: Limits,
     /// The number of connections that were lost.
     losses: AtomicUsize,
+    /// Type and fingerprint of the key that the host presented at the first login.
+    host_key: OnceLock<String>,
 }
 
 /// A command for a session thread.
@@ -79,6 +81,7 @@ impl SshTransport {
             reach: reach.clone(),
             limits,
             losses: AtomicUsize::new(0),
+            host_key: OnceLock::new(),
         });
         Self {
             sessions: Sessions::new(&endpoint),
@@ -132,6 +135,10 @@ impl Transport for SshTransport {
 
     fn losses(&self) -> usize {
         self.endpoint.losses.load(Ordering::Relaxed)
+    }
+
+    fn host_key(&self) -> Option<String> {
+        self.endpoint.host_key.get().cloned()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

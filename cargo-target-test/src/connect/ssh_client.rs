@@ -247,6 +247,10 @@ impl Transport for SshByClient {
         self.chosen().losses()
     }
 
+    fn host_key(&self) -> Option<String> {
+        self.chosen().host_key()
+    }
+
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
         self.chosen().sweep(lease, timeout)
     }

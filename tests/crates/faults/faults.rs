@@ -37,6 +37,13 @@ fn quick(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A command that a broken machine loses.
+#[target_test]
+fn poisoned(target: &Target) -> Result<()> {
+    target.run("true poison")?;
+    Ok(())
+}
+
 /// More than a slow link takes in a moment.
 #[target_test]
 fn sends_much(target: &Target) -> Result<()> {
