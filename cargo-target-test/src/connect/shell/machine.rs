@@ -5,8 +5,9 @@ use target_fixtures::wire::Exit;
 use super::{UNKNOWN, nonce, quote, quote_for_any};
 use crate::error::{Error, Result};
 
-/// The script that prints the boot id.
-pub(crate) const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+/// The script that prints the boot id; nothing if the kernel has none.
+pub(crate) const BOOT_ID: &str = "if [ -r /proc/sys/kernel/random/boot_id ]; then \
+     read -r b </proc/sys/kernel/random/boot_id; echo $b; fi";
 
 /// The script that reboots the machine. Only root may.
 pub(crate) const REBOOT: &str = "PATH=$PATH:/sbin:/usr/sbin; exec reboot";
