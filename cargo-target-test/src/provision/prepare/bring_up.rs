@@ -179,7 +179,7 @@ impl BringUp<'_> {
             return Err(Error::new(refused, message));
         }
         let before = boot_id(at).await?;
-        match at.run(&shell::reboot(), SHORT).await {
+        match at.run_as(true, shell::REBOOT, SHORT).await {
             // The reboot may close the connection before the command ends.
             Err(error) if error.kind() == ErrorKind::Infra => {}
             Ok(ended) if shell::goes_down(&ended.exit) => {}
