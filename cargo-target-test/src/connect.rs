@@ -121,11 +121,31 @@ pub trait Transport: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Checks that the instance answers within `timeout`: measures a round trip, connecting first if necessary.
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration>;
+    /// Checks that the instance answers within `timeout`, connecting first if necessary.
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer>;
+
+    /// Returns the number of connections that were lost so far: the instance may have rebooted. 0 if the transport keeps
+    /// no connection.
+    fn losses(&self) -> usize {
+        0
+    }
+
+    /// The SSH host key that the instance presented, as type and fingerprint; `None` before a login, and without SSH.
+    fn host_key(&self) -> Option<String> {
+        None
+    }
 
     /// Kills all processes of the instance that are marked with this lease.
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()>;
+}
+
+/// The answer of an instance to [`Transport::probe`].
+#[derive(Clone, Debug, Default)]
+pub struct ProbeAnswer {
+    /// The time of the round trip.
+    pub took: Duration,
+    /// The boot id of the instance's kernel; empty if it is unknown.
+    pub boot_id: String,
 }
 
 /// An access to a file of an instance.
@@ -397,12 +417,19 @@ pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellComma
     }
 }
 
-/// Completes [`Transport::probe`] with the time since `asked` when the command has succeeded.
-fn answered(instance: &str, asked: Instant, running: Result<Running>) -> TransportFuture<Duration> {
+/// Completes [`Transport::probe`] when the command that prints the boot id has succeeded.
+fn answered(
+    instance: &str,
+    asked: Instant,
+    running: Result<Running>,
+) -> TransportFuture<ProbeAnswer> {
     let what = format!("`{instance}` does not answer");
     Box::pin(async move {
-        running?.finished().await?.success(&what)?;
-        Ok(asked.elapsed())
+        let output = running?.finished().await?.success(&what)?;
+        Ok(ProbeAnswer {
+            took: asked.elapsed(),
+            boot_id: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        })
     })
 }
 

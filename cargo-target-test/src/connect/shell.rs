@@ -18,7 +18,7 @@ mod machine;
 mod processes;
 mod question;
 
-pub(crate) use facts::{FACTS, facts};
+pub(crate) use facts::{FACTS, SYSTEM, facts};
 pub(crate) use file::{
     DANGLING, DIRECTORY, MISSING, READ_ONLY, UNREADABLE, discard, get, hash_of_file, install, look,
     look_in_folder, pack, receive, upload_paths,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use target_fixtures::wire::ShellCommand;
 
 use super::{
-    CommandStdin, Running, SshReach, Transport, TransportFuture,
+    CommandStdin, ProbeAnswer, Running, SshReach, Transport, TransportFuture,
     openssh::OpenSsh,
     piped::{ExecProgram, PipedTransport},
     ssh::{Limits, SshTransport},
@@ -239,8 +239,16 @@ impl Transport for SshByClient {
         self.built_in.knock(timeout)
     }
 
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
         self.chosen().probe(timeout)
+    }
+
+    fn losses(&self) -> usize {
+        self.chosen().losses()
+    }
+
+    fn host_key(&self) -> Option<String> {
+        self.chosen().host_key()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

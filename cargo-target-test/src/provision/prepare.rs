@@ -4,6 +4,7 @@
 
 mod bring_up;
 mod facts;
+mod machines;
 mod ready;
 mod recipe;
 mod run;
@@ -15,6 +16,7 @@ use std::{
 
 pub(crate) use self::{
     bring_up::{BringUp, DeployedInstance, PlatformHandle},
+    machines::Machines,
     run::Shell,
 };
 use crate::{
@@ -61,6 +63,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) emit: &'a (dyn Fn(RunEventKind) + Sync),
     /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// The machines of the run.
+    pub(crate) machines: &'a Machines,
 }
 
 impl Preparation<'_> {
@@ -75,6 +79,7 @@ impl Preparation<'_> {
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
         let mut shell = Shell::new(self.answer().await?, mark(self.record));
+        self.machines.add(self.record, &shell).await?;
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;

@@ -9,8 +9,11 @@ use std::{
     path::Path,
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ssh2::{MethodType, Session};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
+use ssh2::{HashType, MethodType, Session};
 
 use super::handshake::Handshake;
 use crate::{
@@ -147,6 +150,17 @@ fn unknown(handshake: &Handshake<'_>) -> Error {
     Error::infra(text).with_hint(format!(
         "if you trust the network, run `ssh-keyscan -p {} {} >>'{file}'`",
         config.port, config.hostname
+    ))
+}
+
+/// Returns type and fingerprint of the host's key, as OpenSSH prints them; `None` before the handshake.
+pub(super) fn fingerprint(session: &Session) -> Option<String> {
+    let (blob, _) = session.host_key()?;
+    let hash = session.host_key_hash(HashType::Sha256)?;
+    Some(format!(
+        "{} SHA256:{}",
+        kind(blob),
+        BASE64_STANDARD_NO_PAD.encode(hash)
     ))
 }
 

@@ -78,8 +78,7 @@ impl Machine {
         let _down = self.goes_down();
         let at = Shell::new(self.transport(), self.mark.to_string());
         let fresh = self.bring_up(limit).reboot(&at, ErrorKind::Usage).await?;
-        self.connection().replace(fresh.transport);
-        Ok(())
+        self.replace(fresh.transport).await
     }
 
     /// Restarts the machine from outside, as its power button would, and waits until it answers.
@@ -133,8 +132,14 @@ impl Machine {
     /// Waits until the machine answers on a new connection, and keeps that connection.
     async fn up_again(&self, limit: Duration) -> Result<Arc<dyn Transport>> {
         let transport = self.bring_up(limit).answer().await?;
-        self.connection().replace(Arc::clone(&transport));
+        self.replace(Arc::clone(&transport)).await?;
         Ok(transport)
+    }
+
+    /// Keeps a new connection, and the boot id of the machine from now on.
+    async fn replace(&self, transport: Arc<dyn Transport>) -> Result<()> {
+        self.connection().replace(transport);
+        self.connection().prove().await
     }
 
     fn bring_up(&self, limit: Duration) -> BringUp<'_> {

@@ -115,7 +115,7 @@ impl DeployedInstance {
     }
 
     /// The end of the console, to append to an error; empty if there is none.
-    fn console_tail(&self) -> String {
+    pub(crate) fn console_tail(&self) -> String {
         let text = self.console(CONSOLE).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
@@ -293,5 +293,8 @@ impl Growing {
 }
 
 async fn boot_id(at: &Shell) -> Result<String> {
-    at.run(shell::BOOT_ID, SHORT).await?.success()
+    match at.run(shell::BOOT_ID, SHORT).await?.success()?.trim() {
+        "" => Err(Error::infra("its kernel has no boot id")),
+        boot_id => Ok(boot_id.to_owned()),
+    }
 }
