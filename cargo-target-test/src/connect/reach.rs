@@ -114,6 +114,8 @@ pub struct SshReach {
     pub connect_timeout: Option<Duration>,
     /// The client.
     pub client: SshClient,
+    /// True if the machine must be none of the others that a run reaches by other addresses.
+    pub must_differ: bool,
 }
 
 impl SshReach {

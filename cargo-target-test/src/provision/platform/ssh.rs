@@ -64,6 +64,29 @@ pub struct SshParameters {
     /// keys, Kerberos and `KnownHostsCommand`.
     #[serde(default, skip_serializing_if = "SshClient::is_auto")]
     client: SshClient,
+    /// `allow` for hosts that are one machine at several addresses, or the same machine as hosts of other targets. By
+    /// default, a host with the SSH host key, boot id, and pid and network namespaces of another one cannot be deployed.
+    #[serde(default, skip_serializing_if = "SameMachine::is_refused")]
+    same_machine: SameMachine,
+}
+
+/// The treatment of a host that is the same machine as another host.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+enum SameMachine {
+    /// Its cases are infra.
+    #[default]
+    Refuse,
+    /// It is an instance of its own.
+    Allow,
+}
+
+impl SameMachine {
+    fn is_refused(&self) -> bool {
+        *self == Self::Refuse
+    }
 }
 
 impl Platform for SshPlatform {
@@ -146,6 +169,7 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
         client: parameters.client,
+        must_differ: parameters.same_machine.is_refused(),
     })
 }
 
