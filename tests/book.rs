@@ -12,7 +12,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use regex::Regex;
 
 use crate::{
-    support::{Project, Tool, container::Engine, here, repository},
+    support::{Project, container::Engine, here, repository},
     tidy::source,
 };
 
@@ -197,11 +197,16 @@ fn run_shown(project: &Project, place: &str, line: &str, output: &str) {
     let bin = bin.parent().expect("a folder").display();
     let path = std::env::var("PATH").expect("PATH");
     let shell = project.through("sh").args(["-c", line]);
-    let shell: Tool = shell.env("PATH", format!("{bin}:{path}"));
-    let outcome = shell.run();
-    let root = project.path("").display().to_string();
+    let outcome = shell.env("PATH", format!("{bin}:{path}")).run();
+    let root = project.path("");
+    let name = root.file_name().and_then(|name| name.to_str());
+    let name = name.expect("the crate's name");
     let plain = |text: &str| {
-        let text = text.replace(root.trim_end_matches('/'), "~/first");
+        let text = text.replace(
+            root.to_str().expect("UTF-8").trim_end_matches('/'),
+            "~/first",
+        );
+        let text = text.replace(name, "first");
         text.lines().map(without_measures).collect::<Vec<_>>()
     };
     let printed = plain(&format!("{}\n{}", outcome.stdout, outcome.stderr));

@@ -1,32 +1,13 @@
-//! The book, as pages of the documentation: the files of `docs/`. Must not contain code.
+//! The book of `cargo target-test`: the files of `docs/`.
 //!
+#![doc = include_str!("book/links.md")]
 #![doc = include_str!("../docs/README.md")]
 
-/// Shows a file of `docs/` as a module.
-///
-/// A page defines its links at its end, as files. Here they are modules: the first definition of a link wins.
+/// Shows a file of `docs/` as a module. The file defines its links as files; `links.md` has them as modules, and the first
+/// definition of a link wins.
 macro_rules! page {
     ($name:ident, $file:literal) => {
-        #[doc = "[start]: crate::book::start"]
-        #[doc = "[words]: crate::book::words"]
-        #[doc = "[guide]: target_fixtures"]
-        #[doc = "[playbook]: crate::book::playbook"]
-        #[doc = "[local]: crate::book::local"]
-        #[doc = "[ssh]: crate::book::ssh"]
-        #[doc = "[qemu]: crate::book::qemu"]
-        #[doc = "[container]: crate::book::container"]
-        #[doc = "[command]: crate::book::command"]
-        #[doc = "[programs]: crate::book::programs"]
-        #[doc = "[talking]: crate::book::talking"]
-        #[doc = "[fixtures]: crate::book::fixtures"]
-        #[doc = "[secrets]: crate::book::secrets"]
-        #[doc = "[dev-loop]: crate::book::dev_loop"]
-        #[doc = "[ci]: crate::book::ci"]
-        #[doc = "[troubleshooting]: crate::book::troubleshooting"]
-        #[doc = "[limits]: crate::book::limits"]
-        #[doc = "[how-it-works]: crate::book::how_it_works"]
-        #[doc = "[peers]: crate::book::peers"]
-        #[doc = ""]
+        #[doc = include_str!("book/links.md")]
         #[doc = include_str!(concat!("../docs/", $file))]
         pub mod $name {}
     };
