@@ -10,13 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
+use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
 use tokio::sync::mpsc;
 
 use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
     process::SessionLog,
+    secret::Bound,
+    sync,
 };
 
 mod connection;
@@ -132,6 +134,11 @@ pub trait Transport: Send + Sync {
 
     /// The SSH host key that the instance presented, as type and fingerprint; `None` before a login, and without SSH.
     fn host_key(&self) -> Option<String> {
+        None
+    }
+
+    /// The password for `sudo`, from the playbook; `None` if `sudo` must not ask.
+    fn sudo_password(&self) -> Option<&Bound> {
         None
     }
 
@@ -382,8 +389,29 @@ fn sudo_password(command: &ShellCommand) -> Option<&Password> {
     command.sudo.as_ref()?.password.as_ref()
 }
 
+/// Starts a command. `sudo` gets the instance's password from the playbook, unless the command has one.
+///
+/// # Errors
+/// If the password is unavailable.
+pub(crate) async fn start(
+    transport: &dyn Transport,
+    command: &ShellCommand,
+    lease: &str,
+    stdin: Option<CommandStdin>,
+) -> Result<Running> {
+    let mut command = command.clone();
+    if let Some(sudo @ Sudo { password: None }) = &mut command.sudo
+        && let Some(password) = transport.sudo_password().cloned()
+    {
+        let password = sync::blocking(move || password.value()).await?;
+        sudo.password = Some(Password(password));
+    }
+    let stdin = input(&command, stdin);
+    Ok(transport.exec(&command, lease, stdin))
+}
+
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
-pub(crate) fn input(command: &ShellCommand, stdin: Option<CommandStdin>) -> Option<CommandStdin> {
+fn input(command: &ShellCommand, stdin: Option<CommandStdin>) -> Option<CommandStdin> {
     let Some(password) = sudo_password(command) else {
         return stdin;
     };

@@ -20,7 +20,7 @@ use super::{
     ssh::{Limits, SshTransport},
     ssh_config::{self, SshConfig},
 };
-use crate::error::Result;
+use crate::{error::Result, secret::Bound};
 
 /// The client of a host.
 #[derive(
@@ -249,6 +249,10 @@ impl Transport for SshByClient {
 
     fn host_key(&self) -> Option<String> {
         self.chosen().host_key()
+    }
+
+    fn sudo_password(&self) -> Option<&Bound> {
+        self.reach.password.as_ref()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

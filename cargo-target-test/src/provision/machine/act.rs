@@ -6,11 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use target_fixtures::wire::{Act, Question};
+use target_fixtures::wire::{Act, Question, ShellCommand, Sudo};
 
 use super::Machine;
 use crate::{
-    connect::{Transport, shell},
+    connect::{self, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     provision::prepare::{self, BringUp, PlatformHandle, Shell},
 };
@@ -68,9 +68,13 @@ impl Machine {
             Act::Restore { name } => self.restore(name, limit).await,
             Act::Link { nic, up } => self.link(*nic, *up).await,
             Act::Install { packages } => {
-                let line = shell::install_packages(packages)?;
-                let ended = self.run_within(&line, Some(limit)).await?;
-                ended.accepted().map(drop)
+                let command = ShellCommand {
+                    sudo: Some(Sudo::default()),
+                    ..own_command(shell::install_packages(packages)?, Some(limit))
+                };
+                let transport = self.transport();
+                let running = connect::start(&*transport, &command, &self.mark, None).await?;
+                running.finished().await?.accepted().map(drop)
             }
         }
     }

@@ -187,7 +187,7 @@ impl BringUp<'_> {
     pub(crate) async fn reboot(&self, at: &Shell, refused: ErrorKind) -> Result<Shell> {
         self.instance.check_own_kernel(refused)?;
         let before = boot_id(at).await?;
-        match at.run(&shell::reboot(), SHORT).await {
+        match at.run_as(true, shell::REBOOT, SHORT).await {
             // The reboot may close the connection before the command ends.
             Err(error) if error.kind() == ErrorKind::Infra => {}
             Ok(ended) if shell::goes_down(&ended.exit) => {}
