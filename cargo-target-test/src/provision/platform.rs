@@ -369,7 +369,8 @@ pub struct InstanceSpec {
     pub target: String,
     /// The instance's number within the target, from 0.
     pub index: u32,
-    /// The pool's label, which everything that the platform creates must carry: `tt-1f3a9c`.
+    /// The pool's label, which everything that the platform creates must carry: `tt-` and 26 letters and digits, or
+    /// `tt-1f3a9c` in a pool of an older version.
     pub label: String,
     /// A name that no other instance of the pool ever had; it starts with the label: `tt-1f3a9c-12`.
     pub unique: String,

@@ -10,7 +10,8 @@
 //!  "expires": 1700043200, "pool": "/home/ann/.local/state/cargo-target-test"}
 //! ```
 //!
-//! References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
+//! `label` has up to 29 characters, and `unique` starts with it: a resource whose name has a shorter limit carries it as a
+//! tag. References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
 //! optionally `port`, `user`, `data` (an object, for tests and for `delete`; secrets are removed from it) and
 //! `transport` (`"ssh"`, the default, or `"local"` for commands on this machine). Standard error is shown to the user.
 //! Exit code 0 is success.
