@@ -51,6 +51,7 @@ impl Lab {
     fn in_environment(&self, tool: Tool) -> Tool {
         tool.patience(support::vm::PATIENCE)
             .env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
+            .env("MACHINES_AT", self.path(""))
     }
 
     /// Runs the tool with a clock that is this many hours ahead.

@@ -1,12 +1,16 @@
 //! Virtual machines that panic, never boot, find no room, or are not found by anybody.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use cargo_target_test::provision::platform::{InstanceSpec, Platforms};
 use serde_json::json;
 
 use super::Lab;
-use crate::support::{SmallDisk, feed, vm::Images};
+use crate::support::{SmallDisk, eventually, feed, vm::Images};
 
 /// The images; a place that cannot run virtual machines is a failure only where it must not be.
 fn images() -> Option<Images> {
@@ -61,6 +65,37 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
         .line_with(&["target-test: infra: panics[it]: `it-0`: its kernel panicked"])
         .never_says("crash: ");
     lab.run(&["--delete-targets"]).code(0);
+}
+
+/// A guest that ends by itself is the test's finding, a process that is killed is not. A delete waits until it is down.
+#[test]
+fn a_guest_that_powers_down_is_a_crash_and_a_killed_one_is_infra() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&format!("{}shutdown = \"60s\"\n", images.target("it")));
+    lab.run(&["powers_down"])
+        .code(100)
+        .line_with(&["target-test: crash: powers_down[it]: `it-0`: it shut itself down"])
+        .never_says("infra: ");
+    let run = lab.tool(&["idles_on"]).start();
+    eventually("the test idles", || lab.path("idles").exists());
+    let pid = find(&lab.path("pool"), "pid").expect("the file of the process's number");
+    let pid = fs::read_to_string(pid).expect("a number");
+    let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+    assert!(killed.unwrap().success());
+    run.wait()
+        .code(69)
+        .line_with(&["target-test: infra: idles_on[it]: `it-0`: its virtual machine has ended"])
+        .never_says("crash: ");
+    lab.run(&["quick"]).code(0);
+}
+
+/// A file of this name below a folder.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries.flatten().find_map(|entry| match entry.path() {
+        path if path.is_dir() => find(&path, name),
+        path => (entry.file_name() == name).then_some(path),
+    })
 }
 
 #[test]

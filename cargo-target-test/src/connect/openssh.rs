@@ -47,6 +47,8 @@ pub(super) struct OpenSsh {
     reach: SshReach,
     limits: Limits,
     masters: Mutex<Vec<Arc<Master>>>,
+    /// The number of masters that ended.
+    losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.
     host_key: OnceLock<String>,
 }
@@ -71,8 +73,13 @@ impl OpenSsh {
             reach: reach.clone(),
             limits,
             masters: Mutex::default(),
+            losses: AtomicUsize::new(0),
             host_key: OnceLock::new(),
         }
+    }
+
+    pub(super) fn losses(&self) -> usize {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// As [`super::Transport::host_key`].
@@ -134,6 +141,7 @@ impl OpenSsh {
         if ended {
             let mut masters = self.masters.lock().await;
             masters.retain(|known| !Arc::ptr_eq(known, master));
+            self.losses.fetch_add(1, Ordering::Relaxed);
         }
         ended
     }

@@ -3,7 +3,10 @@
 //! Must not call libssh2: `ssh/*` does.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,8 +14,8 @@ use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{
-    CommandStdin, Running, RunningEnd, Transport, TransportFuture, answered, own_command, shell,
-    swept,
+    CommandStdin, ProbeAnswer, Running, RunningEnd, Transport, TransportFuture, answered,
+    own_command, shell, swept,
 };
 use crate::{
     connect::SshReach,
@@ -48,6 +51,8 @@ struct Endpoint {
     instance: String,
     reach: SshReach,
     limits: Limits,
+    /// The number of connections that were lost.
+    losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.
     host_key: OnceLock<String>,
 }
@@ -75,6 +80,7 @@ impl SshTransport {
             instance: instance.to_owned(),
             reach: reach.clone(),
             limits,
+            losses: AtomicUsize::new(0),
             host_key: OnceLock::new(),
         });
         Self {
@@ -121,10 +127,14 @@ impl Transport for SshTransport {
         Box::pin(sync::blocking(move || connect::knock(&endpoint, timeout)))
     }
 
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
-        let (asked, command) = (Instant::now(), own_command(":".to_owned(), None));
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
+        let (asked, command) = (Instant::now(), own_command(shell::BOOT_ID.to_owned(), None));
         let running = self.submit(&command, "", None, Some(timeout));
         answered(&self.endpoint.instance, asked, running)
+    }
+
+    fn losses(&self) -> usize {
+        self.endpoint.losses.load(Ordering::Relaxed)
     }
 
     fn host_key(&self) -> Option<String> {

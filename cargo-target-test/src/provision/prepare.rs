@@ -40,7 +40,7 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let line = shell::set_clock(now.unwrap_or_default().as_secs());
     let shell = Shell::new(transport, "clock".to_owned());
-    let _ = shell.run(&line, run::SHORT).await;
+    let _ = shell.run_as(true, &line, run::SHORT).await;
 }
 
 /// The mark on the commands of a preparation, by which a later preparation or a delete of the same pool can kill them.

@@ -91,6 +91,15 @@ fn holds(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Reboots its target, and holds its lease.
+#[target_test]
+fn boots_anew(target: &Target) -> Result<()> {
+    target.reboot()?;
+    say("held", target.instance().to_owned());
+    wait_for("go");
+    Ok(())
+}
+
 /// Holds its lease without a word to its target, for so long that the next one to lease it proves it alive before.
 #[target_test]
 fn idle(target: &Target) -> Result<()> {

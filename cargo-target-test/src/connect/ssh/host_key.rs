@@ -67,7 +67,7 @@ fn parse(text: &str, file: &str) -> Vec<KnownKey> {
     lines.filter_map(record).collect()
 }
 
-/// Prefers the key types that are recorded, so that the host sends a key of such a type.
+/// Prefers the key types that are recorded, so that the host sends a key of such a type if it has one.
 pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
     let Ok(supported) = session.supported_algs(MethodType::HostKey) else {
         return;
@@ -88,8 +88,11 @@ pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
         wanted.extend(names);
     }
     if !wanted.is_empty() {
+        // As for `ssh`, a host without such a key is refused by `verify`, unless its keys are not checked.
+        let others = supported.iter().filter(|name| !wanted.contains(name));
+        let order: Vec<&str> = wanted.iter().chain(others).copied().collect();
         // On failure the defaults remain. The key is verified in any case.
-        let _ = session.method_pref(MethodType::HostKey, &wanted.join(","));
+        let _ = session.method_pref(MethodType::HostKey, &order.join(","));
     }
 }
 

@@ -222,8 +222,7 @@ impl Deploying<'_> {
                 .platform
                 .snapshot(&origin.spec, &origin.deployed, FIRST_STATE)?;
         }
-        let connection = LiveConnection::new(transport);
-        connection.heard();
+        let connection = LiveConnection::answered(transport, facts.get("boot-id").cloned());
         self.context.keep_connection(record, connection);
         Ok(facts)
     }
