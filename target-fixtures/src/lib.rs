@@ -166,6 +166,9 @@
 //! [`console`](Target::console) work on platforms that support them. [`forward`](Target::forward) and
 //! [`forward_back`](Target::forward_back) forward TCP ports.
 //!
+//! A machine that panics, reboots or shuts down under a test fails the test, with verdict `crash`, unless it did so in
+//! `reboot`, `restart`, or in [`expect_crash`](Target::expect_crash), for tests that crash their machine on purpose.
+//!
 //! # Fixtures
 //!
 //! A fixture is a function that creates a value for tests. A test requests the value by a parameter with the fixture's

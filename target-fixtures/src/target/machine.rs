@@ -22,6 +22,8 @@ use crate::{
 const PING: Duration = Duration::from_secs(10);
 /// The timeout until a machine is up again.
 pub(crate) const UP: Duration = Duration::from_secs(300);
+/// The timeout of an expected crash.
+const CRASH: Duration = Duration::from_secs(60);
 /// The timeout of an installation.
 const INSTALL: Duration = Duration::from_secs(600);
 
@@ -197,6 +199,43 @@ impl Target {
     #[track_caller]
     pub fn restart(&self) -> Result<()> {
         self.act(Act::Restart, UP)
+    }
+
+    /// Runs `action`, which crashes the machine: its kernel panics, or it reboots or shuts down other than by
+    /// [`reboot`](Self::reboot). Waits for at most 60 s until it has crashed, and then, for at most the target's
+    /// `ready-timeout`, until it is up again. A machine that stays down is restarted from outside. Any other crash during
+    /// a test is a failure, with verdict `crash`.
+    ///
+    /// The value of `action` is ignored, since a command that the crash cuts off fails.
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # fn a_crash_leaves_a_dump(target: &Target) -> Result<()> {
+    /// target.expect_crash(|| target.run("echo c >/proc/sysrq-trigger"))?;
+    /// target.run("ls /var/crash/*/vmcore")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] if the machine does not crash, [`ErrorKind::Request`] if the machine shares the kernel of
+    /// its host, [`ErrorKind::Infra`] if it does not come up.
+    #[track_caller]
+    pub fn expect_crash<T>(&self, action: impl FnOnce() -> T) -> Result<()> {
+        self.expect_crash_for(CRASH, action)
+    }
+
+    /// Runs an action that crashes the machine, like [`expect_crash`](Self::expect_crash), and waits for the crash for
+    /// `limit`.
+    ///
+    /// # Errors
+    /// As [`expect_crash`](Self::expect_crash).
+    #[track_caller]
+    pub fn expect_crash_for<T>(&self, limit: Duration, action: impl FnOnce() -> T) -> Result<()> {
+        self.act(Act::ExpectCrash, UP)?;
+        drop(action());
+        let within = millis(limit);
+        self.act(Act::AwaitCrash { within }, UP)
     }
 
     #[track_caller]

@@ -143,6 +143,27 @@ fn goes_back(target: &Qemu) -> Result<()> {
     Ok(())
 }
 
+/// Crashes in every way, and goes on.
+#[target_test]
+fn dies_on_purpose(target: &Qemu) -> Result<()> {
+    let mut boots = vec![target.facts()?.boot_id];
+    for crash in [
+        "echo c >/proc/sysrq-trigger",
+        "echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger",
+        "poweroff -f",
+        "reboot -f",
+    ] {
+        target.expect_crash(|| target.run(crash))?;
+        boots.push(target.facts()?.boot_id);
+    }
+    boots.sort();
+    boots.dedup();
+    assert_eq!(boots.len(), 5);
+    // The machine is watched again.
+    target.run("echo c >/proc/sysrq-trigger")?;
+    Ok(())
+}
+
 /// Ends the machine while a command runs.
 #[target_test]
 fn powers_down(target: &Target) -> Result<()> {
