@@ -222,6 +222,7 @@ fn order(folder: &Path, images: &Images) -> InstanceSpec {
     // It fills the rest.
     let _ = fs::write(folder.join("ballast"), vec![0; 80 << 10]);
     InstanceSpec {
+        provenance: Default::default(),
         instance: "it-0".to_owned(),
         target: "it".to_owned(),
         index: 0,
