@@ -11,7 +11,8 @@ use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{
-    CommandStdin, Running, RunningEnd, Transport, TransportFuture, answered, own_command, shell,
+    CommandStdin, Running, RunningEnd, Transport, TransportFuture, answered, own_command,
+    shell::{self, KeptShells},
     swept,
 };
 use crate::{
@@ -48,6 +49,7 @@ struct Endpoint {
     instance: String,
     reach: SshReach,
     limits: Limits,
+    kept: KeptShells,
 }
 
 /// A command for a session thread.
@@ -62,8 +64,17 @@ struct Job {
     signals: Option<mpsc::UnboundedReceiver<super::SignalRequest>>,
     /// True if the transport itself started the command, to signal another command.
     internal: bool,
+    /// Prevents kept shells while a command runs that must have a login of its own.
+    _fresh: Option<Arc<()>>,
     /// Counts the jobs of the session.
     _load: Option<Arc<()>>,
+}
+
+impl Job {
+    /// True if a kept shell may run the command.
+    fn may_be_kept(&self) -> bool {
+        self.wrapped.request.is_some()
+    }
 }
 
 impl SshTransport {
@@ -73,6 +84,7 @@ impl SshTransport {
             instance: instance.to_owned(),
             reach: reach.clone(),
             limits,
+            kept: KeptShells::new(reach.shells),
         });
         Self {
             sessions: Sessions::new(&endpoint),
@@ -96,6 +108,7 @@ impl SshTransport {
             events,
             signals: Some(signals),
             internal: false,
+            _fresh: shell::ends_shells(command).then(|| self.endpoint.kept.close()),
             _load: None,
         };
         if self.sessions.assign(job) {

@@ -57,6 +57,8 @@ impl Shell {
         let command = ShellCommand {
             line: line.to_owned(),
             timeout: u64::try_from(timeout.as_millis()).ok(),
+            // A recipe may change what logins start with.
+            fresh_login: true,
             ..ShellCommand::default()
         };
         let mut running = self.transport.exec(&command, &self.mark, None);
