@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Command};
 
 use cargo_target_test::cli::nextest_options::{OPTIONS, OptionValue};
 
-use crate::support::Project;
+use crate::support::{Project, Tool};
 
 /// The options that `cargo nextest run --help` shows: name, and whether it takes a value.
 fn shown(help: &str) -> BTreeMap<String, &'static str> {
@@ -167,4 +167,32 @@ fn control_characters_of_a_test_are_escaped() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn every_shell_has_completions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let tool = Tool::new(folder.path(), folder.path());
+        let script = tool.args(["completions", shell]).run().code(0);
+        script
+            .says("keep-targets")
+            .says("fail-fast")
+            .never_says("panicked");
+    }
+    // Bash reads it, and completes.
+    let script = format!(
+        "source <({} target-test completions bash) || exit 3
+         COMP_WORDS=(cargo-target-test run --keep-t) COMP_CWORD=2
+         complete -p cargo-target-test >&2 && _cargo_target_test cargo-target-test --keep-t run && echo \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_BIN_EXE_cargo-target-test")
+    );
+    let bash = Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .expect("bash");
+    assert_eq!(
+        String::from_utf8_lossy(&bash.stdout).trim(),
+        "--keep-targets"
+    );
 }

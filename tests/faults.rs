@@ -14,6 +14,8 @@ use crate::support::{Outcome, Project, Started, Tool, eventually};
 
 /// Random faults.
 mod attack;
+/// Hosts that reboot.
+mod boots;
 /// Death at every point, of every process.
 mod deaths;
 /// A pool that cannot be used.

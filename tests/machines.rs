@@ -48,6 +48,7 @@ impl Lab {
             .tool(args)
             .patience(support::vm::PATIENCE)
             .env("TARGET_TEST_PLAYBOOK", playbook)
+            .env("MACHINES_AT", self.path(""))
     }
 
     #[track_caller]

@@ -15,6 +15,7 @@ mod faults;
 /// Fixtures, and what tests say of themselves.
 mod fixtures;
 /// Metadata read from real test binaries.
+mod init;
 mod inventory;
 /// A platform and a tool of somebody else, beside ours.
 mod lab;

@@ -136,6 +136,25 @@ fn a_playbook_is_found_in_order() {
         .says("# playbook: built in, because no file was found")
         .says("name = \"local\"");
 
+    // In the folder one stands in, or above it: before all others of the workspace.
+    project = project
+        .file("target-test.toml", &of_one("root"))
+        .file("sub/target-test.toml", &of_one("nearest"))
+        .file("sub/deep/file", "");
+    let within = |folder: &str, args: &[&str]| {
+        let tool = project.through("env");
+        let tool = tool.args(["-C", folder, env!("CARGO_BIN_EXE_cargo-target-test")]);
+        tool.args(["target-test"]).args(args).run().code(0)
+    };
+    within("sub/deep", &["check"]).says("name = \"nearest\"");
+    within("sub/deep", &["--no-run"]).says("playbook: ");
+    within("sub", &["--no-run"]).says("playbook: target-test.toml");
+    within(".", &["check"]).says("name = \"root\"");
+    for file in ["sub/target-test.toml", "target-test.toml"] {
+        std::fs::remove_file(project.path(file)).unwrap();
+    }
+    within(".", &["--no-run"]).says("no playbook, so that the only target is `local`");
+
     // Named and not there: refused, and nothing is built.
     for (arguments, by) in [
         (vec!["--playbook", "none.toml"], "--playbook"),

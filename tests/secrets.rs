@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::support::{Outcome, Project, Tool, User, container::Engine};
+use crate::support::{Outcome, Project, Sshd, Tool, User, container::Engine};
 
 const TOKEN: &str = "geheim-7f3a91c4";
 const PIN: &str = "p\"n 42'\\ x9";
@@ -233,7 +233,7 @@ fn a_password_opens_a_machine() {
     let Some(user) = User::new(password) else {
         return;
     };
-    let sshd = crate::support::Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
+    let sshd = Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
     let (host, known) = (
         sshd.address("alpha-0"),
         sshd.setting("alpha-0", "userknownhostsfile"),
@@ -278,7 +278,7 @@ fn a_password_makes_root() {
         return;
     };
     user.may_sudo();
-    let sshd = crate::support::Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
+    let sshd = Sshd::with(&["alpha-0"], "PasswordAuthentication yes");
     let (host, known) = (
         sshd.address("alpha-0"),
         sshd.setting("alpha-0", "userknownhostsfile"),
@@ -298,6 +298,69 @@ fn a_password_makes_root() {
         .code(0);
     run.never_says(password).never_says("a wrong one");
     wrote_none(&project.private(""));
+}
+
+/// A login user whose `sudo` asks for the target's password, which it does not take from anywhere else; `reboot` and
+/// `apt-get` need root. All of them are fakes on the host, first in `PATH`.
+#[test]
+fn a_password_makes_root_for_recipes_reboots_and_packages() {
+    let password = "lab 'word' 7f3a91c4";
+    let project = Project::new("secrets-recipe").test_file(
+        "cases",
+        "#[target_test]\nfn grows(target: &Target) -> Result<()> { target.install(&[\"fio\"])?; Ok(target.reboot()?) }\n",
+    );
+    let fakes = tempfile::tempdir().expect("a folder");
+    let at = fakes.path().display();
+    for (name, text) in [
+        ("id", "echo 1000".to_owned()),
+        (
+            "sudo",
+            format!(
+                "[ \"$1\" = -A ] && [ \"$($SUDO_ASKPASS)\" = \"$(command cat {at}/password)\" ] || {{ \
+             echo 'sudo: a password is required' >&2; exit 1; }}; shift 2; IS_ROOT=1 exec \"$@\""
+            ),
+        ),
+        (
+            "apt-get",
+            format!("[ $IS_ROOT ] && echo packages >>{at}/done"),
+        ),
+        (
+            "reboot",
+            format!("[ $IS_ROOT ] && echo reboot >>{at}/done && echo $$ >{at}/boot-id"),
+        ),
+        (
+            "cat",
+            format!(
+                "case $1 in */boot_id) exec /bin/cat {at}/boot-id ;; *) exec /bin/cat \"$@\" ;; esac"
+            ),
+        ),
+        ("script", format!("[ $IS_ROOT ] && echo script >>{at}/done")),
+    ] {
+        let fake = fakes.path().join(name);
+        fs::write(&fake, format!("#!/bin/sh\n{text}\n")).expect("a program");
+        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).expect("a program");
+    }
+    fs::write(fakes.path().join("password"), password).expect("a file");
+    fs::write(fakes.path().join("boot-id"), "first").expect("a file");
+    let sshd = Sshd::with(&["alpha-0"], &format!("SetEnv PATH={at}:/usr/bin:/bin"));
+    // Without the fakes, these steps would reboot this host.
+    let playbook = sshd.playbook(&[("lab", &["alpha-0"])]).replace(
+        "[[targets]]",
+        "[[targets]]\npassword = { env = \"LAB_PASSWORD\" }\nrecipe = \"grow\"",
+    ) + &format!(
+        "[recipes.grow]\nsteps = [{{ run = \"[ $(command -v reboot) = {at}/reboot ] && [ $(id -u) = 1000 ]\" }}, \
+         {{ sudo = \"[ $IS_ROOT ] && echo step >>{at}/done\" }}, {{ script = \"{at}/script\", as-root = true }}, \
+         {{ reboot = true }}]\n"
+    );
+    let project = project.playbook(&playbook);
+    let run = project.tool(["-v"]).env("LAB_PASSWORD", password).run();
+    run.code(0).never_says(password);
+    let done = fs::read_to_string(fakes.path().join("done")).expect("what root did");
+    assert_eq!(done, "step\nscript\nreboot\npackages\nreboot\n");
+    let run = project.tool(["-v"]).env("LAB_PASSWORD", "wrong word").run();
+    run.code(69)
+        .says("a password is required")
+        .never_says("wrong word");
 }
 
 #[test]

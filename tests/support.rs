@@ -12,6 +12,8 @@ pub(crate) mod feed;
 mod project;
 /// A link that is slow or breaks.
 pub(crate) mod proxy;
+/// A disk that is soon full.
+mod small_disk;
 /// sshd on loopback.
 mod sshd;
 /// A real terminal.
@@ -32,6 +34,7 @@ use std::{
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     project::Project,
+    small_disk::SmallDisk,
     sshd::Sshd,
     terminal::Terminal,
     tool::{Outcome, Started, Tool},

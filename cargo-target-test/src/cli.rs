@@ -12,10 +12,11 @@ mod words;
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 
 use clap::{
-    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use clap_complete::Shell;
 use target_fixtures::env;
 
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
@@ -65,8 +66,9 @@ pub struct Cli {
 pub struct Global {
     /// Path to the playbook, which describes the targets
     ///
-    /// Defaults to the first of `playbook` in `[workspace.metadata.target-test]`, `.config/target-test.toml` and
-    /// `target-test.toml` in the workspace. Without any of these, there is one target named `local`.
+    /// Defaults to the first of `target-test.toml` in the current folder or above it, but below the root of the
+    /// workspace; `playbook` in `[workspace.metadata.target-test]`; `.config/target-test.toml` and `target-test.toml` in
+    /// the root. Without any of these, there is one target named `local`.
     #[arg(long, value_name = "FILE", global = true, env = env::PLAYBOOK, hide_env_values = true)]
     pub playbook: Option<PathBuf>,
     /// Override a value in the playbook: `targets.debian.memory=2GiB` (can be repeated)
@@ -88,6 +90,10 @@ pub enum Verb {
     /// Run the tests on the targets (the default verb)
     #[command(after_help = SHORT_AFTER, after_long_help = LONG_AFTER)]
     Run(Box<RunArgs>),
+    /// Write a first playbook and a first test into a package
+    ///
+    /// Also adds the dev-dependency on `target-fixtures`. What exists is kept.
+    Init(InitArgs),
     /// List the cases, and the reason for each excluded test
     ///
     /// Accepts the options of `run`; executes nothing.
@@ -96,6 +102,14 @@ pub enum Verb {
     Check(CheckArgs),
     /// Print the JSON Schema of the playbook, for editors
     Schema,
+    /// Print the completion script of a shell
+    ///
+    /// For the command `cargo-target-test`, and in zsh for `cargo target-test` too. For example, in `~/.bashrc`: `source
+    /// <(cargo target-test completions bash)`.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// List existing instances: host, state, holder, age
     Targets(TargetsArgs),
     /// Open a shell on an instance
@@ -175,6 +189,30 @@ pub struct RunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tests: TestArgs,
+}
+
+/// Options of `init`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InitArgs {
+    /// The platform of the target in the playbook
+    #[arg(long, value_name = "PLATFORM", default_value = "local")]
+    pub platform: InitPlatform,
+}
+
+/// A platform that `init` has a playbook for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum InitPlatform {
+    /// Folders of this machine.
+    #[default]
+    Local,
+    /// Containers of podman or docker.
+    Container,
+    /// Virtual machines.
+    Qemu,
+    /// Machines that exist, over SSH.
+    Ssh,
+    /// Whatever two programs create and delete.
+    Command,
 }
 
 /// Options of `list`: its own, and those of `run` that select tests.
@@ -421,6 +459,13 @@ pub fn meant_verb(word: &str) -> Option<String> {
 
 /// Builds the clap command, as the help shows it.
 pub fn command() -> Command {
+    let mut command = unbuilt_command();
+    command.build();
+    command
+}
+
+/// The clap command, whose subcommands have no full names yet.
+pub(crate) fn unbuilt_command() -> Command {
     let mut command = CommandLine::command().mut_subcommand("list", |list| {
         list.mut_args(|arg| {
             let runs = arg.get_help_heading() == Some(Class::Run.heading());
@@ -430,9 +475,7 @@ pub fn command() -> Command {
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
-    let mut command = without_empty_variables(command);
-    command.build();
-    command
+    without_empty_variables(command)
 }
 
 /// The help of another program than `cargo target-test`.

@@ -2,10 +2,12 @@
 
 pub mod broker;
 pub mod check;
+pub mod completions;
 pub mod cp;
 pub mod delete;
 pub mod exec;
 pub mod gc;
+pub mod init;
 mod interactive;
 pub mod lease;
 pub mod list;

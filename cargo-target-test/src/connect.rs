@@ -10,13 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target_fixtures::wire::{Exit, Password, ShellCommand, Stream};
+use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
 use tokio::sync::mpsc;
 
 use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
     process::SessionLog,
+    secret::Bound,
+    sync,
 };
 
 mod connection;
@@ -121,11 +123,36 @@ pub trait Transport: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Checks that the instance answers within `timeout`: measures a round trip, connecting first if necessary.
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration>;
+    /// Checks that the instance answers within `timeout`, connecting first if necessary.
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer>;
+
+    /// Returns the number of connections that were lost so far: the instance may have rebooted. 0 if the transport keeps
+    /// no connection.
+    fn losses(&self) -> usize {
+        0
+    }
+
+    /// The SSH host key that the instance presented, as type and fingerprint; `None` before a login, and without SSH.
+    fn host_key(&self) -> Option<String> {
+        None
+    }
+
+    /// The password for `sudo`, from the playbook; `None` if `sudo` must not ask.
+    fn sudo_password(&self) -> Option<&Bound> {
+        None
+    }
 
     /// Kills all processes of the instance that are marked with this lease.
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()>;
+}
+
+/// The answer of an instance to [`Transport::probe`].
+#[derive(Clone, Debug, Default)]
+pub struct ProbeAnswer {
+    /// The time of the round trip.
+    pub took: Duration,
+    /// The boot id of the instance's kernel; empty if it is unknown.
+    pub boot_id: String,
 }
 
 /// An access to a file of an instance.
@@ -362,8 +389,29 @@ fn sudo_password(command: &ShellCommand) -> Option<&Password> {
     command.sudo.as_ref()?.password.as_ref()
 }
 
+/// Starts a command. `sudo` gets the instance's password from the playbook, unless the command has one.
+///
+/// # Errors
+/// If the password is unavailable.
+pub(crate) async fn start(
+    transport: &dyn Transport,
+    command: &ShellCommand,
+    lease: &str,
+    stdin: Option<CommandStdin>,
+) -> Result<Running> {
+    let mut command = command.clone();
+    if let Some(sudo @ Sudo { password: None }) = &mut command.sudo
+        && let Some(password) = transport.sudo_password().cloned()
+    {
+        let password = sync::blocking(move || password.value()).await?;
+        sudo.password = Some(Password(password));
+    }
+    let stdin = input(&command, stdin);
+    Ok(transport.exec(&command, lease, stdin))
+}
+
 /// Returns the standard input of a command: the `sudo` password, if any, and then `stdin`.
-pub(crate) fn input(command: &ShellCommand, stdin: Option<CommandStdin>) -> Option<CommandStdin> {
+fn input(command: &ShellCommand, stdin: Option<CommandStdin>) -> Option<CommandStdin> {
     let Some(password) = sudo_password(command) else {
         return stdin;
     };
@@ -397,12 +445,19 @@ pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellComma
     }
 }
 
-/// Completes [`Transport::probe`] with the time since `asked` when the command has succeeded.
-fn answered(instance: &str, asked: Instant, running: Result<Running>) -> TransportFuture<Duration> {
+/// Completes [`Transport::probe`] when the command that prints the boot id has succeeded.
+fn answered(
+    instance: &str,
+    asked: Instant,
+    running: Result<Running>,
+) -> TransportFuture<ProbeAnswer> {
     let what = format!("`{instance}` does not answer");
     Box::pin(async move {
-        running?.finished().await?.success(&what)?;
-        Ok(asked.elapsed())
+        let output = running?.finished().await?.success(&what)?;
+        Ok(ProbeAnswer {
+            took: asked.elapsed(),
+            boot_id: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        })
     })
 }
 

@@ -262,6 +262,12 @@ pub enum RunEventKind {
         /// The reason.
         reason: DirtyReason,
     },
+    /// An instance serves no further case of the run, while another one of its target serves: it had several infra
+    /// verdicts in a row.
+    SetAside {
+        /// The instance.
+        instance: String,
+    },
     /// An instance was deleted: by an early release, for a recycle, after a failed deploy, or at the end of the run. A
     /// machine that existed before stays.
     Deleted {

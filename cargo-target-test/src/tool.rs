@@ -117,8 +117,10 @@ impl Tool {
         match &cli.verb {
             Verb::Run(args) if args.delete_targets => commands::delete::verb(all, global, args),
             Verb::Run(args) => commands::run::run(all, &self.aggregators, global, args),
+            Verb::Init(args) => commands::init::verb(all, global, args),
             Verb::List(args) => commands::list::verb(all, global, args),
             Verb::Check(args) => commands::check::verb(all, global, args),
+            Verb::Completions { shell } => commands::completions::verb(*shell),
             Verb::Schema => commands::schema::verb(all),
             Verb::Targets(args) => commands::targets::verb(all, global, args),
             Verb::Shell(args) => commands::shell::verb(all, global, args),

@@ -180,7 +180,12 @@ pub fn warn(text: impl std::fmt::Display) {
 /// Prints an error with its causes and its hint.
 pub fn error(error: &Error) {
     line("error", error.chain());
-    if let Some(hint) = error.hint() {
-        line("hint", hint);
+    if let Some(text) = error.hint() {
+        hint(text);
     }
+}
+
+/// Prints a hint.
+pub fn hint(text: impl std::fmt::Display) {
+    line("hint", text);
 }

@@ -63,7 +63,7 @@
 //! | `owner = "net team"` | the owner of the test |
 //! | `features = ["nested-virt"]` | features that the target must have |
 //! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities: `">= 2, < 8"`, `"x86_64 \| aarch64"` |
-//! | `requires("cpu.model" = "~ EPYC")` | requirements on any other capability |
+//! | `requires("cpu.model" = "~ .*EPYC")` | requirements on any other capability |
 //! | `reuse = false` | the instance is recycled after the test |
 //! | `reuse = "snapshot"` | the instance is restored to its state before its first test; recycled if the platform cannot restore quickly |
 //! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |

@@ -1,17 +1,18 @@
 //! The syntax of requirements, and the comparison of a requirement with the capability of a target.
 //!
-//! Must not know keys (`memory`), tests or targets. Must use only `std`: the macro crate includes this file through a
-//! symbolic link, to check requirements at compile time.
+//! Must not know keys (`memory`), tests or targets. Must use only `std` and `regex-lite`: the macro crate includes this
+//! file through a symbolic link, to check requirements at compile time.
 //!
-//! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian*`. A comma before an
-//! operator means "and" (`>= 2, < 8`). A bar means "or" (`x86_64 | aarch64`) and has lower precedence.
+//! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian 1[23]`. A comma before
+//! an operator means "and" (`>= 2, < 8`). A bar means "or" (`x86_64 | aarch64`) and has lower precedence. In a regular
+//! expression, only a bar between spaces and outside parentheses does (`~ a|b | c` is `~ (a|b)` or `c`).
 //!
 //! | operator | condition on the capability |
 //! |---|---|
 //! | none, `=`, `==` | equals the value |
 //! | `!=` | differs from the value |
 //! | `<`, `<=`, `>`, `>=` | compares as a size or version |
-//! | `~`, `!~` | contains the value, or does not; `*` (or `.*`) matches any text |
+//! | `~`, `!~` | matches the regular expression from the start, as in tmt, or does not: `~ .*EPYC` looks anywhere |
 //!
 //! A **size** is a number and a unit. `B`, `kB`, `MB`, `GB`, `TB`, `PB` are powers of 1000; `KiB`, `MiB`, `GiB`, `TiB`,
 //! `PiB` are powers of 1024. A **version** is numbers separated by dots: `2`, `6.1`, `6.10.3`. A suffix
@@ -28,7 +29,7 @@ mod term;
 use std::{fmt, str::FromStr};
 
 use span::{kind_of, numbers, within};
-use term::{Operator, Term, TermValue, UNIT_NAMES, conjunction, exact};
+use term::{Operator, Term, TermValue, UNIT_NAMES, alternatives, conjunction, exact};
 
 /// Checks that `capability` (`16 GiB`) meets `requirement` (`>= 8 GiB`).
 ///
@@ -112,10 +113,8 @@ impl Requirement {
     /// text.
     #[must_use]
     pub fn no_size(&self) -> Option<String> {
-        let is_other = |term: &Term| {
-            let pattern = matches!(term.operator, Operator::Like | Operator::NotLike);
-            !pattern && !matches!(term.value, TermValue::Size(_))
-        };
+        let is_other =
+            |term: &Term| !term.operator.matches() && !matches!(term.value, TermValue::Size(_));
         let other = self.any.iter().flatten().any(is_other);
         other.then(|| format!("a size has one of the units {UNIT_NAMES}"))
     }
@@ -156,7 +155,8 @@ impl FromStr for Requirement {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let any = text.split('|').map(|terms| conjunction(terms, text));
+        let any = alternatives(text).into_iter();
+        let any = any.map(|terms| conjunction(terms, text));
         Ok(Self {
             any: any.collect::<Result<_, _>>()?,
             text: text.to_owned(),

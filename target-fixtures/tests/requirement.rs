@@ -20,7 +20,13 @@ fn holds_a_capability_against_a_requirement() {
         ("6.1", "6.1.0"),
         ("x86_64", "x86_64"),
         ("!= arm64", "x86_64"),
-        ("~ deb*12", "debian 12 (bookworm)"),
+        ("~ deb.*12", "debian 12 (bookworm)"),
+        ("~ deb(ian|) 1[0-9]$", "debian 12"),
+        ("~ fedora|debian", "debian 12"),
+        ("~ debian( | )12", "debian 12"),
+        ("~ fedora|centos | debian", "debian"),
+        ("!~ bian", "debian"),
+        ("~ ^.{2,3}b", "debian"),
         ("!~ fedora", "debian"),
         ("!= 4", "four"),
         (">= 2, < 8", "7"),
@@ -35,7 +41,7 @@ fn holds_a_capability_against_a_requirement() {
         ("< 4 | >= 4", ">= 1"),
         ("!= 4", "> 4"),
         ("!= arm64", ">= 4"),
-        ("~ deb*", "~ deb*"),
+        ("~ deb.*", "~ deb.*"),
     ];
     for (requirement, capability) in fitting {
         assert_eq!(
@@ -61,7 +67,8 @@ fn says_why_not() {
             "needs `> 2`, has `many`, which is not a number or version",
         ),
         ("arm64", "x86_64", "needs `arm64`, has `x86_64`"),
-        ("!~ *12", "debian 12", "needs `!~ *12`, has `debian 12`"),
+        ("!~ .*12", "debian 12", "needs `!~ .*12`, has `debian 12`"),
+        ("~ bian", "debian", "needs `~ bian`, has `debian`"),
         (">= 2, < 8", "8", "needs `>= 2, < 8`, has `8`"),
         (">= 8 GiB", ">= 4 GiB", "needs `>= 8 GiB`, has `>= 4 GiB`"),
         (
@@ -71,19 +78,21 @@ fn says_why_not() {
         ),
         (
             ">= 2",
-            "~ deb*",
-            "needs `>= 2`, has `~ deb*`, which is not a number or version",
+            "~ deb.*",
+            "needs `>= 2`, has `~ deb.*`, which is not a number or version",
         ),
     ];
     for (requirement, capability, reason) in reasons {
         assert_eq!(fits(requirement, capability), Err(reason.to_owned()));
     }
     for bad in [
-        "", ">=", "=> 2", "> lots", ">= 8 GiX", "<> 3", ">= 64bit", "a |", ">= 2, <", "~ ^deb",
-        "~ [0-9]+",
+        "", ">=", "=> 2", "> lots", ">= 8 GiX", "<> 3", ">= 64bit", "a |", ">= 2, <", "~ (a",
+        "~ a{2,1}",
     ] {
         assert!(bad.parse::<Requirement>().is_err(), "{bad}");
     }
+    let glob = "~ *12".parse::<Requirement>().expect_err("a glob");
+    assert!(glob.ends_with("; `.*` matches any text"), "{glob}");
 }
 
 #[test]
@@ -92,7 +101,7 @@ fn what_nothing_can_be_is_known() {
         "> 8, < 2",
         "= 4, != 4",
         ">= 2, <= 8 GiB",
-        "x, ~ y*",
+        "x, ~ y",
         "> 3, < 3 | < 1, > 1",
     ] {
         let requirement: Requirement = impossible.parse().expect(impossible);
@@ -103,7 +112,7 @@ fn what_nothing_can_be_is_known() {
         ">= 8, <= 8",
         "> 8, < 2 | x",
         "!= 4",
-        "~ a*, !~ b",
+        "~ a.*, !~ b",
         ">= 1 PiB",
     ] {
         let requirement: Requirement = possible.parse().expect(possible);
@@ -145,10 +154,10 @@ fn compared() -> impl Strategy<Value = String> {
     alternatives(prop_oneof![2 => terms.prop_map(|terms| terms.join(", ")), 1 => value()])
 }
 
-/// `~ a*, !~ b | a`: words only. A pattern looks at the text, in which equal numbers differ.
+/// `~ a.*, !~ b | a`: words only. A pattern looks at the text, in which equal numbers differ.
 fn likened() -> impl Strategy<Value = String> {
     let sign = prop::sample::select(vec!["~", "!~"]);
-    let like = (sign, "[ab*]{1,3}").prop_map(|(sign, text)| format!("{sign} {text}"));
+    let like = (sign, "[ab.]{1,3}[*?|]?[ab]?").prop_map(|(sign, text)| format!("{sign} {text}"));
     let unequal = word().prop_map(|value| format!("!= {value}"));
     let terms = prop::collection::vec(prop_oneof![3 => like, 1 => unequal], 1..3);
     alternatives(prop_oneof![2 => terms.prop_map(|terms| terms.join(", ")), 1 => word()])

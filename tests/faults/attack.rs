@@ -14,7 +14,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Lab, ssh::kill_sessions, target};
-use crate::support::{Sshd, Started, Tool, eventually};
+use crate::support::{SmallDisk, Sshd, Started, Tool, eventually};
 
 /// The number of labs at once.
 const AT_ONCE: usize = 3;
@@ -63,9 +63,11 @@ enum Fault {
     Tear,
     /// All sessions of an SSH server end.
     HangUp,
+    /// The pool's disk is full for a moment.
+    FillDisk,
 }
 
-const ALL: [Fault; 9] = [
+const ALL: [Fault; 10] = [
     Fault::KillAny,
     Fault::KillTool,
     Fault::KillGroup,
@@ -75,6 +77,7 @@ const ALL: [Fault; 9] = [
     Fault::Delete,
     Fault::Tear,
     Fault::HangUp,
+    Fault::FillDisk,
 ];
 
 #[test]
@@ -100,26 +103,43 @@ fn nothing_is_lost_or_leased_twice() {
     assert!(passed.into_inner() > 0, "no test ran");
 }
 
+/// A pool, on a disk of its own where that can be, and its machines. The disk is unmounted first.
+struct Scene {
+    disk: Option<SmallDisk>,
+    sshd: Sshd,
+    lab: Lab,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let lab = Lab::new(1);
+        lab.script("up", UP);
+        lab.script("down", DOWN);
+        let sshd = Sshd::start(&["gamma"]);
+        let (alpha, beta) = (
+            target("alpha", 3, "recipe = \"two\"\n"),
+            target("beta", 1, ""),
+        );
+        let hosts = sshd.playbook(&[("gamma", &["gamma"])]);
+        lab.playbook(&format!("{PLAYBOOK}{alpha}{beta}\n{hosts}"));
+        fs::create_dir(lab.path("pool")).expect("the pool");
+        let disk = SmallDisk::mount(&lab.path("pool"), "16m");
+        Self { disk, sshd, lab }
+    }
+}
+
 /// Three faults on one pool; then everything is deleted and accounted for.
 fn episode(random: &mut Rng, number: u64, passed: &AtomicU64) {
-    let lab = Lab::new(1);
-    lab.script("up", UP);
-    lab.script("down", DOWN);
-    let sshd = Sshd::start(&["gamma"]);
-    let alpha = target("alpha", 3, "recipe = \"two\"\n");
-    let hosts = sshd.playbook(&[("gamma", &["gamma"])]);
-    lab.playbook(&format!(
-        "{PLAYBOOK}{alpha}{}\n{hosts}",
-        target("beta", 1, "")
-    ));
+    let scene = Scene::new();
+    let lab = &scene.lab;
     for step in number..number + 3 {
         let runs: Vec<_> = (0..random.u32(1..=2))
-            .map(|_| run(&lab, random).start())
+            .map(|_| run(lab, random).start())
             .collect();
         let fault = ALL[random.usize(..ALL.len())];
         thread::sleep(Duration::from_millis(random.u64(..1500)));
         eprintln!("{step}: {fault:?} with {} runs", runs.len());
-        cause(&lab, &sshd, random, fault, &runs);
+        cause(&scene, random, fault, &runs);
         for run in runs {
             let ended = run.wait();
             let passes = ended.lines_with(&["PASS", "exclusive"]) as u64;
@@ -128,7 +148,7 @@ fn episode(random: &mut Rng, number: u64, passed: &AtomicU64) {
             assert!(!shown.contains("panicked at"), "{step}: {fault:?}: {shown}");
         }
     }
-    account(&lab, number);
+    account(lab, number);
 }
 
 /// A run of a few tests, sometimes with too few descriptors.
@@ -145,7 +165,8 @@ fn run(lab: &Lab, random: &mut Rng) -> Tool {
     limited.args(args)
 }
 
-fn cause(lab: &Lab, sshd: &Sshd, random: &mut Rng, fault: Fault, runs: &[Started]) {
+fn cause(scene: &Scene, random: &mut Rng, fault: Fault, runs: &[Started]) {
+    let Scene { disk, sshd, lab } = scene;
     let victim = &runs[random.usize(..runs.len())];
     let mut any = || {
         let all = processes(&lab.path(""));
@@ -173,6 +194,13 @@ fn cause(lab: &Lab, sshd: &Sshd, random: &mut Rng, fault: Fault, runs: &[Started
             assert!(matches!(code, Some(0 | 69)), "{code:?}");
         }
         Fault::HangUp => kill_sessions(sshd, "gamma"),
+        Fault::FillDisk => {
+            if let Some(disk) = disk {
+                disk.fill();
+                thread::sleep(Duration::from_millis(random.u64(..1500)));
+                disk.empty();
+            }
+        }
         Fault::Tear => {
             let file = lab.path("pool/pool.json");
             if let Ok(text) = fs::read(&file) {

@@ -235,6 +235,27 @@ fn a_torn_note_of_a_lost_pool_is_named_until_somebody_acts() {
     assert!(!note.exists());
 }
 
+/// An instance on which every case is infra serves no further case of the run, since the other one does; it is named.
+#[test]
+fn a_broken_instance_is_set_aside_for_the_run() {
+    let lab = Lab::new(2);
+    // The broken one answers, and loses what tests send, once the other one has served.
+    lab.script(
+        "exec",
+        "#!/bin/sh\ncase $1 in *poison*) case $TARGET_TEST_REQUEST in\n\
+         *alpha-0*) while ! [ -e served ]; do sleep 0.02; done; exit 9;;\n\
+         *) touch served;; esac;; esac\nexec /bin/sh -c \"$1\"\n",
+    );
+    let many = "[[criteria]]\nname = \"poisoned\"\ntimes = 12\n";
+    lab.playbook(&(target("alpha", 2, "exec = \"./exec\"") + many));
+    let run = lab.run(&["poisoned", "--keep-targets"]).code(69);
+    run.line_with(&["12 cases: 9 passed", " 3 infra"])
+        .line_with(&["set aside after 3 infra in a row: alpha-0"])
+        .line_with(&["kept: ", "alpha-1"]);
+    fs::write(lab.path("exec"), "#!/bin/sh\nexec /bin/sh -c \"$1\"\n").unwrap();
+    lab.run(&["poisoned"]).code(0).never_says("set aside");
+}
+
 /// A disabled instance serves no case, whether or not it exists; with none left, cases are infra at once.
 #[test]
 fn a_disabled_instance_does_not_serve() {

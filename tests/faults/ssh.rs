@@ -91,6 +91,40 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     assert!(lab.path("quick-alpha-1").exists());
 }
 
+/// Two addresses of one server, with either client and in targets that are kept from an earlier run; `known_hosts` has a
+/// line for each address.
+#[test]
+fn two_addresses_of_one_machine_are_refused_unless_allowed() {
+    let sshd = Sshd::with(&["one"], "ListenAddress 127.0.0.2");
+    let lab = Lab::new(1);
+    let first = sshd.address("one");
+    let second = first.replace("127.0.0.1", "127.0.0.2");
+    let known = sshd.setting("one", "userknownhostsfile");
+    let text = fs::read_to_string(&known).expect("known hosts");
+    fs::write(
+        &known,
+        text.clone() + &text.replace("127.0.0.1", "127.0.0.2"),
+    )
+    .expect("a file");
+    let playbook = |options: &str| {
+        let twin = format!(
+            "\n[[targets]]\nname = \"beta\"\nplatform = \"ssh\"\nhosts = [\"{second}\"]\n{options}\n"
+        );
+        lab.playbook(&(sshd.playbook(&[("alpha", &["one"])]) + &twin));
+    };
+    playbook("same-machine = \"allow\"");
+    lab.run(&["quick", "--keep-targets"]).code(0);
+    for client in ["built-in", "openssh"] {
+        playbook(&format!("client = \"{client}\""));
+        let run = lab.run(&["quick", "--keep-targets"]).code(69);
+        run.line_with(&["is the same machine as", &first, &second])
+            .line_with(&["infra: quick["])
+            .line_with(&["PASS", "quick["])
+            .says("same-machine = \"allow\"");
+    }
+    lab.run(&["--delete-targets"]).code(0);
+}
+
 /// A test that has its own way to the machine fails when that is dead: not the test's fault, which nextest hears too.
 #[test]
 fn a_failure_on_a_dead_machine_is_infra() {

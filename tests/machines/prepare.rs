@@ -95,6 +95,38 @@ fn preparations_of_two_pools_leave_each_other_alone() {
     }
 }
 
+/// Two runs of one pool prepare one host for two targets: one after the other, and neither ends the other's steps.
+#[test]
+fn one_host_is_prepared_for_one_target_at_a_time() {
+    let sshd = Sshd::start(&["it-0"]);
+    let go = sshd.directory().join("go");
+    let started = sshd.directory().join("started");
+    let step = format!(
+        "{{ run = \"echo x >>{}; while ! [ -e {} ]; do sleep 0.05; done\" }}",
+        started.display(),
+        go.display()
+    );
+    let lab = lab(&sshd, &step, "");
+    let playbook = fs::read_to_string(lab.path("target-test.toml")).unwrap();
+    lab.write("beside.toml", &playbook.replace("\"it\"", "\"beside\""));
+    let count = || {
+        fs::read_to_string(&started)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let first = lab.tool(&["quick"]).start();
+    eventually("a step", || count() == 1);
+    let beside = lab.path("beside.toml").display().to_string();
+    let mut second = lab.tool(&["quick", "--playbook", &beside]).start();
+    second.wait_for("beside-0: waiting for pid ");
+    assert_eq!(count(), 1);
+    fs::write(&go, "").unwrap();
+    first.wait().code(0);
+    second.wait().code(0);
+    assert_eq!(count(), 2);
+}
+
 #[test]
 fn a_failing_step_is_shown_and_is_no_tests_fault() {
     let sshd = Sshd::start(&["it-0"]);

@@ -1,12 +1,16 @@
 //! Virtual machines that panic, never boot, find no room, or are not found by anybody.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use cargo_target_test::provision::platform::{InstanceSpec, Platforms};
 use serde_json::json;
 
 use super::Lab;
-use crate::support::{feed, vm::Images};
+use crate::support::{SmallDisk, eventually, feed, vm::Images};
 
 /// The images; a place that cannot run virtual machines is a failure only where it must not be.
 fn images() -> Option<Images> {
@@ -61,6 +65,37 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
         .line_with(&["target-test: infra: panics[it]: `it-0`: its kernel panicked"])
         .never_says("crash: ");
     lab.run(&["--delete-targets"]).code(0);
+}
+
+/// A guest that ends by itself is the test's finding, a process that is killed is not. A delete waits until it is down.
+#[test]
+fn a_guest_that_powers_down_is_a_crash_and_a_killed_one_is_infra() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&format!("{}shutdown = \"60s\"\n", images.target("it")));
+    lab.run(&["powers_down"])
+        .code(100)
+        .line_with(&["target-test: crash: powers_down[it]: `it-0`: it shut itself down"])
+        .never_says("infra: ");
+    let run = lab.tool(&["idles_on"]).start();
+    eventually("the test idles", || lab.path("idles").exists());
+    let pid = find(&lab.path("pool"), "pid").expect("the file of the process's number");
+    let pid = fs::read_to_string(pid).expect("a number");
+    let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+    assert!(killed.unwrap().success());
+    run.wait()
+        .code(69)
+        .line_with(&["target-test: infra: idles_on[it]: `it-0`: its virtual machine has ended"])
+        .never_says("crash: ");
+    lab.run(&["quick"]).code(0);
+}
+
+/// A file of this name below a folder.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries.flatten().find_map(|entry| match entry.path() {
+        path if path.is_dir() => find(&path, name),
+        path => (entry.file_name() == name).then_some(path),
+    })
 }
 
 #[test]
@@ -144,38 +179,17 @@ fn what_no_machine_can_start_from_is_found_before() {
     }
 }
 
-/// A small file system of the test's own, which needs root.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=96k", "small"])
-            .arg(folder.path())
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self(folder))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).output();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing() {
     let Some(images) = images() else { return };
-    let Some(small) = Small::mount() else {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(small) = SmallDisk::mount(folder.path(), "96k") else {
         eprintln!("skipped, since only root can mount a file system");
         return;
     };
     let lab = Lab::new(&format!("{}disks = [\"1 GiB\"]\n", images.target("it")));
     lab.tool(&["quick", "--pool"])
-        .args([small.0.path()])
+        .args([small.path()])
         .run()
         .code(69)
         .says("`it-0` needs 256 MiB of disk");
@@ -183,7 +197,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     // Who does not ask for room beforehand is told by the disk.
     let platforms = Platforms::default();
     let qemu = platforms.get("qemu").unwrap();
-    let order = order(small.0.path(), &images);
+    let order = order(small.path(), &images);
     let error = qemu.deploy(&order, &|_| {}).unwrap_err();
     assert!(
         error.chain().contains("No space left on device"),

@@ -17,6 +17,13 @@ fn words_lines_streams_and_codes() {
             (format!("{name}\n"), "two\n".to_owned())
         );
         exec(&["--shell", "kill -KILL $$"]).code(137);
+        // A program whose interpreter is missing, as that of a dynamic binary.
+        let line = "printf '#!/none\\n' >/tmp/lone-$$; chmod +x /tmp/lone-$$; \
+                    /tmp/lone-$$; s=$?; rm /tmp/lone-$$; exit $s";
+        exec(&["--shell", line])
+            .code(127)
+            .says("hint: ")
+            .says("linux-musl");
         exec(&["--", "sh", "-c", "exit 255"]).code(255);
         exec(&["--timeout", "200ms", "--", "sleep", "1000"])
             .code(124)

@@ -3,8 +3,12 @@
 use super::*;
 
 pub(super) fn keygen(file: &Path, phrase: &str) {
+    keygen_of("ed25519", file, phrase);
+}
+
+fn keygen_of(kind: &str, file: &Path, phrase: &str) {
     let status = Process::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", phrase, "-f"])
+        .args(["-q", "-t", kind, "-N", phrase, "-f"])
         .arg(file)
         .status();
     assert!(status.unwrap().success());
@@ -74,6 +78,64 @@ fn a_changed_host_key_is_refused() {
             "{error}"
         );
     }
+}
+
+/// The server has a key of the recorded type, which is then used, or keys of other types only: a changed key, unless keys
+/// are not checked. As `ssh` does.
+#[test]
+fn the_type_of_the_recorded_key_is_preferred() {
+    let clients = [SshClient::Auto, SshClient::BuiltIn, SshClient::Openssh];
+    if inner().is_some() {
+        return block_on(async {
+            for client in clients {
+                for (host, says) in [("rsa", ""), ("unchecked", ""), ("checked", "host key")] {
+                    let host = host.to_owned();
+                    let reach = SshReach {
+                        host,
+                        client,
+                        ..SshReach::default()
+                    };
+                    let at = format!("{client:?} {reach:?}");
+                    match says {
+                        "" => drop(run(&*ssh(reach), "true").await),
+                        says => {
+                            let error = lost(&*ssh(reach), "true").await.to_string();
+                            assert!(error.to_lowercase().contains(says), "{at}: {error}");
+                        }
+                    }
+                }
+            }
+        });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [own, other] = ["rsa", "ecdsa"].map(|kind| {
+        let key = folder.path().join(kind);
+        keygen_of(kind, &key, "");
+        key
+    });
+    let farm = Farm::with("alpha-0", &format!("HostKey {}", own.display()));
+    let port = farm.port("alpha-0");
+    let mut config = String::new();
+    for (host, key, strict) in [
+        ("rsa", &own, "yes"),
+        ("checked", &other, "yes"),
+        ("unchecked", &other, "no"),
+    ] {
+        let known = folder.path().join(format!("known-{host}"));
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        fs::write(&known, format!("[127.0.0.1]:{port} {public}")).unwrap();
+        config += &format!(
+            "Host {host}\nUserKnownHostsFile {}\nStrictHostKeyChecking {strict}\n{}",
+            known.display(),
+            config::to(&farm, "alpha-0"),
+        );
+    }
+    config::again_with(
+        &farm,
+        &config,
+        &[],
+        "login::the_type_of_the_recorded_key_is_preferred",
+    );
 }
 
 #[test]

@@ -2,7 +2,11 @@
 //!
 //! Must not know how instances are provided or deleted.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Aggregator;
 use crate::{
@@ -45,6 +49,7 @@ pub struct Summary {
     fixtures: Duration,
     took: Duration,
     used: Vec<TargetTime>,
+    set_aside: BTreeSet<String>,
     end: CleanUp,
     counts: CaseCounts,
 }
@@ -82,6 +87,9 @@ impl Aggregator for Summary {
             RunEventKind::Skipped { case, reason } => {
                 self.skipped.push((Arc::clone(case), reason.clone()));
             }
+            RunEventKind::SetAside { instance } => {
+                self.set_aside.insert(instance.clone());
+            }
             RunEventKind::TargetUsed(used) => self.used.push(used.clone()),
             RunEventKind::CleanedUp(end) => self.end = end.clone(),
             RunEventKind::CasesCounted(counts) => self.counts = counts.clone(),
@@ -96,9 +104,11 @@ impl Aggregator for Summary {
         self.print_skipped();
         self.crashes().iter().for_each(ui::note);
         self.infra().iter().for_each(ui::note);
+        let set_aside: Vec<_> = self.set_aside.iter().cloned().collect();
         let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
         let held: Vec<_> = self.end.held.iter().map(by).collect();
         for (what, names) in [
+            ("set aside after 3 infra in a row", &set_aside),
             ("kept", &self.end.kept),
             ("still used by others", &held),
             ("kept earlier and not used by this run", &self.end.unused),

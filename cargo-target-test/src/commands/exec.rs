@@ -8,6 +8,7 @@ use target_fixtures::wire::{Exit, ShellCommand, Stream};
 use tokio::sync::mpsc;
 
 use crate::{
+    bounded,
     cli::{ExecArgs, Global},
     commands::interactive::{self, AccessRequest, MachineGuard},
     connect::{CommandEvent, Running, shell},
@@ -85,6 +86,7 @@ async fn run(
 
 /// Forwards output until the command has ended.
 async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
+    let mut stderr = Vec::new();
     while let Some(event) = running.events.recv().await {
         match event {
             CommandEvent::Output(Stream::Stdout, bytes) => {
@@ -92,8 +94,16 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
                     return Ok((interactive::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
-            CommandEvent::Output(Stream::Stderr, bytes) => ui::bytes(&bytes),
-            CommandEvent::Exited(exit) => return Ok((code(&exit), LeaseEnd::Done)),
+            CommandEvent::Output(Stream::Stderr, bytes) => {
+                ui::bytes(&bytes);
+                bounded::extend_tail(&mut stderr, &bytes);
+            }
+            CommandEvent::Exited(exit) => {
+                if let Some(hint) = exit.hint(&String::from_utf8_lossy(&stderr)) {
+                    ui::hint(hint);
+                }
+                return Ok((code(&exit), LeaseEnd::Done));
+            }
             CommandEvent::Lost(error) => return Err(error),
         }
     }

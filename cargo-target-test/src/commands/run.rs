@@ -29,6 +29,7 @@ pub(crate) fn run(
     let Some(options) = RunOptions::resolve(platforms, global, args.clone())? else {
         return Ok(0);
     };
+    options.say_playbook();
     let infra_code = options.run.infra_exit_code;
     chosen(added, options).map_err(|error| {
         let code = exit_code_for(error.exit_code(), infra_code);

@@ -1,4 +1,4 @@
-//! A connected instance and the time of its last answer.
+//! A connected instance, the time of its last answer, and the boot id of its kernel.
 //!
 //! Must not know leases or pools.
 
@@ -18,16 +18,33 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A connected instance.
 pub(crate) struct LiveConnection {
     transport: Mutex<Arc<dyn Transport>>,
+    known: Mutex<Known>,
+}
+
+/// The knowledge about the instance.
+#[derive(Default)]
+struct Known {
     /// The time of the last answer; `None` if there was none, or if a failure occurred since.
-    heard: Mutex<Option<Instant>>,
+    heard: Option<Instant>,
+    /// The boot id; empty if the kernel has none, `None` if it was not asked for.
+    boot_id: Option<String>,
+    /// The number of connections that the transport had lost when the boot id was known; `None` after a failure.
+    losses: Option<usize>,
 }
 
 impl LiveConnection {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
         Self {
             transport: Mutex::new(transport),
-            heard: Mutex::default(),
+            known: Mutex::default(),
         }
+    }
+
+    /// The connection to an instance that answered now, with this boot id.
+    pub(crate) fn answered(transport: Arc<dyn Transport>, boot_id: Option<String>) -> Self {
+        let this = Self::new(transport);
+        this.know(boot_id.unwrap_or_default(), 0);
+        this
     }
 
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
@@ -37,22 +54,29 @@ impl LiveConnection {
     /// Replaces the transport after a reboot of the instance.
     pub(crate) fn replace(&self, transport: Arc<dyn Transport>) {
         *sync::lock(&self.transport) = transport;
-        self.heard();
+        *self.known() = Known::default();
     }
 
     /// Records that the instance answered now.
     pub(crate) fn heard(&self) {
-        *self.last() = Some(Instant::now());
+        self.known().heard = Some(Instant::now());
     }
 
     /// Records a failure: the instance is probed before it is leased again.
     pub(crate) fn doubt(&self) {
-        *self.last() = None;
+        let mut known = self.known();
+        (known.heard, known.losses) = (None, None);
     }
 
     /// True if a failure occurred since the last answer, or if there was no answer yet.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        self.last().is_none()
+        self.known().heard.is_none()
+    }
+
+    /// True if a failure occurred or a connection was lost since the boot id was known.
+    pub(crate) fn may_have_rebooted(&self) -> bool {
+        let losses = self.transport().losses();
+        self.known().losses != Some(losses)
     }
 
     /// Probes the instance unless it answered recently.
@@ -65,15 +89,45 @@ impl LiveConnection {
 
     /// Probes the instance with this timeout, unless it answered recently.
     pub(crate) async fn prove_within(&self, limit: Duration) -> Result<()> {
-        let heard = *self.last();
-        if heard.is_none_or(|heard| heard.elapsed() > FRESH) {
-            self.transport().probe(limit).await?;
-            self.heard();
+        let heard = self.known().heard;
+        let is_fresh = heard.is_some_and(|heard| heard.elapsed() <= FRESH);
+        if !is_fresh || self.may_have_rebooted() {
+            self.ask_boot_id(limit).await?;
         }
         Ok(())
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        sync::lock(&self.heard)
+    /// Probes the instance, and returns true if it has rebooted since its last probe.
+    ///
+    /// # Errors
+    /// If the instance does not answer.
+    pub(crate) async fn has_rebooted(&self, limit: Duration) -> Result<bool> {
+        let before = self.known().boot_id.clone();
+        let now = self.ask_boot_id(limit).await?;
+        let both_known = |before: &String| !before.is_empty() && !now.is_empty();
+        Ok(before
+            .filter(both_known)
+            .is_some_and(|before| before != now))
+    }
+
+    async fn ask_boot_id(&self, limit: Duration) -> Result<String> {
+        self.doubt();
+        // Read before: a connection that is lost meanwhile counts as lost later.
+        let losses = self.transport().losses();
+        let boot_id = self.transport().probe(limit).await?.boot_id;
+        self.know(boot_id.clone(), losses);
+        Ok(boot_id)
+    }
+
+    fn know(&self, boot_id: String, losses: usize) {
+        *self.known() = Known {
+            heard: Some(Instant::now()),
+            boot_id: Some(boot_id),
+            losses: Some(losses),
+        };
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        sync::lock(&self.known)
     }
 }

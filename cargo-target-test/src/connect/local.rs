@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, CommandStdin, Running, RunningEnd, SignalRequest, Transport, TransportFuture,
-    shell, timed_out,
+    CommandEvent, CommandStdin, ProbeAnswer, Running, RunningEnd, SignalRequest, Transport,
+    TransportFuture, shell, timed_out,
 };
 use crate::{
     connect::LocalUser,
@@ -167,9 +167,12 @@ impl Transport for LocalTransport {
         running(started, stdin, command.timeout.map(Duration::from_millis))
     }
 
-    fn probe(&self, _: Duration) -> TransportFuture<Duration> {
+    fn probe(&self, _: Duration) -> TransportFuture<ProbeAnswer> {
         let started = Instant::now();
-        let answer = self.directory.metadata().map(|_| started.elapsed());
+        let answer = self.directory.metadata().map(|_| ProbeAnswer {
+            took: started.elapsed(),
+            ..ProbeAnswer::default()
+        });
         let instance = format!(
             "`{}`: failed to open `{}`",
             self.instance,

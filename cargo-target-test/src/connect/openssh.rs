@@ -3,9 +3,10 @@
 //! Must not know commands: `piped` does.
 
 use std::{
+    fs::{self, File},
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -40,6 +41,9 @@ const END: Duration = Duration::from_millis(500);
 /// The time after the connection timeout in which `ssh` gives up by itself, with a reason.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The start of a line in the log that is no reason for a failure.
+const DEBUG: &str = "debug1: ";
+
 /// The masters of one host. A master refuses sessions beyond the server's `MaxSessions`; then one more is started.
 pub(super) struct OpenSsh {
     instance: String,
@@ -49,6 +53,10 @@ pub(super) struct OpenSsh {
     shells: std::sync::Mutex<Vec<(StartedProgram, KeptShell)>>,
     pub(super) kept: KeptShells,
     masters: Mutex<Vec<Arc<Master>>>,
+    /// The number of masters that ended.
+    losses: AtomicUsize,
+    /// Type and fingerprint of the key that the host presented at the first login.
+    host_key: OnceLock<String>,
 }
 
 /// One `ssh` process, which ends when this is dropped, or with this tool.
@@ -59,7 +67,8 @@ struct Master {
     sessions: AtomicUsize,
     /// Cloned by every open session.
     open: Arc<()>,
-    /// The folder of the control socket.
+    /// The log, in the folder of the control socket. `ssh` appends to it.
+    log: File,
     _folder: TempDir,
 }
 
@@ -72,6 +81,8 @@ impl OpenSsh {
             shells: std::sync::Mutex::default(),
             kept: KeptShells::new(reach.shells),
             masters: Mutex::default(),
+            losses: AtomicUsize::new(0),
+            host_key: OnceLock::new(),
         }
     }
 
@@ -100,11 +111,22 @@ impl OpenSsh {
         }
     }
 
+    pub(super) fn losses(&self) -> usize {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// As [`super::Transport::host_key`].
+    pub(super) fn host_key(&self) -> Option<String> {
+        self.host_key.get().cloned()
+    }
+
     /// Opens a session that runs a line in the login shell.
     pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
         let mut retries = RETRIES;
         loop {
             let (master, open) = self.free_master().await?;
+            // Only the lines of a login are read, and each session adds some.
+            master.log.set_len(0)?;
             let mut command = Arc::clone(&master.session).arc_raw_command(line);
             command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -157,6 +179,7 @@ impl OpenSsh {
         if ended {
             let mut masters = self.masters.lock().await;
             masters.retain(|known| !Arc::ptr_eq(known, master));
+            self.losses.fetch_add(1, Ordering::Relaxed);
         }
         ended
     }
@@ -166,6 +189,7 @@ impl OpenSsh {
         let config = sync::blocking(move || ssh_config::resolve(&reach)).await?;
         let folder = tempfile::Builder::new().prefix("tt-ssh-").tempdir()?;
         let (socket, log) = (folder.path().join("s"), folder.path().join("log"));
+        let file = File::create(&log)?;
         let command = self.master_command(&config, &socket, &log);
         let spawn = process::Spawn::new(command).own_session();
         let mut process = spawn.dies_with_parent().start_async()?;
@@ -176,10 +200,10 @@ impl OpenSsh {
                 break;
             }
             if Instant::now() > deadline || !matches!(process.try_wait(), Ok(None)) {
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let reason = match text.trim() {
-                    "" => format!("no login within {:?}", config.connect_timeout),
-                    text => text.lines().last().unwrap_or_default().to_owned(),
+                let text = fs::read_to_string(&log)?;
+                let reason = match text.lines().rfind(|line| !line.starts_with(DEBUG)) {
+                    None => format!("no login within {:?}", config.connect_timeout),
+                    Some(line) => line.to_owned(),
                 };
                 let what = format!("failed to connect to `{}`", self.instance);
                 let address = config.address();
@@ -192,11 +216,18 @@ impl OpenSsh {
             }
             time::sleep(POLL).await;
         }
+        let text = fs::read_to_string(&log)?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(DEBUG));
+        if let Some(key) = lines.find_map(|line| line.strip_prefix("Server host key: ")) {
+            // A machine that changes its key under a run is not the one that it was.
+            let _ = self.host_key.set(key.to_owned());
+        }
         Ok(Master {
             session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
             process: Mutex::new(process),
             sessions: AtomicUsize::new(self.limits.channels),
             open: Arc::new(()),
+            log: file,
             _folder: folder,
         })
     }
@@ -225,6 +256,8 @@ impl OpenSsh {
         command.args(["-M", "-N", "-T", "-o", "ControlPersist=no"]);
         for option in [
             "BatchMode=yes".to_owned(),
+            // The level that tells the key of the host.
+            "LogLevel=DEBUG1".to_owned(),
             format!("ConnectTimeout={timeout}"),
             format!("ServerAliveInterval={interval}"),
             format!("ServerAliveCountMax={count}"),

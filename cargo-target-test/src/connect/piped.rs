@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use super::{
-    CommandEvent, CommandStdin, FileAccess, Running, RunningEnd, SignalRequest, Transport,
-    TransportFuture, answered, copied, input, local,
+    CommandEvent, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd, SignalRequest,
+    Transport, TransportFuture, answered, copied, input, local,
     openssh::OpenSsh,
     own_command,
     shell::{self, KeptShell},
@@ -288,10 +288,27 @@ impl Transport for PipedTransport {
         Ok(Some(command))
     }
 
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
-        let (asked, command) = (Instant::now(), own_command(":".to_owned(), Some(timeout)));
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
+        let (asked, command) = (
+            Instant::now(),
+            own_command(shell::BOOT_ID.to_owned(), Some(timeout)),
+        );
         let running = self.run(&command, "", None, ErrorKind::Unfit);
         answered(&self.instance, asked, Ok(running))
+    }
+
+    fn losses(&self) -> usize {
+        match &self.exec_program {
+            ExecProgram::OpenSsh(ssh) => ssh.losses(),
+            _ => 0,
+        }
+    }
+
+    fn host_key(&self) -> Option<String> {
+        match &self.exec_program {
+            ExecProgram::OpenSsh(openssh) => openssh.host_key(),
+            _ => None,
+        }
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

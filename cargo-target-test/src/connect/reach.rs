@@ -116,6 +116,8 @@ pub struct SshReach {
     pub client: SshClient,
     /// The logins of commands.
     pub shells: Shells,
+    /// True if the machine must be none of the others that a run reaches by other addresses.
+    pub must_differ: bool,
 }
 
 /// The logins in which the commands of a host run.

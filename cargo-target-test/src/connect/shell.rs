@@ -19,18 +19,18 @@ mod machine;
 mod processes;
 mod question;
 
-pub(crate) use facts::{FACTS, facts};
+pub(crate) use facts::{FACTS, SYSTEM, facts};
 pub(crate) use file::{
     DANGLING, DIRECTORY, MISSING, READ_ONLY, UNREADABLE, discard, get, hash_of_file, install, look,
     look_in_folder, pack, receive, upload_paths,
 };
 pub(crate) use filter::Filter;
 pub(crate) use kept::{KeptShell, KeptShells, keep};
-use machine::as_root_by_password;
 pub(crate) use machine::{
-    BOOT_ID, as_root, connect_to, for_login, goes_down, install_packages, invocation, listens,
-    login, reboot, remove, remove_temporaries, set_clock, temporary, unpack,
+    BOOT_ID, REBOOT, connect_to, for_login, goes_down, install_packages, invocation, listens,
+    login, remove, remove_temporaries, set_clock, temporary, unpack,
 };
+use machine::{as_root, as_root_by_password};
 pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use question::{answer, ask, unknown_reason};
 

@@ -3,7 +3,10 @@
 //! Must not call libssh2: `ssh/*` does.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,8 @@ use target_fixtures::wire::ShellCommand;
 use tokio::sync::mpsc;
 
 use super::{
-    CommandStdin, Running, RunningEnd, Transport, TransportFuture, answered, own_command,
+    CommandStdin, ProbeAnswer, Running, RunningEnd, Transport, TransportFuture, answered,
+    own_command,
     shell::{self, KeptShells},
     swept,
 };
@@ -50,6 +54,10 @@ struct Endpoint {
     reach: SshReach,
     limits: Limits,
     kept: KeptShells,
+    /// The number of connections that were lost.
+    losses: AtomicUsize,
+    /// Type and fingerprint of the key that the host presented at the first login.
+    host_key: OnceLock<String>,
 }
 
 /// A command for a session thread.
@@ -85,6 +93,8 @@ impl SshTransport {
             reach: reach.clone(),
             limits,
             kept: KeptShells::new(reach.shells),
+            losses: AtomicUsize::new(0),
+            host_key: OnceLock::new(),
         });
         Self {
             sessions: Sessions::new(&endpoint),
@@ -131,10 +141,18 @@ impl Transport for SshTransport {
         Box::pin(sync::blocking(move || connect::knock(&endpoint, timeout)))
     }
 
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
-        let (asked, command) = (Instant::now(), own_command(":".to_owned(), None));
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
+        let (asked, command) = (Instant::now(), own_command(shell::BOOT_ID.to_owned(), None));
         let running = self.submit(&command, "", None, Some(timeout));
         answered(&self.endpoint.instance, asked, running)
+    }
+
+    fn losses(&self) -> usize {
+        self.endpoint.losses.load(Ordering::Relaxed)
+    }
+
+    fn host_key(&self) -> Option<String> {
+        self.endpoint.host_key.get().cloned()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use target_fixtures::wire::ShellCommand;
 
 use super::{
-    CommandStdin, Running, SshReach, Transport, TransportFuture,
+    CommandStdin, ProbeAnswer, Running, SshReach, Transport, TransportFuture,
     openssh::OpenSsh,
     piped::{ExecProgram, PipedTransport},
     ssh::{Limits, SshTransport},
     ssh_config::{self, SshConfig},
 };
-use crate::error::Result;
+use crate::{error::Result, secret::Bound};
 
 /// The client of a host.
 #[derive(
@@ -239,8 +239,20 @@ impl Transport for SshByClient {
         self.built_in.knock(timeout)
     }
 
-    fn probe(&self, timeout: Duration) -> TransportFuture<Duration> {
+    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
         self.chosen().probe(timeout)
+    }
+
+    fn losses(&self) -> usize {
+        self.chosen().losses()
+    }
+
+    fn host_key(&self) -> Option<String> {
+        self.chosen().host_key()
+    }
+
+    fn sudo_password(&self) -> Option<&Bound> {
+        self.reach.password.as_ref()
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

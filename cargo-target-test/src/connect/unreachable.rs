@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use target_fixtures::wire::ShellCommand;
 
-use super::{CommandStdin, Running, Transport, TransportFuture};
+use super::{CommandStdin, ProbeAnswer, Running, Transport, TransportFuture};
 use crate::error::Error;
 
 /// No way to an instance.
@@ -27,7 +27,7 @@ impl Transport for Unreachable {
         Running::lost(self.error())
     }
 
-    fn probe(&self, _: Duration) -> TransportFuture<Duration> {
+    fn probe(&self, _: Duration) -> TransportFuture<ProbeAnswer> {
         Box::pin(std::future::ready(Err(self.error())))
     }
 

@@ -97,7 +97,7 @@ impl HostProcess {
         let expect_fail = case.start.expect_fail.as_slice();
         let (message, connection_lost) = active.failure();
         let loss = match ended.succeeded() && expect_fail.is_empty() {
-            true => active.find_crash().await,
+            true => active.find_crash(DECISION).await,
             false => active.find_loss(DECISION).await,
         };
         let (crashed, lost) = match loss {

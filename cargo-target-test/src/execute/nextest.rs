@@ -30,7 +30,15 @@ pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
 
 /// Makes nextest start tests directly. By default nextest starts itself first for each test, which guards against a
 /// Ctrl-Z during the start of a child but costs a third of the time of a short test.
-pub const DOUBLE_SPAWN: (&str, &str) = ("NEXTEST_DOUBLE_SPAWN", "0");
+const DOUBLE_SPAWN: Variable = ("NEXTEST_DOUBLE_SPAWN", "0");
+/// Makes nextest omit its notes on the runner and on [`DOUBLE_SPAWN`]. Its warnings stay.
+const LOG: Variable = ("NEXTEST_LOG", "warn");
+/// Variables for nextest itself, unless the user has set them. Runners remove them from a test's environment, since a
+/// test may start another nextest.
+pub const VARIABLES: [Variable; 2] = [DOUBLE_SPAWN, LOG];
+
+/// The name and value of an environment variable.
+type Variable = (&'static str, &'static str);
 
 /// The binaries metadata of an empty build.
 const NO_BINARIES: &str = r#"{"rust-build-meta": {"target-directory": "/", "base-output-directories": [],
@@ -225,9 +233,15 @@ impl CargoNextest {
         if let Some((option, debugger)) = &self.words.debugger {
             command.arg(format!("--{option}={debugger}"));
         }
-        let (name, value) = DOUBLE_SPAWN;
-        if std::env::var_os(name).is_none() && !process::has_terminal() {
-            command.env(name, value);
+        for variable in VARIABLES {
+            let (name, value) = variable;
+            let applies = match variable {
+                DOUBLE_SPAWN => !process::has_terminal(),
+                _ => !self.verbose,
+            };
+            if applies && std::env::var_os(name).is_none() {
+                command.env(name, value);
+            }
         }
         self.show(&command);
         command

@@ -14,7 +14,7 @@ use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret};
 use crate::{
     case::verdict::{EXIT_FAILED, EXIT_INFRA, Evidence, Verdict, judge},
     error::{Error, ErrorKind, Result},
-    execute::nextest::{DOUBLE_SPAWN, stage::listing_file},
+    execute::nextest::{VARIABLES, stage::listing_file},
     process, secret, ui,
 };
 
@@ -161,10 +161,10 @@ impl Call {
         words.extend(others.map(|(_, argument)| argument.clone()));
         let mut command = process::command(words.remove(0));
         command.args(words).envs(&run.env);
-        let (name, value) = DOUBLE_SPAWN;
-        if std::env::var_os(name).is_some_and(|given| given == value) {
-            // A nextest that the test starts may have a terminal.
-            command.env_remove(name);
+        for (name, value) in VARIABLES {
+            if std::env::var_os(name).is_some_and(|given| given == value) {
+                command.env_remove(name);
+            }
         }
         command
     }

@@ -212,9 +212,10 @@ impl ShellTests {
             error = lost.wait() => ScriptEnd::of(Err(error)),
         };
         let took = began.elapsed();
-        if end.verdict().is_failure()
-            && end.lost.is_none()
+        let in_doubt = end.verdict().is_failure() || machine.connection().may_have_rebooted();
+        if in_doubt
             && let Err(error) = machine.confirm(ANSWER).await
+            && (end.lost.is_none() || error.is_crash())
         {
             end.lost = Some(Loss::from(&error));
         }

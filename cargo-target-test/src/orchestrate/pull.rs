@@ -362,6 +362,7 @@ impl Shared {
         result.waited = waited;
         result.instances = instances.clone();
         let verdict = result.verdict.clone();
+        lease.judged(&verdict);
         self.sink.emit(RunEventKind::AttemptEnded {
             attempt,
             result: Box::new(result),

@@ -126,7 +126,11 @@ mod tests {
         alpha.capabilities = map(&[("arch", "x86_64"), ("memory", "2 GiB"), ("gpu", "a100")]);
         for (needs, reason) in [
             (
-                &[("arch", "x86_64"), ("memory", ">= 1 GiB"), ("gpu", "~ a*")][..],
+                &[
+                    ("arch", "x86_64"),
+                    ("memory", ">= 1 GiB"),
+                    ("gpu", "~ a[0-9]+|b"),
+                ][..],
                 "",
             ),
             (&[("cores", ">= 64"), ("kernel", ">= 6.1")], ""),

@@ -89,7 +89,7 @@ struct StepTable {
     /// Runs a command in the instance's shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
-    /// Runs a command as root, through `sudo` without a password unless the login user is root.
+    /// Runs a command as root, through `sudo` unless the login user is root. `sudo` gets the target's `password`, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     sudo: Option<String>,
     /// Copies a file, or the content of a folder, to the path `to`. Relative to the playbook's folder.

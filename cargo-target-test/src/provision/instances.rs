@@ -13,6 +13,7 @@ mod surplus;
 mod usage;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ pub(super) use self::{
 pub use self::{backlog::Need, state::ReadyInstance, surplus::Surplus, usage::Used};
 use super::{Want, Wanted};
 use crate::{
+    case::verdict::Verdict,
     error::{Error, Result},
     plan::Needs,
     playbook::OnCrash,
@@ -128,6 +130,22 @@ impl InstanceSet {
         Some(self.wanted[index].instance())
     }
 
+    /// Notes the verdict of a case on an instance; returns the names of the instances that are set aside from now on.
+    pub(super) fn judged(&self, instance: &str, verdict: &Verdict) -> Vec<String> {
+        let named = |one: &Wanted| one.instance() == instance;
+        let aside = self.wanted.iter().position(named).map(|index| {
+            let mut state = self.state();
+            state.judged(index, verdict.is_infra())
+        });
+        let aside = aside.into_iter().flatten();
+        aside.map(|index| self.wanted[index].instance()).collect()
+    }
+
+    /// The records that must not serve a want, since they are set aside.
+    fn set_aside(&self, want: &Want) -> BTreeSet<String> {
+        self.state().set_aside(self.asked(want))
+    }
+
     /// True if these instances can serve a want.
     pub(super) fn serves(&self, want: &Want) -> bool {
         let Some(first) = self.wanted.first() else {
@@ -136,6 +154,14 @@ impl InstanceSet {
         let same_hash = want.hash.as_ref().is_none_or(|hash| *hash == first.hash);
         let has_instance = want.instance.is_none() || self.only(want).is_some();
         first.target == want.target && same_hash && has_instance
+    }
+
+    fn asked<'a>(&self, want: &'a Want) -> Asked<'a> {
+        Asked {
+            count: want.count,
+            needs: &want.needs,
+            only: self.only(want),
+        }
     }
 
     /// The index of the only instance that suits a want.
@@ -189,11 +215,7 @@ impl InstanceSet {
     /// # Errors
     /// Fails if there will never be enough instances.
     fn resolve_shortage(self: &Arc<Self>, context: &Arc<Context>, want: &Want) -> Result<()> {
-        let asked = Asked {
-            count: want.count,
-            needs: &want.needs,
-            only: self.only(want),
-        };
+        let asked = self.asked(want);
         let shortage = {
             // Read while the slots cannot change: instances that are ready here were ready in the pool before.
             let mut state = self.state();

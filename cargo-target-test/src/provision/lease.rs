@@ -24,9 +24,10 @@ use super::{
     wrapped::Seat,
 };
 use crate::{
-    case::reason::DirtyReason,
+    case::{reason::DirtyReason, verdict::Verdict},
     error::Result,
     process::{self, LeftProcess},
+    run_event::RunEventKind,
     sync, ui,
 };
 
@@ -137,6 +138,27 @@ impl Lease {
     pub fn mark_dirty(&self, reason: DirtyReason) {
         // The first reason stays.
         let _ = self.0.dirty.set(reason);
+    }
+
+    /// Notes the verdict of the work. A machine with several infra verdicts in a row is set aside for the run, while
+    /// another machine of its target serves.
+    pub(crate) fn judged(&self, verdict: &Verdict) {
+        let hold = sync::lock(&self.0.hold);
+        let Some(Hold::Pool(hold)) = hold
+            .as_ref()
+            .filter(|_| !matches!(verdict, Verdict::Skip(_)))
+        else {
+            return;
+        };
+        for record in self.0.machines.iter().filter_map(Machine::record) {
+            let aside = hold
+                .sets
+                .iter()
+                .flat_map(|set| set.judged(record.name(), verdict));
+            for instance in aside {
+                hold.context.emit(RunEventKind::SetAside { instance });
+            }
+        }
     }
 
     /// Notes that a process may still run on the machines; it is killed when the lease ends.

@@ -234,13 +234,15 @@ impl Machine {
         self.shared.instance.check_alive().await
     }
 
-    /// Fails unless the machine is alive and answers within this time, even if it answered just before.
+    /// Fails unless the machine is alive and answers within this time, even if it answered just before, and has not
+    /// rebooted: that is a crash, since [`Machine::reboot`] and the like note the new boot id.
     pub(crate) async fn confirm(&self, limit: Duration) -> Result<()> {
-        let connection = self.connection();
-        connection.doubt();
         let answer = async {
             self.check_alive().await?;
-            connection.prove_within(limit).await
+            match self.connection().has_rebooted(limit).await? {
+                true => Err(self.crashed("it rebooted unexpectedly")),
+                false => Ok(()),
+            }
         };
         let answered = tokio::time::timeout(limit, answer).await;
         let answered = answered.unwrap_or_else(|_| {
@@ -252,6 +254,12 @@ impl Machine {
             Err(error) => Err(self.check_alive().await.err().unwrap_or(error)),
             answered => answered,
         }
+    }
+
+    /// The error of a crash, with the end of the console.
+    fn crashed(&self, what: &str) -> Error {
+        let console = self.shared.instance.console_tail();
+        Error::crash(format!("`{}`: {what}{console}", self.name()))
     }
 
     /// Emits the end of the machine's console output, if there is any.

@@ -74,8 +74,6 @@ pub struct PoolRun {
     file: Mutex<RunFile>,
     /// Every record that this run ever used.
     used: Mutex<BTreeSet<String>>,
-    /// The names of the existing machines that are being prepared.
-    preparing: Mutex<BTreeSet<String>>,
     /// Receives the run's events, once it is known.
     sink: OnceLock<Sink>,
 }
@@ -92,7 +90,6 @@ impl PoolRun {
             run,
             file,
             used: Mutex::default(),
-            preparing: Mutex::default(),
             sink: OnceLock::new(),
         })
     }

@@ -4,6 +4,7 @@
 
 mod bring_up;
 mod facts;
+mod machines;
 mod ready;
 mod recipe;
 mod run;
@@ -15,6 +16,7 @@ use std::{
 
 pub(crate) use self::{
     bring_up::{BringUp, DeployedInstance, PlatformHandle},
+    machines::Machines,
     run::Shell,
 };
 use crate::{
@@ -38,7 +40,7 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let line = shell::set_clock(now.unwrap_or_default().as_secs());
     let shell = Shell::new(transport, "clock".to_owned());
-    let _ = shell.run(&line, run::SHORT).await;
+    let _ = shell.run_as(true, &line, run::SHORT).await;
 }
 
 /// The mark on the commands of a preparation, by which a later preparation or a delete of the same pool can kill them.
@@ -61,6 +63,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) emit: &'a (dyn Fn(RunEventKind) + Sync),
     /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// The machines of the run.
+    pub(crate) machines: &'a Machines,
 }
 
 impl Preparation<'_> {
@@ -75,6 +79,7 @@ impl Preparation<'_> {
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
         let mut shell = Shell::new(self.answer().await?, mark(self.record));
+        self.machines.add(self.record, &shell).await?;
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cli::{ChoosingArgs, Global, OrderArg, RunArgs},
     error::{Error, ErrorKind, Result},
+    playbook,
     provision::platform::Platforms,
     ui,
 };
@@ -83,6 +84,17 @@ impl RunOptions {
             run,
             workspace,
         }))
+    }
+
+    /// Prints the playbook of the run, unless the user named it.
+    pub fn say_playbook(&self) {
+        let quiet = self.run.tests.nextest.has("cargo-quiet");
+        if self.global.playbook.is_none() && !quiet {
+            ui::note(match &self.workspace.playbook.path {
+                Some(path) => format!("playbook: {}", playbook::shown_path(path).display()),
+                None => "no playbook, so that the only target is `local`, this machine".to_owned(),
+            });
+        }
     }
 }
 

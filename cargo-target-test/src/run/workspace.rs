@@ -40,13 +40,18 @@ impl Workspace {
         }
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
-        Self::of(platforms, global, &command)
+        Self::of(platforms, global, &command, &std::env::current_dir()?)
     }
 
     /// Reads the playbook of the current folder, which is in no workspace.
     fn without_cargo(platforms: &Platforms, global: &Global) -> Result<Self> {
         let root = std::env::current_dir()?;
-        let path = playbook::find(global.playbook.as_deref(), &root, &serde_json::Value::Null)?;
+        let path = playbook::find(
+            global.playbook.as_deref(),
+            &root,
+            &root,
+            &serde_json::Value::Null,
+        )?;
         Ok(Self {
             playbook: playbook::load(path.as_deref(), &global.set, &platforms.syntax())?,
             target_directory: root.join("target"),
@@ -65,7 +70,10 @@ impl Workspace {
         global: &Global,
         nextest: &NextestArgs,
     ) -> Result<Self> {
-        Self::of(platforms, global, &metadata_command(nextest))
+        let here = std::env::current_dir()?;
+        let manifest = nextest.value("manifest-path").map(|path| here.join(path));
+        let folder = manifest.as_deref().and_then(Path::parent).unwrap_or(&here);
+        Self::of(platforms, global, &metadata_command(nextest), folder)
     }
 
     /// Finds the workspace of a package's folder without its dependencies.
@@ -77,17 +85,19 @@ impl Workspace {
         playbook::find(
             global.playbook.as_deref(),
             directory,
+            directory,
             &serde_json::Value::Null,
         )?;
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(platforms, global, &command)
+        Self::of(platforms, global, &command, directory)
     }
 
     fn of(
         platforms: &Platforms,
         global: &Global,
         command: &cargo_metadata::MetadataCommand,
+        folder: &Path,
     ) -> Result<Self> {
         let load = |path: Option<&Path>| playbook::load(path, &global.set, &platforms.syntax());
         // An invalid explicit playbook is rejected even outside a workspace.
@@ -107,7 +117,7 @@ impl Workspace {
         let playbook = match explicit {
             Some(playbook) => playbook,
             None => {
-                let path = playbook::find(None, &root, &metadata.workspace_metadata)?;
+                let path = playbook::find(None, folder, &root, &metadata.workspace_metadata)?;
                 load(path.as_deref())?
             }
         };

@@ -174,6 +174,9 @@ fn kinds() -> Vec<RunEventKind> {
             instance: instance(),
             reason: DirtyReason::FreshWanted,
         },
+        Kind::SetAside {
+            instance: instance(),
+        },
         Kind::Deleted {
             instance: instance(),
             took: MS,

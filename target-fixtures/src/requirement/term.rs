@@ -4,6 +4,8 @@
 
 use std::cmp::Ordering;
 
+use regex_lite::Regex;
+
 /// An operator and a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
@@ -66,6 +68,29 @@ const UNITS: [(&str, f64); 12] = [
     ("PiB", 1_125_899_906_842_624.0),
 ];
 
+/// Splits text at the bars between alternatives.
+pub(super) fn alternatives(text: &str) -> Vec<&str> {
+    let (mut all, mut start) = (Vec::new(), 0);
+    for (at, _) in text.match_indices('|') {
+        let (before, after) = (&text[start..at], &text[at + 1..]);
+        let opens = before.matches('(').count() > before.matches(')').count();
+        let spaced =
+            before.ends_with(char::is_whitespace) && after.starts_with(char::is_whitespace);
+        if !has_pattern(before) || (spaced && !opens) {
+            all.push(before);
+            start = at + 1;
+        }
+    }
+    all.push(&text[start..]);
+    all
+}
+
+fn has_pattern(terms: &str) -> bool {
+    terms
+        .split(',')
+        .any(|term| operator(term.trim_start()).is_some_and(|(sign, _)| sign.matches()))
+}
+
 /// Parses terms separated by commas. A comma that is not followed by an operator is part of a value.
 pub(super) fn conjunction(text: &str, whole: &str) -> Result<Vec<Term>, String> {
     let mut terms = Vec::new();
@@ -106,19 +131,21 @@ impl Term {
         if operator(written).is_some() {
             return Err(format!("the requirement `{whole}` has an unknown operator"));
         }
-        let pattern = matches!(sign, Operator::Like | Operator::NotLike);
-        if let Some(sign) = written
-            .chars()
-            .find(|sign| pattern && "^$[](){}+?\\".contains(*sign))
+        let value = match sign.matches() {
+            true => TermValue::Text(written.to_owned()),
+            false => TermValue::read(written),
+        };
+        if sign.matches()
+            && let Err(why) = Regex::new(written)
         {
+            let hint = match written.starts_with('*') {
+                true => "; `.*` matches any text",
+                false => "",
+            };
             return Err(format!(
-                "invalid character `{sign}` in the pattern of `{whole}`: patterns are not regular expressions, only `*` matches any text"
+                "invalid regular expression `{written}` in the requirement `{whole}`: {why}{hint}"
             ));
         }
-        let value = match sign {
-            Operator::Like | Operator::NotLike => TermValue::Text(written.to_owned()),
-            _ => TermValue::read(written),
-        };
         if sign.orders() && matches!(value, TermValue::Text(_)) {
             return Err(format!(
                 "the requirement `{whole}` compares numbers, but `{written}` is not a number, a version \
@@ -138,8 +165,8 @@ impl Term {
         let order = of.value.order(&self.value);
         let equal = order.map_or(self.written == of.written, Ordering::is_eq);
         match self.operator {
-            Operator::Like => like(&self.written, &of.written),
-            Operator::NotLike => !like(&self.written, &of.written),
+            Operator::Like => matches(&self.written, &of.written),
+            Operator::NotLike => !matches(&self.written, &of.written),
             Operator::Equal => equal,
             Operator::NotEqual => !equal,
             ordered => order.is_some_and(|order| ordered.admits(order)),
@@ -166,6 +193,11 @@ pub(super) fn exact(terms: &[Term]) -> Option<&Term> {
 impl Operator {
     pub(super) fn orders(self) -> bool {
         matches!(self, Self::Less | Self::AtMost | Self::More | Self::AtLeast)
+    }
+
+    /// True if the value is a regular expression.
+    pub(super) fn matches(self) -> bool {
+        matches!(self, Self::Like | Self::NotLike)
     }
 
     fn admits(self, order: Ordering) -> bool {
@@ -230,17 +262,8 @@ fn version(text: &str) -> Option<Vec<u64>> {
     numbers.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// True if `text` contains `pattern`, in which `*` matches any text.
-fn like(pattern: &str, text: &str) -> bool {
-    let mut rest = text;
-    pattern
-        .replace(".*", "*")
-        .split('*')
-        .all(|piece| match rest.find(piece) {
-            Some(at) => {
-                rest = &rest[at + piece.len()..];
-                true
-            }
-            None => false,
-        })
+/// True if the start of `text` matches the regular expression, which is valid.
+fn matches(pattern: &str, text: &str) -> bool {
+    let regex = Regex::new(pattern);
+    regex.is_ok_and(|regex| regex.find(text).is_some_and(|found| found.start() == 0))
 }

@@ -6,7 +6,7 @@ use target_fixtures::prelude::*;
 /// With a second paragraph.
 #[target_test(
     platform = "local", targets = ["h*"], category = "functional", area = "deploy", priority = 0, tags = ["a", "b"],
-    owner = "me", features = ["x"], memory = ">= 2 GiB", requires("cpu.model" = "~ EPYC"), reuse = false,
+    owner = "me", features = ["x"], memory = ">= 2 GiB", requires("cpu.model" = "~ .*EPYC"), reuse = false,
     timeout = "30s", retries = 2,
 )]
 fn everything(_: &Target) {}

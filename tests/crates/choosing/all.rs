@@ -89,7 +89,7 @@ mod needs {
     #[target_test(
         cores = ">= 1",
         memory = ">= 1 MiB",
-        os = "~ *",
+        os = "~ .*",
         nics = ">= 0",
         disk = ">= 1 MiB"
     )]

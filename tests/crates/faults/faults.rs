@@ -37,6 +37,13 @@ fn quick(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A command that a broken machine loses.
+#[target_test]
+fn poisoned(target: &Target) -> Result<()> {
+    target.run("true poison")?;
+    Ok(())
+}
+
 /// More than a slow link takes in a moment.
 #[target_test]
 fn sends_much(target: &Target) -> Result<()> {
@@ -81,6 +88,15 @@ fn holds(target: &Target) -> Result<()> {
     );
     wait_for("go");
     target.run("true")?;
+    Ok(())
+}
+
+/// Reboots its target, and holds its lease.
+#[target_test]
+fn boots_anew(target: &Target) -> Result<()> {
+    target.reboot()?;
+    say("held", target.instance().to_owned());
+    wait_for("go");
     Ok(())
 }
 

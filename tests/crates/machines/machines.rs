@@ -143,7 +143,23 @@ fn goes_back(target: &Qemu) -> Result<()> {
     Ok(())
 }
 
-/// The same, and talks to nobody any more.
+/// Ends the machine while a command runs.
+#[target_test]
+fn powers_down(target: &Target) -> Result<()> {
+    target.run("(sleep 0.3; poweroff -f) >/dev/null 2>&1 & sleep 1000")?;
+    Ok(())
+}
+
+/// Says on this host that it idles.
+#[target_test]
+fn idles_on(target: &Target) -> Result<()> {
+    target.run("true")?;
+    std::fs::write(std::env::var("MACHINES_AT")? + "/idles", "")?;
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+    Ok(())
+}
+
+/// Makes the kernel panic, and talks to nobody any more.
 #[target_test]
 fn panics_and_idles(target: &Target) -> Result<()> {
     target.run("(sleep 0.3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;

@@ -173,8 +173,10 @@ mod around {
     /// Runs cargo, nextest and the tool on this crate again, from within a case.
     #[target_test]
     fn nests(target: &Target) {
-        // A run without a terminal gives it to nextest, which passes it on.
-        assert_eq!(env::var_os("NEXTEST_DOUBLE_SPAWN"), None);
+        // A run gives these to nextest, which passes them on.
+        for variable in ["NEXTEST_DOUBLE_SPAWN", "NEXTEST_LOG"] {
+            assert_eq!(env::var_os(variable), None);
+        }
         for line in [
             "cargo test --test odd",
             "cargo nextest run --test odd",

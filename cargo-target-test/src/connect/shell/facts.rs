@@ -18,6 +18,13 @@ pub(crate) const FACTS: &str = "if command -v nproc >/dev/null; then echo cores=
      if command -v df >/dev/null; then df -Pk / | while read -r _ k _; do echo disk=$k; done; fi; \
      if [ -r /proc/sys/kernel/random/boot_id ]; then read -r b </proc/sys/kernel/random/boot_id; echo boot-id=$b; fi";
 
+/// The script that prints what two addresses of one machine have in common: boot id, and pid and network namespaces.
+///
+/// Prints nothing on a machine that is not Linux.
+pub(crate) const SYSTEM: &str = "if [ -r /proc/sys/kernel/random/boot_id ] && [ -L /proc/self/ns/pid ]; then \
+     read -r b </proc/sys/kernel/random/boot_id; \
+     echo \"$b $(readlink /proc/self/ns/pid) $(readlink /proc/self/ns/net)\"; fi";
+
 /// The script that prints further facts, which only a question needs.
 pub(super) const MORE: &str = "echo hostname=$(uname -n); \
      if [ -r /proc/uptime ]; then read -r u _ </proc/uptime; echo uptime=${u%%.*}; fi";

@@ -72,7 +72,13 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
     loop {
         attempts += 1;
         let error = match attempt(instance, &config, password.clone(), deadline) {
-            Ok(link) => return Ok(link),
+            Ok(link) => {
+                if let Some(key) = host_key::fingerprint(&link.session) {
+                    // A machine that changes its key under a run is not the one that it was.
+                    let _ = endpoint.host_key.set(key);
+                }
+                return Ok(link);
+            }
             Err(ConnectError::Permanent(error)) => return Err(error),
             Err(ConnectError::Overloaded(error)) => error,
         };

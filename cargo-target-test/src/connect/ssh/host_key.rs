@@ -9,8 +9,11 @@ use std::{
     path::Path,
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ssh2::{MethodType, Session};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
+use ssh2::{HashType, MethodType, Session};
 
 use super::handshake::Handshake;
 use crate::{
@@ -64,7 +67,7 @@ fn parse(text: &str, file: &str) -> Vec<KnownKey> {
     lines.filter_map(record).collect()
 }
 
-/// Prefers the key types that are recorded, so that the host sends a key of such a type.
+/// Prefers the key types that are recorded, so that the host sends a key of such a type if it has one.
 pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
     let Ok(supported) = session.supported_algs(MethodType::HostKey) else {
         return;
@@ -85,8 +88,11 @@ pub(super) fn prefer(session: &Session, records: &[KnownKey]) {
         wanted.extend(names);
     }
     if !wanted.is_empty() {
+        // As for `ssh`, a host without such a key is refused by `verify`, unless its keys are not checked.
+        let others = supported.iter().filter(|name| !wanted.contains(name));
+        let order: Vec<&str> = wanted.iter().chain(others).copied().collect();
         // On failure the defaults remain. The key is verified in any case.
-        let _ = session.method_pref(MethodType::HostKey, &wanted.join(","));
+        let _ = session.method_pref(MethodType::HostKey, &order.join(","));
     }
 }
 
@@ -147,6 +153,17 @@ fn unknown(handshake: &Handshake<'_>) -> Error {
     Error::infra(text).with_hint(format!(
         "if you trust the network, run `ssh-keyscan -p {} {} >>'{file}'`",
         config.port, config.hostname
+    ))
+}
+
+/// Returns type and fingerprint of the host's key, as OpenSSH prints them; `None` before the handshake.
+pub(super) fn fingerprint(session: &Session) -> Option<String> {
+    let (blob, _) = session.host_key()?;
+    let hash = session.host_key_hash(HashType::Sha256)?;
+    Some(format!(
+        "{} SHA256:{}",
+        kind(blob),
+        BASE64_STANDARD_NO_PAD.encode(hash)
     ))
 }
 

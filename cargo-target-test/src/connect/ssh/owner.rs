@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Weak, mpsc},
+    sync::{Arc, Weak, atomic::Ordering, mpsc},
     task::{Context, Waker},
     thread,
     time::{Duration, Instant},
@@ -239,6 +239,7 @@ impl SessionThread {
         let ConnectionState::Connected(live) = state else {
             return;
         };
+        self.endpoint.losses.fetch_add(1, Ordering::Relaxed);
         if !live.used {
             let text = format!(
                 "connection to `{}` at {} is unusable: {}",

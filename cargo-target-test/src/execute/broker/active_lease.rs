@@ -267,20 +267,19 @@ impl ActiveLease {
             answers.spawn(async move { machine.confirm(limit).await });
         }
         let answers = answers.join_all().await;
-        let lost = answers.into_iter().find_map(Result::err);
+        let lost = answers.into_iter().filter_map(Result::err);
+        let lost = lost.max_by_key(Error::is_crash);
         lost.map(|error| self.counted(Loss::from(&error)))
     }
 
-    /// Returns the crash of an instance under a test that passed, if any: a known one, or that of an instance that is in
-    /// doubt.
-    pub(in crate::execute) async fn find_crash(&self) -> Option<Loss> {
-        let mut found = self.lost.loss();
-        for machine in self.machines() {
-            if found.is_none() && machine.connection().is_in_doubt() {
-                found = machine.check_alive().await.err().as_ref().map(Loss::from);
-            }
-        }
-        let found = found.map(|loss| self.counted(loss));
+    /// Returns the crash of an instance under a test that passed, if any: a known one, or that of an instance whose
+    /// connection was lost or failed.
+    pub(in crate::execute) async fn find_crash(&self, limit: Duration) -> Option<Loss> {
+        let may_have_rebooted = |machine: &Machine| machine.connection().may_have_rebooted();
+        let found = match self.lost.loss() {
+            None if self.machines().any(may_have_rebooted) => self.find_loss(limit).await,
+            known => known.map(|loss| self.counted(loss)),
+        };
         found.filter(|loss| loss.crashed)
     }
 

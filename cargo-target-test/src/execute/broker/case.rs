@@ -244,6 +244,7 @@ impl Cases {
                 let result = self
                     .run_leased(executor, connection, case, &attempt, &held)
                     .await;
+                held.lease().judged(&result.verdict);
                 (result, Ok(()), Some(held))
             }
             Err(failure) => {

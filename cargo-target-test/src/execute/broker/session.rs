@@ -18,7 +18,7 @@ use std::{
 };
 
 use target_fixtures::wire::{
-    Act, BrokerRequest, CHUNK, Exit, FailureKind, Password, Question, Reply, ShellCommand,
+    Act, BrokerRequest, CHUNK, Exit, FailureKind, Question, Reply, ShellCommand,
 };
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ use super::{
     fixtures::{SharedFixtures, Which},
 };
 use crate::{
-    connect::{self, CommandEvent, LiveConnection, Reach, Running},
+    connect::{self, CommandEvent, LiveConnection, Running},
     error::{Error, ErrorKind, Result},
     provision::{BoxFuture, Machine},
     run_event::Sink,
@@ -272,34 +272,19 @@ async fn exec(
     at: &Machine,
     (command, stdin): (&ShellCommand, bool),
 ) -> io::Result<Result<Reply>> {
-    let command = match with_password(at, command).await {
-        Ok(command) => command,
-        Err(error) => return Ok(Err(error)),
-    };
     let (send, receive) = mpsc::channel(4);
     let started = Instant::now();
     let stdin = stdin.then_some((send, receive)).unzip();
-    let content = connect::input(&command, stdin.1);
-    let running = at.transport().exec(&command, &held.id, content);
+    let running = match connect::start(&*at.transport(), command, &held.id, stdin.1).await {
+        Ok(running) => running,
+        Err(error) => return Ok(Err(error)),
+    };
     let feed = stdin.0.map_or_else(InputFeed::none, InputFeed::command);
     let exit = follow(running, feed, requests, replies, held).await?;
     Ok(exit.map(|exit| {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Reply::Exited { exit, millis }
     }))
-}
-
-/// Adds the instance's password from the playbook to a command that runs as root, unless the command has a password.
-async fn with_password(at: &Machine, command: &ShellCommand) -> Result<ShellCommand> {
-    let mut command = command.clone();
-    if let (Reach::Ssh(reach), Some(sudo)) = (at.reach(), &mut command.sudo)
-        && let (Some(password), None) = (reach.password.clone(), &sudo.password)
-    {
-        let looked_up = tokio::task::spawn_blocking(move || password.value()).await;
-        let other = |error: tokio::task::JoinError| Error::new(ErrorKind::Other, error.to_string());
-        sudo.password = Some(Password(looked_up.map_err(other)??));
-    }
-    Ok(command)
 }
 
 /// Relays a command's output to the client and the client's input to the command, until the command ends.

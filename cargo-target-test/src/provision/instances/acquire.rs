@@ -3,6 +3,7 @@
 //! Must not know who requests.
 
 use std::{
+    collections::BTreeSet,
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -203,6 +204,10 @@ impl Acquiring<'_> {
         let process = ProcessIdentity::of(requester.pid);
         let mut holder = Holder::new(process, &self.context.run.run().id, case, &self.mark);
         holder.manual = by_hand.map(|one| one.manual);
+        let set_aside = match self.source {
+            Source::Sets(sets) => sets[0].set_aside(want),
+            Source::Existing(_) => BTreeSet::new(),
+        };
         let want = pool::LeaseWant {
             target,
             hash,
@@ -214,6 +219,7 @@ impl Acquiring<'_> {
         Ok(LeaseRequest {
             // A person leases an instance to repair it.
             even_disabled: matches!(self.source, Source::Existing(_)),
+            set_aside,
             ..LeaseRequest::new(want, holder)
         })
     }

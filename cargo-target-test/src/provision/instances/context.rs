@@ -17,7 +17,11 @@ use crate::{
     case::reason::DirtyReason,
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
-    provision::{PoolRun, Report, pool::Record, prepare::DeployedInstance},
+    provision::{
+        PoolRun, Report,
+        pool::Record,
+        prepare::{DeployedInstance, Machines},
+    },
     run_event::RunEventKind,
     secret::redacted,
     sync,
@@ -29,6 +33,7 @@ pub(in crate::provision) struct Context {
     /// The file for `ssh -F` in which every ready instance is a host, and its hosts.
     ssh_config: PathBuf,
     ssh_hosts: SshHosts,
+    pub(super) machines: Machines,
     connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
     /// Records leased by this run, with the number of leases.
     leased: Mutex<BTreeMap<String, usize>>,
@@ -86,6 +91,7 @@ impl Context {
             run,
             ssh_config: ssh_config.to_owned(),
             ssh_hosts: SshHosts::default(),
+            machines: Machines::default(),
             connections: Mutex::default(),
             leased: Mutex::default(),
             released: Mutex::default(),

@@ -18,7 +18,7 @@ use crate::{
         Ensured, Preparer, Wanted,
         platform::FIRST_STATE,
         pool::{InstanceFacts, Record},
-        prepare::Preparation,
+        prepare::{self, Preparation, Shell},
     },
     run_event::RunEventKind,
     secret::redacted,
@@ -123,7 +123,9 @@ impl Context {
         let instance = self.instance(record)?;
         instance.check_alive().await?;
         let connection = self.connection(record, &instance);
-        connection.prove_within(HEALTH).await
+        connection.prove_within(HEALTH).await?;
+        let shell = Shell::new(connection.transport(), prepare::mark(record));
+        self.machines.add(record, &shell).await
     }
 
     async fn ensure(self: &Arc<Self>, wanted: &Wanted) -> Result<Ensured> {
@@ -203,6 +205,7 @@ impl Deploying<'_> {
             progress: &|line| self.progress(line),
             emit: &|kind| self.context.emit(kind),
             cancelled: &|| self.cancelled(),
+            machines: &self.context.machines,
         };
         // A step may take any time.
         let prepared = async {
@@ -219,8 +222,7 @@ impl Deploying<'_> {
                 .platform
                 .snapshot(&origin.spec, &origin.deployed, FIRST_STATE)?;
         }
-        let connection = LiveConnection::new(transport);
-        connection.heard();
+        let connection = LiveConnection::answered(transport, facts.get("boot-id").cloned());
         self.context.keep_connection(record, connection);
         Ok(facts)
     }

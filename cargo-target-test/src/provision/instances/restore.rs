@@ -70,7 +70,7 @@ impl Context {
         let transport = BringUp::quiet(&instance, ANSWER).answer().await?;
         prepare::set_clock(Arc::clone(&transport)).await;
         let connection = LiveConnection::new(transport);
-        connection.heard();
+        connection.prove().await?;
         self.keep_connection(record, connection);
         Ok(true)
     }

@@ -19,6 +19,9 @@ use crate::{
 /// The time for which all requests get the same failure, if one set serves several runs of the tests.
 const MEMORY: Duration = Duration::from_secs(2);
 
+/// The number of infra verdicts in a row after which an instance is set aside, while another one serves.
+const INFRA_IN_A_ROW: u32 = 3;
+
 /// An instance that is ready to serve.
 #[derive(Clone, Debug)]
 pub struct ReadyInstance {
@@ -111,6 +114,8 @@ pub(super) struct InstancesState {
     slots: Vec<Slot>,
     /// The number of slots that serve at once; the others are spares.
     at_once: usize,
+    /// The number of infra verdicts since each slot's last other verdict; `None` without a verdict.
+    infra: Vec<Option<u32>>,
     pub(super) backlog: Backlog,
     pub(super) usage: Usage,
 }
@@ -122,6 +127,7 @@ impl InstancesState {
             target: target.to_owned(),
             slots: vec![Slot::Idle; slots],
             at_once,
+            infra: vec![None; slots],
             backlog: Backlog::default(),
             usage: Usage::new(slots),
         }
@@ -129,9 +135,10 @@ impl InstancesState {
 
     /// Starts the slots that the backlog needs and that were not requested yet; returns them.
     pub(super) fn begin_missing(&mut self, now: Instant) -> Vec<usize> {
-        let (mut idle, mut live) = (Vec::new(), 0);
+        let (mut idle, mut live, aside) = (Vec::new(), 0, self.aside());
         for (index, slot) in self.slots.iter().enumerate() {
             match slot {
+                _ if aside.contains(&index) => {}
                 Slot::Idle | Slot::Gone(_) => idle.push(index),
                 Slot::Working | Slot::Ready(_) => live += 1,
                 Slot::Failed(..) | Slot::Leaving(_) => {}
@@ -176,6 +183,41 @@ impl InstancesState {
         self.keep(|ready| ready.record.id != record, now);
     }
 
+    /// Notes the verdict of a case on a slot's instance; returns the slots that are set aside from now on.
+    pub(super) fn judged(&mut self, index: usize, is_infra: bool) -> Vec<usize> {
+        let before = self.aside();
+        let infra = &mut self.infra[index];
+        *infra = Some(if is_infra { infra.unwrap_or(0) + 1 } else { 0 });
+        self.aside().difference(&before).copied().collect()
+    }
+
+    /// The slots that are set aside: after too many infra verdicts in a row, and only while another slot serves.
+    fn aside(&self) -> BTreeSet<usize> {
+        let slots = || 0..self.slots.len();
+        let serves = |index: usize| {
+            self.infra[index] == Some(0) && !matches!(self.slots[index], Slot::Failed(..))
+        };
+        match slots().any(serves) {
+            true => slots()
+                .filter(|index| self.infra[*index] >= Some(INFRA_IN_A_ROW))
+                .collect(),
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// The ready records that must not serve a request, since they are set aside.
+    pub(super) fn set_aside(&self, asked: Asked<'_>) -> BTreeSet<String> {
+        let mut aside = self.aside();
+        if aside.is_empty() {
+            return BTreeSet::new();
+        }
+        for (index, _) in self.eligible(asked) {
+            aside.remove(&index);
+        }
+        let ready = |index: usize| Some(self.slots.get(index)?.ready()?.record.id.clone());
+        aside.into_iter().filter_map(ready).collect()
+    }
+
     /// Decides about a request for which too few instances are ready. `serving` are the records that the pool could
     /// lease to this run: a ready instance may be dirty now, if its holder in another run died.
     pub(super) fn shortage(
@@ -211,10 +253,21 @@ impl InstancesState {
         }
     }
 
-    /// The slots that may serve a request.
-    fn eligible<'a>(&'a self, asked: Asked<'a>) -> impl Iterator<Item = (usize, &'a Slot)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter(move |(index, _)| asked.only.is_none_or(|only| only == *index))
+    /// The slots that may serve a request. Those that are set aside may only if the others do not suffice.
+    fn eligible(&self, asked: Asked<'_>) -> Vec<(usize, &Slot)> {
+        let aside = self.aside();
+        let mut slots: Vec<_> = self.slots.iter().enumerate().collect();
+        slots.retain(|(index, _)| asked.only.is_none_or(|only| only == *index));
+        let can_serve = |(index, slot): &&(usize, &Slot)| match slot {
+            _ if aside.contains(index) => false,
+            Slot::Ready(ready) | Slot::Gone(ready) => asked.is_met_by(&ready.record).is_ok(),
+            Slot::Failed(..) => false,
+            Slot::Idle | Slot::Working | Slot::Leaving(_) => true,
+        };
+        if slots.iter().filter(can_serve).count() >= asked.count {
+            slots.retain(|(index, _)| !aside.contains(index));
+        }
+        slots
     }
 
     /// The reason that enough suitable instances can never be ready at once, if any: their deploys failed, or they do
@@ -246,7 +299,8 @@ impl InstancesState {
         }
     }
 
-    /// Takes ready instances that no remaining case needs and no lease holds, highest index first.
+    /// Takes ready instances that no remaining case needs and no lease holds: those that are set aside first, then by
+    /// index, highest first.
     pub(super) fn take_surplus(
         &mut self,
         leased: &BTreeSet<String>,
@@ -255,8 +309,12 @@ impl InstancesState {
         let working = |slot: &&Slot| matches!(slot, Slot::Working);
         let working = self.slots.iter().filter(working).count();
         let surplus = (ready + working).saturating_sub(self.needed()).min(ready);
-        let mut taken = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+        let (mut taken, aside) = (Vec::new(), self.aside());
+        let (first, others): (Vec<_>, Vec<_>) = (0..self.slots.len())
+            .rev()
+            .partition(|index| aside.contains(index));
+        for index in first.into_iter().chain(others) {
+            let slot = &mut self.slots[index];
             let free = slot
                 .ready()
                 .filter(|one| !leased.contains(&one.record.id))

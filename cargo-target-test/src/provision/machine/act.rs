@@ -6,11 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use target_fixtures::wire::{Act, Question};
+use target_fixtures::wire::{Act, Question, ShellCommand, Sudo};
 
 use super::Machine;
 use crate::{
-    connect::{Transport, shell},
+    connect::{self, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
     provision::prepare::{self, BringUp, PlatformHandle, Shell},
 };
@@ -63,9 +63,13 @@ impl Machine {
             Act::Restore { name } => self.restore(name, limit).await,
             Act::Link { nic, up } => self.link(*nic, *up).await,
             Act::Install { packages } => {
-                let line = shell::install_packages(packages)?;
-                let ended = self.run_within(&line, Some(limit)).await?;
-                ended.accepted().map(drop)
+                let command = ShellCommand {
+                    sudo: Some(Sudo::default()),
+                    ..own_command(shell::install_packages(packages)?, Some(limit))
+                };
+                let transport = self.transport();
+                let running = connect::start(&*transport, &command, &self.mark, None).await?;
+                running.finished().await?.accepted().map(drop)
             }
         }
     }
@@ -78,8 +82,7 @@ impl Machine {
         let _down = self.goes_down();
         let at = Shell::new(self.transport(), self.mark.to_string());
         let fresh = self.bring_up(limit).reboot(&at, ErrorKind::Usage).await?;
-        self.connection().replace(fresh.transport);
-        Ok(())
+        self.replace(fresh.transport).await
     }
 
     /// Restarts the machine from outside, as its power button would, and waits until it answers.
@@ -133,8 +136,14 @@ impl Machine {
     /// Waits until the machine answers on a new connection, and keeps that connection.
     async fn up_again(&self, limit: Duration) -> Result<Arc<dyn Transport>> {
         let transport = self.bring_up(limit).answer().await?;
-        self.connection().replace(Arc::clone(&transport));
+        self.replace(Arc::clone(&transport)).await?;
         Ok(transport)
+    }
+
+    /// Keeps a new connection, and the boot id of the machine from now on.
+    async fn replace(&self, transport: Arc<dyn Transport>) -> Result<()> {
+        self.connection().replace(transport);
+        self.connection().prove().await
     }
 
     fn bring_up(&self, limit: Duration) -> BringUp<'_> {

@@ -55,12 +55,12 @@ async fn once(machine: &Machine) -> Result<Duration> {
     let transport = machine.transport();
     let reach = machine.reach().clone();
     let Reach::Ssh(reach) = reach else {
-        return transport.probe(TRY).await;
+        return Ok(transport.probe(TRY).await?.took);
     };
     let config = sync::blocking(move || ssh_config::resolve(&reach)).await?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
         // With a jump host, the same address on this host may be another machine.
-        return transport.probe(TRY).await;
+        return Ok(transport.probe(TRY).await?.took);
     }
     let address = (config.hostname, config.port);
     let echoed = tokio::task::spawn_blocking(move || echo(&address)).await;

@@ -70,6 +70,29 @@ pub struct SshParameters {
     /// `environment`, `login.defs`, `profile`, `profile.d`, `security`, the user's start-up files and `~/.ssh`.
     #[serde(default, skip_serializing_if = "Shells::are_kept")]
     shells: Shells,
+    /// `allow` for hosts that are one machine at several addresses, or the same machine as hosts of other targets. By
+    /// default, a host with the SSH host key, boot id, and pid and network namespaces of another one cannot be deployed.
+    #[serde(default, skip_serializing_if = "SameMachine::is_refused")]
+    same_machine: SameMachine,
+}
+
+/// The treatment of a host that is the same machine as another host.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+enum SameMachine {
+    /// Its cases are infra.
+    #[default]
+    Refuse,
+    /// It is an instance of its own.
+    Allow,
+}
+
+impl SameMachine {
+    fn is_refused(&self) -> bool {
+        *self == Self::Refuse
+    }
 }
 
 impl Platform for SshPlatform {
@@ -153,6 +176,7 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
         client: parameters.client,
         shells: parameters.shells,
+        must_differ: parameters.same_machine.is_refused(),
     })
 }
 

@@ -37,6 +37,8 @@ pub struct LeaseRequest {
     pub holder: Holder,
     /// True if instances that must not serve for now can be leased, too: by a person who repairs them.
     pub even_disabled: bool,
+    /// The records that cannot be leased to this run.
+    pub set_aside: BTreeSet<String>,
 }
 
 /// The answer to a request for a lease.
@@ -66,9 +68,8 @@ pub(crate) fn try_lease(
     let claim = request.claim(run.id())?;
     loop {
         let mut look = Look::new(&*locked.transaction, run, &claim, ticket.as_ref())?;
-        if !request.even_disabled {
-            look.view.state = look.view.state.without_disabled(now());
-        }
+        let disabled_at = (!request.even_disabled).then(now);
+        look.view.state = look.view.state.without(&request.set_aside, disabled_at);
         match look.decide()? {
             Decision::NoneReady => return Ok(TryLease::NoneReady),
             Decision::MarkDirty(records) => {

@@ -6,7 +6,7 @@ use super::{
     holder::ProcessIdentity,
     run::{self, LivingRun, RunFile},
     state::{PoolState, Record, RecordEvent},
-    store::{HeldLock, LockKind, Transaction, never, private_folder},
+    store::{HeldLock, LockKind, Taken, Transaction, never, private_folder},
 };
 use crate::{
     error::{Error, Result},
@@ -61,15 +61,25 @@ impl Locked<'_> {
 
     /// Takes the right to deploy or delete an instance; `None` if a living process has it.
     pub(crate) fn work(&self, id: &str) -> Result<Option<HeldLock>> {
+        Ok(self.take(LockKind::Work, id)?.ok())
+    }
+
+    /// Takes the right to prepare the machine of this lease. If a living process has it, returns the process's number
+    /// as `Err`. The lock's file stays, as that of an existing machine's lease does.
+    pub(crate) fn preparing(&self, lease: &str) -> Result<std::result::Result<HeldLock, String>> {
+        self.take(LockKind::Lease, &format!("{lease}-preparing"))
+    }
+
+    /// Takes a lock for this process. If a living process has it, returns the process's number as `Err`.
+    fn take(&self, kind: LockKind, name: &str) -> Result<std::result::Result<HeldLock, String>> {
         let has_ended = |pid: &str| pid.parse().is_ok_and(ProcessIdentity::is_gone);
-        let work = self
-            .transaction
-            .take(LockKind::Work, id, &has_ended)?
-            .ours();
-        if let Some(lock) = &work {
-            lock.write(&std::process::id().to_string())?;
+        match self.transaction.take(kind, name, &has_ended)? {
+            Taken::Ours(lock) => {
+                lock.write(&std::process::id().to_string())?;
+                Ok(Ok(lock))
+            }
+            Taken::Theirs(pid) => Ok(Err(pid)),
         }
-        Ok(work)
     }
 
     /// The process that deploys or deletes an instance: `pid 4711`.

@@ -202,16 +202,23 @@ impl PoolState {
             .then_some(disabled)
     }
 
-    /// The pool without the instances that must not serve at this time.
-    pub(super) fn without_disabled(self: &Arc<Self>, now: u64) -> Arc<Self> {
-        if self.disabled.is_empty() {
+    /// The pool without these records and, if a time is given, without those that are disabled then.
+    pub(super) fn without(
+        self: &Arc<Self>,
+        set_aside: &BTreeSet<String>,
+        disabled_at: Option<u64>,
+    ) -> Arc<Self> {
+        let disabled_at = disabled_at.filter(|_| !self.disabled.is_empty());
+        if set_aside.is_empty() && disabled_at.is_none() {
             return Arc::clone(self);
         }
-        let mut enabled = Self::clone(self);
-        enabled
+        let is_disabled =
+            |record: &Record| disabled_at.is_some_and(|now| self.disabled(record, now).is_some());
+        let mut serving = Self::clone(self);
+        serving
             .records
-            .retain(|_, record| self.disabled(record, now).is_none());
-        Arc::new(enabled)
+            .retain(|id, record| !set_aside.contains(id) && !is_disabled(record));
+        Arc::new(serving)
     }
 
     /// The labels of machines of this pool: its own, and those of lost records.

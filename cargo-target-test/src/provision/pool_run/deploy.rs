@@ -18,7 +18,6 @@ use crate::{
         platform::{Deployed, Footprint},
         pool::{self, HeldLock, InstanceFacts, Locked, Record, RecordEvent, RecordState},
     },
-    sync,
 };
 
 /// The pause between two checks for room.
@@ -47,34 +46,32 @@ pub(super) fn cancelled() -> Error {
     Error::infra("cancelled")
 }
 
-/// The right to prepare a machine, until this is dropped.
-struct AloneOnMachine<'a> {
-    run: &'a PoolRun,
-    machine: String,
-}
-
-impl Drop for AloneOnMachine<'_> {
-    fn drop(&mut self) {
-        sync::lock(&self.run.preparing).remove(&self.machine);
-    }
-}
-
 impl PoolRun {
-    /// Waits until the run prepares no other instance that is the same existing machine: a preparation kills what an
-    /// earlier one left there.
+    /// Waits until neither this run nor another prepares the same existing machine for another record: a preparation
+    /// kills what an earlier one left there. `None` if the machine was created for the record.
     fn alone_on_machine(
         &self,
         record: &Record,
         preparer: &dyn Preparer,
-    ) -> Result<AloneOnMachine<'_>> {
-        let machine = record.lease.clone();
-        while !sync::lock(&self.preparing).insert(machine.clone()) {
+    ) -> Result<Option<HeldLock>> {
+        if record.lease == record.id {
+            return Ok(None);
+        }
+        let mut notice = WaitNotice::on_change();
+        loop {
+            let pid = match self.pool.lock()?.preparing(&record.lease)? {
+                Ok(alone) => return Ok(Some(alone)),
+                Err(pid) => pid,
+            };
+            let text = format!("waiting for pid {pid}, which prepares the same machine");
+            if pid != std::process::id().to_string() && notice.is_due(&text) {
+                preparer.progress(&text);
+            }
             if preparer.cancelled() {
                 return Err(cancelled());
             }
             thread::sleep(POLL);
         }
-        Ok(AloneOnMachine { run: self, machine })
     }
 
     /// Deploys a planned record. If the platform fails, the record is deleted; if the preparation fails, it becomes

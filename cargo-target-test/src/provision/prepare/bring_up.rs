@@ -115,7 +115,7 @@ impl DeployedInstance {
     }
 
     /// The end of the console, to append to an error; empty if there is none.
-    fn console_tail(&self) -> String {
+    pub(crate) fn console_tail(&self) -> String {
         let text = self.console(CONSOLE).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
@@ -179,7 +179,7 @@ impl BringUp<'_> {
             return Err(Error::new(refused, message));
         }
         let before = boot_id(at).await?;
-        match at.run(&shell::reboot(), SHORT).await {
+        match at.run_as(true, shell::REBOOT, SHORT).await {
             // The reboot may close the connection before the command ends.
             Err(error) if error.kind() == ErrorKind::Infra => {}
             Ok(ended) if shell::goes_down(&ended.exit) => {}
@@ -293,5 +293,8 @@ impl Growing {
 }
 
 async fn boot_id(at: &Shell) -> Result<String> {
-    at.run(shell::BOOT_ID, SHORT).await?.success()
+    match at.run(shell::BOOT_ID, SHORT).await?.success()?.trim() {
+        "" => Err(Error::infra("its kernel has no boot id")),
+        boot_id => Ok(boot_id.to_owned()),
+    }
 }

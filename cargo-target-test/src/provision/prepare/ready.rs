@@ -31,7 +31,7 @@ impl Preparation<'_> {
     pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
         let bring_up = self.bring_up(self.wanted.lifecycle.ready_timeout);
         *at = bring_up.reboot(at, ErrorKind::Infra).await?;
-        Ok(())
+        self.machines.add(self.record, at).await
     }
 
     /// Waits for a condition of the playbook.

@@ -54,8 +54,8 @@ impl Preparation<'_> {
                 as_root,
                 timeout,
             } => {
-                let line = shell_line(command, *as_root);
-                shell.run(&line, *timeout).await?.success().map(drop)
+                let ended = shell.run_as(*as_root, command, *timeout).await?;
+                ended.success().map(drop)
             }
             Step::Script {
                 file,
@@ -70,13 +70,6 @@ impl Preparation<'_> {
     }
 }
 
-fn shell_line(command: &str, as_root: bool) -> String {
-    match as_root {
-        true => shell::as_root(command),
-        false => command.to_owned(),
-    }
-}
-
 /// Uploads a script, runs it and removes it.
 async fn script(
     shell: &Shell,
@@ -87,8 +80,8 @@ async fn script(
 ) -> Result<()> {
     let path = shell::temporary(&shell.mark);
     upload::put_file(&*shell.transport, &shell.mark, file, &path, Some(0o700)).await?;
-    let line = shell_line(&shell::invocation(&path, args), as_root);
-    let ended = shell.run(&line, timeout).await;
+    let line = shell::invocation(&path, args);
+    let ended = shell.run_as(as_root, &line, timeout).await;
     let removed = shell.run(&shell::remove(&path), SHORT).await;
     ended?.success()?;
     removed?.success().map(drop)

@@ -4,10 +4,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use target_fixtures::wire::{Exit, ShellCommand};
+use target_fixtures::wire::{Exit, ShellCommand, Sudo};
 
 use crate::{
-    connect::{CommandEvent, Transport, shell},
+    connect::{self, CommandEvent, Transport, own_command, shell},
     error::{Error, Result},
 };
 
@@ -54,14 +54,23 @@ impl Shell {
     /// # Errors
     /// Fails if the command exceeds the time limit or its exit status is unknown, with the end of its output.
     pub(super) async fn run(&self, line: &str, timeout: Duration) -> Result<StepEnd> {
+        self.run_as(false, line, timeout).await
+    }
+
+    /// As [`Shell::run`]; `as_root` runs the command by `sudo`, unless the login user is root.
+    pub(super) async fn run_as(
+        &self,
+        as_root: bool,
+        line: &str,
+        timeout: Duration,
+    ) -> Result<StepEnd> {
         let command = ShellCommand {
-            line: line.to_owned(),
-            timeout: u64::try_from(timeout.as_millis()).ok(),
+            sudo: as_root.then(Sudo::default),
             // A recipe may change what logins start with.
             fresh_login: true,
-            ..ShellCommand::default()
+            ..own_command(line.to_owned(), Some(timeout))
         };
-        let mut running = self.transport.exec(&command, &self.mark, None);
+        let mut running = connect::start(&*self.transport, &command, &self.mark, None).await?;
         let mut tail = VecDeque::new();
         let words = |tail: &VecDeque<u8>| {
             let bytes: Vec<u8> = tail.iter().copied().collect();

@@ -206,6 +206,18 @@ fn facts_are_numbers_or_unknown() {
         for key in ["arch", "boot-id", "kernel", "nics", "os"] {
             assert!(facts.contains_key(key), "{name}: {facts:?}");
         }
+        let system = machine.text(SYSTEM);
+        let words: Vec<_> = system.split_whitespace().collect();
+        assert!(
+            matches!(words[..], [boot, pid, net]
+                if boot == facts["boot-id"] && pid.starts_with("pid:[") && net.starts_with("net:[")),
+            "{name}: {system}"
+        );
+        assert_eq!(
+            machine.text(&SYSTEM.replace("/proc/", "/none/")),
+            "",
+            "{name}"
+        );
         // Without programs and files, in a place where `sh` finds nothing but its built-ins.
         let script = FACTS
             .replace("/proc/", "/none/")
@@ -284,6 +296,62 @@ fn commands_run_as_root_with_and_without_a_password() {
         assert_eq!(machine.text(BOOT_ID).trim().len(), 36, "{}", machine.name);
         machine.text(&invocation("printf", &["%s".to_owned(), "x y".to_owned()]));
     });
+}
+
+/// The programs are fakes that print their arguments. Only they are in `PATH`; those that would do harm have names that
+/// busybox has no applet for.
+#[test]
+fn reboot_clock_and_packages_call_their_programs() {
+    on_every_shell(|machine| {
+        let says = |program: &str, script: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let fake = folder.path().join(program);
+            let text = format!("#!{}\necho \"$@\" >&2\n", machine.shell.display());
+            fs::write(&fake, text).unwrap();
+            fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+            let mut command = machine.command(script);
+            let output = command.env("PATH", folder.path()).output().unwrap();
+            let code = output.status.code();
+            (code, String::from_utf8(output.stderr).unwrap())
+        };
+        let name = machine.name;
+        let script = REBOOT.replace("exec reboot", "exec fake-reboot");
+        assert_eq!(
+            says("fake-reboot", &script),
+            (Some(0), "\n".to_owned()),
+            "{name}"
+        );
+        let script = set_clock(7).replace("exec date", "exec fake-date");
+        let expected = (Some(0), "-u -s @7\n".to_owned());
+        assert_eq!(
+            says("fake-date", &script.replace(" >/dev/null", "")),
+            expected,
+            "{name}"
+        );
+        let script = install_packages(&["fio".into(), "libaio1=0.3+x".into()]).unwrap();
+        for (program, words) in [
+            (
+                "apt-get",
+                "-q -o DPkg::Lock::Timeout=300 -y --no-install-recommends install",
+            ),
+            ("dnf", "-q -y install"),
+            ("yum", "-q -y install"),
+            ("zypper", "--quiet --non-interactive install"),
+            ("apk", "add --quiet"),
+            ("pacman", "-S --noconfirm --needed"),
+        ] {
+            let expected = (Some(0), format!("{words} fio libaio1=0.3+x\n"));
+            assert_eq!(says(program, &script), expected, "{name}: {program}");
+        }
+        let (code, text) = says("no-manager", &script);
+        assert!(
+            code == Some(1) && text.contains("none of apt-get, "),
+            "{name}: {text}"
+        );
+    });
+    for name in ["", "-y", "a b", "$(x)", "a;b"] {
+        assert!(install_packages(&[name.to_owned()]).is_err(), "{name}");
+    }
 }
 
 #[test]

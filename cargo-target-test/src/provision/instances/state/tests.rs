@@ -17,6 +17,11 @@ enum Happens {
     ReadyOn(usize, &'static str, &'static str),
     Fails(usize),
     Lost(&'static str),
+    /// The verdict on a slot's instance is infra, this many times.
+    Infra(usize, u32),
+    Serves(usize),
+    /// The records that must not serve a request for this many.
+    Aside(usize),
     /// A request for this many, with a requirement; the records that the pool could lease.
     Short(usize, &'static str, &'static [&'static str]),
     /// Surplus is taken while these records are leased.
@@ -58,6 +63,20 @@ fn step(state: &mut InstancesState, now: &mut Instant, event: Happens) -> String
         }
         Fails(index) => state.ended(index, Err(unfit("broken".to_owned())), *now),
         Lost(id) => state.lost(id, *now),
+        Infra(index, times) => {
+            let each = (0..times).flat_map(|_| state.judged(index, true));
+            return format!("{:?}", each.collect::<Vec<_>>());
+        }
+        Serves(index) => return format!("{:?}", state.judged(index, false)),
+        Aside(count) => {
+            let needs = Needs::new();
+            let asked = Asked {
+                count,
+                needs: &needs,
+                only: None,
+            };
+            return format!("{:?}", state.set_aside(asked));
+        }
         Short(count, cores, serving) => {
             let needs = Needs::from([("cores".to_owned(), cores.to_owned())]);
             let needs = if cores.is_empty() {
@@ -285,6 +304,60 @@ fn surplus_goes_and_comes_back_when_it_is_needed() {
         "Rw [1]",
     ];
     assert_eq!(run(2, 2, &events), after);
+}
+
+#[test]
+fn after_three_infra_another_one_serves_instead() {
+    let two_ready = [BeginMissing, Ready(0, "r0", 1), Ready(1, "r1", 1)];
+    for (then, decided) in [
+        (&[Serves(1), Infra(0, 2), Aside(1)][..], "RR {}"),
+        (&[Serves(1), Infra(0, 3)], "RR [0]"),
+        (&[Infra(0, 3), Serves(1)], "RR [0]"),
+        (&[Infra(0, 3), Aside(1)], "RR {}"),
+        (&[Serves(1), Infra(0, 3), Aside(1)], "RR {\"r0\"}"),
+        // All are needed.
+        (&[Serves(1), Infra(0, 3), Aside(2)], "RR {}"),
+        (&[Serves(1), Infra(0, 2), Serves(0), Infra(0, 1)], "RR []"),
+        // The other one does not serve any more.
+        (&[Serves(1), Infra(0, 3), Infra(1, 1), Aside(1)], "RR {}"),
+        (
+            &[Serves(1), Infra(0, 3), Lost("r1"), BeginMissing],
+            "Rw [1]",
+        ),
+        (
+            &[
+                Serves(1),
+                Infra(0, 3),
+                Lost("r1"),
+                BeginMissing,
+                Fails(1),
+                Aside(1),
+            ],
+            "RF {}",
+        ),
+        // It is not deployed again, unless it is needed.
+        (&[Serves(1), Infra(0, 3), Lost("r0"), BeginMissing], ".R []"),
+        (
+            &[Serves(1), Infra(0, 3), Lost("r0"), Short(1, "", &["r1"])],
+            ".R coming",
+        ),
+        (
+            &[Serves(1), Infra(0, 3), Lost("r0"), Short(2, "", &["r1"])],
+            "wR begin 0",
+        ),
+        (
+            &[Serves(1), Infra(0, 3), Lost("r1"), Short(1, "", &["r0"])],
+            "Rw begin 1",
+        ),
+        // It goes first.
+        (
+            &[Serves(1), Infra(0, 3), Expect("x", 1, false), Surplus(&[])],
+            "lR r0",
+        ),
+    ] {
+        let all = run(2, 2, &[two_ready.as_slice(), then].concat());
+        assert_eq!(all.last().map(String::as_str), Some(decided));
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ impl QemuCommand<'_> {
             "-name",
             format!("{},process={}", escape(self.name), escape(self.name)),
         );
-        line.flags("-no-user-config -nodefaults -daemonize");
+        // A guest that ends by itself leaves its process: one that has ended was killed.
+        line.flags("-no-user-config -nodefaults -daemonize -no-shutdown");
         line.pair("-display", "none");
         line.pair("-machine", machine());
         line.pair("-accel", accel);
@@ -158,6 +159,7 @@ mod tests {
 -no-user-config
 -nodefaults
 -daemonize
+-no-shutdown
 -display none
 -machine q35
 -accel tcg

@@ -24,6 +24,8 @@ const LABEL: &str = "TARGET_TEST_LABEL";
 const FROM: &str = "console.from";
 /// The maximum size of the console's end, in bytes.
 const END: u64 = 64 << 10;
+/// The monitor's word for a machine that has powered down.
+const DOWN: &str = "shutdown";
 /// The number of last console lines in an error.
 const LINES: usize = 15;
 
@@ -77,23 +79,18 @@ impl QemuProcess {
         let name = &spec.instance;
         let message = |what: &str| format!("`{name}`: {what}{}", console_end(spec));
         let gone = |what: &str| Err(Error::infra(message(what)));
-        let panicked = || Err(Error::crash(message("its kernel panicked")));
+        let crashed = |what: &str| Err(Error::crash(message(what)));
         // A machine may end after its panic.
         if console(spec).contains("Kernel panic - not syncing") {
-            return panicked();
+            return crashed("its kernel panicked");
         }
         if !self.lives() {
             return gone("its virtual machine has ended");
         }
-        let status = Monitor::connect(&spec.scratch)
-            .and_then(|mut monitor| monitor.ask("query-status", &json!({})));
-        match status
-            .as_ref()
-            .ok()
-            .and_then(|answer| answer["status"].as_str())
-        {
-            Some("guest-panicked") => panicked(),
-            Some(status @ ("internal-error" | "io-error" | "shutdown")) => {
+        match status(spec).as_deref() {
+            Some("guest-panicked") => crashed("its kernel panicked"),
+            Some(DOWN) => crashed("it shut itself down"),
+            Some(status @ ("internal-error" | "io-error")) => {
                 gone(&format!("its virtual machine stopped ({status})"))
             }
             // A monitor that serves another client does not answer; the machine may be healthy.
@@ -106,10 +103,18 @@ impl QemuProcess {
         let asked = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("system_powerdown", &json!({})));
         let started = Instant::now();
-        while asked.is_ok() && self.lives() && started.elapsed() < limit {
+        let runs = || self.lives() && status(spec).as_deref() != Some(DOWN);
+        while asked.is_ok() && runs() && started.elapsed() < limit {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The monitor's word for the state of the machine, if it answers.
+fn status(spec: &InstanceSpec) -> Option<String> {
+    let mut monitor = Monitor::connect(&spec.scratch).ok()?;
+    let answer = monitor.ask("query-status", &json!({})).ok()?;
+    Some(answer["status"].as_str()?.to_owned())
 }
 
 /// The time limit for saving or loading a snapshot, which is as large as the memory in use.

@@ -178,7 +178,7 @@ fn a_disabled_instance_serves_again_when_its_time_is_over() {
             is_disabled,
             "{until:?}"
         );
-        let left = Arc::new(state.clone()).without_disabled(now);
+        let left = Arc::new(state.clone()).without(&BTreeSet::new(), Some(now));
         assert_eq!(left.records.is_empty(), is_disabled);
     }
     state.step(&key, RecordEvent::Enable).unwrap();

@@ -1,0 +1,93 @@
+//! A host with a boot id of its own: a reboot under a test is a crash, unless the test did it.
+
+use std::fs;
+
+use super::{Lab, ssh::kill_sessions};
+use crate::support::Sshd;
+
+/// A boot id that differs from every earlier one.
+const NEW_ID: &str = "cat /proc/sys/kernel/random/uuid";
+
+/// A target `alpha`, one host whose sessions see the boot id of the file `boot`, and which can reboot. `None` without
+/// the right to mount.
+fn own_kernel(lab: &Lab) -> Option<Sshd> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped, since only root can mount a file");
+        return None;
+    }
+    let at = lab.path("").display().to_string();
+    fs::create_dir(lab.path("bin")).expect("a folder");
+    lab.script(
+        "bin/reboot",
+        &format!("#!/bin/sh\n{NEW_ID} >{at}/boot\nkill -9 $SESSION\n"),
+    );
+    lab.script(
+        "session",
+        &format!(
+            "#!/bin/sh\nexport SESSION=$PPID PATH={at}/bin:$PATH\n\
+             exec unshare -m sh -c 'mount --bind {at}/boot /proc/sys/kernel/random/boot_id && \
+             exec sh -c \"$SSH_ORIGINAL_COMMAND\"'\n"
+        ),
+    );
+    reboot(lab);
+    let sshd = Sshd::with(&["one"], &format!("ForceCommand {at}/session"));
+    lab.playbook(&sshd.playbook(&[("alpha", &["one"])]));
+    Some(sshd)
+}
+
+fn reboot(lab: &Lab) {
+    let id = fs::read("/proc/sys/kernel/random/uuid").expect("a new id");
+    fs::write(lab.path("boot"), id).expect("the boot id");
+}
+
+#[test]
+fn a_reboot_under_a_test_is_a_crash_even_if_the_test_passes() {
+    let lab = Lab::new(1);
+    let Some(sshd) = own_kernel(&lab) else { return };
+    for (test, reboots) in [("idle", true), ("fails", true), ("idle", false)] {
+        let run = lab.start(&[test, "--junit=junit.xml"]);
+        let _: [String; 1] = lab.said("held");
+        if reboots {
+            reboot(&lab);
+        }
+        kill_sessions(&sshd, "one");
+        lab.let_go();
+        let run = run.wait().code(if reboots { 100 } else { 0 });
+        let crash = format!("target-test: crash: {test}[alpha]: `alpha-0`: it rebooted");
+        let report = fs::read_to_string(lab.project.path("junit.xml")).expect("a report");
+        if reboots {
+            run.line_with(&[&crash]).never_says("target-test: infra: ");
+        }
+        assert_eq!(report.contains("type=\"crash\""), reboots, "{report}");
+        for name in ["held", "go"] {
+            fs::remove_file(lab.path(name)).expect("a file");
+        }
+    }
+    let infra = "targets.alpha.on-crash=infra";
+    let run = lab.start(&["fails", "--set", infra]);
+    let _: [String; 1] = lab.said("held");
+    reboot(&lab);
+    kill_sessions(&sshd, "one");
+    lab.let_go();
+    run.wait().code(69).never_says("crash: ");
+}
+
+/// A reboot of the test's own is none, and one after it is.
+#[test]
+fn a_reboot_by_the_test_is_expected() {
+    let lab = Lab::new(1);
+    let Some(sshd) = own_kernel(&lab) else { return };
+    for (reboots, code) in [(false, 0), (true, 100)] {
+        let run = lab.start(&["boots_anew"]);
+        let _: [String; 1] = lab.said("held");
+        if reboots {
+            reboot(&lab);
+            kill_sessions(&sshd, "one");
+        }
+        lab.let_go();
+        run.wait().code(code);
+        for name in ["held", "go"] {
+            fs::remove_file(lab.path(name)).expect("a file");
+        }
+    }
+}
