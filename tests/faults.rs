@@ -18,6 +18,8 @@ mod attack;
 mod boots;
 /// Death at every point, of every process.
 mod deaths;
+/// Machines of a lost pool, by their owner.
+mod owner;
 /// A pool that cannot be used.
 mod pool;
 /// Clients that talk nonsense.
@@ -112,6 +114,13 @@ impl Lab {
     fn in_environment(&self, tool: Tool) -> Tool {
         tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
             .env("FAULTS_AT", self.path(""))
+    }
+
+    /// Runs the tool with a clock that is this many hours ahead.
+    #[track_caller]
+    fn later(&self, hours: u32, args: &[&str]) -> Outcome {
+        let tool = self.project.later(hours, args);
+        self.in_environment(tool).run()
     }
 
     #[track_caller]

@@ -1,5 +1,7 @@
 //! Machines that are made, prepared, lost and found again: what is not the same for every platform.
 
+/// Machines that are collected by their owner.
+mod owner;
 /// Recipes, waits, and what happens to machines that stay.
 mod prepare;
 /// Instances that are put back to how they were.
@@ -43,12 +45,20 @@ impl Lab {
     }
 
     fn tool(&self, args: &[&str]) -> Tool {
-        let playbook = self.path("target-test.toml");
-        self.project
-            .tool(args)
-            .patience(support::vm::PATIENCE)
-            .env("TARGET_TEST_PLAYBOOK", playbook)
+        self.in_environment(self.project.tool(args))
+    }
+
+    fn in_environment(&self, tool: Tool) -> Tool {
+        tool.patience(support::vm::PATIENCE)
+            .env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
             .env("MACHINES_AT", self.path(""))
+    }
+
+    /// Runs the tool with a clock that is this many hours ahead.
+    #[track_caller]
+    fn later(&self, hours: u32, args: &[&str]) -> Outcome {
+        let tool = self.project.later(hours, args);
+        self.in_environment(tool).run()
     }
 
     #[track_caller]

@@ -173,6 +173,7 @@ fn order(directory: &Path) -> InstanceSpec {
     let scratch = directory.join("scratch");
     fs::create_dir_all(&scratch).unwrap();
     InstanceSpec {
+        provenance: Default::default(),
         instance: "alpha-0".into(),
         target: "alpha".into(),
         index: 0,

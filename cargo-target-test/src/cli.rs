@@ -262,6 +262,17 @@ pub struct GcArgs {
     /// Print what would be deleted, without deleting it
     #[arg(long)]
     pub dry_run: bool,
+    /// Delete what this owner created and no living process uses, of all pools, also of lost ones
+    ///
+    /// Lists it first and asks. A `*` at the end stands for any text: `github/acme/widget/*`.
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// With --owner: only what expired more than an hour ago
+    #[arg(long, requires = "owner")]
+    pub expired: bool,
+    /// With --owner: do not ask
+    #[arg(long, requires = "owner")]
+    pub yes: bool,
 }
 
 /// Options of `pool`.

@@ -25,10 +25,10 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use self::pump::Pump;
 pub use self::{
-    marked::{Remains, has_variable, kill_marked, marked_values},
+    marked::{Remains, has_variable, kill_marked, variables},
     sessions::SessionLog,
     signal::{signal_name, signal_number, signal_of_code},
-    table::LeftProcess,
+    table::{LeftProcess, user},
     watch::{Watch, ancestors, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{

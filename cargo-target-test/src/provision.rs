@@ -10,6 +10,7 @@ mod instances;
 mod lease;
 mod machine;
 mod orphan;
+mod owner;
 pub mod platform;
 pub mod pool;
 mod pool_provisioner;
@@ -33,7 +34,7 @@ pub use existing::Existing;
 pub use instances::{InstanceSet, Need, ReadyInstance, Surplus, Used};
 pub use lease::{Ended, Lease, LeaseEnd, Loss, Lost};
 pub use machine::Machine;
-pub use orphan::{Orphan, find_orphans};
+pub use orphan::{Orphan, find_orphans, find_owned};
 pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
 pub use pool_run::{

@@ -72,6 +72,21 @@ fn a_reboot_under_a_test_is_a_crash_even_if_the_test_passes() {
     run.wait().code(69).never_says("crash: ");
 }
 
+/// A crash that the test expects is none, and what fails in the midst of it is the test.
+#[test]
+fn a_crash_on_purpose_is_expected() {
+    let lab = Lab::new(1);
+    let Some(_sshd) = own_kernel(&lab) else {
+        return;
+    };
+    lab.run(&["dies_on_purpose"]).code(0);
+    lab.run(&["dies_in_between"])
+        .code(100)
+        .says("it should not have died")
+        .line_with(&["1 failed, 0 infra"])
+        .never_says("target-test: crash: ");
+}
+
 /// A reboot of the test's own is none, and one after it is.
 #[test]
 fn a_reboot_by_the_test_is_expected() {

@@ -67,6 +67,16 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
     lab.run(&["--delete-targets"]).code(0);
 }
 
+/// A test may crash its machine, and use it afterwards; a crash that it does not expect is a finding, then as ever.
+#[test]
+fn a_crash_on_purpose_is_expected_and_another_is_not() {
+    let Some(images) = images() else { return };
+    let lab = Lab::new(&images.target("it"));
+    lab.run(&["dies_on_purpose"])
+        .code(100)
+        .line_with(&["crash: dies_on_purpose[it]: `it-0`: its kernel panicked"]);
+}
+
 /// A guest that ends by itself is the test's finding, a process that is killed is not. A delete waits until it is down.
 #[test]
 fn a_guest_that_powers_down_is_a_crash_and_a_killed_one_is_infra() {
@@ -212,6 +222,7 @@ fn order(folder: &Path, images: &Images) -> InstanceSpec {
     // It fills the rest.
     let _ = fs::write(folder.join("ballast"), vec![0; 80 << 10]);
     InstanceSpec {
+        provenance: Default::default(),
         instance: "it-0".to_owned(),
         target: "it".to_owned(),
         index: 0,

@@ -186,7 +186,7 @@ impl World {
             hash: format!("{port:016x}"),
             features: Vec::new(),
             lifecycle: Lifecycle::default(),
-            max_parallel_deploys: 16,
+            pool: Default::default(),
             origin: None,
         }
     }

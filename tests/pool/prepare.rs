@@ -1,6 +1,6 @@
 //! Steps between the creation of a machine and its first test: room on the host, and preparation.
 
-use std::thread;
+use std::{num::NonZeroUsize, thread};
 
 use cargo_target_test::{playbook::OnDirty, provision::pool::RecordState};
 
@@ -112,7 +112,7 @@ fn more_than_the_host_has_is_refused_and_what_is_left_is_waited_for() {
     let (one, two) = (world.run("2", "/one"), world.run("3", "/two"));
     let [first, second] = [("alpha", 23), ("beta", 24)].map(|(target, port)| {
         let mut wanted = world.wanted(target, 0, port);
-        wanted.max_parallel_deploys = 1;
+        wanted.pool.max_parallel_deploys = NonZeroUsize::MIN;
         wanted.parameters = serde_json::json!({ "pause": 300 });
         wanted
     });

@@ -134,6 +134,15 @@ impl Project {
         self.prepared(Tool::program(program, &self.root, self.private.path()))
     }
 
+    /// The tool, in the project, with a clock that is this many hours ahead. It must not be killed: a semaphore would
+    /// stay.
+    pub(crate) fn later(&self, hours: u32, args: &[&str]) -> Tool {
+        let tool = env!("CARGO_BIN_EXE_cargo-target-test");
+        let wrong = format!("+{hours}h");
+        let faketime = self.through("faketime").args(["-f", &wrong, tool]);
+        faketime.args(args)
+    }
+
     /// Runs the tool in the project, to its end.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {

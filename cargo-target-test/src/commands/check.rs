@@ -138,8 +138,8 @@ pub fn to_text(playbook: &Playbook) -> String {
         Select::All => "all",
     };
     let mut text = format!("# playbook: {path}\nselect = \"{select}\"\n");
-    let pool = Value::from(playbook.pool.max_parallel_deploys.get());
-    let _ = writeln!(text, "\n[pool]\nmax-parallel-deploys = {pool}");
+    let pool = toml::to_string(&playbook.pool).unwrap_or_default();
+    let _ = writeln!(text, "\n[pool]\n{}", pool.trim_end());
     for recipe in playbook.recipes.values() {
         write_recipe(&mut text, recipe);
     }

@@ -6,10 +6,12 @@ mod choose;
 mod guard;
 mod wall;
 
+use std::io::{BufRead, IsTerminal};
+
 use target_fixtures::env;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     provision::{
         self,
         platform::Platforms,
@@ -48,6 +50,21 @@ pub(super) fn say_unknown(platforms: &Platforms, pool: &Pool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Asks a question on the terminal.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a terminal, with the message `refusal`.
+pub(super) fn confirm(refusal: &str, question: &str) -> Result<bool> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Error::usage(refusal).with_hint("confirm it with `--yes`"));
+    }
+    ui::note(question);
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Creates a single-threaded runtime.

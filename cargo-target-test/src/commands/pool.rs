@@ -2,10 +2,7 @@
 //!
 //! Must not create or delete instances.
 
-use std::{
-    io::{BufRead, IsTerminal},
-    time::UNIX_EPOCH,
-};
+use std::time::UNIX_EPOCH;
 
 use crate::{
     cli::{ForgetArgs, Global, PoolArgs, PoolVerb},
@@ -90,7 +87,11 @@ fn forget(pool: &Pool, args: &ForgetArgs) -> Result<u8> {
             }
         }
     };
-    if !args.yes && !confirmed(name)? {
+    let refusal = format!("`pool forget` drops the record of `{name}` and deletes nothing");
+    let question = format!(
+        "the record of `{name}` is dropped, and what exists of the instance must be removed by hand: continue? [y/N]"
+    );
+    if !args.yes && !interactive::confirm(&refusal, &question)? {
         ui::note("nothing was changed");
         return Ok(0);
     }
@@ -100,24 +101,6 @@ fn forget(pool: &Pool, args: &ForgetArgs) -> Result<u8> {
         None => format!("forgot {id}; remove by hand what is named `{id}`"),
     });
     Ok(0)
-}
-
-/// Asks on the terminal.
-///
-/// # Errors
-/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a terminal.
-fn confirmed(name: &str) -> Result<bool> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        let message = format!("`pool forget` drops the record of `{name}` and deletes nothing");
-        return Err(Error::usage(message).with_hint("confirm it with `--yes`"));
-    }
-    ui::note(format!(
-        "the record of `{name}` is dropped, and what exists of the instance must be removed by hand: continue? [y/N]"
-    ));
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Describes what a forgotten record leaves behind.

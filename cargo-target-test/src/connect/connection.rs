@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Transport;
+use super::{ProbeAnswer, Transport};
 use crate::{error::Result, sync};
 
 /// An instance that was idle for longer is probed before it is leased.
@@ -92,7 +92,7 @@ impl LiveConnection {
         let heard = self.known().heard;
         let is_fresh = heard.is_some_and(|heard| heard.elapsed() <= FRESH);
         if !is_fresh || self.may_have_rebooted() {
-            self.ask_boot_id(limit).await?;
+            self.has_rebooted(limit).await?;
         }
         Ok(())
     }
@@ -102,21 +102,20 @@ impl LiveConnection {
     /// # Errors
     /// If the instance does not answer.
     pub(crate) async fn has_rebooted(&self, limit: Duration) -> Result<bool> {
-        let before = self.known().boot_id.clone();
-        let now = self.ask_boot_id(limit).await?;
-        let both_known = |before: &String| !before.is_empty() && !now.is_empty();
-        Ok(before
-            .filter(both_known)
-            .is_some_and(|before| before != now))
-    }
-
-    async fn ask_boot_id(&self, limit: Duration) -> Result<String> {
         self.doubt();
         // Read before: a connection that is lost meanwhile counts as lost later.
         let losses = self.transport().losses();
-        let boot_id = self.transport().probe(limit).await?.boot_id;
-        self.know(boot_id.clone(), losses);
-        Ok(boot_id)
+        let answer = self.transport().probe(limit).await?;
+        let has_rebooted = self.is_other_boot(&answer);
+        self.know(answer.boot_id, losses);
+        Ok(has_rebooted)
+    }
+
+    /// True if the answer has another boot id than the last probe. False if a boot id is unknown.
+    pub(crate) fn is_other_boot(&self, answer: &ProbeAnswer) -> bool {
+        let known = self.known();
+        let before = known.boot_id.as_ref().filter(|id| !id.is_empty());
+        !answer.boot_id.is_empty() && before.is_some_and(|before| *before != answer.boot_id)
     }
 
     fn know(&self, boot_id: String, losses: usize) {

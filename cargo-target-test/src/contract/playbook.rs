@@ -9,7 +9,9 @@ use std::{
 use super::{Subject, place};
 use crate::{
     playbook,
-    provision::platform::{DynPlatform, Found, InstanceSpec, Ownership, Platform, Platforms},
+    provision::platform::{
+        DynPlatform, Found, InstanceSpec, Ownership, Platform, Platforms, Provenance,
+    },
 };
 
 /// A platform with the playbook of its contract.
@@ -42,6 +44,7 @@ impl PlaybookSubject {
             platforms,
             playbook: path,
             like: InstanceSpec {
+                provenance: Provenance::default(),
                 instance: "it-0".to_owned(),
                 target: target.name,
                 index: 0,

@@ -3,7 +3,7 @@
 //!
 //! Must not check combinations of values.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,15 @@ pub struct PoolSettings {
     pub store: Store,
     /// The maximum number of deploys at a time on this machine, including those of other runs.
     pub max_parallel_deploys: NonZeroUsize,
+    /// The owner that everything created carries, for `gc --owner`. Default: the CI job (GitHub, GitLab, Buildkite,
+    /// Jenkins), or else the user, host and repository: `ann@lab/widget`. `TARGET_TEST_OWNER` overrides it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The time after which `gc --owner --expired` may collect an instance that no run keeps or renews. Longer than the
+    /// longest test. Default: 12 hours.
+    pub lifetime: Limit,
+    /// The time after which it may collect an instance that a run kept. Default: 7 days.
+    pub keep_for: Limit,
 }
 
 impl Default for PoolSettings {
@@ -142,6 +151,9 @@ impl Default for PoolSettings {
         Self {
             store: Store::File,
             max_parallel_deploys: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
+            owner: None,
+            lifetime: Limit(Duration::from_secs(12 * 3600)),
+            keep_for: Limit(Duration::from_secs(7 * 24 * 3600)),
         }
     }
 }

@@ -161,35 +161,42 @@ pub fn has_variable(pid: Pid, name: &str) -> bool {
     all.any(|one| one.starts_with(prefix.as_bytes()))
 }
 
-/// Returns the values of a variable in all processes whose environment has `other` set to `value`; sorted and unique.
-pub fn marked_values(name: &str, (other, value): (&str, &str)) -> Vec<String> {
-    let mark = format!("{other}={value}");
-    let prefix = format!("{name}=");
-    let mut values: Vec<_> = marked(mark.as_bytes())
-        .filter_map(|pid| {
-            let environment =
-                std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-            let mut all = environment.split(|byte| *byte == 0);
-            let value = all.find_map(|one| one.strip_prefix(prefix.as_bytes()))?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        })
+/// Returns the values of these variables in all processes whose environment has the first one, sorted and unique; empty
+/// if a process has no such variable.
+pub fn variables<const N: usize>(names: [&str; N]) -> Vec<[String; N]> {
+    let value = |environment: &[u8], name: &str| {
+        let mut all = environment.split(|byte| *byte == 0);
+        let value = all.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    let environments = environments();
+    let mut all: Vec<_> = environments
+        .filter(|(_, environment)| value(environment, names[0]).is_some())
+        .map(|(_, environment)| names.map(|name| value(&environment, name).unwrap_or_default()))
         .collect();
-    values.sort();
-    values.dedup();
-    values
+    all.sort();
+    all.dedup();
+    all
 }
 
 fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
+    let is_marked =
+        move |environment: &[u8]| environment.split(|byte| *byte == 0).any(|one| one == mark);
+    environments().filter_map(move |(pid, environment)| is_marked(&environment).then_some(pid))
+}
+
+/// The other processes of this host whose environment is readable, with it.
+fn environments() -> impl Iterator<Item = (Pid, Vec<u8>)> {
     let own = rustix::process::getpid();
     std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-        .filter(move |pid| {
+        .filter(move |pid| *pid != own)
+        .filter_map(|pid| {
             let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
-            *pid != own
-                && environment.is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == mark))
+            Some((pid, environment.ok()?))
         })
 }
 

@@ -118,6 +118,11 @@ impl fmt::Display for LeftProcess {
     }
 }
 
+/// Returns the name of the effective user of this process, or the user's number.
+pub fn user() -> String {
+    user_of(rustix::process::getpid())
+}
+
 /// Returns the name of the effective user of a process, or the user's number.
 fn user_of(pid: Pid) -> String {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));

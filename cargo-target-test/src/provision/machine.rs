@@ -3,6 +3,7 @@
 //! Must not know pools or leases.
 
 mod act;
+mod crash;
 mod ping;
 
 use std::{
@@ -15,7 +16,9 @@ use std::{
 };
 
 use target_fixtures::wire::{Instance, ShellCommand};
+use tokio::sync::watch;
 
+use self::crash::CrashWindow;
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
@@ -50,6 +53,7 @@ struct Shared {
     unused: bool,
     /// The number of running operations that take the machine down.
     going_down: AtomicUsize,
+    window: watch::Sender<CrashWindow>,
 }
 
 /// Marks a machine as down on purpose until it is dropped.
@@ -101,6 +105,7 @@ impl Machine {
                 record,
                 unused,
                 going_down: AtomicUsize::new(0),
+                window: watch::Sender::default(),
             }),
             mark: mark.into(),
             role: None,
@@ -254,12 +259,6 @@ impl Machine {
             Err(error) => Err(self.check_alive().await.err().unwrap_or(error)),
             answered => answered,
         }
-    }
-
-    /// The error of a crash, with the end of the console.
-    fn crashed(&self, what: &str) -> Error {
-        let console = self.shared.instance.console_tail();
-        Error::crash(format!("`{}`: {what}{console}", self.name()))
     }
 
     /// Emits the end of the machine's console output, if there is any.

@@ -1,17 +1,26 @@
 //! Finds orphans: resources with the pool's label but without a record, for example a machine whose record was lost
-//! with its disk.
+//! with its disk; and resources of an owner, whose pool may be gone.
 //!
 //! Must not know single platforms.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
 use super::{
-    platform::{DynPlatform, Found, InstanceSpec},
-    pool::{Pool, RecordEvent, label_of},
+    platform::{DynPlatform, Found, InstanceSpec, Platforms},
+    pool::{self, FileLock, Pool, Record, RecordEvent, label_of},
+    pool_run,
 };
 use crate::error::{Error, Result};
+
+/// The time after its expiry at which a resource is collected.
+const MARGIN: Duration = Duration::from_secs(3600);
 
 /// A resource to delete.
 pub struct Orphan {
@@ -52,6 +61,27 @@ pub fn find_orphans(
     Ok((found, problems))
 }
 
+/// Searches all these places for resources of an owner, of any pool. Returns the errors of places that could not be
+/// searched too.
+pub fn find_owned(
+    owner: &str,
+    places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
+) -> (Vec<Orphan>, Vec<Error>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (platform, like) in places {
+        match platform.find_owned(owner, like.as_ref()) {
+            Ok(all) => found.extend(
+                all.into_iter()
+                    .map(|one| Orphan::new(platform, like.as_ref(), one)),
+            ),
+            Err(error) => problems.push(error),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|one: &Orphan| seen.insert((one.platform.name(), one.found.unique.clone())));
+    (found, problems)
+}
+
 impl Orphan {
     fn new(platform: &Arc<dyn DynPlatform>, like: Option<&InstanceSpec>, mut found: Found) -> Self {
         let own = std::mem::take(&mut found.parameters);
@@ -72,11 +102,69 @@ impl Orphan {
         &self.found.what
     }
 
+    /// Checks that a resource of an owner may be collected: that no living process uses it and, if `expired`, that its
+    /// expiry was more than an hour ago. Clocks of two hosts may differ.
+    ///
+    /// # Errors
+    /// Says why it may not.
+    pub fn check_collectable(&self, expired: bool) -> Result<()> {
+        let mut expires = self.found.provenance.expires;
+        if let Some((_, record)) = self.record()? {
+            expires = record.spec.provenance.expires;
+        }
+        if expired && pool::now() < expires + MARGIN.as_secs() {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(expires);
+            let at = humantime::format_rfc3339_seconds(at);
+            return Err(Error::infra(format!("it expires at {at}")));
+        }
+        Ok(())
+    }
+
+    /// Deletes a resource of an owner, with its record if its pool is on this host.
+    ///
+    /// # Errors
+    /// Fails if a living process uses it by now, or as the platform's delete does.
+    pub fn collect(&self, platforms: &Platforms) -> Result<()> {
+        match self.record()? {
+            Some((pool, record)) => pool_run::delete_unused(&pool, platforms, &record),
+            None => self.delete_at(&self.found.provenance.pool.join("instances")),
+        }
+    }
+
+    /// The record of the resource, if its pool is on this host.
+    ///
+    /// # Errors
+    /// Fails if a living process uses the instance, or if that is unknown.
+    fn record(&self) -> Result<Option<(Pool, Record)>> {
+        let folder = &self.found.provenance.pool;
+        if !fs_err::exists(folder.join("pool.json"))? {
+            return Ok(None);
+        }
+        // A stopped process could keep it for ever.
+        let lock = FileLock::try_take(&folder.join("pool.lock"))?;
+        let in_use = || Error::infra(format!("its pool `{}` is in use", folder.display()));
+        drop(lock.ok_or_else(in_use)?);
+        let pool = Pool::open(folder)?;
+        let record = pool_run::unused(&pool, &self.found.unique)?;
+        Ok(record.map(|record| (pool, record)))
+    }
+
     /// Deletes the resource.
     ///
     /// # Errors
     /// Fails as the platform's delete does.
     pub fn delete(&self, pool: &Pool) -> Result<()> {
+        let unique = &self.found.unique;
+        self.delete_at(&pool.instances())?;
+        let mut locked = pool.lock()?;
+        match locked.state().lost.contains(unique) {
+            true => locked.commit([(unique.clone(), RecordEvent::Gone)]),
+            false => Ok(()),
+        }
+    }
+
+    /// Calls the platform. `instances` is the folder of the pool's instances, which may be gone.
+    fn delete_at(&self, instances: &Path) -> Result<()> {
         let unique = &self.found.unique;
         let spec = InstanceSpec {
             instance: unique.clone(),
@@ -86,14 +174,11 @@ impl Orphan {
             unique: unique.clone(),
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
-            scratch: pool.scratch(unique),
+            scratch: instances.join(unique),
+            provenance: self.found.provenance.clone(),
         };
         self.platform.delete(&spec, self.found.deployed.as_ref())?;
         spec.forget_sessions();
-        let mut locked = pool.lock()?;
-        match locked.state().lost.contains(unique) {
-            true => locked.commit([(unique.clone(), RecordEvent::Gone)]),
-            false => Ok(()),
-        }
+        Ok(())
     }
 }

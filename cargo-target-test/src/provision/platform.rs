@@ -208,6 +208,33 @@ pub trait Platform: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Finds all resources whose [`Provenance`] [is of](Provenance::is_of) this owner, of any pool, and sets
+    /// [`Found::provenance`]: used by `gc --owner`. Otherwise as [`Platform::find`].
+    ///
+    /// # Errors
+    /// Fails if the search is incomplete.
+    fn find_owned(
+        &self,
+        _owner: &str,
+        _like: Option<(&InstanceSpec, &Self::Parameters)>,
+    ) -> Result<Vec<Found>> {
+        Ok(Vec::new())
+    }
+
+    /// Writes a later [`Provenance::expires`] of the spec on the instance. The pool's record has it already: by default
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// Fails if the instance keeps its earlier expiry.
+    fn renew(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: Option<&Deployed>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
     /// True if [`Platform::snapshot`] and [`Platform::restore`] work, and take less time than a new deploy.
     fn can_restore(&self) -> bool {
         false
@@ -342,7 +369,8 @@ pub struct InstanceSpec {
     pub target: String,
     /// The instance's number within the target, from 0.
     pub index: u32,
-    /// The pool's label, which everything that the platform creates must carry: `tt-1f3a9c`.
+    /// The pool's label, which everything that the platform creates must carry: `tt-` and 26 letters and digits, or
+    /// `tt-1f3a9c` in a pool of an older version.
     pub label: String,
     /// A name that no other instance of the pool ever had; it starts with the label: `tt-1f3a9c-12`.
     pub unique: String,
@@ -352,6 +380,34 @@ pub struct InstanceSpec {
     pub directory: PathBuf,
     /// A private folder for the instance's files. The pool creates it, and removes it with the record.
     pub scratch: PathBuf,
+    /// The origin of the instance, which everything that the platform creates should carry.
+    #[serde(default)]
+    pub provenance: Provenance,
+}
+
+/// The origin of what a platform creates, by which it is collected without its pool. Times are in seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The owner: a user and a repository (`ann@lab/widget`), or a CI job. Empty if unknown.
+    pub owner: String,
+    /// The time at which the instance was planned.
+    pub born: u64,
+    /// The time after which it may be collected.
+    pub expires: u64,
+    /// The folder of its pool, on the host that created it.
+    pub pool: PathBuf,
+}
+
+impl Provenance {
+    /// True if the owner is known and equals `owner`, in which a `*` at the end stands for any text.
+    pub fn is_of(&self, owner: &str) -> bool {
+        let is_it = match owner.strip_suffix('*') {
+            Some(start) => self.owner.starts_with(start),
+            None => self.owner == owner,
+        };
+        is_it && !self.owner.is_empty()
+    }
 }
 
 impl InstanceSpec {
@@ -394,6 +450,8 @@ pub struct Found {
     pub parameters: Value,
     /// The argument for [`Platform::delete`], if anything is known.
     pub deployed: Option<Deployed>,
+    /// The origin, if it was read.
+    pub provenance: Provenance,
 }
 
 impl Found {
@@ -404,6 +462,7 @@ impl Found {
             what: what.into(),
             parameters: Value::Null,
             deployed: None,
+            provenance: Provenance::default(),
         }
     }
 }

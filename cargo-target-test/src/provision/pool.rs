@@ -25,8 +25,8 @@ pub use self::{
     run::LivingRun,
     schedule::WaitReason,
     state::{
-        Disabled, InstanceFacts, PoolState, Record, RecordEvent, RecordState, Refused, VERSION,
-        WhenDirty,
+        Disabled, InstanceFacts, Lifetime, PoolState, Record, RecordEvent, RecordState, Refused,
+        VERSION, WhenDirty,
     },
     ticket::Ticket,
 };

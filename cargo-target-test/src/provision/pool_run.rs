@@ -16,6 +16,8 @@ pub use self::{
     report::{Held, InstanceFailure, Report},
 };
 
+pub(super) use self::remove::{delete_unused, unused};
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -165,6 +167,34 @@ impl PoolRun {
     pub fn note_reach(&self, id: &str, deployed: Deployed) -> Result<()> {
         let event = RecordEvent::Moved(Box::new(deployed));
         self.pool.lock()?.commit([(id.to_owned(), event)])
+    }
+
+    /// Moves the expiry of these instances, where it is due, in their records and on their platforms.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be used, or with a platform's error.
+    pub(super) fn renew(&self, ids: &[String]) -> Result<()> {
+        let mut locked = self.pool.lock()?;
+        let records = ids.iter().filter_map(|id| locked.state().records.get(id));
+        let ready = records.filter(|record| record.state == RecordState::Ready);
+        let now = pool::now();
+        let due = ready.filter_map(|one| Some((one.id.clone(), one.renewal(now)?)));
+        let due: Vec<_> = due.collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let event = |(id, at): &(String, u64)| (id.clone(), RecordEvent::Renew(*at));
+        locked.commit(due.iter().map(event))?;
+        let records = due
+            .iter()
+            .map(|(id, _)| locked.state().records.get(id).cloned());
+        let records: Vec<Record> = records.flatten().collect();
+        drop(locked);
+        records.iter().try_for_each(|record| {
+            let platforms = &self.run.platforms;
+            let platform = platforms.known(&record.platform, record.tool.as_deref())?;
+            platform.renew(&record.spec, record.deployed.as_ref())
+        })
     }
 
     /// Kept instances of this workspace that this run never used, for example instances of a renamed target.

@@ -47,6 +47,13 @@ pub enum Act {
     Reboot,
     /// Restarts the instance from outside, and waits until it is reachable.
     Restart,
+    /// Declares that the instance is about to crash. Its crash is no finding until [`Act::AwaitCrash`].
+    ExpectCrash,
+    /// Waits until the instance has crashed since [`Act::ExpectCrash`], and is reachable again.
+    AwaitCrash {
+        /// The timeout of the crash in milliseconds.
+        within: u64,
+    },
     /// Saves a named snapshot.
     Snapshot {
         /// The name.
@@ -75,7 +82,10 @@ impl Act {
     /// True if the instance is unreachable during the action.
     #[must_use]
     pub fn goes_down(&self) -> bool {
-        matches!(self, Self::Reboot | Self::Restart | Self::Restore { .. })
+        matches!(
+            self,
+            Self::Reboot | Self::Restart | Self::AwaitCrash { .. } | Self::Restore { .. }
+        )
     }
 }
 

@@ -100,6 +100,33 @@ fn boots_anew(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Crashes its target, and goes on; then expects a crash that does not come.
+#[target_test]
+fn dies_on_purpose(target: &Target) -> Result<()> {
+    target.run("true")?;
+    let before = target.facts()?.boot_id;
+    target.expect_crash(|| target.run("reboot"))?;
+    target.run("true")?;
+    assert_ne!(target.facts()?.boot_id, before);
+    let error = target.expect_crash_for(Duration::from_millis(10), || ());
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), target_fixtures::ErrorKind::Timeout);
+    let message = "see the expected crash on `alpha-0`: none within 10ms";
+    assert_eq!(error.to_string(), message);
+    target.run("true")?;
+    Ok(())
+}
+
+/// Fails while it expects a crash, which comes.
+#[target_test]
+fn dies_in_between(target: &Target) -> Result<()> {
+    target.expect_crash(|| {
+        let cut_off = target.run("reboot");
+        panic!("it should not have died: {}", cut_off.is_ok());
+    })?;
+    Ok(())
+}
+
 /// Holds its lease without a word to its target, for so long that the next one to lease it proves it alive before.
 #[target_test]
 fn idle(target: &Target) -> Result<()> {

@@ -98,7 +98,7 @@ fn is_restarted(target: &Container) -> Result<()> {
     target.run("echo x >/stays; sleep 1000 >/dev/null 2>&1 &")?;
     target.restart()?;
     assert_ne!(started()?.stdout, before);
-    assert_eq!(target.cat("/stays")?, "x\n");
+    assert_eq!(target.cat("/stays")?, "x");
     assert_eq!(
         target.reboot().unwrap_err().kind(),
         target_fixtures::ErrorKind::Request
@@ -140,6 +140,27 @@ fn goes_back(target: &Qemu) -> Result<()> {
         target.set_link(7, false).unwrap_err().kind(),
         target_fixtures::ErrorKind::Request
     );
+    Ok(())
+}
+
+/// Crashes in every way, and goes on.
+#[target_test]
+fn dies_on_purpose(target: &Qemu) -> Result<()> {
+    let mut boots = vec![target.facts()?.boot_id];
+    for crash in [
+        "echo c >/proc/sysrq-trigger",
+        "echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger",
+        "poweroff -f",
+        "reboot -f",
+    ] {
+        target.expect_crash(|| target.run(crash))?;
+        boots.push(target.facts()?.boot_id);
+    }
+    boots.sort();
+    boots.dedup();
+    assert_eq!(boots.len(), 5);
+    // The machine is watched again.
+    target.run("echo c >/proc/sysrq-trigger")?;
     Ok(())
 }
 

@@ -247,6 +247,8 @@ fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),
+            Act::ExpectCrash => "expect a crash".to_owned(),
+            Act::AwaitCrash { .. } => "see the expected crash".to_owned(),
             Act::Snapshot { name } => format!("save snapshot `{name}`"),
             Act::Restore { name } => format!("restore snapshot `{name}`"),
             Act::Link { nic, .. } => format!("set link {nic}"),
@@ -280,7 +282,7 @@ async fn exec(
         Err(error) => return Ok(Err(error)),
     };
     let feed = stdin.0.map_or_else(InputFeed::none, InputFeed::command);
-    let exit = follow(running, feed, requests, replies, held).await?;
+    let exit = follow(running, feed, requests, replies, (held, at)).await?;
     Ok(exit.map(|exit| {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Reply::Exited { exit, millis }
@@ -293,12 +295,13 @@ async fn follow(
     mut feed: InputFeed,
     requests: &mut Requests,
     replies: &mut Replies,
-    held: &ActiveLease,
+    (held, at): (&ActiveLease, &Machine),
 ) -> io::Result<Result<Exit>> {
     let mut signals = Signals::default();
     loop {
         let next = tokio::select! {
             event = held.unless_lost(async { Ok(running.events.recv().await) }) => event,
+            crash = at.expected_crash() => Err(crash),
             signalled = signals.next(), if !signals.0.is_empty() => {
                 replies.send(&signalled).await?;
                 continue;

@@ -92,8 +92,11 @@ async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Loss>>) {
     while !machines.is_empty() {
         tokio::time::sleep(LOOK).await;
         for machine in &machines {
+            let alive = machine.check_alive().await;
             // A machine that is down on purpose is not lost: the caller waits until it is up.
-            if let (Err(error), false) = (machine.check_alive().await, machine.is_going_down()) {
+            if let (Err(error), false) = (alive, machine.is_going_down())
+                && !machine.is_expected(&error)
+            {
                 lost.send_replace(Some(Loss::from(&error)));
                 return;
             }

@@ -59,6 +59,11 @@ impl Machine {
         match act {
             Act::Reboot => self.reboot(limit).await,
             Act::Restart => self.restart(limit).await,
+            Act::ExpectCrash => self.expect_crash().await,
+            Act::AwaitCrash { within } => {
+                let within = Duration::from_millis(*within);
+                self.await_crash(within, limit).await
+            }
             Act::Snapshot { name } => self.snapshot(name).await,
             Act::Restore { name } => self.restore(name, limit).await,
             Act::Link { nic, up } => self.link(*nic, *up).await,
@@ -138,12 +143,6 @@ impl Machine {
         let transport = self.bring_up(limit).answer().await?;
         self.replace(Arc::clone(&transport)).await?;
         Ok(transport)
-    }
-
-    /// Keeps a new connection, and the boot id of the machine from now on.
-    async fn replace(&self, transport: Arc<dyn Transport>) -> Result<()> {
-        self.connection().replace(transport);
-        self.connection().prove().await
     }
 
     fn bring_up(&self, limit: Duration) -> BringUp<'_> {

@@ -6,10 +6,12 @@
 //!
 //! ```json
 //! {"action": "deploy", "instance": "alpha-0", "target": "alpha", "index": 0, "label": "tt-1f3a9c",
-//!  "unique": "tt-1f3a9c-12", "params": {}, "data": null}
+//!  "unique": "tt-1f3a9c-12", "params": {}, "data": null, "owner": "ann@lab/widget", "born": 1700000000,
+//!  "expires": 1700043200, "pool": "/home/ann/.local/state/cargo-target-test"}
 //! ```
 //!
-//! References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
+//! `label` has up to 29 characters, and `unique` starts with it: a resource whose name has a shorter limit carries it as a
+//! tag. References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
 //! optionally `port`, `user`, `data` (an object, for tests and for `delete`; secrets are removed from it) and
 //! `transport` (`"ssh"`, the default, or `"local"` for commands on this machine). Standard error is shown to the user.
 //! Exit code 0 is success.
@@ -25,7 +27,9 @@
 //! path; the content is its standard output). Their exit code 0 is success.
 //!
 //! `list` finds everything that carries the label, for `gc`: it prints a JSON array of objects with `unique`, and
-//! optionally `what` (a description) and `data` (for `delete`).
+//! optionally `what` (a description) and `data` (for `delete`). For `gc --owner`, `label` is empty and `owner` is the owner
+//! to search for, maybe with a `*` at its end. Then an object also has `owner`, `expires` and `pool`, as `deploy` got
+//! them; objects of other owners are ignored. `renew` gets a later `expires`, to write it on an instance.
 //!
 //! `deploy` and `delete` are idempotent: after an interruption they are called again with the same `unique`, which no
 //! other instance ever has. `delete` is also called when `deploy` never answered (`data` is `null`) or created
@@ -50,7 +54,7 @@ use self::{
     script::{Script, end_interrupted, is_interrupted},
 };
 use super::{
-    Deployed, Found, InstanceSpec, Platform,
+    Deployed, Found, InstanceSpec, Platform, Provenance,
     values::{self, Env, Limit},
 };
 use crate::{
@@ -86,9 +90,12 @@ pub struct CommandParameters {
     /// The program that prints a file of an instance; without it `exec` does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     get: Option<Program>,
-    /// The program that lists everything that carries the pool's label.
+    /// The program that lists everything that carries the pool's label, or that an owner has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     list: Option<Program>,
+    /// The program that writes a later expiry on an instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renew: Option<Program>,
     /// Any values for the programs. A reference in it, such as `{ env = "LAB_TOKEN" }`, is replaced by its value on
     /// their standard input.
     #[serde(default, deserialize_with = "params")]
@@ -150,6 +157,7 @@ impl Platform for CommandPlatform {
             ("put", &parameters.put),
             ("get", &parameters.get),
             ("list", &parameters.list),
+            ("renew", &parameters.renew),
         ] {
             if let Some(program) = program {
                 program.command(key, spec)?;
@@ -237,30 +245,69 @@ impl Platform for CommandPlatform {
         label: &str,
         like: Option<(&InstanceSpec, &CommandParameters)>,
     ) -> Result<Vec<Found>> {
-        // Without a playbook, the program is unknown.
-        let program = like.and_then(|(spec, parameters)| {
-            let program = parameters.list.as_ref()?;
-            Some((spec, parameters, program))
-        });
-        let Some((spec, parameters, program)) = program else {
-            return Ok(Vec::new());
+        list(label, "", like)
+    }
+
+    fn find_owned(
+        &self,
+        owner: &str,
+        like: Option<(&InstanceSpec, &CommandParameters)>,
+    ) -> Result<Vec<Found>> {
+        let mut found = list("", owner, like)?;
+        found.retain(|one| one.provenance.is_of(owner));
+        Ok(found)
+    }
+
+    fn renew(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &CommandParameters,
+        deployed: Option<&Deployed>,
+    ) -> Result<()> {
+        let Some(program) = &parameters.renew else {
+            return Ok(());
         };
-        let spec = &InstanceSpec {
-            label: label.to_owned(),
-            ..spec.clone()
-        };
-        let script = parameters.script("list", program, spec);
-        let finished = script.run(None, &|_| {})?;
-        let found = Listed::read(&finished.stdout).map_err(|problem| {
+        let script = parameters.script("renew", program, spec);
+        let data = deployed.map(|deployed| &deployed.data);
+        let finished = script.run(data, &|_| {})?;
+        script.answered(&finished);
+        Ok(())
+    }
+}
+
+/// Calls `list` for a label or an owner.
+fn list(
+    label: &str,
+    owner: &str,
+    like: Option<(&InstanceSpec, &CommandParameters)>,
+) -> Result<Vec<Found>> {
+    // Without a playbook, the program is unknown.
+    let program = like.and_then(|(spec, parameters)| {
+        let program = parameters.list.as_ref()?;
+        Some((spec, parameters, program))
+    });
+    let Some((spec, parameters, program)) = program else {
+        return Ok(Vec::new());
+    };
+    let spec = &InstanceSpec {
+        label: label.to_owned(),
+        provenance: Provenance {
+            owner: owner.to_owned(),
+            ..Provenance::default()
+        },
+        ..spec.clone()
+    };
+    let script = parameters.script("list", program, spec);
+    let finished = script.run(None, &|_| {})?;
+    let found = Listed::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
                 "print a JSON array of objects with `unique` to standard output, and all else to standard error",
             )
         })?;
-        Ok(found
-            .into_iter()
-            .map(|one| one.found(&program.to_string()))
-            .collect())
-    }
+    Ok(found
+        .into_iter()
+        .map(|one| one.found(&program.to_string()))
+        .collect())
 }
 
 impl CommandParameters {

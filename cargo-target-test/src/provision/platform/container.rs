@@ -37,6 +37,9 @@ const LABEL: &str = "cargo-target-test";
 /// The label whose value is the instance's unique name.
 const UNIQUE: &str = "cargo-target-test.unique";
 
+/// The label whose value is the container's provenance, as JSON.
+const PROVENANCE: &str = "cargo-target-test.provenance";
+
 /// The name of the images of snapshots; the tag is the instance's unique name.
 const STATES: &str = "localhost/cargo-target-test-state";
 
@@ -203,10 +206,7 @@ impl Platform for ContainerPlatform {
         label: &str,
         like: Option<(&InstanceSpec, &ContainerParameters)>,
     ) -> Result<()> {
-        let engines = match like {
-            None => Engine::all(),
-            Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
-        };
+        let engines = engines(like)?;
         let mut engines = engines.iter();
         engines.try_for_each(|engine| engine.remove_imported(label))
     }
@@ -216,36 +216,54 @@ impl Platform for ContainerPlatform {
         label: &str,
         like: Option<(&InstanceSpec, &ContainerParameters)>,
     ) -> Result<Vec<Found>> {
-        let engines = match like {
-            None => Engine::all(),
-            Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
-        };
+        let filter = format!("{LABEL}={label}");
+        let each = engines(like)?;
+        let each = each.iter().map(|engine| labelled(engine, &filter));
+        Ok(each.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn find_owned(
+        &self,
+        owner: &str,
+        like: Option<(&InstanceSpec, &ContainerParameters)>,
+    ) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for engine in engines {
-            let filter = format!("label={LABEL}={label}");
-            let names =
-                engine.run(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
-            let images = engine.run([
-                "images",
-                "--filter",
-                &filter,
-                "--format",
-                "{{.Repository}}:{{.Tag}}",
-            ])?;
-            let states = images
-                .lines()
-                .filter_map(|image| image.strip_prefix(STATES)?.strip_prefix(':'));
-            let one = |what: &str, unique: &str| Found {
-                parameters: json!({ "engine": engine.0, "image": "-" }),
-                ..Found::new(unique, format!("{what} `{unique}` of {}", engine.0))
-            };
-            found.extend(names.lines().map(|name| one("container", name)));
-            // A snapshot of a container is deleted with the container.
-            let alone = states.filter(|state| !names.lines().any(|name| name == *state));
-            found.extend(alone.map(|state| one("the snapshot of container", state)));
+        for engine in engines(like)? {
+            for mut one in labelled(&engine, LABEL)? {
+                one.provenance = engine.provenance(&one.unique);
+                found.extend(one.provenance.is_of(owner).then_some(one));
+            }
         }
         Ok(found)
     }
+}
+
+/// The engine of a target, or all engines.
+fn engines(like: Option<(&InstanceSpec, &ContainerParameters)>) -> Result<Vec<Engine>> {
+    Ok(match like {
+        None => Engine::all(),
+        Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
+    })
+}
+
+/// Finds the containers, and the snapshots without a container, with a label.
+fn labelled(engine: &Engine, label: &str) -> Result<Vec<Found>> {
+    let filter = format!("label={label}");
+    let names = engine.run(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
+    let format = "{{.Repository}}:{{.Tag}}";
+    let images = engine.run(["images", "--filter", &filter, "--format", format])?;
+    let states = images
+        .lines()
+        .filter_map(|image| image.strip_prefix(STATES)?.strip_prefix(':'));
+    let one = |what: &str, unique: &str| Found {
+        parameters: json!({ "engine": engine.0, "image": "-" }),
+        ..Found::new(unique, format!("{what} `{unique}` of {}", engine.0))
+    };
+    let mut found: Vec<_> = names.lines().map(|name| one("container", name)).collect();
+    // A snapshot of a container is deleted with the container.
+    let alone = states.filter(|state| !names.lines().any(|name| name == *state));
+    found.extend(alone.map(|state| one("the snapshot of container", state)));
+    Ok(found)
 }
 
 /// Refuses snapshots after the first one: a restore replaces the container while the commands of a test run in it.

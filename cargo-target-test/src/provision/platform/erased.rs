@@ -31,6 +31,8 @@ pub trait DynPlatform: PlatformSyntax {
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
+    fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
+    fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
     fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()>;
     fn can_restore(&self) -> bool;
     fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()>;
@@ -128,6 +130,15 @@ impl<P: Platform> DynPlatform for Erased<P> {
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
         let parameters = like.map(parsed::<P>).transpose()?;
         self.0.find(label, like.zip(parameters.as_ref()))
+    }
+
+    fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
+        let parameters = like.map(parsed::<P>).transpose()?;
+        self.0.find_owned(owner, like.zip(parameters.as_ref()))
+    }
+
+    fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
+        self.0.renew(spec, &parsed::<P>(spec)?, deployed)
     }
 
     fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()> {

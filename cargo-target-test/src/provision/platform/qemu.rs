@@ -224,14 +224,20 @@ impl Platform for QemuPlatform {
     }
 
     fn find(&self, label: &str, _: Option<(&InstanceSpec, &QemuParameters)>) -> Result<Vec<Found>> {
-        let found = |unique: String| {
-            let what = format!("virtual machine `{unique}`");
-            Found {
-                parameters: json!({ "kernel": "-" }),
-                ..Found::new(unique, what)
-            }
-        };
-        Ok(machine::labelled(label).into_iter().map(found).collect())
+        Ok(machine::find(|its, _| its == label))
+    }
+
+    fn find_owned(
+        &self,
+        owner: &str,
+        _: Option<(&InstanceSpec, &QemuParameters)>,
+    ) -> Result<Vec<Found>> {
+        Ok(machine::find(|_, its| its.is_of(owner)))
+    }
+
+    fn renew(&self, spec: &InstanceSpec, _: &QemuParameters, _: Option<&Deployed>) -> Result<()> {
+        let file = spec.scratch.join(machine::EXPIRES);
+        Ok(fs_err::write(file, spec.provenance.expires.to_string())?)
     }
 }
 

@@ -129,3 +129,22 @@ fn ownership_was_once_a_flag() {
     }
     assert!(serde_json::from_str::<Ownership>("\"rented\"").is_err());
 }
+
+#[test]
+fn an_owner_is_named_whole_or_by_its_beginning() {
+    let of = |owner: &str| Provenance {
+        owner: owner.to_owned(),
+        ..Provenance::default()
+    };
+    for (owner, asked, is_it) in [
+        ("ann@lab/x", "ann@lab/x", true),
+        ("ann@lab/x", "ann@lab", false),
+        ("ann@lab/x", "ann@lab/*", true),
+        ("ann@lab/x", "*", true),
+        ("ann@lab/x", "bob*", false),
+        ("", "", false),
+        ("", "*", false),
+    ] {
+        assert_eq!(of(owner).is_of(asked), is_it, "{owner} {asked}");
+    }
+}

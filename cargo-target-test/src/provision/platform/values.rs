@@ -143,6 +143,7 @@ pub(super) mod tests {
     /// A spec with a scratch folder below `directory`.
     pub(in super::super) fn spec(directory: &Path, parameters: Value) -> InstanceSpec {
         InstanceSpec {
+            provenance: Default::default(),
             instance: "alpha-0".into(),
             target: "alpha".into(),
             index: 0,

@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::provision::platform::{Deployed, Footprint, InstanceSpec, Ownership};
+use crate::{
+    playbook::PoolSettings,
+    provision::platform::{Deployed, Footprint, InstanceSpec, Ownership},
+};
 
 /// The version of `pool.json` that this code writes, and the newest one that it reads.
 pub const VERSION: u32 = 1;
@@ -19,7 +22,8 @@ pub const VERSION: u32 = 1;
 pub struct PoolState {
     /// The version of the format: [`VERSION`].
     pub version: u32,
-    /// The mark on everything that this pool's platforms create: `tt-1f3a9c`.
+    /// The mark on everything that this pool's platforms create: `tt-` and 128 random bits in base32. 24 bits in base16
+    /// in pools of older versions.
     pub label: String,
     /// The number of records that ever existed. Record numbers are never reused.
     pub counter: u64,
@@ -105,12 +109,33 @@ pub struct Record {
     pub created: u64,
     /// The time at which the instance became ready, in seconds since 1970.
     pub ready: Option<u64>,
-    /// The owner: a user (`user@host`) or a CI job; empty if unknown.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub owner: String,
-    /// The time after which the instance may be deleted, in seconds since 1970; `None` if it does not expire.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<u64>,
+    /// The times for which the instance is not collected.
+    #[serde(default)]
+    pub lifetime: Lifetime,
+}
+
+/// The times after its creation or last renewal for which an instance is not collected, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// Of an instance that no run keeps.
+    pub run: u64,
+    /// Of a kept instance.
+    pub kept: u64,
+}
+
+impl From<&PoolSettings> for Lifetime {
+    fn from(settings: &PoolSettings) -> Self {
+        Self {
+            run: settings.lifetime.0.as_secs(),
+            kept: settings.keep_for.0.as_secs(),
+        }
+    }
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self::from(&PoolSettings::default())
+    }
 }
 
 /// The state of an instance. A deleted instance has no record.
@@ -154,6 +179,8 @@ pub enum RecordEvent {
     Moved(Box<Deployed>),
     /// A run with `--keep-targets` ended.
     Keep,
+    /// The instance is not collected before this time, in seconds since 1970.
+    Renew(u64),
     /// The instance must be deleted.
     Delete,
     /// The delete failed, for this cause.
@@ -268,6 +295,7 @@ impl PoolState {
             (Dirty { .. }, RecordEvent::MarkDirty(_)) => {}
             (Ready, RecordEvent::Moved(deployed)) => record.deployed = Some(*deployed),
             (Ready, RecordEvent::Keep) => record.kept = true,
+            (Ready, RecordEvent::Renew(expires)) => record.spec.provenance.expires = expires,
             (Deleting { .. }, RecordEvent::Delete) => {}
             (_, RecordEvent::Delete) => record.state = Deleting { cause: None },
             (Deleting { .. }, RecordEvent::DeleteFailed(cause)) => {
@@ -308,6 +336,18 @@ impl Record {
     /// True if the instance is dirty and stays so until it is repaired or deleted.
     pub fn stays_dirty(&self) -> bool {
         self.when_dirty != WhenDirty::Forget && matches!(self.state, RecordState::Dirty { .. })
+    }
+
+    /// The later expiry of a created instance of which less than half of its lifetime is left, in seconds since 1970.
+    pub(crate) fn renewal(&self, now: u64) -> Option<u64> {
+        let provenance = &self.spec.provenance;
+        let lifetime = match self.kept {
+            true => self.lifetime.kept,
+            false => self.lifetime.run,
+        };
+        let is_due = provenance.expires < now + lifetime / 2;
+        let has_owner = self.ownership.is_created() && !provenance.owner.is_empty();
+        (has_owner && is_due).then_some(now + lifetime)
     }
 
     /// True if the record is the same instance of the same definition as `other`.
@@ -389,6 +429,7 @@ impl RecordEvent {
             Self::MarkDirty(_) => "become dirty",
             Self::Moved(_) => "change its address",
             Self::Keep => "be kept",
+            Self::Renew(_) => "be renewed",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",
             Self::Disable(_) => "be disabled",

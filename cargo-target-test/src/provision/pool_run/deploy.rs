@@ -214,7 +214,7 @@ impl PoolRun {
         }
         Ok(capacity::room(
             &host,
-            wanted.max_parallel_deploys,
+            wanted.pool.max_parallel_deploys.get(),
             (record.name(), record.demand),
             (&deploying, &standing),
         ))

@@ -16,13 +16,13 @@ use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, Result},
     failpoint,
-    playbook::{Lifecycle, OnDirty, Playbook, PlaybookTarget},
+    playbook::{Lifecycle, OnDirty, Playbook, PlaybookTarget, PoolSettings},
     provision::{
-        WaitNotice,
-        platform::{DynPlatform, InstanceSpec, Platforms},
+        WaitNotice, owner,
+        platform::{DynPlatform, InstanceSpec, Platforms, Provenance},
         pool::{
-            self, Disabled, HeldLock, InstanceFacts, LastHolder, Locked, Record, RecordEvent,
-            RecordState, Seen, WhenDirty,
+            self, Disabled, HeldLock, InstanceFacts, LastHolder, Lifetime, Locked, Record,
+            RecordEvent, RecordState, Seen, WhenDirty,
         },
         pool_run::remove::Remover,
     },
@@ -54,8 +54,8 @@ pub struct Wanted {
     pub lifecycle: Lifecycle,
     /// True if a snapshot is saved after the preparation, for tests that want the instance restored.
     pub snapshot: bool,
-    /// The maximum number of deploys at once on this host.
-    pub max_parallel_deploys: usize,
+    /// The settings of the pool.
+    pub pool: PoolSettings,
     /// The workspace and the playbook of the request, if one run serves several; else those of the run.
     pub origin: Option<(PathBuf, Option<PathBuf>)>,
 }
@@ -85,7 +85,7 @@ impl Wanted {
             features: target.features.clone(),
             lifecycle: target.lifecycle.clone(),
             snapshot: false,
-            max_parallel_deploys: playbook.pool.max_parallel_deploys.get(),
+            pool: playbook.pool.clone(),
             origin: Some(origin),
         })
     }
@@ -115,6 +115,7 @@ impl Wanted {
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
             scratch: PathBuf::new(),
+            provenance: Provenance::default(),
         }
     }
 }
@@ -269,12 +270,19 @@ impl PoolRun {
 
     /// The record as it would be planned, without its id.
     pub(in crate::provision) fn draft(&self, wanted: &Wanted) -> Result<Record> {
-        let spec = wanted.spec(&self.pool.state()?.label);
+        let mut spec = wanted.spec(&self.pool.state()?.label);
         // Called here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&spec)?;
         let (workspace, playbook) = match &wanted.origin {
             Some(origin) => origin.clone(),
             None => (self.run.workspace.clone(), self.run.playbook.clone()),
+        };
+        let (lifetime, born) = (Lifetime::from(&wanted.pool), pool::now());
+        spec.provenance = Provenance {
+            owner: owner::of(&wanted.pool, &workspace),
+            born,
+            expires: born + lifetime.run,
+            pool: self.pool.directory().to_owned(),
         };
         Ok(Record {
             id: String::new(),
@@ -302,8 +310,7 @@ impl PoolRun {
             kept: false,
             created: pool::now(),
             ready: None,
-            owner: String::new(),
-            expires: None,
+            lifetime,
         })
     }
 

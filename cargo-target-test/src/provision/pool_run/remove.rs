@@ -130,7 +130,7 @@ impl PoolRun {
         let mut file = self.file();
         let (ended, claims): (BTreeSet<_>, _) =
             file.uses().iter().cloned().partition(|id| chosen(id));
-        let (mut events, mut chosen) = (Vec::new(), Vec::new());
+        let (mut events, mut chosen, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
             let keep = keep(record);
@@ -146,6 +146,7 @@ impl PoolRun {
                 report.dirty.push(InstanceFailure { instance, cause });
             } else if keep && record.state == RecordState::Ready {
                 report.kept.push(name);
+                kept.push(id.clone());
                 if !record.kept {
                     events.push((id, RecordEvent::Keep));
                 }
@@ -162,6 +163,12 @@ impl PoolRun {
         }
         file.set_uses(claims)?;
         drop((file, locked));
+        if let Err(error) = self.renew(&kept) {
+            ui::live(&format!(
+                "failed to renew a kept instance: {}",
+                error.chain()
+            ));
+        }
         report.kept.sort();
         remover.remove_all(&chosen, &mut report);
         Ok(report)
@@ -191,11 +198,7 @@ pub fn delete_all(
     scope: &DeleteScope,
     force: bool,
 ) -> Result<Report> {
-    let remover = Remover {
-        pool,
-        platforms,
-        run: None,
-    };
+    let remover = remover(pool, platforms);
     let before = pool.state()?;
     let mut report = remover.sweep(scope, force, |_| true)?;
     if *scope == DeleteScope::All {
@@ -250,27 +253,41 @@ pub fn forget(pool: &Pool, id: &str) -> Result<Option<Record>> {
         return Ok(None);
     };
     let platforms = Platforms::none();
-    let remover = Remover {
-        pool,
-        platforms: &platforms,
-        run: None,
-    };
-    let busy = |by: String| {
-        let message = format!("`{}` is in use ({by})", record.name());
-        Error::infra(message).with_hint("wait until that process ends, or end it")
-    };
-    if let Some(by) = remover.in_use(&locked, &record)? {
-        return Err(busy(by));
-    }
-    let Some(work) = locked.work(id)? else {
-        return Err(busy(locked.worker(id)?));
-    };
+    let remover = remover(pool, &platforms);
+    let work = remover.take_unused(&locked, &record)?;
     locked.commit([(id.to_owned(), RecordEvent::Delete)])?;
     locked.forget(&record, work)?;
     drop(locked);
     // Only files of ours: what the platform keeps there is of no use without the record.
     let _ = fs::remove_dir_all(&record.spec.scratch);
     Ok(Some(record))
+}
+
+/// Returns a record that no living process uses or works on.
+///
+/// # Errors
+/// Fails if a living process does, or if the pool cannot be used.
+pub(in crate::provision) fn unused(pool: &Pool, id: &str) -> Result<Option<Record>> {
+    let (locked, platforms) = (pool.lock()?, Platforms::none());
+    let record = locked.state().records.get(id).cloned();
+    if let Some(record) = &record {
+        remover(pool, &platforms).take_unused(&locked, record)?;
+    }
+    Ok(record)
+}
+
+/// Deletes a record's instance, as [`delete_all`] does, if no living process uses it.
+///
+/// # Errors
+/// As [`unused`], or with the platform's error.
+pub(in crate::provision) fn delete_unused(
+    pool: &Pool,
+    platforms: &Platforms,
+    record: &Record,
+) -> Result<()> {
+    let remover = remover(pool, platforms);
+    let work = remover.take_unused(&pool.lock()?, record)?;
+    remover.start_and_remove(record, work)
 }
 
 /// Deletes records, on behalf of a run or of no run.
@@ -281,7 +298,34 @@ pub(super) struct Remover<'a> {
     pub(super) run: Option<&'a PoolRun>,
 }
 
+/// A remover on behalf of no run.
+fn remover<'a>(pool: &'a Pool, platforms: &'a Platforms) -> Remover<'a> {
+    Remover {
+        pool,
+        platforms,
+        run: None,
+    }
+}
+
 impl Remover<'_> {
+    /// Takes the right to delete a record.
+    ///
+    /// # Errors
+    /// Fails if a living process uses the instance or works on it.
+    fn take_unused(&self, locked: &Locked<'_>, record: &Record) -> Result<HeldLock> {
+        let busy = |by: String| {
+            let message = format!("`{}` is in use ({by})", record.name());
+            Error::infra(message).with_hint("wait until that process ends, or end it")
+        };
+        if let Some(by) = self.in_use(locked, record)? {
+            return Err(busy(by));
+        }
+        match locked.work(&record.id)? {
+            Some(work) => Ok(work),
+            None => Err(busy(locked.worker(&record.id)?)),
+        }
+    }
+
     /// The living process that leases the record, or the other run that uses it.
     pub(super) fn in_use(&self, locked: &Locked<'_>, record: &Record) -> Result<Option<String>> {
         if let Some(holder) = pool::holder(locked, record)? {

@@ -97,6 +97,19 @@ impl DeployedInstance {
         sync::blocking(move || act(&origin)).await
     }
 
+    /// Fails with this kind if the instance has no kernel of its own.
+    pub(crate) fn check_own_kernel(&self, refused: ErrorKind) -> Result<()> {
+        match self.reach {
+            Reach::Local { .. } | Reach::Container { .. } => {
+                let name = &self.name;
+                let message =
+                    format!("`{name}` shares the kernel of this host and cannot be rebooted");
+                Err(Error::new(refused, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails if the platform reports that the instance is dead.
     pub(crate) async fn check_alive(&self) -> Result<()> {
         let Some(origin) = self.origin.clone() else {
@@ -172,12 +185,7 @@ impl BringUp<'_> {
     /// Reboots the instance from inside and waits until it answers with a different boot id; returns a shell with a new
     /// connection. `refused` is the kind of the error if the instance cannot reboot.
     pub(crate) async fn reboot(&self, at: &Shell, refused: ErrorKind) -> Result<Shell> {
-        let reach = &self.instance.reach;
-        if let Reach::Local { .. } | Reach::Container { .. } = reach {
-            let name = &self.instance.name;
-            let message = format!("`{name}` shares the kernel of this host and cannot be rebooted");
-            return Err(Error::new(refused, message));
-        }
+        self.instance.check_own_kernel(refused)?;
         let before = boot_id(at).await?;
         match at.run_as(true, shell::REBOOT, SHORT).await {
             // The reboot may close the connection before the command ends.

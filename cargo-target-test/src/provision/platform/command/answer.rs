@@ -2,13 +2,13 @@
 //!
 //! Removes secrets from recorded data. Must not start processes.
 
-use std::{collections::BTreeMap, num::NonZeroU16};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::{
-    Deployed, Found, InstanceSpec,
+    Deployed, Found, InstanceSpec, Provenance,
     values::{check_word, values},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl ProgramReach {
 /// A request, written to a program's standard input.
 #[derive(Debug, Serialize)]
 pub(super) struct ProgramRequest<'a> {
-    /// `deploy`, `delete`, `restart` or `list`, so that one program can implement several.
+    /// `deploy`, `delete`, `restart`, `renew` or `list`, so that one program can implement several.
     pub(super) action: &'static str,
     pub(super) instance: &'a str,
     pub(super) target: &'a str,
@@ -55,6 +55,8 @@ pub(super) struct ProgramRequest<'a> {
     pub(super) params: &'a Map<String, Value>,
     /// The `data` of `deploy`'s answer; `None` if it never answered.
     pub(super) data: Option<&'a Value>,
+    #[serde(flatten)]
+    pub(super) provenance: &'a Provenance,
 }
 
 impl<'a> ProgramRequest<'a> {
@@ -73,6 +75,7 @@ impl<'a> ProgramRequest<'a> {
             unique: &spec.unique,
             params,
             data,
+            provenance: &spec.provenance,
         }
     }
 
@@ -113,6 +116,14 @@ pub(super) struct Listed {
     unique: String,
     what: Option<String>,
     data: Option<Map<String, Value>>,
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    born: u64,
+    #[serde(default)]
+    expires: u64,
+    #[serde(default)]
+    pool: PathBuf,
 }
 
 impl Listed {
@@ -131,6 +142,12 @@ impl Listed {
                 data: Value::Object(data),
                 ..Deployed::new("", Reach::local(""))
             }),
+            provenance: Provenance {
+                owner: self.owner,
+                born: self.born,
+                expires: self.expires,
+                pool: self.pool,
+            },
             ..Found::new(unique, what)
         }
     }

@@ -31,7 +31,7 @@ const LINES: usize = 10;
 
 /// A call to make.
 pub(super) struct Script<'a> {
-    /// `deploy`, `delete` or `restart`.
+    /// `deploy`, `delete`, `restart`, `renew` or `list`.
     pub(super) action: &'static str,
     pub(super) program: &'a Program,
     pub(super) spec: &'a InstanceSpec,

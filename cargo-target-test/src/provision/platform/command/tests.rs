@@ -106,7 +106,8 @@ fn deploy_is_told_and_answers() {
     assert_eq!(*lines.borrow(), [here.to_str().unwrap(), "tt-1f3a9c", "2"]);
     assert_eq!(deployed.host, "h");
     let told = json!({"action": "deploy", "instance": "alpha-0", "target": "alpha", "index": 0,
-        "label": "tt-1f3a9c", "unique": spec.unique, "params": {"size": "big"}, "data": null});
+        "label": "tt-1f3a9c", "unique": spec.unique, "params": {"size": "big"}, "data": null,
+        "owner": "", "born": 0, "expires": 0, "pool": ""});
     assert_eq!(deployed.data["told"], told);
     let reach = SshReach {
         host: "h".into(),

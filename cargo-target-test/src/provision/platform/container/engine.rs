@@ -4,7 +4,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use super::InstanceSpec;
+use super::{super::Provenance, InstanceSpec, PROVENANCE, STATES};
 use crate::{
     connect::upload,
     error::{Error, Result},
@@ -130,6 +130,16 @@ impl Engine {
     pub(super) fn has_image(&self, image: &str) -> bool {
         let inspect = ["image", "inspect", "--format", "x", image];
         self.run(inspect).is_ok()
+    }
+
+    /// The provenance of a container, or of its snapshot if it does not exist; empty if it has none.
+    pub(super) fn provenance(&self, unique: &str) -> Provenance {
+        let format = format!("{{{{index .Config.Labels {PROVENANCE:?}}}}}");
+        let text = |object: &str| self.run(["inspect", "--format", &format, object]);
+        let text = text(unique).or_else(|_| text(&format!("{STATES}:{unique}")));
+        text.ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default()
     }
 
     /// Returns the image of this archive for the pool with this label; imports it if it does not exist.

@@ -1,6 +1,6 @@
 //! The command line that starts a container. Must not start processes.
 
-use super::{InstanceSpec, LABEL, UNIQUE, parameters::*};
+use super::{InstanceSpec, LABEL, PROVENANCE, UNIQUE, parameters::*};
 use crate::provision::platform::values::path;
 
 /// The default command: it ends on SIGTERM, and reaps orphans.
@@ -21,6 +21,8 @@ pub(super) fn arguments(
     line.pair("--hostname", &spec.instance);
     line.pair("--label", format!("{LABEL}={}", spec.label));
     line.pair("--label", format!("{UNIQUE}={}", spec.unique));
+    let provenance = serde_json::json!(spec.provenance);
+    line.pair("--label", format!("{PROVENANCE}={provenance}"));
     let always = parameters.pull == PullPolicy::Always;
     line.pair("--pull", if always { "always" } else { "never" });
     if let Some(network) = &parameters.network {
@@ -88,6 +90,7 @@ mod tests {
 
     fn line(parameters: serde_json::Value) -> String {
         let mut spec = spec(Path::new("/book"), serde_json::Value::Null);
+        spec.provenance.owner = "ann@lab/x".to_owned();
         spec.unique = "tt-1f3a9c-12".to_owned();
         let parameters = serde_json::from_value(parameters).unwrap();
         arguments(&spec, &parameters, "img")
@@ -103,6 +106,7 @@ mod tests {
 --hostname alpha-0
 --label cargo-target-test=tt-1f3a9c
 --label cargo-target-test.unique=tt-1f3a9c-12
+--label cargo-target-test.provenance={\"born\":0,\"expires\":0,\"owner\":\"ann@lab/x\",\"pool\":\"\"}
 --pull never img /bin/sh -c trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
         assert_eq!(line(json!({ "image": "img" })), expected);
     }

@@ -10,7 +10,11 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{super::read_end, CONSOLE, InstanceSpec, qmp::Monitor};
+use super::{
+    super::{Provenance, read_end},
+    CONSOLE, Found, InstanceSpec,
+    qmp::Monitor,
+};
 use crate::{
     error::{Error, Result},
     process::{self, LeftProcess},
@@ -20,6 +24,10 @@ use crate::{
 const MARK: &str = "TARGET_TEST_MACHINE";
 /// The variable that marks every process of a platform with the pool's label.
 const LABEL: &str = "TARGET_TEST_LABEL";
+/// The variable with the machine's [`Provenance`], as JSON.
+const PROVENANCE: &str = "TARGET_TEST_PROVENANCE";
+/// The file with a later expiry of the machine, in seconds since 1970.
+pub(super) const EXPIRES: &str = "expires";
 /// The file with the console's length at the last reset; older output is ignored.
 const FROM: &str = "console.from";
 /// The maximum size of the console's end, in bytes.
@@ -39,7 +47,9 @@ pub(super) struct QemuProcess {
 
 /// Marks the process that becomes a machine.
 pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
+    let provenance = json!(spec.provenance).to_string();
     command.env(LABEL, &spec.label).env(MARK, &spec.unique);
+    command.env(PROVENANCE, provenance);
 }
 
 /// Kills the machine of this instance, if it runs.
@@ -57,9 +67,23 @@ pub(super) fn kill(spec: &InstanceSpec) -> Result<()> {
     }
 }
 
-/// Returns the unique names of all machines that carry the label.
-pub(super) fn labelled(label: &str) -> Vec<String> {
-    process::marked_values(MARK, (LABEL, label))
+/// Returns the machines of this host that `is_wanted` accepts by their label and provenance.
+pub(super) fn find(is_wanted: impl Fn(&str, &Provenance) -> bool) -> Vec<Found> {
+    let all = process::variables([MARK, LABEL, PROVENANCE]).into_iter();
+    let found = |[unique, label, provenance]: [String; 3]| {
+        // Machines of older versions have none.
+        let mut provenance: Provenance = serde_json::from_str(&provenance).unwrap_or_default();
+        let folder = provenance.pool.join("instances").join(&unique);
+        let later = fs::read_to_string(folder.join(EXPIRES)).unwrap_or_default();
+        provenance.expires = later.parse().unwrap_or(provenance.expires);
+        let what = format!("virtual machine `{unique}`");
+        is_wanted(&label, &provenance).then(|| Found {
+            parameters: json!({ "kernel": "-" }),
+            provenance,
+            ..Found::new(unique, what)
+        })
+    };
+    all.filter_map(found).collect()
 }
 
 impl QemuProcess {

@@ -10,6 +10,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
     Record {
         id: id.to_owned(),
         spec: InstanceSpec {
+            provenance: Default::default(),
             instance: format!("{target}-{index}"),
             target: target.to_owned(),
             index,
@@ -36,8 +37,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
         kept: false,
         created: 0,
         ready: None,
-        owner: String::new(),
-        expires: None,
+        lifetime: Default::default(),
     }
 }
 
@@ -73,7 +73,8 @@ fn event(state: &PoolState, kind: u8, index: u32, hash: bool) -> RecordEvent {
         5 => RecordEvent::Deployed(Box::new(deployed())),
         6 => RecordEvent::Ready(1, InstanceFacts::new()),
         7 => RecordEvent::MarkDirty("x".to_owned()),
-        8 => RecordEvent::Keep,
+        8 if hash => RecordEvent::Keep,
+        8 => RecordEvent::Renew(index.into()),
         9 => RecordEvent::Delete,
         11 => RecordEvent::Moved(Box::new(deployed())),
         10 => RecordEvent::DeleteFailed("y".to_owned()),
@@ -190,4 +191,19 @@ fn a_disabled_instance_serves_again_when_its_time_is_over() {
         ..one
     };
     assert_eq!(disabled_key(&host), "host-00");
+}
+
+#[test]
+fn an_expiry_moves_when_half_of_the_lifetime_is_over() {
+    let mut one = record("tt-000000-1", "alpha", 0, "a");
+    one.lifetime = Lifetime {
+        run: 100,
+        kept: 1000,
+    };
+    one.spec.provenance.expires = 100;
+    assert_eq!(one.renewal(99), None, "nobody owns it");
+    one.spec.provenance.owner = "ann".to_owned();
+    assert_eq!((one.renewal(50), one.renewal(51)), (None, Some(151)));
+    one.kept = true;
+    assert_eq!(one.renewal(0), Some(1000));
 }

@@ -262,10 +262,15 @@ fn stem(path: &Path) -> String {
         .into_owned()
 }
 
-/// Returns a label for a new pool: `tt-1f3a9c`.
+/// Returns a label for a new pool: `tt-` and 26 characters, 128 random bits in base32.
 fn random_label() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("tt-{:06x}", random & 0xff_ffff)
+    let random = || u128::from(RandomState::new().build_hasher().finish());
+    let bits = random() << 64 | random();
+    let digit =
+        |at: u32| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(bits >> (5 * at)) as usize & 31]);
+    (0..26).map(digit).fold("tt-".to_owned(), |label, digit| {
+        label + digit.encode_utf8(&mut [0; 4])
+    })
 }
 
 #[cfg(test)]
