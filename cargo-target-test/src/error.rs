@@ -78,12 +78,16 @@ impl Error {
     /// Creates an [`ErrorKind::Infra`] error that says that the system under test crashed: a kernel panic, for example.
     /// A crash under a test is the test's finding.
     pub fn crash(message: impl Into<String>) -> Self {
-        let mut error = Self::infra(message);
-        error.0.crash = true;
-        error
+        Self::infra(message).with_crash(true)
     }
 
-    /// Returns true if the error was created by [`Error::crash`].
+    /// Sets whether the error says that the system under test crashed.
+    pub(crate) fn with_crash(mut self, crash: bool) -> Self {
+        self.0.crash = crash;
+        self
+    }
+
+    /// Returns true if the error says that the system under test crashed.
     pub fn is_crash(&self) -> bool {
         self.0.crash
     }

@@ -52,7 +52,7 @@ pub use self::{
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
-    lifecycle::{Lifecycle, OnCrash, OnDirty},
+    lifecycle::{CountsAs, Lifecycle, OnDirty},
     limit::Limit,
     overlay::Origin,
     overrides::Override,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Lab, ssh::kill_sessions};
+use super::{Lab, UP, ssh::kill_sessions, target};
 use crate::support::Sshd;
 
 /// A boot id that differs from every earlier one.
@@ -70,6 +70,27 @@ fn a_reboot_under_a_test_is_a_crash_even_if_the_test_passes() {
     kill_sessions(&sshd, "one");
     lab.let_go();
     run.wait().code(69).never_says("crash: ");
+}
+
+/// A machine that is deployed and never answers is the machine's fault, or what is tested.
+#[test]
+fn a_boot_that_fails_counts_as_the_target_says() {
+    let lab = Lab::new(1);
+    lab.script("up", &UP.replace("\"transport\": \"local\"", "\"port\": 1"));
+    for (counts, code) in [("infra", 69), ("fail", 100)] {
+        let keys = format!("ready-timeout = \"1s\"\nretries = 0\non-boot-failure = \"{counts}\"\n");
+        lab.playbook(&target("alpha", 1, &keys));
+        let run = lab.run(&["quick", "--junit=junit.xml"]).code(code);
+        let report = fs::read_to_string(lab.project.path("junit.xml")).expect("a report");
+        assert_eq!(report.contains("<error"), code == 69, "{report}");
+        assert_eq!(report.contains("type=\"crash\""), code == 100, "{report}");
+        let verdict = if code == 69 { "infra" } else { "crash" };
+        run.line_with(&[&format!(
+            "target-test: {verdict}: quick[alpha]: alpha-0 could not be deployed"
+        )])
+        .line_with(&["FAIL", "deploy[alpha-0]"]);
+    }
+    lab.clean("no boot");
 }
 
 /// A crash that the test expects is none, and what fails in the midst of it is the test.

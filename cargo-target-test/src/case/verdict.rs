@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::wire::{Exit, ExpectedFailure, VerdictKind};
+use target_fixtures::wire::{Exit, ExpectedFailure, Failure, FailureKind, VerdictKind};
 
 use super::reason::SkipReason;
 use crate::error::ErrorKind;
@@ -30,7 +30,7 @@ pub enum Verdict {
     Pass,
     /// The test failed.
     Fail,
-    /// The system under test crashed during the test; the evidence. Counts as a failure.
+    /// The system under test crashed during the test, or did not boot; the evidence. Counts as a failure.
     Crash(String),
     /// The test does not apply.
     Skip(SkipReason),
@@ -39,6 +39,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict of a failed deploy, and of a case that gets no instance since it failed.
+    pub fn of_deploy(failure: &Failure) -> Self {
+        let cause = failure.message.clone();
+        match failure.kind {
+            FailureKind::Crash => Self::Crash(cause),
+            _ => Self::Infra(cause),
+        }
+    }
+
+    /// The exit code of an entry whose test did not run.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Pass | Self::Skip(_) => 0,
+            Self::Fail | Self::Crash(_) => EXIT_FAILED,
+            Self::Infra(_) => EXIT_INFRA,
+        }
+    }
+
     /// True if the verdict counts as a test failure.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Fail | Self::Crash(_))
@@ -596,6 +614,27 @@ mod tests {
             ),
         ] {
             assert_eq!(counts.exit_code(), code, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_deploy_is_infra_unless_the_system_is_what_is_tested() {
+        for (kind, verdict, code) in [
+            (FailureKind::Crash, Verdict::Crash("no boot".to_owned()), 1),
+            (FailureKind::Infra, Verdict::Infra("no boot".to_owned()), 69),
+            (
+                FailureKind::Timeout,
+                Verdict::Infra("no boot".to_owned()),
+                69,
+            ),
+        ] {
+            let failure = Failure {
+                kind,
+                message: "no boot".to_owned(),
+                hint: None,
+            };
+            assert_eq!(Verdict::of_deploy(&failure), verdict);
+            assert_eq!(verdict.exit_code(), code);
         }
     }
 

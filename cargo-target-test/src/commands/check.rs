@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::nextest::{CargoNextest, Words},
     playbook::{
-        Lifecycle, OnCrash, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key,
+        CountsAs, Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key,
     },
     provision::{platform::Platforms, pool::Pool},
     run::{
@@ -228,7 +228,11 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
         ("clean", clean),
         (
             "on-crash",
-            (lifecycle.on_crash == OnCrash::Infra).then_some("infra"),
+            (lifecycle.on_crash == CountsAs::Infra).then_some("infra"),
+        ),
+        (
+            "on-boot-failure",
+            (lifecycle.on_boot_failure == CountsAs::Fail).then_some("fail"),
         ),
     ];
     let texts = texts

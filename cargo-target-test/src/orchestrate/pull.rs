@@ -255,6 +255,7 @@ impl<'a> Pulling<'a> {
     fn refused(&mut self, attempt: Attempt, error: &Error, waited: Duration) {
         let verdict = match (error.kind(), attempt.number) {
             (ErrorKind::Unfit, 1) => Verdict::Skip(SkipReason::Instances(error.chain())),
+            _ if error.is_crash() => Verdict::Crash(error.chain()),
             _ => Verdict::Infra(error.chain()),
         };
         let result = AttemptResult {

@@ -32,26 +32,30 @@ pub struct Lifecycle {
     pub retries: u32,
     /// The cleaning of a dirty instance on an existing machine; `None` only kills the processes a test left running.
     pub on_dirty: Option<OnDirty>,
-    /// The verdict of a test under which the system crashes.
-    #[serde(skip_serializing_if = "OnCrash::is_default")]
-    pub on_crash: OnCrash,
+    /// The verdict of a test under which the system crashes. Default: fail.
+    #[serde(skip_serializing_if = "is_fail")]
+    pub on_crash: CountsAs,
+    /// The verdict of a test whose instance does not boot. Default: infra.
+    #[serde(skip_serializing_if = "is_infra")]
+    pub on_boot_failure: CountsAs,
 }
 
-/// The verdict of a test under which the system crashes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The verdict of a test for the end of its system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnCrash {
-    /// A crash is the test's finding.
-    #[default]
+pub enum CountsAs {
+    /// The test's finding: verdict `crash`, a failure.
     Fail,
-    /// A crash is the machine's fault.
+    /// The machine's fault.
     Infra,
 }
 
-impl OnCrash {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
+fn is_fail(counts: &CountsAs) -> bool {
+    *counts == CountsAs::Fail
+}
+
+fn is_infra(counts: &CountsAs) -> bool {
+    *counts == CountsAs::Infra
 }
 
 /// The cleaning of a dirty instance on a machine that the platform did not create.
@@ -74,7 +78,8 @@ impl Default for Lifecycle {
             ready_timeout: Duration::from_secs(5 * 60),
             retries: 1,
             on_dirty: None,
-            on_crash: OnCrash::Fail,
+            on_crash: CountsAs::Fail,
+            on_boot_failure: CountsAs::Infra,
         }
     }
 }
@@ -146,7 +151,9 @@ pub(super) fn check(
             .take()
             .map_or(default.ready_timeout, |limit| limit.0),
         retries: check_retries(common.retries.take(), problems).unwrap_or(default.retries),
-        on_crash: common.on_crash.take().unwrap_or_default(),
+        on_crash: common.on_crash.take().unwrap_or(default.on_crash),
+        on_boot_failure: check_on_boot_failure(common.on_boot_failure.take(), platform, problems)
+            .unwrap_or(default.on_boot_failure),
         on_dirty: check_on_dirty(
             on_dirty,
             clean_at.is_some().then_some(clean),
@@ -168,6 +175,24 @@ fn check_retries(retries: Option<Spanned<i64>>, problems: &mut Problems<'_>) -> 
         problems.add(problem.label(format!("must be an integer from 0 to {MOST_RETRIES}")));
     }
     value
+}
+
+/// Checks that the platform boots the machines.
+fn check_on_boot_failure(
+    written: Option<Spanned<CountsAs>>,
+    platform: &dyn PlatformSyntax,
+    problems: &mut Problems<'_>,
+) -> Option<CountsAs> {
+    let written = written?;
+    if platform.machines_stay() {
+        let name = platform.name();
+        let problem = Problem::new(
+            format!("platform `{name}` does not support `on-boot-failure`"),
+            written.span(),
+        );
+        problems.add(problem.label("its machines are up already"));
+    }
+    Some(*written.get_ref())
 }
 
 /// Checks `on-dirty`. `clean` is `None` if the key is absent, and `Some(None)` if it names an unknown recipe.

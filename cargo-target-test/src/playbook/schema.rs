@@ -14,7 +14,7 @@ use toml::{
 
 use super::{
     diagnostic::{Problem, Problems},
-    lifecycle::OnCrash,
+    lifecycle::CountsAs,
     limit::Limit,
     reading,
     wait::{self, Wait},
@@ -109,7 +109,11 @@ pub(super) struct Common {
     #[schemars(with = "OnDirtyWritten")]
     pub(super) on_dirty: Option<Spanned<OnDirtyWritten>>,
     /// The verdict of a test under which the system crashes: `"fail"` (the default) or `"infra"`.
-    pub(super) on_crash: Option<OnCrash>,
+    pub(super) on_crash: Option<CountsAs>,
+    /// The verdict of a test whose instance is deployed and does not become ready, on platforms that create machines:
+    /// `"infra"` (the default), or `"fail"` where the kernel or the image is what is tested.
+    #[schemars(with = "CountsAs")]
+    pub(super) on_boot_failure: Option<Spanned<CountsAs>>,
     /// The recipe to run for `on-dirty = "clean"`.
     #[schemars(with = "String")]
     pub(super) clean: Option<Spanned<String>>,
@@ -232,6 +236,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 14);
+        assert_eq!(keys.len(), 15);
     }
 }

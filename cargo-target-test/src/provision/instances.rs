@@ -29,7 +29,7 @@ use crate::{
     case::verdict::Verdict,
     error::{Error, Result},
     plan::Needs,
-    playbook::OnCrash,
+    playbook::CountsAs,
     sync,
 };
 
@@ -72,7 +72,7 @@ impl InstanceSet {
     /// True if a crash of an instance under a test counts as infra: `on-crash`.
     pub(crate) fn forgives_crashes(&self) -> bool {
         let first = self.wanted.first();
-        first.is_some_and(|wanted| wanted.lifecycle.on_crash == OnCrash::Infra)
+        first.is_some_and(|wanted| wanted.lifecycle.on_crash == CountsAs::Infra)
     }
 
     /// True if the platform creates the instances, which can take long.

@@ -21,9 +21,9 @@ pub(crate) use self::{
 };
 use crate::{
     connect::{Transport, shell},
-    error::Result,
+    error::{Error, Result},
     failpoint,
-    playbook::OnDirty,
+    playbook::{CountsAs, OnDirty},
     provision::{
         Wanted,
         pool::{InstanceFacts, Record},
@@ -78,7 +78,9 @@ impl Preparation<'_> {
         &self,
         recycled: Option<&str>,
     ) -> Result<(Arc<dyn Transport>, InstanceFacts)> {
-        let mut shell = Shell::new(self.answer().await?, mark(self.record));
+        let booted = |error| self.counted(error);
+        let transport = self.answer().await.map_err(booted)?;
+        let mut shell = Shell::new(transport, mark(self.record));
         self.machines.add(self.record, &shell).await?;
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
@@ -88,13 +90,19 @@ impl Preparation<'_> {
             }
         }
         for wait in &self.wanted.lifecycle.wait {
-            self.wait(&shell, wait).await?;
+            self.wait(&shell, wait).await.map_err(booted)?;
         }
         if let Some(recipe) = &self.wanted.lifecycle.recipe {
             self.follow(&mut shell, recipe).await?;
         }
         let facts = facts::probe(&shell).await?;
         Ok((shell.transport, facts))
+    }
+
+    /// Returns the error of an instance that does not boot as the target counts it: a crash, or infra.
+    fn counted(&self, error: Error) -> Error {
+        let fails = self.wanted.lifecycle.on_boot_failure == CountsAs::Fail;
+        error.with_crash(fails && !(self.cancelled)())
     }
 
     /// Cleans an existing machine after its previous use.

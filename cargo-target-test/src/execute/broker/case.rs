@@ -29,7 +29,7 @@ use crate::{
     case::{
         CaseInfo,
         reason::SkipReason,
-        verdict::{EXIT_INFRA, Evidence, Verdict, judge},
+        verdict::{Evidence, Verdict, judge},
     },
     execute::{Executor, Launch, Launcher},
     process::Watch,
@@ -165,11 +165,10 @@ impl Cases {
                 let reason = SkipReason::EntryEnded(started.elapsed());
                 (format!("skip: {reason}\n"), 0, Verdict::Skip(reason))
             }
-            Some(Err(failure)) => (
-                infra_block(&failure),
-                EXIT_INFRA.into(),
-                Verdict::Infra(failure.message),
-            ),
+            Some(Err(failure)) => {
+                let verdict = Verdict::of_deploy(&failure);
+                (block(&failure), verdict.exit_code().into(), verdict)
+            }
         };
         self.sink.emit(RunEventKind::DeployShown {
             attempt,
@@ -368,7 +367,7 @@ fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
 fn refusal(failure: &Failure) -> Verdict {
     match failure.kind {
         FailureKind::Skip => Verdict::Skip(SkipReason::Instances(failure.message.clone())),
-        _ => Verdict::Infra(failure.message.clone()),
+        _ => Verdict::of_deploy(failure),
     }
 }
 
@@ -383,15 +382,24 @@ async fn refuse(
             text: format!("skip: {}\n", failure.message),
             code: 0,
         },
+        FailureKind::Crash => Reply::Print {
+            text: block(&told),
+            code: Verdict::of_deploy(&failure).exit_code().into(),
+        },
         _ => Reply::Refused(told),
     };
     connection.replies.send(&reply).await
 }
 
-fn infra_block(failure: &Failure) -> String {
+/// Returns the text of a failed deploy for the log of an entry.
+fn block(failure: &Failure) -> String {
     let hint = failure
         .hint
         .as_ref()
         .map_or(String::new(), |hint| format!("hint: {hint}\n"));
-    format!("\ninfra: {}\n{hint}", failure.message)
+    let verdict = match failure.kind {
+        FailureKind::Crash => "crash",
+        _ => "infra",
+    };
+    format!("\n{verdict}: {}\n{hint}", failure.message)
 }

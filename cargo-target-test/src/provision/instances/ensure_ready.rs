@@ -110,7 +110,7 @@ impl Context {
                     self.mark_dirty(&ensured.record, DirtyReason::Lost(error.chain()))
                         .await;
                     if replaced.is_some() {
-                        return Err(error);
+                        return Err(error.with_crash(false));
                     }
                     replaced = Some(error.chain());
                 }
@@ -238,7 +238,8 @@ fn could_not(instance: &str, label: &str, error: &Error) -> Error {
     let rerun =
         || format!("fix this, then rerun only this target: `cargo target-test '[{label}]'`");
     let hint = error.hint().map_or_else(rerun, str::to_owned);
-    Error::new(error.kind(), message).with_hint(hint)
+    let failed = Error::new(error.kind(), message).with_hint(hint);
+    failed.with_crash(error.is_crash())
 }
 
 fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {

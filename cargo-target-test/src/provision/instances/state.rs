@@ -39,6 +39,8 @@ pub(crate) struct FailedDeploy {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// True if the system under test crashed.
+    pub(crate) crash: bool,
 }
 
 impl From<&Error> for FailedDeploy {
@@ -47,13 +49,14 @@ impl From<&Error> for FailedDeploy {
             kind: error.kind(),
             message: error.chain(),
             hint: error.hint().map(str::to_owned),
+            crash: error.is_crash(),
         }
     }
 }
 
 impl From<FailedDeploy> for Error {
     fn from(failed: FailedDeploy) -> Self {
-        let error = Self::new(failed.kind, failed.message);
+        let error = Self::new(failed.kind, failed.message).with_crash(failed.crash);
         match failed.hint {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -296,6 +299,7 @@ impl InstancesState {
             hint: Some(format!(
                 "are several instances of `{target}` the same machine?"
             )),
+            crash: false,
         }
     }
 
@@ -391,6 +395,7 @@ fn unfit(reason: String) -> FailedDeploy {
         kind: ErrorKind::Unfit,
         message: reason,
         hint: None,
+        crash: false,
     }
 }
 
