@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The top-level keys of a playbook.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 12] = [
     "include",
     "select",
     "platforms",
@@ -29,6 +29,7 @@ pub(super) const TABLES: [&str; 11] = [
     "recipes",
     "pool",
     "metadata",
+    "defaults",
     "criteria",
     "overrides",
     "modes",
