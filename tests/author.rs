@@ -169,15 +169,19 @@ Error: failed to run `echo building; echo 'cannot open x' >&2; exit 3` on `here-
 building
 --- stderr
 cannot open x
+at tests/fails.rs:9:12
 
 file
 Error: failed to read `/etc/none` on `here-0`: file not found
+at tests/fails.rs:24:12
 
 foreign
 Error: invalid digit found in string
+at tests/fails.rs:36:5
 
 local_file
 Error: failed to read `/none/here`: No such file or directory (os error 2)
+at tests/fails.rs:30:12
 
 panics
 panicked at tests/fails.rs:51:5:
@@ -186,11 +190,13 @@ note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 
 text
 Error: the moon is wrong
+at tests/fails.rs:42:29
 
 timeout
 Error: failed to run `echo started; sleep 1000` on `here-0`: timed out after 300ms and was killed
 --- stdout
 started
+at tests/fails.rs:18:10
 
 
 "#]],

@@ -17,7 +17,7 @@ mod window;
 pub(crate) use window::{Upload, Window};
 
 use crate::{
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
     wire::{self, BrokerRequest, ExpectedFailure, Instance, LONGEST, PROTOCOL, Reply, Stream},
 };
 
@@ -147,9 +147,10 @@ impl Client {
     }
 
     /// Sends a request on a connection and returns the connection. The caller reads the replies.
+    #[track_caller]
     pub(crate) fn start(&self, request: &BrokerRequest) -> Result<BrokerConnection> {
-        let connection = self.connection()?;
-        connection.send(request, &[])?;
+        let connection = self.connection().placed()?;
+        connection.send(request, &[]).placed()?;
         Ok(connection)
     }
 
@@ -165,7 +166,12 @@ impl Client {
 
     /// Makes a call and returns its last reply; a failure or refusal becomes an error. The connection is reused only if
     /// the call ended according to the protocol. Otherwise it is closed, which cancels the call in the broker.
+    #[track_caller]
     pub(crate) fn call(&self, call: Call<'_>) -> Result<Reply> {
+        self.complete(call).placed()
+    }
+
+    fn complete(&self, call: Call<'_>) -> Result<Reply> {
         let mut connection = self.connection()?;
         connection.send(&call.request, &[])?;
         let (reply, reusable) = match call.upload {
@@ -186,6 +192,7 @@ impl Client {
     }
 
     /// Makes a call without data.
+    #[track_caller]
     pub(crate) fn ask(&self, request: BrokerRequest) -> Result<Reply> {
         self.call(Call {
             request,
@@ -282,15 +289,17 @@ const UPDATE: &str = "use the same version of both: `cargo install cargo-target-
                       `cargo update -p target-fixtures`";
 
 /// Converts a failure, a refusal or an unexpected reply to an error.
+#[track_caller]
 pub(crate) fn unexpected(reply: Reply) -> TargetError {
     let (Reply::Refused(failure) | Reply::Failed(failure)) = reply else {
         return TargetError::new(
             ErrorKind::Version,
             "invalid reply of the broker: unexpected kind of reply",
         )
-        .with_hint(UPDATE);
+        .with_hint(UPDATE)
+        .placed();
     };
-    let error = TargetError::from(failure);
+    let error = TargetError::from(failure).placed();
     match (error.kind(), error.hint()) {
         (ErrorKind::Version, None) => error.with_hint(UPDATE),
         _ => error,

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     error::Error as StdError,
     fmt,
+    panic::Location,
     sync::{Mutex, PoisonError},
 };
 
@@ -16,7 +17,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Like `anyhow::Error`, it does not implement [`std::error::Error`]. [`TargetError`], which the methods of
 /// [`Target`](crate::Target) return, does, so that a test can also return `anyhow::Result` or `Box<dyn Error>`.
-pub struct Error(Box<dyn StdError + Send + Sync>);
+///
+/// It records the place in the test where it came up: the call that failed, or the `?` that converted the error.
+pub struct Error {
+    error: Box<dyn StdError + Send + Sync>,
+    place: Place,
+}
 
 impl Error {
     /// The kind of the error; [`ErrorKind::Other`] for errors from outside this crate.
@@ -29,45 +35,88 @@ impl Error {
     /// The error that was converted, if it is an `E`.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.0.downcast_ref()
+        self.error.downcast_ref()
     }
 }
 
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Error {
+    #[track_caller]
     fn from(error: E) -> Self {
-        Self(error.into())
+        let place = Place(Location::caller());
+        let error = error.into();
+        Self { error, place }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}", self.error)
     }
 }
 
-/// Formats the error and its causes for display, one per line. The test harness prints a returned error with `Debug`.
+/// Formats the error, its causes and its place for display, one per line. The test harness prints a returned error with `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = self.downcast_ref::<TargetError>() {
-            return error.fmt_for_people(f);
+            return error.fmt_for_people(f, Some(self.place));
         }
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
+        write!(f, "{}", self.error)?;
+        let mut cause = self.error.source();
         while let Some(error) = cause {
             write!(f, "\ncaused by: {error}")?;
             cause = error.source();
         }
-        Ok(())
+        write!(f, "\n{}", self.place)
     }
 }
 
 /// An error of a target, of the connection to it, or of a request.
+///
+/// Its [source](std::error::Error::source) is the place of the call that failed, so that other error types show it too.
 pub struct TargetError(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    place: Option<Place>,
+}
+
+/// A place in the code of a test.
+#[derive(Clone, Copy, Debug)]
+struct Place(&'static Location<'static>);
+
+/// `at tests/net.rs:20:12`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}", self.0)
+    }
+}
+
+impl StdError for Place {}
+
+/// Records where a test called a method that failed.
+pub(crate) trait Placed {
+    /// Notes the caller's place in the error. Works through functions with `#[track_caller]`, but not through closures.
+    fn placed(self) -> Self;
+}
+
+impl<T> Placed for Result<T, TargetError> {
+    #[track_caller]
+    fn placed(self) -> Self {
+        match self {
+            Err(error) => Err(error.placed()),
+            ok => ok,
+        }
+    }
+}
+
+impl Placed for TargetError {
+    #[track_caller]
+    fn placed(mut self) -> Self {
+        self.0.place = Some(Place(Location::caller()));
+        self
+    }
 }
 
 /// Kinds of errors.
@@ -116,6 +165,7 @@ impl TargetError {
             kind,
             message,
             hint: None,
+            place: None,
         }))
     }
 
@@ -134,19 +184,24 @@ impl TargetError {
         self
     }
 
-    fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Formats the error with its own place, else with `place`.
+    fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>, place: Option<Place>) -> fmt::Result {
         let Inner {
             kind,
             message,
             hint,
+            place: own,
         } = &*self.0;
         match kind {
             ErrorKind::Infra | ErrorKind::Version => write!(f, "infra: {message}")?,
             ErrorKind::Crash => write!(f, "crash: {message}")?,
-            ErrorKind::Skip => f.write_str(message)?,
+            ErrorKind::Skip => return f.write_str(message),
             _ => write!(f, "failed to {message}")?,
         }
-        hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        hint.iter()
+            .try_for_each(|hint| write!(f, "\nhint: {hint}"))?;
+        let place = own.or(place);
+        place.iter().try_for_each(|place| write!(f, "\n{place}"))
     }
 }
 
@@ -172,14 +227,18 @@ impl fmt::Display for TargetError {
     }
 }
 
-/// Formats the message as a sentence, and the hint.
+/// Formats the message as a sentence, the hint, and the place.
 impl fmt::Debug for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_for_people(f)
+        self.fmt_for_people(f, None)
     }
 }
 
-impl StdError for TargetError {}
+impl StdError for TargetError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.place.as_ref().map(|place| place as _)
+    }
+}
 
 /// The messages of losses in this process. A test may fail by one on any thread, and as an error of any type.
 static LOSSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -250,7 +309,11 @@ mod tests {
         }
         let error = number("x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
-        assert_eq!(format!("{error:?}"), "invalid digit found in string");
+        let line = line!() - 4;
+        assert_eq!(
+            format!("{error:?}"),
+            format!("invalid digit found in string\nat {}:{line}:16", file!())
+        );
         assert_eq!(Error::from("plain text").to_string(), "plain text");
     }
 
@@ -258,12 +321,11 @@ mod tests {
     fn prints_a_message_for_people() {
         let error = TargetError::infra("`a-0` was lost").with_hint("look at its console");
         assert_eq!(error.to_string(), "`a-0` was lost");
-        let error = Error::from(error);
-        assert_eq!(error.kind(), ErrorKind::Infra);
         assert_eq!(
             format!("{error:?}"),
             "infra: `a-0` was lost\nhint: look at its console"
         );
+        assert_eq!(Error::from(error).kind(), ErrorKind::Infra);
         let error = TargetError::new(ErrorKind::Request, "read `/x` on `a-0`: no such file");
         assert_eq!(
             format!("{error:?}"),

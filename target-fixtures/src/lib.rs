@@ -127,17 +127,20 @@
 //!
 //! [`put`](Target::put) and [`get`](Target::get) copy files and folders, and transfer only content that has changed.
 //! [`write`](Target::write), [`cat`](Target::cat) and [`read`](Target::read) write and read the content of a file.
+//! [`exists`](Target::exists), [`metadata`](Target::metadata), [`read_dir`](Target::read_dir),
+//! [`create_dir_all`](Target::create_dir_all), [`remove_file`](Target::remove_file) and others are named as in [`std::fs`].
 //!
 //! ```
 //! # target_fixtures::__private::example(|target| {
-//! let there = target.run("mktemp -d")?.stdout.trim().to_owned();
-//! target.write(format!("{there}/app.conf"), "level = 3\n")?;
+//! let folder = target.temp_dir()?; // removed when dropped
+//! let there = folder.path();
+//! target.write(folder.join("app.conf"), "level = 3\n")?;
 //! let here = std::env::temp_dir().join(format!("example-{}", std::process::id()));
-//! target.get(&there, &here)?;
+//! target.get(there, &here)?;
 //! assert_eq!(std::fs::read_to_string(here.join("app.conf"))?, "level = 3\n");
 //! std::fs::write(here.join("app.conf"), "level = 4\n")?;
-//! target.put(&here, &there)?;
-//! assert_eq!(target.cat(format!("{there}/app.conf"))?, "level = 4\n");
+//! target.put(&here, there)?;
+//! assert_eq!(target.cat(format!("{there}/app.conf"))?, "level = 4");
 //! # std::fs::remove_dir_all(here)?;
 //! # Ok(()) });
 //! ```
@@ -155,6 +158,9 @@
 //! target.wait_for_command("test -e /etc/passwd", Duration::from_secs(5))?;
 //! # Ok(()) });
 //! ```
+//!
+//! [`wait_until`] waits for a value of any kind, [`retry`] repeats a function that may fail, and
+//! [`service`](Target::service) starts, stops and looks at a service.
 //!
 //! [`install`](Target::install), [`reboot`](Target::reboot), [`restart`](Target::restart) and
 //! [`console`](Target::console) work on platforms that support them. [`forward`](Target::forward) and
@@ -229,7 +235,8 @@
 //! # Errors and skips
 //!
 //! `?` converts any error. The methods of [`Target`] return a [`TargetError`] with a [`kind`](TargetError::kind). A
-//! command that does not exit with 0 is an error, which shows the last lines of its output. A test skips itself by
+//! command that does not exit with 0 is an error, which shows the last lines of its output. A failed test shows where
+//! in the test the error came up; helpers of tests that return `anyhow::Result` best return `Result<T, TargetError>`. A test skips itself by
 //! returning [`skip`](fn@skip):
 //!
 //! ```no_run
@@ -267,6 +274,7 @@ pub mod platform;
 pub mod requirement;
 mod target;
 mod verdict;
+mod wait;
 pub mod wire;
 
 /// Sets default arguments for the tests of this module and of its submodules.
@@ -284,15 +292,21 @@ pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
     target::{
         Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
-        Target, User,
+        ServiceState, Target, TempDir, User,
     },
     verdict::{expect_error, expect_fail},
+    wait::{Retry, retry, wait_until},
     wire::{Exit, Stream},
 };
 
 /// The common items of a test file: `use target_fixtures::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Error, Result, Target, skip, target_defaults, target_fixture, target_test};
+    pub use std::time::Duration;
+
+    pub use crate::{
+        Error, Exit, Result, Retry, Target, TargetError, retry, skip, target_defaults,
+        target_fixture, target_test, wait_until,
+    };
 }
 
 #[doc(hidden)]

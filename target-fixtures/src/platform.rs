@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{ErrorKind, Target, TargetError, target::UP, wire::Act};
+use crate::{ErrorKind, Target, TargetError, error::Placed, target::UP, wire::Act};
 
 type Result<T> = std::result::Result<T, TargetError>;
 
@@ -102,6 +102,7 @@ impl Qemu {
     ///
     /// # Errors
     /// [`ErrorKind::Version`] if tool and crate have different versions.
+    #[track_caller]
     pub fn memory(&self) -> Result<String> {
         Ok(self.params_as::<SizeOfQemu>()?.memory)
     }
@@ -110,6 +111,7 @@ impl Qemu {
     ///
     /// # Errors
     /// [`ErrorKind::Version`] if tool and crate have different versions.
+    #[track_caller]
     pub fn cores(&self) -> Result<u32> {
         Ok(self.params_as::<SizeOfQemu>()?.cores)
     }
@@ -120,6 +122,7 @@ impl Qemu {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if QEMU cannot save the snapshot.
+    #[track_caller]
     pub fn snapshot(&self, name: impl Into<String>) -> Result<()> {
         self.act(Act::Snapshot { name: name.into() }, UP)
     }
@@ -129,6 +132,7 @@ impl Qemu {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if there is no such snapshot.
+    #[track_caller]
     pub fn restore(&self, name: impl Into<String>) -> Result<()> {
         self.act(Act::Restore { name: name.into() }, UP)
     }
@@ -138,6 +142,7 @@ impl Qemu {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if there is no such link.
+    #[track_caller]
     pub fn set_link(&self, nic: u32, up: bool) -> Result<()> {
         self.act(Act::Link { nic, up }, UP)
     }
@@ -188,6 +193,7 @@ impl Ssh {
     ///
     /// # Errors
     /// [`ErrorKind::Version`] if tool and crate have different versions.
+    #[track_caller]
     pub fn alias(&self) -> Result<String> {
         let index = self.instance().rsplit_once('-');
         let index = index.and_then(|(_, index)| index.parse::<usize>().ok());
@@ -218,6 +224,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Version`] if the parameters do not match `T`.
+    #[track_caller]
     pub fn params_as<T: DeserializeOwned>(&self) -> Result<T> {
         self.read_as("parameters", self.params())
     }
@@ -227,14 +234,18 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Version`] if the data does not match `T`.
+    #[track_caller]
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T> {
         self.read_as("data", self.data())
     }
 
+    #[track_caller]
     fn read_as<T: DeserializeOwned>(&self, what: &str, value: &serde_json::Value) -> Result<T> {
-        T::deserialize(value).map_err(|error| {
-            let what = format!("read the {what} of `{}`: {error}", self.instance());
-            TargetError::new(ErrorKind::Version, what)
-        })
+        T::deserialize(value)
+            .map_err(|error| {
+                let what = format!("read the {what} of `{}`: {error}", self.instance());
+                TargetError::new(ErrorKind::Version, what)
+            })
+            .placed()
     }
 }

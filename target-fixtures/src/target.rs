@@ -17,14 +17,18 @@ mod files;
 mod forward;
 mod machine;
 mod output;
+mod paths;
 mod process;
+mod service;
 
 pub use command::Command;
 pub use forward::Forward;
 pub(crate) use machine::UP;
-pub use machine::{Facts, File, FileKind, Service, User};
+pub use machine::{Facts, File, FileKind, ServiceState, User};
 pub use output::Output;
+pub use paths::TempDir;
 pub use process::{Line, Process, ProcessInput};
+pub use service::Service;
 
 type Result<T> = std::result::Result<T, TargetError>;
 
@@ -113,6 +117,7 @@ impl Target {
     /// # Errors
     /// [`crate::ErrorKind::Exit`] if the command does not exit with 0; use [`command`](Self::command) to allow that.
     /// [`crate::ErrorKind::Infra`] if the instance is lost.
+    #[track_caller]
     pub fn run(&self, line: impl Into<String>) -> Result<Output> {
         self.command(line).run()
     }
@@ -121,6 +126,7 @@ impl Target {
     ///
     /// # Errors
     /// Same as [`run`](Self::run).
+    #[track_caller]
     pub fn sudo(&self, line: impl Into<String>) -> Result<Output> {
         self.command(line).sudo().run()
     }

@@ -17,7 +17,7 @@ fn installs(target: &Target) -> Result<()> {
     let path = target.run("mktemp")?.stdout;
     let path = path.trim_end();
     target.put("motd", path)?;
-    assert_eq!(target.cat(path)?, hello::MOTD);
+    assert_eq!(target.read_to_string(path)?, hello::MOTD);
     target.run(format!("rm {path}"))?;
     Ok(())
 }

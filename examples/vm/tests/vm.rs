@@ -14,7 +14,7 @@ fn smoke(target: &Target) -> Result<()> {
 /// The recipe ran before the first test.
 #[target_test]
 fn is_prepared(target: &Target) -> Result<()> {
-    assert_eq!(target.cat("/etc/motd")?, "made for tests\n");
+    assert_eq!(target.cat("/etc/motd")?, "made for tests");
     Ok(())
 }
 

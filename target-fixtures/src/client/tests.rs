@@ -171,6 +171,33 @@ fn files_travel_both_ways() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
+#[test]
+fn a_failure_says_where_the_method_was_called() {
+    let fake = Fake::start(PROTOCOL);
+    let target = fake.target();
+    let second = std::time::Duration::from_secs(1);
+    let mut process = target.command("fails").spawn().unwrap();
+    let calls: [(u32, Result<(), TargetError>); 8] = [
+        (line!(), target.run("fails").map(drop)),
+        (line!(), target.command("fails").run().map(drop)),
+        (line!(), target.cat("/none").map(drop)),
+        (line!(), target.put("/none/here", "/x")),
+        (line!(), target.get("/none", "/none/here")),
+        (line!(), process.wait_for_line("never", second).map(drop)),
+        (line!(), process.wait().map(drop)),
+        (line!(), target.wait_for_command("fails", Duration::ZERO)),
+    ];
+    for (line, failed) in calls {
+        let error = failed.unwrap_err();
+        let place = format!("at {}:{line}:", file!());
+        assert!(format!("{error:?}").contains(&place), "{error:?}");
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert!(source.is_some_and(|source| source.starts_with(&place)));
+        // The call goes before the `?` that converts it.
+        assert!(format!("{:?}", crate::Error::from(error)).contains(&place));
+    }
+}
+
 fn kind_and_text(error: Option<TargetError>) -> String {
     error
         .map(|error| format!("{:?}: {error}", error.kind()))

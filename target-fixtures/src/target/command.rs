@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::{Call, unexpected},
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
     wire::{self, BrokerRequest, Password, Reply, Sudo},
 };
 
@@ -157,6 +157,7 @@ impl<'a> Command<'a> {
     /// [`ErrorKind::Exit`] if the command does not exit with 0 (unless [`allow_failure`](Self::allow_failure) is set),
     /// [`ErrorKind::Timeout`] after [`timeout`](Self::timeout), [`ErrorKind::File`] if its input cannot be read,
     /// [`ErrorKind::Infra`] if the instance is lost. Each error shows the last lines of the output.
+    #[track_caller]
     pub fn run(self) -> Result<Output> {
         if !self.answers.is_empty() {
             return self.converse();
@@ -173,7 +174,8 @@ impl<'a> Command<'a> {
         });
         match reply {
             Ok(Reply::Exited { exit, millis }) => {
-                self.exit_check().check(streams.output(exit, millis))
+                let output = streams.output(exit, millis);
+                self.exit_check().check(output).placed()
             }
             Ok(other) => Err(unexpected(other)),
             Err(error) => Err(error.with_more(&streams.tails())),
@@ -200,10 +202,12 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`ErrorKind::Infra`] if the broker is lost, [`ErrorKind::File`] if the input cannot be read. Errors of the
     /// command itself are returned by [`Process::wait`].
+    #[track_caller]
     pub fn spawn(self) -> Result<Process> {
         Process::start(self)
     }
 
+    #[track_caller]
     fn converse(mut self) -> Result<Output> {
         let answers = std::mem::take(&mut self.answers);
         let mut process = self.spawn()?;
@@ -235,13 +239,14 @@ impl<'a> Command<'a> {
         }
     }
 
+    #[track_caller]
     pub(super) fn input(&self) -> Result<Option<Input>> {
         Ok(match &self.stdin {
             Stdin::Null => None,
             Stdin::Bytes(bytes) => Some(Box::new(std::io::Cursor::new(bytes.clone()))),
             Stdin::File(path) => {
-                let opened = fs::File::open(path).map_err(|error| file("read", path, &error))?;
-                Some(Box::new(opened))
+                let opened = fs::File::open(path).map_err(|error| file("read", path, &error));
+                Some(Box::new(opened.placed()?))
             }
         })
     }

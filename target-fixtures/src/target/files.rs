@@ -11,7 +11,7 @@ use std::{
 use super::{Result, Target, output::text};
 use crate::{
     client::{Call, unexpected},
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
     wire::{BrokerRequest, Reply},
 };
 
@@ -40,9 +40,12 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::File`] if the local path does not exist, [`ErrorKind::Request`] if a file cannot be read or
     /// written.
+    #[track_caller]
     pub fn put(&self, local: impl AsRef<Path>, remote: impl Into<String>) -> Result<()> {
         let local = local.as_ref();
-        fs::metadata(local).map_err(|error| file("read", local, &error))?;
+        fs::metadata(local)
+            .map_err(|error| file("read", local, &error))
+            .placed()?;
         let request = BrokerRequest::Upload {
             instance: self.instance().to_owned(),
             from: absolute(local)?,
@@ -58,6 +61,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the path is not absolute or the file cannot be written.
+    #[track_caller]
     pub fn write(&self, remote: impl Into<String>, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_file(remote.into(), content.as_ref(), None)
     }
@@ -67,6 +71,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be written.
+    #[track_caller]
     pub fn write_with_mode(
         &self,
         remote: impl Into<String>,
@@ -76,6 +81,7 @@ impl Target {
         self.write_file(remote.into(), content.as_ref(), Some(mode))
     }
 
+    #[track_caller]
     fn write_file(&self, path: String, mut content: &[u8], mode: Option<u32>) -> Result<()> {
         let request = BrokerRequest::Put {
             instance: self.instance().to_owned(),
@@ -99,11 +105,14 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does
     /// not exist.
+    #[track_caller]
     pub fn get(&self, remote: impl Into<String>, local: impl AsRef<Path>) -> Result<()> {
         let local = local.as_ref();
         let to = absolute(local)?;
         let folder = Path::new(&to).parent().unwrap_or(Path::new("/"));
-        fs::metadata(folder).map_err(|error| file("write", local, &error))?;
+        fs::metadata(folder)
+            .map_err(|error| file("write", local, &error))
+            .placed()?;
         done(self.client.ask(BrokerRequest::Download {
             instance: self.instance().to_owned(),
             from: remote.into(),
@@ -111,18 +120,38 @@ impl Target {
         })?)
     }
 
-    /// Reads a text file on the instance; invalid UTF-8 is replaced by `U+FFFD`.
+    /// Reads a text file on the instance, without the line breaks at its end, as `$(cat file)` does. Invalid UTF-8 is
+    /// replaced by `U+FFFD`. [`read_to_string`](Self::read_to_string) returns the whole text.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be read.
+    #[track_caller]
     pub fn cat(&self, remote: impl Into<String>) -> Result<String> {
-        Ok(text(&self.read(remote)?))
+        let mut text = text(&self.read(remote)?);
+        text.truncate(text.trim_end_matches('\n').len());
+        Ok(text)
+    }
+
+    /// Reads a text file on the instance.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] if the file cannot be read, or is not UTF-8.
+    #[track_caller]
+    pub fn read_to_string(&self, remote: impl Into<String>) -> Result<String> {
+        let remote = remote.into();
+        String::from_utf8(self.read(remote.as_str())?)
+            .map_err(|_| {
+                let what = format!("read `{remote}` on `{}`: not UTF-8", self.instance());
+                TargetError::new(ErrorKind::Request, what)
+            })
+            .placed()
     }
 
     /// Reads a file on the instance.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be read.
+    #[track_caller]
     pub fn read(&self, remote: impl Into<String>) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let request = BrokerRequest::Get {
@@ -142,6 +171,7 @@ impl Target {
     }
 }
 
+#[track_caller]
 fn done(reply: Reply) -> Result<()> {
     match reply {
         Reply::Done => Ok(()),
@@ -150,12 +180,17 @@ fn done(reply: Reply) -> Result<()> {
 }
 
 /// Makes a local path absolute for the broker, which runs in another folder.
+#[track_caller]
 fn absolute(path: &Path) -> Result<String> {
-    let path: PathBuf = std::path::absolute(path).map_err(|error| file("use", path, &error))?;
-    path.into_os_string().into_string().map_err(|path| {
+    let path: PathBuf = std::path::absolute(path)
+        .map_err(|error| file("use", path, &error))
+        .placed()?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|path| {
         let what = format!("use `{}`: the path is not UTF-8", path.display());
         TargetError::new(ErrorKind::File, what)
     })
+    .placed()
 }
 
 /// The error of a local file.

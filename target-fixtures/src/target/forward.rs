@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::{Result, Target};
 use crate::{
     client::{BrokerConnection, unexpected},
+    error::Placed,
     wire::{BrokerRequest, Direction, Reply},
 };
 
@@ -47,6 +48,7 @@ impl Target {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Infra`] if SSH cannot forward the port.
+    #[track_caller]
     pub fn forward(&self, port: u16) -> Result<Forward> {
         self.forwarded(Direction::ToTarget, port)
     }
@@ -57,17 +59,19 @@ impl Target {
     /// # Errors
     /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`crate::ErrorKind::Infra`] if SSH cannot
     /// forward the port.
+    #[track_caller]
     pub fn forward_back(&self, port: u16) -> Result<Forward> {
         self.forwarded(Direction::FromTarget, port)
     }
 
+    #[track_caller]
     fn forwarded(&self, direction: Direction, port: u16) -> Result<Forward> {
         let mut connection = self.client.start(&BrokerRequest::Forward {
             instance: self.instance().to_owned(),
             direction,
             port,
         })?;
-        match connection.receive()?.0 {
+        match connection.receive().placed()?.0 {
             Reply::Forwarded { port } => Ok(Forward {
                 port,
                 _connection: connection,

@@ -2,22 +2,19 @@
 //!
 //! Must not know how the broker answers.
 
-use std::{
-    collections::BTreeMap,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::de::DeserializeOwned;
 
 mod kinds;
 
-pub use kinds::{Facts, File, FileKind, Service, User};
+pub use kinds::{Facts, File, FileKind, ServiceState, User};
 
-use super::{Result, Target};
+use super::{Result, Service, Target};
 use crate::{
     client::unexpected,
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
+    wait::poll,
     wire::{Act, BrokerRequest, Question, Reply},
 };
 
@@ -29,8 +26,6 @@ pub(crate) const UP: Duration = Duration::from_secs(300);
 const CRASH: Duration = Duration::from_secs(60);
 /// The timeout of an installation.
 const INSTALL: Duration = Duration::from_secs(600);
-/// The first and the longest pause between two polls.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl Target {
     /// Checks that the instance is reachable, and returns the round-trip time. Uses ICMP echo if there is a network
@@ -38,6 +33,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is unreachable.
+    #[track_caller]
     pub fn ping(&self) -> Result<Duration> {
         self.ping_for(PING)
     }
@@ -46,6 +42,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is unreachable.
+    #[track_caller]
     pub fn ping_for(&self, limit: Duration) -> Result<Duration> {
         let instance = self.instance().to_owned();
         let limit = millis(limit);
@@ -59,6 +56,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is lost.
+    #[track_caller]
     pub fn facts(&self) -> Result<Facts> {
         let mut said: BTreeMap<String, String> = self.ask(Question::Facts)?;
         let mut text = |key| said.remove(key).unwrap_or_default();
@@ -81,22 +79,22 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if there is no package manager.
+    #[track_caller]
     pub fn package(&self, name: impl Into<String>) -> Result<Option<String>> {
         self.ask(Question::Package { name: name.into() })
     }
 
-    /// Returns the state of a service of systemd, OpenRC or init scripts; `None` if there is no such service.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Request`] if there is no service manager.
-    pub fn service(&self, name: impl Into<String>) -> Result<Option<Service>> {
-        self.ask(Question::Service { name: name.into() })
+    /// A service of systemd, OpenRC or init scripts, whether or not it exists.
+    #[must_use]
+    pub fn service(&self, name: impl Into<String>) -> Service<'_> {
+        Service::new(self, name.into())
     }
 
     /// Looks up a user by login name or number; `None` if there is no such user.
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is lost.
+    #[track_caller]
     pub fn user_named(&self, name: impl Into<String>) -> Result<Option<User>> {
         self.ask(Question::User { name: name.into() })
     }
@@ -105,6 +103,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the path is not absolute.
+    #[track_caller]
     pub fn file(&self, path: impl Into<String>) -> Result<Option<File>> {
         self.ask(Question::File { path: path.into() })
     }
@@ -113,6 +112,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the platform has no console.
+    #[track_caller]
     pub fn console(&self) -> Result<String> {
         self.ask(Question::Console)
     }
@@ -121,6 +121,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] with the output of the package manager.
+    #[track_caller]
     pub fn install(&self, packages: &[&str]) -> Result<()> {
         let packages = packages.iter().map(|name| (*name).to_owned()).collect();
         self.act(Act::Install { packages }, INSTALL)
@@ -130,27 +131,32 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] after `limit`.
+    #[track_caller]
     pub fn wait_for_port(&self, port: u16, limit: Duration) -> Result<()> {
         self.wait_for(&format!("port {port}"), limit, || {
             self.ask(Question::Listens { port })
         })
+        .placed()
     }
 
     /// Waits until there is a file at an absolute path.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] after `limit`.
+    #[track_caller]
     pub fn wait_for_file(&self, path: impl Into<String>, limit: Duration) -> Result<()> {
         let path = path.into();
         self.wait_for(&format!("`{path}`"), limit, || {
             Ok(self.file(path.clone())?.is_some())
         })
+        .placed()
     }
 
     /// Runs a command line repeatedly, with growing pauses, until it exits with 0.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] after `limit`, with the error of the last attempt.
+    #[track_caller]
     pub fn wait_for_command(&self, line: impl Into<String>, limit: Duration) -> Result<()> {
         let line = line.into();
         let mut last = String::new();
@@ -167,10 +173,11 @@ impl Target {
                 }
             }
         });
-        waited.map_err(|error| match error.kind() {
+        let waited = waited.map_err(|error| match error.kind() {
             ErrorKind::Timeout => error.with_more(&last),
             _ => error,
-        })
+        });
+        waited.placed()
     }
 
     /// Reboots the machine from inside, and waits until it is up with another boot ID, for at most the target's
@@ -179,6 +186,7 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the machine shares the kernel of its host, [`ErrorKind::Infra`] if the machine does
     /// not come up.
+    #[track_caller]
     pub fn reboot(&self) -> Result<()> {
         self.act(Act::Reboot, UP)
     }
@@ -188,6 +196,7 @@ impl Target {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the platform does not support restarts, or the machine does not come up.
+    #[track_caller]
     pub fn restart(&self) -> Result<()> {
         self.act(Act::Restart, UP)
     }
@@ -211,6 +220,7 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Timeout`] if the machine does not crash, [`ErrorKind::Request`] if the machine shares the kernel of
     /// its host, [`ErrorKind::Infra`] if it does not come up.
+    #[track_caller]
     pub fn expect_crash<T>(&self, action: impl FnOnce() -> T) -> Result<()> {
         self.expect_crash_for(CRASH, action)
     }
@@ -220,6 +230,7 @@ impl Target {
     ///
     /// # Errors
     /// As [`expect_crash`](Self::expect_crash).
+    #[track_caller]
     pub fn expect_crash_for<T>(&self, limit: Duration, action: impl FnOnce() -> T) -> Result<()> {
         self.act(Act::ExpectCrash, UP)?;
         drop(action());
@@ -227,6 +238,7 @@ impl Target {
         self.act(Act::AwaitCrash { within }, UP)
     }
 
+    #[track_caller]
     pub(crate) fn act(&self, act: Act, limit: Duration) -> Result<()> {
         let (instance, limit) = (self.instance().to_owned(), millis(limit));
         let request = BrokerRequest::Act {
@@ -240,15 +252,18 @@ impl Target {
         }
     }
 
-    fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T> {
+    #[track_caller]
+    pub(super) fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T> {
         let instance = self.instance().to_owned();
         match self.client.ask(BrokerRequest::Ask { instance, question })? {
-            Reply::Answer { value } => serde_json::from_value(value).map_err(|error| {
-                TargetError::new(
-                    ErrorKind::Version,
-                    format!("invalid reply of the broker: {error}"),
-                )
-            }),
+            Reply::Answer { value } => serde_json::from_value(value)
+                .map_err(|error| {
+                    TargetError::new(
+                        ErrorKind::Version,
+                        format!("invalid reply of the broker: {error}"),
+                    )
+                })
+                .placed(),
             other => Err(unexpected(other)),
         }
     }
@@ -259,19 +274,15 @@ impl Target {
         limit: Duration,
         mut look: impl FnMut() -> Result<bool>,
     ) -> Result<()> {
-        let (started, mut pause) = (Instant::now(), PAUSES.0);
-        while !look()? {
-            if started.elapsed() >= limit {
-                let what = format!(
-                    "wait for {what} on `{}`: timed out after {limit:?}",
-                    self.instance()
-                );
-                return Err(TargetError::new(ErrorKind::Timeout, what));
-            }
-            thread::sleep(pause.min(limit.saturating_sub(started.elapsed())));
-            pause = (pause * 2).min(PAUSES.1);
-        }
-        Ok(())
+        let mut found = || -> Result<_> { Ok(look()?.then_some(())) };
+        let found = poll(limit, &mut found)?;
+        found.ok_or_else(|| {
+            let what = format!(
+                "wait for {what} on `{}`: timed out after {limit:?}",
+                self.instance()
+            );
+            TargetError::new(ErrorKind::Timeout, what)
+        })
     }
 }
 

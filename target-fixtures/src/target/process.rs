@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     client::{BrokerConnection, unexpected},
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
     wire::{BrokerRequest, Exit, Failure, Reply},
 };
 use input::Sending;
@@ -103,6 +103,7 @@ impl SharedProcess {
 }
 
 impl Process {
+    #[track_caller]
     pub(super) fn start(command: Command<'_>) -> Result<Self> {
         let input = command.input()?;
         let streams = Streams::new(command.keep, command.log());
@@ -116,7 +117,7 @@ impl Process {
                 over: None,
             }),
             changed: Condvar::new(),
-            sending: Sending::new(connection.stream()?, input.is_none()),
+            sending: Sending::new(connection.stream().placed()?, input.is_none()),
             signalling: Mutex::default(),
         });
         let listener = Arc::clone(&shared);
@@ -142,6 +143,7 @@ impl Process {
     ///
     /// # Errors
     /// Same as [`ProcessInput::write`].
+    #[track_caller]
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         self.input().write(bytes)
     }
@@ -161,6 +163,7 @@ impl Process {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if there is no line within `limit`; the command keeps running.
+    #[track_caller]
     pub fn next_line(&mut self, limit: Duration) -> Result<Option<Line>> {
         let mut read = self.read;
         let found = self.shared.wait(limit, |state| {
@@ -168,7 +171,7 @@ impl Process {
             (line.is_some() || state.over.is_some()).then_some(line)
         });
         self.read = read;
-        found.ok_or_else(|| self.late("a line", limit))
+        found.ok_or_else(|| self.late("a line", limit)).placed()
     }
 
     /// Reads lines until one contains `part`, and returns that line.
@@ -176,6 +179,7 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::Timeout`] if there is no such line within `limit`, [`ErrorKind::Exit`] if the command ends before
     /// it, or the error by which the command was lost. The error shows the last lines of the output.
+    #[track_caller]
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
         let deadline = Instant::now() + limit.min(FOREVER);
         loop {
@@ -183,8 +187,8 @@ impl Process {
             match self.next_line(left) {
                 Ok(Some(line)) if line.text.contains(part) => return Ok(line.text),
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(self.ended(part)),
-                Err(_) => return Err(self.late(&format!("`{part}`"), limit)),
+                Ok(None) => return Err(self.ended(part).placed()),
+                Err(_) => return Err(self.late(&format!("`{part}`"), limit).placed()),
             }
         }
     }
@@ -193,6 +197,7 @@ impl Process {
     ///
     /// # Errors
     /// Same as [`wait_for_line`](Self::wait_for_line).
+    #[track_caller]
     pub fn wait_for_text(&mut self, part: &str, limit: Duration) -> Result<()> {
         let mut searched = self.matched;
         let found = self.shared.wait(limit, |state| {
@@ -204,8 +209,8 @@ impl Process {
                 self.matched[stream] = end;
                 Ok(())
             }
-            Some(None) => Err(self.ended(part)),
-            None => Err(self.late(&format!("`{part}`"), limit)),
+            Some(None) => Err(self.ended(part).placed()),
+            None => Err(self.late(&format!("`{part}`"), limit).placed()),
         }
     }
 
@@ -214,6 +219,7 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::Exit`] if the command has already ended, [`ErrorKind::Request`] for an unknown signal or if the
     /// instance refuses it, [`ErrorKind::Infra`] if the instance is lost or the broker is gone.
+    #[track_caller]
     pub fn signal(&self, name: &str) -> Result<()> {
         let ExitCheck {
             command, instance, ..
@@ -221,7 +227,7 @@ impl Process {
         let what = |names| format!("send signal `{name}` to {names}");
         let signalling = &self.shared.signalling;
         let _turn = signalling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.send_signal(name)?;
+        self.send_signal(name).placed()?;
         let answer = self.shared.wait(FOREVER, |state| {
             let answer = state.signalled.take();
             (answer.is_some() || state.over.is_some()).then_some(answer)
@@ -237,6 +243,7 @@ impl Process {
                 Err((self.shared).end_error(|names| format!("{}: the command ended", what(names))))
             }
         }
+        .placed()
     }
 
     /// Sends a signal without waiting for the result.
@@ -257,18 +264,21 @@ impl Process {
     ///
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is lost or does not confirm the end.
+    #[track_caller]
     pub fn kill(self) -> Result<Output> {
-        self.send_signal("KILL")?;
-        self.end()
+        self.send_signal("KILL").placed()?;
+        self.end().placed()
     }
 
     /// Closes the standard input and waits until the command ends.
     ///
     /// # Errors
     /// Same as [`Command::run`].
+    #[track_caller]
     pub fn wait(mut self) -> Result<Output> {
         self.close_stdin();
-        self.shared.exit_check.check(self.end()?)
+        let output = self.end().placed()?;
+        self.shared.exit_check.check(output).placed()
     }
 
     fn end(&self) -> Result<Output> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use target_fixtures::{ErrorKind, TargetError, prelude::*};
+use target_fixtures::{ErrorKind, FileKind, prelude::*};
 
 fn is_ssh(target: &Target) -> bool {
     matches!(target.name(), "real" | "made-ssh")
@@ -216,6 +216,59 @@ fn files(target: &Target) -> Result<()> {
 }
 
 #[target_test]
+fn paths(target: &Target) -> Result<()> {
+    let folder = target.temp_dir()?;
+    let at = |name: &str| folder.join(name);
+    target.create_dir_all(at("a/b"))?;
+    target.create_dir_all(at("a/b"))?;
+    target.write(at("a/.it's a file"), "text\n\n")?;
+    target.run(format!("> \"{folder}/a/two\nlines\""))?;
+    target.run(format!(
+        "ln -s b {folder}/a/link; ln -s none {folder}/a/dead"
+    ))?;
+    assert_eq!(
+        target.read_dir(at("a"))?,
+        [".it's a file", "b", "dead", "link", "two\nlines"]
+    );
+    assert_eq!(target.read_dir(at("a/b"))?, Vec::<String>::new());
+
+    assert_eq!(target.cat(at("a/.it's a file"))?, "text");
+    assert_eq!(target.read_to_string(at("a/.it's a file"))?, "text\n\n");
+    target.write(at("binary"), [0xff])?;
+    assert_eq!(
+        target.read_to_string(at("binary")).unwrap_err().kind(),
+        ErrorKind::Request
+    );
+
+    assert!(target.exists(at("a/link"))? && !target.exists(at("a/dead"))?);
+    assert_eq!(target.metadata(at("a/link"))?.kind, FileKind::Folder);
+    let link = target.file(at("a/link"))?;
+    assert_eq!(link.map(|link| link.kind), Some(FileKind::Link));
+
+    target.remove_file(at("a/dead"))?;
+    target.remove_file(at("a/link"))?;
+    for (error, says) in [
+        (target.metadata(at("a/dead")).map(drop), "read metadata of"),
+        (target.remove_file(at("a/dead")), "remove "),
+        (target.remove_file(at("a")), "remove "),
+        (target.remove_dir_all(at("none")), "remove folder "),
+        (target.read_dir(at("binary")).map(drop), "list folder "),
+        (target.create_dir_all(at("binary/x")), "create folder "),
+        (target.exists("relative").map(drop), "not absolute"),
+    ] {
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    target.remove_dir_all(at("a"))?;
+    assert_eq!(target.read_dir(folder.path())?, ["binary"]);
+    let path = folder.path().to_owned();
+    drop(folder);
+    assert!(!target.exists(path)?);
+    Ok(())
+}
+
+#[target_test]
 fn files_that_are_not_there(target: &Target) -> Result<()> {
     let kind_of = |error: TargetError, part: &str| {
         assert!(error.to_string().contains(part), "{error}");
@@ -274,7 +327,7 @@ fn eight_threads_at_once(target: &Target) -> Result<()> {
                         let said = target.run(format!("echo {number}.{round}"))?.stdout;
                         assert_eq!(said, format!("{number}.{round}\n"));
                         target.write(&file, &said)?;
-                        assert_eq!(target.cat(&file)?, said);
+                        assert_eq!(target.read_to_string(&file)?, said);
                     }
                     Ok(())
                 })

@@ -246,7 +246,7 @@ fn odd_files_travel(target: &Target) -> Result<()> {
     assert_eq!(target.file("/proc/cpuinfo")?.map(|file| file.size), Some(0));
     target.put("/proc/sys/kernel/random", at.there("random"))?;
     assert_eq!(
-        target.cat(at.there("random/boot_id"))?,
+        target.read_to_string(at.there("random/boot_id"))?,
         fs::read_to_string("/proc/sys/kernel/random/boot_id")?
     );
     Ok(())

@@ -96,7 +96,7 @@ fn what_it_is(target: &Target) -> Result<()> {
         );
         assert_eq!(target.package("no-such-package")?, None);
     }
-    match target.service("no-such-service") {
+    match target.service("no-such-service").state() {
         Ok(found) => assert_eq!(found, None),
         Err(error) => assert!(
             error.to_string().contains("the instance has no program"),
@@ -281,7 +281,7 @@ fn folders_travel(target: &Target) -> Result<()> {
     target.put(&source, &to)?;
     assert!(stamp("file 1")?.stdout.starts_with("2001-02-03"));
     assert_eq!(target.cat(format!("{to}/sub/file 2"))?, "content 2");
-    assert_eq!(target.cat(format!("{to}/mine"))?, "mine\n");
+    assert_eq!(target.cat(format!("{to}/mine"))?, "mine");
     let back = here.0.join("back");
     target.get(&to, &back)?;
     assert_eq!(fs::read_to_string(back.join("sub/file 99"))?, "content 99");

@@ -98,7 +98,7 @@ fn is_restarted(target: &Container) -> Result<()> {
     target.run("echo x >/stays; sleep 1000 >/dev/null 2>&1 &")?;
     target.restart()?;
     assert_ne!(started()?.stdout, before);
-    assert_eq!(target.cat("/stays")?, "x\n");
+    assert_eq!(target.cat("/stays")?, "x");
     assert_eq!(
         target.reboot().unwrap_err().kind(),
         target_fixtures::ErrorKind::Request

@@ -30,10 +30,10 @@ pub struct Facts {
     pub uptime: Option<Duration>,
 }
 
-/// A service of the instance's service manager.
+/// The state of a [`Service`](crate::Service).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
-pub struct Service {
+pub struct ServiceState {
     /// True if the service runs.
     pub active: bool,
     /// True if the service is started at boot.

@@ -14,7 +14,7 @@ use std::{
 use super::{Result, SharedProcess};
 use crate::{
     client::{Window, broken},
-    error::{ErrorKind, TargetError},
+    error::{ErrorKind, Placed, TargetError},
     wire::{BrokerRequest, CHUNK, write_frame},
 };
 
@@ -122,6 +122,7 @@ impl ProcessInput {
     /// ([`ErrorKind::Exit`], [`ErrorKind::Timeout`], ...). [`ErrorKind::Request`] after [`close`](Self::close).
     /// [`ErrorKind::Infra`] if the broker is gone. Input that is buffered without blocking is not an error, even if the
     /// command never reads it.
+    #[track_caller]
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
         let SharedProcess { sending, .. } = &*self.0;
         for piece in bytes.as_ref().chunks(CHUNK) {
@@ -130,10 +131,11 @@ impl ProcessInput {
                 let what = |names| {
                     format!("write to {names}: the command ended without reading its input")
                 };
-                return Err(self.0.end_error(what));
+                return Err(self.0.end_error(what).placed());
             }
-            if !fits || !self.0.unless_over(sending.send_piece(piece), true)? {
-                return Err(self.closed());
+            let sent = || self.0.unless_over(sending.send_piece(piece), true);
+            if !fits || !sent().placed()? {
+                return Err(self.closed().placed());
             }
         }
         Ok(())
