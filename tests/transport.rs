@@ -26,6 +26,7 @@ mod crowd;
 mod exec;
 mod failures;
 mod files;
+mod kept;
 mod links;
 mod login;
 mod lossy;

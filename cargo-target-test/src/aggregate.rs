@@ -11,6 +11,7 @@ pub mod feed;
 pub mod history;
 pub mod junit;
 pub mod nextest_report;
+pub mod slowest;
 pub mod summary;
 pub mod tally;
 

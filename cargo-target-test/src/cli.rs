@@ -9,7 +9,11 @@ mod nextest_args;
 pub mod nextest_options;
 mod words;
 
-use std::{ffi::OsString, path::PathBuf, time::SystemTime};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{
     Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -183,6 +187,22 @@ pub struct RunArgs {
     /// Exit with this code instead of 69 if no test failed but a target could not be had: 125 for `git bisect run`
     #[arg(long, value_name = "CODE", help_heading = "Target options", hide_short_help = true, conflicts_with = "delete_targets", value_parser = clap::value_parser!(u8).range(1..))]
     pub infra_exit_code: Option<u8>,
+    /// Kill a test after this time, counted from its lease, unless the test declares another: `90s`, `5m`
+    ///
+    /// Applies to tests on targets. Defaults to `timeout` in `[defaults]` of the playbook.
+    #[arg(long, value_name = "TIME", help_heading = "Target options", env = env::TIMEOUT, hide_env_values = true, value_parser = interactive::time)]
+    pub timeout: Option<Duration>,
+    /// Print the N slowest cases, with the times of set-up, test and tear-down
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Target options",
+        hide_short_help = true
+    )]
+    pub durations: Option<usize>,
+    /// With --durations: only cases that took at least this time
+    #[arg(long, value_name = "TIME", help_heading = "Target options", hide_short_help = true, requires = "durations", value_parser = humantime::parse_duration)]
+    pub durations_min: Option<Duration>,
     /// Write a JUnit report, with all output, to this file
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
@@ -416,10 +436,12 @@ fn without_empty_variables(command: Command) -> Command {
         let value = arg.get_env().and_then(std::env::var_os);
         value.is_some_and(|value| value.is_empty())
     };
-    command.mut_args(|arg| match is_empty(&arg) {
-        true => arg.env(Resettable::Reset),
-        false => arg,
-    })
+    command
+        .mut_args(|arg| match is_empty(&arg) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Replaces the usage in an error. clap's usage lists options that are set by the environment as if they were required.

@@ -40,7 +40,7 @@ pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
-pub use reach::{LocalUser, ProgramReach, Reach, SshReach};
+pub use reach::{LocalUser, ProgramReach, Reach, Shells, SshReach};
 pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.

@@ -59,7 +59,7 @@ pub use self::{
     recipe::{Recipe, Step},
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
-    tables::{MetadataKey, MetadataSettings, Rules},
+    tables::{Defaults, MetadataKey, MetadataSettings, Rules},
     wait::{Pattern, Wait, WaitCondition},
 };
 use self::{

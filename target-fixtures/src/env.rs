@@ -6,6 +6,8 @@
 pub const PLAYBOOK: &str = "TARGET_TEST_PLAYBOOK";
 /// The folder of the pool, like `--pool`.
 pub const POOL: &str = "TARGET_TEST_POOL";
+/// The time limit of tests that declare none, like `--timeout`.
+pub const TIMEOUT: &str = "TARGET_TEST_TIMEOUT";
 /// For tests started without `cargo target-test`: the target or instance to run on.
 pub const TARGET: &str = "TARGET_TEST_TARGET";
 /// For tests started without `cargo target-test`: `1` keeps the instances when the broker exits.

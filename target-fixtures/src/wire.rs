@@ -255,6 +255,8 @@ pub enum BrokerRequest {
     FixturesTook {
         /// The time in milliseconds.
         millis: u64,
+        /// The part of it that tear-downs took.
+        tear_down: u64,
     },
     /// A piece of standard input or of a file, in the body; acknowledged by [`Reply::Took`] when it is read.
     Data,

@@ -49,6 +49,9 @@ const EXPIRED: [&str; 5] = ["gc", "--owner", "job*", "--expired", "--yes"];
 fn a_machine_of_a_lost_pool_is_collected_by_its_owner() {
     let lab = lab();
     lab.run(&["quick", "--keep-targets"]).code(0);
+    lab.run(&["quick", "--keep-targets"])
+        .code(0)
+        .never_says("renew");
     let carried = lab.ledger().concat();
     assert!(carried.contains("\"owner\":\"job 7\""), "{carried}");
     let unique = fs::read_to_string(lab.path("renewed")).expect("it is renewed when it is kept");
@@ -83,6 +86,23 @@ fn a_machine_of_a_lost_pool_is_collected_by_its_owner() {
     lab.later(3, &EXPIRED).code(0).says(": deleted");
     assert_eq!(lab.ledger().len(), 0);
     assert!(!lab.path("pool").exists(), "gc needs no pool");
+}
+
+/// An expiry that was not written on the machine is tried again by the next run.
+#[test]
+fn a_machine_is_renewed_again_after_a_failure() {
+    let lab = lab();
+    let keep = ["quick", "--keep-targets"];
+    lab.script("later", "#!/bin/sh\necho no >&2; exit 1\n");
+    lab.run(&keep)
+        .code(0)
+        .says("failed to renew a kept instance: `./later`");
+    lab.script("later", "#!/bin/sh\ntouch renewed\n");
+    lab.run(&keep).code(0).never_says("renew");
+    assert!(lab.path("renewed").exists());
+    lab.later(2, &EXPIRED).code(0).says("it expires at 20");
+    lab.later(3, &EXPIRED).code(0).says(": deleted");
+    assert_eq!(lab.ledger().len(), 0);
 }
 
 /// A run that uses its machine, also one that was suspended for hours, keeps it, whatever the clock says.

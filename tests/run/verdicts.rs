@@ -277,6 +277,29 @@ fn a_declared_timeout_leaves_nothing() {
     world.is_clean();
 }
 
+/// The flag goes before the variable, that before the playbook; what a test declares goes before all.
+#[test]
+fn a_test_without_a_timeout_has_that_of_the_run() {
+    let target = "[[targets]]\nname = \"box\"\nplatform = \"command\"\n";
+    let world = World::on_machines(&format!("[defaults]\ntimeout = \"400ms\"\n{target}"));
+    let waits = |args: &[&str], variable: &str| {
+        let tool = world.tool(&["around::waits"]).args(args);
+        tool.env("TARGET_TEST_TIMEOUT", variable).run().code(100)
+    };
+    waits(&[], "").line_with(&["timed out after 400ms"]);
+    waits(&[], "300ms").line_with(&["timed out after 300ms"]);
+    waits(&["--timeout", "200ms"], "300ms").line_with(&["timed out after 200ms"]);
+    let own = world.run(&["verdict::quick", "--timeout", "1ms", "--durations", "1"]);
+    own.code(0).says("target-test: slowest cases:").line_with(&[
+        "s (set-up 0.000, test ",
+        "run-world::cases verdict::quick[box]",
+    ]);
+    world
+        .run(&["--timeout", "0s"])
+        .code(2)
+        .says("greater than zero");
+}
+
 /// Waiting for a machine is not the test's time.
 #[test]
 fn a_declared_timeout_counts_from_the_lease_on() {

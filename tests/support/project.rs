@@ -134,8 +134,8 @@ impl Project {
         self.prepared(Tool::program(program, &self.root, self.private.path()))
     }
 
-    /// The tool, in the project, with a clock that is this many hours ahead. It must not be killed: a semaphore would
-    /// stay.
+    /// The tool, in the project, with a clock that is this many hours ahead. It must not run tests: a process that is
+    /// killed under `faketime` can keep a semaphore that the others wait for.
     pub(crate) fn later(&self, hours: u32, args: &[&str]) -> Tool {
         let tool = env!("CARGO_BIN_EXE_cargo-target-test");
         let wrong = format!("+{hours}h");

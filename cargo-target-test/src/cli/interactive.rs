@@ -111,7 +111,7 @@ pub struct TargetsArgs {
 }
 
 /// Parses a duration greater than zero.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
         .map_err(|_| "expected a number and a unit: `90s`, `30m`, `2h`".to_owned())?;
     // More than a century is a typo, and could overflow a date.

@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     SshReach,
     piped::{ProgramEnd, StartedProgram},
+    shell::{self, KeptShell, KeptShells},
     ssh::Limits,
     ssh_config::{self, SshConfig, Strict},
 };
@@ -33,6 +34,8 @@ use crate::{
 
 /// The interval at which a new master is asked whether it is logged in.
 const POLL: Duration = Duration::from_millis(10);
+/// The number of times that a refused session is tried again: the server may still count one that was just closed.
+const RETRIES: u32 = 10;
 /// The time in which a master that has lost its connection ends.
 const END: Duration = Duration::from_millis(500);
 /// The time after the connection timeout in which `ssh` gives up by itself, with a reason.
@@ -46,6 +49,9 @@ pub(super) struct OpenSsh {
     instance: String,
     reach: SshReach,
     limits: Limits,
+    /// Kept shells that serve no command.
+    shells: std::sync::Mutex<Vec<(StartedProgram, KeptShell)>>,
+    pub(super) kept: KeptShells,
     masters: Mutex<Vec<Arc<Master>>>,
     /// The number of masters that ended.
     losses: AtomicUsize,
@@ -72,9 +78,36 @@ impl OpenSsh {
             instance: instance.to_owned(),
             reach: reach.clone(),
             limits,
+            shells: std::sync::Mutex::default(),
+            kept: KeptShells::new(reach.shells),
             masters: Mutex::default(),
             losses: AtomicUsize::new(0),
             host_key: OnceLock::new(),
+        }
+    }
+
+    /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
+    pub(super) async fn shell(&self) -> Result<Option<(StartedProgram, KeptShell)>> {
+        let (stale, idle) = {
+            let mut shells = sync::lock(&self.shells);
+            let stale = shells.extract_if(.., |(_, shell)| !self.kept.is_current(shell));
+            (stale.collect::<Vec<_>>(), shells.pop())
+        };
+        for (program, _) in stale {
+            program.close().await;
+        }
+        match (idle, self.kept.login()) {
+            (Some(idle), _) => Ok(Some(idle)),
+            (None, None) => Ok(None),
+            (None, Some(shell)) => Ok(Some((self.open(&shell::keep(), true).await?, shell))),
+        }
+    }
+
+    /// Keeps a shell for the next command.
+    pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
+        let mut shells = sync::lock(&self.shells);
+        if shells.len() < self.limits.channels {
+            shells.push((program, shell));
         }
     }
 
@@ -89,6 +122,7 @@ impl OpenSsh {
 
     /// Opens a session that runs a line in the login shell.
     pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
+        let mut retries = RETRIES;
         loop {
             let (master, open) = self.free_master().await?;
             // Only the lines of a login are read, and each session adds some.
@@ -104,7 +138,7 @@ impl OpenSsh {
                         stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
                         // The end of this wait disconnects from the master, which then drops output that it has not yet written.
                         end: ProgramEnd::after_output(async move { child.wait().await.ok() }),
-                        guard: Box::new((master, open)),
+                        _guard: Box::new((master, open)),
                     });
                 }
                 Err(error) => error,
@@ -112,6 +146,10 @@ impl OpenSsh {
             drop(open);
             let others = Arc::strong_count(&master.open) - 1;
             match others {
+                0 if retries > 0 => {
+                    retries -= 1;
+                    time::sleep(POLL).await;
+                }
                 0 if self.forget_if_ended(&master).await => {}
                 0 => return Err(self.lost("refuses a session").with_source(refused)),
                 others => master.sessions.store(others, Ordering::Relaxed),

@@ -8,7 +8,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     pin::Pin,
     process::ExitStatus,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,15 +17,18 @@ use target_fixtures::{
     wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    sync::{mpsc, oneshot},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{mpsc, oneshot, watch},
     time,
 };
 
 use super::{
     CommandEvent, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd, SignalRequest,
-    Transport, TransportFuture, answered, copied, input, local, openssh::OpenSsh, own_command,
-    shell, swept, timed_out, unconfirmed,
+    Transport, TransportFuture, answered, copied, input, local,
+    openssh::OpenSsh,
+    own_command,
+    shell::{self, KeptShell},
+    swept, timed_out, unconfirmed,
 };
 use crate::{
     connect::ProgramReach,
@@ -62,7 +65,15 @@ pub(super) struct StartedProgram {
     pub(super) stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
     pub(super) end: ProgramEnd,
     /// Ends what is left of the program when it is dropped.
-    pub(super) guard: Box<dyn Any + Send>,
+    pub(super) _guard: Box<dyn Any + Send>,
+}
+
+impl StartedProgram {
+    /// Ends the input and waits until the program has ended, which has forwarded all output.
+    pub(super) async fn close(mut self) {
+        drop(self.stdin.take());
+        let _ = time::timeout(LINGER, self.end.wait()).await;
+    }
 }
 
 /// The end of a program.
@@ -135,7 +146,7 @@ impl ExecProgram {
             stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
             stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
             end: ProgramEnd::new(async move { child.wait().await.ok() }),
-            guard: Box::new(group),
+            _guard: Box::new(group),
         })
     }
 }
@@ -177,14 +188,18 @@ impl PipedTransport {
     async fn forward_signals(
         self,
         wrapped: shell::WrappedLine,
-        group: Arc<OnceLock<u32>>,
+        mut group: watch::Receiver<Option<u32>>,
         mut signals: mpsc::UnboundedReceiver<SignalRequest>,
         killed: oneshot::Sender<Result<()>>,
     ) {
         let mut killed = Some(killed);
         while let Some(request) = signals.recv().await {
-            let sent = self.signal(&wrapped, group.get().copied(), &request.name);
-            let sent = sent.await;
+            if wrapped.request.is_some() {
+                // Before, there may be no process to signal. Fails if the command has ended.
+                let _ = group.wait_for(Option::is_some).await;
+            }
+            let group = *group.borrow();
+            let sent = self.signal(&wrapped, group, &request.name).await;
             if request.name == "KILL"
                 && let Some(killed) = killed.take()
             {
@@ -232,9 +247,16 @@ impl PipedTransport {
             piped: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),
             wrapped,
-            group: Arc::default(),
+            group: watch::Sender::new(None),
             events,
+            early: Vec::new(),
             no_shell,
+            _fresh: match &self.exec_program {
+                ExecProgram::OpenSsh(openssh) if shell::ends_shells(command) => {
+                    Some(openssh.kept.close())
+                }
+                _ => None,
+            },
         };
         let timeout = command.timeout.map(Duration::from_millis);
         tokio::spawn(follower.run(lease.to_owned(), stdin, timeout, signals));
@@ -301,57 +323,124 @@ struct Follower {
     wrapped: shell::WrappedLine,
     filter: shell::Filter,
     /// The command's process group, once it is known.
-    group: Arc<OnceLock<u32>>,
+    group: watch::Sender<Option<u32>>,
     events: mpsc::Sender<CommandEvent>,
+    /// Output that arrived with the answer of a kept shell.
+    early: Vec<CommandEvent>,
     /// The kind of the error if the program does not run lines.
     no_shell: ErrorKind,
+    /// Prevents kept shells while a command runs that must have a login of its own.
+    _fresh: Option<Arc<()>>,
 }
 
 impl Follower {
     async fn run(
-        self,
+        mut self,
         lease: String,
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let (program, line) = (&self.piped.exec_program, &self.wrapped.line);
+        let events = self.events.clone();
         let started = tokio::select! {
-            started = program.start(line, &lease, stdin.is_some()) => started,
-            () = self.events.closed() => return,
+            started = self.start(&lease, stdin.is_some(), timeout) => started,
+            () = events.closed() => {
+                // A kept shell may just have started the command.
+                let _ = self.kill().await;
+                return;
+            }
         };
         match started {
-            Ok(program) => self.follow(program, stdin, timeout, signals).await,
+            Ok((program, shell)) => self.follow(program, shell, stdin, timeout, signals).await,
             // Fails if the receiver is gone.
-            Err(error) => drop(self.events.send(CommandEvent::Lost(error)).await),
+            Err(error) => drop(events.send(CommandEvent::Lost(error)).await),
         }
+    }
+
+    /// Starts the command in a kept shell, or in a program of its own.
+    async fn start(
+        &mut self,
+        lease: &str,
+        stdin: bool,
+        timeout: Option<Duration>,
+    ) -> Result<(StartedProgram, Option<KeptShell>)> {
+        if let (ExecProgram::OpenSsh(openssh), Some(request)) =
+            (&self.piped.exec_program, &self.wrapped.request)
+        {
+            let (openssh, request) = (Arc::clone(openssh), request.clone());
+            while let Some((mut program, shell)) = openssh.shell().await? {
+                let answered = tokio::select! {
+                    answered = self.request(&mut program, &request) => answered,
+                    () = local::sleep(timeout) => {
+                        drop(program);
+                        self.kill().await?;
+                        return Err(timed_out(timeout.unwrap_or_default()));
+                    }
+                };
+                if answered.is_some() {
+                    return Ok((program, Some(shell)));
+                }
+                program.close().await;
+                openssh.kept.ended(&shell);
+                self.filter = shell::Filter::new(&self.wrapped.nonce);
+            }
+        }
+        let (program, line) = (&self.piped.exec_program, &self.wrapped.line);
+        Ok((program.start(line, lease, stdin).await?, None))
+    }
+
+    /// Sends a request to a kept shell; `None` if the shell ends instead of starting the command.
+    async fn request(&mut self, program: &mut StartedProgram, request: &[u8]) -> Option<()> {
+        program.stdin.as_mut()?.write_all(request).await.ok()?;
+        let (stdout, stderr) = (program.stdout.as_mut()?, program.stderr.as_mut()?);
+        let (mut out, mut err) = ([0; 4096], [0; 4096]);
+        while self.filter.stamp().is_none() {
+            let (stream, bytes) = tokio::select! {
+                read = stdout.read(&mut out) => match read.ok()? {
+                    0 => return None,
+                    read => (Stream::Stdout, self.filter.stdout(&out[..read])),
+                },
+                Ok(read @ 1..) = stderr.read(&mut err) => (Stream::Stderr, self.stderr(&err[..read])),
+            };
+            if !bytes.is_empty() {
+                self.early.push(CommandEvent::Output(stream, bytes));
+            }
+        }
+        Some(())
+    }
+
+    /// Returns the command's output in the next chunk of standard error.
+    fn stderr(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let bytes = self.filter.stderr(bytes);
+        if let Some(group) = self.filter.group() {
+            self.group.send_replace(Some(group));
+        }
+        bytes
     }
 
     async fn follow(
         mut self,
-        program: StartedProgram,
+        mut program: StartedProgram,
+        shell: Option<KeptShell>,
         stdin: Option<CommandStdin>,
         timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let StartedProgram {
-            stdin: pipe,
-            stdout,
-            stderr,
-            mut end,
-            guard,
-        } = program;
+        let pipe = match shell {
+            Some(_) => None,
+            None => program.stdin.take(),
+        };
         let feed = tokio::spawn(local::feed(pipe, stdin));
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
-        let (wrapped, group) = (self.wrapped.clone(), Arc::clone(&self.group));
+        let (wrapped, group) = (self.wrapped.clone(), self.group.subscribe());
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
-            last = self.read(&mut end, stdout, stderr) => match last {
+            last = self.read(&mut program) => match last {
                 Some(last) => last,
-                None => self.ended_without_marker(&mut end).await,
+                None => self.ended_without_marker(&mut program.end).await,
             },
             Ok(killed) = kill => {
                 confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
@@ -367,14 +456,20 @@ impl Follower {
             }
         };
         feed.abort();
+        if let (ExecProgram::OpenSsh(openssh), Some(shell)) = (&self.piped.exec_program, shell)
+            && let (Some(stamp), Some(_)) = (self.filter.stamp(), self.filter.exit())
+            && let Some(shell) = openssh.kept.served(shell, stamp)
+        {
+            openssh.keep(program, shell);
+            let _ = events.send(last).await;
+            return;
+        }
         let _ = events.send(last).await;
-        // The program has forwarded all output.
-        let _ = time::timeout(LINGER, end.wait()).await;
-        drop(guard);
+        program.close().await;
     }
 
     async fn kill(&self) -> Result<()> {
-        let group = self.group.get().copied();
+        let group = *self.group.borrow();
         self.piped.signal(&self.wrapped, group, "KILL").await
     }
 
@@ -389,13 +484,17 @@ impl Follower {
     }
 
     /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
-    async fn read(
-        &mut self,
-        end: &mut ProgramEnd,
-        stdout: Option<impl AsyncRead + Unpin>,
-        stderr: Option<impl AsyncRead + Unpin>,
-    ) -> Option<CommandEvent> {
-        let (mut stdout, mut stderr) = (stdout?, stderr?);
+    async fn read(&mut self, program: &mut StartedProgram) -> Option<CommandEvent> {
+        let end = &mut program.end;
+        let (stdout, stderr) = (program.stdout.as_mut()?, program.stderr.as_mut()?);
+        for event in std::mem::take(&mut self.early) {
+            if self.events.send(event).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        if let Some(exit) = self.filter.exit() {
+            return Some(CommandEvent::Exited(exit));
+        }
         let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
         let (mut out_open, mut err_open) = (true, true);
         // After the end of the program, a process that still holds the pipes is not waited for.
@@ -421,11 +520,7 @@ impl Follower {
                 read = stderr.read(&mut err), if err_open => {
                     let read = read.unwrap_or(0);
                     err_open = read > 0;
-                    let bytes = self.filter.stderr(&err[..read]);
-                    if let Some(group) = self.filter.group() {
-                        self.group.get_or_init(|| group);
-                    }
-                    (Stream::Stderr, bytes)
+                    (Stream::Stderr, self.stderr(&err[..read]))
                 }
             };
             if !bytes.is_empty()

@@ -114,8 +114,30 @@ pub struct SshReach {
     pub connect_timeout: Option<Duration>,
     /// The client.
     pub client: SshClient,
+    /// The logins of commands.
+    pub shells: Shells,
     /// True if the machine must be none of the others that a run reaches by other addresses.
     pub must_differ: bool,
+}
+
+/// The logins in which the commands of a host run.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shells {
+    /// A login serves several commands.
+    #[default]
+    Kept,
+    /// Each command has a login of its own.
+    Fresh,
+}
+
+impl Shells {
+    /// True for [`Shells::Kept`].
+    pub fn are_kept(&self) -> bool {
+        *self == Self::Kept
+    }
 }
 
 impl SshReach {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 mod facts;
 mod file;
 mod filter;
+mod kept;
 mod machine;
 mod processes;
 mod question;
@@ -24,6 +25,7 @@ pub(crate) use file::{
     look_in_folder, pack, receive, upload_paths,
 };
 pub(crate) use filter::Filter;
+pub(crate) use kept::{KeptShell, KeptShells, keep};
 pub(crate) use machine::{
     BOOT_ID, REBOOT, connect_to, for_login, goes_down, install_packages, invocation, listens,
     login, remove, remove_temporaries, set_clock, temporary, unpack,
@@ -47,6 +49,8 @@ pub(crate) struct WrappedLine {
     pub(crate) line: String,
     /// The nonce in the markers, for the [`Filter`] of the command's streams.
     pub(crate) nonce: String,
+    /// The same command as a request for a kept shell; `None` if it must have a login of its own.
+    pub(crate) request: Option<Vec<u8>>,
     /// The `sudo` request of the command, if any.
     sudo: Option<Sudo>,
 }
@@ -66,7 +70,8 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
     let mut script = format!(
         r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; exec 9>&2 2>/dev/null; "
     );
-    let body = body(command, lease, &in_own_shell(&bare(command), &nonce));
+    let own_line = confirming(&bare(command), &nonce);
+    let body = body(command, lease, &in_own_shell(&own_line));
     let _ = match command.sudo {
         None => write!(script, "({body})"),
         Some(_) => write!(
@@ -89,8 +94,35 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
     if line.len() > LONGEST {
         return Err(too_long(line.len(), LONGEST));
     }
-    let sudo = command.sudo.clone();
-    Ok(WrappedLine { line, nonce, sudo })
+    let is_kept = !stdin && !ends_shells(command);
+    Ok(WrappedLine {
+        line,
+        request: is_kept.then(|| request(command, lease, &nonce, own_line)),
+        nonce,
+        sudo: command.sudo.clone(),
+    })
+}
+
+/// True if a command ends the shells that are kept: it may change what a login starts with.
+pub(crate) fn ends_shells(command: &ShellCommand) -> bool {
+    command.sudo.is_some() || command.fresh_login
+}
+
+/// Returns the request that runs a command in a kept shell, whose markers, environment and shell are those of [`wrap`].
+fn request(command: &ShellCommand, lease: &str, nonce: &str, own_line: String) -> Vec<u8> {
+    let mark = (!lease.is_empty()).then_some((env::LEASE, lease));
+    let set = command.env.iter().map(|(name, value)| (&**name, &**value));
+    let env: Vec<_> = mark.into_iter().chain(set).collect();
+    let line = match &command.directory {
+        None => own_line,
+        Some(directory) => enter(directory) + &in_own_shell(&own_line),
+    };
+    kept::request(nonce, &line, &env)
+}
+
+/// Returns the start of a script that continues in a folder.
+fn enter(directory: &str) -> String {
+    format!("cd -- {} >/dev/null && ", quote(directory))
 }
 
 fn too_long(length: usize, most: usize) -> Error {
@@ -121,18 +153,20 @@ fn body(command: &ShellCommand, lease: &str, line: &str) -> String {
         let _ = write!(body, "export {name}={}; ", quote(value));
     }
     if let Some(directory) = &command.directory {
-        let _ = write!(body, "cd -- {} >/dev/null && ", quote(directory));
+        body.push_str(&enter(directory));
     }
     body + line
 }
 
 /// Runs a line in a shell that replaces this one, so that `$$` is the command's own process.
-///
+fn in_own_shell(line: &str) -> String {
+    format!("exec /bin/sh -c {}", quote(line))
+}
+
 /// A signal and an exit code above 128 look the same to the wrapper: the shell confirms such an exit code by a marker.
-fn in_own_shell(line: &str, nonce: &str) -> String {
+fn confirming(line: &str, nonce: &str) -> String {
     let confirm = format!(r"s=$?; [ $s -le 128 ] || printf '\036{nonce}!%s\036' $s >&2");
-    let line = format!("trap {} EXIT; {line}", quote(&confirm));
-    format!("exec /bin/sh -c {}", quote(&line))
+    format!("trap {} EXIT; {line}", quote(&confirm))
 }
 
 fn bare(command: &ShellCommand) -> String {

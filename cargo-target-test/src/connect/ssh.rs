@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 
 use super::{
     CommandStdin, ProbeAnswer, Running, RunningEnd, Transport, TransportFuture, answered,
-    own_command, shell, swept,
+    own_command,
+    shell::{self, KeptShells},
+    swept,
 };
 use crate::{
     connect::SshReach,
@@ -51,6 +53,7 @@ struct Endpoint {
     instance: String,
     reach: SshReach,
     limits: Limits,
+    kept: KeptShells,
     /// The number of connections that were lost.
     losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.
@@ -69,8 +72,17 @@ struct Job {
     signals: Option<mpsc::UnboundedReceiver<super::SignalRequest>>,
     /// True if the transport itself started the command, to signal another command.
     internal: bool,
+    /// Prevents kept shells while a command runs that must have a login of its own.
+    _fresh: Option<Arc<()>>,
     /// Counts the jobs of the session.
     _load: Option<Arc<()>>,
+}
+
+impl Job {
+    /// True if a kept shell may run the command.
+    fn may_be_kept(&self) -> bool {
+        self.wrapped.request.is_some()
+    }
 }
 
 impl SshTransport {
@@ -80,6 +92,7 @@ impl SshTransport {
             instance: instance.to_owned(),
             reach: reach.clone(),
             limits,
+            kept: KeptShells::new(reach.shells),
             losses: AtomicUsize::new(0),
             host_key: OnceLock::new(),
         });
@@ -105,6 +118,7 @@ impl SshTransport {
             events,
             signals: Some(signals),
             internal: false,
+            _fresh: shell::ends_shells(command).then(|| self.endpoint.kept.close()),
             _load: None,
         };
         if self.sessions.assign(job) {

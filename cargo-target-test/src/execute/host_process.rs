@@ -130,7 +130,8 @@ impl HostProcess {
         let [stdout, stderr] = output_files(&output);
         AttemptResult {
             took: ended.took,
-            fixtures: fixtures.min(ended.took),
+            fixtures: fixtures.all.min(ended.took),
+            tear_down: fixtures.tear_down.min(ended.took),
             expected: declared.or(expected),
             exit: ended.exit.clone(),
             stdout,

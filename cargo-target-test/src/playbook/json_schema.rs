@@ -10,7 +10,7 @@ use super::{
     recipe::Recipe,
     scenario::{Mode, Scenario},
     schema::{Common, OWN_KEYS, PoolSettings, Select},
-    tables::MetadataSettings,
+    tables::{Defaults, MetadataSettings},
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a playbook for these platforms.
@@ -72,6 +72,7 @@ fn tables() -> Map<String, Value> {
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
         },
         "metadata": { "$ref": "#/$defs/metadata" },
+        "defaults": { "$ref": "#/$defs/defaults" },
         "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
         "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
         "overrides": several("Changes to the metadata that tests declare.", "override"),
@@ -87,6 +88,7 @@ fn shared() -> impl Iterator<Item = (String, Value)> {
         ("recipe", root::<Recipe>()),
         ("pool", root::<PoolSettings>()),
         ("metadata", root::<MetadataSettings>()),
+        ("defaults", root::<Defaults>()),
         ("rule", root::<Rule>()),
         ("override", root::<Override>()),
         ("mode", root::<Mode>()),

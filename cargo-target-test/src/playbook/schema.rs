@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The top-level keys of a playbook.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 12] = [
     "include",
     "select",
     "platforms",
@@ -29,6 +29,7 @@ pub(super) const TABLES: [&str; 11] = [
     "recipes",
     "pool",
     "metadata",
+    "defaults",
     "criteria",
     "overrides",
     "modes",
@@ -143,8 +144,8 @@ pub struct PoolSettings {
     /// Jenkins), or else the user, host and repository: `ann@lab/widget`. `TARGET_TEST_OWNER` overrides it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The time after which `gc --owner --expired` may collect an instance that no run keeps or renews. Longer than the
-    /// longest test. Default: 12 hours.
+    /// The time after which `gc --owner --expired` may collect an instance that no run keeps or renews. A run renews its
+    /// instances every 10 minutes, once half of the time is over. Default: 12 hours.
     pub lifetime: Limit,
     /// The time after which it may collect an instance that a run kept. Default: 7 days.
     pub keep_for: Limit,

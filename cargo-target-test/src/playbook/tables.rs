@@ -16,6 +16,7 @@ use super::{
     Recipe,
     criteria::Rule,
     diagnostic::{Problem, Problems},
+    limit::Limit,
     names::wrong_name,
     overrides::Override,
     reading::{read, table, with_article},
@@ -28,6 +29,8 @@ use super::{
 pub struct Rules {
     /// Metadata that tests must declare.
     pub metadata: MetadataSettings,
+    /// Metadata of tests that do not declare it.
+    pub defaults: Defaults,
     /// Criteria; their order does not matter.
     pub criteria: Vec<Rule>,
     /// Overrides, lowest precedence first.
@@ -36,6 +39,15 @@ pub struct Rules {
     pub modes: BTreeMap<String, Mode>,
     /// Scenarios, in the order of the file.
     pub scenarios: Vec<Scenario>,
+}
+
+/// The `[defaults]` table: what tests on targets have unless they declare it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Defaults {
+    /// The time limit of a test, counted from its lease. `--timeout` and `TARGET_TEST_TIMEOUT` override it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Limit>,
 }
 
 /// The `[metadata]` table.
@@ -104,6 +116,7 @@ impl MetadataSettings {
 #[derive(Default)]
 pub(super) struct RuleTables {
     metadata: MetadataSettings,
+    defaults: Defaults,
     criteria: Vec<Rule>,
     overrides: Vec<Override>,
     modes: BTreeMap<String, Mode>,
@@ -134,6 +147,10 @@ impl RuleTables {
         problems: &mut Problems<'_>,
     ) {
         match name {
+            "defaults" => {
+                let Defaults { timeout } = read(value, problems).unwrap_or_default();
+                self.defaults.timeout = timeout.or(self.defaults.timeout);
+            }
             "metadata" => self.metadata = read(value, problems).unwrap_or_default(),
             "criteria" => {
                 let rules: Vec<Item<Rule>> = several(name, value, problems);
@@ -170,6 +187,7 @@ impl RuleTables {
     pub(super) fn without_positions(self) -> Rules {
         Rules {
             metadata: self.metadata,
+            defaults: self.defaults,
             criteria: self.criteria,
             overrides: self.overrides,
             modes: self.modes,

@@ -145,7 +145,7 @@ impl<'s> Written<'s> {
                 self.targets_at = Some(value.span());
                 self.targets.extend(targets(value, directory, problems));
             }
-            "metadata" | "criteria" | "overrides" | "modes" | "scenarios" => {
+            "metadata" | "defaults" | "criteria" | "overrides" | "modes" | "scenarios" => {
                 self.has_rules = true;
                 self.rules.take(name, value, problems);
             }

@@ -21,7 +21,7 @@ pub(super) use self::remove::{delete_unused, unused};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -169,32 +169,42 @@ impl PoolRun {
         self.pool.lock()?.commit([(id.to_owned(), event)])
     }
 
-    /// Moves the expiry of these instances, where it is due, in their records and on their platforms.
+    /// As [`PoolRun::renew`], for all instances that the run uses.
     ///
     /// # Errors
-    /// Fails if the pool cannot be used, or with a platform's error.
-    pub(super) fn renew(&self, ids: &[String]) -> Result<()> {
-        let mut locked = self.pool.lock()?;
-        let records = ids.iter().filter_map(|id| locked.state().records.get(id));
-        let ready = records.filter(|record| record.state == RecordState::Ready);
-        let now = pool::now();
-        let due = ready.filter_map(|one| Some((one.id.clone(), one.renewal(now)?)));
-        let due: Vec<_> = due.collect();
-        if due.is_empty() {
-            return Ok(());
-        }
-        let event = |(id, at): &(String, u64)| (id.clone(), RecordEvent::Renew(*at));
-        locked.commit(due.iter().map(event))?;
-        let records = due
-            .iter()
-            .map(|(id, _)| locked.state().records.get(id).cloned());
-        let records: Vec<Record> = records.flatten().collect();
-        drop(locked);
-        records.iter().try_for_each(|record| {
+    /// As [`PoolRun::renew`].
+    pub(super) fn renew_used(&self) -> Result<()> {
+        let uses = Arc::clone(self.file().uses());
+        self.renew(&*uses)
+    }
+
+    /// Moves the expiry of these instances, where it is due: on their platforms, then in their records.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be used, or with a platform's error; then the next call tries that instance again.
+    pub(super) fn renew<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        let (state, now) = (self.pool.state()?, pool::now());
+        let is_ready = |record: &Record| record.state == RecordState::Ready;
+        let (mut renewed, mut failed) = (Vec::new(), Ok(()));
+        for record in ids.into_iter().filter_map(|id| state.records.get(id)) {
+            let Some(expires) = record.renewal(now).filter(|_| is_ready(record)) else {
+                continue;
+            };
+            let mut spec = record.spec.clone();
+            spec.provenance.expires = expires;
             let platforms = &self.run.platforms;
-            let platform = platforms.known(&record.platform, record.tool.as_deref())?;
-            platform.renew(&record.spec, record.deployed.as_ref())
-        })
+            let platform = platforms.known(&record.platform, record.tool.as_deref());
+            match platform.and_then(|one| one.renew(&spec, record.deployed.as_ref())) {
+                Ok(()) => renewed.push((record.id.clone(), RecordEvent::Renew(expires))),
+                Err(error) => failed = Err(error),
+            }
+        }
+        if !renewed.is_empty() {
+            let mut locked = self.pool.lock()?;
+            renewed.retain(|(id, _)| locked.state().records.get(id).is_some_and(is_ready));
+            locked.commit(renewed)?;
+        }
+        failed
     }
 
     /// Kept instances of this workspace that this run never used, for example instances of a renamed target.

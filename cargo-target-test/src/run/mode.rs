@@ -135,6 +135,9 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
         typed.partitions = typed.partitions.or(run.partitions);
     }
     typed.infra_exit_code = typed.infra_exit_code.or(run.infra_exit_code);
+    typed.timeout = typed.timeout.or(run.timeout);
+    typed.durations = typed.durations.or(run.durations);
+    typed.durations_min = typed.durations_min.or(run.durations_min);
     typed.junit = typed.junit.take().or(run.junit);
     typed.tests.all_tests |= run.tests.all_tests;
     typed.tests.choosing.go_before(run.tests.choosing);

@@ -49,6 +49,9 @@ pub struct AttemptResult {
     /// The part of `took` that was spent on the set-up and tear-down of fixtures.
     #[serde(with = "micros")]
     pub fixtures: Duration,
+    /// The part of `fixtures` that was spent on tear-downs.
+    #[serde(default, skip_serializing_if = "Duration::is_zero", with = "micros")]
+    pub tear_down: Duration,
     /// The exit status of the test process; `None` if it was not started, or if its exit status is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
@@ -72,6 +75,7 @@ impl AttemptResult {
             waited: Duration::ZERO,
             took: Duration::ZERO,
             fixtures: Duration::ZERO,
+            tear_down: Duration::ZERO,
             exit: None,
             expected: None,
             stdout: None,

@@ -215,6 +215,7 @@ fn kinds() -> Vec<RunEventKind> {
         waited: MS,
         took: 2 * MS,
         fixtures: MS,
+        tear_down: Duration::ZERO,
         exit: Some(Exit::Signal("ABRT".to_owned())),
         expected: Some("bug 7".to_owned()),
         stdout: Some(output),

@@ -113,6 +113,19 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Runs the command in a login of its own, and ends the logins that are kept for other commands.
+    ///
+    /// Over SSH, one login serves several commands without standard input, each in new processes. These find what a login
+    /// of their own would give them, except: their session (`ps -o sid`) is that of the login, and a start-up file has no
+    /// effect beyond its first run, such as a count, or a change of a file that it reads. Call this after a change that
+    /// only a new login sees: files that start-up files read, or limits set from outside (`prlimit`, a cgroup). A change
+    /// of the start-up files themselves and of `/etc/passwd`, `/etc/group`, `/etc/environment` and `/etc/security` is
+    /// noticed. Commands with [`sudo`](Self::sudo) and recipes always run in a login of their own.
+    pub fn fresh_login(mut self) -> Self {
+        self.command.fresh_login = true;
+        self
+    }
+
     /// Sets the standard input. Default: empty.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stdin::Bytes(bytes.into());

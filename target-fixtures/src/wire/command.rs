@@ -71,6 +71,9 @@ pub struct ShellCommand {
     /// Runs the command as root; `None` runs it as the login user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sudo: Option<Sudo>,
+    /// Runs the command in a login of its own over SSH, and ends the shells that are kept for other commands.
+    #[serde(default)]
+    pub fresh_login: bool,
 }
 
 /// Settings to run a command as root.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::playbook::{MetadataSettings, Rules, toml_key};
+use crate::playbook::{Defaults, MetadataSettings, Rules, toml_key};
 
 /// Writes the tables unchanged: they have no defaults.
 pub(super) fn write_rules(text: &mut String, rules: &Rules) {
@@ -18,6 +18,9 @@ pub(super) fn write_rules(text: &mut String, rules: &Rules) {
     };
     if rules.metadata != MetadataSettings::default() {
         write("[metadata]".to_owned(), table(&rules.metadata));
+    }
+    if rules.defaults != Defaults::default() {
+        write("[defaults]".to_owned(), table(&rules.defaults));
     }
     for rule in &rules.criteria {
         write("[[criteria]]".to_owned(), table(rule));

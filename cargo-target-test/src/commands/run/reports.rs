@@ -4,7 +4,8 @@
 
 use crate::{
     aggregate::{
-        Aggregator, NewAggregator, feed::Feed, history::History, junit::Junit, summary::Summary,
+        Aggregator, NewAggregator, feed::Feed, history::History, junit::Junit, slowest::Slowest,
+        summary::Summary,
     },
     error::Result,
     execute::run_folder::RunFolder,
@@ -25,6 +26,10 @@ pub(super) fn aggregators(
         ("the history of durations", Box::new(history)),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
     ];
+    if let Some(count) = choice.run.durations {
+        let least = choice.run.durations_min.unwrap_or_default();
+        all.push(("the slowest cases", Box::new(Slowest::new(count, least))));
+    }
     if let Some(file) = &choice.run.junit {
         let junit = Junit::new(file, &nextest.reports());
         all.push(("the JUnit report", Box::new(junit)));

@@ -44,6 +44,11 @@ impl Filter {
         self.stderr.start.is_some()
     }
 
+    /// Returns the text of the start marker on standard output, with which a kept shell reports its stamp.
+    pub(crate) fn stamp(&self) -> Option<&str> {
+        self.stdout.start.as_deref()
+    }
+
     /// Returns the command's process group, once it is known.
     pub(crate) fn group(&self) -> Option<u32> {
         self.stderr.start.as_deref()?.parse().ok()

@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     io::Read,
     os::fd::AsFd,
+    sync::Arc,
     task::Context,
     time::{Duration, Instant},
 };
@@ -14,13 +15,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use ssh2::Channel;
 
 use super::{
-    Job, Limits,
+    Endpoint, Job, Limits,
     connect::Link,
     io::{Io, SessionError},
     outbox::Outbox,
-    task::Task,
+    task::{Left, Task},
 };
-use crate::error::Error;
+use crate::{connect::shell::KeptShell, error::Error};
 
 /// The pause before the next attempt to open a refused channel, if a command waits for the channel.
 const RETRY: Duration = Duration::from_millis(20);
@@ -39,9 +40,12 @@ pub(super) struct LiveSession {
     /// A channel that is opened in advance. A command then takes one round trip less, and an idle session notices when
     /// the server closes the connection.
     spare: Option<Channel>,
+    /// Kept shells that serve no command, the last used one last.
+    shells: Vec<(Channel, KeptShell)>,
     /// Channels whose close message was not sent yet.
     closing: Vec<Channel>,
     pub(super) link: Link,
+    endpoint: Arc<Endpoint>,
     limits: Limits,
     buffer: Vec<u8>,
     /// Jobs that signal other commands.
@@ -65,6 +69,8 @@ pub(super) struct LiveSession {
     /// The time of the last unanswered keepalive.
     asked: Option<Instant>,
     outbound: bool,
+    /// True if a command waits for a channel.
+    wanted: bool,
     /// True if the session has run a command.
     pub(super) used: bool,
 }
@@ -77,7 +83,8 @@ impl Drop for LiveSession {
 }
 
 impl LiveSession {
-    pub(super) fn new(link: Link, limits: Limits) -> Self {
+    pub(super) fn new(link: Link, endpoint: &Arc<Endpoint>) -> Self {
+        let limits = endpoint.limits;
         // libssh2 has its own keepalive interval, which must not be longer than the heartbeat.
         let seconds = limits.heartbeat.as_secs().saturating_sub(1).max(2);
         link.session
@@ -88,8 +95,10 @@ impl LiveSession {
         Self {
             tasks: Vec::new(),
             spare: None,
+            shells: Vec::new(),
             closing: Vec::new(),
             link,
+            endpoint: Arc::clone(endpoint),
             limits,
             buffer: vec![0; 128 << 10],
             urgent: VecDeque::new(),
@@ -103,6 +112,7 @@ impl LiveSession {
             doubt: None,
             asked: None,
             outbound: false,
+            wanted: false,
             used: false,
         }
     }
@@ -151,11 +161,12 @@ impl LiveSession {
     /// Does one round of work on all channels; returns true if another round may do more.
     pub(super) fn round(
         &mut self,
-        instance: &str,
         queue: &mut VecDeque<Job>,
         leaving: &mut Vec<Outbox>,
         context: &mut Context<'_>,
     ) -> Result<bool, SessionError> {
+        let endpoint = Arc::clone(&self.endpoint);
+        let instance = &*endpoint.instance;
         self.check_alive(!queue.is_empty())?;
         if self.doubt.is_some() || self.asked.is_some() {
             // A libssh2 call now might consume the answer to the keepalive unnoticed. The socket is polled first.
@@ -163,10 +174,18 @@ impl LiveSession {
             return Ok(false);
         }
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
-        if drain(self.spare.as_mut(), &mut io)? {
+        if let Some(spare) = &mut self.spare
+            && drain(spare, &mut io)?
+        {
             // If the server closes the connection, the next call returns the error.
             self.closing.extend(self.spare.take());
             self.spare_closed += 1;
+        }
+        for at in (0..self.shells.len()).rev() {
+            let (channel, shell) = &mut self.shells[at];
+            if !endpoint.kept.is_current(shell) || drain(channel, &mut io)? {
+                self.closing.push(self.shells.remove(at).0);
+            }
         }
         if self.spare_closed > REFUSALS {
             let reason = "the server closes channels before they are used";
@@ -177,7 +196,9 @@ impl LiveSession {
             task.write(&mut io)?;
         }
         let written = (io.progress, io.outbound);
-        let opened = self.open(instance, !queue.is_empty(), context)?;
+        let next = self.urgent.front().or(queue.front());
+        self.wanted = next.is_some_and(|job| self.shells.is_empty() || !job.may_be_kept());
+        let opened = self.open(instance, context)?;
         let started = self.start(queue);
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
@@ -185,7 +206,7 @@ impl LiveSession {
         }
         let progress = written.0 || opened.0 || started || io.progress;
         self.outbound = written.1 || opened.1 || io.outbound;
-        let ended = self.update(instance, leaving, context);
+        let ended = self.update(instance, queue, leaving, context);
         // A read for one channel also receives the data of other channels.
         Ok(progress || ended || self.tasks.iter().any(Task::has_more))
     }
@@ -194,17 +215,17 @@ impl LiveSession {
     fn open(
         &mut self,
         instance: &str,
-        wanted: bool,
         context: &mut Context<'_>,
     ) -> Result<(bool, bool), SessionError> {
         let now = Instant::now();
-        let pause = match wanted || !self.urgent.is_empty() {
+        let pause = match self.wanted {
             true => RETRY,
             false => IDLE_RETRY,
         };
         if self.spare.is_some()
+            || self.is_full_of_shells()
             || self.refused.is_some_and(|refused| now < refused + pause)
-            || self.closes_unused && !self.can_open(wanted)
+            || self.closes_unused && !self.can_open()
         {
             return Ok((false, false));
         }
@@ -218,7 +239,12 @@ impl LiveSession {
             Err(error) => {
                 if let Some(text) = io.classify(&error)? {
                     self.refused = Some(now);
-                    if self.tasks.is_empty() {
+                    if self.wanted && !self.shells.is_empty() {
+                        // The server counts the shell until it has seen the close message.
+                        self.closing.push(self.shells.remove(0).0);
+                    } else if !self.shells.is_empty() {
+                        // Without a spare channel, commands run in the kept shells.
+                    } else if self.tasks.is_empty() {
                         self.refusals += 1;
                     } else if self.closing.is_empty() {
                         self.full.get_or_insert(now);
@@ -235,26 +261,47 @@ impl LiveSession {
         }
     }
 
-    /// True if a channel may be opened on a server that closes unused channels: no channel is closing and, if others are
-    /// open, a job waits.
-    fn can_open(&self, wanted: bool) -> bool {
-        let none_open = self.tasks.is_empty() && self.closing.is_empty();
-        none_open || !self.urgent.is_empty() || wanted && self.closing.is_empty()
+    /// True if the server allows no channel beside the kept shells, and no command waits for one.
+    fn is_full_of_shells(&self) -> bool {
+        self.refused.is_some() && !self.shells.is_empty() && !self.wanted
     }
 
-    /// Gives the spare channel to the next job.
+    /// True if a channel may be opened on a server that closes unused channels: no channel is closing and, if others are
+    /// open, a job waits.
+    fn can_open(&self) -> bool {
+        let used = self.tasks.len() + self.shells.len() + self.closing.len();
+        let none_open = used == 0;
+        none_open || !self.urgent.is_empty() || self.wanted && self.closing.is_empty()
+    }
+
+    /// Gives a kept shell or the spare channel to the next job.
     fn start(&mut self, queue: &mut VecDeque<Job>) -> bool {
-        if self.doubt.is_some() || self.spare.is_none() {
+        let queue = match self.urgent.is_empty() {
+            true if self.running() < self.limits.channels => queue,
+            true => return false,
+            false => &mut self.urgent,
+        };
+        let Some(job) = queue.front() else {
+            return false;
+        };
+        let is_kept = job.may_be_kept();
+        let shell = self.shells.pop_if(|_| is_kept);
+        if self.doubt.is_some() || shell.is_none() && self.spare.is_none() {
+            self.shells.extend(shell);
             return false;
         }
-        let job = match self.urgent.pop_front() {
-            None if self.running() < self.limits.channels => queue.pop_front(),
-            urgent => urgent,
+        let Some(job) = queue.pop_front() else {
+            return false;
         };
-        let Some(job) = job else { return false };
-        if let Some(channel) = self.spare.take() {
-            self.tasks.push(Task::new(job, channel));
+        if let Some((channel, shell)) = shell {
+            self.tasks.push(Task::on_shell(job, channel, shell));
+        } else if let Some(channel) = self.spare.take() {
+            let shell = is_kept.then(|| self.endpoint.kept.login()).flatten();
+            self.tasks.push(Task::new(job, channel, shell));
             (self.used, self.spare_closed) = (true, 0);
+        }
+        if self.tasks.len() + self.shells.len() > self.limits.channels && !self.shells.is_empty() {
+            self.closing.push(self.shells.remove(0).0);
         }
         true
     }
@@ -262,6 +309,7 @@ impl LiveSession {
     fn update(
         &mut self,
         instance: &str,
+        queue: &mut VecDeque<Job>,
         leaving: &mut Vec<Outbox>,
         context: &mut Context<'_>,
     ) -> bool {
@@ -274,8 +322,20 @@ impl LiveSession {
             if self.tasks[at].finished {
                 let task = self.tasks.remove(at);
                 self.full = None;
-                self.closing.push(task.channel);
-                leaving.push(task.outbox);
+                match task.leave(&self.endpoint.kept) {
+                    Left::Channel(channel, outbox) => {
+                        self.closing.push(channel);
+                        leaving.push(outbox);
+                    }
+                    Left::Shell(channel, shell, outbox) => {
+                        self.shells.push((channel, shell));
+                        leaving.push(outbox);
+                    }
+                    Left::Job(channel, job) => {
+                        self.closing.push(channel);
+                        queue.push_front(job);
+                    }
+                }
             }
         }
         before != self.tasks.len() || (!self.urgent.is_empty() && self.spare.is_some())
@@ -338,7 +398,8 @@ impl LiveSession {
         let asked = self.doubt.into_iter().chain(self.asked);
         due.extend(asked.map(|since| since + self.limits.answer));
         // A read for another channel may have received the answer to a request to open a channel or start a command.
-        if self.spare.is_none() || self.tasks.iter().any(Task::is_starting) {
+        let opens = self.spare.is_none() && !self.is_full_of_shells();
+        if opens || self.tasks.iter().any(Task::is_starting) {
             due.push(now + RETRY);
         }
         due.into_iter().min()
@@ -367,11 +428,8 @@ fn acknowledge_at_once(socket: impl AsFd) {
     drop(socket);
 }
 
-/// Reads from the spare channel, so that libssh2 handles messages for the session; returns true if the channel was closed.
-fn drain(spare: Option<&mut Channel>, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
-    let Some(channel) = spare else {
-        return Ok(false);
-    };
+/// Reads from an unused channel, so that libssh2 handles messages for the session; returns true if it was closed.
+fn drain(channel: &mut Channel, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
     match channel.read(io.buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(SessionError(error.to_string())),

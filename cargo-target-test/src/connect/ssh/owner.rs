@@ -125,12 +125,7 @@ impl SessionThread {
             }
             ConnectionState::Connecting { .. } => self.check_progress(),
             ConnectionState::Connected(live) => {
-                let round = live.round(
-                    &self.endpoint.instance,
-                    &mut self.queue,
-                    &mut self.leaving,
-                    context,
-                );
+                let round = live.round(&mut self.queue, &mut self.leaving, context);
                 match round {
                     Ok(progress) => {
                         self.offload();
@@ -226,10 +221,8 @@ impl SessionThread {
     fn connected(&mut self, result: Result<Link>) {
         match result {
             Ok(link) => {
-                self.state = ConnectionState::Connected(Box::new(LiveSession::new(
-                    link,
-                    self.endpoint.limits,
-                )));
+                let live = LiveSession::new(link, &self.endpoint);
+                self.state = ConnectionState::Connected(Box::new(live));
             }
             Err(error) => {
                 self.state = ConnectionState::Disconnected;

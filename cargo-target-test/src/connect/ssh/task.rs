@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     connect::{
-        CommandEvent, CommandOutput, CommandStdin, SignalRequest, copied, input, shell, timed_out,
-        unconfirmed,
+        CommandEvent, CommandOutput, CommandStdin, SignalRequest, copied, input,
+        shell::{self, KeptShell, KeptShells},
+        timed_out, unconfirmed,
     },
     error::{Error, Result},
 };
@@ -31,14 +32,30 @@ const CHUNKS: usize = 32;
 pub(super) struct Task {
     pub(super) channel: Channel,
     pub(super) outbox: Outbox,
-    /// True if the last event is in the outbox.
+    /// True if the last event is in the outbox, or if the command did not run.
     pub(super) finished: bool,
+    /// True if the kept shell has ended without running the command.
+    returned: bool,
     pub(super) job: Job,
+    /// The kept shell that serves the command; `None` if the command has a login of its own.
+    shell: Option<KeptShell>,
     /// The time at which the server started the command.
     started: Option<Instant>,
     filter: shell::Filter,
     input: CommandInput,
     killing: Option<Killing>,
+    /// The time until which a kill waits for a kept shell to start the command.
+    patience: Option<Instant>,
+}
+
+/// The remains of a task.
+pub(super) enum Left {
+    /// A channel to close.
+    Channel(Channel, Outbox),
+    /// A channel with a shell that may serve another command.
+    Shell(Channel, KeptShell, Outbox),
+    /// A channel to close, and the job that did not run on it.
+    Job(Channel, Job),
 }
 
 /// The standard input of the command.
@@ -88,19 +105,49 @@ impl Killing {
 }
 
 impl Task {
-    pub(super) fn new(mut job: Job, channel: Channel) -> Self {
+    /// Creates a task that starts the command, or a kept shell for it, on a new channel.
+    pub(super) fn new(mut job: Job, channel: Channel, shell: Option<KeptShell>) -> Self {
+        let request = job.wrapped.request.clone().filter(|_| shell.is_some());
         Self {
             channel,
             outbox: Outbox::new(job.events.clone()),
             finished: false,
+            returned: false,
             filter: shell::Filter::new(&job.wrapped.nonce),
+            shell,
             started: None,
             input: CommandInput {
                 receiver: job.stdin.take(),
+                chunk: request.unwrap_or_default(),
                 ..CommandInput::default()
             },
             job,
             killing: None,
+            patience: None,
+        }
+    }
+
+    /// Creates a task that sends the command to a kept shell.
+    pub(super) fn on_shell(job: Job, channel: Channel, shell: KeptShell) -> Self {
+        Self {
+            started: Some(Instant::now()),
+            ..Self::new(job, channel, Some(shell))
+        }
+    }
+
+    /// Returns the channel and what follows on it or instead of it.
+    pub(super) fn leave(mut self, kept: &KeptShells) -> Left {
+        let Some(shell) = self.shell.take() else {
+            return Left::Channel(self.channel, self.outbox);
+        };
+        if self.returned {
+            kept.ended(&shell);
+            return Left::Job(self.channel, self.job);
+        }
+        let exited = self.killing.is_none() && self.filter.exit().is_some();
+        match (self.filter.stamp()).and_then(|stamp| kept.served(shell, stamp)) {
+            Some(shell) if exited => Left::Shell(self.channel, shell, self.outbox),
+            _ => Left::Channel(self.channel, self.outbox),
         }
     }
 
@@ -121,13 +168,19 @@ impl Task {
             .zip(self.job.timeout)
             .map(|(started, timeout)| started + timeout);
         let killed = self.killing.as_ref().map(|killing| killing.until);
-        killed.or_else(|| timeout.into_iter().chain(self.job.expires).min())
+        killed
+            .or(self.patience)
+            .or_else(|| timeout.into_iter().chain(self.job.expires).min())
     }
 
     /// Starts the command and writes its input.
     pub(super) fn write(&mut self, io: &mut Io<'_, '_>) -> Result<(), SessionError> {
         if self.started.is_none() && !self.finished {
-            match self.channel.exec(&self.job.wrapped.line) {
+            let kept = self.shell.as_ref().map(|_| shell::keep());
+            match self
+                .channel
+                .exec(kept.as_deref().unwrap_or(&self.job.wrapped.line))
+            {
                 Ok(()) => {
                     self.started = Some(Instant::now());
                     io.progress = true;
@@ -237,6 +290,10 @@ impl Task {
 
     /// Ends a command whose end markers are missing. libssh2 reports exit code 0 in this case.
     fn end_without_marker(&mut self, io: &mut Io<'_, '_>) {
+        if self.shell.is_some() && self.filter.stamp().is_none() {
+            (self.returned, self.finished, io.progress) = (true, true, true);
+            return;
+        }
         let signal = self
             .channel
             .exit_signal()
@@ -290,7 +347,7 @@ impl Task {
             return None;
         }
         let now = Instant::now();
-        let late = self.due().is_some_and(|due| due <= now);
+        let late = self.patience.is_some() || self.due().is_some_and(|due| due <= now);
         if let Some(killing) = &mut self.killing {
             if let Poll::Ready(killed) = killing.poll(instance, context) {
                 if let Some(last) = killing.last.take() {
@@ -306,6 +363,13 @@ impl Task {
                 self.finished = true;
             }
             return None;
+        }
+        if self.shell.is_some() && !self.filter.has_started() {
+            // There is no process to signal yet.
+            let ends = late || self.outbox.is_gone();
+            if !ends || *self.patience.get_or_insert(now + answer) > now {
+                return None;
+            }
         }
         let mut last = late.then(|| CommandEvent::Lost(self.timeout_error(instance, now)));
         let mut request = None;
@@ -372,6 +436,7 @@ impl Task {
             events,
             signals: None,
             internal: true,
+            _fresh: None,
             _load: None,
         })
     }

@@ -64,10 +64,17 @@ struct Said {
     failed: Option<(String, Option<String>)>,
     /// Fixtures of this test alone that are not yet torn down.
     fixtures: Vec<Up>,
-    /// The part of the test's time that fixtures took.
-    fixtures_took: Duration,
+    fixtures_took: FixtureTimes,
     /// The reason the instances must not be reused.
     dirty: Option<String>,
+}
+
+/// The part of a test's time that its fixtures took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::execute) struct FixtureTimes {
+    pub(in crate::execute) all: Duration,
+    /// The part of `all` that tear-downs took.
+    pub(in crate::execute) tear_down: Duration,
 }
 
 impl ActiveLease {
@@ -155,7 +162,7 @@ impl ActiveLease {
     }
 
     /// Returns the reason the test failed as expected, and the part of its time that fixtures took.
-    pub(in crate::execute) fn said(&self) -> (Option<String>, Duration) {
+    pub(in crate::execute) fn said(&self) -> (Option<String>, FixtureTimes) {
         let said = lock(&self.said);
         (said.expected.clone(), said.fixtures_took)
     }
@@ -184,8 +191,8 @@ impl ActiveLease {
         said.fixtures.remove(found).instance
     }
 
-    pub(super) fn fixtures_took(&self, millis: u64) {
-        lock(&self.said).fixtures_took = Duration::from_millis(millis);
+    pub(super) fn fixtures_took(&self, took: FixtureTimes) {
+        lock(&self.said).fixtures_took = took;
     }
 
     /// Marks the instances as dirty: they must not be reused.

@@ -25,7 +25,6 @@ use crate::{
             WaitReason,
         },
     },
-    sync,
 };
 
 /// The pause between two requests to the pool while instances are deployed.
@@ -74,6 +73,7 @@ impl Context {
         if request.wants.is_empty() {
             return Err(Error::usage("the request is empty"));
         }
+        self.start_renewing();
         let acquiring = Acquiring {
             context: self,
             source,
@@ -255,7 +255,6 @@ impl Acquiring<'_> {
     /// Makes the pool's lease usable: kills a dead holder's commands on each instance, and checks that it answers.
     /// `None` if an instance does not answer or is not fresh; it is not leased again.
     async fn grant(&self, lease: pool::PoolLease) -> Result<Option<Lease>> {
-        self.renew(&lease).await;
         let (mut machines, mut is_stale) = (Vec::new(), false);
         let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();
         for leased in &lease.instances {
@@ -290,22 +289,6 @@ impl Acquiring<'_> {
             return Ok(None);
         }
         Ok(Some(lease))
-    }
-
-    /// Moves the expiry of leased instances where it is due. An error is shown: the instance may serve.
-    async fn renew(&self, lease: &pool::PoolLease) {
-        let now = pool::now();
-        let records = lease.instances.iter().map(|leased| &leased.record);
-        let due = records.filter(|record| record.renewal(now).is_some());
-        let due: Vec<_> = due.map(|record| record.id.clone()).collect();
-        if due.is_empty() {
-            return;
-        }
-        let context = Arc::clone(self.context);
-        if let Err(error) = sync::blocking(move || context.run.renew(&due)).await {
-            self.context
-                .progress(&format!("failed to renew an instance: {}", error.chain()));
-        }
     }
 
     /// The want that an instance is leased for. `left` holds the number of instances that each want still lacks.

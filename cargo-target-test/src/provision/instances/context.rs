@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -49,7 +50,12 @@ pub(in crate::provision) struct Context {
     marks: AtomicU64,
     /// The number of background tasks that no caller waits for.
     busy: AtomicU64,
+    /// True if a task moves the expiry of the run's instances.
+    renewing: AtomicBool,
 }
+
+/// The time between two checks of the expiry of the run's instances.
+const RENEWALS: Duration = Duration::from_secs(10 * 60);
 
 /// Counts as a background task until it is dropped.
 pub(in crate::provision) struct Busy(Arc<Context>);
@@ -101,6 +107,7 @@ impl Context {
             closed: AtomicBool::new(false),
             marks: AtomicU64::new(0),
             busy: AtomicU64::new(0),
+            renewing: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +169,26 @@ impl Context {
 
     pub(in crate::provision) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Starts to move the expiry of the run's instances where it is due, as long as the run lives.
+    pub(super) fn start_renewing(self: &Arc<Self>) {
+        if self.renewing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let run = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RENEWALS).await;
+                let Some(context) = run.upgrade() else {
+                    return;
+                };
+                let renewing = Arc::clone(&context);
+                if let Err(error) = sync::blocking(move || renewing.run.renew_used()).await {
+                    context.progress(&format!("failed to renew an instance: {}", error.chain()));
+                }
+            }
+        });
     }
 
     /// Counts records as leased.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     connect::{
-        Reach, SshClient, SshReach,
+        Reach, Shells, SshClient, SshReach,
         ssh_config::{self, SshConfig},
     },
     error::{Error, Result},
@@ -64,6 +64,12 @@ pub struct SshParameters {
     /// keys, Kerberos and `KnownHostsCommand`.
     #[serde(default, skip_serializing_if = "SshClient::is_auto")]
     client: SshClient,
+    /// The logins of commands: `kept`, where a login serves several commands, which saves the time that sshd and the
+    /// start-up files of the login shell take, or `fresh`: each command has a login of its own. Hosts without Perl keep
+    /// none. A login serves no further command once a file changes on which logins depend: `/etc/passwd`, `group`,
+    /// `environment`, `login.defs`, `profile`, `profile.d`, `security`, the user's start-up files and `~/.ssh`.
+    #[serde(default, skip_serializing_if = "Shells::are_kept")]
+    shells: Shells,
     /// `allow` for hosts that are one machine at several addresses, or the same machine as hosts of other targets. By
     /// default, a host with the SSH host key, boot id, and pid and network namespaces of another one cannot be deployed.
     #[serde(default, skip_serializing_if = "SameMachine::is_refused")]
@@ -169,6 +175,7 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),
         client: parameters.client,
+        shells: parameters.shells,
         must_differ: parameters.same_machine.is_refused(),
     })
 }

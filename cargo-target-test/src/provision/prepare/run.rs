@@ -66,6 +66,8 @@ impl Shell {
     ) -> Result<StepEnd> {
         let command = ShellCommand {
             sudo: as_root.then(Sudo::default),
+            // A recipe may change what logins start with.
+            fresh_login: true,
             ..own_command(line.to_owned(), Some(timeout))
         };
         let mut running = connect::start(&*self.transport, &command, &self.mark, None).await?;

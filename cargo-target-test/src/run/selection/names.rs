@@ -63,6 +63,12 @@ impl Selection {
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
         let metadata = metadata.unwrap_or(&nothing);
         start.expect_fail.clone_from(&case.expect_fail);
+        let rules = &self.workspace.playbook.rules;
+        let by_default = self
+            .run
+            .timeout
+            .or(rules.defaults.timeout.map(|limit| limit.0));
+        start.timeout = start.timeout.or(by_default);
         let target = &self.workspace.playbook.targets[case.target];
         let case_to_run = LeasingCase {
             info: Arc::clone(&case.info),

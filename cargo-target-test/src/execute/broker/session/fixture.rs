@@ -11,7 +11,7 @@ use std::{
 use target_fixtures::wire::{BrokerRequest, Reply, Shared};
 
 use super::super::{
-    active_lease::ActiveLease,
+    active_lease::{ActiveLease, FixtureTimes},
     connection::{Replies, Requests, out_of_turn, request_failure},
     fixtures::{At, FixtureClaim, SetUp, SharedFixtures, Which},
 };
@@ -42,7 +42,12 @@ pub(super) fn of_test(
             let fixture = (&*name, instance.as_deref());
             fixtures.emit(true, fixture, took(millis), error.as_deref());
         }
-        BrokerRequest::FixturesTook { millis } => held.fixtures_took(millis),
+        BrokerRequest::FixturesTook { millis, tear_down } => {
+            held.fixtures_took(FixtureTimes {
+                all: Duration::from_millis(millis),
+                tear_down: Duration::from_millis(tear_down),
+            });
+        }
         _ => {}
     }
     Reply::Done
