@@ -2,6 +2,8 @@
 
 /// A test author's view: what `#[target_test]` and `Target` offer, against the tool itself.
 mod author;
+/// README and the book: what they show is so.
+mod book;
 /// Which test runs where, how often, and when.
 mod choosing;
 /// The command line, and nextest's options held against the real `--help`.

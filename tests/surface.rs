@@ -26,7 +26,7 @@ type Lines = BTreeSet<String>;
 
 #[test]
 fn nothing_has_vanished_and_all_is_listed() {
-    let found: Lines = [help(), readme(), errors(), keys(), variables()]
+    let found: Lines = [help(), book(), errors(), keys(), variables()]
         .into_iter()
         .flatten()
         .collect();
@@ -136,14 +136,15 @@ fn first_word(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or_default()
 }
 
-/// The exit codes of README's table.
-fn readme() -> Lines {
-    let text = fs::read_to_string(repository().join("README.md")).expect("README.md");
+/// The exit codes of the book's table.
+fn book() -> Lines {
+    let page = repository().join("cargo-target-test/docs/ci.md");
+    let text = fs::read_to_string(page).expect("the page");
     let rows = text
         .lines()
         .skip_while(|line| !line.starts_with("| exit code |"));
     let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
-    rows.flat_map(|row| codes(row, "README")).collect()
+    rows.flat_map(|row| codes(row, "book")).collect()
 }
 
 /// The kinds of errors, of the tool with their exit codes, and of the crate for test authors.

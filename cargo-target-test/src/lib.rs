@@ -1,4 +1,4 @@
-//! The engine of `cargo target-test`, as a library for other test tools.
+//! The engine of `cargo target-test`, as a library for other test tools. Users of the command read the [book].
 //!
 //! The command is this library with a command line. `commands::run` shows a complete run in one function; each of its
 //! steps can be used separately.
@@ -61,6 +61,8 @@
 //! exit codes and JSON output are kept stable.
 
 pub mod aggregate;
+#[cfg(any(doc, doctest))]
+pub mod book;
 mod bounded;
 pub mod case;
 #[doc(hidden)]

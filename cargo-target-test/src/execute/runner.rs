@@ -33,16 +33,16 @@ pub const DEBUG_VERB: &str = "debug-runner";
 /// The suffix of the runner's program name. A separate small program loads in a fraction of the time.
 const SUFFIX: &str = "-runner";
 
-/// Returns the program that nextest starts: `cargo-target-test-runner` next to the current executable, if it exists,
-/// else the current executable.
+/// Returns the program that nextest starts: `target-test-runner` next to `cargo-target-test`, if it exists, else the
+/// current executable. Without the prefix `cargo-`, it is not a subcommand in `cargo --list`.
 ///
 /// # Errors
 /// Fails if the path of the current executable is unknown.
 pub fn program() -> Result<PathBuf> {
     let ourselves = std::env::current_exe()?;
-    let mut beside = ourselves.clone().into_os_string();
-    beside.push(SUFFIX);
-    let beside = PathBuf::from(beside);
+    let name = ourselves.file_name().unwrap_or_default().to_string_lossy();
+    let runner = format!("{}{SUFFIX}", name.trim_start_matches("cargo-"));
+    let beside = ourselves.with_file_name(runner);
     Ok(if beside.is_file() { beside } else { ourselves })
 }
 
