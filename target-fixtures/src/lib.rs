@@ -67,10 +67,13 @@
 //! | `reuse = false` | the instance is recycled after the test |
 //! | `reuse = "snapshot"` | the instance is restored to its state before its first test; recycled if the platform cannot restore quickly |
 //! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |
+//! | `fresh = true` | the test starts on an instance that no test has used |
 //! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
 //! | `count = 2` | the number of instances of one target that the test needs |
 //! | `timeout = "30s"` | the maximum run time, counted from the lease |
 //! | `retries = 2` | the number of retries by nextest |
+//! | `collect = ["/var/log/app", command("journalctl -b")]` | files and output that are [collected](#artifacts) after a failure |
+//! | `collect_when = "always"` | collects after a pass too |
 //! | `skip("reason")` | skips the test; also `skip = "reason"` |
 //! | `expect_fail("reason")` | the test is expected to fail |
 //!
@@ -231,6 +234,24 @@
 //! - If a test has several instances, its fixtures use the first.
 //! - A run is the lifetime of one broker: the parts of `--partitions N` share it, and each shard of `--partition` has its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
+//!
+//! # Artifacts
+//!
+//! `collect` names files, folders and commands of the instances; a target of the playbook can have the same key. After
+//! an attempt that failed, `cargo target-test` copies them into a folder of its own below `target/target-test/RUN/output`,
+//! which the failure's output names, together with the end of the console on platforms that have one. At most 64 MiB and
+//! 25 s are spent per instance. `collected.txt` in the folder says what was taken and what could not be taken.
+//!
+//! ```no_run
+//! use target_fixtures::prelude::*;
+//!
+//! #[target_test(collect = ["/var/log/app", command("journalctl -b -u app")])]
+//! fn restarts(target: &Target) -> Result<()> {
+//!     target.service("app").restart()?;
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
 //!
 //! # Errors and skips
 //!

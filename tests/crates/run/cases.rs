@@ -267,6 +267,22 @@ mod around {
     }
 }
 
+mod artifacts {
+    use super::*;
+
+    /// Leaves a log, and fails on `east` and on machines.
+    #[target_test(collect = [command("echo \"by the test\"")])]
+    fn leaves_a_log(target: &Target) -> Result<()> {
+        let logs = scratch("logs/deep");
+        fs::create_dir_all(&logs)?;
+        fs::write(logs.join("app.log"), "a line\n")?;
+        std::os::unix::fs::symlink("/etc", logs.join("link")).ok();
+        note("dead", "now");
+        assert_eq!(target.name(), "west");
+        Ok(())
+    }
+}
+
 mod results {
     use super::*;
     use std::os::unix::net::UnixStream;

@@ -62,6 +62,12 @@ impl JunitEntry {
         if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
             case.add_property(Property::new("instances", last.instances.join(" ")));
         }
+        if let Some(folder) = results()
+            .filter_map(|one| one.artifacts.as_ref())
+            .next_back()
+        {
+            case.add_property(Property::new("artifacts", folder.display().to_string()));
+        }
         if results().any(|result| !result.waited.is_zero()) {
             let waited = results().map(|result| result.waited).sum();
             case.add_property(Property::new("lease-wait", seconds(waited)));
