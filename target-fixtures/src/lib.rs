@@ -253,6 +253,28 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Subtests
+//!
+//! [`subtest`] gives a part of a test a result of its own, and goes on after a failure; [`tap`] does so for each result of a
+//! program that writes TAP or KTAP. The test fails at its end if a subtest failed. Reports show every subtest, and count
+//! the test once.
+//!
+//! ```
+//! use target_fixtures::prelude::*;
+//!
+//! #[target_test]
+//! fn tools(target: &Target) -> Result<()> {
+//!     for tool in ["sh", "ls", "tail"] {
+//!         subtest(tool, || {
+//!             target.command("command -v \"$1\"").arg(tool).run()?;
+//!             Ok(())
+//!         });
+//!     }
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
 //! # Errors and skips
 //!
 //! `?` converts any error. The methods of [`Target`] return a [`TargetError`] with a [`kind`](TargetError::kind). A
@@ -293,6 +315,7 @@ mod lease;
 pub mod metadata;
 pub mod platform;
 pub mod requirement;
+mod subtest;
 mod target;
 mod verdict;
 mod wait;
@@ -311,6 +334,7 @@ pub use target_fixtures_macros::target_fixture;
 
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
+    subtest::{subtest, tap},
     target::{
         Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
         ServiceState, Target, TempDir, User,
@@ -325,7 +349,7 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Error, Exit, Result, Retry, Target, TargetError, retry, skip, target_defaults,
+        Error, Exit, Result, Retry, Target, TargetError, retry, skip, subtest, target_defaults,
         target_fixture, target_test, wait_until,
     };
 }
