@@ -287,7 +287,7 @@ mod parts {
     use super::*;
     use target_fixtures::tap;
 
-    /// Has subtests of every kind, and fails by two of them after all have run.
+    /// Fails by two of its six subtests, after all have run.
     #[target_test]
     fn has_subtests(target: &Target) -> Result<()> {
         let one = subtest("passes", || Ok(target.run("echo 7")?.stdout));
