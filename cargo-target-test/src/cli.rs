@@ -452,7 +452,7 @@ impl Cli {
     /// The help of a verb is the output of its `--help`.
     fn help(program: OsString, topic: &ArgMatches) -> Result<Self, clap::Error> {
         if let Some((PLAYBOOK, of)) = topic.subcommand() {
-            let key = of.get_one("key").cloned();
+            let PlaybookTopic { key } = PlaybookTopic::from_arg_matches(of)?;
             let (global, verb) = (Global::default(), Verb::HelpPlaybook { key });
             return Ok(Self { global, verb });
         }
@@ -538,35 +538,46 @@ pub(crate) fn unbuilt_command() -> Command {
         })
     });
     command = command.disable_help_subcommand(true);
-    command = command.clone().subcommand(help_command(&command));
+    let help = HelpCommand::command()
+        .subcommands(command.get_subcommands().map(VerbTopic::of))
+        .subcommand(PlaybookTopic::command());
+    command = command.subcommand(help);
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
     without_empty_variables(command)
 }
 
-/// The name of [`help_command`].
+/// The name of [`HelpCommand`].
 const HELP: &str = "help";
-/// The topic of [`help_command`] that is not a verb.
+/// The name of [`PlaybookTopic`].
 const PLAYBOOK: &str = "playbook";
 
-/// The verb `help`, with a subcommand for each verb.
-fn help_command(command: &Command) -> Command {
-    fn topic(verb: &Command) -> Command {
-        Command::new(verb.get_name().to_owned())
+/// Print the help of a verb, or the keys of the playbook: `help playbook [KEY]`
+#[derive(Parser)]
+#[command(name = HELP, disable_help_subcommand = true)]
+struct HelpCommand {}
+
+/// Print the keys of the playbook
+#[derive(Parser)]
+#[command(name = PLAYBOOK)]
+struct PlaybookTopic {
+    /// A key (`memory`, `qemu.memory`) or a table (`pool`, `steps`); without it, all tables
+    key: Option<String>,
+}
+
+/// A verb, as a topic of `help`.
+#[derive(Parser)]
+struct VerbTopic {}
+
+impl VerbTopic {
+    fn of(verb: &Command) -> Command {
+        Self::command()
+            .name(verb.get_name().to_owned())
             .hide(verb.is_hide_set())
             .about(verb.get_about().cloned().unwrap_or_default())
-            .subcommands(verb.get_subcommands().map(topic))
+            .subcommands(verb.get_subcommands().map(Self::of))
     }
-    let key = Arg::new("key").value_name("KEY").help(
-        "A key (`memory`, `qemu.memory`) or a table (`pool`, `steps`); without it, all tables",
-    );
-    let playbook = Command::new(PLAYBOOK).about("Print the keys of the playbook");
-    Command::new(HELP)
-        .about("Print the help of a verb, or the keys of the playbook: `help playbook [KEY]`")
-        .disable_help_subcommand(true)
-        .subcommands(command.get_subcommands().map(topic))
-        .subcommand(playbook.arg(key))
 }
 
 /// The help of another program than `cargo target-test`.

@@ -58,7 +58,7 @@ pub use self::{
     overlay::Origin,
     overrides::Override,
     recipe::{Recipe, Step},
-    reference::Reference,
+    reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},

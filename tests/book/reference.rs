@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cargo_target_test::playbook::Reference;
+use cargo_target_test::playbook::KeyReference;
 use serde_json::Value;
 
 use super::BOOK;
@@ -17,7 +17,7 @@ fn the_reference_is_the_schema() {
     let (before, _) = page.split_once(BEGIN).expect("the mark");
     let printed = examples().run(&["schema"]).code(0).stdout;
     let schema: Value = serde_json::from_str(&printed).expect("JSON");
-    let made = format!("{before}{BEGIN}{}", Reference::of(&schema).markdown());
+    let made = format!("{before}{BEGIN}{}", KeyReference::of(&schema).markdown());
     if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
         fs::write(&path, made).expect("the page");
     } else {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    playbook::{self, Reference},
+    playbook::{self, KeyReference},
     provision::platform::Platforms,
     ui,
 };
@@ -22,7 +22,7 @@ pub fn verb(platforms: &Platforms) -> Result<u8> {
 /// # Errors
 /// Fails if there is no such key.
 pub fn help(platforms: &Platforms, key: Option<&str>) -> Result<u8> {
-    let reference = Reference::of(&playbook::schema(&platforms.syntax()));
+    let reference = KeyReference::of(&playbook::schema(&platforms.syntax()));
     let text = reference.text(key, ui::columns())?;
     ui::out(text.trim_end());
     Ok(0)

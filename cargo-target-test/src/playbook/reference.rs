@@ -30,7 +30,7 @@ const COLUMNS: usize = 100;
 
 /// The keys of a playbook, table by table.
 #[derive(Debug)]
-pub struct Reference(Vec<Table>);
+pub struct KeyReference(Vec<Table>);
 
 #[derive(Debug)]
 struct Table {
@@ -50,7 +50,7 @@ struct Key {
     meaning: String,
 }
 
-impl Reference {
+impl KeyReference {
     /// Reads the schema that [`schema`](super::schema) returns.
     pub fn of(schema: &Value) -> Self {
         let fixed = TABLES.iter().map(|(name, heading, place)| {
@@ -241,8 +241,8 @@ mod tests {
 
     use super::*;
 
-    fn reference() -> Reference {
-        Reference::of(&json!({
+    fn reference() -> KeyReference {
+        KeyReference::of(&json!({
             "properties": { "platforms": { "properties": { "qemu": {} } } },
             "$defs": {
                 "pool": {
