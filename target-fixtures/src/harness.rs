@@ -28,6 +28,12 @@ pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     bytes
 }
 
+/// Gives a target the name of the parameter that takes it, for the test's log.
+#[must_use]
+pub fn labelled(target: &Target, label: &'static str) -> Target {
+    target.labelled(label)
+}
+
 /// Runs a test on the targets of its lease. In a process started to tear down a fixture, tears down the fixture
 /// instead.
 pub fn run(

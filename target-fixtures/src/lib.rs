@@ -30,6 +30,7 @@
 //! | parameter | the test runs |
 //! |---|---|
 //! | `target: &Target` | on one instance |
+//! | `client: &Target, server: &Target` | on as many instances of one target, in this order; the log names them: `server = ubuntu-1` |
 //! | `targets: &[Target]` | on `count = n` instances of one target |
 //! | `target: &Qemu`, or another type of [`platform`] | on one instance of that platform, with its platform-specific methods |
 //! | `db: &Db` | with the value of a [fixture](#fixtures) that has the parameter's name |
@@ -45,8 +46,12 @@
 //! #[rstest]
 //! #[case(1500)]
 //! #[case(9000)]
-//! fn frames(target: &Target, #[case] mtu: u32) -> Result<()> { ... }
+//! fn frames(target: &Target, db: &Db, #[case] mtu: u32) -> Result<()> { ... }
 //! ```
+//!
+//! There, `db: &Db` is a [fixture](#fixtures) as everywhere. `#[rstest]` provides what is taken by value, and what it marks
+//! or lists: `#[case]`, `#[values]`, `#[from]`, `#[with]`, `#[files]`, `#[future]`. Its own `#[once]` fixtures, which are
+//! references, need `#[from(db)] db: &Db`.
 //!
 //! # Arguments
 //!
@@ -164,7 +169,8 @@
 //!
 //! [`install`](Target::install), [`reboot`](Target::reboot), [`restart`](Target::restart) and
 //! [`console`](Target::console) work on platforms that support them. [`forward`](Target::forward) and
-//! [`forward_back`](Target::forward_back) forward TCP ports.
+//! [`forward_back`](Target::forward_back) forward TCP ports, and [`reach_from`](Target::reach_from) leads from one instance
+//! to another.
 //!
 //! A machine that panics, reboots or shuts down under a test fails the test, with verdict `crash`, unless it did so in
 //! `reboot`, `restart`, or in [`expect_crash`](Target::expect_crash), for tests that crash their machine on purpose.

@@ -73,6 +73,17 @@ mod forms {
 
     #[target_test]
     #[ignore]
+    fn two(client: &Target, server: &Target) -> Result<()> {
+        assert_eq!(
+            (client.instance(), server.instance()),
+            ("alpha-0", "alpha-1")
+        );
+        let _ = server.run("true");
+        Ok(())
+    }
+
+    #[target_test]
+    #[ignore]
     fn fails(_: &Target) -> Result<()> {
         Err("by itself")?
     }
@@ -159,7 +170,8 @@ fn records_say_what_was_declared() {
             "::many",
             "::nothing",
             "::panics",
-            "::r#match"
+            "::r#match",
+            "::two"
         ]
     );
     let record = &records["attribute::forms::everything"];
@@ -176,6 +188,7 @@ fn records_say_what_was_declared() {
         records["attribute::forms::nothing"].metadata,
         Metadata::default()
     );
+    assert_eq!(records["attribute::forms::two"].metadata.count, Some(2));
 }
 
 /// A broker's play: it leases `alpha-0` and `alpha-1` and tells what it was asked.
@@ -307,6 +320,10 @@ fn every_form_runs_on_the_lease_of_its_runner() {
             }
         );
     }
+    let output = broker.leased("two");
+    assert!(output.status.success(), "{}", text(&output));
+    let shown = "server = alpha-1: $ true";
+    assert!(text(&output).contains(shown), "{}", text(&output));
     let output = broker.leased("fails");
     assert!(!output.status.success());
     assert!(

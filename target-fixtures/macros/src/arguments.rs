@@ -125,6 +125,11 @@ impl Arguments {
         self.fields.insert("platform".to_owned(), platform);
     }
 
+    /// Sets the number of instances, from the number of parameters.
+    pub(crate) fn set_count(&mut self, count: u64) {
+        self.fields.insert("count".to_owned(), Json::Number(count));
+    }
+
     /// Returns the `metadata` of the record.
     pub(crate) fn into_metadata(mut self, doc: Option<String>) -> Json {
         self.fields
