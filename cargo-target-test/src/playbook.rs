@@ -22,6 +22,7 @@ mod overrides;
 mod platform_keys;
 mod reading;
 mod recipe;
+mod reference;
 mod resolve;
 mod scenario;
 mod schema;
@@ -59,6 +60,7 @@ pub use self::{
     overlay::Origin,
     overrides::Override,
     recipe::{Recipe, Step},
+    reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
