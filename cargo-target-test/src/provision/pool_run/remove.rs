@@ -54,10 +54,12 @@ pub enum DeleteScope {
     Workspace(PathBuf),
     /// Instances of all workspaces.
     All,
+    /// The instances of these records.
+    Instances(BTreeSet<String>),
 }
 
 impl PoolRun {
-    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay; dirty ones never serve
+    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay, otherwise only those of [`PoolRun::pin`]; dirty ones never serve
     /// again. Instances that another living run uses or a living process leases are left to that process: the last one
     /// decides. The run's own leases should have ended. Deletes run in parallel, are tried three times, and take as
     /// long as the platforms need.
@@ -65,7 +67,9 @@ impl PoolRun {
     /// # Errors
     /// Fails if the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        let mut report = self.end_claims(&|_| keep, |_| true)?;
+        let pinned = self.pinned();
+        let mut report =
+            self.end_claims(&|record| keep || pinned.contains(&record.id), |_| true)?;
         let unused = self.unused_kept()?;
         report.unused = unused
             .iter()
@@ -203,6 +207,9 @@ pub fn delete_all(
     let mut report = remover.sweep(scope, force, |_| true)?;
     if *scope == DeleteScope::All {
         clean_up(pool, platforms, before.records.values(), &mut report)?;
+    }
+    if let DeleteScope::Instances(_) = scope {
+        return Ok(report);
     }
     let lost = pool.state()?.lost.clone();
     report.failed.extend(lost.into_iter().map(|id| InstanceFailure {
@@ -352,6 +359,7 @@ impl Remover<'_> {
             let ours = match scope {
                 DeleteScope::Workspace(workspace) => record.workspace == *workspace,
                 DeleteScope::All => true,
+                DeleteScope::Instances(ids) => ids.contains(&record.id),
             };
             let own = living
                 .iter()
