@@ -21,6 +21,7 @@ mod overrides;
 mod platform_keys;
 mod reading;
 mod recipe;
+mod reference;
 mod resolve;
 mod scenario;
 mod schema;
@@ -57,6 +58,7 @@ pub use self::{
     overlay::Origin,
     overrides::Override,
     recipe::{Recipe, Step},
+    reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},

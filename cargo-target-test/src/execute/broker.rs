@@ -136,6 +136,7 @@ impl Broker {
             place: BrokerPlace {
                 folder: folder.to_owned(),
                 holds_failed: false,
+                keeps_failed: false,
             },
             pool: Arc::clone(pool),
             leases_from: Arc::<PoolProvisioner>::clone(pool),

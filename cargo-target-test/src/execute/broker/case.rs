@@ -154,7 +154,7 @@ impl Cases {
                 Some(made.map_err(|error| failure_of(&error)))
             }
             _ = connection.requests.recv() => match self.provisioner.is_cancelled() {
-                true => Some(Err(self.waits.gave_up(started, &instance))),
+                true => Some(Err(self.waits.gave_up(&instance))),
                 false => None,
             },
         };
@@ -244,6 +244,9 @@ impl Cases {
                     .run_leased(executor, connection, case, &attempt, &held)
                     .await;
                 held.lease().judged(&result.verdict);
+                if self.place.keeps_failed && start.last && result.verdict.is_failure() {
+                    held.lease().keep_machines();
+                }
                 (result, Ok(()), Some(held))
             }
             Err(failure) => {

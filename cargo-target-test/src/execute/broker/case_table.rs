@@ -13,7 +13,7 @@ use std::{
 
 use target_fixtures::{
     metadata::Reuse,
-    wire::{ExpectedFailure, Failure},
+    wire::{ExpectedFailure, Failure, FailureKind},
 };
 
 use crate::{
@@ -167,17 +167,26 @@ impl CaseTable {
             .insert(name, runnable);
     }
 
-    /// Returns the failure as the log of a case shows it. If a deploy entry of the run shows the failed deploy in full,
-    /// the case shows one line. A deploy entry covers only the first deploy of an instance, not its replacement.
+    /// Returns the failure as the log of a case shows it: one line. The deploy entry of the run shows the whole cause of
+    /// the first deploy of an instance; the summary shows other causes.
     pub(super) fn shortened(&self, set: &InstanceSet, failure: &Failure) -> Failure {
+        let message = one_line(&failure.message);
         let first = set.failed_at_first(&failure.message);
-        match first.and_then(|instance| self.deploys.get(&instance)) {
-            Some(entry) => Failure {
-                message: one_line(&failure.message),
-                hint: Some(format!("see `{entry}` for details")),
-                ..failure.clone()
-            },
-            None => failure.clone(),
+        let hint = match first.and_then(|instance| self.deploys.get(&instance)) {
+            Some(entry) => Some(format!("see `{entry}` for details")),
+            // The summary has one line for each crash.
+            None if failure.kind == FailureKind::Crash => return failure.clone(),
+            None if message != failure.message => {
+                let hint = failure.hint.iter().map(|hint| format!("{hint}; "));
+                let hint: String = hint.collect();
+                Some(hint + "the whole cause is shown after the last test")
+            }
+            None => failure.hint.clone(),
+        };
+        Failure {
+            message,
+            hint,
+            ..failure.clone()
         }
     }
 
