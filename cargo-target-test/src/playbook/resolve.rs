@@ -192,6 +192,7 @@ fn finish(
         assured,
         max_spares,
         lifecycle,
+        machines_stay: platform.machines_stay(),
         parameters,
         definition,
         origins: layers.origins,
