@@ -9,7 +9,7 @@ use target_fixtures::metadata::{Metadata, MetadataRecord, RecordKind};
 /// Returns the metadata of the test with this path (`hello::net::smoke`), merged with the defaults of its modules.
 ///
 /// Modules are applied from the outermost to the innermost, then the test. A later scalar overrides an earlier one.
-/// `tags`, `features`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
+/// `tags`, `features`, `programs`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
 /// without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record of `smoke`.
 /// `None` if there is no such record.
 pub fn effective(records: &[MetadataRecord], path_with_crate: &str) -> Option<Metadata> {
@@ -71,6 +71,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         tags,
         owner,
         features,
+        programs,
         requirements,
         reuse,
         retry_on,
@@ -102,6 +103,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     }
     append(&mut base.tags, tags);
     append(&mut base.features, features);
+    append(&mut base.programs, programs);
     append(&mut base.skip, skip);
     append(&mut base.expect_fail, expect_fail);
     base.requirements.extend(requirements.clone());

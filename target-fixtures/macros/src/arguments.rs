@@ -47,6 +47,7 @@ const KEYS: &[(&str, Type)] = &[
     ("tags", Type::Texts),
     ("owner", Type::Text),
     ("features", Type::Texts),
+    ("programs", Type::Texts),
     ("reuse", Type::BoolOr("snapshot")),
     ("any", Type::Bool),
     ("retry_on", Type::Word(&["same", "fresh"])),

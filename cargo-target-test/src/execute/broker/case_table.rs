@@ -19,6 +19,7 @@ use target_fixtures::{
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
     error::one_line,
+    execute::programs::CasePrograms,
     plan::Needs,
     process,
     provision::{After, InstanceSet, Want},
@@ -62,6 +63,8 @@ pub struct LeasingCase {
     pub reuse: Reuse,
     /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
+    /// The programs that the test can start on its instances.
+    pub programs: CasePrograms,
     /// The way the test is started.
     pub start: TestStart,
 }
