@@ -170,6 +170,25 @@ fn control_characters_of_a_test_are_escaped() {
 }
 
 #[test]
+fn the_terminal_shows_the_playbooks_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let help = |words: &[&str]| {
+        let tool = Tool::new(folder.path(), folder.path());
+        tool.args(["help", "playbook"]).args(words).run()
+    };
+    help(&[]).code(0).says("[pool]\n").says("  keep-for: ");
+    let key = help(&["recipes.steps"]).code(0);
+    assert_eq!(
+        key.stdout,
+        "[recipes.NAME]\n  steps: array of tables (required)\n      The steps, run in this order.\n"
+    );
+    help(&["memroy"])
+        .code(2)
+        .says("error: a playbook has no key `memroy`")
+        .says("hint: did you mean `memory`?");
+}
+
+#[test]
 fn every_shell_has_completions() {
     let folder = tempfile::tempdir().expect("a folder");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
@@ -177,6 +196,7 @@ fn every_shell_has_completions() {
         let script = tool.args(["completions", shell]).run().code(0);
         script
             .says("keep-targets")
+            .says("playbook")
             .says("fail-fast")
             .never_says("panicked");
     }

@@ -6,6 +6,8 @@ mod owner;
 mod prepare;
 /// Instances that are put back to how they were.
 mod snapshot;
+/// Instances that talk to each other.
+mod talk;
 /// Faults of virtual machines.
 mod vm;
 

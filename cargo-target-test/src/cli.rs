@@ -16,7 +16,8 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ValueEnum,
     builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -157,14 +158,20 @@ pub enum Verb {
     /// Serve test processes that are started without `cargo target-test`
     #[command(hide = true)]
     Broker(BrokerArgs),
+    /// Prints the reference of the playbook: `help playbook [KEY]`.
+    #[command(skip)]
+    HelpPlaybook {
+        /// The key or table; `None` for all.
+        key: Option<String>,
+    },
 }
 
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Keep the instances running for the next run
-    #[arg(long, help_heading = "Target options")]
-    pub keep_targets: bool,
+    /// Keep the instances running for the next run: all, or those on which a case failed
+    #[arg(long, value_name = "WHICH", help_heading = "Target options", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub keep_targets: Option<KeepTargets>,
     /// Delete the instances of this workspace (with --all: of all workspaces) and exit
     ///
     /// Requires neither a playbook nor a build.
@@ -209,6 +216,15 @@ pub struct RunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tests: TestArgs,
+}
+
+/// The instances that a run keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeepTargets {
+    /// All instances
+    All,
+    /// Instances on which a case failed
+    Failed,
 }
 
 /// Options of `init`.
@@ -418,15 +434,31 @@ impl Cli {
         let usage = verb
             .as_deref()
             .and_then(|verb| Some(command.find_subcommand_mut(verb)?.render_usage()));
+        let program = words.first().cloned().unwrap_or_default();
         let matches = command
             .try_get_matches_from_mut(words)
             .map_err(|error| with_our_tip(with_usage(error, usage), forwards, verb.as_deref()))?;
+        if let Some((HELP, topic)) = matches.subcommand() {
+            return Self::help(program, topic);
+        }
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(Self {
             global: line.global,
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
+    }
+
+    /// The help of a verb is the output of its `--help`.
+    fn help(program: OsString, topic: &ArgMatches) -> Result<Self, clap::Error> {
+        if let Some((PLAYBOOK, of)) = topic.subcommand() {
+            let PlaybookTopic { key } = PlaybookTopic::from_arg_matches(of)?;
+            let (global, verb) = (Global::default(), Verb::HelpPlaybook { key });
+            return Ok(Self { global, verb });
+        }
+        let verbs = std::iter::successors(topic.subcommand(), |(_, topic)| topic.subcommand());
+        let verbs = verbs.map(|(verb, _)| verb.into());
+        Self::parse([program].into_iter().chain(verbs).chain(["--help".into()]))
     }
 }
 
@@ -505,10 +537,47 @@ pub(crate) fn unbuilt_command() -> Command {
             arg.hide(runs)
         })
     });
+    command = command.disable_help_subcommand(true);
+    let help = HelpCommand::command()
+        .subcommands(command.get_subcommands().map(VerbTopic::of))
+        .subcommand(PlaybookTopic::command());
+    command = command.subcommand(help);
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
     without_empty_variables(command)
+}
+
+/// The name of [`HelpCommand`].
+const HELP: &str = "help";
+/// The name of [`PlaybookTopic`].
+const PLAYBOOK: &str = "playbook";
+
+/// Print the help of a verb, or the keys of the playbook: `help playbook [KEY]`
+#[derive(Parser)]
+#[command(name = HELP, disable_help_subcommand = true)]
+struct HelpCommand {}
+
+/// Print the keys of the playbook
+#[derive(Parser)]
+#[command(name = PLAYBOOK)]
+struct PlaybookTopic {
+    /// A key (`memory`, `qemu.memory`) or a table (`pool`, `steps`); without it, all tables
+    key: Option<String>,
+}
+
+/// A verb, as a topic of `help`.
+#[derive(Parser)]
+struct VerbTopic {}
+
+impl VerbTopic {
+    fn of(verb: &Command) -> Command {
+        Self::command()
+            .name(verb.get_name().to_owned())
+            .hide(verb.is_hide_set())
+            .about(verb.get_about().cloned().unwrap_or_default())
+            .subcommands(verb.get_subcommands().map(Self::of))
+    }
 }
 
 /// The help of another program than `cargo target-test`.
@@ -548,6 +617,7 @@ Examples:
   cargo target-test --debugger 'rust-gdb --args' 'smoke[debian]'
   cargo target-test list --json                  the cases as JSON
   cargo target-test shell debian-0               a shell on a kept instance
+  cargo target-test help playbook memory         the playbook's key `memory`
 
 Exit codes:
   0    every case that ran passed (with --delete-targets: no instance is left)

@@ -3,6 +3,7 @@
 //! Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
 //! [`PlatformSyntax`].
 
+mod around;
 mod criteria;
 mod definition;
 mod diagnostic;
@@ -21,6 +22,7 @@ mod overrides;
 mod platform_keys;
 mod reading;
 mod recipe;
+mod reference;
 mod resolve;
 mod scenario;
 mod schema;
@@ -47,6 +49,7 @@ pub(crate) use self::nearest::did_you_mean;
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
+    around::AroundTests,
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     expression::{Expression, parse as parse_expression},
@@ -57,6 +60,7 @@ pub use self::{
     overlay::Origin,
     overrides::Override,
     recipe::{Recipe, Step},
+    reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
@@ -154,6 +158,9 @@ pub struct PlaybookTarget {
     /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
     pub lifecycle: Lifecycle,
+    /// True if the machines exist before and after the pool.
+    #[serde(skip)]
+    pub machines_stay: bool,
     /// The parameters as the platform returns them: an object with defaults filled in, paths as written, and
     /// references in place of secret values ([`crate::secret`]).
     pub parameters: Value,

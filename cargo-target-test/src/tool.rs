@@ -122,6 +122,7 @@ impl Tool {
             Verb::Check(args) => commands::check::verb(all, global, args),
             Verb::Completions { shell } => commands::completions::verb(*shell),
             Verb::Schema => commands::schema::verb(all),
+            Verb::HelpPlaybook { key } => commands::schema::help(all, key.as_deref()),
             Verb::Targets(args) => commands::targets::verb(all, global, args),
             Verb::Shell(args) => commands::shell::verb(all, global, args),
             Verb::Exec(args) => commands::exec::verb(all, global, args),

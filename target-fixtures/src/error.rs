@@ -184,6 +184,14 @@ impl TargetError {
         self
     }
 
+    /// Prepends the request that failed to the message, unless an instance was lost: that message stays as it is.
+    pub(crate) fn with_request(mut self, request: &str) -> Self {
+        if !matches!(self.0.kind, ErrorKind::Infra | ErrorKind::Crash) {
+            self.0.message = format!("{request}: {}", self.0.message);
+        }
+        self
+    }
+
     /// Formats the error with its own place, else with `place`.
     fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>, place: Option<Place>) -> fmt::Result {
         let Inner {

@@ -39,12 +39,34 @@ type Result<T> = std::result::Result<T, TargetError>;
 pub struct Target {
     pub(crate) client: Arc<Client>,
     instance: Arc<Instance>,
+    /// The name of the test's parameter, if the test has several.
+    label: Option<&'static str>,
 }
 
 impl Target {
     pub(crate) fn new(client: Arc<Client>, instance: Instance) -> Self {
         let instance = Arc::new(instance);
-        Self { client, instance }
+        Self {
+            client,
+            instance,
+            label: None,
+        }
+    }
+
+    /// The same target with a label for the test's log.
+    pub(crate) fn labelled(&self, label: &'static str) -> Self {
+        Self {
+            label: Some(label),
+            ..self.clone()
+        }
+    }
+
+    /// The name for the test's log: `ubuntu-0`, or `server = ubuntu-1`.
+    fn log_name(&self) -> String {
+        match self.label {
+            Some(label) => format!("{label} = {}", self.instance()),
+            None => self.instance().to_owned(),
+        }
     }
 
     /// The name of the target in the playbook: `ubuntu`.
@@ -69,7 +91,9 @@ impl Target {
         &self.instance.platform
     }
 
-    /// The host name or address of the instance; `localhost` on platform `local`.
+    /// The host name or address by which this host reaches the instance; `localhost` on platform `local`. Not an address for
+    /// other instances, or for ports other than [`port`](Self::port): see [`reach_from`](Self::reach_from) and
+    /// [`forward`](Self::forward).
     #[must_use]
     pub fn host(&self) -> &str {
         &self.instance.host

@@ -18,7 +18,9 @@ use std::{
 
 use target_fixtures::{
     env as name,
-    metadata::{Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse},
+    metadata::{
+        Artifact, CollectWhen, Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse,
+    },
     prelude::*,
     wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply},
 };
@@ -35,6 +37,7 @@ mod forms {
         platform = "ssh", targets = ["debian*"], category = "functional", area = "deploy", priority = 0,
         tags = ["a", "b"], owner = "me\u{1e}", features = ["gpu"], memory = ">= 1 GiB", cores = "> 1",
         requires(nested_virt = "yes", "cpu.model" = "~ .*EPYC"), reuse = false, any = true,
+        fresh = true, collect = ["/var/log/app", command("dmesg")], collect_when = "always",
         retry_on = "fresh", programs = ["kvd"], count = 1, timeout = "1h 30m",
         retries = 2, skip = "always", skip("there", target = "lab"), expect_fail("bug 7", feature = "gpu"),
     )]
@@ -70,6 +73,17 @@ mod forms {
     #[target_test]
     #[ignore]
     fn nothing() {}
+
+    #[target_test]
+    #[ignore]
+    fn two(client: &Target, server: &Target) -> Result<()> {
+        assert_eq!(
+            (client.instance(), server.instance()),
+            ("alpha-0", "alpha-1")
+        );
+        let _ = server.run("true");
+        Ok(())
+    }
 
     #[target_test]
     #[ignore]
@@ -124,7 +138,15 @@ fn everything() -> Metadata {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         reuse: Some(Reuse::No),
+        fresh: Some(true),
         retry_on: Some(RetryOn::Fresh),
+        collect: vec![
+            Artifact::Path("/var/log/app".to_owned()),
+            Artifact::Command {
+                command: "dmesg".to_owned(),
+            },
+        ],
+        collect_when: Some(CollectWhen::Always),
         any: Some(true),
         count: Some(1),
         roles: Vec::new(),
@@ -160,7 +182,8 @@ fn records_say_what_was_declared() {
             "::many",
             "::nothing",
             "::panics",
-            "::r#match"
+            "::r#match",
+            "::two"
         ]
     );
     let record = &records["attribute::forms::everything"];
@@ -177,6 +200,7 @@ fn records_say_what_was_declared() {
         records["attribute::forms::nothing"].metadata,
         Metadata::default()
     );
+    assert_eq!(records["attribute::forms::two"].metadata.count, Some(2));
 }
 
 /// A broker's play: it leases `alpha-0` and `alpha-1` and tells what it was asked.
@@ -308,6 +332,10 @@ fn every_form_runs_on_the_lease_of_its_runner() {
             }
         );
     }
+    let output = broker.leased("two");
+    assert!(output.status.success(), "{}", text(&output));
+    let shown = "server = alpha-1: $ true";
+    assert!(text(&output).contains(shown), "{}", text(&output));
     let output = broker.leased("fails");
     assert!(!output.status.success());
     assert!(

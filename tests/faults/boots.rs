@@ -21,16 +21,8 @@ fn own_kernel(lab: &Lab) -> Option<Sshd> {
         "bin/reboot",
         &format!("#!/bin/sh\n{NEW_ID} >{at}/boot\nkill -9 $SESSION\n"),
     );
-    lab.script(
-        "session",
-        &format!(
-            "#!/bin/sh\nexport SESSION=$PPID PATH={at}/bin:$PATH\n\
-             exec unshare -m sh -c 'mount --bind {at}/boot /proc/sys/kernel/random/boot_id && \
-             exec sh -c \"$SSH_ORIGINAL_COMMAND\"'\n"
-        ),
-    );
     reboot(lab);
-    let sshd = Sshd::with(&["one"], &format!("ForceCommand {at}/session"));
+    let sshd = Sshd::with_boot_id(&["one"], &lab.path("boot"), &lab.path("bin"));
     lab.playbook(&sshd.playbook(&[("alpha", &["one"])]));
     Some(sshd)
 }

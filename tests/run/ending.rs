@@ -55,6 +55,37 @@ fn a_signal_for_us_alone_ends_the_run_too() {
     }
 }
 
+/// Other instances are deleted, as soon as no case needs them.
+#[test]
+fn only_instances_of_failed_cases_are_kept() {
+    let world = World::on_machines(&format!("{EAST}{}", EAST.replace("east", "west")));
+    let cases = [
+        "--exact",
+        "verdict::fails[east]",
+        "verdict::passes[west]",
+        "verdict::flaky[west]",
+    ];
+    let line = [&["--keep-targets=failed", "--retries=2", "--"], &cases[..]].concat();
+    let run = world.run(&line).code(100);
+    run.line_with(&["FLAKY", "verdict::flaky[west]"])
+        .line_with(&["target-test: kept: east-0"]);
+    assert_eq!(world.machines(), ["east-0"]);
+    let line = [
+        "--keep-targets=failed",
+        "--",
+        "--exact",
+        "verdict::passes[east]",
+    ];
+    world.run(&line).code(0).never_says("kept");
+    assert_eq!(
+        world.read("ledger").matches("deploy east-0").count(),
+        1,
+        "{}",
+        world.read("ledger")
+    );
+    world.is_clean();
+}
+
 /// A deploy under way is ended, and what it made is deleted.
 #[test]
 fn ctrl_c_during_a_deploy() {

@@ -2,6 +2,8 @@
 
 use std::{
     fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -28,6 +30,28 @@ impl Sshd {
         let directory = TempDir::new().expect("a temporary folder");
         let this = Self { directory };
         this.script("start", names, config);
+        this
+    }
+
+    /// The same, for machines whose sessions see the boot id of the file `boot`, and find programs in the folder `bin`
+    /// first. The shell of a session is `$SESSION`'s child. Needs root, which may mount a file.
+    #[track_caller]
+    pub(crate) fn with_boot_id(names: &[&str], boot: &Path, bin: &Path) -> Self {
+        let this = Self {
+            directory: TempDir::new().expect("a temporary folder"),
+        };
+        let session = this.directory.path().join("session");
+        let text = format!(
+            "#!/bin/sh\nexport SESSION=$PPID PATH={}:$PATH\n\
+             exec unshare -m sh -c 'mount --bind {} /proc/sys/kernel/random/boot_id && \
+             exec sh -c \"$SSH_ORIGINAL_COMMAND\"'\n",
+            bin.display(),
+            boot.display(),
+        );
+        fs::write(&session, text).expect("a script");
+        fs::set_permissions(&session, PermissionsExt::from_mode(0o755)).expect("a script");
+        let force = format!("ForceCommand {}", session.display());
+        this.script("start", names, &force);
         this
     }
 

@@ -60,11 +60,18 @@ enum LastWord {
     Skipped(SkipReason),
     FailedAsExpected(String),
     Crashed(String),
-    Infra {
-        cause: String,
-        /// True for a deploy entry.
-        deploy: bool,
-    },
+    Infra { cause: String, source: InfraSource },
+}
+
+/// The entry that has the infra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InfraSource {
+    /// A deploy entry, whose output has the whole cause.
+    Deploy,
+    /// A case that ran, whose output has the whole cause.
+    Ran,
+    /// A case that did not run, whose output has one line of the cause.
+    Refused,
 }
 
 impl Aggregator for Summary {
@@ -80,7 +87,7 @@ impl Aggregator for Summary {
             } => {
                 let word = match verdict {
                     Verdict::Skip(reason) => Some(LastWord::Skipped(reason.clone())),
-                    verdict => infra(verdict, true),
+                    verdict => infra(verdict, InfraSource::Deploy),
                 };
                 self.note(&attempt.case, word);
             }
@@ -144,15 +151,21 @@ fn last_word(result: &AttemptResult) -> Option<LastWord> {
         (Verdict::Skip(reason), _) => Some(LastWord::Skipped(reason.clone())),
         (Verdict::Pass, Some(reason)) => Some(LastWord::FailedAsExpected(reason.clone())),
         (Verdict::Crash(cause), _) => Some(LastWord::Crashed(cause.clone())),
-        (verdict, _) => infra(verdict, false),
+        (verdict, _) => infra(
+            verdict,
+            match result.exit {
+                Some(_) => InfraSource::Ran,
+                None => InfraSource::Refused,
+            },
+        ),
     }
 }
 
-fn infra(verdict: &Verdict, deploy: bool) -> Option<LastWord> {
+fn infra(verdict: &Verdict, source: InfraSource) -> Option<LastWord> {
     match verdict {
         Verdict::Infra(cause) => Some(LastWord::Infra {
             cause: cause.clone(),
-            deploy,
+            source,
         }),
         _ => None,
     }
@@ -252,26 +265,38 @@ impl Summary {
     }
 
     /// Formats infra failures grouped by cause, affected cases first. A failed deploy is listed only if no case waited
-    /// for it. nextest's output has the full cause.
+    /// for it. The cause is one line if the output of an entry has it whole, else all of it.
     fn infra(&self) -> Vec<String> {
-        let mut causes = BTreeMap::<&str, (Vec<&str>, Vec<&str>)>::new();
+        let mut causes = BTreeMap::<&str, Vec<(InfraSource, &str)>>::new();
         for ((_, name), word) in &self.cases {
-            if let LastWord::Infra { cause, deploy } = word {
-                let (cases, deploys) = causes.entry(cause).or_default();
-                let names = if *deploy { deploys } else { cases };
-                names.push(name);
+            if let LastWord::Infra { cause, source } = word {
+                causes.entry(cause).or_default().push((*source, name));
             }
         }
-        let line = |(cause, (cases, deploys)): (&str, (Vec<&str>, Vec<&str>))| {
-            let names = if cases.is_empty() { deploys } else { cases };
-            format!("infra: {}: {}", few(&names), one_line(cause))
+        let block = |(cause, entries): (&str, Vec<(InfraSource, &str)>)| {
+            let is_case = |(source, _): &&(InfraSource, &str)| *source != InfraSource::Deploy;
+            let only_deploys = !entries.iter().any(|entry| is_case(&entry));
+            let listed = entries
+                .iter()
+                .filter(|entry| only_deploys || is_case(entry));
+            let names: Vec<_> = listed.map(|(_, name)| *name).collect();
+            let is_shown = entries
+                .iter()
+                .any(|(source, _)| *source != InfraSource::Refused);
+            let cause = match is_shown {
+                true => one_line(cause),
+                false => cause.trim_end().replace('\n', "\n    "),
+            };
+            format!("infra: {}: {cause}", few(&names))
         };
-        causes.into_iter().map(line).collect()
+        causes.into_iter().map(block).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use target_fixtures::wire::Exit;
+
     use super::*;
     use crate::run_event::Attempt;
 
@@ -303,6 +328,19 @@ mod tests {
         for number in 100..112 {
             ingest(ended(&format!("t{number}[a]"), cause()));
         }
+        // No deploy entry shows the deploy of a replacement.
+        for name in ["u1[c]", "u2[c]"] {
+            let cause = "c-0 could not be deployed: code 3:\nno quota\ncall 4711\n";
+            ingest(ended(name, Verdict::Infra(cause.to_owned())));
+        }
+        let lost = Verdict::Infra("c-0 does not answer:\na line\nthe last line".to_owned());
+        ingest(RunEventKind::AttemptEnded {
+            attempt: attempt("x", "v[c]"),
+            result: Box::new(AttemptResult {
+                exit: Some(Exit::Code(1)),
+                ..AttemptResult::new(lost)
+            }),
+        });
         let panic = "a-0: its kernel panicked; its console ends:\nend of trace";
         ingest(ended("bad[a]", Verdict::Crash(panic.to_owned())));
         // A later attempt replaces the remark.
@@ -319,6 +357,8 @@ mod tests {
             [
                 "infra: t100[a], t101[a], t102[a], t103[a], t104[a], t105[a], t106[a], t107[a], t108[a], t109[a] \
                  and 2 more: a-0 could not be deployed: code 3: no quota",
+                "infra: u1[c], u2[c]: c-0 could not be deployed: code 3:\n    no quota\n    call 4711",
+                "infra: v[c]: c-0 does not answer: the last line",
                 "infra: deploy[b-0]: no such image",
             ]
         );

@@ -108,6 +108,40 @@ fn a_slip_shows_what_there_is_to_type() {
 }
 
 #[test]
+fn targets_are_kept_all_or_where_a_case_failed() {
+    for (line, kept) in [
+        ("x", None),
+        ("x --keep-targets failed", Some(KeepTargets::All)),
+        ("x --keep-targets=all", Some(KeepTargets::All)),
+        ("x --keep-targets=failed", Some(KeepTargets::Failed)),
+    ] {
+        assert_eq!(run(line).keep_targets, kept, "{line}");
+    }
+}
+
+#[test]
+fn help_is_of_verbs_and_of_the_playbook() {
+    let key = |line| match parse(line).map(|cli| cli.verb) {
+        Ok(Verb::HelpPlaybook { key }) => key,
+        other => panic!("`{line}` is {other:?}"),
+    };
+    assert_eq!(key("x help playbook"), None);
+    assert_eq!(
+        key("x target-test -v help playbook memory").as_deref(),
+        Some("memory")
+    );
+    for (line, same) in [
+        ("x help", "x --help"),
+        ("x help pool forget", "x pool forget --help"),
+        ("x help run", "x run --help"),
+    ] {
+        assert_eq!(parse(line).unwrap_err(), parse(same).unwrap_err(), "{line}");
+    }
+    let error = parse("x help shel").unwrap_err();
+    assert!(error.contains("'shell'"), "{error}");
+}
+
+#[test]
 fn help_is_complete() {
     let long = parse("x --help").unwrap_err();
     for part in [

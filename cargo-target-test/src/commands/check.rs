@@ -244,7 +244,10 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
         .filter_map(|(key, text)| Some((key, Value::from(text?))));
     let wait = (!lifecycle.wait.is_empty()).then(|| ("wait", json(&lifecycle.wait)));
     let retries = ("retries", Value::from(lifecycle.retries));
-    let all = texts.chain(wait).chain([retries]);
+    let around = json(&lifecycle.around);
+    let around = around.as_object().into_iter().flatten();
+    let around = around.map(|(key, value)| (key.as_str(), value.clone()));
+    let all = texts.chain(wait).chain([retries]).chain(around);
     all.map(|(key, value)| (key.to_owned(), toml(&value)))
         .collect()
 }

@@ -1,6 +1,11 @@
-//! `schema`: prints the JSON Schema of playbooks, for editors.
+//! `schema`: prints the JSON Schema of playbooks, for editors; `help playbook`: prints it for people.
 
-use crate::{error::Result, playbook, provision::platform::Platforms, ui};
+use crate::{
+    error::Result,
+    playbook::{self, KeyReference},
+    provision::platform::Platforms,
+    ui,
+};
 
 /// Runs the verb.
 ///
@@ -9,5 +14,16 @@ use crate::{error::Result, playbook, provision::platform::Platforms, ui};
 pub fn verb(platforms: &Platforms) -> Result<u8> {
     let schema = playbook::schema(&platforms.syntax());
     ui::out(format_args!("{schema:#}"));
+    Ok(0)
+}
+
+/// Prints the reference of playbooks: all of it, or a key.
+///
+/// # Errors
+/// Fails if there is no such key.
+pub fn help(platforms: &Platforms, key: Option<&str>) -> Result<u8> {
+    let reference = KeyReference::of(&playbook::schema(&platforms.syntax()));
+    let text = reference.text(key, ui::columns())?;
+    ui::out(text.trim_end());
     Ok(0)
 }

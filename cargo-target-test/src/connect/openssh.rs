@@ -88,18 +88,21 @@ impl OpenSsh {
 
     /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
     pub(super) async fn shell(&self) -> Result<Option<(StartedProgram, KeptShell)>> {
-        let (stale, idle) = {
-            let mut shells = sync::lock(&self.shells);
-            let stale = shells.extract_if(.., |(_, shell)| !self.kept.is_current(shell));
-            (stale.collect::<Vec<_>>(), shells.pop())
-        };
-        for (program, _) in stale {
-            program.close().await;
-        }
+        self.close_stale().await;
+        let idle = sync::lock(&self.shells).pop();
         match (idle, self.kept.login()) {
             (Some(idle), _) => Ok(Some(idle)),
             (None, None) => Ok(None),
             (None, Some(shell)) => Ok(Some((self.open(&shell::keep(), true).await?, shell))),
+        }
+    }
+
+    /// Closes the shells that may serve no more command.
+    async fn close_stale(&self) {
+        let is_stale = |(_, shell): &mut (_, KeptShell)| !self.kept.is_current(shell);
+        let stale: Vec<_> = sync::lock(&self.shells).extract_if(.., is_stale).collect();
+        for (program, _) in stale {
+            program.close().await;
         }
     }
 
@@ -122,6 +125,8 @@ impl OpenSsh {
 
     /// Opens a session that runs a line in the login shell.
     pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
+        // They count as sessions.
+        self.close_stale().await;
         let mut retries = RETRIES;
         loop {
             let (master, open) = self.free_master().await?;

@@ -70,15 +70,17 @@ pub(crate) fn wrap(command: &ShellCommand, lease: &str, stdin: bool) -> Result<W
     // The wrapper ignores signals to the process group: it must outlive the command to print the end markers. Its own
     // standard error is discarded: shells print the text of a command that a signal killed.
     let mut script = format!(
-        r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; printf '\036{nonce}[%s\036' $$ >&2; exec 9>&2 2>/dev/null; "
+        r"trap : HUP INT QUIT USR1 USR2 ALRM TERM; printf '\036{nonce}[\036'; exec 9>&2 2>/dev/null; "
     );
+    // The group is told once a signal to it ends the command: a subshell has no traps.
+    let start = format!(r"printf '\036{nonce}[%s\036' $$ >&2; ");
     let own_line = confirming(&bare(command), &nonce);
     let body = body(command, lease, &in_own_shell(&own_line));
     let _ = match command.sudo {
-        None => write!(script, "({body})"),
+        None => write!(script, "({start}{body})"),
         Some(_) => write!(
             script,
-            "({}{})",
+            "({start}{}{})",
             mark(lease),
             evaluate(&privileged(command, &body))
         ),

@@ -194,6 +194,7 @@ fn finish(
         max_spares,
         triple,
         lifecycle,
+        machines_stay: platform.machines_stay(),
         parameters,
         definition,
         origins: layers.origins,

@@ -161,6 +161,14 @@ impl Lease {
         }
     }
 
+    /// Keeps the machines for later runs, even if this run keeps no others. Dirty machines are deleted all the same.
+    pub(crate) fn keep_machines(&self) {
+        if let Some(Hold::Pool(hold)) = &*sync::lock(&self.0.hold) {
+            let records = self.0.machines.iter().filter_map(Machine::record);
+            records.for_each(|record| hold.context.run.pin(&record.id));
+        }
+    }
+
     /// Notes that a process may still run on the machines; it is killed when the lease ends.
     pub fn leave_unfinished(&self) {
         self.0.unfinished.store(true, Ordering::Relaxed);

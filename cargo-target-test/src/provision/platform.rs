@@ -16,6 +16,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -192,6 +193,20 @@ pub trait Platform: Send + Sync + 'static {
     /// The file that the instance's console is written to; `None` (the default) if there is none.
     fn console(&self, _spec: &InstanceSpec) -> Option<PathBuf> {
         None
+    }
+
+    /// Returns the address at which other instances of the same target reach the instance on a network of the platform.
+    /// `None` (the default) if there is none: then tests reach it through this host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the instance cannot be reached through this host either.
+    fn address(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+    ) -> Result<Option<IpAddr>> {
+        Ok(None)
     }
 
     /// Finds all resources that carry the pool's label and that this platform could delete, with or without a record:

@@ -76,6 +76,8 @@ pub struct PoolRun {
     file: Mutex<RunFile>,
     /// Every record that this run ever used.
     used: Mutex<BTreeSet<String>>,
+    /// The records that stay at the end of the run, even if it keeps no others.
+    pinned: Mutex<BTreeSet<String>>,
     /// Receives the run's events, once it is known.
     sink: OnceLock<Sink>,
 }
@@ -92,6 +94,7 @@ impl PoolRun {
             run,
             file,
             used: Mutex::default(),
+            pinned: Mutex::default(),
             sink: OnceLock::new(),
         })
     }
@@ -158,6 +161,16 @@ impl PoolRun {
             failpoint::point("record-dirty");
         }
         Ok(())
+    }
+
+    /// Keeps an instance at the end of the run, even if the run keeps no others.
+    pub(super) fn pin(&self, id: &str) {
+        sync::lock(&self.pinned).insert(id.to_owned());
+    }
+
+    /// The ids of the instances to keep in any case.
+    pub(super) fn pinned(&self) -> BTreeSet<String> {
+        sync::lock(&self.pinned).clone()
     }
 
     /// Records the new connection data of a ready instance.

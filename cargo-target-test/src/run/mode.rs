@@ -129,7 +129,7 @@ pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
 pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, run: RunArgs) {
     global.verbose = global.verbose.max(mode.verbose);
     global.set.splice(0..0, mode.set);
-    typed.keep_targets |= run.keep_targets;
+    typed.keep_targets = typed.keep_targets.or(run.keep_targets);
     typed.shell_on_failure |= run.shell_on_failure;
     if !typed.tests.nextest.has("partition") {
         typed.partitions = typed.partitions.or(run.partitions);
@@ -147,6 +147,7 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::KeepTargets;
 
     fn run(line: &[&str]) -> RunArgs {
         let line = [&["x", "run"], line].concat();
@@ -179,7 +180,7 @@ mod tests {
                 "b",
             ],
         );
-        assert!(both.keep_targets);
+        assert_eq!(both.keep_targets, Some(KeepTargets::All));
         let nextest = &both.tests.nextest;
         assert_eq!(
             nextest.value("retries").and_then(|value| value.to_str()),

@@ -33,6 +33,8 @@ enum Type {
     Requirement,
     /// `requires(key = "..")`.
     Requirements,
+    /// `["/path", command("..")]`.
+    Artifacts,
     /// `skip("reason", platform = "..")` with the given conditions; can be repeated.
     Condition(&'static [&'static str]),
 }
@@ -50,6 +52,7 @@ const KEYS: &[(&str, Type)] = &[
     ("programs", Type::Texts),
     ("reuse", Type::BoolOr("snapshot")),
     ("any", Type::Bool),
+    ("fresh", Type::Bool),
     ("retry_on", Type::Word(&["same", "fresh"])),
     (
         "count",
@@ -67,6 +70,8 @@ const KEYS: &[(&str, Type)] = &[
             most: 1000,
         },
     ),
+    ("collect", Type::Artifacts),
+    ("collect_when", Type::Word(&["failure", "always"])),
     ("skip", Type::Condition(&["platform", "target", "feature"])),
     (
         "expect_fail",
@@ -124,6 +129,11 @@ impl Arguments {
     pub(crate) fn set_platform(&mut self, platform: &str) {
         let platform = Json::Text(platform.to_owned());
         self.fields.insert("platform".to_owned(), platform);
+    }
+
+    /// Sets the number of instances, from the number of parameters.
+    pub(crate) fn set_count(&mut self, count: u64) {
+        self.fields.insert("count".to_owned(), Json::Number(count));
     }
 
     /// Returns the `metadata` of the record.
@@ -190,6 +200,7 @@ impl Arguments {
             }
             Type::Text => Json::Text(value::text(expression(meta, "= \"...\"")?)?),
             Type::Texts => value::texts(expression(meta, "= [\"...\"]")?)?,
+            Type::Artifacts => value::artifacts(expression(meta, "= [\"/var/log/app\"]")?)?,
             Type::BoolOr(word) => value::boolean_or(expression(meta, "= true")?, word)?,
             Type::Word(words) => value::word(expression(meta, "= \"...\"")?, words)?,
             Type::Bool => value::boolean(expression(meta, "= true")?)?,

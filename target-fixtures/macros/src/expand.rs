@@ -11,7 +11,7 @@ use syn::{
 use crate::{
     arguments::Arguments,
     json::Json,
-    signature::{self, FnParameters, Form},
+    signature::{self, FnParameters},
 };
 
 /// Expands `#[target_test]`: the record, and the function that the test harness calls.
@@ -26,8 +26,11 @@ pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStr
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    if let Some((platform, _)) = parameters.platform {
+    if let Some(platform) = parameters.platform() {
         arguments.set_platform(platform);
+    }
+    if let count @ 2.. = parameters.targets.len() {
+        arguments.set_count(count as u64);
     }
     let path = path_of(Some(&function.sig.ident));
     let record = record(
@@ -147,20 +150,28 @@ fn passed(position: usize, input: &FnArg, parameters: &FnParameters) -> Result<T
             }),
         );
     }
-    if parameters.form.position() != position {
+    let mut targets = parameters.targets.iter().enumerate();
+    let Some((number, one)) = targets.find(|(_, one)| one.position == position) else {
         return signature::name(input).map(|name| quote!(#name));
-    }
-    let typed = parameters.platform.as_ref().map(|(_, ty)| ty);
-    Ok(match (parameters.form, typed) {
-        (Form::One(_), None) => quote_spanned!(input.span()=> &__all[0]),
-        (Form::Many(_), None) => quote_spanned!(input.span()=> __all),
-        (Form::One(_), Some(ty)) => quote_spanned!(input.span()=>
-            &match ::target_fixtures::__private::typed::<#ty>(&__all[0]) {
+    };
+    // A test of several instances tells them apart in its log.
+    let target = match &one.name {
+        Some(name) if parameters.targets.len() > 1 => {
+            quote!(::target_fixtures::__private::labelled(&__all[#number], ::core::stringify!(#name)))
+        }
+        _ => quote!(__all[#number]),
+    };
+    let ty = one.ty.as_ref().map(|ty| &ty.ty);
+    Ok(match (one.takes_all, ty) {
+        (false, None) => quote_spanned!(input.span()=> &#target),
+        (true, None) => quote_spanned!(input.span()=> __all),
+        (false, Some(ty)) => quote_spanned!(input.span()=>
+            &match ::target_fixtures::__private::typed::<#ty>(&#target) {
                 ::core::result::Result::Ok(target) => target,
                 ::core::result::Result::Err(failure) => return failure.verdict(),
             }
         ),
-        (_, ty) => quote_spanned!(input.span()=>
+        (true, Some(ty)) => quote_spanned!(input.span()=>
             &*match ::target_fixtures::__private::all_typed::<#ty>(__all) {
                 ::core::result::Result::Ok(targets) => targets,
                 ::core::result::Result::Err(failure) => return failure.verdict(),

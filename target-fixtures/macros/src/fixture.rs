@@ -12,7 +12,7 @@ use syn::{
 };
 
 use crate::{
-    signature::{self, FnParameters},
+    signature::{self, FnParameters, PlatformType},
     value,
 };
 
@@ -77,10 +77,10 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
 }
 
 fn check_no_target(function: &ItemFn, parameters: &FnParameters) -> Result<()> {
-    let at = parameters.form.position();
+    let at = parameters.targets.first().map(|one| one.position);
     let message =
         "a fixture of the run cannot take a target: remove it, or use `scope = \"instance\"`";
-    match function.sig.inputs.iter().nth(at) {
+    match at.and_then(|at| function.sig.inputs.iter().nth(at)) {
         Some(input) => Err(syn::Error::new_spanned(input, message)),
         None => Ok(()),
     }
@@ -191,12 +191,13 @@ fn set_up(function: &ItemFn, parameters: &FnParameters, fallible: bool) -> Token
         .enumerate()
         .map(|(position, input)| {
             let fixture = parameters.fixtures.iter().find(|(at, _)| *at == position);
-            match (fixture, &parameters.platform) {
+            let typed = parameters.targets.first().and_then(|one| one.ty.as_ref());
+            match (fixture, typed) {
                 (Some((_, fixture)), _) => {
                     quote_spanned!(input.span()=> &*__fixtures.get::<#fixture>()?)
                 }
                 (None, None) => quote_spanned!(input.span()=> __fixtures.target()?),
-                (None, Some((_, ty))) => {
+                (None, Some(PlatformType { ty, .. })) => {
                     quote_spanned!(input.span()=> &__fixtures.target_as::<#ty>()?)
                 }
             }

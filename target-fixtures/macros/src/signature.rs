@@ -8,22 +8,29 @@ use syn::{Attribute, FnArg, Ident, ItemFn, Pat, PatType, Result, Type, spanned::
 
 use crate::{arguments::Arguments, value};
 
-/// The parameter for the targets of the lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// No parameter: the test reads environment variables.
-    None,
-    /// `&Target`, at this position.
-    One(usize),
-    /// `&[Target]`, at this position.
-    Many(usize),
+/// A parameter for targets of the lease.
+pub(crate) struct TargetParameter {
+    pub(crate) position: usize,
+    /// The name; `None` for another pattern.
+    pub(crate) name: Option<Ident>,
+    /// The type of a platform; `None` for type `Target`.
+    pub(crate) ty: Option<PlatformType>,
+    /// True for `&[Target]`, all targets.
+    pub(crate) takes_all: bool,
+}
+
+/// A type with the platform that it is for.
+#[derive(Clone)]
+pub(crate) struct PlatformType {
+    pub(crate) platform: &'static str,
+    pub(crate) ty: Box<Type>,
 }
 
 /// The parameters of a test or fixture.
+#[derive(Default)]
 pub(crate) struct FnParameters {
-    pub(crate) form: Form,
-    /// The platform of the targets with its type; `None` for type `Target`.
-    pub(crate) platform: Option<(&'static str, Type)>,
+    /// One that takes all targets, or one for each target, in their order. Empty if the test reads environment variables.
+    pub(crate) targets: Vec<TargetParameter>,
     /// The parameters that take fixtures: position, and name of parameter and fixture.
     pub(crate) fixtures: Vec<(usize, Ident)>,
 }
@@ -56,52 +63,71 @@ pub(crate) fn of_fixture(function: &ItemFn) -> Result<FnParameters> {
         "a fixture",
         "expected `target: &Target` or fixtures, `name: &Type`",
     )?;
-    match (
-        parameters.form,
-        function.sig.inputs.iter().nth(parameters.form.position()),
-    ) {
-        (Form::Many(_), Some(input)) => fail(input, "a fixture takes one target: `&Target`"),
-        _ => Ok(parameters),
+    let one = usize::from(parameters.targets.first().is_some_and(|one| !one.takes_all));
+    let surplus = parameters.targets.get(one);
+    match surplus.and_then(|surplus| function.sig.inputs.iter().nth(surplus.position)) {
+        Some(input) => fail(input, "a fixture takes one target: `&Target`"),
+        None => Ok(parameters),
     }
 }
 
 fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<FnParameters> {
     let by_other = function.attrs.iter().any(is_parametric);
-    let mut found = FnParameters {
-        form: Form::None,
-        platform: None,
-        fixtures: Vec::new(),
-    };
-    let inputs = function
-        .sig
-        .inputs
-        .iter()
-        .enumerate()
-        .map(|(position, input)| {
-            match (kind(input, what, expected)?, found.form) {
-                (ParameterKind::Other, _) if by_other => {}
-                (ParameterKind::Fixture(_), _) if by_other => {}
-                (ParameterKind::Other, _) => return fail(input, expected),
-                (ParameterKind::Fixture(name), _) => found.fixtures.push((position, name)),
-                (ParameterKind::One(_) | ParameterKind::Many(_), Form::One(_) | Form::Many(_)) => {
-                    return fail(
-                        input,
-                        format!("{what} can have only one parameter for targets"),
-                    );
+    let rstest: Vec<_> = (function.attrs.iter())
+        .filter(|attribute| named(attribute, &["rstest"]))
+        .collect();
+    let mut found = FnParameters::default();
+    let inputs = function.sig.inputs.iter().enumerate();
+    let inputs = inputs.map(|(position, input)| {
+        match kind(input, what, expected)? {
+            ParameterKind::Other if by_other => {}
+            ParameterKind::Fixture(name)
+                if by_other && (rstest.is_empty() || is_of_rstest(input, &name, &rstest)) => {}
+            ParameterKind::Other => return fail(input, expected),
+            ParameterKind::Fixture(name) => found.fixtures.push((position, name)),
+            ParameterKind::Targets { ty, takes_all } => {
+                let mut others = found.targets.iter();
+                if others.any(|other| takes_all || other.takes_all) {
+                    let message =
+                        format!("{what} takes each target by `&Target`, or all by `&[Target]`");
+                    return fail(input, message);
                 }
-                (ParameterKind::One(platform), Form::None) => {
-                    (found.form, found.platform) = (Form::One(position), platform);
-                }
-                (ParameterKind::Many(platform), Form::None) => {
-                    (found.form, found.platform) = (Form::Many(position), platform);
-                }
+                let name = name(input).ok().cloned();
+                found.targets.push(TargetParameter {
+                    position,
+                    name,
+                    ty,
+                    takes_all,
+                });
             }
-            Ok(())
-        });
+        }
+        Ok(())
+    });
     value::each(refused(function, what).map(Err).chain(inputs), |result| {
         result
     })?;
     Ok(found)
+}
+
+/// The attributes of a parameter whose value `#[rstest]` provides.
+const MARKS: [&str; 9] = [
+    "case", "values", "from", "with", "files", "future", "context", "by_ref", "ignore",
+];
+
+/// True if `#[rstest]` provides the value of a parameter: the parameter has a mark, or an attribute lists its name.
+fn is_of_rstest(input: &FnArg, name: &Ident, rstest: &[&Attribute]) -> bool {
+    let marked = match input {
+        FnArg::Typed(input) => input.attrs.iter().any(|mark| named(mark, &MARKS)),
+        FnArg::Receiver(_) => false,
+    };
+    let lists =
+        |attribute: &&Attribute| match &attribute.meta {
+            syn::Meta::List(list) => list.tokens.clone().into_iter().any(
+                |token| matches!(token, proc_macro2::TokenTree::Ident(listed) if listed == *name),
+            ),
+            _ => false,
+        };
+    marked || rstest.iter().any(lists)
 }
 
 /// Returns the errors for unsupported qualifiers of the function.
@@ -131,8 +157,7 @@ fn refused(function: &ItemFn, what: &str) -> impl Iterator<Item = syn::Error> {
         .filter_map(|(span, message)| Some(syn::Error::new(span?, message)))
 }
 
-const EXPECTED: &str =
-    "expected `target: &Target`, `targets: &[Target]`, fixtures (`name: &Type`) or no parameter";
+const EXPECTED: &str = "expected targets (`name: &Target` for each, or `targets: &[Target]`), fixtures (`name: &Type`) or no parameter";
 
 const ASYNC: &str = "an `async` test requires the feature `tokio` of `target-fixtures`; alternatively, block on \
                      the future in an ordinary test";
@@ -170,8 +195,10 @@ fn unsafe_at(safety: &syn::Safety) -> Option<proc_macro2::Span> {
 
 /// The kind of a parameter.
 enum ParameterKind {
-    One(Option<(&'static str, Type)>),
-    Many(Option<(&'static str, Type)>),
+    Targets {
+        ty: Option<PlatformType>,
+        takes_all: bool,
+    },
     Fixture(Ident),
     Other,
 }
@@ -187,10 +214,14 @@ fn kind(input: &FnArg, what: &str, expected: &str) -> Result<ParameterKind> {
         };
     };
     let kind = match &*reference.elem {
-        Type::Slice(slice) if is_target(&slice.elem) => {
-            ParameterKind::Many(platform_of(&slice.elem))
-        }
-        one if is_target(one) => ParameterKind::One(platform_of(one)),
+        Type::Slice(slice) if is_target(&slice.elem) => ParameterKind::Targets {
+            ty: platform_of(&slice.elem),
+            takes_all: true,
+        },
+        one if is_target(one) => ParameterKind::Targets {
+            ty: platform_of(one),
+            takes_all: false,
+        },
         environment if of_type(environment, "Environment") => return fail(ty, ENVIRONMENT),
         _ => match &**pat {
             Pat::Ident(pat) if reference.mutability.is_none() => {
@@ -212,9 +243,10 @@ fn is_target(ty: &Type) -> bool {
     of_type(ty, "Target") || platform_of(ty).is_some()
 }
 
-fn platform_of(ty: &Type) -> Option<(&'static str, Type)> {
-    let known = PLATFORMS.iter().find(|(name, _)| of_type(ty, name))?;
-    Some((known.1, ty.clone()))
+fn platform_of(ty: &Type) -> Option<PlatformType> {
+    let (_, platform) = PLATFORMS.iter().find(|(name, _)| of_type(ty, name))?;
+    let ty = Box::new(ty.clone());
+    Some(PlatformType { platform, ty })
 }
 
 fn of_type(ty: &Type, name: &str) -> bool {
@@ -233,46 +265,66 @@ fn agree(function: &ItemFn, parameters: &FnParameters, arguments: &Arguments) ->
     if let Some(span) = arguments.span("roles") {
         return Err(syn::Error::new(span, ENVIRONMENT));
     }
-    if let (Some((platform, _)), Some(span)) = (&parameters.platform, arguments.span("platform")) {
-        let message = format!("the parameter's type already sets `platform = \"{platform}\"`");
-        return Err(syn::Error::new(span, message));
+    let input = |one: &TargetParameter| function.sig.inputs.iter().nth(one.position);
+    if let Some(platform) = parameters.platform() {
+        let differs =
+            |one: &&TargetParameter| one.ty.as_ref().is_some_and(|ty| ty.platform != platform);
+        if let Some(other) = parameters.targets.iter().find(differs).and_then(input) {
+            return fail(
+                other,
+                "the instances of a test are of one target, on one platform",
+            );
+        }
+        if let Some(span) = arguments.span("platform") {
+            let message = format!("the parameter's type already sets `platform = \"{platform}\"`");
+            return Err(syn::Error::new(span, message));
+        }
     }
-    let (form, count) = (parameters.form, arguments.count());
-    match (
-        form,
-        arguments.span("count"),
-        function.sig.inputs.iter().nth(form.position()),
-    ) {
-        (Form::Many(_), None, Some(input)) => fail(
-            input,
-            "a slice of targets requires `count = n`, the number of instances",
-        ),
-        (Form::One(_), Some(span), _) if count != Some(1) => Err(syn::Error::new(
+    let count = arguments.span("count").zip(arguments.count());
+    match (parameters.targets.as_slice(), count) {
+        ([all], None) if all.takes_all => match input(all) {
+            Some(input) => fail(
+                input,
+                "a slice of targets requires `count = n`, the number of instances",
+            ),
+            None => Ok(()),
+        },
+        (
+            []
+            | [
+                TargetParameter {
+                    takes_all: true, ..
+                },
+            ],
+            _,
+        ) => Ok(()),
+        ([_], Some((span, 2..))) => Err(syn::Error::new(
             span,
-            "`&Target` is one instance: take `targets: &[Target]`, or leave `count` out",
+            "`&Target` is one instance: take more of them, or `targets: &[Target]`, or leave `count` out",
         )),
+        (each, Some((span, count))) if count != each.len() as u64 => {
+            let message = format!("the test takes {} instances: leave `count` out", each.len());
+            Err(syn::Error::new(span, message))
+        }
         _ => Ok(()),
     }
 }
 
 impl FnParameters {
+    /// The platform of the targets; `None` for type `Target`.
+    pub(crate) fn platform(&self) -> Option<&'static str> {
+        let mut types = self.targets.iter().filter_map(|one| one.ty.as_ref());
+        types.next().map(|ty| ty.platform)
+    }
+
     /// True if the parameter takes targets or a fixture.
     pub(crate) fn takes(&self, position: usize) -> bool {
-        self.form.position() == position || self.fixtures.iter().any(|(at, _)| *at == position)
+        let mut targets = self.targets.iter().map(|one| one.position);
+        targets.any(|at| at == position) || self.fixtures.iter().any(|(at, _)| *at == position)
     }
 }
 
-impl Form {
-    /// The position of the parameter; `usize::MAX` for [`Form::None`].
-    pub(crate) fn position(self) -> usize {
-        match self {
-            Self::None => usize::MAX,
-            Self::One(position) | Self::Many(position) => position,
-        }
-    }
-}
-
-/// The name of a parameter whose value another attribute provides.
+/// The name of a parameter.
 pub(crate) fn name(input: &FnArg) -> Result<&Ident> {
     match input {
         FnArg::Typed(PatType { pat, .. }) => match &**pat {
@@ -285,4 +337,35 @@ pub(crate) fn name(input: &FnArg) -> Result<&Ident> {
 
 fn fail<T>(at: &impl quote::ToTokens, message: impl std::fmt::Display) -> Result<T> {
     Err(syn::Error::new_spanned(at, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_without_a_mark_are_fixtures_also_beside_rstest() {
+        let taken = |function: ItemFn| {
+            let found = parameters(&function, "a test", EXPECTED).expect("parameters");
+            let names = found.fixtures.iter().map(|(_, name)| name.to_string());
+            (found.targets.len(), names.collect::<Vec<_>>().join(" "))
+        };
+        let function = syn::parse_quote! {
+            #[rstest]
+            #[case(1, &2)]
+            fn t(target: &Target, db: &Db, #[case] a: u32, #[case] b: &u32, #[values("x")] c: &str,
+                #[from(d)] once: &Db, #[future] e: &Db, other: String, table: &str) {}
+        };
+        assert_eq!(taken(function), (1, "db table".to_owned()));
+        let function = syn::parse_quote! {
+            #[rstest(text, number, case("x", 1))]
+            fn t(client: &Target, server: &Target, text: &str, number: u32, db: &Db) {}
+        };
+        assert_eq!(taken(function), (2, "db".to_owned()));
+        let function = syn::parse_quote! {
+            #[test_case("x")]
+            fn t(target: &Target, text: &str) {}
+        };
+        assert_eq!(taken(function), (1, String::new()));
+    }
 }

@@ -240,8 +240,7 @@ impl<'a> Command<'a> {
     }
 
     pub(super) fn log(&self) -> Option<Log> {
-        let (instance, text) = (self.target.instance(), self.command.text());
-        (!self.quiet).then(|| Log::start(instance, &text))
+        (!self.quiet).then(|| Log::start(self.target.log_name(), &self.command.text()))
     }
 
     pub(super) fn exit_check(&self) -> ExitCheck {

@@ -126,16 +126,17 @@ impl Kept {
 
 /// The log of a command in the test's output: the command and the lines it prints, each prefixed with the instance.
 pub(super) struct Log {
-    instance: String,
+    /// The name of the instance.
+    name: String,
     lines: [Vec<u8>; 2],
     remaining: usize,
 }
 
 impl Log {
-    pub(super) fn start(instance: &str, command: &str) -> Self {
-        print(&format!("{instance}: $ {command}"));
+    pub(super) fn start(name: String, command: &str) -> Self {
+        print(&format!("{name}: $ {command}"));
         Self {
-            instance: instance.to_owned(),
+            name,
             lines: Default::default(),
             remaining: SHOWN,
         }
@@ -159,13 +160,13 @@ impl Log {
         }
         if !all {
             self.remaining = 0;
-            print(&format!("{}: (further output is not shown)", self.instance));
+            print(&format!("{}: (further output is not shown)", self.name));
         }
     }
 
     fn show(&self, whole: &[u8]) {
         for line in text(whole).lines() {
-            print(&format!("{}: {line}", self.instance));
+            print(&format!("{}: {line}", self.name));
         }
     }
 }

@@ -37,6 +37,9 @@ pub enum Question {
     },
     /// The console output: a string, at most the last MiB.
     Console,
+    /// The IP address at which the other instances of the target reach the instance on a network of the platform: a
+    /// string, or null.
+    Address,
 }
 
 /// An action on an instance as a whole.

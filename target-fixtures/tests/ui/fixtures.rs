@@ -28,6 +28,11 @@ fn by_value(number: u32) -> u32 {
 }
 
 #[target_fixture]
+fn of_two(client: &Target, server: &Target) -> u32 {
+    1
+}
+
+#[target_fixture]
 struct NoFunction;
 
 #[target_test(platform = "qemu")]

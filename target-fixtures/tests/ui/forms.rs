@@ -22,6 +22,18 @@ fn many(targets: &[Target]) {}
 #[target_test(count = 2)]
 fn one(target: &Target) {}
 
+#[target_test(count = 3)]
+fn two(client: &Target, server: &Target) {}
+
+#[target_test]
+fn mixed(all: &[Target], one: &Target) {}
+
+#[target_test]
+fn platforms(client: &target_fixtures::platform::Qemu, server: &target_fixtures::platform::Ssh) {}
+
+#[target_test(roles = ["gateway", "tester"])]
+fn two_roles(client: &Target, server: &Target) {}
+
 #[target_test]
 fn environment(env: &Environment) {}
 

@@ -438,6 +438,25 @@ fn ports_are_forwarded_back(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// From itself, by the way that two instances have.
+#[target_test]
+fn a_port_is_reached_from_a_target(target: &Target) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let way = target.reach_from(target, listener.local_addr()?.port())?;
+    let hello =
+        std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello\n").unwrap());
+    let line = "exec 3<>/dev/tcp/$1/$2; head -n1 <&3";
+    let said = target
+        .program("bash")
+        .args(["-c", line, "bash"])
+        .args([way.address().ip().to_string(), way.port().to_string()])
+        .timeout(SOON)
+        .run()?;
+    assert_eq!(said.stdout, "hello\n");
+    hello.join().unwrap();
+    Ok(())
+}
+
 #[target_test]
 fn it_is_not_rebooted(target: &Target) -> Result<()> {
     if target.platform() == "local" {

@@ -187,3 +187,43 @@ fn panics_and_idles(target: &Target) -> Result<()> {
     std::thread::sleep(std::time::Duration::from_secs(1000));
     Ok(())
 }
+
+/// The client reads what the server sends, on the way that its platform has.
+#[target_test(timeout = "2m")]
+fn talks(client: &Target, server: &Target) -> Result<()> {
+    let port = free_port()?;
+    let line = "while echo \"from $(hostname)\" | nc -l -p \"$1\"; do :; done";
+    let _serves = server.command(line).arg(port.to_string()).spawn()?;
+    server.wait_for_port(port, Duration::from_secs(20))?;
+    let way = server.reach_from(client, port)?;
+    let (address, port) = (way.address().ip(), way.port());
+    let said = client
+        .run(format!("nc {address} {port} </dev/null"))?
+        .stdout;
+    assert_eq!(said, server.run("echo \"from $(hostname)\"")?.stdout);
+    Ok(())
+}
+
+/// A port that is free on this host, and on machines with nothing on them.
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A container with an address, as the engine says.
+#[target_test]
+fn has_an_address(client: &Container, server: &Container) -> Result<()> {
+    let way = server.reach_from(client, 80)?;
+    assert_eq!(way.to_string(), "10.88.0.7:80");
+    Ok(())
+}
+
+/// Containers without a network.
+#[target_test]
+fn has_no_address(client: &Container, server: &Container) -> Result<()> {
+    let error = server.reach_from(client, 80).unwrap_err();
+    assert_eq!(error.kind(), target_fixtures::ErrorKind::Request);
+    let hint = error.hint().unwrap_or_default();
+    assert!(hint.contains("network create"), "{error:?}");
+    Ok(())
+}

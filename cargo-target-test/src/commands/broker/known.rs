@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     execute::{
         broker::{
-            LeasingCase, TestStart,
+            CaseArtifacts, LeasingCase, TestStart,
             standalone::{AcquireRequest, FoundCase},
         },
         programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
@@ -214,8 +214,11 @@ fn case(
         full_name: ask.test.clone(),
         needs: plan::asked(&metadata.requirements, &target.assured),
         reuse: metadata.reuse.unwrap_or_default(),
+        fresh: metadata.fresh == Some(true),
         retry_fresh: false,
         programs: CasePrograms::default(),
+        // Without a run, there is no folder for them.
+        artifacts: CaseArtifacts::default(),
         start: TestStart {
             expect_fail: expected,
             ..TestStart::default()

@@ -1,7 +1,7 @@
 # Serves the commands of a kept shell, one after another, each in new processes. Joined to one line: no comment may
 # follow code. A request is its length in 8 digits, then separated by NUL: the nonce of the markers, the line for
-# /bin/sh, and variables NAME=VALUE. Ends when its input ends, or instead of a command when a new login could differ.
-$0 = 'target-test shell';
+# /bin/sh, and variables NAME=VALUE. Ends when its input ends, instead of a command when a new login could differ, and
+# after the seconds without a command that its argument says.
 $ENV{_} = '/bin/sh' if exists $ENV{_};
 sub get { my $b = ''; while (length $b < $_[0]) { sysread(STDIN, $b, $_[0] - length $b, length $b) or exit } $b }
 sub put { my ($f, $b) = @_; while (length $b) { my $n = syswrite $f, $b or exit; substr($b, 0, $n) = '' } }
@@ -27,10 +27,14 @@ my $stamp = stamp($^T - 3);
 my $sum = 0;
 $sum = ($sum * 31 + $_) % 2147483647 for unpack 'N*', stamp(0) . "\0\0\0";
 for (;;) {
+  $0 = 'target-test shell';
+  my $in = "\1";
+  select $in, undef, undef, $ARGV[0] or exit;
   my ($nonce, $line, @env) = split /\0/, get(get(8)), -1;
   exit if $stamp ne stamp($^T - 3);
-  # The client has gone.
-  my $in = "\1";
+  # The client has gone. If it goes later, it finds the shell, and what the shell starts, by the nonce.
+  $0 .= " $nonce";
+  $in = "\1";
   exit if select $in, undef, undef, 0;
   # From here on, the command counts as started.
   put(*STDOUT, "\036${nonce}[$sum\036");
@@ -40,10 +44,13 @@ for (;;) {
   if (!$leader) {
     # As a wrapped command, the leader of the group ignores signals to the group, and outlives the command.
     setpgrp;
-    $SIG{$_} = sub {} for qw(HUP INT QUIT USR1 USR2 ALRM TERM);
-    put(*STDERR, "\036${nonce}[$$\036");
+    my @signals = qw(HUP INT QUIT USR1 USR2 ALRM TERM);
+    $SIG{$_} = sub {} for @signals;
     my $command = fork // exit;
     if (!$command) {
+      # The group is told once a signal to it ends the command.
+      $SIG{$_} = 'DEFAULT' for @signals;
+      put(*STDERR, "\036${nonce}[${\getpgrp}\036");
       open STDIN, '<', '/dev/null';
       open STDOUT, '>&', $pairs[0][1];
       open STDERR, '>&', $pairs[1][1];
@@ -77,7 +84,8 @@ for (;;) {
     } @from;
   }
   waitpid $leader, 0;
-  $status = $? if !length $status;
+  # A leader that could not start the command reports nothing.
+  length $status or $status = $? or exit;
   my $code = $status & 127 ? 128 + ($status & 127) : $status >> 8;
   put(*STDERR, "\036${nonce}]$code\036");
   put(*STDOUT, "\036${nonce}]\036");

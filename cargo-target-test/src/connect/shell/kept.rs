@@ -3,9 +3,12 @@
 //!
 //! Must not know connections: a client sends the requests and reads the markers.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::quote_for_any;
@@ -15,12 +18,15 @@ use crate::{connect::Shells, sync};
 const PROGRAM: &str = include_str!("kept.pl");
 /// The number of logins in a row that run no command, after which the host has no kept shells: it has no Perl.
 const FAILURES: u32 = 2;
+/// The time without a command after which a shell ends: a person who looks at the host finds none.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Returns the line for any login shell that becomes a kept shell.
 pub(crate) fn keep() -> String {
     let lines = PROGRAM.lines().map(str::trim);
     let program: Vec<_> = lines.filter(|line| !line.starts_with('#')).collect();
-    format!("exec perl -e {}", quote_for_any(&program.join(" ")))
+    let program = quote_for_any(&program.join(" "));
+    format!("exec perl -e {program} {}", IDLE.as_secs())
 }
 
 /// Returns a request for a kept shell.
@@ -49,8 +55,8 @@ pub(crate) struct KeptShell {
     /// The last stamp before the login.
     stamp: Option<String>,
     generation: usize,
-    /// True until it has served a command.
-    is_new: bool,
+    /// The end of its last command; `None` before the first.
+    idle_since: Option<Instant>,
 }
 
 impl KeptShells {
@@ -78,13 +84,16 @@ impl KeptShells {
         (fits && Arc::strong_count(&self.fresh) == 1).then(|| KeptShell {
             stamp: sync::lock(&self.stamp).clone(),
             generation,
-            is_new: true,
+            idle_since: None,
         })
     }
 
     /// True if the shell may serve a command now.
     pub(crate) fn is_current(&self, shell: &KeptShell) -> bool {
-        shell.generation == self.generation.load(Ordering::SeqCst)
+        let has_ended = shell
+            .idle_since
+            .is_some_and(|since| since.elapsed() >= IDLE);
+        !has_ended && shell.generation == self.generation.load(Ordering::SeqCst)
     }
 
     /// Records the stamp that a shell reported with its command. Returns the shell if it may serve another one: nothing
@@ -93,15 +102,16 @@ impl KeptShells {
         self.failures.store(0, Ordering::SeqCst);
         let is_same = shell.stamp.as_deref() == Some(stamp);
         *sync::lock(&self.stamp) = Some(stamp.to_owned());
-        (is_same && self.is_current(&shell)).then_some(KeptShell {
-            is_new: false,
+        let shell = KeptShell {
+            idle_since: Some(Instant::now()),
             ..shell
-        })
+        };
+        (is_same && self.is_current(&shell)).then_some(shell)
     }
 
     /// Records that the shell has ended without running its command, which may run elsewhere.
     pub(crate) fn ended(&self, shell: &KeptShell) {
-        if shell.is_new {
+        if shell.idle_since.is_none() {
             self.failures.fetch_add(1, Ordering::SeqCst);
         }
     }

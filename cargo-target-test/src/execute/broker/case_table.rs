@@ -13,9 +13,10 @@ use std::{
 
 use target_fixtures::{
     metadata::Reuse,
-    wire::{ExpectedFailure, Failure},
+    wire::{ExpectedFailure, Failure, FailureKind},
 };
 
+use super::artifacts::CaseArtifacts;
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
     error::one_line,
@@ -61,10 +62,14 @@ pub struct LeasingCase {
     pub full_name: String,
     /// The treatment of the instances before other tests lease them.
     pub reuse: Reuse,
+    /// True if every attempt gets an unused instance.
+    pub fresh: bool,
     /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
     /// The programs that the test can start on its instances.
     pub programs: CasePrograms,
+    /// The artifacts to collect from the instances.
+    pub artifacts: CaseArtifacts,
     /// The way the test is started.
     pub start: TestStart,
 }
@@ -106,7 +111,10 @@ impl LeasingCase {
 
     /// Returns the demand of the case.
     pub(super) fn want(&self) -> Want {
-        self.instance_set.want(self.count, &self.needs)
+        Want {
+            fresh: self.fresh,
+            ..self.instance_set.want(self.count, &self.needs)
+        }
     }
 
     /// Returns the treatment of the instances after the case.
@@ -170,17 +178,26 @@ impl CaseTable {
             .insert(name, runnable);
     }
 
-    /// Returns the failure as the log of a case shows it. If a deploy entry of the run shows the failed deploy in full,
-    /// the case shows one line. A deploy entry covers only the first deploy of an instance, not its replacement.
+    /// Returns the failure as the log of a case shows it: one line. The deploy entry of the run shows the whole cause of
+    /// the first deploy of an instance; the summary shows other causes.
     pub(super) fn shortened(&self, set: &InstanceSet, failure: &Failure) -> Failure {
+        let message = one_line(&failure.message);
         let first = set.failed_at_first(&failure.message);
-        match first.and_then(|instance| self.deploys.get(&instance)) {
-            Some(entry) => Failure {
-                message: one_line(&failure.message),
-                hint: Some(format!("see `{entry}` for details")),
-                ..failure.clone()
-            },
-            None => failure.clone(),
+        let hint = match first.and_then(|instance| self.deploys.get(&instance)) {
+            Some(entry) => Some(format!("see `{entry}` for details")),
+            // The summary has one line for each crash.
+            None if failure.kind == FailureKind::Crash => return failure.clone(),
+            None if message != failure.message => {
+                let hint = failure.hint.iter().map(|hint| format!("{hint}; "));
+                let hint: String = hint.collect();
+                Some(hint + "the whole cause is shown after the last test")
+            }
+            None => failure.hint.clone(),
+        };
+        Failure {
+            message,
+            hint,
+            ..failure.clone()
         }
     }
 

@@ -22,6 +22,8 @@ pub struct BrokerPlace {
     pub folder: PathBuf,
     /// True if the instances of failed cases are kept until shells have been opened on them.
     pub holds_failed: bool,
+    /// True if the instances of failed cases stay at the end of the run.
+    pub keeps_failed: bool,
 }
 
 impl BrokerPlace {

@@ -268,6 +268,7 @@ fn told(request: &BrokerRequest) -> String {
             Question::User { name } => format!("ask for user `{name}`"),
             Question::File { path } => format!("query file `{path}`"),
             Question::Console => "read the console".to_owned(),
+            Question::Address => "find the address".to_owned(),
         },
         _ => "get an answer".to_owned(),
     }

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use target_fixtures::wire::{Failure, FailureKind, Reply};
@@ -59,7 +59,6 @@ impl LeaseWaits {
         maker: Maker,
     ) -> Result<Arc<ActiveLease>, Failure> {
         let (send, mut notes) = mpsc::unbounded_channel();
-        let started = Instant::now();
         let ours = Arc::clone(self);
         let notices = Notices::new(move |notice| {
             ours.show(notice);
@@ -75,19 +74,17 @@ impl LeaseWaits {
             tokio::select! {
                 held = &mut lease => return held.map_err(|error| failure_of(&error)),
                 Some(text) = notes.recv() => { let _ = replies.send(&Reply::Note { text }).await; }
-                _ = requests.recv() => return Err(self.gave_up(started, set.target())),
+                _ = requests.recv() => return Err(self.gave_up(set.target())),
             }
         }
     }
 
     /// Returns the reason a runner stopped waiting: nextest's time limit or the end of the run.
-    pub(super) fn gave_up(&self, started: Instant, what: &str) -> Failure {
+    pub(super) fn gave_up(&self, what: &str) -> Failure {
         let message = match self.provisioner.is_cancelled() {
             true => "the run was interrupted".to_owned(),
-            false => {
-                let waited = started.elapsed().as_secs_f32();
-                format!("waited {waited:.1} s for `{what}`")
-            }
+            // Without the time: cases with one cause have one message.
+            false => format!("nextest ended the case while it waited for `{what}`"),
         };
         Failure {
             kind: FailureKind::Infra,

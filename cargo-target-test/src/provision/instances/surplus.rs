@@ -19,12 +19,14 @@ pub struct Surplus {
 }
 
 impl InstanceSet {
-    /// Takes out the instances that no remaining case needs and no lease holds.
+    /// Takes out the instances that no remaining case needs, no lease holds and the run does not keep.
     pub(in crate::provision) fn take_surplus(
         self: &Arc<Self>,
         context: &Arc<Context>,
     ) -> Vec<Surplus> {
-        let taken = self.state().take_surplus(&context.leased_records());
+        let mut staying = context.leased_records();
+        staying.extend(context.run.pinned());
+        let taken = self.state().take_surplus(&staying);
         let surplus = |(index, ready)| Surplus {
             set: Arc::clone(self),
             context: Arc::clone(context),

@@ -3,7 +3,7 @@
 //! Must not know how a platform does these. A machine that goes down on purpose gets a new connection when it is up
 //! again; other commands that ran on it fail.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use target_fixtures::wire::{Act, Question, ShellCommand, Sudo};
@@ -24,7 +24,10 @@ impl Machine {
     /// Answers a question.
     pub(crate) async fn ask(&self, question: &Question) -> Result<Value> {
         let Some(line) = shell::ask(question)? else {
-            return self.console().map(|text| json!(text));
+            return match question {
+                Question::Address => self.address().await.map(|address| json!(address)),
+                _ => self.console().map(|text| json!(text)),
+            };
         };
         let ended = self.run_within(&line, Some(ANSWER)).await?;
         let text = String::from_utf8_lossy(&ended.stdout);
@@ -52,6 +55,20 @@ impl Machine {
             };
             Error::usage(message)
         })
+    }
+
+    /// Returns the address at which the other machines of its target reach it on a network of the platform; `None` if there
+    /// is no such network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no other way to reach it either.
+    pub async fn address(&self) -> Result<Option<IpAddr>> {
+        let instance = &self.shared.instance;
+        if instance.origin.is_none() {
+            return Ok(None);
+        }
+        let address = |one: &PlatformHandle| one.platform.address(&one.spec, &one.deployed);
+        instance.act(address).await
     }
 
     /// Performs an act on the machine within a time limit.

@@ -12,7 +12,12 @@ mod engine;
 mod line;
 mod parameters;
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
+    path::PathBuf,
+};
 
 use rustix::process::Pid;
 use serde_json::{Value, json};
@@ -198,6 +203,25 @@ impl Platform for ContainerPlatform {
         }
         // The container was restarted or has ended.
         engine_of(deployed)?.main_process(spec).map(drop)
+    }
+
+    /// A restart may change the address, so the engine is asked.
+    fn address(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+        deployed: &Deployed,
+    ) -> Result<Option<IpAddr>> {
+        if parameters.network.as_deref() == Some("host") {
+            return Ok(Some(Ipv4Addr::LOCALHOST.into()));
+        }
+        let address = engine_of(deployed)?.address(&spec.unique)?;
+        if address.is_none() && parameters.transport == ContainerTransport::Exec {
+            let message = format!("the container of `{}` has no address", spec.instance);
+            let hint = "set `network` to a network of the engine: `podman network create NAME`";
+            return Err(Error::usage(message).with_hint(hint));
+        }
+        Ok(address)
     }
 
     /// Removes the imported images.

@@ -1,7 +1,7 @@
 //! Platforms behind an object-safe interface, for the pool, the broker and the playbook. The only place that parses
 //! parameters from JSON.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, de::Error as _};
@@ -30,6 +30,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
+    fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>>;
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
     fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
     fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
@@ -125,6 +126,10 @@ impl<P: Platform> DynPlatform for Erased<P> {
 
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
         self.0.console(spec)
+    }
+
+    fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>> {
+        self.0.address(spec, &parsed::<P>(spec)?, deployed)
     }
 
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {

@@ -57,7 +57,7 @@ pub enum DeleteScope {
 }
 
 impl PoolRun {
-    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay; dirty ones never serve
+    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay, otherwise only those of [`PoolRun::pin`]; dirty ones never serve
     /// again. Instances that another living run uses or a living process leases are left to that process: the last one
     /// decides. The run's own leases should have ended. Deletes run in parallel, are tried three times, and take as
     /// long as the platforms need.
@@ -65,7 +65,9 @@ impl PoolRun {
     /// # Errors
     /// Fails if the pool cannot be used.
     pub fn finish(&self, keep: bool) -> Result<Report> {
-        let mut report = self.end_claims(&|_| keep, |_| true)?;
+        let pinned = self.pinned();
+        let mut report =
+            self.end_claims(&|record| keep || pinned.contains(&record.id), |_| true)?;
         let unused = self.unused_kept()?;
         report.unused = unused
             .iter()

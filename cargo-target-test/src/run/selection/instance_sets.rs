@@ -63,7 +63,7 @@ impl Selection {
         }
         // A kept instance must have a state to go back to, for the tests of later runs.
         let restores = |case: &&plan::Case| self.reuse(case.test) == Reuse::Snapshot;
-        if self.run.keep_targets || cases.iter().any(restores) {
+        if self.run.keep_targets.is_some() || cases.iter().any(restores) {
             for one in &mut wanted {
                 one.snapshot = one.platform.can_restore();
             }

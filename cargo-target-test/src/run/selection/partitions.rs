@@ -8,6 +8,7 @@ use nextest_metadata::RustBinaryId;
 
 use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
+    cli::KeepTargets,
     error::Result,
     execute::broker::{Broker, BrokerPlace},
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
@@ -54,7 +55,7 @@ impl Selection {
         table.set_releases(self.may_release());
         let users = self.users_config();
         let options = NextestOptions {
-            keep: self.run.keep_targets,
+            keep: self.run.keep_targets == Some(KeepTargets::All),
             debugged: self.debugged(&instance_sets)?,
             draws_bar: args.draws_bar(),
             shows_progress: args.has("show-progress"),
@@ -71,6 +72,7 @@ impl Selection {
             place: BrokerPlace {
                 folder: self.directory.path().to_owned(),
                 holds_failed: self.run.shell_on_failure,
+                keeps_failed: self.run.keep_targets == Some(KeepTargets::Failed),
             },
             leases: Arc::default(),
             started: RunEventKind::RunStarted {

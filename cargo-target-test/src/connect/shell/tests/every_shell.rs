@@ -91,26 +91,34 @@ impl Machine {
 
     /// Starts a wrapped command in a process group of its own, and waits until it has printed `up`.
     fn start(&self, text: &str, lease: &str) -> Started {
+        let (mut started, mut filter) = self.begin(text, lease);
+        let (mut out, mut byte) = (Vec::new(), [0]);
+        while !out.ends_with(b"up\n") {
+            std::io::Read::read_exact(&mut started.streams.0, &mut byte).unwrap();
+            out.extend(filter.stdout(&byte));
+        }
+        started
+    }
+
+    /// Starts a wrapped command in a process group of its own, and waits until the group is known.
+    fn begin(&self, text: &str, lease: &str) -> (Started, Filter) {
         let wrapped = wrap(&line(text), lease, false).unwrap();
         let mut child = self.command(&wrapped.line);
         let mut child = child.process_group(0).spawn().unwrap();
-        let (mut filter, mut out) = (Filter::new(&wrapped.nonce), Vec::new());
-        let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let mut filter = Filter::new(&wrapped.nonce);
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let mut byte = [0];
         while filter.group().is_none() {
             std::io::Read::read_exact(&mut stderr, &mut byte).unwrap();
             filter.stderr(&byte);
         }
-        while !out.ends_with(b"up\n") {
-            std::io::Read::read_exact(&mut stdout, &mut byte).unwrap();
-            out.extend(filter.stdout(&byte));
-        }
-        Started {
+        let started = Started {
             child,
             wrapped,
             group: filter.group().unwrap(),
-            _streams: (stdout, stderr),
-        }
+            streams: (stdout, stderr),
+        };
+        (started, filter)
     }
 
     /// Sends a signal as a transport does.
@@ -140,7 +148,7 @@ struct Started {
     child: Child,
     wrapped: WrappedLine,
     group: u32,
-    _streams: (std::process::ChildStdout, std::process::ChildStderr),
+    streams: (std::process::ChildStdout, std::process::ChildStderr),
 }
 
 impl Started {

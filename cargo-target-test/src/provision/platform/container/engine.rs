@@ -2,7 +2,7 @@
 //!
 //! Chooses the engine. Must not know parameters.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{net::IpAddr, path::Path, process::Command, time::Duration};
 
 use super::{super::Provenance, InstanceSpec, PROVENANCE, STATES};
 use crate::{
@@ -130,6 +130,23 @@ impl Engine {
     pub(super) fn has_image(&self, image: &str) -> bool {
         let inspect = ["image", "inspect", "--format", "x", image];
         self.run(inspect).is_ok()
+    }
+
+    /// The first address of a container on the engine's networks, if any.
+    pub(super) fn address(&self, container: &str) -> Result<Option<IpAddr>> {
+        let format =
+            "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}";
+        let found = self.run([
+            "inspect",
+            "--type",
+            "container",
+            "--format",
+            format,
+            container,
+        ])?;
+        Ok(found
+            .split_whitespace()
+            .find_map(|address| address.parse().ok()))
     }
 
     /// The provenance of a container, or of its snapshot if it does not exist; empty if it has none.

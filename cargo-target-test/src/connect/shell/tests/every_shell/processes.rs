@@ -38,6 +38,20 @@ fn signals_find_the_command_or_fail() {
     });
 }
 
+/// The wrapper ignores signals, and must not take one for a command that is about to start.
+#[test]
+fn a_signal_to_a_known_group_ends_the_command() {
+    on_every_shell(|machine| {
+        for _ in 0..20 {
+            // Without a child: bash may lose a signal while it forks.
+            let (mut started, _) = machine.begin("while :; do :; done", "");
+            let group = rustix::process::Pid::from_child(&started.child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
+            started.ended();
+        }
+    });
+}
+
 #[test]
 fn sweeps_kill_the_processes_of_their_lease_only() {
     on_every_shell(|machine| {
