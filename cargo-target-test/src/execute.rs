@@ -6,6 +6,7 @@ mod executor;
 mod health;
 mod host_process;
 pub mod nextest;
+pub mod programs;
 pub mod run_folder;
 pub mod runner;
 mod shell_executor;
