@@ -2,17 +2,18 @@
 //!
 //! Must not know frames (see `client`) or how the lease was acquired (see `lease`).
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use serde_json::Value;
 
 use crate::{
-    client::Client,
+    client::{Client, unexpected},
     error::TargetError,
-    wire::{self, Instance},
+    wire::{self, BrokerRequest, Instance, Reply},
 };
 
 mod command;
+mod console;
 mod files;
 mod forward;
 mod machine;
@@ -22,6 +23,7 @@ mod process;
 mod service;
 
 pub use command::Command;
+pub use console::Console;
 pub use forward::Forward;
 pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, ServiceState, User};
@@ -155,6 +157,15 @@ impl Target {
         self.command(line).sudo().run()
     }
 
+    /// Starts a command line in the background, as [`Command::spawn`] does.
+    ///
+    /// # Errors
+    /// Same as [`Command::spawn`].
+    #[track_caller]
+    pub fn spawn(&self, line: impl Into<String>) -> Result<Process> {
+        self.command(line).spawn()
+    }
+
     /// Builds a command line for the instance's shell, with arguments, environment, folder, standard input and timeout.
     pub fn command(&self, line: impl Into<String>) -> Command<'_> {
         let line = line.into();
@@ -167,9 +178,46 @@ impl Target {
         )
     }
 
+    /// Puts a program of the workspace on the instance, and builds a command that runs it. `name` is the name of a binary
+    /// that the test declares: `#[target_test(programs = ["kvd"])]`, or `target_defaults!` for all tests of a module. Its
+    /// [arguments](Command::arg) are not interpreted by a shell.
+    ///
+    /// The binary is one of the test's package, or else of the workspace. It is built as the tests are, before the test
+    /// starts. For an instance without the C library that the binary needs, it is built again, linked statically. The
+    /// program is sent once to each instance; further calls find it there.
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # use std::time::Duration;
+    /// #[target_test(programs = ["kvd"])]
+    /// fn starts(target: &Target) -> Result<()> {
+    ///     let mut kvd = target.program_of("kvd")?.arg("--port=0").spawn()?;
+    ///     kvd.wait_for_line("listening", Duration::from_secs(10))?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Request`] if the test does not declare the program, or it cannot be built or cannot run on the
+    /// instance; [`crate::ErrorKind::Infra`] if the instance is lost.
+    #[track_caller]
+    pub fn program_of(&self, name: impl Into<String>) -> Result<Command<'_>> {
+        let reply = self.client.ask(BrokerRequest::Program {
+            instance: self.instance().to_owned(),
+            name: name.into(),
+        })?;
+        match reply {
+            Reply::Answer {
+                value: Value::String(path),
+            } => Ok(self.program(path)),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Builds a command that runs a program directly. Its [arguments](Command::arg) are not interpreted by a shell.
-    pub fn program(&self, path: impl Into<String>) -> Command<'_> {
-        let words = vec![path.into()];
+    pub fn program(&self, path: impl AsRef<Path>) -> Command<'_> {
+        let words = vec![path.as_ref().to_string_lossy().into_owned()];
         Command::new(
             self,
             wire::ShellCommand {

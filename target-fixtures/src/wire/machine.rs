@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Question {
-    /// The facts of the machine: an object of strings, `arch`, `kernel`, `os`, `hostname`, `cores`, `memory` and `disk`
-    /// (in bytes), `nics`, `boot-id`, `uptime` (in seconds). Unknown facts are absent.
+    /// The facts of the machine: an object of strings, `arch`, `kernel`, `os`, `hostname`, `libc` (`glibc 2.36`,
+    /// `musl`), `cores`, `memory` and `disk` (in bytes), `nics`, `boot-id`, `uptime` (in seconds). Unknown facts are absent.
     Facts,
     /// Checks for a listener on a TCP port: a Boolean.
     Listens {
@@ -35,8 +35,11 @@ pub enum Question {
         /// The absolute path.
         path: String,
     },
-    /// The console output: a string, at most the last MiB.
-    Console,
+    /// The console output, at most 1 MiB: an object with `text` and `end`, the position after it in bytes.
+    Console {
+        /// The position at which the text starts; `None` for the end of the output.
+        from: Option<u64>,
+    },
     /// The IP address at which the other instances of the target reach the instance on a network of the platform: a
     /// string, or null.
     Address,
@@ -56,6 +59,11 @@ pub enum Act {
     AwaitCrash {
         /// The timeout of the crash in milliseconds.
         within: u64,
+    },
+    /// Writes to the console, as a keyboard would.
+    Type {
+        /// The text.
+        text: String,
     },
     /// Saves a named snapshot.
     Snapshot {

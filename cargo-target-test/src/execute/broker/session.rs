@@ -6,6 +6,7 @@
 mod fixture;
 mod input;
 mod ports;
+mod program;
 mod results;
 mod transfer;
 
@@ -140,6 +141,7 @@ fn instance_of(request: &BrokerRequest) -> Option<&str> {
         | BrokerRequest::Get { instance, .. }
         | BrokerRequest::Upload { instance, .. }
         | BrokerRequest::Download { instance, .. }
+        | BrokerRequest::Program { instance, .. }
         | BrokerRequest::Ping { instance, .. }
         | BrokerRequest::Ask { instance, .. }
         | BrokerRequest::Act { instance, .. }
@@ -172,6 +174,9 @@ async fn on_instance(
         }
         BrokerRequest::Download { from, to, .. } => {
             transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
+        }
+        BrokerRequest::Program { name, .. } => {
+            program::put(requests, replies, held, at, name).await?
         }
         BrokerRequest::Forward {
             direction, port, ..
@@ -243,12 +248,14 @@ fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Get { path, .. } => format!("read `{path}`"),
         BrokerRequest::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
         BrokerRequest::Download { from, .. } => format!("get `{from}`"),
+        BrokerRequest::Program { name, .. } => format!("put program `{name}`"),
         BrokerRequest::Forward { port, .. } => format!("forward port {port}"),
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),
             Act::ExpectCrash => "expect a crash".to_owned(),
             Act::AwaitCrash { .. } => "see the expected crash".to_owned(),
+            Act::Type { .. } => "write to the console".to_owned(),
             Act::Snapshot { name } => format!("save snapshot `{name}`"),
             Act::Restore { name } => format!("restore snapshot `{name}`"),
             Act::Link { nic, .. } => format!("set link {nic}"),
@@ -261,7 +268,7 @@ fn told(request: &BrokerRequest) -> String {
             Question::Service { name } => format!("ask for service `{name}`"),
             Question::User { name } => format!("ask for user `{name}`"),
             Question::File { path } => format!("query file `{path}`"),
-            Question::Console => "read the console".to_owned(),
+            Question::Console { .. } => "read the console".to_owned(),
             Question::Address => "find the address".to_owned(),
         },
         _ => "get an answer".to_owned(),
