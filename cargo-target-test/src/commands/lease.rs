@@ -81,7 +81,7 @@ fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     // With the mark of a lease, the holder would be killed at the end of that lease.
-    for name in [env::LEASE, env::BROKER] {
+    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()
