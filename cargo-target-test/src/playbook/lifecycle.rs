@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::{
     PlatformSyntax,
     diagnostic::{Problem, Problems},
+    env::Env,
     files,
     recipe::Recipe,
     schema::{Common, MOST_RETRIES, OnDirtyWritten},
@@ -23,6 +24,9 @@ pub struct Lifecycle {
     /// The recipe that is run on a fresh instance.
     #[serde(serialize_with = "name_of")]
     pub recipe: Option<Arc<Recipe>>,
+    /// Environment variables of the recipe, above its own.
+    #[serde(skip_serializing_if = "Env::is_empty")]
+    pub recipe_env: Env,
     /// Conditions to wait for after a fresh instance is reachable.
     pub wait: Vec<Wait>,
     /// The maximum time until a fresh instance is reachable.
@@ -74,6 +78,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             recipe: None,
+            recipe_env: Env::new(),
             wait: Vec::new(),
             ready_timeout: Duration::from_secs(5 * 60),
             retries: 1,
@@ -91,6 +96,10 @@ impl Lifecycle {
         if let Some(recipe) = &self.recipe {
             let steps = serde_json::to_value(&recipe.steps).unwrap_or_default();
             keys.push(("recipe.steps", steps));
+            let env: BTreeMap<_, _> = recipe.env.iter().chain(&self.recipe_env).collect();
+            if !env.is_empty() {
+                keys.push(("recipe.env", serde_json::to_value(env).unwrap_or_default()));
+            }
             let sources: Vec<_> = recipe
                 .steps
                 .iter()
@@ -145,6 +154,7 @@ pub(super) fn check(
     }
     Lifecycle {
         recipe,
+        recipe_env: common.recipe_env.take().unwrap_or_default(),
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common
             .ready_timeout
