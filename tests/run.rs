@@ -2,6 +2,8 @@
 
 /// The surroundings of a case.
 pub(crate) mod around;
+/// Files and output that are collected from the instances.
+mod artifacts;
 /// Runs that are ended from outside.
 mod ending;
 /// Deploy entries, threads, stress, what cannot be done.

@@ -15,10 +15,20 @@ pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
 pub use shell_executor::ShellTests;
 
-/// Returns the file of one stream of an attempt's output: `stdout` or `stderr`.
+/// Returns the path of one part of an attempt's output: `stdout`, `stderr` or `artifacts`.
 pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {
     let mut path = output.as_os_str().to_owned();
     path.push(".");
     path.push(stream);
     path.into()
+}
+
+/// Returns a text as part of a path: at most 120 letters, without those that a shell or a path treats specially.
+pub(crate) fn plain_name(text: &str) -> String {
+    let plain = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() => letter,
+        '.' | '_' | '-' | '[' | ']' | '#' => letter,
+        _ => '-',
+    };
+    text.chars().map(plain).take(120).collect()
 }

@@ -156,6 +156,7 @@ pub(crate) mod testing {
             cost: 1.0,
             capabilities: BTreeMap::new(),
             lifecycle: Default::default(),
+            machines_stay: false,
             parameters: serde_json::Value::Null,
             definition: Definition {
                 keys: BTreeMap::new(),

@@ -3,6 +3,7 @@
 //! Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
 //! [`PlatformSyntax`].
 
+mod around;
 mod criteria;
 mod definition;
 mod diagnostic;
@@ -50,6 +51,7 @@ pub(crate) use self::nearest::did_you_mean;
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
+    around::AroundTests,
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     env::{Env, EnvName},
@@ -156,6 +158,9 @@ pub struct PlaybookTarget {
     /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
     pub lifecycle: Lifecycle,
+    /// True if the machines exist before and after the pool.
+    #[serde(skip)]
+    pub machines_stay: bool,
     /// The parameters as the platform returns them: an object with defaults filled in, paths as written, and
     /// references in place of secret values ([`crate::secret`]).
     pub parameters: Value,

@@ -18,7 +18,7 @@ mod attempt;
 mod clean_up;
 mod micros;
 
-pub use attempt::{Attempt, AttemptResult, OutputFile, TAIL};
+pub use attempt::{Attempt, AttemptResult, CollectedArtifact, OutputFile, TAIL};
 pub use clean_up::{CleanUp, InstanceNote, TargetTime};
 
 /// The version of the format that this code writes.
@@ -205,6 +205,15 @@ pub enum RunEventKind {
         attempt: Attempt,
         /// The result.
         result: Box<AttemptResult>,
+    },
+    /// The artifacts of an attempt were collected. They are taken after the attempt has ended.
+    Collected {
+        /// The attempt.
+        attempt: Attempt,
+        /// The folder.
+        folder: PathBuf,
+        /// The artifacts, by instance, in the order in which they were taken.
+        artifacts: Vec<CollectedArtifact>,
     },
     /// A test reported a measurement.
     Record {

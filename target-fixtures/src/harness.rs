@@ -13,6 +13,7 @@ use crate::{
     error::{ErrorKind, TargetError, loss_in, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
+    subtest,
     verdict::{self, SkipNow, TestEnd},
     wire::{BrokerRequest, ExpectedFailure, TORN_DOWN},
 };
@@ -56,7 +57,8 @@ pub fn run(
         return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
     let fixtures = Fixtures::new(Some(first.clone()));
-    let ended = caught(|| test(&fixtures, &targets));
+    subtest::collect(&first.client);
+    let ended = subtest::conclude(caught(|| test(&fixtures, &targets)));
     // Tear down fixtures after a panic too, but not if the failed instance is kept for examination.
     let failed = !matches!(&ended, Ok(TestEnd::Skip(_))) && !is_success(&ended);
     let stays = failed && std::env::var_os(env::STAYS).is_some();
@@ -139,7 +141,7 @@ fn failure_of(ended: &Result<TestEnd, Panic>) -> Option<String> {
     }
 }
 
-fn panic_message(panic: &Panic) -> &str {
+pub(crate) fn panic_message(panic: &Panic) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or(panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or_default()

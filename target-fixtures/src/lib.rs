@@ -72,10 +72,13 @@
 //! | `reuse = false` | the instance is recycled after the test |
 //! | `reuse = "snapshot"` | the instance is restored to its state before its first test; recycled if the platform cannot restore quickly |
 //! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |
+//! | `fresh = true` | the test starts on an instance that no test has used |
 //! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
 //! | `count = 2` | the number of instances of one target that the test needs |
 //! | `timeout = "30s"` | the maximum run time, counted from the lease |
 //! | `retries = 2` | the number of retries by nextest |
+//! | `collect = ["/var/log/app", command("journalctl -b")]` | files and output that are [collected](#artifacts) after a failure |
+//! | `collect_when = "always"` | collects after a pass too |
 //! | `skip("reason")` | skips the test; also `skip = "reason"` |
 //! | `expect_fail("reason")` | the test is expected to fail |
 //!
@@ -238,6 +241,46 @@
 //! - A run is the lifetime of one broker: the parts of `--partitions N` share it, and each shard of `--partition` has its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
 //!
+//! # Artifacts
+//!
+//! `collect` names files, folders and commands of the instances; a target of the playbook can have the same key. After
+//! an attempt that failed, `cargo target-test` copies them into a folder of its own below `target/target-test/RUN/output`,
+//! which the failure's output names, together with the end of the console on platforms that have one. At most 64 MiB and
+//! 25 s are spent per instance. `collected.txt` in the folder says what was taken and what could not be taken.
+//!
+//! ```no_run
+//! use target_fixtures::prelude::*;
+//!
+//! #[target_test(collect = ["/var/log/app", command("journalctl -b -u app")])]
+//! fn restarts(target: &Target) -> Result<()> {
+//!     target.service("app").restart()?;
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Subtests
+//!
+//! [`subtest`] gives a part of a test a result of its own, and goes on after a failure; [`tap`] does so for each result of a
+//! program that writes TAP or KTAP. The test fails at its end if a subtest failed. Reports show every subtest, and count
+//! the test once.
+//!
+//! ```
+//! use target_fixtures::prelude::*;
+//!
+//! #[target_test]
+//! fn tools(target: &Target) -> Result<()> {
+//!     for tool in ["sh", "ls", "tail"] {
+//!         subtest(tool, || {
+//!             target.command("command -v \"$1\"").arg(tool).run()?;
+//!             Ok(())
+//!         });
+//!     }
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
 //! # Errors and skips
 //!
 //! `?` converts any error. The methods of [`Target`] return a [`TargetError`] with a [`kind`](TargetError::kind). A
@@ -278,6 +321,7 @@ mod lease;
 pub mod metadata;
 pub mod platform;
 pub mod requirement;
+mod subtest;
 mod target;
 mod verdict;
 mod wait;
@@ -296,6 +340,7 @@ pub use target_fixtures_macros::target_fixture;
 
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
+    subtest::{subtest, tap},
     target::{
         Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
         ServiceState, Target, TempDir, User,
@@ -310,7 +355,7 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Error, Exit, Result, Retry, Target, TargetError, retry, skip, target_defaults,
+        Error, Exit, Result, Retry, Target, TargetError, retry, skip, subtest, target_defaults,
         target_fixture, target_test, wait_until,
     };
 }

@@ -60,6 +60,8 @@ pub struct Metadata {
     pub requirements: BTreeMap<String, String>,
     /// Treatment of the instance before another test uses it.
     pub reuse: Option<Reuse>,
+    /// True if the test starts on an instance that no test has used.
+    pub fresh: Option<bool>,
     /// The instance for the next attempt after a failed one.
     pub retry_on: Option<RetryOn>,
     /// True if the test runs on one of the targets that fit, instead of on each.
@@ -72,10 +74,41 @@ pub struct Metadata {
     pub timeout: Option<String>,
     /// The number of retries by nextest.
     pub retries: Option<u32>,
+    /// The artifacts that are collected from the instances, in addition to those of the target.
+    pub collect: Vec<Artifact>,
+    /// The attempts whose artifacts are collected.
+    pub collect_when: Option<CollectWhen>,
     /// Conditions under which the test is skipped.
     pub skip: Vec<Condition>,
     /// Conditions under which the test is expected to fail.
     pub expect_fail: Vec<Condition>,
+}
+
+/// Something that is collected from an instance after a test: `"/var/log/app"` or `{ command = "journalctl -b" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected an absolute path, or `{ command = \"...\" }`"
+)]
+pub enum Artifact {
+    /// A file, or the files below a folder; the absolute path.
+    Path(String),
+    /// The output of a command line.
+    Command {
+        /// The command line for the instance's shell.
+        command: String,
+    },
+}
+
+/// The attempts whose artifacts are collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CollectWhen {
+    /// Attempts that failed, crashed or ended as infra.
+    #[default]
+    Failure,
+    /// All attempts.
+    Always,
 }
 
 /// The treatment of an instance after a test, before another test uses it: `true`, `false` or `"snapshot"`.

@@ -296,6 +296,9 @@ pub enum Reply {
         /// The reason of a skip or of an expected failure, or the cause of a crash or of infra; `None` for any other
         /// verdict.
         reason: Option<String>,
+        /// Lines to show with the test's output.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// The instances of a lease.
     Leased {

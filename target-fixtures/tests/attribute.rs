@@ -18,7 +18,9 @@ use std::{
 
 use target_fixtures::{
     env as name,
-    metadata::{Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse},
+    metadata::{
+        Artifact, CollectWhen, Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse,
+    },
     prelude::*,
     wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply},
 };
@@ -35,6 +37,7 @@ mod forms {
         platform = "ssh", targets = ["debian*"], category = "functional", area = "deploy", priority = 0,
         tags = ["a", "b"], owner = "me\u{1e}", features = ["gpu"], memory = ">= 1 GiB", cores = "> 1",
         requires(nested_virt = "yes", "cpu.model" = "~ .*EPYC"), reuse = false, any = true,
+        fresh = true, collect = ["/var/log/app", command("dmesg")], collect_when = "always",
         retry_on = "fresh", count = 1, timeout = "1h 30m",
         retries = 2, skip = "always", skip("there", target = "lab"), expect_fail("bug 7", feature = "gpu"),
     )]
@@ -134,7 +137,15 @@ fn everything() -> Metadata {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         reuse: Some(Reuse::No),
+        fresh: Some(true),
         retry_on: Some(RetryOn::Fresh),
+        collect: vec![
+            Artifact::Path("/var/log/app".to_owned()),
+            Artifact::Command {
+                command: "dmesg".to_owned(),
+            },
+        ],
+        collect_when: Some(CollectWhen::Always),
         any: Some(true),
         count: Some(1),
         roles: Vec::new(),

@@ -70,6 +70,30 @@ fn an_attempt_after_a_failed_one_gets_a_fresh_instance_where_it_asks() {
     assert!(machines.len() == 2 && machines[0] == machines[1], "{tried}");
 }
 
+/// They come first; the third case gets the instance of one of them.
+#[test]
+fn a_test_starts_on_a_machine_that_no_test_has_used() {
+    let east = "[[targets]]\nname = \"east\"\nplatform = \"command\"\n";
+    let world = on_machines(east);
+    world.run(&["fresh::starts_", "--keep-targets"]).code(0);
+    let started = world.read("started");
+    let machines: Vec<_> = started.lines().collect();
+    assert_eq!(machines.len(), 3, "{started}");
+    assert_ne!(machines[0], machines[1]);
+    assert_eq!(machines[1], machines[2]);
+    assert_eq!(count(&world, "deploy"), 2);
+    // A kept instance was used by an earlier run.
+    world.run(&["fresh::starts_fresh_1"]).code(0);
+    assert_eq!(count(&world, "deploy"), 3);
+    world.is_clean();
+
+    let lab = "[[targets]]\nname = \"lab\"\nplatform = \"ssh\"\nhosts = [\"127.0.0.1:1\"]\n";
+    let world = on_machines(&format!("{east}{lab}"));
+    let list = world.run(&["list", "fresh::starts_"]).code(0);
+    let list = list.says("needs a fresh machine, which target `lab` (platform `ssh`)");
+    list.says("fresh::starts_anywhere[lab]");
+}
+
 /// Four cases that try three times, each time on two machines. Those that spend them need 24, and one is spare. Of the
 /// others each has four replaced; where a third one is there, a machine of an earlier case may be one more.
 #[test]

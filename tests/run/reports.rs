@@ -147,6 +147,66 @@ fn only_what_is_all_infra_exits_with_69() {
     }
 }
 
+/// Subtests have results of their own in the report and in the feed; the summary counts their case.
+#[test]
+fn subtests_are_entries_of_their_own() {
+    let world = World::new();
+    let file = world.path("junit.xml");
+    let junit = format!("--junit={}", file.display());
+    let run = world.run(&["parts::", "--on=east", &junit]).code(100);
+    let run = run.says("2 of 6 subtests failed");
+    let run = run.says("3 cases: 1 passed, 0 skipped, 1 failed as expected, 1 failed");
+    assert!(
+        run.lines_with(&["subtest outer/panics ... FAILED: by itself"]) >= 1,
+        "{run:?}"
+    );
+    assert_eq!(world.read("parts"), "ended\n");
+    let report = read(&file);
+    let part = |path: &str| case(&report, &format!("parts::has_subtests[east]/{path}")).1;
+    for (path, expected) in [
+        ("passes", None),
+        ("fails", Some("no such link")),
+        ("skips", Some("no link")),
+        ("outer/panics", Some("by itself")),
+        ("outer/adds", None),
+        ("outer/finds", Some("slow")),
+        ("outer", Some("1 of 3 subtests failed")),
+    ] {
+        let (found, is_failure) = match &part(path).status {
+            TestCaseStatus::Success { .. } => (None, false),
+            TestCaseStatus::Skipped { message, .. } => (message.as_ref(), false),
+            TestCaseStatus::NonSuccess { message, .. } => (message.as_ref(), true),
+        };
+        let found = found.map(|text| text.as_str());
+        let fits = expected.map_or(found.is_none(), |expected| {
+            found.is_some_and(|found| found.contains(expected))
+        });
+        assert!(fits, "{path}: {found:?}");
+        assert_eq!(
+            is_failure,
+            ["fails", "outer/panics", "outer"].contains(&path),
+            "{path}"
+        );
+    }
+    // Of the last attempt only.
+    let (_, passed) = case(&report, "parts::has_ktap[east]/first attempt");
+    assert!(
+        matches!(passed.status, TestCaseStatus::Success { .. }),
+        "{passed:?}"
+    );
+    case(&report, "parts::has_ktap[east]/list/adds");
+    let events = world.events();
+    let results = of_kind(&events, "sub-result");
+    let failed = results
+        .iter()
+        .find(|event| event["result"]["path"] == json!(["outer", "panics"]));
+    assert_eq!(
+        failed.expect("a result")["result"]["verdict"],
+        "fail",
+        "{events:?}"
+    );
+}
+
 /// A run that is killed leaves what it knew: a report that says that it is incomplete, and the feed.
 #[test]
 fn a_killed_run_has_a_report() {

@@ -124,6 +124,9 @@ impl Aggregator for Junit {
             RunEventKind::AttemptEnded { attempt, result } => {
                 self.entry(attempt).ended(attempt.number, result);
             }
+            RunEventKind::SubResult { attempt, result } => {
+                self.entry(attempt).reported(attempt.number, result);
+            }
             RunEventKind::DeployShown {
                 attempt,
                 took,

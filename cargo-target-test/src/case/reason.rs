@@ -59,6 +59,13 @@ pub enum ExclusionReason {
         /// The rest of the sentence: `` `debian` offers 2 GiB ``.
         found: String,
     },
+    /// The test needs a machine that no test has used, and the target's machines exist already.
+    NotFresh {
+        /// The target's name.
+        target: String,
+        /// The target's platform.
+        platform: String,
+    },
     /// No machine can meet the requirement.
     Impossible {
         /// `cores > 8, < 2`.
@@ -115,6 +122,10 @@ impl fmt::Display for ExclusionReason {
             ),
             Self::Targets(patterns) => write!(f, "only on `{}`", patterns.join("`, `")),
             Self::Requirement { needed, found } => write!(f, "needs {needed}, {found}"),
+            Self::NotFresh { target, platform } => write!(
+                f,
+                "needs a fresh machine, which target `{target}` (platform `{platform}`) cannot make without `on-dirty`"
+            ),
             Self::Impossible { needed, why } => write!(f, "needs {needed}: {why}"),
             Self::Unreadable(message) => f.write_str(message),
             Self::ExcludedBy(rule) => write!(f, "excluded by criteria `{rule}`"),
@@ -173,7 +184,7 @@ pub enum DirtyReason {
         /// The error, if a restore was tried.
         error: Option<String>,
     },
-    /// A test failed, and its retry requires a fresh instance.
+    /// A test, or the retry of a test that failed, requires a fresh instance.
     FreshWanted,
     /// The tear-down of a fixture failed; the message.
     Fixture(String),
@@ -200,7 +211,7 @@ impl fmt::Display for DirtyReason {
                 write!(f, "`{case}` declares `reuse = \"snapshot\"`")?;
                 error.iter().try_for_each(|error| write!(f, "; {error}"))
             }
-            Self::FreshWanted => f.write_str("a retry requires a fresh instance"),
+            Self::FreshWanted => f.write_str("a fresh instance is required"),
             Self::Fixture(message)
             | Self::Crashed(message)
             | Self::Lost(message)

@@ -252,7 +252,10 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
     let env = &lifecycle.recipe_env;
     let env = (!env.is_empty()).then(|| ("recipe-env", json(env)));
     let retries = ("retries", Value::from(lifecycle.retries));
-    let all = texts.chain(env).chain(wait).chain([retries]);
+    let around = json(&lifecycle.around);
+    let around = around.as_object().into_iter().flatten();
+    let around = around.map(|(key, value)| (key.as_str(), value.clone()));
+    let all = texts.chain(env).chain(wait).chain([retries]).chain(around);
     all.map(|(key, value)| (key.to_owned(), toml(&value)))
         .collect()
 }

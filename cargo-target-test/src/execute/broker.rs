@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod active_lease;
+mod artifacts;
 mod case;
 pub mod case_table;
 mod connection;
@@ -37,6 +38,7 @@ mod tear_down;
 mod waits;
 
 pub(super) use active_lease::ActiveLease;
+pub use artifacts::CaseArtifacts;
 use case::Cases;
 pub use case_table::{CaseTable, LeasingCase, Runnable, TestStart};
 use connection::{ClientConnection, request_failure};

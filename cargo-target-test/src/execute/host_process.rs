@@ -15,7 +15,7 @@ use std::{
 use super::{
     Executor, Launch, Launcher,
     broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable},
-    output_file,
+    output_file, plain_name,
 };
 use crate::{
     case::{
@@ -136,23 +136,23 @@ impl HostProcess {
             exit: ended.exit.clone(),
             stdout,
             stderr,
+            artifacts: (!case.artifacts.after(&verdict).is_empty())
+                .then(|| output_file(&output, "artifacts")),
             ..AttemptResult::new(verdict)
         }
     }
 
     /// Returns a unique path for the output of an attempt, without file extension.
     fn output_of(&self, attempt: &Attempt) -> PathBuf {
-        let plain = |text: &str| -> String {
-            let plain = |letter: char| match letter {
-                letter if letter.is_ascii_alphanumeric() => letter,
-                '.' | '_' | '-' | '[' | ']' | '#' => letter,
-                _ => '-',
-            };
-            text.chars().map(plain).take(120).collect()
-        };
         let unique = self.counter.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}.{}-{unique}", plain(&attempt.case.name), attempt.number);
-        self.output.join(plain(&attempt.case.binary_id)).join(name)
+        let name = format!(
+            "{}.{}-{unique}",
+            plain_name(&attempt.case.name),
+            attempt.number
+        );
+        self.output
+            .join(plain_name(&attempt.case.binary_id))
+            .join(name)
     }
 }
 

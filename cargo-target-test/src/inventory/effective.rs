@@ -9,7 +9,7 @@ use target_fixtures::metadata::{Metadata, MetadataRecord, RecordKind};
 /// Returns the metadata of the test with this path (`hello::net::smoke`), merged with the defaults of its modules.
 ///
 /// Modules are applied from the outermost to the innermost, then the test. A later scalar overrides an earlier one.
-/// `tags`, `features`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
+/// `tags`, `features`, `collect`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
 /// without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record of `smoke`.
 /// `None` if there is no such record.
 pub fn effective(records: &[MetadataRecord], path_with_crate: &str) -> Option<Metadata> {
@@ -73,12 +73,15 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         features,
         requirements,
         reuse,
+        fresh,
         retry_on,
         any,
         count,
         roles,
         timeout,
         retries,
+        collect,
+        collect_when,
         skip,
         expect_fail,
     } = over;
@@ -89,11 +92,13 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     replace(&mut base.priority, priority);
     replace(&mut base.owner, owner);
     replace(&mut base.reuse, reuse);
+    replace(&mut base.fresh, fresh);
     replace(&mut base.retry_on, retry_on);
     replace(&mut base.any, any);
     replace(&mut base.count, count);
     replace(&mut base.timeout, timeout);
     replace(&mut base.retries, retries);
+    replace(&mut base.collect_when, collect_when);
     if !targets.is_empty() {
         base.targets.clone_from(targets);
     }
@@ -102,6 +107,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     }
     append(&mut base.tags, tags);
     append(&mut base.features, features);
+    append(&mut base.collect, collect);
     append(&mut base.skip, skip);
     append(&mut base.expect_fail, expect_fail);
     base.requirements.extend(requirements.clone());

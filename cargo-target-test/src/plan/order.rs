@@ -50,9 +50,9 @@ pub(super) fn rank(
     }
 }
 
-/// The sort key of a case: priority, true if the case does not reuse its instance, longest of its group, group,
+/// The sort key of a case: priority, place by the use of its instance, longest of its group, group,
 /// duration.
-type Key<'a> = (u8, bool, Reverse<u32>, usize, Reverse<u32>);
+type Key<'a> = (u8, u8, Reverse<u32>, usize, Reverse<u32>);
 
 /// Returns the rank of every case. Cases with equal keys have equal ranks.
 fn planned(
@@ -88,8 +88,12 @@ fn planned(
         let group = group_of[number];
         (
             declared.priority.unwrap_or(MIDDLE),
-            // An instance that is used up last need not be replaced.
-            declared.reuse.unwrap_or_default() == Reuse::No,
+            // A new instance is fresh; an instance that is used up last need not be replaced.
+            match (declared.reuse, declared.fresh) {
+                (Some(Reuse::No), _) => 2,
+                (_, Some(true)) => 0,
+                _ => 1,
+            },
             Reverse(group_longest[group]),
             group,
             Reverse(levels[number]),

@@ -11,7 +11,11 @@ use target_fixtures::{
 };
 
 use super::{Plan, criteria::is_named, needs};
-use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::PlaybookTarget};
+use crate::{
+    case::reason::ExclusionReason,
+    inventory::Inventory,
+    playbook::{OnDirty, PlaybookTarget},
+};
 
 /// Checks that a test with this metadata can run on a target. Skip conditions are checked by [`skip_reason`].
 /// A test without the attribute can run on any target.
@@ -38,7 +42,19 @@ pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), 
             target: name,
         });
     }
+    if metadata.fresh == Some(true) && !can_be_fresh(target) {
+        return Err(ExclusionReason::NotFresh {
+            target: name,
+            platform: target.platform.to_owned(),
+        });
+    }
     needs::offered(&metadata.requirements, target)
+}
+
+/// True if an instance that a test has used can become fresh: it is created anew, or cleaned as `on-dirty` says.
+fn can_be_fresh(target: &PlaybookTarget) -> bool {
+    let on_dirty = &target.lifecycle.on_dirty;
+    !target.machines_stay || matches!(on_dirty, Some(OnDirty::Reboot | OnDirty::Clean(_)))
 }
 
 /// Checks that the target is among the platform and targets that the test declares, if any.

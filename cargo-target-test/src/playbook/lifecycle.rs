@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::{
     PlatformSyntax,
+    around::{self, AroundTests},
     diagnostic::{Problem, Problems},
     env::Env,
     files,
@@ -42,6 +43,9 @@ pub struct Lifecycle {
     /// The verdict of a test whose instance does not boot. Default: infra.
     #[serde(skip_serializing_if = "is_infra")]
     pub on_boot_failure: CountsAs,
+    /// The actions around each test.
+    #[serde(flatten)]
+    pub around: AroundTests,
 }
 
 /// The verdict of a test for the end of its system.
@@ -85,6 +89,7 @@ impl Default for Lifecycle {
             on_dirty: None,
             on_crash: CountsAs::Fail,
             on_boot_failure: CountsAs::Infra,
+            around: AroundTests::default(),
         }
     }
 }
@@ -155,6 +160,7 @@ pub(super) fn check(
     Lifecycle {
         recipe,
         recipe_env: common.recipe_env.take().unwrap_or_default(),
+        around: around::check(common, problems),
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common
             .ready_timeout

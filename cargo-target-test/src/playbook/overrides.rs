@@ -54,6 +54,9 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<ReuseSchema>")]
     pub reuse: Option<Reuse>,
+    /// Starts the test on an instance that no test has used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<bool>,
     /// The instance for the next attempt after a failed one: the same or a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<RetryOnSchema>")]
@@ -87,8 +90,9 @@ impl Override {
 
     /// The override's keys that affect the choice of targets and instances.
     pub fn target_keys(&self) -> Vec<String> {
-        const TARGET_KEYS: [&str; 8] = [
-            "any", "count", "features", "platform", "requires", "retry-on", "reuse", "targets",
+        const TARGET_KEYS: [&str; 9] = [
+            "any", "count", "features", "fresh", "platform", "requires", "retry-on", "reuse",
+            "targets",
         ];
         let table = toml::Table::try_from(self).unwrap_or_default();
         let keys = table.into_iter().map(|(key, _)| key);
@@ -111,6 +115,7 @@ impl Override {
             features,
             requires,
             reuse,
+            fresh,
             retry_on,
             any,
             count,
@@ -125,6 +130,7 @@ impl Override {
         or_keep(&mut metadata.priority, priority.map(|one| one.0));
         or_keep(&mut metadata.owner, owner.clone());
         or_keep(&mut metadata.reuse, *reuse);
+        or_keep(&mut metadata.fresh, *fresh);
         or_keep(&mut metadata.retry_on, *retry_on);
         or_keep(&mut metadata.any, *any);
         or_keep(&mut metadata.count, count.map(NonZeroU32::get));

@@ -213,6 +213,7 @@ fn finish(
         assured,
         max_spares,
         lifecycle,
+        machines_stay: platform.machines_stay(),
         parameters,
         definition,
         param_docs,

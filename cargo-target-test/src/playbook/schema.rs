@@ -7,12 +7,14 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use target_fixtures::metadata::{Artifact, CollectWhen};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
+    around::{ArtifactSchema, CollectWhenSchema},
     diagnostic::{Problem, Problems},
     env::Env,
     lifecycle::CountsAs,
@@ -126,6 +128,13 @@ pub(super) struct Common {
     /// The recipe to run for `on-dirty = "clean"`.
     #[schemars(with = "String")]
     pub(super) clean: Option<Spanned<String>>,
+    /// Files, folders and commands of the instances of a test: `["/var/log/app", { command = "journalctl -b" }]`. They are
+    /// collected into the run's folder after a test that failed, with the end of the console.
+    #[schemars(with = "Vec<ArtifactSchema>")]
+    pub(super) collect: Option<Vec<Spanned<Artifact>>>,
+    /// The tests after which `collect` applies: `"failure"` (the default) or `"always"`.
+    #[schemars(with = "CollectWhenSchema")]
+    pub(super) collect_when: Option<CollectWhen>,
 }
 
 /// The value of `on-dirty`.
@@ -245,6 +254,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 17);
+        assert_eq!(keys.len(), 19);
     }
 }

@@ -64,6 +64,9 @@ pub struct AttemptResult {
     /// The file with the standard error; `None` if it went to nextest or a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<OutputFile>,
+    /// The folder of the attempt's artifacts; `None` if none are collected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<PathBuf>,
 }
 
 impl AttemptResult {
@@ -80,8 +83,24 @@ impl AttemptResult {
             expected: None,
             stdout: None,
             stderr: None,
+            artifacts: None,
         }
     }
+}
+
+/// One artifact of an instance, collected or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CollectedArtifact {
+    /// The instance.
+    pub instance: String,
+    /// The path, or the command line, or `console`.
+    pub artifact: String,
+    /// The number of bytes that were written.
+    pub bytes: u64,
+    /// The reason that the artifact is missing or incomplete, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The file in the run's folder with the output of an attempt to one stream, without secrets.

@@ -33,6 +33,8 @@ enum Type {
     Requirement,
     /// `requires(key = "..")`.
     Requirements,
+    /// `["/path", command("..")]`.
+    Artifacts,
     /// `skip("reason", platform = "..")` with the given conditions; can be repeated.
     Condition(&'static [&'static str]),
 }
@@ -49,6 +51,7 @@ const KEYS: &[(&str, Type)] = &[
     ("features", Type::Texts),
     ("reuse", Type::BoolOr("snapshot")),
     ("any", Type::Bool),
+    ("fresh", Type::Bool),
     ("retry_on", Type::Word(&["same", "fresh"])),
     (
         "count",
@@ -66,6 +69,8 @@ const KEYS: &[(&str, Type)] = &[
             most: 1000,
         },
     ),
+    ("collect", Type::Artifacts),
+    ("collect_when", Type::Word(&["failure", "always"])),
     ("skip", Type::Condition(&["platform", "target", "feature"])),
     (
         "expect_fail",
@@ -194,6 +199,7 @@ impl Arguments {
             }
             Type::Text => Json::Text(value::text(expression(meta, "= \"...\"")?)?),
             Type::Texts => value::texts(expression(meta, "= [\"...\"]")?)?,
+            Type::Artifacts => value::artifacts(expression(meta, "= [\"/var/log/app\"]")?)?,
             Type::BoolOr(word) => value::boolean_or(expression(meta, "= true")?, word)?,
             Type::Word(words) => value::word(expression(meta, "= \"...\"")?, words)?,
             Type::Bool => value::boolean(expression(meta, "= true")?)?,

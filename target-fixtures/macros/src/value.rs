@@ -60,6 +60,33 @@ pub(crate) fn texts(value: &Expr) -> Result<Json> {
     Ok(Json::List(list))
 }
 
+/// Parses `["/var/log/app", command("journalctl -b")]`.
+pub(crate) fn artifacts(value: &Expr) -> Result<Json> {
+    const EXPECTED: &str =
+        "expected absolute paths and commands, such as `[\"/var/log/app\", command(\"dmesg\")]`";
+    let Expr::Array(array) = value else {
+        return fail(value, EXPECTED);
+    };
+    let mut list = Vec::new();
+    each(&array.elems, |element| {
+        list.push(match element {
+            Expr::Call(call) if is_command(&call.func) && call.args.len() == 1 => {
+                Json::Object(vec![("command".to_owned(), text(&call.args[0])?.into())])
+            }
+            path => match text(path) {
+                Ok(path) if path.starts_with('/') => Json::Text(path),
+                _ => return fail(path, EXPECTED),
+            },
+        });
+        Ok(())
+    })?;
+    Ok(Json::List(list))
+}
+
+fn is_command(function: &Expr) -> bool {
+    matches!(function, Expr::Path(path) if path.path.is_ident("command"))
+}
+
 pub(crate) fn boolean(value: &Expr) -> Result<Json> {
     match value {
         Expr::Lit(ExprLit {

@@ -7,6 +7,9 @@ fn keys_and_types(_: &Target) {}
 #[target_test(priority = 5, retries = -1, count = 0, reuse = "yes", timeout = "30 parsecs")]
 fn numbers(_: &[Target]) {}
 
+#[target_test(collect = ["var/log", command(3), run("ls"), "/var/log"], collect_when = "never", fresh = "yes")]
+fn artifacts(_: &Target) {}
+
 #[target_test(timeout = "0s", memory = ">= 1 GiX", cores = 4, disk = "=> 1 GB", requires(cores = "> 1", "gpu.memory" = ">="))]
 fn requirements(_: &Target) {}
 

@@ -126,6 +126,21 @@ mod fresh {
         note("spent", &machine(target));
     }
 
+    #[target_test(fresh = true)]
+    fn starts_fresh_1(target: &Target) {
+        note("started", &machine(target));
+    }
+
+    #[target_test(fresh = true)]
+    fn starts_fresh_2(target: &Target) {
+        note("started", &machine(target));
+    }
+
+    #[target_test]
+    fn starts_anywhere(target: &Target) {
+        note("started", &machine(target));
+    }
+
     #[target_test(retries = 2, retry_on = "fresh")]
     fn third_machine_passes(target: &Target) {
         note("tried", &machine(target));

@@ -267,6 +267,73 @@ mod around {
     }
 }
 
+mod artifacts {
+    use super::*;
+
+    /// Leaves a log, and fails on `east` and on machines.
+    #[target_test(collect = [command("echo \"by the test\"")])]
+    fn leaves_a_log(target: &Target) -> Result<()> {
+        let logs = scratch("logs/deep");
+        fs::create_dir_all(&logs)?;
+        fs::write(logs.join("app.log"), "a line\n")?;
+        std::os::unix::fs::symlink("/etc", logs.join("link")).ok();
+        note("dead", "now");
+        assert_eq!(target.name(), "west");
+        Ok(())
+    }
+}
+
+mod parts {
+    use super::*;
+    use target_fixtures::tap;
+
+    /// Fails by two of its six subtests, after all have run.
+    #[target_test]
+    fn has_subtests(target: &Target) -> Result<()> {
+        let one = subtest("passes", || Ok(target.run("echo 7")?.stdout));
+        assert_eq!(one.as_deref(), Some("7\n"));
+        subtest("fails", || {
+            target.run("echo no such link >&2; exit 3")?;
+            Ok(())
+        });
+        subtest("skips", || -> Result<()> {
+            target_fixtures::skip!("no link")
+        });
+        subtest("outer", || {
+            subtest("panics", || -> Result<()> { panic!("by itself") });
+            let said = target.run(
+                "printf 'TAP version 13\\n1..2\\nok 1 - adds\\nok 2 - finds # SKIP slow\\n'",
+            )?;
+            tap(&said.stdout)
+        });
+        note("parts", "ended");
+        Ok(())
+    }
+
+    /// Passes, with results of a nested KTAP.
+    #[target_test(retries = 1)]
+    fn has_ktap() -> Result<()> {
+        subtest("first attempt", || {
+            note("ktap", "attempt");
+            let attempts = fs::read_to_string(scratch("ktap"))?;
+            assert!(attempts.lines().count() > 1);
+            Ok(())
+        });
+        tap(
+            "KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: list\n  1..1\n  ok 1 adds\nok 1 list\n",
+        )
+    }
+
+    /// Is expected to fail by one of its subtests.
+    #[target_test(expect_fail("bug 12", error = "no such link"))]
+    fn fails_in_a_part(target: &Target) {
+        subtest("link", || {
+            target.run("echo no such link >&2; exit 3")?;
+            Ok(())
+        });
+    }
+}
+
 mod results {
     use super::*;
     use std::os::unix::net::UnixStream;

@@ -6,10 +6,11 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    time::Duration,
 };
 
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
-use target_fixtures::wire::Exit;
+use target_fixtures::wire::{Exit, SubResult, VerdictKind};
 
 use super::seconds;
 use crate::{
@@ -20,7 +21,11 @@ use crate::{
 
 /// The attempts of one case in one iteration, by number.
 #[derive(Debug, Default)]
-pub(super) struct JunitEntry(BTreeMap<u32, Option<AttemptResult>>);
+pub(super) struct JunitEntry(BTreeMap<u32, Option<AttemptResult>>, SubResults);
+
+/// The sub-results of the last attempt that reported some, with its number.
+#[derive(Debug, Default)]
+struct SubResults(u32, Vec<SubResult>);
 
 /// The JUnit form of an attempt that did not pass.
 pub(super) struct Failing {
@@ -44,6 +49,42 @@ impl JunitEntry {
         self.0.insert(number, Some(result));
     }
 
+    /// Notes a sub-result. Those of an earlier attempt are forgotten.
+    pub(super) fn reported(&mut self, number: u32, result: &SubResult) {
+        if self.1.0 != number {
+            self.1 = SubResults(number, Vec::new());
+        }
+        self.1.1.push(result.clone());
+    }
+
+    /// Returns the sub-results of the case as entries of their own.
+    pub(super) fn sub_cases(&self, name: &str, binary_id: &str) -> Vec<TestCase> {
+        let one = |result: &SubResult| {
+            let reason = result.message.as_deref().unwrap_or_default();
+            let status = match result.verdict {
+                VerdictKind::Pass => TestCaseStatus::success(),
+                VerdictKind::Skip => {
+                    let mut status = TestCaseStatus::skipped();
+                    status.set_message(one_line(reason));
+                    status
+                }
+                VerdictKind::Fail => {
+                    Failing::new(NonSuccessKind::Failure, "subtest", reason).status()
+                }
+                kind => Failing::special(&Verdict::from_wire(kind, Some(reason.to_owned())))
+                    .map_or_else(TestCaseStatus::success, Failing::status),
+            };
+            let lane = result.lane.iter().map(|lane| format!(" ({lane})"));
+            let path = result.path.join("/");
+            let name = format!("{name}/{path}{}", lane.collect::<String>());
+            let mut case = TestCase::new(name, status);
+            case.set_classname(binary_id);
+            case.set_time(Duration::from_micros(result.took));
+            case
+        };
+        self.1.1.iter().map(one).collect()
+    }
+
     /// Returns the result of an attempt; `None` if it is unknown.
     pub(super) fn attempt(&self, number: u32) -> Option<&AttemptResult> {
         self.0.get(&number)?.as_ref()
@@ -61,6 +102,12 @@ impl JunitEntry {
         let last = results().next_back();
         if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
             case.add_property(Property::new("instances", last.instances.join(" ")));
+        }
+        if let Some(folder) = results()
+            .filter_map(|one| one.artifacts.as_ref())
+            .next_back()
+        {
+            case.add_property(Property::new("artifacts", folder.display().to_string()));
         }
         if results().any(|result| !result.waited.is_zero()) {
             let waited = results().map(|result| result.waited).sum();

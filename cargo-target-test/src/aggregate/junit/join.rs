@@ -34,6 +34,7 @@ pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -
                 suite
             });
         suite.add_test_case(entry.test_case(name, binary_id));
+        suite.add_test_cases(entry.sub_cases(name, binary_id));
     }
     report.add_test_suites(suites.into_values());
     report
@@ -61,6 +62,9 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
             });
             let entry = key.as_ref().and_then(|key| entries.get(key));
             new.add_test_case(entry.map_or_else(|| case.clone(), |entry| both(case, entry)));
+            if let (Some(entry), Some((binary_id, name, _))) = (entry, &key) {
+                new.add_test_cases(entry.sub_cases(name, binary_id));
+            }
             known.extend(key);
         }
         suites.push(new);

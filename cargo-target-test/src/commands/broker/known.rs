@@ -15,7 +15,7 @@ use crate::{
     cli::Global,
     error::{Error, ErrorKind, Result},
     execute::broker::{
-        LeasingCase, TestStart,
+        CaseArtifacts, LeasingCase, TestStart,
         standalone::{AcquireRequest, FoundCase},
     },
     inventory, plan,
@@ -148,7 +148,10 @@ fn case(
         full_name: ask.test.clone(),
         needs: plan::asked(&metadata.requirements, &target.assured),
         reuse: metadata.reuse.unwrap_or_default(),
+        fresh: metadata.fresh == Some(true),
         retry_fresh: false,
+        // Without a run, there is no folder for them.
+        artifacts: CaseArtifacts::default(),
         start: TestStart {
             expect_fail: expected,
             ..TestStart::default()

@@ -64,6 +64,8 @@ pub(super) struct DeclaredMetadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reuse: Option<Reuse>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fresh: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) retry_on: Option<RetryOn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) any: Option<bool>,
@@ -106,6 +108,7 @@ impl<'a> DeclaredMetadata<'a> {
             features: &metadata.features,
             requirements: &metadata.requirements,
             reuse: metadata.reuse,
+            fresh: metadata.fresh,
             retry_on: metadata.retry_on,
             any: metadata.any,
             timeout: metadata.timeout.as_deref(),

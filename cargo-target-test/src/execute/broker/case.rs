@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{
     active_lease::ActiveLease,
+    artifacts,
     case_table::{CaseTable, LeasingCase, Runnable, TestStart},
     connection::{ClientConnection, failure_of, request_failure},
     failed::FailedCases,
@@ -260,11 +261,22 @@ impl Cases {
             !result.verdict.is_final() && !start.last,
             lease_end(&result),
         );
-        events::attempt_ended(&self.sink, attempt, AttemptResult { waited, ..result });
+        let folder = result.artifacts.clone();
+        let wanted = case.artifacts.after(&result.verdict);
+        let result = AttemptResult { waited, ..result };
+        events::attempt_ended(&self.sink, attempt.clone(), result);
         if let Some(held) = leased {
             // The verdict is out: from here on, only the next lease of the instances waits.
             if let Some(runner) = runner {
                 runner.gone().await;
+            }
+            if let Some(folder) = folder {
+                let collected = artifacts::collect(&held, &wanted, &folder).await;
+                self.sink.emit(RunEventKind::Collected {
+                    attempt,
+                    folder,
+                    artifacts: collected,
+                });
             }
             self.give_back(case, start, held, end).await;
         }
@@ -286,9 +298,13 @@ impl Cases {
             expect_fail: &case.start.expect_fail,
             on_start: &|| events::attempt_started(&self.sink, attempt, &instances),
         };
-        let result = executor
+        let mut result = executor
             .run(attempt, held.lease(), &launcher, &self.sink)
             .await;
+        if self.provisioner.is_cancelled() {
+            // The user waits for the end of the run.
+            result.artifacts = None;
+        }
         // Fails if the runner was killed.
         let _ = tell(connection, &result).await;
         AttemptResult {
@@ -306,7 +322,9 @@ impl Cases {
         end: LeaseEnd,
     ) {
         let end = match end {
-            LeaseEnd::Failed if case.retry_fresh && !start.last => LeaseEnd::WantFresh,
+            LeaseEnd::Failed if (case.fresh || case.retry_fresh) && !start.last => {
+                LeaseEnd::WantFresh
+            }
             end => end,
         };
         // Before the instances are replaced: replacements may not be needed.
@@ -327,7 +345,13 @@ impl Cases {
 async fn tell(connection: &mut ClientConnection, result: &AttemptResult) -> io::Result<()> {
     let (verdict, reason) = result.verdict.to_wire();
     let reason = reason.or_else(|| result.expected.clone());
-    let judged = Reply::Judged { verdict, reason };
+    let artifacts = result.artifacts.iter();
+    let notes = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
+    let judged = Reply::Judged {
+        verdict,
+        reason,
+        notes: notes.collect(),
+    };
     connection.replies.send(&judged).await
 }
 
@@ -344,7 +368,7 @@ fn lease_end(result: &AttemptResult) -> LeaseEnd {
 /// Returns the lease request of a case, and the process that tears down its fixtures.
 fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
     let want = Want {
-        fresh: case.retry_fresh && start.attempt > 1,
+        fresh: case.fresh || case.retry_fresh && start.attempt > 1,
         ..case.want()
     };
     let request = Request {

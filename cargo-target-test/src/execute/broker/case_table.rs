@@ -16,6 +16,7 @@ use target_fixtures::{
     wire::{ExpectedFailure, Failure, FailureKind},
 };
 
+use super::artifacts::CaseArtifacts;
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
     error::one_line,
@@ -60,8 +61,12 @@ pub struct LeasingCase {
     pub full_name: String,
     /// The treatment of the instances before other tests lease them.
     pub reuse: Reuse,
+    /// True if every attempt gets an unused instance.
+    pub fresh: bool,
     /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
+    /// The artifacts to collect from the instances.
+    pub artifacts: CaseArtifacts,
     /// The way the test is started.
     pub start: TestStart,
 }
@@ -103,7 +108,10 @@ impl LeasingCase {
 
     /// Returns the demand of the case.
     pub(super) fn want(&self) -> Want {
-        self.instance_set.want(self.count, &self.needs)
+        Want {
+            fresh: self.fresh,
+            ..self.instance_set.want(self.count, &self.needs)
+        }
     }
 
     /// Returns the treatment of the instances after the case.

@@ -103,8 +103,8 @@ impl BrokerClient {
         }
     }
 
-    /// Reports the end of the test and waits for the verdict, with the reason if the test failed as expected. Returns
-    /// `None` if the broker has gone.
+    /// Reports the end of the test, waits for the verdict, with the reason if the test failed as expected, and prints the
+    /// broker's notes. Returns `None` if the broker has gone.
     pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(Verdict, Option<String>)> {
         let report = BrokerRequest::Finished {
             exit: ended.exit.clone(),
@@ -113,7 +113,12 @@ impl BrokerClient {
             millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
         };
         match self.ask(&report) {
-            Ok(Reply::Judged { verdict, reason }) => {
+            Ok(Reply::Judged {
+                verdict,
+                reason,
+                notes,
+            }) => {
+                notes.iter().for_each(ui::note);
                 Some((Verdict::from_wire(verdict, reason.clone()), reason))
             }
             _ => None,

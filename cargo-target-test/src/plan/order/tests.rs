@@ -61,12 +61,13 @@ fn important_then_alike_then_long_ones_start_first() {
         ("c", json!({"requirements": {"cores": "> 1"}})),
         ("d", json!({})),
         ("e", json!({"reuse": false})),
+        ("f", json!({"fresh": true})),
     ];
     let cases = started(&tests, &nothing, Order::Planned);
-    assert_eq!(names(&cases), ["a", "c", "b", "d", "e"]);
+    assert_eq!(names(&cases), ["f", "a", "c", "b", "d", "e"]);
     let times = durations(&[("a", 0.5), ("b", 1.0), ("c", 0.7), ("d", 9.0), ("e", 99.0)]);
     let cases = started(&tests, &times, Order::Planned);
-    assert_eq!(names(&cases), ["d", "b", "c", "a", "e"]);
+    assert_eq!(names(&cases), ["f", "d", "b", "c", "a", "e"]);
 }
 
 #[test]

@@ -49,6 +49,17 @@ fn reasons() {
         assert_eq!(got, reason, "{declared}");
     }
     assert_eq!(fits(None, &alpha), Ok(()));
+
+    let fresh = metadata(json!({"fresh": true}));
+    assert_eq!(fits(Some(&fresh), &alpha), Ok(()));
+    alpha.machines_stay = true;
+    let reason = fits(Some(&fresh), &alpha).expect_err("a reason");
+    assert!(
+        reason.to_string().starts_with("needs a fresh machine, "),
+        "{reason}"
+    );
+    alpha.lifecycle.on_dirty = Some(OnDirty::Reboot);
+    assert_eq!(fits(Some(&fresh), &alpha), Ok(()));
 }
 
 #[test]

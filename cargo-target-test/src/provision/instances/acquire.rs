@@ -215,6 +215,7 @@ impl Acquiring<'_> {
             instance: want.instance.clone(),
             needs: want.needs.clone(),
             count: want.count,
+            fresh: want.fresh,
             ..pool::LeaseWant::default()
         };
         Ok(LeaseRequest {

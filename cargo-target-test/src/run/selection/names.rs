@@ -11,7 +11,7 @@ use crate::{
     case::CaseInfo,
     error::Result,
     execute::{
-        broker::{CaseTable, LeasingCase, Runnable, TestStart},
+        broker::{CaseArtifacts, CaseTable, LeasingCase, Runnable, TestStart},
         nextest::stage::DEPLOY_BINARY,
     },
     inventory, plan,
@@ -77,7 +77,9 @@ impl Selection {
             needs: plan::asked(&metadata.requirements, &target.assured),
             full_name: self.full_name(case.test),
             reuse: self.reuse(case.test),
+            fresh: metadata.fresh == Some(true),
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
+            artifacts: CaseArtifacts::new(&target.lifecycle.around, metadata),
             start,
         };
         (path, Runnable::Case(case_to_run))
