@@ -102,7 +102,7 @@ fn variables_and_excluded_files() {
     lab.run(&["quick", "--keep-targets"])
         .code(0)
         .never_says("recycled");
-    let set = ["--set", "targets.it.recipe-env.VERSION=3"];
+    let set = ["--set", "targets.it.recipe-env.VERSION=\"3\""];
     lab.run(&[&["quick", "--keep-targets"][..], &set].concat())
         .code(69)
         .says("recipe.env");
