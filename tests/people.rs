@@ -10,6 +10,8 @@ mod lease;
 mod machines;
 /// Shells, with and without a terminal.
 mod shell;
+/// `up` and `down`.
+mod up;
 /// `targets`, again and again.
 mod watch;
 

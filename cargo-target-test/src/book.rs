@@ -21,6 +21,7 @@ page!(ssh, "ssh.md");
 page!(qemu, "qemu.md");
 page!(container, "container.md");
 page!(command, "command.md");
+page!(machine, "machine.md");
 page!(programs, "programs.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");

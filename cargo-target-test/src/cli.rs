@@ -31,7 +31,8 @@ use words::OURS;
 pub use words::{set_subcommand, subcommand};
 
 pub use interactive::{
-    CpArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
+    CpArgs, DownArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
+    UpArgs, UpTarget,
 };
 
 /// Run Cargo's tests on real targets
@@ -115,6 +116,17 @@ pub enum Verb {
         /// The shell
         shell: Shell,
     },
+    /// Deploy instances and keep them, without a test
+    ///
+    /// Existing ones that fit the playbook are used. `shell`, `exec` and `cp` work on them, runs use them, and `down` or
+    /// `--delete-targets` deletes them.
+    ///
+    /// Exit code 69 if an instance could not be deployed; the others stay.
+    Up(UpArgs),
+    /// Delete instances by name
+    ///
+    /// Exit code 0 if none of them is left, 69 if a delete failed or a running process holds one.
+    Down(DownArgs),
     /// List existing instances: host, state, holder, age
     Targets(TargetsArgs),
     /// Open a shell on an instance

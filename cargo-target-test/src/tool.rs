@@ -123,6 +123,8 @@ impl Tool {
             Verb::Completions { shell } => commands::completions::verb(*shell),
             Verb::Schema => commands::schema::verb(all),
             Verb::HelpPlaybook { key } => commands::schema::help(all, key.as_deref()),
+            Verb::Up(args) => commands::up::verb(all, global, args),
+            Verb::Down(args) => commands::down::verb(all, global, args),
             Verb::Targets(args) => commands::targets::verb(all, global, args),
             Verb::Shell(args) => commands::shell::verb(all, global, args),
             Verb::Exec(args) => commands::exec::verb(all, global, args),

@@ -171,7 +171,7 @@
 //! [`service`](Target::service) starts, stops and looks at a service.
 //!
 //! [`install`](Target::install), [`reboot`](Target::reboot), [`restart`](Target::restart) and
-//! [`console`](Target::console) work on platforms that support them. [`forward`](Target::forward) and
+//! [`console`](Target::console), which reads and writes a serial console, work on platforms that support them. [`forward`](Target::forward) and
 //! [`forward_back`](Target::forward_back) forward TCP ports, and [`reach_from`](Target::reach_from) leads from one instance
 //! to another.
 //!
@@ -342,8 +342,8 @@ pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
     subtest::{subtest, tap},
     target::{
-        Command, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput, Service,
-        ServiceState, Target, TempDir, User,
+        Command, Console, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput,
+        Service, ServiceState, Target, TempDir, User,
     },
     verdict::{expect_error, expect_fail},
     wait::{Retry, retry, wait_until},

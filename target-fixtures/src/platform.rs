@@ -76,7 +76,7 @@ platform! {
     ///     target.snapshot("before")?;
     ///     target.set_link(0, false)?;
     ///     target.set_link(0, true)?;
-    ///     assert!(!target.console()?.contains("link is dead"));
+    ///     assert!(!target.console()?.text()?.contains("link is dead"));
     ///     target.restore("before")?;
     ///     Ok(())
     /// }

@@ -2,7 +2,7 @@
 //!
 //! Must not know frames (see `client`) or how the lease was acquired (see `lease`).
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod command;
+mod console;
 mod files;
 mod forward;
 mod machine;
@@ -22,6 +23,7 @@ mod process;
 mod service;
 
 pub use command::Command;
+pub use console::Console;
 pub use forward::Forward;
 pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, ServiceState, User};
@@ -155,6 +157,15 @@ impl Target {
         self.command(line).sudo().run()
     }
 
+    /// Starts a command line in the background, as [`Command::spawn`] does.
+    ///
+    /// # Errors
+    /// Same as [`Command::spawn`].
+    #[track_caller]
+    pub fn spawn(&self, line: impl Into<String>) -> Result<Process> {
+        self.command(line).spawn()
+    }
+
     /// Builds a command line for the instance's shell, with arguments, environment, folder, standard input and timeout.
     pub fn command(&self, line: impl Into<String>) -> Command<'_> {
         let line = line.into();
@@ -168,8 +179,8 @@ impl Target {
     }
 
     /// Builds a command that runs a program directly. Its [arguments](Command::arg) are not interpreted by a shell.
-    pub fn program(&self, path: impl Into<String>) -> Command<'_> {
-        let words = vec![path.into()];
+    pub fn program(&self, path: impl AsRef<Path>) -> Command<'_> {
+        let words = vec![path.as_ref().to_string_lossy().into_owned()];
         Command::new(
             self,
             wire::ShellCommand {

@@ -6,14 +6,16 @@ use super::Lab;
 use crate::support::{container::Engine, here, vm::Images};
 
 #[test]
-fn virtual_machines_talk_through_this_host() {
+fn virtual_machines_talk_through_this_host_and_by_their_console() {
     let Some(images) = here(Images::build()) else {
         return;
     };
     let lab = Lab::new(&format!("{}count = 2\n", images.target("it")));
-    lab.run(&["talks", "--success-output", "final"])
+    let tests = "test(/^(talks|has_a_console)\\[/)";
+    lab.run(&["-E", tests, "--success-output", "final"])
         .code(0)
         .line_with(&["PASS", "talks[it]"])
+        .line_with(&["PASS", "has_a_console[it]"])
         .line_with(&["server = it-", ": $ while echo"])
         .line_with(&["client = it-", ": from it-"]);
 }

@@ -1,6 +1,6 @@
 //! Options of the verbs for interactive use of instances.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 
@@ -81,6 +81,58 @@ pub struct LogsArgs {
     /// Follow the output until the instance is deleted or Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// Options of `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArgs {
+    /// Name of a target in the playbook, and how many of its instances shall be ready (default: one)
+    #[arg(value_name = "TARGET[=N]", required = true)]
+    pub targets: Vec<UpTarget>,
+    /// Delete the instances after this wall-clock time: `30m`, `2h`; one in use when it is free
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+}
+
+/// A target and the number of its instances: `ubuntu=2`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpTarget {
+    /// The target's name.
+    pub target: String,
+    /// At least 1.
+    pub count: u32,
+}
+
+impl FromStr for UpTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (target, count) = text.split_once('=').unwrap_or((text, "1"));
+        match count.parse() {
+            Ok(count @ 1..) => Ok(Self {
+                target: target.to_owned(),
+                count,
+            }),
+            _ => Err(format!("`{count}` is not a number of instances")),
+        }
+    }
+}
+
+/// Options of `down`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DownArgs {
+    /// Names of instances (`ubuntu-0`), or of targets for all their instances; see `targets`
+    #[arg(value_name = "INSTANCE", required = true)]
+    pub names: Vec<String>,
+    /// Search all workspaces, without preferring this one
+    #[arg(long)]
+    pub all: bool,
+    /// Also delete instances that a running process holds
+    #[arg(long)]
+    pub force: bool,
+    /// Run as the background process that deletes at this time, in seconds since 1970.
+    #[arg(long, hide = true)]
+    pub at: Option<u64>,
 }
 
 /// Options of `lease`.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) use self::{
-    choose::{Choice, choose},
+    choose::{Choice, choose, find},
     guard::{AccessRequest, MachineGuard},
     wall::{Wall, now},
 };

@@ -14,7 +14,10 @@ use tokio::{process::Child, signal::unix::SignalKind};
 
 use crate::{
     cli::{Global, ShellArgs},
-    commands::interactive::{self, AccessRequest, MachineGuard},
+    commands::{
+        interactive::{self, AccessRequest, MachineGuard},
+        up,
+    },
     connect::{self, Reach, ssh_file},
     error::Result,
     execute::clean_up::signals::Signals,
@@ -32,14 +35,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Fails if the instance is unavailable or unreachable.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<u8> {
+    let ask = AccessRequest {
+        platforms,
+        global,
+        on: &args.on,
+        now: args.now,
+        what: "shell",
+    };
+    if std::io::stdin().is_terminal() {
+        up::offer(&ask)?;
+    }
     interactive::runtime()?.block_on(async {
-        let ask = AccessRequest {
-            platforms,
-            global,
-            on: &args.on,
-            now: args.now,
-            what: "shell",
-        };
         let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
         let opened = open(&guard, &mut signals).await;

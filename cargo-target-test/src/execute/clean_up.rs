@@ -36,12 +36,22 @@ pub(crate) async fn clean_up(
 ) -> Result<Report> {
     // Running deploys are no longer needed.
     broker.cancel();
-    process::kill_scripts();
-    let mut signals = Signals::catch()?;
     let work = async {
         broker.end_leases().await;
         provisioner.finish(keep).await
     };
+    within_limits(work, interrupts).await
+}
+
+/// Waits for the end of a clean-up, within the limits that interrupts set.
+///
+/// # Errors
+/// As [`clean_up`].
+pub(crate) async fn within_limits(
+    work: impl Future<Output = Result<Report>>,
+    interrupts: &mut Interrupts,
+) -> Result<Report> {
+    let mut signals = Signals::catch()?;
     tokio::pin!(work);
     let mut limit = until(interrupts);
     let left = loop {

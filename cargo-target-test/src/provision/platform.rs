@@ -299,6 +299,24 @@ pub trait Platform: Send + Sync + 'static {
         Err(cannot(self.name(), "take down a link of", spec))
     }
 
+    /// Writes to the instance's console, as a keyboard would, and returns when the instance has read it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the instance does not read it. By default: the platform does not
+    /// support it.
+    fn type_text(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+        _deployed: &Deployed,
+        _text: &str,
+    ) -> Result<()> {
+        let name = self.name();
+        Err(Error::usage(format!(
+            "the console of platform `{name}` takes no input"
+        )))
+    }
+
     /// Deletes what the platform keeps on this host for later instances of the pool with this label, such as imported
     /// images. Called when the pool has no instance any more, for every platform and for every target that had one.
     /// Keeps nothing by default.
@@ -530,6 +548,29 @@ pub(super) fn read_end(console: &Path, from: u64, most: u64) -> std::io::Result<
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads a console from the offset `from`, at most `most` bytes and without a character that is incomplete at the end.
+/// Returns the text and the offset after it.
+pub(super) fn read_from(console: &Path, from: u64, most: u64) -> std::io::Result<(String, u64)> {
+    let mut file = match File::open(console) {
+        // The file is created when the machine first writes to its console.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok((String::new(), 0));
+        }
+        opened => opened?,
+    };
+    let from = from.min(file.metadata()?.len());
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    let last = bytes.utf8_chunks().last();
+    let last = last.map_or(&[][..], |chunk| chunk.invalid());
+    if std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none()) {
+        bytes.truncate(bytes.len() - last.len());
+    }
+    let end = from + bytes.len() as u64;
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), end))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    process,
     run_event::Sink,
     sync,
 };
@@ -86,9 +87,10 @@ impl PoolProvisioner {
         }
     }
 
-    /// Ends deploys and waits: the run is over.
+    /// Ends deploys and waits: the run is over. Kills the scripts of deploys, of other provisioners in this process too.
     pub fn cancel(&self) {
         self.context.cancel();
+        process::kill_scripts();
     }
 
     /// As [`cancel`](Self::cancel), since a user interrupted the run: what dead runs left is for the next run.

@@ -2,7 +2,12 @@
 //!
 //! Must not know connections.
 
-use std::{fs, io::Read, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Result, Target,
@@ -66,28 +71,30 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Adds an argument, which is passed on unchanged. The arguments of a command line are `"$1"`, `"$2"`, ...
-    pub fn arg(mut self, argument: impl Into<String>) -> Self {
-        self.command.words.push(argument.into());
+    /// Adds an argument, a text or anything else that has one, such as a number. It is passed on unchanged. The arguments of
+    /// a command line are `"$1"`, `"$2"`, ...
+    pub fn arg(mut self, argument: impl ToString) -> Self {
+        self.command.words.push(argument.to_string());
         self
     }
 
     /// Adds several arguments; see [`arg`](Self::arg).
-    pub fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
-        let arguments = arguments.into_iter().map(Into::into);
+    pub fn args<T: ToString>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        let arguments = arguments.into_iter().map(|argument| argument.to_string());
         self.command.words.extend(arguments);
         self
     }
 
     /// Adds an environment variable.
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.command.env.insert(name.into(), value.into());
+    pub fn env(mut self, name: impl ToString, value: impl ToString) -> Self {
+        self.command.env.insert(name.to_string(), value.to_string());
         self
     }
 
     /// Sets the working folder on the instance. Default: the login's home folder.
-    pub fn current_dir(mut self, directory: impl Into<String>) -> Self {
-        self.command.directory = Some(directory.into());
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        let directory = directory.as_ref().to_string_lossy();
+        self.command.directory = Some(directory.into_owned());
         self
     }
 
@@ -133,16 +140,17 @@ impl<'a> Command<'a> {
     }
 
     /// Reads the standard input from a local file.
-    pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.stdin = Stdin::File(path.into());
+    pub fn stdin_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.stdin = Stdin::File(path.as_ref().to_owned());
         self
     }
 
     /// Answers a question: after the command prints `question` on either stream, writes `answer` and a newline to its
     /// standard input. If called several times, the questions are expected in this order. The command has no terminal,
     /// and must read standard input.
-    pub fn answer(mut self, question: impl Into<String>, answer: impl Into<String>) -> Self {
-        self.answers.push((question.into(), answer.into()));
+    pub fn answer(mut self, question: impl ToString, answer: impl ToString) -> Self {
+        self.answers
+            .push((question.to_string(), answer.to_string()));
         self
     }
 
@@ -208,6 +216,19 @@ impl<'a> Command<'a> {
     /// server.wait_for_line("listening", Duration::from_secs(5))?;
     /// target.run("iperf3 -c localhost -t 1")?;
     /// server.kill()?; // dropping `server` kills it too
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Commands on several instances run side by side; dropping the list kills those that still run:
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # use target_fixtures::Process;
+    /// # fn test(targets: &[Target]) -> Result<()> {
+    /// let load = targets.iter().map(|target| target.spawn("stress-ng --cpu 1 -t 10"));
+    /// let load = load.collect::<Result<Vec<_>, _>>()?;
+    /// let outputs = load.into_iter().map(Process::wait).collect::<Result<Vec<_>, _>>()?;
     /// # Ok(())
     /// # }
     /// ```

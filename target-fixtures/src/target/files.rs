@@ -41,7 +41,7 @@ impl Target {
     /// [`ErrorKind::File`] if the local path does not exist, [`ErrorKind::Request`] if a file cannot be read or
     /// written.
     #[track_caller]
-    pub fn put(&self, local: impl AsRef<Path>, remote: impl Into<String>) -> Result<()> {
+    pub fn put(&self, local: impl AsRef<Path>, remote: impl AsRef<Path>) -> Result<()> {
         let local = local.as_ref();
         fs::metadata(local)
             .map_err(|error| file("read", local, &error))
@@ -49,7 +49,7 @@ impl Target {
         let request = BrokerRequest::Upload {
             instance: self.instance().to_owned(),
             from: absolute(local)?,
-            to: remote.into(),
+            to: on_instance(remote.as_ref())?,
         };
         match self.client.ask(request)? {
             Reply::Answer { .. } => Ok(()),
@@ -62,8 +62,8 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the path is not absolute or the file cannot be written.
     #[track_caller]
-    pub fn write(&self, remote: impl Into<String>, content: impl AsRef<[u8]>) -> Result<()> {
-        self.write_file(remote.into(), content.as_ref(), None)
+    pub fn write(&self, remote: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
+        self.write_file(remote.as_ref(), content.as_ref(), None)
     }
 
     /// Writes a file on the instance as [`put`](Self::put) does, with the given permissions, such as `0o755`. Other users
@@ -74,18 +74,18 @@ impl Target {
     #[track_caller]
     pub fn write_with_mode(
         &self,
-        remote: impl Into<String>,
+        remote: impl AsRef<Path>,
         content: impl AsRef<[u8]>,
         mode: u32,
     ) -> Result<()> {
-        self.write_file(remote.into(), content.as_ref(), Some(mode))
+        self.write_file(remote.as_ref(), content.as_ref(), Some(mode))
     }
 
     #[track_caller]
-    fn write_file(&self, path: String, mut content: &[u8], mode: Option<u32>) -> Result<()> {
+    fn write_file(&self, path: &Path, mut content: &[u8], mode: Option<u32>) -> Result<()> {
         let request = BrokerRequest::Put {
             instance: self.instance().to_owned(),
-            path,
+            path: on_instance(path)?,
             mode,
         };
         let call = Call {
@@ -106,7 +106,7 @@ impl Target {
     /// [`ErrorKind::Request`] if a file cannot be read, [`ErrorKind::File`] if the parent folder of the local path does
     /// not exist.
     #[track_caller]
-    pub fn get(&self, remote: impl Into<String>, local: impl AsRef<Path>) -> Result<()> {
+    pub fn get(&self, remote: impl AsRef<Path>, local: impl AsRef<Path>) -> Result<()> {
         let local = local.as_ref();
         let to = absolute(local)?;
         let folder = Path::new(&to).parent().unwrap_or(Path::new("/"));
@@ -115,7 +115,7 @@ impl Target {
             .placed()?;
         done(self.client.ask(BrokerRequest::Download {
             instance: self.instance().to_owned(),
-            from: remote.into(),
+            from: on_instance(remote.as_ref())?,
             to,
         })?)
     }
@@ -126,7 +126,7 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be read.
     #[track_caller]
-    pub fn cat(&self, remote: impl Into<String>) -> Result<String> {
+    pub fn cat(&self, remote: impl AsRef<Path>) -> Result<String> {
         let mut text = text(&self.read(remote)?);
         text.truncate(text.trim_end_matches('\n').len());
         Ok(text)
@@ -137,11 +137,15 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be read, or is not UTF-8.
     #[track_caller]
-    pub fn read_to_string(&self, remote: impl Into<String>) -> Result<String> {
-        let remote = remote.into();
-        String::from_utf8(self.read(remote.as_str())?)
+    pub fn read_to_string(&self, remote: impl AsRef<Path>) -> Result<String> {
+        let remote = remote.as_ref();
+        String::from_utf8(self.read(remote)?)
             .map_err(|_| {
-                let what = format!("read `{remote}` on `{}`: not UTF-8", self.instance());
+                let what = format!(
+                    "read `{}` on `{}`: not UTF-8",
+                    remote.display(),
+                    self.instance()
+                );
                 TargetError::new(ErrorKind::Request, what)
             })
             .placed()
@@ -152,11 +156,11 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the file cannot be read.
     #[track_caller]
-    pub fn read(&self, remote: impl Into<String>) -> Result<Vec<u8>> {
+    pub fn read(&self, remote: impl AsRef<Path>) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let request = BrokerRequest::Get {
             instance: self.instance().to_owned(),
-            path: remote.into(),
+            path: on_instance(remote.as_ref())?,
         };
         let call = Call {
             request,
@@ -185,12 +189,22 @@ fn absolute(path: &Path) -> Result<String> {
     let path: PathBuf = std::path::absolute(path)
         .map_err(|error| file("use", path, &error))
         .placed()?;
-    let text = path.into_os_string().into_string();
-    text.map_err(|path| {
+    text_of(&path, ErrorKind::File)
+}
+
+/// Returns a path on an instance as text.
+#[track_caller]
+pub(super) fn on_instance(path: &Path) -> Result<String> {
+    text_of(path, ErrorKind::Request)
+}
+
+#[track_caller]
+fn text_of(path: &Path, kind: ErrorKind) -> Result<String> {
+    let text = path.to_str().map(str::to_owned).ok_or_else(|| {
         let what = format!("use `{}`: the path is not UTF-8", path.display());
-        TargetError::new(ErrorKind::File, what)
-    })
-    .placed()
+        TargetError::new(kind, what)
+    });
+    text.placed()
 }
 
 /// The error of a local file.

@@ -69,7 +69,7 @@ impl Target {
     /// instance are forwarded to `port` on `127.0.0.1` of this host.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`ErrorKind::Infra`] if SSH cannot
+    /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`crate::ErrorKind::Infra`] if SSH cannot
     /// forward the port.
     #[track_caller]
     pub fn forward_back(&self, port: u16) -> Result<Forward> {

@@ -2,7 +2,7 @@
 //!
 //! Must not know how the broker answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +10,7 @@ mod kinds;
 
 pub use kinds::{Facts, File, FileKind, ServiceState, User};
 
-use super::{Result, Service, Target};
+use super::{Result, Service, Target, files::on_instance};
 use crate::{
     client::unexpected,
     error::{ErrorKind, Placed, TargetError},
@@ -104,17 +104,9 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if the path is not absolute.
     #[track_caller]
-    pub fn file(&self, path: impl Into<String>) -> Result<Option<File>> {
-        self.ask(Question::File { path: path.into() })
-    }
-
-    /// Returns the console output since the machine started, at most the last MiB.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Request`] if the platform has no console.
-    #[track_caller]
-    pub fn console(&self) -> Result<String> {
-        self.ask(Question::Console)
+    pub fn file(&self, path: impl AsRef<Path>) -> Result<Option<File>> {
+        let path = on_instance(path.as_ref())?;
+        self.ask(Question::File { path })
     }
 
     /// Installs packages as root, by apt, dnf, yum, zypper, apk or pacman.
@@ -144,10 +136,10 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Timeout`] after `limit`.
     #[track_caller]
-    pub fn wait_for_file(&self, path: impl Into<String>, limit: Duration) -> Result<()> {
-        let path = path.into();
+    pub fn wait_for_file(&self, path: impl AsRef<Path>, limit: Duration) -> Result<()> {
+        let path = on_instance(path.as_ref())?;
         self.wait_for(&format!("`{path}`"), limit, || {
-            Ok(self.file(path.clone())?.is_some())
+            Ok(self.file(&path)?.is_some())
         })
         .placed()
     }

@@ -1,6 +1,6 @@
 //! The output of commands: bounded buffers, the test's log, and the excerpts in errors.
 
-use std::{io::Write, time::Duration};
+use std::{fmt, io::Write, time::Duration};
 
 use crate::wire::{Exit, Stream};
 
@@ -12,7 +12,7 @@ pub(super) const KEEP: usize = 64 << 20;
 const SHOWN: usize = 1 << 20;
 
 /// The result of a command.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Output {
     /// Standard output; invalid UTF-8 is replaced by `U+FFFD`.
@@ -29,6 +29,19 @@ pub struct Output {
     pub duration: Duration,
     /// True if the beginning of the output is missing because it exceeded the [limit](super::Command::keep).
     pub truncated: bool,
+}
+
+/// Shows the streams as text.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Output");
+        shown.field("exit", &self.exit);
+        shown
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr);
+        shown.field("duration", &self.duration);
+        shown.field("truncated", &self.truncated).finish()
+    }
 }
 
 /// The output streams of a running command.
@@ -193,29 +206,30 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 /// Formats the last lines of both streams, each under a title. A stream without output is omitted.
 pub(super) fn tails(stdout: &str, stderr: &str) -> String {
-    let mut tails = String::new();
-    for (title, text) in [("stdout", stdout), ("stderr", stderr)] {
-        let text = text.trim_end();
-        let (lines, bytes) = TAIL;
-        let shown = text
-            .rmatch_indices('\n')
-            .nth(lines - 1)
-            .map_or(text, |(at, _)| &text[at + 1..]);
-        let least = shown.len().saturating_sub(bytes);
-        let start = (least..)
-            .find(|at| shown.is_char_boundary(*at))
-            .unwrap_or(least);
-        let shown = &shown[start..];
-        if !shown.is_empty() {
-            let left_out = if shown.len() < text.len() {
-                " (last lines)"
-            } else {
-                ""
-            };
-            tails.push_str(&format!("\n--- {title}{left_out}\n{shown}"));
-        }
+    tail("stdout", stdout) + &tail("stderr", stderr)
+}
+
+/// Formats the last lines of a text under a title; empty without text.
+pub(super) fn tail(title: &str, text: &str) -> String {
+    let text = text.trim_end();
+    let (lines, bytes) = TAIL;
+    let shown = text
+        .rmatch_indices('\n')
+        .nth(lines - 1)
+        .map_or(text, |(at, _)| &text[at + 1..]);
+    let least = shown.len().saturating_sub(bytes);
+    let start = (least..)
+        .find(|at| shown.is_char_boundary(*at))
+        .unwrap_or(least);
+    let shown = &shown[start..];
+    let left_out = match shown.len() < text.len() {
+        true => " (last lines)",
+        false => "",
+    };
+    match shown {
+        "" => String::new(),
+        shown => format!("\n--- {title}{left_out}\n{shown}"),
     }
-    tails
 }
 
 #[cfg(test)]
@@ -246,5 +260,9 @@ mod tests {
         assert_eq!(streams.since(Stream::Stdout, 9), b"jk");
         let output = streams.output(Exit::Code(0), 1);
         assert_eq!((output.stdout.as_str(), output.truncated), ("hijk", true));
+        assert_eq!(
+            format!("{output:?}"),
+            "Output { exit: Code(0), stdout: \"hijk\", stderr: \"\", duration: 1ms, truncated: true }"
+        );
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Must not transfer content (see `files`).
 
-use std::fmt;
+use std::{fmt, path::Path};
 
-use super::{File, Output, Result, Target};
+use super::{File, Output, Result, Target, files::on_instance};
 use crate::{
     error::{ErrorKind, Placed, TargetError},
     wire::Exit,
@@ -33,6 +33,13 @@ impl TempDir {
 }
 
 /// The path of the folder.
+impl AsRef<Path> for TempDir {
+    fn as_ref(&self) -> &Path {
+        Path::new(&self.path)
+    }
+}
+
+/// The path of the folder.
 impl fmt::Display for TempDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
@@ -52,9 +59,9 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Infra`] if the instance is lost.
     #[track_caller]
-    pub fn exists(&self, path: impl Into<String>) -> Result<bool> {
+    pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool> {
         let line = "[ -e \"$1\" ] || exit 9";
-        match self.on_path("look for", path.into(), line)? {
+        match self.on_path("look for", path.as_ref(), line)? {
             Ok(_) => Ok(true),
             Err(Failed {
                 exit: Exit::Code(9),
@@ -69,14 +76,18 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if there is none.
     #[track_caller]
-    pub fn metadata(&self, path: impl Into<String>) -> Result<File> {
-        let path = path.into();
+    pub fn metadata(&self, path: impl AsRef<Path>) -> Result<File> {
+        let path = path.as_ref();
         let line = "[ -e \"$1\" ] || { echo 'no such file' >&2; exit 1; }; readlink -f \"$1\"";
-        let found = self.on_path("read metadata of", path.clone(), line)?;
+        let found = self.on_path("read metadata of", path, line)?;
         let real = found.map_err(|failed| failed.error).placed()?.stdout;
         let real = real.strip_suffix('\n').unwrap_or(&real);
         self.file(real)?.ok_or_else(|| {
-            let what = format!("read metadata of `{path}` on `{}`", self.instance());
+            let what = format!(
+                "read metadata of `{}` on `{}`",
+                path.display(),
+                self.instance()
+            );
             TargetError::new(ErrorKind::Request, format!("{what}: no such file"))
         })
     }
@@ -86,8 +97,8 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if it cannot be created.
     #[track_caller]
-    pub fn create_dir_all(&self, path: impl Into<String>) -> Result<()> {
-        self.done_on_path("create folder", path.into(), "mkdir -p \"$1\"")
+    pub fn create_dir_all(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.done_on_path("create folder", path.as_ref(), "mkdir -p \"$1\"")
     }
 
     /// Removes a file or a symbolic link.
@@ -95,8 +106,8 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if there is none, or if it is a folder.
     #[track_caller]
-    pub fn remove_file(&self, path: impl Into<String>) -> Result<()> {
-        self.done_on_path("remove", path.into(), "rm \"$1\"")
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.done_on_path("remove", path.as_ref(), "rm \"$1\"")
     }
 
     /// Removes a folder with its content.
@@ -104,8 +115,8 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if there is none, or if something in it cannot be removed.
     #[track_caller]
-    pub fn remove_dir_all(&self, path: impl Into<String>) -> Result<()> {
-        self.done_on_path("remove folder", path.into(), "rm -r \"$1\"")
+    pub fn remove_dir_all(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.done_on_path("remove folder", path.as_ref(), "rm -r \"$1\"")
     }
 
     /// Returns the sorted names of what is in a folder.
@@ -113,11 +124,11 @@ impl Target {
     /// # Errors
     /// [`ErrorKind::Request`] if it is no folder, or cannot be read.
     #[track_caller]
-    pub fn read_dir(&self, path: impl Into<String>) -> Result<Vec<String>> {
+    pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
         // Names can contain newlines.
         let line = "cd \"$1\" && [ -r . ] || exit 1; \
              for f in * .[!.]* ..?*; do if [ -e \"$f\" ] || [ -L \"$f\" ]; then printf '%s\\0' \"$f\"; fi; done";
-        let found = self.on_path("list folder", path.into(), line)?;
+        let found = self.on_path("list folder", path.as_ref(), line)?;
         let output = found.map_err(|failed| failed.error).placed()?;
         let names = output.stdout.split_terminator('\0');
         let mut names: Vec<_> = names.map(str::to_owned).collect();
@@ -134,7 +145,7 @@ impl Target {
     pub fn temp_dir(&self) -> Result<TempDir> {
         let made = self.on_path(
             "create a temporary folder in",
-            "/tmp".to_owned(),
+            Path::new("/tmp"),
             "mktemp -d",
         )?;
         let output = made.map_err(|failed| failed.error).placed()?;
@@ -145,7 +156,7 @@ impl Target {
     }
 
     #[track_caller]
-    fn done_on_path(&self, what: &str, path: String, line: &str) -> Result<()> {
+    fn done_on_path(&self, what: &str, path: &Path, line: &str) -> Result<()> {
         let done = self.on_path(what, path, line)?;
         done.map(drop).map_err(|failed| failed.error).placed()
     }
@@ -155,9 +166,10 @@ impl Target {
     fn on_path(
         &self,
         what: &str,
-        path: String,
+        path: &Path,
         line: &str,
     ) -> Result<std::result::Result<Output, Failed>> {
+        let path = on_instance(path)?;
         if !path.starts_with('/') {
             let what = format!("{what} `{path}`: the path is not absolute");
             return Err(TargetError::new(ErrorKind::Request, what).placed());

@@ -35,8 +35,11 @@ pub enum Question {
         /// The absolute path.
         path: String,
     },
-    /// The console output: a string, at most the last MiB.
-    Console,
+    /// The console output, at most 1 MiB: an object with `text` and `end`, the position after it in bytes.
+    Console {
+        /// The position at which the text starts; `None` for the end of the output.
+        from: Option<u64>,
+    },
     /// The IP address at which the other instances of the target reach the instance on a network of the platform: a
     /// string, or null.
     Address,
@@ -56,6 +59,11 @@ pub enum Act {
     AwaitCrash {
         /// The timeout of the crash in milliseconds.
         within: u64,
+    },
+    /// Writes to the console, as a keyboard would.
+    Type {
+        /// The text.
+        text: String,
     },
     /// Saves a named snapshot.
     Snapshot {

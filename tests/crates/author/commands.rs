@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use target_fixtures::{ErrorKind, Exit, Stream, prelude::*};
+use target_fixtures::{ErrorKind, Exit, Process, Stream, prelude::*};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -441,5 +441,26 @@ fn an_input_that_is_closed_ends_the_write_in_its_midst(target: &Target) -> Resul
         ErrorKind::Request
     );
     process.kill()?;
+    Ok(())
+}
+
+/// Several commands at a time, and what all of them said, each in one `Result`.
+#[target_test]
+fn spawned_commands_are_collected(target: &Target) -> Result<()> {
+    let line = "echo \"$1 $HALF\"; exit $1";
+    let number = |number: u8| target.command(line).arg(number).env("HALF", 0.5);
+    let spawn = |numbers: &[u8]| -> Result<Vec<_>, _> {
+        numbers.iter().map(|it| number(*it).spawn()).collect()
+    };
+    let wait =
+        |all: Vec<Process>| -> Result<Vec<_>, _> { all.into_iter().map(Process::wait).collect() };
+    let said = wait(spawn(&[0, 0, 0])?)?;
+    assert!(said.iter().all(|one| one.stdout == "0 0.5\n"), "{said:?}");
+    let error = wait(spawn(&[0, 3, 0])?).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Exit && error.to_string().contains("3 0.5"),
+        "{error}"
+    );
+    assert_eq!(target.spawn("cat >&2; echo x")?.wait()?.stdout, "x\n");
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! Machines, folders and ports, on each transport.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::fs::{PermissionsExt as _, symlink},
-    path::PathBuf,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -374,6 +378,26 @@ fn paths_that_are_none(target: &Target) -> Result<()> {
     assert!(
         fs::read_dir(&outside)?.next().is_none(),
         "a file was written outside"
+    );
+    Ok(())
+}
+
+/// A path is whatever `std` takes for one.
+#[target_test]
+fn paths_have_many_types(target: &Target) -> Result<()> {
+    let folder = target.temp_dir()?;
+    let file = Path::new(folder.path()).join("x y");
+    target.write(&file, "1")?;
+    assert_eq!(target.read_dir(&folder)?, ["x y"]);
+    assert_eq!(target.cat(folder.join("x y"))?, "1");
+    assert!(target.exists(&file)? && target.file(file.as_os_str())?.is_some());
+    let said = target.command("cat 'x y'").current_dir(&folder).run()?;
+    assert_eq!(said.stdout, "1");
+    target.wait_for_file(file, SOON)?;
+    let error = target.read(OsStr::from_bytes(b"/tmp/\xff")).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Request && error.to_string().contains("not UTF-8"),
+        "{error}"
     );
     Ok(())
 }

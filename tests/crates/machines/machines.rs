@@ -71,9 +71,9 @@ fn comes_up_again(target: &Qemu) -> Result<()> {
     target.restart()?;
     assert_ne!(target.facts()?.boot_id, after);
     assert!(
-        target.console()?.contains("ready: it-0"),
+        target.console()?.text()?.contains("ready: it-0"),
         "{}",
-        target.console()?
+        target.console()?.text()?
     );
     assert!(
         ["kvm", "tcg"].contains(&target.accel())
@@ -128,12 +128,11 @@ fn goes_back(target: &Qemu) -> Result<()> {
         target.snapshot("no name").unwrap_err().kind(),
         target_fixtures::ErrorKind::Request
     );
+    let mut console = target.console()?;
     target.run("(while [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.05; done; echo carrier lost >/dev/console) >/dev/null 2>&1 &")?;
     target.set_link(0, false)?;
     // While it is down, only the console tells.
-    while !target.console()?.contains("carrier lost") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    console.expect("carrier lost", std::time::Duration::from_secs(60))?;
     target.set_link(0, true)?;
     target.wait_for_command("true", std::time::Duration::from_secs(60))?;
     assert_eq!(
@@ -225,5 +224,43 @@ fn has_no_address(client: &Container, server: &Container) -> Result<()> {
     assert_eq!(error.kind(), target_fixtures::ErrorKind::Request);
     let hint = error.hint().unwrap_or_default();
     assert!(hint.contains("network create"), "{error:?}");
+    Ok(())
+}
+
+/// Its serial console has a shell, which is read and written while the log goes on.
+#[target_test]
+fn has_a_console(target: &Target) -> Result<()> {
+    let soon = Duration::from_secs(60);
+    let mut console = target.console()?;
+    console.send("\n")?;
+    console.expect("# ", soon)?;
+    for number in 0..3 {
+        console.send(format!("echo $(({number} * 7))-ü\n"))?;
+        let said = console.expect("^[0-9]+-ü$", soon)?;
+        assert_eq!(said, format!("{}-ü", number * 7));
+    }
+    console.send("seq 3000 5000; echo \"end of it\"\n")?;
+    console.expect("^end of it$", soon)?;
+    // Another reader starts where it was opened, and takes nothing away.
+    target.run("echo by itself >/dev/console")?;
+    console.expect("by itself", soon)?;
+    let mut other = target.console()?;
+    let late = other
+        .expect("by itself", Duration::from_millis(50))
+        .unwrap_err();
+    assert_eq!(late.kind(), target_fixtures::ErrorKind::Timeout);
+    let wrong = other.expect("(", soon).unwrap_err();
+    assert_eq!(wrong.kind(), target_fixtures::ErrorKind::Request);
+    let text = console.text()?;
+    for part in [
+        "ready: it-",
+        "14-ü",
+        "3000",
+        "5000",
+        "end of it",
+        "by itself",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     Ok(())
 }

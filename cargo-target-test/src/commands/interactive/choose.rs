@@ -32,17 +32,25 @@ impl Choice {
     }
 }
 
-/// Finds the instances that a name refers to: in this workspace, or in the only other workspace with such an instance,
-/// or with `all` in any workspace.
+/// Finds the instances that a name refers to, as [`find`], with the definition of the best one.
+///
+/// # Errors
+/// As [`find`].
+pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
+    find(pool, name, all).map(pick)
+}
+
+/// Finds all instances with a name or of a target: in this workspace, or in the only other workspace with such an
+/// instance, or with `all` in any workspace. At least one.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for an unknown or ambiguous name.
-pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
+pub(in crate::commands) fn find(pool: &Pool, name: &str, all: bool) -> Result<Vec<Seen>> {
     let workspace = workspace::workspace_by_lock_file()?;
-    pick(pool.overview()?, name, (!all).then_some(&*workspace))
+    named(pool.overview()?, name, (!all).then_some(&*workspace))
 }
 
-fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice> {
+fn named(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Vec<Seen>> {
     let (mut found, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| {
         let record = &seen.record;
         [record.name(), &record.spec.target, &record.id].contains(&name)
@@ -65,12 +73,16 @@ fn pick(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Choice>
             ));
         }
     }
+    Ok(found)
+}
+
+fn pick(mut found: Vec<Seen>) -> Choice {
     found.sort_by_key(|seen| (rank(seen), std::cmp::Reverse(seen.record.created)));
     // Instances with a different definition cannot replace the best one.
     let hash = found[0].record.hash.clone();
     found.retain(|seen| seen.record.hash == hash);
     found.sort_by_key(|seen| (rank(seen), seen.record.spec.index));
-    Ok(Choice { all: found })
+    Choice { all: found }
 }
 
 /// Returns the rank of an instance; a lower rank is available sooner.
@@ -128,7 +140,9 @@ mod tests {
 
     #[track_caller]
     fn names(seen: &[Seen], name: &str, workspace: Option<&str>) -> Vec<String> {
-        let choice = pick(seen.to_vec(), name, workspace.map(Path::new)).unwrap();
+        let choice = named(seen.to_vec(), name, workspace.map(Path::new))
+            .map(pick)
+            .unwrap();
         let all = choice.all.iter();
         all.map(|seen| {
             format!(
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(names(&all, "a", Some("/w")), ["a-0 of /w", "a-1 of /w"]);
         assert_eq!(names(&all, "b-0", Some("/w")), ["b-0 of /v"]);
         assert_eq!(names(&all, "tt-c-0-h", None).len(), 2);
-        let error = pick(all.to_vec(), "c-0", Some(Path::new("/w"))).unwrap_err();
+        let error = named(all.to_vec(), "c-0", Some(Path::new("/w"))).unwrap_err();
         assert_eq!(
             error.to_string(),
             "`c-0` is an instance of `/u` and of `/v`"
@@ -181,21 +195,21 @@ mod tests {
         let order = ["a-2 of /w", "a-0 of /w", "a-1 of /w"];
         assert_eq!(names(&all, "a", Some("/w")), order);
         all[1] = held(all[1].clone(), Some(mine));
-        let choice = pick(all, "a", None).unwrap();
+        let choice = named(all, "a", None).map(pick).unwrap();
         assert_eq!(choice.mine().unwrap().record.name(), "a-1");
         assert_eq!(choice.first().record.name(), "a-1");
     }
 
     #[test]
     fn a_slip_is_told_with_what_there_is() {
-        let error = pick(Vec::new(), "a", None).unwrap_err();
+        let error = named(Vec::new(), "a", None).unwrap_err();
         assert!(error.hint().unwrap().contains("the pool is empty"));
         let all = [seen("ubuntu", 0, "/w", "h"), seen("lab", 0, "/w", "h")];
-        let error = pick(all.to_vec(), "unbuntu-0", None).unwrap_err();
+        let error = named(all.to_vec(), "unbuntu-0", None).unwrap_err();
         assert_eq!(error.to_string(), "instance `unbuntu-0` not found");
         let hint = "did you mean `ubuntu-0`? There are `lab-0`, `ubuntu-0`";
         assert_eq!(error.hint(), Some(hint));
-        let error = pick(all.to_vec(), "zebra", None).unwrap_err();
+        let error = named(all.to_vec(), "zebra", None).unwrap_err();
         assert_eq!(error.hint(), Some("there are `lab-0`, `ubuntu-0`"));
     }
 }

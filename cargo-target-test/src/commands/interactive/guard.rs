@@ -12,7 +12,7 @@ use target_fixtures::env;
 use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::delete,
+    commands::{delete, up},
     error::{Error, ErrorKind, Result},
     provision::{
         self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester,
@@ -66,7 +66,8 @@ impl MachineGuard {
     /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it.
     pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<Self> {
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
-        let choice = choose(&pool, &ask.on.instance, ask.on.all)?;
+        let choice = choose(&pool, &ask.on.instance, ask.on.all);
+        let choice = choice.map_err(|error| up::hint(ask, error))?;
         let beside = match choice.mine() {
             Some(mine) => Some(mine),
             None => ask.now.then(|| choice.first()),

@@ -25,7 +25,7 @@ pub(crate) fn ask(question: &Question) -> Result<Option<String>> {
         Question::Service { name } => service(&word(name)?),
         Question::User { name } => user(&word(name)?),
         Question::File { path } => file(path)?,
-        Question::Console | Question::Address => return Ok(None),
+        Question::Console { .. } | Question::Address => return Ok(None),
     }))
 }
 

@@ -12,7 +12,10 @@ use super::Machine;
 use crate::{
     connect::{self, Transport, own_command, shell},
     error::{Error, ErrorKind, Result},
-    provision::prepare::{self, BringUp, PlatformHandle, Shell},
+    provision::{
+        platform::read_from,
+        prepare::{self, BringUp, PlatformHandle, Shell},
+    },
 };
 
 /// The time limit for an answer to a question.
@@ -25,8 +28,14 @@ impl Machine {
     pub(crate) async fn ask(&self, question: &Question) -> Result<Value> {
         let Some(line) = shell::ask(question)? else {
             return match question {
-                Question::Address => self.address().await.map(|address| json!(address)),
-                _ => self.console().map(|text| json!(text)),
+                Question::Console { from: Some(from) } => {
+                    let (text, end) = self.console_from(*from)?;
+                    Ok(json!({ "text": text, "end": end }))
+                }
+                Question::Console { from: None } => {
+                    Ok(json!({ "text": self.console()?, "end": 0 }))
+                }
+                _ => Ok(json!(self.address().await?)),
             };
         };
         let ended = self.run_within(&line, Some(ANSWER)).await?;
@@ -46,14 +55,22 @@ impl Machine {
     /// # Errors
     /// [`ErrorKind::Usage`] if the machine has no console.
     pub fn console(&self) -> Result<String> {
-        let instance = &self.shared.instance;
-        instance.console(CONSOLE).ok_or_else(|| {
-            let platform = instance.origin.as_ref().map(|one| one.platform.name());
-            let message = match platform {
-                Some(platform) => format!("platform `{platform}` has no console"),
-                None => format!("`{}` has no console", self.name()),
-            };
-            Error::usage(message)
+        let text = self.shared.instance.console(CONSOLE);
+        text.ok_or_else(|| self.without_console())
+    }
+
+    /// The console's output from a position in bytes, at most 1 MiB and whole characters, and the position after it.
+    fn console_from(&self, from: u64) -> Result<(String, u64)> {
+        let file = self.shared.instance.console_file();
+        let file = file.ok_or_else(|| self.without_console())?;
+        Ok(read_from(&file, from, CONSOLE)?)
+    }
+
+    fn without_console(&self) -> Error {
+        let origin = self.shared.instance.origin.as_ref();
+        Error::usage(match origin.map(|one| one.platform.name()) {
+            Some(platform) => format!("platform `{platform}` has no console"),
+            None => format!("`{}` has no console", self.name()),
         })
     }
 
@@ -81,6 +98,7 @@ impl Machine {
                 let within = Duration::from_millis(*within);
                 self.await_crash(within, limit).await
             }
+            Act::Type { text } => self.type_text(text.clone()).await,
             Act::Snapshot { name } => self.snapshot(name).await,
             Act::Restore { name } => self.restore(name, limit).await,
             Act::Link { nic, up } => self.link(*nic, *up).await,
@@ -117,6 +135,16 @@ impl Machine {
         self.shared.instance.act(restart).await?;
         // The boot id proves nothing: a container has the boot id of its host, before and after.
         self.up_again(limit).await.map(drop)
+    }
+
+    /// Writes to the machine's console, as a keyboard would.
+    ///
+    /// # Errors
+    /// Fails if the platform cannot, or if the machine does not read it.
+    pub async fn type_text(&self, text: String) -> Result<()> {
+        let type_text =
+            move |one: &PlatformHandle| one.platform.type_text(&one.spec, &one.deployed, &text);
+        self.shared.instance.act(type_text).await
     }
 
     /// Saves a snapshot of the machine under a name.

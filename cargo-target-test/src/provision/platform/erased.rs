@@ -39,6 +39,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()>;
     fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed>;
     fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()>;
+    fn type_text(&self, spec: &InstanceSpec, deployed: &Deployed, text: &str) -> Result<()>;
     fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
 }
 
@@ -165,6 +166,10 @@ impl<P: Platform> DynPlatform for Erased<P> {
 
     fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
         self.0.link(spec, &parsed::<P>(spec)?, deployed, nic, up)
+    }
+
+    fn type_text(&self, spec: &InstanceSpec, deployed: &Deployed, text: &str) -> Result<()> {
+        self.0.type_text(spec, &parsed::<P>(spec)?, deployed, text)
     }
 
     fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {

@@ -16,6 +16,7 @@ mod machine;
 mod parameters;
 mod qmp;
 mod seed;
+mod serial;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -179,6 +180,16 @@ impl Platform for QemuPlatform {
 
     fn restart(&self, spec: &InstanceSpec, _: &QemuParameters, _: &Deployed) -> Result<()> {
         machine::reset(spec)
+    }
+
+    fn type_text(
+        &self,
+        spec: &InstanceSpec,
+        _: &QemuParameters,
+        _: &Deployed,
+        text: &str,
+    ) -> Result<()> {
+        serial::type_text(spec, text)
     }
 
     fn can_restore(&self) -> bool {

@@ -148,3 +148,16 @@ fn an_owner_is_named_whole_or_by_its_beginning() {
         assert_eq!(of(owner).is_of(asked), is_it, "{owner} {asked}");
     }
 }
+
+#[test]
+fn a_console_is_read_in_whole_characters_from_where_one_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = folder.path().join("console");
+    assert_eq!(read_from(&console, 7, 100).unwrap(), (String::new(), 0));
+    std::fs::write(&console, b"a\xff\xc3\xbc\xc3").unwrap();
+    let from = |at, most| read_from(&console, at, most).unwrap();
+    assert_eq!(from(0, 100), ("a\u{fffd}\u{fc}".to_owned(), 4));
+    assert_eq!(from(0, 3), ("a\u{fffd}".to_owned(), 2));
+    assert_eq!(from(4, 100), (String::new(), 4));
+    assert_eq!(from(u64::MAX, 100), (String::new(), 5));
+}

@@ -54,6 +54,8 @@ pub enum DeleteScope {
     Workspace(PathBuf),
     /// Instances of all workspaces.
     All,
+    /// The instances of these records.
+    Instances(BTreeSet<String>),
 }
 
 impl PoolRun {
@@ -206,6 +208,9 @@ pub fn delete_all(
     if *scope == DeleteScope::All {
         clean_up(pool, platforms, before.records.values(), &mut report)?;
     }
+    if let DeleteScope::Instances(_) = scope {
+        return Ok(report);
+    }
     let lost = pool.state()?.lost.clone();
     report.failed.extend(lost.into_iter().map(|id| InstanceFailure {
         cause: format!(
@@ -354,6 +359,7 @@ impl Remover<'_> {
             let ours = match scope {
                 DeleteScope::Workspace(workspace) => record.workspace == *workspace,
                 DeleteScope::All => true,
+                DeleteScope::Instances(ids) => ids.contains(&record.id),
             };
             let own = living
                 .iter()

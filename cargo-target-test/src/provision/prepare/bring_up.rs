@@ -4,6 +4,7 @@
 //! platforms.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -121,10 +122,14 @@ impl DeployedInstance {
 
     /// Returns the end of the console output, at most `most` bytes; `None` if the instance has no console.
     pub(crate) fn console(&self, most: u64) -> Option<String> {
-        let origin = self.origin.as_ref()?;
-        let console = origin.platform.console(&origin.spec)?;
         // The file is created when the machine first writes to its console.
-        Some(read_end(&console, 0, most).unwrap_or_default())
+        Some(read_end(&self.console_file()?, 0, most).unwrap_or_default())
+    }
+
+    /// The file with the console output; `None` if the instance has no console.
+    pub(crate) fn console_file(&self) -> Option<PathBuf> {
+        let origin = self.origin.as_ref()?;
+        origin.platform.console(&origin.spec)
     }
 
     /// The end of the console, to append to an error; empty if there is none.

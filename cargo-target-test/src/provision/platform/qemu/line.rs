@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CONSOLE, parameters::QemuParameters, qmp, seed};
+use super::{CONSOLE, parameters::QemuParameters, qmp, seed, serial};
 
 /// The choices for one machine.
 pub(super) struct QemuCommand<'a> {
@@ -58,13 +58,16 @@ impl QemuCommand<'_> {
         let seed =
             format!("file.driver=vvfat,file.dir={seed},file.label=CIDATA,format=raw,readonly=on");
         line.pair("-drive", drive(self.disks.len(), &seed));
+        // The paths of sockets are relative, for their length: QEMU starts in the machine's folder.
         let console = text(&self.folder.join(CONSOLE));
         line.pair(
             "-chardev",
-            format!("file,id=console,path={console},append=on"),
+            format!(
+                "socket,id=console,path={},server=on,wait=off,logfile={console},logappend=on",
+                serial::SOCKET
+            ),
         );
         line.pair("-serial", "chardev:console");
-        // A relative path, for its length: QEMU starts in the machine's folder.
         line.pair("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
         self.network(&mut line);
         line.pair("-device", "virtio-rng-pci");
@@ -171,7 +174,7 @@ mod tests {
 -initrd /i
 -drive file=/pool/state,format=qcow2,if=none,id=state
 -drive file.driver=vvfat,file.dir=/pool/a,,b/seed,file.label=CIDATA,format=raw,readonly=on,if=virtio,id=disk0
--chardev file,id=console,path=/pool/a,,b/console.log,append=on
+-chardev socket,id=console,path=serial,server=on,wait=off,logfile=/pool/a,,b/console.log,logappend=on
 -serial chardev:console
 -qmp unix:qmp,server=on,wait=off
 -netdev user,id=net,hostfwd=tcp:127.0.0.1:0-:22

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 
-/// The time limit for an answer of the monitor.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The socket's name in a machine's folder.
 pub(super) const SOCKET: &str = "qmp";
@@ -25,12 +25,7 @@ pub(super) struct Monitor {
 impl Monitor {
     /// Connects to the monitor of the machine with this folder.
     pub(super) fn connect(folder: &Path) -> Result<Self> {
-        // The path of a socket is limited to 108 bytes; a path through a descriptor is short.
-        let folder = File::open(folder).map_err(lost)?;
-        let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-        let stream = UnixStream::connect(path).map_err(lost)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
+        let stream = connect(folder, SOCKET).map_err(lost)?;
         let mut monitor = Self {
             stream: BufReader::new(stream),
         };
@@ -81,6 +76,17 @@ impl Monitor {
                 .map_err(|error| other(format!("QEMU's monitor speaks no JSON: {error}"))),
         }
     }
+}
+
+/// Connects to a socket in a machine's folder, with a time limit for each read and write.
+pub(super) fn connect(folder: &Path, socket: &str) -> std::io::Result<UnixStream> {
+    // The path of a socket is limited to 108 bytes; a path through a descriptor is short.
+    let folder = File::open(folder)?;
+    let path = format!("/proc/self/fd/{}/{socket}", folder.as_raw_fd());
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 fn lost(error: std::io::Error) -> Error {
