@@ -104,8 +104,9 @@ fn variables_and_excluded_files() {
         .never_says("recycled");
     let set = ["--set", "targets.it.recipe-env.VERSION=\"3\""];
     lab.run(&[&["quick", "--keep-targets"][..], &set].concat())
-        .code(69)
-        .says("recipe.env");
+        .code(0)
+        .says("it-0: recycled: key `recipe.env` changed");
+    assert_eq!(read("run"), "3 plain word red\n");
     lab.run(&["--delete-targets"]).code(0);
 }
 
