@@ -3,8 +3,10 @@
 pub mod broker;
 pub mod clean_up;
 mod executor;
+mod health;
 mod host_process;
 pub mod nextest;
+pub mod programs;
 pub mod run_folder;
 pub mod runner;
 mod shell_executor;

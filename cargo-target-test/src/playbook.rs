@@ -51,7 +51,7 @@ pub(crate) use self::nearest::did_you_mean;
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
-    around::AroundTests,
+    around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     env::{Env, EnvName},
@@ -155,6 +155,9 @@ pub struct PlaybookTarget {
     pub assured: BTreeSet<String>,
     /// The maximum number of spare instances beyond `count`, kept ready to replace used ones.
     pub max_spares: u32,
+    /// The triple that programs of tests are built for; `None` for the one of the tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub triple: Option<String>,
     /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
     pub lifecycle: Lifecycle,
@@ -196,6 +199,11 @@ pub trait PlatformSyntax: Send + Sync {
 
     /// True if a dirty instance is kept and cleaned according to `on-dirty`, instead of deleted and deployed again.
     fn machines_stay(&self) -> bool;
+
+    /// True if the instances use the kernel of this host. False by default.
+    fn shares_kernel(&self) -> bool {
+        false
+    }
 
     /// The number of instances of a target without `count`; `None`: 1.
     fn count(&self, parameters: &Value) -> Option<u32>;

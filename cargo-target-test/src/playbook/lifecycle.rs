@@ -160,7 +160,7 @@ pub(super) fn check(
     Lifecycle {
         recipe,
         recipe_env: common.recipe_env.take().unwrap_or_default(),
-        around: around::check(common, problems),
+        around: around::check(common, platform, problems),
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common
             .ready_timeout

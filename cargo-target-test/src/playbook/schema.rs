@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{
-    around::{ArtifactSchema, CollectWhenSchema},
+    around::{ArtifactSchema, CollectWhenSchema, HealthCheck, OnFinding},
     diagnostic::{Problem, Problems},
     env::Env,
     lifecycle::CountsAs,
@@ -97,6 +97,9 @@ pub(super) struct Common {
     /// Capabilities that requirements of tests are checked against: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
+    /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.
+    #[schemars(with = "String")]
+    pub(super) triple: Option<String>,
     /// The recipe that prepares a fresh instance before its first test.
     #[schemars(with = "String")]
     pub(super) recipe: Option<Spanned<String>>,
@@ -135,6 +138,12 @@ pub(super) struct Common {
     /// The tests after which `collect` applies: `"failure"` (the default) or `"always"`.
     #[schemars(with = "CollectWhenSchema")]
     pub(super) collect_when: Option<CollectWhen>,
+    /// Checks of the instances before and after each test; what is new after it is a finding: `"taint"`, `"oops"`, `"oom"` and
+    /// `"coredump"`, where a machine has a kernel of its own, `"failed-units"`, and own commands.
+    #[schemars(with = "Vec<HealthCheck>")]
+    pub(super) checks: Option<Vec<Spanned<HealthCheck>>>,
+    /// The meaning of a finding: `"fail"` (the default) fails the test, `"warn"` only tells it.
+    pub(super) on_finding: Option<OnFinding>,
 }
 
 /// The value of `on-dirty`.
@@ -254,6 +263,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 19);
+        assert_eq!(keys.len(), 21);
     }
 }

@@ -241,6 +241,8 @@ impl Cases {
                     waited,
                 });
                 held.granted_to(attempt.clone());
+                // Before the test starts: a build takes long.
+                held.build(&case.programs).await;
                 let result = self
                     .run_leased(executor, connection, case, &attempt, &held)
                     .await;
@@ -346,7 +348,8 @@ async fn tell(connection: &mut ClientConnection, result: &AttemptResult) -> io::
     let (verdict, reason) = result.verdict.to_wire();
     let reason = reason.or_else(|| result.expected.clone());
     let artifacts = result.artifacts.iter();
-    let notes = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
+    let artifacts = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
+    let notes = result.findings.iter().cloned().chain(artifacts);
     let judged = Reply::Judged {
         verdict,
         reason,
