@@ -263,6 +263,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 21);
+        assert_eq!(keys.len(), 22);
     }
 }
