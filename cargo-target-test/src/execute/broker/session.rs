@@ -173,17 +173,8 @@ async fn on_instance(
         BrokerRequest::Download { from, to, .. } => {
             transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
         }
-        BrokerRequest::Forward {
-            direction, port, ..
-        } => {
-            ports::forward(
-                &sessions.ssh_config,
-                (requests, replies),
-                held,
-                at,
-                (*direction, *port),
-            )
-            .await?
+        BrokerRequest::Forward { to, .. } => {
+            ports::forward(&sessions.ssh_config, (requests, replies), held, at, to).await?
         }
         request => {
             let answer = held.unless_lost(ask(at, request, held.set().ready_timeout()));
@@ -243,7 +234,7 @@ fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Get { path, .. } => format!("read `{path}`"),
         BrokerRequest::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
         BrokerRequest::Download { from, .. } => format!("get `{from}`"),
-        BrokerRequest::Forward { port, .. } => format!("forward port {port}"),
+        BrokerRequest::Forward { to, .. } => format!("forward {to}"),
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),
