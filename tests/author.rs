@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Outcome, Project, Sshd, container::Engine, here};
 
 /// Tests that are started without the tool.
-mod without;
+pub(crate) mod without;
 
 /// Every method of `Target`; runs on each transport.
 const API: &str = include_str!("crates/author/api.rs");
@@ -38,7 +38,7 @@ fn project() -> Project {
 }
 
 /// A program in the project's private folder.
-fn program(project: &Project, name: &str, text: &str) -> PathBuf {
+pub(crate) fn program(project: &Project, name: &str, text: &str) -> PathBuf {
     let path = project.private(name);
     fs::write(&path, format!("#!/bin/sh\n{text}")).expect("a script");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");

@@ -33,6 +33,8 @@ mod platform;
 mod playbook;
 /// The pool: leases, recycling and what dying processes leave, with many real processes.
 mod pool;
+/// Programs of the workspace on targets.
+mod programs;
 /// Runs, from end to end.
 mod run;
 /// Secrets: used, and shown nowhere.

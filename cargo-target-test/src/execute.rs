@@ -5,6 +5,7 @@ pub mod clean_up;
 mod executor;
 mod host_process;
 pub mod nextest;
+pub mod programs;
 pub mod run_folder;
 pub mod runner;
 mod shell_executor;

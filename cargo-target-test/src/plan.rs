@@ -150,6 +150,7 @@ pub(crate) mod testing {
             scenario: None,
             assured: Default::default(),
             max_spares: 0,
+            triple: None,
             platform: "local",
             count: 1,
             features: Vec::new(),

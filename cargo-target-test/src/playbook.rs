@@ -152,6 +152,9 @@ pub struct PlaybookTarget {
     pub assured: BTreeSet<String>,
     /// The maximum number of spare instances beyond `count`, kept ready to replace used ones.
     pub max_spares: u32,
+    /// The triple that programs of tests are built for; `None` for the one of the tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub triple: Option<String>,
     /// Preparation, retries and cleaning of instances.
     #[serde(flatten)]
     pub lifecycle: Lifecycle,

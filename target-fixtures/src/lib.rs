@@ -66,6 +66,7 @@
 //! | `priority = 0` | 0 (most important) to 4 |
 //! | `tags = ["slow"]` | tags |
 //! | `owner = "net team"` | the owner of the test |
+//! | `programs = ["kvd"]` | programs of the workspace that the test [starts](Target::program_of) on its targets |
 //! | `features = ["nested-virt"]` | features that the target must have |
 //! | `memory`, `cores`, `disk`, `nics`, `gpu`, `arch`, `os`, `kernel` `= ">= 2"` | [requirements](requirement) on the target's capabilities: `">= 2, < 8"`, `"x86_64 \| aarch64"` |
 //! | `requires("cpu.model" = "~ .*EPYC")` | requirements on any other capability |
@@ -106,7 +107,8 @@
 //! # Commands
 //!
 //! [`run`](Target::run) takes a command line for the instance's shell. [`program`](Target::program) and
-//! [`command`](Target::command) take arguments that are passed on unchanged. Commands and their output are shown in the
+//! [`command`](Target::command) take arguments that are passed on unchanged. [`program_of`](Target::program_of)
+//! runs a binary of the workspace. Commands and their output are shown in the
 //! test's log as they run. [`spawn`](Command::spawn) runs a command in the background:
 //!
 //! ```

@@ -58,6 +58,8 @@ pub struct Metadata {
     pub features: Vec<String>,
     /// Requirements by capability: `memory` -> `>= 1 GiB`.
     pub requirements: BTreeMap<String, String>,
+    /// The programs of the workspace that the test starts on its targets: names of binaries.
+    pub programs: Vec<String>,
     /// Treatment of the instance before another test uses it.
     pub reuse: Option<Reuse>,
     /// True if the test starts on an instance that no test has used.

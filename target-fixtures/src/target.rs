@@ -7,9 +7,9 @@ use std::{fmt, path::Path, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    client::Client,
+    client::{Client, unexpected},
     error::TargetError,
-    wire::{self, Instance},
+    wire::{self, BrokerRequest, Instance, Reply},
 };
 
 mod command;
@@ -176,6 +176,43 @@ impl Target {
                 ..Default::default()
             },
         )
+    }
+
+    /// Puts a program of the workspace on the instance, and builds a command that runs it. `name` is the name of a binary
+    /// that the test declares: `#[target_test(programs = ["kvd"])]`, or `target_defaults!` for all tests of a module. Its
+    /// [arguments](Command::arg) are not interpreted by a shell.
+    ///
+    /// The binary is one of the test's package, or else of the workspace. It is built as the tests are, before the test
+    /// starts. For an instance without the C library that the binary needs, it is built again, linked statically. The
+    /// program is sent once to each instance; further calls find it there.
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # use std::time::Duration;
+    /// #[target_test(programs = ["kvd"])]
+    /// fn starts(target: &Target) -> Result<()> {
+    ///     let mut kvd = target.program_of("kvd")?.arg("--port=0").spawn()?;
+    ///     kvd.wait_for_line("listening", Duration::from_secs(10))?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Request`] if the test does not declare the program, or it cannot be built or cannot run on the
+    /// instance; [`crate::ErrorKind::Infra`] if the instance is lost.
+    #[track_caller]
+    pub fn program_of(&self, name: impl Into<String>) -> Result<Command<'_>> {
+        let reply = self.client.ask(BrokerRequest::Program {
+            instance: self.instance().to_owned(),
+            name: name.into(),
+        })?;
+        match reply {
+            Reply::Answer {
+                value: Value::String(path),
+            } => Ok(self.program(path)),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Builds a command that runs a program directly. Its [arguments](Command::arg) are not interpreted by a shell.

@@ -22,7 +22,7 @@ pub use result::{Measurement, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -143,6 +143,14 @@ pub enum BrokerRequest {
         from: String,
         /// The absolute path on this host.
         to: String,
+    },
+    /// Puts a program of the workspace on an instance, unless it is there; answered by any number of [`Reply::Note`],
+    /// then [`Reply::Answer`] with its absolute path on the instance, or [`Reply::Failed`].
+    Program {
+        /// The instance.
+        instance: String,
+        /// The name of the binary.
+        name: String,
     },
     /// Checks that an instance is reachable; answered by [`Reply::Pong`] or [`Reply::Failed`].
     Ping {

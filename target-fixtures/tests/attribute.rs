@@ -38,7 +38,7 @@ mod forms {
         tags = ["a", "b"], owner = "me\u{1e}", features = ["gpu"], memory = ">= 1 GiB", cores = "> 1",
         requires(nested_virt = "yes", "cpu.model" = "~ .*EPYC"), reuse = false, any = true,
         fresh = true, collect = ["/var/log/app", command("dmesg")], collect_when = "always",
-        retry_on = "fresh", count = 1, timeout = "1h 30m",
+        retry_on = "fresh", programs = ["kvd"], count = 1, timeout = "1h 30m",
         retries = 2, skip = "always", skip("there", target = "lab"), expect_fail("bug 7", feature = "gpu"),
     )]
     #[ignore]
@@ -133,6 +133,7 @@ fn everything() -> Metadata {
         tags: texts(&["a", "b"]),
         owner: text("me\u{1e}"),
         features: texts(&["gpu"]),
+        programs: texts(&["kvd"]),
         requirements: requirements
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),

@@ -21,7 +21,7 @@ count = 1
 "#;
 
 /// Ends the project's broker, as its idle time would; what it had deployed goes with it.
-fn end_broker(project: &Project) {
+pub(crate) fn end_broker(project: &Project) {
     let pool = project.private("pool");
     let pool = pool.to_str().expect("UTF-8");
     let is_ours = |pid: &i32| {

@@ -65,6 +65,48 @@ impl NextestArgs {
         words
     }
 
+    /// The options for a `cargo build` that builds as [`NextestCall::Build`] does, without `--target` and `--target-dir`.
+    pub fn of_cargo_build(&self) -> Vec<OsString> {
+        const OTHERS: &[&str] = &[
+            "lib",
+            "bin",
+            "bins",
+            "example",
+            "examples",
+            "test",
+            "tests",
+            "bench",
+            "benches",
+            "all-targets",
+            "target",
+            "target-dir",
+            "unit-graph",
+            "timings",
+            "cargo-message-format",
+            "future-incompat-report",
+        ];
+        let belongs = |given: &&Given| {
+            let long = given.option.long;
+            long == "config" || given.option.class == Class::Build && !OTHERS.contains(&long)
+        };
+        let renamed = |given: &Given| {
+            let word = given.word();
+            let word = word.to_string_lossy();
+            let other = [
+                ("--cargo-profile", "--profile"),
+                ("--build-jobs", "--jobs"),
+                ("--cargo-quiet", "--quiet"),
+                ("--cargo-verbose", "--verbose"),
+            ];
+            let rest = |(ours, cargos)| Some(format!("{cargos}{}", word.strip_prefix(ours)?));
+            other.into_iter().find_map(rest).map(OsString::from)
+        };
+        let given = self.options.iter().filter(belongs);
+        given
+            .map(|given| renamed(given).unwrap_or_else(|| given.word()))
+            .collect()
+    }
+
     /// Adds `--fail-fast`.
     ///
     /// # Errors

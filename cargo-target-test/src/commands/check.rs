@@ -160,6 +160,7 @@ fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
         cost,
         capabilities,
         max_spares,
+        triple,
         lifecycle,
         parameters,
         ..
@@ -175,6 +176,9 @@ fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
         ("cost".to_owned(), cost.to_string()),
         ("max-spares".to_owned(), max_spares.to_string()),
     ];
+    if let Some(triple) = triple {
+        lines.push(("triple".to_owned(), toml(&Value::from(triple.as_str()))));
+    }
     // Capabilities that the platform assures would count as declared when the output is read back.
     let declared = capabilities
         .iter()

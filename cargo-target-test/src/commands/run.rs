@@ -38,10 +38,11 @@ pub(crate) fn run(
 }
 
 fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
-    let choice = Selection::make(options)?;
+    let mut choice = Selection::make(options)?;
     choice.refuse_misspelt_verb()?;
     choice.say_notes();
     choice.say_unmatched();
+    choice.build_programs()?;
     if choice.run.tests.nextest.has("no-run") {
         return Ok(0);
     }

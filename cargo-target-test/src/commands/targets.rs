@@ -45,7 +45,7 @@ pub struct Row {
     pub users: Vec<String>,
     /// True if a run kept the instance with `--keep-targets`.
     pub kept: bool,
-    /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+    /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `libc`, `boot-id`.
     pub facts: InstanceFacts,
     /// Seconds since the instance was planned.
     pub age: u64,

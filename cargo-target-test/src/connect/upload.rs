@@ -26,9 +26,11 @@ use crate::{
 };
 
 mod folder;
+mod program;
 mod same;
 
 use folder::Folder;
+pub(crate) use program::put_program;
 pub(crate) use same::hash_file;
 
 /// The size of a chunk, in bytes.

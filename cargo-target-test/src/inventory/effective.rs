@@ -9,8 +9,9 @@ use target_fixtures::metadata::{Metadata, MetadataRecord, RecordKind};
 /// Returns the metadata of the test with this path (`hello::net::smoke`), merged with the defaults of its modules.
 ///
 /// Modules are applied from the outermost to the innermost, then the test. A later scalar overrides an earlier one.
-/// `tags`, `features`, `collect`, `skip` and `expect_fail` are concatenated; `requirements` are merged by capability. A test
-/// without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record of `smoke`.
+/// `tags`, `features`, `programs`, `collect`, `skip` and `expect_fail` are concatenated; `requirements` are merged by
+/// capability. A test without a record uses the record of its nearest parent that is a test: `smoke::case_1` uses the record
+/// of `smoke`.
 /// `None` if there is no such record.
 pub fn effective(records: &[MetadataRecord], path_with_crate: &str) -> Option<Metadata> {
     Index::new(records).effective(path_with_crate)
@@ -71,6 +72,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         tags,
         owner,
         features,
+        programs,
         requirements,
         reuse,
         fresh,
@@ -107,6 +109,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     }
     append(&mut base.tags, tags);
     append(&mut base.features, features);
+    append(&mut base.programs, programs);
     append(&mut base.collect, collect);
     append(&mut base.skip, skip);
     append(&mut base.expect_fail, expect_fail);

@@ -166,6 +166,7 @@ fn finish(
         features,
         cost,
         max_spares,
+        triple,
         capabilities: declared,
         lifecycle,
     } = check(common, platform, recipes, problems);
@@ -191,6 +192,7 @@ fn finish(
         capabilities,
         assured,
         max_spares,
+        triple,
         lifecycle,
         machines_stay: platform.machines_stay(),
         parameters,
@@ -219,6 +221,7 @@ struct Checked {
     features: Vec<String>,
     cost: f64,
     max_spares: u32,
+    triple: Option<String>,
     capabilities: BTreeMap<String, String>,
     lifecycle: Lifecycle,
 }
@@ -236,12 +239,14 @@ fn check(
         cost,
         capabilities,
         max_spares,
+        triple,
         ..
     } = common;
     Checked {
         count: count.and_then(|count| check_count(&count, problems)),
         features: check_features(features.unwrap_or_default(), problems),
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
+        triple,
         max_spares: u32::from(max_spares.unwrap_or(0).min(MOST_SPARES)),
         capabilities: check_capabilities(capabilities.unwrap_or_default(), problems),
         lifecycle,

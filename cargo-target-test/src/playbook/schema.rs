@@ -95,6 +95,9 @@ pub(super) struct Common {
     /// Capabilities that requirements of tests are checked against: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
+    /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.
+    #[schemars(with = "String")]
+    pub(super) triple: Option<String>,
     /// The recipe that prepares a fresh instance before its first test.
     #[schemars(with = "String")]
     pub(super) recipe: Option<Spanned<String>>,

@@ -7,6 +7,7 @@ mod crash;
 mod ping;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Instance, ShellCommand};
+use target_fixtures::wire::{Instance, Question, ShellCommand};
 use tokio::sync::watch;
 
 use self::crash::CrashWindow;
@@ -222,6 +223,20 @@ impl Machine {
     /// Fails if that takes longer than `limit`, or if the machine does not answer.
     pub async fn sweep(&self, limit: Duration) -> Result<()> {
         self.transport().sweep(&self.mark, limit).await
+    }
+
+    /// The facts of the machine: those that were probed before it became ready, or else those of now.
+    ///
+    /// # Errors
+    /// Fails if the machine does not answer.
+    pub(crate) async fn facts(&self) -> Result<BTreeMap<String, String>> {
+        match self.record() {
+            Some(record) if !record.facts.is_empty() => Ok(record.facts.clone()),
+            _ => {
+                let facts = self.ask(&Question::Facts).await?;
+                Ok(serde_json::from_value(facts).unwrap_or_default())
+            }
+        }
     }
 
     /// The current connection; a machine that was down has a new one.

@@ -8,6 +8,7 @@ mod early_delete;
 mod instance_sets;
 mod names;
 mod partitions;
+mod programs;
 mod reuse;
 mod runner;
 mod staging;
@@ -28,6 +29,7 @@ use crate::{
     execute::{
         broker::Broker,
         nextest::{CargoNextest, Stage, UsersConfig, Words, stage},
+        programs::Programs,
         runner::{DEBUG_VERB, VERB, program},
     },
     inventory::{self, Inventory},
@@ -60,6 +62,8 @@ pub struct Selection {
     warnings: Vec<String>,
     /// Tests that nextest chose and that run on no target; `None` if nextest was not asked.
     chosen_nowhere: Option<HashSet<usize>>,
+    /// The programs of the workspace; `None` if no chosen case declares one.
+    programs: Option<Programs>,
     /// The options of the run.
     pub run: RunArgs,
     /// The pool's folder.
@@ -137,6 +141,7 @@ impl Selection {
             summary,
             stage,
             warnings,
+            programs: None,
             pool,
             configs: args.configs().map(OsStr::to_owned).collect(),
             run,

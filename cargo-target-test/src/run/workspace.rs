@@ -93,6 +93,14 @@ impl Workspace {
         Self::of(platforms, global, &command, directory)
     }
 
+    /// Returns the parsed output of `cargo metadata`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Build`] outside a workspace.
+    pub fn metadata(&self) -> Result<cargo_metadata::Metadata> {
+        parsed(&self.cargo_metadata)
+    }
+
     fn of(
         platforms: &Platforms,
         global: &Global,
@@ -104,14 +112,7 @@ impl Workspace {
         let explicit = global.playbook.as_deref();
         let explicit = explicit.map(|path| load(Some(path))).transpose()?;
         let cargo_metadata = output(command)?;
-        let text = String::from_utf8_lossy(&cargo_metadata);
-        let metadata = cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
-            Error::new(
-                ErrorKind::Build,
-                "failed to read the output of `cargo metadata`",
-            )
-            .with_source(error)
-        })?;
+        let metadata = parsed(&cargo_metadata)?;
         let root = metadata.workspace_root.into_std_path_buf();
         let target_directory = metadata.target_directory.into_std_path_buf();
         let playbook = match explicit {
@@ -129,6 +130,14 @@ impl Workspace {
             platforms: platforms.clone(),
         })
     }
+}
+
+fn parsed(cargo_metadata: &[u8]) -> Result<cargo_metadata::Metadata> {
+    let text = String::from_utf8_lossy(cargo_metadata);
+    cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
+        let message = "failed to read the output of `cargo metadata`";
+        Error::new(ErrorKind::Build, message).with_source(error)
+    })
 }
 
 /// Returns the pool's folder: `--pool`, or the user's default.

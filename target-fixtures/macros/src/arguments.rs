@@ -49,6 +49,7 @@ const KEYS: &[(&str, Type)] = &[
     ("tags", Type::Texts),
     ("owner", Type::Text),
     ("features", Type::Texts),
+    ("programs", Type::Texts),
     ("reuse", Type::BoolOr("snapshot")),
     ("any", Type::Bool),
     ("fresh", Type::Bool),

@@ -31,7 +31,7 @@ impl Target {
     /// ```no_run
     /// # use target_fixtures::prelude::*;
     /// # fn test(target: &Target) -> Result<()> {
-    /// target.put("target/release/agent", "/usr/local/bin/agent")?;
+    /// target.put("tests/app.conf", "/etc/app.conf")?;
     /// target.put("tests/data", "/srv/data")?;
     /// # Ok(())
     /// # }

@@ -55,8 +55,15 @@ struct ProcessState {
     end: Option<std::result::Result<(Exit, u64), TargetError>>,
     /// The answer to the signal on its way, until [`Process::signal`] has taken it.
     signalled: Option<std::result::Result<(), Failure>>,
-    /// The kind and description of the end, once the command has ended or [`Process`] was dropped.
-    over: Option<(ErrorKind, String)>,
+    /// The end, once the command has ended or [`Process`] was dropped.
+    over: Option<ProcessEnd>,
+}
+
+/// The end of a command, for messages.
+struct ProcessEnd {
+    kind: ErrorKind,
+    description: String,
+    hint: Option<&'static str>,
 }
 
 impl SharedProcess {
@@ -76,11 +83,15 @@ impl SharedProcess {
         } = &self.exit_check;
         let what = what(format!("`{command}` on `{instance}`"));
         let state = self.state();
-        let (kind, how) = match &state.over {
-            Some((kind, how)) => (*kind, how.as_str()),
-            None => (ErrorKind::Other, "unknown end"),
+        let Some(end) = &state.over else {
+            return TargetError::new(ErrorKind::Other, format!("{what}: unknown end"));
         };
-        TargetError::new(kind, format!("{what}: {how}")).with_more(&state.streams.tails())
+        let error = TargetError::new(end.kind, format!("{what}: {}", end.description))
+            .with_more(&state.streams.tails());
+        match end.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 
     /// Waits until `look` returns a value, and returns it; `None` at the deadline. `look` is called after each change.
@@ -309,7 +320,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let gone = || (ErrorKind::Request, "its `Process` was dropped".to_owned());
+        let gone = || ProcessEnd {
+            kind: ErrorKind::Request,
+            description: "its `Process` was dropped".to_owned(),
+            hint: None,
+        };
         self.shared.state().over.get_or_insert_with(gone);
         self.shared.sending.close();
     }

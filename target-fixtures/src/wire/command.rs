@@ -39,7 +39,8 @@ impl Exit {
             .any(|text| output.contains(text));
         (*self == Self::Code(127) && is_missing).then_some(
             "a program that exists and is not found needs an interpreter or libraries that the instance lacks: \
-             link it statically, for example with `--target x86_64-unknown-linux-musl`",
+             start a program of the workspace with `target.program_of(\"name\")`, which builds it statically for such an \
+             instance, or link it statically, for example for `x86_64-unknown-linux-musl`",
         )
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Question {
-    /// The facts of the machine: an object of strings, `arch`, `kernel`, `os`, `hostname`, `cores`, `memory` and `disk`
-    /// (in bytes), `nics`, `boot-id`, `uptime` (in seconds). Unknown facts are absent.
+    /// The facts of the machine: an object of strings, `arch`, `kernel`, `os`, `hostname`, `libc` (`glibc 2.36`,
+    /// `musl`), `cores`, `memory` and `disk` (in bytes), `nics`, `boot-id`, `uptime` (in seconds). Unknown facts are absent.
     Facts,
     /// Checks for a listener on a TCP port: a Boolean.
     Listens {

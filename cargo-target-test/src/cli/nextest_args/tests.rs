@@ -69,6 +69,23 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
 }
 
 #[test]
+fn programs_are_built_with_the_options_of_the_tests() {
+    let line = "x --cargo-profile ci --build-jobs 3 -p a -F b,c --lib --target t --target-dir d --locked --retries 2 \
+                --config net.offline=true -P nextests --cargo-message-format short";
+    assert_eq!(
+        parse(line).of_cargo_build(),
+        [
+            "--profile=ci",
+            "--jobs=3",
+            "--package=a",
+            "--features=b,c",
+            "--locked",
+            "--config=net.offline=true"
+        ]
+    );
+}
+
+#[test]
 fn exact_names_are_those_of_exact() {
     assert_eq!(
         parse("x -- a --exact --skip b c --ignored").exact_names(),

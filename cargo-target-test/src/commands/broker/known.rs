@@ -14,14 +14,18 @@ use crate::{
     case::{CaseInfo, RunsOn},
     cli::Global,
     error::{Error, ErrorKind, Result},
-    execute::broker::{
-        CaseArtifacts, LeasingCase, TestStart,
-        standalone::{AcquireRequest, FoundCase},
+    execute::{
+        broker::{
+            CaseArtifacts, LeasingCase, TestStart,
+            standalone::{AcquireRequest, FoundCase},
+        },
+        programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
     },
     inventory, plan,
     playbook::PlaybookTarget,
     provision::{InstanceSet, PoolProvisioner, platform::Platforms},
     run::workspace::Workspace,
+    sync,
 };
 
 /// A target's name, the hash of its definition, and the requested instance, if any.
@@ -32,6 +36,13 @@ pub(super) struct Known {
     platforms: Platforms,
     provisioner: Arc<PoolProvisioner>,
     instance_sets: Mutex<HashMap<Key, Arc<InstanceSet>>>,
+    programs: Mutex<Option<ProgramsOfProcess>>,
+}
+
+/// The programs for the tests of one process. A later process may find other sources.
+struct ProgramsOfProcess {
+    pid: u32,
+    programs: Arc<Programs>,
 }
 
 impl Known {
@@ -40,6 +51,7 @@ impl Known {
             platforms: provisioner.run().run().platforms.clone(),
             provisioner: Arc::clone(provisioner),
             instance_sets: Mutex::default(),
+            programs: Mutex::default(),
         }
     }
 
@@ -70,13 +82,13 @@ impl Known {
                 .and_then(|metadata| plan::skip_reason(metadata, target));
             match (plan::fits(metadata.as_ref(), target), skip) {
                 (Ok(()), None) => {
+                    let programs = self.programs(ask, metadata.as_ref(), (&workspace, target))?;
                     let instance_set = self.instance_set(&workspace, number, instance)?;
-                    return Ok(FoundCase::Case(Arc::new(case(
-                        ask,
-                        metadata,
-                        target,
-                        instance_set,
-                    ))));
+                    let case = LeasingCase {
+                        programs,
+                        ..case(ask, metadata, target, instance_set)
+                    };
+                    return Ok(FoundCase::Case(Arc::new(case)));
                 }
                 (Ok(()), Some(reason)) => skipped = Some(reason.to_owned()),
                 (Err(reason), _) => reasons.push(reason.to_string()),
@@ -84,6 +96,38 @@ impl Known {
         }
         let unfit = || no_target(ask, &workspace.playbook.targets, &reasons);
         skipped.map(FoundCase::Skip).ok_or_else(unfit)
+    }
+
+    /// Returns the programs that a test can start on a target.
+    fn programs(
+        &self,
+        ask: &AcquireRequest,
+        metadata: Option<&Metadata>,
+        (workspace, target): (&Workspace, &PlaybookTarget),
+    ) -> Result<CasePrograms> {
+        let declared = metadata.map_or(&[][..], |metadata| &metadata.programs);
+        if declared.is_empty() {
+            return Ok(CasePrograms::default());
+        }
+        let mut known = sync::lock(&self.programs);
+        let programs = match &*known {
+            Some(known) if known.pid == ask.pid => Arc::clone(&known.programs),
+            _ => {
+                let cargo = cargo_build(workspace, ask);
+                let programs = Arc::new(Programs::new(&workspace.metadata()?, cargo));
+                *known = Some(ProgramsOfProcess {
+                    pid: ask.pid,
+                    programs: Arc::clone(&programs),
+                });
+                programs
+            }
+        };
+        programs.of_test(&DeclaringTest {
+            package: &ask.directory,
+            name: &ask.test,
+            programs: declared,
+            triple: target.triple.as_deref(),
+        })
     }
 
     fn instance_set(
@@ -119,6 +163,28 @@ impl Known {
     }
 }
 
+/// Returns the options of Cargo that a test was built with, as far as the path of its binary tells:
+/// `TARGET-DIR/[TRIPLE/]PROFILE/deps/NAME`. Its features are unknown.
+fn cargo_build(workspace: &Workspace, ask: &AcquireRequest) -> CargoBuild {
+    let target_directory = workspace.target_directory.clone();
+    let path = Path::new(&ask.binary).strip_prefix(&target_directory);
+    let folders = path.ok().and_then(Path::parent).into_iter();
+    let folders: Vec<_> = folders.flat_map(Path::iter).collect();
+    let (triple, profile) = match folders.as_slice() {
+        [profile, _] => (None, Some(*profile)),
+        [triple, profile, _] => (Some(*triple), Some(*profile)),
+        _ => (None, None),
+    };
+    let profile = profile.filter(|profile| *profile != "debug");
+    let options = profile.map(|profile| ["--profile".into(), profile.to_owned()]);
+    CargoBuild {
+        directory: PathBuf::from(&ask.directory),
+        target_directory,
+        options: options.into_iter().flatten().collect(),
+        triple: triple.map(ToOwned::to_owned),
+    }
+}
+
 /// Returns the metadata of a test with the playbook's overrides.
 fn declared(workspace: &Workspace, own: Option<Metadata>, test: &str) -> Option<Metadata> {
     let name = test.split_once("::").map_or(test, |(_, name)| name);
@@ -150,6 +216,7 @@ fn case(
         reuse: metadata.reuse.unwrap_or_default(),
         fresh: metadata.fresh == Some(true),
         retry_fresh: false,
+        programs: CasePrograms::default(),
         // Without a run, there is no folder for them.
         artifacts: CaseArtifacts::default(),
         start: TestStart {

@@ -59,6 +59,8 @@ pub(super) struct DeclaredMetadata<'a> {
     pub(super) owner: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) features: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) programs: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) requirements: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +108,7 @@ impl<'a> DeclaredMetadata<'a> {
             tags: &metadata.tags,
             owner: metadata.owner.as_deref(),
             features: &metadata.features,
+            programs: &metadata.programs,
             requirements: &metadata.requirements,
             reuse: metadata.reuse,
             fresh: metadata.fresh,

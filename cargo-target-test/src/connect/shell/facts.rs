@@ -16,6 +16,8 @@ pub(crate) const FACTS: &str = "if command -v nproc >/dev/null; then echo cores=
      if [ -d /sys/class/net ]; then n=0; for i in /sys/class/net/*; do \
        if [ -d $i ] && [ ${i##*/} != lo ]; then n=$((n+1)); fi; done; echo nics=$n; fi; \
      if command -v df >/dev/null; then df -Pk / | while read -r _ k _; do echo disk=$k; done; fi; \
+     if l=$(getconf GNU_LIBC_VERSION 2>/dev/null); then echo libc=\"$l\"; \
+     else for l in /lib/ld-musl-*; do if [ -e \"$l\" ]; then echo libc=musl; fi; done; fi; \
      if [ -r /proc/sys/kernel/random/boot_id ]; then read -r b </proc/sys/kernel/random/boot_id; echo boot-id=$b; fi";
 
 /// The script that prints what two addresses of one machine have in common: boot id, and pid and network namespaces.
@@ -41,7 +43,7 @@ pub(crate) fn facts(text: &str) -> BTreeMap<String, String> {
 fn fact(key: &str, value: &str) -> Option<String> {
     let number = value.parse::<u64>().ok();
     match key {
-        "arch" | "boot-id" | "hostname" | "kernel" | "os" => Some(value.to_owned()),
+        "arch" | "boot-id" | "hostname" | "kernel" | "libc" | "os" => Some(value.to_owned()),
         "nics" | "uptime" => Some(number?.to_string()),
         "cores" => Some(number.filter(|cores| *cores > 0)?.to_string()),
         "memory" | "disk" => {

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
+    execute::programs::CasePrograms,
     provision::{Ended, InstanceSet, Lease, LeaseEnd, Loss, Lost, Machine},
     run_event::Attempt,
     sync::lock,
@@ -41,6 +42,7 @@ pub(in crate::execute) struct ActiveLease {
     pub(super) maker: Maker,
     /// The attempt that has the lease, and the time of the grant; unset without a runner.
     attempt: OnceLock<(Attempt, Instant)>,
+    programs: OnceLock<CasePrograms>,
     said: Mutex<Said>,
     lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -89,6 +91,7 @@ impl ActiveLease {
             changes,
             maker,
             attempt: OnceLock::new(),
+            programs: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             shares: AtomicBool::new(false),
@@ -107,6 +110,17 @@ impl ActiveLease {
     /// Returns the attempt that has the lease, and the time of the grant.
     pub(super) fn attempt(&self) -> Option<&(Attempt, Instant)> {
         self.attempt.get()
+    }
+
+    /// Sets the programs that the test can start, and builds them for the instances.
+    pub(super) async fn build(&self, programs: &CasePrograms) {
+        let _ = self.programs.set(programs.clone());
+        programs.build_for(self.machines()).await;
+    }
+
+    /// Returns the programs that the test can start.
+    pub(super) fn programs(&self) -> CasePrograms {
+        self.programs.get().cloned().unwrap_or_default()
     }
 
     /// Returns the names of the instances.

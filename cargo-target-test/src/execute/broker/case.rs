@@ -241,6 +241,8 @@ impl Cases {
                     waited,
                 });
                 held.granted_to(attempt.clone());
+                // Before the test starts: a build takes long.
+                held.build(&case.programs).await;
                 let result = self
                     .run_leased(executor, connection, case, &attempt, &held)
                     .await;

@@ -20,6 +20,7 @@ use super::artifacts::CaseArtifacts;
 use crate::{
     case::{CaseInfo, reason::DirtyReason},
     error::one_line,
+    execute::programs::CasePrograms,
     plan::Needs,
     process,
     provision::{After, InstanceSet, Want},
@@ -65,6 +66,8 @@ pub struct LeasingCase {
     pub fresh: bool,
     /// True if an attempt after a failed attempt gets an unused instance.
     pub retry_fresh: bool,
+    /// The programs that the test can start on its instances.
+    pub programs: CasePrograms,
     /// The artifacts to collect from the instances.
     pub artifacts: CaseArtifacts,
     /// The way the test is started.

@@ -6,6 +6,7 @@
 mod fixture;
 mod input;
 mod ports;
+mod program;
 mod results;
 mod transfer;
 
@@ -140,6 +141,7 @@ fn instance_of(request: &BrokerRequest) -> Option<&str> {
         | BrokerRequest::Get { instance, .. }
         | BrokerRequest::Upload { instance, .. }
         | BrokerRequest::Download { instance, .. }
+        | BrokerRequest::Program { instance, .. }
         | BrokerRequest::Ping { instance, .. }
         | BrokerRequest::Ask { instance, .. }
         | BrokerRequest::Act { instance, .. }
@@ -172,6 +174,9 @@ async fn on_instance(
         }
         BrokerRequest::Download { from, to, .. } => {
             transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
+        }
+        BrokerRequest::Program { name, .. } => {
+            program::put(requests, replies, held, at, name).await?
         }
         BrokerRequest::Forward { to, .. } => {
             ports::forward(&sessions.ssh_config, (requests, replies), held, at, to).await?
@@ -234,6 +239,7 @@ fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Get { path, .. } => format!("read `{path}`"),
         BrokerRequest::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
         BrokerRequest::Download { from, .. } => format!("get `{from}`"),
+        BrokerRequest::Program { name, .. } => format!("put program `{name}`"),
         BrokerRequest::Forward { to, .. } => format!("forward {to}"),
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),

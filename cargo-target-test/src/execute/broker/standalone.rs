@@ -24,6 +24,8 @@ use crate::{
 /// The request of a test that acquires its lease itself.
 #[derive(Clone, Debug)]
 pub struct AcquireRequest {
+    /// The process id of the test.
+    pub pid: u32,
     /// The test binary.
     pub binary: String,
     /// The test's path with its crate.
@@ -37,7 +39,7 @@ pub struct AcquireRequest {
 }
 
 impl AcquireRequest {
-    fn of(request: BrokerRequest) -> Option<Self> {
+    fn of(request: BrokerRequest, pid: u32) -> Option<Self> {
         match request {
             BrokerRequest::Acquire {
                 binary,
@@ -46,6 +48,7 @@ impl AcquireRequest {
                 target,
                 playbook,
             } => Some(Self {
+                pid,
                 binary,
                 test,
                 directory,
@@ -84,7 +87,7 @@ impl Standalone {
         pid: u32,
         request: BrokerRequest,
     ) -> io::Result<()> {
-        let Some(request) = AcquireRequest::of(request) else {
+        let Some(request) = AcquireRequest::of(request, pid) else {
             return Ok(());
         };
         let maker = maker(&request);
@@ -110,6 +113,7 @@ impl Standalone {
             Ok(held) => held,
             Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
         };
+        held.build(&case.programs).await;
         let leased = Reply::Leased {
             lease: held.id.clone(),
             instances: held.instances.clone(),

@@ -59,7 +59,7 @@ pub enum WhenDirty {
     Hold,
 }
 
-/// Facts that were probed on an instance: `cores`, `memory`, `arch`, `os`, `kernel`, `boot-id`.
+/// Facts that were probed on an instance: `cores`, `memory`, `arch`, `os`, `kernel`, `libc`, `boot-id`.
 pub type InstanceFacts = BTreeMap<String, String>;
 
 /// An instance that exists or may exist.

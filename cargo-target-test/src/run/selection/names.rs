@@ -23,7 +23,7 @@ impl Selection {
     pub fn case_table(&self, instance_sets: &InstanceSets, prefix: &[String]) -> Result<CaseTable> {
         let mut table = CaseTable::default();
         for case in self.chosen_cases() {
-            let (path, runnable) = self.runnable(case, &instance_sets[&case.target], prefix);
+            let (path, runnable) = self.runnable(case, &instance_sets[&case.target], prefix)?;
             table.insert(path, runnable);
         }
         for test in &self.entries.plain {
@@ -57,7 +57,7 @@ impl Selection {
         case: &plan::Case,
         instance_set: &Arc<InstanceSet>,
         prefix: &[String],
-    ) -> (PathBuf, Runnable) {
+    ) -> Result<(PathBuf, Runnable)> {
         let (path, mut start) = self.start_of(case.test, prefix);
         let nothing = Metadata::default();
         let metadata = self.inventory.tests[case.test].metadata.as_ref();
@@ -79,10 +79,11 @@ impl Selection {
             reuse: self.reuse(case.test),
             fresh: metadata.fresh == Some(true),
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
+            programs: self.programs_of(case)?,
             artifacts: CaseArtifacts::new(&target.lifecycle.around, metadata),
             start,
         };
-        (path, Runnable::Case(case_to_run))
+        Ok((path, Runnable::Case(case_to_run)))
     }
 
     /// Returns the way a test is started, and its binary.
@@ -101,7 +102,7 @@ impl Selection {
         (binary.path.clone().into_std_path_buf(), start)
     }
 
-    fn full_name(&self, test: usize) -> String {
+    pub(super) fn full_name(&self, test: usize) -> String {
         let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary];
         format!("{}::{}", inventory::crate_name(&binary.name), test.name)

@@ -1,6 +1,6 @@
 //! Reads lines from the output of a running command, and searches it.
 
-use super::{super::output::text, ProcessState};
+use super::{super::output::text, ProcessEnd, ProcessState};
 use crate::{
     error::{ErrorKind, TargetError},
     wire::{Exit, Stream},
@@ -18,8 +18,16 @@ pub struct Line {
 impl ProcessState {
     pub(super) fn ends(&mut self, end: std::result::Result<(Exit, u64), TargetError>) {
         self.over.get_or_insert_with(|| match &end {
-            Ok((exit, _)) => (ErrorKind::Exit, exit.to_string()),
-            Err(error) => (error.kind(), error.to_string()),
+            Ok((exit, _)) => ProcessEnd {
+                kind: ErrorKind::Exit,
+                description: exit.to_string(),
+                hint: exit.hint(&self.streams.tails()),
+            },
+            Err(error) => ProcessEnd {
+                kind: error.kind(),
+                description: error.to_string(),
+                hint: None,
+            },
         });
         self.end = Some(end);
     }

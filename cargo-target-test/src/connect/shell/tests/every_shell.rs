@@ -230,9 +230,10 @@ fn facts_are_numbers_or_unknown() {
         let script = FACTS
             .replace("/proc/", "/none/")
             .replace("/sys/", "/none/")
-            .replace("/etc/", "/none/");
+            .replace("/etc/", "/none/")
+            .replace("/lib/", "/none/");
         let facts = super::super::facts(&machine.text(&format!(
-            "nproc() {{ :; }}; df() {{ echo Filesystem 1024-blocks; }}; uname() {{ :; }}; {script}"
+            "nproc() {{ :; }}; getconf() {{ false; }}; df() {{ echo Filesystem 1024-blocks; }}; uname() {{ :; }}; {script}"
         )));
         assert!(facts.is_empty(), "{name}: {facts:?}");
     });

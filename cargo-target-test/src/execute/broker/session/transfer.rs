@@ -114,16 +114,26 @@ pub(super) async fn copy(
                 .map(|()| Reply::Done),
         }
     };
-    let copy = held.unless_lost(copy);
-    tokio::pin!(copy);
+    let verb = if way == Way::Up { "put" } else { "get" };
+    let told = || format!("{}: {verb} `{from}`", at.name());
+    noting(requests, replies, (&moved, &told), held.unless_lost(copy)).await
+}
+
+/// Waits for a transfer, and sends the client notes of its progress.
+pub(super) async fn noting(
+    requests: &mut Requests,
+    replies: &mut Replies,
+    (moved, told): (&Moved, &(dyn Fn() -> String + Sync)),
+    transfer: impl Future<Output = Result<Reply>>,
+) -> io::Result<Result<Reply>> {
+    tokio::pin!(transfer);
     loop {
         tokio::select! {
-            copied = &mut copy => return Ok(copied),
+            done = &mut transfer => return Ok(done),
             gone = input::gone(requests) => return Err(gone),
             () = time::sleep(APART) => {
                 let mib = moved.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
-                let (name, verb) = (at.name(), if way == Way::Up { "put" } else { "get" });
-                let text = format!("{name}: {verb} `{from}`: {mib:.1} MiB so far");
+                let text = format!("{}: {mib:.1} MiB so far", told());
                 replies.send(&Reply::Note { text }).await?;
             }
         }

@@ -1,0 +1,181 @@
+//! Reads the architecture of an ELF file, and the C library that it needs.
+
+use std::path::Path;
+
+use object::{Architecture, Object, ObjectSection, ReadCache};
+
+use crate::error::{Error, Result};
+
+/// The needs of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ElfNeeds {
+    pub(super) arch: Option<&'static Arch>,
+    pub(super) libc: NeededLibc,
+}
+
+/// The C library that a program loads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NeededLibc {
+    /// The program is linked statically.
+    None,
+    /// musl.
+    Musl,
+    /// glibc of this version or later.
+    Glibc(u32, u32),
+}
+
+/// An architecture, by its names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Arch {
+    elf: Architecture,
+    /// The output of `uname -m`.
+    pub(super) machine: &'static str,
+    pub(super) gnu: &'static str,
+    pub(super) musl: &'static str,
+}
+
+macro_rules! arches {
+    ($($elf:ident $machine:literal $gnu:literal $musl:literal;)*) => {
+        &[$(Arch { elf: Architecture::$elf, machine: $machine, gnu: $gnu, musl: $musl }),*]
+    };
+}
+
+/// The known architectures.
+const ARCHES: &[Arch] = arches! {
+    X86_64 "x86_64" "x86_64-unknown-linux-gnu" "x86_64-unknown-linux-musl";
+    Aarch64 "aarch64" "aarch64-unknown-linux-gnu" "aarch64-unknown-linux-musl";
+    I386 "i686" "i686-unknown-linux-gnu" "i686-unknown-linux-musl";
+    Arm "armv7l" "armv7-unknown-linux-gnueabihf" "armv7-unknown-linux-musleabihf";
+    Riscv64 "riscv64" "riscv64gc-unknown-linux-gnu" "riscv64gc-unknown-linux-musl";
+    PowerPc64 "ppc64le" "powerpc64le-unknown-linux-gnu" "powerpc64le-unknown-linux-musl";
+    S390x "s390x" "s390x-unknown-linux-gnu" "s390x-unknown-linux-musl";
+    LoongArch64 "loongarch64" "loongarch64-unknown-linux-gnu" "loongarch64-unknown-linux-musl";
+};
+
+impl Arch {
+    /// Returns the architecture with this output of `uname -m`.
+    pub(super) fn of_machine(machine: &str) -> Option<&'static Self> {
+        let same = match machine {
+            "arm64" => "aarch64",
+            "i386" | "i486" | "i586" => "i686",
+            other if other.starts_with("arm") => "armv7l",
+            other => other,
+        };
+        ARCHES.iter().find(|arch| arch.machine == same)
+    }
+
+    /// True if a machine of the other architecture runs programs of this one.
+    fn runs_on(&self, other: &Self) -> bool {
+        self == other || (self.elf == Architecture::I386 && other.elf == Architecture::X86_64)
+    }
+}
+
+impl ElfNeeds {
+    /// Reads a file; `None` if it is not an ELF file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+        let cache = ReadCache::new(fs_err::File::open(path)?.into_parts().0);
+        match object::FileKind::parse(&cache) {
+            Ok(object::FileKind::Elf32 | object::FileKind::Elf64) => {}
+            _ => return Ok(None),
+        }
+        let wrong = |error: object::Error| {
+            Error::other(format!("failed to read `{}`", path.display())).with_source(error)
+        };
+        let file = object::File::parse(&cache).map_err(wrong)?;
+        let data = |name: &str| match file.section_by_name(name) {
+            Some(section) => section.data().map(Some).map_err(wrong),
+            None => Ok(None),
+        };
+        let elf = file.architecture();
+        Ok(Some(Self {
+            arch: ARCHES.iter().find(|arch| arch.elf == elf),
+            libc: needed(data(".interp")?, data(".dynstr")?.unwrap_or_default()),
+        }))
+    }
+
+    /// True if a machine with this `uname -m` runs the program, as far as known.
+    pub(super) fn fits_arch(&self, machine: &str) -> bool {
+        match (self.arch, Arch::of_machine(machine)) {
+            (Some(own), Some(other)) => own.runs_on(other),
+            _ => true,
+        }
+    }
+
+    /// True if a machine with this C library (fact `libc`: `glibc 2.36`, `musl`) has what the program needs.
+    pub(super) fn fits_libc(&self, libc: &str) -> bool {
+        match self.libc {
+            NeededLibc::None => true,
+            NeededLibc::Musl => libc == "musl",
+            NeededLibc::Glibc(major, minor) => libc
+                .strip_prefix("glibc ")
+                .and_then(version)
+                .is_some_and(|has| has >= (major, minor)),
+        }
+    }
+}
+
+/// Returns the C library of a program with this interpreter and these names in its dynamic string table.
+fn needed(interpreter: Option<&[u8]>, names: &[u8]) -> NeededLibc {
+    let Some(interpreter) = interpreter else {
+        return NeededLibc::None;
+    };
+    if String::from_utf8_lossy(interpreter).contains("ld-musl") {
+        return NeededLibc::Musl;
+    }
+    let names = names.split(|byte| *byte == 0);
+    let names = names.filter_map(|name| std::str::from_utf8(name).ok()?.strip_prefix("GLIBC_"));
+    let (major, minor) = names.filter_map(version).max().unwrap_or_default();
+    NeededLibc::Glibc(major, minor)
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_needs_of_this_program() {
+        let this = std::env::current_exe().expect("the test binary");
+        let needs = ElfNeeds::read(&this).expect("a file").expect("an ELF file");
+        assert!(needs.fits_arch(std::env::consts::ARCH) && needs.libc != NeededLibc::None);
+        let manifest = Path::new(env!("CARGO_MANIFEST_PATH"));
+        assert_eq!(ElfNeeds::read(manifest).expect("a file"), None);
+    }
+
+    #[test]
+    fn a_c_library_of_a_later_version_fits() {
+        let gnu = Some(&b"/lib64/ld-linux-x86-64.so.2\0"[..]);
+        let names = b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_PRIVATE\0GLIBC_2.9\0";
+        assert_eq!(needed(gnu, names), NeededLibc::Glibc(2, 34));
+        assert_eq!(needed(None, names), NeededLibc::None);
+        let needs = |libc| ElfNeeds { arch: None, libc };
+        for (libc, has, fits) in [
+            (NeededLibc::Glibc(2, 34), "glibc 2.36", true),
+            (NeededLibc::Glibc(2, 34), "glibc 2.34", true),
+            (NeededLibc::Glibc(2, 34), "glibc 2.9", false),
+            (NeededLibc::Glibc(2, 34), "musl", false),
+            (NeededLibc::Glibc(0, 0), "", false),
+            (NeededLibc::Musl, "musl", true),
+            (NeededLibc::Musl, "glibc 2.36", false),
+            (NeededLibc::None, "", true),
+        ] {
+            assert_eq!(needs(libc.clone()).fits_libc(has), fits, "{libc:?} {has}");
+        }
+    }
+
+    #[test]
+    fn architectures_have_several_names() {
+        let of = |machine| ElfNeeds {
+            arch: Arch::of_machine(machine),
+            libc: NeededLibc::None,
+        };
+        assert!(of("x86_64").fits_arch("x86_64") && !of("x86_64").fits_arch("aarch64"));
+        assert!(of("aarch64").fits_arch("arm64") && of("armv7l").fits_arch("armv6l"));
+        assert!(of("i686").fits_arch("x86_64") && !of("x86_64").fits_arch("i686"));
+        assert!(of("x86_64").fits_arch("vax") && of("vax").fits_arch("x86_64"));
+    }
+}

@@ -1,0 +1,69 @@
+//! Builds the programs that the chosen cases start on their targets.
+//!
+//! Must not know how a program is built.
+
+use std::path::PathBuf;
+
+use super::Selection;
+use crate::{
+    error::Result,
+    execute::programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
+    plan,
+};
+
+impl Selection {
+    /// Builds the programs that the chosen cases declare, except those that nextest has built with the tests.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Build`] if there is no such program, or if it cannot be built.
+    pub fn build_programs(&mut self) -> Result<()> {
+        let declares = |case: &plan::Case| !self.declared_programs(case).is_empty();
+        if !self.chosen_cases().any(declares) {
+            return Ok(());
+        }
+        let metadata = self.workspace.metadata()?;
+        let nextest = &self.run.tests.nextest;
+        let cargo = CargoBuild {
+            directory: std::env::current_dir()?,
+            target_directory: self.target_directory().to_owned(),
+            options: nextest.of_cargo_build(),
+            triple: nextest.value("target").map(ToOwned::to_owned),
+        };
+        self.programs = Some(Programs::new(&metadata, cargo));
+        let cases = self.chosen_cases().map(|case| self.programs_of(case));
+        let cases = cases.collect::<Result<Vec<_>>>()?;
+        self.programs.iter().try_for_each(|programs| {
+            programs.build_all(cases.iter(), |package, name| self.built(package, name))
+        })
+    }
+
+    /// Returns the programs that a case can start.
+    pub(super) fn programs_of(&self, case: &plan::Case) -> Result<CasePrograms> {
+        let (Some(programs), names @ [_, ..]) = (&self.programs, self.declared_programs(case))
+        else {
+            return Ok(CasePrograms::default());
+        };
+        let test = &self.inventory.tests[case.test];
+        programs.of_test(&DeclaringTest {
+            package: &self.inventory.binaries[test.binary].package_id,
+            name: &self.full_name(case.test),
+            programs: names,
+            triple: self.workspace.playbook.targets[case.target]
+                .triple
+                .as_deref(),
+        })
+    }
+
+    fn declared_programs(&self, case: &plan::Case) -> &[String] {
+        let metadata = self.inventory.tests[case.test].metadata.as_ref();
+        metadata.map_or(&[], |metadata| &metadata.programs)
+    }
+
+    /// Returns the path of a program that nextest has built with the tests.
+    fn built(&self, package: &str, name: &str) -> Option<PathBuf> {
+        let build = &self.summary.rust_build_meta;
+        let of_package = build.non_test_binaries.get(package)?;
+        let one = of_package.iter().find(|one| one.name == name)?;
+        Some(build.target_directory.join(&one.path).into_std_path_buf())
+    }
+}
