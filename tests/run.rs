@@ -4,6 +4,8 @@
 pub(crate) mod around;
 /// Files and output that are collected from the instances.
 mod artifacts;
+/// Checks of the instances around a case.
+mod checks;
 /// Runs that are ended from outside.
 mod ending;
 /// Deploy entries, threads, stress, what cannot be done.

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod clean_up;
 mod executor;
+mod health;
 mod host_process;
 pub mod nextest;
 pub mod programs;

@@ -49,7 +49,7 @@ pub(crate) use self::nearest::did_you_mean;
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
-    around::AroundTests,
+    around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     expression::{Expression, parse as parse_expression},
@@ -193,6 +193,11 @@ pub trait PlatformSyntax: Send + Sync {
 
     /// True if a dirty instance is kept and cleaned according to `on-dirty`, instead of deleted and deployed again.
     fn machines_stay(&self) -> bool;
+
+    /// True if the instances use the kernel of this host. False by default.
+    fn shares_kernel(&self) -> bool {
+        false
+    }
 
     /// The number of instances of a target without `count`; `None`: 1.
     fn count(&self, parameters: &Value) -> Option<u32>;

@@ -67,6 +67,26 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
     lab.run(&["--delete-targets"]).code(0);
 }
 
+/// A passing test under which the kernel reports a bug has found it, and its machine serves no other test.
+#[test]
+fn what_the_kernel_reports_is_found() {
+    let Some(images) = images() else { return };
+    let checks = "checks = [\"taint\", \"oops\", \"oom\", \"coredump\", \"failed-units\"]\n";
+    let lab = Lab::new(&format!("{}{checks}", images.target("it")));
+    lab.run(&["reports_a_bug"])
+        .code(100)
+        .line_with(&["target-test: check `taint` on it-0: kernel tainted: W (bit 9)"])
+        .line_with(&["target-test: check `oops` on it-0: ", "BUG: on purpose"])
+        .line_with(&[
+            "target-test: check `oom` on it-0: ",
+            "Out of memory: on purpose",
+        ])
+        .line_with(&["target-test: check `coredump` on it-0: /var/crash/core.1"])
+        // There is no systemd.
+        .says("check `failed-units` cannot be made on it: ");
+    lab.run(&["quick"]).code(0);
+}
+
 /// A test may crash its machine, and use it afterwards; a crash that it does not expect is a finding, then as ever.
 #[test]
 fn a_crash_on_purpose_is_expected_and_another_is_not() {

@@ -188,6 +188,8 @@ pub enum DirtyReason {
     FreshWanted,
     /// The tear-down of a fixture failed; the message.
     Fixture(String),
+    /// A health check found something after a test; the finding.
+    Unhealthy(String),
     /// The system crashed during a test; the evidence.
     Crashed(String),
     /// The instance does not answer or could not be cleaned after a lease; the message.
@@ -213,6 +215,7 @@ impl fmt::Display for DirtyReason {
             }
             Self::FreshWanted => f.write_str("a fresh instance is required"),
             Self::Fixture(message)
+            | Self::Unhealthy(message)
             | Self::Crashed(message)
             | Self::Lost(message)
             | Self::Prepare(message) => f.write_str(message),

@@ -118,6 +118,8 @@ pub struct Evidence<'a> {
     pub lost: Option<&'a str>,
     /// The evidence that the system under test crashed, if any.
     pub crashed: Option<&'a str>,
+    /// True if a health check found something new and findings fail the test.
+    pub unhealthy: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -144,6 +146,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let succeeded = exit.success() && !evidence.timed_out;
     let cut_off = evidence.timed_out || evidence.interrupted;
     match (succeeded, evidence.skipped, evidence.expect_fail) {
+        (true, ..) if evidence.unhealthy => Verdict::Fail,
         (true, Some(reason), _) => Verdict::Skip(SkipReason::Test(reason.to_owned())),
         (true, None, []) => Verdict::Pass,
         _ if evidence.lost.is_some() => infra(evidence.lost.unwrap_or_default()),
@@ -374,6 +377,38 @@ mod tests {
                     ..ended(&one)
                 },
                 Verdict::Fail,
+            ),
+            // What a health check finds is a failure of a test that did not fail by itself.
+            (
+                Evidence {
+                    unhealthy: true,
+                    ..ended(&zero)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    unhealthy: true,
+                    skipped,
+                    ..ended(&zero)
+                },
+                Verdict::Fail,
+            ),
+            (
+                Evidence {
+                    unhealthy: true,
+                    expect_fail,
+                    ..ended(&one)
+                },
+                Verdict::Pass,
+            ),
+            (
+                Evidence {
+                    unhealthy: true,
+                    crashed,
+                    ..ended(&zero)
+                },
+                crash.clone(),
             ),
             (
                 Evidence {

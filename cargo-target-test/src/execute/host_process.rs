@@ -2,11 +2,12 @@
 //! know where leases come from, nor who starts the processes.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,6 +16,7 @@ use std::{
 use super::{
     Executor, Launch, Launcher,
     broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable},
+    health::{Health, HealthChange},
     output_file, plain_name,
 };
 use crate::{
@@ -23,8 +25,12 @@ use crate::{
         verdict::{Evidence, Verdict, judge},
     },
     error::one_line,
+    playbook::OnFinding,
     provision::{BoxFuture, Lease},
-    run_event::{Attempt, AttemptResult, OutputFile, Sink, TAIL},
+    run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
+    secret::redacted,
+    sync::lock,
+    ui,
 };
 
 /// The time limit for the instances of a case that did not pass to answer before the verdict.
@@ -42,6 +48,8 @@ pub struct HostProcess {
     pub output: PathBuf,
     /// Makes the paths of outputs unique.
     pub counter: AtomicU64,
+    /// The checks, by target, that are known not to work.
+    pub unknown: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Executor for HostProcess {
@@ -84,6 +92,9 @@ impl HostProcess {
             .place
             .variables(&binary.to_string_lossy(), &case.full_name, active);
         command.envs(variables);
+        let around = case.instance_set.around();
+        let checks = around.map_or(&[][..], |around| &around.checks);
+        let before = Health::of(active.machines(), checks).await;
         let launched = launcher.launch(Launch {
             limit: case.start.timeout,
             output: Some(output.clone()),
@@ -115,6 +126,25 @@ impl HostProcess {
                 .machines()
                 .for_each(|machine| machine.emit_console(sink));
         }
+        // A machine that is lost is not asked.
+        let findings = match (&crashed, &lost) {
+            (None, None) => {
+                // What is unknown before the test is not asked again.
+                let change = match before.is_known() {
+                    true => {
+                        let after = Health::of(active.machines(), checks).await;
+                        before.change(&after, checks)
+                    }
+                    false => before.change(&before, checks),
+                };
+                self.findings(change, attempt, sink)
+            }
+            _ => Vec::new(),
+        };
+        if let Some(first) = findings.first() {
+            lease.mark_dirty(DirtyReason::Unhealthy(first.clone()));
+        }
+        let fails = around.is_some_and(|around| around.on_finding == OnFinding::Fail);
         let skipped = active.skipped();
         let evidence = Evidence {
             expect_fail,
@@ -122,6 +152,7 @@ impl HostProcess {
             skipped: skipped.as_deref(),
             lost: lost.as_deref(),
             crashed: crashed.as_deref(),
+            unhealthy: fails && !findings.is_empty(),
             ..ended.evidence()
         };
         let verdict = judge(&evidence);
@@ -136,10 +167,28 @@ impl HostProcess {
             exit: ended.exit.clone(),
             stdout,
             stderr,
+            findings,
             artifacts: (!case.artifacts.after(&verdict).is_empty())
                 .then(|| output_file(&output, "artifacts")),
             ..AttemptResult::new(verdict)
         }
+    }
+
+    /// Tells what the health checks found, and once per run what they could not find out. Returns the findings.
+    fn findings(&self, change: HealthChange, attempt: &Attempt, sink: &Sink) -> Vec<String> {
+        let of_case = |finding: &String| format!("{}: {finding}", attempt.case);
+        let findings = change.findings.iter().map(of_case);
+        let unknown = change.unknown.into_iter().filter_map(|(check, reason)| {
+            let target = attempt.case.runs_on.label().unwrap_or_default().to_owned();
+            let is_new = lock(&self.unknown).insert((target.clone(), check.clone()));
+            is_new.then(|| format!("check `{check}` cannot be made on {target}: {reason}"))
+        });
+        for message in findings.chain(unknown) {
+            ui::live(&message);
+            let message = redacted(&message).into_owned();
+            sink.emit(RunEventKind::Warning { message });
+        }
+        change.findings
     }
 
     /// Returns a unique path for the output of an attempt, without file extension.

@@ -143,6 +143,7 @@ impl Nextest {
             table: Arc::clone(&self.table),
             output,
             counter: AtomicU64::new(0),
+            unknown: Mutex::default(),
         }
     }
 

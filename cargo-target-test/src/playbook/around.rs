@@ -1,13 +1,14 @@
-//! The keys of a target about the time around a test: the artifacts that are collected after it.
+//! The keys of a target about the time around a test: the checks before and after it, and the artifacts that are collected.
 //!
-//! Must not know how they are collected.
+//! Must not know how checks are made and artifacts collected.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use target_fixtures::metadata::{Artifact, CollectWhen};
 use toml::Spanned;
 
 use super::{
+    PlatformSyntax,
     diagnostic::{Problem, Problems},
     schema::Common,
 };
@@ -22,6 +23,91 @@ pub struct AroundTests {
     /// The attempts whose artifacts are collected. Default: failure.
     #[serde(skip_serializing_if = "is_failure")]
     pub collect_when: CollectWhen,
+    /// The checks of the instances before and after a test.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<HealthCheck>,
+    /// The meaning of a finding. Default: fail.
+    #[serde(skip_serializing_if = "is_fail")]
+    pub on_finding: OnFinding,
+}
+
+/// A check of an instance before and after a test: what is new after the test is a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected `taint`, `oops`, `oom`, `coredump`, `failed-units` or `{ name = \"...\", command = \"...\" }`"
+)]
+#[schemars(inline)]
+pub enum HealthCheck {
+    /// A check by name.
+    BuiltIn(BuiltInCheck),
+    /// A command of the user's.
+    Own(OwnCheck),
+}
+
+/// A check that is known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum BuiltInCheck {
+    /// Taint flags of the kernel.
+    Taint,
+    /// Oopses, bugs and stalls in the kernel's log.
+    Oops,
+    /// Processes that the kernel killed for lack of memory.
+    Oom,
+    /// Core dumps.
+    Coredump,
+    /// Failed units of systemd.
+    FailedUnits,
+}
+
+/// A command that checks an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct OwnCheck {
+    /// The name, for messages.
+    pub name: String,
+    /// The command line for the instance's shell. A new line of its output is a finding, as is an exit code other than 0.
+    pub command: String,
+}
+
+/// The meaning of a finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFinding {
+    /// The test fails.
+    #[default]
+    Fail,
+    /// The test keeps its verdict.
+    Warn,
+}
+
+impl HealthCheck {
+    /// The name: `oops`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn(BuiltInCheck::Taint) => "taint",
+            Self::BuiltIn(BuiltInCheck::Oops) => "oops",
+            Self::BuiltIn(BuiltInCheck::Oom) => "oom",
+            Self::BuiltIn(BuiltInCheck::Coredump) => "coredump",
+            Self::BuiltIn(BuiltInCheck::FailedUnits) => "failed-units",
+            Self::Own(own) => &own.name,
+        }
+    }
+
+    /// True if the check asks the kernel.
+    fn asks_kernel(&self) -> bool {
+        !matches!(
+            self,
+            Self::Own(_) | Self::BuiltIn(BuiltInCheck::FailedUnits)
+        )
+    }
+}
+
+fn is_fail(on_finding: &OnFinding) -> bool {
+    *on_finding == OnFinding::Fail
 }
 
 fn is_failure(when: &CollectWhen) -> bool {
@@ -29,14 +115,34 @@ fn is_failure(when: &CollectWhen) -> bool {
 }
 
 /// Takes the keys of this file out of the common keys and checks them.
-pub(super) fn check(common: &mut Common, problems: &mut Problems<'_>) -> AroundTests {
+pub(super) fn check(
+    common: &mut Common,
+    platform: &dyn PlatformSyntax,
+    problems: &mut Problems<'_>,
+) -> AroundTests {
     let collect = common.collect.take().unwrap_or_default();
+    let checks = common.checks.take().unwrap_or_default();
+    for check in checks.iter().filter(|one| one.get_ref().asks_kernel()) {
+        if platform.shares_kernel() {
+            let message = format!(
+                "check `{}` needs a kernel of its own",
+                check.get_ref().name()
+            );
+            let label = format!(
+                "platform `{}` shares the kernel of this host",
+                platform.name()
+            );
+            problems.add(Problem::new(message, check.span()).label(label));
+        }
+    }
     AroundTests {
         collect: collect
             .into_iter()
             .filter_map(|artifact| check_artifact(artifact, problems))
             .collect(),
         collect_when: common.collect_when.take().unwrap_or_default(),
+        checks: checks.into_iter().map(Spanned::into_inner).collect(),
+        on_finding: common.on_finding.take().unwrap_or_default(),
     }
 }
 

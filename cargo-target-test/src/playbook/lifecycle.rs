@@ -150,7 +150,7 @@ pub(super) fn check(
     }
     Lifecycle {
         recipe,
-        around: around::check(common, problems),
+        around: around::check(common, platform, problems),
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common
             .ready_timeout

@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{
-    around::{ArtifactSchema, CollectWhenSchema},
+    around::{ArtifactSchema, CollectWhenSchema, HealthCheck, OnFinding},
     diagnostic::{Problem, Problems},
     lifecycle::CountsAs,
     limit::Limit,
@@ -130,6 +130,12 @@ pub(super) struct Common {
     /// The tests after which `collect` applies: `"failure"` (the default) or `"always"`.
     #[schemars(with = "CollectWhenSchema")]
     pub(super) collect_when: Option<CollectWhen>,
+    /// Checks of the instances before and after each test; what is new after it is a finding: `"taint"`, `"oops"`, `"oom"` and
+    /// `"coredump"`, where a machine has a kernel of its own, `"failed-units"`, and own commands.
+    #[schemars(with = "Vec<HealthCheck>")]
+    pub(super) checks: Option<Vec<Spanned<HealthCheck>>>,
+    /// The meaning of a finding: `"fail"` (the default) fails the test, `"warn"` only tells it.
+    pub(super) on_finding: Option<OnFinding>,
 }
 
 /// The value of `on-dirty`.
@@ -249,6 +255,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 17);
+        assert_eq!(keys.len(), 20);
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     case::verdict::Verdict,
     error::{Error, Result},
     plan::Needs,
-    playbook::CountsAs,
+    playbook::{AroundTests, CountsAs},
     sync,
 };
 
@@ -73,6 +73,11 @@ impl InstanceSet {
     pub(crate) fn forgives_crashes(&self) -> bool {
         let first = self.wanted.first();
         first.is_some_and(|wanted| wanted.lifecycle.on_crash == CountsAs::Infra)
+    }
+
+    /// The actions around each test on the instances.
+    pub(crate) fn around(&self) -> Option<&AroundTests> {
+        self.wanted.first().map(|wanted| &wanted.lifecycle.around)
     }
 
     /// True if the platform creates the instances, which can take long.

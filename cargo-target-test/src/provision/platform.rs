@@ -108,6 +108,11 @@ pub trait Platform: Send + Sync + 'static {
         Ownership::Created
     }
 
+    /// True if the instances use the kernel of this host, so that checks of a kernel say nothing about them. False by default.
+    fn shares_kernel(&self) -> bool {
+        false
+    }
+
     /// Checks the parameters together: for example, keys that exclude or require each other.
     ///
     /// # Errors

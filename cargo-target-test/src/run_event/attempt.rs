@@ -64,6 +64,9 @@ pub struct AttemptResult {
     /// The file with the standard error; `None` if it went to nextest or a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<OutputFile>,
+    /// The findings of the target's health checks, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
     /// The folder of the attempt's artifacts; `None` if none are collected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<PathBuf>,
@@ -83,6 +86,7 @@ impl AttemptResult {
             expected: None,
             stdout: None,
             stderr: None,
+            findings: Vec::new(),
             artifacts: None,
         }
     }

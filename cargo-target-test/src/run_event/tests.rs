@@ -220,6 +220,7 @@ fn kinds() -> Vec<RunEventKind> {
         expected: Some("bug 7".to_owned()),
         stdout: Some(output),
         stderr: None,
+        findings: Vec::new(),
         artifacts: None,
     };
     let ended = |result| Kind::AttemptEnded {

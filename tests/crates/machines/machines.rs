@@ -22,6 +22,16 @@ fn panics(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Passes, though the kernel's log and its flags say that something is wrong.
+#[target_test]
+fn reports_a_bug(target: &Target) -> Result<()> {
+    target.run(
+        "echo 512 >/proc/sys/kernel/tainted; echo 'BUG: on purpose' >/dev/kmsg; \
+         echo 'Out of memory: on purpose' >/dev/kmsg; mkdir -p /var/crash; echo >/var/crash/core.1",
+    )?;
+    Ok(())
+}
+
 /// Finds the machine as its recipe left it, and leaves it otherwise.
 fn leaves_a_trace(target: &Target, me: &str) -> Result<()> {
     let now = std::time::SystemTime::now()

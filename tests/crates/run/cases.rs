@@ -283,6 +283,23 @@ mod artifacts {
     }
 }
 
+mod checked {
+    use super::*;
+
+    /// Passes, and leaves something that a check finds.
+    #[target_test]
+    fn leaves_a_finding(target: &Target) -> Result<()> {
+        target.run("echo broken >\"$SCRATCH/left\"")?;
+        Ok(())
+    }
+
+    /// Skips itself, and leaves the machine as it was.
+    #[target_test]
+    fn leaves_nothing() -> Result<()> {
+        Err(skip("no reason"))
+    }
+}
+
 mod parts {
     use super::*;
     use target_fixtures::tap;

@@ -103,6 +103,9 @@ impl JunitEntry {
         if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
             case.add_property(Property::new("instances", last.instances.join(" ")));
         }
+        for finding in results().flat_map(|result| &result.findings) {
+            case.add_property(Property::new("finding", finding.as_str()));
+        }
         if let Some(folder) = results()
             .filter_map(|one| one.artifacts.as_ref())
             .next_back()

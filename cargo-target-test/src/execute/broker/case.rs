@@ -348,7 +348,8 @@ async fn tell(connection: &mut ClientConnection, result: &AttemptResult) -> io::
     let (verdict, reason) = result.verdict.to_wire();
     let reason = reason.or_else(|| result.expected.clone());
     let artifacts = result.artifacts.iter();
-    let notes = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
+    let artifacts = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
+    let notes = result.findings.iter().cloned().chain(artifacts);
     let judged = Reply::Judged {
         verdict,
         reason,

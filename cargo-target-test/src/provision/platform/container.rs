@@ -59,6 +59,10 @@ impl Platform for ContainerPlatform {
         "container"
     }
 
+    fn shares_kernel(&self) -> bool {
+        true
+    }
+
     fn validate(&self, parameters: &ContainerParameters) -> Result<(), String> {
         parameters.validate().map_err(str::to_owned)
     }

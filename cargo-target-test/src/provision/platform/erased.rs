@@ -72,6 +72,10 @@ impl<P: Platform> PlatformSyntax for Erased<P> {
         self.0.ownership() == Ownership::Existing
     }
 
+    fn shares_kernel(&self) -> bool {
+        self.0.shares_kernel()
+    }
+
     fn count(&self, parameters: &Value) -> Option<u32> {
         self.0.count(&P::Parameters::deserialize(parameters).ok()?)
     }

@@ -78,6 +78,10 @@ impl Platform for LocalPlatform {
         Ownership::Ephemeral
     }
 
+    fn shares_kernel(&self) -> bool {
+        true
+    }
+
     fn check(&self, spec: &InstanceSpec, parameters: &LocalParameters) -> Result<()> {
         match &parameters.user {
             Some(name) => account(spec, name).map(drop),
