@@ -253,7 +253,6 @@ mod tests {
             holder: None,
             users: Vec::new(),
             kept: false,
-            up: false,
             facts: InstanceFacts::new(),
             age: 61,
             workspace: "/w".to_owned(),

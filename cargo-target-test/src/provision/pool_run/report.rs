@@ -74,6 +74,7 @@ impl Report {
     pub fn add(&mut self, mut other: Self) {
         self.deleted.append(&mut other.deleted);
         self.kept.append(&mut other.kept);
+        self.kept.sort();
         self.released.append(&mut other.released);
         self.failed.append(&mut other.failed);
         self.unknown.append(&mut other.unknown);
