@@ -137,7 +137,7 @@ impl PoolRun {
         let (mut events, mut chosen, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
-            let keep = keep(record);
+            let keep = record.up || keep(record);
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
                 // Another user of the instance may not know that it is kept.
