@@ -59,6 +59,10 @@ fn words_that_name_nothing() {
         .run(&["up", "box=3"])
         .code(2)
         .says("`box` has 2 instances at most");
+    world
+        .run(&["--set", "targets.box.count=1", "up", "box=2"])
+        .code(2)
+        .says("`box` has 1 instance at most");
     for wrong in ["box=", "box=0", "box=two"] {
         world
             .run(&["up", wrong])

@@ -93,7 +93,8 @@ fn wanted(workspace: &Workspace, up: &UpTarget) -> Result<InstanceSet> {
     let target = &targets[number];
     if up.count > target.count {
         let (name, count) = (&target.name, target.count);
-        let message = format!("target `{name}` has {count} instances at most: `count = {count}`");
+        let s = if count == 1 { "" } else { "s" };
+        let message = format!("target `{name}` has {count} instance{s} at most: `count = {count}`");
         return Err(Error::usage(message));
     }
     let wanted = workspace.wanted(number, up.count)?;
