@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use serde_json::json;
+
 use crate::support::{Outcome, Project, Sshd, Tool, User, container::Engine};
 
 const TOKEN: &str = "geheim-7f3a91c4";
@@ -266,6 +268,43 @@ fn a_password_opens_a_machine() {
         .code(69);
     run.says("the password from `LAB_PASSWORD`")
         .never_says("wrong word");
+    a_program_answers_it(&project, (&host, &known), &user, password);
+}
+
+/// The password from the answer of a program is in one file, which goes with the instance.
+fn a_program_answers_it(
+    project: &Project,
+    (host, known): (&str, &str),
+    user: &User,
+    password: &str,
+) {
+    project.run(&["--delete-targets"]).code(0);
+    let (address, port) = host.rsplit_once(':').expect("a port");
+    let answer = json!({ "host": address, "port": port.parse::<u16>().expect("a port"),
+        "user": user.name(), "password": password, "data": { "told": password } });
+    fs::write(project.private("answer"), answer.to_string()).expect("a file");
+    let playbook = project.private("command.toml");
+    let target = format!(
+        "[[targets]]\nname = \"lab\"\nplatform = \"command\"\ndeploy = [\"cat\", \"answer\"]\n\
+         delete = [\"true\"]\nknown-hosts = {known:?}\n"
+    );
+    fs::write(&playbook, target).expect("a playbook");
+    let words = ["--success-output", "immediate", "--keep-targets", "-v"];
+    for _ in 0..2 {
+        let run = project
+            .tool(words)
+            .args(["--playbook"])
+            .args([&playbook])
+            .run();
+        run.code(0)
+            .says(&format!("it is {}", user.name()))
+            .never_says(password);
+    }
+    fs::remove_file(project.private("answer")).expect("the answer");
+    let pool = fs::read_to_string(project.private("pool").join("pool.json")).expect("pool.json");
+    assert!(!pool.contains(password), "{pool}");
+    project.run(&["--delete-targets"]).code(0);
+    wrote_none(&project.private(""));
 }
 
 /// Runs commands as root, with the target's password or with the test's own; root's processes are killed as well.

@@ -4,6 +4,7 @@
 //! commands.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -17,7 +18,7 @@ use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
     process::SessionLog,
-    secret::Bound,
+    secret::{self, Bound},
     sync,
 };
 
@@ -139,6 +140,12 @@ pub trait Transport: Send + Sync {
 
     /// The password for `sudo`, from the playbook; `None` if `sudo` must not ask.
     fn sudo_password(&self) -> Option<&Bound> {
+        None
+    }
+
+    /// The variables of every command that a user or a test starts, beneath those of the command; `None` if the
+    /// instance itself has them.
+    fn env(&self) -> Option<&BTreeMap<String, Bound>> {
         None
     }
 
@@ -389,10 +396,11 @@ fn sudo_password(command: &ShellCommand) -> Option<&Password> {
     command.sudo.as_ref()?.password.as_ref()
 }
 
-/// Starts a command. `sudo` gets the instance's password from the playbook, unless the command has one.
+/// Starts a command with the instance's variables. `sudo` gets the instance's password from the playbook, unless the
+/// command has one.
 ///
 /// # Errors
-/// If the password is unavailable.
+/// If a secret is unavailable.
 pub(crate) async fn start(
     transport: &dyn Transport,
     command: &ShellCommand,
@@ -405,6 +413,11 @@ pub(crate) async fn start(
     {
         let password = sync::blocking(move || password.value()).await?;
         sudo.password = Some(Password(password));
+    }
+    if let Some(env) = transport.env().filter(|env| !env.is_empty()).cloned() {
+        for (name, value) in sync::blocking(move || secret::values(&env)).await? {
+            command.env.entry(name).or_insert(value);
+        }
     }
     let stdin = input(&command, stdin);
     Ok(transport.exec(&command, lease, stdin))

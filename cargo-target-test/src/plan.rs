@@ -163,6 +163,7 @@ pub(crate) mod testing {
                 keys: BTreeMap::new(),
                 hash: String::new(),
             },
+            param_docs: BTreeMap::new(),
             origins: BTreeMap::new(),
             places: BTreeMap::new(),
         }

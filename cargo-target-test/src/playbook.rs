@@ -8,6 +8,7 @@ mod criteria;
 mod definition;
 mod diagnostic;
 mod embedded;
+mod env;
 mod expression;
 mod files;
 mod find;
@@ -19,6 +20,7 @@ mod names;
 mod nearest;
 mod overlay;
 mod overrides;
+mod params;
 mod platform_keys;
 mod reading;
 mod recipe;
@@ -43,7 +45,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::definition::toml_key;
-pub(crate) use self::files::resolve as resolve_path;
+pub(crate) use self::files::{is_excluded, resolve as resolve_path};
 pub(crate) use self::find::shown as shown_path;
 pub(crate) use self::nearest::{did_you_mean, meant};
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
@@ -52,6 +54,7 @@ pub use self::{
     around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
+    env::{Env, EnvName},
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
@@ -59,7 +62,7 @@ pub use self::{
     limit::Limit,
     overlay::Origin,
     overrides::Override,
-    recipe::{Recipe, Step},
+    recipe::{Recipe, Step, StepSource},
     reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{PoolSettings, Select, Store},
@@ -166,6 +169,9 @@ pub struct PlaybookTarget {
     pub parameters: Value,
     /// Decides which existing instances can serve this target.
     pub definition: Definition,
+    /// The meanings of the values of `params`, by dotted key, if the playbook describes them.
+    #[serde(skip)]
+    pub param_docs: BTreeMap<String, String>,
     /// The layer each key came from (dotted keys for merged tables); a key with the platform's default is absent.
     pub origins: BTreeMap<String, Origin>,
     /// The position of the value of each key in the playbook's texts, by dotted key.

@@ -7,6 +7,7 @@ mod pump;
 mod sessions;
 mod signal;
 mod table;
+mod version;
 mod watch;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     sessions::SessionLog,
     signal::{signal_name, signal_number, signal_of_code},
     table::{LeftProcess, user},
+    version::{ProgramVersion, warn_if_older},
     watch::{Watch, ancestors, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{

@@ -22,7 +22,7 @@ use std::{
 use target_fixtures::wire::Secret;
 
 pub use self::{
-    bound::{Bound, Lookup},
+    bound::{Bound, Lookup, values},
     json::{Bind, filled, in_json, json_line, redact_strings},
     look_up::TIMEOUT,
     redact::{RedactedStream, Redactor},

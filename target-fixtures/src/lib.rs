@@ -174,7 +174,7 @@
 //!
 //! [`install`](Target::install), [`reboot`](Target::reboot), [`restart`](Target::restart) and
 //! [`console`](Target::console), which reads and writes a serial console, work on platforms that support them. [`forward`](Target::forward) and
-//! [`forward_back`](Target::forward_back) forward TCP ports, and [`reach_from`](Target::reach_from) leads from one instance
+//! [`forward_back`](Target::forward_back) forward TCP ports, [`forward_socket`](Target::forward_socket) Unix sockets, and [`reach_from`](Target::reach_from) leads from one instance
 //! to another.
 //!
 //! A machine that panics, reboots or shuts down under a test fails the test, with verdict `crash`, unless it did so in

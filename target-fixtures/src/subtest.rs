@@ -59,9 +59,9 @@ struct SubtestEnd {
 /// ```
 /// use target_fixtures::subtest;
 /// # target_fixtures::__private::example(|target| {
-/// for folder in ["/etc", "/usr"] {
+/// for folder in ["/etc", "/tmp"] {
 ///     subtest(folder, || {
-///         assert!(target.metadata(folder)?.is_dir());
+///         assert!(target.exists(folder)?);
 ///         Ok(())
 ///     });
 /// }

@@ -17,7 +17,7 @@ mod run;
 
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
-pub use machine::{Act, Direction, Question};
+pub use machine::{Act, ForwardTo, Question};
 pub use result::{Measurement, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, Run, Secret};
 
@@ -176,15 +176,13 @@ pub enum BrokerRequest {
         /// The timeout in milliseconds.
         limit: u64,
     },
-    /// Forwards TCP connections until this connection is closed; answered by [`Reply::Forwarded`] or
+    /// Forwards connections until this connection is closed; answered by [`Reply::Forwarded`] or
     /// [`Reply::Failed`].
     Forward {
         /// The instance.
         instance: String,
-        /// The direction.
-        direction: Direction,
-        /// The destination port, on 127.0.0.1 of the instance or of this host.
-        port: u16,
+        /// The destination.
+        to: ForwardTo,
     },
     /// Sets the verdict of the case to `skip`, regardless of the exit code; answered by [`Reply::Done`].
     Skip {

@@ -52,6 +52,18 @@ fn the_command_line_chooses_beside_the_playbook() {
         cases(&world, &criteria),
         ["seed::verify_xdp[east]", "seed::verify_xdp[west]"]
     );
+    let place = [
+        "--criteria",
+        "binary = choosing-world::all and module = seed and name = xdp and area = xdp",
+    ];
+    let placed = cases(&world, &place);
+    assert!(!placed.is_empty());
+    assert!(
+        placed.iter().all(|case| case.starts_with("seed::")),
+        "{placed:?}"
+    );
+    let elsewhere = ["--criteria", "binary = other or module = see"];
+    assert_eq!(cases(&world, &elsewhere), [""; 0]);
     let both = [&criteria[..], &["--on", "w*"]].concat();
     assert_eq!(cases(&world, &both), ["seed::verify_xdp[west]"]);
     let none = [&criteria[..], &["--criteria", "category = functional"]].concat();

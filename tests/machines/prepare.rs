@@ -54,6 +54,84 @@ fn every_step_does_what_it_says() {
     assert_eq!(fs::read_to_string(made.join("said")).unwrap(), "a b\n");
 }
 
+/// A recipe's variables are defaults, which a target replaces. A host's variables are there for every command.
+#[test]
+fn variables_and_excluded_files() {
+    let sshd = Sshd::start(&["it-0"]);
+    let made = sshd.directory().join("made");
+    let at = made.display();
+    let steps = format!(
+        "{{ run = \"mkdir {at}; echo $VERSION $KIND $COLOUR >{at}/run\" }}, {{ script = \"s.sh\", args = [\"{at}\"] }}, \
+         {{ put = \"src/\", to = \"{at}/src\", exclude = [\"*.o\", \"/target\"] }}"
+    );
+    let more = "recipe-env = { VERSION = \"2\" }\nenv = { COLOUR = \"red\" }";
+    let lab = lab(&sshd, &steps, more);
+    let playbook = fs::read_to_string(lab.path("target-test.toml")).unwrap();
+    let env = "[recipes.base]\nenv = { VERSION = \"1\", KIND = { file = \"kind\" } }\n";
+    lab.write(
+        "target-test.toml",
+        &playbook.replace("[recipes.base]\n", env),
+    );
+    lab.write("kind", "plain word\n");
+    lab.write(
+        "s.sh",
+        "#!/bin/sh\necho \"$VERSION $KIND\" >\"$1/script\"\n",
+    );
+    for folder in ["src/target", "src/a/target"] {
+        fs::create_dir_all(lab.path(folder)).unwrap();
+    }
+    for file in ["src/a/x.c", "src/a/x.o", "src/target/y", "src/a/target/z"] {
+        lab.write(file, "");
+    }
+    let run = lab.run(&["quick", "--keep-targets"]).code(0);
+    run.never_says("plain word");
+    let read = |name: &str| fs::read_to_string(made.join(name)).unwrap();
+    assert_eq!(read("run"), "2 plain word red\n");
+    assert_eq!(read("script"), "2 plain word\n");
+    let is_there = |name: &&str| made.join("src").join(name).exists();
+    let there: Vec<_> = ["a/x.c", "a/x.o", "target", "a/target/z"]
+        .into_iter()
+        .filter(is_there)
+        .collect();
+    assert_eq!(there, ["a/x.c", "a/target/z"]);
+    let line = "echo $COLOUR $VERSION";
+    let exec = lab.run(&["exec", "it-0", "--shell", line]).code(0);
+    assert_eq!(exec.stdout, "red\n");
+    // An excluded file is not part of the recipe, a variable is.
+    lab.write("src/a/x.o", "new");
+    lab.run(&["quick", "--keep-targets"])
+        .code(0)
+        .never_says("recycled");
+    let set = ["--set", "targets.it.recipe-env.VERSION=\"3\""];
+    lab.run(&[&["quick", "--keep-targets"][..], &set].concat())
+        .code(0)
+        .says("it-0: recycled: key `recipe.env` changed");
+    assert_eq!(read("run"), "3 plain word red\n");
+    lab.run(&["--delete-targets"]).code(0);
+}
+
+/// Once, however often the program is called.
+#[test]
+fn an_old_program_is_told_with_its_version() {
+    let target = "[[targets]]\nname = \"old\"\nplatform = \"container\"\nimage = \"any\"\n";
+    let lab = Lab::new("");
+    let engine = lab.path("engine");
+    lab.write(
+        "engine",
+        "#!/bin/sh\n[ \"$1\" = version ] && echo 2.1.0 || { echo no such image >&2; exit 1; }\n",
+    );
+    fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
+    let engine = engine.display().to_string();
+    lab.write(
+        "target-test.toml",
+        &format!("{target}engine = {engine:?}\n"),
+    );
+    let run = lab.run(&["quick"]).code(69);
+    let warning =
+        format!("warning: `{engine}` is version 2.1.0; versions before 3.0.0 are not supported");
+    assert_eq!(run.lines_with(&[&warning]), 1, "{run:?}");
+}
+
 /// Two people, or two CI machines, prepare one host with one login: neither ends the other's steps. And a tool that is
 /// killed in the midst of a script leaves nothing on the host once it is prepared again.
 #[test]

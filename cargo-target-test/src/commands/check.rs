@@ -203,7 +203,17 @@ fn write_target(text: &mut String, target: &PlaybookTarget) {
     let lines = target_lines(target);
     let lines: Vec<_> = lines
         .into_iter()
-        .map(|(key, value)| (origin(target, &key), format!("{key} = {value}")))
+        .map(|(key, value)| {
+            let inside = |of: &str| {
+                key.strip_prefix(of)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            };
+            let mut docs = target.param_docs.iter();
+            let doc = docs.find(|(of, _)| **of == key || inside(of));
+            let doc = doc.map(|(_, doc)| doc).filter(|doc| !doc.is_empty());
+            let doc = doc.map_or(String::new(), |doc| format!(": {}", doc.replace('\n', " ")));
+            (origin(target, &key) + &doc, format!("{key} = {value}"))
+        })
         .collect();
     let widths = lines.iter().map(|(_, line)| line.chars().count());
     let width = widths
@@ -243,17 +253,24 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
         .into_iter()
         .filter_map(|(key, text)| Some((key, Value::from(text?))));
     let wait = (!lifecycle.wait.is_empty()).then(|| ("wait", json(&lifecycle.wait)));
+    let env = &lifecycle.recipe_env;
+    let env = (!env.is_empty()).then(|| ("recipe-env", json(env)));
     let retries = ("retries", Value::from(lifecycle.retries));
     let around = json(&lifecycle.around);
     let around = around.as_object().into_iter().flatten();
     let around = around.map(|(key, value)| (key.as_str(), value.clone()));
-    let all = texts.chain(wait).chain([retries]).chain(around);
+    let all = texts.chain(env).chain(wait).chain([retries]).chain(around);
     all.map(|(key, value)| (key.to_owned(), toml(&value)))
         .collect()
 }
 
 fn write_recipe(text: &mut String, recipe: &Recipe) {
-    let _ = writeln!(text, "\n[recipes.{}]\nsteps = [", toml_key(&recipe.name));
+    let _ = writeln!(text, "\n[recipes.{}]\n", toml_key(&recipe.name));
+    text.pop();
+    if !recipe.env.is_empty() {
+        let _ = writeln!(text, "env = {}", toml(&json(&recipe.env)));
+    }
+    text.push_str("steps = [\n");
     for step in &recipe.steps {
         let _ = writeln!(text, "    {},", toml(&json(step)));
     }
@@ -294,6 +311,9 @@ fn toml(value: &Value) -> String {
 
 /// Returns the layer that set this key, from its own entry or the entry of a table above.
 fn origin(target: &PlaybookTarget, key: &str) -> String {
+    if target.param_docs.contains_key(key) && !target.places.contains_key(key) {
+        return "default".to_owned();
+    }
     let above = |given: &str| {
         key.strip_prefix(given)
             .is_some_and(|rest| rest.starts_with('.'))

@@ -76,7 +76,10 @@ async fn run(
         timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         ..ShellCommand::default()
     };
-    let running = guard.machine.start(&command, Some(standard_input()));
+    let running = guard
+        .machine
+        .start(&command, Some(standard_input()))
+        .await?;
     let name = guard.machine.name();
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),

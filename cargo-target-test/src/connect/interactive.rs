@@ -10,7 +10,7 @@ use super::{local, piped, shell};
 use crate::{
     connect::{ProgramReach, Reach},
     error::{Error, Result},
-    process,
+    process, secret,
 };
 
 /// Variables that are valid on this host only.
@@ -35,10 +35,15 @@ pub(crate) fn shell(
     env: &BTreeMap<String, String>,
     tty: bool,
 ) -> Result<Command> {
-    let there = env
+    let mut there = match reach {
+        Reach::Ssh(ssh) => secret::values(&ssh.env)?,
+        _ => BTreeMap::new(),
+    };
+    let given = env
         .iter()
         .filter(|(name, _)| !HOST_ONLY.contains(&name.as_str()));
-    let login = shell::login(there);
+    there.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    let login = shell::login(there.iter());
     Ok(match reach {
         Reach::Ssh(_) => by_ssh(instance, ssh_config, &login, tty),
         Reach::Container {

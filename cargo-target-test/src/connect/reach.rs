@@ -106,6 +106,9 @@ pub struct SshReach {
     /// The password for the login and for `sudo`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Bound>,
+    /// Environment variables for every command.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Bound>,
     /// Overrides the configured known-hosts files.
     pub known_hosts: Option<PathBuf>,
     /// True for instances created by a platform: the host key is recorded in `known_hosts` at the first connection.

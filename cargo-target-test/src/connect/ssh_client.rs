@@ -3,7 +3,7 @@
 //! Must not connect.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::Path,
     sync::{Arc, OnceLock},
@@ -253,6 +253,10 @@ impl Transport for SshByClient {
 
     fn sudo_password(&self) -> Option<&Bound> {
         self.reach.password.as_ref()
+    }
+
+    fn env(&self) -> Option<&BTreeMap<String, Bound>> {
+        Some(&self.reach.env)
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {

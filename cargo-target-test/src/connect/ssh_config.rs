@@ -12,9 +12,12 @@ use std::{
 use super::{SshReach, ssh_client};
 use crate::{
     error::{Error, Result},
-    process, sync,
+    process::{self, ProgramVersion},
+    sync,
 };
 
+/// The oldest supported version of OpenSSH: `ssh -G` prints all that this file reads.
+const OLDEST: ProgramVersion = ProgramVersion(7, 6, 0);
 /// The default timeout of connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -129,6 +132,13 @@ fn defaults() -> Result<String> {
     if let Some(defaults) = &*defaults {
         return Ok(defaults.clone());
     }
+    process::warn_if_older("ssh", OLDEST, || {
+        let mut command = process::command("ssh");
+        command.arg("-V");
+        let said = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {});
+        said.map(|said| String::from_utf8_lossy(&said.stderr).into_owned())
+            .unwrap_or_default()
+    });
     let mut command = process::command("ssh");
     command.args(["-G", "-F", "none", "--", "localhost"]);
     let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;

@@ -57,7 +57,7 @@ pub(crate) async fn put(
 ) -> Result<u64> {
     let metadata = fs_err::metadata(from)?;
     if metadata.is_dir() {
-        return put_folder(transport, lease, from, to, moved).await;
+        return put_folder(transport, lease, (from, &[]), to, moved).await;
     }
     if metadata.len() >= MIN_COMPARED
         && same::is_file(transport, lease, (from, metadata.len()), to).await?
@@ -90,19 +90,20 @@ pub(crate) async fn put_file(
 /// Copies the content of a folder of this host into an absolute folder, which is created; returns the number of files
 /// sent.
 ///
-/// New files and links are sent as one archive, existing files one by one.
+/// New files and links are sent as one archive, existing files one by one. Paths that a pattern of `exclude` matches are
+/// not sent.
 ///
 /// # Errors
 /// The errors of [`put`].
 pub(crate) async fn put_folder(
     transport: &dyn Transport,
     lease: &str,
-    from: &Path,
+    (from, exclude): (&Path, &[String]),
     to: &str,
     moved: &Moved,
 ) -> Result<u64> {
-    let root = from.to_owned();
-    let mut folder = sync::blocking(move || Folder::read(&root)).await?;
+    let (root, exclude) = (from.to_owned(), exclude.to_vec());
+    let mut folder = sync::blocking(move || Folder::read(&root, &exclude)).await?;
     let there = same::in_folder(transport, lease, to, folder.files()).await?;
     let (folder, existing) = sync::blocking(move || {
         let existing = folder.take_existing(&there)?;

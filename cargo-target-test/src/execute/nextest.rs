@@ -14,7 +14,8 @@ use nextest_metadata::{NextestExitCode, TestListSummary};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    process, ui,
+    process::{self, ProgramVersion},
+    ui,
 };
 
 pub mod config;
@@ -26,7 +27,7 @@ pub use stage::{Stage, StagedListing};
 pub use users::UsersConfig;
 
 /// The oldest supported cargo-nextest.
-pub const OLDEST: (u32, u32, u32) = (0, 9, 143);
+pub const OLDEST: ProgramVersion = ProgramVersion(0, 9, 143);
 
 /// Makes nextest start tests directly. By default nextest starts itself first for each test, which guards against a
 /// Ctrl-Z during the start of a child but costs a third of the time of a short test.
@@ -92,18 +93,15 @@ impl CargoNextest {
             .args(["nextest", "--version"])
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        match version_of(&text) {
+        match ProgramVersion::find(&text) {
             Some(version) if version >= OLDEST => Ok(Self {
                 program,
                 words,
                 verbose,
             }),
-            Some((a, b, c)) => Err(Error::new(
+            Some(version) => Err(Error::new(
                 ErrorKind::Nextest,
-                format!(
-                    "cargo-nextest {a}.{b}.{c} is too old: 0.9.{} or later is needed",
-                    OLDEST.2
-                ),
+                format!("cargo-nextest {version} is too old: {OLDEST} or later is needed"),
             )
             .with_hint(INSTALL)),
             None => Err(Error::new(
@@ -289,13 +287,6 @@ fn failed(what: &str, status: std::process::ExitStatus) -> Error {
     .with_exit_code(code)
 }
 
-fn version_of(text: &str) -> Option<(u32, u32, u32)> {
-    let version = text.lines().next()?.split_whitespace().nth(1)?;
-    let core = version.split(['-', '+']).next()?;
-    let mut parts = core.split('.').map(|part| part.parse().ok());
-    Some((parts.next()??, parts.next()??, parts.next()??))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,14 +308,5 @@ mod tests {
         std::fs::create_dir(config.parent().unwrap()).unwrap();
         std::fs::write(config, "").unwrap();
         assert!(with(&[]).may_leave_out(workspace.path()));
-    }
-
-    #[test]
-    fn versions_are_read_and_ordered() {
-        let said = "cargo-nextest 0.9.143 (60fa45f63 2026-08-04)\nrelease: 0.9.143\n";
-        assert_eq!(version_of(said), Some((0, 9, 143)));
-        assert_eq!(version_of("cargo-nextest 0.10.0-rc.1"), Some((0, 10, 0)));
-        assert!((0, 10, 0) > OLDEST && (0, 9, 99) < OLDEST);
-        assert_eq!(version_of("no version"), None);
     }
 }

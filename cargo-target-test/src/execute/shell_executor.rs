@@ -242,7 +242,7 @@ impl ShellTests {
         let file = match script {
             Script::Line(line) => {
                 let command = self.test_command(line.clone(), machine);
-                return kept.follow(machine.start(&command, None)).await;
+                return kept.follow(machine.start(&command, None).await?).await;
             }
             Script::File(file) => file,
         };
@@ -261,14 +261,16 @@ impl ShellTests {
                 machine,
             )
         };
-        let ended = kept.follow(machine.start(&command, None)).await;
+        let ended = kept.follow(machine.start(&command, None).await?).await;
         let remove = ShellCommand {
             line: r#"rm -rf -- "$1""#.to_owned(),
             words: vec![folder],
             ..ShellCommand::default()
         };
         // A failed removal does not fail the test.
-        let _ = machine.start(&remove, None).finished().await;
+        if let Ok(removing) = machine.start(&remove, None).await {
+            let _ = removing.finished().await;
+        }
         ended
     }
 

@@ -14,6 +14,7 @@ use crate::{
 /// The rules, evaluated once for every test and every target.
 pub(super) struct Criteria<'a> {
     choosing: &'a Choosing<'a>,
+    inventory: &'a Inventory,
     /// True if a rule matches a test; by rule, then by test.
     tests: Vec<Vec<bool>>,
     /// True if a rule matches a target; by rule, then by target.
@@ -33,12 +34,12 @@ pub(super) enum Said {
 impl<'a> Criteria<'a> {
     pub(super) fn new(
         choosing: &'a Choosing<'a>,
-        inventory: &Inventory,
+        inventory: &'a Inventory,
         targets: &[PlaybookTarget],
     ) -> Self {
         let of_test = |rule: &Rule| {
             let tests = inventory.tests.iter();
-            tests.map(|test| is_met_by(rule, test)).collect()
+            tests.map(|test| is_met_by(rule, test, inventory)).collect()
         };
         let on_target = |rule: &Rule| {
             targets
@@ -49,6 +50,7 @@ impl<'a> Criteria<'a> {
         let rules = choosing.criteria.iter();
         Self {
             choosing,
+            inventory,
             tests: rules.clone().map(of_test).collect(),
             targets: rules.clone().map(on_target).collect(),
             includes: rules.clone().any(|rule| !rule.exclude),
@@ -84,7 +86,7 @@ impl<'a> Criteria<'a> {
             .choosing
             .expressions
             .iter()
-            .all(|one| holds(one, test, target))
+            .all(|one| holds(one, test, target, self.inventory))
         {
             true => Said::Run(times),
             false => Said::Leave(ExclusionReason::Criteria),
@@ -116,7 +118,12 @@ fn names_target(rule: &Rule) -> bool {
 }
 
 /// Returns true if the test keys of a rule match this test. A key that the test does not declare never matches.
-fn is_met_by(rule: &Rule, test: &Test) -> bool {
+fn is_met_by(rule: &Rule, test: &Test, inventory: &Inventory) -> bool {
+    let any = |wanted: &Option<Texts>, is: &dyn Fn(&str) -> bool| {
+        (wanted.as_ref()).is_none_or(|wanted| wanted.0.iter().any(|pattern| is(pattern)))
+    };
+    let binary = &inventory.binaries[test.binary];
+    let modules = || (test.name.match_indices("::")).map(|(end, _)| &test.name[..end]);
     let nothing = Metadata::default();
     let metadata = test.metadata.as_ref().unwrap_or(&nothing);
     let is = |wanted: &Option<Texts>, is: Option<&String>| match (wanted, is) {
@@ -140,6 +147,12 @@ fn is_met_by(rule: &Rule, test: &Test) -> bool {
     rule.name
         .as_ref()
         .is_none_or(|name| name.is_match(&test.name))
+        && any(&rule.binary, &|pattern| {
+            matches(pattern, &binary.name) || matches(pattern, &binary.id)
+        })
+        && any(&rule.module, &|pattern| {
+            modules().any(|module| matches(pattern, module))
+        })
         && (rule.area.is_none() || folded(&rule.area, metadata.area.as_ref()))
         && is(&rule.owner, metadata.owner.as_ref())
         && (rule.category.is_none() || folded(&rule.category, metadata.category.as_ref()))
@@ -162,14 +175,20 @@ pub fn is_named(pattern: &str, target: &PlaybookTarget) -> bool {
     matches(pattern, plain) || matches(pattern, &target.label)
 }
 
-fn holds(expression: &Expression, test: &Test, target: Option<&PlaybookTarget>) -> bool {
+fn holds(
+    expression: &Expression,
+    test: &Test,
+    target: Option<&PlaybookTarget>,
+    inventory: &Inventory,
+) -> bool {
+    let holds = |one: &Expression| holds(one, test, target, inventory);
     match expression {
-        Expression::All(all) => all.iter().all(|one| holds(one, test, target)),
-        Expression::Any(any) => any.iter().any(|one| holds(one, test, target)),
-        Expression::Not(one) => !holds(one, test, target),
+        Expression::All(all) => all.iter().all(holds),
+        Expression::Any(any) => any.iter().any(holds),
+        Expression::Not(one) => !holds(one),
         Expression::Is(rule) => {
             let on = target.map_or_else(|| !names_target(rule), |target| is_met_on(rule, target));
-            on && is_met_by(rule, test)
+            on && is_met_by(rule, test, inventory)
         }
     }
 }

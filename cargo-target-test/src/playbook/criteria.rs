@@ -19,6 +19,12 @@ pub struct Rule {
     /// Part of the test name (`a::smoke`), or a regular expression in slashes: `/^a::/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Pattern>,
+    /// Test binaries (`smoke`), or their ids (`pkg::smoke`), in which `*` matches any text; the test must be in one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<Texts>,
+    /// Modules (`net::tcp`), in which `*` matches any text; the test must be in one of them, at any depth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<Texts>,
     /// Areas, in upper or lower case; the test must have one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area: Option<Texts>,

@@ -41,8 +41,9 @@ impl Expression {
 }
 
 /// The fields of a comparison.
-const FIELDS: [&str; 9] = [
-    "name", "area", "category", "priority", "tag", "owner", "feature", "platform", "target",
+const FIELDS: [&str; 11] = [
+    "name", "binary", "module", "area", "category", "priority", "tag", "owner", "feature",
+    "platform", "target",
 ];
 
 /// The maximum nesting; the parser is recursive.
@@ -284,6 +285,8 @@ fn rule(field: &str, sign: &str, value: &str) -> Result<(Rule, bool), (String, b
     let texts = Some(Texts(vec![value.to_owned()]));
     match field {
         "name" => rule.name = Some(Pattern::try_from(value.to_owned()).map_err(wrong_value)?),
+        "binary" => rule.binary = texts,
+        "module" => rule.module = texts,
         "area" => rule.area = texts,
         "category" => rule.category = texts,
         "tag" => rule.tags = texts,

@@ -1,6 +1,7 @@
 //! Resolves paths in a playbook, and digests the files they name: names, permission bits, content and link targets.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
@@ -8,6 +9,8 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+
+use super::{recipe::StepSource, scenario::matches};
 
 /// Resolves a path: `~/` is the home folder, other relative paths start at `directory`.
 pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
@@ -17,12 +20,28 @@ pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
     }
 }
 
+/// True if a pattern excludes a path in a folder: one without `/` by the path's name, another one by the path.
+pub(crate) fn is_excluded(exclude: &[String], inside: &Path) -> bool {
+    let text = |text: Option<&OsStr>| text.unwrap_or_default().to_string_lossy().into_owned();
+    let (name, path) = (text(inside.file_name()), text(Some(inside.as_os_str())));
+    exclude.iter().any(|pattern| {
+        let rooted = pattern.trim_end_matches('/');
+        match rooted.contains('/') {
+            true => matches(
+                rooted.trim_start_matches("./").trim_start_matches('/'),
+                &path,
+            ),
+            false => matches(rooted, &name),
+        }
+    })
+}
+
 /// Returns a digest of files and folders. Instead of an unreadable file, its error is part of the digest.
-pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
+pub(super) fn digest(directory: &Path, written: &[StepSource<'_>]) -> String {
     let mut hasher = Sha256::new();
-    for path in written {
+    for StepSource { path, exclude } in written {
         let root = resolve(directory, path);
-        if let Err(error) = add(&mut hasher, &root, Path::new("")) {
+        if let Err(error) = add(&mut hasher, &root, Path::new(""), exclude) {
             part(&mut hasher, b"error", error.to_string().as_bytes());
         }
     }
@@ -34,7 +53,7 @@ pub(super) fn digest(directory: &Path, written: &[&Path]) -> String {
         .collect()
 }
 
-fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {
+fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> io::Result<()> {
     let path = root.join(inside);
     // Follow a link that the playbook names, but not links inside a folder.
     let metadata = match inside.as_os_str().is_empty() {
@@ -59,8 +78,9 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path) -> io::Result<()> {
             .map(|entry| Ok(entry?.file_name()))
             .collect::<io::Result<Vec<_>>>()?;
         names.sort();
-        for name in names {
-            add(hasher, root, &inside.join(name))?;
+        let paths = names.iter().map(|name| inside.join(name));
+        for path in paths.filter(|path| !is_excluded(exclude, path)) {
+            add(hasher, root, &path, exclude)?;
         }
     } else {
         part(hasher, b"bytes", &metadata.len().to_le_bytes());
@@ -102,12 +122,35 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_for_names_or_paths() {
+        for (pattern, path, expected) in [
+            ("*.o", "a/b/c.o", true),
+            (".git", "sub/.git", true),
+            (".git/", ".git", true),
+            ("*.o", "c.o.txt", false),
+            ("a/b", "a/b", true),
+            ("/b", "a/b", false),
+            ("/b", "b", true),
+            ("./a/*", "a/c/d", true),
+            ("a/b", "x/a/b", false),
+        ] {
+            let found = is_excluded(&[pattern.to_owned()], Path::new(path));
+            assert_eq!(found, expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
     fn every_part_of_a_folder_counts_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("cfg");
         fs::create_dir_all(folder.join("inner")).unwrap();
         fs::write(folder.join("inner/a"), "one").unwrap();
-        let now = || digest(dir.path(), &[Path::new("cfg/"), Path::new("missing")]);
+        let exclude = ["*.log".to_owned()];
+        let source = |path| StepSource {
+            path: Path::new(path),
+            exclude: &exclude,
+        };
+        let now = || digest(dir.path(), &[source("cfg/"), source("missing")]);
         let mut seen = vec![now()];
         let mut changed = |what: &str| {
             let now = now();
@@ -125,6 +168,7 @@ mod tests {
         fs::write(dir.path().join("missing"), "").unwrap();
         changed("a file that was missing");
         let before = now();
+        fs::write(folder.join("inner/x.log"), "excluded").unwrap();
         let file = fs::File::open(folder.join("inner/b")).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH)
             .unwrap();

@@ -11,6 +11,7 @@ use super::{
     PlatformSyntax,
     around::{self, AroundTests},
     diagnostic::{Problem, Problems},
+    env::Env,
     files,
     recipe::Recipe,
     schema::{Common, MOST_RETRIES, OnDirtyWritten},
@@ -24,6 +25,9 @@ pub struct Lifecycle {
     /// The recipe that is run on a fresh instance.
     #[serde(serialize_with = "name_of")]
     pub recipe: Option<Arc<Recipe>>,
+    /// Environment variables of the recipe, above its own.
+    #[serde(skip_serializing_if = "Env::is_empty")]
+    pub recipe_env: Env,
     /// Conditions to wait for after a fresh instance is reachable.
     pub wait: Vec<Wait>,
     /// The maximum time until a fresh instance is reachable.
@@ -78,6 +82,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             recipe: None,
+            recipe_env: Env::new(),
             wait: Vec::new(),
             ready_timeout: Duration::from_secs(5 * 60),
             retries: 1,
@@ -96,6 +101,10 @@ impl Lifecycle {
         if let Some(recipe) = &self.recipe {
             let steps = serde_json::to_value(&recipe.steps).unwrap_or_default();
             keys.push(("recipe.steps", steps));
+            let env: BTreeMap<_, _> = recipe.env.iter().chain(&self.recipe_env).collect();
+            if !env.is_empty() {
+                keys.push(("recipe.env", serde_json::to_value(env).unwrap_or_default()));
+            }
             let sources: Vec<_> = recipe
                 .steps
                 .iter()
@@ -150,6 +159,7 @@ pub(super) fn check(
     }
     Lifecycle {
         recipe,
+        recipe_env: common.recipe_env.take().unwrap_or_default(),
         around: around::check(common, platform, problems),
         wait: common.wait.take().unwrap_or_default(),
         ready_timeout: common

@@ -84,7 +84,7 @@ fn merge<'s>(
 
 /// True if the table is a reference to a secret value, which is replaced as a whole: merging two references would give
 /// an invalid one.
-fn is_reference(table: &DeTable<'_>) -> bool {
+pub(super) fn is_reference(table: &DeTable<'_>) -> bool {
     let mut keys = table.keys();
     let only = keys.next().filter(|_| keys.next().is_none());
     only.is_some_and(|key| KEYS.contains(&key.get_ref().as_ref()))

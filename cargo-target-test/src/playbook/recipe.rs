@@ -1,6 +1,7 @@
 //! Recipes: the steps that prepare an instance before its first test. Must not run them.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     ops::Range,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{limit::Limit, wait::Wait};
+use super::{env::Env, limit::Limit, wait::Wait};
 
 /// The default timeout of a command or script.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -24,6 +25,10 @@ pub struct Recipe {
     #[serde(skip)]
     #[schemars(skip)]
     pub directory: PathBuf,
+    /// Environment variables of the steps' commands and scripts: `{ VERSION = "1.2" }`, for `install $VERSION`. A target
+    /// sets other values in `recipe-env`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: Env,
     /// The steps, run in this order.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
@@ -54,6 +59,8 @@ pub enum Step {
         to: String,
         /// The permission bits of the file; `None` keeps those of the file on this host.
         mode: Option<u32>,
+        /// Patterns of files and folders in the folder that are not copied.
+        exclude: Vec<String>,
     },
     /// Copies a file of this host to the instance, runs it and removes the copy.
     Script {
@@ -102,6 +109,10 @@ struct StepTable {
     /// an existing file keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
+    /// Files and folders in the folder of `put` that are not copied: patterns in which `*` matches any text. A pattern
+    /// without `/` is for names at any depth (`*.o`, `.git`), another one for paths from the folder (`target/debug`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exclude: Vec<String>,
     /// Copies a script to the instance and runs it. Relative to the playbook's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<PathBuf>,
@@ -160,8 +171,9 @@ impl TryFrom<StepTable> for Step {
                 put: Some(from),
                 to,
                 mode,
+                exclude,
                 ..
-            } => put(from, to, mode)?,
+            } => put(from, to, mode, exclude)?,
             StepTable {
                 wait: Some(wait), ..
             } => Self::Wait(wait),
@@ -183,7 +195,12 @@ fn command(command: String, as_root: bool, timeout: Duration) -> Step {
 
 const NO_VERB: &str = "a step must have one of `run`, `sudo`, `put`, `script`, `reboot`, `wait`";
 
-fn put(from: PathBuf, to: Option<String>, mode: Option<String>) -> Result<Step, String> {
+fn put(
+    from: PathBuf,
+    to: Option<String>,
+    mode: Option<String>,
+    exclude: Vec<String>,
+) -> Result<Step, String> {
     let to = to.ok_or("`put` requires `to`, the path on the instance")?;
     if !to.starts_with('/') {
         return Err(format!("`to` must be an absolute path, not `{to}`"));
@@ -195,7 +212,18 @@ fn put(from: PathBuf, to: Option<String>, mode: Option<String>) -> Result<Step, 
         ))
     };
     let mode = mode.map(bits).transpose()?;
-    Ok(Step::Put { from, to, mode })
+    if exclude
+        .iter()
+        .any(|pattern| pattern.trim_matches('/').is_empty())
+    {
+        return Err("an empty pattern in `exclude` matches nothing".to_owned());
+    }
+    Ok(Step::Put {
+        from,
+        to,
+        mode,
+        exclude,
+    })
 }
 
 impl StepTable {
@@ -219,6 +247,7 @@ impl StepTable {
         let keys = [
             ("to", self.to.is_some(), &["put"][..]),
             ("mode", self.mode.is_some(), &["put"]),
+            ("exclude", !self.exclude.is_empty(), &["put"]),
             ("args", !self.args.is_empty(), &["script"]),
             ("as-root", self.as_root.is_some(), &["script"]),
             ("timeout", timeout, &["run", "sudo", "script"]),
@@ -248,8 +277,13 @@ impl From<Step> for StepTable {
                 }
                 table.timeout = Some(Limit(timeout));
             }
-            Step::Put { from, to, mode } => {
-                (table.put, table.to) = (Some(from), Some(to));
+            Step::Put {
+                from,
+                to,
+                mode,
+                exclude,
+            } => {
+                (table.put, table.to, table.exclude) = (Some(from), Some(to), exclude);
                 table.mode = mode.map(|mode| format!("{mode:04o}"));
             }
             Step::Script {
@@ -269,11 +303,27 @@ impl From<Step> for StepTable {
     }
 }
 
+/// A file or folder of this host that a step copies.
+#[derive(Clone, Copy, Debug)]
+pub struct StepSource<'a> {
+    /// The path, as written.
+    pub path: &'a Path,
+    /// The patterns of what is not copied.
+    pub exclude: &'a [String],
+}
+
 impl Step {
-    /// The file or folder of this host that the step copies, as written.
-    pub fn source(&self) -> Option<&Path> {
+    /// The file or folder of this host that the step copies.
+    pub fn source(&self) -> Option<StepSource<'_>> {
         match self {
-            Self::Put { from: path, .. } | Self::Script { file: path, .. } => Some(path),
+            Self::Put { from, exclude, .. } => Some(StepSource {
+                path: from,
+                exclude,
+            }),
+            Self::Script { file, .. } => Some(StepSource {
+                path: file,
+                exclude: &[],
+            }),
             _ => None,
         }
     }
@@ -316,6 +366,7 @@ mod tests {
             "run = \"true\"\ntimeout = \"1m\"\n",
             "sudo = \"apt-get update\"\ntimeout = \"10m\"\n",
             "put = \"cfg/\"\nto = \"/etc/app\"\nmode = \"0640\"\n",
+            "put = \"cfg/\"\nto = \"/etc/app\"\nexclude = [\"*.o\"]\n",
             "script = \"a.sh\"\nargs = [\"-v\"]\nas-root = true\ntimeout = \"10m\"\n",
             "reboot = true\n",
         ] {
@@ -344,6 +395,10 @@ mod tests {
             (
                 "run = \"a\"\nto = \"/b\"",
                 "`to` cannot be combined with `run`",
+            ),
+            (
+                "put = \"a\"\nto = \"/b\"\nexclude = [\"/\"]",
+                "an empty pattern in `exclude`",
             ),
             ("reboot = false", "`reboot` must be `true`"),
             (

@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use toml::{Spanned, de::DeTable};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
@@ -18,8 +21,8 @@ use super::{
     names::{valid_name, wrong_name, wrong_size},
     nearest::{did_you_mean, meant},
     overlay::Layers,
-    platform_keys,
-    schema::{Common, MOST_INSTANCES, MOST_SPARES},
+    params, platform_keys,
+    schema::{self, Common, MOST_INSTANCES, MOST_SPARES},
     set::SetLayer,
     written::{RawTable, Written},
 };
@@ -83,6 +86,8 @@ struct Draft<'s, 'p> {
     name: Option<Spanned<String>>,
     common: Common,
     platform: Option<&'p dyn PlatformSyntax>,
+    /// The text of [`Common::params_schema`].
+    params_schema: Option<Spanned<DeValue<'s>>>,
     /// The remaining keys: those of the platform.
     layers: Layers<'s>,
 }
@@ -127,6 +132,7 @@ fn layer<'s, 'p>(
     if let Some(platform) = platform {
         platform_keys::refuse_unknown(&mut layers.table, platform, true, problems);
     }
+    let params_schema = layers.table.get(params::SCHEMA).cloned();
     let mut common = Common::take(&mut layers.table, problems);
     Draft {
         header,
@@ -134,6 +140,7 @@ fn layer<'s, 'p>(
         name: common.name.take(),
         common,
         platform,
+        params_schema,
         layers,
     }
 }
@@ -156,11 +163,13 @@ fn finish(
         header,
         directory,
         name,
-        common,
+        mut common,
         platform,
-        layers,
+        params_schema: raw,
+        mut layers,
     } = draft;
     let platform = platform?;
+    let params_schema = common.params_schema.take();
     let Checked {
         count,
         features,
@@ -171,6 +180,18 @@ fn finish(
         lifecycle,
     } = check(common, platform, recipes, problems);
     let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
+    let mut param_docs = BTreeMap::new();
+    if let (Some(schema), Some(DeValue::Table(raw))) = (params_schema, raw.map(Spanned::into_inner))
+    {
+        let keys = schema::properties(&platform.schema());
+        if keys.iter().any(|key| key == "params") {
+            let (schema, table) = (schema.get_ref(), &mut layers.table);
+            param_docs = params::apply(schema, &raw, table, &shown, problems);
+        } else {
+            let message = format!("platform `{}` has no `params`", platform.name());
+            problems.add(Problem::new(message, schema.span()));
+        }
+    }
     let parameters = platform_keys::read(layers.table, platform, &shown, problems)?;
     let count = count
         .or_else(|| platform.count(&parameters))
@@ -197,6 +218,7 @@ fn finish(
         machines_stay: platform.machines_stay(),
         parameters,
         definition,
+        param_docs,
         origins: layers.origins,
         places: layers.places,
     })

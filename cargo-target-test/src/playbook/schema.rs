@@ -16,8 +16,10 @@ use toml::{
 use super::{
     around::{ArtifactSchema, CollectWhenSchema, HealthCheck, OnFinding},
     diagnostic::{Problem, Problems},
+    env::Env,
     lifecycle::CountsAs,
     limit::Limit,
+    params::{ParamSchema, ParamsSchema},
     reading,
     wait::{self, Wait},
 };
@@ -101,6 +103,8 @@ pub(super) struct Common {
     /// The recipe that prepares a fresh instance before its first test.
     #[schemars(with = "String")]
     pub(super) recipe: Option<Spanned<String>>,
+    /// Environment variables of the recipe's commands and scripts, above those of the recipe: `{ VERSION = "1.3" }`.
+    pub(super) recipe_env: Option<Env>,
     /// Conditions to wait for after a fresh instance is reachable.
     #[serde(deserialize_with = "wait::one_or_more")]
     #[schemars(with = "OneOrMore")]
@@ -120,6 +124,10 @@ pub(super) struct Common {
     /// `"infra"` (the default), or `"fail"` where the kernel or the image is what is tested.
     #[schemars(with = "CountsAs")]
     pub(super) on_boot_failure: Option<Spanned<CountsAs>>,
+    /// The description of `params`, on platforms that have them: values are checked, unknown ones are mistakes, and
+    /// defaults are added. `{ size = { type = "string", default = "small", doc = "The size of the machine." } }`
+    #[schemars(with = "BTreeMap<String, ParamSchema>")]
+    pub(super) params_schema: Option<Spanned<ParamsSchema>>,
     /// The recipe to run for `on-dirty = "clean"`.
     #[schemars(with = "String")]
     pub(super) clean: Option<Spanned<String>>,
@@ -255,6 +263,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 19);
+        assert_eq!(keys.len(), 22);
     }
 }

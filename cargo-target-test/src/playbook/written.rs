@@ -269,10 +269,13 @@ fn recipes(
     let tables = table(value, "`recipes`", problems).unwrap_or_default();
     let recipe = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
         let name = key.get_ref().clone().into_owned();
-        let table = table(value, &format!("`recipes.{name}`"), problems);
+        let mut table = table(value, &format!("`recipes.{name}`"), problems);
+        let env = table.as_mut().and_then(|table| table.remove("env"));
+        let env = env.and_then(|env| read(env, problems)).unwrap_or_default();
         let steps = table.map(|table| steps(&name, key.span(), table, problems));
         let (places, steps) = steps.unwrap_or_default().into_iter().unzip();
         let recipe = Recipe {
+            env,
             steps,
             places,
             name: name.clone(),
@@ -283,7 +286,7 @@ fn recipes(
     tables.into_iter().map(recipe).collect()
 }
 
-/// Reads `steps`, the only key of a recipe, with their positions. Invalid steps are missing from the result.
+/// Reads `steps`, the last key of a recipe, with their positions. Invalid steps are missing from the result.
 fn steps(
     name: &str,
     header: Range<usize>,
@@ -296,7 +299,7 @@ fn steps(
             "key",
             key.get_ref(),
             key.span(),
-            &["steps"],
+            &["env", "steps"],
         ));
     }
     let Some(steps) = steps else {

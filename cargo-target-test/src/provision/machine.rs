@@ -23,7 +23,7 @@ use self::crash::CrashWindow;
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
-        CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, download,
+        self, CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, download,
         own_command,
         upload::{self, Moved},
     },
@@ -180,14 +180,20 @@ impl Machine {
         line: &str,
         limit: Option<Duration>,
     ) -> Result<CommandOutput> {
-        let running = self.start(&own_command(line.to_owned(), limit), None);
-        running.finished().await
+        let command = own_command(line.to_owned(), limit);
+        self.start(&command, None).await?.finished().await
     }
 
-    /// Starts a command; see [`Transport::exec`].
-    #[must_use]
-    pub fn start(&self, command: &ShellCommand, stdin: Option<CommandStdin>) -> Running {
-        self.transport().exec(command, &self.mark, stdin)
+    /// Starts a command with the machine's variables; see [`Transport::exec`].
+    ///
+    /// # Errors
+    /// Fails if a secret is unavailable.
+    pub async fn start(
+        &self,
+        command: &ShellCommand,
+        stdin: Option<CommandStdin>,
+    ) -> Result<Running> {
+        connect::start(&*self.transport(), command, &self.mark, stdin).await
     }
 
     /// Copies a file or folder of this host to an absolute path on the machine.

@@ -2,7 +2,7 @@
 //!
 //! Must not hold a value that was looked up.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,16 @@ impl Bound {
             Self::Secret(lookup) => Some(lookup),
         }
     }
+}
+
+/// Looks up the value of each variable.
+///
+/// # Errors
+/// As [`Bound::value`].
+pub fn values(all: &BTreeMap<String, Bound>) -> Result<BTreeMap<String, String>> {
+    all.iter()
+        .map(|(name, bound)| Ok((name.clone(), bound.value()?)))
+        .collect()
 }
 
 impl From<String> for Bound {

@@ -1,17 +1,18 @@
-//! The methods of [`Target`] that forward TCP ports.
+//! The methods of [`Target`] that forward TCP ports and Unix sockets.
 //!
 //! Must not know how connections are transported.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
-use super::{Result, Target};
+use super::{Result, Target, files::on_instance};
 use crate::{
     client::{BrokerConnection, unexpected},
     error::Placed,
-    wire::{BrokerRequest, Direction, Question, Reply},
+    wire::{BrokerRequest, ForwardTo, Question, Reply},
 };
 
 /// A forwarded port, or the way to one. Dropping it ends the forwarding.
@@ -62,7 +63,27 @@ impl Target {
     /// [`crate::ErrorKind::Infra`] if SSH cannot forward the port.
     #[track_caller]
     pub fn forward(&self, port: u16) -> Result<Forward> {
-        self.forwarded(Direction::ToTarget, port)
+        self.forwarded(ForwardTo::Port(port))
+    }
+
+    /// Forwards connections from this host to a Unix socket of the instance: connections to the
+    /// [address](Forward::address), a TCP port of this host, are forwarded to the socket at an absolute path. Without SSH
+    /// the instance needs `socat`, an `nc` that knows `-U`, or Python.
+    ///
+    /// ```no_run
+    /// # use target_fixtures::prelude::*;
+    /// # fn test(target: &Target) -> Result<()> {
+    /// let engine = target.forward_socket("/run/podman/podman.sock")?;
+    /// let stream = std::net::TcpStream::connect(engine.address())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Request`] if the path is not absolute, [`crate::ErrorKind::Infra`] if SSH cannot forward it.
+    #[track_caller]
+    pub fn forward_socket(&self, path: impl AsRef<Path>) -> Result<Forward> {
+        self.forwarded(ForwardTo::Socket(on_instance(path.as_ref())?))
     }
 
     /// Forwards connections from the instance to this host: connections to the [address](Forward::address) on the
@@ -73,7 +94,7 @@ impl Target {
     /// forward the port.
     #[track_caller]
     pub fn forward_back(&self, port: u16) -> Result<Forward> {
-        self.forwarded(Direction::FromTarget, port)
+        self.forwarded(ForwardTo::Back(port))
     }
 
     /// Makes `port` of this instance reachable from another instance of the test, and returns the address to use there.
@@ -120,11 +141,10 @@ impl Target {
     }
 
     #[track_caller]
-    fn forwarded(&self, direction: Direction, port: u16) -> Result<Forward> {
+    fn forwarded(&self, to: ForwardTo) -> Result<Forward> {
         let mut connection = self.client.start(&BrokerRequest::Forward {
             instance: self.instance().to_owned(),
-            direction,
-            port,
+            to,
         })?;
         match connection.receive().placed()?.0 {
             Reply::Forwarded { port } => Ok(Forward {

@@ -1,5 +1,7 @@
 //! Messages about an instance as a machine: queries, actions and port forwarding.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A query of an instance, answered by `Reply::Answer` with the JSON value described for each.
@@ -100,12 +102,24 @@ impl Act {
     }
 }
 
-/// The direction of forwarded connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The destination of forwarded connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// From this host to a port of the instance.
-    ToTarget,
-    /// From the instance to a port of this host.
-    FromTarget,
+pub enum ForwardTo {
+    /// From this host to a port on 127.0.0.1 of the instance.
+    Port(u16),
+    /// From this host to a Unix socket of the instance, by its absolute path.
+    Socket(String),
+    /// From the instance to a port on 127.0.0.1 of this host.
+    Back(u16),
+}
+
+/// `port 80`, or the path of a socket.
+impl fmt::Display for ForwardTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) | Self::Back(port) => write!(f, "port {port}"),
+            Self::Socket(path) => write!(f, "socket `{path}`"),
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::{
     os::unix::{
         ffi::OsStrExt as _,
         fs::{PermissionsExt as _, symlink},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -441,6 +442,40 @@ fn ports_are_forwarded(target: &Target) -> Result<()> {
         }
         assert!(gone(), "it is forwarded for ever");
     }
+    Ok(())
+}
+
+/// Each connection reaches the socket, whatever its name.
+#[target_test]
+fn sockets_are_forwarded(target: &Target) -> Result<()> {
+    let folder = target.temp_dir()?;
+    for name in ["plain", "it's: a, \"b\" \\c"] {
+        let path = folder.join(name);
+        // All targets of this test have the file system of this host.
+        let listener = UnixListener::bind(&path)?;
+        let hello = std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let (mut stream, mut text) = (stream.unwrap(), String::new());
+                stream.read_to_string(&mut text).unwrap();
+                stream
+                    .write_all(format!("hello {text}").as_bytes())
+                    .unwrap();
+            }
+        });
+        let forward = target.forward_socket(&path)?;
+        for who in ["one", "two"] {
+            let mut stream = TcpStream::connect(forward.address())?;
+            stream.set_read_timeout(Some(SOON))?;
+            stream.write_all(who.as_bytes())?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+            let mut said = String::new();
+            stream.read_to_string(&mut said)?;
+            assert_eq!(said, format!("hello {who}"));
+        }
+        hello.join().unwrap();
+    }
+    let error = target.forward_socket("relative").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Request, "{error}");
     Ok(())
 }
 

@@ -78,6 +78,41 @@ pub(crate) fn connect_to(port: u16) -> String {
     )
 }
 
+/// The program of Python that relays standard input and output to the socket that is its argument.
+const RELAY: &str = "\
+import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+def send():
+    while piece := os.read(0, 65536):
+        s.sendall(piece)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send, daemon=True).start()
+while piece := s.recv(65536):
+    while piece:
+        piece = piece[os.write(1, piece):]
+";
+
+/// Returns the script that relays standard input and output to a Unix socket of the machine.
+pub(crate) fn connect_to_socket(path: &str) -> String {
+    // `socat` reads its addresses: commas, colons and more have a meaning there.
+    let escape = |text: String, c: char| text.replace(c, &format!("\\{c}"));
+    let address = ['\\', ',', ':', '!', '"', '\'', '(', '[', '{'];
+    let address = address.into_iter().fold(path.to_owned(), escape);
+    format!(
+        "if {socat}; then exec socat - {address}; \
+         elif {nc} && nc -h 2>&1 | grep -q -e -U; then exec nc -U {path}; \
+         elif {python}; then exec python3 -c {relay} {path}; \
+         else echo 'none of socat, nc with -U and python3 is installed' >&2; exit 1; fi",
+        socat = has("socat"),
+        nc = has("nc"),
+        python = has("python3"),
+        relay = quote(RELAY),
+        address = quote(&format!("UNIX-CONNECT:{address}")),
+        path = quote(path),
+    )
+}
+
 /// Returns a unique path for a temporary file of a process with this mark.
 pub(crate) fn temporary(mark: &str) -> String {
     format!("{}{}", temporaries(mark), nonce())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::same::{self, RemoteFiles};
-use crate::error::Result;
+use crate::{error::Result, playbook::is_excluded};
 
 /// The maximum number of bytes read from a file whose length is 0, as the files in `/proc`.
 const MAX_UNSIZED: u64 = 1 << 20;
@@ -28,13 +28,13 @@ struct Entry {
 }
 
 impl Folder {
-    /// Lists the folder.
-    pub(super) fn read(root: &Path) -> Result<Self> {
+    /// Lists the folder, without what a pattern of `exclude` matches.
+    pub(super) fn read(root: &Path, exclude: &[String]) -> Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
             entries: Vec::new(),
         };
-        folder.walk(Path::new(""))?;
+        folder.walk(Path::new(""), exclude)?;
         Ok(folder)
     }
 
@@ -64,12 +64,13 @@ impl Folder {
         Ok(existing)
     }
 
-    fn walk(&mut self, at: &Path) -> Result<()> {
+    fn walk(&mut self, at: &Path, exclude: &[String]) -> Result<()> {
         let mut entries = Vec::new();
         for entry in fs_err::read_dir(self.root.join(at))? {
             let entry = entry?;
             entries.push((at.join(entry.file_name()), entry.file_type()?));
         }
+        entries.retain(|(path, _)| !is_excluded(exclude, path));
         // Sorted, so that equal folders make equal archives.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (path, kind) in entries {
@@ -81,7 +82,7 @@ impl Folder {
                 });
             }
             if kind.is_dir() {
-                self.walk(&path)?;
+                self.walk(&path, exclude)?;
             }
         }
         Ok(())

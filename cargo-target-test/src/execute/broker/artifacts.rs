@@ -240,7 +240,8 @@ impl Collecting {
         }
         let file = tempfile::tempfile_in(&self.folder);
         let mut file = file.map_err(|error| error.to_string())?;
-        let mut running = self.machine.start(&own_command(line, None), None);
+        let started = self.machine.start(&own_command(line, None), None).await;
+        let mut running = started.map_err(|error| error.chain())?;
         let mut stderr = Vec::new();
         let error = loop {
             let bytes = match timeout_at(deadline, running.events.recv()).await {

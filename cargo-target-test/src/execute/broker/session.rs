@@ -178,17 +178,8 @@ async fn on_instance(
         BrokerRequest::Program { name, .. } => {
             program::put(requests, replies, held, at, name).await?
         }
-        BrokerRequest::Forward {
-            direction, port, ..
-        } => {
-            ports::forward(
-                &sessions.ssh_config,
-                (requests, replies),
-                held,
-                at,
-                (*direction, *port),
-            )
-            .await?
+        BrokerRequest::Forward { to, .. } => {
+            ports::forward(&sessions.ssh_config, (requests, replies), held, at, to).await?
         }
         request => {
             let answer = held.unless_lost(ask(at, request, held.set().ready_timeout()));
@@ -249,7 +240,7 @@ fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Upload { from, to, .. } => format!("put `{from}` to `{to}`"),
         BrokerRequest::Download { from, .. } => format!("get `{from}`"),
         BrokerRequest::Program { name, .. } => format!("put program `{name}`"),
-        BrokerRequest::Forward { port, .. } => format!("forward port {port}"),
+        BrokerRequest::Forward { to, .. } => format!("forward {to}"),
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),

@@ -104,11 +104,16 @@ fn every_field_has_to_hold() {
     let declared = json!({
         "priority": 1, "area": "net", "category": "Functional", "tags": ["a", "b"], "owner": "me", "features": ["gpu"]
     });
-    let test = &testing::inventory(&[("net::smoke", Some(declared)), ("plain", None)]).tests;
+    let inventory = testing::inventory(&[("net::smoke", Some(declared)), ("plain", None)]);
+    let is_met =
+        |toml: &str, test: usize| is_met_by(&rule(toml), &inventory.tests[test], &inventory);
     for (toml, met) in [
         ("name = \"::sm\"", true),
         ("name = \"/^net::/\"", true),
         ("name = \"/^smoke/\"", false),
+        ("module = \"net\"", true),
+        ("module = [\"net::smoke\", \"n*\"]", true),
+        ("module = \"ne\"", false),
         ("area = [\"disk\", \"net\"]", true),
         ("area = \"NET\"", true),
         ("area = \"nets\"", false),
@@ -122,13 +127,9 @@ fn every_field_has_to_hold() {
         ("owner = \"me\"\nfeature = \"kvm\"", false),
         ("times = 2", true),
     ] {
-        assert_eq!(is_met_by(&rule(toml), &test[0]), met, "{toml}");
+        assert_eq!(is_met(toml, 0), met, "{toml}");
         let meets = toml.starts_with("times");
-        assert_eq!(
-            is_met_by(&rule(toml), &test[1]),
-            meets,
-            "{toml} without the attribute"
-        );
+        assert_eq!(is_met(toml, 1), meets, "{toml} without the attribute");
     }
     let target = testing::target("debian-arm");
     for (toml, met) in [

@@ -12,7 +12,7 @@
 //!
 //! `label` has up to 29 characters, and `unique` starts with it: a resource whose name has a shorter limit carries it as a
 //! tag. References to secrets in `params` are replaced by their values. `deploy` prints one JSON object: `host`, and
-//! optionally `port`, `user`, `data` (an object, for tests and for `delete`; secrets are removed from it) and
+//! optionally `port`, `user`, `password` (or a reference to it), `identity` (a private key file, or the key), `data` (an object, for tests and for `delete`; secrets are removed from it) and
 //! `transport` (`"ssh"`, the default, or `"local"` for commands on this machine). Standard error is shown to the user.
 //! Exit code 0 is success.
 //!
@@ -40,6 +40,7 @@
 //! deleted. Changed programs are the playbook's concern: a number in `params` is part of the definition.
 
 mod answer;
+mod login;
 mod program;
 mod script;
 
@@ -347,6 +348,14 @@ fn deployed(
     let port = answer.port.or(parameters.port).map(NonZeroU16::get);
     let user = answer.user.clone().or_else(|| parameters.user.clone());
     let from = |path: &PathBuf| values::path(&spec.directory, path);
+    let is_ssh = answer.transport == AnswerTransport::Ssh && parameters.exec.is_none();
+    if !is_ssh && (answer.password.is_some() || answer.identity.is_some()) {
+        let message = format!(
+            "the answer of `{}` has `password` or `identity`, which are for SSH",
+            parameters.deploy
+        );
+        return Err(Error::infra(message));
+    }
     let reach = match answer.transport {
         _ if parameters.exec.is_some() => programs(&answer, parameters, spec)?,
         AnswerTransport::Local => Reach::local(&spec.scratch),
@@ -354,7 +363,13 @@ fn deployed(
             host: answer.host.clone(),
             port,
             user: user.clone(),
-            identity: parameters.identity.as_ref().map(from),
+            identity: match &answer.identity {
+                Some(answered) => Some(login::identity(spec, answered)?),
+                None => parameters.identity.as_ref().map(from),
+            },
+            password: (answer.password.as_ref())
+                .map(|answered| login::password(spec, answered))
+                .transpose()?,
             trust_first: parameters.known_hosts.is_none(),
             known_hosts: Some(match &parameters.known_hosts {
                 Some(written) => from(written),

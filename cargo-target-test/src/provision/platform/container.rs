@@ -34,7 +34,7 @@ use crate::{
     connect::{Reach, SshReach},
     error::{Error, Result},
     process,
-    secret::Lookup,
+    secret::{self, Lookup},
 };
 
 /// The label whose value is the pool's label.
@@ -314,7 +314,7 @@ fn start_words(
     parameters: &ContainerParameters,
     image: &str,
 ) -> Result<(Vec<String>, BTreeMap<String, String>)> {
-    let env = values::values(&values::bound_env(spec, &parameters.env))?;
+    let env = secret::values(&values::bound_env(spec, &parameters.env))?;
     Ok((line::arguments(spec, parameters, image), env))
 }
 
@@ -394,6 +394,8 @@ fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -
         port,
         user: parameters.user.clone(),
         identity: parameters.identity.as_ref().map(from),
+        // A login does not have the container's variables.
+        env: values::bound_env(spec, &parameters.env),
         known_hosts: Some(spec.scratch.join("known_hosts")),
         trust_first: true,
         ..SshReach::default()

@@ -36,9 +36,12 @@ use super::{
 use crate::{
     connect::{Reach, SshReach},
     error::{Error, Result},
-    process,
+    process::{self, ProgramVersion},
+    secret::Lookup,
 };
 
+/// The oldest supported version of QEMU.
+const OLDEST: ProgramVersion = ProgramVersion(5, 0, 0);
 /// The console's file in a machine's folder.
 const CONSOLE: &str = "console.log";
 /// The time limit for QEMU to start a machine.
@@ -98,6 +101,11 @@ impl Platform for QemuPlatform {
         accel::choose(parameters.accel).map(drop)
     }
 
+    fn secrets(&self, spec: &InstanceSpec, parameters: &QemuParameters) -> Result<Vec<Lookup>> {
+        let env = values::bound_env(spec, &parameters.env);
+        Ok(values::lookups(env.into_values()))
+    }
+
     fn footprint(&self, parameters: &QemuParameters) -> Footprint {
         Footprint {
             memory: parameters.memory.0.saturating_add(OVERHEAD),
@@ -135,6 +143,7 @@ impl Platform for QemuPlatform {
             disks: &disks,
             state: state.as_deref(),
         };
+        process::warn_if_older(&parameters.qemu, OLDEST, || version(&parameters.qemu));
         let machine = start(spec, &parameters.qemu, &command)?;
         let port = forwarded_port(spec)?;
         progress(&format!(
@@ -146,6 +155,7 @@ impl Platform for QemuPlatform {
             port: Some(port),
             user: Some(parameters.user.clone()),
             identity: Some(identity),
+            env: values::bound_env(spec, &parameters.env),
             known_hosts: Some(spec.scratch.join("known_hosts")),
             trust_first: true,
             ..SshReach::default()
@@ -303,6 +313,15 @@ fn read_port(text: &str) -> Option<u16> {
         .lines()
         .find(|line| line.trim_start().starts_with("TCP[HOST_FORWARD]"))?;
     line.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// Returns what QEMU says about its version; nothing if it does not start.
+fn version(program: &str) -> String {
+    let mut command = process::command(program);
+    command.arg("--version");
+    let said = process::Spawn::new(command).run(b"", START, &|_| {});
+    said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod host;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, ToSocketAddrs},
     num::NonZeroU16,
     path::PathBuf,
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::host::SshHost;
 use super::{
     Deployed, InstanceSpec, Ownership, Platform,
-    values::{self, Limit},
+    values::{self, Env, Limit},
 };
 use crate::{
     connect::{
@@ -53,6 +54,9 @@ pub struct SshParameters {
     /// "LAB_PASSWORD" }`. Named keys (`identity`, `IdentitiesOnly`) are tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<Text>,
+    /// Environment variables for every command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: Env,
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
@@ -129,7 +133,10 @@ impl Platform for SshPlatform {
     }
 
     fn secrets(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<Vec<Lookup>> {
-        Ok(values::lookups(reach(spec, parameters)?.password))
+        let SshReach { password, env, .. } = reach(spec, parameters)?;
+        Ok(values::lookups(
+            password.into_iter().chain(env.into_values()),
+        ))
     }
 
     fn deploy(
@@ -171,6 +178,7 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
         user: host.user.or_else(|| parameters.user.clone()),
         identity: parameters.identity.as_ref().map(from),
         password: (parameters.password.as_ref()).map(|text| values::bound(spec, "password", text)),
+        env: values::bound_env(spec, &parameters.env),
         known_hosts: parameters.known_hosts.as_ref().map(from),
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),

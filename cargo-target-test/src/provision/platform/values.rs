@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
 
 use super::InstanceSpec;
-pub(super) use crate::playbook::{Limit, resolve_path as path};
+pub(super) use crate::playbook::{Env, EnvName, Limit, resolve_path as path};
 use crate::{
     error::{Error, ErrorKind, Result},
     secret::{Bound, Lookup, Text},
@@ -59,25 +59,6 @@ pub(super) fn check_word(what: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The name of an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub(super) struct EnvName(pub(super) String);
-
-impl<'de> Deserialize<'de> for EnvName {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let problem = format!("{name:?} cannot be the name of an environment variable");
-            return Err(D::Error::custom(problem));
-        }
-        Ok(Self(name))
-    }
-}
-
-/// A table of environment variables.
-pub(super) type Env = BTreeMap<EnvName, Text>;
-
 /// The string of parameter `key`, with the folder for looking up its secret.
 pub(super) fn bound(spec: &InstanceSpec, key: &str, text: &Text) -> Bound {
     let of = format!("`{key}` of target `{}`", spec.target);
@@ -97,16 +78,6 @@ pub(super) fn bound_env(spec: &InstanceSpec, env: &Env) -> BTreeMap<String, Boun
 pub(super) fn lookups(all: impl IntoIterator<Item = Bound>) -> Vec<Lookup> {
     let lookup = |bound: Bound| bound.lookup().cloned();
     all.into_iter().filter_map(lookup).collect()
-}
-
-/// Looks up the value of each variable.
-///
-/// # Errors
-/// As [`Bound::value`].
-pub(super) fn values(all: &BTreeMap<String, Bound>) -> Result<BTreeMap<String, String>> {
-    all.iter()
-        .map(|(name, bound)| Ok((name.clone(), bound.value()?)))
-        .collect()
 }
 
 /// Reads an optional login name, for `deserialize_with`.

@@ -3,6 +3,7 @@
 //! Must not know how commands are transported.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,14 +15,16 @@ use super::{
 use crate::{
     connect::{shell, upload},
     error::{Error, Result},
-    playbook::{self, Recipe, Step},
+    playbook::{self, Env, EnvName, Recipe, Step},
     run_event::RunEventKind,
-    secret::redacted,
+    secret::{self, Text, redacted},
+    sync,
 };
 
 impl Preparation<'_> {
     /// Runs a recipe's steps.
     pub(super) async fn follow(&self, shell: &mut Shell, recipe: &Recipe) -> Result<()> {
+        let env = self.variables(recipe).await?;
         let count = recipe.steps.len();
         for (number, step) in (1..).zip(&recipe.steps) {
             self.between()?;
@@ -30,6 +33,8 @@ impl Preparation<'_> {
                 "recipe `{name}`, step {number} of {count}: {step}"
             ));
             let started = Instant::now();
+            // A reboot makes a shell of its own.
+            shell.env.clone_from(&env);
             let done = self.step(shell, step, &recipe.directory).await;
             (self.emit)(RunEventKind::RecipeStep {
                 instance: self.record.name().to_owned(),
@@ -42,7 +47,27 @@ impl Preparation<'_> {
                 Error::infra(text).with_source(error)
             })?;
         }
+        shell.env.clear();
         Ok(())
+    }
+
+    /// Looks up the variables of a recipe and of the target.
+    async fn variables(&self, recipe: &Recipe) -> Result<BTreeMap<String, String>> {
+        let (name, spec) = (&recipe.name, &self.record.spec);
+        let bound = |(env, of, directory): (&Env, String, &Path)| {
+            let one =
+                |(name, text): (&EnvName, &Text)| (name.0.clone(), text.bound(&of, directory));
+            env.iter().map(one).collect::<Vec<_>>()
+        };
+        let own = (
+            &recipe.env,
+            format!("`env` of recipe `{name}`"),
+            &*recipe.directory,
+        );
+        let of = format!("`recipe-env` of target `{}`", spec.target);
+        let of_target = (&self.wanted.lifecycle.recipe_env, of, &*spec.directory);
+        let env = [own, of_target].into_iter().flat_map(bound).collect();
+        sync::blocking(move || secret::values(&env)).await
     }
 
     /// Runs a step. Relative paths start in `directory`.
@@ -63,7 +88,20 @@ impl Preparation<'_> {
                 as_root,
                 timeout,
             } => script(shell, &path(file), args, *as_root, *timeout).await,
-            Step::Put { from, to, mode } => put(shell, &path(from), to, *mode).await,
+            Step::Put {
+                from,
+                to,
+                mode,
+                exclude,
+            } => {
+                let from = path(from);
+                match from.is_dir() {
+                    true => put_folder(shell, (&from, exclude), to).await,
+                    false => {
+                        upload::put_file(&*shell.transport, &shell.mark, &from, to, *mode).await
+                    }
+                }
+            }
             Step::Reboot => self.reboot(shell).await,
             Step::Wait(wait) => self.wait(shell, wait).await,
         }
@@ -87,13 +125,8 @@ async fn script(
     removed?.success().map(drop)
 }
 
-async fn put(shell: &Shell, from: &Path, to: &str, mode: Option<u32>) -> Result<()> {
-    match from.is_dir() {
-        true => {
-            let moved = upload::Moved::default();
-            let put = upload::put_folder(&*shell.transport, &shell.mark, from, to, &moved);
-            put.await.map(drop)
-        }
-        false => upload::put_file(&*shell.transport, &shell.mark, from, to, mode).await,
-    }
+async fn put_folder(shell: &Shell, from: (&Path, &[String]), to: &str) -> Result<()> {
+    let moved = upload::Moved::default();
+    let put = upload::put_folder(&*shell.transport, &shell.mark, from, to, &moved);
+    put.await.map(drop)
 }

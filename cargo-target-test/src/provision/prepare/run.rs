@@ -2,7 +2,11 @@
 //!
 //! Must not know the purpose of a command.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use target_fixtures::wire::{Exit, ShellCommand, Sudo};
 
@@ -20,6 +24,8 @@ pub(super) const SHORT: Duration = Duration::from_secs(30);
 pub(crate) struct Shell {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) mark: String,
+    /// The variables of its commands.
+    pub(super) env: BTreeMap<String, String>,
 }
 
 /// The exit status of a command, and the end of its output, both streams interleaved.
@@ -46,7 +52,12 @@ impl StepEnd {
 
 impl Shell {
     pub(crate) fn new(transport: Arc<dyn Transport>, mark: String) -> Self {
-        Self { transport, mark }
+        let env = BTreeMap::new();
+        Self {
+            transport,
+            mark,
+            env,
+        }
     }
 
     /// Runs a command to its end.
@@ -68,6 +79,7 @@ impl Shell {
             sudo: as_root.then(Sudo::default),
             // A recipe may change what logins start with.
             fresh_login: true,
+            env: self.env.clone(),
             ..own_command(line.to_owned(), Some(timeout))
         };
         let mut running = connect::start(&*self.transport, &command, &self.mark, None).await?;

@@ -101,7 +101,7 @@ impl Workspace {
 fn missing(recipe: &Recipe) -> Option<(String, Range<usize>)> {
     let steps = recipe.steps.iter().zip(&recipe.places);
     let mut paths = steps.filter_map(|(step, place)| {
-        let path = playbook::resolve_path(&recipe.directory, step.source()?);
+        let path = playbook::resolve_path(&recipe.directory, step.source()?.path);
         Some((path, place.clone()))
     });
     let (path, place) = paths.find(|(path, _)| !path.exists())?;

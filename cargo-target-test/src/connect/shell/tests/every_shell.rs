@@ -379,6 +379,22 @@ fn ports_are_joined_and_shells_are_opened() {
         assert_eq!(output.stdout, b"ping", "{name}: {output:?}");
         echo.join().unwrap();
 
+        // busybox has no program for sockets.
+        if machine.name != "busybox" {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("it's: \"a\", (b) [c] {d} !e \\f $g");
+            let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            let echo = std::thread::spawn(move || {
+                let (mut stream, mut word) = (listener.accept().unwrap().0, [0; 4]);
+                std::io::Read::read_exact(&mut stream, &mut word).unwrap();
+                stream.write_all(&word).unwrap();
+            });
+            let line = connect_to_socket(path.to_str().unwrap());
+            let output = machine.run(&line, b"ping");
+            assert_eq!(output.stdout, b"ping", "{name}: {output:?}");
+            echo.join().unwrap();
+        }
+
         let env = std::collections::BTreeMap::from([("A".to_owned(), "it's".to_owned())]);
         let script = format!("SHELL=/bin/sh; {}", login(env.iter()));
         let output = machine.run(&script, b"echo \"$A\"; exit 3\n");

@@ -1,10 +1,16 @@
-//! Forwards TCP ports between this host and an instance until the client disconnects.
+//! Forwards TCP ports and Unix sockets between this host and an instance until the client disconnects.
 //!
 //! Over SSH, OpenSSH forwards. An instance that is reached by commands alone relays with a program on the instance.
 
-use std::{io, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
-use target_fixtures::wire::{Direction, Reply, Stream};
+use target_fixtures::wire::{ForwardTo, Reply, Stream};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream, UnixStream},
@@ -39,22 +45,25 @@ pub(super) async fn forward(
     (requests, replies): (&mut Requests, &mut Replies),
     held: &ActiveLease,
     at: &Machine,
-    (direction, port): (Direction, u16),
+    to: &ForwardTo,
 ) -> io::Result<Result<Reply>> {
-    if port == 0 {
-        return Ok(Err(Error::new(
-            ErrorKind::Usage,
-            "the port must be greater than zero",
-        )));
+    if let Err(error) = check(to) {
+        return Ok(Err(error));
     }
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
-    let started = match (at.reach(), direction) {
-        // A local instance shares this host's ports.
-        (Reach::Local { .. }, _) => Ok(Forward::None(port)),
-        (Reach::Ssh(_), Direction::ToTarget) => to_ssh(ssh_config, at, folder.path(), port).await,
-        (Reach::Ssh(_), Direction::FromTarget) => from_ssh(ssh_config, at, port).await,
-        (_, Direction::ToTarget) => listen().await.map(Forward::Relay),
-        (_, Direction::FromTarget) => Err(cannot(at)),
+    let started = match (at.reach(), to) {
+        // A local instance shares this host's ports and sockets.
+        (Reach::Local { .. }, ForwardTo::Port(port) | ForwardTo::Back(port)) => {
+            Ok(Forward::None(*port))
+        }
+        (Reach::Local { .. }, ForwardTo::Socket(path)) => listen()
+            .await
+            .map(|listener| Forward::Socket(listener, path.into(), None)),
+        (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,
+        (Reach::Ssh(_), to) => to_ssh(ssh_config, at, folder.path(), to).await,
+        (_, ForwardTo::Back(_)) => Err(cannot(at)),
+        (_, ForwardTo::Port(port)) => relayed(shell::connect_to(*port)).await,
+        (_, ForwardTo::Socket(path)) => relayed(shell::connect_to_socket(path)).await,
     };
     let started = match started {
         Ok(started) => started,
@@ -63,10 +72,21 @@ pub(super) async fn forward(
     let taken = started.port()?;
     replies.send(&Reply::Forwarded { port: taken }).await?;
     let transport = at.transport();
-    let socket = folder.path().join(SOCKET);
     tokio::select! {
         gone = input::gone(requests) => Err(gone),
-        () = started.serve(&transport, &held.id, &socket, port) => Err(io::ErrorKind::BrokenPipe.into()),
+        () = started.serve(&transport, &held.id) => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+fn check(to: &ForwardTo) -> Result<()> {
+    match to {
+        ForwardTo::Port(0) | ForwardTo::Back(0) => {
+            Err(Error::usage("the port must be greater than zero"))
+        }
+        ForwardTo::Socket(path) if !path.starts_with('/') || path.contains(['\n', '\0']) => Err(
+            Error::usage("the path of a socket is absolute, and has no newline"),
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -77,12 +97,12 @@ const SOCKET: &str = "s";
 enum Forward {
     /// No forwarding is needed.
     None(u16),
-    /// Connections to this listener go through OpenSSH's socket.
-    Socket(TcpListener, Tunnel),
+    /// Connections to this listener go to a socket of this host: OpenSSH's, or that of a local instance.
+    Socket(TcpListener, PathBuf, Option<Tunnel>),
     /// OpenSSH accepts connections on the instance, at this port.
     There(u16, Tunnel),
     /// Each connection to this listener is relayed by a command on the instance.
-    Relay(TcpListener),
+    Relay(TcpListener, String),
 }
 
 /// An OpenSSH process; killed when dropped.
@@ -98,32 +118,40 @@ impl Forward {
     fn port(&self) -> io::Result<u16> {
         match self {
             Self::None(port) | Self::There(port, _) => Ok(*port),
-            Self::Socket(listener, _) | Self::Relay(listener) => Ok(listener.local_addr()?.port()),
+            Self::Socket(listener, ..) | Self::Relay(listener, _) => {
+                Ok(listener.local_addr()?.port())
+            }
         }
     }
 
     /// Serves connections until the forwarding process ends.
-    async fn serve(self, transport: &Arc<dyn Transport>, lease: &str, socket: &Path, port: u16) {
+    async fn serve(self, transport: &Arc<dyn Transport>, lease: &str) {
         match self {
             Self::None(_) => std::future::pending().await,
             Self::There(_, mut tunnel) => drop(tunnel.0.wait().await),
-            Self::Socket(listener, mut tunnel) => {
+            Self::Socket(listener, socket, tunnel) => {
                 let take = async {
                     while let Ok((here, _)) = listener.accept().await {
-                        let socket = socket.to_owned();
-                        tokio::spawn(through(here, socket));
+                        tokio::spawn(through(here, socket.clone()));
+                    }
+                };
+                let ends = async {
+                    match tunnel {
+                        Some(mut tunnel) => drop(tunnel.0.wait().await),
+                        None => std::future::pending().await,
                     }
                 };
                 tokio::select! {
                     () = take => {}
-                    _ = tunnel.0.wait() => {}
+                    () = ends => {}
                 }
             }
-            Self::Relay(listener) => {
+            Self::Relay(listener, line) => {
                 let mut relays = tokio::task::JoinSet::new();
                 while let Ok((here, _)) = listener.accept().await {
                     let (transport, lease) = (Arc::clone(transport), lease.to_owned());
-                    relays.spawn(async move { relay(here, &*transport, &lease, port).await });
+                    let line = line.clone();
+                    relays.spawn(async move { relay(here, &*transport, &lease, line).await });
                 }
             }
         }
@@ -134,6 +162,10 @@ async fn listen() -> Result<TcpListener> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await?)
 }
 
+async fn relayed(line: String) -> Result<Forward> {
+    Ok(Forward::Relay(listen().await?, line))
+}
+
 fn cannot(at: &Machine) -> Error {
     let platform = at.describe().platform;
     let text =
@@ -142,7 +174,7 @@ fn cannot(at: &Machine) -> Error {
         .with_hint("only instances that are reached by SSH support this")
 }
 
-async fn through(mut here: TcpStream, socket: std::path::PathBuf) {
+async fn through(mut here: TcpStream, socket: PathBuf) {
     if let Ok(mut there) = UnixStream::connect(socket).await {
         let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
     }
@@ -170,13 +202,18 @@ fn ssh(ssh_config: &Path, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
         .map(Tunnel)
 }
 
-async fn to_ssh(ssh_config: &Path, at: &Machine, folder: &Path, port: u16) -> Result<Forward> {
+async fn to_ssh(ssh_config: &Path, at: &Machine, folder: &Path, to: &ForwardTo) -> Result<Forward> {
     let socket = folder.join(SOCKET);
-    let what = format!("{}:127.0.0.1:{port}", socket.display());
+    let to = match to {
+        ForwardTo::Port(port) | ForwardTo::Back(port) => format!("127.0.0.1:{port}"),
+        // Colons separate the two ends.
+        ForwardTo::Socket(path) => path.replace('\\', "\\\\").replace(':', "\\:"),
+    };
+    let what = format!("{}:{to}", socket.display());
     let mut tunnel = ssh(ssh_config, at, ["-L", &what])?;
     let listens = |line: &str| line.contains("Entering interactive session").then_some(0);
     said(&mut tunnel.0, listens).await?;
-    Ok(Forward::Socket(listen().await?, tunnel))
+    Ok(Forward::Socket(listen().await?, socket, Some(tunnel)))
 }
 
 async fn from_ssh(ssh_config: &Path, at: &Machine, port: u16) -> Result<Forward> {
@@ -227,10 +264,10 @@ async fn said(child: &mut Child, find: impl Fn(&str) -> Option<u16>) -> Result<u
 }
 
 /// Relays one connection through the standard streams of a command on the instance.
-async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, port: u16) {
+async fn relay(here: TcpStream, transport: &dyn Transport, lease: &str, line: String) {
     let (mut from, mut to) = here.into_split();
     let (send, stdin) = mpsc::channel(4);
-    let command = own_command(shell::connect_to(port), None);
+    let command = own_command(line, None);
     let mut running = transport.exec(&command, lease, Some(stdin));
     let up = async move {
         let mut piece = vec![0; CHUNK];

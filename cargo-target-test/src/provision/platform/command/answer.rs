@@ -7,10 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::{
-    Deployed, Found, InstanceSpec, Provenance,
-    values::{check_word, values},
-};
+use super::super::{Deployed, Found, InstanceSpec, Provenance, values::check_word};
 use crate::{
     connect::{ProgramReach, Reach},
     error::Result as Answered,
@@ -26,7 +23,7 @@ impl ProgramReach {
     /// # Errors
     /// Fails if a secret cannot be looked up.
     pub fn environment(&self) -> Answered<BTreeMap<String, String>> {
-        let mut env = values(&self.env)?;
+        let mut env = secret::values(&self.env)?;
         let mut request: Map<String, Value> =
             serde_json::from_str(&self.request).map_err(std::io::Error::other)?;
         let target = request.get("target").and_then(Value::as_str);
@@ -99,6 +96,10 @@ pub(super) struct DeployAnswer {
     pub(super) host: String,
     pub(super) port: Option<NonZeroU16>,
     pub(super) user: Option<String>,
+    /// For the login and for `sudo`: the password, or a reference to it.
+    pub(super) password: Option<Text>,
+    /// The private key file, relative to the playbook, or the private key.
+    pub(super) identity: Option<String>,
     /// For tests, and for `delete`.
     #[serde(default)]
     pub(super) data: Map<String, Value>,
@@ -175,6 +176,9 @@ impl DeployAnswer {
             check_word(what, text)
                 .map_err(|problem| format!("printed an invalid answer: {problem}"))?;
         }
+        if let Some(Text::Plain(password)) = &answer.password {
+            secret::register("password", password);
+        }
         // Recorded in the pool, and visible to tests.
         secret::redact_strings(&mut answer.data);
         Ok(answer)
@@ -192,6 +196,12 @@ fn parse<T: serde::de::DeserializeOwned>(stdout: &[u8], what: &str) -> Result<T,
 /// The beginning of a program's output, on one line.
 fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    if ["\"password\"", "PRIVATE KEY"]
+        .iter()
+        .any(|sign| text.contains(sign))
+    {
+        return "not shown, since it has a secret".to_owned();
+    }
     // A truncated secret would not be recognized.
     let text = secret::redacted(&text);
     let text = text.trim();

@@ -122,7 +122,7 @@ impl Script<'_> {
         let mut command = command.map_err(infra)?;
         process::remove_own_variables(&mut command);
         let env = values::bound_env(self.spec, self.env);
-        command.envs(values::values(&env)?);
+        command.envs(secret::values(&env)?);
         command.env(LABEL, &self.spec.label);
         command.env(SCRIPT, tag(self.action, self.spec));
         Ok(command)

@@ -1,6 +1,6 @@
 //! Platform `command` against real shell scripts.
 
-use std::{cell::RefCell, path::Path};
+use std::{cell::RefCell, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -129,6 +129,47 @@ fn known_hosts_of_the_playbook_are_trusted_alone() {
     };
     assert_eq!(reach.known_hosts.as_deref(), Some(Path::new("/keys")));
     assert!(!reach.trust_first);
+}
+
+#[test]
+fn a_password_and_a_key_are_kept_in_files() {
+    let answer = json!({ "host": "h", "password": "lab word 77",
+        "identity": "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", "data": { "told": "lab word 77" } });
+    let (directory, spec) = book(&format!("cat <<'E'\n{answer}\nE"), "");
+    let deployed = Erased(CommandPlatform).deploy(&spec, &|_| {}).unwrap();
+    let recorded = serde_json::to_string(&deployed).unwrap();
+    assert!(!recorded.contains("lab word"), "{recorded}");
+    let Reach::Ssh(reach) = deployed.reach else {
+        panic!("{deployed:?}");
+    };
+    assert_eq!(reach.password.unwrap().value().unwrap(), "lab word 77");
+    let identity = reach.identity.unwrap();
+    let key = fs_err::read_to_string(&identity).unwrap();
+    assert!(key.ends_with("KEY-----\n"), "{key}");
+    for file in [identity, spec.scratch.join("password")] {
+        let mode = fs_err::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    drop(directory);
+
+    let answer = "{\"host\": \"h\", \"password\": {\"env\": \"LAB\"}, \"identity\": \"keys/id\"}";
+    let deployed = deploy(&format!("echo '{answer}'"), "").unwrap();
+    let Reach::Ssh(reach) = deployed.reach else {
+        panic!("{deployed:?}");
+    };
+    assert_eq!(reach.password.unwrap().to_string(), "`LAB`");
+    assert!(reach.identity.unwrap().ends_with("keys/id"));
+
+    let answer = "{\"host\": \"h\", \"password\": \"x\", \"transport\": \"local\"}";
+    let error = deploy(&format!("echo '{answer}'"), "").unwrap_err();
+    assert!(error.to_string().contains("which are for SSH"), "{error}");
+    let error = deploy("echo '{\"host\": \"h\", \"password\": \"x y z\"'", "").unwrap_err();
+    assert!(
+        error
+            .chain()
+            .ends_with("output: `not shown, since it has a secret`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,11 +8,14 @@ use super::{super::Provenance, InstanceSpec, PROVENANCE, STATES};
 use crate::{
     connect::upload,
     error::{Error, Result},
-    process,
+    process::{self, ProgramVersion},
 };
 
 /// Engines to try, in this order.
 const KNOWN: [&str; 2] = ["podman", "docker"];
+/// The oldest supported versions.
+const OLDEST_PODMAN: ProgramVersion = ProgramVersion(3, 0, 0);
+const OLDEST_DOCKER: ProgramVersion = ProgramVersion(20, 10, 0);
 /// The time limit for a probe.
 const PROBE: Duration = Duration::from_secs(10);
 /// The time limit for all other calls; images can be large.
@@ -56,13 +59,21 @@ impl Engine {
 
     fn probe(&self) -> Result<()> {
         // Docker's client answers even without an engine.
-        self.within(
-            PROBE,
-            ["version", "--format", "{{.Server.Version}}"],
-            |command| command,
-        )
-        .or_else(|_| self.within(PROBE, ["version"], |command| command))
-        .map(drop)
+        let said = self
+            .within(
+                PROBE,
+                ["version", "--format", "{{.Server.Version}}"],
+                |command| command,
+            )
+            .or_else(|_| self.within(PROBE, ["version"], |command| command))?;
+        // Podman may be named `docker`. No docker has one of its versions.
+        let is_podman = |version| version < ProgramVersion(10, 0, 0);
+        let oldest = match ProgramVersion::find(&said).is_some_and(is_podman) {
+            true => OLDEST_PODMAN,
+            false => OLDEST_DOCKER,
+        };
+        process::warn_if_older(&self.0, oldest, || said);
+        Ok(())
     }
 
     /// Runs the engine to its end; returns its trimmed output.

@@ -1,12 +1,12 @@
 //! The parameters of platform `qemu`, and the checks that need no disk.
 
-use std::{num::NonZeroU16, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU16, num::NonZeroU32, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::{
     size::Size,
-    values::{self, Limit},
+    values::{self, Env, Limit},
 };
 
 /// Parameters of platform `qemu`: virtual machines on this host.
@@ -41,6 +41,9 @@ pub struct QemuParameters {
     /// seed. Without it each instance gets a key of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<PathBuf>,
+    /// Environment variables for every command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) env: Env,
     /// The instance's SSH port. A free port of this host's loopback is forwarded to it.
     #[serde(default = "port")]
     pub(super) port: NonZeroU16,
