@@ -129,8 +129,8 @@ pub enum Verb {
     },
     /// Deploy instances and keep them, without a test
     ///
-    /// Existing ones that fit the playbook are used. `shell`, `exec` and `cp` work on them, runs use them, and `down` or
-    /// `--delete-targets` deletes them.
+    /// Existing ones that fit the playbook are used. `shell`, `exec` and `cp` work on them. Runs use them and leave them
+    /// there. `down` or `--delete-targets` deletes them.
     ///
     /// Exit code 69 if an instance could not be deployed; the others stay.
     Up(UpArgs),

@@ -85,7 +85,7 @@ fn wanted(workspace: &Workspace, up: &UpTarget) -> Result<InstanceSet> {
     let targets = &workspace.playbook.targets;
     let Some(number) = targets.iter().position(|target| target.name == up.target) else {
         let names: Vec<&str> = targets.iter().map(|target| &*target.name).collect();
-        let message = format!("target `{}` not found in the playbook", up.target);
+        let message = format!("the playbook has no target `{}`", up.target);
         let hint = did_you_mean(&up.target, &names);
         let hint = hint.unwrap_or_else(|| format!("there are `{}`", names.join("`, `")));
         return Err(Error::usage(message).with_hint(hint));
@@ -93,8 +93,7 @@ fn wanted(workspace: &Workspace, up: &UpTarget) -> Result<InstanceSet> {
     let target = &targets[number];
     if up.count > target.count {
         let (name, count) = (&target.name, target.count);
-        let s = if count == 1 { "" } else { "s" };
-        let message = format!("target `{name}` has {count} instance{s} at most: `count = {count}`");
+        let message = format!("`{name}` has `count = {count}`: no more instances can be up");
         return Err(Error::usage(message));
     }
     let wanted = workspace.wanted(number, up.count)?;
@@ -150,6 +149,7 @@ async fn up(
         }
     }
     drop(signals);
+    provisioner.run().keep_up(&ids)?;
     let report = clean_up::within_limits(provisioner.finish(true), &mut interrupts).await?;
     if [&report.failed, &report.dirty, &report.unknown]
         .iter()

@@ -238,7 +238,8 @@ impl Program {
         arch: &str,
         libc: &str,
     ) -> Result<Arc<BuiltProgram>> {
-        let built = self.built(triple.map_or(BuildForm::AsTests, BuildForm::For))?;
+        let form = triple.clone().map_or(BuildForm::AsTests, BuildForm::For);
+        let built = self.built(form)?;
         let Some(elf) = &built.elf else {
             return Ok(built);
         };
@@ -250,11 +251,11 @@ impl Program {
                 "set `triple = {triple:?}` for the target in the playbook"
             )));
         }
-        match elf.arch {
-            Some(arch) if !elf.fits_libc(libc) => {
-                self.built(static_form(arch, &self.cargo.directory))
-            }
-            _ => Ok(built),
+        match (elf.fits_libc(libc), triple, elf.arch) {
+            (true, ..) | (_, None, None) => Ok(built),
+            // The user has a linker for this triple.
+            (false, Some(triple), _) => self.built(BuildForm::Static(triple)),
+            (false, None, Some(arch)) => self.built(static_form(arch, &self.cargo.directory)),
         }
     }
 

@@ -166,6 +166,21 @@ impl PoolRun {
         Ok(())
     }
 
+    /// Keeps ready instances at the end of this run and of later ones, until they are deleted by name.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be used. A record that is gone or not ready is not an error.
+    pub fn keep_up<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        let mut locked = self.pool.lock()?;
+        let is_ready = |id: &&String| {
+            let record = locked.state().records.get(*id);
+            record.is_some_and(|record| record.state == RecordState::Ready)
+        };
+        let ready = ids.into_iter().filter(is_ready);
+        let events: Vec<_> = ready.map(|id| (id.clone(), RecordEvent::Up)).collect();
+        locked.commit(events)
+    }
+
     /// Keeps an instance at the end of the run, even if the run keeps no others.
     pub(super) fn pin(&self, id: &str) {
         sync::lock(&self.pinned).insert(id.to_owned());

@@ -390,6 +390,7 @@ fn paths_have_many_types(target: &Target) -> Result<()> {
     let file = Path::new(folder.path()).join("x y");
     target.write(&file, "1")?;
     assert_eq!(target.read_dir(&folder)?, ["x y"]);
+    assert!(target.metadata(&folder)?.is_dir() && target.metadata(&file)?.is_file());
     assert_eq!(target.cat(folder.join("x y"))?, "1");
     assert!(target.exists(&file)? && target.file(file.as_os_str())?.is_some());
     let said = target.command("cat 'x y'").current_dir(&folder).run()?;

@@ -105,6 +105,9 @@ pub struct Record {
     pub facts: InstanceFacts,
     /// True if a run with `--keep-targets` ended. Otherwise the instance is deleted once no living run uses it.
     pub kept: bool,
+    /// True after `up`: runs that use the instance do not delete it.
+    #[serde(default)]
+    pub up: bool,
     /// The time at which the instance was planned, in seconds since 1970.
     pub created: u64,
     /// The time at which the instance became ready, in seconds since 1970.
@@ -179,6 +182,8 @@ pub enum RecordEvent {
     Moved(Box<Deployed>),
     /// A run with `--keep-targets` ended.
     Keep,
+    /// The instance stays when runs that use it end.
+    Up,
     /// The instance is not collected before this time, in seconds since 1970.
     Renew(u64),
     /// The instance must be deleted.
@@ -295,6 +300,7 @@ impl PoolState {
             (Dirty { .. }, RecordEvent::MarkDirty(_)) => {}
             (Ready, RecordEvent::Moved(deployed)) => record.deployed = Some(*deployed),
             (Ready, RecordEvent::Keep) => record.kept = true,
+            (Ready, RecordEvent::Up) => record.up = true,
             (Ready, RecordEvent::Renew(expires)) => record.spec.provenance.expires = expires,
             (Deleting { .. }, RecordEvent::Delete) => {}
             (_, RecordEvent::Delete) => record.state = Deleting { cause: None },
@@ -428,7 +434,7 @@ impl RecordEvent {
             Self::Ready(..) => "become ready",
             Self::MarkDirty(_) => "become dirty",
             Self::Moved(_) => "change its address",
-            Self::Keep => "be kept",
+            Self::Keep | Self::Up => "be kept",
             Self::Renew(_) => "be renewed",
             Self::Delete | Self::DeleteFailed(_) => "be deleted",
             Self::Gone => "be gone",

@@ -308,6 +308,7 @@ impl PoolRun {
             },
             facts: InstanceFacts::new(),
             kept: false,
+            up: false,
             created: pool::now(),
             ready: None,
             lifetime,

@@ -59,8 +59,8 @@ pub enum DeleteScope {
 }
 
 impl PoolRun {
-    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay, otherwise only those of [`PoolRun::pin`]; dirty ones never serve
-    /// again. Instances that another living run uses or a living process leases are left to that process: the last one
+    /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay, otherwise only those that were
+    /// pinned; dirty ones never serve again. Instances that another living run uses or a living process leases are left to that process: the last one
     /// decides. The run's own leases should have ended. Deletes run in parallel, are tried three times, and take as
     /// long as the platforms need.
     ///
@@ -137,7 +137,7 @@ impl PoolRun {
         let (mut events, mut chosen, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for record in ended.iter().filter_map(|id| locked.state().records.get(id)) {
             let (id, name) = (record.id.clone(), record.name().to_owned());
-            let keep = keep(record);
+            let keep = record.up || keep(record);
             if let Some(by) = remover.in_use(&locked, record)? {
                 report.held.push(Held { instance: name, by });
                 // Another user of the instance may not know that it is kept.

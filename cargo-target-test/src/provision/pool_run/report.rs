@@ -73,6 +73,8 @@ impl Report {
     /// Adds another report.
     pub fn add(&mut self, mut other: Self) {
         self.deleted.append(&mut other.deleted);
+        self.kept.append(&mut other.kept);
+        self.kept.sort();
         self.released.append(&mut other.released);
         self.failed.append(&mut other.failed);
         self.unknown.append(&mut other.unknown);

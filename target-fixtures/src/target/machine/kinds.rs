@@ -92,6 +92,18 @@ pub enum FileKind {
 }
 
 impl File {
+    /// True for a folder.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileKind::Folder
+    }
+
+    /// True for a regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::File
+    }
+
     /// The modification time, by the instance's clock.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
