@@ -2,6 +2,8 @@
 //!
 //! Checks the wording where a wrong sentence would mislead. Playbooks have golden files.
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use crate::support::Project;
 
 fn project(name: &str) -> Project {
@@ -131,6 +133,48 @@ fn a_wrong_playbook_is_told_what_is_meant() {
         let refused = project.tool(["check"]).args(["--playbook", "target-test.toml"]).run();
         let refused = refused.code(78).says(said).never_says("struct ");
         assert!(!refused.stderr.contains("known: \n"), "{refused:?}");
+    }
+}
+
+/// A FIFO or a device in a playbook is an error, and reading it does not stop `check`.
+#[test]
+fn special_files_in_a_playbook_are_errors() {
+    let mut project = project("special-files");
+    let fifo = project.path("fifo");
+    let _ = std::fs::remove_file(&fifo);
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+    let target = |platform: &str, more: &str| {
+        format!("[[targets]]\nname = \"a\"\nplatform = \"{platform}\"\n{more}\n")
+    };
+    let recipe = |step: &str| {
+        let recipe = format!("recipe = \"r\"\n[recipes.r]\nsteps = [{step}]");
+        (target("local", &recipe), "is not a file or folder")
+    };
+    let command = "deploy = \"true\"\ndelete = \"true\"\nidentity = \"/dev/zero\"";
+    for (playbook, said) in [
+        recipe("{ put = \"fifo\", to = \"/x\" }"),
+        recipe("{ put = \"/dev/zero\", to = \"/x\" }"),
+        recipe("{ script = \"fifo\" }"),
+        (
+            target("qemu", "image = \"fifo\""),
+            "fifo` is not a disk image",
+        ),
+        (
+            target("qemu", "image = \"/dev/zero\""),
+            "/dev/zero` is not a disk image",
+        ),
+        (
+            target("command", "deploy = \"./fifo\"\ndelete = \"true\""),
+            "fifo` is not a file",
+        ),
+        (target("command", command), "`/dev/zero` is not a file"),
+    ] {
+        project = project.playbook(&playbook);
+        let refused = project
+            .tool(["check"])
+            .args(["--playbook", "target-test.toml"])
+            .run();
+        refused.code(78).says(said);
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
+pub(crate) use place::write as write_local;
 pub use reach::{LocalUser, ProgramReach, Reach, Shells, SshReach};
 pub use ssh_client::{SshClient, uses_openssh};
 

@@ -23,6 +23,8 @@ pub const SERVES: &str = "TARGET_TEST_SERVES";
 pub const BROKER: &str = "TARGET_TEST_BROKER";
 /// Set for a case, and for its processes on instances: the lease.
 pub const LEASE: &str = "TARGET_TEST_LEASE";
+/// Set for a case: the lease, by a name that `ssh` may pass on: many servers accept `LC_*`.
+pub const SSH_LEASE: &str = "LC_TARGET_TEST_LEASE";
 /// Set for a case: the test that holds the lease (`hello::smoke`, without the target). A test started by this test does
 /// not use the lease.
 pub const LEASED_TEST: &str = "TARGET_TEST_LEASED_TEST";

@@ -13,8 +13,8 @@ use cargo_target_test::provision::{PoolProvisioner, Provisioner, Request};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{DOWN, UP, alive, target};
-use crate::support::{Started, Tool, User, eventually};
+use super::{DOWN, Lab, UP, alive, target};
+use crate::support::{Sshd, Started, Tool, User, eventually};
 
 const MODE: &str = "REMAINS_CHILD";
 
@@ -248,4 +248,38 @@ fn a_recipe_that_root_still_works_for_is_waited_for() {
     desk.go();
     delete.wait().code(0).says("deleted alpha-0");
     assert_eq!(desk.machines(), 0);
+}
+
+/// A step on a host that the tool did not make, by a login that is not root, with and without a terminal of `sudo`'s own.
+#[test]
+fn ctrl_c_ends_a_step_of_root_on_a_host() {
+    let password = "lab-word 7f3a91c4";
+    for options in ["!use_pty", "use_pty"] {
+        let Some(user) = User::new(password) else {
+            return;
+        };
+        user.may_sudo_freely(options);
+        let (sshd, lab) = (
+            Sshd::with(&["one"], "PasswordAuthentication yes"),
+            Lab::new(1),
+        );
+        let file = lab.path("step");
+        let step = format!("echo $$ >{}; while :; do sleep 0.1; done", file.display());
+        lab.playbook(&format!(
+            "[[targets]]\nname = \"alpha\"\nplatform = \"ssh\"\nhosts = [{:?}]\nuser = {:?}\n\
+             known-hosts = {:?}\npassword = {{ env = \"LAB_PASSWORD\" }}\nrecipe = \"slow\"\n\
+             [recipes.slow]\nsteps = [{{ sudo = {step:?} }}]\n",
+            sshd.address("one"),
+            user.name(),
+            sshd.setting("one", "userknownhostsfile"),
+        ));
+        let run = lab.tool(&["quick"]).env("LAB_PASSWORD", password).start();
+        let [step] = lab.said("step");
+        run.signal(Signal::INT);
+        let run = run.wait().code(130);
+        // What stays is said: `clean-up took too long`, `failed to ...`.
+        run.never_says("took too long").never_says("failed to");
+        eventually("the end of the step", || !alive(&step));
+        lab.clean(options);
+    }
 }

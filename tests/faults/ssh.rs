@@ -2,9 +2,11 @@
 
 use std::{fs, net::TcpListener, process::Command, time::Duration};
 
-use super::{Lab, target};
+use rustix::process::Signal;
+
+use super::{Lab, alive, target};
 use crate::support::{
-    Sshd,
+    Sshd, eventually,
     proxy::{Fate, Proxy},
 };
 
@@ -89,6 +91,19 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);
     assert!(lab.path("quick-alpha-1").exists());
+}
+
+/// As Debian's sshd accepts variables.
+#[test]
+fn what_a_tests_own_ssh_started_ends_with_a_killed_test() {
+    let sshd = Sshd::with(&["one"], "AcceptEnv LANG LC_*");
+    let lab = Lab::new(1);
+    lab.playbook(&sshd.playbook(&[("alpha", &["one"])]));
+    let run = lab.start(&["endless_by_ssh"]);
+    let [remote] = lab.said("remote");
+    run.signal(Signal::INT);
+    run.wait().code(130);
+    eventually("the end of the command", || !alive(&remote));
 }
 
 /// Two addresses of one server, with either client and in targets that are kept from an earlier run; `known_hosts` has a

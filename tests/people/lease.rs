@@ -110,6 +110,20 @@ fn its_owner_goes_through_and_others_wait() {
     world.is_clean();
 }
 
+/// The holder is a process in the background, whose words must reach the person.
+#[test]
+fn who_keeps_the_pool_locked_is_named() {
+    let world = kept_box();
+    let lock = std::fs::File::open(world.path("pool/pool.lock")).expect("the lock");
+    lock.lock().expect("the lock");
+    let mut run = world.tool(&["lease", "box-0"]).start();
+    run.wait_for(&format!("(pid {}, user ", std::process::id()));
+    drop(lock);
+    run.wait().code(0).says("is yours until ");
+    world.run(&["release", "box-0"]).code(0);
+    world.run(&["--delete-targets"]).code(0);
+}
+
 #[test]
 fn it_ends_by_the_clock_and_takes_what_it_left_with_it() {
     let world = kept_box();

@@ -18,6 +18,7 @@ use quick_junit::Report;
 use super::{Aggregator, nextest_report::NextestReport};
 use crate::{
     case::verdict::Verdict,
+    connect,
     error::{Error, ErrorKind, Result},
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
 };
@@ -80,6 +81,10 @@ impl Junit {
 
     /// Writes the report during the run.
     fn write_early(&mut self) -> Result<()> {
+        // A device or a FIFO gets one report, at the end.
+        if self.file.metadata().is_ok_and(|file| !file.is_file()) {
+            return Ok(());
+        }
         let began = Instant::now();
         self.write(&self.early_report())?;
         self.next = Instant::now() + SHARE * began.elapsed();
@@ -103,16 +108,14 @@ impl Junit {
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write(report: &Report, file: &Path) -> Result<()> {
-    let text = safe::text(report).map_err(|error| {
+    let failed = || {
         let message = format!("failed to write the JUnit report `{}`", file.display());
-        Error::new(ErrorKind::Other, message).with_source(error)
-    })?;
+        Error::new(ErrorKind::Other, message)
+    };
+    let text = safe::text(report).map_err(|error| failed().with_source(error))?;
     fs_err::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
-    // Renamed when complete, so that readers never see a partial report.
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    fs_err::write(&new, text)?;
-    Ok(fs_err::rename(&new, file)?)
+    // Readers never see a partial report, unless the file must be written in place.
+    connect::write_local(file, text.as_bytes()).map_err(|error| failed().with_source(error))
 }
 
 impl Aggregator for Junit {

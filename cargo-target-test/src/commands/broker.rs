@@ -139,7 +139,13 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.into_parts().0);
-    for name in [env::PLAYBOOK, env::TARGET, env::LEASE, env::BROKER] {
+    for name in [
+        env::PLAYBOOK,
+        env::TARGET,
+        env::LEASE,
+        env::SSH_LEASE,
+        env::BROKER,
+    ] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()

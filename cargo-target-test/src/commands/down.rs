@@ -51,7 +51,7 @@ pub(super) fn after(global: &Global, time: Duration, ids: &[String]) -> Result<(
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // With the mark of a lease, the process would be killed at the end of that lease.
-    for name in [env::LEASE, env::BROKER] {
+    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()?;

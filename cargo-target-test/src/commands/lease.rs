@@ -5,8 +5,9 @@
 mod hold;
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Child, Stdio},
+    thread,
 };
 
 use target_fixtures::env;
@@ -37,6 +38,8 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
     // The open pipe tells the holder that this process still waits.
     let waits = holder.stdin.take();
     let lines = BufReader::new(holder.stdout.take().ok_or_else(silent)?).lines();
+    let errors = BufReader::new(holder.stderr.take().ok_or_else(silent)?);
+    let shown = thread::spawn(|| show(errors));
     for line in lines {
         let line = line?;
         if let Some(text) = line.strip_prefix(SAYS) {
@@ -51,7 +54,14 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
         }
     }
     drop(waits);
-    failed(&mut holder)
+    let code = holder
+        .wait()?
+        .code()
+        .and_then(|code| u8::try_from(code).ok());
+    match (code, shown.join()) {
+        (Some(code @ 1..), Ok(1..)) => Ok(code),
+        _ => Err(silent()),
+    }
 }
 
 /// Starts the holder in its own session, without inherited descriptors and variables.
@@ -71,24 +81,16 @@ fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     // With the mark of a lease, the holder would be killed at the end of that lease.
-    for name in [env::LEASE, env::BROKER] {
+    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()
 }
 
-/// Prints the errors of a holder that ended without a lease, and returns its exit code.
-fn failed(holder: &mut Child) -> Result<u8> {
-    let mut said = String::new();
-    if let Some(mut stderr) = holder.stderr.take() {
-        stderr.read_to_string(&mut said)?;
-    }
-    let status = holder.wait()?;
-    ui::raw(&said);
-    match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code @ 1..) if !said.is_empty() => Ok(code),
-        _ => Err(silent()),
-    }
+/// Prints what the holder writes to its standard error while this process waits. Returns the number of lines.
+fn show(errors: impl BufRead) -> usize {
+    let lines = errors.lines().map_while(std::io::Result::ok);
+    lines.inspect(|line| ui::raw(&format!("{line}\n"))).count()
 }
 
 fn silent() -> Error {

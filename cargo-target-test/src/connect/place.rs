@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -24,12 +24,21 @@ use tempfile::NamedTempFile;
 
 /// The pause between two checks for a cancelled transfer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The mode of a file that is being written.
+const PRIVATE: u32 = 0o600;
 /// The maximum length of an SELinux label, in bytes.
 const LABEL: usize = 4096;
 
+/// The time limit for the reader of a FIFO in [`write`].
+const READER: Duration = Duration::from_secs(10);
+
 /// True once a transfer is cancelled.
 #[derive(Clone, Default)]
-pub(super) struct Cancelled(Arc<AtomicBool>);
+pub(super) struct Cancelled {
+    flag: Arc<AtomicBool>,
+    /// The time at which the transfer is cancelled without a guard.
+    at: Option<Instant>,
+}
 
 impl Cancelled {
     /// Returns a guard that cancels the transfer when it is dropped.
@@ -40,15 +49,40 @@ impl Cancelled {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
-        Guard(Arc::clone(&self.0))
+        Guard(Arc::clone(&self.flag))
     }
 
     fn check(&self) -> io::Result<()> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("transfer aborted")),
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(io::Error::other("transfer aborted"));
+        }
+        match self.at.is_some_and(|at| Instant::now() >= at) {
+            true => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no program reads it",
+            )),
             false => Ok(()),
         }
     }
+}
+
+/// Writes a file of this host. The umask applies to a new file.
+///
+/// # Errors
+/// The errors of [`LocalFile`]; if a FIFO is not read for 10 s.
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_err() {
+        let mut file = temporary_beside(path, 0o666)?;
+        file.write_all(content)?;
+        return file.persist(path).map(drop).map_err(|error| error.error);
+    }
+    let cancelled = Cancelled {
+        at: Some(Instant::now() + READER),
+        ..Cancelled::default()
+    };
+    let mut file = LocalFile::open(path, &cancelled)?;
+    file.write_all(content)?;
+    file.finish(0)
 }
 
 /// A file of this host that is being written. Dropping it before [`LocalFile::finish`] leaves the old file, unless it is
@@ -83,7 +117,7 @@ impl LocalFile {
             },
         };
         let Some(metadata) = &old else {
-            let file = temporary_beside(path)?;
+            let file = temporary_beside(path, PRIVATE)?;
             let path = path.to_owned();
             return Ok(Self::Temporary { file, path, old });
         };
@@ -98,7 +132,7 @@ impl LocalFile {
             ));
         }
         let path = path.canonicalize()?;
-        match temporary_beside(&path) {
+        match temporary_beside(&path, PRIVATE) {
             Ok(file) => Ok(Self::Temporary { file, path, old }),
             // The folder is not writable.
             Err(_) => Ok(Self::InPlace(truncated(&path)?, cancelled.clone())),
@@ -157,12 +191,14 @@ impl Write for LocalFile {
     }
 }
 
-fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
+/// Creates a temporary file with this mode, before the umask, in the folder of a file.
+fn temporary_beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     let mut builder = tempfile::Builder::new();
+    builder.permissions(Permissions::from_mode(mode));
     builder.prefix(".target-test-").tempfile_in(folder)
 }
 

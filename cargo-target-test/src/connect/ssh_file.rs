@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Mutex};
 
+use target_fixtures::env;
+
 use super::{Reach, SshReach, ssh_config};
 use crate::{error::Result, sync};
 
@@ -65,6 +67,8 @@ fn host(name: &str, reach: &SshReach) -> Result<String> {
     line("HostKeyAlias", Some(config.known_as));
     line("ProxyJump", config.proxy_jump);
     line("ProxyCommand", config.proxy_command);
+    // The sweep of the lease finds these processes, too, if the server accepts the variable.
+    line("SendEnv", Some(env::SSH_LEASE.to_owned()));
     Ok(text)
 }
 

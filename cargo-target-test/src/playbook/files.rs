@@ -82,7 +82,7 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> i
         for path in paths.filter(|path| !is_excluded(exclude, path)) {
             add(hasher, root, &path, exclude)?;
         }
-    } else {
+    } else if metadata.is_file() {
         part(hasher, b"bytes", &metadata.len().to_le_bytes());
         let mut file = fs::File::open(if inside.as_os_str().is_empty() {
             root
@@ -97,6 +97,7 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> i
             }
         }
     }
+    // Of a FIFO or a device, the type counts, which is in the mode: reading might not end.
     Ok(())
 }
 
@@ -110,6 +111,8 @@ fn part(hasher: &mut Sha256, kind: &[u8], bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     #[test]
@@ -167,6 +170,15 @@ mod tests {
         changed("a link");
         fs::write(dir.path().join("missing"), "").unwrap();
         changed("a file that was missing");
+        fs::remove_file(dir.path().join("missing")).unwrap();
+        for (kind, name) in [(FileType::Fifo, "a FIFO"), (FileType::Socket, "a socket")] {
+            let path = folder.join("inner/special");
+            mknodat(CWD, &path, kind, Mode::RWXU, 0).unwrap();
+            changed(name);
+            fs::remove_file(path).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("missing")).unwrap();
+        changed("a device");
         let before = now();
         fs::write(folder.join("inner/x.log"), "excluded").unwrap();
         let file = fs::File::open(folder.join("inner/b")).unwrap();

@@ -9,6 +9,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 /// The minimum length of a single line, and of a value searched in base64 and hex, in bytes: shorter ones match
 /// unrelated text.
 const LONG: usize = 8;
+/// The maximum length of a value searched in base64 of base64, in bytes: these forms are many and long.
+const NESTED: usize = 1024;
 
 /// Returns the value as programs print it: as it is, in a shell's quotes, as Rust's `{:?}`, and its long lines.
 ///
@@ -31,20 +33,28 @@ pub(super) fn parts(value: &str) -> BTreeSet<&str> {
     lines.chain([value]).collect()
 }
 
-/// Returns the value in base64 and in hex, without line breaks.
+/// Returns the value in base64, in base64 of base64, and in hex, without line breaks.
 pub(super) fn encoded(value: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for part in parts(value).into_iter().filter(|part| part.len() >= LONG) {
-        for shift in 0..3 {
-            let inner = base64_within(part.as_bytes(), shift);
-            all.insert(inner.replace('+', "-").replace('/', "_"));
-            all.insert(inner);
+        let once = base64(part);
+        if part.len() <= NESTED {
+            all.extend(once.iter().flat_map(|inner| base64(inner)));
         }
+        all.extend(once);
         let hex: String = part.bytes().map(|byte| format!("{byte:02x}")).collect();
         all.insert(hex.to_uppercase());
         all.insert(hex);
     }
     all
+}
+
+/// Returns the base64 digits of a value behind any prefix, in both alphabets.
+fn base64(value: &str) -> BTreeSet<String> {
+    let digits = (0..3).map(|shift| base64_within(value.as_bytes(), shift));
+    digits
+        .flat_map(|text| [text.replace('+', "-").replace('/', "_"), text])
+        .collect()
 }
 
 /// Returns the base64 digits that depend on the value alone if it starts `shift` bytes into a group of three bytes.
@@ -59,6 +69,8 @@ fn base64_within(value: &[u8], shift: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::BASE64_URL_SAFE;
+
     use super::*;
 
     #[test]
@@ -70,6 +82,19 @@ mod tests {
             assert!(all.iter().any(|form| text.contains(form.as_str())));
         }
         assert!(all.iter().any(|form| form.starts_with("702273")));
+    }
+
+    #[test]
+    fn values_in_base64_of_base64_are_found() {
+        let value = "p\"ss wört\\8'/?";
+        let all = encoded(value);
+        for before in ["", "a:", "ab:"] {
+            let text = format!("{before}{value}, and more");
+            for inner in [BASE64_STANDARD.encode(&text), BASE64_URL_SAFE.encode(&text)] {
+                let text = BASE64_STANDARD.encode(format!("{before}{inner}\n"));
+                assert!(all.iter().any(|form| text.contains(form.as_str())));
+            }
+        }
     }
 
     #[test]

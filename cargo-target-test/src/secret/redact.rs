@@ -28,7 +28,7 @@ struct Searches {
 
 struct Patterns {
     automaton: AhoCorasick,
-    /// The patterns, by the pattern id of the automaton.
+    /// The patterns, sorted, by the pattern id of the automaton.
     patterns: Vec<SecretPattern>,
     /// The length of the longest pattern, in bytes.
     longest: usize,
@@ -225,9 +225,10 @@ impl<'s> Search<'s, '_> {
         let first = view.from(at).max((bytes.len() + 1).saturating_sub(longest));
         let open = (first..bytes.len()).find(|&place| {
             let rest = &bytes[place..];
-            let needs_more =
-                |one: &SecretPattern| rest.len() < one.bytes.len() && one.bytes.starts_with(rest);
-            self.patterns.patterns.iter().any(needs_more)
+            // They are sorted, so one that starts with the rest and is longer comes next.
+            let all = &self.patterns.patterns;
+            let next = all.partition_point(|one| one.bytes.as_slice() <= rest);
+            (all.get(next)).is_some_and(|next| next.bytes.starts_with(rest))
         });
         // An escape that is cut off may be any character.
         let cut = bytes.len().max(view.from(at));

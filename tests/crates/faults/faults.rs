@@ -91,6 +91,16 @@ fn holds(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A command by its own `ssh` that never ends.
+#[target_test]
+fn endless_by_ssh(target: &Target) {
+    let config = std::env::var_os("TARGET_TEST_SSH_CONFIG").expect("a configuration");
+    let line = format!("echo $$ >{}; exec sleep 1000", at("remote").display());
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-F").arg(config).args([target.instance(), &line]);
+    ssh.status().unwrap();
+}
+
 /// Reboots its target, and holds its lease.
 #[target_test]
 fn boots_anew(target: &Target) -> Result<()> {

@@ -262,3 +262,41 @@ const NEXTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
     </testsuite>
 </testsuites>
 "#;
+
+/// A report goes where a program that writes to the path would write.
+#[test]
+fn a_report_is_written_as_by_cp() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let report = |name: &str| {
+        let mut junit = Junit::without_nextest(path(name));
+        ingest(&mut junit, events());
+        junit.finish().expect("a report");
+    };
+    let length = |name: &str| path(name).metadata().expect("a file").len();
+    std::fs::create_dir(path("in")).expect("a folder");
+    for name in ["in/all.xml", "link.new", "in/all.xml.new"] {
+        fs_err::write(path(name), "x").expect("written");
+    }
+    std::fs::hard_link(path("in/all.xml"), path("other")).expect("a link");
+    std::os::unix::fs::symlink("in/all.xml", path("link")).expect("a link");
+    report("link");
+    assert!(path("link").is_symlink());
+    assert!(read(&path("in/all.xml")).tests > 0);
+    assert_eq!(length("other"), length("in/all.xml"));
+    assert_eq!((length("link.new"), length("in/all.xml.new")), (1, 1));
+
+    // A new file has the mode of any new file.
+    report("new");
+    let mode = |name: &str| path(name).metadata().expect("a file").permissions();
+    assert_eq!(mode("new"), mode("link.new"));
+
+    // A FIFO gets one report.
+    let fifo = path("fifo");
+    let (kind, bits) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, bits, 0).expect("a FIFO");
+    let reader = std::thread::spawn(move || fs_err::read_to_string(fifo).expect("a report"));
+    report("fifo");
+    let text = reader.join().expect("a report");
+    assert_eq!(text.matches("<?xml").count(), 1);
+}

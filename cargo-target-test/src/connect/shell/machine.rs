@@ -118,9 +118,14 @@ pub(crate) fn temporary(mark: &str) -> String {
     format!("{}{}", temporaries(mark), nonce())
 }
 
-/// Returns the script that deletes the temporary files of processes with this mark.
+/// Returns the script that deletes the temporary files of this user's processes with this mark.
+///
+/// Files and links with such a name may be another user's, who may see the mark.
 pub(crate) fn remove_temporaries(mark: &str) -> String {
-    format!("rm -rf -- {}*", quote(&temporaries(mark)))
+    format!(
+        "for f in {}*; do if [ ! -L \"$f\" ] && [ -O \"$f\" ]; then rm -rf -- \"$f\" || exit; fi; done",
+        quote(&temporaries(mark))
+    )
 }
 
 fn temporaries(mark: &str) -> String {

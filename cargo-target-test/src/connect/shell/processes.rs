@@ -85,7 +85,8 @@ pub(crate) fn signalled(name: &str, ended: CommandOutput) -> Result<()> {
 /// Returns the script that kills all processes marked with a lease.
 ///
 /// The script fails and prints the remaining process ids to standard error if processes survive. A process is marked by
-/// the environment variable, or by the `export` in the wrapper's arguments: `/proc` shows the initial environment of a
+/// the environment variable, which is [`env::SSH_LEASE`] for what a test's own `ssh` started, or by the `export` in the
+/// wrapper's arguments: `/proc` shows the initial environment of a
 /// subshell, without exported variables.
 pub(crate) fn sweep(lease: &str) -> String {
     // The name is split so that the script does not find itself. Errors of `kill` are expected, since a process may end
@@ -100,6 +101,9 @@ pub(crate) fn sweep(lease: &str) -> String {
         tail = &env::LEASE[6..],
         value = quote(lease),
         export = quote(&quote(lease)),
-        find = find_marked("\"$n=\"", "environ:\"$e\" | cmdline:*\"$w\"*"),
+        find = find_marked(
+            "\"$n=\"",
+            "environ:\"$e\" | environ:LC_\"$e\" | cmdline:*\"$w\"*"
+        ),
     )
 }

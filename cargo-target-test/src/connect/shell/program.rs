@@ -11,7 +11,8 @@ const KEPT: usize = 3;
 /// Returns the script that prints the absolute path of a program with this hash, after `+` if the program is there and
 /// `-` if it must be written. The oldest contents of a program with this name are deleted.
 ///
-/// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`.
+/// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`. It is private. If another
+/// user took its name, one with a random name is created and found again.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name is invalid.
@@ -19,8 +20,11 @@ pub(crate) fn program_place(name: &str, hash: &str) -> Result<String> {
     super::check_path(&format!("/{name}"))?;
     let (name, hash) = (quote(name), quote(hash));
     Ok(format!(
-        "d=${{TMPDIR:-/tmp}}/target-test-programs-$(id -u); mkdir -m 755 \"$d\" 2>/dev/null; \
-         if [ ! -d \"$d\" ] || [ -L \"$d\" ] || [ ! -O \"$d\" ]; then echo \"$d is not a folder of this user\" >&2; exit 1; fi; \
+        "cd -P \"${{TMPDIR:-/tmp}}\" || exit; n=$(pwd -P); n=${{n%/}}/target-test-programs-$(id -u); d=; \
+         [ -e \"$n\" ] || [ -L \"$n\" ] || mkdir -m 700 \"$n\"; \
+         for f in \"$n\" \"$n\"-*; do \
+         if [ -d \"$f\" ] && (cd -P \"$f\" && [ -O . ] && [ \"$(pwd -P)\" = \"$f\" ]) 2>/dev/null; then d=$f; break; fi; done; \
+         [ -n \"$d\" ] || d=$(mktemp -d \"$n-XXXXXX\") || exit; \
          p=$d/{hash}/{name}; \
          if [ -x \"$p\" ]; then touch \"$p\"; echo \"+$p\"; exit; fi; \
          ls -td \"$d\"/*/{name} 2>/dev/null | tail -n +{KEPT} | while read -r f; do rm -rf -- \"${{f%/*}}\"; done; \

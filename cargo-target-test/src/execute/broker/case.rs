@@ -11,7 +11,7 @@ use std::{io, path::Path, sync::Arc, time::Instant};
 use rustix::process::Pid;
 use target_fixtures::{
     metadata::Reuse,
-    wire::{BrokerRequest, Failure, FailureKind, Reply},
+    wire::{BrokerRequest, Exit, Failure, FailureKind, Reply},
 };
 use tokio::sync::Mutex;
 
@@ -264,11 +264,16 @@ impl Cases {
             !result.verdict.is_final() && !start.last,
             lease_end(&result),
         );
+        let was_killed = matches!(result.exit, Some(Exit::Signal(_)));
         let folder = result.artifacts.clone();
         let wanted = case.artifacts.after(&result.verdict);
         let result = AttemptResult { waited, ..result };
         events::attempt_ended(&self.sink, attempt.clone(), result);
         if let Some(held) = leased {
+            if was_killed {
+                // Its own `ssh` may have left processes running.
+                held.begin();
+            }
             // The verdict is out: from here on, only the next lease of the instances waits.
             if let Some(runner) = runner {
                 runner.gone().await;

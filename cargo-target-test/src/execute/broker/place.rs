@@ -50,6 +50,7 @@ impl BrokerPlace {
         all.extend([
             (env::BROKER.to_owned(), path(Self::socket_in(&self.folder))),
             (env::LEASE.to_owned(), held.id.clone()),
+            (env::SSH_LEASE.to_owned(), held.id.clone()),
             (env::SSH_CONFIG.to_owned(), path(ssh_config)),
         ]);
         if self.holds_failed {

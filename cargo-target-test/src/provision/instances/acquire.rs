@@ -25,6 +25,7 @@ use crate::{
             WaitReason,
         },
     },
+    sync,
 };
 
 /// The pause between two requests to the pool while instances are deployed.
@@ -104,9 +105,9 @@ impl Context {
                         again,
                     }
                 }
-                TryLease::NoneReady => acquiring.shortage()?,
+                TryLease::NoneReady => acquiring.shortage().await?,
             };
-            acquiring.tell(&mut notice, &waits)?;
+            acquiring.tell(&mut notice, &waits).await?;
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep(waits.again) => {}
@@ -235,9 +236,12 @@ impl Acquiring<'_> {
     }
 
     /// Reacts to a request for which too few instances are ready.
-    fn shortage(&self) -> Result<Waits> {
+    async fn shortage(&self) -> Result<Waits> {
         let sets = match self.source {
-            Source::Existing(records) => return existing::coming(&self.context.run, records),
+            Source::Existing(records) => {
+                let (context, records) = (Arc::clone(self.context), records.clone());
+                return sync::blocking(move || existing::coming(&context.run, &records)).await;
+            }
             Source::Sets(sets) => sets,
         };
         for (want, set) in self.request.wants.iter().zip(sets) {
@@ -334,14 +338,19 @@ impl Acquiring<'_> {
     }
 
     /// Sends a notice about the wait, if one is due.
-    fn tell(&self, notice: &mut WaitNotice, waits: &Waits) -> Result<()> {
+    async fn tell(&self, notice: &mut WaitNotice, waits: &Waits) -> Result<()> {
         let (target, key, text) = match self.source {
             Source::Sets(sets) => (sets[0].target().to_owned(), None, waits.text.clone()),
             Source::Existing(_) if !notice.is_time() => return Ok(()),
             Source::Existing(records) => {
-                let name = existing::name(records);
-                let (key, text) = existing::words(&self.context.run, records, &waits.text)?;
-                (name, Some(key), text)
+                let (context, all, text) = (
+                    Arc::clone(self.context),
+                    records.clone(),
+                    waits.text.clone(),
+                );
+                let words = move || existing::words(&context.run, &all, &text);
+                let (key, text) = sync::blocking(words).await?;
+                (existing::name(records), Some(key), text)
             }
         };
         let is_long = notice.waited() > LONG && waits.text != DEPLOYED;

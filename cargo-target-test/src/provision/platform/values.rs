@@ -35,9 +35,12 @@ pub(super) fn check_file(spec: &InstanceSpec, key: &str, written: Option<&Path>)
     if path.is_file() {
         return Ok(());
     }
-    let (target, path) = (&spec.target, path.display());
-    let message = format!("`{key}` of target `{target}`: file not found: `{path}`");
-    Err(wrong(message).with_key(key))
+    let (target, shown) = (&spec.target, path.display());
+    let problem = match path.exists() {
+        true => format!("`{shown}` is not a file"),
+        false => format!("file not found: `{shown}`"),
+    };
+    Err(wrong(format!("`{key}` of target `{target}`: {problem}")).with_key(key))
 }
 
 /// An error of the playbook that is found on disk.

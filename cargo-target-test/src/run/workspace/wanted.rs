@@ -97,15 +97,17 @@ impl Workspace {
     }
 }
 
-/// Describes the first missing file of a recipe, if any, with the position of its step.
+/// Describes the first source of a recipe that is missing or cannot be copied, if any, with the position of its step.
 fn missing(recipe: &Recipe) -> Option<(String, Range<usize>)> {
-    let steps = recipe.steps.iter().zip(&recipe.places);
-    let mut paths = steps.filter_map(|(step, place)| {
+    let mut steps = recipe.steps.iter().zip(&recipe.places);
+    steps.find_map(|(step, place)| {
         let path = playbook::resolve_path(&recipe.directory, step.source()?.path);
-        Some((path, place.clone()))
-    });
-    let (path, place) = paths.find(|(path, _)| !path.exists())?;
-    let (recipe, path) = (&recipe.name, path.display());
-    let message = format!("recipe `{recipe}`: file or folder not found: `{path}`");
-    Some((message, place))
+        let (name, shown) = (&recipe.name, path.display());
+        let problem = match path.metadata() {
+            Ok(found) if found.is_file() || found.is_dir() => return None,
+            Ok(_) => format!("`{shown}` is not a file or folder"),
+            Err(_) => format!("file or folder not found: `{shown}`"),
+        };
+        Some((format!("recipe `{name}`: {problem}"), place.clone()))
+    })
 }

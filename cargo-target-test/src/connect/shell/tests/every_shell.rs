@@ -20,6 +20,7 @@ use crate::connect::{CommandOutput, FileMode};
 
 mod files;
 mod processes;
+mod shared;
 
 /// A shell with the programs that its scripts find.
 struct Machine {

@@ -96,6 +96,9 @@ fn check(path: &Path) -> Result<()> {
     if metadata.is_dir() {
         return Err(values::wrong(format!("`{shown}` is a folder")));
     }
+    if !metadata.is_file() {
+        return Err(values::wrong(format!("`{shown}` is not a file")));
+    }
     if metadata.permissions().mode() & 0o111 == 0 {
         let error = values::wrong(format!("`{shown}` is not executable"));
         return Err(error.with_hint(format!("chmod +x {shown}")));
@@ -211,6 +214,7 @@ impl schemars::JsonSchema for Program {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use serde_json::json;
 
     use super::{super::super::values::tests::spec, *};
@@ -231,6 +235,7 @@ mod tests {
         file(here, "dos", "#!/bin/sh\r\n", 0o755);
         file(here, "bare", "echo\n", 0o755);
         std::fs::create_dir(here.join("folder")).unwrap();
+        mknodat(CWD, here.join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
         let spec = spec(here, json!({}));
         let start = |words: &[&str]| {
             Program(words.iter().map(|&word| word.into()).collect()).command("deploy", &spec)
@@ -250,6 +255,7 @@ mod tests {
                 Some(line),
             ),
             ("./folder", "`{}` is a folder", None),
+            ("./fifo", "`{}` is not a file", None),
             ("./plain", "`{}` is not executable", Some("chmod +x {}")),
             (
                 "./lost",

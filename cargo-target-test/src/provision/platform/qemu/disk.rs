@@ -1,8 +1,9 @@
 //! The disks of an instance: layers over images, and empty disks. Must not change an image.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::Read,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,8 +26,13 @@ pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&
     let image = path(&spec.directory, written);
     let target = &spec.target;
     let shown = image.display();
+    // Opening a FIFO would wait for its writer.
+    let is_disk = |found: &Metadata| found.is_file() || found.file_type().is_block_device();
     let mut head = [0; 512];
-    let read = File::open(&image).and_then(|mut file| file.read(&mut head));
+    let read = image.metadata().and_then(|found| match is_disk(&found) {
+        true => File::open(&image)?.read(&mut head),
+        false => Ok(0),
+    });
     let read = read.map_err(|error| {
         wrong(format!(
             "`{key}` of target `{target}`: cannot read `{shown}`"
