@@ -136,7 +136,7 @@ fn a_wrong_playbook_is_told_what_is_meant() {
     }
 }
 
-/// A FIFO or a device in a playbook is an error, and reading it does not stop `check`.
+/// A FIFO or a device in a playbook is an error, and reading it stops neither `check` nor `up`.
 #[test]
 fn special_files_in_a_playbook_are_errors() {
     let mut project = project("special-files");
@@ -170,11 +170,13 @@ fn special_files_in_a_playbook_are_errors() {
         (target("command", command), "`/dev/zero` is not a file"),
     ] {
         project = project.playbook(&playbook);
-        let refused = project
-            .tool(["check"])
-            .args(["--playbook", "target-test.toml"])
-            .run();
-        refused.code(78).says(said);
+        for words in [&["check"][..], &["up", "a"]] {
+            let refused = project
+                .tool(words)
+                .args(["--playbook", "target-test.toml"])
+                .run();
+            refused.code(78).says(said);
+        }
     }
 }
 

@@ -96,11 +96,8 @@ fn wanted(workspace: &Workspace, up: &UpTarget) -> Result<InstanceSet> {
         let message = format!("`{name}` has `count = {count}`: no more instances can be up");
         return Err(Error::usage(message));
     }
+    workspace.check_target(number)?;
     let wanted = workspace.wanted(number, up.count)?;
-    for one in wanted.iter().take(1) {
-        let checked = one.platform.check(&one.spec(""));
-        checked.map_err(|error| workspace.playbook.in_target(target, error))?;
-    }
     Ok(InstanceSet::new(
         wanted,
         0,

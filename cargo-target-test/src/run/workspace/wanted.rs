@@ -29,13 +29,19 @@ impl Workspace {
     /// # Errors
     /// [`ErrorKind::Playbook`], naming the target.
     pub fn check_on_disk(&self) -> Result<()> {
-        for number in 0..self.playbook.targets.len() {
-            for wanted in self.wanted(number, 1)? {
-                let checked = wanted.platform.check(&wanted.spec(""));
-                let target = &self.playbook.targets[number];
-                checked.map_err(|error| self.playbook.in_target(target, error))?;
-                self.check_recipe(&wanted)?;
-            }
+        (0..self.playbook.targets.len()).try_for_each(|number| self.check_target(number))
+    }
+
+    /// Checks one target as [`Workspace::check_on_disk`] does all.
+    ///
+    /// # Errors
+    /// As [`Workspace::check_on_disk`].
+    pub fn check_target(&self, number: usize) -> Result<()> {
+        for wanted in self.wanted(number, 1)? {
+            let checked = wanted.platform.check(&wanted.spec(""));
+            let target = &self.playbook.targets[number];
+            checked.map_err(|error| self.playbook.in_target(target, error))?;
+            self.check_recipe(&wanted)?;
         }
         Ok(())
     }
