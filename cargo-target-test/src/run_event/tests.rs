@@ -198,6 +198,7 @@ fn kinds() -> Vec<RunEventKind> {
     kinds.push(Kind::CleanedUp(CleanUp {
         kept: instances(),
         unused: instances(),
+        unkept: Vec::new(),
         left: instances(),
         held: notes(),
         dirty: notes(),
