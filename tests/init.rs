@@ -11,13 +11,11 @@ fn package(name: &str) -> Project {
         let _ = fs::remove_file(project.path(file));
     }
     let _ = fs::remove_dir_all(project.path("target-test"));
-    let fixtures = repository().join("target-fixtures");
     project.file(
         "Cargo.toml",
         &format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-             [profile.dev]\ndebug = false\n\n[workspace]\n\n\
-             [patch.crates-io]\ntarget-fixtures.path = {fixtures:?}\n"
+             [profile.dev]\ndebug = false\n\n[workspace]\n"
         ),
     )
 }
@@ -29,6 +27,9 @@ fn tool(project: &Project, args: &[&str]) -> Tool {
 
 #[test]
 fn what_is_written_runs() {
+    // The tool under test was built from a clone.
+    let fixtures = repository().join("target-fixtures");
+    let added = format!("added target-fixtures = {{ path = {fixtures:?} }}");
     for platform in ["local", "command"] {
         let project = package(&format!("init-{platform}"));
         let init = || {
@@ -39,7 +40,7 @@ fn what_is_written_runs() {
         init()
             .says("created target-test.toml")
             .says("created tests/target.rs")
-            .says("added target-fixtures = \"0.1\"")
+            .says(&added)
             .says("next: run `cargo target-test`");
         let run = tool(&project, &[]).run().code(0);
         let target = if platform == "local" {

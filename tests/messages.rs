@@ -120,6 +120,7 @@ fn a_wrong_playbook_is_told_what_is_meant() {
         (target("wait = [1]\ndeploy = \"./a\"\ndelete = \"./a\"\n"), "expected a table"),
         (target("deploy = \"./a\"\ndelete = \"./a\"\ncapabilities = { cores = \"many\" }\n"), "a count is a whole number"),
         (target("deploy = \"./a\"\ndelete = \"./a\"\ncapabilities = { cores = \"2.5\" }\n"), "a count is a whole number"),
+        (target("deploy = \"./a\"\ndelete = \"./a\"\nrecipe = \"r\"\n"), "unknown recipe `r`"),
         // What is missing on disk has its place, too.
         (target("deploy = \"./none\"\ndelete = \"true\"\n"), "--> target-test.toml:4:10"),
         (target("deploy = \"true\"\ndelete = \"true\"\nidentity = \"none\"\n"), "--> target-test.toml:6:12"),
@@ -130,7 +131,8 @@ fn a_wrong_playbook_is_told_what_is_meant() {
     ] {
         project = project.playbook(&playbook);
         let refused = project.tool(["check"]).args(["--playbook", "target-test.toml"]).run();
-        refused.code(78).says(said).never_says("struct ");
+        let refused = refused.code(78).says(said).never_says("struct ");
+        assert!(!refused.stderr.contains("known: \n"), "{refused:?}");
     }
 }
 

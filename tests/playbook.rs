@@ -149,6 +149,13 @@ fn a_playbook_is_found_in_order() {
     within("sub/deep", &["check"]).says("name = \"nearest\"");
     within("sub/deep", &["--no-run"]).says("playbook: ");
     within("sub", &["--no-run"]).says("playbook: target-test.toml");
+    let named = |args: &[&str]| {
+        let tool = project.tool(["--no-run"]).args(args);
+        let run = tool.env("TARGET_TEST_PLAYBOOK", "variable.toml").run();
+        run.code(0)
+    };
+    named(&[]).says("playbook: variable.toml");
+    named(&["--playbook", "given.toml"]).never_says("playbook: ");
     within(".", &["check"]).says("name = \"root\"");
     for file in ["sub/target-test.toml", "target-test.toml"] {
         std::fs::remove_file(project.path(file)).unwrap();

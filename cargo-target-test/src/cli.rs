@@ -11,7 +11,7 @@ mod words;
 
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -88,6 +88,17 @@ pub struct Global {
     /// Use verbose output; prints every nextest command
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl Global {
+    /// The playbook that the command line names; `None` if `TARGET_TEST_PLAYBOOK` names it, or nothing.
+    pub fn typed_playbook(&self) -> Option<&Path> {
+        let by_variable = std::env::var_os(env::PLAYBOOK).map(PathBuf::from);
+        let typed = self.playbook.as_ref();
+        typed
+            .filter(|_| self.playbook != by_variable)
+            .map(PathBuf::as_path)
+    }
 }
 
 /// A verb with its options.

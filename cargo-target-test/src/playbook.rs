@@ -47,7 +47,7 @@ use serde_json::Value;
 pub(crate) use self::definition::toml_key;
 pub(crate) use self::files::{is_excluded, resolve as resolve_path};
 pub(crate) use self::find::shown as shown_path;
-pub(crate) use self::nearest::did_you_mean;
+pub(crate) use self::nearest::{did_you_mean, meant};
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{

@@ -54,7 +54,7 @@ impl BrokerConnection {
         let mut connection = Self(BufReader::new(stream));
         match connection.answer()? {
             Reply::Welcome { .. } => {}
-            other => return Err(unexpected(other)),
+            other => return Err(refused(other)),
         }
         match connection.answer()? {
             Reply::Leased {
@@ -69,7 +69,7 @@ impl BrokerConnection {
                     expect_fail,
                 },
             )),
-            other => Err(unexpected(other)),
+            other => Err(refused(other)),
         }
     }
 
@@ -291,15 +291,19 @@ const UPDATE: &str = "use the same version of both: `cargo install cargo-target-
 /// Converts a failure, a refusal or an unexpected reply to an error.
 #[track_caller]
 pub(crate) fn unexpected(reply: Reply) -> TargetError {
+    refused(reply).placed()
+}
+
+/// The same for a request that no line of the test made.
+fn refused(reply: Reply) -> TargetError {
     let (Reply::Refused(failure) | Reply::Failed(failure)) = reply else {
         return TargetError::new(
             ErrorKind::Version,
             "invalid reply of the broker: unexpected kind of reply",
         )
-        .with_hint(UPDATE)
-        .placed();
+        .with_hint(UPDATE);
     };
-    let error = TargetError::from(failure).placed();
+    let error = TargetError::from(failure);
     match (error.kind(), error.hint()) {
         (ErrorKind::Version, None) => error.with_hint(UPDATE),
         _ => error,

@@ -203,6 +203,16 @@ impl Target {
     /// instance; [`crate::ErrorKind::Infra`] if the instance is lost.
     #[track_caller]
     pub fn program_of(&self, name: impl Into<String>) -> Result<Command<'_>> {
+        Ok(self.program(self.program_path(name)?))
+    }
+
+    /// Puts a program on the instance as [`program_of`](Self::program_of) does, and returns its path there: for a line of
+    /// the shell, such as one that leaves the program running.
+    ///
+    /// # Errors
+    /// As [`program_of`](Self::program_of).
+    #[track_caller]
+    pub fn program_path(&self, name: impl Into<String>) -> Result<String> {
         let reply = self.client.ask(BrokerRequest::Program {
             instance: self.instance().to_owned(),
             name: name.into(),
@@ -210,7 +220,7 @@ impl Target {
         match reply {
             Reply::Answer {
                 value: Value::String(path),
-            } => Ok(self.program(path)),
+            } => Ok(path),
             other => Err(unexpected(other)),
         }
     }

@@ -245,6 +245,14 @@ fn a_failed_deploy_of_a_scenario_names_its_label() {
         .run(&[&both[..], &["seed::smoke"]].concat())
         .code(69)
         .says("rerun only this target: `cargo target-test '[full/east]'`");
+    world.file("lab.toml", &format!("{targets}{scenarios}"));
+    let file = world.path("lab.toml").display().to_string();
+    world
+        .run(&[&both[..], &["seed::smoke", "--playbook", &file]].concat())
+        .code(69)
+        .says(&format!(
+            "`cargo target-test --playbook {file} '[full/east]'`"
+        ));
     let rerun = cases(&world, &[&both[..], &["[full/east]"]].concat());
     assert!(
         !rerun.is_empty() && rerun.iter().all(|case| case.ends_with("[full/east]")),

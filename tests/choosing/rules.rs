@@ -179,13 +179,17 @@ fn a_target_that_offers_too_little_is_left_out_with_the_reason() {
         "target-test.toml",
         &format!("{TARGET}{offers}[[criteria]]\nname = \"needs::\"\n"),
     );
-    let run = world.run(&[]).code(0);
+    let junit = format!("--junit={}", world.path("junit.xml").display());
+    let run = world.run(&[&junit]).code(0);
     run.says("PASS")
         .says("target-test: skip: needs::huge: needs memory >= 1 PiB, `east` offers 2 GiB")
         .says("target-test: skip: needs::fpga: needs fpga.cells >= 1000, `east` declares no `fpga.cells`")
         .says("warning: `needs::impossible` needs cores > 8, < 2: nothing can be `> 8, < 2`")
         .says("2 tests run: 2 passed")
+        .says("5 cases: 1 passed, 4 skipped, 0 failed as expected, 0 failed, 0 infra")
         .never_says("needs::huge[east]");
+    let report = world.read("junit.xml");
+    assert_eq!(report.matches("<skipped").count(), 4, "{report}");
     // A filterset may select a test that runs nowhere.
     for (filterset, code) in [("test(huge) | test(modest)", 0), ("test(huge)", 4)] {
         world

@@ -131,7 +131,7 @@ fn slips_of_the_keyboard() {
         .run(&["exec", "east-0", "--", "true"])
         .code(2)
         .says("instance `east-0` not found")
-        .says("the pool is empty");
+        .says("the pool is empty; deploy an instance with `cargo target-test up TARGET`");
     world.run(&["quick[east]", "--keep-targets"]).code(0);
     world
         .run(&["shell", "eats-0"])
@@ -169,7 +169,7 @@ fn slips_of_the_keyboard() {
     }
     world
         .run(&["logs", "east-0"])
-        .code(69)
+        .code(2)
         .says("`east-0` has no console: platform `local` does not record one");
     world.run(&["--delete-targets"]).code(0);
 }

@@ -95,6 +95,21 @@ fn an_instance_that_fails_leaves_the_others() {
     world.is_clean();
 }
 
+/// A run that deletes what an earlier one kept says so.
+#[test]
+fn what_is_no_longer_kept_is_named() {
+    let world = boxes();
+    let quick = ["quick[box]", "-E", "test(/^quick/)"];
+    let keep = [&quick[..], &["--keep-targets"]].concat();
+    world.run(&keep).code(0).says("kept: box-0");
+    world
+        .run(&quick)
+        .code(0)
+        .says("no longer kept, since this run has no `--keep-targets`: box-0");
+    world.run(&quick).code(0).never_says("no longer kept");
+    world.is_clean();
+}
+
 #[test]
 fn it_goes_down_by_the_clock_when_it_is_free() {
     let world = boxes();

@@ -164,6 +164,7 @@ impl World {
             id: id.to_owned(),
             workspace: workspace.into(),
             playbook: None,
+            typed_playbook: None,
             platforms: self.platforms(),
         };
         PoolRun::new(self.pool(), run).unwrap()

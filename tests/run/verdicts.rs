@@ -278,10 +278,14 @@ fn infra_does_not_hide_failures() {
 #[test]
 fn a_declared_timeout_leaves_nothing() {
     let world = World::new();
+    let junit = format!("--junit={}", world.path("junit.xml").display());
     world
-        .run(&["verdict::hangs[east]"])
+        .run(&["verdict::hangs[east]", &junit])
         .code(100)
         .line_with(&["timed out after 300ms"]);
+    let report = world.read("junit.xml");
+    let failure = "<failure message=\"timed out after 300ms\" type=\"test timeout\"";
+    assert!(report.contains(failure), "{report}");
     let pids = world.read("pids");
     assert_eq!(pids.lines().count(), 2, "{pids}");
     for pid in pids.lines() {

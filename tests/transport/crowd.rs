@@ -57,6 +57,26 @@ fn an_overloaded_server_has_its_own_hint() {
     assert!(error.hint().unwrap().contains("`MaxStartups`"), "{error}");
 }
 
+#[test]
+fn a_server_without_a_banner_is_not_overloaded() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reach = SshReach {
+        host: "127.0.0.1".to_owned(),
+        port: Some(silent.local_addr().unwrap().port()),
+        connect_timeout: Some(Duration::from_millis(500)),
+        ..SshReach::default()
+    };
+    let transport = connect::connect("alpha-0", &Reach::Ssh(reach));
+    let error = block_on(async { lost(&*transport, "true").await });
+    let text = error.to_string();
+    assert!(text.ends_with("no SSH banner within 500ms"), "{text}");
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.starts_with("check that an SSH server is listening"),
+        "{hint}"
+    );
+}
+
 /// The jump host refuses `ssh -W`, or the server behind the jump host refuses the connection.
 #[test]
 fn jump_hosts_that_let_few_log_in_at_once() {

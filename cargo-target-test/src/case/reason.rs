@@ -52,6 +52,13 @@ pub enum ExclusionReason {
     },
     /// The test requires other targets; the patterns of their names.
     Targets(Vec<String>),
+    /// The test requires other targets, none of which exists.
+    UnknownTargets {
+        /// The patterns of their names.
+        patterns: Vec<String>,
+        /// The name of a target that is similar to a pattern.
+        meant: String,
+    },
     /// The target does not offer a capability that the test requires.
     Requirement {
         /// `memory >= 8 GiB`.
@@ -121,6 +128,11 @@ impl fmt::Display for ExclusionReason {
                 "only on platform `{wanted}`, `{target}` is on `{platform}`"
             ),
             Self::Targets(patterns) => write!(f, "only on `{}`", patterns.join("`, `")),
+            Self::UnknownTargets { patterns, meant } => write!(
+                f,
+                "only on `{}`; did you mean `{meant}`?",
+                patterns.join("`, `")
+            ),
             Self::Requirement { needed, found } => write!(f, "needs {needed}, {found}"),
             Self::NotFresh { target, platform } => write!(
                 f,

@@ -157,12 +157,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         return Ok(0);
     };
     let private = private::private_directory()?;
-    let run = provision::RunInfo {
-        id: provision::RunInfo::new_id(),
-        workspace: PathBuf::new(),
-        playbook: None,
-        platforms: platforms.clone(),
-    };
+    let run = provision::RunInfo::new(Path::new(""), None, platforms);
     let ssh_config = Broker::ssh_config_in(private.path());
     let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
     let provisioner = Arc::new(provisioner);

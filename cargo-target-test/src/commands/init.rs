@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
 use crate::{
     cli::{Global, InitArgs, InitPlatform},
@@ -27,6 +27,8 @@ const VERSION: &str = concat!(
     ".",
     env!("CARGO_PKG_VERSION_MINOR")
 );
+/// The folder of the crate in the clone that this program was built from.
+const CLONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target-fixtures");
 /// The first test.
 const TEST: NewFile = NewFile {
     path: "tests/target.rs",
@@ -81,7 +83,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &InitArgs) -> Result<u
         }
     }
     write(&package, &TEST)?;
-    add_dependency(&package.join("Cargo.toml"))?;
+    add_dependency(&package.join("Cargo.toml"), dependency(Path::new(CLONE)))?;
     let edit = edit(args.platform).filter(|_| workspace.playbook.path.is_none());
     ui::note(match edit {
         Some(edit) => {
@@ -166,8 +168,19 @@ fn write(package: &Path, file: &NewFile) -> Result<()> {
     }
 }
 
+/// Returns the dependency: the path of the crate if the clone still has it, else the version.
+fn dependency(clone: &Path) -> Value {
+    match clone.canonicalize() {
+        Ok(folder) if folder.join("Cargo.toml").exists() => {
+            let path = Value::from(folder.to_string_lossy().into_owned());
+            InlineTable::from_iter([("path", path)]).into()
+        }
+        _ => VERSION.into(),
+    }
+}
+
 /// Adds the dev-dependency, unless the package has it.
-fn add_dependency(path: &Path) -> Result<()> {
+fn add_dependency(path: &Path, dependency: Value) -> Result<()> {
     let mut manifest = manifest(path)?;
     let has = |table: &str| {
         let table = manifest.get(table).and_then(Item::as_table_like);
@@ -181,12 +194,13 @@ fn add_dependency(path: &Path) -> Result<()> {
     let table = manifest
         .entry("dev-dependencies")
         .or_insert(Item::Table(Table::new()));
-    table[FIXTURES] = value(VERSION);
-    fs_err::write(path, manifest.to_string())?;
-    ui::note(format!(
-        "added {FIXTURES} = \"{VERSION}\" to the dev-dependencies in {}",
+    let added = format!(
+        "added {FIXTURES} = {dependency} to the dev-dependencies in {}",
         shown.display()
-    ));
+    );
+    table[FIXTURES] = dependency.into();
+    fs_err::write(path, manifest.to_string())?;
+    ui::note(added);
     Ok(())
 }
 
@@ -230,9 +244,19 @@ mod tests {
         ] {
             fs_err::write(&path, before).expect("a manifest");
             for _ in 0..2 {
-                add_dependency(&path).expect("added");
+                add_dependency(&path, dependency(Path::new("/no/clone"))).expect("added");
                 assert_eq!(fs_err::read_to_string(&path).expect("a manifest"), after);
             }
         }
+    }
+
+    #[test]
+    fn the_dependency_is_the_crate_of_the_clone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().canonicalize().expect("a path");
+        assert_eq!(dependency(&path).to_string(), format!("{VERSION:?}"));
+        fs_err::write(path.join("Cargo.toml"), "").expect("a manifest");
+        let expected = format!("{{ path = {path:?} }}");
+        assert_eq!(dependency(&path.join(".")).to_string(), expected);
     }
 }

@@ -21,7 +21,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// Runs the verb.
 ///
 /// # Errors
-/// Fails if the instance does not exist or has no console.
+/// [`ErrorKind::Usage`] if the instance does not exist or its platform records no console; fails if there is no output
+/// yet.
 pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = interactive::choose(&pool, &args.on.instance, args.on.all)?;
@@ -31,7 +32,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u
     let Some(console) = console else {
         let message = format!("`{name}` has no console: platform `{platform}` does not record one");
         let hint = format!("open a shell with `cargo target-test shell {name}`");
-        return Err(Error::new(ErrorKind::Infra, message).with_hint(hint));
+        return Err(Error::usage(message).with_hint(hint));
     };
     let exists = || {
         let state = pool.state();

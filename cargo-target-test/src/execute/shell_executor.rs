@@ -228,6 +228,7 @@ impl ShellTests {
             stdout,
             stderr,
             exit: end.exit.clone(),
+            timed_out: self.timeout.filter(|_| end.timed_out),
             ..AttemptResult::new(end.verdict())
         }
     }

@@ -14,7 +14,11 @@ use self::processes::NextestEnd;
 use super::{Orchestrator, RunResult};
 use crate::{
     aggregate::{junit, nextest_report::NextestReport, tally::Tally},
-    case::{CaseInfo, reason::SkipReason, verdict::RunCounts},
+    case::{
+        CaseInfo,
+        reason::SkipReason,
+        verdict::{CaseResult, RunCounts},
+    },
     error::Result,
     execute::{
         Executor, HostProcess,
@@ -168,7 +172,11 @@ impl Nextest {
         }
         let clean_up = CleanUp::from(report);
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
-        let by_result = tally.case_counts(&self.entries(cases), nextest.as_ref());
+        let mut by_result = tally.case_counts(&self.entries(cases), nextest.as_ref());
+        // The reports have these tests too.
+        for _ in &self.skipped {
+            by_result.count(Some(CaseResult::Skipped));
+        }
         sink.emit(RunEventKind::CasesCounted(by_result));
         let mut result = RunResult::default();
         tally.tests().for_each(|verdict| result.count(verdict));

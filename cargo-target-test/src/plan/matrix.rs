@@ -11,7 +11,7 @@ use super::{
     criteria::{Criteria, Said},
     notes, order, overrides,
     prefer::Loads,
-    select::{expected_failures, fits, skip_reason, skip_reason_everywhere},
+    select::{expected_failures, fits, skip_reason, skip_reason_everywhere, with_meant},
 };
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
@@ -209,7 +209,7 @@ impl Matrix<'_> {
             };
             match self.times((number, test), (at, target), times) {
                 Ok(()) => fitting.push((at, times)),
-                Err(reason) => self.leave(number, Some(at), reason),
+                Err(reason) => self.leave(number, Some(at), with_meant(reason, self.targets)),
             }
         }
         fitting

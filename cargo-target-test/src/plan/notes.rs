@@ -5,7 +5,11 @@
 use std::{collections::HashSet, fmt};
 
 use super::{Exclusion, Plan};
-use crate::{case::reason::ExclusionReason, inventory::Inventory, playbook::PlaybookTarget};
+use crate::{
+    case::reason::ExclusionReason,
+    inventory::Inventory,
+    playbook::{PlaybookTarget, did_you_mean},
+};
 
 /// A note on a plan for the user.
 #[derive(Clone, Debug, PartialEq)]
@@ -216,9 +220,10 @@ fn no_target(targets: &[PlaybookTarget], filter: &str) -> Option<String> {
     if known.contains(&name) {
         return None;
     }
-    let list = known.join("`, `");
+    let hint = did_you_mean(name, &known)
+        .unwrap_or_else(|| format!("the targets are `{}`", known.join("`, `")));
     Some(format!(
-        "`{filter}` matches no case: unknown target `{name}`; the targets are `{list}`"
+        "`{filter}` matches no case: unknown target `{name}`; {hint}"
     ))
 }
 
@@ -274,8 +279,12 @@ mod tests {
             ),
             (
                 "here[betta]",
+                &["`here[betta]` matches no case: unknown target `betta`; did you mean `beta`?"],
+            ),
+            (
+                "[gamma]",
                 &[
-                    "`here[betta]` matches no case: unknown target `betta`; the targets are `alpha`, `beta`",
+                    "`[gamma]` matches no case: unknown target `gamma`; the targets are `alpha`, `beta`",
                 ],
             ),
             ("her[alpha]e", &[]),

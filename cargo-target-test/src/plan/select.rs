@@ -14,7 +14,7 @@ use super::{Plan, criteria::is_named, needs};
 use crate::{
     case::reason::ExclusionReason,
     inventory::Inventory,
-    playbook::{OnDirty, PlaybookTarget},
+    playbook::{OnDirty, PlaybookTarget, meant},
 };
 
 /// Checks that a test with this metadata can run on a target. Skip conditions are checked by [`skip_reason`].
@@ -73,6 +73,23 @@ fn is_wanted(metadata: &Metadata, target: &PlaybookTarget) -> Result<(), Exclusi
         return Ok(());
     }
     Err(ExclusionReason::Targets(patterns.clone()))
+}
+
+/// Adds the name of a similar target to the reason of a test whose targets do not exist.
+pub(super) fn with_meant(reason: ExclusionReason, targets: &[PlaybookTarget]) -> ExclusionReason {
+    let ExclusionReason::Targets(patterns) = reason else {
+        return reason;
+    };
+    let exists = |pattern: &String| targets.iter().any(|target| is_named(pattern, target));
+    let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+    let mut similar = patterns.iter().filter_map(|pattern| meant(pattern, &names));
+    match similar.next() {
+        Some(meant) if !patterns.iter().any(exists) => ExclusionReason::UnknownTargets {
+            meant: meant.to_owned(),
+            patterns,
+        },
+        _ => ExclusionReason::Targets(patterns),
+    }
 }
 
 /// Returns the reason a test is skipped on a target, if a condition of its `skip` holds.

@@ -64,7 +64,10 @@ impl Problem {
     pub(super) fn unknown(what: &str, name: &str, span: Range<usize>, known: &[&str]) -> Self {
         let mut problem = Self::new(format!("unknown {what} `{name}`"), span);
         problem.hint = did_you_mean(name, known).or_else(|| other_word(what, name, known));
-        problem.note(format!("known: {}", list(known)))
+        match known {
+            [] => problem,
+            known => problem.note(format!("known: {}", list(known))),
+        }
     }
 
     /// Sets the text next to the caret.

@@ -45,6 +45,8 @@ pub struct RunInfo {
     pub workspace: PathBuf,
     /// The playbook; `None` for the embedded one.
     pub playbook: Option<PathBuf>,
+    /// The path of the playbook on the command line, if it is there: another run needs it too.
+    pub typed_playbook: Option<PathBuf>,
     /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
     pub platforms: Platforms,
 }
@@ -56,6 +58,7 @@ impl RunInfo {
             id: Self::new_id(),
             workspace: workspace.to_owned(),
             playbook: playbook.map(Path::to_owned),
+            typed_playbook: None,
             platforms: platforms.clone(),
         }
     }

@@ -86,10 +86,10 @@ impl RunOptions {
         }))
     }
 
-    /// Prints the playbook of the run, unless the user named it.
+    /// Prints the playbook of the run, unless the command line names it.
     pub fn say_playbook(&self) {
         let quiet = self.run.tests.nextest.has("cargo-quiet");
-        if self.global.playbook.is_none() && !quiet {
+        if self.global.typed_playbook().is_none() && !quiet {
             ui::note(match &self.workspace.playbook.path {
                 Some(path) => format!("playbook: {}", playbook::shown_path(path).display()),
                 None => "no playbook, so that the only target is `local`, this machine".to_owned(),

@@ -22,6 +22,8 @@ pub struct Workspace {
     pub target_directory: PathBuf,
     /// The playbook.
     pub playbook: Playbook,
+    /// The path of the playbook on the command line, if it is there.
+    pub typed_playbook: Option<PathBuf>,
     /// The unchanged output of `cargo metadata`.
     pub cargo_metadata: Vec<u8>,
     /// The tool's platforms.
@@ -56,6 +58,7 @@ impl Workspace {
             playbook: playbook::load(path.as_deref(), &global.set, &platforms.syntax())?,
             target_directory: root.join("target"),
             cargo_metadata: Vec::new(),
+            typed_playbook: global.typed_playbook().map(Path::to_owned),
             platforms: platforms.clone(),
             root,
         })
@@ -126,6 +129,7 @@ impl Workspace {
             root,
             target_directory,
             playbook,
+            typed_playbook: global.typed_playbook().map(Path::to_owned),
             cargo_metadata,
             platforms: platforms.clone(),
         })

@@ -55,6 +55,13 @@ pub struct AttemptResult {
     /// The exit status of the test process; `None` if it was not started, or if its exit status is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// The time limit, if it ended the test.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "micros::option"
+    )]
+    pub timed_out: Option<Duration>,
     /// The reason that the test is expected to fail, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
@@ -83,6 +90,7 @@ impl AttemptResult {
             fixtures: Duration::ZERO,
             tear_down: Duration::ZERO,
             exit: None,
+            timed_out: None,
             expected: None,
             stdout: None,
             stderr: None,

@@ -29,6 +29,9 @@ pub struct CleanUp {
     pub kept: Vec<String>,
     /// Instances that an earlier run kept and that stay, since this run did not use them.
     pub unused: Vec<String>,
+    /// Instances that an earlier run kept, and that this run used and did not keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
     /// Instances that interrupted runs left, and that were deleted.
     pub left: Vec<String>,
     /// Instances in use by living processes; the notes name the processes.

@@ -198,6 +198,7 @@ fn kinds() -> Vec<RunEventKind> {
     kinds.push(Kind::CleanedUp(CleanUp {
         kept: instances(),
         unused: instances(),
+        unkept: Vec::new(),
         left: instances(),
         held: notes(),
         dirty: notes(),
@@ -217,6 +218,7 @@ fn kinds() -> Vec<RunEventKind> {
         fixtures: MS,
         tear_down: Duration::ZERO,
         exit: Some(Exit::Signal("ABRT".to_owned())),
+        timed_out: None,
         expected: Some("bug 7".to_owned()),
         stdout: Some(output),
         stderr: None,
@@ -270,6 +272,18 @@ fn version_1_is_read_and_written() {
         assert_eq!(read, event);
         assert_eq!(line, *golden);
     }
+}
+
+#[test]
+fn a_time_limit_is_read_and_written() {
+    let result = AttemptResult {
+        timed_out: Some(2 * MS),
+        ..AttemptResult::new(Verdict::Fail)
+    };
+    let json = serde_json::to_value(&result).expect("JSON");
+    assert_eq!(json["timed-out"], 2000);
+    let read: AttemptResult = serde_json::from_value(json).expect("a result");
+    assert_eq!(read, result);
 }
 
 #[test]

@@ -180,6 +180,18 @@ impl Failing {
         }
     }
 
+    /// Returns the form of an attempt that its verdict or its time limit explains better than nextest.
+    pub(super) fn explained(result: &AttemptResult) -> Option<Self> {
+        Self::special(&result.verdict).or_else(|| Self::timeout(result))
+    }
+
+    /// Returns the form of an attempt that failed by its time limit, of nextest's type.
+    pub(super) fn timeout(result: &AttemptResult) -> Option<Self> {
+        let limit = result.timed_out.filter(|_| result.verdict.is_failure())?;
+        let cause = format!("timed out after {}", humantime::format_duration(limit));
+        Some(Self::new(NonSuccessKind::Failure, "test timeout", &cause))
+    }
+
     /// Returns the status of an entry with this form.
     pub(super) fn status(self) -> TestCaseStatus {
         let mut status = TestCaseStatus::non_success(self.kind);
@@ -212,7 +224,7 @@ fn failing(result: Option<&AttemptResult>) -> Failing {
         let cause = "the run ended before the test did";
         return Failing::new(NonSuccessKind::Error, "unfinished", cause);
     };
-    Failing::special(&result.verdict).unwrap_or_else(|| Failing {
+    Failing::explained(result).unwrap_or_else(|| Failing {
         kind: NonSuccessKind::Failure,
         ty: match &result.exit {
             Some(Exit::Code(code)) => format!("test failure with exit code {code}"),

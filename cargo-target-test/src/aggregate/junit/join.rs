@@ -98,9 +98,8 @@ fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
         // The attempts before the one that passed.
         TestCaseStatus::Success { flaky_runs } => {
             for (number, run) in (1..).zip(flaky_runs) {
-                let verdict = entry.attempt(number).map(|result| &result.verdict);
-                let special = verdict.and_then(Failing::special);
-                special.into_iter().for_each(|special| special.apply(run));
+                let explained = entry.attempt(number).and_then(Failing::explained);
+                explained.into_iter().for_each(|form| form.apply(run));
             }
         }
         TestCaseStatus::NonSuccess {
@@ -116,15 +115,16 @@ fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
                 FlakyOrRerun::Rerun => 2,
             };
             for (number, run) in (first..).zip(&mut reruns.runs) {
-                let verdict = entry.attempt(number).map(|result| &result.verdict);
-                let special = verdict.and_then(Failing::special);
-                special.into_iter().for_each(|special| special.apply(run));
+                let explained = entry.attempt(number).and_then(Failing::explained);
+                explained.into_iter().for_each(|form| form.apply(run));
             }
-            if let Some(special) = entry.verdict().and_then(Failing::special) {
-                *kind = special.kind;
-                *ty = Some(special.ty.into());
-                *message = special.message.map(Into::into);
-                *description = special.description.map(Into::into);
+            let special = entry.verdict().and_then(Failing::special);
+            let timeout = || entry.attempt(first - 1).and_then(Failing::timeout);
+            if let Some(form) = special.or_else(timeout) {
+                *kind = form.kind;
+                *ty = Some(form.ty.into());
+                *message = form.message.map(Into::into);
+                *description = form.description.map(Into::into);
             }
         }
         TestCaseStatus::Skipped { .. } => {}

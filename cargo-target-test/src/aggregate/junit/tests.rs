@@ -49,6 +49,13 @@ fn result(verdict: Verdict) -> AttemptResult {
     }
 }
 
+fn timeout() -> AttemptResult {
+    AttemptResult {
+        timed_out: Some(Duration::from_secs(2)),
+        ..result(Verdict::Fail)
+    }
+}
+
 fn infra() -> Verdict {
     Verdict::Infra("a-0 is gone:\nno route".to_owned())
 }
@@ -77,9 +84,9 @@ fn events() -> Vec<RunEventKind> {
         },
         deploy(infra()),
         ended("passes", 1, result(Verdict::Pass)),
-        ended("fails", 1, result(Verdict::Fail)),
+        ended("fails", 1, timeout()),
         ended("fails", 2, result(infra())),
-        ended("fails", 3, result(Verdict::Fail)),
+        ended("fails", 3, timeout()),
         ended("flaky", 1, result(infra())),
         ended("flaky", 2, result(Verdict::Pass)),
         ended("lost", 1, result(infra())),

@@ -104,7 +104,8 @@ fn unknown(name: &str, others: &[Seen]) -> Error {
     let listed: Vec<_> = instances.iter().map(|name| format!("`{name}`")).collect();
     let hint = match (listed.join(", "), playbook::did_you_mean(name, &names)) {
         (listed, _) if listed.is_empty() => {
-            "the pool is empty; keep instances after a run with `cargo target-test --keep-targets`"
+            "the pool is empty; deploy an instance with `cargo target-test up TARGET`, or keep those of a run with \
+             `cargo target-test --keep-targets`"
                 .to_owned()
         }
         (listed, Some(near)) => format!("{near} There are {listed}"),

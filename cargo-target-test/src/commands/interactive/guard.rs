@@ -102,12 +102,7 @@ impl MachineGuard {
             [one] => one.name().to_owned(),
             several => several[0].spec.target.clone(),
         };
-        let run = RunInfo {
-            id: provision::RunInfo::new_id(),
-            workspace: wanted[0].workspace.clone(),
-            playbook: None,
-            platforms: platforms.clone(),
-        };
+        let run = RunInfo::new(&wanted[0].workspace, None, platforms);
         let provisioner = Existing::new(pool, run, wanted)?;
         let request = Request {
             wants: vec![Want::of(&name)],

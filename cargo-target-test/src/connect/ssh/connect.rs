@@ -80,13 +80,15 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
                 return Ok(link);
             }
             Err(ConnectError::Permanent(error)) => return Err(error),
-            Err(ConnectError::Overloaded(error)) => error,
+            Err(ConnectError::Silent(error)) if attempts == 1 => return Err(error),
+            Err(ConnectError::Silent(error) | ConnectError::Overloaded(error)) => error,
         };
         // Random, so that concurrent clients do not retry at the same time.
         let pause_now = pause.mul_f64(0.5 + fastrand::f64());
         if Instant::now() + pause_now >= deadline {
             let limit = humantime::format_duration(config.connect_timeout);
-            let text = format!("{} ({attempts} attempts within {limit})", error.chain());
+            let s = if attempts == 1 { "" } else { "s" };
+            let text = format!("{} ({attempts} attempt{s} within {limit})", error.chain());
             return Err(Error::infra(text).with_hint(
                 "the server closes connections before it sends its banner: raise `MaxStartups` in its `sshd_config`, or \
                  raise `connect-timeout` of the target; or it is not an SSH server",
@@ -101,6 +103,8 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
 enum ConnectError {
     /// The server or a proxy closed the connection before the banner.
     Overloaded(Error),
+    /// No banner came before the deadline.
+    Silent(Error),
     /// Another attempt would fail too.
     Permanent(Error),
 }
@@ -145,10 +149,11 @@ fn attempt(
         true => error,
         false => Error::infra(format!("{}: {stderr}", error.chain())),
     };
-    match has_banner || !is_overloaded {
-        true => Err(ConnectError::Permanent(error)),
-        false => Err(ConnectError::Overloaded(error)),
-    }
+    Err(match has_banner || !is_overloaded {
+        true => ConnectError::Permanent(error),
+        false if Instant::now() >= deadline => ConnectError::Silent(error),
+        false => ConnectError::Overloaded(error),
+    })
 }
 
 /// Looks up the password and returns it with its source, before the connection is opened.

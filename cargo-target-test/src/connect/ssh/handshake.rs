@@ -66,7 +66,12 @@ impl Handshake<'_> {
         let address = self.config.address();
         let what = match error.code() {
             ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_TIMEOUT) => {
-                return late(self.instance, &address, self.config.connect_timeout);
+                let what = if self.has_banner() {
+                    "session"
+                } else {
+                    "banner"
+                };
+                return late(self.instance, &address, what, self.config.connect_timeout);
             }
             _ => error.message(),
         };
@@ -77,11 +82,11 @@ impl Handshake<'_> {
     }
 }
 
-/// The error of a session that was not established before the deadline.
-pub(super) fn late(instance: &str, address: &str, limit: Duration) -> Error {
+/// The error of a `what` that the server did not give before the deadline.
+pub(super) fn late(instance: &str, address: &str, what: &str, limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
     let text =
-        format!("failed to connect to `{instance}` at {address}: no SSH session within {limit}");
+        format!("failed to connect to `{instance}` at {address}: no SSH {what} within {limit}");
     Error::infra(text)
         .with_hint("check that an SSH server is listening there and is not overloaded")
 }

@@ -210,7 +210,10 @@ impl SessionThread {
                 true
             }
             Err(_) if since.elapsed() >= *timeout + GRACE => {
-                let error = late(&self.endpoint.instance, &self.endpoint.reach.host, *timeout);
+                let Endpoint {
+                    instance, reach, ..
+                } = &*self.endpoint;
+                let error = late(instance, &reach.host, "session", *timeout);
                 self.connected(Err(error));
                 true
             }

@@ -206,6 +206,7 @@ impl Cases {
             took: ended.took,
             expected,
             exit: ended.exit.clone(),
+            timed_out: test.timeout.filter(|_| ended.timed_out),
             ..AttemptResult::new(judge(&evidence))
         };
         let told = tell(connection, &result).await;

@@ -63,6 +63,25 @@ fn reasons() {
 }
 
 #[test]
+fn a_similar_target_is_named() {
+    let targets = [target("alpha"), target("beta")];
+    for (patterns, reason) in [
+        (&["alhpa"][..], "only on `alhpa`; did you mean `alpha`?"),
+        (
+            &["x86", "bet"],
+            "only on `x86`, `bet`; did you mean `beta`?",
+        ),
+        (&["alhpa", "b*"], "only on `alhpa`, `b*`"),
+        (&["alhpa", "beta"], "only on `alhpa`, `beta`"),
+        (&["gamma"], "only on `gamma`"),
+    ] {
+        let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        let got = with_meant(ExclusionReason::Targets(patterns), &targets);
+        assert_eq!(got.to_string(), reason);
+    }
+}
+
+#[test]
 fn conditions_hold_where_every_part_does() {
     let mut alpha = target("alpha");
     alpha.features = vec!["gpu".to_owned()];

@@ -3,6 +3,7 @@
 //! Must not know who needs the instance.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,9 +61,9 @@ impl Context {
         let instance = wanted.instance();
         let (context, one) = (Arc::clone(self), wanted.clone());
         let enabled = sync::blocking(move || context.run.refuse_disabled(&one)).await;
-        enabled.map_err(|error| could_not(&instance, label, &error))?;
+        enabled.map_err(|error| self.could_not(&instance, label, &error))?;
         let looked_up = look_up(wanted.clone()).await;
-        looked_up.map_err(|error| could_not(&instance, label, &error))?;
+        looked_up.map_err(|error| self.could_not(&instance, label, &error))?;
         let mut pause = PAUSE;
         let mut left = if wanted.platform.ownership().is_created() {
             wanted.lifecycle.retries
@@ -75,7 +76,7 @@ impl Context {
                 Err(error) => error,
             };
             if left == 0 || self.is_cancelled() || error.kind() == ErrorKind::Pool {
-                return Err(could_not(&instance, label, &error));
+                return Err(self.could_not(&instance, label, &error));
             }
             let after = humantime::format_duration(pause);
             let why = one_line(&error.chain());
@@ -85,12 +86,27 @@ impl Context {
         }
     }
 
+    fn could_not(&self, instance: &str, label: &str, error: &Error) -> Error {
+        let message = format!("{instance} could not be deployed: {}", error.chain());
+        let typed = self.run.run().typed_playbook.as_deref();
+        let rerun = || {
+            format!(
+                "fix this, then rerun only this target: `{}`",
+                rerun(typed, label)
+            )
+        };
+        let hint = error.hint().map_or_else(rerun, str::to_owned);
+        let failed = Error::new(error.kind(), message).with_hint(hint);
+        failed.with_crash(error.is_crash())
+    }
+
     /// Makes one attempt. Recycles an unhealthy kept instance once.
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Result<ReadyInstance> {
         let (started, mut replaced) = (Instant::now(), None);
         loop {
             let ensured = self.ensure(wanted).await?;
             if let Some(reason) = &ensured.recycled {
+                let reason = one_line(reason);
                 self.progress(&format!("{}: recycled: {reason}", wanted.instance()));
             }
             let health = match ensured.fresh {
@@ -233,13 +249,15 @@ fn redacted_chain(error: &Error) -> String {
     redacted(&error.chain()).into_owned()
 }
 
-fn could_not(instance: &str, label: &str, error: &Error) -> Error {
-    let message = format!("{instance} could not be deployed: {}", error.chain());
-    let rerun =
-        || format!("fix this, then rerun only this target: `cargo target-test '[{label}]'`");
-    let hint = error.hint().map_or_else(rerun, str::to_owned);
-    let failed = Error::new(error.kind(), message).with_hint(hint);
-    failed.with_crash(error.is_crash())
+/// Returns the command that runs the cases of one target.
+fn rerun(playbook: Option<&Path>, label: &str) -> String {
+    let playbook = playbook.map(|path| path.to_string_lossy().into_owned());
+    let quoted = |path: &String| shlex::try_quote(path).map(|path| format!(" --playbook {path}"));
+    let playbook = playbook.as_ref().and_then(|path| quoted(path).ok());
+    format!(
+        "cargo target-test{} '[{label}]'",
+        playbook.unwrap_or_default()
+    )
 }
 
 fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
@@ -253,5 +271,27 @@ fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
     match replaced.or(ensured.recycled.as_deref()) {
         Some(reason) => format!("{what} (the previous instance was recycled: {reason})"),
         None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rerun_names_the_playbook_of_the_command_line() {
+        for (playbook, expected) in [
+            (None, "cargo target-test '[beta]'"),
+            (
+                Some("lab.toml"),
+                "cargo target-test --playbook lab.toml '[beta]'",
+            ),
+            (
+                Some("my lab.toml"),
+                "cargo target-test --playbook 'my lab.toml' '[beta]'",
+            ),
+        ] {
+            assert_eq!(rerun(playbook.map(Path::new), "beta"), expected);
+        }
     }
 }

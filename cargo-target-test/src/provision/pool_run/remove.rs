@@ -157,6 +157,9 @@ impl PoolRun {
             } else if let Some(unknown) = remover.of_another_tool(record) {
                 report.unknown.push(unknown);
             } else {
+                if record.kept && record.state == RecordState::Ready {
+                    report.unkept.push(name);
+                }
                 chosen.push(record.clone());
                 events.push((id, RecordEvent::Delete));
             }

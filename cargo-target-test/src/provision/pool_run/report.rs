@@ -14,6 +14,8 @@ pub struct Report {
     /// Instances that an earlier run kept and that stay, since this run did not use them; for example of a renamed
     /// target.
     pub unused: Vec<String>,
+    /// Instances that an earlier run kept, and that this run used and does not keep.
+    pub unkept: Vec<String>,
     /// Instances that dead runs left; they were deleted or released.
     pub left: Vec<String>,
     /// Instances that may still exist, and stay in the pool until a delete succeeds.
@@ -60,6 +62,7 @@ impl From<Report> for CleanUp {
         Self {
             kept: report.kept,
             unused: report.unused,
+            unkept: report.unkept,
             left: report.left,
             held: held.collect(),
             dirty: failures(report.dirty),
@@ -75,6 +78,8 @@ impl Report {
         self.deleted.append(&mut other.deleted);
         self.kept.append(&mut other.kept);
         self.kept.sort();
+        self.unkept.append(&mut other.unkept);
+        self.unkept.sort();
         self.released.append(&mut other.released);
         self.failed.append(&mut other.failed);
         self.unknown.append(&mut other.unknown);

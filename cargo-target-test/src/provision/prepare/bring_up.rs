@@ -132,13 +132,15 @@ impl DeployedInstance {
         origin.platform.console(&origin.spec)
     }
 
-    /// The end of the console, to append to an error; empty if there is none.
+    /// The end of the console, to append to an error; empty if there is no console.
     pub(crate) fn console_tail(&self) -> String {
-        let text = self.console(CONSOLE).unwrap_or_default();
+        let Some(text) = self.console(CONSOLE) else {
+            return String::new();
+        };
         let lines: Vec<_> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
         match last.trim() {
-            "" => String::new(),
+            "" => "; its console is empty".to_owned(),
             last => format!("; its console ends:\n{last}"),
         }
     }

@@ -18,7 +18,10 @@ impl Workspace {
     /// Returns the description of this run for the pool.
     pub fn run_info(&self) -> provision::RunInfo {
         let playbook = self.playbook.path.as_deref();
-        provision::RunInfo::new(&self.root, playbook, &self.platforms)
+        provision::RunInfo {
+            typed_playbook: self.typed_playbook.clone(),
+            ..provision::RunInfo::new(&self.root, playbook, &self.platforms)
+        }
     }
 
     /// Checks what the platforms can check without a machine, for example missing files.

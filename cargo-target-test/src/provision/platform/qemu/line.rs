@@ -88,7 +88,7 @@ impl QemuCommand<'_> {
         let file = |written: &PathBuf| super::path(self.directory, written).into_os_string();
         if let Some(kernel) = &self.parameters.kernel {
             line.pair("-kernel", file(kernel));
-            line.pair("-append", &self.parameters.append);
+            line.pair("-append", with_console(&self.parameters.append));
         }
         if let Some(initrd) = &self.parameters.initrd {
             line.pair("-initrd", file(initrd));
@@ -128,6 +128,15 @@ fn escape(text: &str) -> String {
     text.replace(',', ",,")
 }
 
+/// The kernel's command line, with a console.
+fn with_console(append: &str) -> String {
+    let mut words = append.split_whitespace();
+    match words.any(|word| word.starts_with("console=")) {
+        true => append.to_owned(),
+        false => format!("{append} console=ttyS0").trim_start().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -148,6 +157,17 @@ mod tests {
         let words = machine.arguments();
         let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
         words.join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn a_kernel_has_a_console() {
+        for (written, line) in [
+            ("", "console=ttyS0"),
+            ("quiet", "quiet console=ttyS0"),
+            ("quiet console=tty0", "quiet console=tty0"),
+        ] {
+            assert_eq!(with_console(written), line);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct QemuParameters {
     /// The kernel's initial file system, relative to the playbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) initrd: Option<PathBuf>,
-    /// The kernel's command line.
+    /// The kernel's command line. `console=ttyS0` is added to one that names no console: panics are seen there.
     #[serde(default = "append")]
     pub(super) append: String,
     /// A disk image, qcow2 or raw, relative to the playbook. Each instance writes to a layer of its own.
