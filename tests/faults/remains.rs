@@ -171,7 +171,7 @@ fn a_deploy_that_root_still_works_for_is_waited_for() {
         let worker = killed_run(&desk);
         assert!(alive(&worker), "{options}");
         let mut delete = desk.delete().start();
-        delete.wait_for("waiting for `sudo`");
+        delete.wait_for("`sudo` (pid ");
         desk.go();
         delete.wait().code(0).says("deleted alpha-0");
         assert!(!alive(&worker), "{options}");
@@ -206,7 +206,7 @@ fn a_deploy_that_takes_too_long_is_waited_for() {
     desk.write("target-test.toml", &target("alpha", 1, more));
     let mut run = desk.start();
     let worker = desk.worker();
-    run.wait_for("waiting for `sudo`");
+    run.wait_for("`sudo` (pid ");
     assert!(alive(&worker));
     desk.go();
     run.wait().code(0).says("acquired: false");
@@ -243,7 +243,7 @@ fn a_recipe_that_root_still_works_for_is_waited_for() {
     let worker = killed_run(&desk);
     assert!(alive(&worker));
     let mut delete = desk.delete().start();
-    delete.wait_for("waiting for `sudo`");
+    delete.wait_for("`sudo` (pid ");
     assert!(!desk.path("deleted").exists());
     desk.go();
     delete.wait().code(0).says("deleted alpha-0");

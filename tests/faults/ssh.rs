@@ -53,6 +53,31 @@ fn a_host_that_never_speaks_is_infra_and_spares_the_others() {
         .line_with(&["infra: other[mute], quick[mute]: mute-0 could not be deployed"]);
 }
 
+/// A host is disabled by its address, whether or not it is in the pool; `targets -v` names its client, and why.
+#[test]
+fn a_host_is_disabled_by_its_address_and_its_client_is_named() {
+    let (sshd, lab) = (Sshd::start(&["one"]), Lab::new(1));
+    let (playbook, address) = (sshd.playbook(&[("lab", &["one"])]), sshd.address("one"));
+    lab.playbook(&playbook);
+    let disable = ["pool", "disable", &address, "--reason", "fan broken"];
+    lab.run(&disable).code(0);
+    lab.run(&["quick"]).code(69).says("is disabled: fan broken");
+    lab.run(&["pool", "enable", &address]).code(0);
+    let platform = "platform = \"ssh\"";
+    for (client, named) in [
+        ("built-in", "lab-0: SSH client: built-in"),
+        ("openssh", "lab-0: SSH client: OpenSSH, because of "),
+    ] {
+        let client = format!("{platform}\nclient = \"{client}\"");
+        lab.playbook(&playbook.replace(platform, &client));
+        lab.run(&["up", "lab"]).code(0);
+        lab.run(&["targets", "-v"]).code(0).says(named);
+    }
+    lab.run(&disable).code(0);
+    lab.run(&["targets"]).code(0).says("disabled (fan broken)");
+    lab.run(&["down", "lab"]).code(0).says("released lab-0");
+}
+
 /// One case, two hosts, the first of them dead: the case runs on the other, and the dead one is told.
 #[test]
 fn a_dead_host_is_told_and_another_serves() {

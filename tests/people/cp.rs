@@ -1,6 +1,10 @@
 //! `cp`: files and folders between here and there.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
 
 use super::kept;
 
@@ -18,7 +22,7 @@ fn files_and_folders_travel_both_ways() {
     fs::write(tree.join("deep/big file"), &big).expect("a file");
     fs::set_permissions(tree.join("deep/big file"), PermissionsExt::from_mode(0o751))
         .expect("a mode");
-    std::os::unix::fs::symlink("deep", tree.join("link")).expect("a link");
+    symlink("deep", tree.join("link")).expect("a link");
     let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     for name in ["here-0", "lab-0"] {
         // Both are on this machine's file system.
@@ -71,5 +75,43 @@ fn files_and_folders_travel_both_ways() {
     cp("no such file", "here-0:/tmp").says("failed to copy `no such file`: No such file");
     cp(&text(&tree), "heer-0:/tmp").says("did you mean `here-0`?");
     cp("here-0:/etc/passwd", &text(&world.path("none/passwd"))).says("failed to write");
+    world.run(&["--delete-targets"]).code(0);
+}
+
+/// A link is followed, and all names of a file have its new content, on both sides.
+#[test]
+fn what_is_there_is_written_as_by_cp() {
+    let (world, _sshd) = kept();
+    let new = world.file("new", "new");
+    let new = new.to_str().expect("UTF-8");
+    for instance in ["here-0", "lab-0"] {
+        for name in ["link", "hard"] {
+            for (from, to) in [
+                (
+                    new.to_owned(),
+                    format!("{instance}:{}", world.path(name).display()),
+                ),
+                (
+                    format!("{instance}:{new}"),
+                    world.path(name).display().to_string(),
+                ),
+            ] {
+                for old in ["file", "link", "hard"] {
+                    // Not there the first time.
+                    let _ = fs::remove_file(world.path(old));
+                }
+                let file = world.file("file", "old");
+                symlink("file", world.path("link")).expect("a link");
+                fs::hard_link(&file, world.path("hard")).expect("a hard link");
+                world.run(&["cp", &from, &to]).code(0);
+                let link = fs::read_link(world.path("link")).expect("still a link");
+                assert_eq!(link, Path::new("file"), "{from} {to}");
+                assert_eq!(world.read("file"), "new", "{from} {to}");
+                if name == "hard" {
+                    assert_eq!(world.read("hard"), "new", "{from} {to}");
+                }
+            }
+        }
+    }
     world.run(&["--delete-targets"]).code(0);
 }

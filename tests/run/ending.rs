@@ -76,7 +76,11 @@ fn only_instances_of_failed_cases_are_kept() {
         "--exact",
         "verdict::passes[east]",
     ];
-    world.run(&line).code(0).never_says("kept");
+    world
+        .run(&line)
+        .code(0)
+        .says("no longer kept: east-0")
+        .never_says("target-test: kept");
     assert_eq!(
         world.read("ledger").matches("deploy east-0").count(),
         1,

@@ -119,10 +119,7 @@ impl Aggregator for Summary {
             ("kept", &self.end.kept),
             ("still used by others", &held),
             ("kept earlier and not used by this run", &self.end.unused),
-            (
-                "no longer kept, since this run has no `--keep-targets`",
-                &self.end.unkept,
-            ),
+            ("no longer kept", &self.end.unkept),
             ("cleaned up after an interrupted run", &self.end.left),
         ] {
             if !names.is_empty() {
