@@ -1,6 +1,6 @@
 //! Aggregators: turn run events into output for users and other programs.
-//!
-//! Must not know where events come from.
+
+// Must not know where events come from.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! Connections to instances: the [`Transport`] trait, its events, and its implementations.
 //!
-//! Must not know leases, cases or clients. Files are transferred by commands (`shell`), so a transport only has to run
-//! commands.
+//! Files are transferred by commands (`shell`), so a transport only has to run commands.
+
+// Must not know leases, cases or clients.
 
 use std::{
     collections::BTreeMap,

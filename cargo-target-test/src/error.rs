@@ -1,6 +1,6 @@
 //! The error type of the engine: its kinds, its exit codes, and its chain of causes.
-//!
-//! Must not print or redact: secrets are redacted where text leaves the process.
+
+// Must not print or redact: secrets are redacted where text leaves the process.
 
 use std::fmt;
 

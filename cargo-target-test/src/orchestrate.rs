@@ -1,4 +1,6 @@
-//! Orchestrators, which run many cases: which case runs when, and on which machine. Must not know how a case is run.
+//! Orchestrators, which run many cases: which case runs when, and on which machine.
+
+// Must not know how a case is run.
 
 use std::{fmt, sync::Arc};
 

@@ -1,6 +1,8 @@
 //! The plan: tests x targets -> cases, and the reason for each excluded pair.
 //!
-//! Pure: touches no disk, clock or process. Must not know how targets are deployed or how cases are run.
+//! Pure: touches no disk, clock or process.
+
+// Must not know how targets are deployed or how cases are run.
 
 mod criteria;
 mod durations;

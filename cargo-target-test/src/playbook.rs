@@ -1,7 +1,7 @@
 //! The playbook: finds, reads, checks and resolves the file that describes the targets.
-//!
-//! Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
-//! [`PlatformSyntax`].
+
+// Must not know tests, pools, nextest or how platforms create machines; each platform is passed in as a
+// [`PlatformSyntax`].
 
 mod around;
 mod criteria;

@@ -1,6 +1,6 @@
 //! The names of the environment variables that `cargo target-test` and tests share.
-//!
-//! Must not read them: each reader does, and reports invalid values.
+
+// Must not read them: each reader does, and reports invalid values.
 
 /// The path of the playbook, like `--playbook`.
 pub const PLAYBOOK: &str = "TARGET_TEST_PLAYBOOK";

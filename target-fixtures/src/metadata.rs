@@ -1,9 +1,9 @@
 //! The metadata that `#[target_test]` records about a test, and the format of the link section that contains it.
 //!
-//! Must not know how binaries are read (the inventory does that).
-//!
 //! A record is a JSON text sequence element (RFC 7464): `0x1e`, one JSON object, `\n`. The section
 //! [`SECTION`] holds any number of them, in any order, perhaps with padding between.
+
+// Must not know how binaries are read (the inventory does that).
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The syntax of requirements, and the comparison of a requirement with the capability of a target.
 //!
-//! Must not know keys (`memory`), tests or targets. Must use only `std` and `regex-lite`: the macro crate includes this
-//! file through a symbolic link, to check requirements at compile time.
+//! Must use only `std` and `regex-lite`: the macro crate includes this file through a symbolic link, to check
+//! requirements at compile time.
 //!
 //! A requirement is an operator and a value: `>= 8 GiB`, `> 2`, `x86_64`, `!= arm64`, `~ debian 1[23]`. A comma before
 //! an operator means "and" (`>= 2, < 8`). A bar means "or" (`x86_64 | aarch64`) and has lower precedence. In a regular
@@ -22,6 +22,8 @@
 //! Capabilities have the same syntax: `16 GiB` is an exact value, `>= 16 GiB` a lower bound, and `x86_64 | aarch64` one
 //! of several values. A capability meets a requirement if all its possible values do. [`fits`] is reflexive and
 //! transitive. Only `~` compares the text as written, in which equal versions can differ.
+
+// Must not know keys (`memory`), tests or targets.
 
 mod span;
 mod term;

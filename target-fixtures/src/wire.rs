@@ -1,10 +1,10 @@
 //! The protocol of the broker and its clients, runners and test processes, over a Unix socket.
 //!
-//! Must not know addresses, leases or processes.
-//!
 //! A frame is two big-endian `u32` lengths (header, body), a JSON header (one [`BrokerRequest`] or
 //! [`Reply`]) and a raw body. Only [`BrokerRequest::Data`] and [`Reply::Data`] carry a body. A connection is used for one request at a time; a request may have several
 //! replies, of which the last is not a [`Reply::Note`], [`Reply::Data`], [`Reply::Took`] or [`Reply::Signalled`].
+
+// Must not know addresses, leases or processes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

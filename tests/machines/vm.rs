@@ -71,10 +71,20 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
 #[test]
 fn what_the_kernel_reports_is_found() {
     let Some(images) = images() else { return };
-    let checks = "checks = [\"taint\", \"oops\", \"oom\", \"coredump\", \"failed-units\"]\n";
+    let checks = "checks = [\"taint\", \"oops\", \"oom\", \"coredump\", \"failed-units\"]\n\
+                  collect = [\"/etc/passwd\"]\n";
     let lab = Lab::new(&format!("{}{checks}", images.target("it")));
-    lab.run(&["reports_a_bug"])
-        .code(100)
+    let run = lab.run(&["reports_a_bug"]);
+    let artifacts = run.stderr.lines().chain(run.stdout.lines());
+    let mut artifacts = artifacts.filter_map(|line| line.split_once("target-test: artifacts: "));
+    let folder = artifacts.next().expect("the artifacts' folder").1.trim();
+    for name in ["passwd", "core.1", "console.log"] {
+        assert!(
+            find(Path::new(folder), name).is_some(),
+            "{name} in {folder}"
+        );
+    }
+    run.code(100)
         .line_with(&["target-test: check `taint` on it-0: kernel tainted: W (bit 9)"])
         .line_with(&["target-test: check `oops` on it-0: ", "BUG: on purpose"])
         .line_with(&[

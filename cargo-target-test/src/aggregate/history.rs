@@ -1,6 +1,8 @@
 //! The history of case durations: one file per workspace beside the pool.
 //!
-//! The history is optional: an unreadable file is replaced. Must not know how durations are used.
+//! The history is optional: an unreadable file is replaced.
+
+// Must not know how durations are used.
 
 use std::{
     path::{Path, PathBuf},

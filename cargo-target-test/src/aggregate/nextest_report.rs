@@ -1,7 +1,7 @@
 //! Reads nextest's own JUnit reports, one for each nextest run, and defines the key that joins their entries with run
 //! events.
-//!
-//! Must not know how a report is used.
+
+// Must not know how a report is used.
 
 use std::{path::PathBuf, time::SystemTime};
 

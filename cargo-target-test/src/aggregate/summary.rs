@@ -1,6 +1,6 @@
 //! The lines after nextest's own summary: verdicts beyond pass and fail, and instances.
-//!
-//! Must not know how instances are provided or deleted.
+
+// Must not know how instances are provided or deleted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
 //! Counts the verdicts of a run, from which the exit code is computed.
-//!
-//! Must not know the rules of the exit code (see `case::verdict`).
+
+// Must not know the rules of the exit code (see `case::verdict`).
 
 use std::{
     collections::{HashMap, HashSet},

@@ -9,8 +9,8 @@
 //!   owner and group cannot be given to another file; the complete temporary file is copied.
 //! - A device or a FIFO, and a file in a folder that is not writable, is written in place as the data arrives.
 //! - A file that the user may not write is an error, even if the folder is writable.
-//!
-//! Must not know protocols or shell scripts.
+
+// Must not know protocols or shell scripts.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Runs commands over SSH. Each session is owned by one thread; more sessions are opened when many commands run at once.
-//!
-//! Must not call libssh2: `ssh/*` does.
+
+// Must not call libssh2: `ssh/*` does.
 
 use std::{
     sync::{

@@ -1,6 +1,6 @@
 //! The OpenSSH configuration of a host: the output of `ssh -G`, with the overrides of the playbook.
-//!
-//! Must not connect.
+
+// Must not connect.
 
 use std::{
     collections::HashMap,

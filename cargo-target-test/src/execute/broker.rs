@@ -1,6 +1,8 @@
 //! The broker: holds leases and live connections, requests deploys, and serves runners and tests on a Unix socket.
 //!
-//! Must not know nextest or the playbook. If the broker dies, the kernel drops its locks, which frees every lease.
+//! If the broker dies, the kernel drops its locks, which frees every lease.
+
+// Must not know nextest or the playbook.
 
 use std::{
     io,

@@ -1,7 +1,8 @@
 //! Every nextest command line: build and list, choose, run.
 //!
-//! Must not know targets, pools or leases. Tests inherit the environment, so the only variables set here are those
-//! that the runner removes.
+//! Tests inherit the environment, so the only variables set here are those that the runner removes.
+
+// Must not know targets, pools or leases.
 
 use std::{
     collections::HashSet,

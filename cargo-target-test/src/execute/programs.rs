@@ -1,7 +1,7 @@
 //! The programs of the workspace that tests start on targets: which one a name means, and a build that an instance can
 //! run.
-//!
-//! Must not send programs (see `connect`).
+
+// Must not send programs (see `connect`).
 
 mod cargo_build;
 mod elf;

@@ -1,7 +1,8 @@
 //! nextest's target runner: lists the cases of a binary, and runs one case.
 //!
-//! Starts once per case, so it parses its arguments by hand and uses no async runtime. Must not know the playbook, the
-//! plan or the pool: the broker decides what to run.
+//! Starts once per case, so it parses its arguments by hand and uses no async runtime.
+
+// Must not know the playbook, the plan or the pool: the broker decides what to run.
 
 use std::{
     ffi::{OsStr, OsString},

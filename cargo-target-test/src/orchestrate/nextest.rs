@@ -1,6 +1,8 @@
 //! cargo-nextest decides when each case runs: in one nextest run, or in several side by side.
 //!
-//! Owns a run from its first event to its exit code. Must not know how a case is run.
+//! Owns a run from its first event to its exit code.
+
+// Must not know how a case is run.
 
 mod processes;
 

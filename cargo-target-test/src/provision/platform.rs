@@ -1,6 +1,8 @@
 //! The platforms: ways of creating instances of a target.
 //!
-//! Owns the trait [`Platform`] and the data that a platform receives and returns. Must not know pools or playbooks.
+//! Owns the trait [`Platform`] and the data that a platform receives and returns.
+
+// Must not know pools or playbooks.
 
 pub mod command;
 pub mod container;

@@ -1,9 +1,10 @@
 //! The pool: the record of every instance that exists or may exist, shared by all processes of a user.
 //!
-//! Decides who may change the pool and who uses which instance. Must not know platforms or playbooks, and never prints.
-//! A lease is decided in three steps: a snapshot (`view`), a pure function of the snapshot (`schedule`), and the locks
-//! that it grants (`leasing`). The pool is stored behind a narrow interface (`store`), today in a folder
-//! (`store/file`).
+//! Decides who may change the pool and who uses which instance. A lease is decided in three steps: a snapshot (`view`),
+//! a pure function of the snapshot (`schedule`), and the locks that it grants (`leasing`). The pool is stored behind a
+//! narrow interface (`store`), today in a folder (`store/file`).
+
+// Must not know platforms or playbooks, and never prints.
 
 mod claim;
 mod holder;

@@ -91,10 +91,14 @@ pub(super) async fn collect(
     folder: &Path,
 ) -> Vec<CollectedArtifact> {
     let mut instances = JoinSet::new();
+    let began = held
+        .attempt()
+        .map_or_else(Instant::now, |(_, began)| Instant::from_std(*began));
     for machine in held.machines() {
         let collecting = Collecting {
             machine: machine.clone(),
             folder: folder.join(machine.name()),
+            began,
             deadline: Instant::now() + TIME,
             left: SIZE,
         };
@@ -131,6 +135,8 @@ fn list(collected: &[CollectedArtifact]) -> String {
 struct Collecting {
     machine: Machine,
     folder: PathBuf,
+    /// The start of the attempt.
+    began: Instant,
     deadline: Instant,
     /// The number of bytes that may still be taken.
     left: u64,
@@ -167,7 +173,28 @@ impl Collecting {
             let (Artifact::Path(text) | Artifact::Command { command: text }) = artifact;
             collected.push(self.one(text, taken));
         }
+        if dead.is_none() {
+            for core in self.cores().await {
+                let taken = self.path(&core).await;
+                collected.push(self.one(&core, taken));
+            }
+        }
         collected
+    }
+
+    /// The paths of cores that were dumped since the attempt began, where systemd and others keep them; at most four.
+    async fn cores(&mut self) -> Vec<String> {
+        let minutes = self.began.elapsed().as_secs() / 60 + 1;
+        let line = format!(
+            "find /var/lib/systemd/coredump /var/crash -type f -mmin -{minutes} 2>/dev/null | head -n 4"
+        );
+        let Ok(Spooled { mut file, .. }) = self.spool(line, false).await else {
+            return Vec::new();
+        };
+        let mut paths = String::new();
+        // A name that is no UTF-8 is not one of a core.
+        let _ = file.read_to_string(&mut paths);
+        paths.lines().map(str::to_owned).collect()
     }
 
     fn one(

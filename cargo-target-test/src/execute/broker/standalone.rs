@@ -1,6 +1,8 @@
 //! Tests without a runner, started by plain `cargo test`, `cargo nextest run` or an IDE.
 //!
-//! The lease of such a test lives as long as its connection and its process. Must not know how the test's playbook is found.
+//! The lease of such a test lives as long as its connection and its process.
+
+// Must not know how the test's playbook is found.
 
 use std::{io, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! Platform `command`: the user's own programs create and delete the machines.
 //!
-//! Owns the protocol between the tool and those programs. Must not know how machines are made.
+//! Owns the protocol between the tool and those programs.
 //!
 //! Each program starts in the playbook's folder, in a session of its own, with one JSON object on its standard input:
 //!
@@ -38,6 +38,8 @@
 //!
 //! The platform's version is raised only when the protocol changes so that earlier instances cannot be used or
 //! deleted. Changed programs are the playbook's concern: a number in `params` is part of the definition.
+
+// Must not know how machines are made.
 
 mod answer;
 mod login;

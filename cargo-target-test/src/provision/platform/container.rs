@@ -1,12 +1,12 @@
 //! Platform `container`: containers of docker or podman.
 //!
-//! Must not know how commands run in a container (the transport does).
-//!
 //! A container has its instance's unique name and carries the pool's label. It needs no server: commands run by the
 //! engine's `exec`, unless the playbook selects SSH. It shares the kernel and the boot id of its host: a restart
 //! changes the start time of its first process.
 //!
 //! An imported root file system stays as an image, named by its content and the pool's label, for the next instance.
+
+// Must not know how commands run in a container (the transport does).
 
 mod engine;
 mod line;

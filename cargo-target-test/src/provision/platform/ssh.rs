@@ -1,7 +1,8 @@
 //! Platform `ssh`: existing machines that answer SSH.
 //!
-//! Contains the list of hosts, and finds hosts that are one machine. Must not connect: the preparation shows if a host
-//! answers.
+//! Contains the list of hosts, and finds hosts that are one machine.
+
+// Must not connect: the preparation shows if a host answers.
 
 mod host;
 
