@@ -17,6 +17,7 @@ fn boxes() -> World {
         target("box", "count = 2\n"),
         target("bad", ""),
         target("slow", ""),
+        target("bad-too", ""),
     ];
     world().with_machines(&all.concat())
 }
@@ -77,9 +78,10 @@ fn words_that_name_nothing() {
 fn an_instance_that_fails_leaves_the_others() {
     let world = boxes();
     world
-        .run(&["up", "bad", "box"])
+        .run(&["up", "bad", "box", "bad-too"])
         .code(69)
         .says("bad-0 could not be deployed")
+        .says("bad-too-0 could not be deployed")
         .says("no such flavour");
     assert_eq!(target(&world, "box-0")["kept"], true);
     assert!(target(&world, "bad-0").is_null());

@@ -265,8 +265,7 @@ fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
 }
 
 fn write_recipe(text: &mut String, recipe: &Recipe) {
-    let _ = writeln!(text, "\n[recipes.{}]\n", toml_key(&recipe.name));
-    text.pop();
+    let _ = writeln!(text, "\n[recipes.{}]", toml_key(&recipe.name));
     if !recipe.env.is_empty() {
         let _ = writeln!(text, "env = {}", toml(&json(&recipe.env)));
     }

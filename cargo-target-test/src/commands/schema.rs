@@ -20,7 +20,7 @@ pub fn verb(platforms: &Platforms) -> Result<u8> {
 /// Prints the reference of playbooks: all of it, or a key.
 ///
 /// # Errors
-/// Fails if there is no such key.
+/// Fails if the key is unknown.
 pub fn help(platforms: &Platforms, key: Option<&str>) -> Result<u8> {
     let reference = KeyReference::of(&playbook::schema(&platforms.syntax()));
     let text = reference.text(key, ui::columns())?;

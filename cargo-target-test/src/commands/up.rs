@@ -26,8 +26,8 @@ use crate::{
 /// Runs the verb. Succeeds if all instances are ready.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for an unknown target or too many instances; the error of a deploy. Instances that became ready
-/// stay.
+/// [`ErrorKind::Usage`] for an unknown target or too many instances. Failed deploys are printed, and set the exit code;
+/// instances that became ready stay.
 pub fn verb(platforms: &Platforms, global: &Global, args: &UpArgs) -> Result<u8> {
     let mut workspace = Workspace::find(platforms, global)?;
     if let Some(time) = args.time {
@@ -140,7 +140,10 @@ async fn up(
                 ui::out(&ready.story);
                 ids.push(ready.record.id.clone());
             }
-            Some(Ok(Err(error))) => drop(failed.get_or_insert(error)),
+            Some(Ok(Err(error))) => {
+                ui::error(&error);
+                failed.get_or_insert(error.exit_code());
+            }
             Some(Err(error)) => return Err(Error::other("a deploy ended early").with_source(error)),
             None => break,
         }
@@ -159,7 +162,6 @@ async fn up(
     }
     match failed {
         _ if interrupts.any() => Ok(EXIT_INTERRUPTED),
-        Some(error) => Err(error),
-        None => Ok(0),
+        failed => Ok(failed.unwrap_or_default()),
     }
 }

@@ -107,7 +107,7 @@ impl Programs {
     /// Finds the programs that a test declares: binaries of its package, or else of the workspace.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] if there is no such binary, or several.
+    /// [`ErrorKind::Build`] if the binary is unknown or ambiguous.
     pub fn of_test(&self, test: &DeclaringTest<'_>) -> Result<CasePrograms> {
         let mut all = BTreeMap::new();
         for name in test.programs {

@@ -74,7 +74,7 @@ impl KeyReference {
     /// `qemu.memory`) or a table (`pool`), only of these.
     ///
     /// # Errors
-    /// Fails if there is no such key or table.
+    /// Fails if the key is unknown.
     pub fn text(&self, key: Option<&str>, columns: Option<usize>) -> Result<String> {
         let columns = columns.map_or(COLUMNS, |columns| columns.min(COLUMNS));
         let Some(key) = key else {

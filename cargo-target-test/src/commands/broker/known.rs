@@ -217,7 +217,7 @@ fn case(
         fresh: metadata.fresh == Some(true),
         retry_fresh: false,
         programs: CasePrograms::default(),
-        // Without a run, there is no folder for them.
+        // Only a run has a folder for them.
         artifacts: CaseArtifacts::default(),
         start: TestStart {
             expect_fail: expected,

@@ -74,11 +74,11 @@ impl Machine {
         })
     }
 
-    /// Returns the address at which the other machines of its target reach it on a network of the platform; `None` if there
-    /// is no such network.
+    /// Returns the address at which the other machines of its target reach it on a network of the platform; `None`
+    /// without such a network.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if there is no other way to reach it either.
+    /// [`ErrorKind::Usage`] if this host cannot reach it either.
     pub async fn address(&self) -> Result<Option<IpAddr>> {
         let instance = &self.shared.instance;
         if instance.origin.is_none() {

@@ -15,7 +15,7 @@ impl Selection {
     /// Builds the programs that the chosen cases declare, except those that nextest has built with the tests.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] if there is no such program, or if it cannot be built.
+    /// [`ErrorKind::Build`] if a program is unknown or cannot be built.
     pub fn build_programs(&mut self) -> Result<()> {
         let declares = |case: &plan::Case| !self.declared_programs(case).is_empty();
         if !self.chosen_cases().any(declares) {

@@ -25,7 +25,7 @@ pub(super) fn type_text(spec: &InstanceSpec, text: &str) -> Result<()> {
     let mut stream = qmp::connect(&spec.scratch, SOCKET).map_err(lost)?;
     stream.write_all(text.as_bytes()).map_err(lost)?;
     stream.shutdown(Shutdown::Write).map_err(lost)?;
-    // Output that nobody reads would stop the machine.
+    // Unread output would stop the machine.
     let (started, mut output) = (Instant::now(), [0; 4096]);
     while stream.read(&mut output).map_err(lost)? > 0 {
         if started.elapsed() > START {
