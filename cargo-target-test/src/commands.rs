@@ -20,3 +20,19 @@ pub mod schema;
 pub mod shell;
 pub mod targets;
 pub mod up;
+
+use std::process::Command;
+
+use target_fixtures::env;
+
+use crate::{error::Result, process};
+
+/// Returns a command of this program for a process that outlives the current one: without the marks of a lease, with which
+/// the process would be killed at the end of that lease.
+fn own_program() -> Result<Command> {
+    let mut command = process::command(std::env::current_exe()?);
+    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}

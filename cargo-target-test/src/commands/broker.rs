@@ -16,6 +16,7 @@ use target_fixtures::env;
 
 use crate::{
     cli::{BrokerArgs, Global},
+    commands::own_program,
     error::{Error, ErrorKind, Result},
     execute::{
         broker::Broker,
@@ -132,20 +133,14 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
         .create(true)
         .append(true)
         .open(&log.path)?;
-    let mut command = process::command(std::env::current_exe()?);
+    let mut command = own_program()?;
     command.arg("broker").arg("--pool").arg(pool);
     command.env(env::SERVES, pool);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.into_parts().0);
-    for name in [
-        env::PLAYBOOK,
-        env::TARGET,
-        env::LEASE,
-        env::SSH_LEASE,
-        env::BROKER,
-    ] {
+    for name in [env::PLAYBOOK, env::TARGET] {
         command.env_remove(name);
     }
     process::Spawn::new(command).own_session().start()

@@ -7,11 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use target_fixtures::env;
-
 use crate::{
     cli::{DownArgs, Global},
-    commands::{delete, interactive},
+    commands::{delete, interactive, own_program},
     error::{ErrorKind, Result},
     process,
     provision::{DeleteScope, delete_all, platform::Platforms, pool::Pool},
@@ -42,7 +40,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &DownArgs) -> Result<u
 /// free.
 pub(super) fn after(global: &Global, time: Duration, ids: &[String]) -> Result<()> {
     let at = interactive::now().saturating_add(time.as_secs().max(1));
-    let mut command = process::command(std::env::current_exe()?);
+    let mut command = own_program()?;
     command.args(["down", "--at", &at.to_string(), "--pool"]);
     command.arg(workspace::pool_directory(global)?).args(ids);
     command.current_dir("/");
@@ -50,10 +48,6 @@ pub(super) fn after(global: &Global, time: Duration, ids: &[String]) -> Result<(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // With the mark of a lease, the process would be killed at the end of that lease.
-    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
-        command.env_remove(name);
-    }
     process::Spawn::new(command).own_session().start()?;
     Ok(())
 }

@@ -10,10 +10,9 @@ use std::{
     thread,
 };
 
-use target_fixtures::env;
-
 use crate::{
     cli::{Global, LeaseArgs},
+    commands::own_program,
     error::{Error, ErrorKind, Result},
     process,
     provision::platform::Platforms,
@@ -66,7 +65,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
 
 /// Starts the holder in its own session, without inherited descriptors and variables.
 fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
-    let mut command = process::command(std::env::current_exe()?);
+    let mut command = own_program()?;
     command.args(["lease", "--hold"]);
     command
         .arg("--pool")
@@ -80,10 +79,6 @@ fn start(global: &Global, args: &LeaseArgs) -> Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // With the mark of a lease, the holder would be killed at the end of that lease.
-    for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
-        command.env_remove(name);
-    }
     process::Spawn::new(command).own_session().start()
 }
 
