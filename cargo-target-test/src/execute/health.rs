@@ -24,6 +24,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 const END: &str = "@@target-test-check ";
 /// The maximum number of new lines that a finding shows.
 const SHOWN: usize = 3;
+/// The command line that prints the path of each core: where the kernel writes them, systemd and others. It fails if the
+/// kernel does not tell.
+pub(super) const CORES: &str = "IFS= read -r p </proc/sys/kernel/core_pattern || exit 2\n\
+     f=${p##*/}\n\
+     case $p in /*) ls -d \"${p%/*}/${f%%%*}\"* 2>/dev/null;; esac\n\
+     ls -d /var/lib/systemd/coredump/* /var/crash/* 2>/dev/null\n\
+     exit 0";
 /// The letters of the kernel's taint flags, by bit.
 const TAINTS: &[u8] = b"PFSRMBUDAWCIOELKXTN";
 
@@ -134,13 +141,7 @@ fn line(check: BuiltInCheck) -> &'static str {
              printf '%s\\n' \"$log\" | grep -iE 'out of memory: |oom-kill:'\n\
              exit 0"
         }
-        BuiltInCheck::Coredump => {
-            "IFS= read -r p </proc/sys/kernel/core_pattern || exit 2\n\
-             f=${p##*/}\n\
-             case $p in /*) ls -d \"${p%/*}/${f%%%*}\"* 2>/dev/null;; esac\n\
-             ls -d /var/lib/systemd/coredump/* /var/crash/* 2>/dev/null\n\
-             exit 0"
-        }
+        BuiltInCheck::Coredump => CORES,
         BuiltInCheck::FailedUnits => {
             "units=$(systemctl list-units --state=failed --plain --no-legend --no-pager) || exit 2\n\
              printf '%s\\n' \"$units\" | while read -r unit rest; do echo \"$unit\"; done"

@@ -25,7 +25,7 @@ use crate::{
     case::verdict::Verdict,
     connect::{CommandEvent, own_command, shell},
     error::one_line,
-    execute::plain_name,
+    execute::{health::CORES, plain_name},
     playbook::AroundTests,
     provision::Machine,
     run_event::CollectedArtifact,
@@ -182,11 +182,11 @@ impl Collecting {
         collected
     }
 
-    /// The paths of cores that were dumped since the attempt began, where systemd and others keep them; at most four.
+    /// The paths of cores that were dumped since the attempt began, at most four.
     async fn cores(&mut self) -> Vec<String> {
         let minutes = self.began.elapsed().as_secs() / 60 + 1;
         let line = format!(
-            "find /var/lib/systemd/coredump /var/crash -type f -mmin -{minutes} 2>/dev/null | head -n 4"
+            "({CORES}) | while IFS= read -r f; do find \"$f\" -type f -mmin -{minutes}; done | head -n 4"
         );
         let Ok(Spooled { mut file, .. }) = self.spool(line, false).await else {
             return Vec::new();
@@ -218,6 +218,7 @@ impl Collecting {
         // As root if that needs no password. The first letter of the output tells folders from files.
         let line = format!(
             "s=; [ \"$(id -u)\" = 0 ] || ! sudo -n true 2>/dev/null || s='sudo -n'\n\
+             $s test -e {quoted} || {{ echo 'file or folder not found' >&2; exit 1; }}\n\
              if $s test -d {quoted}; then printf d; exec $s tar -cf - -C {quoted} .; fi\n\
              printf f; exec $s tail -c {} {quoted}",
             self.left
