@@ -19,13 +19,16 @@ use crate::{
     run_event::{AttemptResult, OutputFile, TAIL},
 };
 
-/// The attempts of one case in one iteration, by number.
+/// One case in one iteration.
 #[derive(Debug, Default)]
-pub(super) struct JunitEntry(BTreeMap<u32, Option<AttemptResult>>, SubResults);
-
-/// The sub-results of the last attempt that reported some, with its number.
-#[derive(Debug, Default)]
-struct SubResults(u32, Vec<SubResult>);
+pub(super) struct JunitEntry {
+    /// The attempts, by number.
+    attempts: BTreeMap<u32, Option<AttemptResult>>,
+    /// The number of the last attempt that reported sub-results.
+    reporting: u32,
+    /// The sub-results of that attempt.
+    sub_results: Vec<SubResult>,
+}
 
 /// The JUnit form of an attempt that did not pass.
 pub(super) struct Failing {
@@ -37,7 +40,7 @@ pub(super) struct Failing {
 
 impl JunitEntry {
     pub(super) fn started(&mut self, number: u32) {
-        self.0.entry(number).or_default();
+        self.attempts.entry(number).or_default();
     }
 
     pub(super) fn ended(&mut self, number: u32, result: &AttemptResult) {
@@ -46,15 +49,16 @@ impl JunitEntry {
         for file in [&mut result.stdout, &mut result.stderr] {
             file.iter_mut().for_each(|file| file.tail = String::new());
         }
-        self.0.insert(number, Some(result));
+        self.attempts.insert(number, Some(result));
     }
 
     /// Notes a sub-result. Those of an earlier attempt are forgotten.
     pub(super) fn reported(&mut self, number: u32, result: &SubResult) {
-        if self.1.0 != number {
-            self.1 = SubResults(number, Vec::new());
+        if self.reporting != number {
+            self.reporting = number;
+            self.sub_results.clear();
         }
-        self.1.1.push(result.clone());
+        self.sub_results.push(result.clone());
     }
 
     /// Returns the sub-results of the case as entries of their own.
@@ -82,23 +86,23 @@ impl JunitEntry {
             case.set_time(Duration::from_micros(result.took));
             case
         };
-        self.1.1.iter().map(one).collect()
+        self.sub_results.iter().map(one).collect()
     }
 
     /// Returns the result of an attempt; `None` if it is unknown.
     pub(super) fn attempt(&self, number: u32) -> Option<&AttemptResult> {
-        self.0.get(&number)?.as_ref()
+        self.attempts.get(&number)?.as_ref()
     }
 
     /// Returns the verdict of the last attempt; `None` if the attempt has not ended.
     pub(super) fn verdict(&self) -> Option<&Verdict> {
-        let last = self.0.values().next_back()?.as_ref()?;
+        let last = self.attempts.values().next_back()?.as_ref()?;
         Some(&last.verdict)
     }
 
     /// Adds values that nextest does not measure: the wait for the lease, the test's own time, the instances.
     pub(super) fn add_properties(&self, case: &mut TestCase) {
-        let results = || self.0.values().flatten();
+        let results = || self.attempts.values().flatten();
         let last = results().next_back();
         if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
             case.add_property(Property::new("instances", last.instances.join(" ")));
@@ -124,13 +128,18 @@ impl JunitEntry {
 
     /// Returns the entry, built from events alone.
     pub(super) fn test_case(&self, name: &str, binary_id: &str) -> TestCase {
-        let first = self.0.values().next().and_then(Option::as_ref);
-        let last = self.0.values().next_back().and_then(Option::as_ref);
+        let first = self.attempts.values().next().and_then(Option::as_ref);
+        let last = self.attempts.values().next_back().and_then(Option::as_ref);
         let (status, main) = match self.verdict() {
             Some(Verdict::Pass) => {
                 let mut status = TestCaseStatus::success();
-                let before = self.0.len().saturating_sub(1);
-                status.add_reruns(self.0.values().take(before).map(|one| rerun(one.as_ref())));
+                let before = self.attempts.len().saturating_sub(1);
+                status.add_reruns(
+                    self.attempts
+                        .values()
+                        .take(before)
+                        .map(|one| rerun(one.as_ref())),
+                );
                 (status, last)
             }
             Some(Verdict::Skip(reason)) => {
@@ -140,7 +149,12 @@ impl JunitEntry {
             }
             _ => {
                 let mut status = failing(last).status();
-                status.add_reruns(self.0.values().skip(1).map(|one| rerun(one.as_ref())));
+                status.add_reruns(
+                    self.attempts
+                        .values()
+                        .skip(1)
+                        .map(|one| rerun(one.as_ref())),
+                );
                 (status, first)
             }
         };
