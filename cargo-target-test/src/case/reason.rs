@@ -136,7 +136,7 @@ impl fmt::Display for ExclusionReason {
             Self::Requirement { needed, found } => write!(f, "needs {needed}, {found}"),
             Self::NotFresh { target, platform } => write!(
                 f,
-                "needs a fresh machine, which target `{target}` (platform `{platform}`) cannot make without `on-dirty`"
+                "needs a fresh machine, which target `{target}` (platform `{platform}`) cannot make unless `on-dirty` is `reboot` or `clean`"
             ),
             Self::Impossible { needed, why } => write!(f, "needs {needed}: {why}"),
             Self::Unreadable(message) => f.write_str(message),

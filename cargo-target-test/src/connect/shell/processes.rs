@@ -86,8 +86,7 @@ pub(crate) fn signalled(name: &str, ended: CommandOutput) -> Result<()> {
 ///
 /// The script fails and prints the remaining process ids to standard error if processes survive. A process is marked by
 /// the environment variable, which is [`env::SSH_LEASE`] for what a test's own `ssh` started, or by the `export` in the
-/// wrapper's arguments: `/proc` shows the initial environment of a
-/// subshell, without exported variables.
+/// wrapper's arguments: `/proc` shows the initial environment of a subshell, without exported variables.
 pub(crate) fn sweep(lease: &str) -> String {
     // The name is split so that the script does not find itself. Errors of `kill` are expected, since a process may end
     // before; the errors of `sleep` without fractions too.

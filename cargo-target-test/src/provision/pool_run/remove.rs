@@ -60,9 +60,9 @@ pub enum DeleteScope {
 
 impl PoolRun {
     /// Ends the run's claims and deletes its instances. With `keep`, ready instances stay, otherwise only those that were
-    /// pinned; dirty ones never serve again. Instances that another living run uses or a living process leases are left to that process: the last one
-    /// decides. The run's own leases should have ended. Deletes run in parallel, are tried three times, and take as
-    /// long as the platforms need.
+    /// pinned; dirty ones never serve again. Instances that another living run uses or a living process leases are left to
+    /// that process: the last one decides. The run's own leases should have ended. Deletes run in parallel, are tried
+    /// three times, and take as long as the platforms need.
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
