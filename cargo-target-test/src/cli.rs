@@ -4,6 +4,7 @@
 
 mod arguments;
 mod choosing;
+mod help;
 mod interactive;
 mod nextest_args;
 pub mod nextest_options;
@@ -16,8 +17,7 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-    ValueEnum,
+    Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -461,8 +461,8 @@ impl Cli {
         let matches = command
             .try_get_matches_from_mut(words)
             .map_err(|error| with_our_tip(with_usage(error, usage), forwards, verb.as_deref()))?;
-        if let Some((HELP, topic)) = matches.subcommand() {
-            return Self::help(program, topic);
+        if let Some((help::NAME, topic)) = matches.subcommand() {
+            return help::asked(program, topic);
         }
         let line =
             CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
@@ -470,18 +470,6 @@ impl Cli {
             global: line.global,
             verb: line.verb.unwrap_or_else(|| Verb::Run(Box::new(line.run))),
         })
-    }
-
-    /// The help of a verb is the output of its `--help`.
-    fn help(program: OsString, topic: &ArgMatches) -> Result<Self, clap::Error> {
-        if let Some((PLAYBOOK, of)) = topic.subcommand() {
-            let PlaybookTopic { key } = PlaybookTopic::from_arg_matches(of)?;
-            let (global, verb) = (Global::default(), Verb::HelpPlaybook { key });
-            return Ok(Self { global, verb });
-        }
-        let verbs = std::iter::successors(topic.subcommand(), |(_, topic)| topic.subcommand());
-        let verbs = verbs.map(|(verb, _)| verb.into());
-        Self::parse([program].into_iter().chain(verbs).chain(["--help".into()]))
     }
 }
 
@@ -560,47 +548,11 @@ pub(crate) fn unbuilt_command() -> Command {
             arg.hide(runs)
         })
     });
-    command = command.disable_help_subcommand(true);
-    let help = HelpCommand::command()
-        .subcommands(command.get_subcommands().map(VerbTopic::of))
-        .subcommand(PlaybookTopic::command());
-    command = command.subcommand(help);
+    command = help::added(command);
     if subcommand() != OURS {
         command = renamed(command).mut_subcommand("run", with_help);
     }
     without_empty_variables(command)
-}
-
-/// The name of [`HelpCommand`].
-const HELP: &str = "help";
-/// The name of [`PlaybookTopic`].
-const PLAYBOOK: &str = "playbook";
-
-/// Print the help of a verb, or the keys of the playbook: `help playbook [KEY]`
-#[derive(Parser)]
-#[command(name = HELP, disable_help_subcommand = true)]
-struct HelpCommand {}
-
-/// Print the keys of the playbook
-#[derive(Parser)]
-#[command(name = PLAYBOOK)]
-struct PlaybookTopic {
-    /// A key (`memory`, `qemu.memory`) or a table (`pool`, `steps`); without it, all tables
-    key: Option<String>,
-}
-
-/// A verb, as a topic of `help`.
-#[derive(Parser)]
-struct VerbTopic {}
-
-impl VerbTopic {
-    fn of(verb: &Command) -> Command {
-        Self::command()
-            .name(verb.get_name().to_owned())
-            .hide(verb.is_hide_set())
-            .about(verb.get_about().cloned().unwrap_or_default())
-            .subcommands(verb.get_subcommands().map(Self::of))
-    }
 }
 
 /// The help of another program than `cargo target-test`.
