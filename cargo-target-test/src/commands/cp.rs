@@ -44,8 +44,8 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
             now: args.now,
             what: "cp",
         };
-        let guard = MachineGuard::enter(&ask).await?;
         let mut signals = Signals::catch()?;
+        let guard = MachineGuard::enter(&ask, &mut signals).await?;
         let (copied, end) = tokio::select! {
             copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
             signal = signals.next() => (Ok(interactive::code_of_signal(signal.kind.as_raw_value())), LeaseEnd::CutOff),
