@@ -361,17 +361,15 @@ fn an_interrupt_ends_each_kind_of_step() {
     });
     eventually("a try", || lab.path("again").exists());
     run.signal_group(Signal::INT);
-    let run = run.wait().code(130);
-    run.never_says("timed out")
-        .never_says("took too long")
-        .never_says("failed to");
+    let run = run.wait().code(130).never_says("timed out");
+    let run = run.never_says("took too long").never_says("failed to");
     for pid in pids {
         assert!(!alive(&pid), "{run:?}");
     }
     assert!(lab.ledger().is_empty(), "{run:?}");
 }
 
-/// What `sudo` runs is another user's, and may still make the machine: its record stays until it has ended.
+/// A process of another user, started by `sudo`, may still make the machine: its record stays until it has ended.
 #[test]
 fn an_interrupt_waits_for_what_sudo_does_for_a_deploy() {
     if !rustix::process::geteuid().is_root() {

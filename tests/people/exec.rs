@@ -104,7 +104,7 @@ fn who_comes_second_waits_unless_it_is_now() {
     world.is_clean();
 }
 
-/// What runs on the instance ends, the instance stays as it is, and no core file has what was in memory.
+/// The command ends, the instance stays as it is, and no core file has what was in memory.
 #[test]
 fn a_quit_ends_what_was_started() {
     let world = with_box();

@@ -46,8 +46,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
         up::offer(&ask)?;
     }
     interactive::runtime()?.block_on(async {
-        let mut signals = Signals::catch()?;
-        let guard = MachineGuard::enter(&ask, &mut signals).await?;
+        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
         let opened = open(&guard, &mut signals).await;
         let end = match &opened {
             Ok((_, end)) => *end,

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use nextest_metadata::{NextestExitCode, TestListSummary};
@@ -92,9 +92,9 @@ impl CargoNextest {
         let program = program.ok_or_else(|| {
             Error::new(ErrorKind::Nextest, "cargo-nextest is not installed").with_hint(INSTALL)
         })?;
-        let output = process::command(&program)
-            .args(["nextest", "--version"])
-            .output()?;
+        let mut command = process::command(&program);
+        command.args(["nextest", "--version"]);
+        let output = process::Spawn::new(command).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match ProgramVersion::find(&text) {
             Some(version) if version >= OLDEST => Ok(Self {
@@ -145,7 +145,7 @@ impl CargoNextest {
         command.args(["--message-format", "json", "--ignore-default-filter"]);
         command.args(&self.words.build);
         self.show(&command);
-        let output = command.stderr(Stdio::inherit()).output()?;
+        let output = process::Spawn::new(command).shows_errors().output()?;
         if !output.status.success() {
             return Err(failed("build and list the tests", output.status));
         }

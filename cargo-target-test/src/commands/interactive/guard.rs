@@ -65,11 +65,13 @@ enum Access {
 
 impl MachineGuard {
     /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it. A
-    /// signal ends the wait, and leaves the instance as it is.
-    pub(in crate::commands) async fn enter(
-        ask: &AccessRequest<'_>,
-        signals: &mut Signals,
-    ) -> Result<Self> {
+    /// signal ends the wait, and leaves the instance as it is; those that come later are the caller's.
+    pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<(Self, Signals)> {
+        // A wait for the pool's lock blocks this thread: until the pool is open, a signal ends the process.
+        let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
+        let choice = choose(&pool, &ask.on.instance, ask.on.all);
+        let choice = choice.map_err(|error| up::hint(ask, error))?;
+        let mut signals = Signals::catch()?;
         tokio::select! {
             biased;
             signal = signals.next() => {
@@ -77,14 +79,11 @@ impl MachineGuard {
                 let code = interactive::code_of_signal(signal.kind.as_raw_value());
                 Err(Error::new(ErrorKind::Other, message).with_exit_code(code.into()))
             }
-            guard = Self::access(ask) => guard,
+            guard = Self::access(ask, pool, choice) => Ok((guard?, signals)),
         }
     }
 
-    async fn access(ask: &AccessRequest<'_>) -> Result<Self> {
-        let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
-        let choice = choose(&pool, &ask.on.instance, ask.on.all);
-        let choice = choice.map_err(|error| up::hint(ask, error))?;
+    async fn access(ask: &AccessRequest<'_>, pool: Pool, choice: Choice) -> Result<Self> {
         let beside = match choice.mine() {
             Some(mine) => Some(mine),
             None => ask.now.then(|| choice.first()),

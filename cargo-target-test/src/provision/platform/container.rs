@@ -83,8 +83,15 @@ impl Platform for ContainerPlatform {
                 let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
                     "`mounts` of target `{target}`: file or folder not found: `{host}`"
-                )));
+                ))
+                .with_key("mounts"));
             }
+        }
+        let engine = parameters.engine.as_deref().unwrap_or_default();
+        if engine.contains('/') && which::which(engine).is_err() {
+            let target = &spec.target;
+            let message = format!("`engine` of target `{target}`: program not found: `{engine}`");
+            return Err(wrong(message).with_key("engine"));
         }
         Ok(())
     }
