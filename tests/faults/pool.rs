@@ -386,13 +386,12 @@ fn who_keeps_the_pool_locked_is_named() {
         comm.is_ok_and(|name| name.trim() == "sleep")
     });
     signal(&pid.to_string(), Signal::STOP);
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 6] = [
         &["quick", "--keep-targets"],
         &["exec", "alpha-0", "--", "true"],
         &["shell", "alpha-0"],
         &["up", "alpha"],
         &["pool", "disable", "alpha-0", "--reason", "it is mine"],
-        &["gc", "--yes"],
         &["--delete-targets"],
     ];
     let runs = verbs.map(|verb| (verb, lab.start(verb)));
@@ -406,7 +405,7 @@ fn who_keeps_the_pool_locked_is_named() {
         (verb, run)
     });
     // Nobody has to wait for it.
-    for (verb, run) in &mut runs[..6] {
+    for (verb, run) in &mut runs[..5] {
         run.signal(Signal::INT);
         eventually(&format!("the end of {verb:?}"), || run.has_ended());
     }

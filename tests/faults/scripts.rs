@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{Lab, UP, target};
+use super::{DOWN, Lab, UP, target};
 
 #[test]
 fn every_failure_names_script_and_instance_and_spares_the_others() {
@@ -119,6 +119,62 @@ fn endless_output_and_endless_files_are_errors() {
     }
 }
 
+/// Scripts, answers, facts and names that somebody else chose.
+#[test]
+fn machines_do_not_drive_the_terminal() {
+    let lab = Lab::new(1);
+    let says = "printf 'loud \\033[2J\\033]0;title\\007\\n' >&2\n";
+    let loud = |end: &str| UP.replace("echo '{", &format!("{says}{end}echo '{{"));
+    lab.script("up", &loud(""));
+    lab.script("fails", &loud("exit 3\n"));
+    lab.script(
+        "lies",
+        &UP.replace("\"localhost\"", "\"local\\\\u001b[2Jhost\""),
+    );
+    lab.script(
+        "lists",
+        "#!/bin/sh\necho '[{\"unique\": \"tt-a\", \"what\": \"a \\u001b[2J\"}]'\n",
+    );
+    lab.script("stays", &format!("#!/bin/sh\n{says}exit 4\n"));
+    fs::create_dir(lab.path("bin")).expect("a folder");
+    lab.script("bin/uname", "#!/bin/sh\nprintf 'arch\\033[2J\\n'\n");
+    let path = lab.path("bin").display().to_string();
+    lab.script(
+        "exec",
+        &format!("#!/bin/sh\nPATH={path}:$PATH exec sh -c \"$1\"\n"),
+    );
+    let once = |more: &str| target("alpha", 1, &format!("retries = 0\n{more}"));
+    let step = "recipe = \"loud\"\n[recipes.loud]\nsteps = [{ run = \"printf '\\\\033[2J' >&2; exit 3\" }]";
+    let quiet = |args: &[&str], code: i32| {
+        let run = lab.run(args).code(code);
+        let text = format!("{}{}", run.stdout, run.stderr);
+        let raw = |one: char| one.is_control() && !"\n\t".contains(one);
+        assert!(!text.contains(raw), "{args:?}: {text:?}");
+        text
+    };
+    for (playbook, code) in [
+        (once(""), 0),
+        (once("").replace("./up", "./fails"), 69),
+        (once("").replace("./up", "./lies"), 69),
+        (once(step), 69),
+    ] {
+        lab.playbook(&playbook);
+        let text = quiet(&["quick"], code);
+        assert!(text.contains(r"\u{1b}[2J"), "{playbook}: {text}");
+    }
+    lab.playbook(&once("exec = \"./exec\"\nlist = \"./lists\""));
+    quiet(&["quick", "--keep-targets"], 0);
+    quiet(&["targets", "-v"], 0);
+    assert!(quiet(&["targets", "--json"], 0).contains(r"arch\u001b[2J"));
+    quiet(&["gc", "--dry-run"], 0);
+    quiet(&["--delete-targets"], 0);
+    lab.playbook(&once("").replace("./down", "./stays"));
+    quiet(&["quick"], 69);
+    quiet(&["--delete-targets"], 69);
+    lab.script("stays", DOWN);
+    lab.clean("a loud delete");
+}
+
 /// Runs the tool to its end, which takes little memory.
 #[track_caller]
 fn within_memory(lab: &Lab, args: &[&str], code: i32, says: &str) {
@@ -159,16 +215,10 @@ fn what_others_print_and_write_takes_little_memory() {
             &format!("retries = 0\nexec = \"./exec\"\n{more}"),
         )
     };
-    for (step, says) in [
-        (
-            "run = \"echo endless\", timeout = \"1s\"",
-            "timed out after 1s",
-        ),
-        ("run = \"cat /dev/zero\"", "larger than 16 MiB"),
-    ] {
-        let recipe = format!("[recipes.long]\nsteps = [{{ {step} }}]\n");
+    for step in ["echo endless", "cat /dev/zero"] {
+        let recipe = format!("[recipes.long]\nsteps = [{{ run = {step:?}, timeout = \"1s\" }}]\n");
         lab.playbook(&(recipe + &on_exec("recipe = \"long\"")));
-        within_memory(&lab, &["quick"], 69, says);
+        within_memory(&lab, &["quick"], 69, "timed out after 1s");
     }
     lab.playbook(&on_exec(""));
     within_memory(&lab, &["quick"], 0, "PASS");
@@ -179,7 +229,7 @@ fn what_others_print_and_write_takes_little_memory() {
     ));
     within_memory(&lab, &["quick"], 69, "larger than 16 MiB");
     lab.playbook(&target("alpha", 1, &format!("retries = 0\nlist = {zeros}")));
-    within_memory(&lab, &["gc", "--yes"], 69, "larger than 16 MiB");
+    within_memory(&lab, &["gc"], 69, "larger than 16 MiB");
     let huge = |name: &str| {
         let file = fs::File::create(lab.path(name)).expect("a file");
         file.set_len(1 << 30).expect("a sparse file");

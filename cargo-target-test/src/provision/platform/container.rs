@@ -129,7 +129,9 @@ impl Platform for ContainerPlatform {
         let (arguments, env) = start_words(spec, parameters, &image)?;
         let arguments = arguments.iter().map(String::as_str);
         engine.deploying(START, arguments, |command| command.envs(env))?;
-        started(&engine, spec, parameters)
+        let deployed = started(&engine, spec, parameters);
+        // A container that ended at once is as a machine that does not boot.
+        deployed.map_err(|error| error.with_crash(engine.main_process(spec).is_err()))
     }
 
     fn can_restore(&self) -> bool {
