@@ -14,7 +14,7 @@ use crate::{
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
     orchestrate::nextest::{Nextest, NextestOptions, Partition},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
-    run_event::RunEventKind,
+    run_event::{RunEventKind, RunOrigin},
     ui,
 };
 
@@ -39,7 +39,8 @@ impl Selection {
             .or_else(|_| RunFolder::create(self.directory.path(), run))
     }
 
-    /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants.
+    /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants. `known` is what
+    /// is known of the working copy.
     ///
     /// # Errors
     /// Fails if a file cannot be written, or if a debugger was requested and not exactly one case was chosen.
@@ -47,6 +48,7 @@ impl Selection {
         &self,
         provisioner: &Arc<PoolProvisioner>,
         folder: &RunFolder,
+        known: RunOrigin,
     ) -> Result<Nextest> {
         let instance_sets = self.instance_sets(provisioner)?;
         let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
@@ -64,6 +66,7 @@ impl Selection {
             users_junit: users.junit(),
         };
         let run = &provisioner.run().run().id;
+        let origin = self.origin(&instance_sets, known);
         Ok(Nextest {
             partitions: self.partitions(&instance_sets, folder)?,
             table: Arc::new(table),
@@ -82,6 +85,7 @@ impl Selection {
                 playbook: self.workspace.playbook.path.clone(),
                 cases: self.count(),
                 on_host: self.entries.plain.len(),
+                origin: Box::new(origin),
             },
             skipped: self.skipped(),
             options,
