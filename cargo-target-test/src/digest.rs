@@ -11,9 +11,9 @@ use std::{
 use sha2::{Digest, Sha256};
 
 /// The size in bytes up to which all of a file is read.
-const WHOLE: u64 = 4 << 20;
+const WHOLE: u64 = 2 << 20;
 /// The number of samples of a larger file.
-const SAMPLES: u64 = 64;
+const SAMPLES: u64 = 32;
 /// The size of a sample in bytes.
 const SAMPLE: u64 = 64 << 10;
 
@@ -23,8 +23,8 @@ pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     digits.collect()
 }
 
-/// Returns the digest of a file: `sha256:` and the digest of all of it, or of a file above 4 MiB `sampled:` and the
-/// digest of its length and of 64 parts of it, since a disk image may be larger than what can be read in a moment.
+/// Returns the digest of a file: `sha256:` and the digest of all of it, or of a file above 2 MiB `sampled:` and the
+/// digest of its length and of 32 parts of it, since a disk image may be larger than what can be read in a moment.
 ///
 /// # Errors
 /// If the file cannot be read.

@@ -1,5 +1,7 @@
 //! Parts of events: where a run comes from, as far as it is known.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// The source, the programs and the targets of a run: what a reproduction needs.
@@ -64,6 +66,8 @@ pub struct TestBinary {
     pub id: String,
     /// The package.
     pub package: String,
+    /// The file.
+    pub path: PathBuf,
     /// The digest of the binary: `build-id:` and the id that the linker wrote, else a digest of the file; `None` if it
     /// could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

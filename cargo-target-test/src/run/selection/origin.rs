@@ -47,10 +47,12 @@ impl Selection {
     fn test_binaries(&self) -> Vec<TestBinary> {
         let binary = |id: &str| {
             let suite = self.summary.rust_suites.get(&RustBinaryId::new(id))?;
+            let path = suite.binary.binary_path.as_std_path();
             Some(TestBinary {
                 id: id.to_owned(),
                 package: suite.package_name.clone(),
-                digest: inventory::binary_digest(suite.binary.binary_path.as_std_path()),
+                path: path.to_owned(),
+                digest: inventory::binary_digest(path),
             })
         };
         let mut ids: Vec<_> = self.chosen.iter().map(|(id, _)| id.as_str()).collect();
