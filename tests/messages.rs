@@ -212,11 +212,9 @@ fn a_missing_file_is_shown_at_its_place() {
         let check = ["check", "--playbook", "target-test.toml"];
         let refused = project.tool(check).run().code(78).says("not found");
         let first = at.lines().next().expect("a line");
-        let shown = refused
-            .stderr
-            .lines()
-            .skip_while(|line| !line.contains(first));
-        let caret = shown.skip(1).next().unwrap_or_default();
+        let mut lines = refused.stderr.lines();
+        lines.find(|line| line.contains(first));
+        let caret = lines.next().unwrap_or_default();
         assert!(caret.contains("^^^"), "{at}: {refused:?}");
     }
 }
