@@ -4,7 +4,12 @@
 
 use crate::{
     aggregate::{
-        Aggregator, NewAggregator, feed::Feed, history::History, junit::Junit, slowest::Slowest,
+        Aggregator, NewAggregator,
+        feed::Feed,
+        history::History,
+        html::{self, Html},
+        junit::Junit,
+        slowest::Slowest,
         summary::Summary,
     },
     error::Result,
@@ -21,10 +26,12 @@ pub(super) fn aggregators(
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let history = History::new(&choice.pool, &choice.workspace.root);
+    let html = Html::new(html::in_folder(folder.path()), folder.path());
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::<Summary>::default()),
         ("the history of durations", Box::new(history)),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
+        ("the HTML report", Box::new(html)),
     ];
     if let Some(count) = choice.run.durations {
         let least = choice.run.durations_min.unwrap_or_default();
