@@ -16,10 +16,12 @@ use crate::case::{
 
 mod attempt;
 mod clean_up;
+mod instance_target;
 mod micros;
 
 pub use attempt::{Attempt, AttemptResult, CollectedArtifact, OutputFile, TAIL};
 pub use clean_up::{CleanUp, InstanceNote, TargetTime};
+pub use instance_target::InstanceTarget;
 
 /// The version of the format that this code writes.
 pub const RUN_EVENT_VERSION: u32 = 1;
@@ -93,6 +95,9 @@ pub enum RunEventKind {
     DeployStarted {
         /// The instance.
         instance: String,
+        /// The instance's target; `None` in the feed of an older version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<InstanceTarget>,
     },
     /// The deploy has ended, or an existing instance is ready.
     DeployEnded {
@@ -103,6 +108,13 @@ pub enum RunEventKind {
         took: Duration,
         /// True if the instance existed before.
         reused: bool,
+        /// The instance's target; `None` in the feed of an older version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<InstanceTarget>,
+        /// A command line of this host that opens a shell on the instance, or its address if no such line is known,
+        /// without secrets. `None` if the deploy failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reach: Option<String>,
         /// The error, if the deploy failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,

@@ -293,6 +293,14 @@ fn a_runs_folder_has_output_and_feed() {
     );
     assert_eq!(ended["attempt"]["case"]["test"], "verdict::prints");
     assert_eq!(ended["result"]["verdict"], "pass");
+    let ready = of_kind(&events, "deploy-ended")[0];
+    let target = json!({ "name": "east", "label": "east", "platform": "local" });
+    assert_eq!(
+        (&ready["target"], &ready["reused"]),
+        (&target, &json!(false))
+    );
+    let reach = ready["reach"].as_str().unwrap_or_default();
+    assert!(reach.starts_with("cd /"), "{ready}");
 }
 
 /// Each delete of an instance is told: of one that is replaced, and of those that are left at the end.

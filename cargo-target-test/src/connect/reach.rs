@@ -61,6 +61,21 @@ impl Reach {
             ..SshReach::default()
         })
     }
+
+    /// Returns a line for a shell of this host that opens a shell on the instance; `None` if no such line is known.
+    pub(crate) fn shell_line(&self) -> Option<String> {
+        match self {
+            Self::Local { directory, .. } => {
+                let directory = directory.to_string_lossy();
+                shlex::try_join(["cd", &*directory]).ok()
+            }
+            Self::Ssh(ssh) => Some(ssh.ssh_line("").trim_end().to_owned()),
+            Self::Container {
+                engine, container, ..
+            } => shlex::try_join([engine, "exec", "-it", container, "sh"]).ok(),
+            Self::Programs(_) | Self::ByPlatform => None,
+        }
+    }
 }
 
 /// A user of this machine.
@@ -172,5 +187,33 @@ impl SshReach {
         // Fails only for NUL bytes, which no argument can have.
         let line = shlex::try_join(words).unwrap_or_default();
         format!("{line} {command}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_opens_a_shell() {
+        let ssh = Reach::Ssh(SshReach {
+            host: "rack".to_owned(),
+            port: Some(2222),
+            user: Some("root".to_owned()),
+            ..SshReach::default()
+        });
+        let container = Reach::Container {
+            engine: "/opt/my podman".to_owned(),
+            container: "alpha-0".to_owned(),
+            user: None,
+        };
+        for (reach, line) in [
+            (Reach::local("/tmp/a b"), Some("cd '/tmp/a b'")),
+            (ssh, Some("ssh -p 2222 -l root -- rack")),
+            (container, Some("'/opt/my podman' exec -it alpha-0 sh")),
+            (Reach::ByPlatform, None),
+        ] {
+            assert_eq!(reach.shell_line().as_deref(), line);
+        }
     }
 }

@@ -545,6 +545,11 @@ impl Deployed {
             None => self.host.clone(),
         }
     }
+
+    /// Returns a line for a shell of this host that opens a shell on the instance; the address if no such line is known.
+    pub(crate) fn shell_line(&self) -> String {
+        self.reach.shell_line().unwrap_or_else(|| self.address())
+    }
 }
 
 /// Reads the end of a console: at most `most` bytes, and none before the offset `from`.

@@ -58,11 +58,14 @@ fn kinds() -> Vec<RunEventKind> {
         },
         Kind::DeployStarted {
             instance: instance(),
+            target: None,
         },
         Kind::DeployEnded {
             instance: instance(),
             took: MS,
             reused: false,
+            target: None,
+            reach: None,
             error: error(),
         },
         Kind::PrepareStarted {
@@ -272,6 +275,28 @@ fn version_1_is_read_and_written() {
         assert_eq!(read, event);
         assert_eq!(line, *golden);
     }
+}
+
+#[test]
+fn the_target_of_an_instance_is_read_and_written() {
+    let target = InstanceTarget {
+        name: "ubuntu".to_owned(),
+        label: "nightly/ubuntu".to_owned(),
+        platform: "qemu".to_owned(),
+    };
+    let ended = RunEventKind::DeployEnded {
+        instance: instance(),
+        took: MS,
+        reused: true,
+        target: Some(target),
+        reach: Some("ssh -p 2222 -- root@127.0.0.1".to_owned()),
+        error: None,
+    };
+    let json = serde_json::to_value(&ended).expect("JSON");
+    assert_eq!(json["target"]["label"], "nightly/ubuntu");
+    assert_eq!(json["reach"], "ssh -p 2222 -- root@127.0.0.1");
+    let read: RunEventKind = serde_json::from_value(json).expect("an event");
+    assert_eq!(read, ended);
 }
 
 #[test]

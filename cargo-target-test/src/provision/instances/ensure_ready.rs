@@ -21,7 +21,7 @@ use crate::{
         pool::{InstanceFacts, Record},
         prepare::{self, Preparation, Shell},
     },
-    run_event::RunEventKind,
+    run_event::{InstanceTarget, RunEventKind},
     secret::redacted,
     sync,
 };
@@ -40,14 +40,30 @@ impl Context {
         label: &str,
     ) -> Result<ReadyInstance> {
         let (instance, started) = (wanted.instance(), Instant::now());
+        let target = Some(InstanceTarget {
+            name: wanted.target.clone(),
+            label: label.to_owned(),
+            platform: wanted.platform.name().to_owned(),
+        });
         self.emit(RunEventKind::DeployStarted {
             instance: instance.clone(),
+            target: target.clone(),
         });
         let brought = self.ensure_ready_retrying(wanted, label).await;
+        let ready = brought.as_ref().ok();
+        if let Some(ready) = ready.filter(|ready| ready.reused) {
+            self.emit(RunEventKind::Facts {
+                instance: instance.clone(),
+                facts: ready.record.facts.clone(),
+            });
+        }
+        let deployed = ready.and_then(|ready| ready.record.deployed.as_ref());
         self.emit(RunEventKind::DeployEnded {
             instance,
             took: started.elapsed(),
-            reused: brought.as_ref().is_ok_and(|ready| ready.reused),
+            reused: ready.is_some_and(|ready| ready.reused),
+            target,
+            reach: deployed.map(|deployed| redacted(&deployed.shell_line()).into_owned()),
             error: brought.as_ref().err().map(redacted_chain),
         });
         brought
