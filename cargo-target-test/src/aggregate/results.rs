@@ -20,8 +20,8 @@ use crate::{
         verdict::{CaseCounts, Verdict},
     },
     run_event::{
-        Attempt, AttemptResult, CleanUp, CollectedArtifact, OutputFile, RunEvent, RunEventKind,
-        TargetTime,
+        Attempt, AttemptResult, CleanUp, CollectedArtifact, InstanceTarget, OutputFile, RunEvent,
+        RunEventKind, TargetTime,
     },
 };
 use budget::Budgets;
@@ -194,6 +194,10 @@ pub struct RanCommand {
 pub struct UsedInstance {
     /// The instance's name.
     pub name: String,
+    /// The target; `None` if no event names it.
+    pub target: Option<InstanceTarget>,
+    /// A command line that opens a shell on the instance, or its address.
+    pub reach: Option<String>,
     /// True if the instance existed before.
     pub reused: bool,
     /// The facts.
@@ -299,8 +303,12 @@ impl Results {
 
     fn ingest_instance(&mut self, now: Duration, kind: &RunEventKind) {
         match kind {
-            RunEventKind::DeployStarted { instance, .. } => {
-                self.instance(instance).open.push((SpanKind::Deploy, now));
+            RunEventKind::DeployStarted { instance, target } => {
+                let instance = self.instance(instance);
+                instance.open.push((SpanKind::Deploy, now));
+                if target.is_some() {
+                    instance.target.clone_from(target);
+                }
             }
             RunEventKind::PrepareStarted { instance } => {
                 let instance = self.instance(instance);
@@ -317,11 +325,17 @@ impl Results {
             RunEventKind::DeployEnded {
                 instance,
                 reused,
+                target,
+                reach,
                 error,
                 ..
             } => {
                 let instance = self.instance(instance);
                 instance.reused |= *reused;
+                if target.is_some() {
+                    instance.target.clone_from(target);
+                }
+                instance.reach.clone_from(reach);
                 let shown = match reused {
                     true => SpanKind::Check,
                     false => SpanKind::Deploy,
@@ -734,7 +748,8 @@ impl UsedInstance {
     }
 
     fn note(&mut self, now: Duration, text: &Option<String>) {
-        self.notes.extend(text.iter().map(|text| (now, text.clone())));
+        self.notes
+            .extend(text.iter().map(|text| (now, text.clone())));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use target_fixtures::wire::{Exit, VerdictKind};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     case::{RunsOn, verdict::CaseCounts},
     error::one_line,
+    run_event::InstanceTarget,
 };
 
 /// The length of a reason in lists, in bytes.
@@ -121,8 +122,10 @@ struct SubtestRow<'r> {
 struct Lane<'r> {
     name: &'r str,
     reused: bool,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    about: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'r InstanceTarget>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<&'r str>,
     facts: &'r std::collections::BTreeMap<String, String>,
     notes: Vec<(u64, &'r str)>,
     /// Kind, start, end, and the case and its attempt, if any.
@@ -211,7 +214,10 @@ struct SubtestDetail<'r> {
 }
 
 impl<'r> Page<'r> {
-    pub(super) fn of(results: &'r Results, earlier: Option<&mut (dyn EarlierRuns + 'static)>) -> Self {
+    pub(super) fn of(
+        results: &'r Results,
+        earlier: Option<&mut (dyn EarlierRuns + 'static)>,
+    ) -> Self {
         let mut rows = Rows::default();
         let cases: Vec<_> = results.cases.iter().map(|case| rows.cell(case)).collect();
         let mut subtests = Subtests::default();
@@ -369,7 +375,10 @@ impl<'r> Subtests<'r> {
             });
             let before = worst[at].1;
             worst[at].1 = match (before, outcome) {
-                (CaseOutcome::Infra | CaseOutcome::Failed | CaseOutcome::Crashed, CaseOutcome::Passed)
+                (
+                    CaseOutcome::Infra | CaseOutcome::Failed | CaseOutcome::Crashed,
+                    CaseOutcome::Passed,
+                )
                 | (CaseOutcome::Flaky, CaseOutcome::Passed) => CaseOutcome::Flaky,
                 (_, outcome) => outcome,
             };
@@ -383,16 +392,28 @@ impl<'r> Subtests<'r> {
 impl<'r> Lane<'r> {
     fn of(instance: &'r UsedInstance) -> Self {
         let spans = instance.spans.iter().map(|span| {
-            let (case, attempt) = span.attempt.map(|index| (index.case, index.attempt)).unzip();
-            (span.kind, micros(span.start), micros(span.end), case, attempt)
+            let (case, attempt) = span
+                .attempt
+                .map(|index| (index.case, index.attempt))
+                .unzip();
+            (
+                span.kind,
+                micros(span.start),
+                micros(span.end),
+                case,
+                attempt,
+            )
         });
         let notes = instance.notes.iter();
         Self {
             name: &instance.name,
             reused: instance.reused,
-            about: Map::new(),
+            target: instance.target.as_ref(),
+            reach: instance.reach.as_deref(),
             facts: &instance.facts,
-            notes: notes.map(|(at, text)| (micros(*at), text.as_str())).collect(),
+            notes: notes
+                .map(|(at, text)| (micros(*at), text.as_str()))
+                .collect(),
             spans: spans.collect(),
         }
     }
@@ -421,7 +442,13 @@ impl<'r> AttemptDetail<'r> {
         let commands = attempt.commands.iter().map(|one| {
             let start = one.ended.saturating_sub(one.took);
             let (start, took) = (micros(start), micros(one.took));
-            (&*one.instance, start, took, status(&one.exit), &*one.command)
+            (
+                &*one.instance,
+                start,
+                took,
+                status(&one.exit),
+                &*one.command,
+            )
         });
         let subtests = attempt.sub_results.iter().map(|one| SubtestDetail {
             path: &one.path,
@@ -429,7 +456,10 @@ impl<'r> AttemptDetail<'r> {
             verdict: word(one.verdict.into()),
             took: one.took,
             // A sub-result that passed needs no words.
-            message: one.message.as_deref().filter(|_| one.verdict != VerdictKind::Pass),
+            message: one
+                .message
+                .as_deref()
+                .filter(|_| one.verdict != VerdictKind::Pass),
         });
         let measurements = attempt.measurements.iter();
         let artifacts = attempt.artifacts.iter();
@@ -456,9 +486,19 @@ impl<'r> AttemptDetail<'r> {
             measurements: measurements
                 .map(|one| (&*one.name, one.value, one.unit.as_deref()))
                 .collect(),
-            folder: attempt.artifacts_folder.as_deref().map(|path| links.to(path)),
+            folder: attempt
+                .artifacts_folder
+                .as_deref()
+                .map(|path| links.to(path)),
             artifacts: artifacts
-                .map(|one| (&*one.instance, &*one.artifact, one.bytes, one.error.as_deref()))
+                .map(|one| {
+                    (
+                        &*one.instance,
+                        &*one.artifact,
+                        one.bytes,
+                        one.error.as_deref(),
+                    )
+                })
                 .collect(),
         }
     }
@@ -467,7 +507,8 @@ impl<'r> AttemptDetail<'r> {
 /// Returns the waits for leases, also of cases that got none.
 fn waits(results: &Results) -> Vec<(u64, u64, usize)> {
     let cases = results.cases.iter().enumerate();
-    let attempts = cases.flat_map(|(index, case)| case.attempts.iter().map(move |one| (index, one)));
+    let attempts =
+        cases.flat_map(|(index, case)| case.attempts.iter().map(move |one| (index, one)));
     let waits = attempts.filter_map(|(index, one)| {
         let start = one.requested?;
         let end = one.leased.or(one.ended).unwrap_or(results.length);
@@ -560,7 +601,10 @@ fn cut(text: &str) -> String {
     line
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }

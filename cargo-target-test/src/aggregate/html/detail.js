@@ -14,6 +14,7 @@ const detail = {
   /** Opens the panel for some cases of one test; shows `chosen`, or the case with the worst verdict. */
   open(cases, chosen) {
     const panel = byId("detail");
+    cases = [...cases].sort((one, other) => data.cases[one].place - data.cases[other].place || one - other);
     if (panel.hidden) this.before = document.activeElement;
     const verdict = worst(cases.map((index) => data.cases[index].verdict));
     this.show(cases, chosen ?? cases.find((index) => data.cases[index].verdict === verdict));

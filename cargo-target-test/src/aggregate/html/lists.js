@@ -33,7 +33,7 @@ const lists = {
   entry(index, note, ...rest) {
     const { verdict, took, why } = data.cases[index];
     return make("li", { class: verdict }, sign(verdict), make("span", {}, caseButton(index), note && [" ", note]),
-      make("span", { class: "number soft" }, took ? time(took) : ""), why && make("span", { class: "why text" }, visible(why)), rest);
+      make("span", { class: "number soft" }, took ? time(took) : undefined), why && make("span", { class: "why text" }, visible(why)), rest);
   },
 
   attention() {
@@ -51,7 +51,7 @@ const lists = {
     return [
       ...parts.filter(([, , cases]) => cases.length > 0).map(([id, title, cases, entry]) => this.section(id, `${title} (${cases.length.toLocaleString("en")})`, this.list(cases, entry))),
       subtests.length > 0 && this.section("flaky-subtests", `Flaky sub-results (${subtests.length})`, this.list(subtests, ([row, index]) => make("li", { class: "flaky" }, sign("flaky"),
-        make("span", {}, make("b", { class: "name" }, visible(row.path.join(" / "))), " of ", caseButton(index)), ""))),
+        make("span", {}, make("b", { class: "name" }, visible(row.path.join(" / "))), " of ", caseButton(index))))),
       this.changes(),
     ];
   },
@@ -92,14 +92,14 @@ const lists = {
     const skipped = filter.shown.filter((index) => data.cases[index].verdict === "skip");
     const byReason = [...Map.groupBy(skipped, (index) => data.cases[index].why ?? "no reason")].sort((one, other) => other[1].length - one[1].length);
     const group = ([why, cases]) => make("details", { class: "skip" }, make("summary", { class: "text" }, sign("skip"), ` ${visible(why)} `, make("span", { class: "tag" }, String(cases.length))),
-      this.list(cases, (index) => make("li", {}, "", caseButton(index), "")));
+      this.list(cases, (index) => make("li", {}, make("i"), caseButton(index))));
     return skipped.length > 0 && this.section("skipped", `Skipped (${skipped.length.toLocaleString("en")})`, byReason.map(group));
   },
 
   metrics() {
     const shown = new Set(filter.shown);
     const lines = data.metrics.filter((line) => shown.has(line.case));
-    const entry = ({ case: index, name, unit, values }) => make("li", { class: "metric" }, "", make("span", {}, make("b", { class: "name" }, visible(name)), " of ", caseButton(index)),
+    const entry = ({ case: index, name, unit, values }) => make("li", { class: "metric" }, make("i"), make("span", {}, make("b", { class: "name" }, visible(name)), " of ", caseButton(index)),
       make("span", { class: "number" }, `${values.at(-1).toLocaleString("en")} ${visible(unit ?? "")}`), values.length > 1 && make("span", { class: "why" }, this.line(values)));
     return lines.length > 0 && this.section("metrics", "Metrics", this.list(lines, entry));
   },
@@ -121,7 +121,7 @@ const lists = {
     const facts = [["start", date(data.wall)], ["duration", time(data.length)], ["exit code", data.exitCode ?? "none"], ...Object.entries(started)].filter(([, value]) => value !== null);
     const instance = (lane) => make("details", {},
       make("summary", {}, make("span", { class: "name" }, visible(lane.name)), make("span", { class: "soft" }, lane.reused ? " kept from an earlier run" : "")),
-      factList(Object.entries({ ...lane.about, ...lane.facts })),
+      factList(Object.entries({ target: lane.target?.label, platform: lane.target?.platform, reach: lane.reach, ...lane.facts }).filter(([, value]) => value)),
       lane.notes.length > 0 && make("ul", {}, lane.notes.map(([at, note]) => make("li", { class: "text" }, `${time(at)}: ${visible(note)}`))));
     return this.section("run", "Run",
       make("dl", {}, facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", { class: "text" }, text(value))])),

@@ -9,6 +9,9 @@ const matrix = {
   setUp() {
     this.grid = byId("grid");
     this.subtests = Map.groupBy(data.subtests, (row) => row.test);
+    const { compare } = new Intl.Collator("en", { numeric: true });
+    const order = (one, other) => compare(data.tests[one].binary, data.tests[other].binary) || compare(data.tests[one].name, data.tests[other].name);
+    this.order = [...data.tests.keys()].sort(order);
     const many = data.places.length > 6;
     this.grid.classList.toggle("many", many);
     const longest = data.tests.reduce((most, { name, binary }) => Math.max(most, name.length + binary.length), 0);
@@ -32,7 +35,8 @@ const matrix = {
   update() {
     const byTest = Map.groupBy(filter.shown, (index) => data.cases[index].test);
     this.rows = [];
-    for (const [test, cases] of byTest) {
+    for (const test of this.order.filter((test) => byTest.has(test))) {
+      const cases = byTest.get(test);
       const subtests = this.subtests.get(test) ?? [];
       const cells = new Map();
       for (const index of cases) {
@@ -83,7 +87,7 @@ const matrix = {
     };
     const tab = (column) => (this.focus.row === at && this.focus.column === column ? "0" : "-1");
     const header = make("div", { class: row.subtest ? "test sub" : "test", role: "rowheader", tabindex: tab(0), title: `${visible(binary)} ${title}`, click: click(0), "data-column": 0 },
-      !row.subtest && make("span", { class: "twist", "aria-hidden": "true" }, row.children ? (row.open ? "▾" : "▸") : ""),
+      !row.subtest && data.subtests.length > 0 && make("span", { class: "twist", "aria-hidden": "true" }, row.children ? (row.open ? "▾" : "▸") : ""),
       make("span", { class: "name" }, title),
       !row.subtest && make("span", { class: "binary name" }, `  ${visible(binary)}`));
     const cells = data.places.map((place, index) => this.cell(row, place, index, tab(index + 1), click(index + 1)));

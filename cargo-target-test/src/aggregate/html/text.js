@@ -28,14 +28,14 @@ function make(name, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(key, "");
     else if (value !== false && value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
-  return element;
+  return fill(element, ...children);
 }
 
-const fill = (element, ...children) => {
-  element.replaceChildren(...children.flat().filter(Boolean));
+/** Replaces the children; empty ones are left out. */
+function fill(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter((child) => child || child === 0));
   return element;
-};
+}
 const byId = (id) => document.getElementById(id);
 const sign = (verdict) =>
   make("span", { class: `sign ${verdict}`, title: VERDICTS[verdict].word, "aria-hidden": "true" }, VERDICTS[verdict].sign);

@@ -149,24 +149,31 @@ const timeline = {
     fill(this.waits, make("svg:path", { class: "wait", d: `${path}L${Math.max(width, drawn)} ${y(last)}L${Math.max(width, drawn)} 42Z` }), make("svg:text", { x: 3, y: 12 }, `at most ${most}`));
   },
 
+  /** Draws the spans of a lane: wide ones as elements of their own, all others of a look as one path. */
   bars(lane, x, width) {
     const bars = [];
     const ends = {};
+    const paths = {};
+    const few = this.shown.size < data.cases.length;
     for (const span of [...lane.idle, ...lane.spans]) {
       const [left, right] = [Math.max(x(span.start), -2), Math.min(x(span.end), width + 2)];
       if (right < 0 || left > width || right <= (ends[span.kind] ?? -3) + 0.4) continue;
       ends[span.kind] = right;
-      const thin = span.kind === "idle" || span.kind === "lease";
-      const verdict = span.index === undefined || span.index === null ? "" : data.cases[span.index].verdict;
-      const faded = verdict && this.shown.size < data.cases.length && !this.shown.has(span.index);
-      bars.push(make("svg:rect", {
-        class: `bar ${span.kind} ${span.kind === "call" ? verdict : ""} ${span.kind === "call" && lane.calls[lane.at] === span ? "chosen" : ""}`,
-        x: left.toFixed(1), width: Math.max(right - left - 0.3, 0.8).toFixed(1), y: thin ? 8 : 4, height: thin ? 14 : 22, rx: right - left > 6 ? 2 : 0, opacity: faded ? 0.2 : undefined,
-        ...(span.kind === "call" && right - left > 8 ? { role: "option", "aria-label": `${visible(testOf(span.index).name)}: ${VERDICTS[verdict].word.toLowerCase()}` } : { "aria-hidden": "true" }),
-      }));
-      if (span.kind === "call" && right - left > 18) bars.push(make("svg:text", { class: "on-bar", x: left + 5, y: 19, "aria-hidden": "true" }, VERDICTS[verdict].sign));
+      const [top, height] = span.kind === "idle" || span.kind === "lease" ? [8, 14] : [4, 22];
+      const wide = Math.max(right - left - 0.3, 0.8).toFixed(1);
+      const isTest = span.kind === "call";
+      const verdict = isTest && Number.isInteger(span.index) ? data.cases[span.index].verdict : "";
+      const faded = Number.isInteger(span.index) && few && !this.shown.has(span.index) ? "faded" : "";
+      const chosen = isTest && lane.calls[lane.at] === span;
+      const look = `bar ${span.kind} ${verdict} ${faded} ${chosen ? "chosen" : ""}`;
+      if (isTest && (chosen || wide > 14)) {
+        const label = `${visible(testOf(span.index).name)}: ${VERDICTS[verdict].word.toLowerCase()}`;
+        bars.push(make("svg:rect", { class: look, x: left.toFixed(1), y: top, width: wide, height, rx: 2, role: "option", "aria-selected": String(chosen), "aria-label": label }));
+        if (wide > 18) bars.push(make("svg:text", { class: "on-bar", x: left + 5, y: 19, "aria-hidden": "true" }, VERDICTS[verdict].sign));
+      } else paths[look] = `${paths[look] ?? ""}M${left.toFixed(1)} ${top}h${wide}v${height}h-${wide}z`;
     }
-    return bars;
+    const path = ([look, d]) => make("svg:path", { class: look, d, "aria-hidden": "true" });
+    return [...Object.entries(paths).map(path), ...bars];
   },
 
   /** Tells what is at the pointer. */

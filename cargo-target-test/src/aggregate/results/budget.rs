@@ -144,7 +144,9 @@ pub(super) fn beginning(text: &str) -> &str {
 pub(super) fn end(text: &str, most: usize) -> &str {
     let from = text.len().saturating_sub(most);
     let mut boundaries = from..text.len();
-    &text[boundaries.find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())..]
+    &text[boundaries
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(text.len())..]
 }
 
 /// Shortens a text to its end.
@@ -163,5 +165,7 @@ fn keep_beginning(text: &mut String, most: usize) {
 /// Returns the last boundary of characters up to `most`.
 fn boundary(text: &str, most: usize) -> usize {
     let mut boundaries = (0..=most.min(text.len())).rev();
-    boundaries.find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    boundaries
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
