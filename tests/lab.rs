@@ -149,7 +149,7 @@ fn its_instances_are_kept_restarted_and_collected() {
     let lab = Lab::new();
     lab.run(&["restarts", "--keep-targets"])
         .code(0)
-        .says("kept: box-0");
+        .says("Kept box-0");
     lab.run(&["exec", "box-0", "--", "pwd"])
         .code(0)
         .says("/shelf/");

@@ -238,7 +238,7 @@ fn kept_instances_serve_every_clone() {
         .args(["few", "--keep-targets", "few_0"])
         .run()
         .code(0);
-    kept.says("kept: east-0")
+    kept.says("Kept east-0")
         .line_with(&["PASS", "deploy[east-0]"]);
     let shown = targets(&project);
     let [kept] = shown.as_slice() else {
@@ -302,7 +302,9 @@ fn kept_instances_stay_until_used_without_keeping() {
             .run()
             .code(0)
     };
-    run(&["--keep-targets", "few_0"]).says("kept: east-0, west-0");
+    run(&["--keep-targets", "few_0"])
+        .says("Kept east-0")
+        .says("Kept west-0");
     run(&["few_0[east]"])
         .says("kept earlier and not used by this run: west-0")
         .never_says("east-0, west-0");
@@ -312,7 +314,7 @@ fn kept_instances_stay_until_used_without_keeping() {
         ("delete east-0", 1),
     ]);
     assert_eq!(ledger(&project), once);
-    run(&["--keep-targets", "few_1[west]"]).says("kept: west-0");
+    run(&["--keep-targets", "few_1[west]"]).says("Kept west-0");
     for _ in 0..2 {
         project.run(&["--delete-targets"]).code(0);
     }

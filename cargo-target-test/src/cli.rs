@@ -24,6 +24,7 @@ use clap::{
 use clap_complete::Shell;
 use target_fixtures::env;
 
+use crate::aggregate::summary::SummaryLevel;
 pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
 pub use nextest_args::{NextestArgs, NextestCall};
 use nextest_options::Class;
@@ -238,6 +239,14 @@ pub struct RunArgs {
     /// With --durations: only cases that took at least this time
     #[arg(long, value_name = "TIME", help_heading = "Target options", hide_short_help = true, requires = "durations", value_parser = humantime::parse_duration)]
     pub durations_min: Option<Duration>,
+    /// The lines to print in addition to nextest's
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        help_heading = "Target options",
+        hide_short_help = true
+    )]
+    pub summary: Option<SummaryLevel>,
     /// Write a JUnit report, with all output, to this file
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,

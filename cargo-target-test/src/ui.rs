@@ -5,10 +5,15 @@
 //! [`stdout_error`].
 
 mod printable;
+mod style;
+pub mod table;
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use printable::printable;
@@ -19,17 +24,17 @@ use crate::{
     sync,
 };
 
-/// Starts dimmed text. Text printed by this file may contain it; all other control characters are escaped.
-pub const DIM: &str = "\x1b[2m";
-/// Ends dimmed text.
-pub const PLAIN: &str = "\x1b[0m";
+pub use style::{Style, set_color};
+
+/// The width of the words before lines, as in nextest's output.
+pub const WORD_WIDTH: usize = 12;
 
 /// The first failure to write to standard output.
 static STDOUT_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Prints a line of a result to standard output.
 pub fn out(text: impl std::fmt::Display) {
-    bytes_out(format!("{}\n", shown(text)).as_bytes());
+    bytes_out(format!("{}\n", shown_on(&io::stdout(), text)).as_bytes());
 }
 
 /// Returns the error of a process whose standard output could not be written, for example on a full disk. A closed
@@ -53,20 +58,50 @@ pub fn check_stdout(written: io::Result<()>) -> bool {
     }
 }
 
-/// Prints a progress line to standard error.
+/// True after [`quiet`].
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Suppresses the lines of [`note`] from now on.
+pub fn quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Prints a progress line to standard error, unless [`quiet`] was called.
 pub fn note(text: impl std::fmt::Display) {
-    line("target-test", text);
+    if !QUIET.load(Ordering::Relaxed) {
+        result(text);
+    }
 }
 
-fn line(prefix: &str, text: impl std::fmt::Display) {
-    let text = shown(text);
-    let _ = writeln!(io::stderr().lock(), "{prefix}: {text}");
+/// Prints a line on the result of a run to standard error.
+pub fn result(text: impl std::fmt::Display) {
+    plain(&format!("target-test: {text}\n"));
 }
 
-/// Returns the text without secrets and control characters.
+/// Prints a line like nextest's to standard error: a word at the right of a column, and a text.
+pub fn status(word: &str, style: Style, text: impl std::fmt::Display) {
+    let word = style.paint(format!("{word:>WORD_WIDTH$}"));
+    plain(&format!("{word} {text}\n"));
+}
+
+/// Prints lines without prefixes to standard error.
+pub fn lines(lines: &[String]) {
+    plain(&format!("{}\n", lines.join("\n")));
+}
+
+fn line(prefix: &str, style: Style, text: impl std::fmt::Display) {
+    plain(&format!("{}: {text}\n", style.paint(prefix)));
+}
+
+/// Returns the text for standard error, without secrets and control characters.
 fn shown(text: impl std::fmt::Display) -> String {
+    shown_on(&io::stderr(), text)
+}
+
+/// Returns the text for a stream.
+fn shown_on(stream: &impl IsTerminal, text: impl std::fmt::Display) -> String {
     let text = text.to_string();
-    printable(&redacted(&text)).into_owned()
+    printable(&redacted(&text), style::is_wanted(stream)).into_owned()
 }
 
 /// Lines deferred while another program draws on the terminal; `None` if lines are printed at once.
@@ -130,12 +165,21 @@ pub fn try_bytes_out(bytes: &[u8]) -> bool {
 
 /// Prints lines of a result to standard output; returns false if standard output is closed or cannot be written.
 pub fn try_lines_out(lines: &[String]) -> bool {
-    try_bytes_out(format!("{}\n", shown(lines.join("\n"))).as_bytes())
+    try_bytes_out(format!("{}\n", shown_on(&io::stdout(), lines.join("\n"))).as_bytes())
 }
 
 /// Returns the number of columns of the terminal on standard output.
 pub fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    columns_of(io::stdout())
+}
+
+/// Returns the number of columns of the terminal on standard error.
+pub fn columns_err() -> Option<usize> {
+    columns_of(io::stderr())
+}
+
+fn columns_of(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
@@ -153,7 +197,7 @@ pub fn redraw(lines: &[String]) -> bool {
     let kept = lines.len() - if more > 0 { more + 1 } else { 0 };
     let mut text = "\x1b[H\x1b[J".to_owned();
     for line in &lines[..kept] {
-        text.push_str(&shown(line));
+        text.push_str(&shown_on(&io::stdout(), line));
         text.push_str("\r\n");
     }
     if more > 0 {
@@ -174,12 +218,12 @@ pub fn bytes(bytes: &[u8]) {
 
 /// Prints a warning.
 pub fn warn(text: impl std::fmt::Display) {
-    line("warning", text);
+    line("warning", Style::Remarkable, text);
 }
 
 /// Prints an error with its causes and its hint.
 pub fn error(error: &Error) {
-    line("error", error.chain());
+    line("error", Style::Bad, error.chain());
     if let Some(text) = error.hint() {
         hint(text);
     }
@@ -187,5 +231,5 @@ pub fn error(error: &Error) {
 
 /// Prints a hint.
 pub fn hint(text: impl std::fmt::Display) {
-    line("hint", text);
+    line("hint", Style::Bold, text);
 }

@@ -174,7 +174,9 @@ fn an_instance_that_no_case_needs_goes_while_others_run() {
     let world = on_machines(targets);
     let run = world.run(&["early::"]).code(0);
     assert_eq!(passed(&run).len(), 2, "{run:?}");
-    run.line_with(&["target-test: instance-seconds: quick ", ", patient "]);
+    run.line_with(&["TARGET  PASSED  INSTANCES  SECONDS"])
+        .line_with(&["       quick       1          1  "])
+        .line_with(&["     patient       1          1  "]);
     assert_eq!((count(&world, "deploy"), count(&world, "delete")), (2, 2));
     world.is_clean();
 }
@@ -183,7 +185,7 @@ fn an_instance_that_no_case_needs_goes_while_others_run() {
 fn kept_instances_do_not_go_early() {
     let world = on_machines("[[targets]]\nname = \"quick\"\nplatform = \"command\"\n");
     let kept = world.run(&["--keep-targets", "early::"]).code(0);
-    kept.says("target-test: kept: quick-0");
+    kept.says("        Kept quick-0  ");
     assert_eq!(count(&world, "delete"), 0);
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();

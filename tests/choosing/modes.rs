@@ -1,6 +1,7 @@
 //! Options under one name, scenarios, and what is counted.
 
 use super::{cases, passed, world};
+use crate::support::Terminal;
 
 #[test]
 fn a_mode_is_options_that_could_be_typed() {
@@ -12,7 +13,7 @@ fn a_mode_is_options_that_could_be_typed() {
     assert_eq!(explained("dev"), "--verbose --keep-targets");
     assert!(explained("debug").contains("--no-capture"));
     assert!(explained("ci").contains("--junit="));
-    assert!(explained("demo").contains("--status-level=none"));
+    assert!(explained("demo").contains("--summary=table"));
     let targets = world.read("target-test.toml");
     let modes = "[modes.mine]\noptions = [\"--on\", \"west\", \"seed::smoke\", \"--retries=1\"]\n\
                  [modes.dev]\noptions = [\"--no-fail-fast\"]\n";
@@ -61,15 +62,79 @@ fn ci_is_quiet_and_writes_everything_down_and_demo_says_the_sum() {
     let run = world
         .run(&["--mode", "ci", "--junit", junit, "seed::"])
         .code(0);
-    run.says("12 passed").never_says("PASS");
+    run.says("12 passed").never_says("PASS [");
     assert!(world.read("r.xml").contains("seed::smoke[west]"));
     let run = world.run(&["--mode", "demo", "seed::"]).code(0);
-    run.says("12 passed")
-        .never_says("PASS")
+    run.says("8 passed")
+        .never_says("PASS [")
         .never_says("Compiling");
     let run = world.run(&["--mode", "dev", "seed::smoke[east]"]).code(0);
-    run.says("cargo-nextest").says("target-test: kept: east-0");
+    run.says("cargo-nextest").says("        Kept east-0");
     world.run(&["--delete-targets"]).code(0);
+}
+
+/// Without a terminal, without colours, and with them.
+#[test]
+fn targets_are_told_before_a_run_and_counted_after_it() {
+    let world = world();
+    let smoke = ["--exact", "seed::smoke[east]", "seed::smoke[west]"];
+    let args = |options: &[&str]| -> Vec<String> {
+        let all = [options, &["--"], &smoke].concat();
+        all.into_iter().map(str::to_owned).collect()
+    };
+    let run = |options: &[&str]| {
+        let args = args(options);
+        world.run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let first = run(&["--keep-targets"]).code(0);
+    first
+        .says("      Target east  1 instance, new  local\n      Target west  1 instance, new  local\n")
+        .says("      TARGET  PASSED  INSTANCES  SECONDS\n        east       1          1  ")
+        .says("        Kept east-0  cd /")
+        .says("       Shell cargo target-test shell east-0\n")
+        .never_says("\x1b");
+    run(&["--mode=ci", "--keep-targets"])
+        .code(0)
+        .says("        Kept west-0  cd /")
+        .never_says("      Target ");
+    let colours = run(&["--color=always"]).code(0);
+    colours
+        .says("\x1b[1;32m      Target\x1b[0m \x1b[1meast\x1b[0m  1 instance, kept  local\n")
+        .says("        \x1b[1mwest\x1b[0m       \x1b[1;32m1\x1b[0m ");
+    let demo = run(&["--mode=demo"]).code(0);
+    let lines: Vec<_> = demo.stderr.lines().collect();
+    assert_eq!(lines.len(), 4, "{demo:?}");
+    assert!(lines[0].starts_with("      TARGET  PASSED"), "{demo:?}");
+    assert!(
+        lines[3].starts_with("target-test: 2 cases: 2 passed"),
+        "{demo:?}"
+    );
+    // What nextest says of its own failure is shown.
+    let wrong = world.run(&["--mode=demo", "--nextest-arg=--no-such-option", "seed::"]);
+    wrong.says("--no-such-option");
+    world.is_clean();
+}
+
+#[test]
+fn a_terminal_has_colours_unless_they_are_unwanted() {
+    if !Terminal::is_here() {
+        return;
+    }
+    let world = world();
+    let line = ["--", "--exact", "seed::smoke[east]", "seed::smoke[west]"];
+    for (unwanted, is_coloured) in [("", true), ("1", false)] {
+        let terminal = Terminal::open(world.tool(&line).env("NO_COLOR", unwanted));
+        assert_eq!(terminal.code(), 0);
+        let screen = terminal.coloured_screen();
+        let green = "\x1b[1m\x1b[32m      Target";
+        assert_eq!(screen.contains(green), is_coloured, "{screen}");
+        let plain = terminal.screen();
+        assert!(
+            plain.contains("      Target east  1 instance, new  local\n"),
+            "{plain}"
+        );
+        assert!(plain.contains("PASSED  INSTANCES  SECONDS\n"), "{plain}");
+    }
 }
 
 /// As in a playbook: what is written in a file does not depend on where somebody stands.

@@ -251,7 +251,7 @@ fn a_broken_instance_is_set_aside_for_the_run() {
     let run = lab.run(&["poisoned", "--keep-targets"]).code(69);
     run.line_with(&["12 cases: 9 passed", " 3 infra"])
         .line_with(&["set aside after 3 infra in a row: alpha-0"])
-        .line_with(&["kept: ", "alpha-1"]);
+        .line_with(&["Kept ", "alpha-1"]);
     fs::write(lab.path("exec"), "#!/bin/sh\nexec /bin/sh -c \"$1\"\n").unwrap();
     lab.run(&["poisoned"]).code(0).never_says("set aside");
 }
@@ -341,7 +341,8 @@ fn kept_instances_of_a_renamed_target_are_named() {
     let lab = Lab::new(2);
     lab.run(&["quick", "other", "--keep-targets"])
         .code(0)
-        .says("kept: alpha-0, alpha-1");
+        .says("Kept alpha-0")
+        .says("Kept alpha-1");
     lab.playbook(&target("omega", 1, ""));
     let run = lab.run(&["quick"]).code(0);
     run.says("kept earlier and not used by this run: alpha-0, alpha-1");

@@ -37,7 +37,7 @@ fn instances_are_there_without_a_test() {
         .code(0)
         .says("here");
     // A run uses it and leaves it.
-    world.run(&["quick[box]"]).code(0).says("kept: box-0");
+    world.run(&["quick[box]"]).code(0).says("Kept box-0");
     world.run(&["down", "box-0"]).code(0).says("deleted box-0");
     world.run(&["down", "box"]).code(0).says("deleted box-1");
     let ledger = "deploy box-0\ndeploy box-1\ndelete box-0\ndelete box-1\n";
@@ -103,7 +103,7 @@ fn what_is_no_longer_kept_is_named() {
     let world = boxes();
     let quick = ["quick[box]", "-E", "test(/^quick/)"];
     let keep = [&quick[..], &["--keep-targets"]].concat();
-    world.run(&keep).code(0).says("kept: box-0");
+    world.run(&keep).code(0).says("Kept box-0");
     world.run(&quick).code(0).says("no longer kept: box-0");
     world.run(&quick).code(0).never_says("no longer kept");
     world.is_clean();

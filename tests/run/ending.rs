@@ -68,7 +68,8 @@ fn only_instances_of_failed_cases_are_kept() {
     let line = [&["--keep-targets=failed", "--retries=2", "--"], &cases[..]].concat();
     let run = world.run(&line).code(100);
     run.line_with(&["FLAKY", "verdict::flaky[west]"])
-        .line_with(&["target-test: kept: east-0"]);
+        .line_with(&["        Kept east-0"])
+        .line_with(&["       Shell cargo target-test shell east-0"]);
     assert_eq!(world.machines(), ["east-0"]);
     let line = [
         "--keep-targets=failed",
@@ -80,7 +81,7 @@ fn only_instances_of_failed_cases_are_kept() {
         .run(&line)
         .code(0)
         .says("no longer kept: east-0")
-        .never_says("target-test: kept");
+        .never_says("        Kept ");
     assert_eq!(
         world.read("ledger").matches("deploy east-0").count(),
         1,

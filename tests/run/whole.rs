@@ -61,7 +61,7 @@ fn normalised(text: &str) -> String {
         (r"(?m)^ +Finished .*$", "    Finished [BUILD]"),
         (r"run ID \S+", "run ID [RUN]"),
         (r"\[ *[0-9.]+s\]|\b\d+\.\d+s\b", "[TIME]"),
-        (r"instance-seconds: .*", "instance-seconds: [TIME]"),
+        (r"(?m) +\d+\.\d$", " [TIME]"),
         (
             r"thread '(\w+)'( \(\d+\))? panicked",
             "thread '$1' panicked",

@@ -66,6 +66,11 @@ impl Terminal {
         self.ask(&["capture-pane", "-p"])
     }
 
+    /// The same, with the sequences of styles.
+    pub(crate) fn coloured_screen(&self) -> String {
+        self.ask(&["capture-pane", "-e", "-p"])
+    }
+
     /// Waits until this is on the screen.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {

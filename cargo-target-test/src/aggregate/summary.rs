@@ -2,11 +2,15 @@
 
 // Must not know how instances are provided or deleted.
 
+mod verdicts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
+
+use clap::ValueEnum;
 
 use super::Aggregator;
 use crate::{
@@ -17,7 +21,10 @@ use crate::{
     },
     error::{Result, one_line},
     run_event::{AttemptResult, CleanUp, InstanceNote, RunEvent, RunEventKind, TargetTime},
-    ui,
+    ui::{
+        self, Style,
+        table::{self, Cell},
+    },
 };
 
 /// The minimum time of fixtures and of failed deploys to print a line.
@@ -39,9 +46,22 @@ fn few(names: &[&str]) -> String {
 /// A binary's id and the name of a case or deploy entry.
 type Name = (Arc<str>, String);
 
+/// The lines that a run prints in addition to nextest's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum SummaryLevel {
+    /// The table of targets and verdicts; nothing of nextest
+    Table,
+    /// Also failures, infra and the remaining instances
+    Failures,
+    /// Also the targets, skipped cases and times
+    #[default]
+    Full,
+}
+
 /// Collects the lines and prints them at the end of the run.
 #[derive(Debug, Default)]
 pub struct Summary {
+    level: SummaryLevel,
     /// The final remark on each case that has one.
     cases: BTreeMap<Name, LastWord>,
     /// Tests that the plan skips.
@@ -52,6 +72,8 @@ pub struct Summary {
     set_aside: BTreeSet<String>,
     end: CleanUp,
     counts: CaseCounts,
+    /// The ways to reach instances, by name.
+    reach: BTreeMap<String, String>,
 }
 
 /// A remark on the last attempt of a case.
@@ -94,6 +116,13 @@ impl Aggregator for Summary {
             RunEventKind::Skipped { case, reason } => {
                 self.skipped.push((Arc::clone(case), reason.clone()));
             }
+            RunEventKind::DeployEnded {
+                instance,
+                reach: Some(reach),
+                ..
+            } => {
+                self.reach.insert(instance.clone(), reach.clone());
+            }
             RunEventKind::SetAside { instance } => {
                 self.set_aside.insert(instance.clone());
             }
@@ -106,30 +135,18 @@ impl Aggregator for Summary {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.skips().iter().for_each(ui::note);
-        self.expected().iter().for_each(ui::note);
-        self.print_skipped();
-        self.crashes().iter().for_each(ui::note);
-        self.infra().iter().for_each(ui::note);
-        let set_aside: Vec<_> = self.set_aside.iter().cloned().collect();
-        let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
-        let held: Vec<_> = self.end.held.iter().map(by).collect();
-        for (what, names) in [
-            ("set aside after 3 infra in a row", &set_aside),
-            ("kept", &self.end.kept),
-            ("still used by others", &held),
-            ("kept earlier and not used by this run", &self.end.unused),
-            ("no longer kept", &self.end.unkept),
-            ("cleaned up after an interrupted run", &self.end.left),
-        ] {
-            if !names.is_empty() {
-                ui::note(format!("{what}: {}", names.join(", ")));
-            }
+        if self.level == SummaryLevel::Full {
+            self.skips().iter().for_each(ui::note);
+            self.expected().iter().for_each(ui::note);
+            self.print_skipped();
         }
-        self.print_fixtures();
-        let used = self.instance_seconds();
-        if !used.is_empty() {
-            ui::note(format!("instance-seconds: {used}"));
+        if self.level >= SummaryLevel::Failures {
+            self.crashes().iter().for_each(ui::note);
+            self.infra().iter().for_each(ui::note);
+            self.print_instances();
+        }
+        if self.level == SummaryLevel::Full {
+            self.print_fixtures();
         }
         for (notes, what) in [
             (&self.end.dirty, "is dirty"),
@@ -140,9 +157,7 @@ impl Aggregator for Summary {
                 ui::warn(format!("{instance} {what}: {note}"));
             }
         }
-        if self.counts.all() > 0 {
-            ui::note(&self.counts);
-        }
+        self.print_counts();
         Ok(())
     }
 }
@@ -173,12 +188,83 @@ fn infra(verdict: &Verdict, source: InfraSource) -> Option<LastWord> {
 }
 
 impl Summary {
+    /// A summary of these lines.
+    pub fn new(level: SummaryLevel) -> Self {
+        Self {
+            level,
+            ..Self::default()
+        }
+    }
+
     fn note(&mut self, case: &CaseInfo, word: Option<LastWord>) {
         let name = (case.binary_id.clone(), case.name.clone());
         match word {
             Some(word) => self.cases.insert(name, word),
             None => self.cases.remove(&name),
         };
+    }
+
+    /// Prints the instances that remain, or that the run cleaned up.
+    fn print_instances(&self) {
+        let set_aside: Vec<_> = self.set_aside.iter().cloned().collect();
+        let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
+        let held: Vec<_> = self.end.held.iter().map(by).collect();
+        for (what, names) in [
+            ("set aside after 3 infra in a row", &set_aside),
+            ("still used by others", &held),
+            ("kept earlier and not used by this run", &self.end.unused),
+            ("no longer kept", &self.end.unkept),
+            ("cleaned up after an interrupted run", &self.end.left),
+        ] {
+            if !names.is_empty() {
+                ui::note(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        self.print_kept();
+    }
+
+    /// Prints where kept instances are, and how to use and delete them.
+    fn print_kept(&self) {
+        let kept = &self.end.kept;
+        let Some(first) = kept.first() else {
+            return;
+        };
+        let shown = kept.len().min(OFTEN);
+        let row = |instance: &String| {
+            let reach = self.reach.get(instance).map_or("", String::as_str);
+            let cells = [instance, reach].map(Cell::left);
+            cells.into()
+        };
+        let rows: Vec<_> = kept[..shown].iter().map(row).collect();
+        for line in table::lines(&rows, None) {
+            ui::status("Kept", Style::Good, line);
+        }
+        if kept.len() > shown {
+            ui::status("", Style::Good, format!("and {} more", kept.len() - shown));
+        }
+        let shell = format!("cargo target-test shell {first}");
+        ui::status("Shell", Style::Bold, shell);
+        ui::status("Delete", Style::Bold, "cargo target-test --delete-targets");
+    }
+
+    /// Prints the cases by their results: with several targets, a table and the sum below it.
+    fn print_counts(&self) {
+        if self.counts.is_empty() {
+            return;
+        }
+        if self.used.len() > 1 || self.level == SummaryLevel::Table {
+            ui::lines(&verdicts::lines(
+                &self.used,
+                &self.counts,
+                ui::columns_err(),
+            ));
+        } else if self.level == SummaryLevel::Full {
+            let used = self.instance_seconds();
+            if !used.is_empty() {
+                ui::note(format!("instance-seconds: {used}"));
+            }
+        }
+        ui::result(&self.counts);
     }
 
     /// Prints the part of the tests' time that fixtures took.

@@ -3,7 +3,7 @@
 // Must not know the rules of the exit code (see `case::verdict`).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -93,12 +93,13 @@ impl Tally {
         }
     }
 
-    /// Counts the cases, each by its worst iteration. nextest's report, if any, decides what failed.
+    /// Counts the cases of each label (`None` for cases on no target), each case by its worst iteration. nextest's
+    /// report, if any, decides what failed.
     pub fn case_counts(
         &self,
         cases: &[Arc<CaseInfo>],
         report: Option<&NextestReport>,
-    ) -> CaseCounts {
+    ) -> BTreeMap<Option<Arc<str>>, CaseCounts> {
         let failed: Option<HashSet<_>> = report.map(|report| report.failed().collect());
         let entries = self.tests.iter().enumerate();
         let entries: HashMap<_, _> = entries
@@ -119,10 +120,11 @@ impl Tally {
             let worst = by_case.entry((key.binary_id, key.name)).or_insert(result);
             *worst = result.max(*worst);
         }
-        let mut counts = CaseCounts::default();
+        let mut counts = BTreeMap::<_, CaseCounts>::new();
         for case in cases {
             let result = by_case.get(&(&*case.binary_id, &*case.name));
-            counts.count(result.copied());
+            let label = case.runs_on.label().map(Arc::from);
+            counts.entry(label).or_default().count(result.copied());
         }
         counts
     }

@@ -270,6 +270,29 @@ impl CaseCounts {
         } += 1;
     }
 
+    /// True if nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.all() == 0
+    }
+
+    /// These counts without those of `part`.
+    #[must_use]
+    pub fn without(self, part: &Self) -> Self {
+        self.with_each(part, usize::saturating_sub)
+    }
+
+    /// Combines each count with the same count of `other`.
+    fn with_each(self, other: &Self, combine: fn(usize, usize) -> usize) -> Self {
+        Self {
+            passed: combine(self.passed, other.passed),
+            skipped: combine(self.skipped, other.skipped),
+            expected: combine(self.expected, other.expected),
+            failed: combine(self.failed, other.failed),
+            infra: combine(self.infra, other.infra),
+            not_run: combine(self.not_run, other.not_run),
+        }
+    }
+
     /// The number of all cases.
     pub fn all(&self) -> usize {
         let Self {
@@ -281,6 +304,12 @@ impl CaseCounts {
             not_run,
         } = self;
         passed + skipped + expected + failed + infra + not_run
+    }
+}
+
+impl<'a> std::iter::Sum<&'a Self> for CaseCounts {
+    fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| sum.with_each(one, |a, b| a + b))
     }
 }
 

@@ -15,7 +15,7 @@
 mod listing;
 mod stats;
 
-use std::{collections::HashSet, fmt::Write, io::IsTerminal};
+use std::{collections::HashSet, fmt::Write};
 
 use crate::{
     cli::{Global, ListArgs, RunArgs},
@@ -25,7 +25,7 @@ use crate::{
     playbook::PlaybookTarget,
     provision::platform::Platforms,
     run::{options::RunOptions, selection::Selection},
-    ui,
+    ui::{self, Style},
 };
 use listing::{CaseLine, Listing};
 use stats::Stats;
@@ -93,8 +93,7 @@ pub fn run(
         ui::out(text);
         return Ok(());
     }
-    let dim = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    ui::out(listing.table(dim));
+    ui::out(listing.table());
     // As in a run: notes on tests that a filter excludes are not printed.
     if chosen.is_none() || listing.cases.is_empty() {
         listing.notes.iter().for_each(ui::note);
@@ -104,9 +103,9 @@ pub fn run(
 
 impl Listing<'_> {
     /// Formats the list as text. The last line has no newline.
-    fn table(&self, dim: bool) -> String {
+    fn table(&self) -> String {
         let mut text = String::new();
-        self.case_lines(&mut text, dim);
+        self.case_lines(&mut text);
         let excluded = self.excluded.iter().map(|line| {
             let target = line
                 .target
@@ -140,8 +139,7 @@ impl Listing<'_> {
     }
 
     /// Writes each binary with its cases. A test's doc comment is shown at its first case.
-    fn case_lines(&self, text: &mut String, dim: bool) {
-        let (on, off) = if dim { (ui::DIM, ui::PLAIN) } else { ("", "") };
+    fn case_lines(&self, text: &mut String) {
         for cases in self.cases.chunk_by(|a, b| a.binary == b.binary) {
             let _ = writeln!(text, "{}", cases[0].binary);
             let width = cases
@@ -156,7 +154,8 @@ impl Listing<'_> {
                 if remark.is_empty() {
                     let _ = writeln!(text, "    {}", line.case);
                 } else {
-                    let _ = writeln!(text, "    {:width$}  {on}{remark}{off}", line.case);
+                    let remark = Style::Dim.paint(remark);
+                    let _ = writeln!(text, "    {:width$}  {remark}", line.case);
                 }
             }
         }

@@ -50,6 +50,7 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
         let nextest = choice.nextest(&provisioner, &folder)?;
+        choice.say_targets(&nextest)?;
         let reports = reports::aggregators(added, &choice, &folder, &nextest)?;
         let fan_out = FanOut::start(reports)?;
         let sink = fan_out.sink();
@@ -59,6 +60,7 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
             .run(&choice.infos(), provisioner, executor, &sink)
             .await;
         fan_out.finish();
+        reports::say_report(&choice, &folder);
         Ok(result?.exit_code())
     })
 }

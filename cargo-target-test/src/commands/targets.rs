@@ -2,7 +2,6 @@
 //!
 //! Must not know how the pool is stored.
 
-mod table;
 mod watch;
 
 use serde::Serialize;
@@ -17,7 +16,10 @@ use crate::{
         pool::{InstanceFacts, Pool, ProcessIdentity, Seen, time},
     },
     run::workspace,
-    ui,
+    ui::{
+        self,
+        table::{self, Cell},
+    },
 };
 
 /// One instance, as `targets --json` prints it.
@@ -205,14 +207,14 @@ fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
         "AGE",
         "WORKSPACE",
     ];
-    let mut cells = vec![header.map(str::to_owned)];
+    let mut cells = vec![header.map(Cell::left).into()];
     for row in rows {
         let state = match &row.cause {
             Some(cause) => format!("{} ({})", row.state, one_line(cause)),
             None => row.state.to_owned(),
         };
         let holder = row.holder.as_ref();
-        cells.push([
+        let row = [
             row.name.clone(),
             row.platform.clone(),
             row.host.clone().unwrap_or_else(|| "-".to_owned()),
@@ -220,7 +222,8 @@ fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
             holder.map_or_else(|| "-".to_owned(), |holder| holder.text.clone()),
             time(row.age),
             row.workspace.clone(),
-        ]);
+        ];
+        cells.push(row.map(Cell::left).into());
     }
     table::lines(&cells, room)
 }

@@ -19,7 +19,7 @@ use crate::{
     case::{
         CaseInfo,
         reason::SkipReason,
-        verdict::{CaseResult, RunCounts},
+        verdict::{CaseCounts, CaseResult, RunCounts},
     },
     error::Result,
     execute::{
@@ -78,6 +78,8 @@ pub struct NextestOptions {
     pub draws_bar: bool,
     /// True if the user chose how nextest shows progress.
     pub shows_progress: bool,
+    /// True if nextest's output is printed only if nextest fails for another reason than a test.
+    pub is_quiet: bool,
     /// The number of failures in one partition that stops the other partitions.
     pub max_fail: Option<u64>,
     /// The exit code for infra, if the user chose one.
@@ -164,17 +166,20 @@ impl Nextest {
     ) -> RunResult {
         let nextest = self.nextest_report(sink, since);
         let counts = self.counts(cases, sink, (tally, nextest.as_ref()), ended, &report);
+        let by_label = tally.case_counts(&self.entries(cases), nextest.as_ref());
         for used in self.sets.iter().map(|set| set.used()) {
+            let cases = by_label.get(&Some(used.target.as_str().into()));
             sink.emit(RunEventKind::TargetUsed(TargetTime {
                 target: used.target,
                 instances: used.instances,
                 time: used.time,
                 cost: used.cost,
+                cases: cases.cloned().unwrap_or_default(),
             }));
         }
         let clean_up = CleanUp::from(report);
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
-        let mut by_result = tally.case_counts(&self.entries(cases), nextest.as_ref());
+        let mut by_result: CaseCounts = by_label.values().sum();
         // The reports have these tests too.
         for _ in &self.skipped {
             by_result.count(Some(CaseResult::Skipped));

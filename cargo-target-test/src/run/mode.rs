@@ -21,15 +21,10 @@ const BUILT_IN: [&[&str]; 4] = [
         "--status-level=fail",
         "--final-status-level=fail",
         "--show-progress=none",
+        "--summary=failures",
         "--junit=[target-dir]/target-test/junit.xml",
     ],
-    &[
-        "--status-level=none",
-        "--final-status-level=none",
-        "--show-progress=none",
-        "--failure-output=never",
-        "--cargo-quiet",
-    ],
+    &["--cargo-quiet", "--summary=table"],
 ];
 
 /// Checks the options of all modes of a playbook.
@@ -138,6 +133,7 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
     typed.timeout = typed.timeout.or(run.timeout);
     typed.durations = typed.durations.or(run.durations);
     typed.durations_min = typed.durations_min.or(run.durations_min);
+    typed.summary = typed.summary.or(run.summary);
     typed.junit = typed.junit.take().or(run.junit);
     typed.tests.all_tests |= run.tests.all_tests;
     typed.tests.choosing.go_before(run.tests.choosing);

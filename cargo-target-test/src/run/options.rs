@@ -9,6 +9,7 @@ use super::{
     workspace::{self, Workspace},
 };
 use crate::{
+    aggregate::summary::SummaryLevel,
     cli::{ChoosingArgs, Global, OrderArg, RunArgs},
     error::{Error, ErrorKind, Result},
     playbook,
@@ -72,6 +73,11 @@ impl RunOptions {
                 workspace = Workspace::with_dependencies(platforms, &global, &run.tests.nextest)?;
             }
         }
+        let color = run.tests.nextest.value("color");
+        ui::set_color(color.and_then(|color| color.to_str()));
+        if run.summary == Some(SummaryLevel::Table) {
+            ui::quiet();
+        }
         run.tests.choosing.seed = seed(&run.tests.choosing);
         if run.shell_on_failure {
             run.tests.nextest.fail_fast()?;
@@ -88,14 +94,19 @@ impl RunOptions {
 
     /// Prints the playbook of the run, unless the command line names it.
     pub fn say_playbook(&self) {
-        let quiet = self.run.tests.nextest.has("cargo-quiet");
-        if self.global.typed_playbook().is_none() && !quiet {
+        if self.global.typed_playbook().is_none() && tells_all(&self.run) {
             ui::note(match &self.workspace.playbook.path {
                 Some(path) => format!("playbook: {}", playbook::shown_path(path).display()),
                 None => "no playbook, so that the only target is `local`, this machine".to_owned(),
             });
         }
     }
+}
+
+/// True if a run prints its playbook and its targets.
+pub(super) fn tells_all(run: &RunArgs) -> bool {
+    let level = run.summary.unwrap_or_default();
+    level == SummaryLevel::Full && !run.tests.nextest.has("cargo-quiet")
 }
 
 /// Returns Cargo's target directory, relative to the workspace if it is inside.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::micros;
+use crate::case::verdict::CaseCounts;
 
 /// The use of one target by a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct TargetTime {
     pub time: Duration,
     /// The target's cost.
     pub cost: f64,
+    /// The cases on the target by their results.
+    #[serde(default, skip_serializing_if = "CaseCounts::is_empty")]
+    pub cases: CaseCounts,
 }
 
 /// The instances at the end of a run.

@@ -197,6 +197,7 @@ fn kinds() -> Vec<RunEventKind> {
         instances: 2,
         time: MS,
         cost: 1.5,
+        cases: CaseCounts::default(),
     }));
     kinds.push(Kind::CleanedUp(CleanUp {
         kept: instances(),

@@ -10,12 +10,14 @@ use crate::{
         html::{self, Html},
         junit::Junit,
         slowest::Slowest,
-        summary::Summary,
+        summary::{Summary, SummaryLevel},
     },
     error::Result,
     execute::run_folder::RunFolder,
     orchestrate::Nextest,
+    playbook,
     run::selection::Selection,
+    ui::{self, Style},
 };
 
 /// Returns the aggregators of a run, with names for warnings: ours and those that the tool adds.
@@ -25,10 +27,11 @@ pub(super) fn aggregators(
     folder: &RunFolder,
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
+    let level = choice.run.summary.unwrap_or_default();
     let history = History::new(&choice.pool, &choice.workspace.root);
     let html = Html::new(html::in_folder(folder.path()), folder.path());
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
-        ("the summary", Box::<Summary>::default()),
+        ("the summary", Box::new(Summary::new(level))),
         ("the history of durations", Box::new(history)),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
         ("the HTML report", Box::new(html)),
@@ -45,4 +48,14 @@ pub(super) fn aggregators(
         all.push((name, new(folder.path())?));
     }
     Ok(all)
+}
+
+/// Prints the path of the report that people read, if there is one.
+pub(super) fn say_report(choice: &Selection, folder: &RunFolder) {
+    let level = choice.run.summary.unwrap_or_default();
+    let report = html::in_folder(folder.path());
+    if level != SummaryLevel::Table && report.exists() && choice.keeps(folder) {
+        let report = playbook::shown_path(&report);
+        ui::status("Report", Style::Good, report.display());
+    }
 }

@@ -18,6 +18,7 @@ use tokio::{
 use super::{Nextest, Partition};
 use crate::{
     aggregate::nextest_report::NextestReport,
+    bounded,
     case::verdict::{EXIT_RUN_FAILED, worst},
     error::Result,
     execute::{
@@ -70,7 +71,12 @@ impl Nextest {
         let mut witness = Witness::new();
         let mut running = Running::default();
         for part in &self.partitions {
-            running.start(self.start(part, without_bar)?, self.label(running.count()));
+            let child = self.start(part, without_bar)?;
+            let output = match self.options.is_quiet {
+                true => Output::Held,
+                false => Output::Labelled(self.label(running.count())),
+            };
+            running.start(child, output);
         }
         // Deploys begin while nextest starts.
         for set in &self.sets {
@@ -112,6 +118,9 @@ impl Nextest {
             command.stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
+        if self.options.is_quiet {
+            command.stderr(Stdio::piped());
+        }
         Spawn::new(command).dies_with_parent().start_async()
     }
 
@@ -151,22 +160,29 @@ impl Running {
         self.pids.len()
     }
 
-    /// Adds a process; `label` precedes each line of its output if that is piped.
-    fn start(&mut self, mut child: Child, label: String) {
+    /// Adds a process; `output` says what becomes of its output, where that is piped.
+    fn start(&mut self, mut child: Child, output: Output) {
         let part = self.count();
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         self.pids.push(pid);
         self.statuses.push(None);
-        let mut output = JoinSet::new();
+        let mut pipes = JoinSet::new();
         if let Some(out) = child.stdout.take() {
-            output.spawn(pass_on(label.clone(), out));
+            pipes.spawn(output.clone().of(out));
         }
         if let Some(err) = child.stderr.take() {
-            output.spawn(pass_on(label, err));
+            pipes.spawn(output.of(err));
         }
         self.ends.spawn(async move {
             let status = child.wait().await;
-            let _ = tokio::time::timeout(LAST_OUTPUT, output.join_all()).await;
+            let held = tokio::time::timeout(LAST_OUTPUT, pipes.join_all()).await;
+            let tests_decided = |status: &ExitStatus| {
+                [Some(0), Some(EXIT_RUN_FAILED.into())].contains(&status.code())
+            };
+            if !status.as_ref().is_ok_and(tests_decided) {
+                let held = held.into_iter().flatten();
+                held.for_each(|text| ui::raw(&String::from_utf8_lossy(&text)));
+            }
             (part, status)
         });
     }
@@ -213,13 +229,30 @@ impl Running {
     }
 }
 
-/// Prints every line with a label.
-async fn pass_on(label: String, pipe: impl AsyncRead + Unpin) {
-    let (mut pipe, mut line) = (BufReader::new(pipe), Vec::new());
-    while let Ok(1..) = pipe.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line);
-        ui::raw(&format!("{label}{}\n", text.trim_end_matches('\n')));
-        line.clear();
+/// The use of a process's output.
+#[derive(Clone)]
+enum Output {
+    /// Every line is printed, with this label.
+    Labelled(String),
+    /// The end is kept.
+    Held,
+}
+
+impl Output {
+    /// Reads the output to its end, and returns what is kept.
+    async fn of(self, pipe: impl AsyncRead + Unpin) -> Vec<u8> {
+        let (mut pipe, mut line, mut held) = (BufReader::new(pipe), Vec::new(), Vec::new());
+        while let Ok(1..) = pipe.read_until(b'\n', &mut line).await {
+            match &self {
+                Self::Labelled(label) => {
+                    let text = String::from_utf8_lossy(&line);
+                    ui::raw(&format!("{label}{}\n", text.trim_end_matches('\n')));
+                }
+                Self::Held => bounded::extend_tail(&mut held, &line),
+            }
+            line.clear();
+        }
+        held
     }
 }
 
@@ -238,7 +271,7 @@ mod tests {
         command.args(["-c", line]);
         command.stdout(std::fs::File::create(&file).unwrap());
         let mut running = Running::default();
-        running.start(Spawn::new(command).start_async().unwrap(), String::new());
+        running.start(Spawn::new(command).start_async().unwrap(), Output::Held);
         let says = async |what: &str| {
             while !std::fs::read_to_string(&file).unwrap().contains(what) {
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -104,6 +104,12 @@ impl Wanted {
         format!("{}-{}", self.target, self.index)
     }
 
+    /// True if the record is of this instance, with the same definition.
+    fn is(&self, record: &Record) -> bool {
+        let spec = &record.spec;
+        (&spec.target, spec.index, &record.hash) == (&self.target, self.index, &self.hash)
+    }
+
     /// The spec for the platform, before the pool has set the unique name and the folder.
     pub fn spec(&self, label: &str) -> InstanceSpec {
         InstanceSpec {
@@ -210,6 +216,19 @@ impl PoolRun {
         Ok(wanted)
     }
 
+    /// The number of these instances that are ready.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be read.
+    pub fn count_ready(&self, wanted: &[Wanted]) -> Result<usize> {
+        let state = self.pool.state()?;
+        let ready = |one: &&Wanted| {
+            let mut records = state.records.values();
+            records.any(|record| record.state == RecordState::Ready && one.is(record))
+        };
+        Ok(wanted.iter().filter(ready).count())
+    }
+
     /// Leaves out the instances that must not serve for now, unless that leaves none.
     ///
     /// # Errors
@@ -253,14 +272,14 @@ impl PoolRun {
     fn place(&self, one: &Wanted, seen: &[Seen]) -> Place {
         let held = || seen.iter().filter(|seen| seen.holder.is_some());
         let is_held = |lease: &str| held().any(|seen| seen.record.lease == lease);
-        let is_it = |record: &&Record| {
-            let spec = &record.spec;
-            (&spec.target, spec.index, &record.hash) == (&one.target, one.index, &one.hash)
-        };
         // An existing machine may be held under another name. A machine that cannot be found has no holder.
         let stays = held().next().is_some() && !one.platform.ownership().is_created();
         let host = stays.then(|| self.draft(one).ok()).flatten();
-        match seen.iter().map(|seen| &seen.record).find(is_it) {
+        match seen
+            .iter()
+            .map(|seen| &seen.record)
+            .find(|record| one.is(record))
+        {
             _ if host.is_some_and(|host| is_held(&host.lease)) => Place::Held,
             Some(record) if is_held(&record.lease) => Place::Held,
             Some(record) if !matches!(record.state, RecordState::Dirty { .. }) => Place::Free,

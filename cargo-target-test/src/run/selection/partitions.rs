@@ -8,6 +8,7 @@ use nextest_metadata::RustBinaryId;
 
 use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
+    aggregate::summary::SummaryLevel,
     cli::KeepTargets,
     error::Result,
     execute::broker::{Broker, BrokerPlace},
@@ -39,6 +40,11 @@ impl Selection {
             .or_else(|_| RunFolder::create(self.directory.path(), run))
     }
 
+    /// Returns true if the folder of the run's reports outlives the run.
+    pub fn keeps(&self, folder: &RunFolder) -> bool {
+        !folder.path().starts_with(self.directory.path())
+    }
+
     /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants.
     ///
     /// # Errors
@@ -54,10 +60,12 @@ impl Selection {
         table.set_captured(!args.has("no-capture"));
         table.set_releases(self.may_release());
         let users = self.users_config();
+        let is_quiet = self.run.summary == Some(SummaryLevel::Table);
         let options = NextestOptions {
             keep: self.run.keep_targets == Some(KeepTargets::All),
             debugged: self.debugged(&instance_sets)?,
-            draws_bar: args.draws_bar(),
+            draws_bar: args.draws_bar() && !is_quiet,
+            is_quiet,
             shows_progress: args.has("show-progress"),
             max_fail: args.max_fail(users.max_fail()),
             infra_code: self.run.infra_exit_code,

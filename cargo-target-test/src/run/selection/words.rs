@@ -2,15 +2,21 @@
 //!
 //! Must not choose.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::Selection;
 use crate::{
     case::{CaseInfo, reason::SkipReason},
     cli,
     error::{Error, ErrorKind, Result},
+    orchestrate::Nextest,
     plan::{self, PlanNote},
-    ui,
+    provision::platform::Ownership,
+    run::options::tells_all,
+    ui::{
+        self, Style,
+        table::{self, Cell},
+    },
 };
 
 /// nextest's exit code if no test was selected.
@@ -56,6 +62,36 @@ impl Selection {
             self.plan.impossible.iter().for_each(ui::warn);
         }
         self.say_warnings();
+    }
+
+    /// Prints one line per target: its instances and its platform.
+    ///
+    /// # Errors
+    /// Fails if the pool cannot be read.
+    pub fn say_targets(&self, nextest: &Nextest) -> Result<()> {
+        // Without a playbook, its absence has been told.
+        if !tells_all(&self.run) || self.workspace.playbook.path.is_none() {
+            return Ok(());
+        }
+        let mut rows = Vec::new();
+        for set in &nextest.sets {
+            let Some(first) = set.wanted.first() else {
+                continue;
+            };
+            let ready = nextest.provisioner.run().count_ready(&set.wanted)?;
+            let instances = Instances {
+                count: set.at_once,
+                kept: ready.min(set.at_once),
+                exist: first.platform.ownership() == Ownership::Existing,
+            };
+            let name = Cell::left(&set.label).styled(Style::Bold);
+            let platform = first.platform.name();
+            rows.push(vec![name, Cell::left(instances), Cell::left(platform)]);
+        }
+        for line in table::lines(&rows, None) {
+            ui::status("Target", Style::Good, line);
+        }
+        Ok(())
     }
 
     /// Returns the names and filtersets of the scenarios that run.
@@ -146,5 +182,48 @@ impl Selection {
     /// Prints the warnings.
     pub fn say_warnings(&self) {
         self.warnings.iter().for_each(ui::warn);
+    }
+}
+
+/// The instances of a target before a run.
+struct Instances {
+    count: usize,
+    /// Those of an earlier run.
+    kept: usize,
+    /// True for machines that exist before and after.
+    exist: bool,
+}
+
+/// `3 instances, 1 kept, 2 new`.
+impl fmt::Display for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, kept, exist } = *self;
+        let several = if count == 1 { "" } else { "s" };
+        write!(f, "{count} instance{several}, ")?;
+        match kept {
+            _ if exist => f.write_str("existing"),
+            0 => f.write_str("new"),
+            _ if kept == count => f.write_str("kept"),
+            _ => write!(f, "{kept} kept, {} new", count - kept),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_kept_new_or_existing() {
+        for (count, kept, exist, expected) in [
+            (1, 0, false, "1 instance, new"),
+            (3, 0, false, "3 instances, new"),
+            (3, 1, false, "3 instances, 1 kept, 2 new"),
+            (2, 2, false, "2 instances, kept"),
+            (2, 1, true, "2 instances, existing"),
+        ] {
+            let instances = Instances { count, kept, exist };
+            assert_eq!(instances.to_string(), expected);
+        }
     }
 }

@@ -2,27 +2,83 @@
 //!
 //! Must not know the content of the cells.
 
+use super::Style;
+
 /// The space between two columns.
 const GAP: usize = 2;
 /// The minimum width of a column.
 const LEAST: usize = 10;
 
+/// A cell of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    style: Option<Style>,
+    is_right: bool,
+}
+
+impl Cell {
+    /// A cell whose text is at the left.
+    pub fn left(text: impl ToString) -> Self {
+        let text = text.to_string();
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+
+    /// A cell whose text is at the right.
+    pub fn right(text: impl ToString) -> Self {
+        Self {
+            is_right: true,
+            ..Self::left(text)
+        }
+    }
+
+    /// The same cell in a style.
+    #[must_use]
+    pub fn styled(self, style: Style) -> Self {
+        Self {
+            style: Some(style),
+            ..self
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+
+    /// Formats one line of the cell.
+    fn line(&self, text: &str, width: usize) -> String {
+        let padding = " ".repeat(width.saturating_sub(text.chars().count()));
+        let styled = match self.style {
+            Some(style) if !text.is_empty() => style.paint(text),
+            _ => text.to_owned(),
+        };
+        match self.is_right {
+            true => padding + &styled,
+            false => styled + &padding,
+        }
+    }
+}
+
 /// Returns the lines of a table, the header first. Columns are as wide as their widest cell. If the table is wider than
 /// `room`, the widest columns shrink and their cells wrap.
-pub(super) fn lines<const N: usize>(cells: &[[String; N]], room: Option<usize>) -> Vec<String> {
-    let widths = fit(natural(cells), room);
+pub fn lines(rows: &[Vec<Cell>], room: Option<usize>) -> Vec<String> {
+    let widths = fit(natural(rows), room);
     let mut lines = Vec::new();
-    for row in cells {
+    for row in rows {
         let wrapped: Vec<Vec<String>> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| wrap(cell, *width))
+            .map(|(cell, width)| wrap(&cell.text, *width))
             .collect();
         let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
         for at in 0..height {
-            let parts = wrapped.iter().zip(&widths).map(|(parts, width)| {
+            let parts = row.iter().zip(&wrapped).zip(&widths);
+            let parts = parts.map(|((cell, parts), width)| {
                 let part = parts.get(at).map_or("", String::as_str);
-                format!("{part:width$}")
+                cell.line(part, *width)
             });
             let line = parts.collect::<Vec<_>>().join(&" ".repeat(GAP));
             lines.push(line.trim_end().to_owned());
@@ -31,12 +87,19 @@ pub(super) fn lines<const N: usize>(cells: &[[String; N]], room: Option<usize>) 
     lines
 }
 
-fn natural<const N: usize>(cells: &[[String; N]]) -> Vec<usize> {
+/// The width of a table that no column of which shrinks.
+pub fn width(rows: &[Vec<Cell>]) -> usize {
+    let widths = natural(rows);
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+fn natural(rows: &[Vec<Cell>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let widths = cells.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(Cell::width).max().unwrap_or(0)
     };
-    (0..N).map(width).collect()
+    (0..columns).map(width).collect()
 }
 
 /// Shrinks the widest column step by step, until the columns fit or have the minimum width.
@@ -77,7 +140,7 @@ mod tests {
     use super::*;
 
     fn table(room: Option<usize>) -> Vec<String> {
-        let row = |cells: [&str; 4]| cells.map(str::to_owned);
+        let row = |cells: [&str; 4]| cells.map(Cell::left).into();
         let rows = [
             row(["NAME", "HOLDER", "AGE", "WORKSPACE"]),
             row([
@@ -89,6 +152,26 @@ mod tests {
             row(["beta-0", "-", "3 s", "/w"]),
         ];
         lines(&rows, room)
+    }
+
+    #[test]
+    fn cells_are_aligned_and_styled() {
+        let rows = [
+            vec![Cell::right("NAME"), Cell::right("FAILED")],
+            vec![
+                Cell::right("west").styled(Style::Bold),
+                Cell::right(12).styled(Style::Bad),
+            ],
+            vec![Cell::right("a"), Cell::right("-")],
+        ];
+        let plain = ["NAME  FAILED", "west      12", "   a       -"];
+        let bold = format!(
+            "{}      {}",
+            Style::Bold.paint("west"),
+            Style::Bad.paint("12")
+        );
+        assert_eq!(lines(&rows, None), [plain[0], &bold, plain[2]]);
+        assert_eq!(width(&rows), plain[0].len());
     }
 
     #[test]
