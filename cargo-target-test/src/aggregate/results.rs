@@ -96,7 +96,7 @@ pub enum CaseOutcome {
     Expected,
     /// Passed after a failed attempt.
     Flaky,
-    /// Has not ended.
+    /// Not ended.
     Unfinished,
     /// Got no usable instance, or lost it.
     Infra,

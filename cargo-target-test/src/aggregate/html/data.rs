@@ -128,9 +128,12 @@ struct Lane<'r> {
     reach: Option<&'r str>,
     facts: &'r std::collections::BTreeMap<String, String>,
     notes: Vec<(u64, &'r str)>,
-    /// Kind, start, end, and the case and its attempt, if any.
-    spans: Vec<(SpanKind, u64, u64, Option<usize>, Option<usize>)>,
+    spans: Vec<LaneSpan>,
 }
+
+/// Kind, start, end, and the case that held the instance, if any.
+#[derive(Serialize)]
+struct LaneSpan(SpanKind, u64, u64, Option<usize>);
 
 /// A metric of a case over runs, the newest last.
 #[derive(Serialize)]
@@ -392,17 +395,8 @@ impl<'r> Subtests<'r> {
 impl<'r> Lane<'r> {
     fn of(instance: &'r UsedInstance) -> Self {
         let spans = instance.spans.iter().map(|span| {
-            let (case, attempt) = span
-                .attempt
-                .map(|index| (index.case, index.attempt))
-                .unzip();
-            (
-                span.kind,
-                micros(span.start),
-                micros(span.end),
-                case,
-                attempt,
-            )
+            let case = span.attempt.map(|index| index.case);
+            LaneSpan(span.kind, micros(span.start), micros(span.end), case)
         });
         let notes = instance.notes.iter();
         Self {

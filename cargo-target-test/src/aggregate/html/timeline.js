@@ -40,7 +40,7 @@ const timeline = {
 
   /** Computes a lane: its spans in order, the gaps between them, and the time in use. */
   lane(instance) {
-    const spans = instance.spans.map(([kind, start, end, index, attempt]) => ({ kind, start, end, index, attempt }));
+    const spans = instance.spans.map(([kind, start, end, index]) => ({ kind, start, end, index }));
     spans.sort((one, other) => one.start - other.start || this.KINDS.indexOf(one.kind) - this.KINDS.indexOf(other.kind));
     const idle = [];
     let [busy, end] = [0, spans[0]?.start ?? 0];
@@ -127,26 +127,20 @@ const timeline = {
   drawWaits(x, width) {
     const steps = data.waits.flatMap(([start, end]) => [[start, 1], [end, -1]]).sort((one, other) => one[0] - other[0] || one[1] - other[1]);
     let [count, most] = [0, 1];
-    const columns = new Map();
+    // The most cases that wait in each pixel, and at its end.
+    const pixels = new Map();
     for (const [at, change] of steps) {
+      const pixel = Math.min(Math.max(Math.floor(x(at)), -1), Math.ceil(width));
+      const peak = Math.max(pixels.get(pixel)?.peak ?? count, count + change);
       count += change;
       most = Math.max(most, count);
-      columns.set(at, count);
+      pixels.set(pixel, { peak, end: count });
     }
-    const y = (waiting) => 42 - (waiting / most) * 28;
-    let [path, last] = [`M${x(0)} ${y(0)}`, 0];
-    let drawn = -1;
-    for (const [at, waiting] of columns) {
-      // Several changes in one pixel are one.
-      const column = x(at);
-      if (column - drawn >= 0.5) {
-        path += `L${column.toFixed(1)} ${y(last).toFixed(1)}L${column.toFixed(1)} ${y(waiting).toFixed(1)}`;
-        drawn = column;
-      }
-      last = waiting;
-    }
+    const y = (waiting) => (42 - (waiting / most) * 28).toFixed(1);
+    let path = "M-1 42";
+    for (const [pixel, { peak, end }] of pixels) path += `H${pixel}V${y(peak)}H${pixel + 1}V${y(end)}`;
     this.waits.setAttribute("aria-label", `At most ${plural(most, "case")} waited at a time`);
-    fill(this.waits, make("svg:path", { class: "wait", d: `${path}L${Math.max(width, drawn)} ${y(last)}L${Math.max(width, drawn)} 42Z` }), make("svg:text", { x: 3, y: 12 }, `at most ${most}`));
+    fill(this.waits, make("svg:path", { class: "wait", d: `${path}H${width + 1}V42Z` }), make("svg:text", { x: 3, y: 12 }, `at most ${most}`));
   },
 
   /** Draws the spans of a lane: wide ones as elements of their own, all others of a look as one path. */
