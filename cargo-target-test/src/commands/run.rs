@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     orchestrate::Orchestrator,
     provision::platform::Platforms,
-    run::{options::RunOptions, runtime, selection::Selection},
+    run::{checkout, options::RunOptions, runtime, selection::Selection},
 };
 
 /// Runs the chosen cases, and returns the exit code.
@@ -38,6 +38,7 @@ pub(crate) fn run(
 }
 
 fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
+    let origin = checkout::find_origin(&options.workspace.root);
     let mut choice = Selection::make(options)?;
     choice.refuse_misspelt_verb()?;
     choice.say_notes();
@@ -49,7 +50,7 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
     runtime::block_on(async {
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
-        let nextest = choice.nextest(&provisioner, &folder)?;
+        let nextest = choice.nextest(&provisioner, &folder, origin.wait().unwrap_or_default())?;
         choice.say_targets(&nextest)?;
         let reports = reports::aggregators(added, &choice, &folder, &nextest)?;
         let fan_out = FanOut::start(reports)?;
