@@ -225,7 +225,7 @@ fn what_others_print_and_write_takes_little_memory() {
         &lab,
         &["quick", "reads_without_end"],
         0,
-        "2 tests run: 2 passed",
+        "2 cases: 2 passed",
     );
     lab.script("engine", "#!/bin/sh\nexec cat /dev/zero\n");
     lab.playbook(&format!(
