@@ -6,7 +6,7 @@ use crate::{
     aggregate::{
         Aggregator, NewAggregator,
         feed::Feed,
-        history::History,
+        history::HistoryWriter,
         junit::Junit,
         slowest::Slowest,
         summary::{Summary, SummaryLevel},
@@ -27,10 +27,9 @@ pub(super) fn aggregators(
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
-    let history = History::new(&choice.pool, &choice.workspace.root);
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
-        ("the history of durations", Box::new(history)),
+        ("the history", Box::new(HistoryWriter::new(&choice.history))),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
     ];
     if let Some(count) = choice.run.durations {
