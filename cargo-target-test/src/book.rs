@@ -27,6 +27,7 @@ page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
 page!(secrets, "secrets.md");
 page!(dev_loop, "dev-loop.md");
+page!(reports, "reports.md");
 page!(ci, "ci.md");
 page!(troubleshooting, "troubleshooting.md");
 page!(limits, "limits.md");

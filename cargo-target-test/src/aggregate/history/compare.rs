@@ -11,7 +11,7 @@ use crate::error::Result;
 /// A case is slower if it takes this many times as long ...
 const TIMES: f64 = 1.5;
 /// ... and at least this much longer.
-const LONGER: Duration = Duration::from_millis(500);
+const LONGER: Duration = Duration::from_millis(200);
 
 /// The differences between an older run and a newer one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct RunComparison {
     pub newly_failing: Vec<ChangedCase>,
     /// Cases that pass now, and failed.
     pub fixed: Vec<ChangedCase>,
-    /// Cases that pass in both runs, and take at least half as long again and half a second longer.
+    /// Cases that pass in both runs, and take at least half as long again and 0.2 s longer.
     pub slower: Vec<ChangedCase>,
 }
 

@@ -7,6 +7,7 @@ use crate::{
         Aggregator, NewAggregator,
         feed::Feed,
         history::HistoryWriter,
+        html::{self, Html},
         junit::Junit,
         slowest::Slowest,
         summary::{Summary, SummaryLevel},
@@ -27,10 +28,12 @@ pub(super) fn aggregators(
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
+    let html = Html::new(html::in_folder(folder.path()), folder.path());
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
         ("the history", Box::new(HistoryWriter::new(&choice.history))),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
+        ("the HTML report", Box::new(html)),
     ];
     if let Some(count) = choice.run.durations {
         let least = choice.run.durations_min.unwrap_or_default();
@@ -49,7 +52,7 @@ pub(super) fn aggregators(
 /// Prints the path of the report that people read, if there is one.
 pub(super) fn say_report(choice: &Selection, folder: &RunFolder) {
     let level = choice.run.summary.unwrap_or_default();
-    let report = folder.path().join("report.html");
+    let report = html::in_folder(folder.path());
     if level != SummaryLevel::Table && report.exists() && choice.keeps(folder) {
         let report = playbook::shown_path(&report);
         ui::status("Report", Style::Good, report.display());
