@@ -62,7 +62,7 @@ impl History {
         };
         for (case, now) in new {
             let was = old.get(&case);
-            let list = match (was.map(|was| fails(was)), fails(&now)) {
+            let list = match (was.map(fails), fails(&now)) {
                 (Some(false) | None, true) => &mut comparison.newly_failing,
                 (Some(true), false) if now.verdict == VerdictKind::Pass => &mut comparison.fixed,
                 (Some(false), false) if was.is_some_and(|was| is_slower(was, &now)) => {
