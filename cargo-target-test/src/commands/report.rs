@@ -9,14 +9,15 @@ use std::{
 
 use crate::{
     aggregate::{
-        Aggregator, feed,
-        html::{self, Html},
+        Aggregator, feed, history,
+        html::{self, Html, PastRuns},
         junit::Junit,
     },
-    cli::ReportArgs,
+    cli::{Global, ReportArgs},
     error::{Error, Result},
     execute::run_folder::RunFolder,
-    run::workspace,
+    provision::platform::Platforms,
+    run::workspace::{self, Workspace},
     ui,
 };
 
@@ -32,7 +33,7 @@ const NEXTEST: &str = "nextest-junit";
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the run is not found or not unique; fails if its feed cannot be
 /// read or a report cannot be written.
-pub fn verb(args: &ReportArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ReportArgs) -> Result<u8> {
     let folder = find(&args.run)?;
     let (html, junit) = match (&args.html, &args.junit) {
         (None, None) => (
@@ -43,7 +44,14 @@ pub fn verb(args: &ReportArgs) -> Result<u8> {
     };
     let mut reports: Vec<(PathBuf, Box<dyn Aggregator>)> = Vec::new();
     if let Some(file) = html {
-        let report = Html::new(std::path::absolute(&file)?, &folder);
+        let mut report = Html::new(std::path::absolute(&file)?, &folder);
+        if let Ok(pool) = workspace::pool_directory(global) {
+            // A broken playbook is no reason to have no report.
+            let workspace = Workspace::find(platforms, global).ok();
+            let chosen = workspace.and_then(|workspace| workspace.playbook.history.path);
+            let history = history::path(&pool, chosen.as_deref());
+            report = report.with_earlier(PastRuns::new(&history));
+        }
         reports.push((file, Box::new(report)));
     }
     if let Some(file) = junit {
