@@ -135,6 +135,10 @@ impl Tool {
             Verb::Release(args) => commands::release::verb(global, args),
             Verb::Pool(args) => commands::pool::verb(all, global, args),
             Verb::Gc(args) => commands::gc::verb(all, global, args),
+            Verb::History(args) => commands::history::verb(all, global, args),
+            Verb::Flaky(args) => commands::flaky::verb(all, global, args),
+            Verb::Slow(args) => commands::slow::verb(all, global, args),
+            Verb::Repro(args) => commands::repro::verb(all, global, args),
             Verb::Broker(args) => commands::broker::run(all, global, args),
         }
     }

@@ -10,6 +10,7 @@ mod names;
 mod origin;
 mod partitions;
 mod programs;
+mod rerun;
 mod reuse;
 mod runner;
 mod scenes;
@@ -47,6 +48,8 @@ use crate::{
 };
 use nextest_metadata::TestListSummary;
 
+use rerun::Rerun;
+
 /// The chosen cases and the data they derive from.
 pub struct Selection {
     /// The workspace of the run.
@@ -79,6 +82,10 @@ pub struct Selection {
     pub repository: String,
     /// The path of the history.
     pub history: PathBuf,
+    /// The cases of an earlier run, if only these run.
+    rerun: Option<Rerun>,
+    /// The digest of the playbook, whatever scenario is chosen.
+    playbook_hash: String,
     /// The options that decide what a case is.
     options: Vec<String>,
 }
@@ -108,9 +115,11 @@ impl Selection {
             pool,
         } = options;
         let history = history::path(&pool, workspace.playbook.history.path.as_deref());
+        let rerun = Rerun::find(&run.tests.choosing, &history, &workspace.root)?;
         let repository = checkout::find_repository(&workspace.root);
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
+        let playbook_hash = workspace.playbook.hash();
         let staged = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
         let nextest = CargoNextest::find(words(args, staged.filterset)?, global.verbose > 0)?;
@@ -172,6 +181,8 @@ impl Selection {
             options: origin::options(&global, &run),
             repository,
             history,
+            rerun,
+            playbook_hash,
             run,
         };
         choice.choose()?;
@@ -206,8 +217,9 @@ impl Selection {
             self.chosen_nowhere = Some(chosen_nowhere);
             chosen
         } else {
-            self.unignored()
+            self.listed(self.rerun.is_some())
         };
+        self.keep_rerun();
         self.keep();
         Ok(())
     }
@@ -235,14 +247,14 @@ impl Selection {
         plain.retain(|test| has(*test, &inventory.tests[*test].name));
     }
 
-    /// Returns the cases and tests that nextest chooses by default.
-    fn unignored(&self) -> HashSet<(String, String)> {
+    /// Returns the cases and tests that nextest chooses by default, or all.
+    fn listed(&self, with_ignored: bool) -> HashSet<(String, String)> {
         let (inventory, plan) = (&self.inventory, &self.plan);
         let cases = (plan.cases.iter()).map(|case| (case.test, &case.info.name));
         let plain = (plan.plain.iter()).map(|test| (*test, &inventory.tests[*test].name));
         cases
             .chain(plain)
-            .filter(|(test, _)| !inventory.tests[*test].ignored)
+            .filter(|(test, _)| with_ignored || !inventory.tests[*test].ignored)
             .map(|(test, name)| {
                 let binary = &inventory.binaries[inventory.tests[test].binary];
                 (binary.id.clone(), name.clone())
