@@ -264,7 +264,7 @@ fn an_interrupted_run_is_reported() {
 fn a_killed_run_is_reported() {
     let world =
         World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\ncount = 2\n");
-    let run = world.tool(&["around::waits", "verdict::fails"]).start();
+    let run = world.tool(&["around::waits", "verdict::fails["]).start();
     eventually("the case's start", || !world.read("waiting").is_empty());
     eventually("the other case's end", || {
         let events = world.events();

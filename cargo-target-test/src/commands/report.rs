@@ -9,9 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::history::Recorded;
 use crate::{
     aggregate::{
-        Aggregator, feed, history,
+        Aggregator, feed,
         html::{self, Html, PastRuns},
         junit::Junit,
     },
@@ -19,7 +20,7 @@ use crate::{
     error::{Error, Result},
     execute::run_folder::RunFolder,
     provision::platform::Platforms,
-    run::workspace::{self, Workspace},
+    run::workspace,
     ui,
 };
 
@@ -50,12 +51,9 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ReportArgs) -> Result
     let mut reports: Vec<(PathBuf, Box<dyn Aggregator>)> = Vec::new();
     if let Some(file) = html {
         let mut report = Html::new(std::path::absolute(&file)?, &folder);
-        if let Ok(pool) = workspace::pool_directory(global) {
-            // A broken playbook is no reason to have no report.
-            let workspace = Workspace::find(platforms, global).ok();
-            let chosen = workspace.and_then(|workspace| workspace.playbook.history.path);
-            let history = history::path(&pool, chosen.as_deref());
-            report = report.with_earlier(PastRuns::new(&history));
+        // A broken playbook is no reason to have no report.
+        if let Ok(recorded) = Recorded::find(platforms, global) {
+            report = report.with_earlier(PastRuns::new(&recorded.path));
         }
         reports.push((file, Box::new(report)));
     }
