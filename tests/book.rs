@@ -4,6 +4,8 @@
 //! first line is a command (`$ cargo target-test`) shows what the command prints, with the page's files above it in place.
 //! The reference of the playbook is made from the schema: `SNAPSHOTS=overwrite` rewrites it.
 
+/// The workflows of CIs.
+mod ci;
 /// The playbook's reference.
 mod reference;
 /// The playbook's JSON Schema.
