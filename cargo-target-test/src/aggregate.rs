@@ -8,10 +8,12 @@ use crate::{error::Result, run_event::RunEvent};
 
 pub mod fan_out;
 pub mod feed;
+pub mod github;
 pub mod history;
 pub mod html;
 pub mod junit;
 pub mod nextest_report;
+pub mod notify;
 pub mod results;
 pub mod slowest;
 pub mod summary;

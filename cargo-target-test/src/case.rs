@@ -4,6 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::metadata::Metadata;
 
@@ -12,7 +13,7 @@ pub mod verdict;
 
 /// One test in one place. Created by the plan, and shared by [`Arc`] from then on. Cases share the texts of their test
 /// and target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct CaseInfo {
@@ -29,11 +30,12 @@ pub struct CaseInfo {
     pub repetition: Option<u32>,
     /// The test's declarations; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "declared")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub metadata: Option<Arc<Metadata>>,
 }
 
 /// The place where a case runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RunsOn {

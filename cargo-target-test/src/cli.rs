@@ -33,6 +33,8 @@ use nextest_options::Class;
 use words::OURS;
 pub use words::{set_subcommand, subcommand};
 
+use crate::aggregate::feed::FeedTo;
+
 pub use interactive::{
     CpArgs, DownArgs, ExecArgs, InstanceArgs, LeaseArgs, LogsArgs, ShellArgs, Side, TargetsArgs,
     UpArgs, UpTarget,
@@ -121,7 +123,7 @@ pub enum Verb {
     /// Check the playbook and print all resolved values, including defaults
     Check(CheckArgs),
     /// Print the JSON Schema of the playbook, for editors
-    Schema,
+    Schema(SchemaArgs),
     /// Print the completion script of a shell
     ///
     /// For the command `cargo-target-test`, and in zsh for `cargo target-test` too. For example, in `~/.bashrc`: `source
@@ -267,9 +269,18 @@ pub struct RunArgs {
         hide_short_help = true
     )]
     pub summary: Option<SummaryLevel>,
-    /// Write a JUnit report, with all output, to this file
+    /// Also write the JUnit report to this file, with the output of all tests
     #[arg(long, value_name = "FILE", help_heading = "Target options")]
     pub junit: Option<PathBuf>,
+    /// Write the run events as JSON lines, live: to a file, to standard output (`-`), or to the clients of a socket
+    /// (`unix:PATH`)
+    #[arg(
+        long,
+        value_name = "FILE|-|unix:PATH",
+        help_heading = "Target options",
+        hide_short_help = true
+    )]
+    pub feed: Option<FeedTo>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tests: TestArgs,
@@ -282,6 +293,14 @@ pub enum KeepTargets {
     All,
     /// Instances on which a case failed
     Failed,
+}
+
+/// Options of `schema`.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct SchemaArgs {
+    /// Print the JSON Schema of a line of the feed
+    #[arg(long)]
+    pub feed: bool,
 }
 
 /// Options of `init`.

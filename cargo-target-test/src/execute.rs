@@ -17,7 +17,7 @@ pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
 pub use shell_executor::ShellTests;
 
-/// Returns the path of one part of an attempt's output: `stdout`, `stderr` or `artifacts`.
+/// Returns the path of one part of an attempt's output: `stdout`, `stderr`, `log` or `artifacts`.
 pub(crate) fn output_file(output: &Path, stream: &str) -> PathBuf {
     let mut path = output.as_os_str().to_owned();
     path.push(".");

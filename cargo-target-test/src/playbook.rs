@@ -25,6 +25,7 @@ mod platform_keys;
 mod reading;
 mod recipe;
 mod reference;
+mod reports;
 mod resolve;
 mod scenario;
 mod schema;
@@ -65,6 +66,7 @@ pub use self::{
     overrides::Override,
     recipe::{Recipe, Step, StepSource},
     reference::KeyReference,
+    reports::{NotifyOn, NotifySettings, ReportSettings},
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{HistorySettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
@@ -93,6 +95,10 @@ pub struct Playbook {
     pub select: Select,
     /// The `[pool]` table.
     pub pool: PoolSettings,
+    /// The `[report]` table.
+    pub report: ReportSettings,
+    /// The `[notify]` table.
+    pub notify: NotifySettings,
     /// The `[history]` table; its path is absolute.
     #[serde(skip_serializing_if = "HistorySettings::is_default")]
     pub history: HistorySettings,
@@ -277,6 +283,7 @@ pub fn load(
         None => std::env::current_dir()?,
     };
     let (select, pool) = (written.select, written.pool.clone());
+    let (report, notify) = (written.report.clone(), written.notify.clone());
     let (recipes, history) = (written.recipes.clone(), written.history.clone());
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
@@ -287,6 +294,8 @@ pub fn load(
         directory,
         select,
         pool,
+        report,
+        notify,
         history,
         recipes,
         rules: rules.without_positions(),

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
 
@@ -19,17 +20,19 @@ mod clean_up;
 mod instance_target;
 mod micros;
 mod origin;
+mod schema;
 
-pub use attempt::{Attempt, AttemptResult, CollectedArtifact, OutputFile, TAIL};
+pub use attempt::{Attempt, AttemptResult, CollectedArtifact, ConsoleEnd, OutputFile, TAIL};
 pub use clean_up::{CleanUp, InstanceNote, TargetTime};
 pub use instance_target::InstanceTarget;
 pub use origin::{RunOrigin, RunTarget, TestBinary};
+pub use schema::schema;
 
 /// The version of the format that this code writes.
 pub const RUN_EVENT_VERSION: u32 = 1;
 
 /// One event of a run. Times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct RunEvent {
@@ -39,9 +42,11 @@ pub struct RunEvent {
     pub seq: u64,
     /// The time since the run began, by a monotonic clock.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub monotonic: Duration,
     /// The time since 1970.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub wall: Duration,
     /// The kind of the event, with its data.
     #[serde(flatten)]
@@ -62,7 +67,7 @@ impl RunEvent {
 }
 
 /// Kinds of [`RunEvent`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     tag = "event",
     rename_all = "kebab-case",
@@ -110,6 +115,7 @@ pub enum RunEventKind {
         instance: String,
         /// The duration of the deploy or of the health check.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// True if the instance existed before.
         reused: bool,
@@ -132,6 +138,7 @@ pub enum RunEventKind {
         instance: String,
         /// The time that the entry waited.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// `Pass`, `Infra`, or `Skip` if nextest ended the entry before the deploy.
         verdict: Verdict,
@@ -147,6 +154,7 @@ pub enum RunEventKind {
         instance: String,
         /// The duration of the preparation.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The error, if the preparation failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,6 +168,7 @@ pub enum RunEventKind {
         step: String,
         /// The duration of the step.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The error, if the step failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,6 +196,7 @@ pub enum RunEventKind {
         instances: Vec<String>,
         /// The time from the request to the lease.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         waited: Duration,
     },
     /// A lease has ended.
@@ -197,6 +207,7 @@ pub enum RunEventKind {
         instances: Vec<String>,
         /// The time from the start of the lease to its end.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         held: Duration,
     },
     /// A test process was started.
@@ -212,6 +223,7 @@ pub enum RunEventKind {
         /// The attempt.
         attempt: Attempt,
         /// The stream.
+        #[schemars(with = "schema::StreamSchema")]
         stream: Stream,
         /// The text, without secrets.
         text: String,
@@ -238,6 +250,7 @@ pub enum RunEventKind {
         attempt: Attempt,
         /// The measurement.
         #[serde(flatten)]
+        #[schemars(with = "schema::MeasurementSchema")]
         measurement: Measurement,
     },
     /// A test reported one of several results.
@@ -245,6 +258,7 @@ pub enum RunEventKind {
         /// The attempt.
         attempt: Attempt,
         /// The result.
+        #[schemars(with = "schema::SubResultSchema")]
         result: SubResult,
     },
     /// A fixture was set up or torn down: one that tests share, or one of a single test that has a tear-down.
@@ -258,6 +272,7 @@ pub enum RunEventKind {
         torn_down: bool,
         /// The duration of the set-up or tear-down.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The error, if the set-up or tear-down failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -276,6 +291,7 @@ pub enum RunEventKind {
         instance: String,
         /// The duration of the restore.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The error, if the restore failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -301,6 +317,7 @@ pub enum RunEventKind {
         instance: String,
         /// The duration of the delete.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The error, if the delete failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -322,16 +339,21 @@ pub enum RunEventKind {
         command: String,
         /// The duration of the command.
         #[serde(with = "micros")]
+        #[schemars(with = "u64")]
         took: Duration,
         /// The exit status of the command.
+        #[schemars(with = "schema::ExitSchema")]
         exit: Exit,
     },
-    /// A case lost an instance that has a console. May be dropped.
+    /// An instance that has a console failed: its deploy or preparation, or under a case. May be dropped.
     Console {
         /// The instance.
         instance: String,
         /// The end of the console's text, without secrets.
         text: String,
+        /// The copy of the whole console in the run's folder. It is written again before the instance is deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<PathBuf>,
     },
     /// A fault was injected on purpose. Not emitted yet, because the protocol of tests has no request for faults.
     FaultStarted {

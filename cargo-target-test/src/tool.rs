@@ -121,7 +121,7 @@ impl Tool {
             Verb::List(args) => commands::list::verb(all, global, args),
             Verb::Check(args) => commands::check::verb(all, global, args),
             Verb::Completions { shell } => commands::completions::verb(*shell),
-            Verb::Schema => commands::schema::verb(all),
+            Verb::Schema(args) => commands::schema::verb(all, *args),
             Verb::HelpPlaybook { key } => commands::schema::help(all, key.as_deref()),
             Verb::Up(args) => commands::up::verb(all, global, args),
             Verb::Down(args) => commands::down::verb(all, global, args),

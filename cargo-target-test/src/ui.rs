@@ -163,6 +163,25 @@ pub fn try_bytes_out(bytes: &[u8]) -> bool {
     check_stdout(written)
 }
 
+/// Returns standard output as a file, for data that another program reads. A reader that blocks or goes away affects
+/// nothing else.
+///
+/// # Errors
+/// Fails if there is no standard output.
+pub fn stdout_file() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd;
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Returns standard error as a file, for another program.
+///
+/// # Errors
+/// Fails if there is no standard error.
+pub fn stderr_file() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd;
+    Ok(io::stderr().as_fd().try_clone_to_owned()?.into())
+}
+
 /// Prints lines of a result to standard output; returns false if standard output is closed or cannot be written.
 pub fn try_lines_out(lines: &[String]) -> bool {
     try_bytes_out(format!("{}\n", shown_on(&io::stdout(), lines.join("\n"))).as_bytes())

@@ -52,6 +52,11 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
         let report = fs::read_to_string(junit).unwrap();
         assert!(report.contains("type=\"crash\""), "{report}");
         assert!(!report.contains("<error"), "{report}");
+        assert!(report.contains("console of it-0 ("), "{report}");
+        // The machine is deleted, its console is not.
+        let run = feed::folder(&lab.path("target-test.toml"));
+        let console = fs::read_to_string(run.join("consoles/it-0.log")).expect("the console");
+        assert!(console.contains("Kernel panic - not syncing"), "{console}");
         let events = feed::events(&lab.path("target-test.toml"));
         let console = feed::of_kind(&events, "console");
         let text = console[0]["text"].as_str().unwrap_or_default();
@@ -150,6 +155,13 @@ fn a_machine_that_never_answers_shows_its_console() {
         .says("timed out after 8s waiting for an answer of `it-0`")
         .says("its console ends:\n")
         .line_with(&["[    ", "] "]);
+    let run = feed::folder(&lab.path("target-test.toml"));
+    let console = fs::read_to_string(run.join("consoles/it-0.log")).expect("the console");
+    assert!(console.contains("Linux version"), "{console}");
+    let report = fs::read_to_string(run.join("junit.xml")).expect("a report");
+    let shown = report.matches("console of it-0 (").count();
+    // That of the deploy and that of the case.
+    assert_eq!(shown, 2, "{report}");
 
     // One that ends at once is not waited for.
     let target = images

@@ -120,7 +120,7 @@ fn the_console_of_a_lost_machine_is_emitted() {
     let result = test.runtime.block_on(run);
     assert!(result.verdict.is_infra(), "{result:?}");
     let emitted = emitted.lock().unwrap();
-    let [RunEventKind::Console { instance, text }] = &emitted[..] else {
+    let [RunEventKind::Console { instance, text, .. }] = &emitted[..] else {
         panic!("{emitted:?}");
     };
     assert_eq!(instance, "alpha-0");

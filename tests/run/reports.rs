@@ -1,13 +1,13 @@
 //! Reports of a run: JUnit, the feed, the output of attempts; and the exit codes that need nextest's own report.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use quick_junit::{Report, TestCase, TestCaseStatus};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{verdicts::alive, world::World};
-use crate::support::{eventually, feed::of_kind};
+use crate::support::{eventually, feed::of_kind, here, repository};
 
 const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
 const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
@@ -91,6 +91,93 @@ fn each_verdict_has_its_element() {
         output.is_some_and(|text| text.contains(&"x".repeat(2000))),
         "{printed:?}"
     );
+}
+
+/// A program of `tests/support/reports.py`, in the environment that `.ci/setup --tests` makes.
+fn read_by_others(format: &str, schema: &Path, file: &Path) -> Option<String> {
+    let python = repository().join("target/ci/reports/bin/python");
+    let found = match python.exists() {
+        true => Ok(Command::new(&python)),
+        false => Err(format!(
+            "{} not found: `.ci/setup --tests` makes it",
+            python.display()
+        )),
+    };
+    let mut python = here(found)?;
+    python.arg(repository().join("tests/support/reports.py"));
+    let output = python.arg(format).arg(schema).arg(file).output();
+    let output = output.expect("python");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Other programs read the reports; the feed is on standard output, as it is in the run's folder; notices are sent.
+#[test]
+fn other_programs_read_the_reports() {
+    let notify = "[notify]\non = [\"failure\", \"end\"]\ncommand = \"cat >> notices\"\n";
+    let world = World::on_machines(&format!("{GOOD}{BAD}{notify}"));
+    let names = [
+        "passes[",
+        "fails[good]",
+        "skips[good]",
+        "flaky[good]",
+        "prints[good]",
+        "has_subtests[good]",
+        "--feed=-",
+    ];
+    let summary = world.path("summary.md");
+    let tool = world.tool(&names).env("GITHUB_ACTIONS", "true");
+    let run = tool.env("GITHUB_STEP_SUMMARY", &summary).run().code(100);
+    let feed = run.stdout.clone();
+    run.line_with(&[
+        "::error file=tests/cases.rs,line=",
+        "title=verdict%3A%3Afails[good]::",
+    ])
+    .line_with(&["::warning title=verdict%3A%3Apasses[bad]::bad-0 could not be deployed"]);
+    let summary = fs::read_to_string(summary).expect("a summary");
+    assert!(summary.contains("| `good` | "), "{summary}");
+    let folder = world.folder();
+    let written = fs::read_to_string(folder.join("feed.jsonl")).expect("the feed");
+    assert_eq!(feed, written);
+
+    let notices = world.read("notices");
+    let notices: Vec<Value> = notices
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a notice"))
+        .collect();
+    let last = notices.last().expect("notices");
+    assert_eq!(
+        (&last["on"], &last["cases"]["infra"]),
+        (&json!("end"), &json!(1))
+    );
+    let failed = notices.iter().filter(|one| one["on"] == "failure");
+    let names = failed.map(|one| one["event"]["attempt"]["case"]["name"].as_str());
+    let names: Vec<_> = names.flatten().collect();
+    for name in ["verdict::fails[good]", "verdict::passes[bad]"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+
+    let report = read(&folder.join("junit.xml"));
+    let (_, fails) = case(&report, "verdict::fails[good]");
+    let output = fails.system_err.as_ref().map(|text| text.as_str());
+    assert!(
+        output.is_some_and(|text| text.contains("panicked")),
+        "{fails:?}"
+    );
+    let schema = repository().join("tests/junit.xsd");
+    let Some(counts) = read_by_others("junit", &schema, &folder.join("junit.xml")) else {
+        return;
+    };
+    let expected = [report.tests, report.failures, report.errors, report.skipped];
+    assert_eq!(counts, expected.map(|count| count.to_string()).join(" "));
+    let schema = world.run(&["schema", "--feed"]).code(0).stdout;
+    let schema = world.file("feed.schema.json", &schema);
+    let lines = read_by_others("feed", &schema, &folder.join("feed.jsonl"));
+    assert_eq!(lines, Some(feed.lines().count().to_string()));
+    // The oldest feed is one of this version, too.
+    let oldest = repository().join("cargo-target-test/src/run_event/version-1.jsonl");
+    read_by_others("feed", &schema, &oldest);
 }
 
 /// Iterations of a stress run are joined each with its own.
@@ -308,6 +395,22 @@ fn a_runs_folder_has_output_and_feed() {
         ) || bytes
             .windows(2000)
             .any(|window| window.iter().all(|byte| *byte == b'x'))
+    );
+    let log = ended["result"]["log"].as_str().expect("a log");
+    assert_eq!(fs::read(log).expect("the log"), bytes);
+    let folder = world.folder();
+    assert!(Path::new(path).starts_with(&folder));
+    let latest = fs::read_link(folder.with_file_name("latest")).expect("a link");
+    assert!(folder.with_file_name(latest).join("feed.jsonl").exists());
+    let report = read(&folder.join("junit.xml"));
+    let (_, printed) = case(&report, "verdict::prints[east]");
+    assert_eq!(property(printed, "platform").as_deref(), Some("local"));
+    assert_eq!(property(printed, "target").as_deref(), Some("east"));
+    assert_eq!(property(printed, "attempt").as_deref(), Some("1"));
+    let facts = printed.properties.iter().map(|one| one.name.as_str());
+    assert!(
+        facts.filter(|name| name.starts_with("fact.")).count() > 1,
+        "{printed:?}"
     );
     assert_eq!(ended["attempt"]["case"]["test"], "verdict::prints");
     assert_eq!(ended["result"]["verdict"], "pass");

@@ -17,7 +17,9 @@ pub(crate) fn folder(playbook: &Path) -> PathBuf {
         let first = feed.lines().next();
         first.is_some_and(|line| line.contains(&playbook))
     };
-    let folders = entries.map(|entry| entry.path()).filter(ours);
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let folders = entries.filter(is_folder).map(|entry| entry.path());
+    let folders = folders.filter(ours);
     // A name starts with the time.
     folders.max().expect("the run's folder")
 }

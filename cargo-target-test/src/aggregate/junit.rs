@@ -3,6 +3,7 @@
 //! Infra is an error, a skip is skipped with its reason, and only a test's failure is a failure.
 
 mod entry;
+mod instances;
 mod join;
 mod safe;
 
@@ -23,11 +24,12 @@ use crate::{
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
 };
 use entry::JunitEntry;
+use instances::Instances;
 
 /// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";
 /// Reports of an unfinished run take at most 1/`SHARE` of the run's time.
-const SHARE: u32 = 20;
+const SHARE: u32 = 100;
 /// Longer than a replay takes.
 const REPLAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,6 +45,7 @@ pub struct Junit {
     /// True if the run has ended.
     ended: bool,
     entries: BTreeMap<Key, JunitEntry>,
+    instances: Instances,
     /// The earliest time of the next report during the run.
     next: Instant,
     /// True if events are missing in the written report.
@@ -70,6 +73,7 @@ impl Junit {
             length: Duration::ZERO,
             ended: false,
             entries: BTreeMap::new(),
+            instances: Instances::default(),
             next: Instant::now(),
             stale: false,
         }
@@ -93,7 +97,9 @@ impl Junit {
             case.name.clone(),
             attempt.stress_index,
         );
-        self.entries.entry(key).or_default()
+        let entry = self.entries.entry(key).or_default();
+        entry.case.get_or_insert_with(|| Arc::clone(case));
+        entry
     }
 
     /// Writes the report during the run.
@@ -110,7 +116,7 @@ impl Junit {
     }
 
     fn early_report(&self) -> Report {
-        let mut report = join::from_events(&self.entries, self.ended);
+        let mut report = join::from_events(&self.entries, &self.instances, self.ended);
         report.set_time(self.length);
         report
     }
@@ -137,6 +143,7 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
 
 impl Aggregator for Junit {
     fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+        self.instances.note(&event.kind);
         self.length = event.monotonic;
         match &event.kind {
             RunEventKind::RunEnded { .. } => {
@@ -147,7 +154,11 @@ impl Aggregator for Junit {
                 self.entry(attempt).started(attempt.number);
             }
             RunEventKind::AttemptEnded { attempt, result } => {
-                self.entry(attempt).ended(attempt.number, result);
+                let facts = |name: &String| (name.clone(), self.instances.facts(name));
+                let facts = result.instances.iter().map(facts).collect();
+                let entry = self.entry(attempt);
+                entry.facts = facts;
+                entry.ended(attempt.number, result);
             }
             RunEventKind::SubResult { attempt, result } => {
                 self.entry(attempt).reported(attempt.number, result);
@@ -168,7 +179,9 @@ impl Aggregator for Junit {
             RunEventKind::Skipped { case, reason } => {
                 let key = (case.binary_id.clone(), case.name.clone(), None);
                 let result = AttemptResult::new(Verdict::Skip(reason.clone()));
-                self.entries.entry(key).or_default().ended(1, &result);
+                let entry = self.entries.entry(key).or_default();
+                entry.case = Some(Arc::clone(case));
+                entry.ended(1, &result);
             }
             _ => return Ok(()),
         }
@@ -188,13 +201,13 @@ impl Aggregator for Junit {
 
     fn finish(&mut self) -> Result<()> {
         if self.nextest.is_empty() {
-            let mut report = join::from_events(&self.entries, true);
+            let mut report = join::from_events(&self.entries, &self.instances, true);
             report.set_time(self.length);
             return self.write(&report);
         }
         let nextest = NextestReport::read(&self.nextest, self.since);
         if let Ok(Some(nextest)) = nextest {
-            return self.write(&join::joined(nextest.0, &self.entries));
+            return self.write(&join::joined(nextest.0, &self.entries, &self.instances));
         }
         if !self.entries.is_empty() {
             self.write(&self.early_report())?;

@@ -488,7 +488,7 @@ impl Results {
                 let count = commands.len();
                 self.weigh_after(index, count);
             }
-            RunEventKind::Console { instance, text } => {
+            RunEventKind::Console { instance, text, .. } => {
                 let Some((index, _)) = self.instance(instance).holder else {
                     return;
                 };

@@ -4,10 +4,11 @@
 
 use std::{fmt, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The reason that a test does not run on a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExclusionReason {
@@ -148,7 +149,7 @@ impl fmt::Display for ExclusionReason {
 }
 
 /// The reason that a test or one of its cases is skipped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SkipReason {
@@ -181,7 +182,7 @@ impl fmt::Display for SkipReason {
 }
 
 /// The reason that an instance must not serve again before it is recycled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DirtyReason {
@@ -214,6 +215,26 @@ pub enum DirtyReason {
     HostChanged,
     /// `pool.json` was lost, and the instance was found again.
     PoolLost,
+}
+
+impl DirtyReason {
+    /// True if something failed; false if the instance was used as declared.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::HolderDied(_)
+            | Self::Fixture(_)
+            | Self::Unhealthy(_)
+            | Self::Crashed(_)
+            | Self::Lost(_)
+            | Self::Prepare(_) => true,
+            Self::NotRestored { error, .. } => error.is_some(),
+            Self::Spent(_)
+            | Self::FreshWanted
+            | Self::DeployInterrupted
+            | Self::HostChanged
+            | Self::PoolLost => false,
+        }
+    }
 }
 
 impl fmt::Display for DirtyReason {

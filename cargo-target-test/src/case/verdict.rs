@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::{Exit, ExpectedFailure, Failure, FailureKind, VerdictKind};
 
@@ -22,7 +23,7 @@ pub const EXIT_RUN_FAILED: u8 = 100;
 pub const EXIT_NO_TESTS: u8 = 4;
 
 /// The result of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
@@ -204,7 +205,7 @@ impl RunCounts {
 }
 
 /// The number of cases by their result, as the last line of a run tells it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct CaseCounts {

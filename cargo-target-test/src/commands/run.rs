@@ -56,6 +56,7 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
         let fan_out = FanOut::start(reports)?;
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());
+        provisioner.run().save_consoles_in(folder.consoles());
         let executor = Arc::new(nextest.host_process(folder.output()));
         let result = nextest
             .run(&choice.infos(), provisioner, executor, &sink)

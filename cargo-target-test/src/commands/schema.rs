@@ -1,18 +1,22 @@
-//! `schema`: prints the JSON Schema of playbooks, for editors; `help playbook`: prints it for people.
+//! `schema`: prints the JSON Schema of playbooks, for editors, or that of the feed; `help playbook`: prints it for people.
 
 use crate::{
+    cli::SchemaArgs,
     error::Result,
     playbook::{self, KeyReference},
     provision::platform::Platforms,
-    ui,
+    run_event, ui,
 };
 
 /// Runs the verb.
 ///
 /// # Errors
 /// None.
-pub fn verb(platforms: &Platforms) -> Result<u8> {
-    let schema = playbook::schema(&platforms.syntax());
+pub fn verb(platforms: &Platforms, args: SchemaArgs) -> Result<u8> {
+    let schema = match args.feed {
+        true => run_event::schema(),
+        false => playbook::schema(&platforms.syntax()),
+    };
     ui::out(format_args!("{schema:#}"));
     Ok(0)
 }

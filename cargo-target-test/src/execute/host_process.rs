@@ -26,8 +26,8 @@ use crate::{
     },
     error::one_line,
     playbook::OnFinding,
-    provision::{BoxFuture, Lease},
-    run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
+    provision::{BoxFuture, Lease, Machine},
+    run_event::{Attempt, AttemptResult, ConsoleEnd, OutputFile, RunEventKind, Sink, TAIL},
     secret::redacted,
     sync::lock,
     ui,
@@ -159,6 +159,11 @@ impl HostProcess {
         let declared = evidence.expected().map(|one| one.reason.clone());
         let (expected, fixtures) = active.said();
         let [stdout, stderr] = output_files(&output);
+        let consoles = match verdict.is_final() {
+            true => Vec::new(),
+            false => save_consoles(active.machines(), &output),
+        };
+        let log = Some(output_file(&output, "log")).filter(|log| log.exists());
         AttemptResult {
             took: ended.took,
             fixtures: fixtures.all.min(ended.took),
@@ -169,6 +174,8 @@ impl HostProcess {
             timed_out: case.start.timeout.filter(|_| ended.timed_out),
             stdout,
             stderr,
+            log,
+            consoles,
             findings,
             artifacts: (!case.artifacts.after(&verdict).is_empty())
                 .then(|| output_file(&output, "artifacts")),
@@ -205,6 +212,30 @@ impl HostProcess {
             .join(plain_name(&attempt.case.binary_id))
             .join(name)
     }
+}
+
+/// Writes the ends of the consoles of machines beside the output of an attempt.
+pub(super) fn save_consoles<'m>(
+    machines: impl Iterator<Item = &'m Machine>,
+    output: &Path,
+) -> Vec<ConsoleEnd> {
+    let save = |machine: &Machine| {
+        let text = machine.console_end()?;
+        let path = output_file(output, &format!("{}.console", plain_name(machine.name())));
+        std::fs::create_dir_all(path.parent()?).ok()?;
+        std::fs::write(&path, &text).ok()?;
+        let length = text.len() as u64;
+        let output = OutputFile {
+            path,
+            length,
+            tail: text,
+        };
+        Some(ConsoleEnd {
+            instance: machine.name().to_owned(),
+            output,
+        })
+    };
+    machines.filter_map(save).collect()
 }
 
 /// Returns the files of an attempt's standard output and standard error.

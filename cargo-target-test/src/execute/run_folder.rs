@@ -2,6 +2,8 @@
 
 use std::{
     fs::File,
+    num::NonZeroUsize,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -12,8 +14,8 @@ use crate::error::Result;
 const RUNS: &str = "target-test";
 /// The lock file of an active run.
 const LOCK: &str = "lock";
-/// The number of folders to keep.
-const KEPT: usize = 10;
+/// The symbolic link to the newest folder.
+const LATEST: &str = "latest";
 
 /// The folder of one run. The folder is locked while this value exists.
 #[derive(Debug)]
@@ -24,17 +26,21 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder of a run, and removes folders of old runs.
+    /// Creates the folder of a run, makes `latest` point to it, and removes the oldest folders; `keep` folders stay.
     ///
     /// # Errors
     /// Fails if the folder cannot be created.
-    pub fn create(target_directory: &Path, run: &str) -> Result<Self> {
+    pub fn create(target_directory: &Path, run: &str, keep: NonZeroUsize) -> Result<Self> {
         let runs = target_directory.join(RUNS);
         let path = runs.join(run);
-        fs_err::create_dir_all(&path)?;
-        let lock = File::create(path.join(LOCK))?;
+        // Locked before another run can see it, which would remove it.
+        let hidden = runs.join(format!(".{run}"));
+        fs_err::create_dir_all(&hidden)?;
+        let lock = File::create(hidden.join(LOCK))?;
         lock.lock()?;
-        remove_old(&runs);
+        fs_err::rename(&hidden, &path)?;
+        point_at(&runs, run);
+        remove_old(&runs, keep.get());
         Ok(Self { path, _lock: lock })
     }
 
@@ -53,6 +59,16 @@ impl RunFolder {
         self.path.join("output")
     }
 
+    /// Returns the file of the JUnit report.
+    pub fn junit(&self) -> PathBuf {
+        self.path.join("junit.xml")
+    }
+
+    /// Returns the folder of the consoles of failed instances.
+    pub fn consoles(&self) -> PathBuf {
+        self.path.join("consoles")
+    }
+
     /// Returns the file of run events, as JSON lines.
     pub fn feed(&self) -> PathBuf {
         self.path.join("feed.jsonl")
@@ -67,27 +83,47 @@ impl RunFolder {
     }
 }
 
+/// Makes `latest` point to a run, atomically. Errors are ignored: the link is for people.
+fn point_at(runs: &Path, run: &str) {
+    let new = runs.join(format!(".{LATEST}-{run}"));
+    let linked = symlink(run, &new).and_then(|()| std::fs::rename(&new, runs.join(LATEST)));
+    if linked.is_err() {
+        let _ = std::fs::remove_file(new);
+    }
+}
+
 /// Removes all but the newest folders, except folders of active runs. Errors are ignored: the next run tries again.
-fn remove_old(runs: &Path) {
+fn remove_old(runs: &Path, keep: usize) {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let age = |folder: &Path| {
-        // A folder that is being created has no lock file yet.
         let made = folder.join(LOCK).metadata().or_else(|_| folder.metadata());
         made.and_then(|made| made.modified())
             .unwrap_or(SystemTime::UNIX_EPOCH)
     };
     let mut folders: Vec<_> = folders
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
+        .filter(|path| !is_hidden(path))
         .map(|path| (age(&path), path))
         .collect();
     folders.sort();
-    let old = folders.len().saturating_sub(KEPT);
+    let old = folders.len().saturating_sub(keep);
     for (_, folder) in &folders[..old] {
-        if !is_in_use(folder) {
+        if !is_in_use(folder) && !is_latest(folder) {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// True if `latest` points to a folder.
+fn is_latest(folder: &Path) -> bool {
+    let latest = std::fs::read_link(folder.with_file_name(LATEST));
+    latest.is_ok_and(|latest| folder.file_name() == Some(latest.as_os_str()))
+}
+
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn is_in_use(folder: &Path) -> bool {
@@ -98,24 +134,61 @@ fn is_in_use(folder: &Path) -> bool {
 mod tests {
     use super::*;
 
+    fn runs(target: &Path) -> PathBuf {
+        target.join(RUNS)
+    }
+
     #[test]
     fn the_newest_folders_stay_and_those_of_living_runs() {
         let target = tempfile::tempdir().expect("a folder");
-        let create = |run: &str| RunFolder::create(target.path(), run).expect("a run's folder");
+        let keep = NonZeroUsize::new(10).expect("a number");
+        let create =
+            |run: &str| RunFolder::create(target.path(), run, keep).expect("a run's folder");
         let living = create("living");
-        for run in 0..KEPT + 2 {
+        for run in 0..12 {
             drop(create(&format!("run-{run:02}")));
         }
-        let mut left: Vec<_> = std::fs::read_dir(target.path().join(RUNS))
+        let mut left: Vec<_> = std::fs::read_dir(runs(target.path()))
             .expect("folders")
             .map(|entry| entry.expect("an entry").file_name().into_string())
             .map(|name| name.expect("a name"))
+            .filter(|name| name != LATEST)
             .collect();
         left.sort();
         assert_eq!(left.first().map(String::as_str), Some("living"));
         assert_eq!(left.last().map(String::as_str), Some("run-11"));
         assert!(!left.contains(&"run-00".to_owned()), "{left:?}");
-        assert!(left.len() <= KEPT + 1, "{left:?}");
+        assert!(left.len() <= 11, "{left:?}");
         assert!(living.path().is_dir());
+    }
+
+    /// The link exists at every moment, and points to the folder of a run that has one.
+    #[test]
+    fn latest_points_to_the_newest_run_also_of_many_at_once() {
+        let target = tempfile::tempdir().expect("a folder");
+        let (latest, keep) = (runs(target.path()).join(LATEST), NonZeroUsize::MIN);
+        let create = |run: &str| RunFolder::create(target.path(), run, keep).expect("a folder");
+        let first = create("first");
+        std::thread::scope(|scope| {
+            let starts = (0..4).map(|thread| {
+                scope
+                    .spawn(move || (0..25).for_each(|run| drop(create(&format!("{thread}-{run}")))))
+            });
+            let starts: Vec<_> = starts.collect();
+            while starts.iter().any(|start| !start.is_finished()) {
+                assert!(latest.symlink_metadata().is_ok());
+            }
+        });
+        let last = create("last");
+        assert_eq!(
+            std::fs::read_link(&latest).expect("a link"),
+            Path::new("last")
+        );
+        assert!(first.path().is_dir());
+        drop((first, last));
+        drop(create("another"));
+        let folders = std::fs::read_dir(runs(target.path())).expect("folders");
+        // The link and the newest.
+        assert_eq!(folders.count(), 2);
     }
 }

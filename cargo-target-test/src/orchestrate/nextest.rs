@@ -87,6 +87,8 @@ pub struct NextestOptions {
     /// The user's own file for nextest's report, if any. Several partitions get files of their own, which are merged
     /// into it.
     pub users_junit: Option<PathBuf>,
+    /// True if standard output is for the feed: nextest writes to standard error.
+    pub stdout_is_taken: bool,
 }
 
 impl Orchestrator for Nextest {

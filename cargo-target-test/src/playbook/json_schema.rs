@@ -8,6 +8,7 @@ use super::{
     criteria::Rule,
     overrides::Override,
     recipe::Recipe,
+    reports::{NotifySettings, ReportSettings},
     scenario::{Mode, Scenario},
     schema::{Common, HistorySettings, OWN_KEYS, PoolSettings, Select},
     tables::{Defaults, MetadataSettings},
@@ -42,6 +43,8 @@ pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
         "properties": {
             "select": select,
             "pool": { "$ref": "#/$defs/pool" },
+            "report": { "$ref": "#/$defs/report" },
+            "notify": { "$ref": "#/$defs/notify" },
             "platforms": {
                 "description": "Defaults for every target of a platform.",
                 "type": "object", "properties": sections, "additionalProperties": false,
@@ -88,6 +91,8 @@ fn shared() -> impl Iterator<Item = (String, Value)> {
     let all = [
         ("recipe", root::<Recipe>()),
         ("pool", root::<PoolSettings>()),
+        ("report", root::<ReportSettings>()),
+        ("notify", root::<NotifySettings>()),
         ("history", root::<HistorySettings>()),
         ("metadata", root::<MetadataSettings>()),
         ("defaults", root::<Defaults>()),

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 const TABLES: &[(&str, &str, &str)] = &[
     ("", "Top level", ""),
     ("pool", "`[pool]`", "/$defs/pool"),
+    ("report", "`[report]`", "/$defs/report"),
+    ("notify", "`[notify]`", "/$defs/notify"),
     ("history", "`[history]`", "/$defs/history"),
     ("defaults", "`[defaults]`", "/$defs/defaults"),
     ("targets", "`[[targets]]`, all platforms", "/$defs/target"),

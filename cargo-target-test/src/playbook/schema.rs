@@ -25,13 +25,15 @@ use super::{
 };
 
 /// The top-level keys of a playbook.
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 15] = [
     "include",
     "select",
     "platforms",
     "targets",
     "recipes",
     "pool",
+    "report",
+    "notify",
     "history",
     "metadata",
     "defaults",

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -21,6 +22,7 @@ use super::{
     nearest::meant,
     reading::{read, table, with_article},
     recipe::{Recipe, Step},
+    reports::{NotifySettings, ReportSettings},
     schema::{self, HistorySettings, PoolSettings, Select},
     source::Sources,
     tables,
@@ -36,7 +38,10 @@ pub(super) struct Written<'s> {
     /// `[recipes.X]` by `X`.
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
-    pool_table: DeTable<'s>,
+    pub(super) report: ReportSettings,
+    pub(super) notify: NotifySettings,
+    /// The tables of settings that later files change key by key, by name.
+    settings: BTreeMap<String, DeTable<'s>>,
     pub(super) history: HistorySettings,
     targets_at: Option<Range<usize>>,
     /// True if a file has a table about tests or runs.
@@ -87,8 +92,18 @@ pub(super) fn parse<'s>(
             }
         }
     }
-    let pool = DeValue::Table(std::mem::take(&mut written.pool_table));
-    written.pool = read(Spanned::new(0..0, pool), problems).unwrap_or_default();
+    written.pool = written.settings("pool", problems);
+    written.report = written.settings("report", problems);
+    if let Some(table) = written.settings.get("notify")
+        && let Some((first, _)) = table.iter().next()
+        && !["command", "url"]
+            .iter()
+            .any(|key| table.contains_key(*key))
+    {
+        let message = "`[notify]` requires `command` or `url`";
+        problems.add(Problem::new(message, first.span()));
+    }
+    written.notify = written.settings("notify", problems);
     if written.means_local() {
         let local = DeTable::parse(embedded::TARGET).map(Spanned::into_inner);
         written.targets.extend(local.map(|table| {
@@ -137,9 +152,11 @@ impl<'s> Written<'s> {
                 }
             }
             "recipes" => self.recipes.extend(recipes(value, directory, problems)),
-            "pool" => {
-                for (key, value) in table(value, "`pool`", problems).unwrap_or_default() {
-                    replace(&mut self.pool_table, key, value);
+            "pool" | "report" | "notify" => {
+                let settings = self.settings.entry(name.to_owned()).or_default();
+                let of = format!("`{name}`");
+                for (key, value) in table(value, &of, problems).unwrap_or_default() {
+                    replace(settings, key, value);
                 }
             }
             "history" => {
@@ -170,6 +187,17 @@ impl<'s> Written<'s> {
                 }
             }
         }
+    }
+
+    /// Reads a table of settings; the defaults if it is absent or wrong.
+    fn settings<T: Default + for<'de> Deserialize<'de>>(
+        &mut self,
+        name: &str,
+        problems: &mut Problems<'_>,
+    ) -> T {
+        let table = self.settings.remove(name).unwrap_or_default();
+        let table = Spanned::new(0..0, DeValue::Table(table));
+        read(table, problems).unwrap_or_default()
     }
 
     /// True if the playbook is about tests only: without `targets`, and without settings of another platform, target

@@ -151,6 +151,9 @@ impl Lease {
             return;
         };
         for record in self.0.machines.iter().filter_map(Machine::record) {
+            if !verdict.is_final() {
+                hold.context.run.note_failed(record);
+            }
             let aside = hold
                 .sets
                 .iter()

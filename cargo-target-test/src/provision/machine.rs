@@ -282,13 +282,19 @@ impl Machine {
         }
     }
 
+    /// Returns the end of the machine's console output without secrets; `None` if there is no output.
+    pub(crate) fn console_end(&self) -> Option<String> {
+        let text = self.shared.instance.console(CONSOLE)?;
+        (!text.is_empty()).then(|| redacted(&text).into_owned())
+    }
+
     /// Emits the end of the machine's console output, if there is any.
     pub(crate) fn emit_console(&self, sink: &Sink) {
-        let text = self.shared.instance.console(CONSOLE).unwrap_or_default();
-        if !text.is_empty() {
+        if let Some(text) = self.console_end() {
             sink.emit(RunEventKind::Console {
                 instance: self.name().to_owned(),
-                text: redacted(&text).into_owned(),
+                text,
+                file: None,
             });
         }
     }

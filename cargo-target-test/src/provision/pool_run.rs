@@ -4,6 +4,7 @@
 //! machine is created (platforms do) nor who waits for it (the provisioner does). Every call blocks and can be made
 //! from any thread.
 
+mod consoles;
 mod deploy;
 mod ensure;
 mod remove;
@@ -25,6 +26,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use self::consoles::Consoles;
 use super::{
     platform::{Deployed, Platforms},
     pool::{self, LeaseRequest, Pool, Record, RecordEvent, RecordState, RunFile, Ticket, TryLease},
@@ -86,6 +88,8 @@ pub struct PoolRun {
     pinned: Mutex<BTreeSet<String>>,
     /// Receives the run's events, once it is known.
     sink: OnceLock<Sink>,
+    /// Copies of consoles.
+    consoles: Consoles,
 }
 
 impl PoolRun {
@@ -102,6 +106,7 @@ impl PoolRun {
             used: Mutex::default(),
             pinned: Mutex::default(),
             sink: OnceLock::new(),
+            consoles: Consoles::default(),
         })
     }
 

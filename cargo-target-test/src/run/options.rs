@@ -84,6 +84,8 @@ impl RunOptions {
         }
         refuse_partitions_of_one_run(&run)?;
         run.junit = run.junit.map(std::path::absolute).transpose()?;
+        let here = std::env::current_dir()?;
+        run.feed = run.feed.map(|feed| feed.from(&here));
         Ok(Some(Self {
             pool: workspace::pool_directory(&global)?,
             global,
@@ -150,6 +152,7 @@ fn seed(choosing: &ChoosingArgs) -> Option<u64> {
 /// Makes the relative paths of a mode start at the workspace's root.
 fn start_paths_at(run: &mut RunArgs, folder: &Path) {
     run.junit = run.junit.take().map(|path| folder.join(path));
+    run.feed = run.feed.take().map(|feed| feed.from(folder));
     run.tests.nextest.start_paths_at(folder);
 }
 

@@ -2,14 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::wire::Exit;
 
-use super::micros;
+use super::{micros, schema};
 use crate::case::{CaseInfo, verdict::Verdict};
 
 /// One attempt of one case. Identifies an entry of nextest's own report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
     /// The case, deploy entry, or test that runs on the host.
@@ -33,7 +34,7 @@ impl Attempt {
 }
 
 /// The result of one attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AttemptResult {
     /// The verdict.
@@ -42,18 +43,23 @@ pub struct AttemptResult {
     pub instances: Vec<String>,
     /// The time that the attempt waited for its lease.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub waited: Duration,
     /// The lifetime of the test process.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub took: Duration,
     /// The part of `took` that was spent on the set-up and tear-down of fixtures.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub fixtures: Duration,
     /// The part of `fixtures` that was spent on tear-downs.
     #[serde(default, skip_serializing_if = "Duration::is_zero", with = "micros")]
+    #[schemars(with = "u64")]
     pub tear_down: Duration,
     /// The exit status of the test process; `None` if it was not started, or if its exit status is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::ExitSchema>")]
     pub exit: Option<Exit>,
     /// The message of the failure, if the test failed and reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +70,7 @@ pub struct AttemptResult {
         skip_serializing_if = "Option::is_none",
         with = "micros::option"
     )]
+    #[schemars(with = "Option<u64>")]
     pub timed_out: Option<Duration>,
     /// The reason that the test is expected to fail, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +81,12 @@ pub struct AttemptResult {
     /// The file with the standard error; `None` if it went to nextest or a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<OutputFile>,
+    /// The file with both streams, in the order in which the test wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
+    /// The ends of the consoles of the leased instances, after an attempt that failed, crashed or ended as infra.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consoles: Vec<ConsoleEnd>,
     /// The findings of the target's health checks, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
@@ -98,6 +111,8 @@ impl AttemptResult {
             expected: None,
             stdout: None,
             stderr: None,
+            log: None,
+            consoles: Vec::new(),
             findings: Vec::new(),
             artifacts: None,
         }
@@ -105,7 +120,7 @@ impl AttemptResult {
 }
 
 /// One artifact of an instance, collected or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CollectedArtifact {
     /// The instance.
@@ -119,8 +134,18 @@ pub struct CollectedArtifact {
     pub error: Option<String>,
 }
 
+/// The end of an instance's console after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConsoleEnd {
+    /// The instance.
+    pub instance: String,
+    /// The file with the end of the console.
+    pub output: OutputFile,
+}
+
 /// The file in the run's folder with the output of an attempt to one stream, without secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OutputFile {
     /// The file.

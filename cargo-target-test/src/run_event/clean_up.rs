@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::micros;
 use crate::case::verdict::CaseCounts;
 
 /// The use of one target by a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TargetTime {
     /// The target's label.
@@ -17,6 +18,7 @@ pub struct TargetTime {
     pub instances: usize,
     /// The sum of the times for which the instances existed in the run.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub time: Duration,
     /// The target's cost.
     pub cost: f64,
@@ -26,7 +28,7 @@ pub struct TargetTime {
 }
 
 /// The instances at the end of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanUp {
     /// Instances that stay, as requested.
@@ -49,7 +51,7 @@ pub struct CleanUp {
 }
 
 /// An instance with a note.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct InstanceNote {
     /// The instance.

@@ -1,9 +1,10 @@
 //! Parts of events: the target of an instance.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The target of an instance. An instance's name must not be parsed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct InstanceTarget {
     /// The target's name.

@@ -96,6 +96,7 @@ fn kinds() -> Vec<RunEventKind> {
         Kind::Console {
             instance: instance(),
             text: "booting\n".to_owned(),
+            file: None,
         },
         Kind::LeaseWaiting { attempt: attempt() },
         Kind::LeaseGranted {
@@ -229,6 +230,8 @@ fn kinds() -> Vec<RunEventKind> {
         stdout: Some(output),
         stderr: None,
         findings: Vec::new(),
+        log: None,
+        consoles: Vec::new(),
         artifacts: None,
     };
     let ended = |result| Kind::AttemptEnded {

@@ -6,22 +6,31 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    sync::Arc,
     time::Duration,
 };
 
-use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
+use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun, XmlString};
+use serde_json::Value;
 use target_fixtures::wire::{Exit, SubResult, VerdictKind};
 
-use super::seconds;
+use super::{
+    instances::{FactList, Instances, console_text},
+    seconds,
+};
 use crate::{
-    case::verdict::Verdict,
+    case::{CaseInfo, verdict::Verdict},
     error::one_line,
-    run_event::{AttemptResult, OutputFile, TAIL},
+    run_event::{AttemptResult, ConsoleEnd, OutputFile, TAIL},
 };
 
 /// One case in one iteration.
 #[derive(Debug, Default)]
 pub(super) struct JunitEntry {
+    /// The case; `None` before the first event.
+    pub(super) case: Option<Arc<CaseInfo>>,
+    /// The facts of the instances of the last attempt, by instance.
+    pub(super) facts: Vec<(String, Arc<FactList>)>,
     /// The attempts, by number.
     attempts: BTreeMap<u32, Option<AttemptResult>>,
     /// The number of the last attempt that reported sub-results.
@@ -46,9 +55,10 @@ impl JunitEntry {
     pub(super) fn ended(&mut self, number: u32, result: &AttemptResult) {
         let mut result = result.clone();
         // The tail is in the file, and a run may have many attempts.
-        for file in [&mut result.stdout, &mut result.stderr] {
-            file.iter_mut().for_each(|file| file.tail = String::new());
-        }
+        let consoles = result.consoles.iter_mut().map(|one| &mut one.output);
+        let streams = [&mut result.stdout, &mut result.stderr];
+        let files = streams.into_iter().flatten().chain(consoles);
+        files.for_each(|file| file.tail = String::new());
         self.attempts.insert(number, Some(result));
     }
 
@@ -100,12 +110,33 @@ impl JunitEntry {
         Some(&last.verdict)
     }
 
-    /// Adds values that nextest does not measure: the wait for the lease, the test's own time, the instances.
-    pub(super) fn add_properties(&self, case: &mut TestCase) {
+    /// Adds values that nextest does not know: the place of the attempt, the wait for the lease, the test's own time,
+    /// findings, facts, and what the test declares.
+    pub(super) fn add_properties(&self, case: &mut TestCase, instances: &Instances) {
         let results = || self.attempts.values().flatten();
         let last = results().next_back();
-        if let Some(last) = last.filter(|last| !last.instances.is_empty()) {
+        let last = last.filter(|last| !last.instances.is_empty());
+        let names = last.map_or(&[][..], |last| &last.instances);
+        let label = self.case.as_ref().and_then(|case| case.runs_on.label());
+        let target = names.iter().find_map(|name| instances.target(name));
+        let target = target.or_else(|| instances.target_of_label(label?));
+        let name = target.map(|target| target.name.as_str());
+        let mut add = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                case.add_property(Property::new(name, value));
+            }
+        };
+        add("target", name.or(label));
+        add(
+            "label",
+            label.filter(|label| name.is_some_and(|name| name != *label)),
+        );
+        add("platform", target.map(|target| target.platform.as_str()));
+        if let Some(last) = last {
             case.add_property(Property::new("instances", last.instances.join(" ")));
+        }
+        if let Some(number) = self.attempts.keys().next_back() {
+            case.add_property(Property::new("attempt", number.to_string()));
         }
         for finding in results().flat_map(|result| &result.findings) {
             case.add_property(Property::new("finding", finding.as_str()));
@@ -124,22 +155,84 @@ impl JunitEntry {
             let took = results().map(|result| result.took).sum();
             case.add_property(Property::new("test-time", seconds(took)));
         }
+        self.add_declared(case);
+        for (instance, facts) in &self.facts {
+            for (name, fact) in &**facts {
+                let name = match self.facts.len() {
+                    1 => format!("fact.{name}"),
+                    _ => format!("fact.{instance}.{name}"),
+                };
+                case.add_property(Property::new(name, fact.as_str()));
+            }
+        }
+    }
+
+    /// Adds what the test declares.
+    fn add_declared(&self, case: &mut TestCase) {
+        let metadata = self.case.as_ref().and_then(|case| case.metadata.as_deref());
+        let metadata = metadata.and_then(|one| serde_json::to_value(one).ok());
+        let Some(Value::Object(metadata)) = metadata else {
+            return;
+        };
+        for (key, value) in &metadata {
+            let value = match value {
+                Value::Null => continue,
+                Value::Array(list) if list.is_empty() => continue,
+                Value::Object(table) if table.is_empty() => continue,
+                Value::String(text) => text.clone(),
+                Value::Array(list) if list.iter().all(Value::is_string) => {
+                    let texts: Vec<_> = list.iter().filter_map(Value::as_str).collect();
+                    texts.join(",")
+                }
+                value => value.to_string(),
+            };
+            let name = match key.as_str() {
+                "area" | "category" | "priority" | "tags" | "owner" => key.clone(),
+                key => format!("metadata.{key}"),
+            };
+            case.add_property(Property::new(name, value));
+        }
+    }
+
+    /// Returns the ends of the consoles of an attempt that did not pass.
+    pub(super) fn consoles(&self, number: u32, instances: &Instances) -> Option<String> {
+        let result = self.attempt(number)?;
+        if result.verdict.is_final() {
+            return None;
+        }
+        let mut texts: Vec<_> = result.consoles.iter().filter_map(console_of).collect();
+        // A deploy that failed has no file of its own, and a case that got no instance failed by those of its target.
+        if texts.is_empty() {
+            let of = |name: &String| Some(instances.console(name)?.to_owned());
+            texts.extend(result.instances.iter().filter_map(of));
+        }
+        let label = self.case.as_ref().and_then(|case| case.runs_on.label());
+        if let Some(label) = label.filter(|_| result.instances.is_empty()) {
+            let failed = instances.failed_consoles(label).into_iter();
+            texts.extend(failed.map(str::to_owned));
+        }
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    }
+
+    /// Returns the number of the first attempt.
+    pub(super) fn first(&self) -> u32 {
+        self.attempts.keys().next().copied().unwrap_or(1)
     }
 
     /// Returns the entry, built from events alone.
-    pub(super) fn test_case(&self, name: &str, binary_id: &str) -> TestCase {
+    pub(super) fn test_case(&self, name: &str, binary_id: &str, instances: &Instances) -> TestCase {
+        let rerun = |(number, result): (&u32, &Option<AttemptResult>)| {
+            let mut rerun = rerun(result.as_ref());
+            append(&mut rerun.system_err, self.consoles(*number, instances));
+            rerun
+        };
         let first = self.attempts.values().next().and_then(Option::as_ref);
         let last = self.attempts.values().next_back().and_then(Option::as_ref);
         let (status, main) = match self.verdict() {
             Some(Verdict::Pass) => {
                 let mut status = TestCaseStatus::success();
                 let before = self.attempts.len().saturating_sub(1);
-                status.add_reruns(
-                    self.attempts
-                        .values()
-                        .take(before)
-                        .map(|one| rerun(one.as_ref())),
-                );
+                status.add_reruns(self.attempts.iter().take(before).map(rerun));
                 (status, last)
             }
             Some(Verdict::Skip(reason)) => {
@@ -149,12 +242,7 @@ impl JunitEntry {
             }
             _ => {
                 let mut status = failing(last).status();
-                status.add_reruns(
-                    self.attempts
-                        .values()
-                        .skip(1)
-                        .map(|one| rerun(one.as_ref())),
-                );
+                status.add_reruns(self.attempts.iter().skip(1).map(rerun));
                 (status, first)
             }
         };
@@ -169,9 +257,27 @@ impl JunitEntry {
                 case.set_system_err(text);
             }
         }
-        self.add_properties(&mut case);
+        if !matches!(self.verdict(), Some(Verdict::Pass | Verdict::Skip(_))) {
+            append(&mut case.system_err, self.consoles(self.first(), instances));
+        }
+        self.add_properties(&mut case, instances);
         case
     }
+}
+
+/// Appends a text to the output of an entry.
+pub(super) fn append(output: &mut Option<XmlString>, text: Option<String>) {
+    let Some(text) = text else { return };
+    *output = Some(match output.take() {
+        Some(before) => format!("{}\n\n{text}", before.as_str().trim_end()).into(),
+        None => text.into(),
+    });
+}
+
+fn console_of(console: &ConsoleEnd) -> Option<String> {
+    let text = end_of(&console.output)?;
+    let file = console.output.path.display().to_string();
+    Some(console_text(&console.instance, Some(&file), &text))
 }
 
 impl Failing {

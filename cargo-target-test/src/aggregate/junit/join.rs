@@ -4,17 +4,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::{
     super::nextest_report::EntryKey,
     Key, NAME,
-    entry::{Failing, JunitEntry},
+    entry::{Failing, JunitEntry, append},
+    instances::Instances,
 };
 use crate::case::{reason::SkipReason, verdict::Verdict};
 
 /// Builds the report from events alone, marked as incomplete unless they are all events of the run.
-pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -> Report {
+pub(super) fn from_events(
+    entries: &BTreeMap<Key, JunitEntry>,
+    instances: &Instances,
+    complete: bool,
+) -> Report {
     let mark = if complete { "" } else { " (incomplete)" };
     let mut report = Report::new(format!("{NAME}{mark}"));
     let mut suites = BTreeMap::<(&str, Option<u32>), TestSuite>::new();
@@ -33,7 +38,7 @@ pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -
                 }
                 suite
             });
-        suite.add_test_case(entry.test_case(name, binary_id));
+        suite.add_test_case(entry.test_case(name, binary_id, instances));
         suite.add_test_cases(entry.sub_cases(name, binary_id));
     }
     report.add_test_suites(suites.into_values());
@@ -41,7 +46,11 @@ pub(super) fn from_events(entries: &BTreeMap<Key, JunitEntry>, complete: bool) -
 }
 
 /// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.
-pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Report {
+pub(super) fn joined(
+    nextest: Report,
+    entries: &BTreeMap<Key, JunitEntry>,
+    instances: &Instances,
+) -> Report {
     let mut report = Report::new(NAME);
     (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
     let mut known = HashSet::new();
@@ -61,7 +70,8 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
                 (binary_id.into(), name.to_owned(), stress_index)
             });
             let entry = key.as_ref().and_then(|key| entries.get(key));
-            new.add_test_case(entry.map_or_else(|| case.clone(), |entry| both(case, entry)));
+            let joined = entry.map(|entry| both(case, entry, instances));
+            new.add_test_case(joined.unwrap_or_else(|| case.clone()));
             if let (Some(entry), Some((binary_id, name, _))) = (entry, &key) {
                 new.add_test_cases(entry.sub_cases(name, binary_id));
             }
@@ -74,7 +84,7 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
         if known.contains(key) || !skipped {
             continue;
         }
-        let case = entry.test_case(name, binary_id);
+        let case = entry.test_case(name, binary_id, instances);
         match suites
             .iter_mut()
             .find(|suite| suite.name.as_str() == &**binary_id)
@@ -92,15 +102,19 @@ pub(super) fn joined(nextest: Report, entries: &BTreeMap<Key, JunitEntry>) -> Re
 }
 
 /// Joins one entry of nextest's report with the run events.
-fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
+fn both(nextest: &TestCase, entry: &JunitEntry, instances: &Instances) -> TestCase {
     let mut case = nextest.clone();
+    let explain = |number: u32, run: &mut TestRerun| {
+        let explained = entry.attempt(number).and_then(Failing::explained);
+        explained.into_iter().for_each(|form| form.apply(run));
+        append(&mut run.system_err, entry.consoles(number, instances));
+    };
     match &mut case.status {
         // The attempts before the one that passed.
         TestCaseStatus::Success { flaky_runs } => {
-            for (number, run) in (1..).zip(flaky_runs) {
-                let explained = entry.attempt(number).and_then(Failing::explained);
-                explained.into_iter().for_each(|form| form.apply(run));
-            }
+            (1..)
+                .zip(flaky_runs)
+                .for_each(|(number, run)| explain(number, run));
         }
         TestCaseStatus::NonSuccess {
             kind,
@@ -114,10 +128,9 @@ fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
                 FlakyOrRerun::Flaky => 1,
                 FlakyOrRerun::Rerun => 2,
             };
-            for (number, run) in (first..).zip(&mut reruns.runs) {
-                let explained = entry.attempt(number).and_then(Failing::explained);
-                explained.into_iter().for_each(|form| form.apply(run));
-            }
+            let runs = (first..).zip(&mut reruns.runs);
+            runs.for_each(|(number, run)| explain(number, run));
+            append(&mut case.system_err, entry.consoles(first - 1, instances));
             let special = entry.verdict().and_then(Failing::special);
             let timeout = || entry.attempt(first - 1).and_then(Failing::timeout);
             if let Some(form) = special.or_else(timeout) {
@@ -136,6 +149,6 @@ fn both(nextest: &TestCase, entry: &JunitEntry) -> TestCase {
         case.status = TestCaseStatus::skipped();
         case.status.set_message(reason.to_string());
     }
-    entry.add_properties(&mut case);
+    entry.add_properties(&mut case, instances);
     case
 }

@@ -2,13 +2,17 @@
 //!
 //! Must not know the content of reports.
 
+use std::path::Path;
+
 use crate::{
     aggregate::{
         Aggregator, NewAggregator,
         feed::Feed,
+        github::Github,
         history::HistoryWriter,
         html::{self, Html, PastRuns},
         junit::Junit,
+        notify::Notify,
         slowest::Slowest,
         summary::{Summary, SummaryLevel},
     },
@@ -28,21 +32,35 @@ pub(super) fn aggregators(
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
+    let feed = Feed::create(&folder.feed())?;
+    let feed = match &choice.run.feed {
+        Some(to) => feed.and_to(to)?,
+        None => feed,
+    };
     let html = Html::new(html::in_folder(folder.path()), folder.path());
     let html = html.with_earlier(PastRuns::new(&choice.history));
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
         ("the history", Box::new(HistoryWriter::new(&choice.history))),
-        ("the feed", Box::new(Feed::create(&folder.feed())?)),
+        ("the feed", Box::new(feed)),
         ("the HTML report", Box::new(html)),
     ];
     if let Some(count) = choice.run.durations {
         let least = choice.run.durations_min.unwrap_or_default();
         all.push(("the slowest cases", Box::new(Slowest::new(count, least))));
     }
+    let junit = |file: &Path| Box::new(Junit::new(file, &nextest.reports()));
+    all.push(("the JUnit report", junit(&folder.junit())));
     if let Some(file) = &choice.run.junit {
-        let junit = Junit::new(file, &nextest.reports());
-        all.push(("the JUnit report", Box::new(junit)));
+        all.push(("the JUnit report of `--junit`", junit(file)));
+    }
+    let playbook = &choice.workspace.playbook;
+    let notify = Notify::new(&playbook.notify, &playbook.directory, folder.path())?;
+    if let Some(notify) = notify {
+        all.push(("the list of notices", Box::new(notify)));
+    }
+    if let Some(github) = Github::here(folder.path()) {
+        all.push(("the summary for GitHub", Box::new(github)));
     }
     for NewAggregator { name, new } in added {
         all.push((name, new(folder.path())?));

@@ -52,7 +52,7 @@ pub enum GroupedCases {
 pub struct JunitConfig {
     /// The file, absolute.
     pub path: PathBuf,
-    /// True if the report contains the output of tests.
+    /// True if the report contains the output of tests that passed, too.
     pub with_output: bool,
 }
 
@@ -81,7 +81,7 @@ impl ToolConfig {
             let _ = writeln!(
                 text,
                 "[profile.default.junit]\npath = {path}\nstore-success-output = {with_output}\n\
-                 store-failure-output = {with_output}\n"
+                 store-failure-output = true\n"
             );
         }
         self.write_members(&mut text);

@@ -117,6 +117,8 @@ impl Nextest {
         if self.partitions.len() > 1 {
             command.stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        } else if self.options.stdout_is_taken {
+            command.stdout(ui::stderr_file()?);
         }
         if self.options.is_quiet {
             command.stderr(Stdio::piped());

@@ -243,12 +243,18 @@ impl Context {
         reason: DirtyReason,
     ) {
         self.disconnect(&record.id);
-        let (context, id, cause) = (Arc::clone(self), record.id.clone(), reason.to_string());
+        let (context, failed) = (Arc::clone(self), reason.is_failure());
+        let (dirty, cause) = (record.clone(), reason.to_string());
         self.emit(RunEventKind::Dirty {
             instance: record.name().to_owned(),
             reason,
         });
-        let marked = tokio::task::spawn_blocking(move || context.run.mark_dirty(&id, &cause));
+        let marked = tokio::task::spawn_blocking(move || {
+            if failed {
+                context.run.save_console(&dirty);
+            }
+            context.run.mark_dirty(&dirty.id, &cause)
+        });
         if let Ok(Err(error)) = marked.await {
             self.progress(&error.chain());
         }

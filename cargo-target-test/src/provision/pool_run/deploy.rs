@@ -93,6 +93,7 @@ impl PoolRun {
         let deployed = match deployed {
             Ok(deployed) => deployed,
             Err(error) => {
+                self.save_console(&record);
                 // A failed delete is noted in the record, and retried when the run ends. The error of the deploy is
                 // more useful.
                 if let Err(left) = self.remover().start_and_remove(&record, work) {
@@ -111,6 +112,9 @@ impl PoolRun {
             .alone_on_machine(&record, preparer)
             .and_then(|_alone| preparer.prepare(&record, recycled));
         failpoint::point("prepare-done");
+        if prepared.is_err() {
+            self.save_console(&record);
+        }
         let mut events = Vec::new();
         if from == RecordState::Creating {
             events.extend(

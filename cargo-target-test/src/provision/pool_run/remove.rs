@@ -70,6 +70,7 @@ impl PoolRun {
         let pinned = self.pinned();
         let mut report =
             self.end_claims(&|record| keep || pinned.contains(&record.id), |_| true)?;
+        self.save_consoles_that_stay();
         let unused = self.unused_kept()?;
         report.unused = unused
             .iter()
@@ -480,6 +481,9 @@ impl Remover<'_> {
     }
 
     fn remove_now(&self, record: &Record, work: HeldLock) -> Result<()> {
+        if let Some(run) = self.run {
+            run.save_last_console(record);
+        }
         let deleted = self.kill_left(record).and_then(|()| self.delete(record));
         failpoint::point("platform-deleted");
         let mut locked = self.pool.lock()?;

@@ -8,6 +8,7 @@ use nextest_metadata::RustBinaryId;
 
 use super::{Entries, InstanceSets, Selection, deploy_name};
 use crate::{
+    aggregate::feed::FeedTo,
     aggregate::summary::SummaryLevel,
     cli::KeepTargets,
     error::Result,
@@ -36,8 +37,9 @@ impl Selection {
     /// Fails if neither folder can be written.
     pub fn run_folder(&self, run: &str) -> Result<RunFolder> {
         let build = &self.summary.rust_build_meta;
-        RunFolder::create(build.target_directory.as_std_path(), run)
-            .or_else(|_| RunFolder::create(self.directory.path(), run))
+        let keep = self.workspace.playbook.report.keep;
+        RunFolder::create(build.target_directory.as_std_path(), run, keep)
+            .or_else(|_| RunFolder::create(self.directory.path(), run, keep))
     }
 
     /// Returns true if the folder of the run's reports outlives the run.
@@ -72,6 +74,7 @@ impl Selection {
             max_fail: args.max_fail(users.max_fail()),
             infra_code: self.run.infra_exit_code,
             users_junit: users.junit(),
+            stdout_is_taken: self.run.feed == Some(FeedTo::Stdout),
         };
         let run = &provisioner.run().run().id;
         let origin = self.origin(&instance_sets, known);
