@@ -92,6 +92,7 @@ impl Selection {
                 on_host: self.entries.plain.len(),
             },
             skipped: self.skipped(),
+            previous: Arc::new(|_| Ok(Vec::new())),
             options,
             cargo_nextest: self.nextest.clone(),
         })
