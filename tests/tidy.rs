@@ -30,6 +30,7 @@ const ROOMS: &[&str] = &[
 /// Modules that every room may use, and that use no room; `cli` may name the types of a room's flags.
 const SHARED: &[&str] = &[
     "bounded",
+    "digest",
     "error",
     "failpoint",
     "process",

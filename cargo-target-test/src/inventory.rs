@@ -2,6 +2,7 @@
 //!
 //! Must not run programs or know targets: the plan interprets the declarations.
 
+mod binary_digest;
 mod effective;
 mod section;
 
@@ -19,6 +20,7 @@ use target_fixtures::metadata::{Metadata, MetadataRecord};
 use crate::error::{Error, ErrorKind, Result};
 use effective::Index;
 
+pub use binary_digest::binary_digest;
 pub use effective::effective;
 
 /// All tests of a build.

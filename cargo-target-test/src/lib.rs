@@ -72,6 +72,7 @@ pub mod commands;
 pub mod connect;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod digest;
 pub mod error;
 pub mod execute;
 #[doc(hidden)]

@@ -43,6 +43,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 pub(crate) use self::definition::toml_key;
 pub(crate) use self::files::{is_excluded, resolve as resolve_path};
@@ -74,7 +75,10 @@ use self::{
     include::Gathered,
     source::Sources,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    digest,
+    error::{Error, ErrorKind, Result},
+};
 
 /// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -110,6 +114,15 @@ impl Playbook {
             (ErrorKind::Playbook, Some(place)) => self.at(&error.chain(), error.hint(), place),
             _ => error,
         }
+    }
+
+    /// Returns 16 hex digits that change with the texts of the playbook, with `--set`, and with files of recipes.
+    pub fn hash(&self) -> String {
+        let mut hasher = Sha256::new_with_prefix(self.texts.all());
+        for target in &self.targets {
+            hasher.update(&target.definition.hash);
+        }
+        digest::hex(&hasher.finalize()[..8])
     }
 
     /// Shows an error at its place.

@@ -2,6 +2,7 @@
 //!
 //! Must not lease, deploy or print results.
 
+pub mod checkout;
 pub mod mode;
 pub mod options;
 pub mod private;

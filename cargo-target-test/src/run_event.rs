@@ -18,10 +18,12 @@ mod attempt;
 mod clean_up;
 mod instance_target;
 mod micros;
+mod origin;
 
 pub use attempt::{Attempt, AttemptResult, CollectedArtifact, OutputFile, TAIL};
 pub use clean_up::{CleanUp, InstanceNote, TargetTime};
 pub use instance_target::InstanceTarget;
+pub use origin::{RunOrigin, RunTarget, TestBinary};
 
 /// The version of the format that this code writes.
 pub const RUN_EVENT_VERSION: u32 = 1;
@@ -83,6 +85,9 @@ pub enum RunEventKind {
         cases: usize,
         /// The number of chosen tests that run once, on the host.
         on_host: usize,
+        /// The source, the programs and the targets.
+        #[serde(flatten)]
+        origin: Box<RunOrigin>,
     },
     /// The run ended. The last event.
     RunEnded {

@@ -258,6 +258,24 @@ fn a_runs_folder_has_output_and_feed() {
         kinds.starts_with(&["run-started"]) && kinds.ends_with(&["run-ended"]),
         "{kinds:?}"
     );
+    let started = &events[0];
+    for key in ["repository", "rustc", "host", "playbook-hash"] {
+        let known = started[key].as_str().is_some_and(|text| !text.is_empty());
+        assert!(known, "{key}: {started}");
+    }
+    let [target] = &started["targets"].as_array().expect("targets")[..] else {
+        panic!("{started}");
+    };
+    assert_eq!(
+        (&target["name"], &target["count"]),
+        (&json!("east"), &json!(2))
+    );
+    let [binary] = &started["binaries"].as_array().expect("binaries")[..] else {
+        panic!("{started}");
+    };
+    assert_eq!(binary["id"], "run-world::cases");
+    assert_eq!(binary["package"], "run-world");
+    assert!(binary["digest"].is_string(), "{binary}");
     let mut expected = [
         "lease-waiting",
         "lease-granted",

@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     orchestrate::Orchestrator,
     provision::platform::Platforms,
-    run::{options::RunOptions, runtime, selection::Selection},
+    run::{checkout, options::RunOptions, runtime, selection::Selection},
 };
 
 /// Runs the chosen cases, and returns the exit code. `added` are aggregators of the tool; `None` for a run without any
@@ -39,6 +39,7 @@ pub(crate) fn run(
 }
 
 fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
+    let origin = checkout::find_origin(&options.workspace.root);
     let mut choice = Selection::make(options)?;
     choice.refuse_misspelt_verb()?;
     choice.say_notes();
@@ -50,7 +51,7 @@ fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
     runtime::block_on(async {
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
-        let nextest = choice.nextest(&provisioner, &folder)?;
+        let nextest = choice.nextest(&provisioner, &folder, origin.wait().unwrap_or_default())?;
         choice.say_targets(&nextest)?;
         let reports = match added {
             Some(added) => reports::aggregators(added, &choice, &folder, &nextest)?,

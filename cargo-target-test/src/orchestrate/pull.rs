@@ -92,6 +92,7 @@ impl Orchestrator for Pull {
                 playbook: None,
                 cases: cases.len(),
                 on_host: 0,
+                origin: Box::default(),
             });
             let mut signals = Signals::catch()?;
             let pulling = Pulling::new(self, &provisioner, executor, sink);

@@ -58,6 +58,11 @@ impl Sources {
         number
     }
 
+    /// All texts.
+    pub(super) fn all(&self) -> &str {
+        &self.text
+    }
+
     /// The text of a file for the parser; offsets into it are positions in all texts.
     pub(super) fn padded(&self, file: usize) -> &str {
         &self.parts[file].padded

@@ -7,6 +7,7 @@ mod config;
 mod early_delete;
 mod instance_sets;
 mod names;
+mod origin;
 mod partitions;
 mod programs;
 mod reuse;
@@ -37,6 +38,7 @@ use crate::{
     playbook::Select,
     provision::InstanceSet,
     run::{
+        checkout,
         options::RunOptions,
         private::{self, PrivateFolder},
         workspace::Workspace,
@@ -70,6 +72,10 @@ pub struct Selection {
     pub pool: PathBuf,
     /// Cargo's configuration from the command line.
     configs: Vec<OsString>,
+    /// The name of the repository.
+    repository: String,
+    /// The options that decide what a case is.
+    options: Vec<String>,
 }
 
 /// Chosen cases, and tests that run once, on the host.
@@ -96,6 +102,7 @@ impl Selection {
             mut workspace,
             pool,
         } = options;
+        let repository = checkout::find_repository(&workspace.root);
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
         let scenes = workspace.stage(&tests.choosing, &expressions)?;
@@ -105,6 +112,8 @@ impl Selection {
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
         let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
+        let repository = repository.wait();
+        let repository = repository.unwrap_or_else(|| workspace.root.display().to_string());
         let durations = history::read(&pool, &workspace.root);
         let rules = &workspace.playbook.rules;
         let choosing = Choosing {
@@ -144,6 +153,8 @@ impl Selection {
             programs: None,
             pool,
             configs: args.configs().map(OsStr::to_owned).collect(),
+            options: origin::options(&global, &run),
+            repository,
             run,
         };
         choice.choose()?;

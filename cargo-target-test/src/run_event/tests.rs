@@ -55,6 +55,7 @@ fn kinds() -> Vec<RunEventKind> {
             playbook: Some("/w/x.toml".into()),
             cases: 2,
             on_host: 1,
+            origin: Box::default(),
         },
         Kind::DeployStarted {
             instance: instance(),

@@ -15,7 +15,7 @@ use crate::{
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
     orchestrate::nextest::{Nextest, NextestOptions, Partition},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
-    run_event::RunEventKind,
+    run_event::{RunEventKind, RunOrigin},
     ui,
 };
 
@@ -45,7 +45,8 @@ impl Selection {
         !folder.path().starts_with(self.directory.path())
     }
 
-    /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants.
+    /// Returns the orchestrator, which runs the chosen cases in as many nextest runs as the user wants. `known` is what
+    /// is known of the working copy.
     ///
     /// # Errors
     /// Fails if a file cannot be written, or if a debugger was requested and not exactly one case was chosen.
@@ -53,6 +54,7 @@ impl Selection {
         &self,
         provisioner: &Arc<PoolProvisioner>,
         folder: &RunFolder,
+        known: RunOrigin,
     ) -> Result<Nextest> {
         let instance_sets = self.instance_sets(provisioner)?;
         let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
@@ -72,6 +74,7 @@ impl Selection {
             users_junit: users.junit(),
         };
         let run = &provisioner.run().run().id;
+        let origin = self.origin(&instance_sets, known);
         Ok(Nextest {
             partitions: self.partitions(&instance_sets, folder)?,
             table: Arc::new(table),
@@ -90,6 +93,7 @@ impl Selection {
                 playbook: self.workspace.playbook.path.clone(),
                 cases: self.count(),
                 on_host: self.entries.plain.len(),
+                origin: Box::new(origin),
             },
             skipped: self.skipped(),
             previous: Arc::new(|_| Ok(Vec::new())),
