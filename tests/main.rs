@@ -16,6 +16,8 @@ mod examples;
 mod faults;
 /// Fixtures, and what tests say of themselves.
 mod fixtures;
+/// The HTML report, in a real browser.
+mod html;
 /// Metadata read from real test binaries.
 mod init;
 mod inventory;

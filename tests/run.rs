@@ -17,7 +17,7 @@ mod reports;
 /// Filters and partitions.
 mod selection;
 /// Verdicts and exit codes.
-mod verdicts;
+pub(crate) mod verdicts;
 /// All that a run prints.
 mod whole;
 /// The crate that they run.

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test module uses what it needs")]
 
+/// A browser.
+pub(crate) mod browser;
 /// A container engine.
 pub(crate) mod container;
 /// The files that a run leaves.

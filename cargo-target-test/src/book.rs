@@ -28,6 +28,7 @@ page!(fixtures, "fixtures.md");
 page!(metrics, "metrics.md");
 page!(secrets, "secrets.md");
 page!(dev_loop, "dev-loop.md");
+page!(reports, "reports.md");
 page!(ci, "ci.md");
 page!(troubleshooting, "troubleshooting.md");
 page!(limits, "limits.md");

@@ -163,6 +163,11 @@ pub enum Verb {
     Cp(CpArgs),
     /// Print the console output of an instance
     Logs(LogsArgs),
+    /// Make the reports of a run again, from its feed
+    ///
+    /// Also of a run that was killed; its reports are marked as incomplete. Writes `report.html` and `junit.xml` in the
+    /// run's folder, or only the files of --html and --junit.
+    Report(ReportArgs),
     /// Lease an instance in the background
     ///
     /// The lease continues after the terminal is closed, and expires by wall-clock time even if this machine sleeps.
@@ -341,6 +346,20 @@ pub struct GcArgs {
     /// With --owner: do not ask
     #[arg(long, requires = "owner")]
     pub yes: bool,
+}
+
+/// Options of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// The run: its id or the beginning of it, `latest`, or the path of its folder
+    #[arg(value_name = "RUN", default_value = "latest")]
+    pub run: String,
+    /// Write the HTML report to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the JUnit report to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// Options of `pool`.

@@ -15,6 +15,7 @@ pub mod list;
 pub mod logs;
 pub mod pool;
 pub mod release;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod shell;

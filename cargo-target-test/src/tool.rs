@@ -142,6 +142,7 @@ impl Tool {
             Verb::Exec(args) => commands::exec::verb(all, global, args),
             Verb::Cp(args) => commands::cp::verb(all, global, args),
             Verb::Logs(args) => commands::logs::verb(all, global, args),
+            Verb::Report(args) => commands::report::verb(args),
             Verb::Lease(args) => commands::lease::verb(all, global, args),
             Verb::Release(args) => commands::release::verb(global, args),
             Verb::Pool(args) => commands::pool::verb(all, global, args),

@@ -388,6 +388,6 @@ fn a_limit_of_nextest_ends_no_deploy() {
     }
 }
 
-pub(super) fn alive(pid: &str) -> bool {
+pub(crate) fn alive(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

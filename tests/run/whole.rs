@@ -56,6 +56,7 @@ fn normalised(text: &str) -> String {
         (r"/tmp/tt-\w+", "[PRIVATE]"),
         (r"/run/target-test-\w+", "/run/[RUN]"),
         (r"target\.\S+\.runner", "target.[HOST].runner"),
+        (r"/\S+/target-test/\S+/report\.html", "[RUN]/report.html"),
         // Another test may have Cargo's locks.
         (r"(?m)^ +Blocking .*\n", ""),
         (r"(?m)^ +Finished .*$", "    Finished [BUILD]"),

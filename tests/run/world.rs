@@ -70,7 +70,7 @@ impl World {
     }
 
     /// The same on machines that a script makes: each is a file in the folder `machines`.
-    pub(super) fn on_machines(targets: &str) -> Self {
+    pub(crate) fn on_machines(targets: &str) -> Self {
         Self::new().with_machines(targets)
     }
 
@@ -167,6 +167,11 @@ impl World {
     /// The events of the last run.
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         feed::events(&self.path("target-test.toml"))
+    }
+
+    /// The folder of the last run.
+    pub(crate) fn folder(&self) -> PathBuf {
+        feed::folder(&self.path("target-test.toml"))
     }
 
     /// The machines that exist.

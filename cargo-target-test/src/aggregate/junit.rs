@@ -28,6 +28,8 @@ use entry::JunitEntry;
 const NAME: &str = "nextest-run";
 /// Reports of an unfinished run take at most 1/`SHARE` of the run's time.
 const SHARE: u32 = 20;
+/// Longer than a replay takes.
+const REPLAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes the report: during the run, in case the run is killed, and at its end.
 #[derive(Debug)]
@@ -36,7 +38,10 @@ pub struct Junit {
     /// The paths of nextest's reports; empty if nextest does not run.
     nextest: Vec<PathBuf>,
     since: SystemTime,
-    began: Instant,
+    /// The time of the last event since the run began.
+    length: Duration,
+    /// True if the run has ended.
+    ended: bool,
     entries: BTreeMap<Key, JunitEntry>,
     /// The earliest time of the next report during the run.
     next: Instant,
@@ -62,10 +67,22 @@ impl Junit {
             file: file.as_ref().to_owned(),
             nextest: Vec::new(),
             since: SystemTime::now(),
-            began: Instant::now(),
+            length: Duration::ZERO,
+            ended: false,
             entries: BTreeMap::new(),
             next: Instant::now(),
             stale: false,
+        }
+    }
+
+    /// The report of a run that has ended or was killed, for its events and the reports that nextest has written.
+    pub fn replayed(file: &Path, nextest: &[PathBuf]) -> Self {
+        Self {
+            nextest: nextest.to_vec(),
+            since: SystemTime::UNIX_EPOCH,
+            // One report, at the end.
+            next: Instant::now() + REPLAY,
+            ..Self::without_nextest(file)
         }
     }
 
@@ -93,8 +110,8 @@ impl Junit {
     }
 
     fn early_report(&self) -> Report {
-        let mut report = join::from_events(&self.entries, false);
-        report.set_time(self.began.elapsed());
+        let mut report = join::from_events(&self.entries, self.ended);
+        report.set_time(self.length);
         report
     }
 
@@ -120,7 +137,12 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
 
 impl Aggregator for Junit {
     fn ingest(&mut self, event: &RunEvent) -> Result<()> {
+        self.length = event.monotonic;
         match &event.kind {
+            RunEventKind::RunEnded { .. } => {
+                self.ended = true;
+                return Ok(());
+            }
             RunEventKind::AttemptStarted { attempt, .. } => {
                 self.entry(attempt).started(attempt.number);
             }
@@ -167,7 +189,7 @@ impl Aggregator for Junit {
     fn finish(&mut self) -> Result<()> {
         if self.nextest.is_empty() {
             let mut report = join::from_events(&self.entries, true);
-            report.set_time(self.began.elapsed());
+            report.set_time(self.length);
             return self.write(&report);
         }
         let nextest = NextestReport::read(&self.nextest, self.since);

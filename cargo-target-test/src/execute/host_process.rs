@@ -165,6 +165,7 @@ impl HostProcess {
             tear_down: fixtures.tear_down.min(ended.took),
             expected: declared.or(expected),
             exit: ended.exit.clone(),
+            message: message.filter(|_| verdict.is_failure()),
             timed_out: case.start.timeout.filter(|_| ended.timed_out),
             stdout,
             stderr,

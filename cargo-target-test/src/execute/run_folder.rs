@@ -38,6 +38,11 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Returns the folder of all runs.
+    pub fn all(target_directory: &Path) -> PathBuf {
+        target_directory.join(RUNS)
+    }
+
     /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -156,6 +156,19 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
     pool::default_directory(variable("XDG_STATE_HOME"), variable("HOME"))
 }
 
+/// Returns Cargo's target directory of the current folder's workspace, without reading a playbook.
+///
+/// # Errors
+/// [`ErrorKind::Build`] for a workspace that Cargo rejects.
+pub fn target_directory() -> Result<PathBuf> {
+    if !is_in_package()? {
+        return Ok(std::env::current_dir()?.join("target"));
+    }
+    let mut command = cargo_metadata::MetadataCommand::new();
+    let metadata = parsed(&output(command.no_deps())?)?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
 /// True if the current folder or a folder above has a manifest.
 fn is_in_package() -> Result<bool> {
     let here = std::env::current_dir()?;

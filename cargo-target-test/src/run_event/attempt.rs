@@ -55,6 +55,9 @@ pub struct AttemptResult {
     /// The exit status of the test process; `None` if it was not started, or if its exit status is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// The message of the failure, if the test failed and reported one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// The time limit, if it ended the test.
     #[serde(
         default,
@@ -90,6 +93,7 @@ impl AttemptResult {
             fixtures: Duration::ZERO,
             tear_down: Duration::ZERO,
             exit: None,
+            message: None,
             timed_out: None,
             expected: None,
             stdout: None,

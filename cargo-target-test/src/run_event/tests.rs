@@ -223,6 +223,7 @@ fn kinds() -> Vec<RunEventKind> {
         fixtures: MS,
         tear_down: Duration::ZERO,
         exit: Some(Exit::Signal("ABRT".to_owned())),
+        message: None,
         timed_out: None,
         expected: Some("bug 7".to_owned()),
         stdout: Some(output),

@@ -7,6 +7,7 @@ use crate::{
         Aggregator, NewAggregator,
         feed::Feed,
         history::History,
+        html::{self, Html},
         junit::Junit,
         slowest::Slowest,
         summary::{Summary, SummaryLevel},
@@ -28,10 +29,12 @@ pub(super) fn aggregators(
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
     let history = History::new(&choice.pool, &choice.workspace.root);
+    let html = Html::new(html::in_folder(folder.path()), folder.path());
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
         ("the history of durations", Box::new(history)),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
+        ("the HTML report", Box::new(html)),
     ];
     if let Some(count) = choice.run.durations {
         let least = choice.run.durations_min.unwrap_or_default();
@@ -50,7 +53,7 @@ pub(super) fn aggregators(
 /// Prints the path of the report that people read, if there is one.
 pub(super) fn say_report(choice: &Selection, folder: &RunFolder) {
     let level = choice.run.summary.unwrap_or_default();
-    let report = folder.path().join("report.html");
+    let report = html::in_folder(folder.path());
     if level != SummaryLevel::Table && report.exists() && choice.keeps(folder) {
         let report = playbook::shown_path(&report);
         ui::status("Report", Style::Good, report.display());

@@ -17,7 +17,8 @@ pub(super) fn attempt_ended(sink: &Sink, attempt: Attempt, mut result: AttemptRe
     // Reasons come from tests and runners, which may not know all secrets that are registered by now.
     result.verdict = redacted(result.verdict);
     result.expected = result.expected.filter(|_| result.verdict == Verdict::Pass);
-    result.expected.iter_mut().for_each(secret::redact);
+    let texts = result.expected.iter_mut().chain(&mut result.message);
+    texts.for_each(secret::redact);
     sink.emit(RunEventKind::AttemptEnded {
         attempt,
         result: Box::new(result),

@@ -1,0 +1,114 @@
+//! Earlier runs, and what changed since.
+//!
+//! Must not know where earlier runs are recorded.
+
+use std::{collections::HashMap, time::Duration};
+
+use serde::Serialize;
+
+use super::super::results::{CaseOutcome, Results, TestedCase};
+use crate::case::CaseInfo;
+
+/// The part by which a case must be slower than before to be shown.
+const SLOWER: f64 = 1.5;
+/// The time by which a case must be slower than before to be shown.
+const LONGER: Duration = Duration::from_millis(200);
+
+/// Earlier runs of the same tests.
+pub trait EarlierRuns: Send {
+    /// Returns the run before this one; `None` if none is known.
+    fn previous(&mut self, results: &Results) -> Option<EarlierRun>;
+
+    /// Returns the values of a metric in earlier runs, the oldest first.
+    fn values(&mut self, case: &CaseInfo, metric: &str) -> Vec<f64>;
+}
+
+/// An earlier run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EarlierRun {
+    /// The run's id.
+    pub run: String,
+    /// Its start, since 1970.
+    pub started: Duration,
+    /// Its cases, by binary id and name.
+    pub cases: HashMap<(String, String), EarlierCase>,
+}
+
+/// A case in an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EarlierCase {
+    /// The outcome.
+    pub outcome: CaseOutcome,
+    /// The duration of its last attempt.
+    pub took: Duration,
+}
+
+/// The changes since an earlier run; cases by their index.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Changes {
+    pub(super) run: String,
+    /// In milliseconds since 1970.
+    pub(super) started: u64,
+    pub(super) failing: Vec<usize>,
+    pub(super) fixed: Vec<usize>,
+    pub(super) slower: Vec<Slower>,
+    /// Cases that the earlier run did not have.
+    pub(super) new: usize,
+}
+
+/// A case that became slower; times in microseconds.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Slower {
+    pub(super) case: usize,
+    pub(super) before: u64,
+}
+
+impl Changes {
+    pub(super) fn since(earlier: &EarlierRun, results: &Results) -> Self {
+        let mut changes = Self {
+            run: earlier.run.clone(),
+            started: u64::try_from(earlier.started.as_millis()).unwrap_or(u64::MAX),
+            ..Self::default()
+        };
+        for (case, tested) in results.cases.iter().enumerate() {
+            let key = (
+                tested.case.binary_id.to_string(),
+                tested.case.name.to_string(),
+            );
+            let Some(before) = earlier.cases.get(&key) else {
+                changes.new += 1;
+                continue;
+            };
+            let now = tested.outcome();
+            match (fails(before.outcome), fails(now)) {
+                (Some(false), Some(true)) => changes.failing.push(case),
+                (Some(true), Some(false)) => changes.fixed.push(case),
+                (Some(false), Some(false)) if is_slower(before.took, took(tested)) => {
+                    let before = u64::try_from(before.took.as_micros()).unwrap_or(u64::MAX);
+                    changes.slower.push(Slower { case, before });
+                }
+                _ => {}
+            }
+        }
+        changes
+    }
+}
+
+/// True for a failure, false for a pass; `None` if the outcome says neither.
+fn fails(outcome: CaseOutcome) -> Option<bool> {
+    match outcome {
+        CaseOutcome::Failed | CaseOutcome::Crashed => Some(true),
+        CaseOutcome::Passed | CaseOutcome::Flaky | CaseOutcome::Expected => Some(false),
+        CaseOutcome::Skipped | CaseOutcome::Infra | CaseOutcome::Unfinished => None,
+    }
+}
+
+fn took(tested: &TestedCase) -> Duration {
+    let last = tested.attempts.last();
+    last.map_or(Duration::ZERO, |attempt| attempt.took)
+}
+
+fn is_slower(before: Duration, now: Duration) -> bool {
+    now > before.mul_f64(SLOWER) && now > before + LONGER
+}
