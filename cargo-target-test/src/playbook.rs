@@ -66,7 +66,7 @@ pub use self::{
     recipe::{Recipe, Step, StepSource},
     reference::KeyReference,
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
-    schema::{PoolSettings, Select, Store},
+    schema::{HistorySettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
     wait::{Pattern, Wait, WaitCondition},
 };
@@ -93,6 +93,9 @@ pub struct Playbook {
     pub select: Select,
     /// The `[pool]` table.
     pub pool: PoolSettings,
+    /// The `[history]` table; its path is absolute.
+    #[serde(skip_serializing_if = "HistorySettings::is_default")]
+    pub history: HistorySettings,
     /// The recipes, by name.
     pub recipes: BTreeMap<String, Recipe>,
     /// The tables about tests.
@@ -267,7 +270,7 @@ pub fn load(
         None => std::env::current_dir()?,
     };
     let (select, pool) = (written.select, written.pool.clone());
-    let recipes = written.recipes.clone();
+    let (recipes, history) = (written.recipes.clone(), written.history.clone());
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
     let targets = resolve::resolve(written, overrides, platforms, &mut problems);
@@ -277,6 +280,7 @@ pub fn load(
         directory,
         select,
         pool,
+        history,
         recipes,
         rules: rules.without_positions(),
         targets,

@@ -9,7 +9,7 @@ use super::{
     overrides::Override,
     recipe::Recipe,
     scenario::{Mode, Scenario},
-    schema::{Common, OWN_KEYS, PoolSettings, Select},
+    schema::{Common, HistorySettings, OWN_KEYS, PoolSettings, Select},
     tables::{Defaults, MetadataSettings},
 };
 
@@ -71,6 +71,7 @@ fn tables() -> Map<String, Value> {
             "description": "Playbooks to include, relative to this file. This file adds to them and overrides them.",
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
         },
+        "history": { "$ref": "#/$defs/history" },
         "metadata": { "$ref": "#/$defs/metadata" },
         "defaults": { "$ref": "#/$defs/defaults" },
         "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
@@ -87,6 +88,7 @@ fn shared() -> impl Iterator<Item = (String, Value)> {
     let all = [
         ("recipe", root::<Recipe>()),
         ("pool", root::<PoolSettings>()),
+        ("history", root::<HistorySettings>()),
         ("metadata", root::<MetadataSettings>()),
         ("defaults", root::<Defaults>()),
         ("rule", root::<Rule>()),

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 const TABLES: &[(&str, &str, &str)] = &[
     ("", "Top level", ""),
     ("pool", "`[pool]`", "/$defs/pool"),
+    ("history", "`[history]`", "/$defs/history"),
     ("defaults", "`[defaults]`", "/$defs/defaults"),
     ("targets", "`[[targets]]`, all platforms", "/$defs/target"),
     ("recipes", "`[recipes.NAME]`", "/$defs/recipe"),

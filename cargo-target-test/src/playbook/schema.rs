@@ -3,7 +3,7 @@
 //!
 //! Must not check combinations of values.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,14 @@ use super::{
 };
 
 /// The top-level keys of a playbook.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     "include",
     "select",
     "platforms",
     "targets",
     "recipes",
     "pool",
+    "history",
     "metadata",
     "defaults",
     "criteria",
@@ -186,6 +187,23 @@ impl Default for PoolSettings {
             lifetime: Limit(Duration::from_secs(12 * 3600)),
             keep_for: Limit(Duration::from_secs(7 * 24 * 3600)),
         }
+    }
+}
+
+/// The `[history]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// The file of the history, relative to the playbook. Default: `history.sqlite` in the pool. `TARGET_TEST_HISTORY`
+    /// overrides it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+impl HistorySettings {
+    /// True if the playbook has no such table.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     nearest::meant,
     reading::{read, table, with_article},
     recipe::{Recipe, Step},
-    schema::{self, PoolSettings, Select},
+    schema::{self, HistorySettings, PoolSettings, Select},
     source::Sources,
     tables,
 };
@@ -37,6 +37,7 @@ pub(super) struct Written<'s> {
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
     pool_table: DeTable<'s>,
+    pub(super) history: HistorySettings,
     targets_at: Option<Range<usize>>,
     /// True if a file has a table about tests or runs.
     has_rules: bool,
@@ -140,6 +141,11 @@ impl<'s> Written<'s> {
                 for (key, value) in table(value, "`pool`", problems).unwrap_or_default() {
                     replace(&mut self.pool_table, key, value);
                 }
+            }
+            "history" => {
+                self.history = read(value, problems).unwrap_or_default();
+                let path = self.history.path.take();
+                self.history.path = path.map(|path| super::files::resolve(directory, &path));
             }
             "targets" => {
                 self.targets_at = Some(value.span());

@@ -73,7 +73,9 @@ pub struct Selection {
     /// Cargo's configuration from the command line.
     configs: Vec<OsString>,
     /// The name of the repository.
-    repository: String,
+    pub repository: String,
+    /// The path of the history.
+    pub history: PathBuf,
     /// The options that decide what a case is.
     options: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Selection {
             mut workspace,
             pool,
         } = options;
+        let history = history::path(&pool, workspace.playbook.history.path.as_deref());
         let repository = checkout::find_repository(&workspace.root);
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
@@ -114,7 +117,7 @@ impl Selection {
         let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
         let repository = repository.wait();
         let repository = repository.unwrap_or_else(|| workspace.root.display().to_string());
-        let durations = history::read(&pool, &workspace.root);
+        let durations = history::durations(&history, &repository);
         let rules = &workspace.playbook.rules;
         let choosing = Choosing {
             select: match tests.all_tests {
@@ -155,6 +158,7 @@ impl Selection {
             configs: args.configs().map(OsStr::to_owned).collect(),
             options: origin::options(&global, &run),
             repository,
+            history,
             run,
         };
         choice.choose()?;

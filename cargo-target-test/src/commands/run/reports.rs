@@ -6,7 +6,7 @@ use crate::{
     aggregate::{
         Aggregator, NewAggregator,
         feed::Feed,
-        history::History,
+        history::HistoryWriter,
         html::{self, Html},
         junit::Junit,
         slowest::Slowest,
@@ -28,11 +28,10 @@ pub(super) fn aggregators(
     nextest: &Nextest,
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
-    let history = History::new(&choice.pool, &choice.workspace.root);
     let html = Html::new(html::in_folder(folder.path()), folder.path());
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
-        ("the history of durations", Box::new(history)),
+        ("the history", Box::new(HistoryWriter::new(&choice.history))),
         ("the feed", Box::new(Feed::create(&folder.feed())?)),
         ("the HTML report", Box::new(html)),
     ];

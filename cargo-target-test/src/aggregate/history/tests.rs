@@ -1,0 +1,403 @@
+//! Runs are written, and read back.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use target_fixtures::wire::{Measurement, SubResult, VerdictKind};
+
+use super::*;
+use crate::{
+    aggregate::Aggregator,
+    case::{CaseInfo, RunsOn, verdict::Verdict},
+    run_event::{Attempt, AttemptResult, RunEvent, RunEventKind, RunOrigin, TestBinary},
+};
+
+const REPOSITORY: &str = "example.org/widget";
+
+/// A run of `hello`, whose events are written one second apart.
+struct Run {
+    started: u64,
+    events: Vec<RunEvent>,
+}
+
+impl Run {
+    fn new(started: u64, name: &str, digest: &str) -> Self {
+        let mut origin = RunOrigin::default();
+        origin.repository = Some(REPOSITORY.to_owned());
+        origin.binaries = vec![TestBinary {
+            id: "hello::net".to_owned(),
+            package: "hello".to_owned(),
+            path: "/t/net".into(),
+            digest: Some(digest.to_owned()),
+        }];
+        let run = Self {
+            started,
+            events: Vec::new(),
+        };
+        run.with(RunEventKind::RunStarted {
+            run: name.to_owned(),
+            tool: "0".to_owned(),
+            workspace: "/w".into(),
+            playbook: None,
+            cases: 1,
+            on_host: 0,
+            origin: Box::new(origin),
+        })
+    }
+
+    fn with(mut self, kind: RunEventKind) -> Self {
+        let seq = self.events.len() as u64;
+        let wall = Duration::from_secs(self.started + seq);
+        self.events.push(RunEvent::new(seq, wall, wall, kind));
+        self
+    }
+
+    fn attempt(self, test: &str, number: u32, verdict: Verdict, millis: u64) -> Self {
+        let result = AttemptResult {
+            took: Duration::from_millis(millis),
+            instances: vec!["x-0".to_owned()],
+            ..AttemptResult::new(verdict)
+        };
+        self.with(RunEventKind::AttemptEnded {
+            attempt: attempt(test, number),
+            result: Box::new(result),
+        })
+    }
+
+    fn sub_result(self, test: &str, name: &str, verdict: VerdictKind) -> Self {
+        self.with(RunEventKind::SubResult {
+            attempt: attempt(test, 1),
+            result: SubResult {
+                path: vec!["table".to_owned(), name.to_owned()],
+                lane: None,
+                verdict,
+                started: 0,
+                took: 5,
+                message: Some("why".to_owned()),
+            },
+        })
+    }
+
+    fn metric(self, test: &str, value: f64) -> Self {
+        self.with(RunEventKind::Record {
+            attempt: attempt(test, 1),
+            measurement: Measurement {
+                name: "throughput".to_owned(),
+                value,
+                unit: Some("Mbit/s".to_owned()),
+            },
+        })
+    }
+
+    fn end(self) -> Self {
+        self.with(RunEventKind::RunEnded {
+            exit_code: 0,
+            interrupted: false,
+        })
+    }
+
+    fn write(&self, path: &Path) -> Result<(), String> {
+        let mut writer = HistoryWriter::new(path);
+        let mut events = self.events.iter();
+        events
+            .try_for_each(|event| writer.ingest(event))
+            .and_then(|()| writer.finish())
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn attempt(test: &str, number: u32) -> Attempt {
+    let runs_on = RunsOn::Target {
+        name: "x".into(),
+        label: "x".into(),
+    };
+    let case = CaseInfo::new("hello::net", test, runs_on, None, None);
+    Attempt {
+        number,
+        ..Attempt::first(&Arc::new(case))
+    }
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("history.sqlite");
+    (folder, path)
+}
+
+fn open(path: &Path) -> History {
+    History::open(path).expect("read").expect("a history")
+}
+
+/// Everything in the database, to see that nothing changes.
+fn dump(path: &Path) -> Vec<String> {
+    let history = open(path);
+    let tables = [
+        "runs",
+        "cases",
+        "attempts",
+        "sub_results",
+        "metrics",
+        "facts",
+    ];
+    let all = tables.map(|table| {
+        let mut statement = history
+            .connection
+            .prepare(&format!("SELECT * FROM {table}"));
+        let statement = statement.as_mut().expect("a table");
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let cells = (0..columns).map(|column| row.get_ref(column));
+            Ok(format!("{table} {:?}", cells.collect::<Vec<_>>()))
+        });
+        rows.expect("rows")
+            .map(|row| row.expect("a row"))
+            .collect::<Vec<_>>()
+    });
+    all.concat()
+}
+
+#[test]
+fn runs_are_written_and_read() {
+    let (_folder, path) = folder();
+    assert!(History::open(&path).expect("no error").is_none());
+    assert!(durations(&path, REPOSITORY).is_empty());
+    let first = Run::new(100, "a1", "d1").attempt("smoke", 1, Verdict::Pass, 1000);
+    let first = first
+        .attempt("gone", 1, Verdict::Fail, 10)
+        .metric("smoke", 9.5);
+    first.end().write(&path).expect("written");
+    let second = Run::new(200, "a2", "d2").metric("smoke", 11.0);
+    let second = second.attempt("smoke", 1, Verdict::Fail, 2000);
+    let second = second.attempt("smoke", 2, Verdict::Pass, 3000);
+    second.write(&path).expect("written");
+    let known = durations(&path, REPOSITORY);
+    assert_eq!(known.of("hello::net", "smoke", "x"), Some(2.25));
+    assert!(durations(&path, "example.org/other").is_empty());
+
+    let history = open(&path);
+    let latest = history.run(REPOSITORY, "latest").expect("a run");
+    assert_eq!((latest.run.as_str(), latest.exit_code), ("a2", None));
+    assert_eq!(
+        history.run(REPOSITORY, "a1").expect("a run").exit_code,
+        Some(0)
+    );
+    for (wrong, message) in [
+        ("a", "several runs begin with `a`"),
+        ("b", "run `b` not found"),
+    ] {
+        let error = history.run(REPOSITORY, wrong).expect_err(wrong).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let previous = |run| history.previous_cases(REPOSITORY, run).expect("read");
+    assert!(previous("a1").is_none());
+    for later in ["a2", "not written yet"] {
+        let (run, cases) = previous(later).expect("a run");
+        assert_eq!(run.run, if later == "a2" { "a1" } else { "a2" });
+        let key = CaseKey {
+            binary: "hello::net".to_owned(),
+            name: "smoke[x]".to_owned(),
+        };
+        assert_eq!(cases[&key].verdict, VerdictKind::Pass);
+    }
+    let of = TestOn {
+        test: "smoke",
+        binary: None,
+        label: Some("x"),
+    };
+    let metrics = |before| history.passing_metrics(REPOSITORY, &of, "throughput", before, 10);
+    // The second value is of an attempt that failed.
+    let values: Vec<_> = metrics("now")
+        .expect("read")
+        .iter()
+        .map(|one| one.value)
+        .collect();
+    assert_eq!(values, [9.5]);
+    assert_eq!(metrics("a1").expect("read"), []);
+    let took = history
+        .passing_durations(REPOSITORY, &of, "now", 10)
+        .expect("read");
+    assert_eq!(took, [Duration::from_secs(3), Duration::from_secs(1)]);
+    let slow = history.slow(REPOSITORY, 10).expect("read");
+    assert_eq!(
+        (slow.len(), slow[0].median.as_secs(), slow[0].runs),
+        (1, 1, 2)
+    );
+    let results = history.results(REPOSITORY, "smoke", 10).expect("read");
+    let shown: Vec<_> = results
+        .iter()
+        .map(|one| (one.run.as_str(), one.attempts))
+        .collect();
+    assert_eq!(shown, [("a2", 2), ("a1", 1)]);
+}
+
+#[test]
+fn what_passes_and_fails_is_unstable_and_what_is_mended_is_not() {
+    let (_folder, path) = folder();
+    let first = Run::new(100, "a1", "same")
+        .attempt("mended", 1, Verdict::Pass, 1)
+        .attempt("retried", 1, Verdict::Fail, 1)
+        .attempt("retried", 2, Verdict::Pass, 1)
+        .attempt("broken", 1, Verdict::Fail, 1)
+        .sub_result("broken", "stable", VerdictKind::Fail)
+        .sub_result("broken", "row", VerdictKind::Pass)
+        .attempt("lost", 1, Verdict::Infra("gone".to_owned()), 1);
+    first.write(&path).expect("written");
+    let second = Run::new(200, "a2", "same")
+        .attempt("broken", 1, Verdict::Fail, 1)
+        .sub_result("broken", "stable", VerdictKind::Fail)
+        .sub_result("broken", "row", VerdictKind::Fail)
+        .attempt("lost", 1, Verdict::Pass, 1);
+    second.write(&path).expect("written");
+    let third = Run::new(300, "a3", "other").attempt("mended", 1, Verdict::Fail, 1);
+    third.write(&path).expect("written");
+    let history = open(&path);
+    let unstable = history.unstable(REPOSITORY, 10).expect("read");
+    let shown: Vec<_> = unstable
+        .iter()
+        .map(|one| (one.name.as_str(), one.failed, one.passed))
+        .collect();
+    assert_eq!(shown, [("broken[x]/table/row", 1, 1), ("retried[x]", 1, 1)]);
+    let failure = &unstable[0].last_failures[0];
+    assert_eq!(
+        (failure.run.as_str(), failure.reason.as_deref()),
+        ("a2", Some("why"))
+    );
+    assert_eq!(failure.instances, ["x-0"]);
+    assert_eq!(unstable[0].target.as_deref(), Some("x"));
+
+    let run = |id| history.run(REPOSITORY, id).expect("a run");
+    let changes = history.compare(run("a1"), run("a3")).expect("read");
+    let names = |changed: &[ChangedCase]| {
+        let names = changed.iter().map(|one| one.case.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&changes.newly_failing), ["mended[x]"]);
+    let back = history.compare(run("a3"), run("a1")).expect("read");
+    assert_eq!(names(&back.fixed), ["mended[x]"]);
+    assert_eq!(names(&back.newly_failing), ["broken[x]"]);
+}
+
+#[test]
+fn a_feed_is_imported_once() {
+    let (folder, path) = folder();
+    let feed = folder.path().join("feed.jsonl");
+    let save = |run: &Run| {
+        let lines = run
+            .events
+            .iter()
+            .map(|event| serde_json::to_string(event).expect("JSON"));
+        std::fs::write(&feed, lines.collect::<Vec<_>>().join("\n") + "\n{\"torn").expect("a feed");
+    };
+    let run = || Run::new(100, "a1", "d").attempt("smoke", 1, Verdict::Pass, 10);
+    save(&run());
+    assert_eq!(import(&path, &feed).expect("imported"), Imported::Added);
+    assert_eq!(import(&path, &feed).expect("imported"), Imported::Known);
+    assert_eq!(
+        open(&path).run(REPOSITORY, "a1").expect("a run").exit_code,
+        None
+    );
+    // The run goes on.
+    save(&run().attempt("more", 1, Verdict::Pass, 10).end());
+    assert_eq!(import(&path, &feed).expect("imported"), Imported::Added);
+    assert_eq!(
+        open(&path).run(REPOSITORY, "a1").expect("a run").exit_code,
+        Some(0)
+    );
+    let all = dump(&path);
+    assert_eq!(import(&path, &feed).expect("imported"), Imported::Known);
+    assert_eq!(dump(&path), all);
+    // A run that wrote its own history is known, too.
+    Run::new(300, "a2", "d")
+        .end()
+        .write(&path)
+        .expect("written");
+    save(&Run::new(300, "a2", "d").end());
+    assert_eq!(import(&path, &feed).expect("imported"), Imported::Known);
+    std::fs::write(&feed, "{}").expect("a file");
+    let error = import(&path, &feed).expect_err("no feed").to_string();
+    assert!(error.contains("is not a feed"), "{error}");
+}
+
+#[test]
+fn two_write_at_once() {
+    let (_folder, path) = folder();
+    std::thread::scope(|scope| {
+        for number in 0..4_u64 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut run = Run::new(100 + number, &format!("r{number}"), "d");
+                for test in 0..300 {
+                    run = run.attempt(&format!("t{test}"), 1, Verdict::Pass, 10);
+                }
+                run.end().write(path).expect("written");
+            });
+        }
+    });
+    let history = open(&path);
+    for number in 0..4 {
+        let run = history
+            .run(REPOSITORY, &format!("r{number}"))
+            .expect("a run");
+        assert_eq!(history.cases(&run).expect("read").len(), 300);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_set_aside() {
+    let (folder, path) = folder();
+    Run::new(1, "a0", "d").end().write(&path).expect("written");
+    // Pages are damaged, not only the first one.
+    let length = path.metadata().expect("a file").len() as usize;
+    for (number, garbage) in [vec![b'x'; 100], [&[0; 0][..], &vec![b'x'; length]].concat()]
+        .into_iter()
+        .enumerate()
+    {
+        // Without the log, which has the pages once more.
+        for log in ["history.sqlite-wal", "history.sqlite-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(log));
+        }
+        std::fs::write(&path, garbage).expect("damaged");
+        assert!(durations(&path, REPOSITORY).is_empty());
+        let run = Run::new(100, "a1", "d")
+            .attempt("smoke", 1, Verdict::Pass, 10)
+            .end();
+        let warning = run.write(&path).expect_err("a warning");
+        assert!(warning.contains("was damaged, and is now"), "{warning}");
+        let aside = std::fs::read_dir(folder.path()).expect("files").flatten();
+        let aside = aside.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.contains("damaged") && !name.ends_with("-wal")
+        });
+        assert_eq!(aside.count(), number + 1);
+        let run = open(&path).run(REPOSITORY, "a1").expect("a run");
+        assert_eq!(open(&path).cases(&run).expect("read").len(), 1);
+    }
+}
+
+#[test]
+fn a_locked_file_costs_a_moment_and_one_warning() {
+    let (_folder, path) = folder();
+    Run::new(1, "a0", "d").end().write(&path).expect("written");
+    let other = rusqlite::Connection::open(&path).expect("opened");
+    other
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;")
+        .expect("locked");
+    let mut run = Run::new(100, "a1", "d");
+    for test in 0..2000 {
+        run = run.attempt(&format!("t{test}"), 1, Verdict::Pass, 10);
+    }
+    let run = run.end();
+    let began = Instant::now();
+    let warning = run.write(&path).expect_err("a warning");
+    assert!(warning.contains("database is locked"), "{warning}");
+    // Far below what 2000 waits would take.
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(other);
+    run.write(&path).expect("written");
+    let history = open(&path);
+    let run = history.run(REPOSITORY, "a1").expect("a run");
+    assert_eq!(history.cases(&run).expect("read").len(), 2000);
+}
