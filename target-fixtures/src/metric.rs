@@ -41,7 +41,7 @@ pub struct Metric {
 pub struct PreviousMetric {
     /// The id of the run, as `cargo target-test history` shows it.
     pub run: String,
-    /// The start of the test.
+    /// The end of the test.
     pub time: SystemTime,
     /// The value.
     pub value: f64,
@@ -55,9 +55,9 @@ pub struct PreviousMetric {
 pub struct PreviousDuration {
     /// The id of the run.
     pub run: String,
-    /// The start of the test.
+    /// The end of the test.
     pub time: SystemTime,
-    /// The duration, without the wait for an instance.
+    /// The duration, without fixtures and the wait for an instance.
     pub duration: Duration,
 }
 
@@ -264,7 +264,7 @@ impl Metric {
         let count = values.len();
         if count < FEWEST {
             eprintln!(
-                "metric {name}: not compared: {count} earlier passing runs, {FEWEST} are needed"
+                "metric {name}: not compared: {FEWEST} earlier passing runs are needed, {count} found"
             );
             return Ok(self);
         }

@@ -32,7 +32,7 @@ pub struct PreviousQuery {
 pub struct PreviousValue {
     /// The run's id.
     pub run: String,
-    /// The start of the test, in microseconds since 1970.
+    /// The end of the test, in microseconds since 1970.
     pub time: u64,
     /// The value.
     pub value: f64,

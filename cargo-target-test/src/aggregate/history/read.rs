@@ -296,20 +296,13 @@ impl History {
             let values = params![
                 repository, of.test, of.label, of.binary, metric, before, most
             ];
-            let metrics = statement.query_map(values, |row| {
-                Ok(PastMetric {
-                    run: row.get(0)?,
-                    ended: time(row, 1)?,
-                    value: row.get(2)?,
-                    unit: row.get(3)?,
-                })
-            })?;
+            let metrics = statement.query_map(values, past_metric)?;
             metrics.collect()
         })
     }
 
-    /// Returns the durations of the last `most` passing attempts of a test on a target, without its fixtures, newest
-    /// first. See [`History::passing_metrics`].
+    /// Returns the durations of the last `most` passing attempts of a test on a target, in seconds, without its fixtures,
+    /// newest first. See [`History::passing_metrics`].
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -319,8 +312,8 @@ impl History {
         of: &TestOn<'_>,
         before: &str,
         most: u32,
-    ) -> Result<Vec<Duration>> {
-        let select = "SELECT took - fixtures FROM attempts \
+    ) -> Result<Vec<PastMetric>> {
+        let select = "SELECT runs.run, attempts.ended, (took - fixtures) / 1e6, 's' FROM attempts \
                       JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run \
                       WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
                       AND (?4 IS NULL OR cases.binary = ?4) AND runs.run <> ?5 \
@@ -329,7 +322,7 @@ impl History {
         self.ask(|connection| {
             let mut statement = connection.prepare(select)?;
             let values = params![repository, of.test, of.label, of.binary, before, most];
-            let durations = statement.query_map(values, |row| duration(row, 0))?;
+            let durations = statement.query_map(values, past_metric)?;
             durations.collect()
         })
     }
@@ -542,6 +535,15 @@ fn past_run(row: &Row<'_>) -> rusqlite::Result<PastRun> {
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<SystemTime> {
     Ok(SystemTime::UNIX_EPOCH + duration(row, column)?)
+}
+
+fn past_metric(row: &Row<'_>) -> rusqlite::Result<PastMetric> {
+    Ok(PastMetric {
+        run: row.get(0)?,
+        ended: time(row, 1)?,
+        value: row.get(2)?,
+        unit: row.get(3)?,
+    })
 }
 
 fn duration(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {

@@ -96,7 +96,7 @@ impl Selection {
                 origin: Box::new(origin),
             },
             skipped: self.skipped(),
-            previous: Arc::new(|_| Ok(Vec::new())),
+            previous: self.previous_values(run),
             options,
             cargo_nextest: self.nextest.clone(),
         })
