@@ -6,6 +6,8 @@
 
 /// The playbook's reference.
 mod reference;
+/// The playbook's JSON Schema.
+mod schema;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -124,7 +124,13 @@ fn a_full_disk_below_standard_output_is_an_error() {
         "targets",
         "targets --json",
         "--mode ci --explain",
+        "targets -v",
         "exec local -- echo a",
+        "help playbook",
+        "help playbook pool",
+        "completions bash",
+        "up local",
+        "pool enable local-0",
     ] {
         let full = into(">/dev/full", words).code(70);
         full.says("error: failed to write to standard output: No space left on device");

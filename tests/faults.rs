@@ -10,6 +10,8 @@ use std::{
     sync::OnceLock,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::{Outcome, Project, Started, Tool, eventually};
 
 /// Random faults.
@@ -179,9 +181,13 @@ fn target(name: &str, count: u32, more: &str) -> String {
 }
 
 fn kill(pid: &str) {
-    let number = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
-    let sent = rustix::process::kill_process(number.expect("a pid"), rustix::process::Signal::KILL);
-    sent.expect("a process to kill");
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: &str, signal: Signal) {
+    let number = pid.parse().ok().and_then(Pid::from_raw);
+    let sent = kill_process(number.expect("a pid"), signal);
+    sent.expect("a process to signal");
 }
 
 /// Neither gone nor a zombie.

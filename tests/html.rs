@@ -205,6 +205,26 @@ fn a_run_is_explored() {
     world.is_clean();
 }
 
+/// A run that is interrupted has a report, in which the case did not end by itself.
+#[test]
+fn an_interrupted_run_is_reported() {
+    let world = World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\n");
+    let run = world.tool(&["around::waits"]).start();
+    eventually("the case's start", || !world.read("waiting").is_empty());
+    run.signal(Signal::INT);
+    run.wait().code(130);
+    let file = world.folder().join("report.html");
+    assert!(file.exists());
+    let Some(mut browser) = browser() else { return };
+    browser.open(&file, READY);
+    let status = browser.text("byId('status').textContent");
+    assert!(status.starts_with("Interrupted"), "{status}");
+    let text = browser.text("byId('grid').textContent");
+    assert!(text.contains("around::waits"), "{text}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    world.is_clean();
+}
+
 /// A run that is killed has no report of its own: the verb makes it from the feed, whose last line may be cut.
 #[test]
 fn a_killed_run_is_reported() {
@@ -290,9 +310,9 @@ fn hostile_texts_stay_texts() {
          !known.has(one.localName) || [...one.attributes].some(({ name, value }) => name.startsWith('on') || name === 'src' || name === 'href' && !/^([#.]|file:)/.test(value)))\
          .map((one) => one.outerHTML.slice(0, 200)).join('\\n')";
     let known = json!([
-        "html", "head", "meta", "title", "style", "body", "noscript", "p", "a", "header", "div",
-        "form", "input", "select", "option", "button", "output", "main", "section", "h1", "h2",
-        "h3", "aside", "script", "span", "i", "b", "ul", "li", "dl", "dt", "dd", "details",
+        "nav", "html", "head", "meta", "title", "style", "body", "noscript", "p", "a", "header",
+        "div", "form", "input", "select", "option", "button", "output", "main", "section", "h1",
+        "h2", "h3", "aside", "script", "span", "i", "b", "ul", "li", "dl", "dt", "dd", "details",
         "summary", "table", "tr", "th", "td", "code", "pre", "svg", "defs", "pattern", "path",
         "rect", "text", "line", "title", "polyline", "circle",
     ]);

@@ -1,5 +1,7 @@
 //! Machines that are made, prepared, lost and found again: what is not the same for every platform.
 
+/// Containers that do not start, and commands that are killed in them.
+mod container;
 /// Machines that are collected by their owner.
 mod owner;
 /// Recipes, waits, and what happens to machines that stay.

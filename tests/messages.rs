@@ -180,6 +180,45 @@ fn special_files_in_a_playbook_are_errors() {
     }
 }
 
+/// Every file that a playbook names, where it names it.
+#[test]
+fn a_missing_file_is_shown_at_its_place() {
+    let mut project = project("missing-files");
+    let on = |platform: &str, more: &str| {
+        format!("[[targets]]\nname = \"a\"\nplatform = \"{platform}\"\n{more}\n")
+    };
+    let command = "deploy = \"true\"\ndelete = \"true\"";
+    let ssh = "hosts = [\"x\"]";
+    let recipe = "recipe = \"r\"\n[recipes.r]\nsteps = [\n{ run = \"true\" },";
+    for (platform, more, at) in [
+        ("qemu", "", "image = \"none/x\""),
+        ("qemu", "", "kernel = \"none/x\""),
+        ("qemu", "kernel = \"Cargo.toml\"", "initrd = \"none/x\""),
+        ("qemu", "kernel = \"Cargo.toml\"", "disks = [\"none/x\"]"),
+        ("qemu", "kernel = \"Cargo.toml\"", "qemu = \"none/x\""),
+        ("qemu", "kernel = \"Cargo.toml\"", "identity = \"none/x\""),
+        ("container", "", "rootfs = \"none/x\""),
+        ("container", "image = \"x\"", "engine = \"none/x\""),
+        ("container", "image = \"x\"", "mounts = [\"none/x:/x\"]"),
+        ("ssh", ssh, "known-hosts = \"none/x\""),
+        ("ssh", ssh, "identity = \"none/x\""),
+        ("command", command, "restart = \"none/x\""),
+        ("command", command, "list = [\"none/x\", \"-v\"]"),
+        ("command", command, "identity = \"none/x\""),
+        ("local", recipe, "{ script = \"none/x\" },\n]"),
+        ("local", recipe, "{ put = \"none/x\", to = \"/x\" },\n]"),
+    ] {
+        project = project.playbook(&on(platform, &format!("{more}\n{at}")));
+        let check = ["check", "--playbook", "target-test.toml"];
+        let refused = project.tool(check).run().code(78).says("not found");
+        let first = at.lines().next().expect("a line");
+        let mut lines = refused.stderr.lines();
+        lines.find(|line| line.contains(first));
+        let caret = lines.next().unwrap_or_default();
+        assert!(caret.contains("^^^"), "{at}: {refused:?}");
+    }
+}
+
 /// A playbook about tests only means target `local`.
 #[test]
 fn a_playbook_of_rules_only_means_local() {

@@ -46,6 +46,16 @@ pub(crate) use self::{
 /// The time limit of [`eventually`] and of a run of the tool; far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
+/// The soft limit of a process for the size of core files.
+#[track_caller]
+pub(crate) fn core_limit(pid: impl std::fmt::Display) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+    let mut lines = limits.lines();
+    let line = lines.find(|line| line.starts_with("Max core file size"));
+    let number = line.expect("a limit").split_whitespace().nth(4);
+    number.expect("a number").to_owned()
+}
+
 /// The project's own folder.
 pub(crate) fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -58,6 +58,12 @@ const SPAWNER: &str = "process";
 /// The only place that prints.
 const PRINTER: &str = "ui";
 
+/// The place that limits what is read.
+const BOUNDED: &str = "bounded";
+
+/// A harness that reads its own files, and a file that is being replaced.
+const UNBOUNDED: &[&str] = &["contract", "aggregate/history"];
+
 /// The only places that know nextest's command line, files and variables.
 const NEXTEST: &[&str] = &["execute/nextest", "execute/runner"];
 
@@ -114,6 +120,35 @@ fn one_place_each() {
             for line in lines_with(&code, pattern) {
                 offences.push(format!(
                     "{}:{line}: {what}; only `{place}` may",
+                    source.path
+                ));
+            }
+        }
+    }
+    report(offences);
+}
+
+/// Files and programs of others may have no end. The kernel's files have one; so has what is cut off in the same line.
+#[test]
+fn foreign_input_is_read_within_limits() {
+    let reads = pattern(r"\.read_to_(end|string)\(|\bfs(_err)?::read(_to_string)?\(");
+    let mut offences = Vec::new();
+    for source in engine() {
+        let exempt = UNBOUNDED.iter().chain(&[BOUNDED]);
+        let mut exempt = exempt.map(|place| format!("{ENGINE}/{place}"));
+        if exempt.any(|place| source.is(&place)) {
+            continue;
+        }
+        let lines: Vec<_> = source.text.lines().collect();
+        let is_limited = |line: &str| {
+            ["\"/proc/", "\"/sys/", ".take("]
+                .iter()
+                .any(|one| line.contains(one))
+        };
+        for line in lines_with(source.product(), &reads) {
+            if !is_limited(lines[line - 1]) {
+                offences.push(format!(
+                    "{}:{line}: reads without a limit; use `{BOUNDED}`",
                     source.path
                 ));
             }

@@ -3,7 +3,7 @@
 //! Must not know what the content means.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Read},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
@@ -13,7 +13,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The maximum size of a program's standard output or of a file, in bytes.
-const LIMIT: usize = 16 << 20;
+pub(crate) const LIMIT: usize = 16 << 20;
+/// The maximum size of what this tool, Cargo and nextest write for each other, in bytes: lists of a million cases.
+pub(crate) const LISTS: usize = 1 << 30;
 /// The size of the end of a program's standard error that is kept, in bytes.
 pub(crate) const TAIL: usize = 64 << 10;
 /// The time limit for the writer of a FIFO.
@@ -24,8 +26,13 @@ const WRITER: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`io::ErrorKind::FileTooLarge`] if it then exceeds the limit.
 pub(crate) fn extend(all: &mut Vec<u8>, piece: &[u8]) -> io::Result<()> {
-    if all.len() + piece.len() > LIMIT {
-        return Err(too_large());
+    extend_within(LIMIT, all, piece)
+}
+
+/// As [`extend`], with a limit of its own.
+pub(crate) fn extend_within(limit: usize, all: &mut Vec<u8>, piece: &[u8]) -> io::Result<()> {
+    if all.len() + piece.len() > limit {
+        return Err(too_large(limit));
     }
     all.extend_from_slice(piece);
     Ok(())
@@ -91,14 +98,35 @@ impl<F: Read + AsFd> Read for PatientFile<F> {
 /// # Errors
 /// As the system says; [`io::ErrorKind::FileTooLarge`] above the limit; as [`PatientFile`] for a FIFO.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_all(open(path)?)
+}
+
+/// Reads a file that this tool, Cargo or nextest has written, which may be larger than others.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
+    within(LISTS, open(path)?)
+}
+
+/// Reads an open file to its end.
+///
+/// # Errors
+/// As the system says; [`io::ErrorKind::FileTooLarge`] above the limit.
+pub(crate) fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
+    within(LIMIT, file)
+}
+
+fn open(path: &Path) -> io::Result<PatientFile<File>> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(NONBLOCK).open(path)?;
+    PatientFile::new(options.read(true).custom_flags(NONBLOCK).open(path)?)
+}
+
+fn within(limit: usize, file: impl Read) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    PatientFile::new(file)?
-        .take(LIMIT as u64 + 1)
-        .read_to_end(&mut all)?;
-    match all.len() > LIMIT {
-        true => Err(too_large()),
+    file.take(limit as u64 + 1).read_to_end(&mut all)?;
+    match all.len() > limit {
+        true => Err(too_large(limit)),
         false => Ok(all),
     }
 }
@@ -112,8 +140,8 @@ pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))
 }
 
-fn too_large() -> io::Error {
-    let message = format!("larger than {} MiB", LIMIT >> 20);
+fn too_large(limit: usize) -> io::Error {
+    let message = format!("larger than {} MiB", limit >> 20);
     io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     file.rewind()?;
     let (mut hasher, mut part) = (Sha256::new(), Vec::new());
     if length <= WHOLE {
-        file.read_to_end(&mut part)?;
+        (&file).take(WHOLE).read_to_end(&mut part)?;
         hasher.update(&part);
         return Ok(format!("sha256:{}", hex(hasher.finalize())));
     }

@@ -12,6 +12,7 @@ mod notes;
 mod order;
 mod overrides;
 mod prefer;
+mod scenes;
 mod select;
 
 pub use criteria::is_named;
@@ -22,6 +23,7 @@ pub use notes::{PlanNote, skipped, unmatched};
 pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;
+pub use scenes::{Candidate, Scenes, caseless};
 pub use select::{exact_names, expected_everywhere, expected_failures, fits, missed, skip_reason};
 
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use target_fixtures::wire::ExpectedFailure;
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
     inventory::Inventory,
-    playbook::{Expression, Override, Rule, Select},
+    playbook::{Expression, Override, PlaybookTarget, Rule, Select},
 };
 
 /// The inputs that decide which cases exist and in which order they start.
@@ -53,6 +55,8 @@ pub struct Choosing<'a> {
     pub shared: bool,
     /// The order in which cases start.
     pub order: Order,
+    /// The selection of the scenarios, if the run has several.
+    pub scenes: Option<&'a Scenes>,
 }
 
 impl Default for Choosing<'_> {
@@ -68,6 +72,18 @@ impl Default for Choosing<'_> {
             durations: &NOTHING,
             shared: false,
             order: Order::default(),
+            scenes: None,
+        }
+    }
+}
+
+impl Choosing<'_> {
+    /// Returns the text in the brackets of a test's cases on a target.
+    fn label<'t>(&self, test: usize, target: &'t PlaybookTarget) -> &'t str {
+        let is_shared = |scenes: &Scenes| scenes.is_shared(test);
+        match self.scenes.is_some_and(is_shared) {
+            true => &target.label,
+            false => target.written_name(),
         }
     }
 }

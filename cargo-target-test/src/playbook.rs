@@ -108,6 +108,13 @@ pub struct Playbook {
     texts: Arc<Sources>,
 }
 
+impl PlaybookTarget {
+    /// The name in the playbook's file, which several scenarios may share.
+    pub(crate) fn written_name(&self) -> &str {
+        self.label.rsplit('/').next().unwrap_or(&self.name)
+    }
+}
+
 impl Playbook {
     /// Shows the place of an error in a target's table that is found on disk, with its line and a caret.
     pub(crate) fn in_target(&self, target: &PlaybookTarget, error: Error) -> Error {
@@ -150,7 +157,7 @@ pub struct PlaybookTarget {
     /// Absolute base of relative paths in its parameters: the folder of the file that contains its table.
     #[serde(skip)]
     pub directory: PathBuf,
-    /// The text in brackets after the test name of its cases: `name`, or `scenario/name`.
+    /// The name for users: `name`, or `scenario/name` if several scenarios of the run include it.
     #[serde(skip)]
     pub label: String,
     /// The scenario this target was made for, if any.

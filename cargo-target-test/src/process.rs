@@ -17,7 +17,7 @@ use std::{
         fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
@@ -34,6 +34,7 @@ pub use self::{
     watch::{Watch, ancestors, children, name_if_alive, reap_descendants, shortest, start_time},
 };
 use crate::{
+    bounded,
     error::{Error, ErrorKind, Result},
     sync,
 };
@@ -99,6 +100,7 @@ impl Finished {
 pub struct Spawn {
     command: Command,
     kind: Kind,
+    shows_errors: bool,
 }
 
 impl Spawn {
@@ -110,6 +112,7 @@ impl Spawn {
         Self {
             command,
             kind: Kind::Ours,
+            shows_errors: false,
         }
     }
 
@@ -180,14 +183,39 @@ impl Spawn {
         started.map_err(|error| cannot_start(&program, error))
     }
 
-    /// Runs the program in this session until it exits and collects its output.
+    /// Passes standard error of the program through.
+    pub fn shows_errors(mut self) -> Self {
+        self.shows_errors = true;
+        self
+    }
+
+    /// Runs the program in this session until it exits and collects its output, of standard error the end.
     ///
     /// # Errors
-    /// If the program cannot be started.
-    pub fn output(mut self) -> Result<std::process::Output> {
+    /// If the program cannot be started; [`ErrorKind::Infra`] if its standard output exceeds 1 GiB.
+    pub fn output(mut self) -> Result<Output> {
         let program = self.program();
-        let output = self.command.output();
-        output.map_err(|error| cannot_start(&program, error))
+        let stderr = match self.shows_errors {
+            true => Stdio::inherit(),
+            false => Stdio::piped(),
+        };
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let started = command.stderr(stderr).spawn();
+        let mut child = started.map_err(|error| cannot_start(&program, error))?;
+        let mut pump = Pump::new(&mut child, b"", bounded::LISTS, &|_| {})?;
+        while !pump.is_closed() {
+            if let Err(error) = pump.step(None, Duration::MAX) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(unread(&program, error));
+            }
+        }
+        let (stdout, stderr) = pump.finish();
+        Ok(Output {
+            status: child.wait()?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Runs the program in a new session until it exits, with `input` on its standard input.
@@ -208,7 +236,7 @@ impl Spawn {
         let started = Instant::now();
         let group = RunningProgram::spawn(&mut self.command, self.kind);
         let mut group = group.map_err(|error| cannot_start(&program, error))?;
-        let mut pump = Pump::new(&mut group.child, input, on_stderr)?;
+        let mut pump = Pump::new(&mut group.child, input, bounded::LIMIT, on_stderr)?;
         let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
             let left = match ended {
@@ -225,12 +253,7 @@ impl Spawn {
                 Some(_) => pump.step(None, left),
                 None => pump.step(group.pidfd.as_ref(), left),
             }
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::FileTooLarge => {
-                    Error::infra(format!("standard output of `{program}` is {error}"))
-                }
-                _ => error.into(),
-            })?;
+            .map_err(|error| unread(&program, error))?;
             if ended.is_none() {
                 ended = group.try_wait()?.map(|status| (status, Instant::now()));
             }
@@ -253,6 +276,16 @@ impl Spawn {
 
     fn program(&self) -> String {
         self.command.get_program().to_string_lossy().into_owned()
+    }
+}
+
+/// The error of a program whose output cannot be read.
+fn unread(program: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            Error::infra(format!("standard output of `{program}` is {error}"))
+        }
+        _ => error.into(),
     }
 }
 

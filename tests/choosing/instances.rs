@@ -1,6 +1,6 @@
 //! Which instances cases get, and what becomes of these.
 
-use super::{cases, on_machines, passed};
+use super::{cases, on_machines, passed, world};
 
 fn count(world: &crate::run::world::World, word: &str) -> usize {
     world.read("ledger").matches(word).count()
@@ -189,4 +189,16 @@ fn kept_instances_do_not_go_early() {
     assert_eq!(count(&world, "delete"), 0);
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
+}
+
+/// Each target is tried once; then the faster one has the test.
+#[test]
+fn the_fastest_is_the_faster_of_those_that_were_tried() {
+    let world = world();
+    world.file("uneven", "");
+    for _ in 0..4 {
+        let run = world.run(&["any::anywhere", "--prefer", "fastest"]);
+        run.code(0);
+    }
+    assert_eq!(world.read("any"), "east\nwest\nwest\nwest\n");
 }

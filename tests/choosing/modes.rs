@@ -216,18 +216,29 @@ fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
     assert_eq!(cases(&world, &["--scenario", "full"]), full);
     let both = ["--scenario", "quick,full"];
     let names = [
-        "seed::smoke[quick/east]",
-        "seed::smoke_reboot[quick/east]",
+        "seed::smoke[east]",
+        "seed::smoke_reboot[east]",
         "seed::smoke_xdp[full/east]",
         "seed::smoke_xdp[quick/east]",
         "seed::smoke_xdp[west]",
-        "seed::verify_xdp[full/east]",
+        "seed::verify_xdp[east]",
         "seed::verify_xdp[west]",
     ];
     let mut listed = cases(&world, &both);
     listed.sort();
     assert_eq!(listed, names);
-    let run = world.run(&both).code(0);
+    let junit = world.path("both.xml").display().to_string();
+    let run = world
+        .run(&[&both[..], &["--junit", &junit]].concat())
+        .code(0);
+    let report = world.read("both.xml");
+    for name in names {
+        assert!(
+            report.contains(&format!("name=\"{name}\"")),
+            "{name}: {report}"
+        );
+    }
+    assert_eq!(report.matches("[east]").count(), 3, "{report}");
     let mut ran = passed(&run);
     ran.sort();
     assert_eq!(ran, names, "{run:?}");
@@ -244,6 +255,31 @@ fn scenarios_are_targets_a_recipe_and_tests_under_one_name() {
         ],
     );
     assert_eq!(one.len(), 3, "{one:?}");
+    // Names do not depend on what else is selected, so that a case can be run again by its name.
+    for (args, expected) in [
+        (
+            &["--on", "full/east"][..],
+            &["seed::smoke_xdp[full/east]", "seed::verify_xdp[east]"][..],
+        ),
+        (
+            &["--on", "west"],
+            &["seed::smoke_xdp[west]", "seed::verify_xdp[west]"],
+        ),
+        (
+            &["--criteria", "target = quick/east and name = xdp"],
+            &["seed::smoke_xdp[quick/east]"],
+        ),
+        (
+            &["-E", "test(=seed::smoke_xdp[quick/east])"],
+            &["seed::smoke_xdp[quick/east]"],
+        ),
+    ] {
+        assert_eq!(
+            cases(&world, &[&both[..], args].concat()),
+            expected,
+            "{args:?}"
+        );
+    }
     world
         .run(&["--scenario", "qick"])
         .code(2)
@@ -268,7 +304,15 @@ fn a_test_that_does_not_care_runs_in_each_scenario() {
         + &scenario("wrong", "\"east\"", "tset(smoke)");
     world.file("target-test.toml", &format!("{targets}{scenarios}"));
     let list = cases(&world, &["--scenario", "quick,full", "any::"]);
-    assert_eq!(list, ["any::anywhere[full/east]"]);
+    assert_eq!(list, ["any::anywhere[east]"]);
+    // Both scenarios exclude a name that only one of them has: each sees its cases as they are alone.
+    let list = world
+        .run(&["list", "--scenario", "quick,exact", "seed::"])
+        .code(0);
+    list.says("seed::smoke_reboot[east]")
+        .says("warning: `seed::smoke` is a test, and matches none of its cases: write `seed::smoke[east]`");
+    let wrong = world.run(&["list", "--scenario", "quick,wrong"]);
+    wrong.says("hint: the filterset is `tset(smoke)` of scenario `wrong`");
     let list = world.run(&["list", "--scenario", "exact"]).code(0);
     list.says("seed::verify_xdp[east]")
         .says("warning: `seed::smoke` is a test, and matches none of its cases: write `seed::smoke[east]`");
@@ -296,7 +340,7 @@ fn scenarios_do_not_share_the_name_of_an_instance() {
     world.run(&["list", "--scenario", "full"]).code(0);
 }
 
-/// A failed deploy says how to rerun its cases: with the label, which names the scenario.
+/// A failed deploy says how to rerun its cases: with the scenario.
 #[test]
 fn a_failed_deploy_of_a_scenario_names_its_label() {
     let world = world();
@@ -309,14 +353,14 @@ fn a_failed_deploy_of_a_scenario_names_its_label() {
     world
         .run(&[&both[..], &["seed::smoke"]].concat())
         .code(69)
-        .says("rerun only this target: `cargo target-test '[full/east]'`");
+        .says("rerun only this target: `cargo target-test --scenario full --on east`");
     world.file("lab.toml", &format!("{targets}{scenarios}"));
     let file = world.path("lab.toml").display().to_string();
     world
         .run(&[&both[..], &["seed::smoke", "--playbook", &file]].concat())
         .code(69)
         .says(&format!(
-            "`cargo target-test --playbook {file} '[full/east]'`"
+            "`cargo target-test --playbook {file} --scenario full --on east`"
         ));
     let rerun = cases(&world, &[&both[..], &["[full/east]"]].concat());
     assert!(

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use super::{Lab, UP, ssh::kill_sessions, target};
 use crate::support::Sshd;
 
@@ -98,6 +100,39 @@ fn a_crash_on_purpose_is_expected() {
         .says("it should not have died")
         .line_with(&["1 failed, 0 infra"])
         .never_says("target-test: crash: ");
+}
+
+/// A host that never comes back: the limit of a boot is that of a reboot, by a test and in a recipe, where Ctrl-C ends it.
+#[test]
+fn a_reboot_takes_as_long_as_a_boot_may() {
+    let lab = Lab::new(1);
+    let Some(_sshd) = own_kernel(&lab) else {
+        return;
+    };
+    lab.script("bin/reboot", "#!/bin/sh\nkill -9 $SESSION\n");
+    let set = [
+        "--set",
+        "targets.alpha.ready-timeout=1s",
+        "--set",
+        "targets.alpha.retries=0",
+    ];
+    let late = "timed out after 1s waiting for the end of the reboot";
+    lab.run(&[&["boots_anew"][..], &set].concat())
+        .code(69)
+        .says(late);
+    let playbook = fs::read_to_string(lab.path("target-test.toml")).expect("the playbook");
+    lab.playbook(&format!(
+        "{playbook}recipe = \"anew\"\n[recipes.anew]\nsteps = [{{ run = \"touch {}\" }}, {{ reboot = true }}]\n",
+        lab.path("before").display()
+    ));
+    lab.run(&[&["quick"][..], &set].concat())
+        .code(69)
+        .says(late);
+    fs::remove_file(lab.path("before")).expect("a file");
+    let mut run = lab.start(&["quick"]);
+    run.wait_for("waiting for the end of the reboot");
+    run.signal_group(Signal::INT);
+    run.wait().code(130).never_says("took too long");
 }
 
 /// A reboot of the test's own is none, and one after it is.

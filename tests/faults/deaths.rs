@@ -9,7 +9,7 @@ use cargo_target_test::failpoint;
 use rustix::process::Signal;
 
 use super::{DOWN, Lab, UP, alive, kill, target};
-use crate::support::eventually;
+use crate::support::{Terminal, core_limit, eventually};
 
 /// The number of runs at once.
 const AT_ONCE: usize = 3;
@@ -201,18 +201,10 @@ fn a_quit_cleans_up_and_leaves_no_core_file() {
     let script = "ulimit -S -c $(ulimit -H -c); exec \"$TARGET_TEST_TOOL\" holds";
     let run = lab.program("sh").args(["-c", script]).start();
     let [runner, test, _] = lab.said("held");
-    let soft = |pid: &str| {
-        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-        let line = limits
-            .lines()
-            .find(|line| line.starts_with("Max core file size"));
-        let words = line.expect("a limit").split_whitespace().nth(4);
-        words.expect("a number").to_owned()
-    };
-    assert_eq!(soft(&runner), "0");
-    assert_eq!(soft(&run.pid().as_raw_nonzero().to_string()), "0");
+    assert_eq!(core_limit(&runner), "0");
+    assert_eq!(core_limit(run.pid().as_raw_nonzero()), "0");
     let [theirs] = lab.said("limit");
-    assert_eq!(soft(&test), theirs);
+    assert_eq!(core_limit(&test), theirs);
     run.signal(Signal::QUIT);
     run.wait().code(130);
     assert!(!alive(&test));
@@ -247,6 +239,20 @@ fn a_signal_that_is_sent_twice_at_once_is_one_interrupt() {
     run.signal_group(Signal::TERM);
     run.wait().code(130).never_says("interrupted twice");
     assert!(lab.ledger().is_empty());
+    // The program itself, whose time is up now.
+    std::fs::remove_file(lab.path("held")).expect("a file");
+    let words = [
+        "-s",
+        "TERM",
+        "1000",
+        env!("CARGO_BIN_EXE_cargo-target-test"),
+        "holds",
+    ];
+    let run = lab.program("timeout").args(words).start();
+    let _: [String; 1] = lab.said("held");
+    run.signal(Signal::ALARM);
+    run.wait().code(124).never_says("interrupted twice");
+    assert!(lab.ledger().is_empty());
 }
 
 #[test]
@@ -275,6 +281,27 @@ fn a_stopped_nextest_ends_by_an_interrupt() {
     assert!(lab.ledger().is_empty());
 }
 
+/// The tool leads the terminal's session, as in a window of its own: nobody would let a stopped nextest go on.
+#[test]
+fn keys_end_a_run_that_leads_its_terminal() {
+    if !Terminal::is_here() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let terminal = Terminal::leading(lab.tool(&["holds"]));
+    let [runner, test, _] = lab.said("held");
+    terminal.key("C-z");
+    let stopped = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| stat.contains(") T "))
+    };
+    eventually("the test stops", || stopped(&test));
+    terminal.key("C-c");
+    assert_eq!(terminal.code(), 130, "{}", terminal.screen());
+    assert!(!alive(&test) && !alive(&runner));
+    assert!(lab.ledger().is_empty());
+}
+
 #[test]
 fn an_interrupt_ends_a_recipe_step() {
     let lab = Lab::new(1);
@@ -287,6 +314,109 @@ fn an_interrupt_ends_a_recipe_step() {
     run.wait().code(130).never_says("timed out");
     assert!(!alive(&step));
     assert!(lab.ledger().is_empty());
+}
+
+/// Every kind of step that waits: `run` is above, `reboot` in `boots`, `sudo` in `remains`.
+#[test]
+fn an_interrupt_ends_each_kind_of_step() {
+    let lab = Lab::new(1);
+    let at = lab.path("").display().to_string();
+    lab.script(
+        "script.sh",
+        &format!("#!/bin/sh\necho $$ >{at}script; exec sleep 1000\n"),
+    );
+    let made = lab.program("mkfifo").args([lab.path("fifo")]).run();
+    made.code(0);
+    let steps = [
+        ("script", "{ script = \"script.sh\" }".to_owned()),
+        // A FIFO that nobody reads.
+        (
+            "put",
+            format!("{{ put = \"script.sh\", to = \"{at}fifo\" }}"),
+        ),
+        (
+            "command",
+            format!("{{ wait = {{ command = \"echo $$ >{at}command; exec sleep 1000\" }} }}"),
+        ),
+        (
+            "again",
+            format!("{{ wait = {{ command = \"touch {at}again; false\" }} }}"),
+        ),
+        ("port", "{ wait = { port = 1 } }".to_owned()),
+        ("duration", "{ wait = { duration = \"1000s\" } }".to_owned()),
+    ];
+    let recipe = |(name, step): &(&str, String)| {
+        let run = format!("{{ run = \"touch {at}before-{name}\" }}");
+        format!("[recipes.{name}]\nsteps = [{run}, {step}]\n")
+            + &target(name, 1, &format!("recipe = \"{name}\""))
+    };
+    lab.playbook(&steps.iter().map(recipe).collect::<String>());
+    let run = lab.start(&["quick"]);
+    for (name, _) in &steps {
+        eventually(name, || lab.path(&format!("before-{name}")).exists());
+    }
+    let pids = ["script", "command"].map(|name| {
+        let [pid] = lab.said(name);
+        pid
+    });
+    eventually("a try", || lab.path("again").exists());
+    run.signal_group(Signal::INT);
+    let run = run.wait().code(130).never_says("timed out");
+    let run = run.never_says("took too long").never_says("failed to");
+    for pid in pids {
+        assert!(!alive(&pid), "{run:?}");
+    }
+    assert!(lab.ledger().is_empty(), "{run:?}");
+}
+
+/// A process of another user, started by `sudo`, may still make the machine: its record stays until it has ended.
+#[test]
+fn an_interrupt_waits_for_what_sudo_does_for_a_deploy() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for ends in [true, false] {
+        let lab = Lab::new(1);
+        let folder = lab.path("");
+        rustix::fs::chmod(&folder, 0o755.into()).expect("a folder");
+        for name in ["ledger", "said"] {
+            let _ = std::fs::create_dir(lab.path(name));
+            rustix::fs::chmod(lab.path(name), 0o777.into()).expect("a folder");
+        }
+        let works = "trap : INT TERM HUP; echo $$ >said/new; mv said/new said/works; \
+                     until [ -e go ] || [ ! -e said ]; do sleep 0.01; done; echo late >ledger/$0";
+        let up = UP.replace(
+            "echo \"$instance\"",
+            &format!("sudo -u nobody sh -c '{works}' \"$unique\"; exit 1\n#"),
+        );
+        lab.script("up", &up);
+        let without = ["--bounding-set", "-kill", "--inh-caps", "-kill"];
+        let run = lab.program("setpriv").args(without);
+        let mut run = run
+            .args([env!("CARGO_BIN_EXE_cargo-target-test"), "quick"])
+            .start();
+        let [worker] = lab.said("said/works");
+        run.signal_group(Signal::INT);
+        run.wait_for(&format!("`sh` (pid {worker}, user nobody)"));
+        lab.run(&["targets"]).code(0).line_with(&["alpha-0"]);
+        assert!(alive(&worker));
+        if ends {
+            lab.let_go();
+            run.wait().code(130).never_says("failed to delete");
+        } else {
+            run.wait()
+                .code(130)
+                .says("the interrupted `deploy` of `alpha-0` still works after 20 s");
+            lab.run(&["targets"]).code(0).line_with(&["alpha-0"]);
+            lab.let_go();
+            lab.run(&["--delete-targets"])
+                .code(0)
+                .says("deleted alpha-0");
+        }
+        assert!(!alive(&worker), "{ends}");
+        assert!(lab.ledger().is_empty(), "{ends}: {:?}", lab.ledger());
+        lab.clean("a deploy by sudo");
+    }
 }
 
 #[test]

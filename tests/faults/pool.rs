@@ -2,8 +2,10 @@
 
 use std::{fs, process::Command};
 
-use super::{DOWN, Lab, target};
-use crate::support::Outcome;
+use rustix::process::Signal;
+
+use super::{DOWN, Lab, signal, target};
+use crate::support::{Outcome, eventually};
 
 fn edit(lab: &Lab, from: &str, to: &str) {
     let file = lab.path("pool/pool.json");
@@ -368,7 +370,7 @@ fn a_changed_definition_recycles_and_says_why() {
 #[test]
 fn who_keeps_the_pool_locked_is_named() {
     let lab = Lab::new(1);
-    lab.run(&["quick"]).code(0);
+    lab.run(&["quick", "--keep-targets"]).code(0);
     let locked = lab.path("pool/pool.lock");
     let mut keeper = Command::new("flock");
     keeper.args([
@@ -379,13 +381,36 @@ fn who_keeps_the_pool_locked_is_named() {
     ]);
     let mut keeper = keeper.spawn().expect("flock");
     let pid = keeper.id();
-    crate::support::eventually("the lock", || {
+    eventually("the lock", || {
         let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
         comm.is_ok_and(|name| name.trim() == "sleep")
     });
-    let mut run = lab.start(&["--delete-targets"]);
-    run.wait_for(&format!("which `sleep` (pid {pid}, user "));
+    signal(&pid.to_string(), Signal::STOP);
+    let verbs: [&[&str]; 6] = [
+        &["quick", "--keep-targets"],
+        &["exec", "alpha-0", "--", "true"],
+        &["shell", "alpha-0"],
+        &["up", "alpha"],
+        &["pool", "disable", "alpha-0", "--reason", "it is mine"],
+        &["--delete-targets"],
+    ];
+    let runs = verbs.map(|verb| (verb, lab.start(verb)));
+    let mut runs = runs.map(|(verb, mut run)| {
+        run.wait_for(&format!("which `sleep` (pid {pid}, user "));
+        assert!(
+            run.printed().contains(", stopped) has locked"),
+            "{verb:?}: {}",
+            run.printed()
+        );
+        (verb, run)
+    });
+    // Nobody has to wait for it.
+    for (verb, run) in &mut runs[..5] {
+        run.signal(Signal::INT);
+        eventually(&format!("the end of {verb:?}"), || run.has_ended());
+    }
+    let [.., (_, delete)] = runs;
     keeper.kill().expect("the keeper");
     keeper.wait().expect("the keeper");
-    run.wait().code(0).says("waiting for `");
+    delete.wait().code(0).says("deleted alpha-0");
 }

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Lab, alive, kill, target};
-use crate::support::eventually;
+use rustix::process::Signal;
+
+use super::{Lab, alive, kill, signal, target};
+use crate::support::{core_limit, eventually};
 
 const TEST: &[&str] = &["test", "--test", "faults", "--quiet", "--", "--exact"];
 
@@ -107,6 +109,26 @@ fn many_who_want_a_broker_get_the_same_and_none_outlives_its_pool() {
     assert_eq!(brokers_of(&stays).len(), 1);
     fs::remove_dir_all(&stays).expect("the pool");
     eventually("the other's end", || brokers_of(&stays).is_empty());
+}
+
+/// It deletes what it made, and what it knows is in no core file.
+#[test]
+fn a_broker_that_is_told_to_quit_cleans_up() {
+    let lab = Lab::new(1);
+    let script = "ulimit -S -c $(ulimit -H -c); exec cargo \"$@\"";
+    let words = [&["-c", script, "sh"][..], &test("holds")].concat();
+    let run = lab.program("sh").args(words).start();
+    let _: [String; 1] = lab.said("held");
+    let [broker] = <[String; 1]>::try_from(brokers(&lab)).expect("one broker");
+    assert_eq!(core_limit(&broker), "0");
+    signal(&broker, Signal::QUIT);
+    eventually("the broker's end", || !alive(&broker));
+    assert!(lab.ledger().is_empty());
+    lab.let_go();
+    run.wait().code(101).says("broker gone");
+    lab.run(&["--delete-targets"])
+        .code(0)
+        .says("nothing to delete");
 }
 
 /// A deploy that failed is not the answer to the next run of the tests, though the broker is the same.

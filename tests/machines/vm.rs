@@ -194,7 +194,7 @@ fn what_no_machine_can_start_from_is_found_before() {
     with("image = \"missing.qcow2\"");
     lab.run(&["check"])
         .code(78)
-        .says("`image` of target `it`: cannot read `")
+        .says("`image` of target `it`: file not found: `")
         .says("missing.qcow2`");
     with("image = \"text\"");
     lab.run(&["check"])

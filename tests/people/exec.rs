@@ -1,7 +1,9 @@
 //! `exec`: what a command is given, and what comes back of it.
 
-use super::{holding, kept, let_go, sh, target, with_box, world};
-use crate::support::eventually;
+use rustix::process::Signal;
+
+use super::{holding, is_running, kept, let_go, quick, sh, target, with_box, world};
+use crate::support::{core_limit, eventually};
 
 #[test]
 fn words_lines_streams_and_codes() {
@@ -65,7 +67,7 @@ fn a_target_is_any_free_one_of_it() {
     let second = world.run(&["exec", "here", "--shell", "echo $TARGET_TEST_INSTANCE"]);
     assert_eq!(second.code(0).stdout, "here-1\n");
     // Told to end, it ends what it started.
-    first.signal(rustix::process::Signal::TERM);
+    first.signal(Signal::TERM);
     first.wait().code(143);
     let left = world.run(&["exec", "here-0", "--", "ls"]).code(0);
     assert_eq!(left.stdout, "held\n");
@@ -87,10 +89,45 @@ fn who_comes_second_waits_unless_it_is_now() {
     let now = world.run(&["exec", "--now", "box-0", "--", "echo", "beside"]);
     assert_eq!(now.code(0).stdout, "beside\n");
     assert!(!waits.printed().contains("mine"));
+    let mut leaves = world.tool(&["exec", "box-0", "--", "true"]).start();
+    leaves.wait_for("waiting for box-0: held by pid ");
+    leaves.signal(Signal::QUIT);
+    leaves
+        .wait()
+        .code(131)
+        .says("interrupted while waiting for `box-0`");
     let_go(&world, run);
     assert_eq!(waits.wait().code(0).stdout, "mine\n");
     // The run was told to keep it, though somebody waited for it when that ended.
     assert_eq!(target(&world, "box-0")["kept"], true);
+    world.run(&["--delete-targets"]).code(0);
+    world.is_clean();
+}
+
+/// The command ends, the instance stays as it is, and no core file has what was in memory.
+#[test]
+fn a_quit_ends_what_was_started() {
+    let world = with_box();
+    quick(&world);
+    let pid = world.path("pid").display().to_string();
+    let held = format!("echo $$ >{pid}; exec sleep 1000");
+    let core = "ulimit -S -c $(ulimit -H -c); exec \"$TARGET_TEST_TOOL\"";
+    let commands = "mkfifo \"$SCRATCH/in\"; exec 3<>\"$SCRATCH/in\"; echo \"$HELD\" >&3";
+    for line in [
+        format!("{core} exec box-0 --shell \"$HELD\""),
+        format!("{commands}; {core} shell box-0 <&3"),
+    ] {
+        world.file("pid", "");
+        let verb = sh(&world, &line).env("HELD", &held).start();
+        eventually("the command", || world.read("pid").ends_with('\n'));
+        assert_eq!(core_limit(verb.pid().as_raw_nonzero()), "0");
+        verb.signal(Signal::QUIT);
+        verb.wait().code(131);
+        assert!(!is_running(&world.read("pid")), "{line}");
+        assert_eq!(target(&world, "box-0")["state"], "ready", "{line}");
+    }
+    quick(&world).never_says("recycled");
+    assert_eq!(world.read("ledger"), "deploy box-0\n");
     world.run(&["--delete-targets"]).code(0);
     world.is_clean();
 }

@@ -37,13 +37,15 @@ fn in_a_terminal_it_is_one() {
         terminal.wait_for(&format!("it is /dev/pts/ {name}"));
         let held = target(&world, name);
         assert_eq!(held["holder"]["case"], "shell", "{held}");
-        // Ctrl-C is the shell's: it ends what runs in it.
-        let runs =
-            "sh -c 'trap \"echo was ended; exit\" INT; echo runs; while :; do sleep 0.1; done'";
-        terminal.line(runs);
-        terminal.wait_for("\nruns");
-        terminal.key("C-c");
-        terminal.wait_for("was ended\n");
+        let runs = "sh -c 'trap \"echo was ended; exit\" INT QUIT; echo runs; while :; do sleep 0.1; done'";
+        // Ctrl-C and Ctrl-\ are the shell's: they end what runs in it.
+        for (key, clear) in [("C-c", "clear"), ("C-\\", "true")] {
+            terminal.line(runs);
+            terminal.wait_for("\nruns");
+            terminal.key(key);
+            terminal.wait_for("was ended\n");
+            terminal.line(clear);
+        }
         terminal.line("echo and goes on");
         terminal.wait_for("\nand goes on");
         terminal.line("exit 9");

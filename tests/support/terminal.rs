@@ -8,6 +8,9 @@ use std::{
 /// As a person's shell does: runs the program, whose Ctrl-C is not its own, and then has its exit code.
 const SHELL: &str = "trap : INT; \"$@\"; echo $? >\"$CODE\"; exec sleep 1000";
 
+/// As a window of one program: the program leads the terminal's session. Its exit code is that of the window.
+const ALONE: &str = "exec \"$@\"";
+
 use tempfile::TempDir;
 
 use super::{Tool, eventually};
@@ -34,6 +37,17 @@ impl Terminal {
     /// Opens a terminal of 30 lines for this program.
     #[track_caller]
     pub(crate) fn open(tool: Tool) -> Self {
+        Self::with(SHELL, tool)
+    }
+
+    /// Opens a terminal whose session this program leads.
+    #[track_caller]
+    pub(crate) fn leading(tool: Tool) -> Self {
+        Self::with(ALONE, tool)
+    }
+
+    #[track_caller]
+    fn with(shell: &str, tool: Tool) -> Self {
         let program = tool.into_command();
         let this = Self {
             folder: TempDir::new().expect("a temporary folder"),
@@ -55,8 +69,10 @@ impl Terminal {
             "-y",
             "30",
         ]);
-        tmux.args(["--", "sh", "-c", SHELL, "sh"]);
+        tmux.args(["--", "sh", "-c", shell, "sh"]);
         tmux.arg(program.get_program()).args(program.get_args());
+        // The screen and the exit code stay when the program has ended.
+        tmux.args([";", "set-option", "remain-on-exit", "on"]);
         check(tmux.output().expect("tmux"));
         this
     }
@@ -103,7 +119,8 @@ impl Terminal {
         let mut code = None;
         eventually("the exit code of what runs in the terminal", || {
             let text = std::fs::read_to_string(self.folder.path().join("code"));
-            code = text.ok().and_then(|text| text.trim().parse().ok());
+            let text = text.unwrap_or_else(|_| self.ask(&["display", "-p", "#{pane_dead_status}"]));
+            code = text.trim().parse().ok();
             code.is_some()
         });
         code.unwrap_or(-1)

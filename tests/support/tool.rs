@@ -136,6 +136,11 @@ impl Started {
         self.read("stdout") + &self.read("stderr")
     }
 
+    /// True if it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits until it has printed this.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {

@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::SystemTime};
 use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::{
+    bounded,
     error::{Error, ErrorKind, Result},
     run_event::Attempt,
 };
@@ -79,7 +80,7 @@ impl NextestReport {
             if !written.is_ok_and(|written| written >= since) {
                 return Ok(None);
             }
-            let bytes = fs_err::read(file)?;
+            let bytes = bounded::read_list(file)?;
             let report = Report::deserialize_from_str(&String::from_utf8_lossy(&bytes));
             let report = report.map_err(|error| {
                 let message = format!("failed to read the JUnit report `{}`", file.display());

@@ -29,11 +29,13 @@ pub(super) struct Given {
     pub(super) value: Option<OsString>,
 }
 
-/// One of the three calls of nextest.
+/// One of the calls of nextest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextestCall {
     /// Builds and lists the tests.
     Build,
+    /// Lists the cases that a filterset of ours matches.
+    Match,
     /// Lists the selected cases.
     Select,
     /// Runs the selected cases.
@@ -45,6 +47,7 @@ impl NextestArgs {
     /// option may be appended.
     pub fn words(&self, call: NextestCall) -> Vec<OsString> {
         let class = match call {
+            NextestCall::Match => Class::All,
             NextestCall::Build => Class::Build,
             NextestCall::Select => Class::Selection,
             NextestCall::Run => Class::Run,
@@ -58,7 +61,7 @@ impl NextestArgs {
             .map(Given::word)
             .collect();
         match call {
-            NextestCall::Build => {}
+            NextestCall::Build | NextestCall::Match => {}
             NextestCall::Select => words.extend(self.filter_words()),
             NextestCall::Run => words.extend(self.unread.iter().cloned()),
         }

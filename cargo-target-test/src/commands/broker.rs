@@ -15,6 +15,7 @@ use std::{
 use target_fixtures::env;
 
 use crate::{
+    bounded,
     cli::{BrokerArgs, Global},
     commands::own_program,
     error::{Error, ErrorKind, Result},
@@ -115,7 +116,7 @@ impl Log {
     }
 
     fn not_up(&self) -> Error {
-        let said = std::fs::read(&self.path).unwrap_or_default();
+        let said = bounded::read(&self.path).unwrap_or_default();
         let said = String::from_utf8_lossy(said.get(self.before..).unwrap_or_default());
         let why = said
             .lines()

@@ -12,7 +12,6 @@ use crate::{
         upload::{self, Moved},
     },
     error::{Error, ErrorKind, Result},
-    execute::clean_up::signals::Signals,
     provision::{LeaseEnd, platform::Platforms},
 };
 
@@ -44,8 +43,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
             now: args.now,
             what: "cp",
         };
-        let guard = MachineGuard::enter(&ask).await?;
-        let mut signals = Signals::catch()?;
+        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
         let (copied, end) = tokio::select! {
             copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
             signal = signals.next() => (Ok(interactive::code_of_signal(signal.kind.as_raw_value())), LeaseEnd::CutOff),

@@ -39,8 +39,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u
             now: args.now,
             what: "exec",
         };
-        let guard = MachineGuard::enter(&ask).await?;
-        let mut signals = Signals::catch()?;
+        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
         let ran = run(&guard, &mut signals, line(args), args.timeout).await;
         let end = match &ran {
             Ok((_, end)) => *end,

@@ -11,6 +11,7 @@ use std::{
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
 use crate::{
+    bounded,
     cli::{Global, InitArgs, InitPlatform},
     error::{Error, ErrorKind, Result},
     playbook::shown_path,
@@ -117,7 +118,7 @@ fn package() -> Result<PathBuf> {
 }
 
 fn manifest(path: &Path) -> Result<DocumentMut> {
-    let parsed: std::result::Result<DocumentMut, _> = fs_err::read_to_string(path)?.parse();
+    let parsed: std::result::Result<DocumentMut, _> = bounded::read_to_string(path)?.parse();
     parsed.map_err(|error| {
         let message = format!("failed to read `{}`", path.display());
         Error::new(ErrorKind::Build, message).with_source(error)

@@ -46,8 +46,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
         up::offer(&ask)?;
     }
     interactive::runtime()?.block_on(async {
-        let guard = MachineGuard::enter(&ask).await?;
-        let mut signals = Signals::catch()?;
+        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
         let opened = open(&guard, &mut signals).await;
         let end = match &opened {
             Ok((_, end)) => *end,
@@ -83,7 +82,7 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
 }
 
 /// Runs the shell and forwards signals that end it, such as the close of the terminal. Ctrl-C and Ctrl-\\ are left to the
-/// shell.
+/// shell, which has them too.
 async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
     let mut child = process::Spawn::new(shell)
         .dies_with_parent()
@@ -91,11 +90,13 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
     loop {
         let signal = tokio::select! {
             status = child.wait() => return Ok((status?, LeaseEnd::Done)),
-            signal = signals.next() => signal.kind,
+            signal = signals.next() => signal,
         };
-        if [SignalKind::interrupt(), SignalKind::quit()].contains(&signal) {
+        if !signal.is_sent() && [SignalKind::interrupt(), SignalKind::quit()].contains(&signal.kind)
+        {
             continue;
         }
+        let signal = signal.kind;
         pass_on(&child, Signal::from_named_raw(signal.as_raw_value()));
         if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
             child.start_kill()?;

@@ -3,7 +3,7 @@
 //! Must not know commands: `piped` does.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -28,6 +28,7 @@ use super::{
     ssh_config::{self, SshConfig, Strict},
 };
 use crate::{
+    bounded,
     error::{Error, Result},
     process, sync,
 };
@@ -205,7 +206,7 @@ impl OpenSsh {
                 break;
             }
             if Instant::now() > deadline || !matches!(process.try_wait(), Ok(None)) {
-                let text = fs::read_to_string(&log)?;
+                let text = bounded::read_to_string(&log)?;
                 let reason = match text.lines().rfind(|line| !line.starts_with(DEBUG)) {
                     None => format!("no login within {:?}", config.connect_timeout),
                     Some(line) => line.to_owned(),
@@ -221,7 +222,7 @@ impl OpenSsh {
             }
             time::sleep(POLL).await;
         }
-        let text = fs::read_to_string(&log)?;
+        let text = bounded::read_to_string(&log)?;
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(DEBUG));
         if let Some(key) = lines.find_map(|line| line.strip_prefix("Server host key: ")) {
             // A machine that changes its key under a run is not the one that it was.

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -20,7 +19,7 @@ use super::{
     ssh::{Limits, SshTransport},
     ssh_config::{self, SshConfig},
 };
-use crate::{error::Result, secret::Bound};
+use crate::{bounded, error::Result, secret::Bound};
 
 /// The client of a host.
 #[derive(
@@ -173,7 +172,7 @@ fn special_key(file: &Path) -> Option<String> {
 
 /// A marker in a known-hosts file.
 fn marker(file: &Path) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = bounded::read_to_string(file).ok()?;
     let markers = ["@cert-authority", "@revoked"];
     let found = markers
         .into_iter()

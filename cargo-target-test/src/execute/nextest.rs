@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use nextest_metadata::{NextestExitCode, TestListSummary};
@@ -23,7 +23,7 @@ pub mod config;
 pub mod stage;
 mod users;
 
-pub use config::ToolConfig;
+pub use config::{GroupedCases, TargetGroup, ToolConfig};
 pub use stage::{Stage, StagedListing};
 pub use users::UsersConfig;
 
@@ -57,6 +57,8 @@ const INSTALL: &str = "install it with `cargo install cargo-nextest --locked`";
 pub struct Words {
     /// Arguments for building and listing.
     pub build: Vec<OsString>,
+    /// Arguments for listing the cases that one filterset matches.
+    pub matching: Vec<OsString>,
     /// Filters, expressions and partitions, which select the cases; names come last.
     pub select: Vec<OsString>,
     /// Arguments for the run.
@@ -90,9 +92,9 @@ impl CargoNextest {
         let program = program.ok_or_else(|| {
             Error::new(ErrorKind::Nextest, "cargo-nextest is not installed").with_hint(INSTALL)
         })?;
-        let output = process::command(&program)
-            .args(["nextest", "--version"])
-            .output()?;
+        let mut command = process::command(&program);
+        command.args(["nextest", "--version"]);
+        let output = process::Spawn::new(command).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match ProgramVersion::find(&text) {
             Some(version) if version >= OLDEST => Ok(Self {
@@ -143,7 +145,7 @@ impl CargoNextest {
         command.args(["--message-format", "json", "--ignore-default-filter"]);
         command.args(&self.words.build);
         self.show(&command);
-        let output = command.stderr(Stdio::inherit()).output()?;
+        let output = process::Spawn::new(command).shows_errors().output()?;
         if !output.status.success() {
             return Err(failed("build and list the tests", output.status));
         }
@@ -188,12 +190,32 @@ impl CargoNextest {
     /// # Errors
     /// Fails if nextest rejects the selection, with [`ErrorKind::Usage`] for a usage error.
     pub fn choose(&self, stage: &Stage) -> Result<HashSet<(String, String)>> {
+        self.listed(stage, &[], &self.words.select)
+    }
+
+    /// Asks nextest for the names that a filterset matches, ignored tests included, as (binary id, name).
+    ///
+    /// # Errors
+    /// Fails if nextest rejects the filterset.
+    pub fn matching(&self, stage: &Stage, filterset: &str) -> Result<HashSet<(String, String)>> {
+        let all = ["--run-ignored=all", "--ignore-default-filter"];
+        let ours = [&all[..], &["--filterset", filterset]].concat();
+        self.listed(stage, &ours, &self.words.matching)
+    }
+
+    fn listed(
+        &self,
+        stage: &Stage,
+        ours: &[&str],
+        users: &[OsString],
+    ) -> Result<HashSet<(String, String)>> {
         let mut command = self.command("list");
         command.args(["--message-format", "oneline", "--color", "never"]);
         let colour = |word: &&OsString| word.to_string_lossy().starts_with("--color=");
-        let words = self.words.select.iter().filter(|word| !colour(word));
+        let words = users.iter().filter(|word| !colour(word));
         command
             .args(stage.arguments(StagedListing::All))
+            .args(ours)
             .args(words);
         self.show(&command);
         let output = process::Spawn::new(command).output()?;

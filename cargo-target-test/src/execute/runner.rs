@@ -13,6 +13,7 @@ use std::{
 use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret};
 
 use crate::{
+    bounded,
     case::verdict::{EXIT_FAILED, EXIT_INFRA, Evidence, Verdict, judge},
     error::{Error, ErrorKind, Result},
     execute::nextest::{VARIABLES, stage::listing_file},
@@ -105,7 +106,7 @@ impl Call {
         let ignored = self.arguments.iter().any(|word| word == "--ignored");
         let file = self.listing.join(listing_file(&self.binary, ignored));
         // A binary without a file has no case in this run.
-        let text = std::fs::read(file).unwrap_or_default();
+        let text = bounded::read_list(&file).unwrap_or_default();
         ui::bytes_out(&text);
         Ok(0)
     }

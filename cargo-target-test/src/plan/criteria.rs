@@ -171,8 +171,7 @@ fn is_met_on(rule: &Rule, target: &PlaybookTarget) -> bool {
 
 /// Returns true if a pattern matches the target's name, with or without the scenario's prefix.
 pub fn is_named(pattern: &str, target: &PlaybookTarget) -> bool {
-    let plain = target.label.rsplit('/').next().unwrap_or(&target.name);
-    matches(pattern, plain) || matches(pattern, &target.label)
+    matches(pattern, target.written_name()) || matches(pattern, &target.label)
 }
 
 fn holds(

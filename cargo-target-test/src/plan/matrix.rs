@@ -37,7 +37,12 @@ pub fn build(
     let mut attributes = inventory.tests.iter().filter(|test| test.attribute);
     let all = choosing.select == Select::All || !attributes.any(on_targets);
 
+    let is_selected = |test: usize| {
+        let scenes = choosing.scenes;
+        scenes.is_none_or(|scenes| scenes.selects_test(test))
+    };
     let tests = inventory.tests.iter().enumerate();
+    let tests = tests.filter(|(number, _)| is_selected(*number));
     let (multiplied, plain): (Vec<_>, Vec<_>) =
         tests.partition(|(_, test)| on_targets(test) && (all || test.attribute));
     let criteria = Criteria::new(choosing, inventory, targets);
@@ -47,6 +52,7 @@ pub fn build(
         inventory,
         targets,
         criteria: &criteria,
+        choosing,
         taken: bracketed(&plain),
         planned: 0,
         texts: Texts::new(inventory, targets),
@@ -55,7 +61,7 @@ pub fn build(
     for (number, test) in plain {
         matrix.add_plain(number, test);
     }
-    matrix.multiply(multiplied, choosing);
+    matrix.multiply(multiplied);
     if matrix.planned > MOST_CASES {
         return Err(too_many(matrix.planned));
     }
@@ -67,7 +73,6 @@ pub fn build(
     order::rank(
         &mut plan.cases,
         inventory,
-        targets,
         choosing.durations,
         choosing.order,
     );
@@ -102,6 +107,7 @@ struct Matrix<'a> {
     inventory: &'a Inventory,
     targets: &'a [PlaybookTarget],
     criteria: &'a Criteria<'a>,
+    choosing: &'a Choosing<'a>,
     taken: Taken<'a>,
     /// The number of cases, including those beyond [`MOST_CASES`].
     planned: u64,
@@ -114,14 +120,17 @@ struct Texts {
     binaries: Vec<Arc<str>>,
     tests: Vec<Arc<str>>,
     metadata: Vec<Option<Arc<Metadata>>>,
-    targets: Vec<RunsOn>,
+    /// The places of cases, by target: with the scenario and without.
+    targets: Vec<[RunsOn; 2]>,
 }
 
 impl Texts {
     fn new(inventory: &Inventory, targets: &[PlaybookTarget]) -> Self {
-        let target = |target: &PlaybookTarget| RunsOn::Target {
-            name: target.name.as_str().into(),
-            label: target.label.as_str().into(),
+        let target = |target: &PlaybookTarget| {
+            [target.label.as_str(), target.written_name()].map(|label| RunsOn::Target {
+                name: target.name.as_str().into(),
+                label: label.into(),
+            })
         };
         let (binaries, tests) = (inventory.binaries.iter(), inventory.tests.iter());
         Self {
@@ -151,7 +160,8 @@ impl Matrix<'_> {
 
     /// Adds the cases of the given tests. Tests that run on any one target are placed last, when the load of every
     /// target is known.
-    fn multiply(&mut self, tests: Vec<(usize, &Test)>, choosing: &Choosing<'_>) {
+    fn multiply(&mut self, tests: Vec<(usize, &Test)>) {
+        let choosing = self.choosing;
         let mut careless = Vec::new();
         let nothing = Durations::default();
         let durations = if choosing.shared {
@@ -159,7 +169,7 @@ impl Matrix<'_> {
         } else {
             choosing.durations
         };
-        let mut loads = Loads::new(self.inventory, self.targets, durations);
+        let mut loads = Loads::new(self.inventory, self.targets, durations, choosing);
         for (number, test) in tests {
             for (target, times) in self.fitting(number, test) {
                 match test.metadata.as_ref().and_then(|metadata| metadata.any) {
@@ -184,7 +194,7 @@ impl Matrix<'_> {
                     loads.add(number, best, *times);
                     self.add(number, best, *times);
                 } else {
-                    let chosen = self.targets[best].label.clone();
+                    let chosen = choosing.label(number, &self.targets[best]).to_owned();
                     let reason = ExclusionReason::OtherTarget { chosen };
                     self.leave(number, Some(*target), reason);
                 }
@@ -200,6 +210,9 @@ impl Matrix<'_> {
         }
         let mut fitting = Vec::new();
         for (at, target) in self.targets.iter().enumerate() {
+            if !self.is_selected(number, target, None) {
+                continue;
+            }
             let times = match self.criteria.of(number, test, Some((at, target))) {
                 Said::Run(times) => times,
                 Said::Leave(reason) => {
@@ -260,22 +273,37 @@ impl Matrix<'_> {
             rank: 0,
             expect_fail: expected.clone(),
         };
-        let cases: Vec<_> = self.infos(number, at, times).map(case).collect();
+        let infos = self.infos(number, at, times);
+        let infos = infos.filter(|info| self.is_selected(number, target, Some(info.repetition)));
+        let cases: Vec<_> = infos.map(case).collect();
         self.plan.cases.extend(cases);
     }
 
     /// Returns the cases of a test on a target. Repetitions are numbered if `times` exceeds 1.
     fn infos(&self, number: usize, at: usize, times: u32) -> impl Iterator<Item = CaseInfo> {
         let texts = &self.texts;
+        let target = &self.targets[at];
+        let is_plain = self.choosing.label(number, target) != target.label;
         (1..=times).map(move |repetition| {
             CaseInfo::new(
                 Arc::clone(&texts.binaries[self.inventory.tests[number].binary]),
                 Arc::clone(&texts.tests[number]),
-                texts.targets[at].clone(),
+                texts.targets[at][usize::from(is_plain)].clone(),
                 (times > 1).then_some(repetition),
                 texts.metadata[number].clone(),
             )
         })
+    }
+
+    /// True if the scenario of a target selects this repetition of a test; with `None`, any of them.
+    fn is_selected(
+        &self,
+        number: usize,
+        target: &PlaybookTarget,
+        repetition: Option<Option<u32>>,
+    ) -> bool {
+        let scenes = self.choosing.scenes;
+        scenes.is_none_or(|scenes| scenes.selects(number, target, repetition))
     }
 
     fn leave(&mut self, test: usize, target: Option<usize>, reason: ExclusionReason) {

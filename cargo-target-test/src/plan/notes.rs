@@ -138,9 +138,8 @@ pub fn skipped<'p>(
     let mut skipped = homeless(plan);
     skipped.retain(|exclusion| {
         let test = &inventory.tests[exclusion.test].name;
-        let cases = targets
-            .iter()
-            .map(|target| format!("{test}[{}]", target.label));
+        let labels = targets.iter().flat_map(labels);
+        let cases = labels.map(|label| format!("{test}[{label}]"));
         let mut names = cases.chain([test.clone()]);
         filters.is_empty() || names.any(|name| filters.iter().any(|filter| name.contains(filter)))
     });
@@ -199,24 +198,27 @@ fn left_out(
     const FEW: usize = 3;
     let would_be = |exclusion: &Exclusion| {
         let test = &inventory.tests[exclusion.test].name;
-        let target = exclusion.target.map(|target| &targets[target].label);
-        target.map_or_else(|| test.clone(), |target| format!("{test}[{target}]"))
+        let labels = exclusion.target.map(|target| labels(&targets[target]));
+        let mut names: Vec<_> = (labels.into_iter().flatten())
+            .map(|label| format!("{test}[{label}]"))
+            .collect();
+        if names.is_empty() {
+            names.push(test.clone());
+        }
+        names
     };
-    let meant = plan
-        .excluded
-        .iter()
-        .map(|exclusion| (would_be(exclusion), &exclusion.reason))
-        .filter(|(name, _)| name.contains(filter));
-    meant
-        .take(FEW)
-        .map(|(name, reason)| format!("`{name}` is left out: {reason}"))
-        .collect()
+    let meant = plan.excluded.iter().filter_map(|exclusion| {
+        let mut names = would_be(exclusion).into_iter();
+        let name = names.find(|name| name.contains(filter))?;
+        Some(format!("`{name}` is left out: {}", exclusion.reason))
+    });
+    meant.take(FEW).collect()
 }
 
 /// Explains that the name in the filter's brackets is not a target.
 fn no_target(targets: &[PlaybookTarget], filter: &str) -> Option<String> {
     let (_, name) = filter.strip_suffix(']')?.rsplit_once('[')?;
-    let known: Vec<&str> = targets.iter().map(|target| target.label.as_str()).collect();
+    let known: Vec<&str> = targets.iter().flat_map(labels).collect();
     if known.contains(&name) {
         return None;
     }
@@ -225,6 +227,13 @@ fn no_target(targets: &[PlaybookTarget], filter: &str) -> Option<String> {
     Some(format!(
         "`{filter}` matches no case: unknown target `{name}`; {hint}"
     ))
+}
+
+/// Returns the texts in the brackets of case names on a target: without the scenario and, if it may occur, with it.
+fn labels(target: &PlaybookTarget) -> impl Iterator<Item = &str> {
+    let plain = target.written_name();
+    let with_scenario = Some(target.label.as_str()).filter(|label| *label != plain);
+    std::iter::once(plain).chain(with_scenario)
 }
 
 /// Returns the first exclusion of every requested test that is unfit for all targets.

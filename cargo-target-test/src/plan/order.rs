@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use target_fixtures::metadata::{Metadata, Reuse};
 
 use super::{Case, Durations};
-use crate::{inventory::Inventory, playbook::PlaybookTarget};
+use crate::inventory::Inventory;
 
 /// The order of cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,9 @@ const MIDDLE: u8 = 2;
 const SHORT: f64 = 0.02;
 
 /// Sets the nextest priority of every case.
-pub(super) fn rank(
-    cases: &mut [Case],
-    inventory: &Inventory,
-    targets: &[PlaybookTarget],
-    durations: &Durations,
-    order: Order,
-) {
+pub(super) fn rank(cases: &mut [Case], inventory: &Inventory, durations: &Durations, order: Order) {
     let ranks = match order {
-        Order::Planned => planned(cases, inventory, targets, durations),
+        Order::Planned => planned(cases, inventory, durations),
         Order::Random(seed) => {
             let mut ranks: Vec<_> = (0..cases.len()).collect();
             fastrand::Rng::with_seed(seed).shuffle(&mut ranks);
@@ -55,12 +49,7 @@ pub(super) fn rank(
 type Key<'a> = (u8, u8, Reverse<u32>, usize, Reverse<u32>);
 
 /// Returns the rank of every case. Cases with equal keys have equal ranks.
-fn planned(
-    cases: &[Case],
-    inventory: &Inventory,
-    targets: &[PlaybookTarget],
-    durations: &Durations,
-) -> Vec<usize> {
+fn planned(cases: &[Case], inventory: &Inventory, durations: &Durations) -> Vec<usize> {
     let nothing = Metadata::default();
     let metadata = |case: &Case| {
         inventory.tests[case.test]
@@ -69,10 +58,9 @@ fn planned(
             .unwrap_or(&nothing)
     };
     let level = |case: &Case| {
-        let test = &inventory.tests[case.test];
-        let binary = &inventory.binaries[test.binary].id;
+        let label = case.info.runs_on.label().unwrap_or_default();
         durations
-            .of(binary, &test.name, &targets[case.target].label)
+            .of(&case.info.binary_id, &case.info.test, label)
             .map(level)
     };
     let levels: Vec<_> = cases.iter().map(level).collect();

@@ -2,7 +2,7 @@
 //!
 //! Must not know the other tests of the plan.
 
-use super::Durations;
+use super::{Choosing, Durations};
 use crate::{inventory::Inventory, playbook::PlaybookTarget};
 
 /// The criterion of the choice.
@@ -24,6 +24,7 @@ pub(super) struct Loads<'a> {
     inventory: &'a Inventory,
     targets: &'a [PlaybookTarget],
     durations: &'a Durations,
+    choosing: &'a Choosing<'a>,
     /// Seconds per instance, by target.
     seconds: Vec<f64>,
 }
@@ -33,11 +34,13 @@ impl<'a> Loads<'a> {
         inventory: &'a Inventory,
         targets: &'a [PlaybookTarget],
         durations: &'a Durations,
+        choosing: &'a Choosing<'a>,
     ) -> Self {
         Self {
             inventory,
             targets,
             durations,
+            choosing,
             seconds: vec![0.0; targets.len()],
         }
     }
@@ -68,9 +71,10 @@ impl<'a> Loads<'a> {
 
     /// Returns the recorded seconds of a test on a target.
     fn recorded(&self, test: usize, target: usize) -> Option<f64> {
-        let (test, target) = (&self.inventory.tests[test], &self.targets[target]);
+        let label = self.choosing.label(test, &self.targets[target]);
+        let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary].id;
-        self.durations.of(binary, &test.name, &target.label)
+        self.durations.of(binary, &test.name, label)
     }
 
     fn share(&self, test: usize, target: usize) -> f64 {
@@ -96,13 +100,14 @@ mod tests {
         let inventory = testing::inventory(&[("a", None)]);
         let targets = ["one", "two", "three"].map(testing::target);
         let mut durations = Durations::default();
+        let choosing = Choosing::default();
         for (target, seconds) in [("one", 0.1), ("two", 5.0), ("three", 0.01)] {
-            let loads = Loads::new(&inventory, &targets, &durations);
+            let loads = Loads::new(&inventory, &targets, &durations, &choosing);
             let best = loads.best(Prefer::Fastest, 0, &[0, 1, 2]);
             assert_eq!(best.map(|best| &*targets[best].name), Some(target));
             durations.note("hello", "a", target, seconds);
         }
-        let loads = Loads::new(&inventory, &targets, &durations);
+        let loads = Loads::new(&inventory, &targets, &durations, &choosing);
         assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1, 2]), Some(2));
         assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1]), Some(0));
         assert_eq!(loads.best(Prefer::Cheapest, 0, &[0, 1, 2]), Some(0));

@@ -26,6 +26,8 @@ pub(super) struct Pump<'a> {
     input: &'a [u8],
     out: Vec<u8>,
     err: Vec<u8>,
+    /// The maximum size of `out`.
+    limit: usize,
     /// The start of the first line in `err` that was not passed to `on_line`.
     line: usize,
     on_line: &'a dyn Fn(&str),
@@ -37,6 +39,7 @@ impl<'a> Pump<'a> {
     pub(super) fn new(
         child: &mut Child,
         input: &'a [u8],
+        limit: usize,
         on_line: &'a dyn Fn(&str),
     ) -> io::Result<Self> {
         let stdin = child.stdin.take();
@@ -51,6 +54,7 @@ impl<'a> Pump<'a> {
             input,
             out: Vec::new(),
             err: Vec::new(),
+            limit,
             line: 0,
             on_line,
             last: Instant::now(),
@@ -75,7 +79,7 @@ impl<'a> Pump<'a> {
         }
         let mut buffer = [0; 1 << 16];
         if stdout && let Some(piece) = read(&mut self.stdout, &mut buffer)? {
-            bounded::extend(&mut self.out, piece)?;
+            bounded::extend_within(self.limit, &mut self.out, piece)?;
         }
         if stderr && let Some(piece) = read(&mut self.stderr, &mut buffer)? {
             self.err.extend_from_slice(piece);

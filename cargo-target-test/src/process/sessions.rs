@@ -13,6 +13,8 @@ use std::{
 
 use super::table::ProcessEntry;
 
+use crate::bounded;
+
 /// The maximum length of an entry's beginning, in bytes. The rest is shorter.
 const LONGEST: usize = 512;
 
@@ -82,7 +84,7 @@ impl SessionLog {
 
     /// Returns the sessions with this tag that were cut short since the host booted.
     pub(super) fn cut_short(&self, tag: &str) -> Vec<Session> {
-        let text = fs::read(&self.0).unwrap_or_default();
+        let text = bounded::read(&self.0).unwrap_or_default();
         let (boot, mut open) = (boot(), Vec::<(Session, bool)>::new());
         for line in String::from_utf8_lossy(&text).lines() {
             if let Some(leader) = line.strip_prefix('-') {

@@ -2,9 +2,11 @@
 //!
 //! Must not start or kill processes.
 
-use std::{collections::BTreeSet, fmt, fs};
+use std::{collections::BTreeSet, fmt, fs, path::Path};
 
 use rustix::process::Pid;
+
+use crate::bounded;
 
 /// A process at the time when `/proc` was read.
 #[derive(Clone, Debug)]
@@ -131,7 +133,7 @@ fn user_of(pid: Pid) -> String {
     let Some(uid) = ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)) else {
         return "unknown".to_owned();
     };
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users = bounded::read_to_string(Path::new("/etc/passwd")).unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

@@ -14,7 +14,7 @@ use rustix::{
 
 use tokio::io::unix::AsyncFd;
 
-use crate::error::Result;
+use crate::{bounded, error::Result};
 
 /// Detects the exit of any process, without polling if the kernel supports pidfds.
 #[derive(Debug)]
@@ -123,7 +123,8 @@ pub fn children() -> Vec<Pid> {
         .into_iter()
         .flatten()
         .flatten();
-    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let lists =
+        tasks.filter_map(|task| bounded::read_to_string(&task.path().join("children")).ok());
     let all: Vec<_> = lists.collect();
     let pids = all.iter().flat_map(|list| list.split_whitespace());
     pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?))

@@ -13,6 +13,7 @@ mod previous;
 mod programs;
 mod reuse;
 mod runner;
+mod scenes;
 mod staging;
 mod words;
 
@@ -63,6 +64,8 @@ pub struct Selection {
     summary: TestListSummary,
     stage: Stage,
     warnings: Vec<String>,
+    /// True if filtersets of several scenarios restrict the plan.
+    is_restricted: bool,
     /// Tests that nextest chose and that run on no target; `None` if nextest was not asked.
     chosen_nowhere: Option<HashSet<usize>>,
     /// The programs of the workspace; `None` if no chosen case declares one.
@@ -109,18 +112,18 @@ impl Selection {
         let repository = checkout::find_repository(&workspace.root);
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
-        let scenes = workspace.stage(&tests.choosing, &expressions)?;
+        let staged = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
-        let nextest = CargoNextest::find(words(args, scenes)?, global.verbose > 0)?;
+        let nextest = CargoNextest::find(words(args, staged.filterset)?, global.verbose > 0)?;
         nextest.check_run_options()?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
-        let warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
+        let mut warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
         let repository = repository.wait();
         let repository = repository.unwrap_or_else(|| workspace.root.display().to_string());
         let durations = history::durations(&history, &repository);
         let rules = &workspace.playbook.rules;
-        let choosing = Choosing {
+        let mut choosing = Choosing {
             select: match tests.all_tests {
                 true => Select::All,
                 false => workspace.playbook.select,
@@ -128,7 +131,6 @@ impl Selection {
             durations: &durations,
             ..staging::choosing(tests, rules, &expressions)
         };
-        let plan = plan::build(&inventory, &workspace.playbook.targets, &choosing)?;
         let directory = private::private_directory()?;
         let socket = Broker::socket_in(directory.path());
         let program = program()?;
@@ -139,6 +141,16 @@ impl Selection {
             &summary,
             runner.into(),
         )?;
+        let scenes = match &staged.several {
+            Some(several) => Some(several.choose(&nextest, &stage, &inventory, &choosing)?),
+            None => None,
+        };
+        choosing.scenes = scenes.as_ref().map(|choice| &choice.scenes);
+        let plan = plan::build(&inventory, &workspace.playbook.targets, &choosing)?;
+        let is_restricted = scenes.is_some_and(|choice| {
+            warnings.extend(choice.warnings);
+            choice.is_restricted
+        });
         let mut choice = Self {
             entries: Entries {
                 cases: (0..plan.cases.len()).collect(),
@@ -154,6 +166,7 @@ impl Selection {
             summary,
             stage,
             warnings,
+            is_restricted,
             programs: None,
             pool,
             configs: args.configs().map(OsStr::to_owned).collect(),
@@ -238,7 +251,7 @@ impl Selection {
             .collect()
     }
 
-    /// Returns true if nextest excluded a test that is not ignored.
+    /// Returns true if nextest excluded a test that is not ignored, or a filterset of several scenarios restricts them.
     pub fn is_filtered(&self) -> bool {
         let (inventory, plan) = (&self.inventory, &self.plan);
         let ignored = |test: usize| inventory.tests[test].ignored;
@@ -247,7 +260,7 @@ impl Selection {
         let chosen = |test: usize| usize::from(!ignored(test));
         let of_cases: usize = self.chosen_cases().map(|case| chosen(case.test)).sum();
         let of_plain: usize = self.entries.plain.iter().map(|test| chosen(*test)).sum();
-        of_cases + of_plain < cases + plain
+        self.is_restricted || of_cases + of_plain < cases + plain
     }
 
     /// Returns the user's nextest configuration, as the profile of the run sees it.
@@ -330,7 +343,10 @@ impl Selection {
         self.cases_of(&self.entries)
     }
 
-    fn cases_of<'a>(&'a self, entries: &'a Entries) -> impl Iterator<Item = &'a plan::Case> {
+    fn cases_of<'a>(
+        &'a self,
+        entries: &'a Entries,
+    ) -> impl Iterator<Item = &'a plan::Case> + Clone {
         entries.cases.iter().map(|case| &self.plan.cases[*case])
     }
 
@@ -340,30 +356,38 @@ impl Selection {
     }
 
     fn listing(&self, entries: &Entries) -> stage::Names {
-        let mut names = stage::Names::new();
-        let mut add = |test: usize, name: &str| {
-            let test = &self.inventory.tests[test];
-            let path = self.inventory.binaries[test.binary].path.as_std_path();
-            if !names.contains_key(path) {
-                names.insert(path.to_owned(), Vec::new());
-            }
-            if let Some(names) = names.get_mut(path) {
-                names.push((name.to_owned(), test.ignored));
-            }
-        };
-        self.cases_of(entries)
-            .for_each(|case| add(case.test, &case.info.name));
+        let cases = self.cases_of(entries);
+        let cases = cases.map(|case| (case.test, case.info.name.as_str()));
         let plain = entries.plain.iter();
-        plain.for_each(|test| add(*test, &self.inventory.tests[*test].name));
-        names
+        let plain = plain.map(|test| (*test, self.inventory.tests[*test].name.as_str()));
+        listing(&self.inventory, cases.chain(plain))
     }
 }
 
-/// Sorts the user's options by nextest call; `scenes` is the filterset of the scenarios.
+/// Returns the listing of these names of tests.
+fn listing<'a>(
+    inventory: &Inventory,
+    tests: impl Iterator<Item = (usize, &'a str)>,
+) -> stage::Names {
+    let mut names = stage::Names::new();
+    for (test, name) in tests {
+        let test = &inventory.tests[test];
+        let path = inventory.binaries[test.binary].path.as_std_path();
+        if !names.contains_key(path) {
+            names.insert(path.to_owned(), Vec::new());
+        }
+        if let Some(names) = names.get_mut(path) {
+            names.push((name.to_owned(), test.ignored));
+        }
+    }
+    names
+}
+
+/// Sorts the user's options by nextest call; `scene` is the filterset of the run's only scenario.
 ///
 /// # Errors
 /// Fails if the path of the current executable is unknown.
-fn words(args: &NextestArgs, scenes: Option<String>) -> Result<Words> {
+fn words(args: &NextestArgs, scene: Option<String>) -> Result<Words> {
     let debugger = ["debugger", "tracer"]
         .into_iter()
         .find_map(|option| Some((option, args.value(option)?.to_string_lossy())));
@@ -375,10 +399,11 @@ fn words(args: &NextestArgs, scenes: Option<String>) -> Result<Words> {
     };
     Ok(Words {
         build: args.words(NextestCall::Build),
-        select: match scenes {
-            Some(scenes) => args.select_within(&scenes),
+        select: match scene {
+            Some(scene) => args.select_within(&scene),
             None => args.words(NextestCall::Select),
         },
+        matching: args.words(NextestCall::Match),
         run: args.words(NextestCall::Run),
         debugger: debugger.map(with_shim),
     })

@@ -9,6 +9,20 @@ fn quick(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A command that kills the shell that runs it.
+#[target_test]
+fn kills_its_shell(target: &Target) -> Result<()> {
+    target.run("kill -9 $$")?;
+    Ok(())
+}
+
+/// A command that takes more memory than there is.
+#[target_test]
+fn eats_memory(target: &Target) -> Result<()> {
+    target.run("exec tail /dev/zero")?;
+    Ok(())
+}
+
 #[target_test(reuse = false)]
 fn spends(target: &Target) -> Result<()> {
     target.run("true")?;

@@ -22,6 +22,11 @@ use crate::{
 /// The length of a reason in lists, in bytes.
 const REASON: usize = 300;
 
+/// The number of metrics of which earlier values are looked up.
+const COMPARED: usize = 200;
+/// The number of metrics in the page.
+const METRICS: usize = 5000;
+
 /// The first data block.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -231,7 +236,7 @@ impl<'r> Page<'r> {
         if let Some(earlier) = earlier {
             let previous = earlier.previous(results);
             changes = previous.map(|previous| Changes::since(&previous, results));
-            for line in &mut metrics {
+            for line in metrics.iter_mut().take(COMPARED) {
                 let case = &results.cases[line.case].case;
                 let before = earlier.values(case, line.name);
                 line.values.splice(0..0, before);
@@ -527,6 +532,9 @@ fn metric_lines(results: &Results) -> Vec<MetricLine<'_>> {
             }
         }
         lines.extend(of_case);
+        if lines.len() > METRICS {
+            break;
+        }
     }
     lines
 }

@@ -128,11 +128,12 @@ const detail = {
   },
 
   subtests(subtests) {
-    return subtests.length > 0 && [make("h3", {}, `Sub-results (${subtests.length})`), make("ul", { class: "list" }, subtests.map((one) => make("li", { class: one.verdict },
+    const entry = (one) => make("li", { class: one.verdict },
       sign(one.verdict),
       make("span", { class: "name" }, visible(one.path.join(" / ")), one.lane && make("span", { class: "where" }, ` on ${visible(one.lane)}`)),
       make("span", { class: "number soft" }, time(one.took)),
-      one.message && make("span", { class: "why text" }, ...escaped(one.message)))))];
+      one.message && make("span", { class: "why text" }, ...escaped(one.message)));
+    return subtests.length > 0 && [make("h3", {}, `Sub-results (${subtests.length})`), lists.list(subtests, entry, 100)];
   },
 
   measurements(all) {

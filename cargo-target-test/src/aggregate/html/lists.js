@@ -2,7 +2,7 @@
 
 const lists = {
   /** The number of entries that a list shows at first. */
-  FIRST: 20,
+  FIRST: 10,
 
   setUp() {
     filter.listeners.push(() => {
@@ -117,7 +117,7 @@ const lists = {
 
   run() {
     const { event, targets, binaries, ...started } = data.started ?? {};
-    const text = (value) => visible(typeof value === "object" ? JSON.stringify(value) : String(value));
+    const text = (value) => visible(Array.isArray(value) ? value.join(" ") : String(value));
     const facts = [["start", date(data.wall)], ["duration", time(data.length)], ["exit code", data.exitCode ?? "none"], ...Object.entries(started)].filter(([, value]) => value !== null);
     const instance = (lane) => make("details", {},
       make("summary", {}, make("span", { class: "name" }, visible(lane.name)), make("span", { class: "soft" }, lane.reused ? " kept from an earlier run" : "")),

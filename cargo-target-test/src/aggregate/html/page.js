@@ -26,11 +26,14 @@ const page = {
       part.style.flexGrow = counts[one];
       byId("bar").append(part);
     }
+    filter.listeners.push(() => {
+      const titles = document.querySelectorAll("main h2");
+      fill(document.querySelector("nav"), [...titles].map((title) => make("a", { href: `#${title.closest("section").id}` }, title.textContent)));
+    });
   },
 };
 
-page.setUp();
-for (const part of [filter, matrix, timeline, lists]) part.setUp();
+for (const part of [filter, matrix, timeline, lists, page]) part.setUp();
 filter.apply();
 addEventListener("keydown", (event) => event.key === "Escape" && detail.close());
 document.documentElement.dataset.ready = "true";

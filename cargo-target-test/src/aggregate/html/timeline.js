@@ -47,7 +47,7 @@ const timeline = {
     for (const span of spans) {
       const gone = span.kind === "deploy" || span.kind === "check";
       if (span.start > end && !gone) idle.push({ kind: "idle", start: end, end: span.start });
-      if (span.kind === "call") busy += span.end - span.start;
+      if (["set-up", "call", "tear-down"].includes(span.kind)) busy += span.end - span.start;
       end = Math.max(end, span.end);
     }
     const deleted = spans.some(({ kind, end: at }) => kind === "delete" && at === end);
@@ -55,12 +55,12 @@ const timeline = {
     const existed = Math.max((deleted ? end : data.length) - (spans[0]?.start ?? 0), 1);
     const calls = spans.filter(({ kind }) => kind === "call");
     const share = `${Math.round((100 * busy) / existed)} %`;
-    const svg = make("svg:svg", { height: this.HEIGHT, tabindex: "0", role: "listbox", "aria-label": `${visible(instance.name)}, ${plural(calls.length, "attempt")}, ${share} of its time in tests` });
+    const svg = make("svg:svg", { height: this.HEIGHT, tabindex: "0", role: "listbox", "aria-label": `${visible(instance.name)}, ${plural(calls.length, "attempt")}, ${share} of its time in use by tests` });
     const lane = { instance, spans, idle, calls, busy, existed, svg, at: -1 };
     svg.addEventListener("keydown", (event) => this.key(event, lane));
     svg.addEventListener("click", (event) => this.point(event, lane, true));
     svg.addEventListener("mousemove", (event) => this.point(event, lane, false));
-    const label = make("div", { class: "label name", title: visible(instance.name) }, visible(instance.name), make("span", { class: "soft number" }, `  ${share}`));
+    const label = make("div", { class: "label", title: visible(instance.name) }, make("span", { class: "name" }, visible(instance.name)), make("span", { class: "soft number" }, share));
     lane.element = make("div", { class: "lane" }, label, svg);
     return lane;
   },
@@ -69,7 +69,7 @@ const timeline = {
     const sum = (key) => this.lanes.reduce((all, lane) => all + lane[key], 0);
     const [busy, existed] = [sum("busy"), sum("existed")];
     const waited = data.waits.reduce((all, [start, end]) => all + end - start, 0);
-    return `${plural(this.lanes.length, "instance")} for ${time(existed)} in all, ${Math.round((100 * busy) / existed)} % of it in tests. Cases waited ${time(waited)} in all.`;
+    return `${plural(this.lanes.length, "instance")} for ${time(existed)} in all, ${Math.round((100 * busy) / existed)} % of it in use by tests. Cases waited ${time(waited)} in all.`;
   },
 
   legend() {

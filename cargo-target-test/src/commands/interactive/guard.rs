@@ -12,8 +12,9 @@ use target_fixtures::env;
 use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::{delete, up},
+    commands::{delete, interactive, up},
     error::{Error, ErrorKind, Result},
+    execute::clean_up::signals::Signals,
     provision::{
         self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester,
         RunInfo, Want, describe,
@@ -63,11 +64,26 @@ enum Access {
 }
 
 impl MachineGuard {
-    /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it.
-    pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<Self> {
+    /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it. A
+    /// signal ends the wait, and leaves the instance as it is; those that come later are the caller's.
+    pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<(Self, Signals)> {
+        // A wait for the pool's lock blocks this thread: until the pool is open, a signal ends the process.
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all);
         let choice = choice.map_err(|error| up::hint(ask, error))?;
+        let mut signals = Signals::catch()?;
+        tokio::select! {
+            biased;
+            signal = signals.next() => {
+                let message = format!("interrupted while waiting for `{}`", ask.on.instance);
+                let code = interactive::code_of_signal(signal.kind.as_raw_value());
+                Err(Error::new(ErrorKind::Other, message).with_exit_code(code.into()))
+            }
+            guard = Self::access(ask, pool, choice) => Ok((guard?, signals)),
+        }
+    }
+
+    async fn access(ask: &AccessRequest<'_>, pool: Pool, choice: Choice) -> Result<Self> {
         let beside = match choice.mine() {
             Some(mine) => Some(mine),
             None => ask.now.then(|| choice.first()),

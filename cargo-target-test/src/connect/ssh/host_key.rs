@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
@@ -17,6 +17,7 @@ use ssh2::{HashType, MethodType, Session};
 
 use super::handshake::Handshake;
 use crate::{
+    bounded,
     connect::ssh_config::{CONNECT_TIMEOUT, SshConfig, Strict},
     error::{Error, Result},
     process,
@@ -193,8 +194,7 @@ fn append(file: &Path, line: &str) -> std::io::Result<()> {
         .open(file)?;
     // Closing the file releases the lock.
     file.lock()?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    let text = String::from_utf8_lossy(&bounded::read_all(&file)?).into_owned();
     file.seek(SeekFrom::End(0))?;
     if text.contains(line) {
         return Ok(());

@@ -188,12 +188,12 @@ impl Collecting {
         let line = format!(
             "({CORES}) | while IFS= read -r f; do find \"$f\" -type f -mmin -{minutes}; done | head -n 4"
         );
-        let Ok(Spooled { mut file, .. }) = self.spool(line, false).await else {
+        let Ok(Spooled { file, .. }) = self.spool(line, false).await else {
             return Vec::new();
         };
-        let mut paths = String::new();
+        let paths = bounded::read_all(file).unwrap_or_default();
         // A name that is no UTF-8 is not one of a core.
-        let _ = file.read_to_string(&mut paths);
+        let paths = String::from_utf8(paths).unwrap_or_default();
         paths.lines().map(str::to_owned).collect()
     }
 

@@ -72,6 +72,11 @@ impl Drop for Signals {
 }
 
 impl CaughtSignal {
+    /// True if a process sent it; false if a key of the terminal did, whose other processes have it too.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.is_sent
+    }
+
     fn of(origin: &Origin) -> Self {
         Self {
             kind: SignalKind::from_raw(origin.signal),

@@ -15,8 +15,8 @@ use std::{
 pub struct ToolConfig {
     /// The maximum number of tests that run at once.
     pub threads: usize,
-    /// Targets: name, label and the number of instances at once. Case names end in `[label]`.
-    pub targets: Vec<(String, String, usize)>,
+    /// The groups of targets.
+    pub targets: Vec<TargetGroup>,
     /// The maximum number of tests without a target that run at once; `None` if there are none.
     pub ordinary: Option<usize>,
     /// Settings that tests declare.
@@ -25,6 +25,26 @@ pub struct ToolConfig {
     pub order: PriorityMap,
     /// nextest's own JUnit report, unless the user configured it.
     pub junit: Option<JunitConfig>,
+}
+
+/// The group of a target's cases and deploy entries.
+#[derive(Debug)]
+pub struct TargetGroup {
+    /// The target's name.
+    pub target: String,
+    /// The number of instances at once.
+    pub at_once: usize,
+    /// The cases.
+    pub cases: GroupedCases,
+}
+
+/// The cases of a group.
+#[derive(Debug)]
+pub enum GroupedCases {
+    /// Those whose name ends in this label in brackets.
+    Labelled(String),
+    /// Those with these names, because another target has cases with the same label.
+    Named(CaseNames),
 }
 
 /// The path and content of nextest's own JUnit report.
@@ -36,8 +56,11 @@ pub struct JunitConfig {
     pub with_output: bool,
 }
 
-/// Labels in the brackets of case names, by nextest's priority, binary id and test name.
-pub type PriorityMap = BTreeMap<i8, BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<String>>>>;
+/// Labels in the brackets of case names, by binary id and test name.
+pub type CaseNames = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<String>>>;
+
+/// Cases by nextest's priority.
+pub type PriorityMap = BTreeMap<i8, CaseNames>;
 
 /// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
 /// id.
@@ -67,20 +90,20 @@ impl ToolConfig {
             over(&mut text, &filter, &[(key, value.clone())]);
         }
         for (priority, binaries) in &self.order {
-            let filters = binaries.iter().map(|(binary, tests)| {
-                format!("(binary_id(={binary}) & {})", test(&exactly(tests)))
-            });
-            let filter = filters.collect::<Vec<_>>().join(" | ");
-            over(&mut text, &filter, &[("priority", priority.to_string())]);
+            over(
+                &mut text,
+                &named(binaries),
+                &[("priority", priority.to_string())],
+            );
         }
         text
     }
 
     fn write_groups(&self, text: &mut String) {
-        for (number, (_, _, instances)) in self.targets.iter().enumerate() {
+        for (number, TargetGroup { at_once, .. }) in self.targets.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "[test-groups.{}]\nmax-threads = {instances}\n",
+                "[test-groups.{}]\nmax-threads = {at_once}\n",
                 group(number)
             );
         }
@@ -95,8 +118,12 @@ impl ToolConfig {
 
     /// Assigns cases, deploy entries and other tests to groups.
     fn write_members(&self, text: &mut String) {
-        for (number, (target, label, _)) in self.targets.iter().enumerate() {
-            let (target, label) = (escape(target), escape(label));
+        for (number, of) in self.targets.iter().enumerate() {
+            let target = escape(&of.target);
+            let cases = match &of.cases {
+                GroupedCases::Labelled(label) => test(&format!(r"\[{}(#\d+)?\]$", escape(label))),
+                GroupedCases::Named(names) => named(names),
+            };
             over(
                 text,
                 &test(&format!(r"^deploy\[{target}-\d+\]$")),
@@ -107,11 +134,7 @@ impl ToolConfig {
                     ("slow-timeout", "\"60s\"".to_owned()),
                 ],
             );
-            over(
-                text,
-                &test(&format!(r"\[{label}(#\d+)?\]$")),
-                &[("test-group", group(number))],
-            );
+            over(text, &cases, &[("test-group", group(number))]);
         }
         if self.ordinary.is_some() {
             over(
@@ -133,6 +156,14 @@ fn group(number: usize) -> String {
 fn beginning(tests: &BTreeSet<String>) -> String {
     let names: Vec<_> = tests.iter().map(|name| escape(name)).collect();
     format!(r"^({})(\[|$)", names.join("|"))
+}
+
+/// Returns a filterset of cases by name.
+fn named(cases: &CaseNames) -> String {
+    let filters = cases
+        .iter()
+        .map(|(binary, tests)| format!("(binary_id(={binary}) & {})", test(&exactly(tests))));
+    filters.collect::<Vec<_>>().join(" | ")
 }
 
 /// Returns one anchored expression for many cases.
@@ -172,8 +203,19 @@ mod tests {
         let config = ToolConfig {
             threads: 4,
             targets: vec![
-                ("a.b".to_owned(), "a.b".to_owned(), 2),
-                ("ubuntu".to_owned(), "s/ubuntu".to_owned(), 1),
+                TargetGroup {
+                    target: "a.b".to_owned(),
+                    at_once: 2,
+                    cases: GroupedCases::Labelled("a.b".to_owned()),
+                },
+                TargetGroup {
+                    target: "s.ubuntu".to_owned(),
+                    at_once: 1,
+                    cases: GroupedCases::Named(BTreeMap::from([(
+                        "hello".into(),
+                        BTreeMap::from([("x".into(), vec!["s/ubuntu".to_owned()])]),
+                    )])),
+                },
             ],
             ordinary: Some(2),
             declared: BTreeMap::from([(
@@ -205,7 +247,7 @@ mod tests {
         );
         assert_eq!(
             overrides[3]["filter"].as_str(),
-            Some(r"test(/\[s\/ubuntu(#\d+)?\]$/)")
+            Some(r"(binary_id(=hello) & test(/^(x\[(s\/ubuntu)\])$/))")
         );
         let [.., declared, order] = overrides.as_slice() else {
             panic!("{text}")

@@ -73,11 +73,11 @@ impl CargoBuild {
         form: &BuildForm,
         messages: Messages,
     ) -> Result<Vec<(&'a BinaryId, PathBuf)>> {
-        let mut command = self.command(binaries, form)?;
+        let mut build = process::Spawn::new(self.command(binaries, form)?);
         if messages == Messages::Shown {
-            command.stderr(Stdio::inherit());
+            build = build.shows_errors();
         }
-        let output = process::Spawn::new(command).output()?;
+        let output = build.output()?;
         if !output.status.success() {
             let names: Vec<_> = binaries.iter().map(|one| one.name.as_str()).collect();
             let said = String::from_utf8_lossy(&output.stderr);

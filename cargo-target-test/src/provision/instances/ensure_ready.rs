@@ -270,10 +270,13 @@ fn rerun(playbook: Option<&Path>, label: &str) -> String {
     let playbook = playbook.map(|path| path.to_string_lossy().into_owned());
     let quoted = |path: &String| shlex::try_quote(path).map(|path| format!(" --playbook {path}"));
     let playbook = playbook.as_ref().and_then(|path| quoted(path).ok());
-    format!(
-        "cargo target-test{} '[{label}]'",
-        playbook.unwrap_or_default()
-    )
+    let playbook = playbook.unwrap_or_default();
+    match label.split_once('/') {
+        None => format!("cargo target-test{playbook} '[{label}]'"),
+        Some((scenario, target)) => {
+            format!("cargo target-test{playbook} --scenario {scenario} --on {target}")
+        }
+    }
 }
 
 fn story(ensured: &Ensured, replaced: Option<&str>, took: Duration) -> String {
@@ -309,5 +312,9 @@ mod tests {
         ] {
             assert_eq!(rerun(playbook.map(Path::new), "beta"), expected);
         }
+        assert_eq!(
+            rerun(None, "nightly/beta"),
+            "cargo target-test --scenario nightly --on beta"
+        );
     }
 }

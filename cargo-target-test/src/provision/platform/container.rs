@@ -83,8 +83,15 @@ impl Platform for ContainerPlatform {
                 let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
                     "`mounts` of target `{target}`: file or folder not found: `{host}`"
-                )));
+                ))
+                .with_key("mounts"));
             }
+        }
+        let engine = parameters.engine.as_deref().unwrap_or_default();
+        if engine.contains('/') && which::which(engine).is_err() {
+            let target = &spec.target;
+            let message = format!("`engine` of target `{target}`: program not found: `{engine}`");
+            return Err(wrong(message).with_key("engine"));
         }
         Ok(())
     }
@@ -122,7 +129,9 @@ impl Platform for ContainerPlatform {
         let (arguments, env) = start_words(spec, parameters, &image)?;
         let arguments = arguments.iter().map(String::as_str);
         engine.deploying(START, arguments, |command| command.envs(env))?;
-        started(&engine, spec, parameters)
+        let deployed = started(&engine, spec, parameters);
+        // A container that ended at once is as a machine that does not boot.
+        deployed.map_err(|error| error.with_crash(engine.main_process(spec).is_err()))
     }
 
     fn can_restore(&self) -> bool {

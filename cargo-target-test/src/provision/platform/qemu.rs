@@ -34,6 +34,7 @@ use super::{
     values::{self, path, wrong},
 };
 use crate::{
+    bounded,
     connect::{Reach, SshReach},
     error::{Error, Result},
     process::{self, ProgramVersion},
@@ -91,11 +92,14 @@ impl Platform for QemuPlatform {
             "install QEMU: on Debian and Ubuntu, packages `qemu-system-x86` and `qemu-utils`";
         for program in [parameters.qemu.as_str(), "qemu-img", "ssh-keygen"] {
             which::which(program).map_err(|_| {
-                wrong(format!(
-                    "program `{program}` of target `{}` not found in PATH",
-                    spec.target
-                ))
-                .with_hint(hint)
+                let target = &spec.target;
+                let missing = format!("program `{program}` of target `{target}` not found in PATH");
+                let key = if program == parameters.qemu {
+                    "qemu"
+                } else {
+                    "platform"
+                };
+                wrong(missing).with_hint(hint).with_key(key)
             })?;
         }
         accel::choose(parameters.accel).map(drop)
@@ -293,7 +297,7 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
     let name = &spec.instance;
     let refused = |words| Error::infra(format!("QEMU failed to start `{name}`: {words}"));
     finished.text().map_err(refused)?;
-    let pid = fs_err::read_to_string(pid_file)?.trim().parse();
+    let pid = bounded::read_to_string(&pid_file)?.trim().parse();
     let none = |_| Error::infra(format!("QEMU started no process for `{name}`"));
     Ok(QemuProcess::of(pid.map_err(none)?))
 }

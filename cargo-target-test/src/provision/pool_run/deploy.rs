@@ -12,6 +12,7 @@ use super::{PoolRun, Wanted};
 use crate::{
     error::{Error, Result},
     failpoint,
+    playbook::CountsAs,
     provision::{
         WaitNotice,
         capacity::{self, Host, Room},
@@ -98,7 +99,9 @@ impl PoolRun {
                     let left = left.chain();
                     preparer.progress(&format!("not deleted, tried again at the end: {left}"));
                 }
-                return Err(error);
+                let fails = wanted.lifecycle.on_boot_failure == CountsAs::Fail;
+                let crashed = error.is_crash() && fails && !preparer.cancelled();
+                return Err(error.with_crash(crashed));
             }
         };
         failpoint::point("platform-deployed");

@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Entries, InstanceSets, Selection};
-use crate::execute::nextest::{
-    ToolConfig,
-    config::{DeclaredSettings, JunitConfig, PriorityMap},
+use crate::{
+    execute::nextest::{
+        GroupedCases, TargetGroup, ToolConfig,
+        config::{CaseNames, DeclaredSettings, JunitConfig, PriorityMap},
+    },
+    plan,
 };
 
 impl Selection {
@@ -25,15 +28,23 @@ impl Selection {
         let ordinary = (!entries.plain.is_empty()).then_some(cores);
         let group = |(target, set): (&usize, &std::sync::Arc<crate::provision::InstanceSet>)| {
             let cases = self.cases_of(entries).filter(|case| case.target == *target);
-            let needed: usize = cases.map(|case| case.count as usize).sum();
+            let needed: usize = cases.clone().map(|case| case.count as usize).sum();
             let at_once = match part {
                 0 => set.at_once,
                 _ => set.at_once.min(needed),
             };
-            (set.target().to_owned(), set.label.clone(), at_once.max(1))
+            let of = &self.workspace.playbook.targets[*target];
+            TargetGroup {
+                target: set.target().to_owned(),
+                at_once: at_once.max(1),
+                cases: match of.label == of.name {
+                    true => GroupedCases::Labelled(of.label.clone()),
+                    false => GroupedCases::Named(names(cases)),
+                },
+            }
         };
         let targets: Vec<_> = instance_sets.iter().map(group).collect();
-        let instances: usize = targets.iter().map(|(_, _, at_once)| at_once).sum();
+        let instances: usize = targets.iter().map(|group| group.at_once).sum();
         ToolConfig {
             threads: cores.max(instances + ordinary.unwrap_or(0)),
             targets,
@@ -48,10 +59,7 @@ impl Selection {
     fn order(&self, entries: &Entries) -> PriorityMap {
         let mut order = PriorityMap::new();
         for case in self.cases_of(entries).filter(|case| case.rank != 0) {
-            let binaries = order.entry(case.rank).or_default();
-            let tests = binaries.entry(case.info.binary_id.clone()).or_default();
-            let labels = tests.entry(case.info.test.clone()).or_default();
-            labels.extend(case.info.bracket());
+            add(order.entry(case.rank).or_default(), case);
         }
         order
     }
@@ -76,4 +84,17 @@ impl Selection {
         }
         all
     }
+}
+
+/// Returns the names of cases.
+fn names<'a>(cases: impl Iterator<Item = &'a plan::Case>) -> CaseNames {
+    let mut names = CaseNames::new();
+    cases.for_each(|case| add(&mut names, case));
+    names
+}
+
+fn add(names: &mut CaseNames, case: &plan::Case) {
+    let tests = names.entry(case.info.binary_id.clone()).or_default();
+    let labels = tests.entry(case.info.test.clone()).or_default();
+    labels.extend(case.info.bracket());
 }

@@ -1,8 +1,11 @@
 //! Finds the runner that the user configured for tests: in `--config`, then in the environment and Cargo's files.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, path::Path};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    bounded,
+    error::{Error, ErrorKind, Result},
+};
 
 /// Returns the user's runner for a triple, as program and arguments; empty if there is none.
 ///
@@ -32,7 +35,10 @@ pub(super) fn users_runner<'a>(
 fn given(triple: &str, config: &OsStr) -> Option<Vec<String>> {
     let table: toml::Table = match config.to_str()?.parse() {
         Ok(table) => table,
-        Err(_) => fs_err::read_to_string(config).ok()?.parse().ok()?,
+        Err(_) => bounded::read_to_string(Path::new(config))
+            .ok()?
+            .parse()
+            .ok()?,
     };
     match table.get("target")?.get(triple)?.get("runner")? {
         toml::Value::String(line) => Some(line.split_whitespace().map(str::to_owned).collect()),

@@ -2,12 +2,13 @@
 //!
 //! Must not plan.
 
+use super::scenes::StagedScenarios;
 use crate::{
     cli::{ChoosingArgs, OrderArg, PreferArg, TestArgs},
     error::{Error, ErrorKind, Result},
     inventory::Inventory,
     plan::{self, Choosing, Order, Prefer},
-    playbook::{self, Expression, Playbook, PlaybookTarget, Rules, Scenario},
+    playbook::{self, Expression, Playbook, PlaybookTarget, Rules},
     run::workspace::Workspace,
     ui,
 };
@@ -87,8 +88,7 @@ pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<St
 }
 
 impl Workspace {
-    /// Keeps only the targets of the chosen scenarios and of `--on`. Returns the filterset of the scenarios' cases, if
-    /// any.
+    /// Keeps only the targets of the chosen scenarios and of `--on`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for a name that is not in the playbook.
@@ -96,13 +96,24 @@ impl Workspace {
         &mut self,
         choosing: &ChoosingArgs,
         expressions: &[Expression],
-    ) -> Result<Option<String>> {
+    ) -> Result<Staged> {
         check_targets(&self.playbook, expressions)?;
         let playbook = &mut self.playbook;
         let all = playbook.rules.scenarios.clone();
         let scenarios = playbook::chosen_scenarios(&all, &choosing.scenario)?;
         if !scenarios.is_empty() {
             playbook.targets = playbook::staged(&playbook.targets, &playbook.recipes, &scenarios)?;
+        }
+        let mut staged = Staged::default();
+        match scenarios.as_slice() {
+            [] => {}
+            [one] => staged.filterset.clone_from(&one.filterset),
+            several => {
+                staged.several = Some(StagedScenarios {
+                    scenarios: several.iter().copied().cloned().collect(),
+                    targets: playbook.targets.clone(),
+                });
+            }
         }
         let names: Vec<_> = playbook
             .targets
@@ -123,58 +134,15 @@ impl Workspace {
         playbook
             .targets
             .retain(|target| choosing.on.is_empty() || on(target));
-        let sets = scenarios
-            .iter()
-            .any(|scenario| scenario.filterset.is_some());
-        Ok(sets.then(|| filterset(&scenarios, &playbook.targets)))
+        Ok(staged)
     }
 }
 
-/// Returns a filterset that matches the cases of each scenario that the scenario's own filterset matches.
-fn filterset(scenarios: &[&Scenario], targets: &[PlaybookTarget]) -> String {
-    let cases = |is: &dyn Fn(&PlaybookTarget) -> bool| {
-        let labels = targets.iter().filter(|target| is(target));
-        let labels: Vec<_> = labels
-            .map(|target| regex::escape(&target.label).replace('/', "\\/"))
-            .collect();
-        match labels.is_empty() {
-            true => "none()".to_owned(),
-            false => format!(r"test(/\[({})(#\d+)?\]$/)", labels.join("|")),
-        }
-    };
-    let of_one = |scenario: &&Scenario| {
-        let filterset = scenario.filterset.as_deref().unwrap_or("all()");
-        let is_other = |target: &PlaybookTarget| target.scenario.as_ref() != Some(&scenario.name);
-        // Tests without a target belong to every scenario.
-        format!("(not {} & ({filterset}))", cases(&is_other))
-    };
-    scenarios.iter().map(of_one).collect::<Vec<_>>().join(" | ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::testing;
-
-    /// A test on the host may have a name such as `x[y]`.
-    #[test]
-    fn a_scenario_leaves_out_what_is_on_targets_of_others() {
-        let of = |name: &str, scenario: &str| PlaybookTarget {
-            scenario: Some(scenario.to_owned()),
-            ..testing::target(name)
-        };
-        let scenario = |name: &str| -> Scenario {
-            toml::from_str(&format!("name = \"{name}\"\nfilterset = \"test({name})\"")).unwrap()
-        };
-        let (one, two) = (scenario("one"), scenario("two"));
-        let targets = [of("a.b", "one"), of("c", "two")];
-        assert_eq!(
-            filterset(&[&one, &two], &targets),
-            r"(not test(/\[(c)(#\d+)?\]$/) & (test(one))) | (not test(/\[(a\.b)(#\d+)?\]$/) & (test(two)))"
-        );
-        assert_eq!(
-            filterset(&[&one], &targets[..1]),
-            "(not none() & (test(one)))"
-        );
-    }
+/// The selection of the chosen scenarios.
+#[derive(Default)]
+pub(super) struct Staged {
+    /// The filterset of the only scenario, if it has one. nextest evaluates it with the user's selection.
+    pub filterset: Option<String>,
+    /// The scenarios, if there are several.
+    pub several: Option<StagedScenarios>,
 }

@@ -31,8 +31,9 @@ impl Selection {
             .filtersets()
             .map(|words| words.to_string_lossy().into_owned());
         let in_sets = given.chain(users).flat_map(|set| plan::exact_names(&set));
-        let of_scenarios = self
-            .scenario_filtersets()
+        // Those of several scenarios were checked when they were evaluated.
+        let of_scenarios = (self.scenario_filtersets())
+            .filter(|_| self.run.tests.choosing.scenario.len() == 1)
             .flat_map(|(_, set)| plan::exact_names(set));
         let in_sets = of_scenarios.chain(in_sets).collect::<Vec<_>>();
         let mut names = args.exact_names();

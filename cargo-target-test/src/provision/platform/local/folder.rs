@@ -14,7 +14,10 @@ use std::{
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, fstat, mkdir, openat};
 
-use crate::connect::{LocalUser, shell};
+use crate::{
+    bounded,
+    connect::{LocalUser, shell},
+};
 
 /// The file with the folder's path, in the instance's private folder.
 const NOTE: &str = "folder";
@@ -51,7 +54,7 @@ fn create_at(path: &Path, user: LocalUser) -> io::Result<()> {
 
 /// Removes an instance's private folder and the user's folder, if there is one.
 pub(super) fn remove(scratch: &Path) -> io::Result<()> {
-    let note = std::fs::read(scratch.join(NOTE)).unwrap_or_default();
+    let note = bounded::read(&scratch.join(NOTE)).unwrap_or_default();
     let path = Path::new(OsStr::from_bytes(&note));
     if path.is_absolute() {
         gone(fs_err::remove_dir_all(path))?;

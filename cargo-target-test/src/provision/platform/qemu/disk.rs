@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, Metadata},
-    io::Read,
+    io::{ErrorKind, Read},
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -33,11 +33,10 @@ pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&
         true => File::open(&image)?.read(&mut head),
         false => Ok(0),
     });
-    let read = read.map_err(|error| {
-        wrong(format!(
-            "`{key}` of target `{target}`: cannot read `{shown}`"
-        ))
-        .with_source(error)
+    let refused = |why: String| wrong(format!("`{key}` of target `{target}`: {why}")).with_key(key);
+    let read = read.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => refused(format!("file not found: `{shown}`")),
+        _ => refused(format!("cannot read `{shown}`")).with_source(error),
     })?;
     match &head[..read] {
         [b'Q', b'F', b'I', 0xfb, ..] => Ok("qcow2"),
@@ -48,10 +47,8 @@ pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&
         }
         // A file system without a partition table.
         head if head.len() == 512 && key == "disks" => Ok("raw"),
-        _ => Err(wrong(format!(
-            "`{key}` of target `{target}`: `{shown}` is not a disk image"
-        ))
-        .with_hint("qcow2 images and raw ones with a boot sector are")),
+        _ => Err(refused(format!("`{shown}` is not a disk image"))
+            .with_hint("qcow2 images and raw ones with a boot sector are")),
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     qmp::Monitor,
 };
 use crate::{
+    bounded,
     error::{Error, Result},
     process::{self, LeftProcess},
 };
@@ -74,7 +75,7 @@ pub(super) fn find(is_wanted: impl Fn(&str, &Provenance) -> bool) -> Vec<Found> 
         // Machines of older versions have none.
         let mut provenance: Provenance = serde_json::from_str(&provenance).unwrap_or_default();
         let folder = provenance.pool.join("instances").join(&unique);
-        let later = fs::read_to_string(folder.join(EXPIRES)).unwrap_or_default();
+        let later = bounded::read_to_string(&folder.join(EXPIRES)).unwrap_or_default();
         provenance.expires = later.parse().unwrap_or(provenance.expires);
         let what = format!("virtual machine `{unique}`");
         is_wanted(&label, &provenance).then(|| Found {
@@ -202,7 +203,7 @@ pub(super) fn reset(spec: &InstanceSpec) -> Result<()> {
 
 /// The end of the console's output since the last reset.
 fn console(spec: &InstanceSpec) -> String {
-    let from = fs::read_to_string(spec.scratch.join(FROM));
+    let from = bounded::read_to_string(&spec.scratch.join(FROM));
     let from = from.ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     read_end(&spec.scratch.join(CONSOLE), from, END).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::{fd::AsRawFd, unix::net::UnixStream},
     path::Path,
     time::Duration,
@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::{
+    bounded,
+    error::{Error, Result},
+};
 
 /// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +73,8 @@ impl Monitor {
 
     fn read(&mut self) -> Result<Value> {
         let mut line = String::new();
-        match self.stream.read_line(&mut line).map_err(lost)? {
+        let mut answer = (&mut self.stream).take(bounded::LIMIT as u64);
+        match answer.read_line(&mut line).map_err(lost)? {
             0 => Err(other("QEMU closed its monitor".to_owned())),
             _ => serde_json::from_str(&line)
                 .map_err(|error| other(format!("QEMU's monitor speaks no JSON: {error}"))),

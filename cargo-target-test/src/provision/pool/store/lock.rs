@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind as Io, Read},
+    io::ErrorKind as Io,
     os::unix::fs::{FileExt as _, MetadataExt},
     path::{Path, PathBuf},
     sync::mpsc,
@@ -212,10 +212,8 @@ fn open(path: &Path) -> Result<(File, bool)> {
     }
 }
 
-fn read(mut file: &File, path: &Path) -> Result<String> {
-    let mut text = Vec::with_capacity(512);
-    file.read_to_end(&mut text)
-        .map_err(|error| cannot("read", path, error))?;
+fn read(file: &File, path: &Path) -> Result<String> {
+    let text = bounded::read_all(file).map_err(|error| cannot("read", path, error))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

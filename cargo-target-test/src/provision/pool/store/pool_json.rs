@@ -8,7 +8,7 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{ErrorKind as Io, Read, Write},
+    io::{ErrorKind as Io, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -16,6 +16,7 @@ use std::{
 
 use super::lock::cannot;
 use crate::{
+    bounded,
     error::{Error, Result},
     failpoint,
     provision::pool::state::{PoolState, Record, RecordState, VERSION},
@@ -73,10 +74,9 @@ impl JsonFile {
         {
             return Ok(Some(cached.state.clone()));
         }
-        let mut file = File::open(&self.path).map_err(cannot)?;
+        let file = File::open(&self.path).map_err(cannot)?;
         let stamp = stamp(&file.metadata().map_err(cannot)?);
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(cannot)?;
+        let text = bounded::read_all(&file).map_err(cannot)?;
         let state = parse(&self.path, &text)?;
         Ok(Some(
             cache.insert(Cached::new(file, stamp, state)).state.clone(),
@@ -131,7 +131,11 @@ pub(crate) fn recover(instances: &Path, label: String) -> Result<PoolState> {
     let mut state = PoolState::new(label);
     for entry in list(instances)? {
         if entry.extension().is_some_and(|kind| kind == "json") {
-            let text = fs::read(&entry).map_err(|error| cannot("read", &entry, error))?;
+            let text = match bounded::read(&entry) {
+                // No note of ours.
+                Err(error) if error.kind() == Io::FileTooLarge => Vec::new(),
+                text => text.map_err(|error| cannot("read", &entry, error))?,
+            };
             let Ok(mut record) = serde_json::from_slice::<Record>(&text) else {
                 let id = entry.file_stem().unwrap_or_default().to_string_lossy();
                 state.lost.insert(id.into_owned());
