@@ -10,6 +10,8 @@ mod checks;
 mod ending;
 /// Deploy entries, threads, stress, what cannot be done.
 mod entries;
+/// The history, and the verbs about it.
+mod history;
 /// Names of the real world.
 mod names;
 /// JUnit, the feed, output files.

@@ -29,6 +29,7 @@ page!(metrics, "metrics.md");
 page!(secrets, "secrets.md");
 page!(dev_loop, "dev-loop.md");
 page!(reports, "reports.md");
+page!(history, "history.md");
 page!(ci, "ci.md");
 page!(troubleshooting, "troubleshooting.md");
 page!(limits, "limits.md");

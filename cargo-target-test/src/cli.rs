@@ -5,6 +5,7 @@
 mod arguments;
 mod choosing;
 mod help;
+mod history;
 mod interactive;
 mod nextest_args;
 pub mod nextest_options;
@@ -25,7 +26,8 @@ use clap_complete::Shell;
 use target_fixtures::env;
 
 use crate::aggregate::summary::SummaryLevel;
-pub use choosing::{ChoosingArgs, OrderArg, PreferArg};
+pub use choosing::{ChoosingArgs, OrderArg, PreferArg, RerunArg};
+pub use history::{FlakyArgs, HistoryArgs, HistoryVerb, ReproArgs, SlowArgs};
 pub use nextest_args::{NextestArgs, NextestCall};
 use nextest_options::Class;
 use words::OURS;
@@ -168,6 +170,24 @@ pub enum Verb {
     /// Also of a run that was killed; its reports are marked as incomplete. Writes `report.html` and `junit.xml` in the
     /// run's folder, or only the files of --html and --junit.
     Report(ReportArgs),
+    /// Print the results of earlier runs
+    ///
+    /// Of all cases whose names contain TEST, newest first. Sub-results are included if they did not pass, or if TEST
+    /// contains a `/`. Every run is recorded, in `history.sqlite` in the pool; `[history] path` in the playbook and
+    /// TARGET_TEST_HISTORY choose another file.
+    History(HistoryArgs),
+    /// Print the cases that pass and fail without a change
+    ///
+    /// A case, or a sub-result of a case, is flaky on a target if it passed and failed with the same test binary or the
+    /// same commit, in one run or in several.
+    Flaky(FlakyArgs),
+    /// Print the slowest cases, by the median of their last 10 passes
+    Slow(SlowArgs),
+    /// Print the command that runs a case of an earlier run again
+    ///
+    /// Above it, in lines that start with `#`: commit, playbook, compiler, seed, test binary, and the facts of the
+    /// instances. Warns of what differs now.
+    Repro(ReproArgs),
     /// Lease an instance in the background
     ///
     /// The lease continues after the terminal is closed, and expires by wall-clock time even if this machine sleeps.
@@ -354,6 +374,14 @@ pub struct ReportArgs {
     /// The run: its id or the beginning of it, `latest`, or the path of its folder
     #[arg(value_name = "RUN", default_value = "latest")]
     pub run: String,
+    /// Print the cases that fail, pass again or are slower in run B, compared with run A
+    ///
+    /// Both runs are in the history: ids or the beginning of them, or `latest`.
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "html", "junit"])]
+    pub compare: Vec<String>,
+    /// With --compare: print JSON
+    #[arg(long, requires = "compare")]
+    pub json: bool,
     /// Write the HTML report to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

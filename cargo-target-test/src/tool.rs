@@ -142,11 +142,15 @@ impl Tool {
             Verb::Exec(args) => commands::exec::verb(all, global, args),
             Verb::Cp(args) => commands::cp::verb(all, global, args),
             Verb::Logs(args) => commands::logs::verb(all, global, args),
-            Verb::Report(args) => commands::report::verb(args),
+            Verb::Report(args) => commands::report::verb(all, global, args),
             Verb::Lease(args) => commands::lease::verb(all, global, args),
             Verb::Release(args) => commands::release::verb(global, args),
             Verb::Pool(args) => commands::pool::verb(all, global, args),
             Verb::Gc(args) => commands::gc::verb(all, global, args),
+            Verb::History(args) => commands::history::verb(all, global, args),
+            Verb::Flaky(args) => commands::flaky::verb(all, global, args),
+            Verb::Slow(args) => commands::slow::verb(all, global, args),
+            Verb::Repro(args) => commands::repro::verb(all, global, args),
             Verb::Broker(args) => commands::broker::run(all, global, args),
         }
     }

@@ -20,6 +20,17 @@ pub struct ChoosingArgs {
     /// Run these scenarios of the playbook
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub scenario: Vec<String>,
+    /// Run only the cases that failed, or that were infra, in an earlier run
+    #[arg(long, value_name = "WHICH", value_enum)]
+    pub rerun_cases: Option<RerunArg>,
+    /// With --rerun-cases: the run in the history, by its id or the beginning of it [default: the newest]
+    #[arg(
+        long,
+        value_name = "RUN",
+        requires = "rerun_cases",
+        hide_short_help = true
+    )]
+    pub of: Option<String>,
     /// Target of tests that run on any one target (`any = true`)
     #[arg(long, value_name = "HOW", value_enum, hide_short_help = true)]
     pub prefer: Option<PreferArg>,
@@ -48,10 +59,21 @@ impl ChoosingArgs {
         or(&mut self.on, others.on);
         or(&mut self.scenario, others.scenario);
         self.criteria.splice(0..0, others.criteria);
+        self.rerun_cases = self.rerun_cases.or(others.rerun_cases);
+        self.of = self.of.take().or(others.of);
         self.prefer = self.prefer.or(others.prefer);
         self.order = self.order.or(others.order);
         self.seed = self.seed.or(others.seed);
     }
+}
+
+/// The cases of an earlier run that run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RerunArg {
+    /// Cases that failed or crashed
+    Failed,
+    /// Cases that got no usable instance
+    Infra,
 }
 
 /// The target of a test with `any = true`.

@@ -2,6 +2,8 @@
 //!
 //! Must not know what reports contain.
 
+mod compare;
+
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -13,9 +15,10 @@ use crate::{
         html::{self, Html},
         junit::Junit,
     },
-    cli::ReportArgs,
+    cli::{Global, ReportArgs},
     error::{Error, Result},
     execute::run_folder::RunFolder,
+    provision::platform::Platforms,
     run::workspace,
     ui,
 };
@@ -32,7 +35,10 @@ const NEXTEST: &str = "nextest-junit";
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the run is not found or not unique; fails if its feed cannot be
 /// read or a report cannot be written.
-pub fn verb(args: &ReportArgs) -> Result<u8> {
+pub fn verb(platforms: &Platforms, global: &Global, args: &ReportArgs) -> Result<u8> {
+    if let [before, after] = &args.compare[..] {
+        return compare::compare(platforms, global, [before, after], args.json);
+    }
     let folder = find(&args.run)?;
     let (html, junit) = match (&args.html, &args.junit) {
         (None, None) => (

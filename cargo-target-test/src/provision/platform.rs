@@ -171,6 +171,16 @@ pub trait Platform: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The digests of the files or images that instances with these parameters are made from, by parameter. They are facts
+    /// of the instance: `digest.image`. Called during each deploy. None by default.
+    fn digests(
+        &self,
+        _spec: &InstanceSpec,
+        _parameters: &Self::Parameters,
+    ) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// Memory, disk and cores that an instance occupies on this host. Nothing by default.
     fn footprint(&self, _parameters: &Self::Parameters) -> Footprint {
         Footprint::default()

@@ -38,6 +38,12 @@ pub fn find_repository(workspace: &Path) -> Pending<String> {
     })
 }
 
+/// Returns the name of the repository of a workspace: see [`RunOrigin::repository`].
+pub fn repository(workspace: &Path) -> String {
+    let found = find_repository(workspace).wait();
+    found.unwrap_or_else(|| workspace.display().to_string())
+}
+
 /// Starts to look for commit, compiler and host.
 pub fn find_origin(workspace: &Path) -> Pending<RunOrigin> {
     let workspace = workspace.to_owned();

@@ -83,7 +83,7 @@ pub(super) fn words(name: &str, playbook: &Playbook, target: &Path) -> Result<Ve
 }
 
 /// Quotes a word for a shell if necessary.
-pub(super) fn typed(word: &str) -> Cow<'_, str> {
+pub(crate) fn typed(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),

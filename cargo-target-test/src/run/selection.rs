@@ -11,6 +11,7 @@ mod origin;
 mod partitions;
 mod previous;
 mod programs;
+mod rerun;
 mod reuse;
 mod runner;
 mod scenes;
@@ -48,6 +49,8 @@ use crate::{
 };
 use nextest_metadata::TestListSummary;
 
+use rerun::Rerun;
+
 /// The chosen cases and the data they derive from.
 pub struct Selection {
     /// The workspace of the run.
@@ -80,6 +83,10 @@ pub struct Selection {
     pub repository: String,
     /// The path of the history.
     pub history: PathBuf,
+    /// The cases of an earlier run, if only these run.
+    rerun: Option<Rerun>,
+    /// The digest of the playbook, whatever scenario is chosen.
+    playbook_hash: String,
     /// The options that decide what a case is.
     options: Vec<String>,
 }
@@ -109,9 +116,11 @@ impl Selection {
             pool,
         } = options;
         let history = history::path(&pool, workspace.playbook.history.path.as_deref());
+        let rerun = Rerun::find(&run.tests.choosing, &history, &workspace.root)?;
         let repository = checkout::find_repository(&workspace.root);
         let (tests, args) = (&run.tests, &run.tests.nextest);
         let expressions = staging::expressions(&tests.choosing)?;
+        let playbook_hash = workspace.playbook.hash();
         let staged = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
         let nextest = CargoNextest::find(words(args, staged.filterset)?, global.verbose > 0)?;
@@ -173,6 +182,8 @@ impl Selection {
             options: origin::options(&global, &run),
             repository,
             history,
+            rerun,
+            playbook_hash,
             run,
         };
         choice.choose()?;
@@ -207,8 +218,9 @@ impl Selection {
             self.chosen_nowhere = Some(chosen_nowhere);
             chosen
         } else {
-            self.unignored()
+            self.listed(self.rerun.is_some())
         };
+        self.keep_rerun();
         self.keep();
         Ok(())
     }
@@ -236,14 +248,14 @@ impl Selection {
         plain.retain(|test| has(*test, &inventory.tests[*test].name));
     }
 
-    /// Returns the cases and tests that nextest chooses by default.
-    fn unignored(&self) -> HashSet<(String, String)> {
+    /// Returns the cases and tests that nextest chooses by default, or all.
+    fn listed(&self, with_ignored: bool) -> HashSet<(String, String)> {
         let (inventory, plan) = (&self.inventory, &self.plan);
         let cases = (plan.cases.iter()).map(|case| (case.test, &case.info.name));
         let plain = (plan.plain.iter()).map(|test| (*test, &inventory.tests[*test].name));
         cases
             .chain(plain)
-            .filter(|(test, _)| !inventory.tests[*test].ignored)
+            .filter(|(test, _)| with_ignored || !inventory.tests[*test].ignored)
             .map(|(test, name)| {
                 let binary = &inventory.binaries[inventory.tests[test].binary];
                 (binary.id.clone(), name.clone())

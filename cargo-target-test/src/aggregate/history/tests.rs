@@ -25,14 +25,16 @@ struct Run {
 
 impl Run {
     fn new(started: u64, name: &str, digest: &str) -> Self {
-        let mut origin = RunOrigin::default();
-        origin.repository = Some(REPOSITORY.to_owned());
-        origin.binaries = vec![TestBinary {
-            id: "hello::net".to_owned(),
-            package: "hello".to_owned(),
-            path: "/t/net".into(),
-            digest: Some(digest.to_owned()),
-        }];
+        let origin = RunOrigin {
+            repository: Some(REPOSITORY.to_owned()),
+            binaries: vec![TestBinary {
+                id: "hello::net".to_owned(),
+                package: "hello".to_owned(),
+                path: "/t/net".into(),
+                digest: Some(digest.to_owned()),
+            }],
+            ..RunOrigin::default()
+        };
         let run = Self {
             started,
             events: Vec::new(),

@@ -211,7 +211,15 @@ impl Preparer for Deploying<'_> {
         self.context.emit(RunEventKind::PrepareStarted {
             instance: self.instance.clone(),
         });
-        let prepared = self.prepare_instance(record, recycled);
+        // While the machine boots.
+        let digests = self.wanted.platform.digests(&record.spec).into_iter();
+        let digests: Vec<_> = digests
+            .map(|(key, digest)| (format!("digest.{key}"), digest))
+            .collect();
+        let mut prepared = self.prepare_instance(record, recycled);
+        if let Ok(facts) = &mut prepared {
+            facts.extend(digests);
+        }
         self.context.emit(RunEventKind::PrepareEnded {
             instance: self.instance.clone(),
             took: started.elapsed(),

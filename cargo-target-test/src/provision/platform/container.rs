@@ -138,6 +138,21 @@ impl Platform for ContainerPlatform {
         true
     }
 
+    fn digests(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &ContainerParameters,
+    ) -> BTreeMap<String, String> {
+        let mut digests = values::digests(spec, [("rootfs", parameters.rootfs.as_deref())]);
+        if let (Some(image), Ok(engine)) = (
+            &parameters.image,
+            Engine::choose(parameters.engine.as_deref()),
+        ) {
+            digests.extend(engine.image_id(image).map(|id| ("image".to_owned(), id)));
+        }
+        digests
+    }
+
     /// Commits the container to an image.
     fn snapshot(
         &self,

@@ -26,6 +26,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>>;
     fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed>;
     fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
+    fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String>;
     fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint>;
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
@@ -115,6 +116,14 @@ impl<P: Platform> DynPlatform for Erased<P> {
 
     fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
         self.0.delete(spec, &parsed::<P>(spec)?, deployed)
+    }
+
+    fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String> {
+        let parameters = parsed::<P>(spec);
+        parameters.map_or_else(
+            |_| BTreeMap::new(),
+            |parameters| self.0.digests(spec, &parameters),
+        )
     }
 
     fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint> {

@@ -110,6 +110,21 @@ impl Platform for QemuPlatform {
         Ok(values::lookups(env.into_values()))
     }
 
+    fn digests(
+        &self,
+        spec: &InstanceSpec,
+        parameters: &QemuParameters,
+    ) -> BTreeMap<String, String> {
+        let QemuParameters {
+            kernel,
+            initrd,
+            image,
+            ..
+        } = parameters;
+        let files = [("kernel", kernel), ("initrd", initrd), ("image", image)];
+        values::digests(spec, files.map(|(key, file)| (key, file.as_deref())))
+    }
+
     fn footprint(&self, parameters: &QemuParameters) -> Footprint {
         Footprint {
             memory: parameters.memory.0.saturating_add(OVERHEAD),

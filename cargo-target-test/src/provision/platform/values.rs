@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::InstanceSpec;
 pub(super) use crate::playbook::{Env, EnvName, Limit, resolve_path as path};
 use crate::{
+    digest,
     error::{Error, ErrorKind, Result},
     secret::{Bound, Lookup, Text},
 };
@@ -90,6 +91,18 @@ pub(super) fn user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<S
         check_word("user", user).map_err(D::Error::custom)?;
     }
     Ok(user)
+}
+
+/// Returns the digests of files that the playbook names, by parameter; without those that cannot be read.
+pub(super) fn digests<const N: usize>(
+    spec: &InstanceSpec,
+    files: [(&str, Option<&Path>); N],
+) -> BTreeMap<String, String> {
+    let digest = |(key, written): (&str, Option<&Path>)| {
+        let digest = digest::of_file(&path(&spec.directory, written?)).ok()?;
+        Some((key.to_owned(), digest))
+    };
+    files.into_iter().filter_map(digest).collect()
 }
 
 #[cfg(test)]

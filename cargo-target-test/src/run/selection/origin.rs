@@ -35,7 +35,7 @@ impl Selection {
         RunOrigin {
             repository: Some(self.repository.clone()),
             seed: self.run.tests.choosing.seed,
-            playbook_hash: Some(self.workspace.playbook.hash()),
+            playbook_hash: Some(self.playbook_hash.clone()),
             options: self.options.clone(),
             targets: instance_sets.keys().map(target).collect(),
             binaries: self.test_binaries(),

@@ -116,6 +116,10 @@ impl Selection {
 
     /// Returns the requested tests that run on no target, with reasons.
     pub fn skipped(&self) -> Vec<(Arc<CaseInfo>, SkipReason)> {
+        if self.rerun.is_some() {
+            // Exactly the cases of the earlier run.
+            return Vec::new();
+        }
         let args = &self.run.tests.nextest;
         let targets = &self.workspace.playbook.targets;
         let skipped: Vec<_> = match &self.chosen_nowhere {

@@ -143,6 +143,12 @@ impl Engine {
         self.run(inspect).is_ok()
     }
 
+    /// The id of an image, which is a digest; `None` if the image does not exist.
+    pub(super) fn image_id(&self, image: &str) -> Option<String> {
+        self.run(["image", "inspect", "--format", "{{.Id}}", image])
+            .ok()
+    }
+
     /// The first address of a container on the engine's networks, if any.
     pub(super) fn address(&self, container: &str) -> Result<Option<IpAddr>> {
         let format =

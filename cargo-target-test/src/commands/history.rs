@@ -1,0 +1,157 @@
+//! `history`: prints the results of cases in earlier runs, and imports feeds.
+//!
+//! Also owns how the other verbs about earlier runs find the history and print. Must not know how runs are stored.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use target_fixtures::wire::VerdictKind;
+
+use crate::{
+    aggregate::history::{self, History, Imported, PastResult},
+    cli::{Global, HistoryArgs, HistoryVerb},
+    error::{Error, Result},
+    provision::platform::Platforms,
+    run::{
+        checkout,
+        workspace::{self, Workspace},
+    },
+    ui::{
+        self, Style,
+        table::{self, Cell},
+    },
+};
+
+/// The file of events in a run's folder.
+const FEED: &str = "feed.jsonl";
+/// The number of digits of a commit that are printed.
+const COMMIT: usize = 10;
+
+/// The history of the current workspace.
+pub(super) struct Recorded {
+    pub(super) workspace: Workspace,
+    pub(super) path: PathBuf,
+    pub(super) repository: String,
+}
+
+impl Recorded {
+    /// Finds the workspace and its history.
+    pub(super) fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
+        let workspace = Workspace::find(platforms, global)?;
+        let pool = workspace::pool_directory(global)?;
+        Ok(Self {
+            path: history::path(&pool, workspace.playbook.history.path.as_deref()),
+            repository: checkout::repository(&workspace.root),
+            workspace,
+        })
+    }
+
+    /// Opens the history.
+    ///
+    /// # Errors
+    /// If no run is recorded yet, or the file cannot be read.
+    pub(super) fn open(&self) -> Result<History> {
+        History::open(&self.path)?.ok_or_else(|| {
+            let path = self.path.display();
+            let message = format!("no run is recorded yet: `{path}` not found");
+            Error::usage(message).with_hint("`cargo target-test history import FEED` adds runs")
+        })
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the history cannot be read, or a feed cannot be imported.
+pub fn verb(platforms: &Platforms, global: &Global, args: &HistoryArgs) -> Result<u8> {
+    let recorded = Recorded::find(platforms, global)?;
+    if let Some(HistoryVerb::Import { feeds }) = &args.verb {
+        return import(&recorded.path, feeds);
+    }
+    let name = args.test.as_deref().unwrap_or_default();
+    let results = recorded
+        .open()?
+        .results(&recorded.repository, name, args.limit)?;
+    if args.json {
+        return print_json(&results);
+    }
+    let header = ["ended", "run", "case", "verdict", "took", "on", "commit"];
+    print_table(&header, results.iter().map(cells).collect());
+    Ok(0)
+}
+
+fn import(path: &Path, feeds: &[PathBuf]) -> Result<u8> {
+    let (mut added, mut known) = (0, 0);
+    for feed in feeds {
+        let file = match feed.is_dir() {
+            true => feed.join(FEED),
+            false => feed.clone(),
+        };
+        *match history::import(path, &file)? {
+            Imported::Added => &mut added,
+            Imported::Known => &mut known,
+        } += 1;
+    }
+    ui::result(format!("imported: {added} new, {known} known"));
+    Ok(0)
+}
+
+fn cells(result: &PastResult) -> Vec<Cell> {
+    let commit = result.revision.as_deref().unwrap_or_default();
+    vec![
+        time(result.ended),
+        Cell::left(&result.run),
+        Cell::left(&result.name),
+        verdict(result.verdict, result.attempts),
+        seconds(result.took),
+        Cell::left(result.instances.join(" ")),
+        Cell::left(&commit[..commit.len().min(COMMIT)]),
+    ]
+}
+
+pub(super) fn time(time: SystemTime) -> Cell {
+    Cell::left(humantime::format_rfc3339_seconds(time))
+}
+
+pub(super) fn seconds(time: Duration) -> Cell {
+    Cell::right(format!("{:.3} s", time.as_secs_f64()))
+}
+
+/// A verdict, with the number of attempts if there were several.
+pub(super) fn verdict(verdict: VerdictKind, attempts: u32) -> Cell {
+    let (word, style) = match verdict {
+        VerdictKind::Pass => ("pass", Style::Good),
+        VerdictKind::Fail => ("fail", Style::Bad),
+        VerdictKind::Crash => ("crash", Style::Bad),
+        VerdictKind::Skip => ("skip", Style::Remarkable),
+        VerdictKind::Infra => ("infra", Style::Infra),
+    };
+    let text = match attempts {
+        0 | 1 => word.to_owned(),
+        several => format!("{word} (attempt {several})"),
+    };
+    Cell::left(text).styled(style)
+}
+
+/// Prints a table to standard output; a remark if it is empty.
+pub(super) fn print_table(header: &[&str], rows: Vec<Vec<Cell>>) {
+    if rows.is_empty() {
+        ui::note("nothing found in the history");
+        return;
+    }
+    let header = header
+        .iter()
+        .map(|word| Cell::left(word).styled(Style::Bold));
+    let all: Vec<_> = std::iter::once(header.collect()).chain(rows).collect();
+    ui::try_lines_out(&table::lines(&all, ui::columns()));
+}
+
+/// Prints JSON to standard output.
+pub(super) fn print_json(value: &impl Serialize) -> Result<u8> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+    ui::out(text);
+    Ok(0)
+}
