@@ -72,6 +72,10 @@ fn a_value_is_compared_with_earlier_runs() {
         recorded.contains(&(Some("parse"), Some(860.0), Some("ms"))),
         "{recorded:?}"
     );
+    let json = world.run(&["history", "rate", "--json"]).code(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let throughput = serde_json::json!({"name": "throughput", "value": 860.0, "unit": "Mbit/s"});
+    assert_eq!(json[0]["metrics"][1], throughput, "{json:#}");
     let host = measured(&world, "2000", &tests[2..]).code(100);
     host.says("metric parse: 2000 ms is more than 1012 ms: the median of the last 4 passing runs is 920 ms, plus 10 %");
     world.is_clean();
