@@ -50,7 +50,11 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
     runtime::block_on(async {
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
-        let nextest = choice.nextest(&provisioner, &folder, origin.wait().unwrap_or_default())?;
+        let nextest = choice.nextest(
+            &provisioner,
+            &folder,
+            origin.wait_briefly().unwrap_or_default(),
+        )?;
         choice.say_targets(&nextest)?;
         let reports = reports::aggregators(added, &choice, &folder, &nextest)?;
         let fan_out = FanOut::start(reports)?;
