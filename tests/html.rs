@@ -205,6 +205,40 @@ fn a_run_is_explored() {
     world.is_clean();
 }
 
+/// The second run tells what changed since the first, and draws metrics over both.
+#[test]
+fn changes_and_metrics_come_from_the_history() {
+    let Some(mut browser) = browser() else { return };
+    let world = World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\n");
+    let names = ["around::fails_once", "results::reports", "verdict::passes"];
+    world.run(&names).code(0);
+    world.run(&names).code(100);
+    browser.open(&world.folder().join("report.html"), READY);
+    let changes = browser.text("byId('changes').textContent");
+    let expected = "Newly failing (1)Faround::fails_once on good";
+    assert!(
+        changes.contains(expected) && !changes.contains("Fixed"),
+        "{changes}"
+    );
+    let failed = browser.text("byId('failed').textContent");
+    assert!(failed.contains("newly failing"), "{failed}");
+    let metrics = browser.text("byId('metrics').textContent");
+    assert!(
+        metrics.contains("throughput of results::reports on good9.5 Gbit/s"),
+        "{metrics}"
+    );
+    assert_eq!(
+        browser.value("document.querySelectorAll('#metrics circle').length"),
+        2
+    );
+    // The verb knows the history, too.
+    let made = world.folder().join("again.html").display().to_string();
+    world.run(&["report", "--html", &made]).code(0);
+    let again = fs::read_to_string(&made).expect("a report");
+    assert!(!again.contains("\"changes\":null"));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 /// A run that is interrupted has a report, in which the case did not end by itself.
 #[test]
 fn an_interrupted_run_is_reported() {
@@ -230,7 +264,7 @@ fn an_interrupted_run_is_reported() {
 fn a_killed_run_is_reported() {
     let world =
         World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\ncount = 2\n");
-    let run = world.tool(&["around::waits", "verdict::fails"]).start();
+    let run = world.tool(&["around::waits", "verdict::fails["]).start();
     eventually("the case's start", || !world.read("waiting").is_empty());
     eventually("the other case's end", || {
         let events = world.events();

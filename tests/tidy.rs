@@ -61,8 +61,8 @@ const PRINTER: &str = "ui";
 /// The place that limits what is read.
 const BOUNDED: &str = "bounded";
 
-/// A harness that reads its own files, and a file that is being replaced.
-const UNBOUNDED: &[&str] = &["contract", "aggregate/history"];
+/// A harness that reads its own files.
+const UNBOUNDED: &[&str] = &["contract"];
 
 /// The only places that know nextest's command line, files and variables.
 const NEXTEST: &[&str] = &["execute/nextest", "execute/runner"];

@@ -221,7 +221,12 @@ fn what_others_print_and_write_takes_little_memory() {
         within_memory(&lab, &["quick"], 69, "timed out after 1s");
     }
     lab.playbook(&on_exec(""));
-    within_memory(&lab, &["quick"], 0, "PASS");
+    within_memory(
+        &lab,
+        &["quick", "reads_without_end"],
+        0,
+        "2 cases: 2 passed",
+    );
     lab.script("engine", "#!/bin/sh\nexec cat /dev/zero\n");
     lab.playbook(&format!(
         "[[targets]]\nname = \"alpha\"\nplatform = \"container\"\nimage = \"x\"\nretries = 0\nengine = {:?}\n",

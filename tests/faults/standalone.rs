@@ -55,6 +55,11 @@ fn tests_share_one_broker_which_goes_and_takes_its_instances() {
     let started = Instant::now();
     lab.let_go();
     first.wait().code(0);
+    let idle = format!(
+        "the broker of tests outside a run, pid {}, which ends 10 s after",
+        one[0]
+    );
+    lab.run(&["--delete-targets", "--all"]).code(69).says(&idle);
     eventually("the broker's end", || brokers(&lab).is_empty());
     let took = started.elapsed();
     assert!(took > Duration::from_secs(5), "gone after {took:?}");
@@ -72,11 +77,14 @@ fn a_killed_broker_is_an_error_and_what_it_kept_can_be_deleted() {
     lab.let_go();
     run.wait().code(101).says("broker gone");
     assert_eq!(lab.ledger(), ["alpha-0"]);
-    // The next one comes up by itself; a machine whose holder died is made anew.
+    // The next one comes up by itself; a machine whose holder died is made anew. It learns later that it is kept.
+    lab.cargo(&test("quick")).run().code(0);
+    let next = brokers(&lab);
     lab.cargo(&test("quick"))
         .env("TARGET_TEST_KEEP", "1")
         .run()
         .code(0);
+    assert_eq!(brokers(&lab), next);
     assert_eq!(lab.ledger(), ["alpha-0"]);
     eventually("the broker's end", || brokers(&lab).is_empty());
     assert_eq!(lab.ledger(), ["alpha-0"], "kept");

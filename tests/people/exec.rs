@@ -26,6 +26,9 @@ fn words_lines_streams_and_codes() {
             .code(127)
             .says("hint: ")
             .says("linux-musl");
+        exec(&["--shell", "none-such"])
+            .code(127)
+            .says("hint: the program is not installed on the instance");
         exec(&["--", "sh", "-c", "exit 255"]).code(255);
         exec(&["--timeout", "200ms", "--", "sleep", "1000"])
             .code(124)

@@ -165,6 +165,7 @@ impl World {
             workspace: workspace.into(),
             playbook: None,
             typed_playbook: None,
+            is_broker: false,
             platforms: self.platforms(),
         };
         PoolRun::new(self.pool(), run).unwrap()

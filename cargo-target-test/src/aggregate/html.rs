@@ -5,6 +5,7 @@
 mod changes;
 mod data;
 mod links;
+mod past;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use crate::{
 };
 pub use changes::{EarlierCase, EarlierRun, EarlierRuns};
 use links::Links;
+pub use past::PastRuns;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");

@@ -69,6 +69,11 @@ fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
     // Open the pool here to report an unusable pool to the user.
     drop(Pool::open(pool)?);
     let log = Log::of(pool);
+    // The broker may be an older one, with an environment of its own.
+    let note = keep_note(&lock_file(platforms, pool));
+    if keeps() {
+        fs_err::write(&note, "")?;
+    }
     let started = Instant::now();
     let mut child: Option<Child> = None;
     loop {
@@ -86,7 +91,13 @@ fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
                 child = None;
                 std::thread::sleep(AGAIN);
             }
-            None if child.is_none() => child = Some(spawn(pool, &log)?),
+            None if child.is_none() => {
+                if !keeps() {
+                    // Of a broker that was killed.
+                    let _ = std::fs::remove_file(&note);
+                }
+                child = Some(spawn(pool, &log)?);
+            }
             None => {}
         }
         if started.elapsed() > START {
@@ -94,6 +105,16 @@ fn ensure(platforms: &Platforms, pool: &Path) -> Result<u8> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// True if the user wants the instances to stay.
+fn keeps() -> bool {
+    std::env::var(env::KEEP).is_ok_and(|value| value == "1")
+}
+
+/// Returns the file that tells the running broker that a test wants the instances to stay.
+fn keep_note(lock: &Path) -> PathBuf {
+    lock.with_extension("keep")
 }
 
 /// The log of a pool's brokers.
@@ -153,7 +174,10 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         return Ok(0);
     };
     let private = private::private_directory()?;
-    let run = provision::RunInfo::new(Path::new(""), None, platforms);
+    let run = provision::RunInfo {
+        is_broker: true,
+        ..provision::RunInfo::new(Path::new(""), None, platforms)
+    };
     let ssh_config = Broker::ssh_config_in(private.path());
     let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
     let provisioner = Arc::new(provisioner);
@@ -180,9 +204,9 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
                 break;
             }
         }
+        let keep = std::fs::remove_file(keep_note(&found)).is_ok() || keeps();
         // From now on a new client starts a new broker, which waits for the leases of this broker.
         drop(lock);
-        let keep = std::env::var(env::KEEP).is_ok_and(|value| value == "1");
         let interrupts = &mut clean_up::Interrupts::default();
         clean_up::clean_up(&broker, &*provisioner, keep, interrupts).await?;
         Ok(0)

@@ -9,10 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::history::Recorded;
 use crate::{
     aggregate::{
         Aggregator, feed,
-        html::{self, Html},
+        html::{self, Html, PastRuns},
         junit::Junit,
     },
     cli::{Global, ReportArgs},
@@ -49,7 +50,11 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ReportArgs) -> Result
     };
     let mut reports: Vec<(PathBuf, Box<dyn Aggregator>)> = Vec::new();
     if let Some(file) = html {
-        let report = Html::new(std::path::absolute(&file)?, &folder);
+        let mut report = Html::new(std::path::absolute(&file)?, &folder);
+        // A broken playbook is no reason to have no report.
+        if let Ok(recorded) = Recorded::find(platforms, global) {
+            report = report.with_earlier(PastRuns::new(&recorded.path));
+        }
         reports.push((file, Box::new(report)));
     }
     if let Some(file) = junit {

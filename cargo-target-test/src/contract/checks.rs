@@ -51,7 +51,7 @@ impl<S: Subject> Contract<S> {
         place
             .run(&["quick", "--keep-targets"])
             .code(0)
-            .says("kept: it-0");
+            .says("Kept it-0");
         place.assert_something("kept");
         self.subject.remove_behind_our_back(&place.pool());
         let said = match self.subject.machines_stay() {

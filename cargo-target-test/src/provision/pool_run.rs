@@ -47,6 +47,8 @@ pub struct RunInfo {
     pub playbook: Option<PathBuf>,
     /// The path of the playbook on the command line, if it is there: another run needs it too.
     pub typed_playbook: Option<PathBuf>,
+    /// True if this process is a broker, which serves tests that were started without `cargo target-test`.
+    pub is_broker: bool,
     /// The tool's platforms: an instance to delete may be of a platform that the playbook does not name.
     pub platforms: Platforms,
 }
@@ -59,6 +61,7 @@ impl RunInfo {
             workspace: workspace.to_owned(),
             playbook: playbook.map(Path::to_owned),
             typed_playbook: None,
+            is_broker: false,
             platforms: platforms.clone(),
         }
     }
@@ -91,7 +94,7 @@ impl PoolRun {
     /// # Errors
     /// Fails if the pool cannot be used, or if a living run has this id.
     pub fn new(pool: Pool, run: RunInfo) -> Result<Self> {
-        let file = Mutex::new(pool.lock()?.start_run(&run.id)?);
+        let file = Mutex::new(pool.lock()?.start_run(&run.id, run.is_broker)?);
         Ok(Self {
             pool,
             run,

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Result, Target, output::text};
+use super::{
+    Result, Target,
+    output::{KEEP, text},
+};
 use crate::{
     client::{Call, unexpected},
     error::{ErrorKind, Placed, TargetError},
@@ -151,26 +154,38 @@ impl Target {
             .placed()
     }
 
-    /// Reads a file on the instance.
+    /// Reads a file on the instance, of at most 64 MiB. [`get`](Self::get) copies files of any size.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] if the file cannot be read.
+    /// [`ErrorKind::Request`] if the file cannot be read, or is larger.
     #[track_caller]
     pub fn read(&self, remote: impl AsRef<Path>) -> Result<Vec<u8>> {
-        let mut content = Vec::new();
+        let (mut content, mut too_large) = (Vec::new(), false);
+        let path = on_instance(remote.as_ref())?;
         let request = BrokerRequest::Get {
             instance: self.instance().to_owned(),
-            path: on_instance(remote.as_ref())?,
+            path: path.clone(),
         };
         let call = Call {
             request,
             upload: None,
             piece: &mut |_, piece| {
+                too_large = content.len() + piece.len() > KEEP;
+                if too_large {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
                 content.extend_from_slice(piece);
                 Ok(())
             },
         };
-        done(self.client.call(call)?)?;
+        let reply = self.client.call(call);
+        if too_large {
+            let (instance, most) = (self.instance(), KEEP >> 20);
+            let what = format!("read `{path}` on `{instance}`: larger than {most} MiB");
+            let error = TargetError::new(ErrorKind::Request, what);
+            return Err(error.with_hint("copy it with `target.get`")).placed();
+        }
+        done(reply?)?;
         Ok(content)
     }
 }

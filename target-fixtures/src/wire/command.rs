@@ -31,13 +31,29 @@ impl Exit {
         *self == Self::Code(0)
     }
 
-    /// The hint for a program that the shell did not find although it may exist; `output` is the command's output.
+    /// The hint for a program that the shell did not find: one that is not installed, or, if it was named by its path,
+    /// one that may exist all the same; `output` is the command's output.
     #[must_use]
     pub fn hint(&self, output: &str) -> Option<&'static str> {
-        let is_missing = ["not found", "No such file"]
-            .iter()
-            .any(|text| output.contains(text));
-        (*self == Self::Code(127) && is_missing).then_some(
+        const MISSING: [&str; 3] = [": command not found", ": not found", ": No such file"];
+        if *self != Self::Code(127) {
+            return None;
+        }
+        // `sh: 1: app: not found`
+        let before = |line: &'_ str| {
+            let end = MISSING.iter().find_map(|text| line.find(text))?;
+            line[..end].rsplit(": ").next().map(str::to_owned)
+        };
+        let name = output.lines().rev().find_map(before);
+        if name.is_some_and(|name| !name.contains('/')) {
+            return Some(
+                "the program is not installed on the instance, or not in the PATH of its shell: name its path, or install it \
+                 in a recipe or with `target.install`",
+            );
+        }
+        let is_missing = ["not found", "No such file"];
+        let is_missing = is_missing.iter().any(|text| output.contains(text));
+        is_missing.then_some(
             "a program that exists and is not found needs an interpreter or libraries that the instance lacks: \
              start a program of the workspace with `target.program_of(\"name\")`, which builds it statically for such an \
              instance, or link it statically, for example for `x86_64-unknown-linux-musl`",
@@ -107,5 +123,33 @@ impl ShellCommand {
             Some(_) => format!("sudo {text}"),
             None => text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_told_from_one_that_cannot_start() {
+        let hint = |output: &str| Exit::Code(127).hint(output).unwrap_or_default();
+        for output in [
+            "sh: 1: app: not found",
+            "bash: line 1: app: command not found",
+            "sh: app: not found",
+            "env: 'python3': No such file or directory",
+            "first\nsh: line 1: app: not found\n",
+        ] {
+            assert!(hint(output).contains("is not installed"), "{output}");
+        }
+        for output in [
+            "sh: 1: /opt/app: not found",
+            "sh: line 1: ./app: No such file or directory",
+            "bash: ./app: cannot execute: required file not found",
+        ] {
+            assert!(hint(output).contains("linux-musl"), "{output}");
+        }
+        assert_eq!(hint("stopped"), "");
+        assert_eq!(Exit::Code(1).hint("sh: app: not found"), None);
     }
 }

@@ -286,6 +286,18 @@ fn reads_a_fifo(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A file without an end is an error, and the next one is read.
+#[target_test]
+fn reads_without_end(target: &Target) -> Result<()> {
+    let error = target.read("/dev/zero").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "read `/dev/zero` on `alpha-0`: larger than 64 MiB"
+    );
+    assert_eq!(target.read("/dev/null")?, b"");
+    Ok(())
+}
+
 /// Runs another test on the target that this one holds.
 #[target_test]
 fn nested(target: &Target) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::{
         Aggregator, NewAggregator,
         feed::Feed,
         history::HistoryWriter,
-        html::{self, Html},
+        html::{self, Html, PastRuns},
         junit::Junit,
         slowest::Slowest,
         summary::{Summary, SummaryLevel},
@@ -29,6 +29,7 @@ pub(super) fn aggregators(
 ) -> Result<Vec<(&'static str, Box<dyn Aggregator>)>> {
     let level = choice.run.summary.unwrap_or_default();
     let html = Html::new(html::in_folder(folder.path()), folder.path());
+    let html = html.with_earlier(PastRuns::new(&choice.history));
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
         ("the history", Box::new(HistoryWriter::new(&choice.history))),

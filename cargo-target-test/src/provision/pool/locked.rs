@@ -92,12 +92,12 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Pool`](crate::ErrorKind::Pool) if a living run has this id.
-    pub(crate) fn start_run(&self, id: &str) -> Result<RunFile> {
+    pub(crate) fn start_run(&self, id: &str, is_broker: bool) -> Result<RunFile> {
         let lock = self.transaction.take(LockKind::Run, id, &never)?;
         let lock = lock
             .ours()
             .ok_or_else(|| Error::pool(format!("run `{id}` is already active")))?;
-        RunFile::start(lock, id)
+        RunFile::start(lock, id, is_broker)
     }
 
     /// All living runs.

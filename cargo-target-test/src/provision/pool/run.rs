@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 pub(crate) struct RunFile {
     lock: Option<HeldLock>,
     id: String,
+    is_broker: bool,
     uses: Arc<BTreeSet<String>>,
 }
 
@@ -28,15 +29,19 @@ pub struct LivingRun {
     pub id: String,
     /// The process of the run.
     pub process: ProcessIdentity,
+    /// True for a broker, which serves tests that were started without `cargo target-test`.
+    #[serde(default)]
+    pub is_broker: bool,
     /// Ids of the records that the run uses.
     pub uses: BTreeSet<String>,
 }
 
 impl RunFile {
-    pub(super) fn start(lock: HeldLock, id: &str) -> Result<Self> {
+    pub(super) fn start(lock: HeldLock, id: &str, is_broker: bool) -> Result<Self> {
         let mut file = Self {
             lock: Some(lock),
             id: id.to_owned(),
+            is_broker,
             uses: Arc::default(),
         };
         file.set_uses(BTreeSet::new())?;
@@ -68,6 +73,7 @@ impl RunFile {
         let run = LivingRun {
             id: self.id.clone(),
             process: ProcessIdentity::current(),
+            is_broker: self.is_broker,
             uses,
         };
         let text = serde_json::to_string(&run)
@@ -122,8 +128,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pool = Pool::open(dir.path()).unwrap();
         let locked = pool.lock().unwrap();
-        let mut run = locked.start_run("one").unwrap();
-        assert!(locked.start_run("one").is_err());
+        let mut run = locked.start_run("one", false).unwrap();
+        assert!(locked.start_run("one", false).is_err());
         run.add("tt-1").unwrap();
         let seen = locked.living().unwrap();
         assert_eq!((seen.len(), seen[0].uses.contains("tt-1")), (1, true));

@@ -345,7 +345,15 @@ impl Remover<'_> {
         let other = users
             .iter()
             .find(|run| run.uses.contains(&record.id) && Some(&*run.id) != self.own_id());
-        Ok(other.map(|run| format!("pid {} run {}", run.process.pid, run.id)))
+        Ok(other.map(|run| {
+            let (pid, id) = (run.process.pid, &run.id);
+            match run.is_broker {
+                true => format!(
+                    "the broker of tests outside a run, pid {pid}, which ends 10 s after the last of them"
+                ),
+                false => format!("pid {pid} run {id}"),
+            }
+        }))
     }
 
     fn sweep(
