@@ -27,6 +27,8 @@ mod lab;
 mod machines;
 /// Messages for mistyped command lines.
 mod messages;
+/// Metrics, and their comparison with earlier runs.
+mod metrics;
 /// People who look at a target: shells, commands, copies, leases by hand.
 mod people;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.

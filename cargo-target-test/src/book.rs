@@ -25,6 +25,7 @@ page!(machine, "machine.md");
 page!(programs, "programs.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
+page!(metrics, "metrics.md");
 page!(secrets, "secrets.md");
 page!(dev_loop, "dev-loop.md");
 page!(reports, "reports.md");

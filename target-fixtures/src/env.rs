@@ -28,7 +28,9 @@ pub const SSH_LEASE: &str = "LC_TARGET_TEST_LEASE";
 /// Set for a case: the test that holds the lease (`hello::smoke`, without the target). A test started by this test does
 /// not use the lease.
 pub const LEASED_TEST: &str = "TARGET_TEST_LEASED_TEST";
-/// Set for a case: the file name of the test binary, since binaries of two crates can contain tests with the same name.
+/// Set for a test on the host: its attempt, under which it records metrics.
+pub const ATTEMPT: &str = "TARGET_TEST_ATTEMPT";
+/// Set for a case and for a test on the host: the file name of the test binary, since binaries of two crates can contain tests with the same name.
 pub const LEASED_BINARY: &str = "TARGET_TEST_LEASED_BINARY";
 /// Set to `1` for a process of a test binary that tears down a fixture instead of running a test. The fixture is
 /// described on standard input.

@@ -137,6 +137,8 @@ pub enum ErrorKind {
     Version,
     /// A local file could not be read or written.
     File,
+    /// A metric is worse than in earlier runs.
+    Metric,
     /// Not an error: the test skips itself.
     Skip,
     /// An error from outside this crate.
@@ -204,6 +206,7 @@ impl TargetError {
             ErrorKind::Infra | ErrorKind::Version => write!(f, "infra: {message}")?,
             ErrorKind::Crash => write!(f, "crash: {message}")?,
             ErrorKind::Skip => return f.write_str(message),
+            ErrorKind::Metric => f.write_str(message)?,
             _ => write!(f, "failed to {message}")?,
         }
         hint.iter()

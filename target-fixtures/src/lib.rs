@@ -283,6 +283,26 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Metrics
+//!
+//! [`metric`](Target::metric) records a number that the test measured. The result can be compared with the median of
+//! the last ten runs that passed this test on this target:
+//!
+//! ```no_run
+//! # use target_fixtures::prelude::*;
+//! #[target_test]
+//! fn boots_fast(target: &Target) -> Result<()> {
+//!     let seconds = target.run("cut -d ' ' -f 1 /proc/uptime")?.stdout.trim().parse()?;
+//!     target.metric("boot", seconds, "s")?.at_most_within(0.10)?;
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! [`previous`](Target::previous) and [`previous_durations`](Target::previous_durations) return what earlier runs
+//! recorded. [`metric()`](metric()), [`previous()`](previous()) and [`previous_durations()`](previous_durations()) do
+//! without a target.
+//!
 //! # Errors and skips
 //!
 //! `?` converts any error. The methods of [`Target`] return a [`TargetError`] with a [`kind`](TargetError::kind). A
@@ -321,6 +341,7 @@ mod fixture;
 mod harness;
 mod lease;
 pub mod metadata;
+mod metric;
 pub mod platform;
 pub mod requirement;
 mod subtest;
@@ -342,6 +363,7 @@ pub use target_fixtures_macros::target_fixture;
 
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
+    metric::{Metric, PreviousDuration, PreviousMetric, metric, previous, previous_durations},
     subtest::{subtest, tap},
     target::{
         Command, Console, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput,

@@ -187,6 +187,11 @@ fn with<T>(act: impl FnOnce(&mut Subtests) -> T) -> Option<T> {
     SUBTESTS.with_borrow_mut(|subtests| subtests.as_mut().map(act))
 }
 
+/// Returns the connection of this thread's test, if any.
+pub(crate) fn client() -> Option<Arc<Client>> {
+    with(|subtests| Arc::clone(&subtests.client))
+}
+
 /// Begins a subtest; false on a thread without a test.
 fn enter(name: &str) -> bool {
     with(|subtests| subtests.path.push(name.to_owned())).is_some()

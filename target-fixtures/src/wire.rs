@@ -18,11 +18,11 @@ mod run;
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
-pub use result::{Measurement, SubResult, VerdictKind};
+pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -77,9 +77,10 @@ pub enum BrokerRequest {
         /// The lifetime of the test process, in milliseconds.
         millis: u64,
     },
-    /// A test process requests the instances of its lease; answered by [`Reply::Leased`].
+    /// A test process requests the instances of its lease; answered by [`Reply::Leased`]. A test on the host has none: it
+    /// can record and ask for values.
     Attach {
-        /// The lease, from the environment.
+        /// The lease, or the attempt of a test on the host, from the environment.
         lease: String,
     },
     /// A test process without a runner requests a lease that ends with this connection; answered by any number of
@@ -210,6 +211,8 @@ pub enum BrokerRequest {
     },
     /// The test measured something; answered by [`Reply::Done`].
     Record(Measurement),
+    /// The test asks for values of earlier runs; answered by [`Reply::Previous`].
+    Previous(PreviousQuery),
     /// The test reports one of many results; answered by [`Reply::Done`].
     SubResult(SubResult),
     /// Requests a shared fixture; answered by [`Reply::Fixture`] or [`Reply::Failed`], after another test has finished
@@ -347,6 +350,14 @@ pub enum Reply {
     Answer {
         /// The value; its type is documented with each [`Question`].
         value: Value,
+    },
+    /// Values of earlier runs.
+    Previous {
+        /// The values, the newest first, at most one for each run.
+        values: Vec<PreviousValue>,
+        /// The reason that the history cannot be read, if it cannot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<String>,
     },
     /// Connections are forwarded.
     Forwarded {

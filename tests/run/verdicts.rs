@@ -26,7 +26,7 @@ fn failures_and_expected_failures() {
         .line_with(&["PASS", "verdict::prints[east]"]);
     let told =
         "target-test: 9 cases: 4 passed, 1 skipped, 1 failed as expected, 3 failed, 0 infra\n";
-    assert!(run.stderr.ends_with(told), "{run:?}");
+    let run = run.says(told);
     assert!(summary(&run).ends_with("3 failed, 0 skipped"), "{run:?}");
 }
 

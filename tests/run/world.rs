@@ -146,6 +146,13 @@ impl World {
         }
     }
 
+    /// Cargo, with the same environment.
+    pub(crate) fn cargo(&self, args: &[&str]) -> Tool {
+        let tool = self.project.cargo(args);
+        tool.env("TARGET_TEST_PLAYBOOK", self.path("target-test.toml"))
+            .env("SCRATCH", self.path(""))
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {

@@ -158,6 +158,9 @@ impl Aggregator for Summary {
             }
         }
         self.print_counts();
+        if self.level >= SummaryLevel::Failures {
+            self.print_kept();
+        }
         Ok(())
     }
 }
@@ -204,7 +207,7 @@ impl Summary {
         };
     }
 
-    /// Prints the instances that remain, or that the run cleaned up.
+    /// Prints the instances that remain for other reasons than the user's request, or that the run cleaned up.
     fn print_instances(&self) {
         let set_aside: Vec<_> = self.set_aside.iter().cloned().collect();
         let by = |held: &InstanceNote| format!("{} ({})", held.instance, held.note);
@@ -220,7 +223,6 @@ impl Summary {
                 ui::note(format!("{what}: {}", names.join(", ")));
             }
         }
-        self.print_kept();
     }
 
     /// Prints where kept instances are, and how to use and delete them.

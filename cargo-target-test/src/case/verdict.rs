@@ -203,7 +203,7 @@ impl RunCounts {
     }
 }
 
-/// The number of cases by their result, as the last line of a run tells it.
+/// The number of cases by their result, as the end of a run tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 #[non_exhaustive]

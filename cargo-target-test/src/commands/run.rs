@@ -16,13 +16,14 @@ use crate::{
     run::{checkout, options::RunOptions, runtime, selection::Selection},
 };
 
-/// Runs the chosen cases, and returns the exit code.
+/// Runs the chosen cases, and returns the exit code. `added` are aggregators of the tool; `None` for a run without any
+/// aggregator.
 ///
 /// # Errors
 /// Errors that keep the run from starting.
 pub(crate) fn run(
     platforms: &Platforms,
-    added: &[NewAggregator],
+    added: Option<&[NewAggregator]>,
     global: &Global,
     args: &RunArgs,
 ) -> Result<u8> {
@@ -37,7 +38,7 @@ pub(crate) fn run(
     })
 }
 
-fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
+fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
     let origin = checkout::find_origin(&options.workspace.root);
     let mut choice = Selection::make(options)?;
     choice.refuse_misspelt_verb()?;
@@ -52,7 +53,10 @@ fn chosen(added: &[NewAggregator], options: RunOptions) -> Result<u8> {
         let folder = choice.run_folder(&provisioner.run().run().id)?;
         let nextest = choice.nextest(&provisioner, &folder, origin.wait().unwrap_or_default())?;
         choice.say_targets(&nextest)?;
-        let reports = reports::aggregators(added, &choice, &folder, &nextest)?;
+        let reports = match added {
+            Some(added) => reports::aggregators(added, &choice, &folder, &nextest)?,
+            None => Vec::new(),
+        };
         let fan_out = FanOut::start(reports)?;
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());

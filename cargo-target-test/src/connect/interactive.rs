@@ -19,6 +19,7 @@ const HOST_ONLY: &[&str] = &[
     env::SSH_CONFIG,
     env::LEASED_TEST,
     env::LEASED_BINARY,
+    env::ATTEMPT,
 ];
 
 /// Returns the command that opens a shell on an instance, with the variables of `env`.

@@ -33,7 +33,9 @@ mod failed;
 mod fixtures;
 mod lease_ends;
 mod leases;
+mod on_host;
 mod place;
+mod previous;
 mod session;
 pub mod standalone;
 mod tear_down;
@@ -50,6 +52,7 @@ use lease_ends::LeaseEnds;
 pub use leases::ActiveLeases;
 use leases::Leases;
 pub use place::BrokerPlace;
+pub use previous::{PreviousLookup, PreviousOf};
 use session::SessionParts;
 use standalone::{CaseLookup, Standalone};
 use waits::LeaseWaits;
@@ -99,6 +102,8 @@ pub struct BrokerSetup {
     pub table: Arc<CaseTable>,
     /// The processes that may ask for a lease.
     pub clients: Clients,
+    /// Finds values of earlier runs; `None` outside a run.
+    pub previous: Option<Arc<PreviousLookup>>,
     /// Receives the run's events.
     pub sink: Sink,
 }
@@ -147,6 +152,7 @@ impl Broker {
             leases: Arc::default(),
             table: Arc::default(),
             clients: Clients::Tests(lookup.into()),
+            previous: None,
             sink: Sink::discard(),
         })
     }
@@ -232,6 +238,7 @@ impl Server {
             leases,
             table,
             clients,
+            previous,
             sink,
         } = setup;
         let all = Arc::new(Leases {
@@ -243,6 +250,7 @@ impl Server {
         let sessions = Arc::new(SessionParts {
             fixtures: Arc::clone(&fixtures),
             sink: sink.clone(),
+            previous,
             ssh_config: BrokerPlace::ssh_config_in(&place.folder),
         });
         let ends = Arc::new(LeaseEnds {
@@ -266,6 +274,7 @@ impl Server {
             waits,
             ends: Arc::clone(&ends),
             failed: FailedCases::new(Arc::clone(&pool), &place),
+            on_host: Arc::default(),
             place,
             sink,
         };
@@ -302,18 +311,26 @@ impl Server {
                     .serve(lookup, connection, pid, request)
                     .await;
             }
-            (Some((BrokerRequest::Attach { lease }, _)), _) => match self.leases.get(&lease) {
-                Some(held) => {
-                    let leased = Reply::Leased {
-                        lease,
-                        instances: held.instances.clone(),
-                        expect_fail: Vec::new(),
-                    };
-                    connection.replies.send(&leased).await?;
-                    return session::serve(&self.sessions, &mut connection, &held).await;
+            (Some((BrokerRequest::Attach { lease }, _)), _) => {
+                let held = self.leases.get(&lease);
+                let on_host = self.cases.on_host.get(&lease);
+                let leased = Reply::Leased {
+                    lease,
+                    instances: (held.as_ref()).map_or(Vec::new(), |held| held.instances.clone()),
+                    expect_fail: Vec::new(),
+                };
+                match (held, on_host) {
+                    (Some(held), _) => {
+                        connection.replies.send(&leased).await?;
+                        return session::serve(&self.sessions, &mut connection, &held).await;
+                    }
+                    (None, Some(attempt)) => {
+                        connection.replies.send(&leased).await?;
+                        return on_host::serve(&self.sessions, &mut connection, &attempt).await;
+                    }
+                    (None, None) => "the lease has ended",
                 }
-                None => "the lease has ended",
-            },
+            }
             (Some((BrokerRequest::Start { .. }, _)), _) => {
                 "this broker serves tests without a runner"
             }

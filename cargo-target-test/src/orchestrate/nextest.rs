@@ -24,7 +24,9 @@ use crate::{
     error::Result,
     execute::{
         Executor, HostProcess,
-        broker::{ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients},
+        broker::{
+            ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients, PreviousLookup,
+        },
         clean_up::clean_up,
         nextest::{CargoNextest, Stage},
     },
@@ -54,6 +56,8 @@ pub struct Nextest {
     pub started: RunEventKind,
     /// The tests that the plan skips, with the reason.
     pub skipped: Vec<(Arc<CaseInfo>, SkipReason)>,
+    /// Finds values of earlier runs, for tests that ask.
+    pub previous: Arc<PreviousLookup>,
     /// The options of the run.
     pub options: NextestOptions,
 }
@@ -112,6 +116,7 @@ impl Orchestrator for Nextest {
                 leases: Arc::clone(&self.leases),
                 table: Arc::clone(&self.table),
                 clients: Clients::Runners(executor),
+                previous: Some(Arc::clone(&self.previous)),
                 sink: sink.clone(),
             })?;
             let ended = self.run_partitions(&broker).await;

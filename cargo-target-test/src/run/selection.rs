@@ -9,6 +9,7 @@ mod instance_sets;
 mod names;
 mod origin;
 mod partitions;
+mod previous;
 mod programs;
 mod rerun;
 mod reuse;

@@ -14,6 +14,33 @@ pub struct Measurement {
     pub unit: Option<String>,
 }
 
+/// A question for values that earlier runs recorded for a test, on the target of the asking test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousQuery {
+    /// The name of the test in the test binary: `net::bulk`; `None` for the asking test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// The name of the metric; `None` for the durations of the test, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The maximum number of values.
+    pub limit: usize,
+}
+
+/// A value of a test in a run that passed the test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreviousValue {
+    /// The run's id.
+    pub run: String,
+    /// The end of the test, in microseconds since 1970.
+    pub time: u64,
+    /// The value.
+    pub value: f64,
+    /// The unit; `None` for a plain number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
 /// One of several results of one test, such as a line of a KTAP stream or a row of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubResult {

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use serde::Serialize;
-use target_fixtures::wire::VerdictKind;
+use target_fixtures::wire::{Measurement, VerdictKind};
 
 use super::{
     database::{is_current, open_to_read, open_to_write},
@@ -110,6 +110,9 @@ pub struct PastResult {
     pub instances: Vec<String>,
     /// True for a sub-result.
     pub is_sub_result: bool,
+    /// The metrics that the last attempt recorded, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Measurement>,
 }
 
 /// A recorded value of a metric.
@@ -296,20 +299,13 @@ impl History {
             let values = params![
                 repository, of.test, of.label, of.binary, metric, before, most
             ];
-            let metrics = statement.query_map(values, |row| {
-                Ok(PastMetric {
-                    run: row.get(0)?,
-                    ended: time(row, 1)?,
-                    value: row.get(2)?,
-                    unit: row.get(3)?,
-                })
-            })?;
+            let metrics = statement.query_map(values, past_metric)?;
             metrics.collect()
         })
     }
 
-    /// Returns the durations of the last `most` passing attempts of a test on a target, without its fixtures, newest
-    /// first. See [`History::passing_metrics`].
+    /// Returns the durations of the last `most` passing attempts of a test on a target, in seconds, without its fixtures,
+    /// newest first. See [`History::passing_metrics`].
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -319,8 +315,8 @@ impl History {
         of: &TestOn<'_>,
         before: &str,
         most: u32,
-    ) -> Result<Vec<Duration>> {
-        let select = "SELECT took - fixtures FROM attempts \
+    ) -> Result<Vec<PastMetric>> {
+        let select = "SELECT runs.run, attempts.ended, (took - fixtures) / 1e6, 's' FROM attempts \
                       JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run \
                       WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
                       AND (?4 IS NULL OR cases.binary = ?4) AND runs.run <> ?5 \
@@ -329,7 +325,7 @@ impl History {
         self.ask(|connection| {
             let mut statement = connection.prepare(select)?;
             let values = params![repository, of.test, of.label, of.binary, before, most];
-            let durations = statement.query_map(values, |row| duration(row, 0))?;
+            let durations = statement.query_map(values, past_metric)?;
             durations.collect()
         })
     }
@@ -343,14 +339,15 @@ impl History {
         let select = "
             SELECT * FROM (
                 SELECT runs.run, attempts.ended, revision, binary, cases.name AS name, verdict, reason,
-                       max(number) AS number, took, instances, 0 AS is_sub, 0 AS place
+                       max(number) AS number, took, instances, 0 AS is_sub, 0 AS place,
+                       case_id, attempts.run AS run_id, stress
                 FROM attempts JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run
                 WHERE cases.repository = ?1 AND instr(cases.name, ?2)
                 GROUP BY case_id, attempts.run, stress
                 UNION ALL
                 SELECT runs.run, attempts.ended, revision, binary, cases.name || '/' || path AS name,
                        sub_results.verdict, message, max(sub_results.number), sub_results.took,
-                       coalesce(lane, instances), 1, place
+                       coalesce(lane, instances), 1, place, NULL, NULL, NULL
                 FROM sub_results
                 JOIN cases ON cases.id = sub_results.case_id JOIN runs ON runs.id = sub_results.run
                 JOIN attempts ON attempts.case_id = sub_results.case_id AND attempts.run = sub_results.run
@@ -361,7 +358,21 @@ impl History {
             ) ORDER BY ended DESC, binary, name, place LIMIT ?3";
         self.ask(|connection| {
             let mut statement = connection.prepare(select)?;
+            let mut metrics = connection.prepare(
+                "SELECT name, value, unit FROM metrics \
+                 WHERE case_id = ?1 AND run = ?2 AND stress = ?3 AND number = ?4 ORDER BY place",
+            )?;
             let results = statement.query_map(params![repository, name, most], |row| {
+                // Without a match for a sub-result, which has NULLs here.
+                let attempt: [Option<i64>; 4] =
+                    [row.get(12)?, row.get(13)?, row.get(14)?, row.get(7)?];
+                let metrics = metrics.query_map(attempt, |row| {
+                    Ok(Measurement {
+                        name: row.get(0)?,
+                        value: row.get(1)?,
+                        unit: row.get(2)?,
+                    })
+                })?;
                 Ok(PastResult {
                     run: row.get(0)?,
                     ended: time(row, 1)?,
@@ -374,6 +385,7 @@ impl History {
                     took: duration(row, 8)?,
                     instances: list(row, 9)?,
                     is_sub_result: row.get(10)?,
+                    metrics: metrics.collect::<rusqlite::Result<_>>()?,
                 })
             })?;
             results.collect()
@@ -542,6 +554,15 @@ fn past_run(row: &Row<'_>) -> rusqlite::Result<PastRun> {
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<SystemTime> {
     Ok(SystemTime::UNIX_EPOCH + duration(row, column)?)
+}
+
+fn past_metric(row: &Row<'_>) -> rusqlite::Result<PastMetric> {
+    Ok(PastMetric {
+        run: row.get(0)?,
+        ended: time(row, 1)?,
+        value: row.get(2)?,
+        unit: row.get(3)?,
+    })
 }
 
 fn duration(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {

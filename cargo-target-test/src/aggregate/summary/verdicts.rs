@@ -21,7 +21,7 @@ struct Column {
     style: Style,
 }
 
-/// The columns of counts, in the order of the last line of a run. Columns without any count are left out.
+/// The columns of counts, in the order of the sum below the table. Columns without any count are left out.
 const COLUMNS: [Column; 6] = [
     Column {
         title: "PASSED",

@@ -22,6 +22,7 @@ use super::{
     connection::{ClientConnection, failure_of, request_failure},
     failed::FailedCases,
     lease_ends::LeaseEnds,
+    on_host::OnHost,
     place::BrokerPlace,
     tear_down::Maker,
     waits::LeaseWaits,
@@ -89,6 +90,7 @@ pub(super) struct Cases {
     pub(super) waits: Arc<LeaseWaits>,
     pub(super) ends: Arc<LeaseEnds>,
     pub(super) failed: FailedCases,
+    pub(super) on_host: Arc<OnHost>,
     pub(super) place: BrokerPlace,
     pub(super) sink: Sink,
 }
@@ -192,9 +194,12 @@ impl Cases {
             expect_fail: &test.expect_fail,
             on_start: &|| events::attempt_started(&self.sink, &attempt, &[]),
         };
+        let running = self.on_host.add(&attempt);
+        let mut command = test.command(Path::new(binary));
+        command.envs(self.place.variables_on_host(binary, &running.id));
         let launch = Launch {
             limit: test.timeout,
-            ..test.command(Path::new(binary)).into()
+            ..command.into()
         };
         let ended = launcher.launch(launch).await.unwrap_or_default();
         let evidence = Evidence {

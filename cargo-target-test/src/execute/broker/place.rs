@@ -60,13 +60,26 @@ impl BrokerPlace {
         all
     }
 
+    /// Returns the environment variables of a test on the host.
+    pub(super) fn variables_on_host(&self, binary: &str, attempt: &str) -> [(&str, String); 3] {
+        let socket = Self::socket_in(&self.folder);
+        [
+            (env::BROKER, socket.to_string_lossy().into_owned()),
+            (env::ATTEMPT, attempt.to_owned()),
+            (env::LEASED_BINARY, file_name(binary)),
+        ]
+    }
+
     /// Returns the environment variables of a process of a test without a lease.
     pub(super) fn variables_of_test(binary: &str, full_name: &str) -> BTreeMap<String, String> {
-        let file = Path::new(binary).file_name().unwrap_or_default();
-        let file = file.to_string_lossy().into_owned();
         BTreeMap::from([
             (env::LEASED_TEST.to_owned(), full_name.to_owned()),
-            (env::LEASED_BINARY.to_owned(), file),
+            (env::LEASED_BINARY.to_owned(), file_name(binary)),
         ])
     }
+}
+
+fn file_name(binary: &str) -> String {
+    let file = Path::new(binary).file_name().unwrap_or_default();
+    file.to_string_lossy().into_owned()
 }

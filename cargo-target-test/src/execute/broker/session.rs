@@ -7,7 +7,7 @@ mod fixture;
 mod input;
 mod ports;
 mod program;
-mod results;
+pub(super) mod results;
 mod transfer;
 
 use std::{
@@ -27,6 +27,7 @@ use super::{
     active_lease::ActiveLease,
     connection::{ClientConnection, Replies, Requests, failure_of, out_of_turn},
     fixtures::{SharedFixtures, Which},
+    previous::PreviousLookup,
 };
 use crate::{
     connect::{self, CommandEvent, LiveConnection, Running},
@@ -41,6 +42,7 @@ use transfer::Way;
 pub(super) struct SessionParts {
     pub(super) fixtures: Arc<SharedFixtures>,
     pub(super) sink: Sink,
+    pub(super) previous: Option<Arc<PreviousLookup>>,
     /// The file for `ssh -F`.
     pub(super) ssh_config: PathBuf,
 }
@@ -101,7 +103,14 @@ async fn answer(
             held.failed(message, lost);
             Reply::Done
         }
-        BrokerRequest::Record(measurement) => results::record(&sessions.sink, held, measurement),
+        BrokerRequest::Record(measurement) => {
+            let attempt = held.attempt().map(|(attempt, _)| attempt);
+            results::record(&sessions.sink, attempt, measurement)
+        }
+        BrokerRequest::Previous(query) => {
+            let attempt = held.attempt().map(|(attempt, _)| &attempt.case);
+            results::previous(sessions, attempt, query).await
+        }
         BrokerRequest::SubResult(result) => results::sub_result(&sessions.sink, held, result),
         request @ (BrokerRequest::FixtureOfTest { .. }
         | BrokerRequest::FixtureDown { .. }

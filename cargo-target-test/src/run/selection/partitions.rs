@@ -96,6 +96,7 @@ impl Selection {
                 origin: Box::new(origin),
             },
             skipped: self.skipped(),
+            previous: self.previous_values(run),
             options,
             cargo_nextest: self.nextest.clone(),
         })
